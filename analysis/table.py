@@ -1,0 +1,79 @@
+"""Records -> one row per trial. A row that the fit must not use keeps its place, with the reason in `excluded`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pydantic
+
+from sweep.study import LANGUAGES, InputError
+from sweep.trial import SCHEMA_VERSION, Record, Status
+
+SCALARS = (
+    "trial_id almr almr_achieved lr seed status reason attempt tokens steps seconds tokens_per_second mfu "
+    "peak_memory_bytes gpu_hours fingerprint"
+).split()
+PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
+COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
+
+
+def read_run(run: Path) -> pd.DataFrame:
+    """The table of a run directory: one row per `trials/*/record.json`, ordered by (seed, almr, lr).
+
+    Columns are COLUMNS (losses in nats per token), then `score_<name>` for each benchmark. Raises InputError for
+    a folder without records and for a record that is not readable, naming the file.
+    """
+    paths = sorted(run.glob("trials/*/record.json"))
+    if not paths:
+        raise InputError(f"{run}: no finished trials in it; run the study first: almr run STUDY")
+    return from_records(_read(path) for path in paths)
+
+
+def _read(path: Path) -> Record:
+    try:
+        record = Record.model_validate_json(path.read_text())
+    except (OSError, pydantic.ValidationError) as error:
+        detail = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
+        raise InputError(f"{path}: not a record ({detail}); delete it and run the study again") from None
+    if record.schema_version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: schema_version {record.schema_version}, this version reads {SCHEMA_VERSION}; "
+            f"use the version of almr-sweep that wrote it"
+        )
+    return record
+
+
+def from_records(records: Iterable[Record]) -> pd.DataFrame:
+    table = pd.DataFrame([_row(record) for record in records])
+    table = table.reindex(columns=[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)])
+    return table.sort_values(["seed", "almr", "lr"], ignore_index=True)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(record, name) for name in SCALARS}
+    row["status"] = record.status.value
+    for name in PER_LANGUAGE:
+        row |= {f"{name}_{language}": getattr(getattr(record, name), language) for language in LANGUAGES}
+    row |= {f"score_{name}": score.value for name, score in record.scores.items()}
+    row["excluded"] = _why_excluded(record)
+    return row
+
+
+def _why_excluded(record: Record) -> str | None:
+    if record.status is not Status.COMPLETE:
+        return f"{record.status.value}: {record.reason or 'no reason recorded'}"
+    missing = [language for language in LANGUAGES if getattr(record.loss, language) is None]
+    return f"no {' or '.join(missing)} loss" if missing else None
+
+
+def usable(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["excluded"].isna()]
+
+
+def objective(table: pd.DataFrame, weights: dict[str, float]) -> pd.Series:
+    """The weighted mean of the held-out losses, per trial; NaN where a weighted language was not measured."""
+    parts = [share * table[f"loss_{language}"].astype(float) for language, share in weights.items() if share > 0]
+    return sum(parts[1:], start=parts[0])

@@ -1,0 +1,298 @@
+"""The study file: what is swept, on which model and text. A leaf: standard library and pydantic only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import BeforeValidator, Field, model_validator
+
+from sweep.trial import Schema
+
+LANGUAGES: tuple[Literal["original"], Literal["additional"]] = ("original", "additional")
+
+
+class InputError(ValueError):
+    """Bad input from a user: the message names the file, the field and the fix. Shown as one line, exit status 2."""
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads `1e-5` as text; a user means a number."""
+    if isinstance(value, bool):
+        raise ValueError("write a number, not true or false")
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a number") from None
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Positive = Annotated[Finite, Field(gt=0)]
+Share = Annotated[Finite, Field(ge=0, le=1)]
+Count = Annotated[int, BeforeValidator(_number), Field(gt=0)]
+Natural = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+
+
+class BaseModel(Schema):
+    """The model that training continues from: the embedded tiny one, or a Hugging Face id or directory."""
+
+    embedded: Literal["tiny"] | None = None
+    pretrained: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        _exactly_one(self, "embedded", "pretrained")
+        return self
+
+
+class Corpus(Schema):
+    """Text of one language: embedded, local files, or a Hugging Face dataset.
+
+    `held_out` is the share of its bytes, by whole documents, that no trial trains on. `documents` caps how many are
+    read; `tokens` states the size, for `almr plan`, before the corpus was ever tokenised.
+    """
+
+    embedded: Literal["shakespeare", "three-kingdoms"] | None = None
+    files: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    dataset: str | None = None
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    field: str = "text"
+    encoding: str = "utf-8"
+    documents: Count | None = None
+    held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
+    tokens: Count | None = None
+    language: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        _exactly_one(self, "embedded", "files", "dataset")
+        return self
+
+
+def _exactly_one(model: pydantic.BaseModel, *fields: str) -> None:
+    given = [name for name in fields if getattr(model, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of {', '.join(fields)} (found {', '.join(given) or 'none'})")
+
+
+class Corpora(Schema):
+    original: Corpus
+    additional: Corpus
+
+
+class Schedule(Schema):
+    """LR over the steps: linear warm-up, then cosine, or stable and a cosine decay (WSD). Shares are of all steps."""
+
+    name: Literal["cosine", "wsd"] = "cosine"
+    warmup: Share = 0.1
+    decay: Annotated[Share, Field(description="WSD only: the share of steps that decays")] = 0.2
+    min_lr: Annotated[Share, Field(description="the last LR as a share of the peak")] = 0.1
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.warmup + (self.decay if self.name == "wsd" else 0) > 1:
+            raise ValueError("warmup + decay is over 1: lower one of them")
+        return self
+
+
+class Optimizer(Schema):
+    name: Literal["adamw"] = "adamw"
+    beta1: Share = 0.9
+    beta2: Share = 0.95
+    epsilon: Positive = 1e-8
+    weight_decay: Annotated[Finite, Field(ge=0)] = 0.1
+    max_grad_norm: Positive = 1.0
+
+
+class Training(Schema):
+    """The recipe that every trial of a study shares. Lengths and sizes are in tokens.
+
+    A trial has diverged when a loss is not finite, or when its held-out loss on its own mixture is more than
+    `divergence_margin` nats above the base model's.
+    """
+
+    sequence_length: Annotated[Count, Field(ge=2)]
+    tokens: Count
+    global_batch_tokens: Count
+    micro_batch_sequences: Count | None = None
+    schedule: Schedule = Schedule()
+    optimizer: Optimizer = Optimizer()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+    evaluation_tokens: Count = 32768
+    divergence_margin: Positive = 1.0
+    log_every: Count = 10
+
+    @model_validator(mode="after")
+    def _whole_sequences(self) -> Self:
+        if self.global_batch_tokens % self.sequence_length:
+            nearest = max(1, round(self.global_batch_tokens / self.sequence_length)) * self.sequence_length
+            raise ValueError(
+                f"global_batch_tokens {self.global_batch_tokens} is not a multiple of sequence_length "
+                f"{self.sequence_length}: write {nearest}"
+            )
+        if self.tokens < self.global_batch_tokens:
+            raise ValueError(f"tokens {self.tokens} is less than one global batch: write {self.global_batch_tokens}")
+        return self
+
+    @property
+    def steps(self) -> int:
+        return round(self.tokens / self.global_batch_tokens)
+
+    @property
+    def batch_sequences(self) -> int:
+        return self.global_batch_tokens // self.sequence_length
+
+    @property
+    def blocks(self) -> int:
+        """Blocks (sequences) that one trial trains on."""
+        return self.steps * self.batch_sequences
+
+
+class LrRange(Schema):
+    """Log-spaced LRs, both ends included, rounded to four significant digits so that they can be written down."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    start: Annotated[Positive, Field(alias="from")]
+    to: Positive
+    points: Annotated[Count, Field(ge=2)]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        ratio = (self.to / self.start) ** (1 / (self.points - 1))
+        return tuple(float(f"{self.start * ratio**i:.3e}") for i in range(self.points))
+
+
+class Grid(Schema):
+    almr: Annotated[tuple[Share, ...], BeforeValidator(_listed), Field(min_length=1)]
+    lr: LrRange | Annotated[tuple[Positive, ...], BeforeValidator(_listed), Field(min_length=1)]
+    seeds: Annotated[tuple[Natural, ...], BeforeValidator(_listed), Field(min_length=1)] = (0,)
+
+    @pydantic.field_validator("lr", mode="before")
+    @classmethod
+    def _range_or_list(cls, value: Any) -> Any:
+        # Deciding here keeps the union's other branch out of the user's error message.
+        return LrRange.model_validate(value) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for name, values in (("almr", self.almr), ("lr", self.lrs), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} lists a value twice: {list(values)}")
+        return self
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        return self.lr.values if isinstance(self.lr, LrRange) else self.lr
+
+
+class Weights(Schema):
+    original: Annotated[Finite, Field(ge=0)] = 0.5
+    additional: Annotated[Finite, Field(ge=0)] = 0.5
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.original + self.additional <= 0:
+            raise ValueError("both weights are 0: give at least one language a weight")
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        total = self.original + self.additional
+        return {"original": self.original / total, "additional": self.additional / total}
+
+
+class Objective(Schema):
+    """What the winner minimises: the weighted mean of the two held-out losses; intervals are at `level`."""
+
+    weights: Weights = Weights()
+    level: Annotated[Finite, Field(gt=0, lt=1)] = 0.9
+
+
+class Resources(Schema):
+    """What one trial takes, and how many run at once (None: as many as fit). `tokens_per_second`: of one trial."""
+
+    cpus: Count = 1
+    gpus: Natural = 0
+    concurrent: Count | None = None
+    retries: Natural = 1
+    tokens_per_second: Positive | None = None
+
+
+class Launch(Schema):
+    """The one large run that the winner is exported to."""
+
+    model: str
+    tokens: Count
+    global_batch_tokens: Count
+    sequence_length: Count
+    nodes: Count = 1
+    gpus_per_node: Count = 8
+    micro_batch_sequences: Count = 1
+    checkpoints: Annotated[Count, Field(description="how many checkpoints the run writes")] = 20
+    formats: tuple[Literal["llamafactory"], ...] = ("llamafactory",)
+
+
+class Replay(Schema):
+    """Answer trials from a measured table instead of training; `pace` is the share of the real time to wait."""
+
+    table: str
+    pace: Annotated[Finite, Field(ge=0)] = 0.0
+
+
+class Study(Schema):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    base_model: BaseModel
+    corpora: Corpora
+    training: Training
+    grid: Grid
+    objective: Objective = Objective()
+    resources: Resources = Resources()
+    launch: Launch | None = None
+    replay: Replay | None = None
+
+    def recipe(self) -> dict[str, Any]:
+        """What a trial's numbers depend on. The grid, objective, resources and launch may change between runs."""
+        recipe = self.model_dump(mode="json", include={"base_model", "corpora", "training", "replay"})
+        for corpus in recipe["corpora"].values():
+            del corpus["tokens"], corpus["language"]  # they only describe
+        del recipe["training"]["log_every"]
+        return recipe
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(self.recipe())
+
+
+def fingerprint_of(content: Any) -> str:
+    """16 hex digits of the sha256 of the content's canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def changed_fields(old: Study, new: Study) -> list[str]:
+    """Dotted paths of the recipe that differ, each with both values."""
+    before, after = _flat(old.recipe()), _flat(new.recipe())
+    return [
+        f"{path}: {before.get(path)!r} -> {after.get(path)!r}"
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    ]
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{path}.{key}".lstrip(".")).items()}

@@ -1,0 +1,92 @@
+"""Reading and writing a study file: where it is found, and one clear line for whatever is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from sweep.study import InputError, Study
+
+SHIPPED = Path(__file__).parent / "studies"
+
+
+def load(source: str | Path) -> Study:
+    """Read a study file, or a shipped study by its bare name. Raises InputError naming file, field and fix."""
+    path = find(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+        _refuse_duplicate_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a study is a mapping of fields; start from one that `almr plan demo` prints")
+    try:
+        study = Study.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise InputError("\n".join(f"{path}: {line}" for line in _explain(error))) from None
+    return _with_absolute_paths(study, path.parent)
+
+
+def find(source: str | Path) -> Path:
+    shipped = SHIPPED / f"{source}.yaml"
+    if Path(source).name == str(source) and not Path(source).suffix and shipped.exists():
+        return shipped
+    if not Path(source).is_file():
+        names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
+        raise InputError(f"{source}: no such study file; give a path to a YAML file, or a shipped study: {names}")
+    return Path(source)
+
+
+def _refuse_duplicate_keys(node: yaml.Node | None, path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise InputError(f"{path}:{key.start_mark.line + 1}: {key.value} is written twice: remove one")
+            seen.add(key.value)
+            _refuse_duplicate_keys(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_duplicate_keys(item, path)
+
+
+def _explain(error: pydantic.ValidationError) -> list[str]:
+    return [f"{_dotted(e['loc'])}: {_fix(e)}" for e in error.errors(include_url=False, include_context=False)]
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return path.lstrip(".") or "study"
+
+
+def _fix(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "no such field: check its spelling and indentation"
+    if error["type"] == "missing":
+        return "this field is required: add it"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error["input"]
+    return message if isinstance(given, dict | pydantic.BaseModel) else f"{message} (found {given!r})"
+
+
+def _with_absolute_paths(study: Study, folder: Path) -> Study:
+    """Paths in a study file are relative to it; workers and the frozen copy need them absolute."""
+    content = study.model_dump(mode="json", by_alias=True)
+    for corpus in content["corpora"].values():
+        corpus["files"] = corpus["files"] and [str((folder / f).resolve()) for f in corpus["files"]]
+    if content["replay"]:
+        content["replay"]["table"] = str((folder / content["replay"]["table"]).resolve())
+    pretrained = content["base_model"]["pretrained"]
+    if pretrained and (folder / pretrained).is_dir():
+        content["base_model"]["pretrained"] = str((folder / pretrained).resolve())
+    return Study.model_validate(content)
+
+
+def dump(study: Study) -> str:
+    """The study as YAML that `load` reads back to the same study."""
+    content = study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,116 @@
+"""A trial (one point of a study) and its record (what came of it). A leaf: standard library and pydantic only."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import pydantic
+
+SCHEMA_VERSION = 1
+
+
+class Schema(pydantic.BaseModel):
+    """A frozen row or file of this product: an unknown field is an error, never ignored."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class Status(StrEnum):
+    COMPLETE = "complete"
+    DIVERGED = "diverged"  # data: it bounds the surface
+    FAILED = "failed"  # infrastructure: it is retried
+
+
+class Trial(Schema):
+    """One point (almr, lr, seed) of a study. `id` names its folder and is never parsed back."""
+
+    almr: float = pydantic.Field(ge=0, le=1)
+    lr: float = pydantic.Field(gt=0)
+    seed: int = pydantic.Field(ge=0)
+
+    @property
+    def id(self) -> str:
+        almr = f"{self.almr:.2f}" if float(f"{self.almr:.2f}") == self.almr else repr(self.almr)
+        return f"almr={almr}_lr={_shortest_scientific(self.lr)}_seed={self.seed}"
+
+
+def _shortest_scientific(value: float) -> str:
+    texts = (f"{value:.{digits}e}" for digits in range(17))
+    return next(text for text in texts if float(text) == value)
+
+
+class PerLanguage(Schema):
+    """A number for each language; None where it was not measured (missing is never zero)."""
+
+    original: float | None = None
+    additional: float | None = None
+
+
+class Score(Schema):
+    """One benchmark score with its standard error over n questions."""
+
+    value: float
+    stderr: float | None = None
+    n: int | None = None
+    higher_is_better: bool = True
+
+
+class Record(Schema):
+    """The outcome of a trial, `record.json`: written last and atomically, the only definition of done.
+
+    Losses are nats per token on the held-out text. `almr` is the ratio asked for and `almr_achieved` the one
+    counted in training tokens; `epochs` says how often each corpus was gone through.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    trial_id: str
+    fingerprint: str
+    almr: float
+    lr: float
+    seed: int
+    status: Status
+    attempt: int
+    reason: str | None = None
+    almr_achieved: float | None = None
+    tokens: int | None = None
+    steps: int | None = None
+    loss: PerLanguage = PerLanguage()
+    bits_per_byte: PerLanguage = PerLanguage()
+    base_loss: PerLanguage = PerLanguage()
+    base_bits_per_byte: PerLanguage = PerLanguage()
+    scores: dict[str, Score] = {}
+    epochs: PerLanguage = PerLanguage()
+    seconds: float | None = None
+    tokens_per_second: float | None = None
+    mfu: float | None = None
+    peak_memory_bytes: int | None = None
+    gpu_hours: float | None = None
+    provenance: dict[str, Any] = {}
+
+    @property
+    def trial(self) -> Trial:
+        return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+
+class CorpusFacts(Schema):
+    """What a prepared corpus holds: counts over its training documents, and the held-out ones beside them.
+
+    `blocks` are the packed training sequences that trials draw from. `files` are the documents as local files, where
+    the corpus has any. `fingerprint` stands for text, tokenizer, block length and split together.
+    """
+
+    fingerprint: str
+    documents: int
+    tokens: int
+    bytes: int
+    blocks: int
+    held_out_documents: int
+    held_out_tokens: int
+    held_out_bytes: int
+    held_out_blocks: int
+    files: tuple[str, ...] = ()
+
+    @property
+    def tokens_per_document(self) -> float:
+        return self.tokens / self.documents
