@@ -38,14 +38,15 @@ class QuadraticTrend(kernels.Kernel):  # type: ignore[misc]
 
     def _features(self, x: Array) -> Array:
         u, v = x.T
-        return self.prior_sd * np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
+        features: Array = self.prior_sd * np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
+        return features
 
     def __call__(self, X: Array, Y: Array | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
         covariance = self._features(X) @ self._features(X if Y is None else Y).T
         return (covariance, np.empty((len(X), len(X), 0))) if eval_gradient else covariance
 
     def diag(self, X: Array) -> Array:  # noqa: N803
-        return (self._features(X) ** 2).sum(axis=1)
+        return np.asarray((self._features(X) ** 2).sum(axis=1))
 
     def is_stationary(self) -> bool:
         return False
@@ -110,7 +111,7 @@ class Surface:
         covariance.flat[:: len(mean) + 1] += 1e-6 * self._spread**2
         root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
         normal = np.random.default_rng(seed).standard_normal((draws, len(mean)))
-        return mean + normal @ root.T
+        return np.asarray(mean + normal @ root.T)
 
     def _posterior(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         mean, covariance = self.process.predict(self._scaled(almr, lr), return_cov=True)

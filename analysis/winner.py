@@ -75,9 +75,9 @@ class Optima:
         """`almr` and `lr` are the measured values: their ranges bound the lattice."""
         a = np.linspace(almr.min(), almr.max(), ALMR_POINTS if np.ptp(almr) else 1)
         r = np.geomspace(lr.min(), lr.max(), LR_POINTS if np.ptp(lr) else 1)
-        points = [axis.ravel() for axis in np.meshgrid(a, r, indexing="ij")]
-        mean, sd = surface.predict(*points)
-        draws = surface.sample(*points, draws=DRAWS, seed=seed)
+        every_almr, every_lr = (axis.ravel() for axis in np.meshgrid(a, r, indexing="ij"))
+        mean, sd = surface.predict(every_almr, every_lr)
+        draws = surface.sample(every_almr, every_lr, DRAWS, seed)
         shape = (len(a), len(r))
         return Optima(a, r, mean.reshape(shape), sd.reshape(shape), draws.reshape(-1, *shape), level)
 
