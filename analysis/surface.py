@@ -131,7 +131,7 @@ class Surface:
 
 def _to_unit(values: Array, measured: Array) -> Array:
     low, high = measured.min(), measured.max()
-    return 2 * (values - low) / (high - low or 1.0) - 1
+    return np.asarray(2 * (values - low) / (high - low or 1.0) - 1)
 
 
 @dataclass(frozen=True)

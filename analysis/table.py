@@ -12,24 +12,10 @@ import pydantic
 from sweep.study import LANGUAGES, InputError
 from sweep.trial import SCHEMA_VERSION, Record, Status
 
-SCALARS = [
-    "trial_id",
-    "almr",
-    "almr_achieved",
-    "lr",
-    "seed",
-    "status",
-    "reason",
-    "attempt",
-    "tokens",
-    "steps",
-    "seconds",
-    "tokens_per_second",
-    "mfu",
-    "peak_memory_bytes",
-    "gpu_hours",
-    "fingerprint",
-]
+SCALARS = (
+    *("trial_id", "almr", "almr_achieved", "lr", "seed", "status", "reason", "attempt", "tokens", "steps"),
+    *("seconds", "tokens_per_second", "mfu", "peak_memory_bytes", "gpu_hours", "fingerprint"),
+)
 PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
 COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
 
