@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from sweep.trial import SCHEMA_VERSION, Record, Status
 
 SCALARS = (
     *("trial_id", "almr", "almr_achieved", "lr", "seed", "status", "reason", "attempt", "tokens", "steps"),
-    *("seconds", "tokens_per_second", "mfu", "peak_memory_bytes", "gpu_hours", "fingerprint"),
+    *("seconds", "training_seconds", "tokens_per_second", "mfu", "peak_memory_bytes", "gpu_hours", "fingerprint"),
 )
 PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
 COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
@@ -34,16 +36,24 @@ def read_run(run: Path) -> pd.DataFrame:
 
 def _read(path: Path) -> Record:
     try:
-        record = Record.model_validate_json(path.read_text())
-    except (OSError, pydantic.ValidationError) as error:
+        content = json.loads(path.read_bytes())
+        _refuse_other_version(content, path)
+        return Record.model_validate(content)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         detail = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
         raise InputError(f"{path}: not a record ({detail}); delete it and run the study again") from None
-    if record.schema_version != SCHEMA_VERSION:
+
+
+def _refuse_other_version(content: Any, path: Path) -> None:
+    """Before the fields are read: another version's record is sound, and must not be called broken."""
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
         raise InputError(
-            f"{path}: schema_version {record.schema_version}, this version reads {SCHEMA_VERSION}; "
+            f"{path}: schema_version {version}, this version reads {SCHEMA_VERSION}; "
             f"use the version of almr-sweep that wrote it"
         )
-    return record
 
 
 def from_records(records: Iterable[Record]) -> pd.DataFrame:
@@ -65,8 +75,12 @@ def _row(record: Record) -> dict[str, Any]:
 def _why_excluded(record: Record) -> str | None:
     if record.status is not Status.COMPLETE:
         return f"{record.status.value}: {record.reason or 'no reason recorded'}"
-    missing = [language for language in LANGUAGES if getattr(record.loss, language) is None]
+    missing = [language for language in LANGUAGES if not _measured(getattr(record.loss, language))]
     return f"no {' or '.join(missing)} loss" if missing else None
+
+
+def _measured(loss: float | None) -> bool:
+    return loss is not None and math.isfinite(loss)
 
 
 def usable(table: pd.DataFrame) -> pd.DataFrame:

@@ -85,11 +85,21 @@ class Optima:
         low, high = np.quantile(values, [(1 - self.level) / 2, (1 + self.level) / 2])
         return Interval(low=float(low), high=float(high))
 
+    def _interval_on(self, axis: Array, best: Array) -> Interval:
+        """Interval of optima that are indices into an axis of the lattice.
+
+        An index stands for half a step to either side: without that an optimum sharper than the lattice would have
+        an interval of no width, beside the truth.
+        """
+        low, high = np.quantile(best, [(1 - self.level) / 2, (1 + self.level) / 2])
+        ends = np.interp([low - 0.5, high + 0.5], np.arange(len(axis)), axis)
+        return Interval(low=float(ends[0]), high=float(ends[1]))
+
     def curve(self) -> list[CurvePoint]:
-        best = self.lr[self.draws.argmin(axis=2)]  # (draws, A)
+        best = self.draws.argmin(axis=2)  # (draws, A)
         points = []
         for i, almr in enumerate(self.almr):
-            j, interval = int(self.mean[i].argmin()), self._interval(best[:, i])
+            j, interval = int(self.mean[i].argmin()), self._interval_on(self.lr, best[:, i])
             edge = _on_edge(j, len(self.lr))
             points.append(
                 CurvePoint(
@@ -104,7 +114,8 @@ class Optima:
             return None
         log_best = np.log(self.lr[self.draws.argmin(axis=2)])
         centred = self.almr - self.almr.mean()
-        slopes = log_best @ centred / (centred @ centred)
+        # Measured from the first, equal optima have a slope of exactly 0 rather than a rounding error's sign.
+        slopes = (log_best - log_best[:, :1]) @ centred / (centred @ centred)
         return Coupling(
             slope=float(np.median(slopes)),
             interval=self._interval(slopes),
@@ -121,8 +132,8 @@ class Optima:
             lr=float(self.lr[j]),
             objective=float(self.mean[i, j]),
             objective_interval=self._interval(flat.min(axis=1)),
-            almr_interval=self._interval(self.almr[best_i]),
-            lr_interval=self._interval(self.lr[best_j]),
+            almr_interval=self._interval_on(self.almr, best_i),
+            lr_interval=self._interval_on(self.lr, best_j),
             level=self.level,
             at_edge=tuple(name for name, index, size in edges if _on_edge(index, size)),
         )
