@@ -60,7 +60,8 @@ class Record(Schema):
     """The outcome of a trial, `record.json`: written last and atomically, the only definition of done.
 
     Losses are nats per token on the held-out text. `almr` is the ratio asked for and `almr_achieved` the one
-    counted in training tokens; `epochs` says how often each corpus was gone through.
+    counted in training tokens; `epochs` says how often each corpus was gone through. `seconds` is the whole trial,
+    `training_seconds` its optimizer steps alone.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -82,6 +83,7 @@ class Record(Schema):
     scores: dict[str, Score] = {}
     epochs: PerLanguage = PerLanguage()
     seconds: float | None = None
+    training_seconds: float | None = None
     tokens_per_second: float | None = None
     mfu: float | None = None
     peak_memory_bytes: int | None = None

@@ -1,0 +1,152 @@
+"""The run directory, and the only module that knows its layout: what was asked, what is done, what is left."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pydantic
+
+from sweep import study_file
+from sweep.study import InputError, Study, changed_fields
+from sweep.trial import CorpusFacts, Record, Status, Trial
+
+PACKAGES = ("sweep", "trainers", "analysis")
+VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
+Facts = pydantic.TypeAdapter(dict[str, CorpusFacts])
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, never a part, also after a crash of the machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+class Run:
+    """One run directory. Reading never changes it; a trial is done when its `record.json` stands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.study_file = self.folder / "study.yaml"
+        self.code = self.folder / "code"
+        self.corpora_file = self.folder / "corpora.json"
+
+    @staticmethod
+    def find(name: str, runs: Path) -> Run:
+        """An existing run by its folder or its name under `runs`. Raises InputError where there is none."""
+        for folder in (Path(name), runs / name):
+            if (folder / "study.yaml").is_file():
+                return Run(folder)
+        raise InputError(f"{name}: no run here or in {runs}/ (a run is a folder with study.yaml); start one: almr run")
+
+    def study(self) -> Study:
+        return study_file.load(self.study_file)
+
+    def freeze(self, study: Study) -> None:
+        """Keep the study with its run. A grown grid is taken; raises InputError where the recipe has changed."""
+        if self.study_file.exists() and (changes := changed_fields(self.study(), study)):
+            raise InputError(
+                f"{self.folder}: holds trials of another recipe ({'; '.join(changes)}); "
+                f"undo that in the study, or give the study another name for a new run"
+            )
+        write_atomically(self.study_file, study_file.dump(study))
+
+    def trial_folder(self, trial: Trial) -> Path:
+        return self.folder / "trials" / trial.id
+
+    def record(self, trial: Trial) -> Record | None:
+        """The finished record of a trial, or None. An unreadable one is an InputError: it is never overwritten."""
+        path = self.trial_folder(trial) / "record.json"
+        try:
+            return Record.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, pydantic.ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: not a record ({reason}); delete it to have the trial run again") from None
+
+    def left(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Trials that have no record, or one that failed: infrastructure is tried again."""
+        return [t for t in trials if (record := self.record(t)) is None or record.status is Status.FAILED]
+
+    def start(self, trial: Trial, study: Study) -> int:
+        """Note that an attempt begins; returns its number, from 1."""
+        path = self.trial_folder(trial) / "trial.json"
+        attempt = 1 + (json.loads(path.read_text())["attempt"] if path.exists() else 0)
+        content = trial.model_dump() | {"fingerprint": study.fingerprint, "attempt": attempt}
+        write_atomically(path, json.dumps(content, indent=2))
+        return attempt
+
+    def attempts(self, trial: Trial) -> int:
+        path = self.trial_folder(trial) / "trial.json"
+        return int(json.loads(path.read_text())["attempt"]) if path.exists() else 0
+
+    def finish(self, record: Record) -> None:
+        write_atomically(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
+
+    def progress(self, trial: Trial) -> int:
+        """The last step that a running trial has logged, 0 before the first."""
+        try:
+            lines = (self.trial_folder(trial) / "metrics.jsonl").read_text().splitlines()
+            return int(json.loads(lines[-1])["step"])
+        except (OSError, IndexError, ValueError):
+            return 0  # not begun, or a line half written
+
+    def keep_corpora(self, facts: dict[str, CorpusFacts]) -> None:
+        write_atomically(self.corpora_file, Facts.dump_json(facts, indent=2).decode())
+
+    def corpora(self) -> dict[str, CorpusFacts]:
+        """What the packed corpora hold; empty before they were packed."""
+        return Facts.validate_json(self.corpora_file.read_bytes()) if self.corpora_file.exists() else {}
+
+    def stage_code(self) -> str:
+        """Copy our packages beside the data, for workers to run; returns the sha256 of what was copied."""
+        shutil.rmtree(self.code, ignore_errors=True)
+        for package in PACKAGES:
+            source = Path(__file__).parents[1] / package
+            shutil.copytree(source, self.code / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        digest = hashlib.sha256()
+        for path in sorted(p for p in self.code.rglob("*") if p.is_file()):
+            digest.update(str(path.relative_to(self.code)).encode() + b"\0" + path.read_bytes())
+        return digest.hexdigest()
+
+    def keep_provenance(self, code_sha256: str) -> None:
+        content = {
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "host": socket.gethostname(),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
+            "git": _git_sha(),
+            "code_sha256": code_sha256,
+        }
+        write_atomically(self.folder / "provenance.json", json.dumps(content, indent=2))
+
+
+def _git_sha() -> str | None:
+    """The commit our code comes from, with `-dirty` where it was changed; None where it is not a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return None
+    return done.stdout.strip() or None

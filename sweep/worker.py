@@ -1,0 +1,52 @@
+"""One trial in a worker process: run it, keep its log, write its record. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweep.store import Run
+from sweep.study import Study
+from sweep.trial import Record, Trial
+from trainers.ingredients import Ingredients
+
+
+def work(run_folder: str, trial: Trial, ingredients: Ingredients | None) -> Record:
+    """Run a trial of the run's study to its record, which is written last. What it raises is in its `train.log` too."""
+    run = Run(Path(run_folder))
+    study = run.study()
+    attempt = run.start(trial, study)
+    with _logged(run.trial_folder(trial) / "train.log", attempt):
+        record = _train(study, trial, ingredients, run.trial_folder(trial), attempt)
+    run.finish(record)
+    return record
+
+
+def _train(study: Study, trial: Trial, ingredients: Ingredients | None, folder: Path, attempt: int) -> Record:
+    if ingredients is None:
+        from trainers import recorded
+
+        return recorded.run_trial(study, trial, attempt)
+    from trainers import cpt
+
+    return cpt.run_trial(study, trial, ingredients, folder, attempt)
+
+
+@contextlib.contextmanager
+def _logged(path: Path, attempt: int) -> Iterator[None]:
+    with path.open("a", encoding="utf-8") as log:
+        handler = logging.StreamHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
+        log.write(f"--- attempt {attempt}\n")
+        try:
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                yield
+        except BaseException:
+            log.write(traceback.format_exc())
+            raise
+        finally:
+            logging.getLogger().removeHandler(handler)

@@ -1,0 +1,51 @@
+"""When a trial counts as diverged, and noticing it early."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trainers.loop import Step
+
+SMOOTHED_STEPS = 10  # training loss is averaged over so many steps before it can raise suspicion
+
+
+@dataclass
+class DivergenceWatch:
+    """Stops a trial whose held-out loss, weighted as its own mixture, is `margin` nats above the base model's.
+
+    Weighting by the mixture tells blowing up from forgetting: a trial on much additional text may lose the original
+    language and yet train well. The cheap training loss raises suspicion, the held-out loss (`measure`) decides.
+    """
+
+    almr: float
+    base: dict[str, float]
+    margin: float
+    measure: Callable[[], dict[str, float]]
+    reason: str | None = None
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=SMOOTHED_STEPS))
+
+    def __call__(self, step: Step) -> bool:
+        self.recent.append(step.loss)
+        if not (math.isfinite(step.loss) and math.isfinite(step.grad_norm)):
+            self.reason = f"the training loss or its gradient is not finite at step {step.step}"
+        elif len(self.recent) == SMOOTHED_STEPS and self._suspicious():
+            self.reason = self.judge(self.measure(), step.step)
+        return self.reason is not None
+
+    def judge(self, held_out: dict[str, float], step: int) -> str | None:
+        """Why this held-out loss is divergence, or None."""
+        if not all(math.isfinite(loss) for loss in held_out.values()):
+            return f"the held-out loss is not finite at step {step}"
+        excess = self._mixed(held_out) - self._mixed(self.base)
+        if excess > self.margin:
+            return f"held-out loss is {excess:.3f} nats above the base model at step {step} (margin {self.margin})"
+        return None
+
+    def _suspicious(self) -> bool:
+        return sum(self.recent) / len(self.recent) > self._mixed(self.base) + self.margin
+
+    def _mixed(self, losses: dict[str, float]) -> float:
+        return self.almr * losses["additional"] + (1 - self.almr) * losses["original"]

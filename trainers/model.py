@@ -1,0 +1,39 @@
+"""The base model and its tokenizer: the embedded tiny one, or any causal language model of transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sweep.study import BaseModel, InputError, Training
+
+PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_tokenizer(base: BaseModel, path: str) -> Any:
+    return _from_pretrained(AutoTokenizer, base, path)
+
+
+def load_model(base: BaseModel, path: str, training: Training, device: torch.device) -> Any:
+    """The base model in float32 master weights, on `device`; bfloat16 is a matter of autocast (see trainers.loop)."""
+    model = _from_pretrained(AutoModelForCausalLM, base, path, dtype=torch.float32).to(device)
+    model.config.use_cache = False
+    if training.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def _from_pretrained(loader: Any, base: BaseModel, path: str, **options: Any) -> Any:
+    try:
+        return loader.from_pretrained(path, revision=base.revision, trust_remote_code=base.trust_remote_code, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"base_model.pretrained: {path} could not be loaded ({' '.join(str(error).split())[:300]}); give a "
+            f"directory that save_pretrained wrote, or the id of a causal language model that this machine can reach"
+        ) from None
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,76 @@
+"""A trial answered from a measured table instead of being trained: replay, for rehearsals and comparisons."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from sweep.study import LANGUAGES, InputError, Study
+from sweep.trial import PerLanguage, Record, Status, Trial
+
+REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
+
+
+def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
+    """The record of the table's row for this trial, after `replay.pace` times the seconds that it took.
+
+    The table is a CSV as `almr fit` writes it (`trials.csv`). Raises InputError where it has no such row, and
+    RuntimeError for a row whose status is `failed`, as the measured trial did.
+    """
+    assert study.replay is not None
+    row = _find(study.replay.table, trial)
+    time.sleep(study.replay.pace * (row.get("seconds") or 0))
+    status = Status(row.get("status") or Status.COMPLETE)
+    if status is Status.FAILED:
+        raise RuntimeError(row.get("reason") or "recorded as failed")
+    return Record(
+        **trial.model_dump(),
+        trial_id=trial.id,
+        fingerprint=study.fingerprint,
+        attempt=attempt,
+        status=status,
+        reason=row.get("reason"),
+        almr_achieved=row.get("almr_achieved"),
+        tokens=_whole(row.get("tokens")),
+        steps=_whole(row.get("steps")),
+        loss=_per_language(row, "loss"),
+        base_loss=_per_language(row, "base_loss"),
+        seconds=row.get("seconds"),
+        gpu_hours=row.get("gpu_hours"),
+        provenance={"replayed_from": study.replay.table},
+    )
+
+
+@lru_cache(maxsize=2)
+def _rows(table: str) -> list[dict[str, Any]]:
+    try:
+        frame = pd.read_csv(table, float_precision="round_trip")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{table}: not readable as CSV ({error}); replay.table has to name a trials.csv") from None
+    missing = [name for name in REQUIRED if name not in frame]
+    if missing:
+        raise InputError(f"{table}: no column {', '.join(missing)}; replay.table has to name a trials.csv")
+    return [{str(k): _absent_as_none(v) for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _find(table: str, trial: Trial) -> dict[str, Any]:
+    for row in _rows(table):
+        if row["seed"] == trial.seed and all(math.isclose(row[k], getattr(trial, k)) for k in ("almr", "lr")):
+            return row
+    raise InputError(f"{table}: no row for {trial.id}: take it out of the grid, or replay another table")
+
+
+def _absent_as_none(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _per_language(row: dict[str, Any], name: str) -> PerLanguage:
+    return PerLanguage(**{language: row.get(f"{name}_{language}") for language in LANGUAGES})

@@ -1,0 +1,88 @@
+"""The embedded base model: a small Llama, pre-trained here on the original language with a trace of the additional.
+
+The trace matters. Real base models have seen a little of most languages; a model that never saw the additional
+language spends a short trial on learning its characters, and its loss surface is flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from sweep.study import Corpus, Optimizer, Schedule, Training, fingerprint_of
+from trainers import cache, corpus, documents, loop
+from trainers.cpt import batches
+from trainers.mixture import Mixture
+
+CORPORA = {"original": Corpus(embedded="shakespeare"), "additional": Corpus(embedded="three-kingdoms")}
+TRACE = 0.03
+SEED = 0
+LR = 4e-3
+VOCABULARY = 2048
+SHAPE = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
+TRAINING = Training(
+    sequence_length=128,
+    tokens=800 * 2048,
+    global_batch_tokens=2048,
+    schedule=Schedule(warmup=0.05, min_lr=0.1),
+    optimizer=Optimizer(),
+)
+
+
+def build(progress: Callable[[float], None] = lambda share: None) -> Path:
+    """The folder of the embedded base model, trained now (about a minute) where the cache does not hold it.
+
+    `progress` is told the share of training done. The model and its tokenizer never see the embedded corpora's default
+    held-out documents.
+    """
+    key = [TRAINING.model_dump(mode="json"), SHAPE, VOCABULARY, TRACE, LR, SEED, corpus.PACKING_VERSION]
+    key += [documents.resolve(spec, language).fingerprint for language, spec in CORPORA.items()]
+    folder = cache.root() / "models" / f"tiny-{fingerprint_of(key)}"
+    return cache.build_once(folder, lambda unfinished: _pretrain(unfinished, progress))
+
+
+def _pretrain(folder: Path, progress: Callable[[float], None]) -> None:
+    tokenizer = _train_tokenizer(folder)
+    packed = {
+        name: corpus.open_packed(corpus.prepare(spec, name, tokenizer, TRAINING.sequence_length))
+        for name, spec in CORPORA.items()
+    }
+    torch.manual_seed(SEED)
+    model = LlamaForCausalLM(_config(tokenizer))
+    mixture = Mixture(TRACE, SEED, tuple((name, c.facts.blocks) for name, c in packed.items()))
+    data = batches(packed, mixture, range(TRAINING.steps), TRAINING.batch_sequences, torch.device("cpu"))
+    for step in loop.train(model, data, TRAINING, LR, watch=lambda step: False):
+        progress(step.step / TRAINING.steps)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _config(tokenizer: Any) -> LlamaConfig:
+    return LlamaConfig(
+        **SHAPE,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=TRAINING.sequence_length,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+def _train_tokenizer(folder: Path) -> Any:
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(_training_texts(), VOCABULARY, special_tokens=["<|end|>"], show_progress=False)
+    trained.save(str(folder / "bpe.json"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "bpe.json"), eos_token="<|end|>")  # noqa: S106
+    (folder / "bpe.json").unlink()
+    return tokenizer
+
+
+def _training_texts() -> Iterator[str]:
+    for name, spec in CORPORA.items():
+        texts = documents.read(spec, name, documents.resolve(spec, name))
+        yield from texts.select(corpus.split(texts, spec.held_out, name)[1])["text"]
