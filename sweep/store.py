@@ -144,9 +144,15 @@ class Run:
 
 def _git_sha() -> str | None:
     """The commit our code comes from, with `-dirty` where it was changed; None where it is not a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    # An installed copy may lie inside somebody else's checkout: only a tracked file speaks for ours.
+    tracked = _git("ls-files", "--error-unmatch", __file__)
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--match=") if tracked else None
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
-        done = subprocess.run(git, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     except OSError:
         return None
     return done.stdout.strip() or None

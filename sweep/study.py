@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from sweep.trial import Schema
 
-LANGUAGES: tuple[Literal["original"], Literal["additional"]] = ("original", "additional")
+LANGUAGES: tuple[str, str] = ("original", "additional")
 
 
 class InputError(ValueError):

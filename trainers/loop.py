@@ -82,7 +82,7 @@ def _accumulate(model: Any, batch: torch.Tensor, training: Training) -> float:
     """Back-propagate the mean loss of a global batch, micro-batch by micro-batch; returns that mean."""
     predicted = batch.shape[0] * (batch.shape[1] - 1)
     total = 0.0
-    for micro in batch.split(training.micro_batch_sequences or len(batch)):
+    for micro in torch.split(batch, training.micro_batch_sequences or len(batch)):
         loss = _loss_sum(model, micro, training.precision) / predicted
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
@@ -102,6 +102,6 @@ def evaluate(model: Any, tokens: torch.Tensor, precision: str) -> float:
     """Mean loss in nats per predicted token over `tokens`, shape (sequences, length)."""
     training = model.training
     model.eval()
-    total = sum(_loss_sum(model, part, precision).item() for part in tokens.split(EVALUATION_SEQUENCES))
+    total = sum(_loss_sum(model, part, precision).item() for part in torch.split(tokens, EVALUATION_SEQUENCES))
     model.train(training)
     return total / (tokens.shape[0] * (tokens.shape[1] - 1))

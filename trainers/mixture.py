@@ -59,7 +59,7 @@ class Mixture:
 
     def _draw(self, language: str, k: int) -> Slot:
         epoch, index = divmod(k, dict(self.sizes)[language])
-        order = _permutation(dict(self.sizes)[language], self.seed, LANGUAGES.index(language), epoch)  # type: ignore[arg-type]
+        order = _permutation(dict(self.sizes)[language], self.seed, LANGUAGES.index(language), epoch)
         return Slot(language, int(order[index]))
 
 

@@ -24,7 +24,7 @@ TRACE = 0.03
 SEED = 0
 LR = 4e-3
 VOCABULARY = 2048
-SHAPE = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
+SHAPE: dict[str, Any] = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
 TRAINING = Training(
     sequence_length=128,
     tokens=800 * 2048,
@@ -77,7 +77,10 @@ def _train_tokenizer(folder: Path) -> Any:
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(_training_texts(), VOCABULARY, special_tokens=["<|end|>"], show_progress=False)
     trained.save(str(folder / "bpe.json"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "bpe.json"), eos_token="<|end|>")  # noqa: S106
+    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_file=str(folder / "bpe.json"),
+        eos_token="<|end|>",  # noqa: S106
+    )
     (folder / "bpe.json").unlink()
     return tokenizer
 

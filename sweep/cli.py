@@ -1,0 +1,130 @@
+"""The verbs. What is heavy is imported inside the verb that needs it: `plan` and `--help` answer at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sweep import design, study_file
+from sweep.store import Run
+from sweep.study import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Choose ALMR and LR of a large continual pre-training run from a sweep of small ones.",
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study such as demo.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name under --runs.")]
+Runs = Annotated[Path, typer.Option(help="The folder that holds the run directories.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for scripts.")]
+RUNS = Path("runs")
+
+
+@app.command()
+def plan(study: StudyName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
+    """Print what a study asks for: trials, tokens, steps, epochs, time. Starts nothing."""
+    from sweep import summary
+
+    loaded = study_file.load(study)
+    run = Run(runs / loaded.name)
+    every = design.trials(loaded)
+    records = [record for trial in every if (record := run.record(trial))]
+    planned = design.plan(loaded, run.left(every), records, run.corpora())
+    _print(summary.plan_json(loaded, planned) if as_json else summary.plan(loaded, planned))
+
+
+@app.command()
+def run(
+    study: StudyName,
+    runs: Runs = RUNS,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster (auto, or host:port); else this machine.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a study to its report and launch bundle. Run again, it resumes: finished trials stay."""
+    from sweep import sweep_run
+
+    console = err if as_json else out
+    loaded = study_file.load(study)
+    finished = sweep_run.run(loaded, Run(runs / loaded.name), console, address)
+    _print(finished.as_json() if as_json else finished.text())
+    raise typer.Exit(1 if finished.failed else 0)
+
+
+@app.command()
+def status(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
+    """Say from the files what is done, running, failed and left, and the best trial so far."""
+    from sweep import summary
+
+    found = Run.find(run, runs)
+    _print(summary.status_json(found) if as_json else summary.status(found))
+
+
+@app.command()
+def fit(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
+    """Fit the surface, the curve and the winner: writes trials.csv, fit.json and figures/."""
+    from sweep import outputs, summary
+
+    found = Run.find(run, runs)
+    fitted = outputs.fit(found)
+    _print(fitted.file.model_dump(mode="json") if as_json else summary.winner(fitted))
+
+
+@app.command()
+def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
+    """Write report.html, one self-contained page."""
+    from sweep import outputs
+
+    path = outputs.report(Run.find(run, runs))
+    _print({"report": str(path)} if as_json else str(path))
+
+
+@app.command()
+def export(
+    run: RunName,
+    runs: Runs = RUNS,
+    folder: Annotated[Path | None, typer.Option("--out", help="Where to; by default launch/ in the run.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the launch bundle: the large run's configuration and the evidence for it."""
+    from sweep import outputs
+
+    paths = outputs.export(Run.find(run, runs), folder)
+    _print({"files": [str(path) for path in paths]} if as_json else "\n".join(map(str, paths)))
+
+
+def _print(content: Any) -> None:
+    if isinstance(content, str):
+        out.print(content, markup=False, soft_wrap=True)
+    elif isinstance(content, dict | list):
+        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    else:
+        out.print(content)
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """The entry point: user errors are one line and exit status 2; an interrupted run says how to resume."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except InputError as error:
+        for line in str(error).splitlines():
+            err.print(f"almr: {line}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("almr: interrupted; finished trials are kept: run the same command again to go on", markup=False)
+        sys.exit(130)

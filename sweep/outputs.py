@@ -1,0 +1,34 @@
+"""The files that a finished run is turned into, each of which can be made again on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis import plots
+from analysis import report as pages
+from analysis.fit import Fit, fit_run
+from analysis.launch import bundle
+from sweep.store import Run, write_atomically
+from sweep.study import InputError
+
+
+def fit(run: Run) -> Fit:
+    """Fit the run's records and write `trials.csv`, `fit.json` and `figures/`."""
+    fitted = fit_run(run.study(), run.folder)
+    write_atomically(run.folder / "trials.csv", fitted.table.to_csv(index=False))
+    write_atomically(run.folder / "fit.json", fitted.file.model_dump_json(indent=2))
+    plots.write_figures(fitted, run.folder)
+    return fitted
+
+
+def report(run: Run, fitted: Fit | None = None) -> Path:
+    return pages.write_report(fitted or fit_run(run.study(), run.folder), run.folder)
+
+
+def export(run: Run, folder: Path | None = None, fitted: Fit | None = None) -> list[Path]:
+    """The launch bundle. Raises InputError for a run whose corpora were never read, or a study without a launch."""
+    corpora = run.corpora()
+    if not corpora:
+        raise InputError(f"{run.corpora_file}: not there, so document lengths are not known: run the study here first")
+    fitted = fitted or fit_run(run.study(), run.folder)
+    return bundle.export(fitted, run.folder, corpora, folder or run.folder / "launch")

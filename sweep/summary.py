@@ -1,0 +1,140 @@
+"""What the verbs print: text for a person, and the same as JSON for a script."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweep import design
+from sweep.display import clock, objective
+from sweep.store import Run
+from sweep.study import LANGUAGES, Study
+from sweep.trial import Status, Trial
+
+if TYPE_CHECKING:
+    from analysis.fit import Fit
+
+
+def plan(study: Study, planned: design.Plan) -> RenderableType:
+    done = len(planned.trials) - len(planned.left)
+    head = (
+        f"{study.name}: {len(planned.trials)} trials ({len(study.grid.almr)} ALMR x {len(study.grid.lrs)} LR x "
+        f"{len(study.grid.seeds)} seeds), {done} done, {len(planned.left)} left\n"
+        f"each trial: {planned.steps:,} steps x {study.training.global_batch_tokens:,} tokens = "
+        f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
+        f"{_cost(study, planned)}"
+    )
+    warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
+    return Group(Text(head), _grid(study, planned), *warnings)
+
+
+def _cost(study: Study, planned: design.Plan) -> str:
+    if planned.trial_seconds is None:
+        return "time: not known"
+    cost = f"time: {clock(planned.trial_seconds)} a trial"
+    if planned.seconds is not None:
+        cost += f", {clock(planned.seconds)} for what is left with {design.concurrency(study)} at once, start-up apart"
+    return cost + (f"; {planned.gpu_hours:,.1f} GPU-hours" if study.resources.gpus else "")
+
+
+def _grid(study: Study, planned: design.Plan) -> Table:
+    """One row per ALMR: epochs over each corpus, then a cell per LR with what is done of its seeds."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("ALMR", justify="right")
+    for language in LANGUAGES:
+        table.add_column(f"epochs over\n{language}", justify="right")
+    for lr in study.grid.lrs:
+        table.add_column(f"LR\n{lr:g}", justify="center")
+    left = {trial.id for trial in planned.left}
+    for i, almr in enumerate(study.grid.almr):
+        epochs = (planned.epochs[language] for language in LANGUAGES)
+        cells = (_cell(study, almr, lr, left) for lr in study.grid.lrs)
+        table.add_row(f"{almr:g}", *("?" if e is None else f"{e[i]:.3g}" for e in epochs), *cells)
+    return table
+
+
+def _cell(study: Study, almr: float, lr: float, left: set[str]) -> str:
+    done = sum(Trial(almr=almr, lr=lr, seed=seed).id not in left for seed in study.grid.seeds)
+    return f"{done}/{len(study.grid.seeds)} done" if done else "to do"
+
+
+def plan_json(study: Study, planned: design.Plan) -> dict[str, Any]:
+    left = {trial.id for trial in planned.left}
+    return {
+        "study": study.name,
+        "fingerprint": study.fingerprint,
+        "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.trials],
+        "left": len(planned.left),
+        "steps": planned.steps,
+        "tokens_per_trial": planned.tokens_per_trial,
+        "tokens": planned.tokens,
+        "almr": list(study.grid.almr),
+        "epochs": planned.epochs,
+        "trial_seconds": planned.trial_seconds,
+        "seconds": planned.seconds,
+        "gpu_hours": planned.gpu_hours,
+        "warnings": planned.warnings,
+    }
+
+
+def status_json(run: Run) -> dict[str, Any]:
+    """From the files alone. `begun`: trials that were started and have no record: running now, or interrupted."""
+    study = run.study()
+    trials = design.trials(study)
+    records = [record for trial in trials if (record := run.record(trial))]
+    begun = [t.id for t in trials if run.record(t) is None and run.attempts(t)]
+    measured = [(loss, r) for r in records if (loss := objective(study, r)) is not None]
+    best = min(measured, key=lambda pair: pair[0], default=None)
+    return {
+        "run": str(run.folder),
+        "trials": len(trials),
+        **{status.value: sum(record.status is status for record in records) for status in Status},
+        "begun": begun,
+        "left": len(run.left(trials)),
+        "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
+        "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
+        "gpu_hours": sum(r.gpu_hours or 0 for r in records),
+        "trial_seconds": sum(r.seconds or 0 for r in records),
+    }
+
+
+def status(run: Run) -> str:
+    now = status_json(run)
+    lines = [
+        f"{now['run']}: {now['trials']} trials: {now['complete']} complete, {now['diverged']} diverged, "
+        f"{now['failed']} failed, {now['left']} left",
+        *(f"begun, without a record (running or interrupted): {trial}" for trial in now["begun"]),
+        *(f"failed: {trial}: {reason}" for trial, reason in now["failures"].items()),
+    ]
+    if now["best"]:
+        best = now["best"]
+        lines.append(f"best trial: ALMR {best['almr']:g}, LR {best['lr']:g}: {best['objective']:.4f} nats per token")
+    return "\n".join([*lines, f"cost so far: {clock(now['trial_seconds'])} of trials"])
+
+
+def winner(fitted: Fit) -> str:
+    """The decision in a few lines."""
+    file, chosen = fitted.file, fitted.file.winner
+    level = f"{chosen.level:.0%}"
+    lines = [
+        f"winner: ALMR {chosen.almr:.2f} ({level} {chosen.almr_interval.low:.2f} to {chosen.almr_interval.high:.2f}), "
+        f"LR {chosen.lr:.2e} ({level} {chosen.lr_interval.low:.2e} to {chosen.lr_interval.high:.2e})",
+        f"objective there: {chosen.objective:.4f} nats per token "
+        f"({chosen.objective_interval.low:.4f} to {chosen.objective_interval.high:.4f})",
+        f"from {file.trials.complete} complete trials, {file.trials.diverged} diverged, {file.trials.failed} failed",
+    ]
+    if file.coupling:
+        slope = file.coupling
+        lines.append(
+            f"coupling: ln LR* changes by {slope.slope:+.2f} per unit of ALMR "
+            f"({level} {slope.interval.low:+.2f} to {slope.interval.high:+.2f})"
+        )
+    lines += [
+        f"{name}: noise {file.noise[name]:.4f} nats; leave-one-out error {check.rmse:.4f} nats, "
+        f"{check.coverage:.0%} of trials inside their {level} band"
+        for name, check in file.cross_validation.items()
+    ]
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in file.warnings)])
