@@ -43,6 +43,8 @@ def _matches(spec: Corpus, where: str) -> list[str]:
         if not matches:
             raise InputError(f"{where}.files: no file matches {pattern}; correct the path")
         found += matches
+    if not any(Path(file).stat().st_size for file in found):
+        raise InputError(f"{where}.files: the corpus is empty: every file has 0 bytes")
     return found
 
 
@@ -122,15 +124,11 @@ def _text_column(rows: datasets.Dataset, spec: Corpus, where: str) -> datasets.D
 
 
 def _explain(error: BaseException, spec: Corpus) -> str:
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
         chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
     if any((isinstance(e, UnicodeError | LookupError) and "codec" in str(e)) or "encoding" in str(e) for e in chain):
         return f"not readable as {spec.encoding}: state the right `encoding:` (gb18030, latin-1, ...)"
-    if spec.files and any("empty" in str(e).lower() for e in chain):
-        return "the corpus is empty"
     detail = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
     return f"could not be read: {detail[:300]}"
 

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import make_study, study_content
+
+from sweep import design
+from sweep.study import Study
+from sweep.trial import CorpusFacts, Record
+
+
+def facts(blocks: int) -> CorpusFacts:
+    counts = dict.fromkeys(
+        ("documents", "bytes", "held_out_documents", "held_out_tokens", "held_out_bytes", "held_out_blocks"), 1
+    )
+    return CorpusFacts(fingerprint="x", tokens=blocks * 32, blocks=blocks, **counts)
+
+
+def planned(study: Study, **known: Any) -> design.Plan:
+    return design.plan(study, design.trials(study), known.get("records", []), known.get("facts", {}))
+
+
+def with_sizes(original: float, additional: float, **changes: Any) -> Study:
+    corpora = {
+        "original": {"embedded": "shakespeare", "tokens": original, "held_out": 0.5},
+        "additional": {"embedded": "three-kingdoms", "tokens": additional, "held_out": 0.5},
+    }
+    return make_study(corpora=corpora, **changes)
+
+
+def test_grid_is_every_combination_once() -> None:
+    study = make_study(grid={"almr": [0.1, 0.5], "lr": [1e-3, 1e-2, 1e-1], "seeds": [0, 1]})
+    trials = design.trials(study)
+    assert len(set(trials)) == len(trials) == 12
+    assert {(t.almr, t.lr, t.seed) for t in trials} == {
+        (a, lr, s) for a in (0.1, 0.5) for lr in (1e-3, 1e-2, 1e-1) for s in (0, 1)
+    }
+
+
+def test_epochs_come_from_stated_sizes_then_from_packed_ones() -> None:
+    study = with_sizes(8192, 4096)
+    assert planned(study).epochs == {
+        "original": pytest.approx([0.9 * 0.5, 0.5 * 0.5, 0.1 * 0.5]),
+        "additional": pytest.approx([0.1, 0.5, 0.9]),
+    }
+    measured = planned(study, facts={"original": facts(64), "additional": facts(32)})
+    assert measured.epochs["additional"] == pytest.approx([0.2, 1.0, 1.8])
+
+
+def test_a_repeated_corpus_is_warned_of_with_its_ratios() -> None:
+    warnings = planned(with_sizes(1e6, 2048)).warnings
+    assert any("corpora.additional repeats at ALMR 0.9 (up to 1.8 times)" in w for w in warnings)
+    assert not any("corpora.original repeats" in w for w in warnings)
+
+
+def test_an_unknown_size_is_said_and_not_guessed() -> None:
+    plan = planned(make_study())
+    assert plan.epochs == {"original": None, "additional": None}
+    assert sum("size not known" in warning for warning in plan.warnings) == 2
+
+
+def test_plain_text_sizes_are_estimated_from_their_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x" * 35_000)
+    corpora = study_content()["corpora"] | {"original": {"files": str(tmp_path / "a.txt"), "held_out": 0.5}}
+    assert planned(make_study(corpora=corpora)).epochs["original"][0] == pytest.approx(0.9 * 2048 / 5000)
+
+
+def test_time_is_measured_once_a_trial_has_finished() -> None:
+    study = make_study(resources={"tokens_per_second": 1024, "concurrent": 1})
+    assert planned(study).seconds == 6 * 2.0
+    trial = design.trials(study)[0]
+    record = Record(**trial.model_dump(), trial_id=trial.id, fingerprint="x", status="complete", attempt=1, seconds=7.0)
+    assert planned(study, records=[record]).trial_seconds == 7.0
+
+
+def test_tokens_that_are_not_whole_batches_are_said() -> None:
+    study = make_study(training=study_content()["training"] | {"tokens": 2100})
+    assert planned(study).tokens_per_trial == 2048
+    assert any("2,100 is not whole batches" in warning for warning in planned(study).warnings)
+
+
+def test_gpu_hours_are_those_of_what_is_left() -> None:
+    study = make_study(resources={"gpus": 8, "tokens_per_second": 2048 / 3600})
+    plan = planned(study)
+    assert plan.gpu_hours == pytest.approx(6 * 8)
+    assert plan.seconds is None  # how many run at once is the cluster's affair

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import make_study, study_content
+
+from sweep import study_file
+from sweep.study import Grid, InputError, Study, changed_fields
+from sweep.trial import Trial
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, **changes: Any) -> str:
+    path = written(folder, yaml.safe_dump(study_content(**changes)))
+    with pytest.raises(InputError) as raised:
+        study_file.load(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    return str(raised.value)
+
+
+def test_number_without_a_dot_is_a_number(tmp_path: Path) -> None:
+    text = yaml.safe_dump(study_content(grid={})).replace("grid: {}", "grid: {almr: [0.5], lr: [1e-5, 2E-5]}")
+    assert study_file.load(written(tmp_path, text)).grid.lrs == (1e-5, 2e-5)
+
+
+def test_lr_range_is_log_spaced_with_both_ends() -> None:
+    assert Grid.model_validate({"almr": 0.3, "lr": {"from": "1e-5", "to": 1e-3, "points": 3}}).lrs == (1e-5, 1e-4, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"grid": {"almr": [0.1, 1.2], "lr": [1e-3]}}, "grid.almr[1]"),
+        ({"grid": {"almr": [0.1], "lr": [0]}}, "grid.lr"),
+        ({"grid": {"almr": [True], "lr": [1e-3]}}, "write a number"),
+        ({"grid": {"almr": [0.1], "lr": [float("nan")]}}, "grid.lr"),
+        ({"grid": {"almr": [0.1, 0.1], "lr": [1e-3]}}, "twice"),
+        ({"grid": {"almr": [0.1], "lr": {"from": 1e-3, "to": "x", "points": 3}}}, "grid.lr.to: 'x' is not a number"),
+        ({"base_model": {"embedded": "tiny", "pretrained": "x"}}, "base_model: give exactly one of"),
+        ({"corpora": {"original": {}, "additional": {"embedded": "three-kingdoms"}}}, "corpora.original: give exactly"),
+        ({"grdi": {}}, "grdi: no such field"),
+        ({"training": {"sequence_length": 128, "tokens": 4096, "global_batch_tokens": 200}}, "write 256"),
+        ({"objective": {"weights": {"original": 0, "additional": 0}}}, "both weights are 0"),
+        ({"name": "../escape"}, "name"),
+    ],
+)
+def test_bad_field_is_named_with_its_path(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    assert expected in refusal(tmp_path, **changes)
+
+
+def test_missing_field_is_named(tmp_path: Path) -> None:
+    content = study_content()
+    del content["training"]["tokens"]
+    path = written(tmp_path, yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"training\.tokens: this field is required"):
+        study_file.load(path)
+
+
+@pytest.mark.parametrize("text", ["name: [", "just text", "", "a: 1\na: 2\n", "!!python/object/apply:os.getcwd []"])
+def test_unusable_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError) as raised:
+        study_file.load(written(tmp_path, text))
+    assert str(raised.value).count("\n") == 0
+
+
+def test_duplicate_key_names_its_line(tmp_path: Path) -> None:
+    text = "grid:\n  almr: [0.1]\n  almr: [0.2]\n"
+    with pytest.raises(InputError, match=r"study\.yaml:3: almr is written twice"):
+        study_file.load(written(tmp_path, text))
+
+
+def test_unknown_study_lists_the_shipped_ones() -> None:
+    with pytest.raises(InputError, match="demo"):
+        study_file.load("no-such-study")
+
+
+@pytest.mark.parametrize("path", sorted(study_file.SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_study_survives_being_frozen(path: Path, tmp_path: Path) -> None:
+    study = study_file.load(path.stem)
+    assert study_file.load(written(tmp_path, study_file.dump(study))) == study
+    assert study.name == path.stem
+
+
+def test_local_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
+    corpora = {"original": {"files": "text/*.txt"}, "additional": {"embedded": "three-kingdoms"}}
+    study = study_file.load(written(tmp_path, yaml.safe_dump(study_content(corpora=corpora))))
+    assert study.corpora.original.files == (str(tmp_path / "text/*.txt"),)
+
+
+def test_only_the_recipe_makes_the_fingerprint() -> None:
+    study = make_study()
+    assert make_study(grid={"almr": [0.3], "lr": [1e-4]}, resources={"cpus": 2}).fingerprint == study.fingerprint
+    other = make_study(training=study_content()["training"] | {"tokens": 4096})
+    assert other.fingerprint != study.fingerprint
+    assert changed_fields(study, other) == ["training.tokens: 2048 -> 4096"]
+
+
+shares = st.floats(0, 1)
+rates = st.floats(1e-9, 1e2)
+
+
+@given(st.lists(st.tuples(shares, rates, st.integers(0, 9)), min_size=2, max_size=2, unique=True))
+def test_different_trials_have_different_ids(points: list[tuple[float, float, int]]) -> None:
+    one, two = (Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in points)
+    assert one == two or one.id != two.id
+
+
+def test_trial_id_is_short_where_the_numbers_are() -> None:
+    assert Trial(almr=0.3, lr=1e-5, seed=0).id == "almr=0.30_lr=1e-05_seed=0"
+
+
+def test_study_is_frozen() -> None:
+    study: Study = make_study()
+    with pytest.raises(ValueError, match="frozen"):
+        study.name = "other"  # type: ignore[misc]

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from sweep.study import Schedule, Study, Training
+from sweep.trial import Status, Trial
+from trainers import cpt, loop, prepare
+from trainers.divergence import DivergenceWatch
+
+
+def run(study: Study, folder: Path, almr: float = 0.5, lr: float = 1e-2) -> cpt.Record:
+    folder.mkdir(exist_ok=True)
+    return cpt.run_trial(study, Trial(almr=almr, lr=lr, seed=0), prepare.prepare(study), folder)
+
+
+def training(**changes: object) -> Training:
+    return Training.model_validate({"sequence_length": 8, "tokens": 800, "global_batch_tokens": 64} | changes)
+
+
+def test_record_says_what_was_asked_and_what_was_done(local_study: Study, tmp_path: Path) -> None:
+    record = run(local_study, tmp_path / "trial", almr=0.3)
+    assert record.status is Status.COMPLETE
+    assert record.steps == 8
+    assert record.tokens == 2048
+    assert record.almr_achieved == round(64 * 0.3) / 64
+    assert record.fingerprint == local_study.fingerprint
+    assert record.loss.original < record.base_loss.original  # the random model learns
+    assert record.loss.additional < record.base_loss.additional
+    assert record.bits_per_byte.original / record.loss.original == pytest.approx(
+        record.base_bits_per_byte.original / record.base_loss.original
+    )
+    facts = prepare.facts(prepare.prepare(local_study))
+    assert record.epochs.additional == pytest.approx(19 / facts["additional"].blocks)
+
+
+def test_bits_per_byte_of_a_uniform_guess(local_study: Study, tmp_path: Path) -> None:
+    record = run(local_study, tmp_path / "trial")
+    facts = prepare.facts(prepare.prepare(local_study))["original"]
+    expected = record.loss.original / math.log(2) * facts.held_out_tokens / facts.held_out_bytes
+    assert record.bits_per_byte.original == pytest.approx(expected)
+
+
+def test_same_trial_gives_the_same_record(local_study: Study, tmp_path: Path) -> None:
+    timings = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes"}
+    one, two = (run(local_study, tmp_path / name).model_dump(exclude=timings) for name in ("one", "two"))
+    assert one == two
+
+
+def test_metrics_are_the_training_curve(local_study: Study, tmp_path: Path) -> None:
+    record = run(local_study, tmp_path / "trial")
+    lines = [json.loads(line) for line in (tmp_path / "trial" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["held_out"] == record.base_loss.model_dump()
+    assert lines[-1]["held_out"] == record.loss.model_dump()
+    assert [line["step"] for line in lines[1:-1]] == [1, 8]
+    assert all(line["loss"] > 0 and line["grad_norm"] > 0 for line in lines[1:-1])
+
+
+@pytest.mark.parametrize("almr", [0.0, 1.0])
+def test_one_language_alone(local_study: Study, tmp_path: Path, almr: float) -> None:
+    record = run(local_study, tmp_path / "trial", almr=almr)
+    assert record.almr_achieved == almr
+    assert (record.epochs.additional == 0) == (almr == 0)
+
+
+def test_divergence_is_caught_early_and_recorded(local_study: Study, tmp_path: Path) -> None:
+    longer = local_study.model_copy(update={"training": local_study.training.model_copy(update={"tokens": 25600})})
+    record = run(longer, tmp_path / "trial", lr=50.0)
+    assert record.status is Status.DIVERGED
+    assert record.steps < 100
+    assert "above the base model" in record.reason or "not finite" in record.reason
+
+
+def test_not_a_number_is_absent_from_the_record(
+    local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = cpt.load_model
+
+    def broken(*arguments: object) -> torch.nn.Module:
+        model = load(*arguments)
+        torch.nn.init.constant_(model.lm_head.weight, math.nan)
+        return model
+
+    run(local_study, tmp_path / "healthy")  # the base model's loss is measured once, before it breaks
+    monkeypatch.setattr(cpt, "load_model", broken)
+    record = run(local_study, tmp_path / "trial")
+    assert record.status is Status.DIVERGED
+    assert record.steps == 1
+    assert record.loss.original is None
+    assert "NaN" not in (tmp_path / "trial" / "metrics.jsonl").read_text()
+
+
+def test_forgetting_is_not_divergence() -> None:
+    base = {"original": 3.0, "additional": 5.0}
+    watch = DivergenceWatch(almr=0.9, base=base, margin=1.0, measure=dict)
+    assert watch.judge({"original": 6.0, "additional": 4.0}, 10) is None
+    assert "1.300 nats" in str(watch.judge({"original": 7.0, "additional": 6.0}, 10))
+    assert "not finite" in str(watch.judge({"original": math.inf, "additional": 4.0}, 10))
+
+
+def test_gradient_does_not_depend_on_the_micro_batch() -> None:
+    losses = []
+    for micro in (None, 3, 1):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(
+            LlamaConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=50)
+        )
+        data = [torch.arange(64).reshape(8, 8) % 50 for _ in range(4)]
+        recipe = training(tokens=256, micro_batch_sequences=micro)
+        losses.append([step.loss for step in loop.train(model, data, recipe, 1e-2, lambda step: False)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[2] == pytest.approx(losses[0], rel=1e-5)
+
+
+def lrs(schedule: Schedule, steps: int) -> list[float]:
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    optimizer = torch.optim.AdamW([weight], lr=1.0)
+    made = loop.make_schedule(optimizer, schedule, steps)
+    values = []
+    for _ in range(steps):
+        values.append(made.get_last_lr()[0])
+        optimizer.step()
+        made.step()
+    return [*values, made.get_last_lr()[0]]
+
+
+def test_cosine_warms_up_to_the_peak_and_ends_at_its_minimum() -> None:
+    values = lrs(Schedule(warmup=0.1, min_lr=0.2), 50)
+    assert values[5] == max(values) == pytest.approx(1.0)
+    assert values[-1] == pytest.approx(0.2)
+    assert values[5:] == sorted(values[5:], reverse=True)
+
+
+def test_wsd_holds_the_peak_until_its_decay() -> None:
+    values = lrs(Schedule(name="wsd", warmup=0.1, decay=0.2, min_lr=0.1), 50)
+    assert values[5:41] == pytest.approx([1.0] * 36)
+    assert values[-1] == pytest.approx(0.1)
