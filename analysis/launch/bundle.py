@@ -1,0 +1,71 @@
+"""The launch bundle: the files of each trainer format, and the evidence for them. Whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from analysis.fit import Fit
+from analysis.launch import evidence, llamafactory
+from analysis.launch import plan as plans
+from analysis.launch.plan import Plan
+from sweep.study import InputError
+from sweep.trial import CorpusFacts
+
+# A format writes its files into a folder and returns what to know before using them.
+FORMATS: dict[str, Callable[[Plan, Path], list[str]]] = {"llamafactory": llamafactory.write}
+
+
+def export(fit: Fit, run: Path, corpora: dict[str, CorpusFacts], out: Path) -> list[Path]:
+    """Write the bundle of every format that the study's launch names; returns its files.
+
+    `run` is the run directory of the fit, `corpora` the counts of its text by language (original, additional).
+    A bundle already at `out` is replaced; a folder that holds anything else is left alone. Raises InputError.
+    """
+    plan = plans.make(fit, corpora)
+    _refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        _fill(unfinished, fit, plan, run)
+        _replace(out, unfinished)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return sorted(out / name for name in (*evidence.contents(out), evidence.NAME))
+
+
+def _fill(folder: Path, fit: Fit, plan: Plan, run: Path) -> None:
+    warnings = [warning for name in dict.fromkeys(plan.launch.formats) for warning in FORMATS[name](plan, folder)]
+    gathered = evidence.gather(fit, plan, run, warnings, folder)
+    (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _replace(out: Path, finished: Path) -> None:
+    """A folder cannot be renamed over a full one: the old bundle steps aside first."""
+    old = out.with_name(f".{out.name}.old-{os.getpid()}")
+    if out.exists():
+        os.replace(out, old)
+    os.replace(finished, out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise InputError(f"{out}: is not a folder: export to another one")
+    foreign = sorted(set(evidence.contents(out)) - _listed(out)) if out.exists() else []
+    if foreign:
+        raise InputError(f"{out}: holds {foreign[0]}, which no export wrote: move it away or export to another folder")
+
+
+def _listed(out: Path) -> set[str]:
+    """The files that the bundle at `out` says it wrote, by whatever version; none where there is no bundle."""
+    try:
+        written = json.loads((out / evidence.NAME).read_text(encoding="utf-8"))
+        return {*written["files"], *written["links"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()

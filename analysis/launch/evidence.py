@@ -1,0 +1,163 @@
+"""evidence.json: which trials support the launch, how well, and what lies in its bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.fit import Counts, CrossValidation, Fit
+from analysis.launch.plan import ASSUMPTIONS, Plan
+from analysis.launch.source import Source
+from analysis.transfer import Transfer
+from analysis.winner import Winner
+from sweep.study import LANGUAGES, BaseModel, InputError, Launch
+from sweep.trial import PerLanguage, Schema
+
+NAME = "evidence.json"
+
+
+class StudyEvidence(Schema):
+    """`sha256` is that of the run's study.yaml; None where the run has none."""
+
+    name: str
+    fingerprint: str
+    sha256: str | None
+
+
+class CorpusEvidence(Schema):
+    """Counts of the trials' text and of what the launch takes; None: not known."""
+
+    fingerprint: str
+    documents: int
+    tokens: int
+    held_out_documents: int
+    held_out_tokens: int
+    tokens_per_document: float
+    launch_tokens: int
+    launch_epochs: float | None
+
+
+class TrialEvidence(Schema):
+    """A trial; `sha256` is that of its record.json. `excluded` says why the fit did not use it."""
+
+    trial_id: str
+    almr: float
+    lr: float
+    seed: int
+    status: str
+    loss: PerLanguage
+    sha256: str
+    excluded: str | None
+
+
+class Quality(Schema):
+    """How well the surfaces fit, per language: noise in nats, leave-one-out error, and how many trials there were."""
+
+    noise: dict[str, float]
+    cross_validation: dict[str, CrossValidation]
+    trials: Counts
+
+
+class Evidence(Schema):
+    """`fit_warnings` qualify the winner, `launch_warnings` the step to the launch. `files`: sha256 of each by path."""
+
+    schema_version: int = 1
+    study: StudyEvidence
+    base_model: BaseModel
+    launch: Launch
+    launch_steps: int
+    launch_tokens: int
+    winner: Winner
+    transfer: Transfer
+    weights: dict[str, float]
+    quality: Quality
+    fit_warnings: tuple[str, ...]
+    launch_warnings: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    trials: tuple[TrialEvidence, ...]
+    excluded_trials: tuple[TrialEvidence, ...]
+    corpora: dict[str, CorpusEvidence]
+    provenance: dict[str, Any] | None
+    files: dict[str, str]
+    links: dict[str, str]
+
+
+def gather(fit: Fit, plan: Plan, run: Path, format_warnings: list[str], folder: Path) -> Evidence:
+    """Everything about the files that already lie in `folder`, and where their numbers come from."""
+    file = fit.file
+    trials = [_trial(row, run) for row in fit.table.to_dict("records")]
+    assert file.transfer is not None  # a plan was made from it
+    return Evidence(
+        study=StudyEvidence(
+            name=fit.study.name, fingerprint=fit.study.fingerprint, sha256=_sha256_if_there(run / "study.yaml")
+        ),
+        base_model=fit.study.base_model,
+        launch=plan.launch,
+        launch_steps=plan.steps,
+        launch_tokens=plan.tokens,
+        winner=file.winner,
+        transfer=file.transfer,
+        weights=file.weights,
+        quality=Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),
+        fit_warnings=tuple(file.warnings),
+        launch_warnings=(*plan.warnings, *format_warnings),
+        assumptions=ASSUMPTIONS,
+        trials=tuple(t for t in trials if t.excluded is None),
+        excluded_trials=tuple(t for t in trials if t.excluded is not None),
+        corpora={name: _corpus(source) for name, source in plan.sources.items()},
+        provenance=_provenance(run),
+        files={name: sha256(folder / name) for name in sorted(contents(folder)) if not (folder / name).is_symlink()},
+        links={name: os.readlink(folder / name) for name in sorted(contents(folder)) if (folder / name).is_symlink()},
+    )
+
+
+def contents(folder: Path) -> Iterator[str]:
+    """Relative paths of all files and links in the folder, beside evidence.json."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if name != NAME and (path.is_symlink() or not path.is_dir()):
+            yield name
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_if_there(path: Path) -> str | None:
+    return sha256(path) if path.exists() else None
+
+
+def _provenance(run: Path) -> dict[str, Any] | None:
+    path = run / "provenance.json"
+    content: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return content
+
+
+def _trial(row: dict[Any, Any], run: Path) -> TrialEvidence:
+    record = run / "trials" / row["trial_id"] / "record.json"
+    if not record.is_file():
+        raise InputError(f"{record}: the fit used this record and it is gone: run the study again, then export")
+    fields = {name: row[name] for name in ("trial_id", "almr", "lr", "seed", "status")}
+    loss = PerLanguage(**{language: _number(row[f"loss_{language}"]) for language in LANGUAGES})
+    excluded = None if pd.isna(row["excluded"]) else row["excluded"]
+    return TrialEvidence(**fields, loss=loss, sha256=sha256(record), excluded=excluded)
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _corpus(source: Source) -> CorpusEvidence:
+    counted = ("fingerprint", "documents", "tokens", "held_out_documents", "held_out_tokens", "tokens_per_document")
+    return CorpusEvidence(
+        **{name: getattr(source.facts, name) for name in counted},
+        launch_tokens=round(source.share * source.launch_tokens),
+        launch_epochs=source.epochs,
+    )

@@ -1,0 +1,133 @@
+"""The corpora in LLaMA-Factory's terms: dataset_info.json, its files, and probabilities over documents.
+
+Facts of LLaMA-Factory 0.9.5 that shape this: `interleave_probs` draws documents, before packing; packing joins them
+and cuts blocks of cutoff_len tokens, so tokens come as documents do; a dataset is one file or one whole folder, and
+its type is read from the file name; a data file is read as UTF-8; a hub dataset cannot be pinned to a revision.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.launch.plan import Plan
+from analysis.launch.ratio import document_probability, token_share_sd
+from analysis.launch.source import Source
+from sweep.study import InputError
+
+SUFFIXES = (".jsonl", ".json", ".parquet")
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+NOTABLE_SD = 0.01
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How documents of the two corpora are drawn. `probability` is that of an additional-language document."""
+
+    plan: Plan
+
+    @property
+    def lengths(self) -> dict[str, float]:
+        """Mean tokens per document."""
+        return {name: source.facts.tokens_per_document for name, source in self.plan.sources.items()}
+
+    @property
+    def probability(self) -> float:
+        return document_probability(self.plan.almr, self.lengths["original"], self.lengths["additional"])
+
+    @property
+    def strategy(self) -> str:
+        """`interleave_over` goes on until both corpora are used up and repeats the smaller, so the ratio holds.
+
+        Without repetition, `interleave_under` (stop where the first is used up) holds it too, is tokenised faster,
+        and uses each document once.
+        """
+        repeats = any(source.epochs and source.epochs > 1 for source in self.plan.used)
+        return "interleave_over" if repeats else "interleave_under"
+
+    @property
+    def draws(self) -> float:
+        """Documents drawn: what the launch takes, or all of the interleaved set where epochs repeat that."""
+        per_language = {"original": 1 - self.probability, "additional": self.probability}
+        mean_length = sum(share * self.lengths[name] for name, share in per_language.items())
+        until = [s.documents / per_language[s.language] for s in self.plan.used if s.documents]
+        end = max if self.strategy == "interleave_over" else min
+        return min(self.plan.tokens / mean_length, end(until, default=float("inf")))
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the ALMR that the drawing of documents achieves."""
+        return token_share_sd(self.plan.almr, self.probability, self.draws)
+
+    @property
+    def warnings(self) -> list[str]:
+        found = [
+            f"LLaMA-Factory reads the newest revision of {s.spec.dataset}, not {s.spec.revision}: it cannot pin one"
+            for s in self.plan.used
+            if s.spec.dataset and s.spec.revision
+        ]
+        if self.sd > NOTABLE_SD:
+            found.append(
+                f"LLaMA-Factory draws whole documents, about {self.draws:,.0f} of them: the ALMR that comes out will "
+                f"differ from {self.plan.almr:.4g} by about {self.sd:.2g} (one standard deviation); "
+                f"cut long documents into shorter ones to lower this"
+            )
+        return found
+
+
+def write(plan: Plan, folder: Path) -> None:
+    """dataset_info.json with one dataset for each corpus that is used, named after its language, and their files."""
+    entries = {source.language: _entry(source, folder) for source in plan.used}
+    (folder / "dataset_info.json").write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _entry(source: Source, folder: Path) -> dict[str, Any]:
+    columns = {"columns": {"prompt": source.field}}
+    spec = source.spec
+    if spec.dataset:
+        subset = {"subset": spec.config} if spec.config else {}
+        return {"hf_hub_url": spec.dataset, **subset, "split": spec.split, **columns}
+    if not source.facts.files:
+        raise InputError(f"corpora.json names no files of the {source.language} corpus: run the study again")
+    place = _copy if spec.embedded else _refer
+    return {"file_name": place(source, folder), **columns}
+
+
+def _copy(source: Source, folder: Path) -> str:
+    """A small corpus travels in the bundle."""
+    name = f"data/{source.language}.jsonl"
+    (folder / "data").mkdir(exist_ok=True)
+    with (folder / name).open("wb") as copy:
+        for file in source.facts.files:
+            with open(file, "rb") as original:
+                shutil.copyfileobj(original, copy)
+    return name
+
+
+def _refer(source: Source, folder: Path) -> str:
+    """One plain file by its path; several, or names it would not accept, through a folder of links."""
+    files = [os.path.abspath(file) for file in source.facts.files]
+    suffixes = [_suffix(file, source) for file in files]
+    if len(files) == 1 and files[0].endswith(suffixes[0]):
+        return files[0]
+    name = f"data/{source.language}"
+    (folder / name).mkdir(parents=True)
+    for i, (file, suffix) in enumerate(zip(files, suffixes, strict=True)):
+        (folder / name / f"{i:05d}{suffix}").symlink_to(file)
+    return name
+
+
+def _suffix(file: str, source: Source) -> str:
+    where = f"corpora.{source.language}"
+    suffix = next((s.lower() for s in reversed(Path(file).suffixes) if s.lower() not in COMPRESSED), "")
+    if suffix not in SUFFIXES:
+        raise InputError(f"{where}.files: LLaMA-Factory does not read {file}: give {', '.join(SUFFIXES)}")
+    encoding = source.spec.encoding
+    if suffix != ".parquet" and not source.rewritten and codecs.lookup(encoding).name not in ("utf-8", "ascii"):
+        raise InputError(f"{where}.encoding: LLaMA-Factory reads UTF-8 only: convert {file} from {encoding}")
+    return suffix

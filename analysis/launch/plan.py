@@ -1,0 +1,140 @@
+"""Fit -> the numbers of the large run that every trainer format shares: batch, steps, schedule, corpora."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from analysis.fit import Fit
+from analysis.launch.source import Source
+from sweep.study import LANGUAGES, InputError, Launch, Study
+from sweep.trial import CorpusFacts
+
+ASSUMPTIONS = (
+    "The launch model uses the base model's tokenizer: tokens per document were counted with it.",
+    "The launch reads whole corpora, with the documents that the trials held out: measure its loss on other text.",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The large run. Steps are optimizer steps; `accumulation` is micro-batches per step on each GPU."""
+
+    study: Study
+    launch: Launch
+    almr: float
+    lr: float
+    at_edge: tuple[str, ...]
+    fit_warnings: tuple[str, ...]
+    sources: dict[str, Source]
+
+    @property
+    def accumulation(self) -> int:
+        return self.launch.global_batch_tokens // tokens_per_pass(self.launch)
+
+    @property
+    def steps(self) -> int:
+        return whole_steps(self.launch)
+
+    @property
+    def tokens(self) -> int:
+        """What whole steps come to; `launch.tokens` is what was asked for."""
+        return self.steps * self.launch.global_batch_tokens
+
+    @property
+    def difference(self) -> str:
+        """In words: what whole steps come to beside what was asked for."""
+        more = self.tokens - self.launch.tokens
+        if not more:
+            return "exactly launch.tokens"
+        return f"{abs(more):,} {'more' if more > 0 else 'fewer'} than launch.tokens, {self.launch.tokens:,}"
+
+    @property
+    def warmup_steps(self) -> int:
+        return round(self.study.training.schedule.warmup * self.steps)
+
+    @property
+    def decay_steps(self) -> int:
+        """WSD only."""
+        return min(round(self.study.training.schedule.decay * self.steps), self.steps - self.warmup_steps)
+
+    @property
+    def stable_steps(self) -> int:
+        """WSD only."""
+        return self.steps - self.warmup_steps - self.decay_steps
+
+    @property
+    def checkpoint_steps(self) -> int:
+        """Steps between checkpoints; rounded up, so that no more are written than asked for."""
+        return math.ceil(self.steps / self.launch.checkpoints)
+
+    @property
+    def used(self) -> list[Source]:
+        """The corpora that get any tokens: ALMR 0 or 1 leaves one."""
+        return [source for source in self.sources.values() if source.share > 0]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before the launch, beside the fit's own warnings."""
+        found = [
+            f"the launch goes {source.epochs:.3g} times over the {source.language} corpus: it repeats its documents"
+            for source in self.used
+            if source.epochs and source.epochs > 1
+        ]
+        found += [
+            f"the size of the {source.language} corpus is not known (the trials read {source.spec.documents:,} "
+            f"documents of it): whether the launch repeats it cannot be told; state corpora.{source.language}.tokens"
+            for source in self.used
+            if source.epochs is None
+        ]
+        if self.tokens != self.launch.tokens:
+            found.append(f"{self.steps:,} whole steps are {self.tokens:,} tokens: {self.difference}")
+        return found
+
+
+def whole_steps(launch: Launch) -> int:
+    return round(launch.tokens / launch.global_batch_tokens)
+
+
+def tokens_per_pass(launch: Launch) -> int:
+    """Tokens that all GPUs together take in one micro-batch each."""
+    return launch.nodes * launch.gpus_per_node * launch.micro_batch_sequences * launch.sequence_length
+
+
+def make(fit: Fit, corpora: dict[str, CorpusFacts]) -> Plan:
+    """Raises InputError for a study without a launch, for a batch that does not divide, and for missing corpora."""
+    launch, transfer = fit.study.launch, fit.file.transfer
+    if launch is None or transfer is None:
+        raise InputError(
+            f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "
+            f"sequence_length, and run it again"
+        )
+    check_batch(launch)
+    warnings = (*fit.file.warnings, *transfer.warnings)
+    shares = {"original": 1 - transfer.almr, "additional": transfer.almr}
+    tokens = whole_steps(launch) * launch.global_batch_tokens
+    sources = {
+        name: Source(name, getattr(fit.study.corpora, name), _facts(corpora, name), shares[name], tokens)
+        for name in LANGUAGES
+    }
+    return Plan(fit.study, launch, transfer.almr, transfer.lr, fit.file.winner.at_edge, warnings, sources)
+
+
+def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:
+    if language not in corpora:
+        raise InputError(f"corpora.json counts no {language} corpus: run the study again, it writes the counts")
+    return corpora[language]
+
+
+def check_batch(launch: Launch) -> None:
+    once = tokens_per_pass(launch)
+    if launch.global_batch_tokens % once:
+        nearest = max(1, round(launch.global_batch_tokens / once)) * once
+        raise InputError(
+            f"launch.global_batch_tokens {launch.global_batch_tokens} is not a multiple of nodes x gpus_per_node x "
+            f"micro_batch_sequences x sequence_length = {once}: write {nearest}, or change one of these"
+        )
+    if launch.tokens < launch.global_batch_tokens:
+        raise InputError(
+            f"launch.tokens {launch.tokens} is less than one global batch: write {launch.global_batch_tokens} or more"
+        )

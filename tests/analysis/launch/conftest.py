@@ -1,0 +1,129 @@
+"""A study whose winner is given, not fitted, so that the bundle's files are the same on every machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import table as tables
+from analysis.fit import Fit, FitFile
+from analysis.transfer import direct
+from analysis.winner import Interval, Winner
+from sweep.study import Study
+from sweep.study_file import dump
+from sweep.trial import CorpusFacts, Record, Trial
+
+LAUNCH = {
+    "model": "meta-llama/Meta-Llama-3-70B",
+    "tokens": 10_000_000_000,
+    "global_batch_tokens": 4_194_304,
+    "sequence_length": 8192,
+    "nodes": 16,
+    "gpus_per_node": 8,
+    "checkpoints": 10,
+}
+CORPORA = {"original": {"files": "/data/english.jsonl"}, "additional": {"files": ["/data/chinese.parquet"]}}
+
+
+def study(launch: dict[str, Any] | None = None, **fields: Any) -> Study:
+    """`launch` changes some of its fields; None values leave them out."""
+    content = {
+        "name": "llama3-8b-zh",
+        "base_model": {"pretrained": "meta-llama/Meta-Llama-3-8B"},
+        "corpora": CORPORA,
+        "training": {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20},
+        "grid": {"almr": [0.1, 0.5], "lr": [1e-5, 1e-4], "seeds": [3]},
+        "launch": LAUNCH | (launch or {}),
+    }
+    return Study.model_validate(content | fields)
+
+
+def facts(**fields: Any) -> CorpusFacts:
+    """10,000 documents to train on, of 500 tokens each, and 500 held out."""
+    counts = {"documents": 10_000, "tokens": 5_000_000, "bytes": 20_000_000, "blocks": 1220}
+    held_out = {"documents": 500, "tokens": 250_000, "bytes": 1_000_000, "blocks": 61}
+    content = {"fingerprint": "0" * 16} | counts | {f"held_out_{name}": value for name, value in held_out.items()}
+    return CorpusFacts.model_validate(content | fields)
+
+
+@pytest.fixture(scope="session")
+def make_study() -> Callable[..., Study]:
+    return study
+
+
+@pytest.fixture(scope="session")
+def make_facts() -> Callable[..., CorpusFacts]:
+    return facts
+
+
+@pytest.fixture
+def corpora() -> dict[str, CorpusFacts]:
+    """Large corpora: English documents of 800 tokens, Chinese ones of 1,600."""
+    sizes = {"documents": 20_000_000, "held_out_documents": 0, "held_out_tokens": 0}
+    return {
+        "original": facts(files=("/data/english.jsonl",), tokens=16_000_000_000, **sizes),
+        "additional": facts(files=("/data/chinese.parquet",), tokens=32_000_000_000, **sizes),
+    }
+
+
+def records(of: Study) -> list[Record]:
+    trials = [Trial(almr=a, lr=lr, seed=s) for s in of.grid.seeds for a in of.grid.almr for lr in of.grid.lrs]
+    measured = {"original": 2.5, "additional": 2.75}
+    identity = {"fingerprint": of.fingerprint, "attempt": 1}
+    outcomes = [{"status": "complete", "loss": measured}] * (len(trials) - 1) + [{"status": "diverged"}]
+    return [
+        Record.model_validate({"trial_id": trial.id} | trial.model_dump() | identity | outcome)
+        for trial, outcome in zip(trials, outcomes, strict=True)
+    ]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """An empty run directory: `make_fit` writes its records there."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "provenance.json").write_text(json.dumps({"git_sha": "abc"}))
+    return folder
+
+
+@pytest.fixture
+def make_fit(run: Path) -> Callable[..., Fit]:
+    def make(of: Study | None = None, almr: float = 0.4, lr: float = 2e-5, at_edge: tuple[str, ...] = ()) -> Fit:
+        of = of or study()
+        for record in records(of):
+            folder = run / "trials" / record.trial_id
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "record.json").write_text(record.model_dump_json())
+        (run / "study.yaml").write_text(dump(of))
+        return Fit(of, tables.read_run(run), {}, None, None, _file(of, almr, lr, at_edge))  # type: ignore[arg-type]
+
+    return make
+
+
+def _file(of: Study, almr: float, lr: float, at_edge: tuple[str, ...]) -> FitFile:
+    winner = Winner(
+        almr=almr,
+        lr=lr,
+        objective=2.6,
+        objective_interval=Interval(low=2.59, high=2.61),
+        almr_interval=Interval(low=almr, high=almr),
+        lr_interval=Interval(low=lr / 2, high=lr * 2),
+        level=0.9,
+        at_edge=at_edge,
+    )
+    return FitFile(
+        study=of.name,
+        weights={"original": 0.5, "additional": 0.5},
+        winner=winner,
+        curve=[],
+        coupling=None,
+        noise={"original": 0.001, "additional": 0.002},
+        cross_validation={"original": {"rmse": 0.002, "coverage": 0.9}, "additional": {"rmse": 0.003, "coverage": 1}},
+        trials={"complete": 3, "diverged": 1, "failed": 0, "excluded": 1},
+        warnings=[f"the winner's {name} is at the edge of the grid" for name in at_edge],
+        transfer=direct(winner, of) if of.launch else None,
+    )

@@ -1,0 +1,143 @@
+"""The bundle as a whole: its evidence, its hashes, and what stands when something goes wrong."""
+
+import hashlib
+import json
+
+import pytest
+
+from analysis.launch import llamafactory
+from analysis.launch.bundle import export
+from analysis.launch.evidence import Evidence
+from sweep.study import InputError
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "run" / "launch"
+
+
+def evidence(out):
+    return Evidence.model_validate_json((out / "evidence.json").read_text())
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def embedded(make_study, make_facts, tmp_path):
+    """A study of embedded corpora, with the counts of two tiny files."""
+    counted = {}
+    for name in ("original", "additional"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
+        counted[name] = make_facts(files=(str(tmp_path / f"{name}.jsonl"),))
+    spec = {"original": {"embedded": "shakespeare"}, "additional": {"embedded": "three-kingdoms"}}
+    return make_study(corpora=spec), counted
+
+
+def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
+    study, counted = embedded
+    paths = export(make_fit(study), run, counted, out)
+    names = [path.relative_to(out).as_posix() for path in paths]
+    text = ["data/additional.jsonl", "data/original.jsonl"]
+    assert names == [
+        *text,
+        "dataset_info.json",
+        "deepspeed_zero3.json",
+        "evidence.json",
+        "llamafactory.yaml",
+        "start.sh",
+    ]
+    assert json.loads((out / "data/additional.jsonl").read_text()) == {"text": "additional"}
+    entry = json.loads((out / "dataset_info.json").read_text())["additional"]
+    assert entry == {"file_name": "data/additional.jsonl", "columns": {"prompt": "text"}}
+
+
+def test_evidence_hashes_every_other_file(make_fit, embedded, run, out):
+    study, counted = embedded
+    paths = export(make_fit(study), run, counted, out)
+    expected = {path.relative_to(out).as_posix(): sha256(path) for path in paths if path.name != "evidence.json"}
+    assert evidence(out).files == expected
+    assert evidence(out).links == {}
+
+
+def test_evidence_names_the_trials_and_their_records(make_fit, corpora, run, out):
+    fit = make_fit(at_edge=("lr",))
+    export(fit, run, corpora, out)
+    found = evidence(out)
+    assert [trial.trial_id for trial in found.excluded_trials] == ["almr=0.50_lr=1e-04_seed=3"]
+    assert found.excluded_trials[0].excluded.startswith("diverged")
+    assert found.excluded_trials[0].loss.original is None
+    assert len(found.trials) == 3
+    for trial in (*found.trials, *found.excluded_trials):
+        assert trial.sha256 == sha256(run / "trials" / trial.trial_id / "record.json")
+    assert found.trials[0].loss.original == 2.5
+
+
+def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out):
+    fit = make_fit(at_edge=("lr",))
+    export(fit, run, corpora, out)
+    found = evidence(out)
+    assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
+    assert found.fit_warnings == tuple(fit.file.warnings) != ()
+    assert found.quality.noise == fit.file.noise
+    assert found.study.fingerprint == fit.study.fingerprint
+    assert found.study.sha256 == sha256(run / "study.yaml")
+    assert found.provenance == {"git_sha": "abc"}
+    assert found.corpora["additional"].launch_tokens == round(0.4 * found.launch_tokens)
+
+
+def test_the_edge_is_at_the_top_of_the_yaml(make_fit, corpora, run, out):
+    export(make_fit(at_edge=("lr",)), run, corpora, out)
+    head = (out / "llamafactory.yaml").read_text().splitlines()[:6]
+    assert any("EDGE OF THE GRID" in line for line in head)
+
+
+def test_a_bundle_is_replaced_whole(make_fit, make_study, corpora, run, out, embedded):
+    study, counted = embedded
+    export(make_fit(study), run, counted, out)
+    export(make_fit(lr=7e-5), run, corpora, out)
+    assert not (out / "data").exists()
+    assert "7.0e-05" in (out / "llamafactory.yaml").read_text()
+    assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_failure_leaves_the_old_bundle(make_fit, corpora, run, out, monkeypatch):
+    export(make_fit(), run, corpora, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+
+    def fails(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(llamafactory, "start_script", fails)
+    with pytest.raises(OSError, match="disk full"):
+        export(make_fit(lr=7e-5), run, corpora, out)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_folder_of_other_files_is_left_alone(make_fit, corpora, run, out):
+    export(make_fit(), run, corpora, out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds notes\.txt, which no export wrote"):
+        export(make_fit(), run, corpora, out)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_file_or_link_in_the_way_is_refused(make_fit, corpora, run, out, tmp_path, kind):
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        out.symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is not a folder"):
+        export(make_fit(), run, corpora, out)
+
+
+def test_a_lost_record_is_named(make_fit, corpora, run, out):
+    fit = make_fit()
+    lost = run / "trials" / "almr=0.10_lr=1e-05_seed=3" / "record.json"
+    lost.unlink()
+    with pytest.raises(InputError, match="the fit used this record and it is gone"):
+        export(fit, run, corpora, out)
+    assert not out.exists()

@@ -1,0 +1,185 @@
+"""The LLaMA-Factory files: golden copies, hostile names, single corpora, what its loader accepts."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from analysis.launch import llamafactory
+from analysis.launch.plan import make
+from sweep.study import InputError
+
+GOLDEN = Path(__file__).parent / "golden"
+HOSTILE = [
+    'it\'s "quoted"',
+    "a b",
+    "$(touch owned)",
+    "`touch owned`",
+    "line\nbreak: x # y",
+    "1e5",
+    "null",
+    "-x",
+    "大模型",
+]
+FILES = ("llamafactory.yaml", "dataset_info.json", "start.sh")
+
+
+@pytest.fixture
+def written(make_fit, corpora, tmp_path):
+    """Write the format for a study; returns its folder."""
+
+    def write(study=None, almr=0.4, counted=None, **fit):
+        folder = tmp_path / "bundle"
+        folder.mkdir()
+        llamafactory.write(make(make_fit(study, almr=almr, **fit), counted or corpora), folder)
+        return folder
+
+    return write
+
+
+def settings(folder):
+    return yaml.safe_load((folder / "llamafactory.yaml").read_text())
+
+
+def assert_golden(name: str, text: str) -> None:
+    """To accept a change, delete the golden file and run the test twice."""
+    path = GOLDEN / name
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        pytest.fail(f"{path} was missing and is written now: read it, then run again")
+    assert text == path.read_text(), f"differs from {path}: to accept the change delete that file and run again"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_golden_cosine(written, name):
+    assert_golden(f"cosine-{name}", (written() / name).read_text())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_golden_wsd_on_one_node_at_the_edge(written, make_study, name):
+    schedule = {"name": "wsd", "warmup": 0.05, "decay": 0.25, "min_lr": 0}
+    training = make_study().training.model_dump() | {"schedule": schedule}
+    corpora = {
+        "original": {"dataset": "org/plain text", "config": "en", "split": "train[:10%]", "revision": "v1"},
+        "additional": {"files": "/data/chinese.parquet", "field": "body"},
+    }
+    study = make_study(launch={"nodes": 1, "micro_batch_sequences": 2}, training=training, corpora=corpora)
+    assert_golden(f"wsd-{name}", (written(study, almr=0.5, at_edge=("almr",)) / name).read_text())
+
+
+def test_probabilities_are_over_documents(written):
+    found = settings(written(almr=0.5))  # Chinese documents are twice as long
+    original, additional = map(float, found["interleave_probs"].split(","))
+    assert found["dataset"] == "original,additional"
+    assert additional == pytest.approx(1 / 3)
+    assert original + additional == 1
+
+
+@pytest.mark.parametrize(("almr", "alone"), [(0, "original"), (1, "additional")])
+def test_a_single_corpus_is_not_interleaved(written, almr, alone):
+    folder = written(almr=almr)
+    assert settings(folder)["dataset"] == alone
+    assert not {"mix_strategy", "interleave_probs"} & settings(folder).keys()
+    assert list(json.loads((folder / "dataset_info.json").read_text())) == [alone]
+
+
+def test_a_repeated_corpus_is_oversampled(written, corpora, make_facts):
+    small = {**corpora, "additional": make_facts(files=("/data/chinese.parquet",))}
+    assert settings(written(counted=small))["mix_strategy"] == "interleave_over"
+
+
+def test_text_that_is_used_once_stays_so(written):
+    assert settings(written())["mix_strategy"] == "interleave_under"
+
+
+def test_few_long_documents_are_warned_of(make_fit, make_facts, tmp_path):
+    books = {
+        "original": make_facts(documents=38, tokens=2_000_000, files=("/data/english.jsonl",)),
+        "additional": make_facts(documents=120, tokens=600_000, files=("/data/chinese.parquet",)),
+    }
+    warnings = llamafactory.write(make(make_fit(almr=0.5), books), tmp_path)
+    assert any("the ALMR that comes out will differ from 0.5" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("model", HOSTILE)
+def test_a_hostile_model_name_is_only_ever_text(written, make_study, model, tmp_path):
+    folder = written(make_study(launch={"model": model, "nodes": 1}))
+    assert settings(folder)["model_name_or_path"] == model
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    fake = tools / "llamafactory-cli"
+    fake.write_text('#!/bin/sh\nprintf "%s|" "$PWD" "$NNODES" "$NPROC_PER_NODE" "$FORCE_TORCHRUN" "$@"\n')
+    fake.chmod(0o755)
+    done = start(folder, PATH=f"{tools}:/usr/bin:/bin")
+    assert done.returncode == 0, done.stderr
+    assert f"Training {model}: node 0 of 1, 8 GPUs each\n" in done.stdout
+    assert done.stdout.endswith(f"{folder}|1|8|1|train|llamafactory.yaml|max_steps=3|")
+    assert not list(tmp_path.rglob("owned"))
+
+
+def start(folder, **environment):
+    command = ["bash", str(folder / "start.sh"), "max_steps=3"]
+    return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "NNODES is not set: on each of the 16 nodes set NNODES=16"),
+        ({"NNODES": "16", "NODE_RANK": "1", "MASTER_ADDR": "host"}, "MASTER_PORT is not set"),
+        ({"NNODES": "8"}, "NODE_RANK is not set"),
+        ({"NNODES": "8", "NODE_RANK": "0", "MASTER_ADDR": "h", "MASTER_PORT": "1"}, "NNODES is 8, but"),
+        ({"NNODES": "16", "NODE_RANK": "16", "MASTER_ADDR": "h", "MASTER_PORT": "1"}, "NODE_RANK is 16"),
+        ({"NNODES": "16", "NODE_RANK": "a[$(touch owned)]", "MASTER_ADDR": "h", "MASTER_PORT": "1"}, "NODE_RANK is a["),
+    ],
+)
+def test_the_script_says_what_is_missing(written, tmp_path, environment, message):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "llamafactory-cli").write_text("#!/bin/sh\nexit 9\n")
+    (tools / "llamafactory-cli").chmod(0o755)
+    done = start(written(), PATH=f"{tools}:/usr/bin:/bin", **environment)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_the_script_wants_the_trainer(written):
+    done = start(written(), PATH="/usr/bin:/bin")
+    assert (done.returncode, "llamafactory-cli is not on PATH" in done.stderr) == (2, True)
+
+
+def test_a_reference_in_the_model_name_is_refused(written, make_study):
+    with pytest.raises(InputError, match="rename it"):
+        written(make_study(launch={"model": "a${b"}))
+
+
+def test_several_files_are_one_folder_of_links(written, make_study, corpora, make_facts):
+    files = ("/data/a/part.jsonl", "/data/b/part.jsonl.gz", "/data/c/PART.JSONL")
+    spec = {"original": {"files": list(files), "field": "body"}, "additional": {"files": "/data/chinese.parquet"}}
+    folder = written(make_study(corpora=spec), counted={**corpora, "original": make_facts(files=files)})
+    entry = json.loads((folder / "dataset_info.json").read_text())["original"]
+    assert entry == {"file_name": "data/original", "columns": {"prompt": "body"}}
+    links = {path.name: str(path.readlink()) for path in (folder / "data/original").iterdir()}
+    assert links == {f"{i:05d}.jsonl": file for i, file in enumerate(files)}
+
+
+def test_a_file_of_another_encoding_is_refused(written, make_study, corpora):
+    spec = {"original": {"files": "/data/english.jsonl", "encoding": "gb18030"}}
+    with pytest.raises(InputError, match=r"corpora\.original\.encoding: LLaMA-Factory reads UTF-8 only: convert"):
+        written(make_study(corpora=spec | {"additional": {"files": "/data/chinese.parquet"}}))
+
+
+def test_a_corpus_without_files_is_refused(written, corpora, make_facts):
+    with pytest.raises(InputError, match="names no files of the original corpus"):
+        written(counted={**corpora, "original": make_facts()})
+
+
+def test_other_settings_write_other_checkpoints(written, make_study, make_fit, corpora):
+    one = settings(written())["output_dir"]
+    again = llamafactory.sections(make(make_fit(), corpora))["output"]["output_dir"]
+    other = llamafactory.sections(make(make_fit(lr=3e-5), corpora))["output"]["output_dir"]
+    assert one == again != other

@@ -1,0 +1,127 @@
+"""The numbers that all formats share: batch, steps, schedule, epochs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.launch.plan import Plan, check_batch, make
+from sweep.study import InputError, Launch
+from sweep.study_file import dump, load
+
+COUNTS = st.integers(1, 64)
+
+
+@given(nodes=COUNTS, gpus=COUNTS, micro=COUNTS, accumulation=COUNTS, length=st.integers(1, 8192), steps=COUNTS)
+def test_the_batch_is_exact(nodes, gpus, micro, accumulation, length, steps):
+    batch = nodes * gpus * micro * accumulation * length
+    launch = Launch(
+        model="m",
+        tokens=steps * batch,
+        global_batch_tokens=batch,
+        sequence_length=length,
+        nodes=nodes,
+        gpus_per_node=gpus,
+        micro_batch_sequences=micro,
+    )
+    check_batch(launch)
+    plan = Plan(None, launch, 0.5, 1e-4, (), (), {})
+    assert (plan.accumulation, plan.steps, plan.tokens) == (accumulation, steps, launch.tokens)
+
+
+@given(nodes=COUNTS, gpus=COUNTS, length=st.integers(2, 8192), batch=st.integers(1, 10**8))
+def test_a_batch_that_does_not_divide_names_one_that_does(nodes, gpus, length, batch):
+    launch = Launch(
+        model="m",
+        tokens=10**12,
+        global_batch_tokens=batch,
+        sequence_length=length,
+        nodes=nodes,
+        gpus_per_node=gpus,
+    )
+    try:
+        check_batch(launch)
+    except InputError as error:
+        named = int(str(error).split("write ")[1].split(",")[0])
+        check_batch(launch.model_copy(update={"global_batch_tokens": named}))
+    else:
+        assert batch % (nodes * gpus * length) == 0
+
+
+def test_a_launch_shorter_than_a_batch_is_refused(make_fit, make_study, corpora):
+    with pytest.raises(InputError, match=r"launch\.tokens 1000 is less than one global batch: write 4194304"):
+        make(make_fit(make_study(launch={"tokens": 1000})), corpora)
+
+
+def test_a_study_without_a_launch_is_told_to_add_one(make_fit, make_study, corpora):
+    with pytest.raises(InputError, match="add `launch:` with model, tokens"):
+        make(make_fit(make_study().model_copy(update={"launch": None})), corpora)
+
+
+def test_a_corpus_without_counts_is_refused(make_fit, corpora):
+    with pytest.raises(InputError, match=r"corpora\.json counts no additional corpus"):
+        make(make_fit(), {"original": corpora["original"]})
+
+
+def test_whole_steps_and_the_difference_are_stated(make_fit, corpora):
+    plan = make(make_fit(), corpora)
+    assert (plan.steps, plan.tokens) == (2384, 2384 * 4_194_304)
+    assert (
+        "2,384 whole steps are 9,999,220,736 tokens: 779,264 fewer than launch.tokens, 10,000,000,000" in plan.warnings
+    )
+
+
+def test_tokens_of_whole_steps_need_no_warning(make_fit, make_study, corpora):
+    plan = make(make_fit(make_study(launch={"tokens": 1000 * 4_194_304})), corpora)
+    assert plan.warnings == []
+
+
+@pytest.mark.parametrize("steps", [1, 7, 100, 2384])
+@pytest.mark.parametrize(("warmup", "decay"), [(0, 0), (0.1, 0.2), (0.5, 0.5), (0.9, 0.1), (1, 0)])
+def test_the_phases_of_wsd_add_up(make_fit, make_study, corpora, steps, warmup, decay):
+    training = make_study().training.model_dump() | {"schedule": {"name": "wsd", "warmup": warmup, "decay": decay}}
+    study = make_study(launch={"tokens": steps * 4_194_304}, training=training)
+    plan = make(make_fit(study), corpora)
+    phases = (plan.warmup_steps, plan.stable_steps, plan.decay_steps)
+    assert sum(phases) == steps
+    assert min(phases) >= 0
+
+
+@pytest.mark.parametrize("checkpoints", [1, 3, 10, 2384, 10_000])
+def test_no_more_checkpoints_than_asked_for(make_fit, make_study, corpora, checkpoints):
+    plan = make(make_fit(make_study(launch={"checkpoints": checkpoints})), corpora)
+    assert plan.checkpoint_steps >= 1
+    assert -(-plan.steps // plan.checkpoint_steps) <= checkpoints
+
+
+def test_repeated_text_is_a_warning(make_fit, corpora, make_facts):
+    small = {**corpora, "additional": make_facts(files=("/data/chinese.parquet",))}
+    plan = make(make_fit(), small)
+    assert plan.sources["additional"].epochs == pytest.approx(0.4 * plan.tokens / 5_250_000)
+    assert "the launch goes 762 times over the additional corpus: it repeats its documents" in plan.warnings
+    assert plan.sources["original"].epochs < 1
+
+
+def test_the_head_of_a_corpus_does_not_count_as_all_of_it(make_fit, make_study, corpora):
+    capped = {"files": "/data/english.jsonl", "documents": 1000}
+    whole = {"files": ["/data/chinese.parquet"]}
+    unknown = make(make_fit(make_study(corpora={"original": capped, "additional": whole})), corpora)
+    assert unknown.sources["original"].epochs is None
+    assert any("state corpora.original.tokens" in warning for warning in unknown.warnings)
+    stated = {"original": capped | {"tokens": 10**12}, "additional": whole}
+    assert make(make_fit(make_study(corpora=stated)), corpora).sources["original"].epochs == pytest.approx(
+        0.006, rel=0.01
+    )
+
+
+def test_plain_text_was_rewritten_with_its_own_column(make_fit, make_study, make_facts, run):
+    spec = {"files": ["books/**/*.txt"], "field": "body"}
+    study = make_study(corpora={"original": spec, "additional": {"files": "books/**/*.jsonl", "field": "body"}})
+    path = run.parent / "study.yaml"
+    path.write_text(dump(study))
+    study = load(path)
+    found = {
+        "original": make_facts(files=("/cache/corpora/x/documents.jsonl",)),
+        "additional": make_facts(files=(str(run.parent / "books/a.jsonl"), str(run.parent / "books/b/c.jsonl"))),
+    }
+    plan = make(make_fit(study), found)
+    assert (plan.sources["original"].field, plan.sources["additional"].field) == ("text", "body")
