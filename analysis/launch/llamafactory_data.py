@@ -52,12 +52,11 @@ class Mixture:
 
     @property
     def draws(self) -> float:
-        """Documents drawn: what the launch takes, or all of the interleaved set where epochs repeat that."""
-        per_language = {"original": 1 - self.probability, "additional": self.probability}
-        mean_length = sum(share * self.lengths[name] for name, share in per_language.items())
-        until = [s.documents / per_language[s.language] for s in self.plan.used if s.documents]
+        """Documents in the interleaved set. It is drawn once, then packed, and every epoch shuffles its blocks."""
+        drawn = {"original": 1 - self.probability, "additional": self.probability}
+        until = [source.documents / drawn[source.language] for source in self.plan.used if source.documents]
         end = max if self.strategy == "interleave_over" else min
-        return min(self.plan.tokens / mean_length, end(until, default=float("inf")))
+        return end(until, default=float("inf"))
 
     @property
     def sd(self) -> float:
