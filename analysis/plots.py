@@ -53,10 +53,11 @@ def write_figures(fit: Fit, run: Path) -> list[Path]:
     """Write `run/figures/<name>.png`; each appears whole or not at all."""
     folder = run / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(png(figure), folder / f"{name}.png") for name, figure in figures(fit, run).items()]
+    return [write_whole(png(figure), folder / f"{name}.png") for name, figure in figures(fit, run).items()]
 
 
-def _write(content: bytes, path: Path) -> Path:
+def write_whole(content: bytes, path: Path) -> Path:
+    """The path, which appears whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_bytes(content)
     return partial.replace(path)

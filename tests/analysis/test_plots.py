@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis import table as tables
-from analysis.fit import fit_run, fit_table
+from analysis.fit import fit_table
 from analysis.plot_data import (
     languages_info,
     objective_info,
@@ -120,12 +120,10 @@ def test_training_curves_are_as_logged(fitted, tmp_path):
     assert 3.5 < info.highest < 4.0
 
 
-def test_every_figure_is_written(tmp_path, make_bowl, make_study, write_run):
-    study = make_study()
-    run = write_run(tmp_path / "run", make_bowl(), study)
-    paths = write_figures(fit_run(study, run), run)
-    assert paths == [run / "figures" / f"{name}.png" for name in NAMES]
-    assert sorted(path.name for path in (run / "figures").iterdir()) == sorted(path.name for path in paths)
+def test_every_figure_is_written(tmp_path, fitted):
+    paths = write_figures(fitted, tmp_path)
+    assert paths == [tmp_path / "figures" / f"{name}.png" for name in NAMES]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
