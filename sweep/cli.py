@@ -56,7 +56,11 @@ def run(
 
     console = err if as_json else out
     loaded = study_file.load(study)
-    finished = sweep_run.run(loaded, Run(runs / loaded.name), console, address)
+    try:
+        finished = sweep_run.run(loaded, Run(runs / loaded.name), console, address)
+    except KeyboardInterrupt:
+        err.print("almr: interrupted; finished trials are kept: run the same command again to go on", markup=False)
+        raise typer.Exit(130) from None
     _print(finished.as_json() if as_json else finished.text())
     raise typer.Exit(1 if finished.failed else 0)
 
@@ -117,7 +121,7 @@ def _interrupt(signum: int, frame: Any) -> None:
 
 
 def main() -> None:
-    """The entry point: user errors are one line and exit status 2; an interrupted run says how to resume."""
+    """The entry point: user errors are one line and exit status 2."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
@@ -125,6 +129,3 @@ def main() -> None:
         for line in str(error).splitlines():
             err.print(f"almr: {line}", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("almr: interrupted; finished trials are kept: run the same command again to go on", markup=False)
-        sys.exit(130)

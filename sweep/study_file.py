@@ -80,9 +80,10 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
         corpus["files"] = corpus["files"] and [str((folder / f).resolve()) for f in corpus["files"]]
     if content["replay"]:
         content["replay"]["table"] = str((folder / content["replay"]["table"]).resolve())
-    pretrained = content["base_model"]["pretrained"]
-    if pretrained and (folder / pretrained).is_dir():
-        content["base_model"]["pretrained"] = str((folder / pretrained).resolve())
+    for section, field in (("base_model", "pretrained"), ("launch", "model")):
+        model = (content[section] or {}).get(field)
+        if model and (folder / model).is_dir():  # else a Hugging Face id
+            content[section][field] = str((folder / model).resolve())
     return Study.model_validate(content)
 
 

@@ -1,0 +1,29 @@
+# Everything runs from .venv, which these files install: pyproject.toml, pinned by constraints.txt.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: demo test check install clean
+
+demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
+	$(BIN)/almr run demo
+
+test: $(INSTALLED)  ## the whole suite, real Ray runs included
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## ruff, mypy and the quick tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow"
+
+install: $(INSTALLED)
+
+# The constraint names torch without a build: a machine that offers a CPU build takes it, no CUDA packages are pulled.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:  ## the environment and the caches of tools; runs and the model cache stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
