@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from analysis import table as tables
 from analysis.surface import Surface, WeightedSurface, fit_languages
@@ -69,6 +70,11 @@ def fit_run(study: Study, run: Path) -> Fit:
 
 def fit_table(study: Study, table: pd.DataFrame, seed: int = 0) -> Fit:
     """Raises InputError where fewer trials are usable than a surface needs."""
+    with threadpool_limits(1):  # small matrices: more threads are slower, and their number would change last digits
+        return _fit(study, table, seed)
+
+
+def _fit(study: Study, table: pd.DataFrame, seed: int) -> Fit:
     used = tables.usable(table)
     weights = study.objective.weights.shares
     surfaces = fit_languages(used, list(weights), seed)

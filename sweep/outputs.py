@@ -31,4 +31,4 @@ def export(run: Run, folder: Path | None = None, fitted: Fit | None = None) -> l
     if not corpora:
         raise InputError(f"{run.corpora_file}: not there, so document lengths are not known: run the study here first")
     fitted = fitted or fit_run(run.study(), run.folder)
-    return bundle.export(fitted, run.folder, corpora, folder or run.folder / "launch")
+    return bundle.export(fitted, run.folder, corpora, folder or run.launch)

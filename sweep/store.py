@@ -49,6 +49,7 @@ class Run:
         self.study_file = self.folder / "study.yaml"
         self.code = self.folder / "code"
         self.corpora_file = self.folder / "corpora.json"
+        self.launch = self.folder / "launch"
 
     @staticmethod
     def find(name: str, runs: Path) -> Run:

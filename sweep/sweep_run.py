@@ -39,7 +39,7 @@ class Finished:
         if self.gpu_hours:
             lines[2] += f", {self.gpu_hours:,.1f} GPU-hours"
         if self.bundle:
-            lines.append(f"launch bundle: {self.bundle[0].parent}")
+            lines.append(f"launch bundle: {self.run.launch}")
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -107,9 +107,16 @@ def _finished(run: Run, trials: list[Trial], left: list[Trial]) -> list[Record]:
 
 
 def _prepare(study: Study, run: Run, console: Console) -> Ingredients:
+    told: list[str] = []
     with console.status("loading torch") as status:
         from trainers import prepare
 
-        ingredients = prepare.prepare(study, lambda text: status.update(text))
+        def progress(phase: str, share: float | None) -> None:
+            status.update(phase if share is None else f"{phase}: {share:.0%}")
+            if not console.is_terminal and phase not in told:  # a log keeps each phase once
+                told.append(phase)
+                console.print(phase)
+
+        ingredients = prepare.prepare(study, progress)
         run.keep_corpora(prepare.facts(ingredients))
     return ingredients

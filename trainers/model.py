@@ -6,10 +6,14 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from sweep.study import BaseModel, InputError, Training
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is the only display
 
 
 def load_tokenizer(base: BaseModel, path: str) -> Any:

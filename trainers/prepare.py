@@ -12,13 +12,19 @@ from trainers.ingredients import Ingredients
 from trainers.model import load_tokenizer
 
 
-def prepare(study: Study, progress: Callable[[str], None] = lambda text: None) -> Ingredients:
-    """Build or find in the cache all that trials share. `progress` is told in words what is going on."""
+Progress = Callable[[str, float | None], None]
+
+
+def prepare(study: Study, progress: Progress = lambda phase, share: None) -> Ingredients:
+    """Build or find in the cache all that trials share.
+
+    `progress` is told the phase in words, and the share of it that is done where that is known.
+    """
     base = study.base_model.pretrained or str(_tiny(progress))
     tokenizer = load_tokenizer(study.base_model, base)
     folders = {}
     for language in LANGUAGES:
-        progress(f"reading and tokenising the {language} corpus")
+        progress(f"reading the {language} corpus", None)
         spec = getattr(study.corpora, language)
         folder = corpus.prepare(spec, f"corpora.{language}", tokenizer, study.training.sequence_length)
         folders[language] = str(folder)
@@ -29,5 +35,5 @@ def facts(ingredients: Ingredients) -> dict[str, CorpusFacts]:
     return {name: corpus.open_packed(Path(folder)).facts for name, folder in ingredients.corpora.items()}
 
 
-def _tiny(progress: Callable[[str], None]) -> Path:
-    return tiny.build(lambda share: progress(f"pre-training the tiny base model, once: {share:.0%}"))
+def _tiny(progress: Progress) -> Path:
+    return tiny.build(lambda share: progress("pre-training the tiny base model, once, about a minute", share))

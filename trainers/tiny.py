@@ -29,6 +29,7 @@ TRAINING = Training(
     sequence_length=128,
     tokens=800 * 2048,
     global_batch_tokens=2048,
+    micro_batch_sequences=8,  # 14 % faster than 16 on a CPU core: its logits stay in the cache
     schedule=Schedule(warmup=0.05, min_lr=0.1),
     optimizer=Optimizer(),
 )
