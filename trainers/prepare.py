@@ -11,7 +11,6 @@ from trainers import corpus, tiny
 from trainers.ingredients import Ingredients
 from trainers.model import load_tokenizer
 
-
 Progress = Callable[[str, float | None], None]
 
 
