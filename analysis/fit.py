@@ -131,7 +131,11 @@ def _warnings(winner: Winner, optima: Optima, table: pd.DataFrame) -> list[str]:
     ]
     counts = _count(table)
     if counts.failed:
-        found.append(f"{counts.failed} trials failed and are missing from the fit: run the study again to retry them")
+        found.append(f"{_trials(counts.failed)} failed and are missing from the fit: run the study again to retry")
     if counts.diverged:
-        found.append(f"{counts.diverged} trials diverged: they are left out of the surfaces and shown in the figures")
+        found.append(f"{_trials(counts.diverged)} diverged: left out of the surfaces, shown in the figures")
     return found
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'s' * (count != 1)}"

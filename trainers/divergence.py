@@ -17,7 +17,8 @@ class DivergenceWatch:
     """Stops a trial whose held-out loss, weighted as its own mixture, is `margin` nats above the base model's.
 
     Weighting by the mixture tells blowing up from forgetting: a trial on much additional text may lose the original
-    language and yet train well. The cheap training loss raises suspicion, the held-out loss (`measure`) decides.
+    language and yet train well. The cheap training loss raises suspicion, the held-out loss (`measure`) decides, and
+    it has to do so twice, SMOOTHED_STEPS apart: a spike at the end of the warm-up often heals.
     """
 
     almr: float
@@ -25,15 +26,25 @@ class DivergenceWatch:
     margin: float
     measure: Callable[[], dict[str, float]]
     reason: str | None = None
+    above_before: bool = False
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=SMOOTHED_STEPS))
 
     def __call__(self, step: Step) -> bool:
         self.recent.append(step.loss)
         if not (math.isfinite(step.loss) and math.isfinite(step.grad_norm)):
             self.reason = f"the training loss or its gradient is not finite at step {step.step}"
-        elif len(self.recent) == SMOOTHED_STEPS and self._suspicious():
-            self.reason = self.judge(self.measure(), step.step)
+        elif len(self.recent) == SMOOTHED_STEPS:
+            self._check(step)
         return self.reason is not None
+
+    def _check(self, step: Step) -> None:
+        if not self._suspicious():
+            self.above_before = False
+            return
+        self.recent.clear()  # the next look is SMOOTHED_STEPS away
+        verdict = self.judge(self.measure(), step.step)
+        self.reason = verdict if self.above_before else None
+        self.above_before = verdict is not None
 
     def judge(self, held_out: dict[str, float], step: int) -> str | None:
         """Why this held-out loss is divergence, or None."""

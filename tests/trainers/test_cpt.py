@@ -103,6 +103,30 @@ def test_forgetting_is_not_divergence() -> None:
     assert "not finite" in str(watch.judge({"original": math.inf, "additional": 4.0}, 10))
 
 
+def watched(losses: list[float], held_out: float) -> int:
+    """The step at which the watch stops a trial with these training losses, 0 if it never does."""
+    measured = {"original": held_out, "additional": held_out}
+    watch = DivergenceWatch(0.5, {"original": 3.0, "additional": 3.0}, margin=1.0, measure=lambda: measured)
+    steps = (loop.Step(i + 1, i + 1, loss, 1e-3, 1.0, 0.0) for i, loss in enumerate(losses))
+    return next((step.step for step in steps if watch(step)), 0)
+
+
+def test_a_spike_that_heals_is_not_divergence() -> None:
+    assert watched([3.0] * 5 + [9.0] * 10 + [3.0] * 40, held_out=5.0) == 0
+
+
+def test_a_loss_that_stays_high_is_stopped_at_the_second_look() -> None:
+    assert watched([9.0] * 60, held_out=5.0) == 20
+
+
+def test_a_high_training_loss_alone_stops_nothing() -> None:
+    assert watched([9.0] * 60, held_out=3.5) == 0
+
+
+def test_what_is_not_finite_stops_at_once() -> None:
+    assert watched([3.0, math.nan, 3.0], held_out=3.0) == 2
+
+
 def test_gradient_does_not_depend_on_the_micro_batch() -> None:
     losses = []
     for micro in (None, 3, 1):

