@@ -89,8 +89,8 @@ def test_trials_that_are_not_used_are_counted_kept_and_warned_of(fitted):
     assert fitted.file.trials.model_dump() == {"complete": 31, "diverged": 1, "failed": 1, "excluded": 3}
     assert len(fitted.table) == 33
     assert len(fitted.surfaces["original"].loss) == 30
-    assert any(warning.startswith("1 trials failed") for warning in fitted.file.warnings)
-    assert any(warning.startswith("1 trials diverged") for warning in fitted.file.warnings)
+    assert any(warning.startswith("1 trial failed") for warning in fitted.file.warnings)
+    assert any(warning.startswith("1 trial diverged") for warning in fitted.file.warnings)
 
 
 def test_the_transfer_states_its_assumption_and_what_differs(fitted):
