@@ -222,10 +222,13 @@ class Objective(Schema):
 
 
 class Resources(Schema):
-    """What one trial takes, and how many run at once (None: as many as fit). `tokens_per_second`: of one trial."""
+    """What one trial takes, and how many run at once (None: as many as fit). `tokens_per_second`: of one trial.
+
+    A trial trains on one GPU at most.
+    """
 
     cpus: Count = 1
-    gpus: Natural = 0
+    gpus: Annotated[Natural, Field(le=1)] = 0
     concurrent: Count | None = None
     retries: Natural = 1
     tokens_per_second: Positive | None = None
