@@ -40,7 +40,8 @@ def plan(study: StudyName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     run = Run(runs / loaded.name)
     every = design.trials(loaded)
     records = [record for trial in every if (record := run.record(trial))]
-    planned = design.plan(loaded, run.left(every), records, run.corpora())
+    known = run.ingredients()
+    planned = design.plan(loaded, run.left(every), records, known.corpora if known else {})
     _print(summary.plan_json(loaded, planned) if as_json else summary.plan(loaded, planned))
 
 

@@ -33,7 +33,6 @@ from sweep.store import Run
 from sweep.study import InputError, Study
 from sweep.trial import Record, Status, Trial
 from sweep.worker import work
-from trainers.ingredients import Ingredients
 
 OBJECT_STORE_BYTES = 256 * 2**20  # trials pass nothing through it
 REASON_LENGTH = 500
@@ -55,19 +54,18 @@ def run_trials(
     study: Study,
     run: Run,
     trials: Sequence[Trial],
-    ingredients: Ingredients | None,
     watch: Watch,
     address: str | None = None,
 ) -> None:
     """Run `trials` until each has a record; a trial that keeps failing gets one that says so, and the others go on.
 
-    `ingredients` is None for a replayed study. `address`: of a Ray cluster, None for this machine alone. Raises
+    `address`: of a Ray cluster, None for this machine alone. Raises
     InputError where the cluster can never hold a trial. On KeyboardInterrupt finished trials keep their records.
     """
     with _cluster(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
         _refuse_impossible(study)
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(run, ingredients), _bundle(study)),
+            tune.with_resources(_trainable(run), _bundle(study)),
             param_space={"trial": tune.grid_search([trial.model_dump() for trial in trials])},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,  # a process that has imported torch serves many trials
@@ -83,11 +81,11 @@ def run_trials(
         tuner.fit()
 
 
-def _trainable(run: Run, ingredients: Ingredients | None) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _trainable(run: Run) -> Callable[[dict[str, Any]], dict[str, Any]]:
     folder = str(run.folder)
 
     def train(config: dict[str, Any]) -> dict[str, Any]:
-        record = work(folder, Trial.model_validate(config["trial"]), ingredients)
+        record = work(folder, Trial.model_validate(config["trial"]))
         return {"status": record.status.value}
 
     return train

@@ -27,8 +27,8 @@ def report(run: Run, fitted: Fit | None = None) -> Path:
 
 def export(run: Run, folder: Path | None = None, fitted: Fit | None = None) -> list[Path]:
     """The launch bundle. Raises InputError for a run whose corpora were never read, or a study without a launch."""
-    corpora = run.corpora()
-    if not corpora:
-        raise InputError(f"{run.corpora_file}: not there, so document lengths are not known: run the study here first")
+    ingredients = run.ingredients()
+    if ingredients is None:
+        raise InputError(f"{run.ingredients_file}: not there, so document lengths are not known: run the study first")
     fitted = fitted or fit_run(run.study(), run.folder)
-    return bundle.export(fitted, run.folder, corpora, folder or run.launch)
+    return bundle.export(fitted, run.folder, ingredients.corpora, folder or run.launch)

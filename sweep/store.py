@@ -19,11 +19,10 @@ import pydantic
 
 from sweep import study_file
 from sweep.study import InputError, Study, changed_fields
-from sweep.trial import CorpusFacts, Record, Status, Trial
+from sweep.trial import Ingredients, Record, Status, Trial
 
 PACKAGES = ("sweep", "trainers", "analysis")
 VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
-Facts = pydantic.TypeAdapter(dict[str, CorpusFacts])
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -48,7 +47,7 @@ class Run:
         self.folder = folder.resolve()
         self.study_file = self.folder / "study.yaml"
         self.code = self.folder / "code"
-        self.corpora_file = self.folder / "corpora.json"
+        self.ingredients_file = self.folder / "ingredients.json"
         self.launch = self.folder / "launch"
 
     @staticmethod
@@ -112,12 +111,22 @@ class Run:
         except (OSError, IndexError, ValueError):
             return 0  # not begun, or a line half written
 
-    def keep_corpora(self, facts: dict[str, CorpusFacts]) -> None:
-        write_atomically(self.corpora_file, Facts.dump_json(facts, indent=2).decode())
+    def ingredients(self) -> Ingredients | None:
+        """What the trials are made from; None before it was prepared, and for a replayed study."""
+        if not self.ingredients_file.exists():
+            return None
+        return Ingredients.model_validate_json(self.ingredients_file.read_bytes())
 
-    def corpora(self) -> dict[str, CorpusFacts]:
-        """What the packed corpora hold; empty before they were packed."""
-        return Facts.validate_json(self.corpora_file.read_bytes()) if self.corpora_file.exists() else {}
+    def keep_ingredients(self, new: Ingredients) -> None:
+        """Raises InputError where finished trials were made from something else under the same name."""
+        old = self.ingredients()
+        changed = [name for name, value in new.fingerprints().items() if old and old.fingerprints()[name] != value]
+        if changed and any(self.folder.glob("trials/*/record.json")):
+            raise InputError(
+                f"{self.folder}: the content of {', '.join(changed)} is not what its finished trials were made from; "
+                f"put it back, or give the study another name for a new run"
+            )
+        write_atomically(self.ingredients_file, new.model_dump_json(indent=2))
 
     def stage_code(self) -> str:
         """Copy our packages beside the data, for workers to run; returns the sha256 of what was copied."""

@@ -14,7 +14,6 @@ from sweep.display import Display, clock
 from sweep.store import Run
 from sweep.study import Study
 from sweep.trial import Record, Status, Trial
-from trainers.ingredients import Ingredients
 
 if TYPE_CHECKING:
     from analysis.fit import Fit
@@ -69,7 +68,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
 
         fitted = outputs.fit(run)
         page = outputs.report(run, fitted)
-        bundle = outputs.export(run, fitted=fitted) if study.launch and run.corpora() else []
+        bundle = outputs.export(run, fitted=fitted) if study.launch and run.ingredients() else []
     records = [record for trial in trials if (record := run.record(trial))]
     return Finished(
         fit=fitted,
@@ -86,7 +85,8 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
 def _train(
     study: Study, run: Run, trials: list[Trial], left: list[Trial], console: Console, address: str | None
 ) -> None:
-    ingredients = None if study.replay else _prepare(study, run, console)
+    if not study.replay:
+        _prepare(study, run, console)
     run.keep_provenance(run.stage_code())
     from sweep import controller
 
@@ -99,14 +99,14 @@ def _train(
             display.started(progress.trial)
 
     with display.live():
-        controller.run_trials(study, run, left, ingredients, watch, address)
+        controller.run_trials(study, run, left, watch, address)
 
 
 def _finished(run: Run, trials: list[Trial], left: list[Trial]) -> list[Record]:
     return [record for trial in trials if trial not in left and (record := run.record(trial))]
 
 
-def _prepare(study: Study, run: Run, console: Console) -> Ingredients:
+def _prepare(study: Study, run: Run, console: Console) -> None:
     told: list[str] = []
     with console.status("loading torch") as status:
         from trainers import prepare
@@ -117,6 +117,4 @@ def _prepare(study: Study, run: Run, console: Console) -> Ingredients:
                 told.append(phase)
                 console.print(phase)
 
-        ingredients = prepare.prepare(study, progress)
-        run.keep_corpora(prepare.facts(ingredients))
-    return ingredients
+        run.keep_ingredients(prepare.prepare(study, progress))

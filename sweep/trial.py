@@ -116,3 +116,20 @@ class CorpusFacts(Schema):
     @property
     def tokens_per_document(self) -> float:
         return self.tokens / self.documents
+
+
+class Ingredients(Schema):
+    """What all trials of a study are made from: `ingredients.json` of a run.
+
+    `base_model` is a directory or Hugging Face id, `folders` the packed corpus of each language, as paths that every
+    worker can open. The fingerprints, here and in the facts, stand for content: paths may stay while it changes.
+    """
+
+    base_model: str
+    base_model_fingerprint: str
+    folders: dict[str, str]
+    corpora: dict[str, CorpusFacts]
+
+    def fingerprints(self) -> dict[str, str]:
+        corpora = {f"corpora.{language}": facts.fingerprint for language, facts in self.corpora.items()}
+        return {"base_model": self.base_model_fingerprint} | corpora

@@ -11,28 +11,29 @@ from pathlib import Path
 from sweep.store import Run
 from sweep.study import Study
 from sweep.trial import Record, Trial
-from trainers.ingredients import Ingredients
 
 
-def work(run_folder: str, trial: Trial, ingredients: Ingredients | None) -> Record:
+def work(run_folder: str, trial: Trial) -> Record:
     """Run a trial of the run's study to its record, which is written last. What it raises is in its `train.log` too."""
     run = Run(Path(run_folder))
     study = run.study()
     attempt = run.start(trial, study)
     with _logged(run.trial_folder(trial) / "train.log", attempt):
-        record = _train(study, trial, ingredients, run.trial_folder(trial), attempt)
+        record = _train(run, study, trial, attempt)
     run.finish(record)
     return record
 
 
-def _train(study: Study, trial: Trial, ingredients: Ingredients | None, folder: Path, attempt: int) -> Record:
-    if ingredients is None:
+def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record:
+    if study.replay:
         from trainers import recorded
 
         return recorded.run_trial(study, trial, attempt)
     from trainers import cpt
 
-    return cpt.run_trial(study, trial, ingredients, folder, attempt)
+    ingredients = run.ingredients()
+    assert ingredients, "a trial is started after its ingredients are kept"
+    return cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from trainers import embedded
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ALMR = str(Path(sys.executable).with_name("almr"))
 FILES = {
-    *("study.yaml", "provenance.json", "corpora.json", "code", "trials", "trials.csv", "fit.json", "figures"),
+    *("study.yaml", "provenance.json", "ingredients.json", "code", "trials", "trials.csv", "fit.json", "figures"),
     *("report.html", "launch"),
 }
 
@@ -36,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     folder = tmp_path_factory.mktemp("demo")
     content = yaml.safe_load(study_file.find("demo").read_text(encoding="utf-8"))
     content["training"] |= {"tokens": 20 * 2048, "evaluation_tokens": 8192}
-    content["grid"] = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 4e-3, 1.6e-2]}
+    content["grid"] = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 4e-3, 8e-3]}
     (folder / "small.yaml").write_text(yaml.safe_dump(content))
     return folder / "runs/demo", almr(folder, "run", "small.yaml")
 
@@ -67,7 +67,7 @@ def test_the_model_learns_the_additional_language(demo: tuple[Path, dict[str, An
 def test_plan_knows_the_corpora_once_they_are_packed(demo: tuple[Path, dict[str, Any]]) -> None:
     run, _ = demo
     planned = almr(run.parents[1], "plan", "small.yaml")
-    blocks = Run(run).corpora()["additional"].blocks
+    blocks = Run(run).ingredients().corpora["additional"].blocks
     assert planned["left"] == 0
     assert planned["epochs"]["additional"][2] == pytest.approx(0.9 * 320 / blocks)
 

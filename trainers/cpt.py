@@ -14,13 +14,12 @@ import numpy as np
 import torch
 
 from sweep.study import LANGUAGES, Study, Training
-from sweep.trial import PerLanguage, Record, Status, Trial
+from sweep.trial import Ingredients, PerLanguage, Record, Status, Trial
 from trainers import loop
 from trainers.corpus import PackedCorpus, blocks, open_packed
 from trainers.device import device_name, mfu, open_device, peak_memory_bytes
 from trainers.divergence import DivergenceWatch
 from trainers.held_out import HeldOut, Losses, measured_once
-from trainers.ingredients import Ingredients
 from trainers.mixture import Mixture
 from trainers.model import load_model, parameters
 
@@ -32,7 +31,7 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
     began = time.perf_counter()
     device = open_device(study.resources.cpus)
     torch.manual_seed(trial.seed)
-    corpora = {language: open_packed(Path(ingredients.corpora[language])) for language in LANGUAGES}
+    corpora = {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
     model = load_model(study.base_model, ingredients.base_model, study.training, device)
     held_out = HeldOut.of(corpora, study.training, device)
     base = measured_once(_base_key(study, ingredients), lambda: held_out.losses(model))
@@ -49,6 +48,7 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
         **_drawn(mixture, corpora, last, study.training),
         **_losses(held_out, base, after),
         **_cost(model, study, last, time.perf_counter() - began),
+        provenance=_provenance(model, ingredients),
     )
 
 
@@ -68,8 +68,7 @@ def batches(
 
 def _base_key(study: Study, ingredients: Ingredients) -> dict[str, Any]:
     training = study.training.model_dump(include={"evaluation_tokens", "precision"})
-    base = [study.base_model.model_dump(), ingredients.base_model]
-    return training | {"base": base, "corpora": ingredients.corpora, "cpus": study.resources.cpus}
+    return training | ingredients.fingerprints() | {"cpus": study.resources.cpus}
 
 
 def _train(
@@ -135,5 +134,9 @@ def _cost(model: torch.nn.Module, study: Study, last: loop.Step, seconds: float)
         "mfu": mfu(parameters(model), speed, study.resources.gpus),
         "peak_memory_bytes": peak_memory_bytes(),
         "gpu_hours": seconds * study.resources.gpus / 3600,
-        "provenance": {"parameters": parameters(model), "device": device_name(), "torch": torch.__version__},
     }
+
+
+def _provenance(model: torch.nn.Module, ingredients: Ingredients) -> dict[str, Any]:
+    here = {"parameters": parameters(model), "device": device_name(), "torch": torch.__version__}
+    return here | {"fingerprints": ingredients.fingerprints()}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from sweep.study import BaseModel, InputError, Training
+from sweep.study import BaseModel, InputError, Training, fingerprint_of
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -27,6 +29,20 @@ def load_model(base: BaseModel, path: str, training: Training, device: torch.dev
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
+
+
+def fingerprint(base: BaseModel, path: str) -> str:
+    """Stands for the content of the base model: a directory's files, or the commit that a Hugging Face id leads to."""
+    if not Path(path).is_dir():
+        config = _from_pretrained(AutoConfig, base, path)
+        return fingerprint_of([path, getattr(config, "_commit_hash", None)])
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    return fingerprint_of([[str(file.relative_to(path)), _sha256(file)] for file in files])
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _from_pretrained(loader: Any, base: BaseModel, path: str, **options: Any) -> Any:

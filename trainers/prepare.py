@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweep.study import LANGUAGES, Study
-from sweep.trial import CorpusFacts
+from sweep.trial import Ingredients
 from trainers import corpus, tiny
-from trainers.ingredients import Ingredients
-from trainers.model import load_tokenizer
+from trainers.model import fingerprint, load_tokenizer
 
 Progress = Callable[[str, float | None], None]
 
@@ -27,11 +26,10 @@ def prepare(study: Study, progress: Progress = lambda phase, share: None) -> Ing
         spec = getattr(study.corpora, language)
         folder = corpus.prepare(spec, f"corpora.{language}", tokenizer, study.training.sequence_length)
         folders[language] = str(folder)
-    return Ingredients(base_model=base, corpora=folders)
-
-
-def facts(ingredients: Ingredients) -> dict[str, CorpusFacts]:
-    return {name: corpus.open_packed(Path(folder)).facts for name, folder in ingredients.corpora.items()}
+    facts = {language: corpus.open_packed(Path(folder)).facts for language, folder in folders.items()}
+    progress("fingerprinting the base model", None)
+    identity = fingerprint(study.base_model, base)
+    return Ingredients(base_model=base, base_model_fingerprint=identity, folders=folders, corpora=facts)
 
 
 def _tiny(progress: Progress) -> Path:

@@ -92,7 +92,7 @@ def _entry(source: Source, folder: Path) -> dict[str, Any]:
         subset = {"subset": spec.config} if spec.config else {}
         return {"hf_hub_url": spec.dataset, **subset, "split": spec.split, **columns}
     if not source.facts.files:
-        raise InputError(f"corpora.json names no files of the {source.language} corpus: run the study again")
+        raise InputError(f"ingredients.json names no files of the {source.language} corpus: run the study again")
     place = _copy if spec.embedded else _refer
     return {"file_name": place(source, folder), **columns}
 

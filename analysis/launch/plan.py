@@ -122,7 +122,7 @@ def make(fit: Fit, corpora: dict[str, CorpusFacts]) -> Plan:
 
 def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:
     if language not in corpora:
-        raise InputError(f"corpora.json counts no {language} corpus: run the study again, it writes the counts")
+        raise InputError(f"ingredients.json counts no {language} corpus: run the study again, it writes the counts")
     return corpora[language]
 
 

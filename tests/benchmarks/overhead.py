@@ -19,22 +19,20 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from sweep import design, study_file
 from sweep.store import Run
 from sweep.study import Study
-from sweep.trial import Trial
+from sweep.trial import Ingredients, Trial
 
 ONE_TRIAL = """
 import json, sys
 from sweep.trial import Trial
 from sweep.worker import work
-from trainers.ingredients import Ingredients
-folder, trial, ingredients = json.loads(sys.argv[1])
-work(folder, Trial.model_validate(trial), Ingredients(**ingredients))
+folder, trial = json.loads(sys.argv[1])
+work(folder, Trial.model_validate(trial))
 """
 
 
@@ -63,12 +61,12 @@ def shortened(study: Study, trials: int | None) -> Study:
     return study.model_copy(update={"grid": grid})
 
 
-def prepare(study: Study) -> tuple[float, dict[str, Any]]:
+def prepare(study: Study) -> tuple[float, Ingredients]:
     from trainers import prepare as preparation
 
     began = time.perf_counter()
     ingredients = preparation.prepare(study)
-    return time.perf_counter() - began, {"base_model": ingredients.base_model, "corpora": ingredients.corpora}
+    return time.perf_counter() - began, ingredients
 
 
 def with_almr(study: Study, folder: Path) -> tuple[float, float]:
@@ -83,12 +81,13 @@ def with_almr(study: Study, folder: Path) -> tuple[float, float]:
     return wall, training_seconds(Run(Path(json.loads(done.stdout)["run"])), study)
 
 
-def with_processes(study: Study, folder: Path, ingredients: dict[str, Any], workers: int) -> tuple[float, float]:
+def with_processes(study: Study, folder: Path, ingredients: Ingredients, workers: int) -> tuple[float, float]:
     run = Run(folder)
     run.freeze(study)
+    run.keep_ingredients(ingredients)
 
     def start(trial: Trial) -> None:
-        arguments = json.dumps([str(run.folder), trial.model_dump(), ingredients])
+        arguments = json.dumps([str(run.folder), trial.model_dump()])
         environment = os.environ | {"OMP_NUM_THREADS": str(study.resources.cpus)}
         subprocess.run([sys.executable, "-c", ONE_TRIAL, arguments], check=True, env=environment)
 

@@ -10,7 +10,7 @@ from samples import make_study, study_content
 from sweep import design
 from sweep.store import Run, write_atomically
 from sweep.study import InputError, Study
-from sweep.trial import PerLanguage, Record, Status, Trial
+from sweep.trial import Ingredients, PerLanguage, Record, Status, Trial
 
 
 def record(study: Study, trial: Trial, status: Status = Status.COMPLETE) -> Record:
@@ -60,6 +60,23 @@ def test_a_changed_recipe_is_refused_with_its_fields_and_nothing_lost(run: Run) 
     with pytest.raises(InputError, match=r"training\.precision.*training\.tokens: 2048 -> 4096"):
         run.freeze(other)
     assert run.study_file.read_text() == before
+
+
+def ingredients(**changes: str) -> Ingredients:
+    names = ("documents", "tokens", "bytes", "blocks")
+    counts = {prefix + name: 9 for prefix in ("", "held_out_") for name in names}
+    corpora = {name: {"fingerprint": changes.get(name, name)} | counts for name in ("original", "additional")}
+    content = {"base_model": "model", "base_model_fingerprint": changes.get("model", "m"), "folders": {}}
+    return Ingredients.model_validate(content | {"corpora": corpora})
+
+
+def test_other_content_under_the_same_name_is_refused(run: Run) -> None:
+    run.keep_ingredients(ingredients())
+    run.keep_ingredients(ingredients(original="early"))
+    run.finish(record(make_study(), design.trials(make_study())[0]))
+    with pytest.raises(InputError, match=r"content of base_model, corpora\.additional is not"):
+        run.keep_ingredients(ingredients(original="early", model="n", additional="b"))
+    assert run.ingredients() == ingredients(original="early")
 
 
 def test_a_broken_record_is_refused_and_kept(run: Run) -> None:

@@ -35,13 +35,13 @@ def test_record_says_what_was_asked_and_what_was_done(local_study: Study, tmp_pa
     assert record.bits_per_byte.original / record.loss.original == pytest.approx(
         record.base_bits_per_byte.original / record.base_loss.original
     )
-    facts = prepare.facts(prepare.prepare(local_study))
+    facts = prepare.prepare(local_study).corpora
     assert record.epochs.additional == pytest.approx(19 / facts["additional"].blocks)
 
 
 def test_bits_per_byte_of_a_uniform_guess(local_study: Study, tmp_path: Path) -> None:
     record = run(local_study, tmp_path / "trial")
-    facts = prepare.facts(prepare.prepare(local_study))["original"]
+    facts = prepare.prepare(local_study).corpora["original"]
     expected = record.loss.original / math.log(2) * facts.held_out_tokens / facts.held_out_bytes
     assert record.bits_per_byte.original == pytest.approx(expected)
 

@@ -58,7 +58,7 @@ def test_a_study_without_a_launch_is_told_to_add_one(make_fit, make_study, corpo
 
 
 def test_a_corpus_without_counts_is_refused(make_fit, corpora):
-    with pytest.raises(InputError, match=r"corpora\.json counts no additional corpus"):
+    with pytest.raises(InputError, match=r"ingredients\.json counts no additional corpus"):
         make(make_fit(), {"original": corpora["original"]})
 
 
