@@ -18,7 +18,7 @@ from pathlib import Path
 import pydantic
 
 from sweep import study_file
-from sweep.study import InputError, Study, changed_fields
+from sweep.study import InputError, Study
 from sweep.trial import Ingredients, Record, Status, Trial
 
 PACKAGES = ("sweep", "trainers", "analysis")
@@ -63,7 +63,7 @@ class Run:
 
     def freeze(self, study: Study) -> None:
         """Keep the study with its run. A grown grid is taken; raises InputError where the recipe has changed."""
-        if self.study_file.exists() and (changes := changed_fields(self.study(), study)):
+        if self.study_file.exists() and (changes := study_file.changed_fields(self.study(), study)):
             raise InputError(
                 f"{self.folder}: holds trials of another recipe ({'; '.join(changes)}); "
                 f"undo that in the study, or give the study another name for a new run"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import BeforeValidator, Field, model_validator
 
+from sweep.fields import Count, Finite, Natural, Positive, Share, exactly_one, listed
 from sweep.trial import Schema
 
 LANGUAGES: tuple[str, str] = ("original", "additional")
@@ -16,29 +17,6 @@ LANGUAGES: tuple[str, str] = ("original", "additional")
 
 class InputError(ValueError):
     """Bad input from a user: the message names the file, the field and the fix. Shown as one line, exit status 2."""
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads `1e-5` as text; a user means a number."""
-    if isinstance(value, bool):
-        raise ValueError("write a number, not true or false")
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a number") from None
-    return value
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Positive = Annotated[Finite, Field(gt=0)]
-Share = Annotated[Finite, Field(ge=0, le=1)]
-Count = Annotated[int, BeforeValidator(_number), Field(gt=0)]
-Natural = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 
 
 class BaseModel(Schema):
@@ -51,7 +29,7 @@ class BaseModel(Schema):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        _exactly_one(self, "embedded", "pretrained")
+        exactly_one(self, "embedded", "pretrained")
         return self
 
 
@@ -63,7 +41,7 @@ class Corpus(Schema):
     """
 
     embedded: Literal["shakespeare", "three-kingdoms"] | None = None
-    files: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    files: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)] | None = None
     dataset: str | None = None
     config: str | None = None
     split: str = "train"
@@ -77,14 +55,8 @@ class Corpus(Schema):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        _exactly_one(self, "embedded", "files", "dataset")
+        exactly_one(self, "embedded", "files", "dataset")
         return self
-
-
-def _exactly_one(model: pydantic.BaseModel, *fields: str) -> None:
-    given = [name for name in fields if getattr(model, name) is not None]
-    if len(given) != 1:
-        raise ValueError(f"give exactly one of {', '.join(fields)} (found {', '.join(given) or 'none'})")
 
 
 class Corpora(Schema):
@@ -176,9 +148,9 @@ class LrRange(Schema):
 
 
 class Grid(Schema):
-    almr: Annotated[tuple[Share, ...], BeforeValidator(_listed), Field(min_length=1)]
-    lr: LrRange | Annotated[tuple[Positive, ...], BeforeValidator(_listed), Field(min_length=1)]
-    seeds: Annotated[tuple[Natural, ...], BeforeValidator(_listed), Field(min_length=1)] = (0,)
+    almr: Annotated[tuple[Share, ...], BeforeValidator(listed), Field(min_length=1)]
+    lr: LrRange | Annotated[tuple[Positive, ...], BeforeValidator(listed), Field(min_length=1)]
+    seeds: Annotated[tuple[Natural, ...], BeforeValidator(listed), Field(min_length=1)] = (0,)
 
     @pydantic.field_validator("lr", mode="before")
     @classmethod
@@ -282,19 +254,3 @@ class Study(Schema):
 def fingerprint_of(content: Any) -> str:
     """16 hex digits of the sha256 of the content's canonical JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def changed_fields(old: Study, new: Study) -> list[str]:
-    """Dotted paths of the recipe that differ, each with both values."""
-    before, after = _flat(old.recipe()), _flat(new.recipe())
-    return [
-        f"{path}: {before.get(path)!r} -> {after.get(path)!r}"
-        for path in sorted(before.keys() | after.keys())
-        if before.get(path) != after.get(path)
-    ]
-
-
-def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {path: tree}
-    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{path}.{key}".lstrip(".")).items()}

@@ -1,4 +1,4 @@
-"""Reading and writing a study file: where it is found, and one clear line for whatever is wrong with it."""
+"""Study files: where they are found, one clear line for whatever is wrong with one, how two of them differ."""
 
 from __future__ import annotations
 
@@ -91,3 +91,19 @@ def dump(study: Study) -> str:
     """The study as YAML that `load` reads back to the same study."""
     content = study.model_dump(mode="json", by_alias=True, exclude_none=True)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def changed_fields(old: Study, new: Study) -> list[str]:
+    """Dotted paths of the recipe that differ, each with both values."""
+    before, after = _flat(old.recipe()), _flat(new.recipe())
+    return [
+        f"{path}: {before.get(path)!r} -> {after.get(path)!r}"
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    ]
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{path}.{key}".lstrip(".")).items()}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from samples import make_study, study_content
 
 from sweep import study_file
-from sweep.study import Grid, InputError, Study, changed_fields
+from sweep.study import Grid, InputError, Study
 from sweep.trial import Trial
 
 
@@ -102,7 +102,7 @@ def test_only_the_recipe_makes_the_fingerprint() -> None:
     assert make_study(grid={"almr": [0.3], "lr": [1e-4]}, resources={"cpus": 2}).fingerprint == study.fingerprint
     other = make_study(training=study_content()["training"] | {"tokens": 4096})
     assert other.fingerprint != study.fingerprint
-    assert changed_fields(study, other) == ["training.tokens: 2048 -> 4096"]
+    assert study_file.changed_fields(study, other) == ["training.tokens: 2048 -> 4096"]
 
 
 shares = st.floats(0, 1)
