@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
+from analysis import caveats
 from analysis import table as tables
 from analysis.surface import Surface, WeightedSurface, fit_languages
 from analysis.transfer import Transfer, direct
@@ -19,7 +20,10 @@ from sweep.trial import Schema
 
 
 class CrossValidation(Schema):
-    """Leave-one-out: root mean square error in nats, and the share of trials inside their predicted band."""
+    """Leave-one-out: root mean square error in nats, and the share of trials inside their predicted band.
+
+    In `rmse` a trial counts by the precision that the fit gives it: far from the optimum little.
+    """
 
     rmse: float
     coverage: float
@@ -65,7 +69,7 @@ class Fit:
 
 
 def fit_run(study: Study, run: Path) -> Fit:
-    return fit_table(study, tables.read_run(run))
+    return fit_table(study, tables.mark_foreign(tables.read_run(run), study))
 
 
 def fit_table(study: Study, table: pd.DataFrame, seed: int = 0) -> Fit:
@@ -77,21 +81,23 @@ def fit_table(study: Study, table: pd.DataFrame, seed: int = 0) -> Fit:
 def _fit(study: Study, table: pd.DataFrame, seed: int) -> Fit:
     used = tables.usable(table)
     weights = study.objective.weights.shares
-    surfaces = fit_languages(used, list(weights), seed)
+    surfaces = fit_languages(used, weights, seed)
     objective = WeightedSurface(tuple((weights[name], surfaces[name]) for name in weights if weights[name] > 0))
     almr, lr = used["almr"].to_numpy(float), used["lr"].to_numpy(float)
     optima = Optima.of(objective, almr, lr, study.objective.level, seed)
     winner = optima.winner()
+    noise = {name: surface.noise for name, surface in surfaces.items()}
+    checks = {name: _cross_validate(s, study.objective.level) for name, s in surfaces.items()}
     file = FitFile(
         study=study.name,
         weights=weights,
         winner=winner,
         curve=optima.curve(),
         coupling=optima.coupling(),
-        noise={name: surface.noise for name, surface in surfaces.items()},
-        cross_validation={name: _cross_validate(s, study.objective.level) for name, s in surfaces.items()},
+        noise=noise,
+        cross_validation=checks,
         trials=_count(table),
-        warnings=_warnings(winner, optima, table),
+        warnings=caveats.find(study, table, optima, winner, noise, checks),
         transfer=direct(winner, study) if study.launch else None,
     )
     return Fit(study, table, surfaces, objective, optima, file)
@@ -101,41 +107,11 @@ def _cross_validate(surface: Surface, level: float) -> CrossValidation:
     predicted, sd = surface.leave_one_out()
     error = surface.loss - predicted
     inside = np.abs(error) <= norm.ppf((1 + level) / 2) * sd
-    return CrossValidation(rmse=float(np.sqrt((error**2).mean())), coverage=float(inside.mean()))
+    rmse = np.sqrt(np.average(error**2, weights=1 / surface.sd_of_trials**2))
+    return CrossValidation(rmse=float(rmse), coverage=float(inside.mean()))
 
 
 def _count(table: pd.DataFrame) -> Counts:
     status = table["status"].value_counts()
     numbers = {name: int(status.get(name, 0)) for name in ("complete", "diverged", "failed")}
     return Counts(**numbers, excluded=int(table["excluded"].notna().sum()))
-
-
-def _warnings(winner: Winner, optima: Optima, table: pd.DataFrame) -> list[str]:
-    found = [
-        f"the winner's {name} is at the edge of the grid ({getattr(winner, name):.4g}): the optimum may lie beyond; "
-        f"add grid points past it and run again"
-        for name in winner.at_edge
-    ]
-    for name, measured in (("almr", optima.almr), ("lr", optima.lr)):
-        interval = getattr(winner, f"{name}_interval")
-        touches = interval.low <= measured[0] or interval.high >= measured[-1]
-        if len(measured) > 1 and touches and name not in winner.at_edge:
-            found.append(
-                f"the {winner.level:.0%} interval of {name} reaches the edge of the grid "
-                f"({interval.low:.4g} to {interval.high:.4g}): it is a lower bound on what is not known"
-            )
-    found += [
-        f"only one {name} was measured: nothing is known of any other"
-        for name, axis in (("almr", optima.almr), ("lr", optima.lr))
-        if len(axis) == 1
-    ]
-    counts = _count(table)
-    if counts.failed:
-        found.append(f"{_trials(counts.failed)} failed and are missing from the fit: run the study again to retry")
-    if counts.diverged:
-        found.append(f"{_trials(counts.diverged)} diverged: left out of the surfaces, shown in the figures")
-    return found
-
-
-def _trials(count: int) -> str:
-    return f"{count} trial{'s' * (count != 1)}"

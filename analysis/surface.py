@@ -4,11 +4,14 @@ Gaussian process regression (Rasmussen & Williams 2006, chapter 2) in the coordi
 [-1, 1] over the measured range. The covariance is a quadratic trend with a wide prior (section 2.7, explicit basis
 functions), because loss is close to quadratic in ln LR near its minimum, plus a squared-exponential residual for what
 the trend misses, plus white noise. The trend's coefficients are integrated out rather than fitted and forgotten.
+Hyperparameters are maximum a posteriori under weak log-normal priors: by likelihood alone a small grid is often
+interpolated, with no noise at all and intervals that are far too narrow.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,14 +20,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, cholesky
+from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
-from sweep.study import InputError
+from analysis.table import objective
+from sweep.study import MINIMUM_TRIALS, InputError
 
 Array = NDArray[np.float64]
-MINIMUM_TRIALS = 6  # as many as the quadratic trend has coefficients
 JITTER = 1e-8
+# A trial may stray from the surface by this share of its excess over the best trial of its ALMR, and by more where that
+# excess is over FAR_NATS: a 2x error in LR costs 0.005 to 0.011 nats, so beyond it a trial is far from any choice.
+STRAY = 0.25
+FAR_NATS = 0.1
+# Of the residual's variance, its two length scales, the noise variance; losses scaled to sd 1, inputs to [-1, 1].
+PRIOR_LOG_MEAN = np.log([0.02, 1.0, 1.0, 1e-3])
+PRIOR_LOG_SD = np.array([2.0, 0.7, 0.7, 1.5])
 
 
 class QuadraticTrend(kernels.Kernel):  # type: ignore[misc]
@@ -72,17 +83,23 @@ class Surface:
     process: GaussianProcessRegressor
 
     @staticmethod
-    def fit(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0) -> Surface:
-        """Fit by maximum marginal likelihood. Raises InputError for fewer than MINIMUM_TRIALS trials."""
+    def fit(
+        almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0, extra_sd: ArrayLike | float = 0.0
+    ) -> Surface:
+        """Fit n trials. `extra_sd` (n,): how far in nats each may stray from the surface beyond the common noise.
+
+        Raises InputError for fewer than MINIMUM_TRIALS trials.
+        """
         a, r, y = (np.asarray(values, dtype=float) for values in (almr, lr, loss))
         if len(y) < MINIMUM_TRIALS:
             raise InputError(f"{len(y)} usable trials: a surface needs {MINIMUM_TRIALS} or more; run a larger grid")
         residual = kernels.ConstantKernel(0.1, (1e-5, 10)) * kernels.RBF([1.0, 1.0], (0.25, 8))
         noise = kernels.WhiteKernel(1e-2, (1e-7, 1))
-        process = GaussianProcessRegressor(
-            QuadraticTrend() + residual + noise, alpha=JITTER, n_restarts_optimizer=4, random_state=seed
+        surface = Surface(a, r, y, GaussianProcessRegressor(QuadraticTrend() + residual + noise))
+        alpha = JITTER + np.broadcast_to((np.asarray(extra_sd) / surface._spread) ** 2, y.shape)
+        process = surface.process.set_params(
+            alpha=alpha, optimizer=_maximum_a_posteriori, n_restarts_optimizer=4, random_state=seed
         )
-        surface = Surface(a, r, y, process)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer here
             process.fit(surface._scaled(a, r), (y - y.mean()) / surface._spread)
@@ -100,6 +117,11 @@ class Surface:
     def noise(self) -> float:
         """Standard deviation of one trial's loss around the surface, in nats."""
         return self._spread * float(np.sqrt(self.process.kernel_.k2.noise_level))
+
+    @property
+    def sd_of_trials(self) -> Array:
+        """Standard deviation in nats that each trial's loss is given around the surface, shape (n,)."""
+        return np.asarray(self._spread * np.sqrt(self.process.kernel_.k2.noise_level + self.process.alpha))
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         mean, covariance = self._posterior(almr, lr)
@@ -129,6 +151,20 @@ class Surface:
         return self.loss.mean() + self._spread * mean, self._spread * np.sqrt(variance)
 
 
+def _maximum_a_posteriori(
+    objective: Callable[..., tuple[float, Array]], start: Array, bounds: Array
+) -> tuple[Array, float]:
+    """sklearn's optimizer hook: its negative log likelihood plus the priors' terms, minimised over log parameters."""
+
+    def penalised(theta: Array) -> tuple[float, Array]:
+        value, gradient = objective(theta, eval_gradient=True)
+        z = (theta - PRIOR_LOG_MEAN) / PRIOR_LOG_SD
+        return value + z @ z / 2, gradient + z / PRIOR_LOG_SD
+
+    found = minimize(penalised, start, method="L-BFGS-B", jac=True, bounds=bounds)
+    return found.x, found.fun
+
+
 def _to_unit(values: Array, measured: Array) -> Array:
     low, high = measured.min(), measured.max()
     return np.asarray(2 * (values - low) / (high - low or 1.0) - 1)
@@ -152,6 +188,13 @@ class WeightedSurface:
         )
 
 
-def fit_languages(table: pd.DataFrame, languages: list[str], seed: int = 0) -> dict[str, Surface]:
-    """One surface per language from the usable rows of a table (see analysis.table)."""
-    return {name: Surface.fit(table["almr"], table["lr"], table[f"loss_{name}"], seed) for name in languages}
+def fit_languages(table: pd.DataFrame, weights: dict[str, float], seed: int = 0) -> dict[str, Surface]:
+    """One surface per language from the usable rows of a table (see analysis.table).
+
+    A trial counts the less the further its objective lies above the best one of its own ALMR: towards the divergence
+    edge losses are noisy and rise faster than any quadratic, and following them bends the surface at its minimum.
+    """
+    measured = objective(table, weights)
+    excess = (measured - measured.groupby(table["almr"]).transform("min")).to_numpy(float)
+    stray = STRAY * excess * (1 + excess / FAR_NATS)
+    return {name: Surface.fit(table["almr"], table["lr"], table[f"loss_{name}"], seed, stray) for name in weights}

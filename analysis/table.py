@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pydantic
 
-from sweep.study import LANGUAGES, InputError
+from sweep.study import LANGUAGES, InputError, Study
 from sweep.trial import SCHEMA_VERSION, Record, Status
 
 SCALARS = (
@@ -19,6 +20,7 @@ SCALARS = (
     *("seconds", "training_seconds", "tokens_per_second", "mfu", "peak_memory_bytes", "gpu_hours", "fingerprint"),
 )
 PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
+OFF_GRID, OTHER_RECIPE = FOREIGN = ("not in the study's grid", "made by another recipe")
 COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
 
 
@@ -54,6 +56,15 @@ def _refuse_other_version(content: Any, path: Path) -> None:
             f"{path}: schema_version {version}, this version reads {SCHEMA_VERSION}; "
             f"use the version of almr-sweep that wrote it"
         )
+
+
+def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The same rows, those that are no trials of this study excluded: another recipe, or off its grid."""
+    grid = set(itertools.product(study.grid.almr, study.grid.lrs, study.grid.seeds))
+    points = zip(table["almr"], table["lr"], table["seed"], strict=True)
+    reasons = pd.Series([None if point in grid else OFF_GRID for point in points], table.index, object)
+    reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE
+    return table.assign(excluded=table["excluded"].where(reasons.isna(), reasons))
 
 
 def from_records(records: Iterable[Record]) -> pd.DataFrame:

@@ -131,7 +131,7 @@ class Optima:
             almr=float(self.almr[i]),
             lr=float(self.lr[j]),
             objective=float(self.mean[i, j]),
-            objective_interval=self._interval(flat.min(axis=1)),
+            objective_interval=self._interval(self.draws[:, i, j]),
             almr_interval=self._interval_on(self.almr, best_i),
             lr_interval=self._interval_on(self.lr, best_j),
             level=self.level,

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from sweep.fields import Count, Finite, Natural, Positive, Share, exactly_one, listed
 from sweep.trial import Schema
 
+MINIMUM_TRIALS = 9  # a quadratic in two dials has six coefficients; its noise has to be seen too
 LANGUAGES: tuple[str, str] = ("original", "additional")
 
 
@@ -41,7 +42,9 @@ class Corpus(Schema):
     """
 
     embedded: Literal["shakespeare", "three-kingdoms"] | None = None
-    files: Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)] | None = None
+    files: (
+        Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(listed), Field(min_length=1)] | None
+    ) = None
     dataset: str | None = None
     config: str | None = None
     split: str = "train"
@@ -81,8 +84,8 @@ class Schedule(Schema):
 
 class Optimizer(Schema):
     name: Literal["adamw"] = "adamw"
-    beta1: Share = 0.9
-    beta2: Share = 0.95
+    beta1: Annotated[Finite, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[Finite, Field(ge=0, lt=1)] = 0.95
     epsilon: Positive = 1e-8
     weight_decay: Annotated[Finite, Field(ge=0)] = 0.1
     max_grad_norm: Positive = 1.0
@@ -139,7 +142,7 @@ class LrRange(Schema):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
     start: Annotated[Positive, Field(alias="from")]
     to: Positive
-    points: Annotated[Count, Field(ge=2)]
+    points: Annotated[Count, Field(ge=2, le=1000)]
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -147,16 +150,21 @@ class LrRange(Schema):
         return tuple(float(f"{self.start * ratio**i:.3e}") for i in range(self.points))
 
 
+LR_LIST = pydantic.TypeAdapter(tuple[Positive, ...])
+
+
 class Grid(Schema):
     almr: Annotated[tuple[Share, ...], BeforeValidator(listed), Field(min_length=1)]
     lr: LrRange | Annotated[tuple[Positive, ...], BeforeValidator(listed), Field(min_length=1)]
-    seeds: Annotated[tuple[Natural, ...], BeforeValidator(listed), Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[Natural, Field(lt=2**32)], ...], BeforeValidator(listed), Field(min_length=1)] = (
+        0,
+    )
 
     @pydantic.field_validator("lr", mode="before")
     @classmethod
     def _range_or_list(cls, value: Any) -> Any:
         # Deciding here keeps the union's other branch out of the user's error message.
-        return LrRange.model_validate(value) if isinstance(value, dict) else value
+        return LrRange.model_validate(value) if isinstance(value, dict) else LR_LIST.validate_python(listed(value))
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -171,8 +179,8 @@ class Grid(Schema):
 
 
 class Weights(Schema):
-    original: Annotated[Finite, Field(ge=0)] = 0.5
-    additional: Annotated[Finite, Field(ge=0)] = 0.5
+    original: Annotated[Finite, Field(ge=0, le=1e6)] = 0.5
+    additional: Annotated[Finite, Field(ge=0, le=1e6)] = 0.5
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -219,6 +227,17 @@ class Launch(Schema):
     checkpoints: Annotated[Count, Field(description="how many checkpoints the run writes")] = 20
     formats: tuple[Literal["llamafactory"], ...] = ("llamafactory",)
 
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Self:
+        at_once = self.nodes * self.gpus_per_node * self.micro_batch_sequences * self.sequence_length
+        if self.global_batch_tokens % at_once:
+            nearest = max(1, round(self.global_batch_tokens / at_once)) * at_once
+            raise ValueError(
+                f"global_batch_tokens {self.global_batch_tokens} is not a multiple of nodes x gpus_per_node x "
+                f"micro_batch_sequences x sequence_length = {at_once}: write {nearest}"
+            )
+        return self
+
 
 class Replay(Schema):
     """Answer trials from a measured table instead of training; `pace` is the share of the real time to wait."""
@@ -228,7 +247,7 @@ class Replay(Schema):
 
 
 class Study(Schema):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     base_model: BaseModel
     corpora: Corpora
     training: Training

@@ -23,13 +23,14 @@ def run(tmp_path: Path) -> Path:
         loss = {"original": 3.5 + almr**2 / 2 + dip, "additional": 4.5 + (1 - almr) ** 2 / 2 + dip}
         record = Record.model_validate(
             trial.model_dump()
-            | {"trial_id": trial.id, "fingerprint": "f", "status": "complete", "attempt": 1, "loss": loss}
+            | {"trial_id": trial.id, "fingerprint": make_study().fingerprint}
+            | {"status": "complete", "attempt": 1, "loss": loss}
         )
         folder = tmp_path / "trials" / trial.id
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(record.model_dump_json())
         (folder / "metrics.jsonl").write_text('{"tokens": 256, "loss": 5}\n{"tokens": 512, "loss": 4}\n')
-    (tmp_path / "study.yaml").write_text(dump(make_study()))
+    (tmp_path / "study.yaml").write_text(dump(make_study(grid={"almr": [0.1, 0.5, 0.9], "lr": [1e-4, 1e-3, 1e-2]})))
     return tmp_path
 
 

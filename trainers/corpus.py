@@ -89,7 +89,7 @@ def _build(
 def split(texts: datasets.Dataset, share: float, where: str) -> tuple[list[int], list[int]]:
     """Row numbers (held-out, training): whole documents in a fixed random order until `share` of the bytes is held out.
 
-    A smaller share holds out a part of what a larger one does.
+    A smaller share holds out a part of what a larger one does. Copies of held-out documents are in neither part.
     """
     size = np.array([len(text.encode()) for text in texts["text"]])
     order = np.random.default_rng(SPLIT_SEED).permutation(len(texts))
@@ -99,7 +99,12 @@ def split(texts: datasets.Dataset, share: float, where: str) -> tuple[list[int],
             f"{where}: no text is left to train on after the hold-out ({len(texts)} documents, held_out {share}); "
             f"give more documents or a smaller held_out"
         )
-    return sorted(order[:held_out].tolist()), sorted(order[held_out:].tolist())
+    rows = order[:held_out].tolist()
+    unseen = {texts[row]["text"] for row in rows}
+    training = [row for row in order[held_out:].tolist() if texts[row]["text"] not in unseen]
+    if not training:
+        raise InputError(f"{where}: every document is a copy of a held-out one: give other documents")
+    return sorted(rows), sorted(training)
 
 
 def _tokenize(texts: datasets.Dataset, tokenizer: Any) -> datasets.Dataset:

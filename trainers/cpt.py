@@ -29,12 +29,12 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
     caller's part.
     """
     began = time.perf_counter()
-    device = open_device(study.resources.cpus)
+    device = open_device(study.resources)
     torch.manual_seed(trial.seed)
     corpora = {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
     model = load_model(study.base_model, ingredients.base_model, study.training, device)
     held_out = HeldOut.of(corpora, study.training, device)
-    base = measured_once(_base_key(study, ingredients), lambda: held_out.losses(model))
+    base = measured_once(_base_key(study, ingredients, device), lambda: held_out.losses(model))
     mixture = Mixture(trial.almr, trial.seed, tuple((name, c.facts.blocks) for name, c in corpora.items()))
     data = batches(corpora, mixture, range(study.training.steps), study.training.batch_sequences, device)
     watch = DivergenceWatch(trial.almr, base, study.training.divergence_margin, lambda: held_out.losses(model))
@@ -66,9 +66,9 @@ def batches(
         yield torch.from_numpy(np.stack(rows)).to(device)
 
 
-def _base_key(study: Study, ingredients: Ingredients) -> dict[str, Any]:
+def _base_key(study: Study, ingredients: Ingredients, device: torch.device) -> dict[str, Any]:
     training = study.training.model_dump(include={"evaluation_tokens", "precision"})
-    return training | ingredients.fingerprints() | {"cpus": study.resources.cpus}
+    return training | ingredients.fingerprints() | {"cpus": study.resources.cpus, "device": device_name(device)}
 
 
 def _train(
@@ -125,18 +125,18 @@ def _losses(held_out: HeldOut, base: Losses, after: Losses) -> dict[str, PerLang
     }
 
 
-def _cost(model: torch.nn.Module, study: Study, last: loop.Step, seconds: float) -> dict[str, Any]:
+def _cost(model: Any, study: Study, last: loop.Step, seconds: float) -> dict[str, Any]:
     speed = last.tokens / last.seconds
     return {
         "seconds": seconds,
         "training_seconds": last.seconds,
         "tokens_per_second": speed,
-        "mfu": mfu(parameters(model), speed, study.resources.gpus),
-        "peak_memory_bytes": peak_memory_bytes(),
+        "mfu": mfu(parameters(model), speed, model.device),
+        "peak_memory_bytes": peak_memory_bytes(model.device),
         "gpu_hours": seconds * study.resources.gpus / 3600,
     }
 
 
-def _provenance(model: torch.nn.Module, ingredients: Ingredients) -> dict[str, Any]:
-    here = {"parameters": parameters(model), "device": device_name(), "torch": torch.__version__}
+def _provenance(model: Any, ingredients: Ingredients) -> dict[str, Any]:
+    here = {"parameters": parameters(model), "device": device_name(model.device), "torch": torch.__version__}
     return here | {"fingerprints": ingredients.fingerprints()}

@@ -6,33 +6,38 @@ import resource
 
 import torch
 
+from sweep.study import InputError, Resources
+
 # Dense bf16 peak FLOP/s by the device's name, from NVIDIA's data sheets: MFU is only stated where the peak is known.
 PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12}
 
 
-def open_device(cpus: int) -> torch.device:
-    """The trial's device; on a CPU, with `cpus` threads."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        return torch.device("cuda")
-    torch.set_num_threads(cpus)
-    return torch.device("cpu")
+def open_device(resources: Resources) -> torch.device:
+    """The trial's device: its GPU where it asks for one, else the CPU with its number of threads.
+
+    Raises InputError where it asks for a GPU and torch sees none.
+    """
+    if not resources.gpus:
+        torch.set_num_threads(resources.cpus)
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise InputError("resources.gpus: 1 asked, torch sees none on this node: install a torch build with CUDA")
+    torch.cuda.reset_peak_memory_stats()
+    return torch.device("cuda")
 
 
-def device_name() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def mfu(parameters: int, tokens_per_second: float | None, gpus: int) -> float | None:
+def mfu(parameters: int, tokens_per_second: float, device: torch.device) -> float | None:
     """Model FLOP utilisation, at 6 FLOPs per parameter and token (Kaplan et al., arXiv 2001.08361); None on a CPU."""
-    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device_name()), None)
-    if tokens_per_second is None or peak is None or not gpus:
-        return None
-    return 6 * parameters * tokens_per_second / (peak * gpus)
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device_name(device)), None)
+    return None if peak is None else 6 * parameters * tokens_per_second / peak
 
 
-def peak_memory_bytes() -> int:
+def peak_memory_bytes(device: torch.device) -> int:
     """On a GPU of this trial; on a CPU of the worker process, which outlives trials."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

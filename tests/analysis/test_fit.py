@@ -123,3 +123,53 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(make_bowl, make_stu
     # 90 % intervals: under 14 of 20 would be a chance of 1 in 500.
     assert min(almr, lr, slope) >= 14
     assert np.mean([np.log(f.winner.lr_interval.high / f.winner.lr_interval.low) for f in files]) < 1
+
+
+@pytest.mark.parametrize("cliff", [0.5, 2.0])
+def test_a_cliff_at_the_highest_lr_does_not_move_the_winner(make_bowl, make_study, cliff):
+    """Towards divergence losses jump: the surface at its minimum must not follow them."""
+
+    def over(record):
+        raised = {name: value + cliff for name, value in record.loss.model_dump().items()}
+        return record.model_copy(update={"loss": record.loss.model_validate(raised)})
+
+    records = [over(r) if r.lr > 5e-4 else r for r in make_bowl()]
+    winner = fit_table(make_study(), tables.from_records(records)).file.winner
+    assert winner.lr_interval.low <= 1.1e-4 <= winner.lr_interval.high
+    assert winner.lr_interval.high < 2 * winner.lr_interval.low
+    assert winner.objective_interval.low <= 3.545 <= winner.objective_interval.high
+
+
+def test_noise_is_not_fitted_away_on_a_small_grid(make_bowl, make_study):
+    small = {"almrs": (0.1, 0.5, 0.9), "lrs": (3e-5, 1e-4, 3e-4), "noise": 0.01}
+    for stream in range(5):
+        fit = fit_table(make_study(), tables.from_records(make_bowl(stream=stream, **small)))
+        assert min(fit.file.noise.values()) > 0.001
+
+
+def test_a_minimum_far_below_every_trial_is_not_believed(make_study, make_record):
+    """Two steep walls with nothing measured between them: the surface dips where no trial is."""
+    records = [
+        make_record(a, lr, loss={"original": 3.0 + h + s / 1000, "additional": 3.0 + h + s / 1000}, seed=s)
+        for a, h in ((0.1, 0.4), (0.15, 0.2), (0.85, 0.2), (0.9, 0.4))
+        for lr in (8e-5, 1e-4, 1.2e-4)
+        for s in (0, 1)
+    ]
+    warnings = fit_table(make_study(), tables.from_records(records)).file.warnings
+    assert any("nats below the best trial's" in warning for warning in warnings)
+
+
+def test_an_unfinished_run_says_what_is_missing(make_bowl, make_study, tmp_path):
+    study, records = make_study(), make_bowl(almrs=(0.1, 0.3))
+    warnings = fit_table(study, tables.from_records(records)).file.warnings
+    assert any("18 of the grid's 30 trials have no record yet" in warning for warning in warnings)
+    assert any("no trial of the grid's 0.5, 0.7, 0.9 is usable yet" in warning for warning in warnings)
+
+
+def test_rows_that_the_study_does_not_ask_for_are_left_out(make_bowl, make_study, make_record):
+    study = make_study()
+    other = [make_record(0.33, 1e-4), make_record(0.5, 1e-4, seed=0, fingerprint="another")]
+    kept = [r for r in make_bowl() if (r.almr, r.lr) != (0.5, other[1].lr)]
+    table = tables.mark_foreign(tables.from_records([*kept, *other]), study)
+    assert set(table["excluded"].dropna()) == {"not in the study's grid", "made by another recipe"}
+    assert any("2 trials left out that the study does not ask for" in w for w in fit_table(study, table).file.warnings)

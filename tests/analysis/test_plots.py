@@ -133,9 +133,9 @@ def test_every_figure_is_written(tmp_path, fitted):
     [
         {"almrs": (0.4,), "seeds": (0, 1)},
         {"lrs": (1e-4,), "seeds": (0, 1)},
-        {"almrs": (0.0, 1.0), "lrs": (1e-5, 1e-4, 1e-3)},
+        {"almrs": (0.0, 1.0), "lrs": (1e-5, 1e-4, 1e-3), "seeds": (0, 1)},
     ],
-    ids=["one ALMR", "one LR", "six trials"],
+    ids=["one ALMR", "one LR", "two ALMRs"],
 )
 def test_small_grids_are_drawn(grid, make_bowl, make_study):
     fit = fit_table(make_study(), tables.from_records(make_bowl(**grid)))
@@ -148,7 +148,9 @@ def test_small_grids_are_drawn(grid, make_bowl, make_study):
 def test_mostly_diverged_with_one_weight_of_zero_is_drawn(make_bowl, make_study, make_record):
     diverged = [make_record(a, lr, status="diverged") for a in (0.02, 0.5, 0.98) for lr in (1e-2, 1e-1, 1.0)]
     study = make_study(objective={"weights": {"original": 1, "additional": 0}})
-    fit = fit_table(study, tables.from_records(make_bowl(almrs=(0.3, 0.5), lrs=(1e-5, 1e-4, 1e-3)) + diverged))
+    fit = fit_table(
+        study, tables.from_records(make_bowl(almrs=(0.3, 0.5), lrs=(1e-5, 1e-4, 1e-3), seeds=(0, 1)) + diverged)
+    )
     drawn = figures(fit, None)
     low, high = drawn["objective"].axes[0].get_ylim()
     assert low < 1e-5

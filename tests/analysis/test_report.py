@@ -108,7 +108,7 @@ def test_gain_coupling_and_fit_are_in_numbers(page, fitted):
     text = " ".join(page.text.split())
     assert re.search(r"1\.00\d nats below the base model's 4\.550 \(90 % interval 1\.00\d to 1\.00\d\)", text)
     assert "the two dials are coupled" in text
-    assert re.search(r"changes by a factor of 2\.\d\d \(90 % interval 2\.\d\d to 2\.\d\d\)", text)
+    assert re.search(r"changes by a factor of 2\.\d\d \(90 % interval [12]\.\d\d to [23]\.\d\d\)", text)
     languages = [row for row in page.rows if row[0] in ("original", "additional")]
     assert [row[2] for row in languages[:2]] == ["3.400", "5.700"]
     assert [row[5][0] for row in languages[:2]] == ["-", "-"]
@@ -133,7 +133,7 @@ def test_what_no_trial_recorded_is_not_a_zero(no_figures, make_bowl, make_study,
 
 
 def test_one_almr_claims_no_coupling(no_figures, make_bowl, make_study, tmp_path):
-    table = tables.from_records(make_bowl(almrs=(0.5,)))
+    table = tables.from_records(make_bowl(almrs=(0.5,), seeds=(0, 1)))
     text = " ".join(Page(render(fit_table(make_study(), table), tmp_path)).text.split())
     assert "only one almr was measured" in text
     assert "is not known: one ALMR or one LR was measured" in text

@@ -115,7 +115,7 @@ def test_empty_documents_are_dropped(tmp_path: Path, cache: Path, tokenizer: Any
         (lambda f: jsonl(f / "a.jsonl", ["short", "also"]), {}, "shorter than one block"),
         (lambda f: (f / "a.txt").write_bytes(CHINESE.encode("gb18030")), {"files": "a.txt"}, "not readable as utf-8"),
         (lambda f: (f / "a.txt").write_text("x"), {"files": "a.txt", "encoding": "klingon"}, "not readable as klingon"),
-        (lambda f: None, {}, "no file matches"),
+        (lambda f: None, {}, "matches no file"),
         (lambda f: (f / "a.docx").write_text("x"), {"files": "a.docx"}, "cannot read .docx"),
     ],
 )
