@@ -63,7 +63,7 @@ def run(
         err.print("almr: interrupted; finished trials are kept: run the same command again to go on", markup=False)
         raise typer.Exit(130) from None
     _print(finished.as_json() if as_json else finished.text())
-    raise typer.Exit(1 if finished.failed else 0)
+    raise typer.Exit(2 if finished.refusal else 1 if finished.failed else 0)
 
 
 @app.command()
@@ -129,4 +129,7 @@ def main() -> None:
     except InputError as error:
         for line in str(error).splitlines():
             err.print(f"almr: {line}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        err.print(f"almr: {error.filename or 'a file'}: {error.strerror or error}", markup=False, soft_wrap=True)
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 import statistics
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.study import LANGUAGES, Corpus, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, Corpus, Study
 from sweep.trial import CorpusFacts, Record, Trial
 
 BYTES_PER_TOKEN = 3.5  # between Chinese and English under the usual vocabularies; only until a corpus is tokenised
@@ -95,8 +96,8 @@ def _expected_tokens(corpus: Corpus) -> float | None:
     """Training tokens of a corpus that was not tokenised yet: as stated, else from the size of plain-text files."""
     if corpus.tokens:
         return corpus.tokens * (1 - corpus.held_out)
-    paths = [Path(file) for file in corpus.files or ()]
-    if not paths or not all(path.suffix in PLAIN_TEXT and path.is_file() for path in paths):
+    paths = {Path(file) for pattern in corpus.files or () for file in glob.glob(pattern, recursive=True)}
+    if not paths or corpus.documents or not all(path.suffix in PLAIN_TEXT and path.is_file() for path in paths):
         return None
     return sum(path.stat().st_size for path in paths) / BYTES_PER_TOKEN * (1 - corpus.held_out)
 
@@ -116,6 +117,8 @@ def _warnings(study: Study, tokens: int, epochs: dict[str, list[float] | None]) 
                 f"corpora.{language} repeats at ALMR {', '.join(f'{a:g}' for a in repeats)} "
                 f"(up to {repeats[worst]:.1f} times): repeated text moves the best ALMR; add text or cut tokens"
             )
+    if len(study.grid.almr) * len(study.grid.lrs) * len(study.grid.seeds) < MINIMUM_TRIALS:
+        found.append(f"the grid has fewer than the {MINIMUM_TRIALS} trials that a surface needs: add ALMRs or LRs")
     if study.resources.tokens_per_second is None:
         found.append("resources.tokens_per_second is not stated: no time is estimated before a trial has finished")
     return found

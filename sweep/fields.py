@@ -28,6 +28,8 @@ Finite = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
 Share = Annotated[Finite, Field(ge=0, le=1)]
 Count = Annotated[int, BeforeValidator(number), Field(gt=0)]
+Pattern = Annotated[str, Field(min_length=1)]
+Seed = Annotated[int, BeforeValidator(number), Field(ge=0, lt=2**32)]
 Natural = Annotated[int, BeforeValidator(number), Field(ge=0)]
 
 

@@ -6,16 +6,19 @@ from pathlib import Path
 
 from analysis import plots
 from analysis import report as pages
-from analysis.fit import Fit, fit_run
+from analysis import table as tables
+from analysis.fit import Fit, fit_run, fit_table
 from analysis.launch import bundle
 from sweep.store import Run, write_atomically
 from sweep.study import InputError
 
 
 def fit(run: Run) -> Fit:
-    """Fit the run's records and write `trials.csv`, `fit.json` and `figures/`."""
-    fitted = fit_run(run.study(), run.folder)
-    write_atomically(run.folder / "trials.csv", fitted.table.to_csv(index=False))
+    """Fit the run's records and write `trials.csv`, also where no fit can be made, `fit.json` and `figures/`."""
+    study = run.study()
+    table = tables.mark_foreign(tables.read_run(run.folder), study)
+    write_atomically(run.folder / "trials.csv", table.to_csv(index=False))
+    fitted = fit_table(study, table)
     write_atomically(run.folder / "fit.json", fitted.file.model_dump_json(indent=2))
     plots.write_figures(fitted, run.folder)
     return fitted

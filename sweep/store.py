@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -11,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,13 +64,17 @@ class Run:
         return study_file.load(self.study_file)
 
     def freeze(self, study: Study) -> None:
-        """Keep the study with its run. A grown grid is taken; raises InputError where the recipe has changed."""
+        """Keep the study with its run; a grown grid is taken."""
+        self.refuse_other_recipe(study)
+        write_atomically(self.study_file, study_file.dump(study))
+
+    def refuse_other_recipe(self, study: Study) -> None:
+        """Raises InputError where this run's trials were made by another recipe, with the fields that changed."""
         if self.study_file.exists() and (changes := study_file.changed_fields(self.study(), study)):
             raise InputError(
                 f"{self.folder}: holds trials of another recipe ({'; '.join(changes)}); "
                 f"undo that in the study, or give the study another name for a new run"
             )
-        write_atomically(self.study_file, study_file.dump(study))
 
     def trial_folder(self, trial: Trial) -> Path:
         return self.folder / "trials" / trial.id
@@ -80,7 +86,7 @@ class Run:
             return Record.model_validate_json(path.read_text())
         except FileNotFoundError:
             return None
-        except (OSError, pydantic.ValidationError) as error:
+        except pydantic.ValidationError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: not a record ({reason}); delete it to have the trial run again") from None
 
@@ -91,14 +97,17 @@ class Run:
     def start(self, trial: Trial, study: Study) -> int:
         """Note that an attempt begins; returns its number, from 1."""
         path = self.trial_folder(trial) / "trial.json"
-        attempt = 1 + (json.loads(path.read_text())["attempt"] if path.exists() else 0)
+        attempt = 1 + self.attempts(trial)
         content = trial.model_dump() | {"fingerprint": study.fingerprint, "attempt": attempt}
         write_atomically(path, json.dumps(content, indent=2))
         return attempt
 
     def attempts(self, trial: Trial) -> int:
         path = self.trial_folder(trial) / "trial.json"
-        return int(json.loads(path.read_text())["attempt"]) if path.exists() else 0
+        try:
+            return int(json.loads(path.read_text())["attempt"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return 0  # not begun, or written by a disk that was full
 
     def finish(self, record: Record) -> None:
         write_atomically(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
@@ -115,7 +124,10 @@ class Run:
         """What the trials are made from; None before it was prepared, and for a replayed study."""
         if not self.ingredients_file.exists():
             return None
-        return Ingredients.model_validate_json(self.ingredients_file.read_bytes())
+        try:
+            return Ingredients.model_validate_json(self.ingredients_file.read_bytes())
+        except pydantic.ValidationError:
+            raise InputError(f"{self.ingredients_file}: not readable; delete it and run the study again") from None
 
     def keep_ingredients(self, new: Ingredients) -> None:
         """Raises InputError where finished trials were made from something else under the same name."""
@@ -127,6 +139,26 @@ class Run:
                 f"put it back, or give the study another name for a new run"
             )
         write_atomically(self.ingredients_file, new.model_dump_json(indent=2))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for one driver; the lock ends with the process. Raises InputError naming who holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise InputError(f"{self.folder}: {lock.read() or 'another process'} is running this study") from None
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+            lock.flush()
+            yield
+
+    def code_sha256(self) -> str | None:
+        """Of the staged code, as `provenance.json` has it."""
+        path = self.folder / "provenance.json"
+        return json.loads(path.read_text())["code_sha256"] if path.exists() else None
 
     def stage_code(self) -> str:
         """Copy our packages beside the data, for workers to run; returns the sha256 of what was copied."""

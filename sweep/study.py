@@ -227,14 +227,23 @@ class Launch(Schema):
     checkpoints: Annotated[Count, Field(description="how many checkpoints the run writes")] = 20
     formats: tuple[Literal["llamafactory"], ...] = ("llamafactory",)
 
+    @property
+    def tokens_per_pass(self) -> int:
+        """Tokens that all GPUs together take in one micro-batch each."""
+        return self.nodes * self.gpus_per_node * self.micro_batch_sequences * self.sequence_length
+
     @model_validator(mode="after")
     def _whole_batches(self) -> Self:
-        at_once = self.nodes * self.gpus_per_node * self.micro_batch_sequences * self.sequence_length
-        if self.global_batch_tokens % at_once:
-            nearest = max(1, round(self.global_batch_tokens / at_once)) * at_once
+        if self.global_batch_tokens % self.tokens_per_pass:
+            nearest = max(1, round(self.global_batch_tokens / self.tokens_per_pass)) * self.tokens_per_pass
             raise ValueError(
                 f"global_batch_tokens {self.global_batch_tokens} is not a multiple of nodes x gpus_per_node x "
-                f"micro_batch_sequences x sequence_length = {at_once}: write {nearest}"
+                f"micro_batch_sequences x sequence_length = {self.tokens_per_pass}: write {nearest}, "
+                f"or change one of these"
+            )
+        if self.tokens < self.global_batch_tokens:
+            raise ValueError(
+                f"tokens {self.tokens} is less than one global batch: write {self.global_batch_tokens} or more"
             )
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ def load(source: str | Path) -> Study:
         text = path.read_text(encoding="utf-8")
         _refuse_duplicate_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
         content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except InputError:
+        raise
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a study is a mapping of fields; start from one that `almr plan demo` prints")
+        raise InputError(f"{path}: a study is a mapping of fields; start from the shipped {SHIPPED.name}/demo.yaml")
     try:
         study = Study.model_validate(content)
     except pydantic.ValidationError as error:
@@ -45,6 +48,8 @@ def _refuse_duplicate_keys(node: yaml.Node | None, path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise InputError(f"{path}:{key.start_mark.line + 1}: a field's name has to be a word")
             if key.value in seen:
                 raise InputError(f"{path}:{key.start_mark.line + 1}: {key.value} is written twice: remove one")
             seen.add(key.value)
@@ -77,7 +82,7 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
     """Paths in a study file are relative to it; workers and the frozen copy need them absolute."""
     content = study.model_dump(mode="json", by_alias=True)
     for corpus in content["corpora"].values():
-        corpus["files"] = corpus["files"] and [str((folder / f).resolve()) for f in corpus["files"]]
+        corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
     if content["replay"]:
         content["replay"]["table"] = str((folder / content["replay"]["table"]).resolve())
     for section, field in (("base_model", "pretrained"), ("launch", "model")):
@@ -85,6 +90,12 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
         if model and (folder / model).is_dir():  # else a Hugging Face id
             content[section][field] = str((folder / model).resolve())
     return Study.model_validate(content)
+
+
+def _absolute(folder: Path, pattern: str) -> str:
+    """A glob below the study's folder, whose own name must not be read as one."""
+    given = Path(pattern).expanduser()
+    return str(given) if given.is_absolute() else str(Path(glob.escape(str(folder.resolve()))) / given)
 
 
 def dump(study: Study) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from sweep import design, summary
 from sweep.display import Display, clock
 from sweep.store import Run
-from sweep.study import Study
+from sweep.study import MINIMUM_TRIALS, InputError, Study
 from sweep.trial import Record, Status, Trial
 
 if TYPE_CHECKING:
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run came to. `bundle` is empty where the study names no launch."""
+    """What a run came to. `bundle` is empty where the study names no launch, or where `refusal` says why."""
 
     fit: Fit
     run: Run
     report: Path
     bundle: list[Path]
+    refusal: str | None
     failed: int
     seconds: float
     trial_seconds: float
@@ -39,6 +40,8 @@ class Finished:
             lines[2] += f", {self.gpu_hours:,.1f} GPU-hours"
         if self.bundle:
             lines.append(f"launch bundle: {self.run.launch}")
+        if self.refusal:
+            lines.append(f"no launch bundle: {self.refusal}")
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -52,34 +55,61 @@ class Finished:
             "gpu_hours": self.gpu_hours,
             "report": str(self.report),
             "launch": [str(path) for path in self.bundle],
+            "launch_refusal": self.refusal,
         }
 
 
 def run(study: Study, run: Run, console: Console, address: str | None) -> Finished:
+    """Raises InputError for a study that this run cannot take, and where too few trials finished to fit a surface."""
     began = time.monotonic()
-    trials = design.trials(study)
-    run.freeze(study)
-    left = run.left(trials)
-    console.print(f"{study.name}: {len(trials)} trials, {len(left)} to run, in {run.folder}", soft_wrap=True)
-    if left:
-        _train(study, run, trials, left, console, address)
-    with console.status("fitting the surface"):
-        from sweep import outputs
-
-        fitted = outputs.fit(run)
-        page = outputs.report(run, fitted)
-        bundle = outputs.export(run, fitted=fitted) if study.launch and run.ingredients() else []
-    records = [record for trial in trials if (record := run.record(trial))]
+    run.refuse_other_recipe(study)
+    with run.locked():
+        trials = design.trials(study)
+        left = run.left(trials)
+        console.print(f"{study.name}: {len(trials)} trials, {len(left)} to run, in {run.folder}", soft_wrap=True)
+        _refuse_too_small(study, trials)
+        if left:
+            _train(study, run, trials, left, console, address)
+        run.freeze(study)
+        records = [record for trial in trials if (record := run.record(trial))]
+        failures = [record for record in records if record.status is Status.FAILED]
+        for record in failures:
+            log = run.trial_folder(record.trial) / "train.log"
+            console.print(f"failed: {record.trial_id}: {record.reason} ({log})", markup=False, soft_wrap=True)
+        fitted, page, bundle, refusal = _conclude(study, run, console)
     return Finished(
         fit=fitted,
         run=run,
         report=page,
         bundle=bundle,
-        failed=sum(record.status is Status.FAILED for record in records),
+        refusal=refusal,
+        failed=len(failures),
         seconds=time.monotonic() - began,
         trial_seconds=sum(record.seconds or 0 for record in records),
         gpu_hours=sum(record.gpu_hours or 0 for record in records),
     )
+
+
+def _refuse_too_small(study: Study, trials: list[Trial]) -> None:
+    if len(trials) < MINIMUM_TRIALS:
+        raise InputError(
+            f"study {study.name}: its grid has {len(trials)} trials, a surface needs {MINIMUM_TRIALS}: add ALMRs or LRs"
+        )
+
+
+def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list[Path], str | None]:
+    """The fit, the report, the bundle's files, and why there is no bundle where the study asked for one."""
+    with console.status("fitting the surface"):
+        from sweep import outputs
+
+        fitted = outputs.fit(run)
+        page = outputs.report(run, fitted)
+        if study.launch is None or study.replay:
+            return fitted, page, [], None
+        try:
+            return fitted, page, outputs.export(run, fitted=fitted), None
+        except InputError as error:
+            return fitted, page, [], str(error)
 
 
 def _train(
@@ -90,6 +120,7 @@ def _train(
     run.keep_provenance(run.stage_code())
     from sweep import controller
 
+    run.freeze(study)
     display = Display(console, study, run, trials, _finished(run, trials, left))
 
     def watch(progress: controller.Progress) -> None:

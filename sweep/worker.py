@@ -20,6 +20,7 @@ def work(run_folder: str, trial: Trial) -> Record:
     attempt = run.start(trial, study)
     with _logged(run.trial_folder(trial) / "train.log", attempt):
         record = _train(run, study, trial, attempt)
+    record = record.model_copy(update={"provenance": record.provenance | {"code_sha256": run.code_sha256()}})
     run.finish(record)
     return record
 

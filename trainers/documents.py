@@ -52,12 +52,8 @@ def _matches(spec: Corpus, where: str) -> list[str]:
     for pattern in spec.files or ():
         matches = sorted(f for f in glob.glob(pattern, recursive=True) if Path(f).is_file())
         if not matches:
-            fix = (
-                f"is a folder: write {pattern.rstrip('/')}/*.jsonl, say"
-                if Path(pattern).is_dir()
-                else "matches no file"
-            )
-            raise InputError(f"{where}.files: {pattern} {fix}")
+            problem = "is a folder: name the files in it (*.jsonl)" if Path(pattern).is_dir() else "matches no file"
+            raise InputError(f"{where}.files: {pattern} {problem}")
         found += [file for file in matches if file not in found]
     if not any(Path(file).stat().st_size for file in found):
         raise InputError(f"{where}.files: the corpus is empty: every file has 0 bytes")

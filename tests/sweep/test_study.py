@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from samples import make_study, study_content
 
 from sweep import study_file
-from sweep.study import Grid, InputError, Study
+from sweep.study import Grid, InputError, Launch, Study
 from sweep.trial import Trial
 
 
@@ -123,3 +123,29 @@ def test_study_is_frozen() -> None:
     study: Study = make_study()
     with pytest.raises(ValueError, match="frozen"):
         study.name = "other"  # type: ignore[misc]
+
+
+counts = st.integers(1, 16)
+
+
+@given(counts, counts, st.integers(2, 8192), st.integers(1, 10**8))
+def test_a_launch_batch_that_does_not_fit_names_one_that_does(nodes: int, gpus: int, length: int, batch: int) -> None:
+    content = {"model": "m", "tokens": 1e12, "nodes": nodes, "gpus_per_node": gpus, "sequence_length": length}
+    try:
+        Launch.model_validate(content | {"global_batch_tokens": batch})
+    except ValueError as error:
+        named = int(str(error).split("write ")[1].split(",")[0])
+        Launch.model_validate(content | {"global_batch_tokens": named})
+    else:
+        assert batch % (nodes * gpus * length) == 0
+
+
+def test_a_launch_shorter_than_a_batch_is_refused(tmp_path: Path) -> None:
+    launch = {"model": "m", "tokens": 1000, "global_batch_tokens": 8192, "sequence_length": 1024}
+    assert "launch: tokens 1000 is less than one global batch: write 8192" in refusal(tmp_path, launch=launch)
+
+
+def test_a_bad_lr_is_one_line_with_its_place(tmp_path: Path) -> None:
+    message = refusal(tmp_path, grid={"almr": [0.1], "lr": [1e-3, 0]})
+    assert "grid.lr[1]: Input should be greater than 0" in message
+    assert "\n" not in message

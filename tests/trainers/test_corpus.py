@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,37 @@ def test_same_content_is_packed_once_and_other_content_again(tmp_path: Path, cac
     jsonl(elsewhere, documents(10))
     assert corpus.prepare(Corpus(files=str(elsewhere)), "x", tokenizer, 16) != one
     assert corpus.prepare(Corpus(files=str(tmp_path / "a.jsonl")), "x", tokenizer, 32) != one
+
+
+def test_other_text_under_the_same_path_and_time_is_read_anew(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    path = tmp_path / "a.jsonl"
+    for word in ("old", "new"):
+        jsonl(path, [f"{word} {text}" for text in documents(9)])
+        os.utime(path, (1e9, 1e9))
+        packed = prepare(tokenizer, files=str(path))
+        assert tokenizer.decode(all_tokens(packed.training)).startswith(word)
+
+
+def test_a_file_named_twice_is_read_once(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    path = jsonl(tmp_path / "a.jsonl", documents(9))
+    facts = prepare(tokenizer, files=[str(path), str(tmp_path / "a*.jsonl")]).facts
+    assert facts.documents + facts.held_out_documents == 9
+
+
+def test_copies_of_held_out_documents_are_not_trained_on(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    packed = prepare(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", documents(9) * 3)), held_out=0.1)
+    trained, held_out = (
+        set(tokenizer.decode(all_tokens(part)).split("<end>")[:-1]) for part in (packed.training, packed.held_out)
+    )
+    assert held_out
+    assert not trained & held_out
+
+
+def test_a_byte_order_mark_is_not_text(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    for i, text in enumerate(documents(4)):
+        (tmp_path / f"{i}.txt").write_text(text, encoding="utf-8-sig")
+    packed = prepare(tokenizer, files=str(tmp_path / "*.txt"))
+    assert tokenizer.decode(all_tokens(packed.training)).startswith("Document")
 
 
 def test_text_parquet_and_another_field_are_read_alike(tmp_path: Path, cache: Path, tokenizer: Any) -> None:

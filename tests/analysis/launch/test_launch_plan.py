@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.launch.plan import Plan, check_batch, make
+from analysis.launch.plan import Plan, make
 from sweep.study import InputError, Launch
 from sweep.study_file import dump, load
 
@@ -23,33 +23,8 @@ def test_the_batch_is_exact(nodes, gpus, micro, accumulation, length, steps):
         gpus_per_node=gpus,
         micro_batch_sequences=micro,
     )
-    check_batch(launch)
     plan = Plan(None, launch, 0.5, 1e-4, (), (), {})
     assert (plan.accumulation, plan.steps, plan.tokens) == (accumulation, steps, launch.tokens)
-
-
-@given(nodes=COUNTS, gpus=COUNTS, length=st.integers(2, 8192), batch=st.integers(1, 10**8))
-def test_a_batch_that_does_not_divide_names_one_that_does(nodes, gpus, length, batch):
-    launch = Launch(
-        model="m",
-        tokens=10**12,
-        global_batch_tokens=batch,
-        sequence_length=length,
-        nodes=nodes,
-        gpus_per_node=gpus,
-    )
-    try:
-        check_batch(launch)
-    except InputError as error:
-        named = int(str(error).split("write ")[1].split(",")[0])
-        check_batch(launch.model_copy(update={"global_batch_tokens": named}))
-    else:
-        assert batch % (nodes * gpus * length) == 0
-
-
-def test_a_launch_shorter_than_a_batch_is_refused(make_fit, make_study, corpora):
-    with pytest.raises(InputError, match=r"launch\.tokens 1000 is less than one global batch: write 4194304"):
-        make(make_fit(make_study(launch={"tokens": 1000})), corpora)
 
 
 def test_a_study_without_a_launch_is_told_to_add_one(make_fit, make_study, corpora):
