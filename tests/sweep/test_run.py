@@ -44,7 +44,8 @@ def replayed(folder: Path, seconds: float = 0.0, edit: Callable[[str], str] = st
     """A study that answers from a bowl-shaped table; `edit` may change the table's text."""
     table = bowl_csv(folder / "table.csv", [0.1, 0.4, 0.7, 0.9], GRID["lr"], seconds=seconds)
     table.write_text(edit(table.read_text()))
-    content = study_content(name="replayed", grid=GRID, replay={"table": "table.csv", "pace": 1.0}, **changes)
+    replay = {"table": "table.csv", "pace": 1.0}
+    content = study_content(name="replayed", replay=replay, **({"grid": GRID} | changes))
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
@@ -68,25 +69,26 @@ def test_failures_are_retried_then_recorded_while_the_others_go_on(tmp_path: Pat
             "0.7,0.01,0,complete,", "0.7,0.01,0,diverged,blew up"
         )
 
-    study = replayed(tmp_path, edit=edit)
+    wider = GRID | {"almr": [0.1, 0.4, 0.7, 0.9]}
+    study = replayed(tmp_path, edit=edit, grid=wider)
     # A user's own package of the same name lies where the command is given: it must not be ours on the workers.
     (tmp_path / "analysis").mkdir()
     (tmp_path / "analysis" / "__init__.py").write_text("raise RuntimeError('shadowed')")
     almr(tmp_path, "run", str(study), status=1)
 
     now = json.loads(almr(tmp_path, "status", "replayed", "--json"))
-    assert (now["complete"], now["diverged"], now["failed"], now["left"]) == (7, 1, 1, 1)
+    assert (now["complete"], now["diverged"], now["failed"], now["left"]) == (10, 1, 1, 1)
     assert now["failures"] == {"almr=0.10_lr=3e-03_seed=0": "RuntimeError: disk full"}
     assert attempts(tmp_path / "runs/replayed")["almr=0.10_lr=3e-03_seed=0"] == 2
     log = (tmp_path / "runs/replayed/trials/almr=0.10_lr=3e-03_seed=0/train.log").read_text()
     assert log.count("RuntimeError: disk full") == 2
 
     # What failed is infrastructure: mended, the same command runs it again, and nothing else.
-    replayed(tmp_path, edit=lambda text: text.replace("0.7,0.01,0,complete,", "0.7,0.01,0,diverged,blew up"))
+    replayed(tmp_path, edit=lambda text: edit(text).replace("failed,disk full", "complete,"), grid=wider)
     out = almr(tmp_path, "run", str(study))
     assert "1 to run" in out
-    assert "8 complete trials, 1 diverged, 0 failed" in out
-    assert sorted(attempts(tmp_path / "runs/replayed").values()) == [1] * 8 + [3]
+    assert "11 complete trials, 1 diverged, 0 failed" in out
+    assert sorted(attempts(tmp_path / "runs/replayed").values()) == [1] * 11 + [3]
 
 
 def test_a_grown_grid_runs_its_new_points_and_a_changed_recipe_is_refused(tmp_path: Path) -> None:
@@ -179,3 +181,16 @@ def test_a_killed_driver_resumes_to_the_table_of_an_uninterrupted_run(local_stud
 def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits(tmp_path: Path) -> None:
     study = replayed(tmp_path, resources={"cpus": 4096})
     assert "resources.cpus: 4096 asked for one trial" in almr(tmp_path, "run", str(study), status=2)
+
+
+def test_when_nothing_can_be_fitted_the_reasons_are_shown(tmp_path: Path) -> None:
+    study = replayed(tmp_path, edit=lambda text: text.replace("0,complete,", "0,failed,disk full"))
+    message = almr(tmp_path, "run", str(study), status=2)
+    assert "0 usable trials: a surface needs 9 or more" in message
+    assert pd.read_csv(tmp_path / "runs/replayed/trials.csv")["excluded"].str.contains("disk full").all()
+
+
+def test_a_grid_too_small_for_a_surface_is_refused_before_it_runs(tmp_path: Path) -> None:
+    study = replayed(tmp_path, grid={"almr": [0.1, 0.4], "lr": [1e-3, 3e-3]})
+    assert "its grid has 4 trials, a surface needs 9" in almr(tmp_path, "run", str(study), status=2)
+    assert not list((tmp_path / "runs").rglob("record.json"))
