@@ -28,9 +28,9 @@ MISSING = "–"
 CAPTIONS = {
     "objective": "Look for a bowl that closes inside the measured cells; a ring whose filling differs from what "
     "surrounds it is a trial that the surface does not follow.",
-    "slices": "Each panel is the surface cut at one ALMR: trials near the minimum should scatter evenly about the line, "
-    "and the best LR should lie between trials rather than at the end of them. Trials far above their ALMR's best count "
-    "little, so that the divergence edge cannot bend the minimum: there the line may pass below them.",
+    "slices": "Each panel is the surface cut at one ALMR: near the minimum trials should scatter evenly about the "
+    "line, and the best LR should lie between trials rather than at the end. One far above the best of its ALMR "
+    "counts little, so that the divergence edge cannot bend the minimum: there the line may pass below it.",
     "languages": "Left and down is better; the joined trials are those that no other beats in both languages, and the "
     "winner is where the weights of the objective settle on that edge.",
     "training": "Curves that still fall steeply at the end, or that cross there, say that the trials were too short to "

@@ -43,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 
 def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> None:
     run, printed = demo
-    assert {path.name for path in run.iterdir()} == FILES
+    assert {path.name for path in run.iterdir() if path.name != ".lock"} == FILES
     assert {p.name for p in (run / "figures").iterdir()} == {
         f"{name}.png" for name in ("objective", "slices", "languages", "training")
     }
