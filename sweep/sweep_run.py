@@ -62,12 +62,12 @@ class Finished:
 def run(study: Study, run: Run, console: Console, address: str | None) -> Finished:
     """Raises InputError for a study that this run cannot take, and where too few trials finished to fit a surface."""
     began = time.monotonic()
+    trials = design.trials(study)
+    _refuse_too_small(study, trials)
     run.refuse_other_recipe(study)
     with run.locked():
-        trials = design.trials(study)
         left = run.left(trials)
         console.print(f"{study.name}: {len(trials)} trials, {len(left)} to run, in {run.folder}", soft_wrap=True)
-        _refuse_too_small(study, trials)
         if left:
             _train(study, run, trials, left, console, address)
         run.freeze(study)
