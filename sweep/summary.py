@@ -47,7 +47,7 @@ def _grid(study: Study, planned: design.Plan) -> Table:
     for language in LANGUAGES:
         table.add_column(f"epochs over\n{language}", justify="right")
     for lr in study.grid.lrs:
-        table.add_column(f"LR\n{lr:g}", justify="center")
+        table.add_column(f"LR\n{lr:.2g}", justify="center")
     left = {trial.id for trial in planned.left}
     for i, almr in enumerate(study.grid.almr):
         epochs = (planned.epochs[language] for language in LANGUAGES)

@@ -165,6 +165,14 @@ def test_unusable_text_is_one_line_that_names_the_field(
     assert not list((cache / "corpora").glob("*"))
 
 
+def test_a_dataset_out_of_reach_is_one_line(cache: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hub is reachable here; on a machine where one is, offline mode stands for that."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"corpora\.original: could not be read") as raised:
+        prepare(tokenizer, dataset="nobody-here/no-such-text", documents=10)
+    assert "\n" not in str(raised.value)
+
+
 def test_split_of_a_smaller_share_is_within_that_of_a_larger(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
     import datasets
 
