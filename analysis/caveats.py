@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
@@ -103,7 +102,7 @@ def _poor_fit(noise: Mapping[str, float], checks: Mapping[str, Check], level: fl
 
 
 def _missing(study: Study, table: pd.DataFrame) -> Iterator[str]:
-    grid = set(itertools.product(study.grid.almr, study.grid.lrs, study.grid.seeds))
+    grid = set(study.grid.points)
     here = set(zip(table["almr"], table["lr"], table["seed"], strict=True))
     status = table["status"].value_counts()
     failed, diverged = (int(status.get(name, 0)) for name in ("failed", "diverged"))

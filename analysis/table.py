@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterable
@@ -60,7 +59,7 @@ def _refuse_other_version(content: Any, path: Path) -> None:
 
 def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The same rows, those that are no trials of this study excluded: another recipe, or off its grid."""
-    grid = set(itertools.product(study.grid.almr, study.grid.lrs, study.grid.seeds))
+    grid = set(study.grid.points)
     points = zip(table["almr"], table["lr"], table["seed"], strict=True)
     reasons = pd.Series([None if point in grid else OFF_GRID for point in points], table.index, object)
     reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE

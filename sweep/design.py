@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import os
 import statistics
 from collections.abc import Sequence
@@ -19,8 +18,7 @@ PLAIN_TEXT = (".txt", ".md", ".jsonl", ".json")
 
 def trials(study: Study) -> list[Trial]:
     """Every point of the grid, seed by seed."""
-    points = itertools.product(study.grid.seeds, study.grid.almr, study.grid.lrs)
-    return [Trial(almr=almr, lr=lr, seed=seed) for seed, almr, lr in points]
+    return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in study.grid.points]
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def _warnings(study: Study, tokens: int, epochs: dict[str, list[float] | None]) 
                 f"corpora.{language} repeats at ALMR {', '.join(f'{a:g}' for a in repeats)} "
                 f"(up to {repeats[worst]:.1f} times): repeated text moves the best ALMR; add text or cut tokens"
             )
-    if len(study.grid.almr) * len(study.grid.lrs) * len(study.grid.seeds) < MINIMUM_TRIALS:
+    if len(study.grid.points) < MINIMUM_TRIALS:
         found.append(f"the grid has fewer than the {MINIMUM_TRIALS} trials that a surface needs: add ALMRs or LRs")
     if study.resources.tokens_per_second is None:
         found.append("resources.tokens_per_second is not stated: no time is estimated before a trial has finished")

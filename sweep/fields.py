@@ -37,3 +37,8 @@ def exactly_one(model: pydantic.BaseModel, *fields: str) -> None:
     given = [name for name in fields if getattr(model, name) is not None]
     if len(given) != 1:
         raise ValueError(f"give exactly one of {', '.join(fields)} (found {', '.join(given) or 'none'})")
+
+
+def nearest_multiple(value: int, unit: int) -> int:
+    """The multiple of `unit` that a value may have meant, at least one."""
+    return max(1, round(value / unit)) * unit

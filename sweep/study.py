@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import BeforeValidator, Field, model_validator
 
-from sweep.fields import Count, Finite, Natural, Positive, Share, exactly_one, listed
+from sweep.fields import Count, Finite, Natural, Positive, Share, exactly_one, listed, nearest_multiple
 from sweep.trial import Schema
 
 MINIMUM_TRIALS = 9  # a quadratic in two dials has six coefficients; its noise has to be seen too
@@ -113,7 +113,7 @@ class Training(Schema):
     @model_validator(mode="after")
     def _whole_sequences(self) -> Self:
         if self.global_batch_tokens % self.sequence_length:
-            nearest = max(1, round(self.global_batch_tokens / self.sequence_length)) * self.sequence_length
+            nearest = nearest_multiple(self.global_batch_tokens, self.sequence_length)
             raise ValueError(
                 f"global_batch_tokens {self.global_batch_tokens} is not a multiple of sequence_length "
                 f"{self.sequence_length}: write {nearest}"
@@ -172,6 +172,11 @@ class Grid(Schema):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} lists a value twice: {list(values)}")
         return self
+
+    @property
+    def points(self) -> list[tuple[float, float, int]]:
+        """Every (almr, lr, seed), seed by seed."""
+        return [(almr, lr, seed) for seed in self.seeds for almr in self.almr for lr in self.lrs]
 
     @property
     def lrs(self) -> tuple[float, ...]:
@@ -235,7 +240,7 @@ class Launch(Schema):
     @model_validator(mode="after")
     def _whole_batches(self) -> Self:
         if self.global_batch_tokens % self.tokens_per_pass:
-            nearest = max(1, round(self.global_batch_tokens / self.tokens_per_pass)) * self.tokens_per_pass
+            nearest = nearest_multiple(self.global_batch_tokens, self.tokens_per_pass)
             raise ValueError(
                 f"global_batch_tokens {self.global_batch_tokens} is not a multiple of nodes x gpus_per_node x "
                 f"micro_batch_sequences x sequence_length = {self.tokens_per_pass}: write {nearest}, "

@@ -85,7 +85,8 @@ def status_json(run: Run) -> dict[str, Any]:
     study = run.study()
     trials = design.trials(study)
     records = [record for trial in trials if (record := run.record(trial))]
-    begun = [t.id for t in trials if run.record(t) is None and run.attempts(t)]
+    done = {record.trial_id for record in records}
+    begun = [t.id for t in trials if t.id not in done and run.attempts(t)]
     measured = [(loss, r) for r in records if (loss := objective(study, r)) is not None]
     best = min(measured, key=lambda pair: pair[0], default=None)
     return {
@@ -93,7 +94,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "trials": len(trials),
         **{status.value: sum(record.status is status for record in records) for status in Status},
         "begun": begun,
-        "left": len(run.left(trials)),
+        "left": len(trials) - sum(record.status is not Status.FAILED for record in records),
         "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
         "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
         "gpu_hours": sum(r.gpu_hours or 0 for r in records),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -91,7 +92,11 @@ def split(texts: datasets.Dataset, share: float, where: str) -> tuple[list[int],
 
     A smaller share holds out a part of what a larger one does. Copies of held-out documents are in neither part.
     """
-    size = np.array([len(text.encode()) for text in texts["text"]])
+    size, copies = np.empty(len(texts), np.int64), []  # a digest a document: the texts may not fit into memory
+    for row, text in enumerate(texts["text"]):
+        encoded = text.encode()
+        size[row] = len(encoded)
+        copies.append(hashlib.blake2b(encoded, digest_size=16).digest())
     order = np.random.default_rng(SPLIT_SEED).permutation(len(texts))
     held_out = 1 + int(np.searchsorted(np.cumsum(size[order]), share * size.sum()))
     if held_out >= len(texts):
@@ -100,8 +105,8 @@ def split(texts: datasets.Dataset, share: float, where: str) -> tuple[list[int],
             f"give more documents or a smaller held_out"
         )
     rows = order[:held_out].tolist()
-    unseen = {texts[row]["text"] for row in rows}
-    training = [row for row in order[held_out:].tolist() if texts[row]["text"] not in unseen]
+    unseen = {copies[row] for row in rows}
+    training = [row for row in order[held_out:].tolist() if copies[row] not in unseen]
     if not training:
         raise InputError(f"{where}: every document is a copy of a held-out one: give other documents")
     return sorted(rows), sorted(training)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +39,7 @@ def resolve(spec: Corpus, where: str) -> Source:
 
 def _sha256(file: str, where: str) -> str:
     try:
-        with open(file, "rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return cache.sha256(Path(file))
     except OSError as error:
         raise InputError(f"{where}.files: {file} cannot be read: {error.strerror}") from None
 
@@ -53,10 +51,10 @@ def _matches(spec: Corpus, where: str) -> list[str]:
         if not matches:
             problem = "is a folder: name the files in it (*.jsonl)" if Path(pattern).is_dir() else "matches no file"
             raise InputError(f"{where}.files: {pattern} {problem}")
-        found += [file for file in matches if file not in found]
+        found += matches
     if not any(Path(file).stat().st_size for file in found):
         raise InputError(f"{where}.files: the corpus is empty: every file has 0 bytes")
-    return found
+    return list(dict.fromkeys(found))  # patterns may overlap
 
 
 def _builder(files: list[str], where: str) -> str:

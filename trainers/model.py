@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from sweep.study import BaseModel, InputError, Training, fingerprint_of
+from trainers import cache
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -37,12 +37,7 @@ def fingerprint(base: BaseModel, path: str) -> str:
         config = _from_pretrained(AutoConfig, base, path)
         return fingerprint_of([path, getattr(config, "_commit_hash", None)])
     files = sorted(file for file in Path(path).rglob("*") if file.is_file())
-    return fingerprint_of([[str(file.relative_to(path)), _sha256(file)] for file in files])
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return fingerprint_of([[str(file.relative_to(path)), cache.sha256(file)] for file in files])
 
 
 def _from_pretrained(loader: Any, base: BaseModel, path: str, **options: Any) -> Any:
