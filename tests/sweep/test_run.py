@@ -131,22 +131,40 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     study = replayed(tmp_path, seconds=1.0, resources={"concurrent": 1})
     process = start(tmp_path, "run", str(study))
     wait_for_records(tmp_path / "runs/replayed", 1, process)
-    mine = [pid for pid in children(process.pid) if "train" in cmdline(pid) and "ray::" in cmdline(pid)]
-    assert mine
-    os.kill(mine[0], signal.SIGKILL)
+    os.kill(worker_in_a_trial(tmp_path / "runs/replayed", process), signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "9 complete trials, 0 diverged, 0 failed" in out
     assert sorted(attempts(tmp_path / "runs/replayed").values()) == [1] * 8 + [2]
 
 
+def worker_in_a_trial(run: Path, process: subprocess.Popen[str]) -> int:
+    """Between two trials a worker bears another title, and the next trial is not begun: wait for both."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        begun = len(list(run.glob("trials/*/trial.json"))) > len(list(run.glob("trials/*/record.json")))
+        if begun and (found := [pid for pid in children(process.pid) if "train" in title(pid)]):
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError("no worker in a trial")
+
+
 def children(pid: int) -> list[int]:
-    found = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    try:
+        found = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it ended meanwhile
+        return []
     return found + [grandchild for child in found for grandchild in children(child)]
 
 
-def cmdline(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+def title(pid: int) -> str:
+    """What Ray calls a worker process; empty for any other."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+    return command if command.startswith("ray::") else ""
 
 
 TIMINGS = ["attempt", "seconds", "training_seconds", "tokens_per_second", "peak_memory_bytes", "gpu_hours"]
