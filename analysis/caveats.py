@@ -1,120 +1,174 @@
-"""What qualifies a winner, in sentences that say what to do about it."""
+"""What qualifies a winner that may be used: warnings, which travel with it, in sentences that say what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
+from scipy.stats import binom
 
+from analysis import agreement, ends, next_trials, safety
 from analysis import table as tables
-from analysis.surface import FAR_NATS
-from analysis.winner import Optima, Winner
-from sweep.study import Study
+from analysis.curve import coupling
+from analysis.ends import DIALS, NAMES
+from analysis.findings import Case, Finding, NextTrial
+from analysis.next_trials import Measured
+from analysis.surface import Surface
 
-FEW_TRIALS = 12
-DIALS = ("almr", "lr")
-
-
-class Check(Protocol):
-    """Leave-one-out error (nats) and coverage of one language's surface."""
-
-    @property
-    def rmse(self) -> float: ...
-    @property
-    def coverage(self) -> float: ...
+NOTABLE_NATS = 0.02  # twice what a factor of 2 in LR costs: less moves no choice
+INVENTED = 3.0  # standard deviations under the best trial
+MISFIT = 3.0  # leave-one-out error over noise: where trials are dense enough it stays under 2
+BAND, ACCIDENT = 0.9, 0.01  # so few trials inside their bands as happen by accident with this probability
+AT_EDGE = 0.1  # of the curve's ALMRs: fewer are its very tips
+FEW_TRIALS = 12  # twice the coefficients of a quadratic in two dials
 
 
-def find(
-    study: Study,
-    table: pd.DataFrame,
-    optima: Optima,
-    winner: Winner,
-    noise: Mapping[str, float],
-    checks: Mapping[str, Check],
-) -> list[str]:
-    """The warnings of a fit, the gravest first. `table` holds all rows; `noise` is in nats, by language."""
-    used = tables.usable(table)
-    return [
-        *_edges(study, used, optima, winner),
-        *_few(used),
-        *_unbelievable(study, used, optima, winner, noise),
-        *_poor_fit(noise, checks, winner.level),
-        *_missing(study, table),
-    ]
+def find(case: Case) -> list[Finding]:
+    """The gravest first. What is a refusal (see analysis.refusals) is not said again."""
+    winner = (_invented, _untested, _interval, _natural_end)
+    surfaces = (_misfit, _miscalibrated, _few, _curve, _coupling)
+    trials = (_missing, _failed, _diverged, _foreign, _unusable)
+    measured = Measured.of(case.table)
+    return [finding for rule in (*winner, *surfaces, *trials) for finding in rule(case, measured)]
 
 
-def _edges(study: Study, used: pd.DataFrame, optima: Optima, winner: Winner) -> Iterator[str]:
-    axes = {"almr": (optima.almr, study.grid.almr), "lr": (optima.lr, study.grid.lrs)}
-    for name, (measured, grid) in axes.items():
-        value, interval = getattr(winner, name), getattr(winner, f"{name}_interval")
-        beyond = [v for v in grid if v < measured[0] * (1 - 1e-9) or v > measured[-1] * (1 + 1e-9)]
-        if name in winner.at_edge:
-            remedy = (
-                f"no trial of the grid's {', '.join(f'{v:.4g}' for v in beyond)} is usable yet"
-                if beyond
-                else "add grid points past it and run again"
-            )
-            yield f"the winner's {name} is at the edge of the grid ({value:.4g}): the optimum may lie beyond; {remedy}"
-        elif len(measured) > 1 and (interval.low <= measured[0] or interval.high >= measured[-1]):
-            yield (
-                f"the {winner.level:.0%} interval of {name} reaches the edge of the grid "
-                f"({interval.low:.4g} to {interval.high:.4g}): it is a lower bound on what is not known"
-            )
+def _invented(case: Case, measured: Measured) -> Iterator[Finding]:
+    weights = agreement.minimised(case)
+    best = agreement.measured(case, weights).min()
+    at = [case.winner.almr], [case.winner.lr]
+    noise = [share * float(case.surfaces[name].noise(*at)[0]) for name, share in weights.items()]
+    sd = float(np.linalg.norm([case.optima.sd.flat[case.optima.mean.argmin()], *noise]))
+    gap = best - case.winner.objective
+    if gap > max(INVENTED * sd, NOTABLE_NATS):
+        why = f"the predicted objective {case.winner.objective:.4f} is {gap:.4f} nats below the best trial's {best:.4f}"
+        run = next_trials.around(measured, case.winner.almr, case.winner.lr)
+        yield Finding(code="invented", message=f"{why}: measure it before believing it", next=run)
 
 
-def _few(used: pd.DataFrame) -> Iterator[str]:
-    if len(used) < FEW_TRIALS:
-        yield f"{_trials(len(used))} are few for a surface in two dials: trust intervals from {FEW_TRIALS} on"
-    for name in DIALS:
-        distinct = used[name].nunique()
-        if distinct == 1:
-            yield f"only one {name} was measured: nothing is known of any other"
-        elif distinct == 2:
-            yield f"only two values of {name} were measured: they cannot show a minimum between them; add a third"
+def _untested(case: Case, measured: Measured) -> Iterator[Finding]:
+    almr, lr = case.winner.almr, case.winner.lr
+    highest = measured.highest_trained(almr)
+    if safety.edge(case, measured) < safety.SAFE * lr or highest >= safety.SAFE * lr:
+        return
+    why = (
+        f"near ALMR {almr:.3g} no LR above {highest:.3g} was trained: that {safety.SAFE:g} times the winner's LR does "
+        f"not diverge was not tested"
+    )
+    yield Finding(code="untested", message=why, next=next_trials.trials([(almr, safety.SAFE * lr)], measured))
 
 
-def _unbelievable(
-    study: Study, used: pd.DataFrame, optima: Optima, winner: Winner, noise: Mapping[str, float]
-) -> Iterator[str]:
-    """A minimum far below every trial is the surface's invention."""
-    weights = study.objective.weights.shares
-    best = float(tables.objective(used, weights).min())
-    noise_squared = sum((weights[name] * noise[name]) ** 2 for name in weights)
-    sd = float(np.sqrt(optima.sd[np.unravel_index(optima.mean.argmin(), optima.mean.shape)] ** 2 + noise_squared))
-    if best - winner.objective > max(3 * sd, FAR_NATS / 5):
-        yield (
-            f"the predicted objective {winner.objective:.4f} is {best - winner.objective:.4f} nats below the best "
-            f"trial's {best:.4f}: run a trial at ALMR {winner.almr:.3g}, LR {winner.lr:.3g} before believing it"
-        )
+def _interval(case: Case, measured: Measured) -> Iterator[Finding]:
+    for dial in DIALS:
+        axis, found = getattr(case.optima, dial), getattr(case.winner, f"{dial}_interval")
+        if len(axis) == 1 or not ends.known(case) or ends.of_optimum(case, dial):
+            continue
+        for end, reached in zip(ends.both(case, dial), (found.low <= axis[0], found.high >= axis[-1]), strict=True):
+            if reached and not end.natural:
+                why = f"the {case.winner.level:.0%} interval of {NAMES[dial]} reaches {end.words}: it may go on beyond"
+                run = next_trials.beyond(measured, end, case.winner.almr, case.winner.lr)
+                yield Finding(code="interval", message=why, next=run)
 
 
-def _poor_fit(noise: Mapping[str, float], checks: Mapping[str, Check], level: float) -> Iterator[str]:
-    for name, check in checks.items():
-        if check.rmse > 3 * noise[name]:
-            yield (
+def _natural_end(case: Case, measured: Measured) -> Iterator[Finding]:
+    end = ends.of_optimum(case, "almr")
+    if end and end.natural:
+        without = "any of the original language's text" if end.upper else "any of the additional language's text"
+        why = f"the best ALMR is or may be {end.value:g}, training without {without}: check the objective's weights"
+        yield Finding(code="natural_end", message=why)
+
+
+def _misfit(case: Case, measured: Measured) -> Iterator[Finding]:
+    for name, check in case.checks.items():
+        typical = _typical_noise(case.surfaces[name])
+        if check.rmse > max(MISFIT * typical, NOTABLE_NATS):
+            why = (
                 f"{name}: trials are predicted from the others with an error of {check.rmse:.4f} nats, "
-                f"{check.rmse / noise[name]:.1f} times their noise: the grid is coarse for this surface, add points"
+                f"{check.rmse / typical:.1f} times their noise: they are too far apart for this surface"
             )
-        if check.coverage < level - 0.15:
-            yield f"{name}: only {check.coverage:.0%} of trials lie inside their {level:.0%} band: widen every interval"
+            run = next_trials.around(measured, case.winner.almr, case.winner.lr)
+            yield Finding(code="misfit", message=why, next=run)
 
 
-def _missing(study: Study, table: pd.DataFrame) -> Iterator[str]:
-    grid = set(study.grid.points)
-    here = set(zip(table["almr"], table["lr"], table["seed"], strict=True))
-    status = table["status"].value_counts()
-    failed, diverged = (int(status.get(name, 0)) for name in ("failed", "diverged"))
-    foreign = int(table["excluded"].isin(tables.FOREIGN).sum())
-    if grid - here:
-        yield f"{len(grid - here)} of the grid's {_trials(len(grid))} have no record yet: run the study again"
-    if failed:
-        yield f"{_trials(failed)} failed, missing from the fit: run the study again to retry"
-    if diverged:
-        yield f"{_trials(diverged)} diverged: left out of the surfaces, shown in the figures"
-    if foreign:
-        yield f"{_trials(foreign)} left out that the study does not ask for: see `excluded` in the table"
+def _typical_noise(surface: Surface) -> float:
+    """Noise (nats) in the mean that the checks' rmse is: a trial counts by its precision."""
+    noise = surface.noise(surface.scale.almr, surface.scale.lr)
+    return float(np.mean(noise**-2.0) ** -0.5)
+
+
+def _miscalibrated(case: Case, measured: Measured) -> Iterator[Finding]:
+    trials = len(measured.complete)
+    for name, check in case.checks.items():
+        inside = round(check.coverage[f"{BAND:g}"] * trials)
+        if binom.cdf(inside, trials, BAND) < ACCIDENT:
+            why = f"{name}: {inside} of {trials} trials lie inside their {BAND:.0%} bands: take every interval as wider"
+            yield Finding(code="calibration", message=why)
+
+
+def _few(case: Case, measured: Measured) -> Iterator[Finding]:
+    trials = len(measured.complete)
+    if trials < FEW_TRIALS:
+        why = f"{trials} usable trials are few for a surface in two dials: trust intervals from {FEW_TRIALS} on"
+        run = next_trials.around(measured, case.winner.almr, case.winner.lr)
+        yield Finding(code="few", message=why, next=run)
+
+
+def _curve(case: Case, measured: Measured) -> Iterator[Finding]:
+    for end in ends.both(case, "lr"):
+        pinned = [point.almr for point in case.curve if point.at_edge and np.isclose(point.lr, end.value, atol=0)]
+        if len(pinned) > AT_EDGE * len(case.curve):
+            why = f"from ALMR {pinned[0]:.3g} to {pinned[-1]:.3g} the best LR is {end.words}: there it is only a bound"
+            run = next_trials.beyond(measured, end, float(np.median(pinned)), case.winner.lr)
+            yield Finding(code="curve", message=why, next=run)
+
+
+def _coupling(case: Case, measured: Measured) -> Iterator[Finding]:
+    if case.region and coupling(case.optima, case.winner.level) is None:
+        why = "whether the best LR moves with ALMR is not known: it is inside the measured LRs at too few ALMRs"
+        yield Finding(code="coupling", message=why)
+
+
+def _missing(case: Case, measured: Measured) -> Iterator[Finding]:
+    if case.study is None:
+        return
+    grid = case.study.grid.points
+    here = set(zip(case.table["almr"], case.table["lr"], case.table["seed"], strict=True))
+    left = [(almr, lr) for almr, lr, seed in grid if (almr, lr, seed) not in here]
+    if left:
+        why = f"{len(left)} of the grid's {_trials(len(grid))} have no record yet: run the study again"
+        yield Finding(code="missing", message=why, next=_first(case, measured, left))
+
+
+def _failed(case: Case, measured: Measured) -> Iterator[Finding]:
+    lost = case.table[case.table["status"] == "failed"]
+    if len(lost):
+        retry = "run the study again to retry" if case.study else "run them again"
+        points = lost[["almr", "lr"]].dropna().to_numpy(float)  # a table's bad rows may lack either
+        run = _first(case, measured, [(float(almr), float(lr)) for almr, lr in points])
+        yield Finding(code="failed", message=f"{_trials(len(lost))} failed, missing from the fit: {retry}", next=run)
+
+
+def _first(case: Case, measured: Measured, points: list[tuple[float, float]]) -> tuple[NextTrial, ...]:
+    return next_trials.nearest(measured, points, case.winner.almr, case.winner.lr)
+
+
+def _diverged(case: Case, measured: Measured) -> Iterator[Finding]:
+    if count := len(measured.diverged):
+        why = f"{_trials(count)} diverged: no loss to fit, but the surfaces are kept from being low there"
+        yield Finding(code="diverged", message=why)
+
+
+def _foreign(case: Case, measured: Measured) -> Iterator[Finding]:
+    if count := int(case.table["excluded"].isin(tables.FOREIGN).sum()):
+        why = f"{_trials(count)} left out that the study does not ask for: see `excluded` in the table"
+        yield Finding(code="foreign", message=why)
+
+
+def _unusable(case: Case, measured: Measured) -> Iterator[Finding]:
+    rows = case.table[case.table["excluded"].notna() & (case.table["status"] != "failed")]
+    rows = rows[~rows["excluded"].isin(tables.FOREIGN) & ~rows.index.isin(tables.diverged(case.table).index)]
+    if len(rows):
+        why = f"{_trials(len(rows))} left out for want of usable numbers: see `excluded` in the table"
+        yield Finding(code="unusable", message=why)
 
 
 def _trials(count: int) -> str:

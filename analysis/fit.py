@@ -1,32 +1,27 @@
-"""Table -> Fit: the surfaces, the curve, the winner and what qualifies them, and the same as `fit.json`."""
+"""Table -> Fit: the surfaces, the curve, the winner and what speaks against it, and the same as `fit.json`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
-from analysis import caveats
+from analysis import caveats, refusals
 from analysis import table as tables
-from analysis.surface import Surface, WeightedSurface, fit_languages
+from analysis.checks import CrossValidation, cross_validate
+from analysis.curve import AlmrPoint, Coupling, CurvePoint, best_almrs, best_lrs, coupling
+from analysis.edge import DivergenceEdge, divergence_edge
+from analysis.findings import Case, Finding
+from analysis.front import FrontPoint, front
+from analysis.objectives import Goal, Guarded, Weighted, goal
+from analysis.optima import Lattice, Optima
+from analysis.surface import Surface, fit_languages
 from analysis.transfer import Transfer, direct
-from analysis.winner import Coupling, CurvePoint, Optima, Winner
-from sweep.study import Study
+from analysis.winner import Region, Winner, choose, region
+from sweep.study import LANGUAGES, Objective, Study
 from sweep.trial import Schema
-
-
-class CrossValidation(Schema):
-    """Leave-one-out: root mean square error in nats, and the share of trials inside their predicted band.
-
-    In `rmse` a trial counts by the precision that the fit gives it: far from the optimum little.
-    """
-
-    rmse: float
-    coverage: float
 
 
 class Counts(Schema):
@@ -36,19 +31,41 @@ class Counts(Schema):
     excluded: int
 
 
-class FitFile(Schema):
-    """`fit.json`. Losses in nats per token; `noise` is one trial's sd around its surface; `trials` counts rows."""
+class Guard(Schema):
+    """The forgetting guard: the original language's loss is to be at most `bound` nats.
 
-    schema_version: int = 1
+    `probability`: that the winner keeps it.
+    """
+
+    percent: float
+    bound: float
+    probability: float
+
+
+class FitFile(Schema):
+    """`fit.json`. Losses in nats per token; `noise` is one trial's sd around its surface at the winner, `forms` the
+    coordinate of ALMR that each surface is smooth in; `trials` counts rows.
+
+    `weights` is None under a forgetting guard, `guard` is None under weights.
+    """
+
+    schema_version: int = 2
     study: str
-    weights: dict[str, float]
+    weights: dict[str, float] | None
+    guard: Guard | None
     winner: Winner
+    region: Region | None
     curve: list[CurvePoint]
+    best_almr: list[AlmrPoint]
     coupling: Coupling | None
+    front: list[FrontPoint]
+    divergence: DivergenceEdge
+    forms: dict[str, str]
     noise: dict[str, float]
     cross_validation: dict[str, CrossValidation]
     trials: Counts
-    warnings: list[str]
+    refusals: list[Finding]
+    warnings: list[Finding]
     transfer: Transfer | None
 
 
@@ -56,59 +73,93 @@ class FitFile(Schema):
 class Fit:
     """Everything that figures and reports draw from. `table` holds all rows, used or not."""
 
-    study: Study
     table: pd.DataFrame
     surfaces: dict[str, Surface]
-    objective: WeightedSurface
+    goal: Goal
+    lattice: Lattice
     optima: Optima
     file: FitFile
+    study: Study | None = None
 
-    @property
-    def weights(self) -> dict[str, float]:
-        return self.study.objective.weights.shares
+    def label(self, language: str) -> str:
+        """The language's own name where the study gives one."""
+        named = getattr(self.study.corpora, language).language if self.study and language in LANGUAGES else None
+        return named or language
 
 
 def fit_run(study: Study, run: Path) -> Fit:
-    return fit_table(study, tables.mark_foreign(tables.read_run(run), study))
+    return fit_study(study, tables.mark_foreign(tables.read_run(run), study))
 
 
-def fit_table(study: Study, table: pd.DataFrame, seed: int = 0) -> Fit:
+def fit_study(study: Study, table: pd.DataFrame, seed: int = 0) -> Fit:
     """Raises InputError where fewer trials are usable than a surface needs."""
+    return fit_table(table, study.objective, study.name, study, seed)
+
+
+def fit_table(table: pd.DataFrame, objective: Objective, name: str, study: Study | None = None, seed: int = 0) -> Fit:
+    """Fit any table (see analysis.table), which need not come from a study. Raises InputError as `fit_study`."""
     with threadpool_limits(1):  # small matrices: more threads are slower, and their number would change last digits
-        return _fit(study, table, seed)
+        return _fit(table, objective, name, study, seed)
 
 
-def _fit(study: Study, table: pd.DataFrame, seed: int) -> Fit:
-    used = tables.usable(table)
-    weights = study.objective.weights.shares
-    surfaces = fit_languages(used, weights, seed)
-    objective = WeightedSurface(tuple((weights[name], surfaces[name]) for name in weights if weights[name] > 0))
-    almr, lr = used["almr"].to_numpy(float), used["lr"].to_numpy(float)
-    optima = Optima.of(objective, almr, lr, study.objective.level, seed)
-    winner = optima.winner()
-    noise = {name: surface.noise for name, surface in surfaces.items()}
-    checks = {name: _cross_validate(s, study.objective.level) for name, s in surfaces.items()}
+def _fit(table: pd.DataFrame, objective: Objective, name: str, study: Study | None, seed: int) -> Fit:
+    case = _case(table, objective, study, seed)
     file = FitFile(
-        study=study.name,
-        weights=weights,
-        winner=winner,
-        curve=optima.curve(),
-        coupling=optima.coupling(),
-        noise=noise,
-        cross_validation=checks,
+        study=name,
+        weights=case.goal.weights if isinstance(case.goal, Weighted) else None,
+        guard=_guard(case),
+        winner=case.winner,
+        region=case.region,
+        curve=case.curve,
+        best_almr=best_almrs(case.optima, objective.level),
+        coupling=coupling(case.optima, objective.level),
+        front=front(case.lattice, objective.level),
+        divergence=case.edge,
+        forms={language: surface.scale.form.name for language, surface in case.surfaces.items()},
+        noise={n: float(s.noise([case.winner.almr], [case.winner.lr])[0]) for n, s in case.surfaces.items()},
+        cross_validation=case.checks,
         trials=_count(table),
-        warnings=caveats.find(study, table, optima, winner, noise, checks),
-        transfer=direct(winner, study) if study.launch else None,
+        refusals=refusals.find(case),
+        warnings=caveats.find(case),
+        transfer=direct(case.winner, study) if study and study.launch else None,
     )
-    return Fit(study, table, surfaces, objective, optima, file)
+    return Fit(table, case.surfaces, case.goal, case.lattice, case.optima, file, study)
 
 
-def _cross_validate(surface: Surface, level: float) -> CrossValidation:
-    predicted, sd = surface.leave_one_out()
-    error = surface.loss - predicted
-    inside = np.abs(error) <= norm.ppf((1 + level) / 2) * sd
-    rmse = np.sqrt(np.average(error**2, weights=1 / surface.sd_of_trials**2))
-    return CrossValidation(rmse=float(rmse), coverage=float(inside.mean()))
+def _case(table: pd.DataFrame, objective: Objective, study: Study | None, seed: int) -> Case:
+    used = tables.usable(table)
+    aim = goal(objective, table)
+    surfaces = fit_languages(table, tables.languages(table) or aim.languages, seed)
+    lattice = Lattice.of(surfaces, used["almr"].to_numpy(float), used["lr"].to_numpy(float), seed)
+    if isinstance(aim, Guarded):  # its optimum lies on the border of what is allowed, where no parabola helps
+        lattice = lattice.finer()
+    optima = aim.optima(lattice)
+    winner = choose(optima, lattice, objective.level)
+    return Case(
+        table,
+        objective,
+        study,
+        aim,
+        surfaces,
+        lattice,
+        optima,
+        winner,
+        region(optima, objective.level),
+        best_lrs(optima, objective.level),
+        divergence_edge(table, winner.almr, winner.lr),
+        {language: cross_validate(surface) for language, surface in surfaces.items()},
+    )
+
+
+def _guard(case: Case) -> Guard | None:
+    if not isinstance(case.goal, Guarded):
+        return None
+    percent = case.objective.forgetting_guard_percent
+    assert percent is not None  # or the goal would be weights
+    at = case.optima.mean.argmin()
+    return Guard(
+        percent=percent, bound=case.goal.bound, probability=float(case.goal.probability(case.lattice).ravel()[at])
+    )
 
 
 def _count(table: pd.DataFrame) -> Counts:

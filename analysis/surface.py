@@ -1,66 +1,31 @@
 """The loss of one language as a smooth function of (ALMR, LR), with its uncertainty.
 
-Gaussian process regression (Rasmussen & Williams 2006, chapter 2) in the coordinates (ALMR, ln LR), each scaled to
-[-1, 1] over the measured range. The covariance is a quadratic trend with a wide prior (section 2.7, explicit basis
-functions), because loss is close to quadratic in ln LR near its minimum, plus a squared-exponential residual for what
-the trend misses, plus white noise. The trend's coefficients are integrated out rather than fitted and forgotten.
-Hyperparameters are maximum a posteriori under weak log-normal priors: by likelihood alone a small grid is often
-interpolated, with no noise at all and intervals that are far too narrow.
+Gaussian process regression in the coordinates (f(ALMR), ln LR), each scaled to [-1, 1] over the trials: see
+analysis.kernels for the covariance, analysis.hyperparameters for the mixture that a surface is, analysis.bounds for
+what diverged trials say.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import cho_solve, cholesky
-from scipy.optimize import minimize
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+from sklearn.gaussian_process import GaussianProcessRegressor
 
-from analysis.table import objective
+from analysis import bounds, hyperparameters
+from analysis import table as tables
+from analysis.forms import FORMS, LINEAR, Form
+from analysis.kernels import Array
 from sweep.study import MINIMUM_TRIALS, InputError
 
-Array = NDArray[np.float64]
-JITTER = 1e-8
-# A trial may stray from the surface by this share of its excess over the best trial of its ALMR, and by more where that
-# excess is over FAR_NATS: a 2x error in LR costs 0.005 to 0.011 nats, so beyond it a trial is far from any choice.
-STRAY = 0.25
-FAR_NATS = 0.1
-# Of the residual's variance, its two length scales, the noise variance; losses scaled to sd 1, inputs to [-1, 1].
-PRIOR_LOG_MEAN = np.log([0.02, 1.0, 1.0, 1e-3])
-PRIOR_LOG_SD = np.array([2.0, 0.7, 0.7, 1.5])
-
-
-class QuadraticTrend(kernels.Kernel):  # type: ignore[misc]
-    """Covariance of a quadratic in two inputs whose six coefficients are independent normals of sd `prior_sd`.
-
-    The default, ten times the losses' own spread, is wide enough not to shrink any real trend.
-    """
-
-    def __init__(self, prior_sd: float = 10.0) -> None:
-        self.prior_sd = prior_sd
-
-    def _features(self, x: Array) -> Array:
-        u, v = x.T
-        features: Array = self.prior_sd * np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
-        return features
-
-    def __call__(self, X: Array, Y: Array | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        covariance = self._features(X) @ self._features(X if Y is None else Y).T
-        return (covariance, np.empty((len(X), len(X), 0))) if eval_gradient else covariance
-
-    def diag(self, X: Array) -> Array:  # noqa: N803
-        return np.asarray((self._features(X) ** 2).sum(axis=1))
-
-    def is_stationary(self) -> bool:
-        return False
+NOTHING = np.empty(0)
+# Nats of log density: strong evidence (Kass & Raftery 1995). From a dozen trials the best of three forms is luck.
+CLEAR = 5.0
 
 
 class Fitted(Protocol):
@@ -69,100 +34,33 @@ class Fitted(Protocol):
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         """Mean and standard deviation of the noise-free loss (nats) at n points: two arrays of shape (n,)."""
 
-    def sample(self, almr: ArrayLike, lr: ArrayLike, draws: int, seed: int) -> Array:
-        """Joint posterior draws of the noise-free loss at n points: shape (draws, n)."""
-
 
 @dataclass(frozen=True)
-class Surface:
-    """A fitted surface. Arrays `almr`, `lr` and `loss` (nats per token) are the n trials it was fitted on."""
+class Scale:
+    """Trials -> the numbers that the process sees. Arrays are those of the n complete trials; `loss` in nats."""
 
     almr: Array
     lr: Array
     loss: Array
-    process: GaussianProcessRegressor
+    form: Form
 
-    @staticmethod
-    def fit(
-        almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0, extra_sd: ArrayLike | float = 0.0
-    ) -> Surface:
-        """Fit n trials. `extra_sd` (n,): how far in nats each may stray from the surface beyond the common noise.
-
-        Raises InputError for fewer than MINIMUM_TRIALS trials.
-        """
-        a, r, y = (np.asarray(values, dtype=float) for values in (almr, lr, loss))
-        if len(y) < MINIMUM_TRIALS:
-            raise InputError(f"{len(y)} usable trials: a surface needs {MINIMUM_TRIALS} or more; run a larger grid")
-        residual = kernels.ConstantKernel(0.1, (1e-5, 10)) * kernels.RBF([1.0, 1.0], (0.25, 8))
-        noise = kernels.WhiteKernel(1e-2, (1e-7, 1))
-        surface = Surface(a, r, y, GaussianProcessRegressor(QuadraticTrend() + residual + noise))
-        alpha = JITTER + np.broadcast_to((np.asarray(extra_sd) / surface._spread) ** 2, y.shape)
-        process = surface.process.set_params(
-            alpha=alpha, optimizer=_maximum_a_posteriori, n_restarts_optimizer=4, random_state=seed
+    def inputs(self, almr: ArrayLike, lr: ArrayLike) -> Array:
+        columns = (
+            (self.form.of(np.asarray(almr, float)), self.form.of(self.almr)),
+            (np.log(np.asarray(lr, float)), np.log(self.lr)),
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer here
-            process.fit(surface._scaled(a, r), (y - y.mean()) / surface._spread)
-        return surface
-
-    @cached_property
-    def _spread(self) -> float:
-        return float(self.loss.std()) or 1.0
-
-    def _scaled(self, almr: ArrayLike, lr: ArrayLike) -> Array:
-        columns = ((np.asarray(almr, float), self.almr), (np.log(np.asarray(lr, float)), np.log(self.lr)))
         return np.stack([_to_unit(values, measured) for values, measured in columns], axis=1)
 
-    @property
-    def noise(self) -> float:
-        """Standard deviation of one trial's loss around the surface, in nats."""
-        return self._spread * float(np.sqrt(self.process.kernel_.k2.noise_level))
+    @cached_property
+    def spread(self) -> float:
+        return float(self.loss.std()) or 1.0
 
     @property
-    def sd_of_trials(self) -> Array:
-        """Standard deviation in nats that each trial's loss is given around the surface, shape (n,)."""
-        return np.asarray(self._spread * np.sqrt(self.process.kernel_.k2.noise_level + self.process.alpha))
+    def targets(self) -> Array:
+        return np.asarray((self.loss - self.loss.mean()) / self.spread)
 
-    def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
-        mean, covariance = self._posterior(almr, lr)
-        return mean, np.sqrt(np.clip(np.diag(covariance), 0, None))
-
-    def sample(self, almr: ArrayLike, lr: ArrayLike, draws: int, seed: int) -> Array:
-        mean, covariance = self._posterior(almr, lr)
-        # The jitter is a thousandth of the prior residual's sd: far under any noise, enough to factorise.
-        covariance.flat[:: len(mean) + 1] += 1e-6 * self._spread**2
-        root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
-        normal = np.random.default_rng(seed).standard_normal((draws, len(mean)))
-        return np.asarray(mean + normal @ root.T)
-
-    def _posterior(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
-        mean, covariance = self.process.predict(self._scaled(almr, lr), return_cov=True)
-        covariance.flat[:: len(mean) + 1] -= self.process.kernel_.k2.noise_level
-        return self.loss.mean() + self._spread * mean, self._spread**2 * covariance
-
-    def leave_one_out(self) -> tuple[Array, Array]:
-        """Each trial's loss predicted from all others, and that prediction's sd with noise (R&W equations 5.10-5.12).
-
-        Hyperparameters stay those of the full fit. Two arrays of shape (n,), in nats.
-        """
-        inverse = cho_solve((self.process.L_, True), np.eye(len(self.loss)))
-        variance = 1 / np.diag(inverse)
-        mean = self.process.y_train_ - self.process.alpha_ * variance
-        return self.loss.mean() + self._spread * mean, self._spread * np.sqrt(variance)
-
-
-def _maximum_a_posteriori(
-    objective: Callable[..., tuple[float, Array]], start: Array, bounds: Array
-) -> tuple[Array, float]:
-    """sklearn's optimizer hook: its negative log likelihood plus the priors' terms, minimised over log parameters."""
-
-    def penalised(theta: Array) -> tuple[float, Array]:
-        value, gradient = objective(theta, eval_gradient=True)
-        z = (theta - PRIOR_LOG_MEAN) / PRIOR_LOG_SD
-        return value + z @ z / 2, gradient + z / PRIOR_LOG_SD
-
-    found = minimize(penalised, start, method="L-BFGS-B", jac=True, bounds=bounds)
-    return found.x, found.fun
+    def nats(self, scaled: Array) -> Array:
+        return np.asarray(self.loss.mean() + self.spread * scaled)
 
 
 def _to_unit(values: Array, measured: Array) -> Array:
@@ -171,8 +69,114 @@ def _to_unit(values: Array, measured: Array) -> Array:
 
 
 @dataclass(frozen=True)
+class Surface:
+    """A fitted surface: a mixture of processes, `members`, that differ in their hyperparameters, with `weights`."""
+
+    scale: Scale
+    members: tuple[GaussianProcessRegressor, ...]
+    weights: Array
+
+    @staticmethod
+    def fit(
+        almr: ArrayLike,
+        lr: ArrayLike,
+        loss: ArrayLike,
+        diverged: tuple[ArrayLike, ArrayLike] = (NOTHING, NOTHING),
+        form: Form = LINEAR,
+        seed: int = 0,
+    ) -> Surface:
+        """Fit n complete trials, bounded by the m trials that diverged at the (ALMRs, LRs) of `diverged`.
+
+        Raises InputError for fewer than MINIMUM_TRIALS complete trials.
+        """
+        scale = _scale(almr, lr, loss, form)
+        x, y = scale.inputs(scale.almr, scale.lr), scale.targets
+        process = hyperparameters.most_probable(x, y, seed)
+        thetas, weights = hyperparameters.believable(process, seed)
+        x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged))
+        return Surface(scale, tuple(_condition(process, theta, x, y, alpha) for theta in thetas), weights)
+
+    def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
+        x = self.scale.inputs(almr, lr)
+        means, deviations = zip(*(member.predict(x, return_std=True) for member in self.members), strict=True)
+        variances = np.array(deviations) ** 2 - [member.kernel_.k2.diag(x) for member in self.members]
+        return self._mixed(np.array(means), np.clip(variances, 0, None))
+
+    def _mixed(self, means: Array, variances: Array) -> tuple[Array, Array]:
+        """Mean and sd in nats of the mixture; both inputs (members, n), scaled."""
+        mean = self.weights @ means
+        variance = self.weights @ (variances + (means - mean) ** 2)
+        return self.scale.nats(mean), self.scale.spread * np.sqrt(variance)
+
+    def noise(self, almr: ArrayLike, lr: ArrayLike) -> Array:
+        """Standard deviation in nats of one trial's loss around the surface at n points: (n,)."""
+        x = self.scale.inputs(almr, lr)
+        return np.asarray(self.scale.spread * np.sqrt(self.weights @ [m.kernel_.k2.diag(x) for m in self.members]))
+
+    def sample(self, almr: ArrayLike, lr: ArrayLike, draws: int, seed: int) -> Array:
+        """Joint posterior draws of the noise-free loss (nats) at n points: shape (draws, n)."""
+        x, random = self.scale.inputs(almr, lr), np.random.default_rng(seed)
+        counts = random.multinomial(draws, self.weights)
+        drawn = [_draw(m, x, random.standard_normal((c, len(x)))) for m, c in zip(self.members, counts, strict=True)]
+        return self.scale.nats(random.permutation(np.concatenate(drawn)))
+
+    def leave_one_out(self) -> tuple[Array, Array]:
+        """Each trial's loss predicted from all others, and that prediction's sd with noise (R&W equations 5.10-5.12).
+
+        Hyperparameters stay those of the full fit. Two arrays of shape (n,), in nats.
+        """
+        means, variances = zip(*(_left_out(member, len(self.scale.loss)) for member in self.members), strict=True)
+        return self._mixed(np.array(means), np.array(variances))
+
+
+def _scale(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, form: Form) -> Scale:
+    a, r, y = (np.asarray(values, dtype=float) for values in (almr, lr, loss))
+    if len(y) < MINIMUM_TRIALS:
+        raise InputError(f"{len(y)} usable trials: a surface needs {MINIMUM_TRIALS} or more; run a larger grid")
+    return Scale(a, r, y, form)
+
+
+def _with_bounds(process: GaussianProcessRegressor, x: Array, y: Array, diverged: Array) -> tuple[Array, Array, Array]:
+    """Inputs, targets and extra variances (the three of one length) of the trials and of the bounds that matter."""
+    alpha = np.full(len(y), hyperparameters.JITTER)
+    if not len(diverged):
+        return x, y, alpha
+    whole = _condition(process, process.kernel_.theta, x, y, alpha)
+    mean, covariance = whole.predict(diverged, return_cov=True)
+    noise = whole.kernel_.k2.diag(diverged)
+    covariance.flat[:: len(mean) + 1] += hyperparameters.JITTER - noise
+    value, variance = bounds.as_observations(mean, covariance, bounds.of_neighbours(x, y, diverged), noise)
+    matters = np.isfinite(variance)
+    extra = np.maximum(variance - noise, hyperparameters.JITTER)[matters]  # the kernel adds the noise itself
+    return np.concatenate([x, diverged[matters]]), np.concatenate([y, value[matters]]), np.concatenate([alpha, extra])
+
+
+def _condition(
+    process: GaussianProcessRegressor, theta: Array, x: Array, y: Array, alpha: Array
+) -> GaussianProcessRegressor:
+    return GaussianProcessRegressor(process.kernel_.clone_with_theta(theta), alpha=alpha, optimizer=None).fit(x, y)
+
+
+def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
+    if not len(normal):
+        return normal
+    mean, covariance = member.predict(x, return_cov=True)
+    # Enough to factorise, and little enough that no draw is rough near its minimum, which would move it.
+    covariance.flat[:: len(mean) + 1] += 1e-9 - member.kernel_.k2.diag(x)
+    root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
+    return np.asarray(mean + normal @ root.T)
+
+
+def _left_out(member: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:
+    inverse = cho_solve((member.L_, True), np.eye(len(member.y_train_)))
+    variance = 1 / np.diag(inverse)
+    mean = member.y_train_ - member.alpha_ * variance
+    return mean[:trials], variance[:trials]
+
+
+@dataclass(frozen=True)
 class WeightedSurface:
-    """The objective: a weighted sum of independent surfaces."""
+    """A weighted sum of independent surfaces."""
 
     parts: tuple[tuple[float, Fitted], ...]
 
@@ -181,20 +185,32 @@ class WeightedSurface:
         mean = sum(share * m for share, m, _ in each)
         return np.asarray(mean), np.sqrt(sum((share * sd) ** 2 for share, _, sd in each))
 
-    def sample(self, almr: ArrayLike, lr: ArrayLike, draws: int, seed: int) -> Array:
-        # Each part gets its own stream, or the languages' draws would move together.
-        return np.asarray(
-            sum(share * s.sample(almr, lr, draws, seed + 1000 * i) for i, (share, s) in enumerate(self.parts))
-        )
 
+def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0) -> dict[str, Surface]:
+    """One surface per language from a table (see analysis.table), each in the form of ALMR that predicts it best.
 
-def fit_languages(table: pd.DataFrame, weights: dict[str, float], seed: int = 0) -> dict[str, Surface]:
-    """One surface per language from the usable rows of a table (see analysis.table).
-
-    A trial counts the less the further its objective lies above the best one of its own ALMR: towards the divergence
-    edge losses are noisy and rise faster than any quadratic, and following them bends the surface at its minimum.
+    Rows that diverged bound the surfaces; other excluded rows are left out.
     """
-    measured = objective(table, weights)
-    excess = (measured - measured.groupby(table["almr"]).transform("min")).to_numpy(float)
-    stray = STRAY * excess * (1 + excess / FAR_NATS)
-    return {name: Surface.fit(table["almr"], table["lr"], table[f"loss_{name}"], seed, stray) for name in weights}
+    used, lost = tables.usable(table), tables.diverged(table)
+    ends = lost["almr"].to_numpy(float), lost["lr"].to_numpy(float)
+    surfaces = {}
+    for name in languages:
+        trials = used["almr"], used["lr"], used[f"loss_{name}"]
+        surfaces[name] = Surface.fit(*trials, ends, best_form(*trials, seed), seed)
+    return surfaces
+
+
+def best_form(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0) -> Form:
+    """ALMR itself, unless the leave-one-out log density (R&W equation 5.11) is clearly for another form."""
+    if len(np.unique(almr)) < 3:  # any form is a line through two points
+        return LINEAR
+    suited = [form for form in FORMS if form.suits(np.asarray(almr, float))]
+    density = {form.name: _predictive_density(_scale(almr, lr, loss, form), seed) for form in (LINEAR, *suited)}
+    best = max(suited, key=lambda form: density[form.name], default=LINEAR)
+    return best if density[best.name] > density[LINEAR.name] + CLEAR else LINEAR
+
+
+def _predictive_density(scale: Scale, seed: int) -> float:
+    process = hyperparameters.most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, seed, restarts=0)
+    mean, variance = _left_out(process, len(process.y_train_))
+    return float(-0.5 * np.sum((process.y_train_ - mean) ** 2 / variance + np.log(variance)))

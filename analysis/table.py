@@ -20,6 +20,7 @@ SCALARS = (
 )
 PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
 OFF_GRID, OTHER_RECIPE = FOREIGN = ("not in the study's grid", "made by another recipe")
+TOTAL = "total"
 COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
 
 
@@ -95,6 +96,18 @@ def _measured(loss: float | None) -> bool:
 
 def usable(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["excluded"].isna()]
+
+
+def diverged(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that bound the surfaces: diverged, and left out for no other reason."""
+    return table[table["excluded"].astype(str).str.startswith(f"{Status.DIVERGED}: ")]
+
+
+def languages(table: pd.DataFrame) -> tuple[str, ...]:
+    """Whose losses were measured: of LANGUAGES, else "total" where the table has one loss for both."""
+    used = usable(table)
+    measured = [n for n in (*LANGUAGES, TOTAL) if f"loss_{n}" in table and used[f"loss_{n}"].notna().any()]
+    return tuple(n for n in measured if n != TOTAL or len(measured) == 1)
 
 
 def objective(table: pd.DataFrame, weights: dict[str, float]) -> pd.Series:

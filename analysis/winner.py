@@ -1,20 +1,16 @@
-"""Surface -> the curve of best LR against ALMR, the coupling of the two, and the winner, each with its interval.
-
-All intervals come from joint posterior draws of the whole surface: each draw is a surface of its own with its own
-optimum, and the quantiles of those optima are the interval. Nothing is predicted outside the measured range.
-"""
+"""The winner: the point of the lattice that minimises the objective, its intervals and the joint region around it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from scipy.stats import gaussian_kde, norm
 
-from analysis.surface import Array, Fitted
+from analysis.kernels import Array
+from analysis.optima import Lattice, Optima
 from sweep.trial import Schema
 
-DRAWS = 500
-ALMR_POINTS, LR_POINTS = 25, 61
+REGION_POINTS = 41
+JITTER = 0.003  # of the measured range
 
 
 class Interval(Schema):
@@ -22,28 +18,18 @@ class Interval(Schema):
     high: float
 
 
-class CurvePoint(Schema):
-    """The best LR at one ALMR. `at_edge`: that best is the smallest or largest LR measured."""
+class LossAtWinner(Schema):
+    """One language's predicted loss at the winner, in nats per token."""
 
-    almr: float
-    lr: float
-    lr_low: float
-    lr_high: float
-    at_edge: bool
-
-
-class Coupling(Schema):
-    """Slope of ln LR* per unit of ALMR, and the posterior probability that it is above zero."""
-
-    slope: float
+    mean: float
     interval: Interval
-    probability: float
 
 
 class Winner(Schema):
     """The chosen point: the minimum of the mean objective surface. `objective` is that minimum, in nats per token.
 
-    `at_edge` names the dials ("almr", "lr") whose best value is the end of the measured range.
+    `at_edge` names the dials ("almr", "lr") whose best value is the end of the measured range; `edge_probability` is
+    the share of posterior draws whose optimum is on any end.
     """
 
     almr: float
@@ -54,90 +40,113 @@ class Winner(Schema):
     lr_interval: Interval
     level: float
     at_edge: tuple[str, ...]
+    edge_probability: dict[str, float]
+    losses: dict[str, LossAtWinner]
 
 
-@dataclass(frozen=True)
-class Optima:
-    """The objective over a dense lattice of the measured range, as mean and as draws.
+class RegionRow(Schema):
+    almr: float
+    lr_low: float
+    lr_high: float
 
-    almr (A,), lr (L,), mean and sd (A, L), draws (draws, A, L), all losses in nats per token.
+
+class Region(Schema):
+    """The joint region that holds the optimum with probability `level`: LRs from `lr_low` to `lr_high` at each ALMR.
+
+    `share` is its share of the measured range of ALMR and ln LR.
     """
 
-    almr: Array
-    lr: Array
-    mean: Array
-    sd: Array
-    draws: Array
     level: float
-
-    @staticmethod
-    def of(surface: Fitted, almr: Array, lr: Array, level: float, seed: int = 0) -> Optima:
-        """`almr` and `lr` are the measured values: their ranges bound the lattice."""
-        a = np.linspace(almr.min(), almr.max(), ALMR_POINTS if np.ptp(almr) else 1)
-        r = np.geomspace(lr.min(), lr.max(), LR_POINTS if np.ptp(lr) else 1)
-        every_almr, every_lr = (axis.ravel() for axis in np.meshgrid(a, r, indexing="ij"))
-        mean, sd = surface.predict(every_almr, every_lr)
-        draws = surface.sample(every_almr, every_lr, DRAWS, seed)
-        shape = (len(a), len(r))
-        return Optima(a, r, mean.reshape(shape), sd.reshape(shape), draws.reshape(-1, *shape), level)
-
-    def _interval(self, values: Array) -> Interval:
-        low, high = np.quantile(values, [(1 - self.level) / 2, (1 + self.level) / 2])
-        return Interval(low=float(low), high=float(high))
-
-    def _interval_on(self, axis: Array, best: Array) -> Interval:
-        """Interval of optima that are indices into an axis of the lattice.
-
-        An index stands for half a step to either side: without that an optimum sharper than the lattice would have
-        an interval of no width, beside the truth.
-        """
-        low, high = np.quantile(best, [(1 - self.level) / 2, (1 + self.level) / 2])
-        ends = np.interp([low - 0.5, high + 0.5], np.arange(len(axis)), axis)
-        return Interval(low=float(ends[0]), high=float(ends[1]))
-
-    def curve(self) -> list[CurvePoint]:
-        best = self.draws.argmin(axis=2)  # (draws, A)
-        points = []
-        for i, almr in enumerate(self.almr):
-            j, interval = int(self.mean[i].argmin()), self._interval_on(self.lr, best[:, i])
-            edge = _on_edge(j, len(self.lr))
-            points.append(
-                CurvePoint(
-                    almr=float(almr), lr=float(self.lr[j]), lr_low=interval.low, lr_high=interval.high, at_edge=edge
-                )
-            )
-        return points
-
-    def coupling(self) -> Coupling | None:
-        """None where one ALMR or one LR was measured."""
-        if min(len(self.almr), len(self.lr)) < 2:
-            return None
-        log_best = np.log(self.lr[self.draws.argmin(axis=2)])
-        centred = self.almr - self.almr.mean()
-        # Measured from the first, equal optima have a slope of exactly 0 rather than a rounding error's sign.
-        slopes = (log_best - log_best[:, :1]) @ centred / (centred @ centred)
-        return Coupling(
-            slope=float(np.median(slopes)),
-            interval=self._interval(slopes),
-            probability=float((slopes > 0).mean() + (slopes == 0).mean() / 2),
-        )
-
-    def winner(self) -> Winner:
-        i, j = np.unravel_index(self.mean.argmin(), self.mean.shape)
-        flat = self.draws.reshape(len(self.draws), -1)
-        best_i, best_j = np.unravel_index(flat.argmin(axis=1), self.mean.shape)
-        edges = (("almr", int(i), len(self.almr)), ("lr", int(j), len(self.lr)))
-        return Winner(
-            almr=float(self.almr[i]),
-            lr=float(self.lr[j]),
-            objective=float(self.mean[i, j]),
-            objective_interval=self._interval(self.draws[:, i, j]),
-            almr_interval=self._interval_on(self.almr, best_i),
-            lr_interval=self._interval_on(self.lr, best_j),
-            level=self.level,
-            at_edge=tuple(name for name, index, size in edges if _on_edge(index, size)),
-        )
+    share: float
+    rows: list[RegionRow]
 
 
-def _on_edge(index: int, size: int) -> bool:
-    return size > 1 and index in (0, size - 1)
+def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:
+    almr, lr = optima.best()
+    i, j = np.unravel_index(optima.mean.argmin(), optima.mean.shape)
+    drawn = optima.drawn_best()
+    # The draws' quantiles need not hold the mean surface's own minimum; an interval that excludes its point misleads.
+    # Where no draw allows any point, nothing is known.
+    almr_interval, lr_interval = (
+        _holding(value, interval(found if len(found) else axis, level if len(found) else 1.0))
+        for value, found, axis in zip((almr, lr), drawn, (optima.almr, optima.lr), strict=True)
+    )
+    return Winner(
+        almr=almr,
+        lr=lr,
+        objective=float(optima.mean[i, j]),
+        objective_interval=band(float(optima.mean[i, j]), float(optima.sd[i, j]), level),
+        almr_interval=almr_interval,
+        lr_interval=lr_interval,
+        level=level,
+        at_edge=tuple(n for n, v, axis in (("almr", almr, optima.almr), ("lr", lr, optima.lr)) if _at_end(v, axis)),
+        edge_probability={
+            name: float(_at_end(d, axis).mean()) if len(d) and len(axis) > 1 else 0.0
+            for name, d, axis in zip(("almr", "lr"), drawn, (optima.almr, optima.lr), strict=True)
+        },
+        losses={
+            name: LossAtWinner(mean=float(lattice.mean[name][i, j]), interval=interval(draws[:, i, j], level))
+            for name, draws in lattice.draws.items()
+        },
+    )
+
+
+def interval(values: Array, level: float) -> Interval:
+    """The central interval of n draws."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(low=float(low), high=float(high))
+
+
+def band(mean: float, sd: float, level: float) -> Interval:
+    half = float(norm.ppf((1 + level) / 2)) * sd
+    return Interval(low=mean - half, high=mean + half)
+
+
+def _holding(value: float, found: Interval) -> Interval:
+    return Interval(low=min(found.low, value), high=max(found.high, value))
+
+
+def _at_end(value: Array | float, axis: Array) -> Array:
+    if len(axis) == 1:
+        return np.zeros(np.shape(value), dtype=bool)
+    return np.asarray((value <= axis[0] * (1 + 1e-9)) | (value >= axis[-1] * (1 - 1e-9)))
+
+
+def region(optima: Optima, level: float) -> Region | None:
+    """The highest-density region of the draws' optima, by a kernel density over a lattice of its own around them.
+
+    None where a dial has one value, or no draw has an optimum.
+    """
+    almr, lr = optima.drawn_best()
+    if min(len(optima.almr), len(optima.lr)) < 2 or not len(almr):
+        return None
+    points = np.stack([_unit(almr, optima.almr), _unit(np.log(lr), np.log(optima.lr))])
+    # Optima on one point or one line have no density; the jitter is far under the resolution of any grid.
+    points = points + JITTER * np.random.default_rng(0).standard_normal(points.shape)
+    density = gaussian_kde(points)
+    low, high = np.clip(points.min(axis=1) - 0.02, 0, 1), np.clip(points.max(axis=1) + 0.02, 0, 1)
+    u, v = np.linspace(low, high, REGION_POINTS).T
+    over = density(np.stack([axis.ravel() for axis in np.meshgrid(u, v, indexing="ij")])).reshape(len(u), len(v))
+    threshold = float(np.quantile(density(points), 1 - level))
+    inside = over >= threshold
+    rows = [_row(optima, u[k], v, over[k], threshold) for k in np.flatnonzero(inside.any(axis=1))]
+    return Region(level=level, share=float(inside.mean() * np.prod(high - low)), rows=rows)
+
+
+def _row(optima: Optima, u: float, v: Array, density: Array, threshold: float) -> RegionRow:
+    above = np.flatnonzero(density >= threshold)
+    ends = np.array([_crossing(v, density, threshold, above[0], -1), _crossing(v, density, threshold, above[-1], 1)])
+    low, high = optima.lr_at(ends * (len(optima.lr) - 1))
+    return RegionRow(almr=float(optima.almr_at(u * (len(optima.almr) - 1))), lr_low=float(low), lr_high=float(high))
+
+
+def _crossing(axis: Array, density: Array, threshold: float, inside: int, step: int) -> float:
+    """Where the density falls to the threshold between a point inside and the next: thin regions are lost otherwise."""
+    outside = inside + step
+    if not 0 <= outside < len(axis):
+        return float(axis[inside])
+    return float(np.interp(threshold, density[[outside, inside]], axis[[outside, inside]]))
+
+
+def _unit(values: Array, axis: Array) -> Array:
+    return np.asarray((values - axis[0]) / (axis[-1] - axis[0]))

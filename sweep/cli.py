@@ -26,9 +26,10 @@ err = Console(stderr=True, highlight=False)
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study such as demo.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name under --runs.")]
-Runs = Annotated[Path, typer.Option(help="The folder that holds the run directories.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for scripts.")]
+Runs = Annotated[Path, typer.Option(help="The folder of run directories.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 RUNS = Path("runs")
+REFUSED = 3  # the exit status of a fit whose choice the data do not support
 
 
 @app.command()
@@ -63,7 +64,7 @@ def run(
         err.print("almr: interrupted; finished trials are kept: run the same command again to go on", markup=False)
         raise typer.Exit(130) from None
     _print(finished.as_json() if as_json else finished.text())
-    raise typer.Exit(2 if finished.refusal else 1 if finished.failed else 0)
+    raise typer.Exit(finished.status)
 
 
 @app.command()
@@ -76,13 +77,33 @@ def status(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def fit(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
-    """Fit the surface, the curve and the winner: writes trials.csv, fit.json and figures/."""
-    from sweep import outputs, summary
+def fit(
+    source: Annotated[str, typer.Argument(metavar="RUN|TABLE", help="A run, or a CSV or parquet file.")],
+    runs: Runs = RUNS,
+    columns: Annotated[str | None, typer.Option(help="TABLE: its columns, almr=a,lr=b,loss=c")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="TABLE: only rows of column=value")] = None,
+    drop_bad_rows: Annotated[bool, typer.Option("--drop-bad-rows", help="TABLE: leave bad rows out")] = False,
+    weights: Annotated[str | None, typer.Option(help="TABLE: original=W,additional=W")] = None,
+    guard: Annotated[float | None, typer.Option(help="TABLE: forgetting guard, % over base")] = None,
+    base: Annotated[str | None, typer.Option(help="TABLE: base losses, original=L,...")] = None,
+    level: Annotated[float | None, typer.Option(help="TABLE: of the intervals, else 0.9")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="TABLE: folder for its files, report")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit surface, curve and winner. Status 3: fitted, but the choice is refused."""
+    from sweep import outputs, table_fit, verdict
 
-    found = Run.find(run, runs)
-    fitted = outputs.fit(found)
-    _print(fitted.file.model_dump(mode="json") if as_json else summary.winner(fitted))
+    if Path(source).is_file():
+        table = table_fit.read(Path(source), columns, where or (), drop_bad_rows, base)
+        fitted = outputs.fit_any(table, table_fit.objective(weights, guard, level), folder)
+        for line in table_fit.left_out(fitted.table):
+            err.print(f"almr: left out: {line}", markup=False, soft_wrap=True)
+    else:
+        given = columns, where, drop_bad_rows, weights, guard, base, level, folder
+        table_fit.refuse_for_a_run(source, *given)
+        fitted = outputs.fit(Run.find(source, runs))
+    _print(fitted.file.model_dump(mode="json") if as_json else verdict.verdict(fitted))
+    raise typer.Exit(REFUSED if fitted.file.refusals else 0)
 
 
 @app.command()
@@ -99,12 +120,13 @@ def export(
     run: RunName,
     runs: Runs = RUNS,
     folder: Annotated[Path | None, typer.Option("--out", help="Where to; by default launch/ in the run.")] = None,
+    accept_risk: Annotated[str | None, typer.Option(metavar="REASON", help="Export though the fit is refused.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the launch bundle: the large run's configuration and the evidence for it."""
     from sweep import outputs
 
-    paths = outputs.export(Run.find(run, runs), folder)
+    paths = outputs.export(Run.find(run, runs), folder, accept_risk=accept_risk)
     _print({"files": [str(path) for path in paths]} if as_json else "\n".join(map(str, paths)))
 
 

@@ -89,11 +89,18 @@ class Display:
 
 
 def objective(study: Study, record: Record) -> float | None:
-    """The weighted held-out loss of a complete record."""
-    if record.status is not Status.COMPLETE:
+    """What the study minimises; None where a loss is missing or the forgetting guard is broken."""
+    if record.status is not Status.COMPLETE or not _guarded(study, record):
         return None
-    parts = [(w, getattr(record.loss, name)) for name, w in study.objective.weights.shares.items() if w]
+    parts = [(w, getattr(record.loss, name)) for name, w in study.objective.shares.items() if w]
     return None if any(loss is None for _, loss in parts) else sum(w * loss for w, loss in parts)
+
+
+def _guarded(study: Study, record: Record) -> bool:
+    percent, base, loss = study.objective.forgetting_guard_percent, record.base_loss.original, record.loss.original
+    if percent is None:
+        return True
+    return base is not None and loss is not None and loss <= base * (1 + percent / 100)
 
 
 def clock(seconds: float) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 from analysis import plots
 from analysis import report as pages
 from analysis import table as tables
-from analysis.fit import Fit, fit_run, fit_table
+from analysis.fit import Fit, fit_run, fit_study, fit_table
 from analysis.launch import bundle
 from sweep.store import Run, write_atomically
-from sweep.study import InputError
+from sweep.study import InputError, Objective
+from sweep.table_fit import NamedTable
 
 
 def fit(run: Run) -> Fit:
@@ -18,9 +19,21 @@ def fit(run: Run) -> Fit:
     study = run.study()
     table = tables.mark_foreign(tables.read_run(run.folder), study)
     write_atomically(run.folder / "trials.csv", table.to_csv(index=False))
-    fitted = fit_table(study, table)
-    write_atomically(run.folder / "fit.json", fitted.file.model_dump_json(indent=2))
-    plots.write_figures(fitted, run.folder)
+    return _written(fit_study(study, table), run.folder)
+
+
+def _written(fitted: Fit, folder: Path) -> Fit:
+    write_atomically(folder / "fit.json", fitted.file.model_dump_json(indent=2))
+    plots.write_figures(fitted, folder)
+    return fitted
+
+
+def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit:
+    """Fit a user's own table; with a folder, the same files as for a run, and its report, are written there."""
+    fitted = fit_table(named.table, objective, named.name)
+    if folder:
+        write_atomically(folder / "trials.csv", named.table.to_csv(index=False))
+        pages.write_report(_written(fitted, folder), folder)
     return fitted
 
 
@@ -28,10 +41,15 @@ def report(run: Run, fitted: Fit | None = None) -> Path:
     return pages.write_report(fitted or fit_run(run.study(), run.folder), run.folder)
 
 
-def export(run: Run, folder: Path | None = None, fitted: Fit | None = None) -> list[Path]:
-    """The launch bundle. Raises InputError for a run whose corpora were never read, or a study without a launch."""
+def export(
+    run: Run, folder: Path | None = None, fitted: Fit | None = None, accept_risk: str | None = None
+) -> list[Path]:
+    """The launch bundle; of a fit with refusals only where `accept_risk` says why.
+
+    Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
+    """
     ingredients = run.ingredients()
     if ingredients is None:
         raise InputError(f"{run.ingredients_file}: not there, so document lengths are not known: run the study first")
     fitted = fitted or fit_run(run.study(), run.folder)
-    return bundle.export(fitted, run.folder, ingredients.corpora, folder or run.launch)
+    return bundle.export(fitted, run.folder, ingredients.corpora, folder or run.launch, accept_risk=accept_risk)

@@ -200,10 +200,30 @@ class Weights(Schema):
 
 
 class Objective(Schema):
-    """What the winner minimises: the weighted mean of the two held-out losses; intervals are at `level`."""
+    """What the winner minimises: the weighted mean of the two held-out losses, or the additional language's loss where
+    the original's is at most `forgetting_guard_percent` above the base model's. Intervals are at `level`.
 
-    weights: Weights = Weights()
+    A winner under which a trial reads a corpus more than `max_epochs` times is refused: up to four passes are about
+    as good as new text (Muennighoff et al., arXiv 2305.16264).
+    """
+
+    weights: Weights | None = None
+    forgetting_guard_percent: Annotated[Finite, Field(ge=0)] | None = None
     level: Annotated[Finite, Field(gt=0, lt=1)] = 0.9
+    max_epochs: Positive = 4.0
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> Self:
+        if self.weights is not None and self.forgetting_guard_percent is not None:
+            raise ValueError("give weights or forgetting_guard_percent, not both")
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Each language's weight in what is minimised; equal where the study names none."""
+        if self.forgetting_guard_percent is not None:
+            return {"original": 0.0, "additional": 1.0}
+        return (self.weights or Weights()).shares
 
 
 class Resources(Schema):

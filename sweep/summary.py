@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,9 +13,6 @@ from sweep.display import clock, objective
 from sweep.store import Run
 from sweep.study import LANGUAGES, Study
 from sweep.trial import Status, Trial
-
-if TYPE_CHECKING:
-    from analysis.fit import Fit
 
 
 def plan(study: Study, planned: design.Plan) -> RenderableType:
@@ -114,28 +111,3 @@ def status(run: Run) -> str:
         best = now["best"]
         lines.append(f"best trial: ALMR {best['almr']:g}, LR {best['lr']:g}: {best['objective']:.4f} nats per token")
     return "\n".join([*lines, f"cost so far: {clock(now['trial_seconds'])} of trials"])
-
-
-def winner(fitted: Fit) -> str:
-    """The decision in a few lines."""
-    file, chosen = fitted.file, fitted.file.winner
-    level = f"{chosen.level:.0%}"
-    lines = [
-        f"winner: ALMR {chosen.almr:.2f} ({level} {chosen.almr_interval.low:.2f} to {chosen.almr_interval.high:.2f}), "
-        f"LR {chosen.lr:.2e} ({level} {chosen.lr_interval.low:.2e} to {chosen.lr_interval.high:.2e})",
-        f"objective there: {chosen.objective:.4f} nats per token "
-        f"({chosen.objective_interval.low:.4f} to {chosen.objective_interval.high:.4f})",
-        f"from {file.trials.complete} complete trials, {file.trials.diverged} diverged, {file.trials.failed} failed",
-    ]
-    if file.coupling:
-        slope = file.coupling
-        lines.append(
-            f"coupling: ln LR* changes by {slope.slope:+.2f} per unit of ALMR "
-            f"({level} {slope.interval.low:+.2f} to {slope.interval.high:+.2f})"
-        )
-    lines += [
-        f"{name}: noise {file.noise[name]:.4f} nats; leave-one-out error {check.rmse:.4f} nats, "
-        f"{check.coverage:.0%} of trials inside their {level} band"
-        for name, check in file.cross_validation.items()
-    ]
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in file.warnings)])

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweep import design, summary
+from sweep import design
 from sweep.display import Display, clock
 from sweep.store import Run
 from sweep.study import MINIMUM_TRIALS, InputError, Study
 from sweep.trial import Record, Status, Trial
+from sweep.verdict import verdict
 
 if TYPE_CHECKING:
     from analysis.fit import Fit
@@ -35,7 +36,7 @@ class Finished:
 
     def text(self) -> str:
         cost = f"cost: {clock(self.seconds)} now; all trials {clock(self.trial_seconds)} of worker time"
-        lines = ["", summary.winner(self.fit), cost, f"report: {self.report}"]
+        lines = ["", verdict(self.fit), cost, f"report: {self.report}"]
         if self.gpu_hours:
             lines[2] += f", {self.gpu_hours:,.1f} GPU-hours"
         if self.bundle:
@@ -44,11 +45,19 @@ class Finished:
             lines.append(f"no launch bundle: {self.refusal}")
         return "\n".join(lines)
 
+    @property
+    def status(self) -> int:
+        """The command's exit status: 1 trials failed, 3 the fit refuses its winner, 2 no bundle for another reason."""
+        if self.failed:
+            return 1
+        return 3 if self.fit.file.refusals else 2 if self.refusal else 0
+
     def as_json(self) -> dict[str, Any]:
         return {
             "run": str(self.run.folder),
             "winner": self.fit.file.winner.model_dump(mode="json"),
-            "warnings": self.fit.file.warnings,
+            "refusals": [finding.model_dump(mode="json") for finding in self.fit.file.refusals],
+            "warnings": [finding.model_dump(mode="json") for finding in self.fit.file.warnings],
             "trials": self.fit.file.trials.model_dump(),
             "seconds": self.seconds,
             "trial_seconds": self.trial_seconds,
@@ -106,10 +115,17 @@ def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list
         page = outputs.report(run, fitted)
         if study.launch is None or study.replay:
             return fitted, page, [], None
+        if fitted.file.refusals:
+            return fitted, page, [], _how_to_insist(run)
         try:
             return fitted, page, outputs.export(run, fitted=fitted), None
         except InputError as error:
             return fitted, page, [], str(error)
+
+
+def _how_to_insist(run: Run) -> str:
+    stale = f"; {run.launch} is of an earlier fit" if run.launch.exists() else ""
+    return f'the fit is refused; if the risk is taken: almr export {run.folder} --accept-risk "reason"{stale}'
 
 
 def _train(

@@ -50,7 +50,9 @@ def test_leaves_import_no_room() -> None:
 
 def test_ray_and_matplotlib_have_one_door_each() -> None:
     assert modules_of("ray") == {"sweep/controller.py"}
-    assert modules_of("matplotlib") == {"analysis/plots.py"}
+    drawing = modules_of("matplotlib")
+    assert drawing
+    assert all(module.startswith("analysis/plots/") for module in drawing)
 
 
 def test_analysis_never_trains() -> None:

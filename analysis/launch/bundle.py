@@ -19,13 +19,16 @@ from sweep.trial import CorpusFacts
 FORMATS: dict[str, Callable[[Plan, Path], list[str]]] = {"llamafactory": llamafactory.write}
 
 
-def export(fit: Fit, run: Path, corpora: dict[str, CorpusFacts], out: Path) -> list[Path]:
+def export(
+    fit: Fit, run: Path, corpora: dict[str, CorpusFacts], out: Path, accept_risk: str | None = None
+) -> list[Path]:
     """Write the bundle of every format that the study's launch names; returns its files.
 
     `run` is the run directory of the fit, `corpora` the counts of its text by language (original, additional).
-    A bundle already at `out` is replaced; a folder that holds anything else is left alone. Raises InputError.
+    A bundle already at `out` is replaced; a folder that holds anything else is left alone. A refused winner is exported
+    only where `accept_risk` says why; the bundle repeats it. Raises InputError.
     """
-    plan = plans.make(fit, corpora)
+    plan = plans.make(fit, corpora, accept_risk)
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")

@@ -11,8 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.fit import Counts, CrossValidation, Fit
+from analysis.checks import CrossValidation
+from analysis.findings import Finding
+from analysis.fit import Counts, Fit, Guard
 from analysis.launch.plan import ASSUMPTIONS, Plan
+from analysis.launch.risk import AcceptedRisk
 from analysis.launch.source import Source
 from analysis.transfer import Transfer
 from analysis.winner import Winner
@@ -65,9 +68,12 @@ class Quality(Schema):
 
 
 class Evidence(Schema):
-    """`fit_warnings` qualify the winner, `launch_warnings` the step to the launch. `files`: sha256 of each by path."""
+    """`fit_warnings` qualify the winner, `launch_warnings` the step to the launch. `files`: sha256 of each by path.
 
-    schema_version: int = 1
+    `accepted_risk`: the refusals that the export went past, and why; None where the fit refused nothing.
+    """
+
+    schema_version: int = 2
     study: StudyEvidence
     base_model: BaseModel
     launch: Launch
@@ -75,9 +81,11 @@ class Evidence(Schema):
     launch_tokens: int
     winner: Winner
     transfer: Transfer
-    weights: dict[str, float]
+    weights: dict[str, float] | None
+    guard: Guard | None
     quality: Quality
-    fit_warnings: tuple[str, ...]
+    accepted_risk: AcceptedRisk | None
+    fit_warnings: tuple[Finding, ...]
     launch_warnings: tuple[str, ...]
     assumptions: tuple[str, ...]
     trials: tuple[TrialEvidence, ...]
@@ -92,7 +100,8 @@ def gather(fit: Fit, plan: Plan, run: Path, format_warnings: list[str], folder: 
     """Everything about the files that already lie in `folder`, and where their numbers come from."""
     file = fit.file
     trials = [_trial(row, run) for row in fit.table.to_dict("records")]
-    assert file.transfer is not None  # a plan was made from it
+    assert fit.study is not None  # a plan was made from it
+    assert file.transfer is not None
     return Evidence(
         study=StudyEvidence(
             name=fit.study.name, fingerprint=fit.study.fingerprint, sha256=_sha256_if_there(run / "study.yaml")
@@ -104,7 +113,9 @@ def gather(fit: Fit, plan: Plan, run: Path, format_warnings: list[str], folder: 
         winner=file.winner,
         transfer=file.transfer,
         weights=file.weights,
+        guard=file.guard,
         quality=Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),
+        accepted_risk=plan.accepted_risk,
         fit_warnings=tuple(file.warnings),
         launch_warnings=(*plan.warnings, *format_warnings),
         assumptions=ASSUMPTIONS,

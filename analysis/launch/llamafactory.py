@@ -151,18 +151,27 @@ def _comment(text: str) -> str:
 def _explanation(plan: Plan) -> list[str]:
     mixture = Mixture(plan)
     mixed = len(plan.used) > 1
-    edge = ["THE WINNER LIES AT THE EDGE OF THE GRID: see the warnings before spending anything on it."]
     warnings = [*plan.fit_warnings, *plan.warnings, *mixture.warnings]
     return [
         f"Continual pre-training of {plan.launch.model} with LLaMA-Factory 0.9.5.",
         f"The study {plan.study.name} chose its ratio and LR: see evidence.json. Run start.sh on every node.",
-        *(edge if plan.at_edge else []),
+        *_risk_lines(plan),
         *(["", "Warnings:"] if warnings else []),
         *(f"- {warning}" for warning in warnings),
         "",
         *(_ratio_lines(mixture) if mixed else _single_lines(plan)),
         "",
         *_batch_lines(plan),
+    ]
+
+
+def _risk_lines(plan: Plan) -> list[str]:
+    if plan.accepted_risk is None:
+        return []
+    count = len(plan.accepted_risk.refusals)
+    return [
+        f"THE FIT REFUSED THIS WINNER: the first {'warning says' if count == 1 else f'{count} warnings say'} why.",
+        f"Exported all the same, for this reason: {plan.accepted_risk.reason}",
     ]
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from analysis.fit import Fit
+from analysis.launch.risk import AcceptedRisk, accept
 from analysis.launch.source import Source
 from sweep.study import LANGUAGES, InputError, Launch, Study
 from sweep.trial import CorpusFacts
@@ -24,7 +25,7 @@ class Plan:
     launch: Launch
     almr: float
     lr: float
-    at_edge: tuple[str, ...]
+    accepted_risk: AcceptedRisk | None
     fit_warnings: tuple[str, ...]
     sources: dict[str, Source]
 
@@ -96,22 +97,26 @@ def whole_steps(launch: Launch) -> int:
     return round(launch.tokens / launch.global_batch_tokens)
 
 
-def make(fit: Fit, corpora: dict[str, CorpusFacts]) -> Plan:
-    """Raises InputError for a study without a launch, and for missing corpora."""
+def make(fit: Fit, corpora: dict[str, CorpusFacts], accept_risk: str | None = None) -> Plan:
+    """Raises InputError without a launch, for a refused winner unless `accept_risk` says why, for missing corpora."""
+    if fit.study is None:
+        raise InputError("a table has no launch: export from the run of a study that has `launch:`")
     launch, transfer = fit.study.launch, fit.file.transfer
     if launch is None or transfer is None:
         raise InputError(
             f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "
             f"sequence_length, and run it again"
         )
-    warnings = (*fit.file.warnings, *transfer.warnings)
+    accepted_risk = accept(fit.file.refusals, accept_risk)
+    findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
+    warnings = (*(finding.text for finding in findings), *transfer.warnings)
     shares = {"original": 1 - transfer.almr, "additional": transfer.almr}
     tokens = whole_steps(launch) * launch.global_batch_tokens
     sources = {
         name: Source(name, getattr(fit.study.corpora, name), _facts(corpora, name), shares[name], tokens)
         for name in LANGUAGES
     }
-    return Plan(fit.study, launch, transfer.almr, transfer.lr, fit.file.winner.at_edge, warnings, sources)
+    return Plan(fit.study, launch, transfer.almr, transfer.lr, accepted_risk, warnings, sources)
 
 
 def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:

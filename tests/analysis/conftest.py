@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from analysis import table as tables
-from analysis.fit import Fit, fit_table
+from analysis.fit import Fit, fit_study
 from sweep.study import Study
 from sweep.study_file import dump
 from sweep.trial import Record, Trial
@@ -127,4 +127,4 @@ def fitted() -> Fit:
         "global_batch_tokens": 4_194_304,
         "sequence_length": 8192,
     }
-    return fit_table(study(launch=launch), tables.from_records(bowl() + other))
+    return fit_study(study(launch=launch), tables.from_records(bowl() + other))

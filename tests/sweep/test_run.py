@@ -31,13 +31,16 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen([ALMR, *arguments], cwd=folder, start_new_session=True, **pipes)
 
 
-def almr(folder: Path, *arguments: str, status: int = 0) -> str:
+DONE = (0, 3)  # that nine trials need not decide is not what these tests are about
+
+
+def almr(folder: Path, *arguments: str, status: tuple[int, ...] = DONE) -> str:
     """Standard output, or standard error where a failure is expected."""
     done = start(folder, *arguments)
     out, err = done.communicate(timeout=240)
-    assert done.returncode == status, f"{arguments} gave {done.returncode}\n{out}\n{err}"
+    assert done.returncode in status, f"{arguments} gave {done.returncode}\n{out}\n{err}"
     assert "Traceback" not in out + err
-    return err if status == 2 else out
+    return err if status == (2,) else out
 
 
 def replayed(folder: Path, seconds: float = 0.0, edit: Callable[[str], str] = str, **changes: Any) -> Path:
@@ -74,7 +77,7 @@ def test_failures_are_retried_then_recorded_while_the_others_go_on(tmp_path: Pat
     # A user's own package of the same name lies where the command is given: it must not be ours on the workers.
     (tmp_path / "analysis").mkdir()
     (tmp_path / "analysis" / "__init__.py").write_text("raise RuntimeError('shadowed')")
-    almr(tmp_path, "run", str(study), status=1)
+    almr(tmp_path, "run", str(study), status=(1,))
 
     now = json.loads(almr(tmp_path, "status", "replayed", "--json"))
     assert (now["complete"], now["diverged"], now["failed"], now["left"]) == (10, 1, 1, 1)
@@ -104,7 +107,7 @@ def test_a_grown_grid_runs_its_new_points_and_a_changed_recipe_is_refused(tmp_pa
     content["training"]["tokens"] *= 2
     study.write_text(yaml.safe_dump(content))
     before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "runs").rglob("*") if p.is_file())
-    refusal = almr(tmp_path, "run", str(study), status=2)
+    refusal = almr(tmp_path, "run", str(study), status=(2,))
     assert "training.tokens: 2048 -> 4096" in refusal
     assert len(refusal.strip().splitlines()) == 1
     assert before == sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "runs").rglob("*") if p.is_file())
@@ -133,7 +136,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     wait_for_records(tmp_path / "runs/replayed", 1, process)
     os.kill(worker_in_a_trial(tmp_path / "runs/replayed", process), signal.SIGKILL)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    assert process.returncode in DONE, err
     assert "9 complete trials, 0 diverged, 0 failed" in out
     assert sorted(attempts(tmp_path / "runs/replayed").values()) == [1] * 8 + [2]
 
@@ -198,17 +201,17 @@ def test_a_killed_driver_resumes_to_the_table_of_an_uninterrupted_run(local_stud
 
 def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits(tmp_path: Path) -> None:
     study = replayed(tmp_path, resources={"cpus": 4096})
-    assert "resources.cpus: 4096 asked for one trial" in almr(tmp_path, "run", str(study), status=2)
+    assert "resources.cpus: 4096 asked for one trial" in almr(tmp_path, "run", str(study), status=(2,))
 
 
 def test_when_nothing_can_be_fitted_the_reasons_are_shown(tmp_path: Path) -> None:
     study = replayed(tmp_path, edit=lambda text: text.replace("0,complete,", "0,failed,disk full"))
-    message = almr(tmp_path, "run", str(study), status=2)
+    message = almr(tmp_path, "run", str(study), status=(2,))
     assert "0 usable trials: a surface needs 9 or more" in message
     assert pd.read_csv(tmp_path / "runs/replayed/trials.csv")["excluded"].str.contains("disk full").all()
 
 
 def test_a_grid_too_small_for_a_surface_is_refused_before_it_runs(tmp_path: Path) -> None:
     study = replayed(tmp_path, grid={"almr": [0.1, 0.4], "lr": [1e-3, 3e-3]})
-    assert "its grid has 4 trials, a surface needs 9" in almr(tmp_path, "run", str(study), status=2)
+    assert "its grid has 4 trials, a surface needs 9" in almr(tmp_path, "run", str(study), status=(2,))
     assert not list((tmp_path / "runs").rglob("record.json"))

@@ -51,6 +51,8 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
         ({"grdi": {}}, "grdi: no such field"),
         ({"training": {"sequence_length": 128, "tokens": 4096, "global_batch_tokens": 200}}, "write 256"),
         ({"objective": {"weights": {"original": 0, "additional": 0}}}, "both weights are 0"),
+        ({"objective": {"weights": {"original": 1}, "forgetting_guard_percent": 1}}, "not both"),
+        ({"objective": {"forgetting_guard_percent": -1}}, "objective.forgetting_guard_percent"),
         ({"name": "../escape"}, "name"),
     ],
 )
@@ -149,3 +151,18 @@ def test_a_bad_lr_is_one_line_with_its_place(tmp_path: Path) -> None:
     message = refusal(tmp_path, grid={"almr": [0.1], "lr": [1e-3, 0]})
     assert "grid.lr[1]: Input should be greater than 0" in message
     assert "\n" not in message
+
+
+def test_what_an_objective_weighs() -> None:
+    assert make_study().objective.shares == {"original": 0.5, "additional": 0.5}
+    weights = {"weights": {"original": 3, "additional": 1}}
+    assert make_study(objective=weights).objective.shares == {"original": 0.75, "additional": 0.25}
+    guarded = make_study(objective={"forgetting_guard_percent": 2})
+    assert guarded.objective.shares == {"original": 0, "additional": 1}
+
+
+def test_a_guarded_objective_survives_being_frozen(tmp_path: Path) -> None:
+    guarded = make_study(objective={"forgetting_guard_percent": 2})
+    path = tmp_path / "study.yaml"
+    path.write_text(study_file.dump(guarded))
+    assert study_file.load(path) == guarded

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from analysis import table as tables
+from analysis.findings import Finding, NextTrial
 from analysis.fit import Fit, FitFile
 from analysis.transfer import direct
-from analysis.winner import Interval, Winner
-from sweep.study import Study
+from analysis.winner import Interval, LossAtWinner, Winner
+from sweep.study import LANGUAGES, Study
 from sweep.study_file import dump
 from sweep.trial import CorpusFacts, Record, Trial
 
@@ -90,40 +91,69 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def refusal() -> Finding:
+    message = "the best LR is the highest that was measured (0.0001); the optimum may lie beyond"
+    return Finding(code="edge", message=message, next=(NextTrial(almr=0.4, lr=3e-4), NextTrial(almr=0.4, lr=1e-3)))
+
+
+@pytest.fixture(scope="session")
+def warning() -> Finding:
+    return Finding(code="few", message="4 usable trials are few for a surface in two dials")
+
+
 @pytest.fixture
 def make_fit(run: Path) -> Callable[..., Fit]:
-    def make(of: Study | None = None, almr: float = 0.4, lr: float = 2e-5, at_edge: tuple[str, ...] = ()) -> Fit:
+    def make(of: Study | None = None, almr: float = 0.4, lr: float = 2e-5, **fields: Any) -> Fit:
+        """`fields` of the fit file, such as `refusals`, replace those of a clean one."""
         of = of or study()
         for record in records(of):
             folder = run / "trials" / record.trial_id
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "record.json").write_text(record.model_dump_json())
         (run / "study.yaml").write_text(dump(of))
-        return Fit(of, tables.read_run(run), {}, None, None, _file(of, almr, lr, at_edge))  # type: ignore[arg-type]
+        nothing: Any = None  # a bundle is made of the file alone
+        return Fit(tables.read_run(run), {}, nothing, nothing, nothing, _file(of, almr, lr, fields), of)
 
     return make
 
 
-def _file(of: Study, almr: float, lr: float, at_edge: tuple[str, ...]) -> FitFile:
-    winner = Winner(
+def _file(of: Study, almr: float, lr: float, fields: dict[str, Any]) -> FitFile:
+    winner = _winner(almr, lr)
+    check = {"rmse": 0.002, "plain_rmse": 0.003, "coverage": {"0.5": 0.5, "0.8": 0.75, "0.9": 1}}
+    content = {
+        "study": of.name,
+        "weights": {"original": 0.5, "additional": 0.5},
+        "guard": None,
+        "winner": winner,
+        "region": None,
+        "curve": [],
+        "best_almr": [],
+        "coupling": None,
+        "front": [],
+        "divergence": {"trials": 1, "lr": 1e-4, "factor": 1e-4 / lr},
+        "forms": dict.fromkeys(LANGUAGES, "ALMR"),
+        "noise": {"original": 0.001, "additional": 0.002},
+        "cross_validation": dict.fromkeys(LANGUAGES, check),
+        "trials": {"complete": 3, "diverged": 1, "failed": 0, "excluded": 1},
+        "refusals": [],
+        "warnings": [],
+        "transfer": direct(winner, of) if of.launch else None,
+    }
+    return FitFile.model_validate(content | fields)
+
+
+def _winner(almr: float, lr: float) -> Winner:
+    loss = Interval(low=2.59, high=2.61)
+    return Winner(
         almr=almr,
         lr=lr,
         objective=2.6,
-        objective_interval=Interval(low=2.59, high=2.61),
+        objective_interval=loss,
         almr_interval=Interval(low=almr, high=almr),
         lr_interval=Interval(low=lr / 2, high=lr * 2),
         level=0.9,
-        at_edge=at_edge,
-    )
-    return FitFile(
-        study=of.name,
-        weights={"original": 0.5, "additional": 0.5},
-        winner=winner,
-        curve=[],
-        coupling=None,
-        noise={"original": 0.001, "additional": 0.002},
-        cross_validation={"original": {"rmse": 0.002, "coverage": 0.9}, "additional": {"rmse": 0.003, "coverage": 1}},
-        trials={"complete": 3, "diverged": 1, "failed": 0, "excluded": 1},
-        warnings=[f"the winner's {name} is at the edge of the grid" for name in at_edge],
-        transfer=direct(winner, of) if of.launch else None,
+        at_edge=(),
+        edge_probability={"almr": 0.0, "lr": 0.01},
+        losses={name: LossAtWinner(mean=2.6, interval=loss) for name in LANGUAGES},
     )

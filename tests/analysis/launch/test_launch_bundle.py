@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from analysis.findings import Finding
 from analysis.launch import llamafactory
 from analysis.launch.bundle import export
 from analysis.launch.evidence import Evidence
@@ -62,8 +63,7 @@ def test_evidence_hashes_every_other_file(make_fit, embedded, run, out):
 
 
 def test_evidence_names_the_trials_and_their_records(make_fit, corpora, run, out):
-    fit = make_fit(at_edge=("lr",))
-    export(fit, run, corpora, out)
+    export(make_fit(), run, corpora, out)
     found = evidence(out)
     assert [trial.trial_id for trial in found.excluded_trials] == ["almr=0.50_lr=1e-04_seed=3"]
     assert found.excluded_trials[0].excluded.startswith("diverged")
@@ -74,12 +74,14 @@ def test_evidence_names_the_trials_and_their_records(make_fit, corpora, run, out
     assert found.trials[0].loss.original == 2.5
 
 
-def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out):
-    fit = make_fit(at_edge=("lr",))
+def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
+    fit = make_fit(warnings=[warning])
     export(fit, run, corpora, out)
     found = evidence(out)
+    assert found.schema_version == 2
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
-    assert found.fit_warnings == tuple(fit.file.warnings) != ()
+    assert found.fit_warnings == (warning,)
+    assert found.accepted_risk is None
     assert found.quality.noise == fit.file.noise
     assert found.study.fingerprint == fit.study.fingerprint
     assert found.study.sha256 == sha256(run / "study.yaml")
@@ -87,10 +89,63 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out):
     assert found.corpora["additional"].launch_tokens == round(0.4 * found.launch_tokens)
 
 
-def test_the_edge_is_at_the_top_of_the_yaml(make_fit, corpora, run, out):
-    export(make_fit(at_edge=("lr",)), run, corpora, out)
-    head = (out / "llamafactory.yaml").read_text().splitlines()[:6]
-    assert any("EDGE OF THE GRID" in line for line in head)
+def test_evidence_of_a_guarded_fit_has_the_guard_for_weights(make_fit, corpora, run, out):
+    guard = {"percent": 2.0, "bound": 2.55, "probability": 0.93}
+    export(make_fit(weights=None, guard=guard), run, corpora, out)
+    found = evidence(out)
+    assert found.weights is None
+    assert found.guard.model_dump() == guard
+
+
+def test_a_refused_winner_is_not_exported(make_fit, corpora, run, out, refusal):
+    other = Finding(code="flat", message="the optimum is flat")
+    with pytest.raises(InputError) as error:
+        export(make_fit(refusals=[refusal, other]), run, corpora, out)
+    assert str(error.value).splitlines() == [
+        refusal.text,
+        other.text,
+        "nothing was exported; run what is missing, or state why the risk is taken: "
+        'almr export RUN --accept-risk "reason"',
+    ]
+    assert not out.exists()
+
+
+def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refusal):
+    export(make_fit(), run, corpora, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(InputError):
+        export(make_fit(lr=7e-5, refusals=[refusal]), run, corpora, out)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_blank_reason_is_none(make_fit, corpora, run, out, refusal, blank, refused):
+    with pytest.raises(InputError, match="the reason is blank"):
+        export(make_fit(refusals=[refusal] * refused), run, corpora, out, accept_risk=blank)
+    assert not out.exists()
+
+
+def test_an_accepted_risk_is_in_the_evidence_and_on_top_of_the_yaml(make_fit, corpora, run, out, refusal):
+    reason = 'the 70B run is "short"; # $(stop)'
+    export(make_fit(refusals=[refusal]), run, corpora, out, accept_risk=f" {reason}\n")
+    found = evidence(out).accepted_risk
+    assert (found.reason, found.refusals) == (reason, (refusal,))
+    head = (out / "llamafactory.yaml").read_text().splitlines()[:7]
+    assert "# THE FIT REFUSED THIS WINNER: the first warning says why." in head
+    assert f"# Exported all the same, for this reason: {reason}" in head
+    assert head[-1] == f"# - {refusal.text}"
+
+
+def test_a_reason_that_is_no_utf8_is_written_all_the_same(make_fit, corpora, run, out, refusal):
+    export(make_fit(refusals=[refusal]), run, corpora, out, accept_risk="caf\udce9")
+    assert evidence(out).accepted_risk.reason == "caf\\udce9"
+
+
+def test_a_reason_without_a_refusal_accepts_nothing(make_fit, corpora, run, out):
+    export(make_fit(), run, corpora, out, accept_risk="just in case")
+    assert evidence(out).accepted_risk is None
+    assert "just in case" not in (out / "llamafactory.yaml").read_text()
 
 
 def test_a_bundle_is_replaced_whole(make_fit, make_study, corpora, run, out, embedded):

@@ -30,10 +30,10 @@ FILES = ("llamafactory.yaml", "dataset_info.json", "start.sh")
 def written(make_fit, corpora, tmp_path):
     """Write the format for a study; returns its folder."""
 
-    def write(study=None, almr=0.4, counted=None, **fit):
+    def write(study=None, almr=0.4, counted=None, accept_risk=None, **fit):
         folder = tmp_path / "bundle"
         folder.mkdir()
-        llamafactory.write(make(make_fit(study, almr=almr, **fit), counted or corpora), folder)
+        llamafactory.write(make(make_fit(study, almr=almr, **fit), counted or corpora, accept_risk), folder)
         return folder
 
     return write
@@ -59,7 +59,7 @@ def test_golden_cosine(written, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_golden_wsd_on_one_node_at_the_edge(written, make_study, name):
+def test_golden_wsd_on_one_node_at_a_risk(written, make_study, refusal, name):
     schedule = {"name": "wsd", "warmup": 0.05, "decay": 0.25, "min_lr": 0}
     training = make_study().training.model_dump() | {"schedule": schedule}
     corpora = {
@@ -67,7 +67,8 @@ def test_golden_wsd_on_one_node_at_the_edge(written, make_study, name):
         "additional": {"files": "/data/chinese.parquet", "field": "body"},
     }
     study = make_study(launch={"nodes": 1, "micro_batch_sequences": 2}, training=training, corpora=corpora)
-    assert_golden(f"wsd-{name}", (written(study, almr=0.5, at_edge=("almr",)) / name).read_text())
+    folder = written(study, almr=0.5, refusals=[refusal], accept_risk="the cluster is free this week only")
+    assert_golden(f"wsd-{name}", (folder / name).read_text())
 
 
 def test_probabilities_are_over_documents(written):
@@ -118,6 +119,18 @@ def test_a_hostile_model_name_is_only_ever_text(written, make_study, model, tmp_
     assert f"Training {model}: node 0 of 1, 8 GPUs each\n" in done.stdout
     assert done.stdout.endswith(f"{folder}|1|8|1|train|llamafactory.yaml|max_steps=3|")
     assert not list(tmp_path.rglob("owned"))
+
+
+@pytest.mark.parametrize("reason", HOSTILE)
+def test_a_hostile_reason_is_a_comment_and_nothing_else(written, refusal, reason, tmp_path):
+    plain = settings(written())
+    (tmp_path / "bundle").rename(tmp_path / "plain")
+    folder = written(refusals=[refusal], accept_risk=reason)
+    assert settings(folder) == plain
+    assert (folder / "start.sh").read_text() == (tmp_path / "plain" / "start.sh").read_text()
+    [line] = [line for line in (folder / "llamafactory.yaml").read_text().split("\n") if "this reason: " in line]
+    assert line.startswith("# ")
+    assert line.endswith(reason.replace("\n", "\\n"))
 
 
 def start(folder, **environment):

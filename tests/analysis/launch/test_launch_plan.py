@@ -1,5 +1,7 @@
 """The numbers that all formats share: batch, steps, schedule, epochs."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,13 +25,25 @@ def test_the_batch_is_exact(nodes, gpus, micro, accumulation, length, steps):
         gpus_per_node=gpus,
         micro_batch_sequences=micro,
     )
-    plan = Plan(None, launch, 0.5, 1e-4, (), (), {})
+    plan = Plan(None, launch, 0.5, 1e-4, None, (), {})
     assert (plan.accumulation, plan.steps, plan.tokens) == (accumulation, steps, launch.tokens)
 
 
 def test_a_study_without_a_launch_is_told_to_add_one(make_fit, make_study, corpora):
     with pytest.raises(InputError, match="add `launch:` with model, tokens"):
         make(make_fit(make_study().model_copy(update={"launch": None})), corpora)
+
+
+def test_a_table_has_no_launch(make_fit, corpora, refusal):
+    fit = replace(make_fit(refusals=[refusal]), study=None)
+    with pytest.raises(InputError, match="a table has no launch: "):
+        make(fit, corpora)
+
+
+def test_refusals_are_the_first_of_the_warnings(make_fit, corpora, refusal, warning):
+    plan = make(make_fit(refusals=[refusal], warnings=[warning]), corpora, "we know")
+    assert plan.fit_warnings[:2] == (refusal.text, warning.text)
+    assert "in the launch" in plan.fit_warnings[2]
 
 
 def test_a_corpus_without_counts_is_refused(make_fit, corpora):

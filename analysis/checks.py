@@ -1,0 +1,35 @@
+"""How well a surface predicts trials that it has not seen: leave-one-out error and the calibration of its bands."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm
+
+from analysis.surface import Surface
+from sweep.trial import Schema
+
+LEVELS = (0.5, 0.8, 0.9)
+
+
+class CrossValidation(Schema):
+    """Leave-one-out: root mean square error in nats, and the share of trials inside their 50, 80 and 90 % bands.
+
+    In `rmse` a trial counts by the precision that the fit gives it: towards the divergence edge little. `plain_rmse`
+    counts all alike.
+    """
+
+    rmse: float
+    plain_rmse: float
+    coverage: dict[str, float]
+
+
+def cross_validate(surface: Surface) -> CrossValidation:
+    predicted, sd = surface.leave_one_out()
+    error = surface.scale.loss - predicted
+    noise = surface.noise(surface.scale.almr, surface.scale.lr)
+    inside = {f"{level:g}": float((np.abs(error) <= norm.ppf((1 + level) / 2) * sd).mean()) for level in LEVELS}
+    return CrossValidation(
+        rmse=float(np.sqrt(np.average(error**2, weights=1 / noise**2))),
+        plain_rmse=float(np.sqrt(np.mean(error**2))),
+        coverage=inside,
+    )

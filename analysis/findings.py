@@ -1,0 +1,57 @@
+"""What a fit has to say against itself. A refusal stops the export; a warning goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.checks import CrossValidation
+from analysis.curve import CurvePoint
+from analysis.edge import DivergenceEdge
+from analysis.objectives import Goal
+from analysis.optima import Lattice, Optima
+from analysis.surface import Surface
+from analysis.winner import Region, Winner
+from sweep.study import Objective, Study
+from sweep.trial import Schema
+
+
+class NextTrial(Schema):
+    """A trial worth running: it would settle the finding that names it."""
+
+    almr: float
+    lr: float
+
+
+class Finding(Schema):
+    """`code` is one word for scripts, `message` a sentence for people, `next` what to run next."""
+
+    code: str
+    message: str
+    next: tuple[NextTrial, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The message, with the trials to run next."""
+        if not self.next:
+            return self.message
+        return f"{self.message}; run next: {', '.join(f'ALMR {t.almr:.3g} LR {t.lr:.3g}' for t in self.next)}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that is known when a fit is judged. `table` holds all rows; `study` is None for a table of the user's own."""
+
+    table: pd.DataFrame
+    objective: Objective
+    study: Study | None
+    goal: Goal
+    surfaces: dict[str, Surface]
+    lattice: Lattice
+    optima: Optima
+    winner: Winner
+    region: Region | None
+    curve: list[CurvePoint]
+    edge: DivergenceEdge
+    checks: dict[str, CrossValidation]

@@ -1,0 +1,43 @@
+"""The Pareto front: how the winner moves as weight goes from the original language to the additional one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.objectives import Weighted
+from analysis.optima import Lattice
+from analysis.winner import Interval, choose
+from sweep.study import LANGUAGES
+from sweep.trial import Schema
+
+WEIGHTS = np.linspace(0, 1, 21)
+
+
+class FrontPoint(Schema):
+    """The winner where the additional language weighs `weight`; losses in nats per token, by language."""
+
+    weight: float
+    almr: float
+    almr_interval: Interval
+    lr: float
+    lr_interval: Interval
+    losses: dict[str, float]
+    at_edge: tuple[str, ...]
+
+
+def front(lattice: Lattice, level: float) -> list[FrontPoint]:
+    """One point per weight, from the original language alone to the additional alone; empty without both languages."""
+    if set(lattice.mean) != set(LANGUAGES):
+        return []
+    points = []
+    for weight in WEIGHTS:
+        goal = Weighted({"original": float(1 - weight), "additional": float(weight)})
+        winner = choose(goal.optima(lattice), lattice, level)
+        points.append(
+            FrontPoint(
+                weight=round(float(weight), 3),
+                losses={name: winner.losses[name].mean for name in LANGUAGES},
+                **winner.model_dump(include={"almr", "almr_interval", "lr", "lr_interval", "at_edge"}),
+            )
+        )
+    return points

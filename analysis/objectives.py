@@ -1,0 +1,95 @@
+"""What a winner minimises, as a function of the languages' losses: a weighted mean, or one language under a guard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from analysis import table as tables
+from analysis.kernels import Array
+from analysis.optima import Lattice, Optima
+from sweep.study import InputError, Objective
+
+
+class Goal(Protocol):
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Whose losses the objective is made of."""
+
+    def optima(self, lattice: Lattice) -> Optima: ...
+
+    def of_trials(self, table: pd.DataFrame) -> pd.Series:
+        """The objective of each row in nats per token; NaN where it has none."""
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """The weighted mean of the languages' losses. Weights sum to 1."""
+
+    weights: dict[str, float]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(name for name, share in self.weights.items() if share > 0)
+
+    def optima(self, lattice: Lattice) -> Optima:
+        sd = np.sqrt(sum((self.weights[name] * lattice.sd[name]) ** 2 for name in self.languages))
+        return Optima(lattice.almr, lattice.lr, self._mean(lattice.mean), sd, self._mean(lattice.draws))
+
+    def _mean(self, losses: dict[str, Array]) -> Array:
+        return np.asarray(sum(self.weights[name] * losses[name] for name in self.languages))
+
+    def of_trials(self, table: pd.DataFrame) -> pd.Series:
+        return tables.objective(table, self.weights)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """The additional language's loss where the original's is at most `bound` nats (the forgetting guard).
+
+    The winner is the best point at which the guard holds with probability `level` or more; where no point is so safe,
+    the safest.
+    """
+
+    bound: float
+    level: float
+    languages: tuple[str, ...] = ("original", "additional")
+
+    def optima(self, lattice: Lattice) -> Optima:
+        probability = self.probability(lattice)
+        holds = probability >= min(self.level, probability.max())
+        draws = np.where(lattice.draws["original"] <= self.bound, lattice.draws["additional"], np.inf)
+        mean = np.where(holds, lattice.mean["additional"], np.inf)
+        return Optima(lattice.almr, lattice.lr, mean, lattice.sd["additional"], draws)
+
+    def probability(self, lattice: Lattice) -> Array:
+        """That the original language's loss is at most the bound, at each point of the lattice: (A, L)."""
+        return np.asarray(norm.cdf((self.bound - lattice.mean["original"]) / np.maximum(lattice.sd["original"], 1e-12)))
+
+    def of_trials(self, table: pd.DataFrame) -> pd.Series:
+        additional = table["loss_additional"].astype(float)
+        return additional.where(table["loss_original"].astype(float) <= self.bound)
+
+
+def goal(objective: Objective, table: pd.DataFrame) -> Goal:
+    """Raises InputError where the table lacks what the objective needs."""
+    measured = tables.languages(table)
+    if objective.forgetting_guard_percent is not None:
+        return Guarded(_bound(objective.forgetting_guard_percent, measured, table), objective.level)
+    if measured in ((), ("original", "additional")):
+        return Weighted(objective.shares)
+    return Weighted({name: 1 / len(measured) for name in measured})
+
+
+def _bound(percent: float, measured: tuple[str, ...], table: pd.DataFrame) -> float:
+    base = table["base_loss_original"].astype(float).dropna()
+    if measured != ("original", "additional") or not len(base):
+        raise InputError(
+            "the forgetting guard needs the losses of both languages and the base model's loss of the original one "
+            "(base_loss_original): give them, or use weights"
+        )
+    return float(base.median()) * (1 + percent / 100)

@@ -1,0 +1,152 @@
+"""The objective over a lattice of the measured range, as mean and as posterior draws, and where each is smallest.
+
+Every interval of the product comes from here: each draw is a surface of its own with its own optimum, and the
+quantiles of those optima are the interval. Nothing is predicted outside the measured range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.interpolate import make_interp_spline
+
+from analysis.kernels import Array
+from analysis.surface import Surface
+
+DRAWS = 500
+ALMR_POINTS, LR_POINTS = 25, 41
+FARTHEST = 1.5  # lattice steps from the smallest point: the vertex of a slanting valley may lie that far off
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The losses of each language at every (almr, lr): `mean` and `sd` (A, L), `draws` (draws, A, L), in nats."""
+
+    almr: Array
+    lr: Array
+    mean: dict[str, Array]
+    sd: dict[str, Array]
+    draws: dict[str, Array]
+
+    @classmethod
+    def of(cls, surfaces: dict[str, Surface], almr: Array, lr: Array, seed: int = 0, draws: int = DRAWS) -> Self:
+        """`almr` and `lr` are the measured values: their ranges bound the lattice."""
+        a = np.linspace(almr.min(), almr.max(), ALMR_POINTS if np.ptp(almr) else 1)
+        r = np.geomspace(lr.min(), lr.max(), LR_POINTS if np.ptp(lr) else 1)
+        every_almr, every_lr = (axis.ravel() for axis in np.meshgrid(a, r, indexing="ij"))
+        shape = (len(a), len(r))
+        means, deviations, drawn = {}, {}, {}
+        for i, (name, surface) in enumerate(surfaces.items()):
+            mean, sd = surface.predict(every_almr, every_lr)
+            means[name], deviations[name] = mean.reshape(shape), sd.reshape(shape)
+            # Each language gets its own stream, or the draws of the two would move together.
+            drawn[name] = surface.sample(every_almr, every_lr, draws, seed + 1000 * i).reshape(-1, *shape)
+        return cls(a, r, means, deviations, drawn)
+
+    def finer(self, times: int = 3) -> Self:
+        """The same with `times` as many steps on each axis, by cubic splines."""
+        almr = np.linspace(self.almr[0], self.almr[-1], (len(self.almr) - 1) * times + 1)
+        lr = np.geomspace(self.lr[0], self.lr[-1], (len(self.lr) - 1) * times + 1)
+        parts = ({k: _splined(v, times) for k, v in part.items()} for part in (self.mean, self.sd, self.draws))
+        return type(self)(almr, lr, *parts)
+
+
+def _splined(values: Array, times: int) -> Array:
+    """(..., A, L) with `times` as many even steps on its last two axes."""
+    for axis in (-2, -1):
+        last = values.shape[axis] - 1
+        if last:
+            spline = make_interp_spline(np.arange(last + 1), values, k=min(3, last), axis=axis)
+            values = spline(np.linspace(0, last, last * times + 1))
+    return values
+
+
+@dataclass(frozen=True)
+class Optima:
+    """What is minimised, over the lattice: almr (A,), lr (L,), mean and sd (A, L), draws (draws, A, L).
+
+    Infinite where the objective forbids a point. A draw that forbids every point has no optimum and is left out.
+    """
+
+    almr: Array
+    lr: Array
+    mean: Array
+    sd: Array
+    draws: Array
+
+    def almr_at(self, index: Array | float) -> Array:
+        return np.asarray(np.interp(index, np.arange(len(self.almr)), self.almr))
+
+    def lr_at(self, index: Array | float) -> Array:
+        return np.asarray(np.exp(np.interp(index, np.arange(len(self.lr)), np.log(self.lr))))
+
+    def best(self) -> tuple[float, float]:
+        """(almr, lr) of the smallest mean."""
+        [i], [j] = refined(self.mean[None])
+        return float(self.almr_at(i)), float(self.lr_at(j))
+
+    def drawn_best(self) -> tuple[Array, Array]:
+        """ALMRs and LRs of each draw's optimum."""
+        i, j = refined(self.draws[np.isfinite(self.draws).any(axis=(1, 2))])
+        return self.almr_at(i), self.lr_at(j)
+
+    def best_lr(self, losses: Array) -> Array:
+        """The best LR at each ALMR of the lattice: (..., A, L) -> (..., A)."""
+        return self.lr_at(refined_along(losses))
+
+    def best_almr(self, losses: Array) -> Array:
+        """The best ALMR at each LR of the lattice: (..., A, L) -> (..., L)."""
+        return self.almr_at(refined_along(np.swapaxes(losses, -1, -2)))
+
+
+def refined(losses: Array) -> tuple[Array, Array]:
+    """Fractional indices of the smallest of (n, A, L): two arrays (n,).
+
+    An optimum inside is the vertex of the paraboloid through its eight neighbours: with a parabola per axis, that of a
+    slanting valley would stay on the lattice. Where there is no such vertex near by, a parabola per axis; one at an end
+    stays there.
+    """
+    flat = losses.reshape(len(losses), np.prod(losses.shape[1:], dtype=int)).argmin(axis=1)
+    i, j = np.unravel_index(flat, losses.shape[1:])
+    each = np.arange(len(losses))
+    along = np.stack([_vertex(losses[each, :, j], i), _vertex(losses[each, i, :], j)])
+    near, joint = _joint_vertex(losses, i, j)
+    di, dj = np.where(near, joint, along)
+    return np.clip(i + di, 0, losses.shape[1] - 1), np.clip(j + dj, 0, losses.shape[2] - 1)
+
+
+def _joint_vertex(losses: Array, i: Array, j: Array) -> tuple[Array, Array]:
+    """Whether a paraboloid through the points around (i, j) has its vertex near by (n,), and its offsets (2, n)."""
+    each, last = np.arange(len(losses)), np.array(losses.shape[1:]) - 1
+
+    def at(di: int, dj: int) -> Array:
+        return np.asarray(losses[each, np.clip(i + di, 0, last[0]), np.clip(j + dj, 0, last[1])])
+
+    with np.errstate(invalid="ignore", divide="ignore"):  # a forbidden neighbour is infinite
+        by_i, by_j = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
+        ii, jj = at(1, 0) - 2 * at(0, 0) + at(-1, 0), at(0, 1) - 2 * at(0, 0) + at(0, -1)
+        ij = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
+        offsets = np.stack([ij * by_j - jj * by_i, ij * by_i - ii * by_j]) / (ii * jj - ij**2)
+    inside = (i > 0) & (i < last[0]) & (j > 0) & (j < last[1])
+    bowl = (ii > 0) & (jj > 0) & (ii * jj > ij**2)
+    return inside & bowl & (np.abs(offsets) <= FARTHEST).all(axis=0), offsets
+
+
+def refined_along(losses: Array) -> Array:
+    """Fractional indices of the smallest along the last axis: (..., L) -> (...)."""
+    lines = losses.reshape(-1, losses.shape[-1])
+    lowest = lines.argmin(axis=1)
+    return np.asarray(lowest + _vertex(lines, lowest)).reshape(losses.shape[:-1])
+
+
+def _vertex(lines: Array, lowest: Array) -> Array:
+    """Offset in [-1/2, 1/2] of a parabola's vertex from the smallest point of each line: (n, L), (n,) -> (n,)."""
+    each, last = np.arange(len(lines)), lines.shape[1] - 1
+    inside = (lowest > 0) & (lowest < last)
+    left, right = lines[each, np.maximum(lowest - 1, 0)], lines[each, np.minimum(lowest + 1, last)]
+    with np.errstate(invalid="ignore"):  # a forbidden neighbour is infinite
+        curvature = left - 2 * lines[each, lowest] + right
+        offset = (left - right) / np.where(curvature > 0, 2 * curvature, np.inf)
+    return np.where(inside & np.isfinite(left + right), offset, 0.0)
