@@ -28,11 +28,18 @@ STEP = 0.05  # of the second differences, in ln of a hyperparameter
 FEW = 300  # the cost of a step grows with n cubed, and so many trials leave nothing open
 
 
-def most_probable(x: Array, y: Array, seed: int, restarts: int = RESTARTS) -> GaussianProcessRegressor:
-    """The process of x (n, 2) and y (n,) at its most probable hyperparameters, which many trials are thinned for."""
+def most_probable(x: Array, y: Array, extra: Array, seed: int, restarts: int = RESTARTS) -> GaussianProcessRegressor:
+    """The process of x (n, 2) and y (n,) at its most probable hyperparameters, which many trials are thinned for.
+
+    `extra` (n,): a variance of each trial beside the noise.
+    """
     kept = np.random.default_rng(seed).permutation(len(y))[:FEW]
     process = GaussianProcessRegressor(
-        surface_kernel(), alpha=JITTER, optimizer=_penalised, n_restarts_optimizer=restarts, random_state=seed
+        surface_kernel(),
+        alpha=JITTER + extra[kept],
+        optimizer=_penalised,
+        n_restarts_optimizer=restarts,
+        random_state=seed,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer here

@@ -60,15 +60,19 @@ class Guarded:
     languages: tuple[str, ...] = ("original", "additional")
 
     def optima(self, lattice: Lattice) -> Optima:
-        probability = self.probability(lattice)
-        holds = probability >= min(self.level, probability.max())
+        margin = self._margin(lattice)  # not the probability, which is 0 everywhere far over the bound
+        holds = margin >= min(norm.ppf(self.level), margin.max())
         draws = np.where(lattice.draws["original"] <= self.bound, lattice.draws["additional"], np.inf)
         mean = np.where(holds, lattice.mean["additional"], np.inf)
         return Optima(lattice.almr, lattice.lr, mean, lattice.sd["additional"], draws)
 
     def probability(self, lattice: Lattice) -> Array:
         """That the original language's loss is at most the bound, at each point of the lattice: (A, L)."""
-        return np.asarray(norm.cdf((self.bound - lattice.mean["original"]) / np.maximum(lattice.sd["original"], 1e-12)))
+        return np.asarray(norm.cdf(self._margin(lattice)))
+
+    def _margin(self, lattice: Lattice) -> Array:
+        """How far the original language's loss is under the bound, in its standard deviations: (A, L)."""
+        return np.asarray((self.bound - lattice.mean["original"]) / np.maximum(lattice.sd["original"], 1e-12))
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
         additional = table["loss_additional"].astype(float)

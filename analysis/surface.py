@@ -59,6 +59,10 @@ class Scale:
     def targets(self) -> Array:
         return np.asarray((self.loss - self.loss.mean()) / self.spread)
 
+    def variance(self, sd: ArrayLike) -> Array:
+        """(n,) of a standard deviation in nats, for each trial or for all."""
+        return np.asarray(np.broadcast_to((np.asarray(sd, float) / self.spread) ** 2, self.loss.shape))
+
     def nats(self, scaled: Array) -> Array:
         return np.asarray(self.loss.mean() + self.spread * scaled)
 
@@ -84,16 +88,18 @@ class Surface:
         diverged: tuple[ArrayLike, ArrayLike] = (NOTHING, NOTHING),
         form: Form = LINEAR,
         seed: int = 0,
+        stray: ArrayLike = 0.0,
     ) -> Surface:
         """Fit n complete trials, bounded by the m trials that diverged at the (ALMRs, LRs) of `diverged`.
 
-        Raises InputError for fewer than MINIMUM_TRIALS complete trials.
+        `stray` (n,): the nats by which a trial may stray from the surface beside its noise. Raises InputError for
+        fewer than MINIMUM_TRIALS complete trials.
         """
         scale = _scale(almr, lr, loss, form)
-        x, y = scale.inputs(scale.almr, scale.lr), scale.targets
-        process = hyperparameters.most_probable(x, y, seed)
+        x, y, extra = scale.inputs(scale.almr, scale.lr), scale.targets, scale.variance(stray)
+        process = hyperparameters.most_probable(x, y, extra, seed)
         thetas, weights = hyperparameters.believable(process, seed)
-        x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged))
+        x, y, alpha = _with_bounds(process, x, y, extra, scale.inputs(*diverged))
         return Surface(scale, tuple(_condition(process, theta, x, y, alpha) for theta in thetas), weights)
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
@@ -136,9 +142,11 @@ def _scale(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, form: Form) -> Scale
     return Scale(a, r, y, form)
 
 
-def _with_bounds(process: GaussianProcessRegressor, x: Array, y: Array, diverged: Array) -> tuple[Array, Array, Array]:
+def _with_bounds(
+    process: GaussianProcessRegressor, x: Array, y: Array, extra: Array, diverged: Array
+) -> tuple[Array, Array, Array]:
     """Inputs, targets and extra variances (the three of one length) of the trials and of the bounds that matter."""
-    alpha = np.full(len(y), hyperparameters.JITTER)
+    alpha = hyperparameters.JITTER + extra
     if not len(diverged):
         return x, y, alpha
     whole = _condition(process, process.kernel_.theta, x, y, alpha)
@@ -147,8 +155,8 @@ def _with_bounds(process: GaussianProcessRegressor, x: Array, y: Array, diverged
     covariance.flat[:: len(mean) + 1] += hyperparameters.JITTER - noise
     value, variance = bounds.as_observations(mean, covariance, bounds.of_neighbours(x, y, diverged), noise)
     matters = np.isfinite(variance)
-    extra = np.maximum(variance - noise, hyperparameters.JITTER)[matters]  # the kernel adds the noise itself
-    return np.concatenate([x, diverged[matters]]), np.concatenate([y, value[matters]]), np.concatenate([alpha, extra])
+    added = np.maximum(variance - noise, hyperparameters.JITTER)[matters]  # the kernel adds the noise itself
+    return np.concatenate([x, diverged[matters]]), np.concatenate([y, value[matters]]), np.concatenate([alpha, added])
 
 
 def _condition(
@@ -193,24 +201,39 @@ def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0
     """
     used, lost = tables.usable(table), tables.diverged(table)
     ends = lost["almr"].to_numpy(float), lost["lr"].to_numpy(float)
+    losses = used[[f"loss_{name}" for name in languages]].to_numpy(float)
+    stray = straying(losses.mean(axis=1)) if len(losses) else 0.0
     surfaces = {}
-    for name in languages:
-        trials = used["almr"], used["lr"], used[f"loss_{name}"]
-        surfaces[name] = Surface.fit(*trials, ends, best_form(*trials, seed), seed)
+    for name, loss in zip(languages, losses.T, strict=True):
+        trials = used["almr"], used["lr"], loss
+        surfaces[name] = Surface.fit(*trials, ends, best_form(*trials, seed, stray), seed, stray)
     return surfaces
 
 
-def best_form(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0) -> Form:
+def straying(loss: Array) -> Array:
+    """How far in nats each of n trials may stray from the surface: half of what it is beyond the rest.
+
+    Close to divergence a loss may jump by nats from one LR to the next. No smooth surface follows that without bending
+    at its minimum, so a trial above Tukey's fence of all losses (1.5 times the interquartile range over the third
+    quartile) says where it is high rather than how high.
+    """
+    low, high = np.quantile(loss, [0.25, 0.75])
+    return np.asarray(np.maximum(loss - (high + 1.5 * (high - low)), 0) / 2)
+
+
+def best_form(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0, stray: ArrayLike = 0.0) -> Form:
     """ALMR itself, unless the leave-one-out log density (R&W equation 5.11) is clearly for another form."""
     if len(np.unique(almr)) < 3:  # any form is a line through two points
         return LINEAR
     suited = [form for form in FORMS if form.suits(np.asarray(almr, float))]
-    density = {form.name: _predictive_density(_scale(almr, lr, loss, form), seed) for form in (LINEAR, *suited)}
+    every = (LINEAR, *suited)
+    density = {form.name: _predictive_density(_scale(almr, lr, loss, form), stray, seed) for form in every}
     best = max(suited, key=lambda form: density[form.name], default=LINEAR)
     return best if density[best.name] > density[LINEAR.name] + CLEAR else LINEAR
 
 
-def _predictive_density(scale: Scale, seed: int) -> float:
-    process = hyperparameters.most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, seed, restarts=0)
+def _predictive_density(scale: Scale, stray: ArrayLike, seed: int) -> float:
+    x, extra = scale.inputs(scale.almr, scale.lr), scale.variance(stray)
+    process = hyperparameters.most_probable(x, scale.targets, extra, seed, restarts=0)
     mean, variance = _left_out(process, len(process.y_train_))
     return float(-0.5 * np.sum((process.y_train_ - mean) ** 2 / variance + np.log(variance)))

@@ -25,8 +25,8 @@ class Known:
     """Two languages' losses in nats. Their plain mean is a bowl with its minimum, LOWEST nats, at (`almr`, `lr`).
 
     `coupling` is the slope of ln LR* per unit of ALMR; `curvature` is in nats per squared ALMR and `steepness` in nats
-    per squared ln LR; above the LR `cliff` losses rise far faster. The original language's best ALMR is lower by APART
-    than the mean's, the additional language's higher.
+    per squared ln LR. With a `cliff`, losses rise over LR* as LR to the power of it, and under LR* only as ln LR. The
+    original language's best ALMR is lower by APART than the mean's, the additional language's higher.
     """
 
     almr: float = 0.5
@@ -34,7 +34,7 @@ class Known:
     coupling: float = 0.0
     curvature: float = 0.5
     steepness: float = 0.03
-    cliff: float = np.inf
+    cliff: float = 0.0
 
     def best_lr(self, almr: ArrayLike) -> Array:
         """Of the mean and of each language."""
@@ -42,11 +42,15 @@ class Known:
 
     def losses(self, almr: ArrayLike, lr: ArrayLike) -> dict[str, Array]:
         a, r = np.asarray(almr, float), np.asarray(lr, float)
-        valley = self.steepness * np.log(r / self.best_lr(a)) ** 2
-        over = np.maximum(np.log(r) - np.log(self.cliff), 0) ** 2
+        valley = self.steepness * self._wall(np.log(r / self.best_lr(a)))
         own = {"original": self.almr - APART, "additional": self.almr + APART}
         floor = LOWEST - self.curvature * APART**2
-        return {name: floor + self.curvature * (a - best) ** 2 + valley + over for name, best in own.items()}
+        return {name: floor + self.curvature * (a - best) ** 2 + valley for name, best in own.items()}
+
+    def _wall(self, v: Array) -> Array:
+        """v squared near v = 0, whatever the cliff."""
+        c = self.cliff
+        return np.asarray(2 * (np.exp(c * v) - 1 - c * v) / c**2 if c else v**2)
 
     def mean(self, almr: ArrayLike, lr: ArrayLike) -> Array:
         return np.asarray(sum(self.losses(almr, lr).values()) / 2)

@@ -10,10 +10,12 @@ from multiprocessing import get_context
 import numpy as np
 import pandas as pd
 import pytest
-from known_surfaces import ALMRS, LRS, Known, Points, grid, lost, measure, scattered
+from known_surfaces import ALMRS, LOWEST, LRS, Known, Points, grid, lost, measure, scattered
 from threadpoolctl import threadpool_limits
 
+from analysis import table as tables
 from analysis.curve import coupling
+from analysis.forms import LINEAR
 from analysis.objectives import Weighted
 from analysis.optima import Lattice
 from analysis.surface import fit_languages
@@ -21,7 +23,7 @@ from analysis.winner import Region, choose, region
 
 LEVEL = 0.9
 GOAL = Weighted({"original": 0.5, "additional": 0.5})
-DRAWS = 36  # of each setting
+DRAWS = 21  # of each setting
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Setting:
     points: Points | int  # a number is that of scattered trials
     coupling: tuple[float, float] = (0.0, 0.0)  # the range that each surface's is drawn from, as all below
     curvature: tuple[float, float] = (0.3, 1.0)
-    cliff: tuple[float, float] | None = None  # ln of its LR over LR*
+    cliff: tuple[float, float] = (0.0, 0.0)
+    diverged: float = np.inf  # over so many nats above the lowest loss
     growth: float = 0.0
     failed: float = 0.0
 
@@ -38,8 +41,9 @@ SETTINGS = {
     "bowl": Setting(grid(4, 5)),
     "coupled bowl": Setting(grid(5, 6), coupling=(-2, 2)),
     "long flat valley": Setting(grid(6, 7), coupling=(1, 3), curvature=(0.05, 0.1)),
-    "cliff": Setting(grid(5, 6), cliff=(0.5, 1.5)),
-    "coupled cliff": Setting(grid(6, 7), coupling=(-2, 2), cliff=(0.5, 1.5)),
+    "cliff": Setting(grid(5, 6), cliff=(1, 2)),
+    "coupled cliff": Setting(grid(6, 7), coupling=(-2, 2), cliff=(1, 2)),
+    "diverged over a cliff": Setting(grid(6, 7), coupling=(-2, 2), cliff=(1, 2), diverged=0.5),
     "growing noise": Setting(grid(5, 6), growth=1.0),
     "missing corner": Setting([p for p in grid(5, 5) if p != (ALMRS[1], LRS[1])], coupling=(-2, 2)),
     "40 % failed": Setting(grid(6, 7), failed=0.4),
@@ -57,11 +61,13 @@ def draw(setting: Setting, seed: int) -> tuple[Known, pd.DataFrame]:
         coupling=random.uniform(*setting.coupling),
         curvature=random.uniform(*setting.curvature),
         steepness=float(np.exp(random.uniform(*np.log([0.01, 0.1])))),
-        cliff=lr * np.exp(random.uniform(*setting.cliff)) if setting.cliff else np.inf,
+        cliff=random.uniform(*setting.cliff),
     )
     noise = float(np.exp(random.uniform(*np.log([0.0005, 0.02]))))
     points = scattered(setting.points, seed) if isinstance(setting.points, int) else setting.points
     table = measure(known, points, noise, setting.growth, seed)
+    diverged = known.mean(table["almr"], table["lr"]) > LOWEST + setting.diverged
+    table = lost(table, diverged, "diverged")
     return known, lost(table, random.random(len(table)) < setting.failed, "failed")
 
 
@@ -70,7 +76,8 @@ def judge(name: str, seed: int) -> dict[str, float | str]:
     known, table = draw(SETTINGS[name], seed)
     with threadpool_limits(1):
         surfaces = fit_languages(table, ("original", "additional"))
-        lattice = Lattice.of(surfaces, table["almr"].to_numpy(), table["lr"].to_numpy())
+        used = tables.usable(table)
+        lattice = Lattice.of(surfaces, used["almr"].to_numpy(), used["lr"].to_numpy())
     optima = GOAL.optima(lattice)
     winner, slope = choose(optima, lattice, LEVEL), coupling(optima, LEVEL)
     return {
@@ -79,8 +86,8 @@ def judge(name: str, seed: int) -> dict[str, float | str]:
         "lr": float(winner.lr_interval.low <= known.lr <= winner.lr_interval.high),
         "joint": float(holds(region(optima, LEVEL), known)),
         "slope": np.nan
-        if slope is None
-        else float(slope.interval.low <= true_slope(known, slope.form) <= slope.interval.high),
+        if slope is None or slope.form != LINEAR.name  # of another form the truth has no one slope
+        else float(slope.interval.low <= known.coupling <= slope.interval.high),
         "uncoupled": SETTINGS[name].coupling == (0.0, 0.0),
         "p_value": np.nan if slope is None else slope.p_value,
     }
@@ -94,3 +101,44 @@ def holds(found: Region | None, known: Known) -> bool:
         np.interp(known.almr, almrs, np.log([getattr(row, end) for row in found.rows])) for end in ("lr_low", "lr_high")
     )
     return bool(almrs[0] <= known.almr <= almrs[-1] and low <= np.log(known.lr) <= high)
+
+
+@pytest.fixture(scope="module")
+def judged() -> pd.DataFrame:
+    """One row per surface, DRAWS of each setting."""
+    jobs = [(name, 1000 * i + k) for i, name in enumerate(SETTINGS) for k in range(DRAWS)]
+    # Forked, because a test's module cannot be imported by name.
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as pool:
+        return pd.DataFrame(pool.map(judge, *zip(*jobs, strict=True), chunksize=8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["almr", "lr", "joint", "slope"])
+def test_intervals_hold_the_truth_as_often_as_they_say(judged: pd.DataFrame, what: str) -> None:
+    held = judged[what].dropna()
+    assert len(held) >= 90
+    # 90 %, give or take five points and two standard errors of a share of so many surfaces.
+    slack = 2 * np.sqrt(0.9 * 0.1 / len(held))
+    assert 0.85 - slack <= held.mean() <= 0.95 + slack, judged.groupby("setting")[what].mean()
+
+
+@pytest.mark.slow
+def test_no_setting_is_far_off(judged: pd.DataFrame) -> None:
+    """Under 15 of 21 would be a chance of 1 in 200 for an interval of 90 %."""
+    for what in ("almr", "lr", "joint"):
+        assert judged.groupby("setting")[what].mean().min() >= 15 / DRAWS, what
+
+
+@pytest.mark.slow
+def test_the_test_of_no_coupling_errs_no_more_than_it_says(judged: pd.DataFrame) -> None:
+    p_values = judged[judged["uncoupled"]]["p_value"].dropna()
+    assert len(p_values) >= 60
+    fired = (p_values < 0.1).mean()
+    assert fired <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / len(p_values))
+    assert p_values.mean() < 0.75  # nor does it never fire: of a test that says what it means the mean is a half
+
+
+@pytest.mark.slow
+def test_a_coupling_is_found_where_there_is_one(judged: pd.DataFrame) -> None:
+    valley = judged[judged["setting"] == "long flat valley"]["p_value"].dropna()
+    assert (valley < 0.1).mean() > 0.8

@@ -1,9 +1,38 @@
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from known_surfaces import ALMRS, LOWEST, LRS, Known, grid, lost, measure, scattered
 
 from analysis import table as tables
-from analysis.fit import FitFile, fit_run, fit_table
-from sweep.study import InputError
+from analysis.fit import FitFile, fit_run, fit_study, fit_table
+from sweep.study import InputError, Objective
+
+COUPLED = Known(coupling=1.0)
+
+
+# One draw in ten misses its 90 % interval: where a test has one draw it asks for an interval that misses one in 200.
+SURE = 0.995
+
+
+def fit(table: pd.DataFrame, **objective) -> FitFile:
+    return fit_table(table, Objective(**objective), "known").file
+
+
+@pytest.fixture(scope="module")
+def bowl() -> pd.DataFrame:
+    return measure(COUPLED, grid(5, 6))
+
+
+@pytest.fixture(scope="module")
+def bowls_file(bowl) -> FitFile:
+    return fit(bowl)
+
+
+def holds(winner, known: Known) -> bool:
+    almr, lr = winner.almr_interval, winner.lr_interval
+    return bool(almr.low <= known.almr <= almr.high and lr.low <= known.lr <= lr.high)
 
 
 def test_a_known_optimum_is_recovered_and_inside_every_interval(fitted):
@@ -16,92 +45,176 @@ def test_a_known_optimum_is_recovered_and_inside_every_interval(fitted):
     assert winner.lr_interval.low < 1.1e-4 < winner.lr_interval.high
     assert coupling.interval.low < 1.0 < coupling.interval.high
     assert coupling.probability > 0.99
+    assert coupling.p_value < 0.02
 
 
-def test_noise_and_leave_one_out_error_are_those_of_the_trials(fitted):
-    for language in ("original", "additional"):
-        assert 0.0015 < fitted.file.noise[language] < 0.0045
-        assert 0.002 < fitted.file.cross_validation[language].rmse < 0.006
-        assert 0.8 <= fitted.file.cross_validation[language].coverage <= 1
+KNOWN_ANSWERS = {
+    "bowl": (Known(), grid(5, 6)),
+    "coupled bowl": (COUPLED, grid(5, 6)),
+    "cliff": (Known(cliff=2.0), grid(5, 6)),
+    "steep cliff": (Known(lr=5e-5, cliff=2.0), grid(6, 7)),
+    "scattered trials": (COUPLED, scattered(30, 1)),
+    "missing corner": (COUPLED, [p for p in grid(5, 5) if p != (ALMRS[1], LRS[1])]),
+    "3 x 3": (Known(), grid(3, 3)),
+}
 
 
-def test_without_coupling_none_is_claimed(make_bowl, make_study):
-    file = fit_table(make_study(), tables.from_records(make_bowl(coupling=0.0, stream=1))).file
-    assert file.coupling.interval.low < 0 < file.coupling.interval.high
-    assert 0.02 < file.coupling.probability < 0.98
+@pytest.mark.parametrize(("known", "points"), KNOWN_ANSWERS.values(), ids=KNOWN_ANSWERS)
+def test_the_optimum_is_found_and_inside_its_intervals(known, points):
+    winner = fit(measure(known, points, noise=0.002), level=SURE).winner
+    assert holds(winner, known)
+    assert winner.almr == pytest.approx(known.almr, abs=0.06)
+    assert np.log(winner.lr / known.lr) == pytest.approx(0, abs=0.3)
+    assert known.mean(winner.almr, winner.lr) - LOWEST < 0.003
+    assert winner.objective_interval.low - 0.001 <= LOWEST <= winner.objective_interval.high + 0.003
 
 
-def test_weights_move_the_winner(make_bowl, make_study):
-    objective = {"weights": {"original": 3, "additional": 1}}
-    fit = fit_table(make_study(objective=objective), tables.from_records(make_bowl()))
-    assert fit.file.weights == {"original": 0.75, "additional": 0.25}
-    assert fit.file.winner.almr == pytest.approx(0.35, abs=0.05)
+def test_the_optimum_is_found_where_noise_grows_with_lr():
+    file = fit(measure(COUPLED, grid(6, 7), noise=0.003, growth=1.2), level=SURE)
+    assert holds(file.winner, COUPLED)
+    assert COUPLED.mean(file.winner.almr, file.winner.lr) - LOWEST < 0.005
 
 
-def test_a_language_without_weight_does_not_count(make_bowl, make_study):
-    objective = {"weights": {"original": 0, "additional": 1}}
-    fit = fit_table(make_study(objective=objective), tables.from_records(make_bowl()))
-    assert fit.file.winner.almr == pytest.approx(0.8, abs=0.07)
-    assert fit.file.winner.objective == pytest.approx(3.8, abs=0.01)
-    assert fit.file.noise.keys() == {"original", "additional"}
+def test_the_optimum_is_found_where_40_percent_of_the_trials_failed(bowl):
+    table = measure(COUPLED, grid(6, 7))
+    file = fit(lost(table, np.random.default_rng(0).random(42) < 0.4, "failed"), level=SURE)
+    assert file.trials.failed == file.trials.excluded > 10
+    assert holds(file.winner, COUPLED)
 
 
-def test_an_optimum_outside_the_grid_is_at_the_edge_and_warned_of(make_bowl, make_study):
-    file = fit_table(make_study(), tables.from_records(make_bowl(lrs=(3e-4, 6e-4, 1e-3, 2e-3)))).file
-    assert file.winner.at_edge == ("lr",)
-    assert file.winner.lr == pytest.approx(3e-4)
-    assert any("winner's lr is at the edge of the grid (0.0003)" in warning for warning in file.warnings)
-
-
-def test_an_interval_that_reaches_the_edge_is_warned_of(make_bowl, make_study):
-    # One LR below the best: the best is inside, but its interval is not.
-    records = make_bowl(lrs=(8e-5, 3e-4, 1e-3), noise=0.05, stream=1)
-    file = fit_table(make_study(), tables.from_records(records)).file
-    assert "lr" not in file.winner.at_edge
-    assert file.winner.lr_interval.low == pytest.approx(8e-5)
-    assert any("interval of lr reaches the edge of the grid" in warning for warning in file.warnings)
+def test_a_long_flat_valley_leaves_the_dials_wide_but_the_region_thin():
+    """Along the valley hardly anything is lost, across it much: the two intervals say less than their region."""
+    valley = Known(coupling=4.0, curvature=0.03, steepness=0.1)
+    file = fit(measure(valley, grid(6, 7), noise=0.004))
+    almr, lr = file.winner.almr_interval, file.winner.lr_interval
+    assert holds(file.winner, valley)
+    assert almr.high - almr.low > 0.15
+    box = (almr.high - almr.low) / np.ptp(ALMRS) * np.log(lr.high / lr.low) / np.log(LRS[1] / LRS[0])
+    assert file.region.share < 0.5 * box
+    assert valley.mean(file.winner.almr, file.winner.lr) - LOWEST < 0.004
 
 
 @pytest.mark.parametrize(
-    ("name", "grid"), [("almr", {"almrs": (0.5,), "seeds": (0, 1)}), ("lr", {"lrs": (1e-4,), "seeds": (0, 1)})]
+    ("almr", "lr", "edges", "corner"),
+    [
+        (0.5, 1e-6, {"lr"}, (0.5, LRS[0])),
+        (0.5, 1e-2, {"lr"}, (0.5, LRS[1])),
+        (-0.2, 1e-4, {"almr"}, (ALMRS[0], 1e-4)),
+        (1.2, 1e-4, {"almr"}, (ALMRS[1], 1e-4)),
+        (1.2, 1e-6, {"almr", "lr"}, (ALMRS[1], LRS[0])),
+    ],
 )
-def test_one_value_of_a_dial_is_a_warning(make_bowl, make_study, name, grid):
-    file = fit_table(make_study(), tables.from_records(make_bowl(**grid))).file
-    assert f"only one {name} was measured: nothing is known of any other" in file.warnings
+def test_an_optimum_outside_leaves_the_winner_on_the_edge(almr, lr, edges, corner):
+    winner = fit(measure(Known(almr, lr), grid(5, 6))).winner
+    assert set(winner.at_edge) == edges
+    assert winner.almr == pytest.approx(corner[0], abs=0.05)
+    assert np.log(winner.lr / corner[1]) == pytest.approx(0, abs=0.25)
+    assert all(winner.edge_probability[name] > 0.9 for name in edges)
+
+
+def test_the_truth_on_an_edge_is_inside_the_intervals():
+    winner = fit(measure(Known(0.5, LRS[1]), grid(5, 6)), level=SURE).winner
+    assert winner.lr_interval.high == pytest.approx(LRS[1])
+    assert holds(winner, Known(0.5, LRS[1] * (1 - 1e-9)))
+
+
+def test_without_coupling_none_is_claimed():
+    found = fit(measure(Known(), grid(5, 6), seed=1)).coupling
+    assert found.interval.low < 0 < found.interval.high
+    assert 0.02 < found.probability < 0.98
+    assert found.p_value > 0.1
+
+
+def test_noise_and_leave_one_out_error_are_those_of_the_trials(bowls_file):
+    for language in ("original", "additional"):
+        assert 0.0015 < bowls_file.noise[language] < 0.0045
+        assert 0.002 < bowls_file.cross_validation[language].plain_rmse < 0.007
+        assert 0.8 <= bowls_file.cross_validation[language].coverage["0.9"] <= 1
+
+
+def test_noise_is_not_fitted_away_on_a_small_grid():
+    for seed in range(5):
+        table = measure(Known(), grid(3, 3), noise=0.01, seed=seed)
+        assert min(fit(table).noise.values()) > 0.001
+
+
+def test_a_guard_is_reported_with_the_probability_that_the_winner_keeps_it(bowl):
+    table = bowl.assign(base_loss_original=3.4)
+    file = fit(table, forgetting_guard_percent=3.0)
+    assert file.weights is None
+    assert file.guard.bound == pytest.approx(3.4 * 1.03)
+    assert file.guard.probability >= 0.9
+    assert COUPLED.losses(file.winner.almr, file.winner.lr)["original"] <= file.guard.bound
+    # Beyond it the additional language would still gain.
+    unguarded = fit(table, weights={"original": 0, "additional": 1}).winner
+    assert file.winner.almr < unguarded.almr - 0.1
+
+
+def test_a_table_of_one_combined_loss_needs_no_languages(bowl):
+    total = bowl.assign(loss_total=(bowl["loss_original"] + bowl["loss_additional"]) / 2)
+    total = total.drop(columns=["loss_original", "loss_additional"])
+    file = fit(total, level=SURE)
+    assert file.weights == {"total": 1.0}
+    assert file.front == []
+    assert holds(file.winner, COUPLED)
+    assert file.winner.losses.keys() == file.noise.keys() == {"total"}
+
+
+@pytest.mark.parametrize(
+    ("dial", "points"),
+    [("almr", [(0.5, lr) for lr in np.geomspace(*LRS, 9)]), ("lr", [(a, 1e-4) for a in np.linspace(*ALMRS, 9)])],
+)
+def test_one_value_of_a_dial_still_gives_the_best_of_the_other(dial, points):
+    file = fit(measure(Known(), points), level=SURE)
     assert file.coupling is None
-    assert np.log(file.winner.lr / 1.1e-4) == pytest.approx(0, abs=0.15)
+    assert file.region is None
+    assert file.winner.at_edge == ()
+    assert holds(file.winner, Known()) or dial == "lr"
+    assert np.log(file.winner.lr / 1e-4) == pytest.approx(0, abs=0.2)
     assert file.winner.almr == pytest.approx(0.5, abs=0.04)
 
 
-def test_too_few_usable_trials_are_refused(make_bowl, make_record, make_study):
-    records = make_bowl(almrs=(0.3,), lrs=(1e-5, 1e-4, 1e-3)) + [make_record(0.5, 1e-4, status="failed")] * 9
+def test_diverged_trials_neither_pull_the_winner_nor_count_as_complete(bowl):
+    file = fit(lost(bowl, bowl["lr"] > 5e-4, "diverged"), level=SURE)
+    assert file.trials.model_dump() == {"complete": 25, "diverged": 5, "failed": 0, "excluded": 5}
+    assert file.divergence.trials == 5
+    assert file.divergence.lr > 3e-4
+    assert holds(file.winner, COUPLED)
+
+
+def test_too_few_usable_trials_are_refused(bowl):
     with pytest.raises(InputError, match="3 usable trials"):
-        fit_table(make_study(), tables.from_records(records))
+        fit(lost(bowl, bowl.index >= 3, "failed"))
 
 
-def test_a_study_where_nothing_trained_is_refused(make_record, make_study):
-    records = [make_record(0.5, lr, status="diverged") for lr in (1e-4, 1e-3)]
+def test_a_study_where_nothing_trained_is_refused(bowl):
     with pytest.raises(InputError, match="0 usable trials"):
-        fit_table(make_study(), tables.from_records(records))
+        fit(lost(bowl, bowl.index >= 0, "diverged"))
 
 
-def test_trials_that_are_not_used_are_counted_kept_and_warned_of(fitted):
+def test_trials_that_are_not_used_are_counted_and_kept(fitted):
     assert fitted.file.trials.model_dump() == {"complete": 31, "diverged": 1, "failed": 1, "excluded": 3}
     assert len(fitted.table) == 33
-    assert len(fitted.surfaces["original"].loss) == 30
-    assert any(warning.startswith("1 trial failed") for warning in fitted.file.warnings)
-    assert any(warning.startswith("1 trial diverged") for warning in fitted.file.warnings)
+    assert len(fitted.surfaces["original"].scale.loss) == 30
 
 
-def test_the_transfer_states_its_assumption_and_what_differs(fitted):
-    transfer = fitted.file.transfer
-    assert (transfer.almr, transfer.lr) == (fitted.file.winner.almr, fitted.file.winner.lr)
+def test_rows_that_the_study_does_not_ask_for_are_left_out(make_bowl, make_study, make_record):
+    study = make_study()
+    other = [make_record(0.33, 1e-4), make_record(0.5, 1e-4, seed=0, fingerprint="another")]
+    kept = [r for r in make_bowl() if (r.almr, r.lr) != (0.5, other[1].lr)]
+    table = tables.mark_foreign(tables.from_records([*kept, *other]), study)
+    assert set(table["excluded"].dropna()) == {"not in the study's grid", "made by another recipe"}
+    fitted = fit_study(study, table)
+    assert len(fitted.surfaces["original"].scale.loss) == len(kept)
+
+
+def test_the_transfer_hands_on_the_winner_and_states_its_assumption(fitted):
+    transfer, winner = fitted.file.transfer, fitted.file.winner
+    assert (transfer.almr, transfer.lr) == (winner.almr, winner.lr)
     assert "is an assumption" in transfer.assumption
-    assert [warning.split(":")[0] for warning in transfer.warnings] == [
-        "training tokens",
-        "global batch in tokens",
-        "sequence length",
-    ]
+
+
+# What must not matter, and what must matter in one known way.
 
 
 def test_the_same_records_give_the_same_fit_file_in_any_order(tmp_path, make_bowl, make_study, write_run):
@@ -113,63 +226,55 @@ def test_the_same_records_give_the_same_fit_file_in_any_order(tmp_path, make_bow
 
 
 @pytest.mark.slow
-def test_intervals_hold_the_truth_about_as_often_as_they_say(make_bowl, make_study):
-    files = [
-        fit_table(make_study(), tables.from_records(make_bowl(noise=0.02, stream=stream))).file for stream in range(20)
-    ]
-    almr = sum(f.winner.almr_interval.low < 0.5 < f.winner.almr_interval.high for f in files)
-    lr = sum(f.winner.lr_interval.low < 1.1e-4 < f.winner.lr_interval.high for f in files)
-    slope = sum(f.coupling.interval.low < 1.0 < f.coupling.interval.high for f in files)
-    # 90 % intervals: under 14 of 20 would be a chance of 1 in 500.
-    assert min(almr, lr, slope) >= 14
-    assert np.mean([np.log(f.winner.lr_interval.high / f.winner.lr_interval.low) for f in files]) < 1
+def test_so_many_trials_that_they_are_thinned_give_the_same_fit_twice():
+    table = measure(COUPLED, scattered(320, 0), noise=0.01)
+    assert fit(table) == fit(table.copy())
 
 
-@pytest.mark.parametrize("cliff", [0.5, 2.0])
-def test_a_cliff_at_the_highest_lr_does_not_move_the_winner(make_bowl, make_study, cliff):
-    """Towards divergence losses jump: the surface at its minimum must not follow them."""
-
-    def over(record):
-        raised = {name: value + cliff for name, value in record.loss.model_dump().items()}
-        return record.model_copy(update={"loss": record.loss.model_validate(raised)})
-
-    records = [over(r) if r.lr > 5e-4 else r for r in make_bowl()]
-    winner = fit_table(make_study(), tables.from_records(records)).file.winner
-    assert winner.lr_interval.low <= 1.1e-4 <= winner.lr_interval.high
-    assert winner.lr_interval.high < 2 * winner.lr_interval.low
-    assert winner.objective_interval.low <= 3.545 <= winner.objective_interval.high
+def near(one: FitFile, other: FitFile, lr_factor: float = 1.0) -> None:
+    """The same winner, but for the last digits of an optimiser on re-ordered sums."""
+    assert other.winner.almr == pytest.approx(one.winner.almr, abs=2e-3)
+    assert other.winner.lr == pytest.approx(one.winner.lr * lr_factor, rel=1e-2)
+    for end in ("low", "high"):
+        almr, lr = (getattr(getattr(one.winner, f"{name}_interval"), end) for name in ("almr", "lr"))
+        assert getattr(other.winner.almr_interval, end) == pytest.approx(almr, abs=0.01)
+        assert getattr(other.winner.lr_interval, end) == pytest.approx(lr * lr_factor, rel=0.05)
 
 
-def test_noise_is_not_fitted_away_on_a_small_grid(make_bowl, make_study):
-    small = {"almrs": (0.1, 0.5, 0.9), "lrs": (3e-5, 1e-4, 3e-4), "noise": 0.01}
-    for stream in range(5):
-        fit = fit_table(make_study(), tables.from_records(make_bowl(stream=stream, **small)))
-        assert min(fit.file.noise.values()) > 0.001
+@settings(max_examples=3, deadline=None)
+@given(order=st.permutations(range(30)), seed=st.integers(0, 9))
+def test_the_order_of_the_rows_and_the_names_of_the_seeds_do_not_matter(bowl, bowls_file, order, seed):
+    near(bowls_file, fit(bowl.iloc[order].assign(seed=seed).reset_index(drop=True)))
 
 
-def test_a_minimum_far_below_every_trial_is_not_believed(make_study, make_record):
-    """Two steep walls with nothing measured between them: the surface dips where no trial is."""
-    records = [
-        make_record(a, lr, loss={"original": 3.0 + h + s / 1000, "additional": 3.0 + h + s / 1000}, seed=s)
-        for a, h in ((0.1, 0.4), (0.15, 0.2), (0.85, 0.2), (0.9, 0.4))
-        for lr in (8e-5, 1e-4, 1.2e-4)
-        for s in (0, 1)
-    ]
-    warnings = fit_table(make_study(), tables.from_records(records)).file.warnings
-    assert any("nats below the best trial's" in warning for warning in warnings)
+@settings(max_examples=3, deadline=None)
+@given(factor=st.floats(1e-3, 1e3))
+def test_lrs_in_another_unit_move_the_winner_by_as_much(bowl, bowls_file, factor):
+    scaled = fit(bowl.assign(lr=bowl["lr"] * factor))
+    near(bowls_file, scaled, factor)
+    assert scaled.coupling.slope == pytest.approx(bowls_file.coupling.slope, rel=0.05)
 
 
-def test_an_unfinished_run_says_what_is_missing(make_bowl, make_study, tmp_path):
-    study, records = make_study(), make_bowl(almrs=(0.1, 0.3))
-    warnings = fit_table(study, tables.from_records(records)).file.warnings
-    assert any("18 of the grid's 30 trials have no record yet" in warning for warning in warnings)
-    assert any("no trial of the grid's 0.5, 0.7, 0.9 is usable yet" in warning for warning in warnings)
+@settings(max_examples=3, deadline=None)
+@given(shift=st.floats(-2, 10))
+def test_a_constant_added_to_all_losses_moves_the_objective_alone(bowl, bowls_file, shift):
+    losses = ["loss_original", "loss_additional"]
+    shifted = fit(bowl.assign(**{name: bowl[name] + shift for name in losses}))
+    near(bowls_file, shifted)
+    assert shifted.winner.objective == pytest.approx(bowls_file.winner.objective + shift, abs=1e-3)
 
 
-def test_rows_that_the_study_does_not_ask_for_are_left_out(make_bowl, make_study, make_record):
-    study = make_study()
-    other = [make_record(0.33, 1e-4), make_record(0.5, 1e-4, seed=0, fingerprint="another")]
-    kept = [r for r in make_bowl() if (r.almr, r.lr) != (0.5, other[1].lr)]
-    table = tables.mark_foreign(tables.from_records([*kept, *other]), study)
-    assert set(table["excluded"].dropna()) == {"not in the study's grid", "made by another recipe"}
-    assert any("2 trials left out that the study does not ask for" in w for w in fit_table(study, table).file.warnings)
+def test_swapped_languages_and_weights_give_the_mirrored_fit(bowl):
+    mirrored = bowl.rename(columns={"loss_original": "loss_additional", "loss_additional": "loss_original"})
+    one = fit(bowl, weights={"original": 3, "additional": 1})
+    other = fit(mirrored, weights={"original": 1, "additional": 3})
+    near(one, other)
+    assert other.noise["original"] == pytest.approx(one.noise["additional"], rel=0.01)
+
+
+def test_a_language_without_weight_does_not_count(bowl):
+    file = fit(bowl, weights={"original": 0, "additional": 1})
+    assert file.winner.almr == pytest.approx(0.8, abs=0.07)
+    noisy = bowl.assign(loss_original=bowl["loss_original"] + np.random.default_rng(0).normal(size=30))
+    near(file, fit(noisy, weights={"original": 0, "additional": 1}))
+    assert file.noise.keys() == {"original", "additional"}
