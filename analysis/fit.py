@@ -8,18 +8,18 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis import caveats, refusals
 from analysis import table as tables
-from analysis.checks import CrossValidation, cross_validate
-from analysis.curve import AlmrPoint, Coupling, CurvePoint, best_almrs, best_lrs, coupling
-from analysis.edge import DivergenceEdge, divergence_edge
-from analysis.findings import Case, Finding
-from analysis.front import FrontPoint, front
-from analysis.objectives import Goal, Guarded, Weighted, goal
-from analysis.optima import Lattice, Optima
-from analysis.surface import Surface, fit_languages
+from analysis.decision import caveats, refusals
+from analysis.decision.curve import AlmrPoint, Coupling, CurvePoint, best_almrs, best_lrs, coupling
+from analysis.decision.edge import DivergenceEdge, divergence_edge
+from analysis.decision.findings import Case, Finding
+from analysis.decision.front import FrontPoint, front
+from analysis.decision.objectives import Goal, Guarded, Weighted, goal
+from analysis.decision.winner import Region, Winner, choose, region
+from analysis.surfaces.checks import CrossValidation, cross_validate
+from analysis.surfaces.optima import Lattice, Optima
+from analysis.surfaces.surface import Surface, fit_languages
 from analysis.transfer import Transfer, direct
-from analysis.winner import Region, Winner, choose, region
 from sweep.study import LANGUAGES, Objective, Study
 from sweep.trial import Schema
 
@@ -112,7 +112,8 @@ def _fit(table: pd.DataFrame, objective: Objective, name: str, study: Study | No
         region=case.region,
         curve=case.curve,
         best_almr=best_almrs(case.optima, objective.level),
-        coupling=coupling(case.optima, objective.level),
+        # Under a guard the best LR at an ALMR is where the guard stops it, which says nothing of how the dials act.
+        coupling=coupling(case.optima, objective.level) if isinstance(case.goal, Weighted) else None,
         front=front(case.lattice, objective.level),
         divergence=case.edge,
         forms={language: surface.scale.form.name for language, surface in case.surfaces.items()},

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.winner import Interval
+from analysis.decision.winner import Interval
 
 MISSING = "–"
 

@@ -36,6 +36,7 @@ WORDS = {
 }
 STATUS = {word: status.value for status, words in WORDS.items() for word in words}
 MOST_LINES = 20
+LARGEST_LOSS = 1e6  # beyond any perplexity: a sentinel of something that blew up
 
 
 def read_table(
@@ -142,6 +143,9 @@ def _judged(file: TableFile, sources: Mapping[str, str]) -> pd.DataFrame:
     if "seed" in table:
         table["fault"] = table["fault"].where(table["fault"].notna(), _repeated(table, key, file.unit))
     else:
+        # Repeats differ: rows that agree in every loss too are one trial that was written twice.
+        same = [*key, *(name for name in PLAIN if name in table)]
+        table["fault"] = table["fault"].where(table["fault"].notna(), _repeated(table, same, file.unit))
         table["seed"] = table.groupby(key, dropna=False).cumcount()
     whole = [name for name in WHOLE if name in table and (table[name] % 1 == 0).all() and table[name].max() < 2**53]
     return table.astype(dict.fromkeys(whole, "int64"))
@@ -189,6 +193,8 @@ def _fault(name: str, cell: Any, needed: bool, hint: str) -> str | None:
         return f"{name} {text!r} is not {'finite' if math.isinf(number) else 'a number'}"
     if name == "almr" and not 0 <= number <= 1:
         return f"almr {text} is outside 0..1: {hint if number > 1 else 'a share cannot be negative'}"
+    if name in PLAIN and abs(number) > LARGEST_LOSS:
+        return f"{name} {text} is too large for a loss"
     return f"lr {text} is not above 0" if name == "lr" and number <= 0 else None
 
 

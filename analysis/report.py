@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from analysis import formats, plots
-from analysis.curve import CurvePoint
+from analysis.decision.curve import CurvePoint
+from analysis.decision.winner import Interval
 from analysis.fit import Fit
-from analysis.forms import FORMS
 from analysis.plot_data.languages import base_losses
 from analysis.plot_data.minimised import unguarded
-from analysis.winner import Interval
+from analysis.surfaces.forms import FORMS
 from sweep.study import LANGUAGES
 from sweep.study_file import dump
 
@@ -138,7 +138,7 @@ def _turns(curve: Sequence[CurvePoint]) -> bool:
 
 
 def _why_unknown(fit: Fit) -> str:
-    """Why there is no coupling, and what to measure for one. See analysis.curve.coupling."""
+    """Why there is no coupling, and what to measure for one. See analysis.decision.curve.coupling."""
     for name, axis in (("ALMR", fit.lattice.almr), ("LR", fit.lattice.lr)):
         if len(axis) == 1:
             return f"only one {name} was measured. Add others to the grid."

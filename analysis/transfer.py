@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from analysis.winner import Interval, Winner
+from analysis.decision.winner import Interval, Winner
 from sweep.study import Launch, Study
 from sweep.trial import Schema
 

@@ -94,6 +94,7 @@ def fit(
     from sweep import outputs, table_fit, verdict
 
     if Path(source).is_file():
+        table_fit.refuse_unusable(folder)
         table = table_fit.read(Path(source), columns, where or (), drop_bad_rows, base)
         fitted = outputs.fit_any(table, table_fit.objective(weights, guard, level), folder)
         for line in table_fit.left_out(fitted.table):

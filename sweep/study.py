@@ -209,7 +209,7 @@ class Objective(Schema):
 
     weights: Weights | None = None
     forgetting_guard_percent: Annotated[Finite, Field(ge=0)] | None = None
-    level: Annotated[Finite, Field(gt=0, lt=1)] = 0.9
+    level: Annotated[Finite, Field(ge=0.5, lt=1)] = 0.9
     max_epochs: Positive = 4.0
 
     @model_validator(mode="after")

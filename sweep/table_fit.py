@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ def read(path: Path, columns: str | None, where: Sequence[str], drop_bad_rows: b
     """As analysis.import_table.read_table; `base` gives the base model's losses by hand, original=X,additional=Y."""
     table = read_table(path, columns, where, drop_bad_rows)
     for name, loss in _by_language("--base", base).items():
+        if not 0 < loss < math.inf:
+            raise InputError(f"--base: {name}={loss:g} is not a loss in nats per token: write a number above 0")
         table[f"base_loss_{name}"] = loss
     return NamedTable(path.name.split(".")[0], table)
 
@@ -52,6 +55,8 @@ def _by_language(option: str, text: str | None) -> dict[str, float]:
         numbers = {name.strip(): float(number) for name, number in parts.items()}
     except ValueError:
         raise InputError(f"{option} {text}: write it as original=X,additional=Y") from None
+    if text and len(numbers) < len(text.split(",")):
+        raise InputError(f"{option} {text}: a language is given twice; leave one out")
     if unknown := sorted(set(numbers) - set(LANGUAGES)):
         raise InputError(f"{option}: {', '.join(unknown)}: the languages are {' and '.join(LANGUAGES)}")
     return numbers
@@ -67,5 +72,14 @@ def refuse_for_a_run(source: str, *given: Any) -> None:
     """A run's objective and columns are its own: an option that would be ignored is an error."""
     if Path(source).suffix in (".csv", ".tsv", ".parquet", ".gz"):
         raise InputError(f"{source}: no such file")
-    if any(value not in (None, False, []) for value in given):
+    if any(value is not None and value is not False and value != [] for value in given):
         raise InputError(f"{source}: {OPTIONS} are for a table; a run's columns and objective are in its study")
+
+
+def refuse_unusable(folder: Path | None) -> None:
+    """Before the fit, so that its result is not lost."""
+    if folder:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {folder}: {error.strerror}; name a folder that can be written") from None

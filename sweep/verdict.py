@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analysis.checks import CrossValidation
+    from analysis.decision.winner import Interval
     from analysis.fit import Fit, FitFile
-    from analysis.winner import Interval
+    from analysis.surfaces.checks import CrossValidation
 
 
 def verdict(fitted: Fit) -> str:

@@ -11,14 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.checks import CrossValidation
-from analysis.findings import Finding
+from analysis.decision.findings import Finding
+from analysis.decision.winner import Winner
 from analysis.fit import Counts, Fit, Guard
 from analysis.launch.plan import ASSUMPTIONS, Plan
 from analysis.launch.risk import AcceptedRisk
 from analysis.launch.source import Source
+from analysis.surfaces.checks import CrossValidation
 from analysis.transfer import Transfer
-from analysis.winner import Winner
 from sweep.study import LANGUAGES, BaseModel, InputError, Launch
 from sweep.trial import PerLanguage, Schema
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.findings import Finding
+from analysis.decision.findings import Finding
 from sweep.study import InputError
 from sweep.trial import Schema
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis import table as tables
+from analysis.decision.front import FrontPoint
+from analysis.decision.winner import LossAtWinner
 from analysis.fit import Fit
-from analysis.front import FrontPoint
-from analysis.kernels import Array
-from analysis.winner import LossAtWinner
+from analysis.surfaces.kernels import Array
 from sweep.study import LANGUAGES
 
 

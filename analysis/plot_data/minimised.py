@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis import table as tables
+from analysis.decision.objectives import Guarded, Weighted
 from analysis.fit import Fit
-from analysis.kernels import Array
-from analysis.objectives import Guarded, Weighted
-from analysis.optima import Lattice
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import Lattice
 
 
 def unguarded(fit: Fit) -> Weighted:
@@ -34,12 +34,12 @@ def judged(fit: Fit, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def safety(fit: Fit, lattice: Lattice) -> Array | None:
-    """The probability that the guard holds less the one that is asked for, (A, L): 0 or more is allowed.
+    """How far the original language's loss is under what is allowed, (A, L) in nats: 0 or more is allowed.
 
     None without a guard.
     """
     if not isinstance(fit.goal, Guarded):
         return None
-    # The fit asks for less where no point of the whole lattice is as safe as the level, and so do its figures.
-    asked = min(fit.goal.level, float(fit.goal.probability(fit.lattice).max()))
-    return fit.goal.probability(lattice) - asked
+    # Where no point of the whole lattice keeps the guard, the fit takes the safest, and so do its figures.
+    allowed = max(fit.goal.bound, float(fit.goal.upper(fit.lattice).min()))
+    return allowed - fit.goal.upper(lattice)

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from analysis import table as tables
-from analysis.curve import AlmrPoint, CurvePoint
-from analysis.edge import divergence_edge
+from analysis.decision.curve import AlmrPoint, CurvePoint
+from analysis.decision.edge import divergence_edge
+from analysis.decision.winner import RegionRow, Winner
 from analysis.fit import Fit
-from analysis.kernels import Array
 from analysis.plot_data import minimised
-from analysis.winner import RegionRow, Winner
+from analysis.surfaces.kernels import Array
 
 LEVELS = 14
 Point = TypeVar("Point")

@@ -10,11 +10,11 @@ import pandas as pd
 from scipy.stats import norm
 
 from analysis import table as tables
-from analysis.curve import CurvePoint
+from analysis.decision.curve import CurvePoint
 from analysis.fit import Fit
-from analysis.kernels import Array
-from analysis.optima import Lattice
 from analysis.plot_data import minimised
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import Lattice
 
 MOST = 12  # panels: a table of random points has an ALMR of its own in each
 TALLEST = 4  # the frame's height, in distances of the median trial from the lowest loss

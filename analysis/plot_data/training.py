@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.fit import Fit
-from analysis.kernels import Array
+from analysis.surfaces.kernels import Array
 
 
 class Curve(NamedTuple):

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from analysis import plot_data as data
-from analysis.kernels import Array
 from analysis.plots import style
+from analysis.surfaces.kernels import Array
 
 STRIPE = np.array([-0.01, 0.01])
 

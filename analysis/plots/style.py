@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from analysis import formats
-from analysis.winner import Interval
+from analysis.decision.winner import Interval
 
 ALMR, LR = "ALMR (share of training tokens)", "peak LR"
 INK, FIT, WINNER, DIVERGED, UNUSED = "#1a1a1a", "#31688e", "#ff7f0e", "#d62728", "#8a8a8a"

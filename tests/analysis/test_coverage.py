@@ -14,12 +14,12 @@ from known_surfaces import ALMRS, LOWEST, LRS, Known, Points, grid, lost, measur
 from threadpoolctl import threadpool_limits
 
 from analysis import table as tables
-from analysis.curve import coupling
-from analysis.forms import LINEAR
-from analysis.objectives import Weighted
-from analysis.optima import Lattice
-from analysis.surface import fit_languages
-from analysis.winner import Region, choose, region
+from analysis.decision.curve import coupling
+from analysis.decision.objectives import Weighted
+from analysis.decision.winner import Region, choose, region
+from analysis.surfaces.forms import LINEAR
+from analysis.surfaces.optima import Lattice
+from analysis.surfaces.surface import fit_languages
 
 LEVEL = 0.9
 GOAL = Weighted({"original": 0.5, "additional": 0.5})

@@ -150,12 +150,22 @@ def test_a_reason_is_told_and_the_files_own_exclusion_is_kept(read: Read) -> Non
 
 
 def test_a_flag_that_says_no_excludes_nothing(read: Read) -> None:
-    table = read("almr,lr,loss,excluded\n0.1,1e-5,3,False\n0.1,1e-5,3,0\n0.1,1e-5,,True\n")
+    table = read("almr,lr,loss,excluded\n0.1,1e-5,3,False\n0.1,1e-5,3.1,0\n0.1,1e-5,,True\n")
     assert reasons(table) == [None, None, "True"]
 
 
 def test_replicates_are_numbered_in_the_files_order_where_there_is_no_seed(read: Read) -> None:
-    assert read("almr,lr,loss\n0.1,1e-5,3\n0.1,2e-5,3\n0.1,1e-5,3\n0.1,1e-5,3\n")["seed"].tolist() == [0, 0, 1, 2]
+    assert read("almr,lr,loss\n0.1,1e-5,3\n0.1,2e-5,3\n0.1,1e-5,3.1\n0.1,1e-5,3.2\n")["seed"].tolist() == [0, 0, 1, 2]
+
+
+def test_a_trial_that_was_written_twice_is_no_replicate(read: Read, tmp_path: Path) -> None:
+    message = refusal(read, tmp_path, "almr,lr,loss\n0.1,1e-5,3\n0.1,2e-5,3\n0.1,1e-5,3\n")
+    assert message == f"mine.csv, line 4: almr, lr, loss_total are those of line 2{MEND}"
+
+
+def test_a_loss_that_cannot_be_one_is_named(read: Read, tmp_path: Path) -> None:
+    message = refusal(read, tmp_path, "almr,lr,loss\n0.1,1e-5,1.7e308\n")
+    assert "line 2: loss_total 1.7e308 is too large for a loss: give the row a status" in message
 
 
 def test_a_row_is_named_by_its_line_whatever_stands_above_it(read: Read) -> None:
@@ -239,7 +249,7 @@ def test_a_bad_row_takes_no_ones_place(read: Read) -> None:
 
 
 def test_a_blank_column_is_none_at_all_unless_the_table_needs_it(read: Read, tmp_path: Path) -> None:
-    assert read("almr,lr,loss,seed,tokens,status\n0.1,1e-5,3,,,\n0.1,1e-5,3,,,\n")["seed"].tolist() == [0, 1]
+    assert read("almr,lr,loss,seed,tokens,status\n0.1,1e-5,3,,,\n0.1,1e-5,3.1,,,\n")["seed"].tolist() == [0, 1]
     assert reasons(read("almr,lr,loss,status\n0.1,1e-5,,oom\n")) == ["failed: no reason recorded"]
     assert refusal(read, tmp_path, "almr,lr,loss\n,1e-5,3\n") == f"mine.csv, line 2: almr is missing{MEND}"
 
@@ -361,7 +371,7 @@ def test_what_was_read_and_written_reads_the_same(read: Read) -> None:
 
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-GOOD = st.tuples(st.floats(0, 1), st.floats(0, 1e3, exclude_min=True), FINITE, st.integers(0, 2**32 - 1))
+GOOD = st.tuples(st.floats(0, 1), st.floats(0, 1e3, exclude_min=True), st.floats(-1e6, 1e6), st.integers(0, 2**32 - 1))
 BAD = st.sampled_from(
     ["2,1,1,0", "-1e-9,1,1,0", "x,1,1,0", ",1,1,0", "0.5,-0.0,1,0", "0.5,1,,0", "0.5,1,1,", "0,1,-inf,0"]
 )

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from known_surfaces import APART, LOWEST, Known, grid, measure
 
-from analysis.front import WEIGHTS, front
-from analysis.objectives import Guarded, Weighted, goal
-from analysis.optima import Lattice
-from analysis.surface import fit_languages
-from analysis.winner import choose
+from analysis.decision.front import WEIGHTS, front
+from analysis.decision.objectives import Guarded, Weighted, goal
+from analysis.decision.winner import choose
+from analysis.surfaces.optima import Lattice
+from analysis.surfaces.surface import fit_languages
 from sweep.study import InputError, Objective
 
 KNOWN = Known()  # uncoupled: the best LR is 1e-4 at every ALMR and for every goal
@@ -107,8 +107,8 @@ def test_a_guard_that_binds_in_both_directions_gives_the_constrained_optimum():
 def test_a_guard_that_nothing_keeps_gives_the_safest_point(lattice):
     aim = Guarded(3.0, 0.9)  # the original language's lowest is 3.455
     winner = winner_of(aim, lattice)
-    safest = np.unravel_index(aim.probability(lattice).argmax(), lattice.mean["original"].shape)
-    assert winner.almr == pytest.approx(lattice.almr[safest[0]])
+    assert winner.almr < 0.3  # where the original language's loss is lowest
+    assert winner.losses["original"].mean == pytest.approx(lattice.mean["original"].min(), abs=0.01)
     assert (winner.almr_interval.low, winner.almr_interval.high) == pytest.approx((0.1, 0.9))
 
 

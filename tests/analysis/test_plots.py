@@ -10,10 +10,10 @@ from matplotlib.text import Text
 
 from analysis import formats
 from analysis import table as tables
+from analysis.decision.winner import Interval
 from analysis.fit import Fit, fit_study, fit_table
 from analysis.plot_data import front_info, languages_info, objective_info, slices_info, training_info
 from analysis.plots import draw_front, draw_languages, draw_objective, draw_slices, figures, write_figures
-from analysis.winner import Interval
 from sweep.study import Objective
 
 NAMES = ["objective", "slices", "languages", "front"]

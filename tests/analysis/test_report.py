@@ -10,12 +10,12 @@ import pytest
 
 from analysis import plots
 from analysis import table as tables
-from analysis.curve import CurvePoint
-from analysis.edge import DivergenceEdge
-from analysis.findings import Finding, NextTrial
+from analysis.decision.curve import CurvePoint
+from analysis.decision.edge import DivergenceEdge
+from analysis.decision.findings import Finding, NextTrial
 from analysis.fit import fit_run, fit_study, fit_table
-from analysis.forms import FORMS
 from analysis.report import render, write_report
+from analysis.surfaces.forms import FORMS
 from sweep.study import Objective
 
 HOSTILE = '<script>alert("$x$")</script>'

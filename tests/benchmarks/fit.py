@@ -27,7 +27,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 from threadpoolctl import threadpool_limits
 
 from analysis import table as tables
-from analysis.surface import Surface, best_form, straying
+from analysis.surfaces.surface import Surface, best_form
 
 DENSE = Path(__file__).parents[1] / "data" / "dense.csv"
 LEVEL = 0.9
@@ -48,8 +48,8 @@ def unit(frame: pd.DataFrame, of: pd.DataFrame) -> np.ndarray:
 
 
 def ours(seen: pd.DataFrame) -> Predict:
-    trials, stray = (seen["almr"], seen["lr"], seen["loss"]), straying(seen["loss"].to_numpy())
-    surface = Surface.fit(*trials, form=best_form(*trials, stray=stray), stray=stray)
+    trials = seen["almr"], seen["lr"], seen["loss"]
+    surface = Surface.fit(*trials, form=best_form(*trials))
 
     def predict(at: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         mean, sd = surface.predict(at["almr"], at["lr"])

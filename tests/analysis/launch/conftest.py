@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from analysis import table as tables
-from analysis.findings import Finding, NextTrial
+from analysis.decision.findings import Finding, NextTrial
+from analysis.decision.winner import Interval, LossAtWinner, Winner
 from analysis.fit import Fit, FitFile
 from analysis.transfer import direct
-from analysis.winner import Interval, LossAtWinner, Winner
 from sweep.study import LANGUAGES, Study
 from sweep.study_file import dump
 from sweep.trial import CorpusFacts, Record, Trial

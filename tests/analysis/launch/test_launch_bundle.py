@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from analysis.findings import Finding
+from analysis.decision.findings import Finding
 from analysis.launch import llamafactory
 from analysis.launch.bundle import export
 from analysis.launch.evidence import Evidence

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.ends import End
-from analysis.next_trials import MOST, Measured, again, around, beyond, gentler, inside, neighbours, trials
+from analysis.decision.ends import End
+from analysis.decision.next_trials import MOST, Measured, again, around, beyond, gentler, inside, neighbours, trials
 
 ALMRS, LRS = (0.1, 0.3, 0.5), (1e-5, 1e-4, 1e-3)
 NOTHING = np.empty((0, 2))

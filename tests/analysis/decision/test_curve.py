@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from known_surfaces import ALMRS, LRS, Known
 
-from analysis.curve import best_almrs, best_lrs, coupling
-from analysis.optima import Optima
+from analysis.decision.curve import best_almrs, best_lrs, coupling
+from analysis.surfaces.optima import Optima
 
 A, R = np.linspace(*ALMRS, 25), np.geomspace(*LRS, 41)
 GRID = np.meshgrid(A, R, indexing="ij")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import gaussian_kde, norm
 
-from analysis.kernels import Array
-from analysis.optima import Lattice, Optima
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import Lattice, Optima
 from sweep.trial import Schema
 
 REGION_POINTS = 41

@@ -1,8 +1,8 @@
 """The loss of one language as a smooth function of (ALMR, LR), with its uncertainty.
 
-Gaussian process regression in the coordinates (f(ALMR), ln LR), each scaled to [-1, 1] over the trials: see
-analysis.kernels for the covariance, analysis.hyperparameters for the mixture that a surface is, analysis.bounds for
-what diverged trials say.
+Gaussian process regression in the coordinates (f(ALMR), ln LR), each scaled to [-1, 1] over the trials. Beside this
+module, `kernels` has the covariance, `hyperparameters` the mixture of processes that a surface is, and `bounds` what
+trials that diverged say.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cho_solve, cholesky
 from sklearn.gaussian_process import GaussianProcessRegressor
 
-from analysis import bounds, hyperparameters
 from analysis import table as tables
-from analysis.forms import FORMS, LINEAR, Form
-from analysis.kernels import Array
+from analysis.surfaces import bounds, hyperparameters
+from analysis.surfaces.forms import FORMS, LINEAR, Form
+from analysis.surfaces.kernels import Array
 from sweep.study import MINIMUM_TRIALS, InputError
 
 NOTHING = np.empty(0)
+WIDTH = 2.0  # of the losses under the knee
+LARGEST = 20.0  # in widths over the knee: beyond, a prediction is as good as infinite
 # Nats of log density: strong evidence (Kass & Raftery 1995). From a dozen trials the best of three forms is luck.
 CLEAR = 5.0
 
@@ -52,19 +54,43 @@ class Scale:
         return np.stack([_to_unit(values, measured) for values, measured in columns], axis=1)
 
     @cached_property
+    def knee(self) -> float:
+        """The loss in nats over which differences are compressed: the third quartile."""
+        return float(np.quantile(self.loss, 0.75))
+
+    @cached_property
+    def _width(self) -> float:
+        return WIDTH * (self.knee - float(self.loss.min())) or 1.0
+
+    @cached_property
+    def _compressed(self) -> Array:
+        return self.compress(self.loss)
+
+    def compress(self, loss: Array) -> Array:
+        """Logarithmic over the knee: towards divergence losses rise exponentially and jump, and no smooth surface
+        follows that without bending at its minimum. Below the knee, where a choice is made, losses stay as they are.
+        """
+        over = np.maximum(loss - self.knee, 0)
+        return np.asarray(np.minimum(loss, self.knee) + self._width * np.log1p(over / self._width))
+
+    @cached_property
     def spread(self) -> float:
-        return float(self.loss.std()) or 1.0
+        return float(self._compressed.std()) or 1.0
 
     @property
     def targets(self) -> Array:
-        return np.asarray((self.loss - self.loss.mean()) / self.spread)
-
-    def variance(self, sd: ArrayLike) -> Array:
-        """(n,) of a standard deviation in nats, for each trial or for all."""
-        return np.asarray(np.broadcast_to((np.asarray(sd, float) / self.spread) ** 2, self.loss.shape))
+        return np.asarray((self._compressed - self._compressed.mean()) / self.spread)
 
     def nats(self, scaled: Array) -> Array:
-        return np.asarray(self.loss.mean() + self.spread * scaled)
+        """The losses that numbers of the process stand for."""
+        compressed = self._compressed.mean() + self.spread * scaled
+        over = np.maximum(compressed - self.knee, 0) / self._width
+        return np.asarray(np.minimum(compressed, self.knee) + self._width * np.expm1(np.minimum(over, LARGEST)))
+
+    def nats_of_sd(self, scaled_sd: Array, scaled: Array) -> Array:
+        """Standard deviations in nats of the process's own about its numbers `scaled`."""
+        over = (self._compressed.mean() + self.spread * scaled - self.knee) / self._width
+        return np.asarray(self.spread * scaled_sd * np.exp(np.clip(over, 0, LARGEST)))
 
 
 def _to_unit(values: Array, measured: Array) -> Array:
@@ -88,18 +114,16 @@ class Surface:
         diverged: tuple[ArrayLike, ArrayLike] = (NOTHING, NOTHING),
         form: Form = LINEAR,
         seed: int = 0,
-        stray: ArrayLike = 0.0,
     ) -> Surface:
         """Fit n complete trials, bounded by the m trials that diverged at the (ALMRs, LRs) of `diverged`.
 
-        `stray` (n,): the nats by which a trial may stray from the surface beside its noise. Raises InputError for
-        fewer than MINIMUM_TRIALS complete trials.
+        Raises InputError for fewer than MINIMUM_TRIALS complete trials.
         """
         scale = _scale(almr, lr, loss, form)
-        x, y, extra = scale.inputs(scale.almr, scale.lr), scale.targets, scale.variance(stray)
-        process = hyperparameters.most_probable(x, y, extra, seed)
+        x, y = scale.inputs(scale.almr, scale.lr), scale.targets
+        process = hyperparameters.most_probable(x, y, seed)
         thetas, weights = hyperparameters.believable(process, seed)
-        x, y, alpha = _with_bounds(process, x, y, extra, scale.inputs(*diverged))
+        x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged))
         return Surface(scale, tuple(_condition(process, theta, x, y, alpha) for theta in thetas), weights)
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
@@ -112,12 +136,14 @@ class Surface:
         """Mean and sd in nats of the mixture; both inputs (members, n), scaled."""
         mean = self.weights @ means
         variance = self.weights @ (variances + (means - mean) ** 2)
-        return self.scale.nats(mean), self.scale.spread * np.sqrt(variance)
+        return self.scale.nats(mean), self.scale.nats_of_sd(np.sqrt(variance), mean)
 
     def noise(self, almr: ArrayLike, lr: ArrayLike) -> Array:
         """Standard deviation in nats of one trial's loss around the surface at n points: (n,)."""
         x = self.scale.inputs(almr, lr)
-        return np.asarray(self.scale.spread * np.sqrt(self.weights @ [m.kernel_.k2.diag(x) for m in self.members]))
+        mean = self.weights @ [member.predict(x) for member in self.members]
+        variance = self.weights @ [member.kernel_.k2.diag(x) for member in self.members]
+        return self.scale.nats_of_sd(np.sqrt(variance), mean)
 
     def sample(self, almr: ArrayLike, lr: ArrayLike, draws: int, seed: int) -> Array:
         """Joint posterior draws of the noise-free loss (nats) at n points: shape (draws, n)."""
@@ -142,11 +168,9 @@ def _scale(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, form: Form) -> Scale
     return Scale(a, r, y, form)
 
 
-def _with_bounds(
-    process: GaussianProcessRegressor, x: Array, y: Array, extra: Array, diverged: Array
-) -> tuple[Array, Array, Array]:
+def _with_bounds(process: GaussianProcessRegressor, x: Array, y: Array, diverged: Array) -> tuple[Array, Array, Array]:
     """Inputs, targets and extra variances (the three of one length) of the trials and of the bounds that matter."""
-    alpha = hyperparameters.JITTER + extra
+    alpha = np.full(len(y), hyperparameters.JITTER)
     if not len(diverged):
         return x, y, alpha
     whole = _condition(process, process.kernel_.theta, x, y, alpha)
@@ -201,39 +225,24 @@ def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0
     """
     used, lost = tables.usable(table), tables.diverged(table)
     ends = lost["almr"].to_numpy(float), lost["lr"].to_numpy(float)
-    losses = used[[f"loss_{name}" for name in languages]].to_numpy(float)
-    stray = straying(losses.mean(axis=1)) if len(losses) else 0.0
     surfaces = {}
-    for name, loss in zip(languages, losses.T, strict=True):
-        trials = used["almr"], used["lr"], loss
-        surfaces[name] = Surface.fit(*trials, ends, best_form(*trials, seed, stray), seed, stray)
+    for name in languages:
+        trials = used["almr"], used["lr"], used[f"loss_{name}"]
+        surfaces[name] = Surface.fit(*trials, ends, best_form(*trials, seed), seed)
     return surfaces
 
 
-def straying(loss: Array) -> Array:
-    """How far in nats each of n trials may stray from the surface: half of what it is beyond the rest.
-
-    Close to divergence a loss may jump by nats from one LR to the next. No smooth surface follows that without bending
-    at its minimum, so a trial above Tukey's fence of all losses (1.5 times the interquartile range over the third
-    quartile) says where it is high rather than how high.
-    """
-    low, high = np.quantile(loss, [0.25, 0.75])
-    return np.asarray(np.maximum(loss - (high + 1.5 * (high - low)), 0) / 2)
-
-
-def best_form(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0, stray: ArrayLike = 0.0) -> Form:
+def best_form(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0) -> Form:
     """ALMR itself, unless the leave-one-out log density (R&W equation 5.11) is clearly for another form."""
     if len(np.unique(almr)) < 3:  # any form is a line through two points
         return LINEAR
     suited = [form for form in FORMS if form.suits(np.asarray(almr, float))]
-    every = (LINEAR, *suited)
-    density = {form.name: _predictive_density(_scale(almr, lr, loss, form), stray, seed) for form in every}
+    density = {form.name: _predictive_density(_scale(almr, lr, loss, form), seed) for form in (LINEAR, *suited)}
     best = max(suited, key=lambda form: density[form.name], default=LINEAR)
     return best if density[best.name] > density[LINEAR.name] + CLEAR else LINEAR
 
 
-def _predictive_density(scale: Scale, stray: ArrayLike, seed: int) -> float:
-    x, extra = scale.inputs(scale.almr, scale.lr), scale.variance(stray)
-    process = hyperparameters.most_probable(x, scale.targets, extra, seed, restarts=0)
+def _predictive_density(scale: Scale, seed: int) -> float:
+    process = hyperparameters.most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, seed, restarts=0)
     mean, variance = _left_out(process, len(process.y_train_))
     return float(-0.5 * np.sum((process.y_train_ - mean) ** 2 / variance + np.log(variance)))

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis import caveats
 from analysis import table as tables
-from analysis.findings import Case
+from analysis.decision import caveats
+from analysis.decision.findings import Case
 from analysis.fit import fit_study, fit_table
 from sweep.study import Objective
 
@@ -90,7 +90,7 @@ def test_few_trials_are_said_to_be_few(make_bowl, make_study):
     grid = {"almrs": (0.2, 0.5, 0.8), "lrs": (3e-5, 1e-4, 3e-4)}
     few = fit_study(make_study(), records(make_bowl(**grid))).file.warnings
     assert "9 usable trials are few" in only(few, "few").message
-    grid["lrs"] = (1e-5, 3e-5, 1e-4, 3e-4)
+    grid |= {"almrs": (0.1, 0.3, 0.6, 0.9), "lrs": (1e-5, 3e-5, 1e-4, 3e-4)}
     assert "few" not in codes(fit_study(make_study(), records(make_bowl(**grid))).file.warnings)
 
 

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known_surfaces import ALMRS, LOWEST, LRS, Known
 
-from analysis.objectives import Weighted
-from analysis.optima import Lattice, Optima, refined
-from analysis.winner import choose, region
+from analysis.decision.objectives import Weighted
+from analysis.decision.winner import choose, region
+from analysis.surfaces.optima import Lattice, Optima, refined
 
 MEAN = Weighted({"original": 0.5, "additional": 0.5})
 

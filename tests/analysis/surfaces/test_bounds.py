@@ -6,9 +6,9 @@ import pytest
 from known_surfaces import LRS, Known, grid, lost, measure
 from scipy.stats import norm
 
-from analysis import bounds
-from analysis.edge import divergence_edge
-from analysis.surface import fit_languages
+from analysis.decision.edge import divergence_edge
+from analysis.surfaces import bounds
+from analysis.surfaces.surface import fit_languages
 
 LOW = Known(lr=8e-4)  # lowest just under the highest LR
 

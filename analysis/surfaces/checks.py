@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from analysis.surface import Surface
+from analysis.surfaces.surface import Surface
 from sweep.trial import Schema
 
 LEVELS = (0.5, 0.8, 0.9)

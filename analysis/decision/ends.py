@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.findings import Case
+from analysis.decision.findings import Case
 
 # Where the optimum truly is on an end, any share of the posterior draws from 0.1 to 1 has it there.
 PINNED = 0.1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.objectives import Weighted
-from analysis.optima import Lattice
-from analysis.winner import Interval, choose
+from analysis.decision.objectives import Weighted
+from analysis.decision.winner import Interval, choose
+from analysis.surfaces.optima import Lattice
 from sweep.study import LANGUAGES
 from sweep.trial import Schema
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from analysis import table as tables
-from analysis.findings import Case
-from analysis.kernels import Array
-from analysis.objectives import Weighted
+from analysis.decision.findings import Case
+from analysis.decision.objectives import Weighted
+from analysis.surfaces.kernels import Array
 
 LEAST_REPEATED = 3  # points: one odd pair is a stray trial, not a contradiction
 

@@ -10,8 +10,8 @@ import pandas as pd
 from scipy.stats import norm
 
 from analysis import table as tables
-from analysis.kernels import Array
-from analysis.optima import Lattice, Optima
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import Lattice, Optima
 from sweep.study import InputError, Objective
 
 
@@ -52,7 +52,7 @@ class Guarded:
     """The additional language's loss where the original's is at most `bound` nats (the forgetting guard).
 
     The winner is the best point at which the guard holds with probability `level` or more; where no point is so safe,
-    the safest.
+    the one whose original-language loss is at most so high with that probability.
     """
 
     bound: float
@@ -60,19 +60,19 @@ class Guarded:
     languages: tuple[str, ...] = ("original", "additional")
 
     def optima(self, lattice: Lattice) -> Optima:
-        margin = self._margin(lattice)  # not the probability, which is 0 everywhere far over the bound
-        holds = margin >= min(norm.ppf(self.level), margin.max())
+        upper = self.upper(lattice)
+        holds = upper <= max(self.bound, upper.min())
         draws = np.where(lattice.draws["original"] <= self.bound, lattice.draws["additional"], np.inf)
         mean = np.where(holds, lattice.mean["additional"], np.inf)
         return Optima(lattice.almr, lattice.lr, mean, lattice.sd["additional"], draws)
 
     def probability(self, lattice: Lattice) -> Array:
         """That the original language's loss is at most the bound, at each point of the lattice: (A, L)."""
-        return np.asarray(norm.cdf(self._margin(lattice)))
+        return np.asarray(norm.cdf((self.bound - lattice.mean["original"]) / np.maximum(lattice.sd["original"], 1e-12)))
 
-    def _margin(self, lattice: Lattice) -> Array:
-        """How far the original language's loss is under the bound, in its standard deviations: (A, L)."""
-        return np.asarray((self.bound - lattice.mean["original"]) / np.maximum(lattice.sd["original"], 1e-12))
+    def upper(self, lattice: Lattice) -> Array:
+        """What the original language's loss is at most, with probability `level`, at each point: (A, L), in nats."""
+        return np.asarray(lattice.mean["original"] + norm.ppf(self.level) * lattice.sd["original"])
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
         additional = table["loss_additional"].astype(float)
@@ -86,6 +86,8 @@ def goal(objective: Objective, table: pd.DataFrame) -> Goal:
         return Guarded(_bound(objective.forgetting_guard_percent, measured, table), objective.level)
     if measured in ((), ("original", "additional")):
         return Weighted(objective.shares)
+    if objective.weights is not None:
+        raise InputError(f"weights are of two languages, and the only loss here is {measured[0]}: leave them out")
     return Weighted({name: 1 / len(measured) for name in measured})
 
 

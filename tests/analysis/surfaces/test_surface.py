@@ -3,9 +3,9 @@ import pytest
 from known_surfaces import LRS, Known, grid, lost, measure, scattered
 from scipy.stats import norm
 
-from analysis.checks import cross_validate
-from analysis.forms import FORMS, LINEAR, OFFSET
-from analysis.surface import MINIMUM_TRIALS, Surface, WeightedSurface, best_form, fit_languages
+from analysis.surfaces.checks import cross_validate
+from analysis.surfaces.forms import FORMS, LINEAR, OFFSET
+from analysis.surfaces.surface import MINIMUM_TRIALS, Surface, WeightedSurface, best_form, fit_languages
 from sweep.study import InputError
 
 KNOWN = Known(coupling=1.0)
@@ -95,7 +95,7 @@ def left_out_by_hand(surface: Surface, i: int) -> tuple[float, float]:
     means, variances = np.array(found).T
     mean = surface.weights @ means
     variance = surface.weights @ (variances + means**2) - mean**2
-    return scale.loss.mean() + scale.loss.std() * mean, scale.loss.std() * np.sqrt(variance)
+    return float(scale.nats(mean)), float(scale.nats_of_sd(np.sqrt(variance), mean))
 
 
 def test_leave_one_out_is_a_refit_without_each_trial_at_fixed_hyperparameters(surface):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.kernels import Array
+from analysis.surfaces.kernels import Array
 
 OFFSET = 0.01
 WIDEST_STEP = 0.6

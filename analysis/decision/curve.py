@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.forms import FORMS, Form
-from analysis.kernels import Array
-from analysis.optima import Optima
-from analysis.winner import Interval, interval
+from analysis.decision.winner import Interval, interval
+from analysis.surfaces.forms import FORMS, Form
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import Optima
 from sweep.trial import Schema
 
 PINNED = 0.1  # the share of draws on an end of the LR range over which an ALMR's best LR is only a bound

@@ -122,7 +122,7 @@ def test_an_lr_that_does_not_matter_is_flat():
 
 def test_lrs_that_lie_too_close_together_are_to_be_spread():
     lrs = np.geomspace(0.7, 1.4, 4) * LR0
-    found = only(fitted(measure(bowl(coupling=0), lrs=lrs, noise=0.01, stream=2)), "flat")
+    found = only(fitted(measure(bowl(coupling=0), lrs=lrs, noise=0.02, stream=2)), "flat")
     assert "too close together" in found.message
     assert min(t.lr for t in found.next) < lrs[0] < lrs[-1] < max(t.lr for t in found.next)
 

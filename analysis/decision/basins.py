@@ -9,8 +9,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
-from analysis.kernels import Array
-from analysis.optima import Optima
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import Optima
 
 # Of the posterior draws: a minimum that one draw in ten chooses lies inside the intervals at the usual levels.
 CHOSEN = 0.1

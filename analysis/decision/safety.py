@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from analysis.findings import Case
-from analysis.next_trials import Measured
+from analysis.decision.findings import Case
+from analysis.decision.next_trials import Measured
 
 SAFE = 2.0  # the divergence edge moves down with model size, and seeds scatter about it
 # The edge lies anywhere between the highest LR that trained and the lowest that diverged. It is taken to lie at this

@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
-from analysis.kernels import Array
-from analysis.surface import Surface
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.surface import Surface
 
 DRAWS = 500
 ALMR_POINTS, LR_POINTS = 25, 41

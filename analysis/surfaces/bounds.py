@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import log_ndtr
 from scipy.stats import norm
 
-from analysis.kernels import Array
+from analysis.surfaces.kernels import Array
 
 SWEEPS = 20
 NEGLIGIBLE = 1e-6  # the precision, for losses of sd 1, under which a bound says nothing

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.checks import CrossValidation
-from analysis.curve import CurvePoint
-from analysis.edge import DivergenceEdge
-from analysis.objectives import Goal
-from analysis.optima import Lattice, Optima
-from analysis.surface import Surface
-from analysis.winner import Region, Winner
+from analysis.decision.curve import CurvePoint
+from analysis.decision.edge import DivergenceEdge
+from analysis.decision.objectives import Goal
+from analysis.decision.winner import Region, Winner
+from analysis.surfaces.checks import CrossValidation
+from analysis.surfaces.optima import Lattice, Optima
+from analysis.surfaces.surface import Surface
 from sweep.study import Objective, Study
 from sweep.trial import Schema
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis import agreement, basins, ends, next_trials, repetition, safety
-from analysis.ends import DIALS, NAMES
-from analysis.findings import Case, Finding, NextTrial
-from analysis.next_trials import Measured
-from analysis.objectives import Guarded
+from analysis.decision import agreement, basins, ends, next_trials, repetition, safety
+from analysis.decision.ends import DIALS, NAMES
+from analysis.decision.findings import Case, Finding, NextTrial
+from analysis.decision.next_trials import Measured
+from analysis.decision.objectives import Guarded
 
 EXPLAINED = 0.2  # R2 of trials left out: nearly all losses dealt out at random stay under it, bowls are over 0.8
 DISAGREEMENT = 0.5  # repeats against points: noise alone gives 0.5 and more, bowls less than 0.2

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis import table as tables
-from analysis.ends import End
-from analysis.findings import NextTrial
-from analysis.kernels import Array
+from analysis.decision.ends import End
+from analysis.decision.findings import NextTrial
+from analysis.surfaces.kernels import Array
 from sweep.study import Study
 
 MOST = 6  # a longer list is read but not run
