@@ -6,10 +6,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-import pydantic
 from pydantic import BeforeValidator, Field, model_validator
 
 from sweep.fields import Count, Finite, Natural, Positive, Share, exactly_one, listed, nearest_multiple
+from sweep.grid import Grid
+from sweep.search import Search
 from sweep.trial import Schema
 
 MINIMUM_TRIALS = 9  # a quadratic in two dials has six coefficients; its noise has to be seen too
@@ -136,53 +137,6 @@ class Training(Schema):
         return self.steps * self.batch_sequences
 
 
-class LrRange(Schema):
-    """Log-spaced LRs, both ends included, rounded to four significant digits so that they can be written down."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-    start: Annotated[Positive, Field(alias="from")]
-    to: Positive
-    points: Annotated[Count, Field(ge=2, le=1000)]
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        ratio = (self.to / self.start) ** (1 / (self.points - 1))
-        return tuple(float(f"{self.start * ratio**i:.3e}") for i in range(self.points))
-
-
-LR_LIST = pydantic.TypeAdapter(tuple[Positive, ...])
-
-
-class Grid(Schema):
-    almr: Annotated[tuple[Share, ...], BeforeValidator(listed), Field(min_length=1)]
-    lr: LrRange | Annotated[tuple[Positive, ...], BeforeValidator(listed), Field(min_length=1)]
-    seeds: Annotated[tuple[Annotated[Natural, Field(lt=2**32)], ...], BeforeValidator(listed), Field(min_length=1)] = (
-        0,
-    )
-
-    @pydantic.field_validator("lr", mode="before")
-    @classmethod
-    def _range_or_list(cls, value: Any) -> Any:
-        # Deciding here keeps the union's other branch out of the user's error message.
-        return LrRange.model_validate(value) if isinstance(value, dict) else LR_LIST.validate_python(listed(value))
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        for name, values in (("almr", self.almr), ("lr", self.lrs), ("seeds", self.seeds)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} lists a value twice: {list(values)}")
-        return self
-
-    @property
-    def points(self) -> list[tuple[float, float, int]]:
-        """Every (almr, lr, seed), seed by seed."""
-        return [(almr, lr, seed) for seed in self.seeds for almr in self.almr for lr in self.lrs]
-
-    @property
-    def lrs(self) -> tuple[float, ...]:
-        return self.lr.values if isinstance(self.lr, LrRange) else self.lr
-
-
 class Weights(Schema):
     original: Annotated[Finite, Field(ge=0, le=1e6)] = 0.5
     additional: Annotated[Finite, Field(ge=0, le=1e6)] = 0.5
@@ -286,13 +240,27 @@ class Study(Schema):
     corpora: Corpora
     training: Training
     grid: Grid
+    search: Search = Search()
     objective: Objective = Objective()
     resources: Resources = Resources()
     launch: Launch | None = None
     replay: Replay | None = None
 
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        if self.search.proposes and len(self.grid.seeds) > 1:
+            raise ValueError("search: a search runs one seed: give grid.seeds one value, or search.strategy: grid")
+        self.search.refuse_bounds_inside(self.grid)
+        return self
+
+    def asks_for(self, almr: float, lr: float, seed: int) -> bool:
+        """Whether a trial is one of this study's: in its grid, or where its search may go."""
+        if (almr, lr, seed) in set(self.grid.points):
+            return True
+        return seed in self.grid.seeds and self.search.may_propose(self.grid, almr, lr)
+
     def recipe(self) -> dict[str, Any]:
-        """What a trial's numbers depend on. The grid, objective, resources and launch may change between runs."""
+        """What a trial's numbers depend on. Grid, search, objective, resources and launch may change between runs."""
         recipe = self.model_dump(mode="json", include={"base_model", "corpora", "training", "replay"})
         for corpus in recipe["corpora"].values():
             del corpus["tokens"], corpus["language"]  # they only describe

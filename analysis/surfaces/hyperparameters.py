@@ -16,7 +16,7 @@ from scipy.stats import norm, qmc
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 
-from analysis.surfaces.kernels import Array, surface_kernel
+from analysis.surfaces.kernels import TREND_SD, Array, surface_kernel
 
 # Log-normal priors on theta of analysis.surfaces.kernels.surface_kernel, for losses of sd 1 and inputs in [-1, 1].
 LOG_MEDIAN = np.log([10.0, 3.0, 3.0, 0.3, 1e-3])
@@ -28,11 +28,13 @@ STEP = 0.05  # of the second differences, in ln of a hyperparameter
 FEW = 300  # the cost of a step grows with n cubed, and so many trials leave nothing open
 
 
-def most_probable(x: Array, y: Array, seed: int, restarts: int = RESTARTS) -> GaussianProcessRegressor:
+def most_probable(
+    x: Array, y: Array, seed: int, restarts: int = RESTARTS, trend_sd: float = TREND_SD
+) -> GaussianProcessRegressor:
     """The process of x (n, 2) and y (n,) at its most probable hyperparameters, which many trials are thinned for."""
     kept = np.random.default_rng(seed).permutation(len(y))[:FEW]
     process = GaussianProcessRegressor(
-        surface_kernel(),
+        surface_kernel(trend_sd),
         alpha=JITTER,
         optimizer=_penalised,
         n_restarts_optimizer=restarts,

@@ -7,27 +7,22 @@ trials that diverged say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.linalg import cho_solve, cholesky
+from scipy.linalg import cholesky
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from analysis import table as tables
 from analysis.surfaces import bounds, hyperparameters
-from analysis.surfaces.forms import FORMS, LINEAR, Form
-from analysis.surfaces.kernels import Array
-from sweep.study import MINIMUM_TRIALS, InputError
+from analysis.surfaces.kernels import TREND_SD, Array
+from analysis.surfaces.scale import Scale
+from analysis.surfaces.scale_choice import best_scale, left_out
 
 NOTHING = np.empty(0)
-WIDTH = 2.0  # of the losses under the knee
-LARGEST = 20.0  # in widths over the knee: beyond, a prediction is as good as infinite
-# Nats of log density: strong evidence (Kass & Raftery 1995). From a dozen trials the best of three forms is luck.
-CLEAR = 5.0
 
 
 class Fitted(Protocol):
@@ -35,67 +30,6 @@ class Fitted(Protocol):
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         """Mean and standard deviation of the noise-free loss (nats) at n points: two arrays of shape (n,)."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Trials -> the numbers that the process sees. Arrays are those of the n complete trials; `loss` in nats."""
-
-    almr: Array
-    lr: Array
-    loss: Array
-    form: Form
-
-    def inputs(self, almr: ArrayLike, lr: ArrayLike) -> Array:
-        columns = (
-            (self.form.of(np.asarray(almr, float)), self.form.of(self.almr)),
-            (np.log(np.asarray(lr, float)), np.log(self.lr)),
-        )
-        return np.stack([_to_unit(values, measured) for values, measured in columns], axis=1)
-
-    @cached_property
-    def knee(self) -> float:
-        """The loss in nats over which differences are compressed: the third quartile."""
-        return float(np.quantile(self.loss, 0.75))
-
-    @cached_property
-    def _width(self) -> float:
-        return WIDTH * (self.knee - float(self.loss.min())) or 1.0
-
-    @cached_property
-    def _compressed(self) -> Array:
-        return self.compress(self.loss)
-
-    def compress(self, loss: Array) -> Array:
-        """Logarithmic over the knee: towards divergence losses rise exponentially and jump, and no smooth surface
-        follows that without bending at its minimum. Below the knee, where a choice is made, losses stay as they are.
-        """
-        over = np.maximum(loss - self.knee, 0)
-        return np.asarray(np.minimum(loss, self.knee) + self._width * np.log1p(over / self._width))
-
-    @cached_property
-    def spread(self) -> float:
-        return float(self._compressed.std()) or 1.0
-
-    @property
-    def targets(self) -> Array:
-        return np.asarray((self._compressed - self._compressed.mean()) / self.spread)
-
-    def nats(self, scaled: Array) -> Array:
-        """The losses that numbers of the process stand for."""
-        compressed = self._compressed.mean() + self.spread * scaled
-        over = np.maximum(compressed - self.knee, 0) / self._width
-        return np.asarray(np.minimum(compressed, self.knee) + self._width * np.expm1(np.minimum(over, LARGEST)))
-
-    def nats_of_sd(self, scaled_sd: Array, scaled: Array) -> Array:
-        """Standard deviations in nats of the process's own about its numbers `scaled`."""
-        over = (self._compressed.mean() + self.spread * scaled - self.knee) / self._width
-        return np.asarray(self.spread * scaled_sd * np.exp(np.clip(over, 0, LARGEST)))
-
-
-def _to_unit(values: Array, measured: Array) -> Array:
-    low, high = measured.min(), measured.max()
-    return np.asarray(2 * (values - low) / (high - low or 1.0) - 1)
 
 
 @dataclass(frozen=True)
@@ -108,23 +42,23 @@ class Surface:
 
     @staticmethod
     def fit(
-        almr: ArrayLike,
-        lr: ArrayLike,
-        loss: ArrayLike,
+        scale: Scale,
         diverged: tuple[ArrayLike, ArrayLike] = (NOTHING, NOTHING),
-        form: Form = LINEAR,
         seed: int = 0,
+        restarts: int = hyperparameters.RESTARTS,
+        trend_sd: float = TREND_SD,
     ) -> Surface:
-        """Fit n complete trials, bounded by the m trials that diverged at the (ALMRs, LRs) of `diverged`.
-
-        Raises InputError for fewer than MINIMUM_TRIALS complete trials.
-        """
-        scale = _scale(almr, lr, loss, form)
+        """Fit n complete trials, bounded by the m trials that diverged at the (ALMRs, LRs) of `diverged`."""
         x, y = scale.inputs(scale.almr, scale.lr), scale.targets
-        process = hyperparameters.most_probable(x, y, seed)
+        process = hyperparameters.most_probable(x, y, seed, restarts, trend_sd)
         thetas, weights = hyperparameters.believable(process, seed)
         x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged))
         return Surface(scale, tuple(_condition(process, theta, x, y, alpha) for theta in thetas), weights)
+
+    def believing(self, almr: ArrayLike, lr: ArrayLike) -> Surface:
+        """The surface if trials at m points turned out just as predicted: the same means, and less uncertainty."""
+        added = self.scale.inputs(almr, lr)
+        return self if not len(added) else replace(self, members=tuple(_believing(m, added) for m in self.members))
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         x = self.scale.inputs(almr, lr)
@@ -157,15 +91,8 @@ class Surface:
 
         Hyperparameters stay those of the full fit. Two arrays of shape (n,), in nats.
         """
-        means, variances = zip(*(_left_out(member, len(self.scale.loss)) for member in self.members), strict=True)
+        means, variances = zip(*(left_out(member, len(self.scale.loss)) for member in self.members), strict=True)
         return self._mixed(np.array(means), np.array(variances))
-
-
-def _scale(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, form: Form) -> Scale:
-    a, r, y = (np.asarray(values, dtype=float) for values in (almr, lr, loss))
-    if len(y) < MINIMUM_TRIALS:
-        raise InputError(f"{len(y)} usable trials: a surface needs {MINIMUM_TRIALS} or more; run a larger grid")
-    return Scale(a, r, y, form)
 
 
 def _with_bounds(process: GaussianProcessRegressor, x: Array, y: Array, diverged: Array) -> tuple[Array, Array, Array]:
@@ -189,6 +116,12 @@ def _condition(
     return GaussianProcessRegressor(process.kernel_.clone_with_theta(theta), alpha=alpha, optimizer=None).fit(x, y)
 
 
+def _believing(member: GaussianProcessRegressor, added: Array) -> GaussianProcessRegressor:
+    x, y = np.concatenate([member.X_train_, added]), np.concatenate([member.y_train_, member.predict(added)])
+    alpha = np.concatenate([member.alpha, np.full(len(added), hyperparameters.JITTER)])
+    return _condition(member, member.kernel_.theta, x, y, alpha)
+
+
 def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
     if not len(normal):
         return normal
@@ -197,13 +130,6 @@ def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
     covariance.flat[:: len(mean) + 1] += 1e-9 - member.kernel_.k2.diag(x)
     root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
     return np.asarray(mean + normal @ root.T)
-
-
-def _left_out(member: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:
-    inverse = cho_solve((member.L_, True), np.eye(len(member.y_train_)))
-    variance = 1 / np.diag(inverse)
-    mean = member.y_train_ - member.alpha_ * variance
-    return mean[:trials], variance[:trials]
 
 
 @dataclass(frozen=True)
@@ -219,7 +145,7 @@ class WeightedSurface:
 
 
 def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0) -> dict[str, Surface]:
-    """One surface per language from a table (see analysis.table), each in the form of ALMR that predicts it best.
+    """One surface per language from a table (see analysis.table), each on the scale that predicts it best.
 
     Rows that diverged bound the surfaces; other excluded rows are left out.
     """
@@ -228,21 +154,5 @@ def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0
     surfaces = {}
     for name in languages:
         trials = used["almr"], used["lr"], used[f"loss_{name}"]
-        surfaces[name] = Surface.fit(*trials, ends, best_form(*trials, seed), seed)
+        surfaces[name] = Surface.fit(best_scale(*trials, seed), ends, seed)
     return surfaces
-
-
-def best_form(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0) -> Form:
-    """ALMR itself, unless the leave-one-out log density (R&W equation 5.11) is clearly for another form."""
-    if len(np.unique(almr)) < 3:  # any form is a line through two points
-        return LINEAR
-    suited = [form for form in FORMS if form.suits(np.asarray(almr, float))]
-    density = {form.name: _predictive_density(_scale(almr, lr, loss, form), seed) for form in (LINEAR, *suited)}
-    best = max(suited, key=lambda form: density[form.name], default=LINEAR)
-    return best if density[best.name] > density[LINEAR.name] + CLEAR else LINEAR
-
-
-def _predictive_density(scale: Scale, seed: int) -> float:
-    process = hyperparameters.most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, seed, restarts=0)
-    mean, variance = _left_out(process, len(process.y_train_))
-    return float(-0.5 * np.sum((process.y_train_ - mean) ** 2 / variance + np.log(variance)))

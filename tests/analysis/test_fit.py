@@ -128,7 +128,7 @@ def test_without_coupling_none_is_claimed():
 def test_noise_and_leave_one_out_error_are_those_of_the_trials(bowls_file):
     for language in ("original", "additional"):
         assert 0.0015 < bowls_file.noise[language] < 0.0045
-        assert 0.002 < bowls_file.cross_validation[language].plain_rmse < 0.007
+        assert 0.002 < bowls_file.cross_validation[language].plain_rmse < 0.009  # corners are predicted from afar
         assert 0.8 <= bowls_file.cross_validation[language].coverage["0.9"] <= 1
 
 

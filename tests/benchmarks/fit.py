@@ -27,7 +27,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 from threadpoolctl import threadpool_limits
 
 from analysis import table as tables
-from analysis.surfaces.surface import Surface, best_form
+from analysis.surfaces.scale_choice import best_scale
+from analysis.surfaces.surface import Surface
 
 DENSE = Path(__file__).parents[1] / "data" / "dense.csv"
 LEVEL = 0.9
@@ -48,8 +49,7 @@ def unit(frame: pd.DataFrame, of: pd.DataFrame) -> np.ndarray:
 
 
 def ours(seen: pd.DataFrame) -> Predict:
-    trials = seen["almr"], seen["lr"], seen["loss"]
-    surface = Surface.fit(*trials, form=best_form(*trials))
+    surface = Surface.fit(best_scale(seen["almr"], seen["lr"], seen["loss"]))
 
     def predict(at: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         mean, sd = surface.predict(at["almr"], at["lr"])

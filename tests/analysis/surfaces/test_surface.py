@@ -5,16 +5,18 @@ from scipy.stats import norm
 
 from analysis.surfaces.checks import cross_validate
 from analysis.surfaces.forms import FORMS, LINEAR, OFFSET
-from analysis.surfaces.surface import MINIMUM_TRIALS, Surface, WeightedSurface, best_form, fit_languages
-from sweep.study import InputError
+from analysis.surfaces.scale import Scale
+from analysis.surfaces.scale_choice import best_scale
+from analysis.surfaces.surface import Surface, WeightedSurface, fit_languages
+from sweep.study import MINIMUM_TRIALS, InputError
 
 KNOWN = Known(coupling=1.0)
 BETWEEN = np.array([(a, lr) for a in (0.2, 0.55, 0.8) for lr in (2e-5, 1.2e-4, 7e-4)]).T
 LOGARITHMIC = FORMS[1]
 
 
-def of(table, name="original", **options) -> Surface:
-    return Surface.fit(table["almr"], table["lr"], table[f"loss_{name}"], **options)
+def of(table, name="original") -> Surface:
+    return Surface.fit(Scale.of(table["almr"], table["lr"], table[f"loss_{name}"]))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def test_noise_that_grows_with_lr_is_recovered():
 def test_uncertainty_grows_away_from_the_measured_points():
     apart = [(a, lr) for a, lr in grid(5, 6) if a != 0.5]
     table = measure(KNOWN, apart)
-    wavy = Surface.fit(table["almr"], table["lr"], table["loss_original"] + np.sin(6 * table["almr"]))
+    wavy = Surface.fit(Scale.of(table["almr"], table["lr"], table["loss_original"] + np.sin(6 * table["almr"])))
     _, sd = wavy.predict([0.3, 0.5], [1e-4, 1e-4])
     assert sd[1] > 2 * sd[0]
 
@@ -128,7 +130,7 @@ def test_too_few_trials_are_refused():
 
 def test_equal_losses_make_a_flat_surface():
     almr, lr = np.array(grid(5, 6)).T
-    mean, sd = Surface.fit(almr, lr, np.full(30, 3.0)).predict([0.2, 0.9], [1e-5, 5e-4])
+    mean, sd = Surface.fit(best_scale(almr, lr, np.full(30, 3.0))).predict([0.2, 0.9], [1e-5, 5e-4])
     assert mean == pytest.approx([3.0, 3.0], abs=1e-6)
     assert np.isfinite(sd).all()
 
@@ -144,9 +146,9 @@ def test_equal_losses_make_a_flat_surface():
 )
 def test_the_form_that_a_loss_is_smooth_in_is_chosen(form, loss):
     random = np.random.default_rng(0)
-    almr, lr = random.uniform(0, 1, 40), np.exp(random.uniform(*np.log(LRS), 40))
-    noise = 0.002 * random.standard_normal(40)
-    assert best_form(almr, lr, 3 + loss(almr) + 0.03 * np.log(lr / 1e-4) ** 2 + noise) == form
+    almr, lr = random.uniform(0, 1, 80), np.exp(random.uniform(*np.log(LRS), 80))
+    noise = 0.002 * random.standard_normal(80)
+    assert best_scale(almr, lr, 3 + loss(almr) + 0.03 * np.log(lr / 1e-4) ** 2 + noise).form == form
 
 
 def test_forms_rise_with_almr_and_are_finite_at_both_ends():
@@ -158,7 +160,7 @@ def test_forms_rise_with_almr_and_are_finite_at_both_ends():
 
 def test_two_almrs_leave_the_form_plain():
     table = measure(KNOWN, grid(2, 6))
-    assert best_form(table["almr"], table["lr"], table["loss_original"]) == LINEAR
+    assert best_scale(table["almr"], table["lr"], table["loss_original"]).form == LINEAR
 
 
 def test_each_language_has_its_own_surface_of_the_rows_that_are_used():

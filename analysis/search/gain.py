@@ -1,0 +1,78 @@
+"""What a trial at each cell is worth: to the winner, and to the curve of best LR against ALMR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from analysis.decision.objectives import Goal, Guarded, Weighted
+from analysis.search.space import Space
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import refined_along
+from analysis.surfaces.surface import Surface
+
+CURVE_ALMRS, CURVE_LRS, DRAWS = 9, 25, 200
+SLIGHT = 1e-12
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is minimised at n cells: `mean`, `sd` of the surface and `noise` of one trial (n,), in nats, and the
+    probability `allowed` that a forgetting guard holds there (1 without one).
+    """
+
+    mean: Array
+    sd: Array
+    noise: Array
+    allowed: Array
+
+    @classmethod
+    def of(cls, surfaces: Mapping[str, Surface], goal: Goal, almr: Array, lr: Array) -> Outlook:
+        shares = minimised(goal)
+        predicted = {name: surfaces[name].predict(almr, lr) for name in shares}
+        mean = sum(share * predicted[name][0] for name, share in shares.items())
+        variance = sum((share * predicted[name][1]) ** 2 for name, share in shares.items())
+        noise = sum((share * surfaces[name].noise(almr, lr)) ** 2 for name, share in shares.items())
+        return cls(np.asarray(mean), np.sqrt(variance), np.sqrt(noise), _allowed(surfaces, goal, almr, lr))
+
+
+def minimised(goal: Goal) -> dict[str, float]:
+    """The weights of the languages' losses in what is minimised."""
+    if isinstance(goal, Weighted):
+        return {name: goal.weights[name] for name in goal.languages}
+    return {"additional": 1.0}
+
+
+def _allowed(surfaces: Mapping[str, Surface], goal: Goal, almr: Array, lr: Array) -> Array:
+    if not isinstance(goal, Guarded):
+        return np.ones(len(almr))
+    mean, sd = surfaces["original"].predict(almr, lr)
+    return np.asarray(norm.cdf((goal.bound - mean) / np.maximum(sd, SLIGHT)))
+
+
+def expected_improvement(mean: Array, sd: Array, best: float) -> Array:
+    """E[max(best - f, 0)] for normal f, in nats (Jones, Schonlau & Welch 1998, equation 15)."""
+    sd = np.maximum(sd, SLIGHT)
+    z = (best - mean) / sd
+    return np.asarray(sd * (z * norm.cdf(z) + norm.pdf(z)))
+
+
+def of_curve(surfaces: Mapping[str, Surface], goal: Goal, space: Space, free: Space, seed: int) -> Array:
+    """The share of the curve's variance (that of ln LR*, over ALMRs) that one trial at each free cell explains: (n,).
+
+    Over joint draws of the surface the loss of a trial there predicts ln LR* linearly; that prediction's R2.
+    """
+    almrs, lrs = np.linspace(*space.ends[0], CURVE_ALMRS), np.geomspace(*space.ends[1], CURVE_LRS)
+    lattice = [axis.ravel() for axis in np.meshgrid(almrs, lrs, indexing="ij")]
+    almr, lr = (np.concatenate(pair) for pair in zip(lattice, (free.almr, free.lr), strict=True))
+    shares = enumerate(minimised(goal).items())
+    drawn = np.sum([share * surfaces[name].sample(almr, lr, DRAWS, seed + i) for i, (name, share) in shares], axis=0)
+    best = refined_along(drawn[:, : len(lattice[0])].reshape(DRAWS, CURVE_ALMRS, CURVE_LRS))
+    at_cells = drawn[:, len(lattice[0]) :]
+    noise = Outlook.of(surfaces, goal, free.almr, free.lr).noise
+    best, at_cells = best - best.mean(axis=0), at_cells - at_cells.mean(axis=0)
+    explained = ((best.T @ at_cells / DRAWS) ** 2).sum(axis=0) / (at_cells.var(axis=0) + noise**2 + SLIGHT)
+    return np.asarray(explained / (best.var(axis=0).sum() + SLIGHT))
