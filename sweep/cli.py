@@ -39,10 +39,8 @@ def plan(study: StudyName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
 
     loaded = study_file.load(study)
     run = Run(runs / loaded.name)
-    every = design.trials(loaded)
-    records = [record for trial in every if (record := run.record(trial))]
     known = run.ingredients()
-    planned = design.plan(loaded, run.left(every), records, known.corpora if known else {})
+    planned = design.plan(loaded, design.progress(loaded, run), known.corpora if known else {})
     _print(summary.plan_json(loaded, planned) if as_json else summary.plan(loaded, planned))
 
 

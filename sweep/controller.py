@@ -1,6 +1,6 @@
 """What is left to do -> trials on a Ray cluster -> records. The only module that imports ray.
 
-Ray's own state is disposable: Tune is handed the trials that have no record, and forgets them when the run ends.
+Ray's own state is disposable: Tune asks our queue for trials that have no record, and forgets them when the run ends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ os.environ |= {
 import ray
 from ray import tune
 
+from sweep.queue import Queue, Turn
 from sweep.store import Run
 from sweep.study import InputError, Study
 from sweep.trial import Record, Status, Trial
@@ -36,6 +37,7 @@ from sweep.worker import work
 
 OBJECT_STORE_BYTES = 256 * 2**20  # trials pass nothing through it
 REASON_LENGTH = 500
+MOST_TRIALS = 10**9  # the queue says when it is done
 SECRETS = ("HF_TOKEN", "WANDB_API_KEY")  # reach the workers by Ray's environment, never by a file
 
 
@@ -51,25 +53,22 @@ Watch = Callable[[Progress], None]
 
 
 def run_trials(
-    study: Study,
-    run: Run,
-    trials: Sequence[Trial],
-    watch: Watch,
-    address: str | None = None,
+    study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Watch, address: str | None = None
 ) -> None:
-    """Run `trials` until each has a record; a trial that keeps failing gets one that says so, and the others go on.
+    """Run what a queue gives until each trial has a record; one that keeps failing gets one that says so, and the
+    others go on.
 
-    `address`: of a Ray cluster, None for this machine alone. Raises
+    `make_queue` is told how many trials run at once. `address`: of a Ray cluster, None for this machine alone. Raises
     InputError where the cluster can never hold a trial. On KeyboardInterrupt finished trials keep their records.
     """
     with _cluster(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
         _refuse_impossible(study)
         tuner = tune.Tuner(
             tune.with_resources(_trainable(run), _bundle(study)),
-            param_space={"trial": tune.grid_search([trial.model_dump() for trial in trials])},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,  # a process that has imported torch serves many trials
-                max_concurrent_trials=study.resources.concurrent,
+                search_alg=_Searcher(make_queue(_at_once(study))),
+                num_samples=MOST_TRIALS,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
@@ -89,6 +88,39 @@ def _trainable(run: Run) -> Callable[[dict[str, Any]], dict[str, Any]]:
         return {"status": record.status.value}
 
     return train
+
+
+def _at_once(study: Study) -> int:
+    """Trials that the cluster holds, at most as many as the study states; resources of 0 take no room."""
+    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    asked = {"CPU": study.resources.cpus, "GPU": study.resources.gpus}
+    fits = max(1, min(int(have.get(key, 0) // amount) for key, amount in asked.items() if amount))
+    return min(fits, study.resources.concurrent or fits)
+
+
+class _Searcher(tune.search.Searcher):
+    """Tune's way to ask our queue. It is never saved: the records are the state."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(metric="status", mode="min")
+        self.queue = queue
+        self.given: dict[str, Trial] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        turn = self.queue.next()
+        if isinstance(turn, Turn):
+            return self.FINISHED if turn is Turn.DONE else None
+        self.given[trial_id] = turn
+        return {"trial": turn.model_dump()}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self.queue.ended(self.given.pop(trial_id))
+
+    def save(self, checkpoint_path: str) -> None:
+        pass
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise AssertionError("a sweep is resumed from its records")
 
 
 def _bundle(study: Study) -> Any:

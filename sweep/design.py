@@ -1,4 +1,4 @@
-"""Study -> trials, and what they will cost. Pure: starts nothing and imports nothing heavy."""
+"""Study -> trials, how far a run of it is, and what they will cost. Starts nothing and imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.store import Run
 from sweep.study import LANGUAGES, MINIMUM_TRIALS, Corpus, Study
 from sweep.trial import CorpusFacts, Record, Trial
 
@@ -22,14 +23,55 @@ def trials(study: Study) -> list[Trial]:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a study's run is. `trials` are those that are known: a grid's points, or what a search asked for so far,
+    `left` those of them without an outcome, `total` how many there will be at most, `records` all outcomes.
+    """
+
+    trials: list[Trial]
+    left: list[Trial]
+    total: int
+    records: list[Record]
+    ended: str | None = None
+
+    @property
+    def to_run(self) -> int:
+        """At most; a search that has ended before its budget is asked again whether it has."""
+        return len(self.left) + self.total - len(self.trials)
+
+    @property
+    def settled(self) -> list[Record]:
+        left = set(self.left)
+        return [record for record in self.records if record.trial not in left]
+
+    @property
+    def text(self) -> str:
+        return f"{self.total} trials, {self.to_run} to run"
+
+
+def progress(study: Study, run: Run) -> Progress:
+    """From the files of the run alone."""
+    asked = [a.trial for a in run.all_asked() if a.proposed and study.asks_for(a.almr, a.lr, a.seed)]
+    every = asked if study.search.proposes else list(dict.fromkeys([*trials(study), *asked]))
+    total = max(len(every), study.search.trials or 0) if study.search.proposes else len(every)
+    records = [record for trial in every if (record := run.record(trial))]
+    state = run.search_state() if study.search.proposes else None
+    ended = state.stopped if state and state.asked == len(asked) else None
+    return Progress(every, run.left(every), total, records, ended)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a study asks for. `epochs`: per language, over that corpus, at each ALMR of the grid; None if unknown.
 
+    `trials`, `left` and `total` as in Progress, `to_run` as its property.
     `trial_seconds` is None where nothing says how fast a trial is; `seconds` is for all that is left, start-up apart.
     """
 
     trials: list[Trial]
     left: list[Trial]
+    total: int
+    to_run: int
     steps: int
     tokens_per_trial: int
     epochs: dict[str, list[float] | None]
@@ -40,25 +82,26 @@ class Plan:
 
     @property
     def tokens(self) -> int:
-        return len(self.trials) * self.tokens_per_trial
+        return self.total * self.tokens_per_trial
 
 
-def plan(study: Study, left: Sequence[Trial], records: Sequence[Record], facts: dict[str, CorpusFacts]) -> Plan:
-    """`records` and `facts` are what a run of this study has so far: they make the estimates better."""
-    every = trials(study)
+def plan(study: Study, progress: Progress, facts: dict[str, CorpusFacts]) -> Plan:
+    """`facts` are the corpora as a run of this study has them so far: they make the estimates better."""
     tokens = study.training.blocks * study.training.sequence_length
     epochs = {language: _epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
-    each = trial_seconds(study, tokens, records)
+    each = trial_seconds(study, tokens, progress.records)
     at_once = concurrency(study)
-    gpu_hours = None if each is None else each * len(left) * study.resources.gpus / 3600
+    gpu_hours = None if each is None else each * progress.to_run * study.resources.gpus / 3600
     return Plan(
-        trials=every,
-        left=list(left),
+        trials=progress.trials,
+        left=progress.left,
+        total=progress.total,
+        to_run=progress.to_run,
         steps=study.training.steps,
         tokens_per_trial=tokens,
         epochs=epochs,
         trial_seconds=each,
-        seconds=None if each is None or at_once is None else each * -(-len(left) // at_once),
+        seconds=None if each is None or at_once is None else each * -(-progress.to_run // at_once),
         gpu_hours=gpu_hours,
         warnings=_warnings(study, tokens, epochs),
     )
@@ -115,7 +158,7 @@ def _warnings(study: Study, tokens: int, epochs: dict[str, list[float] | None]) 
                 f"corpora.{language} repeats at ALMR {', '.join(f'{a:g}' for a in repeats)} "
                 f"(up to {repeats[worst]:.1f} times): repeated text moves the best ALMR; add text or cut tokens"
             )
-    if len(study.grid.points) < MINIMUM_TRIALS:
+    if len(study.grid.points) < MINIMUM_TRIALS and not study.search.proposes:
         found.append(f"the grid has fewer than the {MINIMUM_TRIALS} trials that a surface needs: add ALMRs or LRs")
     if study.resources.tokens_per_second is None:
         found.append("resources.tokens_per_second is not stated: no time is estimated before a trial has finished")

@@ -21,9 +21,9 @@ from sweep.trial import Record, Status, Trial
 class Display:
     """Follows a sweep. `finished` are the records that an earlier run left."""
 
-    def __init__(self, console: Console, study: Study, run: Run, trials: list[Trial], finished: list[Record]) -> None:
+    def __init__(self, console: Console, study: Study, run: Run, total: int, finished: list[Record]) -> None:
         self.console, self.study, self.run = console, study, run
-        self.total = len(trials)
+        self.total = total
         self.records = {record.trial_id: record for record in finished}
         self.running: dict[str, tuple[Trial, float]] = {}  # with the time it started
         self.began = time.monotonic()
@@ -59,7 +59,7 @@ class Display:
 
     def _counts(self) -> str:
         failed = sum(record.status is Status.FAILED for record in self.records.values())
-        left = self.total - len(self.records) - len(self.running)
+        left = max(0, self.total - len(self.records) - len(self.running))
         parts = [f"{len(self.records)} done", f"{len(self.running)} running", f"{left} left"]
         return " · ".join([*parts, *([f"{failed} failed"] if failed else []), self._eta()])
 

@@ -21,7 +21,7 @@ import pydantic
 
 from sweep import study_file
 from sweep.study import InputError, Study
-from sweep.trial import Ingredients, Record, Status, Trial
+from sweep.trial import Asked, Ingredients, Proposed, Record, SearchState, Status, Trial
 
 PACKAGES = ("sweep", "trainers", "analysis")
 VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
@@ -51,6 +51,7 @@ class Run:
         self.code = self.folder / "code"
         self.ingredients_file = self.folder / "ingredients.json"
         self.launch = self.folder / "launch"
+        self.search_file = self.folder / "search.json"
 
     @staticmethod
     def find(name: str, runs: Path) -> Run:
@@ -96,18 +97,33 @@ class Run:
 
     def start(self, trial: Trial, study: Study) -> int:
         """Note that an attempt begins; returns its number, from 1."""
-        path = self.trial_folder(trial) / "trial.json"
+        before = self.asked(trial)
         attempt = 1 + self.attempts(trial)
-        content = trial.model_dump() | {"fingerprint": study.fingerprint, "attempt": attempt}
-        write_atomically(path, json.dumps(content, indent=2))
+        self.ask(trial, study, before.proposed if before else None, attempt)
         return attempt
 
+    def ask(self, trial: Trial, study: Study, proposed: Proposed | None, attempt: int = 0) -> None:
+        """Note that a trial is to be run, and why a search asked for it."""
+        asked = Asked(**trial.model_dump(), fingerprint=study.fingerprint, attempt=attempt, proposed=proposed)
+        write_atomically(self.trial_folder(trial) / "trial.json", asked.model_dump_json(indent=2))
+
+    def asked(self, trial: Trial) -> Asked | None:
+        return _asked(self.trial_folder(trial) / "trial.json")
+
+    def all_asked(self) -> list[Asked]:
+        """Every trial that was ever asked for, a search's in the order of its proposals."""
+        found = (_asked(path) for path in sorted(self.folder.glob("trials/*/trial.json")))
+        return sorted((a for a in found if a), key=lambda a: a.proposed.index if a.proposed else -1)
+
     def attempts(self, trial: Trial) -> int:
-        path = self.trial_folder(trial) / "trial.json"
+        asked = self.asked(trial)
+        return asked.attempt if asked else 0
+
+    def search_state(self) -> SearchState | None:
         try:
-            return int(json.loads(path.read_text())["attempt"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return 0  # not begun, or written by a disk that was full
+            return SearchState.model_validate_json(self.search_file.read_bytes())
+        except (FileNotFoundError, pydantic.ValidationError):
+            return None  # not searched yet; it only reports, and is written anew by the next run
 
     def finish(self, record: Record) -> None:
         write_atomically(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
@@ -198,3 +214,11 @@ def _git(*arguments: str) -> str | None:
     except OSError:
         return None
     return done.stdout.strip() or None
+
+
+def _asked(path: Path) -> Asked | None:
+    """None where it was not asked for, or where the disk was full when it was written."""
+    try:
+        return Asked.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, pydantic.ValidationError):
+        return None

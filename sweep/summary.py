@@ -16,16 +16,24 @@ from sweep.trial import Status, Trial
 
 
 def plan(study: Study, planned: design.Plan) -> RenderableType:
-    done = len(planned.trials) - len(planned.left)
     head = (
-        f"{study.name}: {len(planned.trials)} trials ({len(study.grid.almr)} ALMR x {len(study.grid.lrs)} LR x "
-        f"{len(study.grid.seeds)} seeds), {done} done, {len(planned.left)} left\n"
+        f"{study.name}: {planned.total} trials{_how(study)} ({len(study.grid.almr)} ALMR x {len(study.grid.lrs)} LR x "
+        f"{len(study.grid.seeds)} seeds), {planned.total - planned.to_run} done, {planned.to_run} left\n"
         f"each trial: {planned.steps:,} steps x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}"
     )
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     return Group(Text(head), _grid(study, planned), *warnings)
+
+
+def _how(study: Study) -> str:
+    """What a search's trials are taken from."""
+    if not study.search.proposes:
+        return ""
+    share = (study.search.trials or 0) / len(study.grid.points)
+    where = f"{len(study.grid.points)} cells" if study.search.space == "cells" else "any point of the range"
+    return f" by search ({study.search.strategy}) out of {where}, {share:.0%} of the grid's tokens"
 
 
 def _cost(study: Study, planned: design.Plan) -> str:
@@ -46,16 +54,19 @@ def _grid(study: Study, planned: design.Plan) -> Table:
     for lr in study.grid.lrs:
         table.add_column(f"LR\n{lr:.2g}", justify="center")
     left = {trial.id for trial in planned.left}
+    known = {trial.id for trial in planned.trials}
     for i, almr in enumerate(study.grid.almr):
         epochs = (planned.epochs[language] for language in LANGUAGES)
-        cells = (_cell(study, almr, lr, left) for lr in study.grid.lrs)
+        cells = (_cell(study, almr, lr, known, left) for lr in study.grid.lrs)
         table.add_row(f"{almr:g}", *("?" if e is None else f"{e[i]:.3g}" for e in epochs), *cells)
     return table
 
 
-def _cell(study: Study, almr: float, lr: float, left: set[str]) -> str:
-    done = sum(Trial(almr=almr, lr=lr, seed=seed).id not in left for seed in study.grid.seeds)
-    return f"{done}/{len(study.grid.seeds)} done" if done else "to do"
+def _cell(study: Study, almr: float, lr: float, known: set[str], left: set[str]) -> str:
+    here = [Trial(almr=almr, lr=lr, seed=seed).id for seed in study.grid.seeds]
+    done = sum(trial in known and trial not in left for trial in here)
+    unknown = "open" if study.search.proposes and not known & set(here) else "to do"
+    return f"{done}/{len(study.grid.seeds)} done" if done else unknown
 
 
 def plan_json(study: Study, planned: design.Plan) -> dict[str, Any]:
@@ -64,7 +75,9 @@ def plan_json(study: Study, planned: design.Plan) -> dict[str, Any]:
         "study": study.name,
         "fingerprint": study.fingerprint,
         "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.trials],
-        "left": len(planned.left),
+        "strategy": study.search.strategy,
+        "total": planned.total,
+        "left": planned.to_run,
         "steps": planned.steps,
         "tokens_per_trial": planned.tokens_per_trial,
         "tokens": planned.tokens,
@@ -80,18 +93,20 @@ def plan_json(study: Study, planned: design.Plan) -> dict[str, Any]:
 def status_json(run: Run) -> dict[str, Any]:
     """From the files alone. `begun`: trials that were started and have no record: running now, or interrupted."""
     study = run.study()
-    trials = design.trials(study)
-    records = [record for trial in trials if (record := run.record(trial))]
+    progress = design.progress(study, run)
+    records = progress.records
     done = {record.trial_id for record in records}
-    begun = [t.id for t in trials if t.id not in done and run.attempts(t)]
+    begun = [t.id for t in progress.trials if t.id not in done and run.attempts(t)]
     measured = [(loss, r) for r in records if (loss := objective(study, r)) is not None]
     best = min(measured, key=lambda pair: pair[0], default=None)
     return {
         "run": str(run.folder),
-        "trials": len(trials),
+        "strategy": study.search.strategy,
+        "trials": progress.total,
         **{status.value: sum(record.status is status for record in records) for status in Status},
         "begun": begun,
-        "left": len(trials) - sum(record.status is not Status.FAILED for record in records),
+        "left": len(progress.left) if progress.ended else progress.to_run,
+        "ended": progress.ended,
         "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
         "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
         "gpu_hours": sum(r.gpu_hours or 0 for r in records),
@@ -104,6 +119,7 @@ def status(run: Run) -> str:
     lines = [
         f"{now['run']}: {now['trials']} trials: {now['complete']} complete, {now['diverged']} diverged, "
         f"{now['failed']} failed, {now['left']} left",
+        *([f"the search ended: {now['ended']}"] if now["ended"] else []),
         *(f"begun, without a record (running or interrupted): {trial}" for trial in now["begun"]),
         *(f"failed: {trial}: {reason}" for trial, reason in now["failures"].items()),
     ]

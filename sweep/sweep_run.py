@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ from rich.console import Console
 
 from sweep import design
 from sweep.display import Display, clock
+from sweep.queue import Points, Proposals, Queue
 from sweep.store import Run
 from sweep.study import MINIMUM_TRIALS, InputError, Study
-from sweep.trial import Record, Status, Trial
+from sweep.trial import Status
 from sweep.verdict import verdict
 
 if TYPE_CHECKING:
@@ -71,16 +73,18 @@ class Finished:
 def run(study: Study, run: Run, console: Console, address: str | None) -> Finished:
     """Raises InputError for a study that this run cannot take, and where too few trials finished to fit a surface."""
     began = time.monotonic()
-    trials = design.trials(study)
-    _refuse_too_small(study, trials)
+    _refuse_too_small(study)
     run.refuse_other_recipe(study)
     with run.locked():
-        left = run.left(trials)
-        console.print(f"{study.name}: {len(trials)} trials, {len(left)} to run, in {run.folder}", soft_wrap=True)
-        if left:
-            _train(study, run, trials, left, console, address)
+        progress = design.progress(study, run)
+        console.print(f"{study.name}: {progress.text}, in {run.folder}", soft_wrap=True)
+        if progress.to_run:
+            _train(study, run, progress, console, address)
         run.freeze(study)
-        records = [record for trial in trials if (record := run.record(trial))]
+        records = design.progress(study, run).records
+        state = run.search_state() if study.search.proposes else None
+        if state and state.stopped:
+            console.print(f"search ended after {state.asked} of {state.budget} trials: {state.stopped}", soft_wrap=True)
         failures = [record for record in records if record.status is Status.FAILED]
         for record in failures:
             log = run.trial_folder(record.trial) / "train.log"
@@ -99,10 +103,16 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     )
 
 
-def _refuse_too_small(study: Study, trials: list[Trial]) -> None:
-    if len(trials) < MINIMUM_TRIALS:
+def _refuse_too_small(study: Study) -> None:
+    points = len(study.grid.points)
+    if points < MINIMUM_TRIALS and not (study.search.proposes and study.search.space == "range"):
         raise InputError(
-            f"study {study.name}: its grid has {len(trials)} trials, a surface needs {MINIMUM_TRIALS}: add ALMRs or LRs"
+            f"study {study.name}: its grid has {points} trials, a surface needs {MINIMUM_TRIALS}: add ALMRs or LRs"
+        )
+    if study.search.proposes and (study.search.trials or 0) < MINIMUM_TRIALS:
+        raise InputError(
+            f"study {study.name}: search.trials {study.search.trials} is less than the {MINIMUM_TRIALS} that a surface "
+            f"needs: raise it"
         )
 
 
@@ -128,29 +138,29 @@ def _how_to_insist(run: Run) -> str:
     return f'the fit is refused; if the risk is taken: almr export {run.folder} --accept-risk "reason"{stale}'
 
 
-def _train(
-    study: Study, run: Run, trials: list[Trial], left: list[Trial], console: Console, address: str | None
-) -> None:
+def _train(study: Study, run: Run, progress: design.Progress, console: Console, address: str | None) -> None:
     if not study.replay:
         _prepare(study, run, console)
     run.keep_provenance(run.stage_code())
     from sweep import controller
 
     run.freeze(study)
-    display = Display(console, study, run, trials, _finished(run, trials, left))
+    display = Display(console, study, run, progress.total, progress.settled)
 
-    def watch(progress: controller.Progress) -> None:
-        if progress.record:
-            display.ended(progress.record)
+    def watch(event: controller.Progress) -> None:
+        if event.record:
+            display.ended(event.record)
         else:
-            display.started(progress.trial)
+            display.started(event.trial)
 
     with display.live():
-        controller.run_trials(study, run, left, watch, address)
+        controller.run_trials(study, run, _queue(study, run, progress), watch, address)
 
 
-def _finished(run: Run, trials: list[Trial], left: list[Trial]) -> list[Record]:
-    return [record for trial in trials if trial not in left and (record := run.record(trial))]
+def _queue(study: Study, run: Run, progress: design.Progress) -> Callable[[int], Queue]:
+    if study.search.proposes:
+        return lambda at_once: Proposals(study, run, at_once)
+    return lambda at_once: Points(study, run, progress.left)
 
 
 def _prepare(study: Study, run: Run, console: Console) -> None:

@@ -40,6 +40,19 @@ def _shortest_scientific(value: float) -> str:
     return next(text for text in texts if float(text) == value)
 
 
+class Proposed(Schema):
+    """Why a search asked for a trial: its number in the search, from 0, and what it was to do ("start", "winner",
+    "curve", the name of another strategy, or "grown" for a cell beyond the grid).
+
+    `improvement`: by how much (nats per token) the best single trial was then expected to lower the surface's best
+    loss; None before there was a surface.
+    """
+
+    index: int
+    why: str
+    improvement: float | None = None
+
+
 class PerLanguage(Schema):
     """A number for each language; None where it was not measured (missing is never zero)."""
 
@@ -88,11 +101,36 @@ class Record(Schema):
     mfu: float | None = None
     peak_memory_bytes: int | None = None
     gpu_hours: float | None = None
+    proposed: Proposed | None = None
     provenance: dict[str, Any] = {}
 
     @property
     def trial(self) -> Trial:
         return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+
+class Asked(Schema):
+    """`trial.json`: a trial that was asked for. `attempt` counts how often it was begun, `proposed` is of a search."""
+
+    almr: float
+    lr: float
+    seed: int
+    fingerprint: str
+    attempt: int = 0
+    proposed: Proposed | None = None
+
+    @property
+    def trial(self) -> Trial:
+        return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+
+class SearchState(Schema):
+    """`search.json`: what a search came to. `stopped` says why it ended before its budget; None where it did not."""
+
+    strategy: str
+    budget: int
+    asked: int
+    stopped: str | None = None
 
 
 class CorpusFacts(Schema):

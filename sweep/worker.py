@@ -20,7 +20,9 @@ def work(run_folder: str, trial: Trial) -> Record:
     attempt = run.start(trial, study)
     with _logged(run.trial_folder(trial) / "train.log", attempt):
         record = _train(run, study, trial, attempt)
-    record = record.model_copy(update={"provenance": record.provenance | {"code_sha256": run.code_sha256()}})
+    asked = run.asked(trial)
+    more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
+    record = record.model_copy(update=more | {"proposed": asked.proposed if asked else None})
     run.finish(record)
     return record
 

@@ -128,7 +128,7 @@ def _coupling(case: Case, measured: Measured) -> Iterator[Finding]:
 
 
 def _missing(case: Case, measured: Measured) -> Iterator[Finding]:
-    if case.study is None:
+    if case.study is None or case.study.search.proposes:  # how many a search will run is not known
         return
     grid = case.study.grid.points
     here = set(zip(case.table["almr"], case.table["lr"], case.table["seed"], strict=True))

@@ -19,7 +19,9 @@ def facts(blocks: int) -> CorpusFacts:
 
 
 def planned(study: Study, **known: Any) -> design.Plan:
-    return design.plan(study, design.trials(study), known.get("records", []), known.get("facts", {}))
+    every = design.trials(study)
+    progress = design.Progress(every, every, len(every), known.get("records", []))
+    return design.plan(study, progress, known.get("facts", {}))
 
 
 def with_sizes(original: float, additional: float, **changes: Any) -> Study:
