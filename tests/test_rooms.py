@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"sweep.fields", "sweep.trial", "sweep.study", "sweep.study_file"}
+LEAVES = {"sweep.fields", "sweep.recipe", "sweep.trial", "sweep.study", "sweep.study_file"}
 ALLOWED = {"analysis": {"analysis"}, "trainers": {"trainers"}, "sweep": {"sweep", "trainers", "analysis"}}
 FILES = sorted(path for room in ALLOWED for path in (ROOT / room).rglob("*.py"))
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sweep.study import LANGUAGES, Study, Training
+from sweep.recipe import Training
+from sweep.study import LANGUAGES, Study
 from sweep.trial import Ingredients, PerLanguage, Record, Status, Trial
 from trainers import loop
 from trainers.corpus import PackedCorpus, blocks, open_packed
@@ -87,6 +88,8 @@ def _train(
             last = step
             if step.step % training.log_every == 0 or step.step in (1, training.steps):
                 _log(log, dataclasses.asdict(step))
+            if training.evaluate_every and step.step % training.evaluate_every == 0 and step.step < training.steps:
+                _log(log, {"step": step.step, "tokens": step.tokens, "held_out": held_out.losses(model)})
         after = held_out.losses(model)
         _log(log, {"step": last.step, "tokens": last.tokens, "held_out": after})
     return last, after

@@ -17,14 +17,14 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
-from sweep.study import Optimizer, Schedule, Training
+from sweep.recipe import Optimizer, Schedule, Training
 
 EVALUATION_SEQUENCES = 16  # at once, on any device: evaluation holds no activations
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step was like. `loss` is nats per token on its batch; `seconds` since training began."""
+    """What one optimizer step was like. `loss` is nats per token on its batch; `seconds` of all steps so far."""
 
     step: int
     tokens: int
@@ -62,7 +62,7 @@ def train(
     """
     optimizer = make_optimizer(model, training.optimizer, lr)
     schedule = make_schedule(optimizer, training.schedule, training.steps)
-    began = time.perf_counter()
+    seconds, began = 0.0, time.perf_counter()
     model.train()
     for index, batch in enumerate(batches):
         loss = _accumulate(model, batch, training)
@@ -72,10 +72,12 @@ def train(
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         tokens = (index + 1) * batch.numel()
-        step = Step(index + 1, tokens, loss, used_lr, float(norm), time.perf_counter() - began)
+        seconds += time.perf_counter() - began
+        step = Step(index + 1, tokens, loss, used_lr, float(norm), seconds)
         yield step
         if watch(step):
             return
+        began = time.perf_counter()
 
 
 def _accumulate(model: Any, batch: torch.Tensor, training: Training) -> float:
