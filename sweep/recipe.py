@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from sweep.fields import Count, Finite, Positive, Share, nearest_multiple
+from sweep.fields import Count, Finite, Positive, Share, listed, nearest_multiple
 from sweep.trial import Schema
 
 
@@ -38,12 +38,17 @@ class Training(Schema):
     """The recipe that every trial of a study shares. Lengths and sizes are in tokens.
 
     A trial has diverged when a loss is not finite, or when its held-out loss on its own mixture is more than
-    `divergence_margin` nats above the base model's. Every `evaluate_every` steps the held-out losses
-    are logged, which changes no number of the record.
+    `divergence_margin` nats above the base model's. Every `evaluate_every` steps the held-out losses are logged, which
+    changes no number of the record.
+
+    `horizons` are shorter token budgets that a WSD trial is measured at too, ascending. Each branches off the trial's
+    trunk for the decay that a run of so many tokens would have. The warm-up is as many steps for all of them:
+    `schedule.warmup` of the full run.
     """
 
     sequence_length: Annotated[Count, Field(ge=2)]
     tokens: Count
+    horizons: Annotated[tuple[Count, ...], BeforeValidator(listed)] = ()
     global_batch_tokens: Count
     micro_batch_sequences: Count | None = None
     schedule: Schedule = Schedule()
@@ -67,13 +72,63 @@ class Training(Schema):
             raise ValueError(f"tokens {self.tokens} is less than one global batch: write {self.global_batch_tokens}")
         return self
 
+    @field_validator("horizons")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(value))
+
+    @model_validator(mode="after")
+    def _horizons_branch_off(self) -> Self:
+        if self.horizons and self.schedule.name != "wsd":
+            raise ValueError("horizons branch off the stable LR of WSD: write schedule: {name: wsd}, or remove them")
+        for shorter, longer in zip(self.horizons, (*self.horizons, self.tokens)[1:], strict=True):
+            if fault := self._fault(shorter, longer):
+                raise ValueError(f"horizons: {shorter} {fault}")
+        return self
+
+    def _fault(self, horizon: int, longer: int) -> str | None:
+        """What is wrong with a horizon, given the next longer one or, after the last, the full budget."""
+        steps = self.steps_of(horizon)
+        if horizon < self.global_batch_tokens:
+            return f"is less than one global batch: write {self.global_batch_tokens} or more"
+        if horizon >= self.tokens:
+            return f"is not below tokens {self.tokens}, which every trial is measured at: remove it"
+        if steps == self.steps_of(longer):
+            return f"is listed twice, or is as many steps as {longer} ({steps}): remove one"
+        if self.decay_from(steps) < self.warmup_steps:
+            return (
+                f"would decay from step {self.decay_from(steps)} on, inside the warm-up of {self.warmup_steps} steps: "
+                f"give it more tokens, or lower schedule.warmup"
+            )
+        return None
+
     def recipe(self) -> dict[str, Any]:
-        """The fields that a trial's numbers depend on: not what is only logged."""
-        return self.model_dump(mode="json", exclude={"log_every", "evaluate_every"})
+        """The fields that a trial's numbers depend on: not what is only logged, and horizons only where there are some.
+
+        So a study without horizons has the fingerprint that it had before there were any.
+        """
+        recipe = self.model_dump(mode="json", exclude={"log_every", "evaluate_every"})
+        return recipe if self.horizons else {name: recipe[name] for name in recipe if name != "horizons"}
+
+    def steps_of(self, tokens: int) -> int:
+        return round(tokens / self.global_batch_tokens)
 
     @property
     def steps(self) -> int:
-        return round(self.tokens / self.global_batch_tokens)
+        return self.steps_of(self.tokens)
+
+    @property
+    def warmup_steps(self) -> int:
+        return round(self.schedule.warmup * self.steps)
+
+    def decay_from(self, steps: int) -> int:
+        """The step (from 0) that the WSD decay of a run of so many steps begins at."""
+        return steps - round(self.schedule.decay * steps)
+
+    @property
+    def branch_steps(self) -> int:
+        """Steps that one trial takes on all of its branches together."""
+        return sum(steps - self.decay_from(steps) for steps in map(self.steps_of, self.horizons))
 
     @property
     def batch_sequences(self) -> int:
@@ -81,5 +136,5 @@ class Training(Schema):
 
     @property
     def blocks(self) -> int:
-        """Blocks (sequences) that one trial trains on."""
+        """Blocks (sequences) that one trial trains on; its branches read them again."""
         return self.steps * self.batch_sequences

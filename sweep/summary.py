@@ -20,12 +20,18 @@ def plan(study: Study, planned: design.Plan) -> RenderableType:
     head = (
         f"{study.name}: {len(planned.trials)} trials ({len(study.grid.almr)} ALMR x {len(study.grid.lrs)} LR x "
         f"{len(study.grid.seeds)} seeds), {done} done, {len(planned.left)} left\n"
-        f"each trial: {planned.steps:,} steps x {study.training.global_batch_tokens:,} tokens = "
+        f"each trial: {_steps(planned)} x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}"
     )
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     return Group(Text(head), _grid(study, planned), *warnings)
+
+
+def _steps(planned: design.Plan) -> str:
+    if not planned.branch_steps:
+        return f"{planned.steps:,} steps"
+    return f"({planned.steps:,} steps + {planned.branch_steps:,} on branches to its horizons)"
 
 
 def _cost(study: Study, planned: design.Plan) -> str:
@@ -66,6 +72,7 @@ def plan_json(study: Study, planned: design.Plan) -> dict[str, Any]:
         "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.trials],
         "left": len(planned.left),
         "steps": planned.steps,
+        "branch_steps": planned.branch_steps,
         "tokens_per_trial": planned.tokens_per_trial,
         "tokens": planned.tokens,
         "almr": list(study.grid.almr),

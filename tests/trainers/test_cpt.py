@@ -152,15 +152,8 @@ def test_gradient_does_not_depend_on_the_micro_batch() -> None:
 
 
 def lrs(schedule: Schedule, steps: int) -> list[float]:
-    weight = torch.nn.Parameter(torch.zeros(2, 2))
-    optimizer = torch.optim.AdamW([weight], lr=1.0)
-    made = loop.make_schedule(optimizer, schedule, steps)
-    values = []
-    for _ in range(steps):
-        values.append(made.get_last_lr()[0])
-        optimizer.step()
-        made.step()
-    return [*values, made.get_last_lr()[0]]
+    share = loop.lr_shares(training(tokens=steps * 64, schedule=schedule), steps)
+    return [share(step) for step in range(steps + 1)]
 
 
 def test_cosine_warms_up_to_the_peak_and_ends_at_its_minimum() -> None:
