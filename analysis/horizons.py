@@ -12,7 +12,7 @@ from analysis import table as tables
 from analysis.decision import refusals
 from analysis.decision.findings import Case, Finding
 from analysis.decision.winner import Winner
-from sweep.study import LANGUAGES, InputError
+from sweep.study import LANGUAGES, InputError, Study
 from sweep.trial import Schema, Status
 
 AT = re.compile(r"(loss|bits_per_byte|reason)\w*@(\d+)")  # the columns that analysis.table gives a horizon
@@ -27,9 +27,12 @@ class HorizonFit(Schema):
     refusals: tuple[str, ...]
 
 
-def budgets(table: pd.DataFrame) -> list[int]:
-    """The horizons that a table has columns of, in tokens, ascending."""
-    return sorted({int(found[2]) for name in table if (found := AT.fullmatch(str(name)))})
+def budgets(table: pd.DataFrame, study: Study | None = None) -> list[int]:
+    """The horizons, ascending, that trials which are not foreign were measured at, or that the study asks for."""
+    ours = table[~table["excluded"].isin(tables.FOREIGN)]
+    columns = ((AT.fullmatch(str(name)), ours[name].notna().any()) for name in ours)
+    measured = {int(found[2]) for found, filled in columns if found and filled}
+    return sorted(measured.union(study.training.horizons if study else ()))
 
 
 def at(table: pd.DataFrame, tokens: int) -> pd.DataFrame:
@@ -63,7 +66,7 @@ def find(
     `judge` fits a table, `refused` is what speaks against the full budget's fit. Nothing where there are no horizons.
     """
     found, warnings = [], []
-    for tokens in budgets(full.table):
+    for tokens in budgets(full.table, full.study):
         try:
             case = judge(at(full.table, tokens))
         except InputError as error:

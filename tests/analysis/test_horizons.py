@@ -7,10 +7,10 @@ from known_surfaces import Known, grid, measure
 
 from analysis import horizons, plots
 from analysis import table as tables
-from analysis.fit import FitFile, fit_table
+from analysis.fit import FitFile, fit_run, fit_table
 from analysis.report import render
 from sweep.study import Objective
-from sweep.trial import Record
+from sweep.trial import Horizon, Record
 from sweep.verdict import verdict
 
 SHORT, MIDDLE, FULL = 1000, 2000, 4000
@@ -68,10 +68,10 @@ def test_the_verdict_has_a_line_and_the_report_a_row_for_each(fitted, tmp_path, 
 
 
 def test_a_horizon_with_too_few_losses_is_left_out_with_a_warning(table):
-    few = table.copy()
+    few = table[[c for c in table if f"@{MIDDLE}" not in c]].copy()
     few.loc[5:, [f"{name}@{SHORT}" for name in LOSSES]] = np.nan
     file = fit_table(few, Objective(), "moving").file
-    assert [one.tokens for one in file.horizons] == [MIDDLE, FULL]
+    assert file.horizons == ()  # the full budget alone is nothing to compare
     (warning,) = [finding for finding in file.warnings if finding.code == "horizon"]
     assert warning.message.startswith("at 1,000 tokens no winner is told: ")
     assert "5 usable trials" in warning.message
@@ -118,3 +118,23 @@ def test_horizons_become_columns_and_old_records_have_none(make_record):
     assert table["reason@40960"][1] == "not finite"
     assert horizons.at(table, 40960)["excluded"].tolist() == [horizons.UNMEASURED, "diverged: not finite"]
     assert horizons.budgets(tables.from_records([old])) == []
+    assert horizons.budgets(table.assign(excluded=[None, tables.OTHER_RECIPE])) == []
+
+
+def test_a_runs_horizons_are_fitted_and_those_it_lacks_are_named(make_bowl, make_study, write_run, tmp_path):
+    recipe = {"sequence_length": 128, "tokens": 204800, "global_batch_tokens": 2048, "schedule": {"name": "wsd"}}
+    study = make_study(training=recipe | {"horizons": [51200, 102400]})
+    records = [
+        record.model_copy(
+            update={
+                "fingerprint": study.fingerprint,
+                "horizons": (Horizon(tokens=102400, steps=50, loss=record.loss),),
+            }
+        )
+        for record in make_bowl()
+    ]
+    file = fit_run(study, write_run(tmp_path / "run", records, study)).file
+    assert [one.tokens for one in file.horizons] == [102400, 204800]
+    one, full = (found.winner for found in file.horizons)
+    assert (one.almr, one.lr) == (full.almr, full.lr)
+    assert ["51,200 tokens" in finding.message for finding in file.warnings if finding.code == "horizon"] == [True]

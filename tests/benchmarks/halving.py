@@ -1,6 +1,8 @@
 """Is it safe to stop trials that are behind? Successive halving replayed on trials that were measured on the way.
 
-    python tests/benchmarks/halving.py [--repeats 500] [--table tests/data/dense_rungs.csv]
+    python tests/benchmarks/halving.py [--repeats 500] [--table tests/data/dense_rungs.csv] [--run RUN]
+
+With --run the table is first written from the logs of a run whose study has `training.evaluate_every`.
 
 At a rung (1/4, 1/2 and 3/4 of the steps, or 3/4 alone) a trial goes on if it is among the best 1/2 or 1/3: of all
 trials, of those with its LR, or of those with its ALMR. `together` compares them when all have reached the rung,
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import bisect
 import itertools
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,6 +27,7 @@ import pandas as pd
 
 from analysis.fit import FitFile, fit_table
 from sweep.study import InputError, Objective
+from sweep.trial import Record
 
 RUNGS = Path(__file__).parents[1] / "data" / "dense_rungs.csv"
 SIZES = (16, 27, 81)
@@ -55,6 +59,20 @@ class Measured:
 
     def groups(self, among: str) -> np.ndarray:
         return np.zeros(len(self.lr)) if among == "all" else getattr(self, among)
+
+
+def write_table(run: Path, table: Path) -> None:
+    """One row per trial and evaluation on its way, from `trials/*/metrics.jsonl`; the base model's is left out."""
+    rows = []
+    for path in sorted(run.glob("trials/*/record.json")):
+        record = Record.model_validate_json(path.read_text())
+        lines = map(json.loads, (path.parent / "metrics.jsonl").read_text().splitlines())
+        for line in lines:
+            if line["step"] and "held_out" in line and "horizon" not in line:
+                losses = {f"loss_{language}": loss for language, loss in line["held_out"].items()}
+                at = {"step": line["step"], "tokens": line["tokens"]}
+                rows.append(record.trial.model_dump() | at | losses)
+    pd.DataFrame(rows).sort_values(["seed", "almr", "lr", "step"]).to_csv(table, index=False)
 
 
 def together(data: Measured, group: np.ndarray, keep: int, rungs: range) -> np.ndarray:
@@ -169,7 +187,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=500)
     parser.add_argument("--table", type=Path, default=RUNGS)
+    parser.add_argument("--run", type=Path)
     asked = parser.parse_args()
+    if asked.run:
+        write_table(asked.run, asked.table)
     data = Measured.read(asked.table)
     print_rules(data, asked.repeats)
     print_winner(data)
