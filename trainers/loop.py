@@ -83,7 +83,8 @@ class Learner:
         self.model.train()
         began = time.perf_counter()
         for batch in batches:
-            loss, norm, lr = self._learn(batch, self.lr * share(self.step))
+            lr = self.lr * share(self.step)
+            loss, norm = self._learn(batch, lr)
             self.step, self.taken = self.step + 1, self.taken + 1
             self.seconds += time.perf_counter() - began
             step = Step(self.step, self.step * batch.numel(), loss, lr, norm, self.seconds)
@@ -93,15 +94,15 @@ class Learner:
                 return
             began = time.perf_counter()
 
-    def _learn(self, batch: torch.Tensor, lr: float) -> tuple[float, float, float]:
-        """One optimizer step; returns the loss, the norm of its gradient and the LR."""
+    def _learn(self, batch: torch.Tensor, lr: float) -> tuple[float, float]:
+        """One optimizer step; returns the loss and the norm of its gradient."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         loss = _accumulate(self.model, batch, self.training)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.optimizer.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss, float(norm), lr
+        return loss, float(norm)
 
     @contextmanager
     def branch(self) -> Iterator[None]:
