@@ -46,11 +46,11 @@ class Trunk:
         self._write({"step": 0, "tokens": 0, "held_out": self.watch.base})
         self._branch_off()
         for step in self._steps(range(self.training.steps), self.watch):
-            every = self.training.evaluate_every
-            if every and step.step % every == 0 and step.step < self.training.steps:
+            if self.watch.reason or step.step == self.training.steps:
+                break  # the last evaluation is the one that is returned
+            if self.training.evaluate_every and step.step % self.training.evaluate_every == 0:
                 self._evaluate()
-            if not self.watch.reason:
-                self._branch_off()
+            self._branch_off()
         self._give_up_the_rest()
         return self._evaluate()
 

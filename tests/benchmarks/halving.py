@@ -38,7 +38,10 @@ WAYS = ("together", "together, 3/4 alone", "in turn")
 
 @dataclass(frozen=True)
 class Measured:
-    """`loss` (cells, evaluations) in nats, the last column at the full budget; `tokens` (evaluations,)."""
+    """`loss` (cells, evaluations) in nats, the last column at the full budget, and infinite once a trial has diverged.
+
+    `tokens` (cells, evaluations) are those trained on until then, no more than up to its divergence.
+    """
 
     almr: np.ndarray
     lr: np.ndarray
@@ -50,19 +53,24 @@ class Measured:
         table = pd.read_csv(path)
         table["loss"] = (table["loss_original"] + table["loss_additional"]) / 2
         wide = table.pivot(index=["almr", "lr"], columns="tokens", values="loss")
-        assert wide.notna().all().all(), "every trial has to be measured at every rung"
+        ends = table.groupby(["almr", "lr"])["tokens"].max()
+        wide = wide[wide.columns[wide.notna().sum() > 1]]  # one trial alone was measured where it diverged
         almr, lr = np.array(list(wide.index)).T
-        return Measured(almr, lr, wide.to_numpy(), wide.columns.to_numpy())
+        tokens = np.minimum(wide.columns.to_numpy(), ends.to_numpy()[:, None])
+        return Measured(almr, lr, wide.fillna(math.inf).to_numpy(), tokens)
 
     def of(self, cells: np.ndarray) -> Measured:
-        return Measured(self.almr[cells], self.lr[cells], self.loss[cells], self.tokens)
+        return Measured(self.almr[cells], self.lr[cells], self.loss[cells], self.tokens[cells])
 
     def groups(self, among: str) -> np.ndarray:
         return np.zeros(len(self.lr)) if among == "all" else getattr(self, among)
 
 
 def write_table(run: Path, table: Path) -> None:
-    """One row per trial and evaluation on its way, from `trials/*/metrics.jsonl`; the base model's is left out."""
+    """One row per trial and evaluation on its way, from `trials/*/metrics.jsonl`; the base model's is left out.
+
+    The rows of a trial that diverged end where it did.
+    """
     rows = []
     for path in sorted(run.glob("trials/*/record.json")):
         record = Record.model_validate_json(path.read_text())
@@ -72,7 +80,8 @@ def write_table(run: Path, table: Path) -> None:
                 losses = {f"loss_{language}": loss for language, loss in line["held_out"].items()}
                 at = {"step": line["step"], "tokens": line["tokens"]}
                 rows.append(record.trial.model_dump() | at | losses)
-    pd.DataFrame(rows).sort_values(["seed", "almr", "lr", "step"]).to_csv(table, index=False)
+    ordered = pd.DataFrame(rows).sort_values(["seed", "almr", "lr", "step"])
+    ordered.drop_duplicates().to_csv(table, index=False)
 
 
 def together(data: Measured, group: np.ndarray, keep: int, rungs: range) -> np.ndarray:
@@ -114,7 +123,8 @@ def outcome(data: Measured, stopped: np.ndarray) -> tuple[float, float, float]:
     final = data.loss[:, -1]
     survivors = final[stopped == data.loss.shape[1] - 1]
     best = survivors.min() if len(survivors) else math.inf  # in turn, all may be stopped but the first
-    return float(best == final.min()), 100 * (best / final.min() - 1), data.tokens[stopped].mean() / data.tokens[-1]
+    spent = np.take_along_axis(data.tokens, stopped[:, None], axis=1).sum() / data.tokens[:, -1].sum()
+    return float(best == final.min()), 100 * (best / final.min() - 1), float(spent)
 
 
 def replayed(data: Measured, size: int, repeats: int, rule: Callable[[Measured, np.ndarray], np.ndarray]) -> np.ndarray:
@@ -145,7 +155,7 @@ def print_winner(data: Measured) -> None:
     print(f"\nthe winner: ALMR {data.almr[winner]:g}, LR {data.lr[winner]:g}\n")
     print("| tokens | rank of all | rank in its LR | rank in its ALMR | nats behind the first | the first: ALMR, LR |")
     print("|---|---|---|---|---|---|")
-    for tokens, loss in zip(data.tokens, data.loss.T, strict=True):
+    for tokens, loss in zip(data.tokens.max(axis=0), data.loss.T, strict=True):
         better = loss < loss[winner]
         ranks = (1 + int(np.sum(better & (data.groups(a) == data.groups(a)[winner]))) for a in AMONG)
         first = loss.argmin()
@@ -154,9 +164,11 @@ def print_winner(data: Measured) -> None:
 
 
 def fitted(data: Measured, left: np.ndarray) -> FitFile | None:
-    rows = {"almr": data.almr[left], "lr": data.lr[left], "loss_total": data.loss[left, -1]}
+    ended = np.isfinite(data.loss[left, -1])
+    status = {"status": np.where(ended, "complete", "diverged"), "excluded": np.where(ended, None, "diverged: early")}
+    rows = {"almr": data.almr[left], "lr": data.lr[left], "loss_total": np.where(ended, data.loss[left, -1], np.nan)}
     try:
-        table = pd.DataFrame(rows | {"seed": 0, "status": "complete", "excluded": None})
+        table = pd.DataFrame(rows | status | {"seed": 0})
         return fit_table(table, Objective(), "left").file
     except InputError:
         return None
