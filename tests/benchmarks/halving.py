@@ -31,7 +31,8 @@ from sweep.trial import Record
 
 RUNGS = Path(__file__).parents[1] / "data" / "dense_rungs.csv"
 SIZES = (16, 27, 81)
-AMONG = ("all", "lr", "almr")
+NAMES = {"all": "all", "lr": "the same LR", "almr": "the same ALMR"}
+AMONG = tuple(NAMES)
 KEEP = (2, 3)
 WAYS = ("together", "together, 3/4 alone", "in turn")
 
@@ -141,12 +142,11 @@ def print_rules(data: Measured, repeats: int) -> None:
     heads = (f"{size} cells: winner survives, mean regret, tokens" for size in SIZES)
     print(f"| stopped if behind among | keep | when | {' | '.join(heads)} |")
     print("|---|---|---|" + "---|" * len(SIZES))
-    names = {"all": "all", "lr": "the same LR", "almr": "the same ALMR"}
     for among, keep, way in itertools.product(AMONG, KEEP, WAYS):
         rule = lambda part, order, how=(among, keep, way): halve(part, *how, order)  # noqa: E731
         found = (replayed(data, size, repeats, rule) for size in SIZES)
-        cells = (f"{survives:.0%}, {regret:.2f} %, {spent:.0%}" for survives, regret, spent in found)
-        print(f"| {names[among]} | 1/{keep} | {way} | {' | '.join(cells)} |")
+        cells = (f"{survives:.1%}, {regret:.2f} %, {spent:.0%}" for survives, regret, spent in found)
+        print(f"| {NAMES[among]} | 1/{keep} | {way} | {' | '.join(cells)} |")
 
 
 def print_winner(data: Measured) -> None:
@@ -179,9 +179,9 @@ def print_fits(data: Measured) -> None:
     print("\n| what the fit sees | trials | ALMR (90 %) | LR (90 %) | refused as |")
     print("|---|---|---|---|---|")
     rules = [("all trials", np.ones(len(data.lr), bool))]
-    for among, keep in itertools.product(AMONG, KEEP):
-        stopped = halve(data, among, keep, "together", np.arange(len(data.lr)))
-        rules.append((f"kept 1/{keep} among {among}", stopped == data.loss.shape[1] - 1))
+    for way, among, keep in itertools.product(WAYS[:2], AMONG, KEEP):
+        stopped = halve(data, among, keep, way, np.arange(len(data.lr)))
+        rules.append((f"1/{keep} among {NAMES[among]}, {way}", stopped == data.loss.shape[1] - 1))
     for name, left in rules:
         print(f"| {name} | {left.sum()} | {_dials(fitted(data, left))} |")
 
