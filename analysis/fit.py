@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from analysis import horizons
 from analysis import table as tables
 from analysis.decision import caveats, refusals
 from analysis.decision.curve import AlmrPoint, Coupling, CurvePoint, best_almrs, best_lrs, coupling
@@ -16,6 +17,7 @@ from analysis.decision.findings import Case, Finding
 from analysis.decision.front import FrontPoint, front
 from analysis.decision.objectives import Goal, Guarded, Weighted, goal
 from analysis.decision.winner import Region, Winner, choose, region
+from analysis.horizons import HorizonFit
 from analysis.surfaces.checks import CrossValidation, cross_validate
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, fit_languages
@@ -46,7 +48,8 @@ class FitFile(Schema):
     """`fit.json`. Losses in nats per token; `noise` is one trial's sd around its surface at the winner, `forms` the
     coordinate of ALMR that each surface is smooth in; `trials` counts rows.
 
-    `weights` is None under a forgetting guard, `guard` is None under weights.
+    `weights` is None under a forgetting guard, `guard` is None under weights. `horizons` has the winner at each token
+    budget that the trials were measured at, the full one last; it is empty where that is the only one.
     """
 
     schema_version: int = 2
@@ -67,6 +70,7 @@ class FitFile(Schema):
     refusals: list[Finding]
     warnings: list[Finding]
     transfer: Transfer | None
+    horizons: tuple[HorizonFit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ def fit_table(table: pd.DataFrame, objective: Objective, name: str, study: Study
 
 def _fit(table: pd.DataFrame, objective: Objective, name: str, study: Study | None, seed: int) -> Fit:
     case = _case(table, objective, study, seed)
+    refused = refusals.find(case)
+    budgets, unfitted = horizons.find(case, lambda shorter: _case(shorter, objective, study, seed), refused)
     file = FitFile(
         study=name,
         weights=case.goal.weights if isinstance(case.goal, Weighted) else None,
@@ -120,9 +126,10 @@ def _fit(table: pd.DataFrame, objective: Objective, name: str, study: Study | No
         noise={n: float(s.noise([case.winner.almr], [case.winner.lr])[0]) for n, s in case.surfaces.items()},
         cross_validation=case.checks,
         trials=_count(table),
-        refusals=refusals.find(case),
-        warnings=caveats.find(case),
+        refusals=refused,
+        warnings=[*caveats.find(case), *unfitted],
         transfer=direct(case.winner, study) if study and study.launch else None,
+        horizons=budgets,
     )
     return Fit(table, case.surfaces, case.goal, case.lattice, case.optima, file, study)
 

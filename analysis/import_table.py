@@ -28,7 +28,7 @@ OURS = (
 )
 KEY = (*DIALS, "seed", "tokens", "parameters")
 TEXTS = ("trial_id", "status", "reason", "fingerprint", "excluded")
-WHOLE = ("seed", "attempt", "tokens", "steps", "peak_memory_bytes", "parameters")
+WHOLE = ("seed", "attempt", "tokens", "steps", "trained_tokens", "peak_memory_bytes", "parameters")
 WORDS = {
     Status.COMPLETE: ("complete", "completed", "ok", "done", "finished", "success", "succeeded"),
     Status.DIVERGED: ("diverged", "divergence", "nan", "exploded"),

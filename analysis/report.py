@@ -188,7 +188,8 @@ def _columns(fit: Fit) -> list[tuple[str, str, Callable[[Any], str]]]:
 
 def _cost(table: pd.DataFrame) -> dict[str, Any] | None:
     """Sums over the trials that recorded them; None where none recorded any."""
-    sums = table[["seconds", "gpu_hours", "tokens"]].astype(float).sum(min_count=1)
+    trained = table["tokens"].where(table["trained_tokens"].isna(), table["trained_tokens"])  # older records lack it
+    sums = table[["seconds", "gpu_hours"]].assign(tokens=trained).astype(float).sum(min_count=1)
     if sums.isna().all():
         return None
     hours = {"hours": sums["seconds"] / 3600, "gpu_hours": sums["gpu_hours"], "tokens": sums["tokens"]}

@@ -12,10 +12,11 @@ import pandas as pd
 import pydantic
 
 from sweep.study import LANGUAGES, InputError, Study
-from sweep.trial import SCHEMA_VERSION, Record, Status
+from sweep.trial import SCHEMA_VERSION, Horizon, Record, Status
 
 SCALARS = (
     *("trial_id", "almr", "almr_achieved", "lr", "seed", "status", "reason", "attempt", "tokens", "steps"),
+    "trained_tokens",
     *("seconds", "training_seconds", "tokens_per_second", "mfu", "peak_memory_bytes", "gpu_hours", "fingerprint"),
 )
 PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
@@ -27,7 +28,8 @@ COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for languag
 def read_run(run: Path) -> pd.DataFrame:
     """The table of a run directory: one row per `trials/*/record.json`, ordered by (seed, almr, lr).
 
-    Columns are COLUMNS (losses in nats per token), then `score_<name>` for each benchmark. Raises InputError for
+    Columns are COLUMNS (losses in nats per token), then `score_<name>` for each benchmark, and for each horizon the
+    losses, bits per byte and why a branch diverged, as in `loss_original@81920`. Raises InputError for
     a folder without records and for a record that is not readable, naming the file.
     """
     paths = sorted(run.glob("trials/*/record.json"))
@@ -78,8 +80,16 @@ def _row(record: Record) -> dict[str, Any]:
     for name in PER_LANGUAGE:
         row |= {f"{name}_{language}": getattr(getattr(record, name), language) for language in LANGUAGES}
     row |= {f"score_{name}": score.value for name, score in record.scores.items()}
+    for horizon in record.horizons:
+        row |= _measured_at(horizon)
     row["excluded"] = _why_excluded(record)
     return row
+
+
+def _measured_at(horizon: Horizon) -> dict[str, Any]:
+    names = [(name, language) for name in ("loss", "bits_per_byte") for language in LANGUAGES]
+    numbers = {f"{name}_{lang}@{horizon.tokens}": getattr(getattr(horizon, name), lang) for name, lang in names}
+    return numbers | {f"reason@{horizon.tokens}": horizon.reason}
 
 
 def _why_excluded(record: Record) -> str | None:

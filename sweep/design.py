@@ -65,6 +65,9 @@ class Plan:
     """What a study asks for. `epochs`: per language, over that corpus, at each ALMR of the grid; None if unknown.
 
     `trials`, `left` and `total` as in Progress, `to_run` as its property.
+    `branch_steps` are those of a trial's branches to shorter horizons, beside its `steps`; `tokens_per_trial` has both.
+    Branches read again what their trunk reads, so they add no epochs.
+
     `trial_seconds` is None where nothing says how fast a trial is; `seconds` is for all that is left, start-up apart.
     """
 
@@ -73,6 +76,7 @@ class Plan:
     total: int
     to_run: int
     steps: int
+    branch_steps: int
     tokens_per_trial: int
     epochs: dict[str, list[float] | None]
     trial_seconds: float | None
@@ -89,7 +93,8 @@ def plan(study: Study, progress: Progress, facts: dict[str, CorpusFacts]) -> Pla
     """`facts` are the corpora as a run of this study has them so far: they make the estimates better."""
     tokens = study.training.blocks * study.training.sequence_length
     epochs = {language: _epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
-    each = trial_seconds(study, tokens, progress.records)
+    trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
+    each = trial_seconds(study, trained, progress.records)
     at_once = concurrency(study)
     gpu_hours = None if each is None else each * progress.to_run * study.resources.gpus / 3600
     return Plan(
@@ -98,7 +103,8 @@ def plan(study: Study, progress: Progress, facts: dict[str, CorpusFacts]) -> Pla
         total=progress.total,
         to_run=progress.to_run,
         steps=study.training.steps,
-        tokens_per_trial=tokens,
+        branch_steps=study.training.branch_steps,
+        tokens_per_trial=trained,
         epochs=epochs,
         trial_seconds=each,
         seconds=None if each is None or at_once is None else each * -(-progress.to_run // at_once),
@@ -147,6 +153,10 @@ def _warnings(study: Study, tokens: int, epochs: dict[str, list[float] | None]) 
     found = []
     if tokens != study.training.tokens:
         found.append(f"training.tokens {study.training.tokens:,} is not whole batches: a trial takes {tokens:,}")
+    for horizon in study.training.horizons:
+        if horizon % study.training.global_batch_tokens:
+            takes = study.training.steps_of(horizon) * study.training.global_batch_tokens
+            found.append(f"training.horizons {horizon:,} is not whole batches: its branch ends at {takes:,}")
     for language, times in epochs.items():
         if times is None:
             found.append(f"corpora.{language}: size not known before it is read; state `tokens:` to see its epochs")

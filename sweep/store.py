@@ -129,10 +129,11 @@ class Run:
         write_atomically(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
 
     def progress(self, trial: Trial) -> int:
-        """The last step that a running trial has logged, 0 before the first."""
+        """The last step that a running trial's trunk has logged, 0 before the first."""
         try:
-            lines = (self.trial_folder(trial) / "metrics.jsonl").read_text().splitlines()
-            return int(json.loads(lines[-1])["step"])
+            text = (self.trial_folder(trial) / "metrics.jsonl").read_text()
+            trunk = [line for line in map(json.loads, text.splitlines()) if "horizon" not in line]
+            return int(trunk[-1]["step"])
         except (OSError, IndexError, ValueError):
             return 0  # not begun, or a line half written
 

@@ -19,7 +19,7 @@ def plan(study: Study, planned: design.Plan) -> RenderableType:
     head = (
         f"{study.name}: {planned.total} trials{_how(study)} ({len(study.grid.almr)} ALMR x {len(study.grid.lrs)} LR x "
         f"{len(study.grid.seeds)} seeds), {planned.total - planned.to_run} done, {planned.to_run} left\n"
-        f"each trial: {planned.steps:,} steps x {study.training.global_batch_tokens:,} tokens = "
+        f"each trial: {_steps(planned)} x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}"
     )
@@ -34,6 +34,12 @@ def _how(study: Study) -> str:
     share = (study.search.trials or 0) / len(study.grid.points)
     where = f"{len(study.grid.points)} cells" if study.search.space == "cells" else "any point of the range"
     return f" by search ({study.search.strategy}) out of {where}, {share:.0%} of the grid's tokens"
+
+
+def _steps(planned: design.Plan) -> str:
+    if not planned.branch_steps:
+        return f"{planned.steps:,} steps"
+    return f"({planned.steps:,} steps + {planned.branch_steps:,} on branches to its horizons)"
 
 
 def _cost(study: Study, planned: design.Plan) -> str:
@@ -79,6 +85,7 @@ def plan_json(study: Study, planned: design.Plan) -> dict[str, Any]:
         "total": planned.total,
         "left": planned.to_run,
         "steps": planned.steps,
+        "branch_steps": planned.branch_steps,
         "tokens_per_trial": planned.tokens_per_trial,
         "tokens": planned.tokens,
         "almr": list(study.grid.almr),

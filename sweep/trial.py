@@ -69,12 +69,27 @@ class Score(Schema):
     higher_is_better: bool = True
 
 
+class Horizon(Schema):
+    """What a shorter token budget came to: a branch off the trial's trunk, with a decay of its own.
+
+    `tokens` is the budget as the study asks for it, `steps` the same in whole batches. A branch that diverged has the
+    `reason`, and no loss.
+    """
+
+    tokens: int
+    steps: int
+    reason: str | None = None
+    loss: PerLanguage = PerLanguage()
+    bits_per_byte: PerLanguage = PerLanguage()
+
+
 class Record(Schema):
     """The outcome of a trial, `record.json`: written last and atomically, the only definition of done.
 
     Losses are nats per token on the held-out text. `almr` is the ratio asked for and `almr_achieved` the one
     counted in training tokens; `epochs` says how often each corpus was gone through. `seconds` is the whole trial,
-    `training_seconds` its optimizer steps alone.
+    `training_seconds` its optimizer steps alone. `tokens` and `steps` are of the run to its full budget,
+    `trained_tokens` counts those of the branches to shorter `horizons` too.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -89,10 +104,12 @@ class Record(Schema):
     almr_achieved: float | None = None
     tokens: int | None = None
     steps: int | None = None
+    trained_tokens: int | None = None
     loss: PerLanguage = PerLanguage()
     bits_per_byte: PerLanguage = PerLanguage()
     base_loss: PerLanguage = PerLanguage()
     base_bits_per_byte: PerLanguage = PerLanguage()
+    horizons: tuple[Horizon, ...] = ()
     scores: dict[str, Score] = {}
     epochs: PerLanguage = PerLanguage()
     seconds: float | None = None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def verdict(fitted: Fit) -> str:
     file = fitted.file
-    lines = [*_winner(file), *_goal(file), *_safety(file), *_coupling(file), *_quality(fitted)]
+    lines = [*_winner(file), *_horizons(file), *_goal(file), *_safety(file), *_coupling(file), *_quality(fitted)]
     lines += [f"warning: {finding.text}" for finding in file.warnings]
     return "\n".join([*lines, *(f"REFUSED ({finding.code}): {finding.text}" for finding in file.refusals)])
 
@@ -29,6 +29,15 @@ def _winner(file: FitFile) -> list[str]:
         f"LR {winner.lr:.2e} ({level} {_range(winner.lr_interval, '.2e')})",
         f"objective there: {winner.objective:.4f} nats per token ({_range(winner.objective_interval, '.4f')})",
         f"from {counts.complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
+    ]
+
+
+def _horizons(file: FitFile) -> list[str]:
+    return [
+        f"at {one.tokens:,} tokens: ALMR {one.winner.almr:.2f} ({_range(one.winner.almr_interval, '.2f')}), "
+        f"LR {one.winner.lr:.2e} ({_range(one.winner.lr_interval, '.2e')})"
+        + (f"; refused: {', '.join(one.refusals)}" if one.refusals else "")
+        for one in file.horizons
     ]
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sweep.study import LANGUAGES, Study, Training
+from sweep.study import LANGUAGES, Study
 from sweep.trial import Ingredients, PerLanguage, Record, Status, Trial
 from trainers import loop
 from trainers.corpus import PackedCorpus, blocks, open_packed
@@ -22,6 +19,7 @@ from trainers.divergence import DivergenceWatch
 from trainers.held_out import HeldOut, Losses, measured_once
 from trainers.mixture import Mixture
 from trainers.model import load_model, parameters
+from trainers.trunk import Trunk, finite
 
 
 def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int = 1) -> Record:
@@ -36,18 +34,25 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
     held_out = HeldOut.of(corpora, study.training, device)
     base = measured_once(_base_key(study, ingredients, device), lambda: held_out.losses(model))
     mixture = Mixture(trial.almr, trial.seed, tuple((name, c.facts.blocks) for name, c in corpora.items()))
-    data = batches(corpora, mixture, range(study.training.steps), study.training.batch_sequences, device)
     watch = DivergenceWatch(trial.almr, base, study.training.divergence_margin, lambda: held_out.losses(model))
-    last, after = _train(model, study.training, trial.lr, data, held_out, watch, folder / "metrics.jsonl")
-    reason = watch.reason or watch.judge(after, last.step)
+    learner = loop.Learner(model, study.training, trial.lr)
+
+    def read(steps: range) -> Iterator[torch.Tensor]:
+        return batches(corpora, mixture, steps, study.training.batch_sequences, device)
+
+    with (folder / "metrics.jsonl").open("w") as log:
+        trunk = Trunk(learner, read, held_out, watch, log)
+        after = trunk.train()
+    reason = watch.reason or watch.judge(after, learner.step)
     return Record(
         **trial.model_dump(),
         **_identity(study, trial, attempt),
         status=Status.DIVERGED if reason else Status.COMPLETE,
         reason=reason,
-        **_drawn(mixture, corpora, last, study.training),
+        **_drawn(mixture, corpora, learner),
         **_losses(held_out, base, after),
-        **_cost(model, study, last, time.perf_counter() - began),
+        horizons=tuple(trunk.horizons[tokens] for tokens in study.training.horizons),
+        **_cost(learner, study, time.perf_counter() - began),
         provenance=_provenance(model, ingredients),
     )
 
@@ -71,65 +76,39 @@ def _base_key(study: Study, ingredients: Ingredients, device: torch.device) -> d
     return training | ingredients.fingerprints() | {"cpus": study.resources.cpus, "device": device_name(device)}
 
 
-def _train(
-    model: Any,
-    training: Training,
-    lr: float,
-    data: Iterator[torch.Tensor],
-    held_out: HeldOut,
-    watch: DivergenceWatch,
-    metrics: Path,
-) -> tuple[loop.Step, Losses]:
-    """The last step and the held-out losses after it."""
-    with metrics.open("w") as log:
-        _log(log, {"step": 0, "tokens": 0, "held_out": watch.base})
-        for step in loop.train(model, data, training, lr, watch):
-            last = step
-            if step.step % training.log_every == 0 or step.step in (1, training.steps):
-                _log(log, dataclasses.asdict(step))
-        after = held_out.losses(model)
-        _log(log, {"step": last.step, "tokens": last.tokens, "held_out": after})
-    return last, after
-
-
-def _log(log: Any, line: dict[str, Any]) -> None:
-    log.write(json.dumps(_finite(line)) + "\n")
-    log.flush()
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: what is not finite is absent (None)."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _identity(study: Study, trial: Trial, attempt: int) -> dict[str, Any]:
     return {"trial_id": trial.id, "fingerprint": study.fingerprint, "attempt": attempt}
 
 
-def _drawn(mixture: Mixture, corpora: dict[str, PackedCorpus], last: loop.Step, training: Training) -> dict[str, Any]:
-    """What was really trained on, counted in blocks of equal length."""
-    blocks_drawn = last.step * training.batch_sequences
-    epochs = mixture.epochs(blocks_drawn)
-    achieved = epochs["additional"] * corpora["additional"].facts.blocks / blocks_drawn
-    return {"steps": last.step, "tokens": last.tokens, "almr_achieved": achieved, "epochs": PerLanguage(**epochs)}
+def _drawn(mixture: Mixture, corpora: dict[str, PackedCorpus], learner: loop.Learner) -> dict[str, Any]:
+    """What was really trained on, counted in blocks of equal length. Branches draw what the trunk draws."""
+    sequences, length = learner.training.batch_sequences, learner.training.sequence_length
+    drawn = learner.step * sequences
+    epochs = mixture.epochs(drawn)
+    return {
+        "steps": learner.step,
+        "tokens": drawn * length,
+        "trained_tokens": learner.taken * sequences * length,
+        "almr_achieved": epochs["additional"] * corpora["additional"].facts.blocks / drawn,
+        "epochs": PerLanguage(**epochs),
+    }
 
 
 def _losses(held_out: HeldOut, base: Losses, after: Losses) -> dict[str, PerLanguage]:
     return {
-        "loss": PerLanguage(**_finite(after)),
-        "base_loss": PerLanguage(**_finite(base)),
-        "bits_per_byte": PerLanguage(**_finite(held_out.bits_per_byte(after))),
-        "base_bits_per_byte": PerLanguage(**_finite(held_out.bits_per_byte(base))),
+        "loss": PerLanguage(**finite(after)),
+        "base_loss": PerLanguage(**finite(base)),
+        "bits_per_byte": PerLanguage(**finite(held_out.bits_per_byte(after))),
+        "base_bits_per_byte": PerLanguage(**finite(held_out.bits_per_byte(base))),
     }
 
 
-def _cost(model: Any, study: Study, last: loop.Step, seconds: float) -> dict[str, Any]:
-    speed = last.tokens / last.seconds
+def _cost(learner: loop.Learner, study: Study, seconds: float) -> dict[str, Any]:
+    model = learner.model
+    speed = learner.taken * study.training.global_batch_tokens / learner.seconds
     return {
         "seconds": seconds,
-        "training_seconds": last.seconds,
+        "training_seconds": learner.seconds,
         "tokens_per_second": speed,
         "mfu": mfu(parameters(model), speed, model.device),
         "peak_memory_bytes": peak_memory_bytes(model.device),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trainers.loop import Step
 
@@ -28,6 +28,10 @@ class DivergenceWatch:
     reason: str | None = None
     above_before: bool = False
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=SMOOTHED_STEPS))
+
+    def copy(self) -> DivergenceWatch:
+        """As it is now, for a branch: what it sees there is none of the trunk's affair."""
+        return replace(self, recent=self.recent.copy())
 
     def __call__(self, step: Step) -> bool:
         self.recent.append(step.loss)

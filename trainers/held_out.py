@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sweep.study import Training, fingerprint_of
+from sweep.recipe import Training
+from sweep.study import fingerprint_of
 from trainers import cache, loop
 from trainers.corpus import PackedCorpus, blocks
 

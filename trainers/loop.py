@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,14 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
-from sweep.study import Optimizer, Schedule, Training
+from sweep.recipe import Optimizer, Training
 
 EVALUATION_SEQUENCES = 16  # at once, on any device: evaluation holds no activations
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step was like. `loss` is nats per token on its batch; `seconds` since training began."""
+    """What one optimizer step was like. `loss` is nats per token on its batch; `seconds` of all steps so far."""
 
     step: int
     tokens: int
@@ -44,38 +44,95 @@ def make_optimizer(model: torch.nn.Module, recipe: Optimizer, lr: float) -> torc
     return torch.optim.AdamW(groups, lr=lr, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon, fused=True)
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> Any:
-    warmup = round(schedule.warmup * steps)
+def lr_shares(training: Training, steps: int) -> Callable[[int], float]:
+    """The LR at each step (from 0) of a run of so many steps, as a share of the peak.
+
+    `steps` may be fewer than the recipe's (a horizon): the warm-up stays as long, the decay is its share of `steps`.
+    """
+    schedule, warmup = training.schedule, training.warmup_steps
+    nothing = torch.optim.SGD([torch.zeros(1)])  # transformers hands out schedules of an optimizer only
     if schedule.name == "wsd":
-        decay = min(round(schedule.decay * steps), steps - warmup)  # each is rounded: together they must fit
+        decay = min(steps - training.decay_from(steps), steps - warmup)  # each is rounded: together they must fit
         specific = {"num_decay_steps": decay, "min_lr_ratio": schedule.min_lr}
-        return get_scheduler("warmup_stable_decay", optimizer, warmup, steps, specific)
-    return get_scheduler("cosine_with_min_lr", optimizer, warmup, steps, {"min_lr_rate": schedule.min_lr})
+        made = get_scheduler("warmup_stable_decay", nothing, warmup, steps, specific)
+    else:
+        made = get_scheduler("cosine_with_min_lr", nothing, warmup, steps, {"min_lr_rate": schedule.min_lr})
+    share: Callable[[int], float] = made.lr_lambdas[0]
+    return share
+
+
+class Learner:
+    """A model in training: its weights, its optimizer and the `step` that it stands at.
+
+    `taken` and `seconds` are of all optimizer steps so far, those of branches included.
+    """
+
+    def __init__(self, model: Any, training: Training, lr: float) -> None:
+        self.model, self.training, self.lr = model, training, lr
+        self.optimizer = make_optimizer(model, training.optimizer, lr)
+        self.step, self.taken, self.seconds = 0, 0, 0.0
+
+    def train(
+        self, batches: Iterable[torch.Tensor], share: Callable[[int], float], watch: Callable[[Step], bool]
+    ) -> Iterator[Step]:
+        """Train over `batches`, each (sequences, length) token ids on the model's device; yields every step.
+
+        Stops early when `watch`, which is asked before the step is yielded, returns True. Yielding leaves logging and
+        checkpoints to the caller, and what the caller does is not counted in `seconds`.
+        """
+        self.model.train()
+        began = time.perf_counter()
+        for batch in batches:
+            lr = self.lr * share(self.step)
+            loss, norm = self._learn(batch, lr)
+            self.step, self.taken = self.step + 1, self.taken + 1
+            self.seconds += time.perf_counter() - began
+            step = Step(self.step, self.step * batch.numel(), loss, lr, norm, self.seconds)
+            stop = watch(step)
+            yield step
+            if stop:
+                return
+            began = time.perf_counter()
+
+    def _learn(self, batch: torch.Tensor, lr: float) -> tuple[float, float]:
+        """One optimizer step; returns the loss and the norm of its gradient."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        loss = _accumulate(self.model, batch, self.training)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.optimizer.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss, float(norm)
+
+    @contextmanager
+    def branch(self) -> Iterator[None]:
+        """What is trained inside is undone at its end: weights, optimizer, random numbers and `step` are put back.
+
+        Until then they are kept in host memory: 12 bytes per parameter in float32.
+        """
+        kept, step = copied_to_host([self.model.state_dict(), self.optimizer.state_dict()]), self.step
+        device = next(self.model.parameters()).device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+        self.model.load_state_dict(kept[0])
+        self.optimizer.load_state_dict(kept[1])
+        self.step = step
+
+
+def copied_to_host(state: Any) -> Any:
+    """The same nest of dictionaries and lists with every tensor copied to host memory, also where it lies there."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: copied_to_host(value) for key, value in state.items()}
+    return [copied_to_host(value) for value in state] if isinstance(state, list) else state
 
 
 def train(
     model: Any, batches: Iterable[torch.Tensor], training: Training, lr: float, watch: Callable[[Step], bool]
 ) -> Iterator[Step]:
-    """Train over `batches`, each a (sequences, length) tensor of token ids on the model's device; yields every step.
-
-    Stops early when `watch` returns True. Yielding leaves logging and checkpoints to the caller.
-    """
-    optimizer = make_optimizer(model, training.optimizer, lr)
-    schedule = make_schedule(optimizer, training.schedule, training.steps)
-    began = time.perf_counter()
-    model.train()
-    for index, batch in enumerate(batches):
-        loss = _accumulate(model, batch, training)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.optimizer.max_grad_norm)
-        used_lr = schedule.get_last_lr()[0]
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        tokens = (index + 1) * batch.numel()
-        step = Step(index + 1, tokens, loss, used_lr, float(norm), time.perf_counter() - began)
-        yield step
-        if watch(step):
-            return
+    """One run of the recipe from its first step to its last, as `Learner.train`."""
+    return Learner(model, training, lr).train(batches, lr_shares(training, training.steps), watch)
 
 
 def _accumulate(model: Any, batch: torch.Tensor, training: Training) -> float:

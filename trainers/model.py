@@ -9,7 +9,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from sweep.study import BaseModel, InputError, Training, fingerprint_of
+from sweep.recipe import Training
+from sweep.study import BaseModel, InputError, fingerprint_of
 from trainers import cache
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16}

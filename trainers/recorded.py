@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
+from sweep.recipe import Training
 from sweep.study import LANGUAGES, InputError, Study
-from sweep.trial import PerLanguage, Record, Status, Trial
+from sweep.trial import Horizon, PerLanguage, Record, Status, Trial
 
 REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 
@@ -18,7 +20,8 @@ REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
     """The record of the table's row for this trial, after `replay.pace` times the seconds that it took.
 
-    The table is a CSV as `almr fit` writes it (`trials.csv`). Raises InputError where it has no such row, and
+    The table is a CSV as `almr fit` writes it (`trials.csv`). Of the study's horizons those are answered that it has
+    columns of. Raises InputError where it has no such row, and
     RuntimeError for a row whose status is `failed`, as the measured trial did.
     """
     assert study.replay is not None
@@ -37,7 +40,9 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
         almr_achieved=row.get("almr_achieved"),
         tokens=_whole(row.get("tokens")),
         steps=_whole(row.get("steps")),
+        trained_tokens=_whole(row.get("trained_tokens")),
         loss=_per_language(row, "loss"),
+        horizons=tuple(_horizons(row, study.training)),
         base_loss=_per_language(row, "base_loss"),
         seconds=row.get("seconds"),
         gpu_hours=row.get("gpu_hours"),
@@ -64,6 +69,16 @@ def _find(table: str, trial: Trial) -> dict[str, Any]:
     raise InputError(f"{table}: no row for {trial.id}: take it out of the grid, or replay another table")
 
 
+def _horizons(row: dict[str, Any], training: Training) -> Iterator[Horizon]:
+    for tokens in training.horizons:
+        reason, loss = row.get(f"reason@{tokens}"), _per_language(row, "loss", f"@{tokens}")
+        if reason is None and loss == PerLanguage():
+            continue
+        bits = _per_language(row, "bits_per_byte", f"@{tokens}")
+        steps = training.steps_of(tokens)
+        yield Horizon(tokens=tokens, steps=steps, reason=reason, loss=loss, bits_per_byte=bits)
+
+
 def _absent_as_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
@@ -72,5 +87,5 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _per_language(row: dict[str, Any], name: str) -> PerLanguage:
-    return PerLanguage(**{language: row.get(f"{name}_{language}") for language in LANGUAGES})
+def _per_language(row: dict[str, Any], name: str, horizon: str = "") -> PerLanguage:
+    return PerLanguage(**{language: row.get(f"{name}_{language}{horizon}") for language in LANGUAGES})

@@ -14,7 +14,8 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sweep.study import Corpus, Optimizer, Schedule, Training, fingerprint_of
+from sweep.recipe import Optimizer, Schedule, Training
+from sweep.study import Corpus, fingerprint_of
 from trainers import cache, corpus, documents, loop
 from trainers.cpt import batches
 from trainers.mixture import Mixture
@@ -41,7 +42,15 @@ def build(progress: Callable[[float], None] = lambda share: None) -> Path:
     `progress` is told the share of training done. The model and its tokenizer never see the embedded corpora's default
     held-out documents.
     """
-    key = [TRAINING.model_dump(mode="json"), SHAPE, VOCABULARY, TRACE, LR, SEED, corpus.PACKING_VERSION]
+    key = [
+        TRAINING.recipe() | {"log_every": TRAINING.log_every},
+        SHAPE,
+        VOCABULARY,
+        TRACE,
+        LR,
+        SEED,
+        corpus.PACKING_VERSION,
+    ]
     key += [documents.resolve(spec, language).fingerprint for language, spec in CORPORA.items()]
     folder = cache.root() / "models" / f"tiny-{fingerprint_of(key)}"
     return cache.build_once(folder, lambda unfinished: _pretrain(unfinished, progress))

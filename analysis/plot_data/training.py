@@ -52,11 +52,14 @@ def _curves(table: pd.DataFrame, trials: Path) -> Iterator[Curve]:
 
 
 def _logged(log: Path) -> Iterator[tuple[float, float]]:
-    """(tokens, loss) of each line. An evaluation has no loss, and a killed trial leaves its last line half written."""
+    """(tokens, loss) of each line of the trunk.
+
+    An evaluation has no loss, a branch's lines name their horizon, a killed trial leaves its last line half written.
+    """
     for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []:
         try:
             line = json.loads(text)
         except json.JSONDecodeError:
             continue
-        if isinstance(line, dict) and line.get("loss") is not None:
+        if isinstance(line, dict) and line.get("loss") is not None and "horizon" not in line:
             yield line["tokens"], line["loss"]

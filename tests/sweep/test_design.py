@@ -83,6 +83,18 @@ def test_tokens_that_are_not_whole_batches_are_said() -> None:
     assert any("2,100 is not whole batches" in warning for warning in planned(study).warnings)
 
 
+def test_branches_are_planned_as_tokens_and_time_but_add_no_epochs() -> None:
+    recipe = study_content()["training"] | {"schedule": {"name": "wsd", "warmup": 0.125, "decay": 0.25}}
+    resources = {"tokens_per_second": 1024, "concurrent": 1}
+    plain = planned(with_sizes(8192, 4096, training=recipe, resources=resources))
+    branched = planned(with_sizes(8192, 4096, training=recipe | {"horizons": [1024, 1100 + 512]}, resources=resources))
+    assert branched.epochs == plain.epochs
+    assert (plain.branch_steps, branched.branch_steps) == (0, 1 + 2)  # of 4 and 6 steps
+    assert branched.tokens_per_trial == plain.tokens_per_trial + 3 * 256
+    assert branched.seconds == plain.seconds + 6 * 3 * 256 / 1024
+    assert any("training.horizons 1,612 is not whole batches: its branch ends at 1,536" in w for w in branched.warnings)
+
+
 def test_gpu_hours_are_those_of_what_is_left() -> None:
     study = make_study(resources={"gpus": 1, "tokens_per_second": 2048 / 3600})
     plan = planned(study)

@@ -28,6 +28,11 @@ def refusal(folder: Path, **changes: Any) -> str:
     return str(raised.value)
 
 
+def wsd(**changes: Any) -> dict[str, Any]:
+    """A recipe of 8 steps, of which 2 warm up."""
+    return study_content()["training"] | {"schedule": {"name": "wsd", "warmup": 0.25, "decay": 0.5}} | changes
+
+
 def test_number_without_a_dot_is_a_number(tmp_path: Path) -> None:
     text = yaml.safe_dump(study_content(grid={})).replace("grid: {}", "grid: {almr: [0.5], lr: [1e-5, 2E-5]}")
     assert study_file.load(written(tmp_path, text)).grid.lrs == (1e-5, 2e-5)
@@ -50,6 +55,14 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
         ({"corpora": {"original": {}, "additional": {"embedded": "three-kingdoms"}}}, "corpora.original: give exactly"),
         ({"grdi": {}}, "grdi: no such field"),
         ({"training": {"sequence_length": 128, "tokens": 4096, "global_batch_tokens": 200}}, "write 256"),
+        ({"training": wsd(horizons=[1024], schedule={})}, "training: horizons branch off the stable LR of WSD"),
+        ({"training": wsd(horizons=[2048])}, "training: horizons: 2048 is not below tokens 2048"),
+        ({"training": wsd(horizons=[1024, 1024])}, "training: horizons: 1024 is listed twice"),
+        ({"training": wsd(horizons=[1000, 1024])}, "training: horizons: 1000 is listed twice, or is as many steps"),
+        ({"training": wsd(horizons=[2000])}, "2000 is listed twice, or is as many steps as 2048 (8)"),
+        ({"training": wsd(horizons=[1024, 100])}, "training: horizons: 100 is less than one global batch: write 256"),
+        ({"training": wsd(horizons=[512])}, "512 would decay from step 1 on, inside the warm-up of 2 steps"),
+        ({"training": wsd(horizons=["x"])}, "training.horizons[0]: 'x' is not a number"),
         ({"objective": {"weights": {"original": 0, "additional": 0}}}, "both weights are 0"),
         ({"objective": {"weights": {"original": 1}, "forgetting_guard_percent": 1}}, "not both"),
         ({"objective": {"forgetting_guard_percent": -1}}, "objective.forgetting_guard_percent"),
@@ -105,6 +118,20 @@ def test_only_the_recipe_makes_the_fingerprint() -> None:
     other = make_study(training=study_content()["training"] | {"tokens": 4096})
     assert other.fingerprint != study.fingerprint
     assert study_file.changed_fields(study, other) == ["training.tokens: 2048 -> 4096"]
+
+
+def test_horizons_are_ascending_and_of_the_recipe_only_where_given(tmp_path: Path) -> None:
+    plain, branched = make_study(training=wsd()), make_study(training=wsd(horizons=[1536, 1024]))
+    assert branched.training.horizons == (1024, 1536)
+    assert branched.fingerprint != plain.fingerprint
+    assert "horizons" not in plain.recipe()["training"]
+    assert study_file.load(written(tmp_path, study_file.dump(branched))) == branched
+
+
+def test_the_shipped_studies_keep_the_fingerprint_of_their_measured_tables() -> None:
+    assert {study_file.load(name).fingerprint for name in ("demo", "dense")} == {"41e9f49d7d93a005"}
+    watched = study_content()["training"] | {"evaluate_every": 2}
+    assert make_study(training=watched).fingerprint == make_study().fingerprint
 
 
 shares = st.floats(0, 1)

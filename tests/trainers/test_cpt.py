@@ -8,10 +8,13 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sweep.study import Schedule, Study, Training
+from sweep.recipe import Schedule, Training
+from sweep.study import Study
 from sweep.trial import Status, Trial
 from trainers import cpt, loop, prepare
 from trainers.divergence import DivergenceWatch
+
+TIMINGS = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes"}
 
 
 def run(study: Study, folder: Path, almr: float = 0.5, lr: float = 1e-2) -> cpt.Record:
@@ -47,8 +50,7 @@ def test_bits_per_byte_of_a_uniform_guess(local_study: Study, tmp_path: Path) ->
 
 
 def test_same_trial_gives_the_same_record(local_study: Study, tmp_path: Path) -> None:
-    timings = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes"}
-    one, two = (run(local_study, tmp_path / name).model_dump(exclude=timings) for name in ("one", "two"))
+    one, two = (run(local_study, tmp_path / name).model_dump(exclude=TIMINGS) for name in ("one", "two"))
     assert one == two
 
 
@@ -59,6 +61,14 @@ def test_metrics_are_the_training_curve(local_study: Study, tmp_path: Path) -> N
     assert lines[-1]["held_out"] == record.loss.model_dump()
     assert [line["step"] for line in lines[1:-1]] == [1, 8]
     assert all(line["loss"] > 0 and line["grad_norm"] > 0 for line in lines[1:-1])
+
+
+def test_evaluating_on_the_way_changes_no_number(local_study: Study, tmp_path: Path) -> None:
+    watched = local_study.model_copy(update={"training": local_study.training.model_copy(update={"evaluate_every": 3})})
+    one, other = run(local_study, tmp_path / "one"), run(watched, tmp_path / "other")
+    assert other.model_dump(exclude=TIMINGS) == one.model_dump(exclude=TIMINGS)
+    lines = [json.loads(line) for line in (tmp_path / "other" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "held_out" in line] == [0, 3, 6, 8]
 
 
 @pytest.mark.parametrize("almr", [0.0, 1.0])
@@ -142,15 +152,8 @@ def test_gradient_does_not_depend_on_the_micro_batch() -> None:
 
 
 def lrs(schedule: Schedule, steps: int) -> list[float]:
-    weight = torch.nn.Parameter(torch.zeros(2, 2))
-    optimizer = torch.optim.AdamW([weight], lr=1.0)
-    made = loop.make_schedule(optimizer, schedule, steps)
-    values = []
-    for _ in range(steps):
-        values.append(made.get_last_lr()[0])
-        optimizer.step()
-        made.step()
-    return [*values, made.get_last_lr()[0]]
+    share = loop.lr_shares(training(tokens=steps * 64, schedule=schedule), steps)
+    return [share(step) for step in range(steps + 1)]
 
 
 def test_cosine_warms_up_to_the_peak_and_ends_at_its_minimum() -> None:

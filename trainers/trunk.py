@@ -1,0 +1,104 @@
+"""The training of one trial: its trunk, to the full budget, and the branches off it to shorter horizons.
+
+A branch sees what a run of its length sees: the same batches, the same warm-up, a decay over its own last steps. Then
+the trunk goes on as if there had been none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+import torch
+
+from sweep.recipe import Training
+from sweep.trial import Horizon, PerLanguage
+from trainers import loop
+from trainers.divergence import DivergenceWatch
+from trainers.held_out import HeldOut, Losses
+
+
+@dataclass
+class Trunk:
+    """`read` gives the global batches of some steps, each (sequences, length). `horizons` fills as they are measured.
+
+    `log` takes one JSON object a line: training steps, and evaluations, which have `held_out` and no `loss`. Lines with
+    a `horizon` are of the branch to that many tokens, all others of the trunk.
+    """
+
+    learner: loop.Learner
+    read: Callable[[range], Iterator[torch.Tensor]]
+    held_out: HeldOut
+    watch: DivergenceWatch
+    log: TextIO
+    horizons: dict[int, Horizon] = field(default_factory=dict)
+
+    @property
+    def training(self) -> Training:
+        return self.learner.training
+
+    def train(self) -> Losses:
+        """Train to the full budget or to divergence, branching on the way; returns the held-out losses at the end."""
+        self._write({"step": 0, "tokens": 0, "held_out": self.watch.base})
+        self._branch_off()
+        for step in self._steps(range(self.training.steps), self.watch):
+            if self.watch.reason or step.step == self.training.steps:
+                break  # the last evaluation is the one that is returned
+            if self.training.evaluate_every and step.step % self.training.evaluate_every == 0:
+                self._evaluate()
+            self._branch_off()
+        self._give_up_the_rest()
+        return self._evaluate()
+
+    def _steps(self, steps: range, watch: DivergenceWatch, **label: int) -> Iterator[loop.Step]:
+        """Train over some steps of a run that ends with the last of them, logging as often as the recipe says."""
+        shares = loop.lr_shares(self.training, steps.stop)
+        for step in self.learner.train(self.read(steps), shares, watch):
+            if step.step % self.training.log_every == 0 or step.step in (1, steps.stop):
+                self._write(label | dataclasses.asdict(step))
+            yield step
+
+    def _branch_off(self) -> None:
+        """Measure the horizons whose decay begins at the step that the trunk stands at."""
+        for tokens in self.training.horizons:
+            steps = self.training.steps_of(tokens)
+            if self.training.decay_from(steps) == self.learner.step:
+                with self.learner.branch():
+                    self.horizons[tokens] = self._branch(tokens, steps)
+
+    def _branch(self, tokens: int, steps: int) -> Horizon:
+        watch = self.watch.copy()
+        for _ in self._steps(range(self.learner.step, steps), watch, horizon=tokens):
+            pass
+        after = self._evaluate(horizon=tokens)
+        if reason := watch.reason or watch.judge(after, self.learner.step):
+            return Horizon(tokens=tokens, steps=steps, reason=reason)
+        bits = self.held_out.bits_per_byte(after)
+        return Horizon(tokens=tokens, steps=steps, loss=PerLanguage(**after), bits_per_byte=PerLanguage(**bits))
+
+    def _give_up_the_rest(self) -> None:
+        """A trunk that diverged before a horizon's decay began is that horizon's divergence too."""
+        for tokens in self.training.horizons:
+            missed = Horizon(tokens=tokens, steps=self.training.steps_of(tokens), reason=self.watch.reason)
+            self.horizons.setdefault(tokens, missed)
+
+    def _evaluate(self, **label: int) -> Losses:
+        losses, step = self.held_out.losses(self.learner.model), self.learner.step
+        tokens = step * self.training.batch_sequences * self.training.sequence_length
+        self._write(label | {"step": step, "tokens": tokens, "held_out": losses})
+        return losses
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self.log.write(json.dumps(finite(line)) + "\n")
+        self.log.flush()
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN: what is not finite is absent (None)."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
