@@ -11,10 +11,10 @@ from scipy.stats import norm
 from analysis.decision.objectives import Goal, Guarded, Weighted
 from analysis.search.space import Space
 from analysis.surfaces.kernels import Array
-from analysis.surfaces.optima import refined_along
+from analysis.surfaces.optima import refined, refined_along
 from analysis.surfaces.surface import Surface
 
-CURVE_ALMRS, CURVE_LRS, DRAWS = 9, 25, 200
+ALMRS, LRS, DRAWS = 13, 25, 200
 SLIGHT = 1e-12
 
 
@@ -60,19 +60,28 @@ def expected_improvement(mean: Array, sd: Array, best: float) -> Array:
     return np.asarray(sd * (z * norm.cdf(z) + norm.pdf(z)))
 
 
-def of_curve(surfaces: Mapping[str, Surface], goal: Goal, space: Space, free: Space, seed: int) -> Array:
-    """The share of the curve's variance (that of ln LR*, over ALMRs) that one trial at each free cell explains: (n,).
+def of_sharpening(
+    what: str, surfaces: Mapping[str, Surface], goal: Goal, space: Space, free: Space, seed: int
+) -> Array:
+    """The share of the variance that one trial at each free cell explains (n,): of the "curve" (of ln LR* at each ALMR)
+    or of the "winner" (of where the optimum is, in the space's own coordinates).
 
-    Over joint draws of the surface the loss of a trial there predicts ln LR* linearly; that prediction's R2.
+    Over joint draws of the surface the loss of a trial there predicts either linearly; that prediction's R2.
     """
-    almrs, lrs = np.linspace(*space.ends[0], CURVE_ALMRS), np.geomspace(*space.ends[1], CURVE_LRS)
+    almrs, lrs = np.linspace(*space.ends[0], ALMRS), np.geomspace(*space.ends[1], LRS)
     lattice = [axis.ravel() for axis in np.meshgrid(almrs, lrs, indexing="ij")]
     almr, lr = (np.concatenate(pair) for pair in zip(lattice, (free.almr, free.lr), strict=True))
     shares = enumerate(minimised(goal).items())
     drawn = np.sum([share * surfaces[name].sample(almr, lr, DRAWS, seed + i) for i, (name, share) in shares], axis=0)
-    best = refined_along(drawn[:, : len(lattice[0])].reshape(DRAWS, CURVE_ALMRS, CURVE_LRS))
+    losses = drawn[:, : len(lattice[0])].reshape(DRAWS, ALMRS, LRS)
+    target = refined_along(losses) if what == "curve" else np.stack(refined(losses), axis=1) / [ALMRS - 1, LRS - 1]
     at_cells = drawn[:, len(lattice[0]) :]
-    noise = Outlook.of(surfaces, goal, free.almr, free.lr).noise
-    best, at_cells = best - best.mean(axis=0), at_cells - at_cells.mean(axis=0)
-    explained = ((best.T @ at_cells / DRAWS) ** 2).sum(axis=0) / (at_cells.var(axis=0) + noise**2 + SLIGHT)
-    return np.asarray(explained / (best.var(axis=0).sum() + SLIGHT))
+    return _explained(target, at_cells, Outlook.of(surfaces, goal, free.almr, free.lr).noise)
+
+
+def _explained(target: Array, losses: Array, noise: Array) -> Array:
+    """R2 of predicting targets (draws, k), as a whole, from each of losses (draws, n) with noise of sd (n,): (n,)."""
+    target, losses = target - target.mean(axis=0), losses - losses.mean(axis=0)
+    covariance = target.T @ losses / len(losses)
+    explained = (covariance**2).sum(axis=0) / (losses.var(axis=0) + noise**2 + SLIGHT)
+    return np.asarray(explained / (target.var(axis=0).sum() + SLIGHT))

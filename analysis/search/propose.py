@@ -18,12 +18,15 @@ from analysis.search.space import Point, Space
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
 
-# In shares of the range: the middle, then halfway to each corner, low LRs first, where nothing diverges.
-DESIGN = ((0.5, 0.5), (0.75, 0.25), (0.25, 0.75), (0.25, 0.25), (0.75, 0.75))
+# In shares of the range: the middle, then halfway to each end, the low LR first, where nothing diverges.
+DESIGN = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))
 JITTER = 0.06
 # Wide as in a finished fit, the prior of the quadratic would send a search to every corner before it trusts a bowl.
 TREND_SD = 2.0
 WINNER_FIRST = 12  # trials, by when a winner is usually found (tests/benchmarks)
+ALTERNATE = 0.5  # the share up to which no two trials in a row are the curve's
+# In a trial's noise: where no cell is expected to be better by more, the winner gains by being placed more exactly.
+SETTLED = 0.1
 ENOUGH = 4  # complete trials under which no surface is drawn
 
 
@@ -58,22 +61,22 @@ def propose(
     outlook = gain.Outlook.of(now, goal, free.almr, free.lr)
     best = _best(table, goal, now)
     improvement = float((outlook.allowed * gain.expected_improvement(outlook.mean, outlook.sd, best[1])).max())
-    for_curve = _turn_of_curve(index, curve)
-    if for_curve:
-        worth = gain.of_curve(now, goal, space, free, seed + index)
+    why = "curve" if _turn_of_curve(index, curve) else "winner"
+    if why == "curve" or improvement < SETTLED * outlook.noise[outlook.mean.argmin()]:
+        worth = gain.of_sharpening(why, now, goal, space, free, seed + index)
     else:
         sd = np.hypot(outlook.sd, outlook.noise)
         worth = outlook.allowed * gain.expected_improvement(outlook.mean, sd, best[0])
-    return Proposal(*free.cells[int(worth.argmax())], "curve" if for_curve else "winner", improvement)
+    return Proposal(*free.cells[int(worth.argmax())], why, improvement)
 
 
 def _turn_of_curve(index: int, share: float) -> bool:
-    """The winner comes first; then the curve catches up to its share of all trials."""
-    spent = 0
+    """The winner comes first; then the curve catches up to its share of all trials, up to half of it every second."""
+    spent, turn = 0, False
     for k in range(WINNER_FIRST, index + 1):
-        due = spent < int((k + 1) * share)
-        spent += due
-    return index >= WINNER_FIRST and due
+        turn = spent < int((k + 1) * share) and (share > ALTERNATE or not turn)
+        spent += turn
+    return turn
 
 
 def _start(space: Space, free: Space, index: int, seed: int) -> Proposal:
