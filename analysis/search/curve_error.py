@@ -38,7 +38,7 @@ class Reference:
     def of(cls, cells: pd.DataFrame, goal: Goal) -> Self:
         """`cells`: one row per (almr, lr). A guard forbids none: both it and the surface are of what is minimised."""
         losses = cells.assign(loss=tables.objective(cells, minimised(goal))).dropna(subset="loss").sort_values("lr")
-        rows = {float(almr): row for almr, row in losses.groupby("almr") if len(row) >= FEWEST_LRS}
+        rows = {row["almr"].iloc[0]: row for _, row in losses.groupby("almr") if len(row) >= FEWEST_LRS}
         inside = {almr: row for almr, row in rows.items() if 0 < row["loss"].to_numpy().argmin() < len(row) - 1}
         best = {almr: _best_lr(row) for almr, row in (inside or rows).items()}
         ends = float(cells["lr"].min()), float(cells["lr"].max())
