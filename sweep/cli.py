@@ -109,12 +109,14 @@ def fit(
 
 @app.command()
 def simulate(
-    source: Annotated[Path, typer.Argument(metavar="TABLE", help="A measured table: a CSV or parquet file.")],
-    strategies: Annotated[str, typer.Option(help="Of surface,tpe,gp,random,grid.")] = "surface,tpe,gp,random,grid",
-    trials: Annotated[str, typer.Option(help="Budgets that are compared.")] = "8,12,16,24",
-    repeats: Annotated[int, typer.Option(help="Searches of each strategy.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
-    curve: Annotated[float, typer.Option(help="Share of trials for the curve.")] = 0.25,
+    source: Annotated[Path, typer.Argument(metavar="TABLE", hidden=True)],
+    strategies: Annotated[
+        str, typer.Option(help="What is compared", show_default=False)
+    ] = "surface,tpe,gp,random,grid",
+    trials: Annotated[str, typer.Option(help="With how many trials, 8,12", show_default=False)] = "8,12,16,24",
+    repeats: Annotated[int, typer.Option(help="Searches of each")] = 20,
+    seed: Annotated[int, typer.Option(help="Of all draws")] = 0,
+    curve: Annotated[float, typer.Option(help="Share for the curve")] = 0.25,
     columns: Annotated[str | None, typer.Option(help="Its columns, almr=a,lr=b,loss=c")] = None,
     where: Annotated[list[str] | None, typer.Option(help="Only rows of column=value")] = None,
     drop_bad_rows: Annotated[bool, typer.Option("--drop-bad-rows", help="Leave bad rows out")] = False,
@@ -124,7 +126,7 @@ def simulate(
     folder: Annotated[Path | None, typer.Option("--out", help="Folder for its files, figure")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay searches on a measured table: what each strategy finds in N trials."""
+    """Replay searches (surface,tpe,gp,random,grid) on a measured TABLE, side by side."""
     from sweep import simulate as replays
     from sweep import table_fit
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from analysis import plot_data as data
 from analysis.plots import style
@@ -53,3 +54,6 @@ def _draw_regret_frame(axes: Axes, info: data.SimulationInfo) -> None:
     axes.set(yscale="log", title=f"Regret of the best trial found, mean of {info.repeats}")
     axes.set(ylabel=f"% of the best loss; 0 is drawn at {info.floor:g}")
     axes.set_ylim(bottom=info.floor)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda percent, _: f"{percent:g}")
+    axes.set_yticks([], minor=True)
