@@ -126,7 +126,7 @@ def simulate(
     folder: Annotated[Path | None, typer.Option("--out", help="Folder for its files, figure")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay searches (surface,tpe,gp,random,grid) on a measured TABLE, side by side."""
+    """Replay searches (surface,tpe,gp,random,grid) on a measured TABLE."""
     from sweep import simulate as replays
     from sweep import table_fit
 

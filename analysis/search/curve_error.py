@@ -66,6 +66,6 @@ def _best_lr(row: pd.DataFrame) -> float:
     if not 0 < i < len(x) - 1:
         return float(np.exp(x[i]))
     left, right = x[i - 1] - x[i], x[i + 1] - x[i]
-    down, up = (loss[i - 1] - loss[i]) / left, (loss[i + 1] - loss[i]) / right
-    bend = (up - down) / (right - left)
-    return float(np.exp(x[i] + ((left + right) / 2 - (up + down) / (2 * bend) if bend > 0 else 0.0)))
+    down, up = (loss[i - 1] - loss[i]) / left, (loss[i + 1] - loss[i]) / right  # the slopes at left / 2 and right / 2
+    bend = 2 * (up - down) / (right - left)
+    return float(np.exp(x[i] + (left / 2 - down / bend if bend > 0 else 0.0)))

@@ -114,15 +114,14 @@ def _noise_percent(table: pd.DataFrame, aim: Goal) -> float | None:
     None where too few were repeated.
     """
     used = tables.usable(table)
-    losses = tables.objective(used, minimised(aim))
-    cells = losses.groupby([used["almr"], used["lr"]])
-    many, lowest = losses[cells.transform("size") > 1], float(cells.mean().min())
-    near = many[cells.transform("mean")[many.index].rank(method="dense") <= NEAR]
-    cell = pd.MultiIndex.from_frame(used.loc[near.index, ["almr", "lr"]]).factorize()[0]
-    apart = near - near.groupby(cell).transform("mean")
-    seed = used.loc[near.index, "seed"] if "seed" in used else near.groupby(cell).cumcount()
-    apart -= apart.groupby(seed).transform("mean")
-    freedom = len(near) - len(set(cell)) - seed.nunique() + 1
-    if freedom <= 0:
+    frame = pd.DataFrame({"loss": tables.objective(used, minimised(aim)), "seed": used.get("seed", 0)})
+    frame["cell"] = used.groupby(["almr", "lr"]).ngroup()
+    means, sizes = (frame.groupby("cell")["loss"].transform(how) for how in ("mean", "size"))
+    frame = frame.assign(loss=frame["loss"] - means, mean=means)[sizes > 1]
+    near = frame[frame["mean"].rank(method="dense") <= NEAR]
+    apart = near["loss"] - near.groupby("seed")["loss"].transform("mean")
+    cells = near["cell"].nunique()
+    freedom = len(near) - cells - near["seed"].nunique() + 1
+    if not cells or freedom < 1:
         return None
-    return float(100 * np.sqrt((apart**2).sum() / freedom / (len(near) / len(set(cell)))) / lowest)
+    return float(100 * np.sqrt((apart**2).sum() / freedom * cells / len(near)) / means.min())
