@@ -32,9 +32,9 @@ from sweep.table_fit import NamedTable, left_out
 
 HEADS = ("strategy", "trials", "regret, %\nmean", "\nmedian", "\n90th pct.", "curve\nerror", "tokens")
 
-FOOT = f"""regret: how far the best trial found is above the best cell, in % of the latter's loss
-curve error: rms of ln(best LR by the surface / that of each measured row by itself)
-{ALL}: the surface of the whole table, whose rows carry their own noise"""
+FOOT = f"""regret: of the best trial found over the best cell, in % of the latter's loss
+curve error: rms of ln(best LR by the surface / by a measured row alone)
+{ALL}: the surface of the whole table, against its own noisy rows"""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _head(found: Simulation) -> str:
     ]
     if measured.noise_percent is not None:
         noise = f"{measured.noise_percent:.2g} % of the best loss"
-        lines.append(f"noise floor: the mean of a cell near the best has an sd of {noise}")
+        lines.append(f"noise floor: a cell's mean near the best has an sd of {noise}")
     return "\n".join(lines)
 
 
