@@ -64,7 +64,6 @@ def test_a_row_for_each_strategy_and_number_of_trials(table: Path) -> None:
     assert [row["tokens"] for row in found[:2]] == [6000, 9000]
     assert found[-1]["regret_percent_mean"] == 0
     assert all(row["regret_percent_mean"] >= 0 and row["curve_error"] > 0 for row in found[:-1])
-    assert as_json(str(table), *QUICK) == found
 
 
 def test_a_person_gets_a_table_and_a_folder_its_files(table: Path, tmp_path: Path) -> None:
@@ -171,8 +170,8 @@ def test_neither_ray_nor_torch_is_imported(table: Path) -> None:
 
 @pytest.mark.slow
 def test_in_several_processes_it_finds_the_same(table: Path) -> None:
-    alone = as_json(str(table), *QUICK)
-    command = [sys.executable, "-c", "from sweep.cli import main; main()", "simulate", str(table), *QUICK, "--json"]
+    alone = as_json(str(table), *LIGHT)
+    command = [sys.executable, "-c", "from sweep.cli import main; main()", "simulate", str(table), *LIGHT, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == alone
     assert done.stderr == ""
