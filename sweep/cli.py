@@ -106,6 +106,40 @@ def fit(
 
 
 @app.command()
+def simulate(
+    source: Annotated[Path, typer.Argument(metavar="TABLE", hidden=True)],
+    strategies: Annotated[
+        str, typer.Option(help="What is compared", show_default=False)
+    ] = "surface,tpe,gp,random,grid",
+    trials: Annotated[str, typer.Option(help="With how many trials, 8,12", show_default=False)] = "8,12,16,24",
+    repeats: Annotated[int, typer.Option(help="Searches of each")] = 20,
+    seed: Annotated[int, typer.Option(help="Of all draws")] = 0,
+    curve: Annotated[float, typer.Option(help="Share for the curve")] = 0.25,
+    columns: Annotated[str | None, typer.Option(help="Its columns, almr=a,lr=b,loss=c")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Only rows of column=value")] = None,
+    drop_bad_rows: Annotated[bool, typer.Option("--drop-bad-rows", help="Leave bad rows out")] = False,
+    weights: Annotated[str | None, typer.Option(help="original=W,additional=W")] = None,
+    guard: Annotated[float | None, typer.Option(help="Forgetting guard, % over base")] = None,
+    base: Annotated[str | None, typer.Option(help="Base losses, original=L,...")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder for its files, figure")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay searches (surface,tpe,gp,random,grid) on a measured TABLE."""
+    from sweep import simulate as replays
+    from sweep import table_fit
+
+    asked = replays.asked(strategies, trials, repeats, seed, curve)
+    table_fit.refuse_unusable(folder)
+    table = table_fit.read(source, columns, where or (), drop_bad_rows, base)
+    found = replays.simulate(table, table_fit.objective(weights, guard, None), asked, err)
+    if folder:
+        found.write(folder)
+    for line in found.notes:
+        err.print(f"almr: {line}", markup=False, soft_wrap=True)
+    _print(found.as_json() if as_json else found.text())
+
+
+@app.command()
 def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Write report.html, one self-contained page."""
     from sweep import outputs

@@ -5,6 +5,7 @@ Losses are in nats per token and LRs are peak LRs.
 
 from analysis.plot_data.languages import FrontInfo, LanguagesInfo, front_info, languages_info
 from analysis.plot_data.objective import ObjectiveInfo, objective_info
+from analysis.plot_data.simulation import Line, SimulationInfo, simulation_info
 from analysis.plot_data.slices import Slice, SlicesInfo, slices_info
 from analysis.plot_data.training import Curve, TrainingInfo, training_info
 
@@ -12,13 +13,16 @@ __all__ = [
     "Curve",
     "FrontInfo",
     "LanguagesInfo",
+    "Line",
     "ObjectiveInfo",
+    "SimulationInfo",
     "Slice",
     "SlicesInfo",
     "TrainingInfo",
     "front_info",
     "languages_info",
     "objective_info",
+    "simulation_info",
     "slices_info",
     "training_info",
 ]

@@ -15,6 +15,7 @@ from analysis import plot_data as data
 from analysis.fit import Fit
 from analysis.plots.languages import draw_front, draw_languages
 from analysis.plots.objective import draw_objective
+from analysis.plots.simulation import draw_simulation
 from analysis.plots.slices import draw_slices
 from analysis.plots.style import styled
 from analysis.plots.training import draw_training
@@ -23,6 +24,7 @@ __all__ = [
     "draw_front",
     "draw_languages",
     "draw_objective",
+    "draw_simulation",
     "draw_slices",
     "draw_training",
     "figures",

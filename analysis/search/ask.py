@@ -22,7 +22,7 @@ from analysis.search.propose import Proposal
 from analysis.search.sampler import SurfaceSampler, distributions_of
 from analysis.search.space import Point, Space
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # its advice on packages is not for the users of a search
 OTHERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),

@@ -1,0 +1,71 @@
+"""How far the curve of a search is from the best LR that each ALMR of a measured table shows by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from analysis import table as tables
+from analysis.decision.objectives import Goal
+from analysis.search.gain import Outlook, minimised
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import refined_along
+from analysis.surfaces.surface import Surface
+
+LRS = 121  # of the lattice on which a surface is minimised
+FEWEST_LRS = 3  # of a row, under which it shows no best LR
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The best LR of each row of a table: `almr` and `lr` (k,). `ends`: the lowest and the highest LR of the table.
+
+    A row is an ALMR with FEWEST_LRS completed LRs or more. Its best LR is the vertex of the parabola in ln LR through
+    its lowest cell and that cell's two neighbours. Rows whose lowest cell is the first or the last of their completed
+    LRs are left out, unless all are. The rows are single measurements: the reference carries their noise, so that a
+    surface, which averages over rows, does not come to 0 even with the whole table.
+    """
+
+    almr: Array
+    lr: Array
+    ends: tuple[float, float]
+
+    @classmethod
+    def of(cls, cells: pd.DataFrame, goal: Goal) -> Self:
+        """`cells`: one row per (almr, lr). A guard forbids none: both it and the surface are of what is minimised."""
+        losses = cells.assign(loss=tables.objective(cells, minimised(goal))).dropna(subset="loss").sort_values("lr")
+        rows = {row["almr"].iloc[0]: row for _, row in losses.groupby("almr") if len(row) >= FEWEST_LRS}
+        inside = {almr: row for almr, row in rows.items() if 0 < row["loss"].to_numpy().argmin() < len(row) - 1}
+        best = {almr: _best_lr(row) for almr, row in (inside or rows).items()}
+        ends = float(cells["lr"].min()), float(cells["lr"].max())
+        return cls(np.array([*best]), np.array([*best.values()]), ends)
+
+    def error(self, surfaces: Mapping[str, Surface], goal: Goal) -> float | None:
+        """sqrt(mean over the rows of ln(LR by the surface / the row's own best LR)^2), without a unit: 0.1 is 10 %.
+
+        The surface's LR at an ALMR is where its mean, of the losses as `minimised` weighs them, is lowest over the
+        table's LRs. None where no row shows a best LR.
+        """
+        if not len(self.almr):
+            return None
+        lrs = np.geomspace(*self.ends, LRS)
+        almr, lr = (axis.ravel() for axis in np.meshgrid(self.almr, lrs, indexing="ij"))
+        mean = Outlook.of(surfaces, goal, almr, lr).mean.reshape(len(self.almr), LRS)
+        best = np.interp(refined_along(mean), np.arange(LRS), np.log(lrs))
+        return float(np.sqrt(np.mean((best - np.log(self.lr)) ** 2)))
+
+
+def _best_lr(row: pd.DataFrame) -> float:
+    """The LRs of a row need not be evenly spaced."""
+    x, loss = np.log(row["lr"].to_numpy(float)), row["loss"].to_numpy(float)
+    i = int(loss.argmin())
+    if not 0 < i < len(x) - 1:
+        return float(np.exp(x[i]))
+    left, right = x[i - 1] - x[i], x[i + 1] - x[i]
+    down, up = (loss[i - 1] - loss[i]) / left, (loss[i + 1] - loss[i]) / right  # the slopes at left / 2 and right / 2
+    bend = 2 * (up - down) / (right - left)
+    return float(np.exp(x[i] + (left / 2 - down / bend if bend > 0 else 0.0)))

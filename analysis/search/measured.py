@@ -1,0 +1,127 @@
+"""A measured table as a search meets it: cells whose outcomes are known, and how good what was found of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from analysis import table as tables
+from analysis.decision.objectives import Goal, Guarded, goal
+from analysis.search import propose
+from analysis.search.curve_error import Reference
+from analysis.search.gain import minimised
+from analysis.search.space import Space
+from analysis.surfaces.kernels import Array
+from sweep.study import MINIMUM_TRIALS, InputError, Objective
+
+NEAR = 9  # cells of the lowest losses, whose repeats say how much noise there is near the best
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A table as a search meets it. `cells` has one row per possible trial, ordered by (almr, lr): the columns almr,
+    lr, loss_<language> (nats, the mean over the seeds that completed), tokens (of one trial, NaN where not known),
+    status and excluded. A cell diverged if none of its seeds completed and one diverged. `noise_percent`: the sd of a
+    cell's mean near the best, in per cent of the best; None where nothing was repeated.
+    """
+
+    cells: pd.DataFrame
+    goal: Goal
+    noise_percent: float | None
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, objective: Objective) -> Self:
+        """`table` as in analysis.table. Raises InputError where it has nothing to find, or too few cells."""
+        aim = goal(objective, table)
+        found = cls(cells := _cells(table, aim.languages), aim, _noise_percent(table, aim))
+        complete = len(tables.usable(cells))
+        if complete < MINIMUM_TRIALS:
+            raise InputError(f"{complete} cells (almr, lr) completed: a simulation needs {MINIMUM_TRIALS} or more")
+        if not np.isfinite(found.values).any():
+            raise InputError("no cell keeps the forgetting guard, so there is nothing to find: widen --guard")
+        if found.best <= 0:
+            raise InputError(f"the best loss is {found.best:g}; regret is in per cent of it, so it has to be above 0")
+        return found
+
+    @cached_property
+    def space(self) -> Space:
+        return Space(tuple(zip(self.cells["almr"].tolist(), self.cells["lr"].tolist(), strict=True)))
+
+    @cached_property
+    def values(self) -> Array:
+        """The objective at each cell (n,) in nats; NaN where it diverged or breaks the guard."""
+        return self.goal.of_trials(self.cells).to_numpy(float)
+
+    @property
+    def best(self) -> float:
+        return float(np.nanmin(self.values))
+
+    @property
+    def over_the_guard(self) -> int:
+        """How many cells completed and break a forgetting guard."""
+        kept = int(np.isfinite(self.values).sum())
+        return len(tables.usable(self.cells)) - kept if isinstance(self.goal, Guarded) else 0
+
+    @cached_property
+    def reference(self) -> Reference:
+        return Reference.of(self.cells, self.goal)
+
+    def regret_percent(self, order: Sequence[int]) -> float:
+        """How far the best of these cells is above the best of all, in per cent of the latter.
+
+        Before any trial completed and kept the guard, there is none: then the worst cell that did stands in, so that
+        a late start costs what it could cost.
+        """
+        seen = self.values[list(order)]
+        found = np.nanmin(seen) if np.isfinite(seen).any() else np.nanmax(self.values)
+        return float(100 * (found - self.best) / self.best)
+
+    def curve_error(self, order: Sequence[int], seed: int) -> float | None:
+        """That of the surface fitted to these cells, see Reference.error; None for fewer than propose.ENOUGH that
+        completed.
+        """
+        seen = self.cells.iloc[list(order)]
+        if len(tables.usable(seen)) < propose.ENOUGH:
+            return None
+        return self.reference.error(propose.fit(seen, self.goal, self.space, seed), self.goal)
+
+    def tokens(self, order: Sequence[int]) -> float | None:
+        spent = self.cells["tokens"].iloc[list(order)]
+        return None if spent.isna().any() else float(spent.sum())
+
+
+def _cells(table: pd.DataFrame, languages: Iterable[str]) -> pd.DataFrame:
+    table = table.assign(tokens=table["tokens"].astype(float) if "tokens" in table else np.nan)
+    losses, cell = [f"loss_{name}" for name in languages], ["almr", "lr"]
+    complete = tables.usable(table).groupby(cell, as_index=False)[[*losses, "tokens"]].mean()
+    lost = tables.diverged(table).groupby(cell, as_index=False)[["tokens"]].mean()
+    lost = lost[~pd.MultiIndex.from_frame(lost[cell]).isin(pd.MultiIndex.from_frame(complete[cell]))]
+    lost = lost.assign(**dict.fromkeys(losses, np.nan), status="diverged", excluded="diverged: as measured")
+    complete = complete.assign(status="complete", excluded=None)
+    rows = [*complete.to_dict("records"), *lost.to_dict("records")]
+    cells = pd.DataFrame(rows, columns=[*cell, *losses, "tokens", "status", "excluded"]).astype({"excluded": object})
+    return cells.sort_values(cell, ignore_index=True)
+
+
+def _noise_percent(table: pd.DataFrame, aim: Goal) -> float | None:
+    """The sd of a cell's mean over its seeds, in per cent of the lowest mean; pooled over the NEAR lowest cells that
+    were measured with several seeds, and without what all of them share of a seed, which moves no cell past another.
+    None where too few were repeated.
+    """
+    used = tables.usable(table)
+    frame = pd.DataFrame({"loss": tables.objective(used, minimised(aim)), "seed": used.get("seed", 0)})
+    frame["cell"] = used.groupby(["almr", "lr"]).ngroup()
+    means, sizes = (frame.groupby("cell")["loss"].transform(how) for how in ("mean", "size"))
+    frame = frame.assign(loss=frame["loss"] - means, mean=means)[sizes > 1]
+    near = frame[frame["mean"].rank(method="dense") <= NEAR]
+    apart = near["loss"] - near.groupby("seed")["loss"].transform("mean")
+    cells = near["cell"].nunique()
+    freedom = len(near) - cells - near["seed"].nunique() + 1
+    if not cells or freedom < 1:
+        return None
+    return float(100 * np.sqrt((apart**2).sum() / freedom * cells / len(near)) / means.min())

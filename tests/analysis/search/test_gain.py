@@ -1,0 +1,66 @@
+"""What a trial is worth: expected improvement, and the share of the curve's variance that it explains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from known_surfaces import Known, grid, measure
+
+from analysis.decision.objectives import Guarded, Weighted
+from analysis.search import gain
+from analysis.search.propose import fit
+from analysis.search.space import Space
+
+BOTH = Weighted({"original": 0.5, "additional": 0.5})
+SPACE = Space(tuple((float(a), float(r)) for a, r in grid(5, 5)))
+
+
+@pytest.fixture(scope="module")
+def surfaces():
+    return fit(measure(Known(coupling=1.0), grid(4, 4), noise=0.003), BOTH, SPACE, 0)
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(3.0, 0.1), (3.2, 0.1), (2.9, 0.02), (3.5, 0.3)])
+def test_expected_improvement_is_the_mean_over_draws(mean: float, sd: float) -> None:
+    best = 3.05
+    draws = np.random.default_rng(0).normal(mean, sd, 400_000)
+    found = gain.expected_improvement(np.array([mean]), np.array([sd]), best)
+    assert found[0] == pytest.approx(np.maximum(best - draws, 0).mean(), rel=0.02, abs=2e-5)
+
+
+def test_what_is_certain_improves_by_what_it_is_lower() -> None:
+    found = gain.expected_improvement(np.array([2.9, 3.1]), np.zeros(2), 3.0)
+    assert found == pytest.approx([0.1, 0.0], abs=1e-9)
+
+
+def test_the_outlook_is_of_what_is_minimised(surfaces) -> None:
+    both = gain.Outlook.of(surfaces, BOTH, SPACE.almr, SPACE.lr)
+    assert both.mean == pytest.approx(Known(coupling=1.0).mean(SPACE.almr, SPACE.lr), abs=0.02)
+    assert (both.sd > 0).all()
+    assert (both.noise > 0).all()
+    assert (both.allowed == 1).all()
+
+
+def test_under_a_guard_cells_that_break_it_are_not_allowed(surfaces) -> None:
+    low, high = 3.48, 3.70
+    original = surfaces["original"].predict(SPACE.almr, SPACE.lr)[0]
+    outlook = gain.Outlook.of(surfaces, Guarded((low + high) / 2, 0.9), SPACE.almr, SPACE.lr)
+    assert (outlook.allowed[original < low] > 0.9).all()
+    assert (outlook.allowed[original > high] < 0.1).all()
+    assert gain.minimised(Guarded(3.5, 0.9)) == {"additional": 1.0}
+
+
+def test_a_trial_explains_a_share_of_the_curve(surfaces) -> None:
+    shares = gain.of_curve(surfaces, BOTH, SPACE, SPACE, seed=0)
+    assert shares.shape == (25,)
+    assert ((shares >= 0) & (shares <= 1)).all()
+    assert shares == pytest.approx(gain.of_curve(surfaces, BOTH, SPACE, SPACE, seed=0))
+
+
+def test_where_all_is_known_a_trial_explains_less() -> None:
+    """Of a curve that half the range was never measured for, trials in that half explain most."""
+    half = [(a, r) for a, r in grid(7, 5) if a < 0.5]
+    surfaces = fit(measure(Known(coupling=1.0), half, noise=0.003), BOTH, SPACE, 0)
+    shares = gain.of_curve(surfaces, BOTH, SPACE, SPACE, seed=0)
+    assert SPACE.almr[shares.argmax()] > 0.5
+    assert shares[SPACE.almr > 0.6].mean() > 2 * shares[SPACE.almr < 0.4].mean()

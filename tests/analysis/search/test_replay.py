@@ -1,0 +1,217 @@
+"""Searches replayed on measured tables."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from known_surfaces import ALMRS, LRS, Known, grid, lost, measure
+
+from analysis.search.curve_error import Reference
+from analysis.search.measured import Measured
+from analysis.search.replay import STRATEGIES, Outcome, everything, replay, rows, search
+from analysis.search.space import Space
+from analysis.search.subgrid import subgrid
+from sweep.study import InputError, Objective, Weights
+
+KNOWN = Known(almr=0.55, lr=1.3e-4, coupling=1.5)
+
+
+def combined(table: pd.DataFrame) -> pd.DataFrame:
+    """With one loss for both languages."""
+    total = (table["loss_original"] + table["loss_additional"]) / 2
+    return table.drop(columns=["loss_original", "loss_additional"]).assign(loss_total=total)
+
+
+@pytest.fixture(scope="module")
+def bowl() -> Measured:
+    """81 cells of one loss, those at the highest LR diverged."""
+    table = measure(KNOWN, grid(9, 9), noise=0.0005)
+    table = lost(table, table["lr"] > 0.9 * LRS[1], "diverged")
+    return Measured.of(combined(table).assign(tokens=1000.0), Objective())
+
+
+def test_a_cell_is_the_mean_over_the_seeds_that_completed() -> None:
+    one, other = (measure(KNOWN, grid(4, 4), seed=seed).assign(seed=seed, tokens=100.0 + seed) for seed in (0, 1))
+    one, other = lost(one, [0, 1, 2, 3], "diverged"), lost(other, [1, 2], "diverged")
+    one, other = lost(one, [3, 4], "failed"), lost(other, [2, 3, 4], "failed")
+    cells = Measured.of(pd.concat([one, other], ignore_index=True), Objective()).cells
+    by_cell = cells.set_index(["almr", "lr"])
+    points = list(zip(one["almr"], one["lr"], strict=True))
+    assert by_cell.loc[points[5], "loss_original"] == pytest.approx(
+        (one["loss_original"] + other["loss_original"])[5] / 2
+    )
+    assert by_cell.loc[points[5], "tokens"] == 100.5
+    assert by_cell.loc[points[0], "loss_original"] == other["loss_original"][0]  # its other seed diverged
+    assert set(cells.loc[cells["status"] == "diverged", "lr"]) == {points[1][1], points[2][1]}
+    assert points[3] not in by_cell.index  # only failed
+    assert points[4] not in by_cell.index
+    assert len(cells) == 14
+
+
+def test_a_table_without_enough_cells_is_refused() -> None:
+    table = measure(KNOWN, grid(3, 3))
+    assert len(Measured.of(table, Objective()).cells) == 9
+    with pytest.raises(InputError, match="8 cells"):
+        Measured.of(lost(table, [4], "diverged"), Objective())
+    with pytest.raises(InputError, match="guard"):
+        Measured.of(table.assign(base_loss_original=1.0), Objective(forgetting_guard_percent=1))
+
+
+def test_regret_is_in_per_cent_of_the_best_and_the_worst_before_there_is_one(bowl: Measured) -> None:
+    best, lost_one = int(np.nanargmin(bowl.values)), int(np.flatnonzero(np.isnan(bowl.values))[0])
+    worst = 100 * (np.nanmax(bowl.values) / bowl.best - 1)
+    assert bowl.regret_percent([0, best]) == 0
+    assert bowl.regret_percent([lost_one]) == pytest.approx(worst)
+    assert bowl.regret_percent([lost_one, 0]) == pytest.approx(100 * (bowl.values[0] / bowl.best - 1))
+
+
+def test_under_a_guard_only_cells_that_keep_it_count() -> None:
+    table = measure(KNOWN, grid(5, 5), noise=0).assign(base_loss_original=3.5)
+    found = Measured.of(table, Objective(forgetting_guard_percent=1))
+    kept = found.cells["loss_original"] <= 3.5 * 1.01
+    assert 0 < kept.sum() < 25
+    assert np.isfinite(found.values).tolist() == kept.tolist()
+    assert found.over_the_guard == 25 - kept.sum()
+    assert found.best == found.cells.loc[kept, "loss_additional"].min()
+    lower = int(found.cells["loss_additional"].argmin())
+    assert found.values[lower] != found.values[lower]
+    assert found.regret_percent([lower]) > 0
+
+
+def test_the_noise_near_the_best_is_that_of_repeats_without_what_a_seed_shifts() -> None:
+    tables = [measure(KNOWN, grid(9, 9), noise=0.01, seed=seed).assign(seed=seed) for seed in range(4)]
+    tables[0][["loss_original", "loss_additional"]] += 0.5
+    found = Measured.of(combined(pd.concat(tables, ignore_index=True)), Objective())
+    expected = 0.01 / math.sqrt(2) / math.sqrt(4)  # of the mean of two languages, and of four seeds
+    assert found.noise_percent == pytest.approx(100 * expected / found.best, rel=0.4)
+    assert Measured.of(tables[1], Objective()).noise_percent is None
+
+
+def test_without_noise_the_rows_show_the_curve_and_the_surface_follows_it() -> None:
+    found = Measured.of(measure(KNOWN, grid(9, 9), noise=0.0), Objective())
+    assert found.reference.lr == pytest.approx(KNOWN.best_lr(found.reference.almr), rel=1e-6)
+    assert everything(found, 0).curve_error < 0.02
+
+
+def test_the_error_is_that_of_the_logarithm(bowl: Measured) -> None:
+    error = everything(bowl, 0).curve_error
+    twice = Reference(bowl.reference.almr, 2 * bowl.reference.lr, bowl.reference.ends)
+    object.__setattr__(found := Measured(bowl.cells, bowl.goal, None), "reference", twice)
+    assert everything(found, 0).curve_error == pytest.approx(math.log(2), abs=2 * error)
+
+
+def test_a_parabola_through_uneven_lrs_finds_its_vertex() -> None:
+    lrs = [1e-5, 5e-5, 9e-5, 3e-4, 9e-4]
+    cells = pd.DataFrame({"almr": 0.5, "lr": lrs, "loss_total": [(math.log(lr / 1.2e-4)) ** 2 for lr in lrs]})
+    found = Reference.of(cells, Measured.of(combined(measure(KNOWN, grid(3, 3))), Objective()).goal)
+    assert found.lr == pytest.approx([1.2e-4])
+
+
+def test_rows_that_are_best_at_an_end_are_left_out_unless_all_are() -> None:
+    goal = Measured.of(combined(measure(KNOWN, grid(3, 3))), Objective()).goal
+    lrs = [1e-5, 1e-4, 1e-3, 1e-2]
+    rows = {0.2: [4, 3, 2, 1], 0.4: [4, 2, 3, 4], 0.6: [math.nan, 2, math.nan, 3], 0.8: [2, 1, math.nan, 4]}
+    cells = [
+        {"almr": a, "lr": lr, "loss_total": loss} for a, row in rows.items() for lr, loss in zip(lrs, row, strict=True)
+    ]
+    table = pd.DataFrame(cells)
+    assert Reference.of(table, goal).almr.tolist() == [0.4, 0.8]
+    ends = Reference.of(table[table["almr"] == 0.2], goal)
+    assert (ends.almr.tolist(), ends.lr) == ([0.2], pytest.approx([1e-2]))
+    none = Reference.of(table[table["almr"] == 0.6], goal)
+    assert none.error({}, goal) is None
+
+
+def test_with_too_few_completed_trials_there_is_no_curve(bowl: Measured) -> None:
+    diverged = np.flatnonzero(np.isnan(bowl.values)).tolist()
+    assert bowl.curve_error([*diverged, 0, 1, 2], 0) is None
+    assert bowl.curve_error([*diverged, 0, 1, 2, 3], 0) is not None
+
+
+@pytest.mark.parametrize("strategy", ["surface", "random"])
+def test_smaller_counts_are_beginnings_of_one_search(strategy: str, bowl: Measured) -> None:
+    small, large = replay(bowl, strategy, [5, 9], 0.25, seed=2)
+    assert replay(bowl, strategy, [5], 0.25, seed=2) == [small]
+    assert (small.trials, small.tokens, large.tokens) == (5, 5000, 9000)
+    order = search(bowl, strategy, 9, 0.25, 2)
+    assert len(set(order)) == 9
+    assert large.regret_percent == bowl.regret_percent(order) <= small.regret_percent
+
+
+def test_all_cells_find_the_best(bowl: Measured) -> None:
+    [found] = replay(bowl, "grid", [81], 0.25, 0)
+    assert (found.regret_percent, found.tokens) == (0, 81000)
+    assert everything(bowl, 0)[1:] == found[1:]
+    assert set(STRATEGIES) == {"surface", "tpe", "gp", "random", "grid"}
+
+
+def test_tokens_that_were_not_recorded_are_absent() -> None:
+    found = Measured.of(measure(KNOWN, grid(3, 3)).assign(tokens=[100.0] * 8 + [math.nan]), Objective())
+    assert found.tokens([0, 1]) == 200
+    assert found.tokens([0, 8]) is None
+    assert Measured.of(measure(KNOWN, grid(3, 3)), Objective()).tokens([0]) is None
+
+
+def test_on_a_bowl_our_search_is_near_the_best_after_12_trials_and_better_than_chance(bowl: Measured) -> None:
+    regret = {
+        s: [replay(bowl, s, [12], 0.25, seed)[0].regret_percent for seed in range(4)] for s in ("surface", "random")
+    }
+    assert max(regret["surface"]) < 0.05
+    assert np.mean(regret["surface"]) < np.mean(regret["random"]) / 3
+
+
+def test_weights_are_what_is_minimised() -> None:
+    found = Measured.of(measure(KNOWN, grid(9, 3), noise=0), Objective(weights=Weights(original=1, additional=0)))
+    best = found.cells.iloc[int(np.nanargmin(found.values))]
+    assert best["almr"] == pytest.approx(KNOWN.almr - 0.3, abs=0.06)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 90), st.integers(0, 3))
+def test_a_subgrid_is_even_distinct_and_within_its_budget(almrs: int, lrs: int, trials: int, seed: int) -> None:
+    space = Space.grid(np.linspace(*ALMRS, almrs), np.geomspace(*LRS, lrs))
+    cells = subgrid(space, trials, seed)
+    assert len(cells) == len(set(cells)) <= max(trials, len(space.cells) * (trials >= len(space.cells)))
+    assert set(cells) <= set(space.cells)
+    if trials >= len(space.cells):
+        assert len(cells) == len(space.cells)
+        return
+    places = [
+        np.searchsorted(np.unique(axis), np.unique(np.array(cells)[:, i]))
+        for i, axis in enumerate((space.almr, space.lr))
+    ]
+    assert len(places[0]) * len(places[1]) == len(cells)
+    for place in places:
+        assert np.ptp(np.diff(place)) <= 1 if len(place) > 2 else True
+
+
+def test_a_subgrid_is_roughly_square_and_moves_with_the_seed() -> None:
+    space = Space.grid(np.linspace(*ALMRS, 9), np.geomspace(*LRS, 9))
+    shapes = {n: [len(set(axis)) for axis in zip(*subgrid(space, n, 0), strict=True)] for n in (8, 12, 13, 16, 24, 80)}
+    assert shapes == {8: [2, 4], 12: [3, 4], 13: [3, 4], 16: [4, 4], 24: [4, 6], 80: [8, 9]}
+    assert len({tuple(subgrid(space, 12, seed)) for seed in range(8)}) > 3
+    wide = Space.grid([0.3, 0.6], np.geomspace(*LRS, 20))
+    assert len(subgrid(wide, 16, 0)) == 16
+
+
+def test_where_the_table_lacks_a_cell_the_nearest_stands_in() -> None:
+    random = np.random.default_rng(0)
+    scattered = Space(
+        tuple(zip(random.uniform(size=30).tolist(), random.uniform(1e-5, 1e-3, 30).tolist(), strict=True))
+    )
+    assert len(set(subgrid(scattered, 12, 0))) == 12
+
+
+def test_a_row_is_over_its_repeats() -> None:
+    outcomes = [Outcome("tpe", 8, regret, error, 10.0) for regret, error in ((0.0, 0.2), (1.0, None), (5.0, 0.4))]
+    [row, other] = rows([*outcomes, Outcome("tpe", 12, 0.5, None, None)])
+    assert (row.strategy, row.trials, row.repeats) == ("tpe", 8, 3)
+    assert (row.regret_percent_mean, row.regret_percent_median) == (2.0, 1.0)
+    assert row.regret_percent_p90 == pytest.approx(4.2)
+    assert row.curve_error == pytest.approx(0.3)
+    assert row.tokens == 10
+    assert (other.curve_error, other.tokens) == (None, None)
