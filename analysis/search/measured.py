@@ -12,11 +12,11 @@ import pandas as pd
 
 from analysis import table as tables
 from analysis.decision.objectives import Goal, Guarded, goal
-from analysis.search import propose
 from analysis.search.curve_error import Reference
 from analysis.search.gain import minimised
 from analysis.search.space import Space
 from analysis.surfaces.kernels import Array
+from analysis.surfaces.surface import fit_languages
 from sweep.study import MINIMUM_TRIALS, InputError, Objective
 
 NEAR = 9  # cells of the lowest losses, whose repeats say how much noise there is near the best
@@ -82,13 +82,13 @@ class Measured:
         return float(100 * (found - self.best) / self.best)
 
     def curve_error(self, order: Sequence[int], seed: int) -> float | None:
-        """That of the surface fitted to these cells, see Reference.error; None for fewer than propose.ENOUGH that
-        completed.
+        """That of the fit (as `almr fit` has it) of these cells, see Reference.error; None for fewer than MINIMUM_TRIALS
+        that completed.
         """
         seen = self.cells.iloc[list(order)]
-        if len(tables.usable(seen)) < propose.ENOUGH:
+        if len(tables.usable(seen)) < MINIMUM_TRIALS:
             return None
-        return self.reference.error(propose.fit(seen, self.goal, self.space, seed), self.goal)
+        return self.reference.error(fit_languages(seen, tuple(minimised(self.goal)), seed), self.goal)
 
     def tokens(self, order: Sequence[int]) -> float | None:
         spent = self.cells["tokens"].iloc[list(order)]

@@ -23,7 +23,7 @@ DESIGN = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))
 JITTER = 0.06
 # Wide as in a finished fit, the prior of the quadratic would send a search to every corner before it trusts a bowl.
 TREND_SD = 2.0
-WINNER_FIRST = 12  # trials, by when a winner is usually found (tests/benchmarks)
+WINNER_FIRST = 8  # trials, by when a winner is usually found (tests/benchmarks)
 ALTERNATE = 0.5  # the share up to which no two trials in a row are the curve's
 # In a trial's noise: where no cell is expected to be better by more, the winner gains by being placed more exactly.
 SETTLED = 0.1
