@@ -131,7 +131,11 @@ def simulate(
     asked = replays.asked(strategies, trials, repeats, seed, curve)
     table_fit.refuse_unusable(folder)
     table = table_fit.read(source, columns, where or (), drop_bad_rows, base)
-    found = replays.simulate(table, table_fit.objective(weights, guard, None), asked, err)
+    try:
+        found = replays.simulate(table, table_fit.objective(weights, guard, None), asked, err)
+    except KeyboardInterrupt:
+        err.print("almr: interrupted; nothing is kept of a simulation", markup=False)
+        raise typer.Exit(130) from None
     if folder:
         found.write(folder)
     for line in found.notes:

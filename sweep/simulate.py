@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from json import dumps
 from pathlib import Path
@@ -147,19 +148,32 @@ def _outcomes(measured: Measured, asked: Asked, searches: list[tuple[str, int]])
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
     try:
-        for future in as_completed([pool.submit(_search, measured, asked, search) for search in searches]):
+        with _deaf():
+            futures = [pool.submit(_search, measured, asked, search) for search in searches]
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
-        raise InputError(
-            f"a process of {workers} was killed, as a full memory does: free some, or ask for less"
-        ) from None
+        raise InputError(f"one of {workers} processes was killed, as a full memory does: free some memory") from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # or the rest of its search would be waited for
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that start within it leave Ctrl-C to their parent, which reacts to it afterwards."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
 def _begin() -> None:
-    """Of a worker: Ctrl-C is the parent's to answer. One thread each, also in the libraries that are still to load."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Of a worker: one thread, also in the libraries that are still to load."""
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
