@@ -71,9 +71,13 @@ def of_sharpening(
     almrs, lrs = np.linspace(*space.ends[0], ALMRS), np.geomspace(*space.ends[1], LRS)
     lattice = [axis.ravel() for axis in np.meshgrid(almrs, lrs, indexing="ij")]
     almr, lr = (np.concatenate(pair) for pair in zip(lattice, (free.almr, free.lr), strict=True))
-    shares = enumerate(minimised(goal).items())
+    shares = list(enumerate(minimised(goal).items()))
     drawn = np.sum([share * surfaces[name].sample(almr, lr, DRAWS, seed + i) for i, (name, share) in shares], axis=0)
-    losses = drawn[:, : len(lattice[0])].reshape(DRAWS, ALMRS, LRS)
+    at_lattice = drawn[:, : len(lattice[0])]
+    if isinstance(goal, Guarded):
+        original = surfaces["original"].sample(lattice[0], lattice[1], DRAWS, seed + len(shares))
+        at_lattice = np.where(original <= goal.bound, at_lattice, np.inf)
+    losses = at_lattice.reshape(DRAWS, ALMRS, LRS)
     target = refined_along(losses) if what == "curve" else np.stack(refined(losses), axis=1) / [ALMRS - 1, LRS - 1]
     at_cells = drawn[:, len(lattice[0]) :]
     return _explained(target, at_cells, Outlook.of(surfaces, goal, free.almr, free.lr).noise)

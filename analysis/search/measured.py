@@ -82,13 +82,13 @@ class Measured:
         return float(100 * (found - self.best) / self.best)
 
     def curve_error(self, order: Sequence[int], seed: int) -> float | None:
-        """That of the fit (as `almr fit` has it) of these cells, see Reference.error; None for fewer than MINIMUM_TRIALS
-        that completed.
+        """That of the fit of these cells (as `almr fit` has it), see Reference.error; None where fewer than
+        MINIMUM_TRIALS of them completed.
         """
         seen = self.cells.iloc[list(order)]
         if len(tables.usable(seen)) < MINIMUM_TRIALS:
             return None
-        return self.reference.error(fit_languages(seen, tuple(minimised(self.goal)), seed), self.goal)
+        return self.reference.error(fit_languages(seen, self.goal.languages, seed), self.goal)
 
     def tokens(self, order: Sequence[int]) -> float | None:
         spent = self.cells["tokens"].iloc[list(order)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from analysis import table as tables
 from analysis.decision.objectives import Goal
@@ -20,10 +21,10 @@ from analysis.surfaces.surface import Surface
 
 # In shares of the range: the middle, then halfway to each end, the low LR first, where nothing diverges.
 DESIGN = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))
-JITTER = 0.06
+JITTER = 0.1
 # Wide as in a finished fit, the prior of the quadratic would send a search to every corner before it trusts a bowl.
 TREND_SD = 2.0
-WINNER_FIRST = 8  # trials, by when a winner is usually found (tests/benchmarks)
+WINNER_FIRST = 8  # trials; by then the region of the winner is usually known
 ALTERNATE = 0.5  # the share up to which no two trials in a row are the curve's
 # In a trial's noise: where no cell is expected to be better by more, the winner gains by being placed more exactly.
 SETTLED = 0.1
@@ -50,12 +51,25 @@ def propose(
     `curve` is the share of trials that are spent on the curve. A used or pending cell is never proposed; at least one
     cell has to be free.
     """
-    used = [*zip(table["almr"], table["lr"], strict=True), *pending]
-    free = space.without(used)
+    free = space.without([*zip(table["almr"], table["lr"], strict=True), *pending])
     if index < len(DESIGN):
         return _start(space, free, index, seed)
     if len(tables.usable(table)) < ENOUGH:
-        return _retreat(table, space, free)
+        return _retreat(table, pending, space, free)
+    with threadpool_limits(1):  # small matrices: more threads are slower, beside trials that need the cores much so
+        return _on_surface(table.sort_values(["almr", "lr"]), goal, space, free, pending, index, curve, seed)
+
+
+def _on_surface(
+    table: pd.DataFrame,
+    goal: Goal,
+    space: Space,
+    free: Space,
+    pending: list[Point],
+    index: int,
+    curve: float,
+    seed: int,
+) -> Proposal:
     surfaces = fit(table, goal, space, seed)
     now = {name: surface.believing(*_columns(pending)) for name, surface in surfaces.items()}
     outlook = gain.Outlook.of(now, goal, free.almr, free.lr)
@@ -85,28 +99,34 @@ def _start(space: Space, free: Space, index: int, seed: int) -> Proposal:
     return Proposal(*space.nearest(a0 + u * (a1 - a0), r0 * (r1 / r0) ** v, free.cells), "start")
 
 
-def _retreat(table: pd.DataFrame, space: Space, free: Space) -> Proposal:
-    """Where most trials diverged: the free cell farthest from all used ones, below every LR that diverged if any is."""
+def _retreat(table: pd.DataFrame, pending: list[Point], space: Space, free: Space) -> Proposal:
+    """Where hardly any trial completed: halfway between the lowest LR and the lowest that diverged, or where there is
+    no such cell, the free cell farthest from all others.
+    """
     lost = tables.diverged(table)
     lower = [cell for cell in free.cells if not len(lost) or cell[1] < lost["lr"].min()]
     if len(lost) and lower:
         middle = float(np.exp(np.mean(np.log([min(lr for _, lr in lower), lost["lr"].min()]))))
         almr = float(np.median(lost["almr"]))
         return Proposal(*space.nearest(almr, middle, lower), "start")
-    used = space.unit(table["almr"].to_numpy(float), table["lr"].to_numpy(float))
+    used = space.unit(*np.array([*zip(table["almr"], table["lr"], strict=True), *pending]).T)
     apart = ((space.unit(free.almr, free.lr)[:, None] - used[None]) ** 2).sum(axis=2).min(axis=1)
     return Proposal(*free.cells[int(apart.argmax())], "start")
 
 
 def fit(table: pd.DataFrame, goal: Goal, space: Space, seed: int) -> dict[str, Surface]:
-    """As analysis.surfaces.surface.fit_languages, of fewer trials, and over the whole space."""
+    """As analysis.surfaces.surface.fit_languages, of fewer trials, and over the whole space.
+
+    A trial that diverged counts as the worst that completed. As a mere bound it would not keep the search away: what the
+    surface may be under it is a normal distribution, whose tail looks like a chance.
+    """
     used, lost = tables.usable(table), tables.diverged(table)
-    ends = lost["almr"].to_numpy(float), lost["lr"].to_numpy(float)
+    almr, lr = (pd.concat([used, lost])[dial].to_numpy(float) for dial in ("almr", "lr"))
     surfaces = {}
     for name in goal.languages:
-        almr, lr, loss = (used[column].to_numpy(float) for column in ("almr", "lr", f"loss_{name}"))
-        scale = Scale(almr, lr, loss, span=space.ends)
-        surfaces[name] = Surface.fit(scale, ends, seed, 0, TREND_SD)
+        loss = used[f"loss_{name}"].to_numpy(float)
+        scale = Scale(almr, lr, np.concatenate([loss, np.full(len(lost), loss.max())]), span=space.ends)
+        surfaces[name] = Surface.fit(scale, seed=seed, restarts=0, trend_sd=TREND_SD)
     return surfaces
 
 
