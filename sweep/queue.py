@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from sweep import design
 from sweep.store import Run, write_atomically
-from sweep.study import MINIMUM_TRIALS, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, Study
 from sweep.trial import Asked, Proposed, SearchState, Status, Trial
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ def _table(run: Run, study: Study, hidden: Iterable[Trial] = ()) -> pd.DataFrame
     asked = {a.trial for a in run.all_asked() if study.asks_for(a.almr, a.lr, a.seed)}
     known = {*design.trials(study), *asked} - set(hidden)
     records = [record for trial in known if (record := run.record(trial))]
-    return tables.from_records(records)
+    # Where no trial has a loss, its column has no type of its own.
+    return tables.from_records(records).astype({f"loss_{name}": float for name in LANGUAGES})
 
 
 def _goal(study: Study, table: pd.DataFrame) -> Goal:
