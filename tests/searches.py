@@ -40,7 +40,7 @@ def shuffled(seed: int) -> Pick:
 
 @dataclass
 class Driver:
-    """Runs a study as Tune would. The cluster holds `room` trials; a search is told `at_once` and keeps to it itself."""
+    """Runs a study as Tune would. The cluster holds `room` trials; a search keeps to `at_once` itself."""
 
     study: Study
     folder: Path

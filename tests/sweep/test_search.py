@@ -24,7 +24,10 @@ GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 1e-2]}
         ({"search": {"bounds": {"lr": [1e-4, 1e-1]}}}, "search: bounds: say up to how many trials"),
         ({"search": SEARCH | {"bounds": {"lr": [2e-3, 1e-1]}}}, "search.bounds.lr [0.002, 0.1] do not hold the grid's"),
         ({"search": SEARCH | {"bounds": {"almr": [0, 0.8]}}}, "search.bounds.almr [0.0, 0.8] do not hold the grid's"),
-        ({"search": SEARCH | {"bounds": {"lr": [1e-1, 1e-4]}}}, "bounds.lr: the lowest comes first: write [0.0001, 0.1]"),
+        (
+            {"search": SEARCH | {"bounds": {"lr": [1e-1, 1e-4]}}},
+            "bounds.lr: the lowest comes first: write [0.0001, 0.1]",
+        ),
         ({"search": SEARCH | {"bounds": {"almr": [0, 1.5]}}}, "search.bounds.almr[1]"),
         ({"search": SEARCH, "grid": GRID | {"seeds": [0, 1]}}, "a search runs one seed: give grid.seeds one value"),
         ({"search": {"strategy": "bayes", "trials": 12}}, "search.strategy"),
