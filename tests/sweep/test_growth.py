@@ -128,3 +128,23 @@ def test_a_grid_of_which_nothing_completes_does_not_grow(tmp_path: Path) -> None
     driver = Driver(grown_grid(), tmp_path, room=2, diverging=1e-9)
     driver.go()
     assert [status for status, _ in driver.table.values()] == [Status.DIVERGED] * 9
+
+
+@pytest.mark.slow  # thousands of cells a proposal
+def test_a_free_range_grows_within_its_bounds(tmp_path: Path) -> None:
+    driver = Driver(searching({"almr": [0.1, 0.9], "lr": [1e-5, 4e-5]}, space="range", bounds=BOUNDS), tmp_path)
+    driver.go()
+    assert len(driver.table) == 14
+    assert beyond(driver)
+    assert beyond(driver)[-1] <= 3e-4
+
+
+def test_trials_between_the_cells_add_no_cells_between_them(tmp_path: Path) -> None:
+    free = Driver(searching(NINE, strategy="random", space="range", trials=9), tmp_path)
+    free.go()
+    between = {asked.trial for asked in free.run.all_asked()}
+    driver = Driver(searching(NINE, strategy="random", trials=18, bounds=BOUNDS), tmp_path)
+    given = driver.go()
+    assert {trial.almr for trial in between} - set(NINE["almr"]), "or there is nothing to see"
+    assert {trial.almr for trial in given} <= set(NINE["almr"])
+    assert {trial.lr for trial in given if trial.lr <= GRID_ENDS} <= set(NINE["lr"])
