@@ -11,8 +11,11 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from threadpoolctl import threadpool_limits
+
+from sweep import design
 from sweep.store import Run, write_atomically
-from sweep.study import MINIMUM_TRIALS, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, Study
 from sweep.trial import Asked, Proposed, SearchState, Status, Trial
 
 if TYPE_CHECKING:
@@ -44,7 +47,8 @@ class Points:
 
     def next(self) -> Trial | Turn:
         if not self.left and not self.flight and self.study.search.bounds:
-            self.left = self._beyond()
+            with _one_thread():
+                self.left = self._beyond()
         if not self.left:
             return Turn.WAIT if self.flight else Turn.DONE
         trial = self.left.pop(0)
@@ -60,15 +64,20 @@ class Points:
         table, seeds = _table(self.run, self.study), self.study.grid.seeds
         goal, space = _goal(self.study, table), _space(self.study, table)
         more = grown(space, table, goal, self.study.search.reach(self.study.grid), False, seeds[0])
-        cells = more.without(space.cells).cells
-        if not cells:
+        known = design.progress(self.study, self.run).trials
+        new = [trial for cell in more.cells for trial in self._of(cell) if trial not in known]
+        room = (self.study.search.trials or 0) - len(known)
+        if not new or room <= 0:
             return []
         best = more.unit(*best_cell(table, goal, space, seeds[0]))
-        near = sorted(cells, key=lambda cell: float(((more.unit(*cell) - best) ** 2).sum()))
-        asked = self.run.all_asked()
-        room = (self.study.search.trials or 0) - len(asked)
-        trials = [Trial(almr=almr, lr=lr, seed=seed) for almr, lr in near for seed in seeds][: max(room, 0)]
-        for k, trial in enumerate(trials, start=len(asked)):
+        near = sorted(new, key=lambda t: float(((more.unit(t.almr, t.lr) - best) ** 2).sum()))
+        return self._asked(near[:room], len(known))
+
+    def _of(self, cell: tuple[float, float]) -> list[Trial]:
+        return [Trial(almr=cell[0], lr=cell[1], seed=seed) for seed in self.study.grid.seeds]
+
+    def _asked(self, trials: list[Trial], number: int) -> list[Trial]:
+        for k, trial in enumerate(trials, start=number):
             self.run.ask(trial, self.study, Proposed(index=k, why="grown"))
         return trials
 
@@ -78,7 +87,7 @@ class Proposals:
 
     def __init__(self, study: Study, run: Run, at_once: int) -> None:
         self.study, self.run, self.at_once = study, run, at_once
-        self.asked = [a for a in run.all_asked() if a.proposed]
+        self.asked = [a for a in run.all_asked() if a.proposed and study.asks_for(a.almr, a.lr, a.seed)]
         self.again = run.left(a.trial for a in self.asked)
         self.flight: set[Trial] = set()
         self.stopped: str | None = None
@@ -93,7 +102,8 @@ class Proposals:
             return self._finished()
         if any(a.trial in self.flight for a in self._known(number)):
             return Turn.WAIT
-        proposal = self._propose(number)
+        with _one_thread():
+            proposal = self._propose(number)
         if proposal is None:
             return self._finished()
         return self._started(self._keep(proposal, number))
@@ -156,13 +166,22 @@ class Proposals:
         return trial
 
 
+def _one_thread() -> threadpool_limits:
+    """Small matrices: more threads are slower, and their number would change last digits, so a resumed search."""
+    import analysis.search.ask  # noqa: F401  # only what is loaded is limited
+
+    return threadpool_limits(1)
+
+
 def _table(run: Run, study: Study, hidden: Iterable[Trial] = ()) -> pd.DataFrame:
     """The outcomes of the study's trials, less the hidden ones; of a search, those of its seed."""
     from analysis import table as tables
 
-    known = {a.trial for a in run.all_asked()} - set(hidden)
-    records = [record for trial in known if (record := run.record(trial)) and trial.seed in study.grid.seeds]
-    return tables.from_records(records)
+    asked = {a.trial for a in run.all_asked() if study.asks_for(a.almr, a.lr, a.seed)}
+    known = {*design.trials(study), *asked} - set(hidden)
+    records = [record for trial in known if (record := run.record(trial))]
+    # Where no trial has a loss, its column has no type of its own.
+    return tables.from_records(records).astype({f"loss_{name}": float for name in LANGUAGES})
 
 
 def _goal(study: Study, table: pd.DataFrame) -> Goal:
@@ -178,7 +197,11 @@ def _space(study: Study, table: pd.DataFrame) -> Space:
     from analysis.search.space import Space
 
     grid = study.grid
-    almrs, lrs = {*grid.almr, *table["almr"]}, {*grid.lrs, *table["lr"]}
+    almrs, lrs = _and_beyond(grid.almr, table["almr"]), _and_beyond(grid.lrs, table["lr"])
     if study.search.space == "range" and study.search.proposes:
         return Space.range((min(almrs), max(almrs)), (min(lrs), max(lrs)))
     return Space.grid(almrs, lrs)
+
+
+def _and_beyond(values: tuple[float, ...], tried: Iterable[float]) -> set[float]:
+    return {*values, *(x for x in tried if not min(values) <= x <= max(values))}

@@ -78,7 +78,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     with run.locked():
         progress = design.progress(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.folder}", soft_wrap=True)
-        if progress.to_run:
+        if progress.to_run or _may_grow(study, progress):
             _train(study, run, progress, console, address)
         run.freeze(study)
         records = design.progress(study, run).records
@@ -101,6 +101,11 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
         trial_seconds=sum(record.seconds or 0 for record in records),
         gpu_hours=sum(record.gpu_hours or 0 for record in records),
     )
+
+
+def _may_grow(study: Study, progress: design.Progress) -> bool:
+    """Whether a grid that was run may have cells beyond its ends; only the records say whether it should."""
+    return study.search.bounds is not None and len(progress.trials) < (study.search.trials or 0)
 
 
 def _refuse_too_small(study: Study) -> None:
