@@ -117,8 +117,8 @@ def _retreat(table: pd.DataFrame, pending: list[Point], space: Space, free: Spac
 def fit(table: pd.DataFrame, goal: Goal, space: Space, seed: int) -> dict[str, Surface]:
     """As analysis.surfaces.surface.fit_languages, of fewer trials, and over the whole space.
 
-    A trial that diverged counts as the worst that completed. As a mere bound it would not keep the search away: what the
-    surface may be under it is a normal distribution, whose tail looks like a chance.
+    A trial that diverged counts as the worst that completed. As a mere bound it would not keep the search away: the
+    normal distribution that stands for the surface there has a tail that looks like a chance.
     """
     used, lost = tables.usable(table), tables.diverged(table)
     almr, lr = (pd.concat([used, lost])[dial].to_numpy(float) for dial in ("almr", "lr"))

@@ -50,17 +50,18 @@ def test_under_a_guard_cells_that_break_it_are_not_allowed(surfaces) -> None:
     assert gain.minimised(Guarded(3.5, 0.9)) == {"additional": 1.0}
 
 
-def test_a_trial_explains_a_share_of_the_curve(surfaces) -> None:
-    shares = gain.of_curve(surfaces, BOTH, SPACE, SPACE, seed=0)
+@pytest.mark.parametrize("what", ["curve", "winner"])
+def test_a_trial_explains_a_share_of_what_is_sharpened(surfaces, what: str) -> None:
+    shares = gain.of_sharpening(what, surfaces, BOTH, SPACE, SPACE, seed=0)
     assert shares.shape == (25,)
     assert ((shares >= 0) & (shares <= 1)).all()
-    assert shares == pytest.approx(gain.of_curve(surfaces, BOTH, SPACE, SPACE, seed=0))
+    assert shares == pytest.approx(gain.of_sharpening(what, surfaces, BOTH, SPACE, SPACE, seed=0))
 
 
 def test_where_all_is_known_a_trial_explains_less() -> None:
     """Of a curve that half the range was never measured for, trials in that half explain most."""
     half = [(a, r) for a, r in grid(7, 5) if a < 0.5]
     surfaces = fit(measure(Known(coupling=1.0), half, noise=0.003), BOTH, SPACE, 0)
-    shares = gain.of_curve(surfaces, BOTH, SPACE, SPACE, seed=0)
+    shares = gain.of_sharpening("curve", surfaces, BOTH, SPACE, SPACE, seed=0)
     assert SPACE.almr[shares.argmax()] > 0.5
     assert shares[SPACE.almr > 0.6].mean() > 2 * shares[SPACE.almr < 0.4].mean()

@@ -22,11 +22,11 @@ def the_next(table: pd.DataFrame, space: Space, pending: list[Point] = [], curve
     return propose(table, TOTAL, space, pending, len(table) + len(pending), curve, seed)
 
 
-def test_it_starts_in_the_middle_and_halfway_to_the_corners(cells: Space) -> None:
+def test_it_starts_in_the_middle_and_halfway_to_the_ends(cells: Space) -> None:
     found = search(lambda points: measured(KNOWN, points), cells, len(DESIGN))
     assert {one.why for one in found} == {"start"}
     places = cells.unit(np.array([one.almr for one in found]), np.array([one.lr for one in found]))
-    assert places == pytest.approx(np.array(DESIGN), abs=0.06 + 0.0626)  # jitter, and half a cell
+    assert places == pytest.approx(np.array(DESIGN), abs=0.1 + 0.0626)  # jitter, and half a cell
 
 
 POINTS = st.lists(
@@ -49,7 +49,6 @@ def test_only_a_free_cell_of_the_list_is_proposed(points: list[Point], data: st.
     assert (found.almr, found.lr) in points[used + flying :]
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="the retreat measures distances to ended trials alone")
 def test_before_any_trial_ended_more_than_the_design_can_be_in_flight(cells: Space) -> None:
     pending = list(cells.cells[: 9 * len(DESIGN) : 9])
     found = the_next(measured(KNOWN, []), cells, pending)

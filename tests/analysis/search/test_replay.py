@@ -129,8 +129,9 @@ def test_rows_that_are_best_at_an_end_are_left_out_unless_all_are() -> None:
 
 def test_with_too_few_completed_trials_there_is_no_curve(bowl: Measured) -> None:
     diverged = np.flatnonzero(np.isnan(bowl.values)).tolist()
-    assert bowl.curve_error([*diverged, 0, 1, 2], 0) is None
-    assert bowl.curve_error([*diverged, 0, 1, 2, 3], 0) is not None
+    complete = np.flatnonzero(np.isfinite(bowl.values)).tolist()
+    assert bowl.curve_error([*diverged, *complete[:8]], 0) is None
+    assert bowl.curve_error([*diverged, *complete[:9]], 0) is not None
 
 
 @pytest.mark.parametrize("strategy", ["surface", "random"])
