@@ -21,6 +21,7 @@ ALMR = str(Path(sys.executable).with_name("almr"))
 FILES = {
     *("study.yaml", "provenance.json", "ingredients.json", "code", "trials", "trials.csv", "fit.json", "figures"),
     "report.html",
+    "search.json",
 }
 
 
@@ -40,6 +41,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     content = yaml.safe_load(study_file.find("demo").read_text(encoding="utf-8"))
     content["training"] |= {"tokens": 20 * 2048, "evaluation_tokens": 8192}
     content["grid"] = {"almr": [0.1, 0.5, 0.9], "lr": [5e-4, 1e-3, 4e-3]}
+    content["search"]["trials"] = 9
     (folder / "small.yaml").write_text(yaml.safe_dump(content))
     return folder / "runs/demo", almr(folder, "run", "small.yaml", status=REFUSED)
 

@@ -21,6 +21,7 @@ from analysis.surfaces.forms import LINEAR
 from analysis.surfaces.optima import Lattice
 from analysis.surfaces.surface import fit_languages
 
+pytestmark = pytest.mark.timeout(900)  # the fits of all surfaces are in the first test
 LEVEL = 0.9
 GOAL = Weighted({"original": 0.5, "additional": 0.5})
 DRAWS = 21  # of each setting
