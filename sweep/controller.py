@@ -184,8 +184,10 @@ class _Callback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
+        asked = self.run.asked(failed)
         record = Record(
             **failed.model_dump(),
+            proposed=asked.proposed if asked else None,
             trial_id=failed.id,
             fingerprint=self.study.fingerprint,
             status=Status.FAILED,

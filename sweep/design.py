@@ -53,11 +53,19 @@ def progress(study: Study, run: Run) -> Progress:
     """From the files of the run alone."""
     asked = [a.trial for a in run.all_asked() if a.proposed and study.asks_for(a.almr, a.lr, a.seed)]
     every = asked if study.search.proposes else list(dict.fromkeys([*trials(study), *asked]))
-    total = max(len(every), study.search.trials or 0) if study.search.proposes else len(every)
+    total = max(len(every), _most(study)) if study.search.proposes else len(every)
     records = [record for trial in every if (record := run.record(trial))]
     state = run.search_state() if study.search.proposes else None
-    ended = state.stopped if state and state.asked == len(asked) else None
+    same = state is not None and (state.asked, state.strategy) == (len(asked), study.search.strategy)
+    ended = state.stopped if state and same else None
     return Progress(every, run.left(every), total, records, ended)
+
+
+def _most(study: Study) -> int:
+    """A search's budget, at most every cell that it may try."""
+    search = study.search
+    bounded = search.space == "cells" and search.bounds is None
+    return min(search.trials or 0, len(study.grid.points)) if bounded else search.trials or 0
 
 
 @dataclass(frozen=True)

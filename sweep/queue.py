@@ -41,11 +41,13 @@ class Queue(Protocol):
 class Points:
     """The points of a grid that have no record, then, where the search's bounds allow, cells beyond its ends."""
 
-    def __init__(self, study: Study, run: Run, left: Iterable[Trial]) -> None:
-        self.study, self.run = study, run
+    def __init__(self, study: Study, run: Run, left: Iterable[Trial], at_once: int) -> None:
+        self.study, self.run, self.at_once = study, run, at_once
         self.left, self.flight = list(left), set[Trial]()
 
     def next(self) -> Trial | Turn:
+        if len(self.flight) >= self.at_once:
+            return Turn.WAIT
         if not self.left and not self.flight and self.study.search.bounds:
             with _one_thread():
                 self.left = self._beyond()
@@ -103,7 +105,11 @@ class Proposals:
         if any(a.trial in self.flight for a in self._known(number)):
             return Turn.WAIT
         with _one_thread():
-            proposal = self._propose(number)
+            proposal = self._propose(number, self._known(number))
+            if proposal is None and not self.stopped:  # no cell is free, and those in flight may have the search grow
+                if self.flight:
+                    return Turn.WAIT
+                proposal = self._propose(number, self.asked)
         if proposal is None:
             return self._finished()
         return self._started(self._keep(proposal, number))
@@ -127,10 +133,11 @@ class Proposals:
         """The proposals whose outcomes proposal `number` may depend on."""
         return [a for a in self.asked if a.proposed and a.proposed.index <= number - self.at_once]
 
-    def _propose(self, number: int) -> Proposal | None:
+    def _propose(self, number: int, outcomes: list[Asked]) -> Proposal | None:
+        """None where no cell is free; `stopped` then says so, unless more outcomes may have the search grow."""
         from analysis.search.ask import ask
 
-        known = {a.trial for a in self._known(number)}
+        known = {a.trial for a in outcomes}
         hidden = {a.trial for a in self.asked} - known
         table = _table(self.run, self.study, hidden)
         pending = sorted((trial.almr, trial.lr) for trial in hidden)
@@ -139,7 +146,7 @@ class Proposals:
         if search.bounds:
             space = self._grown(space, table, goal)
         if not space.without([*zip(table["almr"], table["lr"], strict=True), *pending]).cells:
-            self.stopped = f"all {len(space.cells)} cells were run"
+            self.stopped = None if hidden and search.bounds else f"all {len(space.cells)} cells were run"
             return None
         proposal = ask(search.strategy, table, goal, space, pending, number, search.curve, seed)
         self.stopped = self._why_stop(proposal, int(table["excluded"].isna().sum()))

@@ -53,12 +53,20 @@ class Search(Schema):
             raise ValueError(f"strategy {self.strategy} needs a budget: add trials, as in trials: 24")
         if not self.proposes and self.trials is not None and self.bounds is None:
             raise ValueError("trials: the grid is run whole; leave trials out, or name a strategy that searches")
+        if self.strategy != "surface" and self.tolerance:
+            raise ValueError(
+                f"tolerance: only strategy surface expects an improvement: leave it out of {self.strategy}"
+            )
+        if not self.proposes and self.space == "range":
+            raise ValueError("space: a grid is run cell by cell; leave space out, or name a strategy that searches")
         if not self.proposes and self.bounds is not None and self.trials is None:
             raise ValueError("bounds: say up to how many trials the grid may grow: add trials")
         return self
 
     def refuse_bounds_inside(self, grid: Grid) -> None:
-        """Raises ValueError where bounds exclude a part of the grid."""
+        """Raises ValueError where bounds exclude a part of the grid, or the budget of a growing grid does."""
+        if not self.proposes and self.trials is not None and self.trials < len(grid.points):
+            raise ValueError(f"search.trials {self.trials} is less than the grid's {len(grid.points)}: raise it")
         for name, ends, values in self._dials(grid):
             if ends and not (ends[0] <= min(values) and max(values) <= ends[1]):
                 raise ValueError(f"search.bounds.{name} {list(ends)} do not hold the grid's own {name}: widen them")

@@ -16,9 +16,10 @@ from sweep.trial import Status, Trial
 
 
 def plan(study: Study, planned: design.Plan) -> RenderableType:
+    done = planned.total - planned.to_run
     head = (
-        f"{study.name}: {planned.total} trials{_how(study)} ({len(study.grid.almr)} ALMR x {len(study.grid.lrs)} LR x "
-        f"{len(study.grid.seeds)} seeds), {planned.total - planned.to_run} done, {planned.to_run} left\n"
+        f"{study.name}: {planned.total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMR x "
+        f"{len(study.grid.lrs)} LR x {len(study.grid.seeds)} seeds), {done} done, {planned.to_run} left\n"
         f"each trial: {_steps(planned)} x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}"
@@ -27,11 +28,11 @@ def plan(study: Study, planned: design.Plan) -> RenderableType:
     return Group(Text(head), _grid(study, planned), *warnings)
 
 
-def _how(study: Study) -> str:
+def _how(study: Study, planned: design.Plan) -> str:
     """What a search's trials are taken from."""
     if not study.search.proposes:
         return ""
-    share = (study.search.trials or 0) / len(study.grid.points)
+    share = planned.total / len(study.grid.points)
     where = f"{len(study.grid.points)} cells" if study.search.space == "cells" else "any point of the range"
     return f" by search ({study.search.strategy}) out of {where}, {share:.0%} of the grid's tokens"
 

@@ -81,10 +81,11 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
         if progress.to_run or _may_grow(study, progress):
             _train(study, run, progress, console, address)
         run.freeze(study)
-        records = design.progress(study, run).records
-        state = run.search_state() if study.search.proposes else None
-        if state and state.stopped:
-            console.print(f"search ended after {state.asked} of {state.budget} trials: {state.stopped}", soft_wrap=True)
+        progress = design.progress(study, run)
+        records = progress.records
+        if progress.ended:
+            tried = f"{len(progress.trials)} of {study.search.trials} trials"
+            console.print(f"search ended after {tried}: {progress.ended}", soft_wrap=True)
         failures = [record for record in records if record.status is Status.FAILED]
         for record in failures:
             log = run.trial_folder(record.trial) / "train.log"
@@ -165,7 +166,7 @@ def _train(study: Study, run: Run, progress: design.Progress, console: Console, 
 def _queue(study: Study, run: Run, progress: design.Progress) -> Callable[[int], Queue]:
     if study.search.proposes:
         return lambda at_once: Proposals(study, run, at_once)
-    return lambda at_once: Points(study, run, progress.left)
+    return lambda at_once: Points(study, run, progress.left, at_once)
 
 
 def _prepare(study: Study, run: Run, console: Console) -> None:

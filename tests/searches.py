@@ -76,7 +76,7 @@ class Driver:
     def _queue(self) -> Queue:
         if self.study.search.proposes:
             return Proposals(self.study, self.run, self.at_once)
-        return Points(self.study, self.run, design.progress(self.study, self.run).left)
+        return Points(self.study, self.run, design.progress(self.study, self.run).left, self.at_once)
 
     def _end(self, queue: Queue, flight: list[Trial], trial: Trial) -> None:
         flight.remove(trial)

@@ -128,7 +128,10 @@ def _coupling(case: Case, measured: Measured) -> Iterator[Finding]:
 
 
 def _missing(case: Case, measured: Measured) -> Iterator[Finding]:
-    if case.study is None or case.study.search.proposes:  # how many a search will run is not known
+    if case.study is None:
+        return
+    if case.study.search.proposes:
+        yield from _unfinished(case)
         return
     grid = case.study.grid.points
     here = set(zip(case.table["almr"], case.table["lr"], case.table["seed"], strict=True))
@@ -136,6 +139,17 @@ def _missing(case: Case, measured: Measured) -> Iterator[Finding]:
     if left:
         why = f"{len(left)} of the grid's {_trials(len(grid))} have no record yet: run the study again"
         yield Finding(code="missing", message=why, next=_first(case, measured, left))
+
+
+def _unfinished(case: Case) -> Iterator[Finding]:
+    """Of a search without a tolerance, which may end early of itself only when it is out of cells."""
+    assert case.study, "a table of the user's own has no search"
+    search, cells = case.study.search, len(case.study.grid.points)
+    budget = min(search.trials or 0, cells) if search.space == "cells" and not search.bounds else search.trials or 0
+    done = len(case.table)
+    if done < budget and not search.tolerance:
+        why = f"the search has run {done} of its {_trials(budget)}: run the study again to have it go on"
+        yield Finding(code="missing", message=why)
 
 
 def _failed(case: Case, measured: Measured) -> Iterator[Finding]:

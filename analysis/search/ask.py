@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis import table as tables
 from analysis.decision.objectives import Goal
+from analysis.search.gain import minimised
 from analysis.search.propose import Proposal
 from analysis.search.sampler import SurfaceSampler, distributions_of
 from analysis.search.space import Point, Space
@@ -64,7 +65,8 @@ def _trials(
 ) -> list[FrozenTrial]:
     """Trials that diverged, or break a guard, count for Optuna's own samplers as bad as the worst that completed."""
     values = goal.of_trials(table).to_numpy(float)
-    worst = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
+    every = tables.objective(table, minimised(goal)).to_numpy(float)
+    worst = float(np.nanmax(every)) if np.isfinite(every).any() else 0.0
     losses = [f"loss_{name}" for name in goal.languages]
     lost = table.index.isin(tables.diverged(table).index)
     found = []

@@ -49,8 +49,19 @@ def minimised(goal: Goal) -> dict[str, float]:
 def _allowed(surfaces: Mapping[str, Surface], goal: Goal, almr: Array, lr: Array) -> Array:
     if not isinstance(goal, Guarded):
         return np.ones(len(almr))
+    return np.asarray(norm.cdf(_margin(surfaces, goal, almr, lr)))
+
+
+def _margin(surfaces: Mapping[str, Surface], goal: Guarded, almr: Array, lr: Array) -> Array:
+    """How far the original language's loss is under the bound, in its standard deviations: (n,)."""
     mean, sd = surfaces["original"].predict(almr, lr)
-    return np.asarray(norm.cdf((goal.bound - mean) / np.maximum(sd, SLIGHT)))
+    return np.asarray((goal.bound - mean) / np.maximum(sd, SLIGHT))
+
+
+def within_guard(surfaces: Mapping[str, Surface], goal: Goal, free: Space) -> Array:
+    """Rises with the probability that a guard holds at each free cell, also where that is as good as 0: (n,)."""
+    assert isinstance(goal, Guarded), "without a guard every complete trial counts"
+    return _margin(surfaces, goal, free.almr, free.lr)
 
 
 def expected_improvement(mean: Array, sd: Array, best: float) -> Array:

@@ -73,11 +73,14 @@ def _on_surface(
     surfaces = fit(table, goal, space, seed)
     now = {name: surface.believing(*_columns(pending)) for name, surface in surfaces.items()}
     outlook = gain.Outlook.of(now, goal, free.almr, free.lr)
+    if not np.isfinite(goal.of_trials(tables.usable(table)).to_numpy(float)).any():
+        return Proposal(*free.cells[int(gain.within_guard(now, goal, free).argmax())], "winner")
     best = _best(table, goal, now)
     improvement = float((outlook.allowed * gain.expected_improvement(outlook.mean, outlook.sd, best[1])).max())
     why = "curve" if _turn_of_curve(index, curve) else "winner"
     if why == "curve" or improvement < SETTLED * outlook.noise[outlook.mean.argmin()]:
         worth = gain.of_sharpening(why, now, goal, space, free, seed + index)
+        worth = worth * outlook.allowed if why == "winner" else worth
     else:
         sd = np.hypot(outlook.sd, outlook.noise)
         worth = outlook.allowed * gain.expected_improvement(outlook.mean, sd, best[0])
@@ -101,7 +104,7 @@ def _start(space: Space, free: Space, index: int, seed: int) -> Proposal:
 
 def _retreat(table: pd.DataFrame, pending: list[Point], space: Space, free: Space) -> Proposal:
     """Where hardly any trial completed: halfway between the lowest LR and the lowest that diverged, or where there is
-    no such cell, the free cell farthest from all others.
+    no such cell, of the lowest free LR the cell farthest from all others.
     """
     lost = tables.diverged(table)
     lower = [cell for cell in free.cells if not len(lost) or cell[1] < lost["lr"].min()]
@@ -109,9 +112,10 @@ def _retreat(table: pd.DataFrame, pending: list[Point], space: Space, free: Spac
         middle = float(np.exp(np.mean(np.log([min(lr for _, lr in lower), lost["lr"].min()]))))
         almr = float(np.median(lost["almr"]))
         return Proposal(*space.nearest(almr, middle, lower), "start")
+    among = Space(tuple(cell for cell in free.cells if not len(lost) or cell[1] == free.lr.min()))
     used = space.unit(*np.array([*zip(table["almr"], table["lr"], strict=True), *pending]).T)
-    apart = ((space.unit(free.almr, free.lr)[:, None] - used[None]) ** 2).sum(axis=2).min(axis=1)
-    return Proposal(*free.cells[int(apart.argmax())], "start")
+    apart = ((space.unit(among.almr, among.lr)[:, None] - used[None]) ** 2).sum(axis=2).min(axis=1)
+    return Proposal(*among.cells[int(apart.argmax())], "start")
 
 
 def fit(table: pd.DataFrame, goal: Goal, space: Space, seed: int) -> dict[str, Surface]:

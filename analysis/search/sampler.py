@@ -22,7 +22,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.decision.objectives import Goal, Weighted
-from analysis.search.propose import Proposal, propose
+from analysis.search.propose import DESIGN, Proposal, propose
 from analysis.search.space import Point, Space
 from sweep.study import InputError
 
@@ -46,7 +46,10 @@ class SurfaceSampler(BaseSampler):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         if self.space:
             return distributions_of(self.space)
-        return optuna.search_space.intersection_search_space(study.get_trials(deepcopy=False))
+        for earlier in study.get_trials(deepcopy=False):
+            if set(DIALS) <= set(earlier.distributions):  # also of one that was pruned, failed or is in flight
+                return {name: earlier.distributions[name] for name in earlier.distributions}
+        return {}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -62,9 +65,12 @@ class SurfaceSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The first trial of a study, of which Optuna knows no distributions yet: the middle."""
+        """Trials asked for before any suggested both dials: Optuna knows no distributions yet."""
         low, high = _ends(param_name, param_distribution)
-        return math.sqrt(low * high) if getattr(param_distribution, "log", False) else (low + high) / 2
+        share = DESIGN[trial.number % len(DESIGN)][DIALS.index(param_name)]
+        if getattr(param_distribution, "log", False):
+            return low * (high / low) ** share
+        return low + (high - low) * share
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
@@ -80,6 +86,8 @@ def _space(distributions: dict[str, BaseDistribution]) -> Space:
 
 
 def _ends(name: str, distribution: BaseDistribution) -> Point:
+    if name not in DIALS:
+        raise InputError(f"SurfaceSampler searches the parameters almr and lr; the study suggests {name}")
     if not isinstance(distribution, FloatDistribution):
         raise InputError(f"SurfaceSampler: {name} has to be a float: suggest_float({name!r}, lowest, highest)")
     return distribution.low, distribution.high

@@ -7,11 +7,14 @@ import itertools
 from pathlib import Path
 
 import pytest
+from samples import make_study
 from searches import GRID, Driver, Pick, last, searching, shuffled
 
 from sweep import design
+from sweep.queue import Points, Turn
+from sweep.store import Run
 from sweep.study import Study
-from sweep.trial import Status
+from sweep.trial import Status, Trial
 
 TRIALS = 10
 
@@ -177,3 +180,14 @@ def test_trials_that_the_study_no_longer_asks_for_neither_run_again_nor_widen_it
     kept = sum(trial.lr <= 1e-4 for trial in before)
     assert kept + len([trial for trial in given if trial not in before]) == 12
     assert design.progress(narrow.study, narrow.run).to_run == 0
+
+
+def test_no_more_of_a_grid_is_in_flight_than_run_at_once(tmp_path: Path) -> None:
+    study, run = make_study(grid={"almr": [0.1, 0.5, 0.9], "lr": [1e-5, 1e-4, 1e-3]}), Run(tmp_path)
+    queue = Points(study, run, design.trials(study), at_once=2)
+    first, second = queue.next(), queue.next()
+    assert isinstance(first, Trial)
+    assert isinstance(second, Trial)
+    assert queue.next() is Turn.WAIT
+    queue.ended(first)
+    assert isinstance(queue.next(), Trial)

@@ -51,7 +51,6 @@ def test_what_a_search_cannot_be_is_one_clear_line(tmp_path: Path, changes: dict
         ({}, False, False),
         (SEARCH, False, False),
         (SEARCH | {"space": "range"}, True, False),
-        ({"space": "range"}, False, False),  # a grid is only its points
         (SEARCH | {"bounds": {"lr": [1e-4, 1e-1]}}, True, True),
         ({"trials": 12, "bounds": {"lr": [1e-4, 1e-1]}}, True, True),
     ],

@@ -89,9 +89,20 @@ def test_its_state_is_the_study(cells: Space) -> None:
     assert suggested(again.ask()) == suggested(found.ask())
 
 
+def test_trials_in_flight_before_any_ended_are_apart_and_pruned_ones_are_not_tried_again() -> None:
+    asked = study(SurfaceSampler())
+    flying = {suggested(asked.ask()) for _ in range(4)}
+    assert len(flying) == 4
+    lost = study(SurfaceSampler())
+    for _ in range(4):
+        trial = lost.ask()
+        suggested(trial)
+        lost.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    assert len({(t.params["almr"], t.params["lr"]) for t in lost.trials}) == 4
+
+
 def test_a_study_of_other_parameters_is_refused() -> None:
     found = study(SurfaceSampler())
-    found.optimize(lambda trial: trial.suggest_float("rate", 0, 1), n_trials=1)
     with pytest.raises(InputError, match="almr and lr"):
         found.optimize(lambda trial: trial.suggest_float("rate", 0, 1), n_trials=1)
 
