@@ -26,7 +26,8 @@ from analysis import plots
 from analysis import table as tables
 from analysis.plot_data import simulation_info
 from analysis.search.measured import Measured
-from analysis.search.replay import ALL, STRATEGIES, Outcome, Row, everything, replay, rows
+from analysis.search.outcomes import ALL, Outcome, Row, rows
+from analysis.search.replay import STRATEGIES, everything, replay
 from sweep.store import write_atomically
 from sweep.study import InputError, Objective
 from sweep.table_fit import NamedTable, left_out

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.search.replay import ALL, Row
+from analysis.search.outcomes import ALL, Row
 from analysis.surfaces.kernels import Array
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from analysis.plot_data import simulation_info
 from analysis.plots import draw_simulation
-from analysis.search.replay import Row
+from analysis.search.outcomes import Row
 from sweep import cli
 from sweep import simulate as replays
 

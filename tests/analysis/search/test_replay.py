@@ -13,7 +13,8 @@ from known_surfaces import ALMRS, LRS, Known, grid, lost, measure
 
 from analysis.search.curve_error import Reference
 from analysis.search.measured import Measured
-from analysis.search.replay import STRATEGIES, Outcome, everything, replay, rows, search
+from analysis.search.outcomes import Outcome, rows
+from analysis.search.replay import STRATEGIES, everything, replay, search
 from analysis.search.space import Space
 from analysis.search.subgrid import subgrid
 from sweep.study import InputError, Objective, Weights
