@@ -9,6 +9,8 @@ from analysis import table as tables
 from analysis.fit import FitFile, fit_run, fit_study, fit_table
 from sweep.study import InputError, Objective
 
+pytestmark = pytest.mark.slow
+
 COUPLED = Known(coupling=1.0)
 
 

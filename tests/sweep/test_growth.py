@@ -14,6 +14,8 @@ from sweep import design
 from sweep.study import Study
 from sweep.trial import Status
 
+pytestmark = pytest.mark.slow
+
 GRID_ENDS = LOW["lr"][-1]
 BOUNDS = {"lr": [1e-5, 3e-4]}
 NINE = LOW | {"almr": [0.1, 0.5, 0.9]}

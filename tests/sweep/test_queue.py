@@ -16,6 +16,8 @@ from sweep.store import Run
 from sweep.study import Study
 from sweep.trial import Status, Trial
 
+pytestmark = pytest.mark.slow
+
 TRIALS = 10
 
 

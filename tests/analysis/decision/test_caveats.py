@@ -11,6 +11,8 @@ from analysis.decision.findings import Case
 from analysis.fit import fit_study, fit_table
 from sweep.study import Objective
 
+pytestmark = pytest.mark.slow
+
 
 def case(fit, **changed):
     """The case that a fit was judged by, with parts of it changed."""

@@ -8,6 +8,8 @@ from analysis import table as tables
 from analysis.fit import fit_study, fit_table
 from sweep.study import Objective
 
+pytestmark = pytest.mark.slow
+
 LR0 = 1e-4
 LRS = LR0 * np.exp(np.linspace(-2.3, 2.3, 5))
 ALMRS = np.linspace(0.1, 0.9, 4)

@@ -19,6 +19,8 @@ from analysis.search.space import Space
 from analysis.search.subgrid import subgrid
 from sweep.study import InputError, Objective, Weights
 
+pytestmark = pytest.mark.slow
+
 KNOWN = Known(almr=0.55, lr=1.3e-4, coupling=1.5)
 
 
