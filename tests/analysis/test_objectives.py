@@ -25,13 +25,14 @@ def lattice(table) -> Lattice:
     return Lattice.of(fit_languages(table, LANGUAGES), table["almr"].to_numpy(), table["lr"].to_numpy())
 
 
-def winner_of(aim, lattice):
-    return choose(aim.optima(lattice), lattice, 0.9)
+def winner_of(aim, lattice, level=0.9):
+    return choose(aim.optima(lattice), lattice, level)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
 def test_weights_move_the_winner_between_the_languages_own_optima(lattice, share):
-    winner = winner_of(Weighted({"original": 1 - share, "additional": share}), lattice)
+    # One draw in ten misses its 90 % interval, and here is one draw: the interval misses one in 200.
+    winner = winner_of(Weighted({"original": 1 - share, "additional": share}), lattice, level=0.995)
     best = 0.5 + APART * (2 * share - 1)
     assert winner.almr == pytest.approx(best, abs=0.02)
     assert winner.almr_interval.low <= best <= winner.almr_interval.high
