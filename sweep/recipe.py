@@ -26,7 +26,10 @@ class Schedule(Schema):
 
 
 class Optimizer(Schema):
+    """AdamW. `state` is what its moments are kept in: int8 (of the extra `kernels`) and bfloat16 take less memory."""
+
     name: Literal["adamw"] = "adamw"
+    state: Literal["float32", "bfloat16", "int8"] = "float32"
     beta1: Annotated[Finite, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[Finite, Field(ge=0, lt=1)] = 0.95
     epsilon: Positive = 1e-8
@@ -44,6 +47,9 @@ class Training(Schema):
     `horizons` are shorter token budgets that a WSD trial is measured at too, ascending. Each branches off the trial's
     trunk for the decay that a run of so many tokens would have. The warm-up is as many steps for all of them:
     `schedule.warmup` of the full run.
+
+    `micro_batch_sequences` is what one worker takes at once; it changes the numbers by rounding alone. With
+    `document_masking` tokens attend to their own document only, where a sequence holds several.
     """
 
     sequence_length: Annotated[Count, Field(ge=2)]
@@ -54,7 +60,7 @@ class Training(Schema):
     schedule: Schedule = Schedule()
     optimizer: Optimizer = Optimizer()
     precision: Literal["float32", "bfloat16"] = "float32"
-    gradient_checkpointing: bool = False
+    document_masking: bool = False
     evaluation_tokens: Count = 32768
     divergence_margin: Positive = 1.0
     log_every: Count = 10
@@ -103,12 +109,14 @@ class Training(Schema):
         return None
 
     def recipe(self) -> dict[str, Any]:
-        """The fields that a trial's numbers depend on: not what is only logged, and horizons only where there are some.
+        """The fields that a trial's numbers depend on: not what is only logged, nor how a batch is cut.
 
-        So a study without horizons has the fingerprint that it had before there were any.
+        A field that came later stands in it only where it is used: studies that do not, keep their fingerprint.
         """
-        recipe = self.model_dump(mode="json", exclude={"log_every", "evaluate_every"})
-        return recipe if self.horizons else {name: recipe[name] for name in recipe if name != "horizons"}
+        recipe = self.model_dump(mode="json", exclude={"log_every", "evaluate_every", "micro_batch_sequences"})
+        if self.optimizer.state == "float32":
+            del recipe["optimizer"]["state"]
+        return {name: value for name, value in recipe.items() if value or name not in ("horizons", "document_masking")}
 
     def steps_of(self, tokens: int) -> int:
         return round(tokens / self.global_batch_tokens)

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from sweep.fields import Count, Finite, Natural, Positive, exactly_one, listed, nearest_multiple
+from sweep.fields import Count, Finite, Positive, exactly_one, listed, nearest_multiple
 from sweep.grid import Grid
 from sweep.recipe import Training
+from sweep.resources import Execution, Resources, Tracking
 from sweep.search import Search
 from sweep.trial import Schema
 
@@ -112,19 +113,6 @@ class Objective(Schema):
         return (self.weights or Weights()).shares
 
 
-class Resources(Schema):
-    """What one trial takes, and how many run at once (None: as many as fit). `tokens_per_second`: of one trial.
-
-    A trial trains on one GPU at most.
-    """
-
-    cpus: Count = 1
-    gpus: Annotated[Natural, Field(le=1)] = 0
-    concurrent: Count | None = None
-    retries: Natural = 1
-    tokens_per_second: Positive | None = None
-
-
 class Launch(Schema):
     """The one large run that the winner is exported to."""
 
@@ -175,6 +163,9 @@ class Study(Schema):
     search: Search = Search()
     objective: Objective = Objective()
     resources: Resources = Resources()
+    execution: Execution = Execution()
+    tracking: Tracking = Tracking()
+    keep: Annotated[Literal["none", "best", "all"], Field(description="which trained models stay on disk")] = "none"
     launch: Launch | None = None
     replay: Replay | None = None
 
@@ -185,6 +176,17 @@ class Study(Schema):
         self.search.refuse_bounds_inside(self.grid)
         return self
 
+    @model_validator(mode="after")
+    def _batches_fill_the_workers(self) -> Self:
+        sequences, workers = self.training.batch_sequences, self.resources.workers
+        if sequences % workers:
+            whole = nearest_multiple(sequences, workers) * self.training.sequence_length
+            raise ValueError(
+                f"training.global_batch_tokens {self.training.global_batch_tokens} is {sequences} sequences, which "
+                f"{workers} workers cannot share equally: write {whole}"
+            )
+        return self
+
     def asks_for(self, almr: float, lr: float, seed: int) -> bool:
         """Whether a trial is one of this study's: in its grid, or where its search may go."""
         if (almr, lr, seed) in set(self.grid.points):
@@ -192,7 +194,7 @@ class Study(Schema):
         return seed in self.grid.seeds and self.search.may_propose(self.grid, almr, lr)
 
     def recipe(self) -> dict[str, Any]:
-        """What a trial's numbers depend on. Grid, search, objective, resources and launch may change between runs."""
+        """What a trial's numbers depend on. All other fields may change between runs."""
         recipe = self.model_dump(mode="json", include={"base_model", "corpora", "replay"})
         recipe["training"] = self.training.recipe()
         for corpus in recipe["corpora"].values():

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {f"sweep.{name}" for name in ("fields", "grid", "recipe", "search", "trial", "study", "study_file")}
+LEAVES = {
+    f"sweep.{name}" for name in ("fields", "grid", "recipe", "resources", "search", "trial", "study", "study_file")
+}
 ALLOWED = {"analysis": {"analysis"}, "trainers": {"trainers"}, "sweep": {"sweep", "trainers", "analysis"}}
 FILES = sorted(path for room in ALLOWED for path in (ROOT / room).rglob("*.py"))
 

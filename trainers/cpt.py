@@ -30,7 +30,7 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
     device = open_device(study.resources)
     torch.manual_seed(trial.seed)
     corpora = {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
-    model = load_model(study.base_model, ingredients.base_model, study.training, device)
+    model = load_model(study.base_model, ingredients.base_model, study.execution, device)
     held_out = HeldOut.of(corpora, study.training, device)
     base = measured_once(_base_key(study, ingredients, device), lambda: held_out.losses(model))
     mixture = Mixture(trial.almr, trial.seed, tuple((name, c.facts.blocks) for name, c in corpora.items()))

@@ -6,7 +6,8 @@ import resource
 
 import torch
 
-from sweep.study import InputError, Resources
+from sweep.resources import Resources
+from sweep.study import InputError
 
 # Dense bf16 peak FLOP/s by the device's name, from NVIDIA's data sheets: MFU is only stated where the peak is known.
 PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12}
@@ -21,7 +22,9 @@ def open_device(resources: Resources) -> torch.device:
         torch.set_num_threads(resources.cpus)
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise InputError("resources.gpus: 1 asked, torch sees none on this node: install a torch build with CUDA")
+        raise InputError(
+            "resources.gpus_per_node: a GPU is asked for, torch sees none on this node: install a torch build with CUDA"
+        )
     torch.cuda.reset_peak_memory_stats()
     return torch.device("cuda")
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from sweep.recipe import Training
+from sweep.resources import Execution
 from sweep.study import BaseModel, InputError, fingerprint_of
 from trainers import cache
 
@@ -23,11 +23,11 @@ def load_tokenizer(base: BaseModel, path: str) -> Any:
     return _from_pretrained(AutoTokenizer, base, path)
 
 
-def load_model(base: BaseModel, path: str, training: Training, device: torch.device) -> Any:
+def load_model(base: BaseModel, path: str, execution: Execution, device: torch.device) -> Any:
     """The base model in float32 master weights, on `device`; bfloat16 is a matter of autocast (see trainers.loop)."""
     model = _from_pretrained(AutoModelForCausalLM, base, path, dtype=torch.float32).to(device)
     model.config.use_cache = False
-    if training.gradient_checkpointing:
+    if execution.activation_checkpointing != "none":
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
 

@@ -43,7 +43,7 @@ def build(progress: Callable[[float], None] = lambda share: None) -> Path:
     held-out documents.
     """
     key = [
-        TRAINING.recipe() | {"log_every": TRAINING.log_every},
+        TRAINING.model_dump(mode="json"),
         SHAPE,
         VOCABULARY,
         TRACE,

@@ -96,7 +96,7 @@ def test_branches_are_planned_as_tokens_and_time_but_add_no_epochs() -> None:
 
 
 def test_gpu_hours_are_those_of_what_is_left() -> None:
-    study = make_study(resources={"gpus": 1, "tokens_per_second": 2048 / 3600})
+    study = make_study(resources={"gpus_per_node": 1, "tokens_per_second": 2048 / 3600})
     plan = planned(study)
     assert plan.gpu_hours == pytest.approx(6)
     assert plan.seconds is None  # how many run at once is the cluster's affair

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from samples import make_study, study_content
 
 from sweep import study_file
@@ -129,7 +130,7 @@ def test_horizons_are_ascending_and_of_the_recipe_only_where_given(tmp_path: Pat
 
 
 def test_the_shipped_studies_keep_the_fingerprint_of_their_measured_tables() -> None:
-    assert {study_file.load(name).fingerprint for name in ("demo", "dense")} == {"41e9f49d7d93a005"}
+    assert {study_file.load(name).fingerprint for name in ("demo", "dense")} == {"e2926fc016af28c2"}
     watched = study_content()["training"] | {"evaluate_every": 2}
     assert make_study(training=watched).fingerprint == make_study().fingerprint
 
@@ -193,3 +194,24 @@ def test_a_guarded_objective_survives_being_frozen(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(study_file.dump(guarded))
     assert study_file.load(path) == guarded
+
+
+def test_a_trial_has_as_many_workers_as_gpus_or_processes() -> None:
+    gpus = make_study(resources={"nodes": 2, "gpus_per_node": 4, "cpus_per_gpu": 6}).resources
+    assert (gpus.workers, gpus.gpus, gpus.cpus_per_node, gpus.gang) == (8, 8, 24, True)
+    cores = make_study(resources={"processes": 2, "cpus": 3}).resources
+    assert (cores.workers, cores.gpus, cores.cpus_per_node, cores.gang) == (2, 0, 6, True)
+    assert not make_study(resources={"gpus_per_node": 1}).resources.gang
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"gpus_per_node": 1, "cpus": 4}, "cpus_per_gpu"),
+        ({"gpus_per_node": 2, "processes": 2}, "remove processes"),
+        ({"processes": 3}, "8 sequences, which 3 workers cannot share equally: write 288"),
+    ],
+)
+def test_resources_that_contradict_are_refused(resources: dict[str, int], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        make_study(resources=resources)
