@@ -1,7 +1,7 @@
 """The next trial of a search, as a function of what was measured and what is in flight, and of nothing else.
 
-A small design first, the middle before the ends; then, in the shares that the study states, the cell whose trial most
-improves the winner and the cell whose trial most sharpens the curve.
+A small central design first; then, in the shares that the study states, the cell whose trial most improves the winner
+and the cell whose trial most sharpens the curve.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from analysis.search.space import Point, Space
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
 
-# In shares of the range: the middle, then halfway to each end, the low LR first, where nothing diverges. Then two LRs
-# near each end of ALMR: from the middle alone no surface knows how the curve bends there.
-STAR = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))
-DESIGN = (*STAR, (0.9, 0.25), (0.9, 0.5), (0.1, 0.25), (0.1, 0.5))
+# In shares of the range: the middle, then halfway to each end, the low LR first, where nothing diverges.
+DESIGN = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))
 JITTER = 0.1
 # Wide as in a finished fit, the prior of the quadratic would send a search to every corner before it trusts a bowl.
 TREND_SD = 2.0
-WINNER_FIRST = len(DESIGN)  # the design has served the curve too
+WINNER_FIRST = 8  # trials; by then the region of the winner is usually known
 ALTERNATE = 0.5  # the share up to which no two trials in a row are the curve's
 # In a trial's noise: where no cell is expected to be better by more, the winner gains by being placed more exactly.
 SETTLED = 0.1
@@ -54,10 +52,9 @@ def propose(
     cell has to be free.
     """
     free = space.without([*zip(table["almr"], table["lr"], strict=True), *pending])
-    few = len(tables.usable(table)) < ENOUGH
-    if index < len(STAR) or (index < len(DESIGN) and not (few and len(tables.diverged(table)))):
+    if index < len(DESIGN):
         return _start(space, free, index, seed)
-    if few:
+    if len(tables.usable(table)) < ENOUGH:
         return _retreat(table, pending, space, free)
     with threadpool_limits(1):  # small matrices: more threads are slower, beside trials that need the cores much so
         return _on_surface(table.sort_values(["almr", "lr"]), goal, space, free, pending, index, curve, seed)
