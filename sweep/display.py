@@ -41,6 +41,7 @@ class Display:
     def started(self, trial: Trial) -> None:
         self.running[trial.id] = (trial, time.monotonic())
         self.widest = max(self.widest, len(self.running))
+        self.total = max(self.total, len(self.records.keys() | self.running.keys()))  # a grid may grow
 
     def ended(self, record: Record) -> None:
         _, started = self.running.pop(record.trial_id, (None, None))

@@ -124,7 +124,11 @@ class Proposals:
     def _finished(self) -> Turn:
         search = self.study.search
         state = SearchState(
-            strategy=search.strategy, budget=search.trials or 0, asked=len(self.asked), stopped=self.stopped
+            strategy=search.strategy,
+            budget=search.trials or 0,
+            asked=len(self.asked),
+            stopped=self.stopped,
+            at_once=self.at_once,
         )
         write_atomically(self.run.search_file, state.model_dump_json(indent=2))
         return Turn.DONE
@@ -166,7 +170,8 @@ class Proposals:
 
     def _keep(self, proposal: Proposal, number: int) -> Trial:
         trial = Trial(almr=proposal.almr, lr=proposal.lr, seed=self.study.grid.seeds[0])
-        self.run.ask(trial, self.study, Proposed(index=number, why=proposal.why, improvement=proposal.improvement))
+        why = Proposed(index=number, why=proposal.why, improvement=proposal.improvement)
+        self.run.ask(trial, self.study, why, self.run.attempts(trial))
         asked = self.run.asked(trial)
         assert asked, "it was just written"
         self.asked.append(asked)
@@ -181,12 +186,17 @@ def _one_thread() -> threadpool_limits:
 
 
 def _table(run: Run, study: Study, hidden: Iterable[Trial] = ()) -> pd.DataFrame:
-    """The outcomes of the study's trials, less the hidden ones; of a search, those of its seed."""
+    """The outcomes of the study's trials, less the hidden ones; of a search, those of its seed.
+
+    A trial of an earlier grid that failed is none: nobody retries it, so that a search may ask for it again.
+    """
     from analysis import table as tables
 
-    asked = {a.trial for a in run.all_asked() if study.asks_for(a.almr, a.lr, a.seed)}
-    known = {*design.trials(study), *asked} - set(hidden)
-    records = [record for trial in known if (record := run.record(trial))]
+    asked = [a for a in run.all_asked() if study.asks_for(a.almr, a.lr, a.seed)]
+    known = {*design.trials(study), *(a.trial for a in asked)} - set(hidden)
+    retried = {a.trial for a in asked if a.proposed}
+    found = [record for trial in known if (record := run.record(trial))]
+    records = [record for record in found if record.status is not Status.FAILED or record.trial in retried]
     # Where no trial has a loss, its column has no type of its own.
     return tables.from_records(records).astype({f"loss_{name}": float for name in LANGUAGES})
 

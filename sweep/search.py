@@ -70,6 +70,11 @@ class Search(Schema):
         for name, ends, values in self._dials(grid):
             if ends and not (ends[0] <= min(values) and max(values) <= ends[1]):
                 raise ValueError(f"search.bounds.{name} {list(ends)} do not hold the grid's own {name}: widen them")
+            if ends and len(values) == 1 and ends != (values[0], values[0]):
+                raise ValueError(
+                    f"search.bounds.{name}: the grid has one {name}, so there is no step to grow by: give grid.{name} "
+                    f"two values or more, or leave bounds.{name} out"
+                )
 
     def reach(self, grid: Grid) -> dict[str, tuple[float, float]]:
         """The lowest and highest of each dial that may be proposed."""

@@ -22,7 +22,7 @@ def plan(study: Study, planned: design.Plan) -> RenderableType:
         f"{len(study.grid.lrs)} LR x {len(study.grid.seeds)} seeds), {done} done, {planned.to_run} left\n"
         f"each trial: {_steps(planned)} x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
-        f"{_cost(study, planned)}"
+        f"{_cost(study, planned)}{_growth(study)}"
     )
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     return Group(Text(head), _grid(study, planned), *warnings)
@@ -35,6 +35,23 @@ def _how(study: Study, planned: design.Plan) -> str:
     share = planned.total / len(study.grid.points)
     where = f"{len(study.grid.points)} cells" if study.search.space == "cells" else "any point of the range"
     return f" by search ({study.search.strategy}) out of {where}, {share:.0%} of the grid's tokens"
+
+
+def _growth(study: Study) -> str:
+    reach = growth(study)
+    if not reach:
+        return ""
+    (a0, a1), (r0, r1) = reach["almr"], reach["lr"]
+    ends = f"ALMR {a0:g} to {a1:g}, LR {r0:g} to {r1:g}, {reach['trials']} trials"
+    return f"\nmay grow where the optimum leans on an end: to {ends}"
+
+
+def growth(study: Study) -> dict[str, Any] | None:
+    """How far a study with bounds may go: [lowest, highest] `almr` and `lr`, and `trials` with all that it adds."""
+    if not study.search.bounds:
+        return None
+    reach = {dial: list(ends) for dial, ends in study.search.reach(study.grid).items()}
+    return reach | {"trials": study.search.trials}
 
 
 def _steps(planned: design.Plan) -> str:
@@ -85,6 +102,7 @@ def plan_json(study: Study, planned: design.Plan) -> dict[str, Any]:
         "strategy": study.search.strategy,
         "total": planned.total,
         "left": planned.to_run,
+        "may_grow_to": growth(study),
         "steps": planned.steps,
         "branch_steps": planned.branch_steps,
         "tokens_per_trial": planned.tokens_per_trial,

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sweep import design
 from sweep.display import Display, clock
-from sweep.queue import Points, Proposals, Queue
+from sweep.queue import Points, Proposals, Queue, Turn
 from sweep.store import Run
 from sweep.study import MINIMUM_TRIALS, InputError, Study
 from sweep.trial import Status
@@ -78,7 +78,8 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     with run.locked():
         progress = design.progress(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.folder}", soft_wrap=True)
-        if progress.to_run or _may_grow(study, progress):
+        if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
+            progress = design.progress(study, run)  # to ask whether it is over may have added a trial
             _train(study, run, progress, console, address)
         run.freeze(study)
         progress = design.progress(study, run)
@@ -109,11 +110,22 @@ def _may_grow(study: Study, progress: design.Progress) -> bool:
     return study.search.bounds is not None and len(progress.trials) < (study.search.trials or 0)
 
 
+def _over(study: Study, run: Run, progress: design.Progress) -> bool:
+    """Whether the records alone say that nothing is to run, so that Ray need not start to hear it."""
+    state = run.search_state()
+    if progress.left or (study.search.proposes and not (progress.ended and state)):
+        return False
+    at_once = state.at_once if state and study.search.proposes else 1
+    return _queue(study, run, progress)(at_once).next() is Turn.DONE
+
+
 def _refuse_too_small(study: Study) -> None:
     points = len(study.grid.points)
     if points < MINIMUM_TRIALS and not (study.search.proposes and study.search.space == "range"):
+        what = "cells to search" if study.search.proposes else "trials"
+        advice = "add ALMRs or LRs" + (", or set search.space: range" if study.search.proposes else "")
         raise InputError(
-            f"study {study.name}: its grid has {points} trials, a surface needs {MINIMUM_TRIALS}: add ALMRs or LRs"
+            f"study {study.name}: its grid has {points} {what}, a surface needs {MINIMUM_TRIALS}: {advice}"
         )
     if study.search.proposes and (study.search.trials or 0) < MINIMUM_TRIALS:
         raise InputError(

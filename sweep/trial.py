@@ -142,12 +142,15 @@ class Asked(Schema):
 
 
 class SearchState(Schema):
-    """`search.json`: what a search came to. `stopped` says why it ended before its budget; None where it did not."""
+    """`search.json`: what a search came to. `stopped` says why it ended before its budget; None where it did not.
+    `at_once`: how many trials ran at a time, on which its proposals depend.
+    """
 
     strategy: str
     budget: int
     asked: int
     stopped: str | None = None
+    at_once: int = 1
 
 
 class CorpusFacts(Schema):

@@ -11,6 +11,7 @@ from analysis.decision.ends import DIALS, NAMES
 from analysis.decision.findings import Case, Finding, NextTrial
 from analysis.decision.next_trials import Measured
 from analysis.decision.objectives import Guarded
+from sweep.study import Study
 
 EXPLAINED = 0.2  # R2 of trials left out: nearly all losses dealt out at random stay under it, bowls are over 0.8
 DISAGREEMENT = 0.5  # repeats against points: noise alone gives 0.5 and more, bowls less than 0.2
@@ -103,9 +104,20 @@ def _edges(case: Case, measured: Measured) -> Iterator[Finding]:
             share = case.winner.edge_probability[dial]
             why = f"the best {NAMES[dial]} may well be {end.words}: it is on an end in {share:.0%} of the draws"
         own = next_trials.waiting(case.study, measured, end, *at)
-        reason = "the grid's own trials past it have no outcome yet" if own else "the optimum may lie beyond"
         run = own or next_trials.beyond(measured, end, *at)
-        yield Finding(code="edge", message=f"{why}; {reason}", next=run)
+        yield Finding(code="edge", message=f"{why}; {_past(case.study, end, bool(own))}", next=run)
+
+
+def _past(study: Study | None, end: ends.End, own: bool) -> str:
+    """What is past an end, `own` if cells of the study's grid are, and for a search how it gets there."""
+    if study is None or not study.search.proposes:
+        return "the grid's own trials past it have no outcome yet" if own else "the optimum may lie beyond"
+    if own:
+        return "the search has not tried the grid's cells past it: raise search.trials"
+    low, high = study.search.reach(study.grid)[end.dial]
+    if end.passed_by(high if end.upper else low):
+        return "the optimum may lie beyond, within search.bounds: raise search.trials"
+    return f"the optimum may lie beyond: set search.bounds.{end.dial} past it and raise search.trials"
 
 
 def _flat(case: Case, measured: Measured) -> Iterator[Finding]:

@@ -19,8 +19,8 @@ from analysis.launch.risk import AcceptedRisk
 from analysis.launch.source import Source
 from analysis.surfaces.checks import CrossValidation
 from analysis.transfer import Transfer
-from sweep.study import LANGUAGES, BaseModel, InputError, Launch
-from sweep.trial import PerLanguage, Schema
+from sweep.study import LANGUAGES, BaseModel, InputError, Launch, Study
+from sweep.trial import PerLanguage, Schema, SearchState
 
 NAME = "evidence.json"
 
@@ -31,6 +31,17 @@ class StudyEvidence(Schema):
     name: str
     fingerprint: str
     sha256: str | None
+
+
+class SearchEvidence(Schema):
+    """How the trials were chosen. `budget` and `asked` count trials, both None where the whole grid was run and could
+    not grow; `stopped` says why a search ended before its budget, None where it did not.
+    """
+
+    strategy: str
+    budget: int | None
+    asked: int | None
+    stopped: str | None
 
 
 class CorpusEvidence(Schema):
@@ -75,6 +86,7 @@ class Evidence(Schema):
 
     schema_version: int = 2
     study: StudyEvidence
+    search: SearchEvidence
     base_model: BaseModel
     launch: Launch
     launch_steps: int
@@ -106,6 +118,7 @@ def gather(fit: Fit, plan: Plan, run: Path, format_warnings: list[str], folder: 
         study=StudyEvidence(
             name=fit.study.name, fingerprint=fit.study.fingerprint, sha256=_sha256_if_there(run / "study.yaml")
         ),
+        search=_search(fit.study, run),
         base_model=fit.study.base_model,
         launch=plan.launch,
         launch_steps=plan.steps,
@@ -143,6 +156,14 @@ def sha256(path: Path) -> str:
 
 def _sha256_if_there(path: Path) -> str | None:
     return sha256(path) if path.exists() else None
+
+
+def _search(study: Study, run: Path) -> SearchEvidence:
+    """As search.json says of the study's own strategy; it is not there where a grid was run."""
+    path = run / "search.json"
+    state = SearchState.model_validate_json(path.read_bytes()) if study.search.proposes and path.exists() else None
+    asked, stopped = (state.asked, state.stopped) if state else (None, None)
+    return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
 
 
 def _provenance(run: Path) -> dict[str, Any] | None:

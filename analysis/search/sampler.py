@@ -19,6 +19,7 @@ import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.decision.objectives import Goal, Weighted
@@ -44,6 +45,8 @@ class SurfaceSampler(BaseSampler):
         self.last: Proposal | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        if study.directions != [StudyDirection.MINIMIZE]:
+            raise InputError("SurfaceSampler minimises one loss: create the study with direction='minimize'")
         if self.space:
             return distributions_of(self.space)
         for earlier in study.get_trials(deepcopy=False):

@@ -193,3 +193,13 @@ def test_no_more_of_a_grid_is_in_flight_than_run_at_once(tmp_path: Path) -> None
     assert queue.next() is Turn.WAIT
     queue.ended(first)
     assert isinstance(queue.next(), Trial)
+
+
+def test_a_trial_of_an_earlier_grid_that_failed_may_be_asked_for_again(tmp_path: Path) -> None:
+    small = {"almr": [0.1, 0.5, 0.9], "lr": [1e-5, 1e-4, 1e-3]}
+    middle = Trial(almr=0.5, lr=1e-4, seed=0)
+    plain(tmp_path, searching(small, strategy="grid", trials=None), failing={middle.id})
+    driver = Driver(searching(small, strategy="random", trials=5), tmp_path)
+    assert driver.go() == [middle]
+    assert driver.table[middle.id][0] == Status.COMPLETE
+    assert driver.run.attempts(middle) == 2

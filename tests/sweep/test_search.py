@@ -29,6 +29,10 @@ GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 1e-2]}
             "bounds.lr: the lowest comes first: write [0.0001, 0.1]",
         ),
         ({"search": SEARCH | {"bounds": {"almr": [0, 1.5]}}}, "search.bounds.almr[1]"),
+        (
+            {"search": SEARCH | {"bounds": {"almr": [0, 1]}}, "grid": GRID | {"almr": [0.5]}},
+            "search.bounds.almr: the grid has one almr, so there is no step to grow by",
+        ),
         ({"search": SEARCH, "grid": GRID | {"seeds": [0, 1]}}, "a search runs one seed: give grid.seeds one value"),
         ({"search": {"strategy": "bayes", "trials": 12}}, "search.strategy"),
         ({"search": SEARCH | {"curve": 1}}, "search.curve"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ from searches import GRID, LOW, Driver, searching
 from typer.testing import CliRunner
 
 from sweep import cli, sweep_run
+from sweep.display import Display
 from sweep.queue import Queue
 from sweep.store import Run
-from sweep.study import Replay, Study
+from sweep.study import InputError, Replay, Study
+from sweep.trial import Trial
 
 SEARCH = {"strategy": "tpe", "trials": 15}
 
@@ -74,9 +77,6 @@ def test_bounds_that_are_given_to_a_grid_that_was_run_make_it_grow(
 ) -> None:
     from sweep import controller
 
-    def by_hand(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
-        Driver(study, run.folder, room=2).go()
-
     monkeypatch.setattr(controller, "run_trials", by_hand)
     grid = searching(LOW, strategy="grid", trials=None).model_copy(update={"replay": Replay(table="/by/hand")})
     run = Run(tmp_path / "small")
@@ -85,3 +85,65 @@ def test_bounds_that_are_given_to_a_grid_that_was_run_make_it_grow(
     bounded = searching(LOW, strategy="grid", trials=20, bounds={"lr": [1e-5, 1e-3]})
     sweep_run.run(bounded.model_copy(update={"replay": grid.replay}), run, Console(quiet=True), None)
     assert sum(asked.lr > 4e-5 for asked in run.all_asked()) == 5
+
+
+def by_hand(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
+    Driver(study, run.folder, room=2).go()
+
+
+def never(*arguments: Any) -> None:
+    raise AssertionError("there is nothing to run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "search",
+    [{"tolerance": 10.0, "trials": 20}, {"strategy": "grid", "trials": 40, "bounds": {"lr": [1e-6, 1e-2]}}],
+    ids=["tolerance", "grown"],
+)
+def test_what_the_records_say_is_over_starts_no_ray(
+    search: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweep import controller
+
+    study, run = searching(**search).model_copy(update={"replay": Replay(table="/by/hand")}), Run(tmp_path / "small")
+    monkeypatch.setattr(controller, "run_trials", by_hand)
+    sweep_run.run(study, run, Console(quiet=True), None)
+    monkeypatch.setattr(controller, "run_trials", never)
+    before = len(run.all_asked())
+    sweep_run.run(study, run, Console(quiet=True), None)
+    assert len(run.all_asked()) == before
+    if study.search.proposes:
+        monkeypatch.setattr(controller, "run_trials", by_hand)
+        more = searching(trials=before + 1).model_copy(update={"replay": study.replay})
+        sweep_run.run(more, run, Console(quiet=True), None)
+        assert len(run.all_asked()) == before + 1
+
+
+def test_a_plan_says_how_far_a_grid_may_grow(tmp_path: Path) -> None:
+    search = {"strategy": "grid", "trials": 40, "bounds": {"lr": [1e-6, 1e-2]}}
+    assert "may grow where the optimum leans on an end: to ALMR 0.1 to 0.9, LR 1e-06 to 0.01, 40 trials" in planned(
+        tmp_path, **search
+    )
+    expected = {"almr": [0.1, 0.9], "lr": [1e-6, 1e-2], "trials": 40}
+    assert json.loads(planned(tmp_path, "--json", **search))["may_grow_to"] == expected
+    assert json.loads(planned(tmp_path, "--json"))["may_grow_to"] is None
+    assert "may grow" not in planned(tmp_path)
+
+
+def test_a_search_of_too_few_cells_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its grid has 4 cells to search, a surface needs 9") as raised:
+        sweep_run.run(searching({"almr": [0.1, 0.9], "lr": [1e-5, 1e-4]}), Run(tmp_path), Console(quiet=True), None)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_what_is_shown_of_a_grid_that_grows_counts_what_was_added(tmp_path: Path) -> None:
+    study, run = searching(LOW, strategy="grid", trials=20, bounds={"lr": [1e-5, 1e-3]}), Run(tmp_path)
+    driver = Driver(study, tmp_path)
+    trials = [Trial(almr=0.1, lr=lr, seed=0) for lr in (1e-5, 2e-5, 4e-5)]
+    lines = io.StringIO()
+    display = Display(Console(file=lines), study, run, 2, [])
+    for trial in trials:
+        display.started(trial)
+        display.ended(driver._record(trial))
+    assert [line.split()[0] for line in lines.getvalue().splitlines()] == ["[1/2]", "[2/2]", "[3/3]"]

@@ -116,6 +116,24 @@ def test_the_grids_own_trials_come_before_new_ones(make_bowl, make_study):
     assert {trial.lr for trial in found.next} <= set(study.grid.lrs)
 
 
+SEARCH = {"strategy": "surface", "trials": 12}
+
+
+@pytest.mark.parametrize(
+    ("almrs", "search", "advice"),
+    [
+        ([0.1, 0.3, 0.5, 0.7, 0.9], {}, "the search has not tried the grid's cells past it: raise search.trials"),
+        ([0.1, 0.3], {}, "set search.bounds.almr past it and raise search.trials"),
+        ([0.1, 0.3], {"bounds": {"almr": [0.1, 1]}}, "within search.bounds: raise search.trials"),
+    ],
+)
+def test_a_search_that_leans_on_an_end_is_told_what_to_change(almrs, search, advice, make_bowl, make_study):
+    study = make_study(search=SEARCH | search, grid={"almr": almrs, "lr": list(make_study().grid.lrs)})
+    found = only(fit_study(study, tables.from_records(make_bowl(almrs=(0.1, 0.3)))).file, "edge")
+    assert advice in found.message
+    assert "the grid's own trials" not in found.message
+
+
 def test_an_lr_that_does_not_matter_is_flat():
     found = only(fitted(measure(bowl(depth=(0.5, 0)), stream=2)), "flat")
     assert "of the measured LRs" in found.message

@@ -8,8 +8,9 @@ import pytest
 from analysis.decision.findings import Finding
 from analysis.launch import llamafactory
 from analysis.launch.bundle import export
-from analysis.launch.evidence import Evidence
+from analysis.launch.evidence import Evidence, SearchEvidence
 from sweep.study import InputError
+from sweep.trial import SearchState
 
 
 @pytest.fixture
@@ -72,6 +73,17 @@ def test_evidence_names_the_trials_and_their_records(make_fit, corpora, run, out
     for trial in (*found.trials, *found.excluded_trials):
         assert trial.sha256 == sha256(run / "trials" / trial.trial_id / "record.json")
     assert found.trials[0].loss.original == 2.5
+
+
+def test_evidence_says_how_the_trials_were_chosen(make_fit, make_study, corpora, run, out):
+    export(make_fit(), run, corpora, out)
+    assert evidence(out).search == SearchEvidence(strategy="grid", budget=None, asked=None, stopped=None)
+    state = SearchState(strategy="surface", budget=24, asked=17, stopped="it gained too little", at_once=2)
+    (run / "search.json").write_text(state.model_dump_json())
+    searched = make_study(search={"strategy": "surface", "trials": 24}, grid={"almr": [0.1, 0.5], "lr": [1e-5, 1e-4]})
+    export(make_fit(searched), run, corpora, out)
+    stopped = SearchEvidence(strategy="surface", budget=24, asked=17, stopped="it gained too little")
+    assert evidence(out).search == stopped
 
 
 def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):

@@ -118,3 +118,8 @@ def test_a_dial_that_is_no_float_is_refused() -> None:
 def test_the_first_trial_is_the_middle() -> None:
     found = study(SurfaceSampler())
     assert suggested(found.ask()) == pytest.approx((0.5, np.sqrt(LRS[0] * LRS[1])))
+
+
+def test_a_study_that_maximises_is_refused() -> None:
+    with pytest.raises(InputError, match="direction='minimize'"):
+        optuna.create_study(sampler=SurfaceSampler(), direction="maximize").optimize(loss, n_trials=1)
