@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from samples import CHINESE, ENGLISH, make_study
+from threadpoolctl import threadpool_limits
 
 from sweep.study import Study
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices are small here: more threads are slower, beside another worker's tests much so."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture

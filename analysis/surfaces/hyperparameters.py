@@ -7,19 +7,17 @@ a few of them, drawn from the Laplace approximation of their posterior (MacKay 2
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import norm, qmc
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 
-from analysis.surfaces.kernels import TREND_SD, Array, surface_kernel
+from analysis.surfaces.kernels import START, TREND_SD, Array, SurfaceKernel
 
-# Log-normal priors on theta of analysis.surfaces.kernels.surface_kernel, for losses of sd 1 and inputs in [-1, 1].
-LOG_MEDIAN = np.log([10.0, 3.0, 3.0, 0.3, 1e-3])
+# Log-normal priors on theta of analysis.surfaces.kernels.SurfaceKernel, for losses of sd 1 and inputs in [-1, 1].
+LOG_MEDIAN = START
 LOG_SD = np.array([1.5, 0.7, 0.7, 1.0, 2.0])
 JITTER = 1e-8
 RESTARTS = 2
@@ -34,15 +32,13 @@ def most_probable(
     """The process of x (n, 2) and y (n,) at its most probable hyperparameters, which many trials are thinned for."""
     kept = np.random.default_rng(seed).permutation(len(y))[:FEW]
     process = GaussianProcessRegressor(
-        surface_kernel(trend_sd),
+        SurfaceKernel(trend_sd=trend_sd),
         alpha=JITTER,
         optimizer=_penalised,
         n_restarts_optimizer=restarts,
         random_state=seed,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer here
-        return process.fit(x[kept], y[kept])
+    return process.fit(x[kept], y[kept])
 
 
 def believable(process: GaussianProcessRegressor, seed: int) -> tuple[Array, Array]:

@@ -63,7 +63,7 @@ class Surface:
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         x = self.scale.inputs(almr, lr)
         means, deviations = zip(*(member.predict(x, return_std=True) for member in self.members), strict=True)
-        variances = np.array(deviations) ** 2 - [member.kernel_.k2.diag(x) for member in self.members]
+        variances = np.array(deviations) ** 2 - [member.kernel_.noise(x) for member in self.members]
         return self._mixed(np.array(means), np.clip(variances, 0, None))
 
     def _mixed(self, means: Array, variances: Array) -> tuple[Array, Array]:
@@ -76,7 +76,7 @@ class Surface:
         """Standard deviation in nats of one trial's loss around the surface at n points: (n,)."""
         x = self.scale.inputs(almr, lr)
         mean = self.weights @ [member.predict(x) for member in self.members]
-        variance = self.weights @ [member.kernel_.k2.diag(x) for member in self.members]
+        variance = self.weights @ [member.kernel_.noise(x) for member in self.members]
         return self.scale.nats_of_sd(np.sqrt(variance), mean)
 
     def sample(self, almr: ArrayLike, lr: ArrayLike, draws: int, seed: int) -> Array:
@@ -102,7 +102,7 @@ def _with_bounds(process: GaussianProcessRegressor, x: Array, y: Array, diverged
         return x, y, alpha
     whole = _condition(process, process.kernel_.theta, x, y, alpha)
     mean, covariance = whole.predict(diverged, return_cov=True)
-    noise = whole.kernel_.k2.diag(diverged)
+    noise = whole.kernel_.noise(diverged)
     covariance.flat[:: len(mean) + 1] += hyperparameters.JITTER - noise
     value, variance = bounds.as_observations(mean, covariance, bounds.of_neighbours(x, y, diverged), noise)
     matters = np.isfinite(variance)
@@ -127,7 +127,7 @@ def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
         return normal
     mean, covariance = member.predict(x, return_cov=True)
     # Enough to factorise, and little enough that no draw is rough near its minimum, which would move it.
-    covariance.flat[:: len(mean) + 1] += 1e-9 - member.kernel_.k2.diag(x)
+    covariance.flat[:: len(mean) + 1] += 1e-9 - member.kernel_.noise(x)
     root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
     return np.asarray(mean + normal @ root.T)
 

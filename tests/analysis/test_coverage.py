@@ -21,7 +21,8 @@ from analysis.surfaces.forms import LINEAR
 from analysis.surfaces.optima import Lattice
 from analysis.surfaces.surface import fit_languages
 
-pytestmark = pytest.mark.timeout(900)  # the fits of all surfaces are in the first test
+# The fits of all surfaces are in the first test.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("coverage")]
 LEVEL = 0.9
 GOAL = Weighted({"original": 0.5, "additional": 0.5})
 DRAWS = 21  # of each setting
@@ -113,7 +114,6 @@ def judged() -> pd.DataFrame:
         return pd.DataFrame(pool.map(judge, *zip(*jobs, strict=True), chunksize=8))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["almr", "lr", "joint", "slope"])
 def test_intervals_hold_the_truth_as_often_as_they_say(judged: pd.DataFrame, what: str) -> None:
     held = judged[what].dropna()
@@ -123,14 +123,12 @@ def test_intervals_hold_the_truth_as_often_as_they_say(judged: pd.DataFrame, wha
     assert 0.85 - slack <= held.mean() <= 0.95 + slack, judged.groupby("setting")[what].mean()
 
 
-@pytest.mark.slow
 def test_no_setting_is_far_off(judged: pd.DataFrame) -> None:
     """Under 15 of 21 would be a chance of 1 in 200 for an interval of 90 %."""
     for what in ("almr", "lr", "joint"):
         assert judged.groupby("setting")[what].mean().min() >= 15 / DRAWS, what
 
 
-@pytest.mark.slow
 def test_the_test_of_no_coupling_errs_no_more_than_it_says(judged: pd.DataFrame) -> None:
     p_values = judged[judged["uncoupled"]]["p_value"].dropna()
     assert len(p_values) >= 60
@@ -139,7 +137,6 @@ def test_the_test_of_no_coupling_errs_no_more_than_it_says(judged: pd.DataFrame)
     assert p_values.mean() < 0.75  # nor does it never fire: of a test that says what it means the mean is a half
 
 
-@pytest.mark.slow
 def test_a_coupling_is_found_where_there_is_one(judged: pd.DataFrame) -> None:
     valley = judged[judged["setting"] == "long flat valley"]["p_value"].dropna()
     assert (valley < 0.1).mean() > 0.8

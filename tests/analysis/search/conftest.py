@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 from analysis.search.space import Point, Space
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in every worker: matrices are small, and more threads are slower."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture
