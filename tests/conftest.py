@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from samples import CHINESE, ENGLISH, make_study
 from threadpoolctl import threadpool_limits
+from xdist.scheduler import LoadFileScheduling
 
 from sweep.study import Study
+
+
+class FilesButRayTogether(LoadFileScheduling):  # type: ignore[misc]
+    """Each test file goes to one worker, and all that start Ray to the same: each takes the whole machine."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "ray" if "pytest.mark.ray" in (self.config.rootpath / file).read_text(encoding="utf-8") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesButRayTogether:
+    """Not --dist=loadgroup: under pytest 9.2 version 3.8 does not see its groups, and says nothing."""
+    return FilesButRayTogether(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ray's tests first: one worker has them to itself for as long as all others take together."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,7 @@ from sweep import study_file
 from sweep.store import Run
 from trainers import embedded
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]
 ALMR = str(Path(sys.executable).with_name("almr"))
 FILES = {
     *("study.yaml", "provenance.json", "ingredients.json", "code", "trials", "trials.csv", "fit.json", "figures"),

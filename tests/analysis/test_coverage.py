@@ -22,7 +22,7 @@ from analysis.surfaces.optima import Lattice
 from analysis.surfaces.surface import fit_languages
 
 # The fits of all surfaces are in the first test.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("coverage")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 LEVEL = 0.9
 GOAL = Weighted({"original": 0.5, "additional": 0.5})
 DRAWS = 21  # of each setting

@@ -21,7 +21,7 @@ from sweep import design, study_file
 from sweep.store import Run
 from sweep.study import Study
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # each takes the whole machine
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 ALMR = str(Path(sys.executable).with_name("almr"))
 GRID = {"almr": [0.1, 0.4, 0.7], "lr": [1e-3, 3e-3, 1e-2]}
 
