@@ -69,15 +69,10 @@ class _There:
     def __init__(self, meeting: Meeting, study: Study, arguments: tuple[str, list[str], Path]) -> None:
         bundle = capacity.bundle(study.resources)
         self.meeting = meeting
-        self.actor: Any = (
-            ray.remote(Node)
-            .options(
-                num_cpus=bundle["CPU"],
-                num_gpus=bundle.get("GPU", 0),
-                scheduling_strategy=_in_bundle(meeting.node),
-            )
-            .remote(meeting, *arguments)
+        start: Any = ray.remote(Node).options(
+            num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), scheduling_strategy=_in_bundle(meeting.node)
         )
+        self.actor = start.remote(meeting, *arguments)
         self.asked = self.actor.poll.remote()
         self.outcome: Outcome | None = None
 

@@ -9,6 +9,7 @@ failed by itself; `message` is the exception, None where the worker could not te
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,7 @@ def main() -> None:
     try:
         run(parse_args(arguments))  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
-        failures = [_told(rank, failure) for rank, failure in error.failures.items()]
-        Path(failures_file).write_text(json.dumps(failures))
+        Path(failures_file).write_text(json.dumps(_told(error.failures)))
         raise
     except Exception as error:
         if "EADDRINUSE" in str(error) or "address already in use" in str(error):
@@ -33,7 +33,13 @@ def main() -> None:
         raise
 
 
-def _told(rank: int, failure: ProcessFailure) -> dict[str, Any]:
+def _told(failures: dict[int, ProcessFailure]) -> list[dict[str, Any]]:
+    """In the order in which they were noticed. torchrun sends SIGTERM to the others, and counts these too."""
+    by_itself = {rank: f for rank, f in failures.items() if f.exitcode != -signal.SIGTERM}
+    return [_one(rank, failure) for rank, failure in (by_itself or failures).items()]
+
+
+def _one(rank: int, failure: ProcessFailure) -> dict[str, Any]:
     told = isinstance(failure.error_file_data.get("message"), dict)
     return {
         "rank": rank,
