@@ -12,22 +12,23 @@ import sys
 import traceback
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.errors import record as told_to_torchrun
-
 from sweep import worker
 from sweep.gang.keeper import die_with_parent
 from sweep.store import Run
 from sweep.trial import Asked
+from trainers.heartbeat import Heartbeat
 
 
 def main() -> None:
     die_with_parent()
     run, asked = Run(Path(sys.argv[1])), Asked.model_validate_json(Path(sys.argv[2]).read_bytes())
+    Heartbeat(run.trial_folder(asked.trial)).beat()  # importing torch may take long
     _log_to(run.log(asked.trial, int(os.environ["RANK"])), asked.attempt)
-    _carry_out(run, asked)
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(_carry_out)(run, asked)  # tells torchrun what was raised
 
 
-@told_to_torchrun
 def _carry_out(run: Run, asked: Asked) -> None:
     try:
         worker.carry_out(run, run.study(), asked.trial, asked.attempt)

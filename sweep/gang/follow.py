@@ -11,7 +11,7 @@ from sweep import hang
 from sweep.gang.node import Failure, Outcome
 
 SECONDS_BETWEEN = 0.2
-SETTLE_SECONDS = 3.0  # the node that failed first may be the last to notice
+SETTLE_SECONDS = 10.0  # the node that failed first may be the last to notice
 # What a rank says whose partner went away: it is not the one to blame.
 CONSEQUENCES = ("closed by peer", "reset by peer", "DistBackendError", "DistNetworkError", "DistStoreError", "NCCL")
 
@@ -62,11 +62,14 @@ def _stop(members: Sequence[Member]) -> None:
 
 
 def _settled(members: Sequence[Member]) -> list[Failure]:
-    """Every failure, after the nodes had the time to notice theirs."""
+    """Every failure so far; where none of them tells the cause, the other nodes have the time to notice theirs."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while not all(outcomes := [member.poll() for member in members]) and time.monotonic() < deadline:
+    while True:
+        outcomes = [member.poll() for member in members]
+        failures = [failure for outcome in outcomes if outcome for failure in outcome.failures]
+        if all(outcomes) or time.monotonic() > deadline or not all(_unclear(failure) for failure in failures):
+            return failures
         time.sleep(SECONDS_BETWEEN)
-    return [failure for outcome in outcomes if outcome for failure in outcome.failures]
 
 
 def _blame(failures: Iterable[Failure], last_words: LastWords) -> None:
@@ -78,8 +81,20 @@ def _blame(failures: Iterable[Failure], last_words: LastWords) -> None:
 
 def _order(failure: Failure) -> tuple[bool, bool, float]:
     """Who can tell comes before who cannot, whoever missed a partner last; then the earlier."""
-    consequence = any(word in (failure.message or "") for word in CONSEQUENCES)
-    return consequence, failure.rank is None and failure.message is None, failure.timestamp
+    return _consequence(failure), _mute(failure), failure.timestamp
+
+
+def _unclear(failure: Failure) -> bool:
+    return _consequence(failure) or _mute(failure)
+
+
+def _consequence(failure: Failure) -> bool:
+    return any(word in (failure.message or "") for word in CONSEQUENCES)
+
+
+def _mute(failure: Failure) -> bool:
+    """A torchrun that failed for no fault of its ranks, as when node 0 went away."""
+    return failure.rank is None and failure.message is None
 
 
 def in_words(failure: Failure, last_words: LastWords) -> str:
