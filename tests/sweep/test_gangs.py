@@ -47,13 +47,15 @@ class TwoNodes:
         import ray
         from ray.cluster_utils import Cluster
 
-        small = {"num_cpus": 4, "object_store_memory": 80 * 2**20}
+        began = time.monotonic()
+        small = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
         self.ray, self.cluster = ray, Cluster(True, head_node_args=small | {"include_dashboard": False})
         self.cluster.add_node(**small)
         ray.init(address=self.cluster.address, log_to_driver=False, logging_level="ERROR")
+        self.seconds = time.monotonic() - began  # to start it, which tells how busy this machine is
 
     def free(self) -> bool:
-        return bool(self.ray.available_resources().get("CPU") == 8)
+        return bool(self.ray.available_resources().get("CPU") == 4)
 
     def gangs(self) -> list[set[str]]:
         """The nodes of each placement group that stands."""
@@ -75,7 +77,7 @@ def two_nodes() -> Iterator[TwoNodes]:
 def two_trials(folder: Path, **resources: Any) -> tuple[Run, Study]:
     """A run of two gangs of two nodes each, whose staged code has the stand-in for the training."""
     run = Run(folder)
-    study = make_study(grid={"almr": [0.2, 0.6], "lr": [1e-3]}, resources={"nodes": 2, "cpus": 2} | resources)
+    study = make_study(grid={"almr": [0.2, 0.6], "lr": [1e-3]}, resources={"nodes": 2, "retries": 0} | resources)
     run.freeze(study)
     facts = CorpusFacts(fingerprint="none", **FACTS)
     run.keep_ingredients(Ingredients(
@@ -141,40 +143,36 @@ def records(run: Run, trials: list[Trial]) -> list[Record]:
     return [record for record in found if record]
 
 
-def test_two_gangs_at_once_free_everything_after_a_stop_a_crash_and_a_hang(two_nodes: TwoNodes, tmp_path: Path) -> None:
-    run, study = two_trials(tmp_path / "run", retries=0)
+@pytest.mark.timeout(600)
+def test_two_gangs_at_once_free_everything_after_a_crash_a_hang_and_a_stop(two_nodes: TwoNodes, tmp_path: Path) -> None:
+    patience = round(max(12, 1.5 * two_nodes.seconds) / 60, 2)
+    run, study = two_trials(tmp_path / "run", hang_minutes=patience)
     trials = design.trials(study)
-
-    behave(run, trials, "wait", "wait")
-    began = time.monotonic()
-    driver = drive(run, two_nodes.cluster.address)
-    wait_until(lambda: len(pids(run)) == 4, driver)
-    patience = round((time.monotonic() - began) / 60, 2)  # what starting takes here, Ray included
-    assert [len(nodes) for nodes in two_nodes.gangs()] == [2, 2], "two gangs, each on two nodes"
-    driver.send_signal(signal.SIGINT)
-    assert "at once: 2" in ended(driver, status=130)
-    wait_until(lambda: not of_this_run(run))
-    wait_until(two_nodes.free)
-    assert not list(run.folder.glob("trials/*/record.json"))
-
-    run, study = two_trials(tmp_path / "run", retries=0, hang_minutes=patience)
     behave(run, trials, "crash", "hang")
-    ended(drive(run, two_nodes.cluster.address))
+    driver = drive(run, two_nodes.cluster.address)
+    wait_until(lambda: len(two_nodes.gangs()) == 2, driver)
+    assert [len(nodes) for nodes in two_nodes.gangs()] == [2, 2], "each gang on two nodes"
+    assert "at once: 2" in ended(driver)
     assert not of_this_run(run), "a trial has its record when its processes are gone"
     wait_until(two_nodes.free)
     crashed, hung = records(run, trials)
     assert (crashed.status, hung.status) == (Status.FAILED, Status.FAILED)
     assert crashed.reason == "rank 1 was killed by SIGKILL (the machine's memory may be full)"
     assert hung.reason == f"it hung: no sign of life for {patience:g} minutes (resources.hang_minutes)"
-    [_, last] = run.log(trials[1], 1).read_text().split("--- attempt 2\n")
-    assert "in misbehave" in last, "the log says where a rank hung"
+    assert "in misbehave" in run.log(trials[1], 1).read_text(), "the log says where a rank hung"
 
-    run, study = two_trials(tmp_path / "run", retries=1)
-    behave(run, trials, None, None)
-    ended(drive(run, two_nodes.cluster.address))
-    assert [r.status for r in records(run, trials)] == [Status.COMPLETE] * 2
-    assert [r.attempt for r in records(run, trials)] == [3, 3]
-    assert all(r.loss.original == 2.0 and r.provenance["code_sha256"] for r in records(run, trials))
-    assert run.log(trials[0]).read_text().endswith("--- attempt 3\nrank 0 of 2 is done\n")
-    assert not of_this_run(run)
+    run, study = two_trials(tmp_path / "run")
+    behave(run, trials, None, "wait")
+    driver = drive(run, two_nodes.cluster.address)
+    wait_until(lambda: len(pids(run)) == 4 and records(run, trials)[0].attempt == 2, driver)
+    driver.send_signal(signal.SIGINT)
+    ended(driver, status=130)
+    wait_until(lambda: not of_this_run(run))
     wait_until(two_nodes.free)
+    resumed, stopped = records(run, trials)
+    assert resumed.status is Status.COMPLETE
+    assert resumed.loss.original == 2.0, "two ranks added up"
+    assert resumed.provenance["code_sha256"] == run.code_sha256()
+    assert run.log(trials[0]).read_text().endswith("--- attempt 2\nrank 0 of 2 is done\n")
+    assert stopped == hung, "what was stopped is left as it was"
+    assert run.left(trials) == [trials[1]]
