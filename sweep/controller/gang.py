@@ -52,7 +52,8 @@ def _started(run: Run, study: Study, trial: Trial) -> list[Member]:
     address, port = str(ray.util.get_node_ip_address()), free_port()  # type: ignore[no-untyped-call]
 
     def meeting(node: int) -> Meeting:
-        return Meeting(address, port, asked.nodes, node, asked.workers_per_node, asked.cpus_per_worker)
+        workers, cpus, gpus = asked.workers_per_node, asked.cpus_per_worker, asked.gpus_per_node > 0
+        return Meeting(address, port, asked.nodes, node, workers, cpus, gpus)
 
     there = [_There(meeting(k), study, _node_arguments(run, trial, k)) for k in range(1, asked.nodes)]
     return [Node(meeting(0), *_node_arguments(run, trial, 0)), *there]

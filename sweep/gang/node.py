@@ -51,7 +51,7 @@ class Node:
         self.failures = self.scratch / "failures.json"
         torchrun = [sys.executable, "-m", "sweep.gang.torchrun", str(self.failures)]
         command = [*torchrun, *arguments(meeting, GRACE_SECONDS), module, *module_arguments]
-        asked = {"command": command, "log": str(log), "grace_seconds": GRACE_SECONDS, "claims": _claims()}
+        asked = {"command": command, "log": str(log), "grace_seconds": GRACE_SECONDS, "claims": claims(meeting)}
         self.keeper = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "sweep.gang.keeper", json.dumps(asked)],
             stdin=subprocess.PIPE,
@@ -119,9 +119,9 @@ def _environment(meeting: Meeting) -> dict[str, str]:
     }
 
 
-def _claims() -> list[str]:
+def claims(meeting: Meeting) -> list[str]:
     """A file to lock for each GPU that Ray gave to this process."""
-    gpus = filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))
-    return [
-        str(Path(tempfile.gettempdir()) / f"almr-{os.getuid()}-gpu-{gpu.strip().replace('/', '-')}") for gpu in gpus
-    ]
+    # A gang without GPUs leaves the variable as the machine has it, and takes none of them.
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if meeting.gpus else []
+    names = [gpu.strip().replace("/", "-") for gpu in gpus if gpu.strip()]
+    return [str(Path(tempfile.gettempdir()) / f"almr-{os.getuid()}-gpu-{name}") for name in names]

@@ -18,6 +18,7 @@ class Meeting:
     node: int
     workers_per_node: int
     cpus_per_worker: int
+    gpus: bool = False
 
 
 def arguments(meeting: Meeting, grace_seconds: float) -> list[str]:

@@ -101,6 +101,13 @@ def test_a_gpu_is_not_used_before_the_processes_of_the_trial_before_are_gone(tmp
     after.communicate(timeout=30)
 
 
+def test_a_gang_claims_the_gpus_that_it_was_given_and_none_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, MIG-GPU-8a/1/0")
+    of_gpus = nodes.claims(Meeting("127.0.0.1", 1, 1, 0, 2, 8, gpus=True))
+    assert [Path(path).name.partition("-gpu-")[2] for path in of_gpus] == ["0", "MIG-GPU-8a-1-0"]
+    assert nodes.claims(Meeting("127.0.0.1", 1, 1, 0, 2, 8)) == []
+
+
 RANK = """
 import os, sys, time
 rank = int(os.environ["RANK"])
