@@ -131,8 +131,9 @@ def trial_seconds(study: Study, tokens: int, records: Sequence[Record]) -> float
 
 
 def concurrency(study: Study) -> int | None:
-    """Trials at once: as stated, else as many as this machine's processors hold; None where it takes GPUs to know."""
-    fits = None if study.resources.gpus else max(1, (os.cpu_count() or 1) // study.resources.cpus)
+    """Trials at once: as stated, else as many as this machine's processors hold; None where only a cluster knows."""
+    elsewhere = study.resources.gpus or study.resources.nodes > 1
+    fits = None if elsewhere else max(1, (os.cpu_count() or 1) // study.resources.cpus_per_node)
     return min((n for n in (study.resources.concurrent, fits) if n is not None), default=None)
 
 

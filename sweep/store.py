@@ -80,6 +80,10 @@ class Run:
     def trial_folder(self, trial: Trial) -> Path:
         return self.folder / "trials" / trial.id
 
+    def log(self, trial: Trial, rank: int = 0) -> Path:
+        """What a rank of the trial printed."""
+        return self.trial_folder(trial) / (f"train.rank{rank}.log" if rank else "train.log")
+
     def record(self, trial: Trial) -> Record | None:
         """The finished record of a trial, or None. An unreadable one is an InputError: it is never overwritten."""
         path = self.trial_folder(trial) / "record.json"

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
+from sweep import hang
 from sweep.store import Run
 from sweep.study import Study
 from sweep.trial import Record, Trial
 
 
 def work(run_folder: str, trial: Trial) -> Record:
-    """Run a trial of the run's study to its record, which is written last. What it raises is in its `train.log` too."""
+    """Run a trial of the run's study to its record, which is written last. What it raises is in its `train.log` too.
+
+    A trial that hangs takes the process with it.
+    """
     run = Run(Path(run_folder))
     study = run.study()
     attempt = run.start(trial, study)
-    with _logged(run.trial_folder(trial) / "train.log", attempt):
-        record = _train(run, study, trial, attempt)
+    with _logged(run.log(trial), attempt), _watched(run, study, trial):
+        record = carry_out(run, study, trial, attempt)
+    assert record, "a trial of one worker has its record"
+    return record
+
+
+def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
+    """The trial itself, on every rank of a gang; rank 0 keeps the record, and the others return None."""
+    record = _train(run, study, trial, attempt)
+    if record is None:
+        return None
     asked = run.asked(trial)
     more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
     record = record.model_copy(update=more | {"proposed": asked.proposed if asked else None})
@@ -27,11 +42,11 @@ def work(run_folder: str, trial: Trial) -> Record:
     return record
 
 
-def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record:
+def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
     if study.replay:
         from trainers import recorded
 
-        return recorded.run_trial(study, trial, attempt)
+        return recorded.run_trial(study, trial, attempt) if os.environ.get("RANK", "0") == "0" else None
     from trainers import cpt
 
     ingredients = run.ingredients()
@@ -39,12 +54,16 @@ def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record:
     return cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
 
 
+def _watched(run: Run, study: Study, trial: Trial) -> contextlib.AbstractContextManager[None]:
+    if study.replay:
+        return contextlib.nullcontext()  # it waits as long as the measured trial took, without a sign
+    return hang.killed_when_silent(run.trial_folder(trial), study.resources.hang_minutes, run.log(trial))
+
+
 @contextlib.contextmanager
 def _logged(path: Path, attempt: int) -> Iterator[None]:
     with path.open("a", encoding="utf-8") as log:
-        handler = logging.StreamHandler(log)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger().addHandler(handler)
+        handler = log_handler(log)
         log.write(f"--- attempt {attempt}\n")
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
@@ -54,3 +73,11 @@ def _logged(path: Path, attempt: int) -> Iterator[None]:
             raise
         finally:
             logging.getLogger().removeHandler(handler)
+
+
+def log_handler(stream: TextIO) -> logging.Handler:
+    """What is logged goes to the stream, until the handler is taken off the root logger."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    return handler

@@ -201,7 +201,7 @@ def test_a_killed_driver_resumes_to_the_table_of_an_uninterrupted_run(local_stud
 
 def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits(tmp_path: Path) -> None:
     study = replayed(tmp_path, resources={"cpus": 4096})
-    assert "resources.cpus: 4096 asked for one trial" in almr(tmp_path, "run", str(study), status=(2,))
+    assert "resources.cpus: 4096 CPUs of one node asked for one trial" in almr(tmp_path, "run", str(study), status=(2,))
 
 
 def test_when_nothing_can_be_fitted_the_reasons_are_shown(tmp_path: Path) -> None:

@@ -1,44 +1,30 @@
-"""What is left to do -> trials on a Ray cluster -> records. The only module that imports ray.
+"""What is left to do -> trials by Ray Tune -> records.
 
 Ray's own state is disposable: Tune asks our queue for trials that have no record, and forgets them when the run ends.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
+import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Read by ray when it is imported: our own display replaces Tune's, Ctrl-C is ours, and nothing is logged twice.
-os.environ |= {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_memory_monitor_refresh_ms": "0",  # its kills make fit() itself raise
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
-}
-
-import ray
 from ray import tune
 
+from sweep import capacity, hang
+from sweep.controller import cluster
+from sweep.controller.gang import run_gang
 from sweep.queue import Queue, Turn
 from sweep.store import Run
-from sweep.study import InputError, Study
+from sweep.study import Study
 from sweep.trial import Record, Status, Trial
 from sweep.worker import work
 
-OBJECT_STORE_BYTES = 256 * 2**20  # trials pass nothing through it
 REASON_LENGTH = 500
 MOST_TRIALS = 10**9  # the queue says when it is done
-SECRETS = ("HF_TOKEN", "WANDB_API_KEY")  # reach the workers by Ray's environment, never by a file
 
 
 @dataclass(frozen=True)
@@ -61,13 +47,14 @@ def run_trials(
     `make_queue` is told how many trials run at once. `address`: of a Ray cluster, None for this machine alone. Raises
     InputError where the cluster can never hold a trial. On KeyboardInterrupt finished trials keep their records.
     """
-    with _cluster(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
-        _refuse_impossible(study)
+    with cluster.joined(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
+        nodes = cluster.nodes()
+        capacity.refuse_impossible(nodes, study.resources)
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(run), _bundle(study)),
+            tune.with_resources(_trainable(run, study.resources.gang), cluster.place(study.resources)),
             tune_config=tune.TuneConfig(
                 reuse_actors=True,  # a process that has imported torch serves many trials
-                search_alg=_Searcher(make_queue(_at_once(study))),
+                search_alg=_Searcher(make_queue(capacity.at_once(nodes, study.resources))),
                 num_samples=MOST_TRIALS,
             ),
             run_config=tune.RunConfig(
@@ -80,22 +67,16 @@ def run_trials(
         tuner.fit()
 
 
-def _trainable(run: Run) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _trainable(run: Run, gang: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """In the first bundle of a trial's placement group: the trial itself, or the launcher of its gang."""
     folder = str(run.folder)
 
     def train(config: dict[str, Any]) -> dict[str, Any]:
-        record = work(folder, Trial.model_validate(config["trial"]))
+        trial = Trial.model_validate(config["trial"])
+        record = run_gang(folder, trial) if gang else work(folder, trial)
         return {"status": record.status.value}
 
     return train
-
-
-def _at_once(study: Study) -> int:
-    """Trials that the cluster holds, at most as many as the study states; resources of 0 take no room."""
-    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    asked = {"CPU": study.resources.cpus, "GPU": study.resources.gpus}
-    fits = max(1, min(int(have.get(key, 0) // amount) for key, amount in asked.items() if amount))
-    return min(fits, study.resources.concurrent or fits)
 
 
 class _Searcher(tune.search.Searcher):
@@ -121,44 +102,6 @@ class _Searcher(tune.search.Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         raise AssertionError("a sweep is resumed from its records")
-
-
-def _bundle(study: Study) -> Any:
-    bundle = {"CPU": float(study.resources.cpus), "GPU": float(study.resources.gpus)}
-    return tune.PlacementGroupFactory([{key: amount for key, amount in bundle.items() if amount}])
-
-
-@contextlib.contextmanager
-def _cluster(run: Run, address: str | None) -> Iterator[None]:
-    """Join a cluster or start one here; workers run the code staged in the run directory, whatever the user's cwd."""
-    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    environment = {name: os.environ[name] for name in ("ALMR_CACHE", *SECRETS) if name in os.environ}
-    ray.init(
-        address=address or "local",
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"working_dir": str(run.code), "env_vars": environment},
-        **({} if address else local),
-    )
-    for name in ("ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are in records and train.log, in our words
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _refuse_impossible(study: Study) -> None:
-    """A request that no node can hold would wait for ever."""
-    nodes = [
-        node["Resources"]
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"]
-    ]
-    for field, key, asked in (("cpus", "CPU", study.resources.cpus), ("gpus", "GPU", study.resources.gpus)):
-        largest = max((node.get(key, 0) for node in nodes), default=0)
-        if asked > largest:
-            raise InputError(f"resources.{field}: {asked} asked for one trial, the largest node has {largest:g}")
 
 
 class _Callback(tune.Callback):
@@ -192,7 +135,7 @@ class _Callback(tune.Callback):
             fingerprint=self.study.fingerprint,
             status=Status.FAILED,
             attempt=self.run.attempts(failed),
-            reason=_reason(Path(trial.error_file)),
+            reason=_reason(Path(trial.error_file), self.run.log(failed)),
         )
         self.run.finish(record)
         self.watch(Progress(failed, record))
@@ -202,7 +145,17 @@ def _ours(trial: Any) -> Trial:
     return Trial.model_validate(trial.config["trial"])
 
 
-def _reason(error_file: Path) -> str:
-    """The last line of Tune's account of a failure, which names the exception or how the process ended."""
-    lines = error_file.read_text(errors="replace").strip().splitlines() if error_file.is_file() else []
-    return lines[-1].strip()[:REASON_LENGTH] if lines else "the worker ended without saying why"
+def _reason(error_file: Path, log: Path) -> str:
+    """The last line of Tune's account of a failure, which names the exception or how the process ended; the log's last
+    line where the worker ended itself.
+    """
+    said = _last_line(log)
+    if said.startswith(hang.KILLED):
+        return said.removeprefix(hang.KILLED)
+    told = re.sub(r"^sweep\.[\w.]+Error: ", "", _last_line(error_file))
+    return told[:REASON_LENGTH] or "the worker ended without saying why"
+
+
+def _last_line(file: Path) -> str:
+    lines = file.read_text(errors="replace").strip().splitlines() if file.is_file() else []
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,120 @@
+"""A trial of several workers: a torchrun on each node of the trial's own placement group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from sweep import capacity
+from sweep.gang.follow import GangError, LastWords, Member, PortTakenError, follow
+from sweep.gang.node import GRACE_SECONDS, Failure, Node, Outcome, free_port
+from sweep.gang.torchrun_arguments import Meeting
+from sweep.hang import Silence
+from sweep.store import Run
+from sweep.study import Study
+from sweep.trial import Record, Trial
+
+PORTS_TRIED = 5
+
+
+def run_gang(run_folder: str, trial: Trial) -> Record:
+    """Run a trial on all workers of the placement group in which this process is, to the record that its rank 0 keeps.
+
+    None of their processes is left when it returns or raises. Raises GangError with the reason.
+    """
+    run = Run(Path(run_folder))
+    study = run.study()
+    attempt = run.start(trial, study)
+    _through(run, study, trial)
+    record = run.record(trial)
+    if record is None or record.attempt != attempt:
+        raise GangError("its ranks ended well, and none of them kept a record")
+    return record
+
+
+def _through(run: Run, study: Study, trial: Trial) -> None:
+    for _ in range(PORTS_TRIED):
+        try:
+            silence = Silence(run.trial_folder(trial))
+            return follow(_started(run, study, trial), silence, study.resources.hang_minutes, _last_words(run, trial))
+        except PortTakenError:
+            continue
+    raise GangError(f"{PORTS_TRIED} free ports in a row were taken by others before torchrun could")
+
+
+def _started(run: Run, study: Study, trial: Trial) -> list[Member]:
+    """This process is on node 0, where the others meet."""
+    asked = study.resources
+    address, port = str(ray.util.get_node_ip_address()), free_port()  # type: ignore[no-untyped-call]
+
+    def meeting(node: int) -> Meeting:
+        workers, cpus, gpus = asked.workers_per_node, asked.cpus_per_worker, asked.gpus_per_node > 0
+        return Meeting(address, port, asked.nodes, node, workers, cpus, gpus)
+
+    there = [_There(meeting(k), study, _node_arguments(run, trial, k)) for k in range(1, asked.nodes)]
+    return [Node(meeting(0), *_node_arguments(run, trial, 0)), *there]
+
+
+def _node_arguments(run: Run, trial: Trial, node: int) -> tuple[str, list[str], Path]:
+    folder = run.trial_folder(trial)
+    return "sweep.rank", [str(run.folder), str(folder / "trial.json")], folder / f"torchrun.node{node}.log"
+
+
+class _There:
+    """A node of the gang on another machine: an actor in its bundle, which holds what Ray gave the bundle."""
+
+    def __init__(self, meeting: Meeting, study: Study, arguments: tuple[str, list[str], Path]) -> None:
+        bundle = capacity.bundle(study.resources)
+        self.meeting = meeting
+        start: Any = ray.remote(Node).options(
+            num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), scheduling_strategy=_in_bundle(meeting.node)
+        )
+        self.actor = start.remote(meeting, *arguments)
+        self.asked = self.actor.poll.remote()
+        self.outcome: Outcome | None = None
+
+    def poll(self) -> Outcome | None:
+        if self.outcome is None and ray.wait([self.asked], timeout=0)[0]:
+            self.outcome = self._answer(self.asked)
+            self.asked = self.actor.poll.remote()
+        return self.outcome
+
+    def stop(self) -> None:
+        try:
+            ray.get(self.actor.stop.remote(), timeout=3 * GRACE_SECONDS)
+        except ray.exceptions.GetTimeoutError as error:
+            raise TimeoutError(f"node {self.meeting.node} of the gang did not stop") from error
+        except ray.exceptions.RayActorError:
+            pass  # its keeper stops its processes then
+        finally:
+            ray.kill(self.actor)
+
+    def _answer(self, asked: Any) -> Outcome | None:
+        try:
+            answer: Outcome | None = ray.get(asked)
+        except ray.exceptions.RayError as error:
+            lost = f"node {self.meeting.node} of the gang was lost: {_first_line(error)}"
+            return Outcome((Failure(None, 1, lost),))
+        return answer
+
+
+def _in_bundle(node: int) -> PlacementGroupSchedulingStrategy:
+    group = ray.util.get_current_placement_group()
+    assert isinstance(group, PlacementGroup), "Tune starts a trial in its placement group"
+    return PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=node)
+
+
+def _last_words(run: Run, trial: Trial) -> LastWords:
+    def last_line(rank: int) -> str:
+        log = run.log(trial, rank)
+        return next(reversed(log.read_text(errors="replace").split("\n")[:-1]), "") if log.is_file() else ""
+
+    return last_line
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
