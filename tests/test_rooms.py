@@ -10,7 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {f"sweep.{name}" for name in "fields gpus grid recipe resources search shape trial study study_file".split()}
+LEAVES = {
+    f"sweep.{name}"
+    for name in (
+        "fields",
+        "gpus",
+        "grid",
+        "recipe",
+        "resources",
+        "search",
+        "shape",
+        "trial",
+        "study",
+        "study_file",
+    )
+}
 ALLOWED = {"analysis": {"analysis"}, "trainers": {"trainers"}, "sweep": {"sweep", "trainers", "analysis"}}
 FILES = sorted(path for room in ALLOWED for path in (ROOT / room).rglob("*.py"))
 

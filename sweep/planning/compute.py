@@ -8,7 +8,8 @@ from sweep.shape import Shape
 
 def flops_per_token(shape: Shape, sequence_length: int) -> float:
     """Forward and backward: 6 per multiplied parameter, and 12 x layers x query size x sequence length for attention
-    (Chowdhery et al., arXiv 2204.02311, appendix B). What checkpointing computes again is not counted, nor is it in MFU.
+    (Chowdhery et al., arXiv 2204.02311, appendix B). What checkpointing computes again is not counted,
+    nor is it in MFU.
     """
     attention = 12 * shape.num_hidden_layers * shape.query_size * sequence_length
     return 6 * shape.multiplied_parameters + attention

@@ -35,7 +35,7 @@ class Memory:
 
     @cached_property
     def total(self) -> float:
-        return sum(asdict(self).values())
+        return float(sum(asdict(self).values()))
 
 
 @dataclass(frozen=True)

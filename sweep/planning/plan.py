@@ -60,7 +60,7 @@ def plan(study: Study, progress: Progress, facts: dict[str, CorpusFacts]) -> Pla
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
     layout = Layout(found.shape, study) if found.shape and study.resources.gpus else None
-    flops = found.shape and trained * flops_per_token(found.shape, study.training.sequence_length)
+    flops = _flops(study, found.shape, trained)
     each = trial_seconds(study, trained, progress.records, flops)
     at_once = concurrency(study)
     sizes = {language: corpora.packed_tokens(study, language, facts.get(language)) for language in LANGUAGES}
@@ -82,6 +82,10 @@ def plan(study: Study, progress: Progress, facts: dict[str, CorpusFacts]) -> Pla
         disk=disk(study, found.shape, progress.total, at_once, sizes),
         warnings=[*warnings.of(study, tokens, epochs, layout), *([found.why_not] if found.why_not else [])],
     )
+
+
+def _flops(study: Study, shape: Shape | None, tokens: int) -> float | None:
+    return None if shape is None else tokens * flops_per_token(shape, study.training.sequence_length)
 
 
 def _shape(study: Study) -> Found:
