@@ -34,9 +34,10 @@ def _memory(layout: Layout) -> list[str]:
     lines = [f"memory of one GPU, {where}, estimated: {memory.total / 1e9:.1f} GB", f"  = {parts}"]
     if have := layout.study.resources.gpu_bytes:
         fits = layout.fitting(have)
-        largest = f"a micro-batch of up to {fits} fits" if fits else "no micro-batch fits"
-        of = f" of {layout.largest_micro_batch}" if fits else ""
-        lines.append(f"  {largest}{of} into {USABLE:.0%} of {have / 1e9:.0f} GB")
+        largest = f"a micro-batch of up to {fits}" if fits else "no micro-batch"
+        lines.append(
+            f"  into {USABLE:.0%} of {have / 1e9:.0f} GB fits {largest} (a GPU's share is {layout.largest_micro_batch})"
+        )
     return lines
 
 
