@@ -6,14 +6,18 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from sweep import design, study_file
 from sweep.store import Run
-from sweep.study import InputError
+from sweep.study import InputError, Study
+
+if TYPE_CHECKING:
+    from sweep.planning.plan import Plan
+    from sweep.preflight.checks import Finding
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,28 +31,52 @@ err = Console(stderr=True, highlight=False)
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study such as demo.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name under --runs.")]
 Runs = Annotated[Path, typer.Option(help="The folder of run directories.")]
+Address = Annotated[str | None, typer.Option(help="A Ray cluster (auto, or host:port); else this machine.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 RUNS = Path("runs")
 REFUSED = 3  # the exit status of a fit whose choice the data do not support
 
 
 @app.command()
-def plan(study: StudyName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
-    """Print what a study asks for: trials, tokens, steps, epochs, time. Starts nothing."""
-    from sweep import summary
+def plan(
+    study: StudyName,
+    runs: Runs = RUNS,
+    check: Annotated[bool, typer.Option("--check", help="Also verify model, data, GPUs, disk, storage.")] = False,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a study asks for: trials, tokens, epochs, time, memory, disk. Starts no trial."""
+    from sweep.planning import plan as plans
+    from sweep.planning import show
 
+    if address and not check:
+        raise InputError("--address: a plan asks no cluster: add --check")
     loaded = study_file.load(study)
     run = Run(runs / loaded.name)
     known = run.ingredients()
-    planned = design.plan(loaded, design.progress(loaded, run), known.corpora if known else {})
-    _print(summary.plan_json(loaded, planned) if as_json else summary.plan(loaded, planned))
+    planned = plans.plan(loaded, design.progress(loaded, run), known.corpora if known else {})
+    findings = _checked(loaded, run, planned, address) if check else []
+    if as_json:
+        _print(show.plan_json(loaded, planned) | ({"checks": [f._asdict() for f in findings]} if check else {}))
+    else:
+        _print(show.plan(loaded, planned))
+        for finding in findings:
+            (out if finding.ok else err).print(finding.text, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)
+
+
+def _checked(study: Study, run: Run, planned: Plan, address: str | None) -> list[Finding]:
+    from sweep.preflight import preflight
+
+    with err.status("checking"):
+        return preflight.full(study, run, planned, address)
 
 
 @app.command()
 def run(
     study: StudyName,
     runs: Runs = RUNS,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster (auto, or host:port); else this machine.")] = None,
+    address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a study to its report and launch bundle. Run again, it resumes: finished trials stay."""

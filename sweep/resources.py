@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from sweep.fields import Count, Natural, Positive
+from sweep.fields import Count, Finite, Natural, Positive
+from sweep.gpus import GPUS, Gpu
 from sweep.trial import Schema
 
 
@@ -15,6 +16,9 @@ class Resources(Schema):
 
     A trial is `nodes` x (GPUs of a node) worker processes; without GPUs, `nodes` x `processes`, each of `cpus` cores.
     More than one worker makes a gang. A trial that shows no sign of life for `hang_minutes` is killed and tried again.
+
+    `gpu` (a name of sweep/gpus.py), `mfu` (model FLOP utilisation, a share) and `gpu_gigabytes` are for `almr plan`
+    alone: its hours where no `tokens_per_second` is stated, and what fits into memory.
     """
 
     nodes: Count = 1
@@ -26,6 +30,16 @@ class Resources(Schema):
     retries: Natural = 1
     hang_minutes: Positive = 30.0
     tokens_per_second: Positive | None = None
+    gpu: str | None = None
+    gpu_gigabytes: Positive | None = None
+    mfu: Annotated[Finite, Field(gt=0, le=1)] | None = None
+
+    @field_validator("gpu")
+    @classmethod
+    def _listed_gpu(cls, value: str | None) -> str | None:
+        if value is not None and value not in GPUS:
+            raise ValueError(f"known are {', '.join(GPUS)}; else give gpu_gigabytes and tokens_per_second instead")
+        return value
 
     @model_validator(mode="after")
     def _one_kind_of_worker(self) -> Self:
@@ -58,6 +72,17 @@ class Resources(Schema):
     @property
     def gpus(self) -> int:
         return self.nodes * self.gpus_per_node
+
+    @property
+    def known_gpu(self) -> Gpu | None:
+        return GPUS[self.gpu] if self.gpu else None
+
+    @property
+    def gpu_bytes(self) -> float | None:
+        """Memory of one GPU: as stated, else of the GPU's kind."""
+        if self.gpu_gigabytes:
+            return self.gpu_gigabytes * 1e9
+        return self.known_gpu.bytes if self.known_gpu else None
 
 
 class Execution(Schema):

@@ -13,6 +13,7 @@ from sweep.grid import Grid
 from sweep.recipe import Training
 from sweep.resources import Execution, Resources, Tracking
 from sweep.search import Search
+from sweep.shape import Shape
 from sweep.trial import Schema
 
 MINIMUM_TRIALS = 9  # a quadratic in two dials has six coefficients; its noise has to be seen too
@@ -24,12 +25,15 @@ class InputError(ValueError):
 
 
 class BaseModel(Schema):
-    """The model that training continues from: the embedded tiny one, or a Hugging Face id or directory."""
+    """The model that training continues from: the embedded tiny one, or a Hugging Face id or directory. `shape` states
+    its sizes for `almr plan` where they cannot be looked up; training reads the model's own.
+    """
 
     embedded: Literal["tiny"] | None = None
     pretrained: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
+    shape: Shape | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -197,6 +201,7 @@ class Study(Schema):
         """What a trial's numbers depend on. All other fields may change between runs."""
         recipe = self.model_dump(mode="json", include={"base_model", "corpora", "replay"})
         recipe["training"] = self.training.recipe()
+        del recipe["base_model"]["shape"]  # it only describes, like a corpus' size
         for corpus in recipe["corpora"].values():
             del corpus["tokens"], corpus["language"]  # they only describe
         return recipe

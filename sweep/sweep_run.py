@@ -17,6 +17,7 @@ from sweep.store import Run
 from sweep.study import MINIMUM_TRIALS, InputError, Study
 from sweep.trial import Status
 from sweep.verdict import verdict
+from trainers import tracking
 
 if TYPE_CHECKING:
     from analysis.fit import Fit
@@ -158,10 +159,15 @@ def _how_to_insist(run: Run) -> str:
 
 def _train(study: Study, run: Run, progress: design.Progress, console: Console, address: str | None) -> None:
     if not study.replay:
+        tracking.refuse_missing(study)
         _prepare(study, run, console)
     run.keep_provenance(run.stage_code())
-    from sweep import controller
+    from sweep import controller  # first: it sets what ray reads when it is imported
+    from sweep.preflight import preflight
 
+    if address:
+        with console.status("checking the cluster"):
+            preflight.refuse_unready(study, run, address)
     run.freeze(study)
     display = Display(console, study, run, progress.total, progress.settled)
 

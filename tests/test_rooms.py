@@ -11,7 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LEAVES = {
-    f"sweep.{name}" for name in ("fields", "grid", "recipe", "resources", "search", "trial", "study", "study_file")
+    f"sweep.{name}"
+    for name in (
+        "fields",
+        "gpus",
+        "grid",
+        "recipe",
+        "resources",
+        "search",
+        "shape",
+        "trial",
+        "study",
+        "study_file",
+    )
 }
 ALLOWED = {"analysis": {"analysis"}, "trainers": {"trainers"}, "sweep": {"sweep", "trainers", "analysis"}}
 FILES = sorted(path for room in ALLOWED for path in (ROOT / room).rglob("*.py"))
@@ -52,7 +64,7 @@ def test_leaves_import_no_room() -> None:
 
 def test_ray_and_matplotlib_have_one_door_each() -> None:
     assert modules_of("ray")
-    assert all(module.startswith("sweep/controller/") for module in modules_of("ray"))
+    assert all(module.startswith(("sweep/controller", "sweep/preflight")) for module in modules_of("ray"))
     drawing = modules_of("matplotlib")
     assert drawing
     assert all(module.startswith("analysis/plots/") for module in drawing)
@@ -62,7 +74,9 @@ def test_analysis_never_trains() -> None:
     assert not [m for m in modules_of("torch") | modules_of("transformers") if m.startswith("analysis")]
 
 
-@pytest.mark.parametrize("module", ["sweep.cli", "sweep.design", "sweep.summary", "sweep.store", "sweep.worker"])
+@pytest.mark.parametrize(
+    "module", ["sweep.cli", "sweep.design", "sweep.planning.plan", "sweep.summary", "sweep.store", "sweep.worker"]
+)
 def test_answering_at_once_takes_no_heavy_import(module: str) -> None:
     code = f"import {module}, sys; print({{'ray', 'torch', 'sklearn', 'pandas', 'matplotlib'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

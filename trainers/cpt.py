@@ -19,6 +19,7 @@ from trainers.divergence import DivergenceWatch
 from trainers.held_out import HeldOut, Losses, measured_once
 from trainers.mixture import Mixture
 from trainers.model import load_model, parameters
+from trainers.tracking import tracked
 from trainers.trunk import Trunk, finite
 
 
@@ -40,8 +41,8 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
     def read(steps: range) -> Iterator[torch.Tensor]:
         return batches(corpora, mixture, steps, study.training.batch_sequences, device)
 
-    with (folder / "metrics.jsonl").open("w") as log:
-        trunk = Trunk(learner, read, held_out, watch, log)
+    with (folder / "metrics.jsonl").open("w") as log, tracked(study, trial, folder) as tracking:
+        trunk = Trunk(learner, read, held_out, watch, log, tracking.log)
         after = trunk.train()
     reason = watch.reason or watch.judge(after, learner.step)
     return Record(

@@ -27,7 +27,7 @@ class Trunk:
     """`read` gives the global batches of some steps, each (sequences, length). `horizons` fills as they are measured.
 
     `log` takes one JSON object a line: training steps, and evaluations, which have `held_out` and no `loss`. Lines with
-    a `horizon` are of the branch to that many tokens, all others of the trunk.
+    a `horizon` are of the branch to that many tokens, all others of the trunk. `track` is given each line too.
     """
 
     learner: loop.Learner
@@ -35,6 +35,7 @@ class Trunk:
     held_out: HeldOut
     watch: DivergenceWatch
     log: TextIO
+    track: Callable[[dict[str, Any]], None] = lambda line: None
     horizons: dict[int, Horizon] = field(default_factory=dict)
 
     @property
@@ -93,6 +94,7 @@ class Trunk:
         return losses
 
     def _write(self, line: dict[str, Any]) -> None:
+        self.track(finite(line))
         self.log.write(json.dumps(finite(line)) + "\n")
         self.log.flush()
 

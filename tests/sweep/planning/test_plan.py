@@ -7,6 +7,7 @@ import pytest
 from samples import make_study, study_content
 
 from sweep import design
+from sweep.planning.plan import Plan, plan
 from sweep.study import Study
 from sweep.trial import CorpusFacts, Record
 
@@ -18,10 +19,10 @@ def facts(blocks: int) -> CorpusFacts:
     return CorpusFacts(fingerprint="x", tokens=blocks * 32, blocks=blocks, **counts)
 
 
-def planned(study: Study, **known: Any) -> design.Plan:
+def planned(study: Study, **known: Any) -> Plan:
     every = design.trials(study)
     progress = design.Progress(every, every, len(every), known.get("records", []))
-    return design.plan(study, progress, known.get("facts", {}))
+    return plan(study, progress, known.get("facts", {}))
 
 
 def with_sizes(original: float, additional: float, **changes: Any) -> Study:

@@ -1,0 +1,23 @@
+"""GPUs whose speed and memory are published. A leaf: standard library only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Gpu(NamedTuple):
+    """`flops`: dense bfloat16 peak, FLOP/s, without sparsity. `bytes`: memory as sold, decimal gigabytes."""
+
+    flops: float
+    bytes: float
+
+
+# NVIDIA's data sheets of the SXM modules and of the L40S card: nvidia.com/en-us/data-center/{a100,h100,h200,l40s,hgx}.
+GPUS = {
+    "A100-40GB": Gpu(312e12, 40e9),
+    "A100-80GB": Gpu(312e12, 80e9),
+    "L40S-48GB": Gpu(362e12, 48e9),
+    "H100-80GB": Gpu(989e12, 80e9),
+    "H200-141GB": Gpu(989e12, 141e9),
+    "B200-180GB": Gpu(2250e12, 180e9),
+}

@@ -1,0 +1,76 @@
+"""What a run may take of the disk, at most."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from sweep.planning.memory import MASTER, MOMENTS
+from sweep.shape import Shape
+from sweep.study import LANGUAGES, Study
+
+TOKEN = 4  # bytes of an int32
+LINE = 400  # bytes of one line of metrics.jsonl, and of its TensorBoard events together
+TRIAL_FILES = 32 * 1024  # record, log, headers of event files
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes, at most. `checkpoints` are of the trials that run at once: a new one is whole before the old one goes.
+    `models` are the trained ones that stay by `keep`; `best` has two while one replaces the other.
+    """
+
+    corpora: float | None
+    checkpoints: float | None
+    models: float | None
+    logs: float
+
+    @cached_property
+    def total(self) -> float | None:
+        parts = asdict(self).values()
+        return None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
+
+    @property
+    def run_bytes(self) -> float:
+        """What is known of the run directory's part."""
+        return (self.checkpoints or 0) + (self.models or 0) + self.logs
+
+
+def disk(study: Study, shape: Shape | None, trials: int, at_once: int | None, tokens: dict[str, float | None]) -> Disk:
+    """`tokens`: of each corpus, training and held-out text together; `at_once`: trials that run at one time."""
+    known = [tokens[language] for language in LANGUAGES]
+    corpora = None if any(n is None for n in known) else TOKEN * sum(n for n in known if n is not None)
+    return Disk(
+        corpora=corpora,
+        checkpoints=_checkpoints(study, shape, min(at_once, trials) if at_once else None),
+        models=_models(study, shape, trials),
+        logs=trials * (TRIAL_FILES + LINE * _lines(study)),
+    )
+
+
+def _checkpoints(study: Study, shape: Shape | None, at_once: int | None) -> float | None:
+    if study.execution.checkpoint_minutes is None:
+        return 0
+    if shape is None or at_once is None:
+        return None
+    return 2 * at_once * checkpoint_bytes(study, shape)
+
+
+def checkpoint_bytes(study: Study, shape: Shape) -> float:
+    """Of one trial: float32 weights and the optimizer's moments."""
+    return (MASTER + MOMENTS[study.training.optimizer.state]) * shape.parameters
+
+
+def _models(study: Study, shape: Shape | None, trials: int) -> float | None:
+    if study.keep == "none":
+        return 0
+    if shape is None:
+        return None
+    return MASTER * shape.parameters * {"best": min(2, trials), "all": trials}[study.keep]
+
+
+def _lines(study: Study) -> int:
+    training = study.training
+    steps = training.steps + training.branch_steps
+    evaluations = training.steps // training.evaluate_every if training.evaluate_every else 0
+    return steps // training.log_every + evaluations + 4 * (1 + len(training.horizons))

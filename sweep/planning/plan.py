@@ -1,0 +1,111 @@
+"""What a study asks for: trials, tokens, time, memory, FLOPs, disk. Starts nothing and imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweep.design import Progress
+from sweep.planning import corpora, warnings
+from sweep.planning.compute import flops_per_token, seconds_at_mfu
+from sweep.planning.disk import Disk, disk
+from sweep.planning.memory import Layout
+from sweep.planning.model_shape import Found, find
+from sweep.shape import Shape
+from sweep.study import LANGUAGES, Study
+from sweep.trial import CorpusFacts, Record, Trial
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study asks for. `epochs`: per language, over that corpus, at each ALMR of the grid; None if unknown.
+
+    `trials`, `left` and `total` as in Progress, `to_run` as its property.
+    `branch_steps` are those of a trial's branches to shorter horizons, beside its `steps`; `tokens_per_trial` has both.
+    Branches read again what their trunk reads, so they add no epochs.
+
+    `trial_seconds` is None where nothing says how fast a trial is; `seconds` is for all that is left, start-up apart.
+    `shape` is None where the model's is not known, `flops` (of one trial) then too; `layout`, from which its memory
+    follows, also where trials take no GPUs. Held-out evaluation is in neither FLOPs nor time.
+    """
+
+    trials: list[Trial]
+    left: list[Trial]
+    total: int
+    to_run: int
+    steps: int
+    branch_steps: int
+    tokens_per_trial: int
+    epochs: dict[str, list[float] | None]
+    trial_seconds: float | None
+    seconds: float | None
+    gpu_hours: float | None
+    shape: Shape | None
+    layout: Layout | None
+    flops: float | None
+    disk: Disk
+    warnings: list[str]
+
+    @property
+    def tokens(self) -> int:
+        return self.total * self.tokens_per_trial
+
+
+def plan(study: Study, progress: Progress, facts: dict[str, CorpusFacts]) -> Plan:
+    """`facts` are the corpora as a run of this study has them so far: they make the estimates better."""
+    tokens = study.training.blocks * study.training.sequence_length
+    epochs = {language: corpora.epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
+    trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
+    found = _shape(study)
+    layout = Layout(found.shape, study) if found.shape and study.resources.gpus else None
+    flops = _flops(study, found.shape, trained)
+    each = trial_seconds(study, trained, progress.records, flops)
+    at_once = concurrency(study)
+    sizes = {language: corpora.packed_tokens(study, language, facts.get(language)) for language in LANGUAGES}
+    return Plan(
+        trials=progress.trials,
+        left=progress.left,
+        total=progress.total,
+        to_run=progress.to_run,
+        steps=study.training.steps,
+        branch_steps=study.training.branch_steps,
+        tokens_per_trial=trained,
+        epochs=epochs,
+        trial_seconds=each,
+        seconds=None if each is None or at_once is None else each * -(-progress.to_run // at_once),
+        gpu_hours=None if each is None else each * progress.to_run * study.resources.gpus / 3600,
+        shape=found.shape,
+        layout=layout,
+        flops=flops,
+        disk=disk(study, found.shape, progress.total, at_once, sizes),
+        warnings=[*warnings.of(study, tokens, epochs, layout), *([found.why_not] if found.why_not else [])],
+    )
+
+
+def _flops(study: Study, shape: Shape | None, tokens: int) -> float | None:
+    return None if shape is None else tokens * flops_per_token(shape, study.training.sequence_length)
+
+
+def _shape(study: Study) -> Found:
+    """Looked up where it is used: trials on GPUs, or weights that go to disk."""
+    used = study.resources.gpus or study.keep != "none" or study.execution.checkpoint_minutes
+    return find(study.base_model) if used and not study.replay else Found(None)
+
+
+def trial_seconds(study: Study, tokens: int, records: Sequence[Record], flops: float | None) -> float | None:
+    """As measured on finished trials, else as the study states: tokens per second, or MFU."""
+    measured = [r.seconds for r in records if r.seconds and r.status == "complete"]
+    if measured:
+        return statistics.median(measured)
+    if stated := study.resources.tokens_per_second:
+        return tokens / stated
+    return None if flops is None else seconds_at_mfu(flops, study.resources)
+
+
+def concurrency(study: Study) -> int | None:
+    """Trials at once: as stated, else as many as this machine's processors hold; None where only a cluster knows."""
+    elsewhere = study.resources.gpus or study.resources.nodes > 1
+    fits = None if elsewhere else max(1, (os.cpu_count() or 1) // study.resources.cpus_per_node)
+    return min((n for n in (study.resources.concurrent, fits) if n is not None), default=None)

@@ -1,0 +1,139 @@
+"""What a cluster's answers mean for a study: one finding a line. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sweep import capacity
+from sweep.planning.memory import USABLE, Layout
+from sweep.study import InputError, Study
+
+TAKEN_BYTES = 2e9  # more of a GPU than a driver and a desktop take
+
+
+class Finding(NamedTuple):
+    name: str
+    ok: bool
+    detail: str
+
+    @property
+    def text(self) -> str:
+        return f"{'ok' if self.ok else 'not ok'}: {self.name}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster: what Ray counts there, how much of it is free now, and what `node.look` answered.
+    `silent` says why there is no answer.
+    """
+
+    name: str
+    resources: dict[str, float]
+    free: dict[str, float]
+    seen: dict[str, Any] | None
+    silent: str = ""
+
+
+def verdict(name: str, faults: Sequence[str], fine: str) -> list[Finding]:
+    """A finding for each fault, or the one that all is well."""
+    return [Finding(name, False, fault) for fault in faults] or [Finding(name, True, fine)]
+
+
+def answered(nodes: Sequence[Node]) -> list[Finding]:
+    faults = [f"{node.name} does not answer ({node.silent})" for node in nodes if node.seen is None]
+    return verdict("nodes", faults, f"{len(nodes)} answered")
+
+
+def room(study: Study, nodes: Sequence[Node]) -> list[Finding]:
+    """Whether a trial can ever be placed."""
+    try:
+        capacity.refuse_impossible([node.resources for node in nodes], study.resources)
+    except InputError as error:
+        return [Finding("room", False, str(error))]
+    fits = capacity.at_once([node.resources for node in nodes], study.resources)
+    return [Finding("room", True, f"{fits} trials at once")]
+
+
+def free_now(study: Study, nodes: Sequence[Node]) -> list[Finding]:
+    """Whether a trial can be placed at this moment, and no stranger sits on the GPUs."""
+    try:
+        capacity.refuse_impossible([node.free for node in nodes], study.resources)
+    except InputError:
+        what = f"{study.resources.nodes} x {_bundle(study)}"
+        taken = [f"no room for a trial of {what} now: wait, or end what runs on the cluster"]
+    else:
+        taken = []
+    for node in nodes if study.resources.gpus else ():
+        if node.free.get("GPU", 0) == node.resources.get("GPU", 0):
+            used = [gpu["used"] for gpu in _gpus(node) if gpu["used"] > TAKEN_BYTES]
+            taken += [f"{node.name}: {max(used) / 1e9:.0f} GB of a GPU are taken outside Ray"] if used else []
+    return verdict("free", taken, "a trial can start now")
+
+
+def _bundle(study: Study) -> str:
+    return ", ".join(f"{amount:g} {key}" for key, amount in capacity.bundle(study.resources).items())
+
+
+def gpu_memory(layout: Layout | None, nodes: Sequence[Node]) -> list[Finding]:
+    """Against the memory that the nodes report; nothing where there is no estimate or no report."""
+    reported = [(gpu["total"], node.name) for node in nodes for gpu in _gpus(node)]
+    if layout is None or not reported:
+        return []
+    least, where = min(reported)
+    fits = layout.fitting(least)
+    has = f"{USABLE:.0%} of the {least / 1e9:.0f} GB on {where}"
+    if not fits:
+        return [Finding("GPU memory", False, f"{layout.memory(1).total / 1e9:.0f} GB a sequence, more than {has}")]
+    return [Finding("GPU memory", True, f"a micro-batch of up to {fits} fits into {has}")]
+
+
+def _gpus(node: Node) -> list[dict[str, float]]:
+    return node.seen["gpus"] if node.seen else []
+
+
+def versions(nodes: Sequence[Node], here: dict[str, str | None]) -> list[Finding]:
+    """Every node has what this machine has."""
+    faults = [f"{name} is not installed on this machine" for name, version in here.items() if version is None]
+    for name, version in here.items():
+        for node in nodes if version else ():
+            there = node.seen["versions"].get(name) if node.seen else version
+            if there != version:
+                faults.append(f"{name} is {version} here, {there or 'not installed'} on {node.name}: install {version}")
+    return verdict("versions", faults, ", ".join(f"{name} {version}" for name, version in here.items()))
+
+
+def storage(nodes: Sequence[Node], shared: dict[str, str], lost: dict[str, list[str]]) -> list[Finding]:
+    """`lost`: for each shared folder the nodes whose reply is not seen here."""
+    found = []
+    for name, folder in shared.items():
+        unseen = {node.name: node.seen["unseen"][name] for node in nodes if node.seen and name in node.seen["unseen"]}
+        faults = [f"{folder} is not seen from {node} ({why}): put it on shared storage" for node, why in unseen.items()]
+        faults += [
+            f"what {node} writes to {folder} is not seen here: its folder is another one: put it on shared storage"
+            for node in lost.get(name, ())
+            if node not in unseen
+        ]
+        found += verdict(name, faults, f"{folder} is seen from every node")
+    return found
+
+
+def paths(nodes: Sequence[Node]) -> list[Finding]:
+    return [
+        Finding(name, False, f"{path} is not there on {node.name}: put it on shared storage")
+        for node in nodes
+        if node.seen
+        for name, path in node.seen["missing"].items()
+    ]
+
+
+def space(needs: dict[str, tuple[float | None, float]]) -> list[Finding]:
+    """`needs`: for each folder the bytes that are planned (None: not known) and that are free."""
+    faults, fine = [], []
+    for folder, (planned, free) in needs.items():
+        planned_text = "an unknown part" if planned is None else f"{planned / 1e9:.1f} GB"
+        if planned is not None and planned > free:
+            faults.append(f"{folder} has {free / 1e9:.1f} GB free, up to {planned_text} are planned: make room")
+        fine.append(f"{folder}: {planned_text} of {free / 1e9:.1f} GB free")
+    return verdict("disk", faults, "; ".join(fine))

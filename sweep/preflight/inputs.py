@@ -1,0 +1,76 @@
+"""Whether model, tokenizer and corpora of a study are there, without reading the corpora or the weights."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+from typing import Any
+
+from sweep.preflight.checks import Finding, verdict
+from sweep.study import LANGUAGES, Corpus, InputError, Study
+
+WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+
+
+def inputs(study: Study) -> list[Finding]:
+    if study.replay:
+        there = Path(study.replay.table).is_file()
+        return [Finding("replay.table", there, study.replay.table if there else f"{study.replay.table}: no such file")]
+    corpora = [finding for name in LANGUAGES for finding in corpus(getattr(study.corpora, name), f"corpora.{name}")]
+    return [*model(study), *corpora]
+
+
+def model(study: Study) -> list[Finding]:
+    base = study.base_model
+    if base.pretrained is None:
+        return [Finding("base model", True, "the embedded one, made on first use")]
+    if Path(base.pretrained).is_dir():
+        there = any(file for pattern in WEIGHTS for file in Path(base.pretrained).glob(pattern))
+        fault = [] if there else [f"{base.pretrained} holds no weights ({', '.join(WEIGHTS)})"]
+    else:
+        fault = _unreachable("model", base.pretrained, base.revision)
+    return [*verdict("base model", fault, base.pretrained), *([] if fault else tokenizer(study))]
+
+
+def tokenizer(study: Study) -> list[Finding]:
+    from trainers.model import load_tokenizer
+
+    assert study.base_model.pretrained
+    try:
+        loaded = load_tokenizer(study.base_model, study.base_model.pretrained)
+    except InputError as error:
+        return [Finding("tokenizer", False, str(error))]
+    if loaded.eos_token_id is None:
+        return [Finding("tokenizer", False, "it has no end-of-text token to part documents with")]
+    return [Finding("tokenizer", True, f"{len(loaded):,} tokens")]
+
+
+def corpus(spec: Corpus, where: str) -> list[Finding]:
+    if spec.embedded:
+        return [Finding(where, True, f"{spec.embedded}, embedded, fetched on first use")]
+    if spec.dataset:
+        return verdict(where, _unreachable("dataset", spec.dataset, spec.revision), spec.dataset)
+    found = {pattern: glob.glob(pattern, recursive=True) for pattern in spec.files or ()}
+    faults = [f"{pattern} matches no file" for pattern, matches in found.items() if not matches]
+    files = [file for matches in found.values() for file in matches]
+    faults += [f"{file} cannot be read: correct its permissions" for file in files if not os.access(file, os.R_OK)][:3]
+    return verdict(where, faults, f"{len(files)} files")
+
+
+def _unreachable(kind: str, name: str, revision: str | None) -> list[str]:
+    """Why the hub does not give a model or data set; empty where it does, or where a copy is cached here."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        getattr(HfApi(), f"{kind}_info")(name, revision=revision, timeout=20)
+    except Exception as error:  # the errors of several network libraries come through
+        if kind == "model" and isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+            return []
+        return [_explain(kind, name, error)]
+    return []
+
+
+def _explain(kind: str, name: str, error: Any) -> str:
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+    return f"{name} cannot be reached on the hub ({reason}); check its name, the network and HF_TOKEN"

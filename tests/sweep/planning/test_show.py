@@ -1,0 +1,51 @@
+"""What a person and a script read of a plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from samples import study_content
+from typer.testing import CliRunner
+
+from sweep import cli
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(cli.app, ["plan", *arguments])
+
+
+def test_the_readme_shows_the_8b_plan_as_it_is(tmp_path: Path) -> None:
+    [shown] = re.findall(r"```text\n(llama3-8b-zh: .*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    printed = invoke("llama3-8b-zh", "--runs", str(tmp_path)).stdout
+    assert " ".join(shown.split()) in " ".join(printed.split())
+
+
+def test_json_has_bytes_and_flops(tmp_path: Path) -> None:
+    content = json.loads(invoke("llama3-8b-zh", "--runs", str(tmp_path), "--json").stdout)
+    assert content["parameters"] == 8_030_261_248
+    assert content["largest_micro_batch_sequences"] == 1
+    assert content["memory_bytes"]["total"] == pytest.approx(63.5e9, rel=0.01)
+    assert content["disk_bytes"]["models"] == 2 * 4 * 8_030_261_248
+    assert content["warnings"] == []
+
+
+def test_a_check_that_fails_is_a_line_and_status_2(tmp_path: Path) -> None:
+    content = study_content(corpora={"original": {"files": "no/*.txt"}, "additional": {"files": "no/*.txt"}})
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    result = invoke(str(path), "--runs", str(tmp_path), "--check")
+    assert result.exit_code == 2
+    assert f"not ok: corpora.original: {tmp_path}/no/*.txt matches no file" in result.output
+    checks = json.loads(invoke(str(path), "--runs", str(tmp_path), "--check", "--json").stdout)["checks"]
+    assert {check["name"]: check["ok"] for check in checks}["corpora.additional"] is False
+
+
+def test_a_small_study_has_no_memory_to_plan(tmp_path: Path) -> None:
+    assert "memory of one GPU" not in invoke("demo", "--runs", str(tmp_path)).stdout

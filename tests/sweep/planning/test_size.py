@@ -1,0 +1,188 @@
+"""Memory, FLOPs and disk are what models of that shape take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import make_study, study_content
+
+from sweep import study_file
+from sweep.planning import model_shape
+from sweep.planning.compute import flops_per_token, seconds_at_mfu
+from sweep.planning.disk import disk
+from sweep.planning.known_models import KNOWN
+from sweep.planning.memory import Layout, layer_bytes
+from sweep.planning.warnings import out_of_memory
+from sweep.shape import Shape
+from sweep.study import BaseModel, Study
+
+LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"]
+
+
+def gpu_study(resources: dict[str, Any] | None = None, **training: Any) -> Study:
+    recipe = study_content()["training"] | {"sequence_length": 8192, "global_batch_tokens": 8192 * 32}
+    recipe |= {"tokens": 8192 * 320, "precision": "bfloat16", "micro_batch_sequences": 1} | training
+    return make_study(
+        base_model={"pretrained": "meta-llama/Meta-Llama-3-8B"},
+        training=recipe,
+        resources={"gpus_per_node": 8, "gpu": "H100-80GB"} | (resources or {}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [  # as the model cards and safetensors headers count them
+        ("meta-llama/Meta-Llama-3-8B", 8_030_261_248),
+        ("meta-llama/Meta-Llama-3-70B", 70_553_706_496),
+        ("meta-llama/Llama-3.2-1B", 1_235_814_400),
+        ("HuggingFaceTB/SmolLM2-135M", 134_515_008),
+    ],
+)
+def test_known_shapes_have_the_published_number_of_parameters(model: str, parameters: int) -> None:
+    assert KNOWN[model].parameters == parameters
+
+
+def test_shape_is_read_from_a_model_directory(small_model: Path) -> None:
+    found = model_shape.find(BaseModel(pretrained=str(small_model)))
+    assert found.shape
+    assert (found.shape.hidden_size, found.shape.num_hidden_layers, found.shape.vocab_size) == (32, 2, 300)
+
+
+def test_a_shape_that_is_stated_comes_first_and_is_not_of_the_recipe(small_model: Path) -> None:
+    stated = make_study(base_model={"pretrained": str(small_model), "shape": LLAMA.model_dump()})
+    assert model_shape.find(stated.base_model).shape == LLAMA
+    assert stated.fingerprint == make_study(base_model={"pretrained": str(small_model)}).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [({"hidden_size": 8}, "num_hidden_layers"), ({"num_experts": 4}, "experts")]
+)
+def test_a_model_of_another_kind_has_no_shape_and_one_line_why(tmp_path: Path, content: Any, why: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    found = model_shape.find(BaseModel(pretrained=str(tmp_path)))
+    assert found.shape is None
+    assert found.why_not
+    assert why in found.why_not
+    assert "\n" not in found.why_not
+
+
+def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: (_ for _ in ()).throw(OSError("no route")))
+    found = model_shape.find(BaseModel(pretrained="nobody/nothing"))
+    assert found.why_not
+    assert "the shape of nobody/nothing is not known here (OSError); state base_model.shape" in found.why_not
+
+
+def test_shards_of_weights_gradients_and_optimizer_add_up_to_the_model() -> None:
+    for state, moments in (("float32", 8), ("bfloat16", 4)):
+        memory = Layout(LLAMA, gpu_study(optimizer={"state": state})).memory(1)
+        assert 8 * (memory.weights + memory.gradients + memory.optimizer) == (8 + moments) * LLAMA.parameters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 4])
+def test_activations_are_what_autograd_keeps_of_a_layer(size: int) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = Shape(
+        hidden_size=64, intermediate_size=176, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=96,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**shape.model_dump(exclude={"head_dim"}), use_cache=False))
+    layers = model.to({2: torch.bfloat16, 4: torch.float32}[size]).model.layers
+    weights, kept = {p.data_ptr() for p in model.parameters()}, {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    hidden = torch.randn(2, 256, 64, dtype=next(model.parameters()).dtype, requires_grad=True)
+    rotary = model.model.rotary_emb(hidden, torch.arange(256)[None])
+    alive = []  # a storage whose address is used again would count once
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: alive.append(t) or keep(t), lambda t: t):
+        for layer in layers:
+            hidden = layer(hidden, position_embeddings=rotary)
+    per_token = sum(kept.values()) / 512 / len(layers)
+    assert per_token == pytest.approx(layer_bytes(shape, size), rel=0.02)
+
+
+def test_checkpointing_and_a_fused_loss_take_less() -> None:
+    study = gpu_study()
+    by_kind = [
+        Layout(LLAMA, study.model_copy(update={"execution": study.execution.model_copy(update=change)})).memory(1)
+        for change in (
+            {"activation_checkpointing": "none"},
+            {"activation_checkpointing": "selective"},
+            {"activation_checkpointing": "full"},
+            {"activation_checkpointing": "full", "cross_entropy": "liger"},
+        )
+    ]
+    totals = [memory.total for memory in by_kind]
+    assert totals == sorted(totals, reverse=True)
+    assert by_kind[0].logits == 12 * 128256 * 8192
+
+
+def test_the_largest_micro_batch_that_fits_is_found_and_the_next_does_not_fit() -> None:
+    layout = Layout(LLAMA, gpu_study({"gpu_gigabytes": 400, "gpus_per_node": 4}))
+    fits = layout.fitting(400e9)
+    assert 1 < fits < 8  # a worker has 8 of the batch's 32 sequences
+    assert layout.memory(fits).total <= 0.9 * 400e9 < layout.memory(fits + 1).total
+
+
+def test_out_of_memory_says_what_fits_instead() -> None:
+    too_many = Layout(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
+    assert "largest that fits is 1" in (out_of_memory(too_many) or "")
+    none = Layout(LLAMA, gpu_study({"gpus_per_node": 1}))
+    assert "one sequence needs" in (out_of_memory(none) or "")
+    assert out_of_memory(Layout(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
+
+
+def test_flops_and_hours_follow_the_formula() -> None:
+    token = flops_per_token(LLAMA, 8192)
+    assert token == 6 * (8_030_261_248 - 128256 * 4096) + 12 * 32 * 4096 * 8192
+    resources = gpu_study({"mfu": 0.5}).resources
+    assert seconds_at_mfu(8 * 0.5 * 989e12, resources) == pytest.approx(1)
+    assert seconds_at_mfu(1e15, gpu_study().resources) is None
+
+
+@pytest.mark.parametrize(("keep", "models"), [("none", 0), ("best", 2), ("all", 10)])
+def test_disk_is_bounded(keep: str, models: int) -> None:
+    study = gpu_study().model_copy(update={"keep": keep})
+    sizes = {"original": 1000.0, "additional": 500.0}
+    bounded = disk(study, LLAMA, 10, 4, sizes)
+    assert bounded.corpora == 6000
+    assert bounded.models == models * 4 * LLAMA.parameters
+    assert bounded.checkpoints == 0
+    often = study.model_copy(update={"execution": study.execution.model_copy(update={"checkpoint_minutes": 30.0})})
+    assert disk(often, LLAMA, 10, 4, sizes).checkpoints == 4 * 2 * 12 * LLAMA.parameters
+    assert disk(often, None, 10, 4, sizes).total is None
+    assert disk(often, LLAMA, 10, None, sizes).total is None
+
+
+def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweep import design
+    from sweep.planning.plan import plan
+    from sweep.store import Run
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: pytest.fail("asked the hub"))
+    study = study_file.load("llama3-8b-zh")
+    planned = plan(study, design.progress(study, Run(Path("nowhere"))), {})
+    assert planned.warnings == []
+    assert planned.gpu_hours
+    assert 500 < planned.gpu_hours < 2000
+    assert planned.disk.total
+
+
+def test_peak_speeds_are_those_that_trials_report_mfu_with() -> None:
+    from sweep.gpus import GPUS
+    from trainers.device import PEAK_FLOPS
+
+    for name, gpu in GPUS.items():
+        assert PEAK_FLOPS.get(name.split("-")[0], gpu.flops) == gpu.flops

@@ -1,0 +1,146 @@
+"""What nodes answer becomes one line for each fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import make_study, study_content
+
+from sweep.planning.known_models import KNOWN
+from sweep.planning.memory import Layout
+from sweep.preflight import checks, inputs, node, preflight
+from sweep.preflight.checks import Finding, Node
+from sweep.store import Run
+from sweep.study import Study
+
+GB = 1e9
+
+
+def seen(**changes: Any) -> dict[str, Any]:
+    return {"unseen": {}, "missing": {}, "versions": {"torch": "2"}, "gpus": [], "token": "t", "cpus": 8} | changes
+
+
+def machine(name: str = "a", gpus: int = 8, free: int | None = None, **changes: Any) -> Node:
+    counted = {"CPU": 64.0, "GPU": float(gpus)}
+    return Node(name, counted, counted | {"GPU": float(gpus if free is None else free)}, seen(**changes))
+
+
+def gang(nodes: int = 1) -> Study:
+    recipe = study_content()["training"] | {"global_batch_tokens": 32 * 48}
+    return make_study(training=recipe, resources={"nodes": nodes, "gpus_per_node": 8})
+
+
+def faults(findings: list[Finding]) -> list[str]:
+    return [finding.detail for finding in findings if not finding.ok]
+
+
+def test_a_node_that_does_not_answer_is_named() -> None:
+    late = Node("b", {}, {}, None, "60 s have passed")
+    assert faults(checks.answered([machine(), late])) == ["b does not answer (60 s have passed)"]
+
+
+@pytest.mark.parametrize(("nodes", "fits"), [(1, True), (2, True), (3, False)])
+def test_room_is_for_whole_gangs(nodes: int, fits: bool) -> None:
+    cluster = [machine("a"), machine("b"), machine("c", gpus=4)]
+    assert (not faults(checks.room(gang(nodes), cluster))) == fits
+
+
+def test_taken_gpus_are_told_from_too_few() -> None:
+    assert "no room for a trial of 1 x 64 CPU, 8 GPU now" in faults(checks.free_now(gang(), [machine(free=3)]))[0]
+    stranger = [{"total": 80 * GB, "used": 40 * GB}]
+    outside = Node("a", {"CPU": 64.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 8.0}, seen(gpus=stranger))
+    assert faults(checks.free_now(gang(), [outside])) == ["a: 40 GB of a GPU are taken outside Ray"]
+
+
+def test_other_versions_are_named_with_what_to_install() -> None:
+    nodes = [machine("a"), machine("b", versions={"torch": "1"}), machine("c", versions={"torch": None})]
+    assert faults(checks.versions(nodes, {"torch": "2"})) == [
+        "torch is 2 here, 1 on b: install 2",
+        "torch is 2 here, not installed on c: install 2",
+    ]
+    assert faults(checks.versions([], {"torch": None})) == ["torch is not installed on this machine"]
+
+
+def test_gpu_memory_is_held_against_what_nodes_report() -> None:
+    recipe = study_content()["training"] | {"sequence_length": 8192, "global_batch_tokens": 8192 * 8, "tokens": 65536}
+    study = make_study(training=recipe, resources={"gpus_per_node": 8})
+    layout = Layout(KNOWN["meta-llama/Meta-Llama-3-8B"], study)
+
+    def with_gpus(gigabytes: float) -> list[Finding]:
+        there = Node("a", {}, {}, seen(gpus=[{"total": gigabytes * GB, "used": 0.0}]))
+        return checks.gpu_memory(layout, [there])
+
+    assert "more than 90% of the 40 GB on a" in faults(with_gpus(40))[0]
+    assert faults(with_gpus(400)) == []
+    assert checks.gpu_memory(layout, [machine()]) == []
+
+
+def test_space_that_is_short_and_space_that_is_not_known() -> None:
+    [short] = faults(checks.space({"/runs": (2e12, 1e12), "/cache": (None, 1e12)}))
+    assert short == "/runs has 1000.0 GB free, up to 2000.0 GB are planned: make room"
+
+
+def test_a_node_reads_the_nonce_and_answers_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "LATE_SECONDS", 0.0)
+    other = tmp_path / "other"
+    other.mkdir()
+    shared = {"here": str(tmp_path), "other": str(other), "gone": str(tmp_path / "gone")}
+    (tmp_path / node.question_name("n")).write_text("n")
+    answer = node.look({"shared": shared, "nonce": "n", "paths": {"x": "/no/such"}, "packages": ["torch", "no-such"]})
+    assert set(answer["unseen"]) == {"other", "gone"}
+    assert answer["missing"] == {"x": "/no/such"}
+    assert (tmp_path / node.reply_name("n", answer["token"])).is_file()
+    assert answer["versions"]["torch"]
+    assert answer["versions"]["no-such"] is None
+
+
+def test_alone_this_machine_is_the_cluster_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    study = make_study()
+    nodes, lost = preflight.ask(study, {"run directory": str(tmp_path)}, {}, None)
+    assert lost == {"run directory": []}
+    assert faults(preflight.cluster(study, nodes, {"run directory": str(tmp_path)}, lost)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_the_same_name_on_another_disk_is_told_by_its_lost_reply() -> None:
+    [line] = faults(checks.storage([machine("a")], {"ALMR_CACHE": "/cache"}, {"ALMR_CACHE": ["a"]}))
+    assert line.startswith("what a writes to /cache is not seen here")
+
+
+def test_inputs_that_are_not_there_are_named(tmp_path: Path) -> None:
+    corpora = study_content()["corpora"] | {"additional": {"files": str(tmp_path / "*.jsonl")}}
+    study = make_study(base_model={"pretrained": str(tmp_path)}, corpora=corpora)
+    found = faults(inputs.inputs(study))
+    assert f"{tmp_path} holds no weights" in found[0]
+    assert found[1] == f"{tmp_path}/*.jsonl matches no file"
+
+
+def test_an_unreachable_hub_is_said_of_model_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_route(*a: Any, **b: Any) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_route)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", no_route)
+    corpora = study_content()["corpora"] | {"original": {"dataset": "nobody/nothing"}}
+    found = faults(inputs.inputs(make_study(base_model={"pretrained": "nobody/none"}, corpora=corpora)))
+    assert [line.split(" cannot")[0] for line in found] == ["nobody/none", "nobody/nothing"]
+
+
+def test_a_local_model_has_its_tokenizer_loaded(small_model: Path) -> None:
+    study = make_study(base_model={"pretrained": str(small_model)})
+    assert [finding.ok for finding in inputs.model(study)] == [True, True]
+
+
+def test_all_checks_of_a_study_on_this_machine(local_study: Study, tmp_path: Path) -> None:
+    from sweep import design
+    from sweep.planning.plan import plan
+
+    run = Run(tmp_path / "runs" / local_study.name)
+    findings = preflight.full(local_study, run, plan(local_study, design.progress(local_study, run), {}), None)
+    assert faults(findings) == []
+    assert {"base model", "tokenizer", "corpora.original", "versions", "run directory", "disk"} <= {
+        f.name for f in findings
+    }
+    assert not run.folder.exists()
