@@ -55,7 +55,7 @@ class Correlation(Schema):
 
 
 class ScoreOptimum(Schema):
-    """Where the score's own surface is best, with the joint region that may hold it.
+    """Where the score's own surface is best, with the joint region that may hold it, for the questions that were asked.
 
     `holds_winner`: the region holds the winner. `behind`: by how much the score at the winner is worse than that best,
     by the surface.

@@ -23,6 +23,7 @@ from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
 from sweep.study import MINIMUM_TRIALS
 
+POINTS = 17, 25  # ALMRs and LRs: a seventh of the time of the losses' lattice, for optima that are less well known
 EXPLAINED = 0.2  # R2 of trials left out: scores dealt out at random stay under it (as in analysis.decision.refusals)
 
 
@@ -91,7 +92,7 @@ def optimum(
             f"not distinguishable across the grid: trials differ, but ALMR and LR do not explain it (R2 {share:.2f} of "
             f"trials left out)"
         )
-    lattice = Lattice.of({"score": score.surface}, *_points(scored, found), seed)
+    lattice = Lattice.of({"score": score.surface}, *_points(scored, found), seed, points=POINTS)
     optima = Optima(lattice.almr, lattice.lr, lattice.mean["score"], lattice.sd["score"], lattice.draws["score"])
     return _optimum(score.turned, optima, choose(optima, lattice, level), winner, len(found.index))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis import formats
+from analysis.decision.winner import Interval
 from analysis.scores.file import GuardVerdict, ScoreRow, ScoresFile
 
 HEADS = (
@@ -16,6 +17,7 @@ HEADS = (
     "best trial",
     "its score",
     "its change",
+    "above the winner's trial",
     "why nothing is said",
 )
 DIGITS = 3
@@ -34,8 +36,8 @@ def intro(scores: ScoresFile) -> str:
         f"the {scores.comparisons} comparisons (Holm): with {level}, not one of the rows without a true change is "
         f"called better or worse. A group's or language's score is the mean over its tasks, each counting the same. To "
         f"decide: how many questions would tell a difference as large as the observed one from none, with a power of "
-        f"80 %. The best trial of a score is the best of all that have it, which is partly luck; the interval of its "
-        f"change allows for that choice."
+        f"80 %. The best trial of a score is the best of all that have it, which is partly luck; its intervals "
+        f"allow for that choice."
     )
 
 
@@ -48,22 +50,21 @@ def cells(row: ScoreRow) -> list[str]:
         formats.whole(row.questions),
         formats.number(row.base, DIGITS),
         formats.number(row.winner, DIGITS),
-        f"{formats.number(change.value, DIGITS, True)} ({formats.interval(change.interval)})"
-        if change
-        else formats.MISSING,
+        _with(change and change.value, change and change.interval),
         row.verdict or formats.MISSING,
         formats.tokens(row.needed),
         f"ALMR {formats.almr(best.almr)}, LR {formats.lr(best.lr)}" if best else formats.MISSING,
         formats.number(best and best.value, DIGITS),
-        _best_change(row),
+        _with(best and best.change, best and best.change_interval),
+        _with(best and best.above_winner, best and best.above_winner_interval),
         row.why_no_change or "",
     ]
 
 
-def _best_change(row: ScoreRow) -> str:
-    if row.best is None or row.best.change is None or row.best.change_interval is None:
+def _with(change: float | None, interval: Interval | None) -> str:
+    if change is None or interval is None:
         return formats.MISSING
-    return f"{formats.number(row.best.change, DIGITS, True)} ({formats.interval(row.best.change_interval)})"
+    return f"{formats.number(change, DIGITS, True)} ({formats.interval(interval)})"
 
 
 def guard(verdict: GuardVerdict) -> str:
@@ -72,8 +73,8 @@ def guard(verdict: GuardVerdict) -> str:
         return f"{verdict.guard}: cannot be judged, {verdict.why_not}"
     return (
         f"{verdict.guard}: {'kept' if verdict.kept else 'NOT KEPT'}, with a probability of "
-        f"{formats.percent(verdict.probability)}; it changes by {formats.number(verdict.change, DIGITS, True)} "
-        f"({formats.interval(verdict.interval)}), by {verdict.source}"
+        f"{formats.percent(verdict.probability)}; it changes by {_with(verdict.change, verdict.interval)}, by "
+        f"{verdict.source}"
     )
 
 
