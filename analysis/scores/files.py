@@ -19,7 +19,7 @@ def texts(scores: ScoresFile | None) -> dict[str, str]:
 
 
 def csv(scores: ScoresFile) -> str:
-    return pd.DataFrame([_flat(row, scores) for row in scores.rows]).to_csv(index=False)
+    return pd.DataFrame([_flat(row, scores) for row in scores.rows], dtype=object).to_csv(index=False)
 
 
 OWN = ("name", "kind", "group", "language", "metric", "higher_is_better", "questions", "base", "winner", "verdict")

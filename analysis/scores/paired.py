@@ -115,12 +115,12 @@ def mean(parts: Sequence[Difference]) -> Difference:
     The degrees of freedom are those of Welch and Satterthwaite.
     """
     variances = np.array([part.se**2 for part in parts])
-    df = variances.sum() ** 2 / np.sum(variances**2 / [part.df for part in parts]) if len(parts) > 1 else parts[0].df
+    share = np.sum((variances / variances.sum()) ** 2 / [part.df for part in parts])
     return Difference(
         value=float(np.mean([part.value for part in parts])),
         centre=float(np.mean([part.centre for part in parts])),
         se=float(np.sqrt(variances.sum()) / len(parts)),
-        df=float(df),
+        df=float(1 / share) if share else np.inf,
         n=sum(part.n for part in parts),
         unpaired=next((part.unpaired for part in parts if part.unpaired), None),
     )

@@ -1,4 +1,4 @@
-"""Constructed scores whose truth is known: a question is right where ability, its ease and a trial's own luck are over 0.
+"""Constructed scores of known truth: a question is right where ability, its ease and a trial's own luck are over 0.
 
 Trials answer the same questions, so the ease is shared; abilities are smooth in (ALMR, ln LR).
 """
@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweep.study import Study
-from sweep.trial import Record, Score
+from analysis.decision.findings import Case
+from analysis.fit import Fit
+from analysis.scores.read import Answers, Model, Place, Scored
+from sweep.study import Objective, Study
+from sweep.trial import Record, Score, Trial
 
 BEST_LR = 1.1e-4
 LUCK = 0.4
@@ -84,5 +87,36 @@ def write_scores(
 def scored_run(write_run: Callable[..., Path], make_bowl: Callable[..., list[Record]]) -> Callable[..., Path]:
     def build(run: Path, study: Study, **settings: Any) -> Path:
         return write_scores(run, make_bowl(), study, write_run, **settings)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def bowl_case(fitted: Fit) -> Callable[..., Case]:
+    """The bowl as it is judged, under other guards."""
+
+    def case(*guards: dict[str, Any]) -> Case:
+        file, objective = fitted.file, Objective.model_validate({"guards": guards})
+        known = (fitted.table, objective, fitted.study, fitted.goal, fitted.surfaces, fitted.lattice, fitted.optima)
+        judged = (file.winner, file.region, file.curve, file.divergence, file.cross_validation)
+        return Case(*known, *judged)
+
+    return case
+
+
+@pytest.fixture(scope="session")
+def scores_of() -> Callable[..., Scored]:
+    """Scores of the trials at (ALMR, LR) points, and of the base model, as they are read from a run."""
+
+    def build(
+        points: list[tuple[float, float]], n: int = 300, drop: float = 0.0, tasks: tuple[str, ...] = tuple(BASE)
+    ) -> Scored:
+        able = [BASE, *(abilities(almr, lr, drop) for almr, lr in points)]
+        models = []
+        for k, ability in enumerate(able):
+            given = answer({task: ability[task] for task in tasks}, k, n)
+            models.append(Model({t: Answers(score(t, a), np.array(a)) for t, a in given.items()}, {}))
+        places = [Place(Trial(almr=a, lr=r, seed=0).id, a, r, 0) for a, r in points]
+        return Scored(models[0], places, models[1:])
 
     return build
