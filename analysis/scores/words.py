@@ -50,13 +50,13 @@ def cells(row: ScoreRow) -> list[str]:
         formats.whole(row.questions),
         formats.number(row.base, DIGITS),
         formats.number(row.winner, DIGITS),
-        _with(change and change.value, change and change.interval),
+        _with(change.value, change.interval) if change else formats.MISSING,
         row.verdict or formats.MISSING,
         formats.tokens(row.needed),
         f"ALMR {formats.almr(best.almr)}, LR {formats.lr(best.lr)}" if best else formats.MISSING,
         formats.number(best and best.value, DIGITS),
-        _with(best and best.change, best and best.change_interval),
-        _with(best and best.above_winner, best and best.above_winner_interval),
+        _with(best.change, best.change_interval) if best else formats.MISSING,
+        _with(best.above_winner, best.above_winner_interval) if best else formats.MISSING,
         row.why_no_change or "",
     ]
 

@@ -72,7 +72,7 @@ def test_the_tables_are_written_beside_the_fit(run, fitted_run):
     assert rows["ceval"]["change_n"] == "400"
     assert rows["coin"]["verdict"] == "not distinguishable"
     assert float(rows["coin"]["needed"]) > 400
-    assert rows["ceval"]["why_no_optimum"] == "4 trials have it: a surface needs 9"
+    assert rows["ceval"]["why_no_optimum"] == "6 trials have it: a surface needs 9"
     assert rows[HOSTILE]["change_value"] == rows[HOSTILE]["winner"] == ""
     text = (run / "scores.md").read_text()
     table = [line for line in text.splitlines() if line.startswith("| ")]
