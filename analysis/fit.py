@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,10 @@ from analysis.decision.front import FrontPoint, front
 from analysis.decision.objectives import Goal, Guarded, Weighted, goal
 from analysis.decision.winner import Region, Winner, choose, region
 from analysis.horizons import HorizonFit
+from analysis.scores.file import ScoresFile
+from analysis.scores.judge import judge
+from analysis.scores.read import Scored
+from analysis.scores.read import read as read_scores
 from analysis.surfaces.checks import CrossValidation, cross_validate
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, fit_languages
@@ -50,6 +54,7 @@ class FitFile(Schema):
 
     `weights` is None under a forgetting guard, `guard` is None under weights. `horizons` has the winner at each token
     budget that the trials were measured at, the full one last; it is empty where that is the only one.
+    `scores` is None where nothing was scored.
     """
 
     schema_version: int = 2
@@ -71,6 +76,7 @@ class FitFile(Schema):
     warnings: list[Finding]
     transfer: Transfer | None
     horizons: tuple[HorizonFit, ...] = ()
+    scores: ScoresFile | None = None
 
 
 @dataclass(frozen=True)
@@ -92,24 +98,37 @@ class Fit:
 
 
 def fit_run(study: Study, run: Path) -> Fit:
-    return fit_study(study, tables.mark_foreign(tables.read_run(run), study))
+    table = tables.mark_foreign(tables.read_run(run), study)
+    return fit_study(study, table, scored=read_scores(run, table))
 
 
-def fit_study(study: Study, table: pd.DataFrame, seed: int = 0) -> Fit:
-    """Raises InputError where fewer trials are usable than a surface needs."""
-    return fit_table(table, study.objective, study.name, study, seed)
+def fit_study(study: Study, table: pd.DataFrame, seed: int = 0, scored: Scored | None = None) -> Fit:
+    """`scored` are the benchmark scores of the table's trials. Raises InputError where fewer trials are usable than a
+    surface needs."""
+    return fit_table(table, study.objective, study.name, study, seed, scored)
 
 
-def fit_table(table: pd.DataFrame, objective: Objective, name: str, study: Study | None = None, seed: int = 0) -> Fit:
+def fit_table(
+    table: pd.DataFrame,
+    objective: Objective,
+    name: str,
+    study: Study | None = None,
+    seed: int = 0,
+    scored: Scored | None = None,
+) -> Fit:
     """Fit any table (see analysis.table), which need not come from a study. Raises InputError as `fit_study`."""
     with threadpool_limits(1):  # small matrices: more threads are slower, and their number would change last digits
-        return _fit(table, objective, name, study, seed)
+        return _fit(table, objective, name, study, seed, scored)
 
 
-def _fit(table: pd.DataFrame, objective: Objective, name: str, study: Study | None, seed: int) -> Fit:
+def _fit(
+    table: pd.DataFrame, objective: Objective, name: str, study: Study | None, seed: int, scored: Scored | None
+) -> Fit:
     case = _case(table, objective, study, seed)
+    case = replace(case, scores=judge(case, scored, seed)) if scored else case
     refused = refusals.find(case)
-    budgets, unfitted = horizons.find(case, lambda shorter: _case(shorter, objective, study, seed), refused)
+    plain = objective.model_copy(update={"guards": ()})  # only the full budget is scored
+    budgets, unfitted = horizons.find(case, lambda shorter: _case(shorter, plain, study, seed), refused)
     file = FitFile(
         study=name,
         weights=case.goal.weights if isinstance(case.goal, Weighted) else None,
@@ -130,6 +149,7 @@ def _fit(table: pd.DataFrame, objective: Objective, name: str, study: Study | No
         warnings=[*caveats.find(case), *unfitted],
         transfer=direct(case.winner, study) if study and study.launch else None,
         horizons=budgets,
+        scores=case.scores,
     )
     return Fit(table, case.surfaces, case.goal, case.lattice, case.optima, file, study)
 

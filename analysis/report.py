@@ -22,6 +22,7 @@ from analysis.decision.winner import Interval
 from analysis.fit import Fit
 from analysis.plot_data.languages import base_losses
 from analysis.plot_data.minimised import unguarded
+from analysis.scores import words
 from analysis.surfaces.forms import FORMS
 from sweep.study import LANGUAGES
 from sweep.study_file import dump
@@ -38,6 +39,9 @@ CAPTIONS = {
     "curve is where the winner would be at each weight between the languages.",
     "front": "How far the choice depends on the weight: where a line is steep, settle the weight before the launch; "
     "where it is flat, the weight hardly matters.",
+    "scores": "Each score's change at the winner's trial against the base model; diamonds are means over a group or a "
+    "language. An interval that leaves out 0 by a little may still be luck among so many: colour is the verdict after "
+    "correction.",
     "training": "Curves that still fall steeply at the end, or that cross there, say that the trials were too short to "
     "rank the LRs.",
 }
@@ -64,6 +68,7 @@ def render(fit: Fit, run: Path) -> str:
         labels={name: fit.label(name) for name in LANGUAGES},
         languages=_languages(fit),
         gain=_gain(fit),
+        scores=_scores(fit),
         figures=_images(fit, run),
         captions={name: text + (GUARDED.get(name, "") if fit.file.guard else "") for name, text in CAPTIONS.items()},
         coupling=_coupling(fit),
@@ -107,6 +112,20 @@ def _gain(fit: Fit) -> dict[str, Any] | None:
         "base": start,
         "value": start - winner.objective,
         "interval": Interval(low=start - reach.high, high=start - reach.low),
+    }
+
+
+def _scores(fit: Fit) -> dict[str, Any] | None:
+    """The tables of scores as text; None where nothing was scored."""
+    if (scores := fit.file.scores) is None:
+        return None
+    return {
+        "intro": words.intro(scores),
+        "heads": words.HEADS,
+        "rows": [words.cells(row) for row in scores.rows],
+        "across_heads": words.ACROSS_HEADS,
+        "across": [words.across(row) for row in scores.rows],
+        "points": [*map(words.guard, scores.guards), *scores.notes],
     }
 
 

@@ -9,21 +9,26 @@ from analysis import report as pages
 from analysis import table as tables
 from analysis.fit import Fit, fit_run, fit_study, fit_table
 from analysis.launch import bundle
+from analysis.scores import files as score_files
+from analysis.scores.read import read as read_scores
 from sweep.store import Run, write_atomically
 from sweep.study import InputError, Objective
 from sweep.table_fit import NamedTable
 
 
 def fit(run: Run) -> Fit:
-    """Fit the run's records and write `trials.csv`, also where no fit can be made, `fit.json` and `figures/`."""
+    """Fit the run's records and write `trials.csv`, also where no fit can be made, `fit.json`, `figures/` and, where
+    trials were scored, `scores.csv` and `scores.md`."""
     study = run.study()
     table = tables.mark_foreign(tables.read_run(run.folder), study)
     write_atomically(run.folder / "trials.csv", table.to_csv(index=False))
-    return _written(fit_study(study, table), run.folder)
+    return _written(fit_study(study, table, scored=read_scores(run.folder, table)), run.folder)
 
 
 def _written(fitted: Fit, folder: Path) -> Fit:
     write_atomically(folder / "fit.json", fitted.file.model_dump_json(indent=2))
+    for name, text in score_files.texts(fitted.file.scores).items():
+        write_atomically(folder / name, text)
     plots.write_figures(fitted, folder)
     return fitted
 

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 def verdict(fitted: Fit) -> str:
     file = fitted.file
-    lines = [*_winner(file), *_horizons(file), *_goal(file), *_safety(file), *_coupling(file), *_quality(fitted)]
+    lines = [
+        *_winner(file),
+        *_horizons(file),
+        *_goal(file),
+        *_safety(file),
+        *_coupling(file),
+        *_quality(fitted),
+        *_scores(file),
+    ]
     lines += [f"warning: {finding.text}" for finding in file.warnings]
     return "\n".join([*lines, *(f"REFUSED ({finding.code}): {finding.text}" for finding in file.refusals)])
 
@@ -79,6 +87,29 @@ def _quality(fitted: Fit) -> list[str]:
         f"{check.rmse:.4f}; trials inside their bands: {_calibration(check)}"
         for name, check in fitted.file.cross_validation.items()
     ]
+
+
+def _scores(file: FitFile) -> list[str]:
+    """What was told from the base model, and the guards."""
+    if file.scores is None or file.scores.winner_trial is None:
+        return []
+    told = [f"{word} {', '.join(names)}" for word in ("better", "worse") if (names := _named(file, word))]
+    rest = sum(row.verdict == "not distinguishable" for row in file.scores.rows)
+    kept = [
+        f"{guard.guard}: kept with a probability of {guard.probability:.0%}"
+        for guard in file.scores.guards
+        if guard.kept
+    ]
+    return [
+        f"scores of {file.scores.winner_trial.trial_id} against the base model, {file.scores.comparisons} comparisons: "
+        f"{'; '.join([*told, f'{rest} not distinguishable'])}",
+        *([f"guards: {'; '.join(kept)}"] if kept else []),
+    ]
+
+
+def _named(file: FitFile, word: str) -> list[str]:
+    rows = file.scores.rows if file.scores else ()
+    return [f"{row.name} {row.change.value:+.3f}" for row in rows if row.verdict == word and row.change]
 
 
 def _calibration(check: CrossValidation) -> str:

@@ -16,6 +16,7 @@ LEAVES = {
         "fields",
         "gpus",
         "grid",
+        "guards",
         "recipe",
         "resources",
         "search",

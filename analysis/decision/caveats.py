@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binom
 
 from analysis import table as tables
-from analysis.decision import agreement, ends, next_trials, safety
+from analysis.decision import agreement, ends, next_trials, safety, score_findings
 from analysis.decision.curve import coupling
 from analysis.decision.ends import DIALS, NAMES
 from analysis.decision.findings import Case, Finding, NextTrial
@@ -25,7 +25,7 @@ FEW_TRIALS = 16  # from a dozen random cells the chosen one was no better than t
 
 def find(case: Case) -> list[Finding]:
     """The gravest first. What is a refusal (see analysis.decision.refusals) is not said again."""
-    winner = (_invented, _untested, _interval, _natural_end)
+    winner = (_invented, _untested, _interval, _natural_end, score_findings.warned)
     surfaces = (_misfit, _miscalibrated, _few, _curve, _coupling)
     trials = (_missing, _failed, _diverged, _foreign, _unusable)
     measured = Measured.of(case.table)

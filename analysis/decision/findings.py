@@ -10,6 +10,7 @@ from analysis.decision.curve import CurvePoint
 from analysis.decision.edge import DivergenceEdge
 from analysis.decision.objectives import Goal
 from analysis.decision.winner import Region, Winner
+from analysis.scores.file import ScoresFile
 from analysis.surfaces.checks import CrossValidation
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface
@@ -41,7 +42,8 @@ class Finding(Schema):
 
 @dataclass(frozen=True)
 class Case:
-    """All that is known when a fit is judged. `table` holds all rows; `study` is None for a table of the user's own."""
+    """All that is known when a fit is judged. `table` holds all rows; `study` is None for a table of the user's own,
+    `scores` where nothing was scored."""
 
     table: pd.DataFrame
     objective: Objective
@@ -55,3 +57,4 @@ class Case:
     curve: list[CurvePoint]
     edge: DivergenceEdge
     checks: dict[str, CrossValidation]
+    scores: ScoresFile | None = None

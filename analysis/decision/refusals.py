@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.decision import agreement, basins, ends, next_trials, repetition, safety
+from analysis.decision import agreement, basins, ends, next_trials, repetition, safety, score_findings
 from analysis.decision.ends import DIALS, NAMES
 from analysis.decision.findings import Case, Finding, NextTrial
 from analysis.decision.next_trials import Measured
@@ -23,7 +23,7 @@ NARROW = 4.0  # over such a factor in LR the losses differ by some 0.02 nats: no
 
 def find(case: Case) -> list[Finding]:
     """The gravest first: what would waste the launch, then what leaves the winner unknown."""
-    rules = (_unsafe, _contradictory, _few, _guard, _edges, _flat, _repeats)
+    rules = (_unsafe, _contradictory, _few, _guard, score_findings.refused, _edges, _flat, _repeats)
     measured = Measured.of(case.table)
     return [finding for rule in rules for finding in rule(case, measured)]
 

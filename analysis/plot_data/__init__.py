@@ -5,6 +5,7 @@ Losses are in nats per token and LRs are peak LRs.
 
 from analysis.plot_data.languages import FrontInfo, LanguagesInfo, front_info, languages_info
 from analysis.plot_data.objective import ObjectiveInfo, objective_info
+from analysis.plot_data.scores import ScoreChange, ScoresInfo, scores_info
 from analysis.plot_data.simulation import Line, SimulationInfo, simulation_info
 from analysis.plot_data.slices import Slice, SlicesInfo, slices_info
 from analysis.plot_data.training import Curve, TrainingInfo, training_info
@@ -15,6 +16,8 @@ __all__ = [
     "LanguagesInfo",
     "Line",
     "ObjectiveInfo",
+    "ScoreChange",
+    "ScoresInfo",
     "SimulationInfo",
     "Slice",
     "SlicesInfo",
@@ -22,6 +25,7 @@ __all__ = [
     "front_info",
     "languages_info",
     "objective_info",
+    "scores_info",
     "simulation_info",
     "slices_info",
     "training_info",

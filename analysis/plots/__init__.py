@@ -15,6 +15,7 @@ from analysis import plot_data as data
 from analysis.fit import Fit
 from analysis.plots.languages import draw_front, draw_languages
 from analysis.plots.objective import draw_objective
+from analysis.plots.scores import draw_scores
 from analysis.plots.simulation import draw_simulation
 from analysis.plots.slices import draw_slices
 from analysis.plots.style import styled
@@ -24,6 +25,7 @@ __all__ = [
     "draw_front",
     "draw_languages",
     "draw_objective",
+    "draw_scores",
     "draw_simulation",
     "draw_slices",
     "draw_training",
@@ -44,6 +46,8 @@ def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
     if fit.file.front:
         drawn["languages"] = draw_languages(data.languages_info(fit))
         drawn["front"] = draw_front(data.front_info(fit))
+    if scores := data.scores_info(fit):
+        drawn["scores"] = draw_scores(scores)
     training = data.training_info(fit, run)
     return drawn | ({"training": draw_training(training)} if training.curves else {})
 

@@ -27,13 +27,16 @@ FEW = 300  # the cost of a step grows with n cubed, and so many trials leave not
 
 
 def most_probable(
-    x: Array, y: Array, seed: int, restarts: int = RESTARTS, trend_sd: float = TREND_SD
+    x: Array, y: Array, seed: int, restarts: int = RESTARTS, trend_sd: float = TREND_SD, known: float = JITTER
 ) -> GaussianProcessRegressor:
-    """The process of x (n, 2) and y (n,) at its most probable hyperparameters, which many trials are thinned for."""
+    """The process of x (n, 2) and y (n,) at its most probable hyperparameters, which many trials are thinned for.
+
+    `known` is the variance that each y has beside the noise that is estimated.
+    """
     kept = np.random.default_rng(seed).permutation(len(y))[:FEW]
     process = GaussianProcessRegressor(
         SurfaceKernel(trend_sd=trend_sd),
-        alpha=JITTER,
+        alpha=known,
         optimizer=_penalised,
         n_restarts_optimizer=restarts,
         random_state=seed,

@@ -31,10 +31,18 @@ class Lattice:
     draws: dict[str, Array]
 
     @classmethod
-    def of(cls, surfaces: dict[str, Surface], almr: Array, lr: Array, seed: int = 0, draws: int = DRAWS) -> Self:
-        """`almr` and `lr` are the measured values: their ranges bound the lattice."""
-        a = np.linspace(almr.min(), almr.max(), ALMR_POINTS if np.ptp(almr) else 1)
-        r = np.geomspace(lr.min(), lr.max(), LR_POINTS if np.ptp(lr) else 1)
+    def of(
+        cls,
+        surfaces: dict[str, Surface],
+        almr: Array,
+        lr: Array,
+        seed: int = 0,
+        draws: int = DRAWS,
+        points: tuple[int, int] = (ALMR_POINTS, LR_POINTS),
+    ) -> Self:
+        """`almr` and `lr` are the measured values: their ranges bound the lattice, which has so many `points`."""
+        a = np.linspace(almr.min(), almr.max(), points[0] if np.ptp(almr) else 1)
+        r = np.geomspace(lr.min(), lr.max(), points[1] if np.ptp(lr) else 1)
         every_almr, every_lr = (axis.ravel() for axis in np.meshgrid(a, r, indexing="ij"))
         shape = (len(a), len(r))
         means, deviations, drawn = {}, {}, {}

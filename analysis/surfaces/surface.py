@@ -47,12 +47,18 @@ class Surface:
         seed: int = 0,
         restarts: int = hyperparameters.RESTARTS,
         trend_sd: float = TREND_SD,
+        error: float = 0.0,
     ) -> Surface:
-        """Fit n complete trials, bounded by the m trials that diverged at the (ALMRs, LRs) of `diverged`."""
+        """Fit n complete trials, bounded by the m trials that diverged at the (ALMRs, LRs) of `diverged`.
+
+        `error`: the standard error that each trial's number is known to have, in its unit, beside the noise that is
+        estimated.
+        """
         x, y = scale.inputs(scale.almr, scale.lr), scale.targets
-        process = hyperparameters.most_probable(x, y, seed, restarts, trend_sd)
+        known = hyperparameters.JITTER + (error / scale.spread) ** 2
+        process = hyperparameters.most_probable(x, y, seed, restarts, trend_sd, known)
         thetas, weights = hyperparameters.believable(process, seed)
-        x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged))
+        x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged), known)
         return Surface(scale, tuple(_condition(process, theta, x, y, alpha) for theta in thetas), weights)
 
     def believing(self, almr: ArrayLike, lr: ArrayLike) -> Surface:
@@ -95,9 +101,11 @@ class Surface:
         return self._mixed(np.array(means), np.array(variances))
 
 
-def _with_bounds(process: GaussianProcessRegressor, x: Array, y: Array, diverged: Array) -> tuple[Array, Array, Array]:
+def _with_bounds(
+    process: GaussianProcessRegressor, x: Array, y: Array, diverged: Array, known: float
+) -> tuple[Array, Array, Array]:
     """Inputs, targets and extra variances (the three of one length) of the trials and of the bounds that matter."""
-    alpha = np.full(len(y), hyperparameters.JITTER)
+    alpha = np.full(len(y), known)
     if not len(diverged):
         return x, y, alpha
     whole = _condition(process, process.kernel_.theta, x, y, alpha)

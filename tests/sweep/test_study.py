@@ -67,6 +67,9 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
         ({"objective": {"weights": {"original": 0, "additional": 0}}}, "both weights are 0"),
         ({"objective": {"weights": {"original": 1}, "forgetting_guard_percent": 1}}, "not both"),
         ({"objective": {"forgetting_guard_percent": -1}}, "objective.forgetting_guard_percent"),
+        ({"objective": {"guards": [{"group": "a", "task": "b", "at_most_drop": 1}]}}, "guards[0]: give exactly one of"),
+        ({"objective": {"guards": [{"group": "a"}]}}, "give exactly one of at_most_drop, at_least_gain (found none)"),
+        ({"objective": {"guards": [{"task": "a", "at_least_gain": "3%"}]}}, "guards[0].at_least_gain: '3%' is not"),
         ({"name": "../escape"}, "name"),
     ],
 )

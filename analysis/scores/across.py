@@ -1,0 +1,110 @@
+"""Scores across all trials: whether they differ at all, where each is best, and how well loss foretells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import f as fisher
+from scipy.stats import norm, spearmanr
+
+from analysis.decision.winner import Interval
+from analysis.scores.file import Correlation
+from analysis.scores.read import Answers, Scored
+from analysis.scores.targets import Target
+from analysis.surfaces.kernels import Array
+
+FEWEST_RANKS = 5  # trials: an interval of fewer says nothing
+
+
+@dataclass(frozen=True)
+class Across:
+    """A target over the t trials that have it: `index` of the trials, `values` (t,), `covariance` (t, t) of the errors
+    that the choice of questions makes in what differs between them, and its degrees of freedom.
+
+    `covariance` is None where neither questions nor standard errors are known.
+    """
+
+    index: list[int]
+    values: Array
+    covariance: Array | None
+    df: float
+
+    @property
+    def noise(self) -> float:
+        """The standard error of one trial's score among the others, questions in common taken out."""
+        if self.covariance is None:
+            return 0.0
+        return float(np.sqrt(max(np.trace(self.covariance), 0.0) / (len(self.index) - 1)))
+
+    def p_value(self) -> float | None:
+        """Of the trials all having one score: repeated-measures analysis of variance over the questions, its degrees
+        of freedom cut for trials that agree more with some than with others (Greenhouse and Geisser 1959, Psychometrika
+        24). None where the errors are not known.
+        """
+        if self.covariance is None or len(self.index) < 2:
+            return None
+        trace, squares = float(np.trace(self.covariance)), float(np.sum(self.covariance**2))
+        if trace <= 0:
+            return 1.0 if np.ptp(self.values) == 0 else 0.0
+        epsilon = trace**2 / ((len(self.index) - 1) * squares)
+        freedom = epsilon * (len(self.index) - 1)
+        return float(fisher.sf(self.values.var(ddof=1) / self.noise**2, freedom, freedom * self.df))
+
+
+def across(scored: Scored, target: Target) -> Across:
+    values = [target.value(model) for model in scored.trials]
+    index = [k for k, value in enumerate(values) if value is not None]
+    measured = np.array([values[k] for k in index], float)
+    if len(index) < 2:
+        return Across(index, measured, None, 0.0)
+    parts = [_covariance([scored.trials[k].answers[task] for k in index]) for task in target.tasks]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return Across(index, measured, None, 0.0)
+    total = sum(covariance for covariance, _ in known) / len(parts) ** 2
+    return Across(index, measured, _centred(np.asarray(total)), sum(df for _, df in known))
+
+
+def _covariance(answers: Sequence[Answers]) -> tuple[Array, float] | None:
+    """Of the trials' scores over questions, (t, t), and the degrees of freedom: one less than there are questions.
+
+    From the standard errors where the questions are not all known: too large then, since the questions are shared.
+    """
+    questions = [a.questions for a in answers if a.questions is not None]
+    prompts = {(a.score.version, a.score.prompt_sha256) for a in answers}
+    if len(questions) == len(answers) and len({len(q) for q in questions}) == 1 and len(prompts) == 1:
+        every = np.array(questions)
+        every = every[:, np.isfinite(every).all(axis=0)]
+        if every.shape[1] > 2:
+            return np.cov(every) / every.shape[1], every.shape[1] - 1.0
+    errors = [a.score.stderr for a in answers]
+    if any(error is None for error in errors):
+        return None
+    return np.diag(np.array(errors, float) ** 2), float(min(a.score.n or 0 for a in answers) or np.inf)
+
+
+def _centred(covariance: Array) -> Array:
+    """What is left of it in the trials' differences from their mean."""
+    return np.asarray(covariance - covariance.mean(0) - covariance.mean(1)[:, None] + covariance.mean())
+
+
+def correlation(name: str, loss: ArrayLike, values: ArrayLike, level: float) -> Correlation | None:
+    """Spearman's rank correlation, its interval by Fisher's z with the variance of Bonett and Wright (2000,
+    Psychometrika 65). None of fewer than five trials, and where either does not vary.
+    """
+    x, y = np.asarray(loss, float), np.asarray(values, float)
+    both = np.isfinite(x + y)
+    if both.sum() < FEWEST_RANKS or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
+        return None
+    rho = float(spearmanr(x[both], y[both]).statistic)
+    half = norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (both.sum() - 3))
+    low, high = np.tanh(np.arctanh(np.clip(rho, -0.9999, 0.9999)) + np.array([-half, half]))
+    return Correlation(
+        loss=name,
+        value=rho,
+        interval=Interval(low=min(float(low), rho), high=max(float(high), rho)),
+        trials=int(both.sum()),
+    )

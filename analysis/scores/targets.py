@@ -1,0 +1,119 @@
+"""What is compared: every task, and the means over task groups and languages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from analysis.scores import paired
+from analysis.scores.paired import Difference
+from analysis.scores.read import Model, Scored
+from sweep.study import LANGUAGES
+from sweep.trial import Score
+
+Kind = Literal["task", "group", "language"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """`tasks` of which the mean is taken, each counting the same. `left_out`: tasks of the group on another scale.
+
+    `sign` is 1 where higher is better, else -1. `metric` is None of several that differ.
+    """
+
+    name: str
+    kind: Kind
+    tasks: tuple[str, ...]
+    sign: int
+    group: str | None = None
+    language: str | None = None
+    metric: str | None = None
+    left_out: tuple[str, ...] = ()
+    unit_scale: bool = True
+
+    def value(self, model: Model) -> float | None:
+        """None where a task has no score: a mean of the others would be of something else."""
+        scores = [model.answers[task].score.value for task in self.tasks if task in model.answers]
+        return float(np.mean(scores)) if len(scores) == len(self.tasks) else None
+
+    def stderr(self, model: Model) -> float | None:
+        errors = [model.answers[task].score.stderr for task in self.tasks if task in model.answers]
+        known = [error for error in errors if error is not None]
+        return float(np.linalg.norm(known) / len(known)) if len(known) == len(self.tasks) else None
+
+    def questions(self, model: Model) -> int | None:
+        counts = [model.answers[task].score.n for task in self.tasks if task in model.answers]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(self.tasks) else None
+
+    def difference(self, one: Model, other: Model) -> Difference | str:
+        """`one` minus `other`, or why there is none."""
+        for task in self.tasks:
+            if why := _why_none(task, one, other):
+                return why if self.kind == "task" else f"{task}: {why}"
+        return paired.mean([paired.difference(one.answers[t], other.answers[t]) for t in self.tasks])
+
+
+def _why_none(task: str, one: Model, other: Model) -> str | None:
+    for model in (one, other):
+        if task not in model.answers:
+            return model.failures.get(task, "not scored")
+    return paired.incomparable(one.answers[task], other.answers[task])
+
+
+def targets(scored: Scored) -> list[Target]:
+    """Tasks by group and name, then the groups, then the languages; a group of one task is that task under its name."""
+    facts = _facts(scored.models)
+    tasks = [_task(scored, name, score) for name, score in facts.items()]
+    tasks.sort(key=lambda task: (task.group or "", task.name))
+    groups = sorted({task.group for task in tasks if task.group})
+    together = [_mean(tasks, name, "group") for name in groups]
+    together += [_mean(tasks, name, "language") for name in LANGUAGES if any(t.language == name for t in tasks)]
+    return [*tasks, *together]
+
+
+def distinct(every: Sequence[Target]) -> list[Target]:
+    """Those that are a comparison of their own: a group may be a task, or a language a group, by another name."""
+    first: dict[frozenset[str], Target] = {}
+    for target in every:
+        first.setdefault(frozenset(target.tasks), target)
+    return list(first.values())
+
+
+def _facts(models: Sequence[Model]) -> dict[str, Score | None]:
+    """Each task's score wherever it was first scored; None of one that failed everywhere."""
+    facts: dict[str, Score | None] = {}
+    for model in models:
+        facts |= {task: facts.get(task) for task in model.failures}
+        facts |= {task: facts.get(task) or answers.score for task, answers in model.answers.items()}
+    return facts
+
+
+def _task(scored: Scored, name: str, score: Score | None) -> Target:
+    if score is None:
+        return Target(name, "task", (name,), 1)
+    sign = 1 if score.higher_is_better else -1
+    values = [model.answers[name].score.value for model in scored.models if name in model.answers]
+    unit = sign > 0 and all(0 <= value <= 1 for value in values)
+    return Target(name, "task", (name,), sign, score.group, score.language, score.metric, unit_scale=unit)
+
+
+def _mean(tasks: Sequence[Target], name: str, kind: Kind) -> Target:
+    """A mean takes one scale: of several tasks, those from 0 to 1 of which higher is better."""
+    members = [task for task in tasks if name == (task.group if kind == "group" else task.language)]
+    kept = [task for task in members if task.unit_scale] or members[:1] if len(members) > 1 else members
+    languages, metrics = {task.language for task in kept}, {task.metric for task in kept}
+    return Target(
+        name,
+        kind,
+        tuple(task.name for task in kept),
+        kept[0].sign,
+        name if kind == "group" else None,
+        languages.pop() if len(languages) == 1 else None,
+        metrics.pop() if len(metrics) == 1 else None,
+        tuple(task.name for task in members if task not in kept),
+        all(task.unit_scale for task in kept),
+    )
