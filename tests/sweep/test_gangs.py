@@ -112,7 +112,7 @@ def ended(driver: subprocess.Popen[str], status: int = 0) -> str:
 
 
 def wait_until(true: Callable[[], Any], driver: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not true():
         assert driver is None or driver.poll() is None, driver.communicate()
         assert time.monotonic() < deadline, "it did not come about in time"
