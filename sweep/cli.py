@@ -26,9 +26,9 @@ err = Console(stderr=True, highlight=False)
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study such as demo.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name under --runs.")]
-Runs = Annotated[Path, typer.Option(help="The folder of run directories.")]
+Runs = Annotated[str, typer.Option(help="The folder of run directories, or s3://bucket/folder, gs://...")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-RUNS = Path("runs")
+RUNS = "runs"
 REFUSED = 3  # the exit status of a fit whose choice the data do not support
 
 
@@ -38,7 +38,7 @@ def plan(study: StudyName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     from sweep import summary
 
     loaded = study_file.load(study)
-    run = Run(runs / loaded.name)
+    run = Run.within(runs, loaded.name)
     known = run.ingredients()
     planned = design.plan(loaded, design.progress(loaded, run), known.corpora if known else {})
     _print(summary.plan_json(loaded, planned) if as_json else summary.plan(loaded, planned))
@@ -57,7 +57,7 @@ def run(
     console = err if as_json else out
     loaded = study_file.load(study)
     try:
-        finished = sweep_run.run(loaded, Run(runs / loaded.name), console, address)
+        finished = sweep_run.run(loaded, Run.within(runs, loaded.name), console, address)
     except KeyboardInterrupt:
         err.print("almr: interrupted; finished trials are kept: run the same command again to go on", markup=False)
         raise typer.Exit(130) from None

@@ -81,10 +81,10 @@ def run_trials(
 
 
 def _trainable(run: Run) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    folder = str(run.folder)
+    address = run.address
 
     def train(config: dict[str, Any]) -> dict[str, Any]:
-        record = work(folder, Trial.model_validate(config["trial"]))
+        record = work(address, Trial.model_validate(config["trial"]))
         return {"status": record.status.value}
 
     return train
@@ -180,10 +180,11 @@ class _Callback(tune.Callback):
         self.watch(Progress(_ours(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(Progress(_ours(trial), self.run.record(_ours(trial))))
+        self.watch(Progress(_ours(trial), self.run.finished(_ours(trial))))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
+        self.run.refresh(failed)
         asked = self.run.asked(failed)
         record = Record(
             **failed.model_dump(),

@@ -24,9 +24,9 @@ class InputError(ValueError):
 
 
 class BaseModel(Schema):
-    """The model that training continues from: the embedded tiny one, or a Hugging Face id or directory."""
+    """The model that training continues from: an embedded one, or a Hugging Face id or directory."""
 
-    embedded: Literal["tiny"] | None = None
+    embedded: Literal["tiny", "smollm2-135m"] | None = None
     pretrained: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
@@ -44,7 +44,7 @@ class Corpus(Schema):
     read; `tokens` states the size, for `almr plan`, before the corpus was ever tokenised.
     """
 
-    embedded: Literal["shakespeare", "three-kingdoms"] | None = None
+    embedded: Literal["shakespeare", "three-kingdoms", "chinese-poetry"] | None = None
     files: (
         Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(listed), Field(min_length=1)] | None
     ) = None
