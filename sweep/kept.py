@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sweep import lock
 from sweep.lock import LocalLockFile
@@ -48,6 +49,10 @@ class Kept:
         else:
             self.folder = Path(address).resolve()
             self.address = str(self.folder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ray Tune pickles what it is given; a connection to a store cannot be, its address can."""
+        return type(self), (self.address, self.folder if self.mirror else None)
 
     def fetch(self, wanted: Callable[[str], bool], under: str = "") -> None:
         """Have here what others wrote below a folder of the run."""

@@ -6,10 +6,10 @@ where there is none is atomic on all of them.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 import uuid
@@ -90,8 +90,9 @@ def _refusal(what: str, other: Owner | None, file: LockFile) -> str:
         return f"{what}: another driver was starting or ending at this moment ({file}); try again"
     silent, minutes = max(0.0, other.silent_seconds), STALE_SECONDS / 60
     return (
-        f"{what}: another driver is running this study: {other}, last heard of {silent:.0f} s ago; wait for it, or stop "
-        f"it there. If it is dead: it is replaced {minutes:g} min after its last sign of life, or now if you delete {file}"
+        f"{what}: another driver is running this study: {other}, last heard of {silent:.0f} s ago; wait for it, or "
+        f"stop it there. If it is dead: it is replaced {minutes:g} min after its last sign of life, or now if {file} "
+        f"is deleted"
     )
 
 
@@ -125,7 +126,7 @@ class _Heart(threading.Thread):
             except Exception as error:  # storage that is away for a while must not end the run
                 logging.getLogger(__name__).warning("the beat of %s failed: %s", self.file, error)
         if self.lost_to:
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it from a wait too
 
     def _beat(self) -> None:
         text = self.owner.model_copy(update={"beat": datetime.now(UTC)}).model_dump_json()
