@@ -173,7 +173,7 @@ def test_a_store_that_cannot_be_used_is_one_line(address: str, says: str, cache:
 
 
 @pytest.mark.slow
-def test_a_replayed_study_runs_and_resumes_on_a_bucket(kept: Path, tmp_path: Path) -> None:
+def test_a_replayed_study_runs_on_a_bucket(kept: Path, tmp_path: Path) -> None:
     """Driver and Ray's workers are processes of their own, which share nothing but the bucket."""
     almr, lrs = [0.1, 0.5, 0.9], [1e-4, 1e-3, 1e-2]
     table = bowl_csv(tmp_path / "table.csv", almr, lrs)
@@ -195,5 +195,6 @@ def test_a_replayed_study_runs_and_resumes_on_a_bucket(kept: Path, tmp_path: Pat
     assert ran["run"] == f"{runs}/small"
     assert len(list(kept.glob("trials/*/record.json"))) == 9
     assert {"fit.json", "report.html", "trials.csv", "study.yaml", "code"} <= {p.name for p in kept.iterdir()}
-    assert almr_says("status", "small")["complete"] == 9
+    again = Run.find("small", runs)
+    assert [again.record(trial) is not None for trial in design.trials(again.study())] == [True] * 9
     assert not (kept / "lock.json").exists()
