@@ -30,10 +30,10 @@ err = Console(stderr=True, highlight=False)
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study such as demo.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name under --runs.")]
-Runs = Annotated[Path, typer.Option(help="The folder of run directories.")]
 Address = Annotated[str | None, typer.Option(help="A Ray cluster (auto, or host:port); else this machine.")]
+Runs = Annotated[str, typer.Option(help="The folder of run directories, or s3://bucket/folder, gs://...")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-RUNS = Path("runs")
+RUNS = "runs"
 REFUSED = 3  # the exit status of a fit whose choice the data do not support
 
 
@@ -52,7 +52,7 @@ def plan(
     if address and not check:
         raise InputError("--address: a plan asks no cluster: add --check")
     loaded = study_file.load(study)
-    run = Run(runs / loaded.name)
+    run = Run.within(runs, loaded.name)
     known = run.ingredients()
     planned = plans.plan(loaded, design.progress(loaded, run), known.corpora if known else {})
     findings = _checked(loaded, run, planned, address) if check else []
@@ -85,7 +85,7 @@ def run(
     console = err if as_json else out
     loaded = study_file.load(study)
     try:
-        finished = sweep_run.run(loaded, Run(runs / loaded.name), console, address)
+        finished = sweep_run.run(loaded, Run.within(runs, loaded.name), console, address)
     except KeyboardInterrupt:
         err.print("almr: interrupted; finished trials are kept: run the same command again to go on", markup=False)
         raise typer.Exit(130) from None

@@ -22,7 +22,10 @@ def fit(run: Run) -> Fit:
     study = run.study()
     table = tables.mark_foreign(tables.read_run(run.folder), study)
     write_atomically(run.folder / "trials.csv", table.to_csv(index=False))
-    return _written(fit_study(study, table, scored=read_scores(run.folder, table)), run.folder)
+    run.share()  # also where no fit can be made of it
+    fitted = _written(fit_study(study, table, scored=read_scores(run.folder, table)), run.folder)
+    run.share()
+    return fitted
 
 
 def _written(fitted: Fit, folder: Path) -> Fit:
@@ -43,7 +46,9 @@ def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit
 
 
 def report(run: Run, fitted: Fit | None = None) -> Path:
-    return pages.write_report(fitted or fit_run(run.study(), run.folder), run.folder)
+    page = pages.write_report(fitted or fit_run(run.study(), run.folder), run.folder)
+    run.share()
+    return page
 
 
 def export(
@@ -57,4 +62,6 @@ def export(
     if ingredients is None:
         raise InputError(f"{run.ingredients_file}: not there, so document lengths are not known: run the study first")
     fitted = fitted or fit_run(run.study(), run.folder)
-    return bundle.export(fitted, run.folder, ingredients.corpora, folder or run.launch, accept_risk=accept_risk)
+    paths = bundle.export(fitted, run.folder, ingredients.corpora, folder or run.launch, accept_risk=accept_risk)
+    run.share()
+    return paths

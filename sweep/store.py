@@ -3,50 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
-import importlib.metadata
 import json
-import os
-import platform
-import shutil
-import socket
-import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pydantic
 
 from sweep import study_file
+from sweep.kept import Kept, named, write_atomically
+from sweep.provenance import copy_code, provenance
+from sweep.remote import is_remote
 from sweep.study import InputError, Study
 from sweep.trial import Asked, Ingredients, Proposed, Record, SearchState, Status, Trial
 
-PACKAGES = ("sweep", "trainers", "analysis")
-VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
+__all__ = ["Run", "at_worker", "write_atomically"]
+LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was not there
+PUSH_SECONDS = 30.0  # a running trial's files
+LOOK_SECONDS = 20.0  # a display looks at each
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never a part, also after a crash of the machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-class Run:
+class Run(Kept):
     """One run directory. Reading never changes it; a trial is done when its `record.json` stands."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+    def __init__(self, address: str | Path, folder: Path | None = None) -> None:
+        super().__init__(address, folder)
         self.study_file = self.folder / "study.yaml"
         self.code = self.folder / "code"
         self.ingredients_file = self.folder / "ingredients.json"
@@ -54,12 +36,23 @@ class Run:
         self.search_file = self.folder / "search.json"
 
     @staticmethod
-    def find(name: str, runs: Path) -> Run:
-        """An existing run by its folder or its name under `runs`. Raises InputError where there is none."""
-        for folder in (Path(name), runs / name):
-            if (folder / "study.yaml").is_file():
-                return Run(folder)
+    def within(runs: str | Path, name: str) -> Run:
+        """The run of this name among `runs`, which need not exist yet."""
+        return Run._at(named(runs, name))
+
+    @staticmethod
+    def find(name: str, runs: str | Path) -> Run:
+        """An existing run by its folder or address, or its name under `runs`. Raises InputError where there is none."""
+        for address in [name] if is_remote(name) else [name, named(runs, name)]:
+            if (run := Run._at(address)).study_file.is_file():
+                return run
         raise InputError(f"{name}: no run here or in {runs}/ (a run is a folder with study.yaml); start one: almr run")
+
+    @staticmethod
+    def _at(address: str | Path) -> Run:
+        run = Run(address)
+        run.refresh()
+        return run
 
     def study(self) -> Study:
         return study_file.load(self.study_file)
@@ -67,13 +60,13 @@ class Run:
     def freeze(self, study: Study) -> None:
         """Keep the study with its run; a grown grid is taken."""
         self.refuse_other_recipe(study)
-        write_atomically(self.study_file, study_file.dump(study))
+        self.write(self.study_file, study_file.dump(study))
 
     def refuse_other_recipe(self, study: Study) -> None:
         """Raises InputError where this run's trials were made by another recipe, with the fields that changed."""
         if self.study_file.exists() and (changes := study_file.changed_fields(self.study(), study)):
             raise InputError(
-                f"{self.folder}: holds trials of another recipe ({'; '.join(changes)}); "
+                f"{self.address}: holds trials of another recipe ({'; '.join(changes)}); "
                 f"undo that in the study, or give the study another name for a new run"
             )
 
@@ -93,7 +86,9 @@ class Run:
             return None
         except pydantic.ValidationError as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: not a record ({reason}); delete it to have the trial run again") from None
+            raise InputError(
+                f"{self.shown(path)}: not a record ({reason}); delete it to have the trial run again"
+            ) from None
 
     def left(self, trials: Iterable[Trial]) -> list[Trial]:
         """Trials that have no record, or one that failed: infrastructure is tried again."""
@@ -109,7 +104,7 @@ class Run:
     def ask(self, trial: Trial, study: Study, proposed: Proposed | None, attempt: int = 0) -> None:
         """Note that a trial is to be run, and why a search asked for it."""
         asked = Asked(**trial.model_dump(), fingerprint=study.fingerprint, attempt=attempt, proposed=proposed)
-        write_atomically(self.trial_folder(trial) / "trial.json", asked.model_dump_json(indent=2))
+        self.write(self.trial_folder(trial) / "trial.json", asked.model_dump_json(indent=2))
 
     def asked(self, trial: Trial) -> Asked | None:
         return _asked(self.trial_folder(trial) / "trial.json")
@@ -130,12 +125,18 @@ class Run:
             return None  # not searched yet; it only reports, and is written anew by the next run
 
     def finish(self, record: Record) -> None:
-        write_atomically(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
+        """Written last: all else that the trial left is where the run is kept before it."""
+        if self.mirror:
+            self.mirror.push(lambda name: name.startswith(f"trials/{record.trial.id}/"))
+        self.write(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
 
     def progress(self, trial: Trial) -> int:
         """The last step that a running trial's trunk has logged, 0 before the first."""
+        path = self.trial_folder(trial) / "metrics.jsonl"
+        if self.mirror:
+            self.mirror.fetch(path.relative_to(self.folder).as_posix(), every_seconds=LOOK_SECONDS)
         try:
-            text = (self.trial_folder(trial) / "metrics.jsonl").read_text()
+            text = path.read_text()
             trunk = [line for line in map(json.loads, text.splitlines()) if "horizon" not in line]
             return int(trunk[-1]["step"])
         except (OSError, IndexError, ValueError):
@@ -148,7 +149,9 @@ class Run:
         try:
             return Ingredients.model_validate_json(self.ingredients_file.read_bytes())
         except pydantic.ValidationError:
-            raise InputError(f"{self.ingredients_file}: not readable; delete it and run the study again") from None
+            raise InputError(
+                f"{self.shown(self.ingredients_file)}: not readable; delete it and run the study again"
+            ) from None
 
     def keep_ingredients(self, new: Ingredients) -> None:
         """Raises InputError where finished trials were made from something else under the same name."""
@@ -156,25 +159,40 @@ class Run:
         changed = [name for name, value in new.fingerprints().items() if old and old.fingerprints()[name] != value]
         if changed and any(self.folder.glob("trials/*/record.json")):
             raise InputError(
-                f"{self.folder}: the content of {', '.join(changed)} is not what its finished trials were made from; "
+                f"{self.address}: the content of {', '.join(changed)} is not what its finished trials were made from; "
                 f"put it back, or give the study another name for a new run"
             )
-        write_atomically(self.ingredients_file, new.model_dump_json(indent=2))
+        self.write(self.ingredients_file, new.model_dump_json(indent=2))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for one driver; the lock ends with the process. Raises InputError naming who holds it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a+") as lock:
+        """Hold the run for one driver, and leave what it writes where the run is kept.
+
+        Raises InputError naming who holds it.
+        """
+        with self.held():
+            self.refresh()
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise InputError(f"{self.folder}: {lock.read() or 'another process'} is running this study") from None
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-            lock.flush()
-            yield
+                yield
+            finally:
+                self.share()
+
+    def refresh(self, trial: Trial | None = None) -> None:
+        """Have here what others wrote: of a trial its record, else all of the run but what its trials log and keep."""
+        self.fetch(_is_read_by_drivers, f"trials/{trial.id}/" if trial else "")
+
+    def share(self) -> None:
+        """Put what was made of the run here where it is kept; its trials are their workers' to put."""
+        self.put(lambda name: not name.startswith("trials/"))
+
+    def finished(self, trial: Trial) -> Record | None:
+        """The record of a trial whose worker says that it wrote one: shared storage may show it late."""
+        for _ in range(LATE_SECONDS):
+            self.refresh(trial)
+            if (record := self.record(trial)) and record.status is not Status.FAILED:
+                return record  # a failed one is of an earlier attempt
+            time.sleep(1)
+        return self.record(trial)
 
     def code_sha256(self) -> str | None:
         """Of the staged code, as `provenance.json` has it."""
@@ -183,42 +201,36 @@ class Run:
 
     def stage_code(self) -> str:
         """Copy our packages beside the data, for workers to run; returns the sha256 of what was copied."""
-        shutil.rmtree(self.code, ignore_errors=True)
-        for package in PACKAGES:
-            source = Path(__file__).parents[1] / package
-            shutil.copytree(source, self.code / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        digest = hashlib.sha256()
-        for path in sorted(p for p in self.code.rglob("*") if p.is_file()):
-            digest.update(str(path.relative_to(self.code)).encode() + b"\0" + path.read_bytes())
-        return digest.hexdigest()
+        return copy_code(self.code)
 
     def keep_provenance(self, code_sha256: str) -> None:
-        content = {
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "host": socket.gethostname(),
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
-            "git": _git_sha(),
-            "code_sha256": code_sha256,
-        }
-        write_atomically(self.folder / "provenance.json", json.dumps(content, indent=2))
+        self.write(self.folder / "provenance.json", json.dumps(provenance(code_sha256), indent=2))
 
 
-def _git_sha() -> str | None:
-    """The commit our code comes from, with `-dirty` where it was changed; None where it is not a checkout."""
-    # An installed copy may lie inside somebody else's checkout: only a tracked file speaks for ours.
-    tracked = _git("ls-files", "--error-unmatch", __file__)
-    return _git("describe", "--always", "--dirty", "--abbrev=40", "--match=") if tracked else None
+@contextlib.contextmanager
+def at_worker(address: str, trial: Trial) -> Iterator[Run]:
+    """The run as the worker of a trial has it: where it is kept on an object store, in a folder of its own that is put
+    there every so often, and at the end.
+    """
+    if not is_remote(address):
+        yield Run(address)
+        return
+    with tempfile.TemporaryDirectory(prefix="almr-trial-") as scratch_folder:
+        run = Run(address, Path(scratch_folder) / "run")
+        mirror, own = run.mirror, f"trials/{trial.id}/"
+        assert mirror
+        mirror.fetch("study.yaml", "ingredients.json", "provenance.json")
+        mirror.pull(own)
+        run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
+        with mirror.pushing(PUSH_SECONDS, lambda name: name.startswith(own) and not name.endswith("/record.json")):
+            yield run
 
 
-def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    except OSError:
-        return None
-    return done.stdout.strip() or None
+def _is_read_by_drivers(name: str) -> bool:
+    """Not what a trial logs and keeps, nor the code, which is staged anew."""
+    if name.startswith("trials/"):
+        return name.count("/") == 2 and name.endswith(("/trial.json", "/record.json"))
+    return not name.startswith("code/")
 
 
 def _asked(path: Path) -> Asked | None:

@@ -26,11 +26,11 @@ class InputError(ValueError):
 
 
 class BaseModel(Schema):
-    """The model that training continues from: the embedded tiny one, or a Hugging Face id or directory. `shape` states
+    """The model that training continues from: an embedded one, or a Hugging Face id or directory. `shape` states
     its sizes for `almr plan` where they cannot be looked up; training reads the model's own.
     """
 
-    embedded: Literal["tiny"] | None = None
+    embedded: Literal["tiny", "smollm2-135m"] | None = None
     pretrained: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
@@ -49,7 +49,7 @@ class Corpus(Schema):
     read; `tokens` states the size, for `almr plan`, before the corpus was ever tokenised.
     """
 
-    embedded: Literal["shakespeare", "three-kingdoms"] | None = None
+    embedded: Literal["shakespeare", "three-kingdoms", "chinese-poetry"] | None = None
     files: (
         Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(listed), Field(min_length=1)] | None
     ) = None

@@ -20,7 +20,7 @@ def status_json(run: Run) -> dict[str, Any]:
     measured = [(loss, r) for r in records if (loss := objective(study, r)) is not None]
     best = min(measured, key=lambda pair: pair[0], default=None)
     return {
-        "run": str(run.folder),
+        "run": run.address,
         "strategy": study.search.strategy,
         "trials": progress.total,
         **{status.value: sum(record.status is status for record in records) for status in Status},

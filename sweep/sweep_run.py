@@ -57,7 +57,7 @@ class Finished:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "run": str(self.run.folder),
+            "run": self.run.address,
             "winner": self.fit.file.winner.model_dump(mode="json"),
             "refusals": [finding.model_dump(mode="json") for finding in self.fit.file.refusals],
             "warnings": [finding.model_dump(mode="json") for finding in self.fit.file.warnings],
@@ -78,7 +78,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     run.refuse_other_recipe(study)
     with run.locked():
         progress = design.progress(study, run)
-        console.print(f"{study.name}: {progress.text}, in {run.folder}", soft_wrap=True)
+        console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
             progress = design.progress(study, run)  # to ask whether it is over may have added a trial
             _train(study, run, progress, console, address)
@@ -154,7 +154,7 @@ def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list
 
 def _how_to_insist(run: Run) -> str:
     stale = f"; {run.launch} is of an earlier fit" if run.launch.exists() else ""
-    return f'the fit is refused; if the risk is taken: almr export {run.folder} --accept-risk "reason"{stale}'
+    return f'the fit is refused; if the risk is taken: almr export {run.address} --accept-risk "reason"{stale}'
 
 
 def _train(study: Study, run: Run, progress: design.Progress, console: Console, address: str | None) -> None:

@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import TextIO
 
 from sweep import hang
-from sweep.store import Run
+from sweep.store import Run, at_worker
 from sweep.study import Study
 from sweep.trial import Record, Trial
 
 
-def work(run_folder: str, trial: Trial) -> Record:
+def work(address: str, trial: Trial) -> Record:
     """Run a trial of the run's study to its record, which is written last. What it raises is in its `train.log` too.
 
     A trial that hangs takes the process with it.
     """
-    run = Run(Path(run_folder))
+    with at_worker(address, trial) as run:
+        return _work(run, trial)
+
+
+def _work(run: Run, trial: Trial) -> Record:
     study = run.study()
     attempt = run.start(trial, study)
     with _logged(run.log(trial), attempt), _watched(run, study, trial):

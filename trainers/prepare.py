@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweep.study import LANGUAGES, Study
 from sweep.trial import Ingredients
-from trainers import corpus, tiny
+from trainers import corpus, smollm, tiny
 from trainers.model import fingerprint, load_tokenizer
 
 Progress = Callable[[str, float | None], None]
@@ -18,7 +18,7 @@ def prepare(study: Study, progress: Progress = lambda phase, share: None) -> Ing
 
     `progress` is told the phase in words, and the share of it that is done where that is known.
     """
-    base = study.base_model.pretrained or str(_tiny(progress))
+    base = study.base_model.pretrained or str(_embedded(study, progress))
     tokenizer = load_tokenizer(study.base_model, base)
     folders = {}
     for language in LANGUAGES:
@@ -32,5 +32,8 @@ def prepare(study: Study, progress: Progress = lambda phase, share: None) -> Ing
     return Ingredients(base_model=base, base_model_fingerprint=identity, folders=folders, corpora=facts)
 
 
-def _tiny(progress: Progress) -> Path:
+def _embedded(study: Study, progress: Progress) -> Path:
+    if study.base_model.embedded == "smollm2-135m":
+        progress("fetching and converting SmolLM2-135M, once, about a minute", None)
+        return smollm.build()
     return tiny.build(lambda share: progress("pre-training the tiny base model, once, about a minute", share))

@@ -14,26 +14,28 @@ from sweep.gang.follow import GangError, LastWords, Member, PortTakenError, foll
 from sweep.gang.node import GRACE_SECONDS, Failure, Node, Outcome, free_port
 from sweep.gang.torchrun_arguments import Meeting
 from sweep.hang import Silence
-from sweep.store import Run
+from sweep.store import Run, at_worker
 from sweep.study import Study
 from sweep.trial import Record, Trial
 
 PORTS_TRIED = 5
 
 
-def run_gang(run_folder: str, trial: Trial) -> Record:
+def run_gang(address: str, trial: Trial) -> Record:
     """Run a trial on all workers of the placement group in which this process is, to the record that its rank 0 keeps.
 
     None of their processes is left when it returns or raises. Raises GangError with the reason.
     """
-    run = Run(Path(run_folder))
-    study = run.study()
-    attempt = run.start(trial, study)
-    _through(run, study, trial)
-    record = run.record(trial)
-    if record is None or record.attempt != attempt:
-        raise GangError("its ranks ended well, and none of them kept a record")
-    return record
+    with at_worker(address, trial) as run:
+        study = run.study()
+        attempt = run.start(trial, study)
+        _through(run, study, trial)
+        record = run.record(trial)
+        if record is None or record.attempt != attempt:
+            raise GangError("its ranks ended well, and none of them kept a record")
+        if run.mirror:
+            run.finish(record)  # the ranks know the folder here, not where the run is kept
+        return record
 
 
 def _through(run: Run, study: Study, trial: Trial) -> None:

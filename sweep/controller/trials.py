@@ -69,11 +69,11 @@ def run_trials(
 
 def _trainable(run: Run, gang: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """In the first bundle of a trial's placement group: the trial itself, or the launcher of its gang."""
-    folder = str(run.folder)
+    address = run.address
 
     def train(config: dict[str, Any]) -> dict[str, Any]:
         trial = Trial.model_validate(config["trial"])
-        record = run_gang(folder, trial) if gang else work(folder, trial)
+        record = run_gang(address, trial) if gang else work(address, trial)
         return {"status": record.status.value}
 
     return train
@@ -123,10 +123,11 @@ class _Callback(tune.Callback):
         self.watch(Progress(_ours(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(Progress(_ours(trial), self.run.record(_ours(trial))))
+        self.watch(Progress(_ours(trial), self.run.finished(_ours(trial))))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
+        self.run.refresh(failed)
         asked = self.run.asked(failed)
         record = Record(
             **failed.model_dump(),
