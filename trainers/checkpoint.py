@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -22,6 +21,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from trainers.gang import Gang
 from trainers.loop import Learner
@@ -57,7 +58,7 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
         self.gang.wait()
-        dcp.save(_tensors(learner), checkpoint_id=unfinished, no_dist=not self.gang.sharded)
+        save(_tensors(learner), checkpoint_id=unfinished, no_dist=not self.gang.sharded)
         torch.save(_random_numbers(self.gang.device), unfinished / f"random-{self.gang.rank}.pt")
         self.gang.wait()
         if self.gang.first:
@@ -74,7 +75,7 @@ class Checkpoints:
         assert content, "newest() found it"
         folder = self.folder / f"step-{content['step']}"
         tensors = _tensors(learner)
-        dcp.load(tensors, checkpoint_id=folder, no_dist=not self.gang.sharded)
+        load(tensors, checkpoint_id=folder, no_dist=not self.gang.sharded)
         set_model_state_dict(learner.model, tensors["model"])
         set_optimizer_state_dict(learner.model, learner.optimizer, tensors["optimizer"], options=FLAT)
         if content["workers"] == self.gang.size:

@@ -41,7 +41,7 @@ def checkpoint_activations(model: Any, execution: Execution) -> None:
     how: dict[str, Any] = {"use_reentrant": False}
     if execution.activation_checkpointing == "selective":
         how["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
 
 
 def _policy(context: Any, operation: Any, *arguments: Any, **more: Any) -> CheckpointPolicy:

@@ -95,15 +95,14 @@ def shards_alone(study: Study) -> bool:
 
 def _join(study: Study, device: torch.device) -> None:
     backend, workers = "nccl" if device.type == "cuda" else "gloo", study.resources.workers
-    common = {"timeout": timedelta(minutes=study.resources.hang_minutes)}
-    if device.type == "cuda":
-        common["device_id"] = device  # type: ignore[assignment]
+    timeout, bound = timedelta(minutes=study.resources.hang_minutes), device if device.type == "cuda" else None
     if workers == 1:
-        distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1, **common)
+        store = torch._C._distributed_c10d.HashStore()
+        distributed.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout, device_id=bound)
         return
     if os.environ.get("WORLD_SIZE") != str(workers):
         raise InputError(
             f"resources: {workers} workers a trial, this process is one of {os.environ.get('WORLD_SIZE', 1)}: a gang "
             f"is started by almr run, or by torchrun with as many processes"
         )
-    distributed.init_process_group(backend, **common)
+    distributed.init_process_group(backend, timeout=timeout, device_id=bound)

@@ -16,10 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.distributed import checkpoint as dcp
-from torch.distributed.checkpoint import HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
+from torch.distributed.checkpoint.state_dict_saver import save as save_in_parts
 
 from sweep.study import Objective
 from trainers.gang import Gang
@@ -85,7 +84,7 @@ def _save_sharded(model: Any, folder: Path, gang: Gang) -> None:
     tied = set(model.all_tied_weights_keys)
     weights = {name: value for name, value in get_model_state_dict(model).items() if name not in tied}
     writer = HuggingFaceStorageWriter(str(folder), _files(weights), save_distributed=True, enable_consolidation=True)
-    dcp.save(weights, storage_writer=writer)
+    save_in_parts(weights, storage_writer=writer)
     gang.wait()
     if gang.first:
         shutil.rmtree(folder / "sharded", ignore_errors=True)
@@ -94,7 +93,7 @@ def _save_sharded(model: Any, folder: Path, gang: Gang) -> None:
         model.generation_config.save_pretrained(folder)
 
 
-def _files(weights: dict[str, torch.Tensor]) -> dict[str, int]:
+def _files(weights: dict[str, Any]) -> dict[str, int]:
     """Which file each weight goes into, from 1, in their order."""
     files, filled, at = {}, 0, 1
     for name, value in weights.items():

@@ -56,7 +56,7 @@ class BFloat16Moments(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # ours takes no closure
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

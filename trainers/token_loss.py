@@ -34,7 +34,9 @@ class TokenLoss:
         Of the sequences only the first `counted` matter: a worker with less to do than others pads.
         """
         targets = self._targets(tokens, counted)
-        more = {} if self.end_of_text is None else {"position_ids": positions(tokens, self.end_of_text)}
+        more: dict[str, Any] = {"use_cache": False}  # with a cache transformers does not look for documents
+        if self.end_of_text is not None:
+            more["position_ids"] = positions(tokens, self.end_of_text)
         bfloat16 = torch.autocast(tokens.device.type, torch.bfloat16) if self.autocast else nullcontext()
         with bfloat16, output_layer.fused(self.model, targets) as fused:
             output = self.model(input_ids=tokens, **more).logits

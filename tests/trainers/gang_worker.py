@@ -5,6 +5,7 @@ A trial with `stop_after` ends with its so many-th checkpoint, as by a preemptio
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import sys
@@ -22,7 +23,7 @@ from trainers.checkpoint import Checkpoints
 save, load = Checkpoints.save, cpt.load_model
 
 
-class Preempted(Exception):
+class PreemptedError(Exception):
     pass
 
 
@@ -40,7 +41,7 @@ def run(each: dict[str, Any]) -> None:
         if left[0] is not None:
             left[0] -= 1
             if left[0] == 0:
-                raise Preempted
+                raise PreemptedError
 
     def measured(*arguments: Any) -> Any:
         model = load(*arguments)
@@ -56,7 +57,7 @@ def run(each: dict[str, Any]) -> None:
     ingredients = Ingredients.model_validate_json(Path(each["ingredients"]).read_text())
     try:
         record = cpt.run_trial(study, trial, ingredients, folder)
-    except (Preempted, cpt.memory.Halved) as error:
+    except (PreemptedError, cpt.memory.Halved) as error:
         held["raised"] = type(error).__name__
     else:
         assert (record is None) == (os.environ["RANK"] != "0")
@@ -76,4 +77,5 @@ def failing(self: loop.Learner, batch: Any, predicted: float) -> float:
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(float(os.environ.get("HANG", "240")), exit=True)  # a hang says where
     main(Path(sys.argv[1]))

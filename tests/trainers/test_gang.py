@@ -25,7 +25,7 @@ from trainers.checkpoint import Checkpoints
 pytestmark = pytest.mark.slow
 TRIAL = Trial(almr=0.3, lr=1e-2, seed=0)
 GANG = {"processes": 2, "cpus": 1}
-WSD = {"schedule": {"name": "wsd", "warmup": 0.25, "decay": 0.5}, "horizons": [1024]}
+WSD = {"schedule": {"name": "wsd", "warmup": 0.25, "decay": 0.5}, "horizons": [1024], "document_masking": True}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def make(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Callabl
 @pytest.fixture(scope="module")
 def alone(make: Callable[..., Study], runs: Path) -> dict[str, Record]:
     """The same trials in this process."""
-    studies = {"plain": make(WSD), "masked": make({"document_masking": True}), "bfloat16": bfloat16(make)}
+    studies = {"plain": make(WSD), "bfloat16": bfloat16(make)}
     return {name: run(study, runs / "alone" / name) for name, study in studies.items()}
 
 
@@ -74,9 +74,10 @@ def stopped(study: Study, folder: Path, after: int) -> None:
         if len(saved) == after:
             raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "save", stopping)
-        run(study, folder)
+        with pytest.raises(KeyboardInterrupt):
+            run(study, folder)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,6 @@ def gang(make: Callable[..., Study], runs: Path) -> Path:
     fitted = {"activation_checkpointing": "full", "reshard_after_forward": False}
     studies: dict[str, tuple[Study, dict[str, Any]]] = {
         "plain": (make(WSD, resources=GANG, keep="all", execution=fitted), {}),
-        "masked": (make({"document_masking": True}, resources=GANG), {}),
         "bfloat16": (bfloat16(make, resources=GANG), {}),
         "stopped": (make(WSD, resources=GANG, execution=often), {"stop_after": 5}),
         "taken over": (make(WSD, resources=GANG, execution=often), {}),
@@ -102,10 +102,17 @@ def gang(make: Callable[..., Study], runs: Path) -> Path:
         plan.append({"folder": str(folder), "trial": TRIAL.model_dump(), **paths, **more})
     stopped(make(WSD, execution=often), runs / "gang" / "taken-over" / "trial", after=3)
     (runs / "plan.json").write_text(json.dumps(plan))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--rdzv-backend=c10d",
+        "--rdzv-endpoint=localhost:0",
+    ]
     command += [str(Path(__file__).with_name("gang_worker.py")), str(runs / "plan.json")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return runs / "gang"
 
@@ -129,7 +136,7 @@ def assert_same(one: Record, other: Record, tolerance: float) -> None:
         assert getattr(one.base_loss, language) == pytest.approx(getattr(other.base_loss, language), abs=tolerance)
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("plain", 1e-4), ("masked", 1e-4), ("bfloat16", 0.05)])
+@pytest.mark.parametrize(("name", "tolerance"), [("plain", 1e-4), ("bfloat16", 0.05)])
 def test_a_gang_trains_to_what_one_process_does(
     gang: Path, alone: dict[str, Record], runs: Path, name: str, tolerance: float
 ) -> None:
@@ -166,7 +173,7 @@ def test_what_a_gang_keeps_is_a_hugging_face_model(gang: Path, alone: dict[str, 
 def test_one_process_goes_on_from_a_gangs_checkpoint(
     make: Callable[..., Study], gang: Path, alone: dict[str, Record], tmp_path: Path
 ) -> None:
-    assert [worker["raised"] for worker in held(gang, "stopped")] == ["Preempted"] * 2
+    assert [worker["raised"] for worker in held(gang, "stopped")] == ["PreemptedError"] * 2
     shutil.copytree(gang / "stopped" / "trial", tmp_path / "trial")
     record = run(make(WSD), tmp_path / "trial")
     assert record.provenance["execution"]["gone_on_from_steps"] == [5]
