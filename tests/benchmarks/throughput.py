@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -146,7 +147,7 @@ def ours(shape: str, steps: int) -> tuple[Any, list[float]]:
         fitting.compile_layers(model)
     learner = loop.Learner(model, training, 1e-4, TokenLoss(model), workers)
     ends = [step.seconds for step in learner.train(data(shape, steps, model.device), lambda step: 1.0, lambda s: False)]
-    return model, [b - a for a, b in zip(ends[1:-1], ends[2:], strict=True)]  # the first two steps warm up
+    return model, [b - a for a, b in pairwise(ends[1:])]  # the first two steps warm up
 
 
 def data(shape: str, steps: int, device: torch.device) -> list[torch.Tensor]:
@@ -187,7 +188,7 @@ def trainer(shape: str, steps: int, best: bool, folder: str) -> tuple[Any, list[
     examples: Any = [{"input_ids": row, "labels": row} for row in rows]
     model = make(shape)
     Trainer(model=model, args=arguments, train_dataset=examples, callbacks=[Clock()]).train()
-    return model, [b - a for a, b in zip(stamps[1:-1], stamps[2:], strict=True)]
+    return model, [b - a for a, b in pairwise(stamps[1:])]
 
 
 def peak() -> int:
