@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers import get_scheduler
 
@@ -192,6 +193,15 @@ def _local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def _reshard(model: torch.nn.Module) -> None:
+    """FSDP2 frees what it gathered when the backward pass is over, and an evaluation has none: until then the model's
+    parameters are the gathered ones, which an optimizer must not be given.
+    """
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def train(
     model: Any, batches: Iterable[torch.Tensor], training: Training, lr: float, watch: Callable[[Step], bool]
 ) -> Iterator[Step]:
@@ -217,5 +227,6 @@ def evaluate(
         beat()
         total += loss.sum(padded[first : first + at], counted=max(0, len(own) - first)).item()
     loss.model.train(training)
+    _reshard(loss.model)
     total, predicted = gang.sum(total, loss.predicted(own))
     return total / predicted
