@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import CHINESE, ENGLISH, make_study
+from samples import CHINESE, ENGLISH, local_content
 from threadpoolctl import threadpool_limits
 from xdist.scheduler import LoadFileScheduling
 
@@ -69,11 +69,4 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def local_study(tmp_path: Path, small_model: Path, cache: Path) -> Study:
     """A study of the small model on local files: trains in a second or two."""
-    corpora = {}
-    for language, text in (("original", ENGLISH), ("additional", CHINESE)):
-        folder = tmp_path / language
-        folder.mkdir()
-        for i in range(12):
-            (folder / f"{i:02}.txt").write_text(f"{i} " + text * 12, encoding="utf-8")
-        corpora[language] = {"files": str(folder / "*.txt"), "held_out": 0.2}
-    return make_study(base_model={"pretrained": str(small_model)}, corpora=corpora)
+    return Study.model_validate(local_content(tmp_path, small_model))

@@ -28,6 +28,17 @@ def make_study(**changes: Any) -> Study:
     return Study.model_validate(study_content(**changes))
 
 
+def local_content(folder: Path, model: Path) -> dict[str, Any]:
+    """A study of a model on disk and of small text files, which this writes into `folder`."""
+    corpora = {}
+    for language, text in (("original", ENGLISH), ("additional", CHINESE)):
+        (folder / language).mkdir()
+        for i in range(12):
+            (folder / language / f"{i:02}.txt").write_text(f"{i} " + text * 12, encoding="utf-8")
+        corpora[language] = {"files": str(folder / language / "*.txt"), "held_out": 0.2}
+    return study_content(base_model={"pretrained": str(model)}, corpora=corpora)
+
+
 def bowl_csv(
     path: Path, almr: list[float], lr: list[float], seeds: tuple[int, ...] = (0,), seconds: float = 0.0
 ) -> Path:

@@ -2,49 +2,92 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
 
 from sweep.study import LANGUAGES, Study
 from sweep.trial import Ingredients, PerLanguage, Record, Status, Trial
-from trainers import loop
+from trainers import gang, kept, loop, memory
+from trainers.checkpoint import Checkpoints
 from trainers.corpus import PackedCorpus, blocks, open_packed
-from trainers.device import device_name, mfu, open_device, peak_memory_bytes
+from trainers.device import device_name, mfu, peak_memory_bytes
 from trainers.divergence import DivergenceWatch
+from trainers.gang import Gang
+from trainers.heartbeat import Heartbeat
 from trainers.held_out import HeldOut, Losses, measured_once
 from trainers.mixture import Mixture
-from trainers.model import load_model, parameters
+from trainers.model import load_model, load_tokenizer, parameters
+from trainers.token_loss import TokenLoss
 from trainers.tracking import tracked
 from trainers.trunk import Trunk, finite
 
 
-def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int = 1) -> Record:
+Track = Callable[[dict[str, Any]], None]  # takes a line of metrics.jsonl
+
+
+def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int = 1) -> Record | None:
     """Train one trial and measure it; writes `metrics.jsonl` into `folder` as it goes. Keeping the record is the
     caller's part.
+
+    Of a gang every worker calls it, in torchrun's environment, and the first alone has the record. Raises
+    `trainers.memory.Halved` where a gang ran out of memory and is to be started again.
     """
     began = time.perf_counter()
-    device = open_device(study.resources)
-    torch.manual_seed(trial.seed)
+    with gang.opened(study) as workers:
+        try:
+            return _run(study, trial, ingredients, folder, attempt, workers, began)
+        except memory.Halved as smaller:
+            memory.note(study, folder, smaller.micro)
+            raise
+
+
+def _run(
+    study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int, workers: Gang, began: float
+) -> Record | None:
+    beat = Heartbeat(folder).beat if workers.first else _silent
+    beat()
+    torch.manual_seed(trial.seed + workers.rank)
     corpora = {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
-    model = load_model(study.base_model, ingredients.base_model, study.execution, device)
-    held_out = HeldOut.of(corpora, study.training, device)
-    base = measured_once(_base_key(study, ingredients, device), lambda: held_out.losses(model))
+    loss = _token_loss(study, ingredients, workers)
+    beat()
+    held_out = HeldOut.of(corpora, study.training, workers, beat)
+    base = measured_once(_base_key(study, ingredients, workers), lambda: held_out.losses(loss), workers)
     mixture = Mixture(trial.almr, trial.seed, tuple((name, c.facts.blocks) for name, c in corpora.items()))
-    watch = DivergenceWatch(trial.almr, base, study.training.divergence_margin, lambda: held_out.losses(model))
-    learner = loop.Learner(model, study.training, trial.lr)
+    watch = DivergenceWatch(trial.almr, base, study.training.divergence_margin, lambda: held_out.losses(loss))
+    learner = loop.Learner(loss.model, study.training, trial.lr, loss, workers, beat)
+    learner.micro = memory.noted(study, folder)
+    sequences = study.training.batch_sequences
 
     def read(steps: range) -> Iterator[torch.Tensor]:
-        return batches(corpora, mixture, steps, study.training.batch_sequences, device)
+        return batches(corpora, mixture, steps, sequences, workers.device, workers.rows(sequences))
 
-    with (folder / "metrics.jsonl").open("w") as log, tracked(study, trial, folder) as tracking:
-        trunk = Trunk(learner, read, held_out, watch, log, tracking.log)
+    identity = trial.model_dump() | {"fingerprint": study.fingerprint} | ingredients.fingerprints()
+    checkpoints = Checkpoints(folder, identity, study.execution.checkpoint_minutes, workers)
+    state = checkpoints.newest()
+    with (
+        _log(folder, workers, state["logged"] if state else 0) as log,
+        _tracked(study, trial, folder, workers, state["step"] + 1 if state else 0) as track,
+    ):
+        trunk = Trunk(learner, read, held_out, watch, log, checkpoints, track)
+        if state:
+            trunk.resume(state)
         after = trunk.train()
     reason = watch.reason or watch.judge(after, learner.step)
+    if study.keep != "none" and not reason:
+        tokenizer = load_tokenizer(study.base_model, ingredients.base_model)
+        objective = kept.objective_of(study.objective, after, base)
+        kept.keep(loss.model, tokenizer, folder, objective, 1 if study.keep == "best" else None, workers, beat)
+    [memory_bytes] = workers.max(peak_memory_bytes(workers.device))
+    checkpoints.delete()
+    if not workers.first:
+        return None
     return Record(
         **trial.model_dump(),
         **_identity(study, trial, attempt),
@@ -53,28 +96,68 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
         **_drawn(mixture, corpora, learner),
         **_losses(held_out, base, after),
         horizons=tuple(trunk.horizons[tokens] for tokens in study.training.horizons),
-        **_cost(learner, study, time.perf_counter() - began),
-        provenance=_provenance(model, ingredients),
+        **_cost(learner, study, time.perf_counter() - began, int(memory_bytes)),
+        provenance=_provenance(learner, study, ingredients, trunk),
     )
 
 
+def _silent() -> None:
+    """The heartbeat of workers but the first: they stop when it does."""
+
+
+def _token_loss(study: Study, ingredients: Ingredients, workers: Gang) -> TokenLoss:
+    model = load_model(study, ingredients.base_model, workers)
+    end = None
+    if study.training.document_masking:
+        end = load_tokenizer(study.base_model, ingredients.base_model).eos_token_id
+    return TokenLoss(model, study.training.precision == "bfloat16" and not workers.sharded, end)
+
+
+def _log(folder: Path, workers: Gang, kept_bytes: int) -> TextIO:
+    """`metrics.jsonl` up to what a checkpoint knows of it; only the first worker writes."""
+    if not workers.first:
+        return open(os.devnull, "w")
+    log = (folder / "metrics.jsonl").open("a")
+    log.truncate(kept_bytes)
+    return log
+
+
+@contextmanager
+def _tracked(study: Study, trial: Trial, folder: Path, workers: Gang, first_step: int) -> Iterator[Track]:
+    if not workers.first:
+        yield lambda line: None
+        return
+    with tracked(study, trial, folder, first_step) as tracking:
+        yield tracking.log
+
+
 def batches(
-    corpora: dict[str, PackedCorpus], mixture: Mixture, steps: range, sequences: int, device: torch.device
+    corpora: dict[str, PackedCorpus],
+    mixture: Mixture,
+    steps: range,
+    sequences: int,
+    device: torch.device,
+    rows: slice = slice(None),
 ) -> Iterator[torch.Tensor]:
-    """The global batches of some steps, each (sequences, length)."""
+    """Some `rows` (a worker's; all where not said) of the global batches of some steps, each (sequences, length)."""
     for step in steps:
-        slots = mixture.batch(step, sequences)
-        rows: list[Any] = [None] * len(slots)
+        slots = mixture.batch(step, sequences)[rows]
+        drawn: list[Any] = [None] * len(slots)
         for language in LANGUAGES:
             at = [i for i, slot in enumerate(slots) if slot.language == language]
             for i, row in zip(at, blocks(corpora[language].training, [slots[i].block for i in at]), strict=True):
-                rows[i] = row
-        yield torch.from_numpy(np.stack(rows)).to(device)
+                drawn[i] = row
+        yield torch.from_numpy(np.stack(drawn)).to(device)
 
 
-def _base_key(study: Study, ingredients: Ingredients, device: torch.device) -> dict[str, Any]:
+def _base_key(study: Study, ingredients: Ingredients, workers: Gang) -> dict[str, Any]:
     training = study.training.model_dump(include={"evaluation_tokens", "precision"})
-    return training | ingredients.fingerprints() | {"cpus": study.resources.cpus, "device": device_name(device)}
+    if study.training.document_masking:
+        training["document_masking"] = True
+    key = training | ingredients.fingerprints() | {"device": device_name(workers.device)}
+    if workers.size > 1:
+        key["workers"] = workers.size
+    return key | {"cpus": study.resources.cpus_per_worker}
 
 
 def _identity(study: Study, trial: Trial, attempt: int) -> dict[str, Any]:
@@ -104,19 +187,23 @@ def _losses(held_out: HeldOut, base: Losses, after: Losses) -> dict[str, PerLang
     }
 
 
-def _cost(learner: loop.Learner, study: Study, seconds: float) -> dict[str, Any]:
-    model = learner.model
+def _cost(learner: loop.Learner, study: Study, seconds: float, memory_bytes: int) -> dict[str, Any]:
+    model, device = learner.model, learner.gang.device
     speed = learner.taken * study.training.global_batch_tokens / learner.seconds
     return {
         "seconds": seconds,
         "training_seconds": learner.seconds,
         "tokens_per_second": speed,
-        "mfu": mfu(parameters(model), speed, model.device),
-        "peak_memory_bytes": peak_memory_bytes(model.device),
+        "mfu": mfu(parameters(model), speed, device, learner.gang.size),
+        "peak_memory_bytes": memory_bytes,
         "gpu_hours": seconds * study.resources.gpus / 3600,
     }
 
 
-def _provenance(model: Any, ingredients: Ingredients) -> dict[str, Any]:
-    here = {"parameters": parameters(model), "device": device_name(model.device), "torch": torch.__version__}
-    return here | {"fingerprints": ingredients.fingerprints()}
+def _provenance(learner: loop.Learner, study: Study, ingredients: Ingredients, trunk: Trunk) -> dict[str, Any]:
+    device = device_name(learner.gang.device)
+    here = {"parameters": parameters(learner.model), "device": device, "torch": torch.__version__}
+    own = study.training.batch_sequences // learner.gang.size
+    execution = {"workers": learner.gang.size, "micro_batch_sequences": min(learner.micro or own, own)}
+    execution["gone_on_from_steps"] = trunk.resumed
+    return here | {"fingerprints": ingredients.fingerprints(), "execution": execution}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 
 import torch
@@ -19,24 +20,28 @@ def open_device(resources: Resources) -> torch.device:
     Raises InputError where it asks for a GPU and torch sees none.
     """
     if not resources.gpus:
-        torch.set_num_threads(resources.cpus)
+        torch.set_num_threads(resources.cpus_per_worker)
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError(
             "resources.gpus_per_node: a GPU is asked for, torch sees none on this node: install a torch build with CUDA"
         )
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if resources.gang else 0)
+    torch.cuda.set_device(device)
     torch.cuda.reset_peak_memory_stats()
-    return torch.device("cuda")
+    return device
 
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def mfu(parameters: int, tokens_per_second: float, device: torch.device) -> float | None:
-    """Model FLOP utilisation, at 6 FLOPs per parameter and token (Kaplan et al., arXiv 2001.08361); None on a CPU."""
+def mfu(parameters: int, tokens_per_second: float, device: torch.device, workers: int = 1) -> float | None:
+    """Model FLOP utilisation of all workers together, at 6 FLOPs per parameter and token (Kaplan et al., arXiv
+    2001.08361); None on a CPU.
+    """
     peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device_name(device)), None)
-    return None if peak is None else 6 * parameters * tokens_per_second / peak
+    return None if peak is None else 6 * parameters * tokens_per_second / (peak * workers)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from trainers.loop import Step
 
@@ -32,6 +33,14 @@ class DivergenceWatch:
     def copy(self) -> DivergenceWatch:
         """As it is now, for a branch: what it sees there is none of the trunk's affair."""
         return replace(self, recent=self.recent.copy())
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it, for `restore`."""
+        return {"above_before": self.above_before, "recent": list(self.recent)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.above_before = state["above_before"]
+        self.recent.extend(state["recent"])
 
     def __call__(self, step: Step) -> bool:
         self.recent.append(step.loss)

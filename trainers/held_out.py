@@ -16,28 +16,36 @@ from sweep.recipe import Training
 from sweep.study import fingerprint_of
 from trainers import cache, loop
 from trainers.corpus import PackedCorpus, blocks
+from trainers.gang import ALONE, Gang
+from trainers.token_loss import TokenLoss
 
 Losses = dict[str, float]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """`tokens` (sequences, length) and bytes per token of each language; the same for every trial of a study."""
+    """`tokens` (sequences, length) and bytes per token of each language; the same for every trial of a study.
+
+    Every worker of a gang holds all of them. `beat` is called on the way.
+    """
 
     tokens: dict[str, torch.Tensor]
     bytes_per_token: dict[str, float]
-    precision: str
+    gang: Gang = ALONE
+    beat: Callable[[], None] = lambda: None
 
     @staticmethod
-    def of(corpora: dict[str, PackedCorpus], training: Training, device: torch.device) -> HeldOut:
+    def of(
+        corpora: dict[str, PackedCorpus], training: Training, gang: Gang, beat: Callable[[], None] = lambda: None
+    ) -> HeldOut:
         limit = training.evaluation_tokens // training.sequence_length
-        tokens = {name: torch.from_numpy(_spread(corpus, limit)).to(device) for name, corpus in corpora.items()}
+        tokens = {name: torch.from_numpy(_spread(corpus, limit)).to(gang.device) for name, corpus in corpora.items()}
         bytes_per_token = {name: c.facts.held_out_bytes / c.facts.held_out_tokens for name, c in corpora.items()}
-        return HeldOut(tokens, bytes_per_token, training.precision)
+        return HeldOut(tokens, bytes_per_token, gang, beat)
 
-    def losses(self, model: Any) -> Losses:
+    def losses(self, loss: TokenLoss) -> Losses:
         """Nats per token, per language."""
-        return {name: loop.evaluate(model, tokens, self.precision) for name, tokens in self.tokens.items()}
+        return {name: loop.evaluate(loss, tokens, self.gang, self.beat) for name, tokens in self.tokens.items()}
 
     def bits_per_byte(self, losses: Losses) -> Losses:
         """Nats per token over (ln 2 x bytes per token): comparable between tokenizers and languages.
@@ -54,13 +62,27 @@ def _spread(corpus: PackedCorpus, limit: int) -> Any:
     return blocks(corpus.held_out, rows.tolist())
 
 
-def measured_once(key: dict[str, Any], measure: Callable[[], Losses]) -> Losses:
+def measured_once(key: dict[str, Any], measure: Callable[[], Losses], gang: Gang = ALONE) -> Losses:
     """Losses that many trials need (the base model's), measured by the first and read from the cache by the others."""
-    key = key | {"torch": torch.__version__}
+    folder = cache.root() / "base_losses" / fingerprint_of(key | {"torch": torch.__version__})
+    kept: Losses | None = gang.told(_read(folder) if gang.first else None)
+    if kept is not None:
+        return kept
+    losses = measure()
+    if gang.first:
+        cache.build_once(folder, lambda unfinished: _write(unfinished, losses))
+        losses = _read(folder) or losses  # whose measurement was kept first
+    told: Losses = gang.told(losses)
+    return told
 
-    def build(folder: Path) -> None:
-        (folder / "losses.json").write_text(json.dumps(measure()))
 
-    folder = cache.build_once(cache.root() / "base_losses" / fingerprint_of(key), build)
-    losses: Losses = json.loads((folder / "losses.json").read_text())
+def _read(folder: Path) -> Losses | None:
+    try:
+        losses: Losses = json.loads((folder / "losses.json").read_text())
+    except FileNotFoundError:
+        return None
     return losses
+
+
+def _write(folder: Path, losses: Losses) -> None:
+    (folder / "losses.json").write_text(json.dumps(losses))

@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from transformers.distributed import DistributedConfig
+from transformers.utils import is_flash_attn_2_available, logging
 
-from sweep.resources import Execution
-from sweep.study import BaseModel, InputError, fingerprint_of
-from trainers import cache
-
-PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
+from sweep.study import BaseModel, InputError, Study, fingerprint_of
+from trainers import cache, fitting, output_layer
+from trainers.gang import Gang
 
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is the only display
 
@@ -23,13 +21,45 @@ def load_tokenizer(base: BaseModel, path: str) -> Any:
     return _from_pretrained(AutoTokenizer, base, path)
 
 
-def load_model(base: BaseModel, path: str, execution: Execution, device: torch.device) -> Any:
-    """The base model in float32 master weights, on `device`; bfloat16 is a matter of autocast (see trainers.loop)."""
-    model = _from_pretrained(AutoModelForCausalLM, base, path, dtype=torch.float32).to(device)
+def load_model(study: Study, path: str, gang: Gang) -> Any:
+    """The base model in float32 master weights, ready to train as the study's `execution` says.
+
+    Of a gang every worker reads its own part of each weight and holds no more than that (transformers' loading into
+    FSDP2). Computing in bfloat16 is then the sharded model's own policy; otherwise see `trainers.token_loss`.
+    """
+    model = _from_pretrained(AutoModelForCausalLM, study.base_model, path, **_options(study, gang))
+    model = model.to(gang.device) if gang.size == 1 else model
     model.config.use_cache = False
-    if execution.activation_checkpointing != "none":
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    fitting.checkpoint_activations(model, study.execution)
+    output_layer.fuse(model, study.execution, gang.device)
+    if gang.sharded:
+        fitting.shard(model, study.training.precision, study.execution, alone=gang.size == 1)
+    if study.execution.compile:
+        fitting.compile_layers(model)
     return model
+
+
+def _options(study: Study, gang: Gang) -> dict[str, Any]:
+    _refuse_attention(study)
+    options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": study.execution.attention}
+    if gang.size > 1:
+        mixed = study.training.precision == "bfloat16"
+        options["distributed_config"] = DistributedConfig(fsdp_size=gang.size, fsdp_mixed_precision=mixed)
+    return options
+
+
+def _refuse_attention(study: Study) -> None:
+    if study.execution.attention != "flash_attention_2":
+        return
+    if study.training.precision != "bfloat16":
+        raise InputError(
+            "execution.attention: flash_attention_2 computes in bfloat16: write training.precision: bfloat16"
+        )
+    if not is_flash_attn_2_available():
+        raise InputError(
+            "execution.attention: flash_attention_2 needs the package flash-attn and a GPU, which are not here: "
+            "install it on every node, or write sdpa"
+        )
 
 
 def fingerprint(base: BaseModel, path: str) -> str:

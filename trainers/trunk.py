@@ -18,6 +18,7 @@ import torch
 from sweep.recipe import Training
 from sweep.trial import Horizon, PerLanguage
 from trainers import loop
+from trainers.checkpoint import Checkpoints
 from trainers.divergence import DivergenceWatch
 from trainers.held_out import HeldOut, Losses
 
@@ -27,7 +28,8 @@ class Trunk:
     """`read` gives the global batches of some steps, each (sequences, length). `horizons` fills as they are measured.
 
     `log` takes one JSON object a line: training steps, and evaluations, which have `held_out` and no `loss`. Lines with
-    a `horizon` are of the branch to that many tokens, all others of the trunk. `track` is given each line too.
+    a `horizon` are of the branch to that many tokens, all others of the trunk. `resumed`: the steps of the checkpoints
+    that it went on from. `track` is given each line of the log too.
     """
 
     learner: loop.Learner
@@ -35,7 +37,9 @@ class Trunk:
     held_out: HeldOut
     watch: DivergenceWatch
     log: TextIO
+    checkpoints: Checkpoints
     track: Callable[[dict[str, Any]], None] = lambda line: None
+    resumed: list[int] = field(default_factory=list)
     horizons: dict[int, Horizon] = field(default_factory=dict)
 
     @property
@@ -44,16 +48,39 @@ class Trunk:
 
     def train(self) -> Losses:
         """Train to the full budget or to divergence, branching on the way; returns the held-out losses at the end."""
-        self._write({"step": 0, "tokens": 0, "held_out": self.watch.base})
-        self._branch_off()
-        for step in self._steps(range(self.training.steps), self.watch):
+        if self.learner.step == 0:
+            self._write({"step": 0, "tokens": 0, "held_out": self.watch.base})
+            self._branch_off()
+        for step in self._steps(range(self.learner.step, self.training.steps), self.watch):
             if self.watch.reason or step.step == self.training.steps:
                 break  # the last evaluation is the one that is returned
             if self.training.evaluate_every and step.step % self.training.evaluate_every == 0:
                 self._evaluate()
             self._branch_off()
+            if self.checkpoints.due():
+                self.checkpoints.save(self.learner, self._state())
         self._give_up_the_rest()
         return self._evaluate()
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from the newest checkpoint, which was saved with this state."""
+        self.checkpoints.load(self.learner)
+        self.learner.taken, self.learner.seconds = state["taken"], state["seconds"]
+        self.watch.restore(state["watch"])
+        self.horizons = {h.tokens: h for h in map(Horizon.model_validate, state["horizons"])}
+        self.resumed = [*state["resumed"], self.learner.step]
+
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside weights, optimizer and random numbers."""
+        return {
+            "step": self.learner.step,
+            "taken": self.learner.taken,
+            "seconds": self.learner.seconds,
+            "watch": self.watch.state(),
+            "horizons": [horizon.model_dump() for horizon in self.horizons.values()],
+            "resumed": self.resumed,
+            "logged": self.log.tell(),
+        }
 
     def _steps(self, steps: range, watch: DivergenceWatch, **label: int) -> Iterator[loop.Step]:
         """Train over some steps of a run that ends with the last of them, logging as often as the recipe says."""
@@ -88,7 +115,7 @@ class Trunk:
             self.horizons.setdefault(tokens, missed)
 
     def _evaluate(self, **label: int) -> Losses:
-        losses, step = self.held_out.losses(self.learner.model), self.learner.step
+        losses, step = self.held_out.losses(self.learner.loss), self.learner.step
         tokens = step * self.training.batch_sequences * self.training.sequence_length
         self._write(label | {"step": step, "tokens": tokens, "held_out": losses})
         return losses

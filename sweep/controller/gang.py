@@ -17,6 +17,7 @@ from sweep.hang import Silence
 from sweep.store import Run, at_worker
 from sweep.study import Study
 from sweep.trial import Record, Trial
+from trainers import memory
 
 PORTS_TRIED = 5
 
@@ -29,13 +30,25 @@ def run_gang(address: str, trial: Trial) -> Record:
     with at_worker(address, trial) as run:
         study = run.study()
         attempt = run.start(trial, study)
-        _through(run, study, trial)
+        _until_it_fits(run, study, trial)
         record = run.record(trial)
         if record is None or record.attempt != attempt:
             raise GangError("its ranks ended well, and none of them kept a record")
         if run.mirror:
             run.finish(record)  # the ranks know the folder here, not where the run is kept
         return record
+
+
+def _until_it_fits(run: Run, study: Study, trial: Trial) -> None:
+    """A gang that ran out of memory notes a smaller micro-batch and ends; its processes start again with that."""
+    folder = run.trial_folder(trial)
+    while True:
+        micro = memory.noted(study, folder)
+        try:
+            return _through(run, study, trial)
+        except GangError:
+            if memory.noted(study, folder) == micro:
+                raise
 
 
 def _through(run: Run, study: Study, trial: Trial) -> None:

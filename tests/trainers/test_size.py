@@ -1,0 +1,243 @@
+"""What lets a large model be trained changes nothing of what is trained: each part against the plain way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from sweep.recipe import Optimizer, Training
+from sweep.resources import Execution
+from sweep.study import InputError, Objective, Study
+from sweep.trial import Record, Trial
+from trainers import cpt, fitting, kept, loop, memory, output_layer, prepare
+from trainers.checkpoint import Checkpoints
+from trainers.gang import ALONE
+from trainers.optimizer import make_optimizer, set_lr
+from trainers.token_loss import IGNORED, TokenLoss, positions
+
+COST = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "provenance"}
+END = 7
+
+
+def llama() -> Any:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, vocab_size=50
+    )
+    return LlamaForCausalLM(config)
+
+
+def recipe(**changes: Any) -> Training:
+    return Training.model_validate({"sequence_length": 8, "tokens": 256, "global_batch_tokens": 64} | changes)
+
+
+def trained(model: Any, execution: Execution | None = None, **changes: Any) -> list[float]:
+    """The losses of four steps."""
+    if execution:
+        fitting.checkpoint_activations(model, execution)
+        output_layer.fuse(model, execution, torch.device("cpu"))
+    data = [torch.arange(64).reshape(8, 8) % 50 for _ in range(4)]
+    return [step.loss for step in loop.train(model, data, recipe(**changes), 1e-2, lambda step: False)]
+
+
+def run(study: Study, folder: Path, lr: float = 1e-2) -> Record:
+    folder.mkdir(parents=True, exist_ok=True)
+    record = cpt.run_trial(study, Trial(almr=0.5, lr=lr, seed=0), prepare.prepare(study), folder)
+    assert record
+    return record
+
+
+def with_training(study: Study, **changes: Any) -> Study:
+    content = study.training.model_dump() | changes
+    return study.model_copy(update={"training": Training.model_validate(content)})
+
+
+def test_a_document_does_not_see_the_one_before_it() -> None:
+    model = llama().eval()
+    model.config.use_cache = False
+    one = torch.tensor([[1, 2, 3, END, 11, 12, 13, 14]])
+    other = torch.tensor([[9, 8, 5, END, 11, 12, 13, 14]])
+    logits = [model(input_ids=tokens, position_ids=positions(tokens, END)).logits for tokens in (one, other)]
+    torch.testing.assert_close(logits[0][:, 4:], logits[1][:, 4:])
+    alone = model(input_ids=one[:, 4:]).logits
+    torch.testing.assert_close(logits[0][:, 4:], alone)
+    assert not torch.allclose(logits[0][:, :4], logits[1][:, :4])
+
+
+def test_positions_start_anew_with_every_document() -> None:
+    tokens = torch.tensor([[END, 1, 2, END, END, 3], [1, 2, 3, 4, 5, 6]])
+    assert positions(tokens, END).tolist() == [[0, 0, 1, 2, 0, 0], [0, 1, 2, 3, 4, 5]]
+
+
+def test_a_documents_first_token_is_not_predicted() -> None:
+    model, tokens = llama(), torch.tensor([[1, 2, END, 11, 12, 13]])
+    loss = TokenLoss(model, end_of_text=END)
+    assert loss.predicted(tokens) == 4
+    parts = [TokenLoss(model).sum(part) for part in (tokens[:, :3], tokens[:, 3:])]
+    torch.testing.assert_close(loss.sum(tokens), parts[0] + parts[1])
+
+
+@pytest.mark.parametrize("how", ["full", "selective"])
+def test_recomputed_activations_are_the_same(how: Any) -> None:
+    assert trained(llama(), Execution(activation_checkpointing=how)) == pytest.approx(trained(llama()), rel=1e-5)
+
+
+def test_an_output_layer_in_parts_gives_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = trained(llama())
+    monkeypatch.setattr(output_layer, "LOGITS_BYTES", 50 * 4 * 3)  # three tokens at once
+    model = llama()
+    assert trained(model, Execution()) == pytest.approx(plain, rel=1e-5)
+    tokens = torch.arange(16).reshape(2, 8)
+    assert model(input_ids=tokens).logits.shape == (2, 8, 50)  # whoever asks for logits has them
+    assert IGNORED == -100  # what torch and liger leave out
+
+
+def test_a_model_with_scaled_logits_keeps_its_own_output_layer() -> None:
+    model = llama()
+    model.config.model_type = "granite"
+    output_layer.fuse(model, Execution(), torch.device("cpu"))
+    assert not hasattr(model, "output_layer")
+    with pytest.raises(InputError, match=r"execution\.cross_entropy: liger is not known to suit"):
+        output_layer.fuse(model, Execution(cross_entropy="liger"), torch.device("cpu"))
+
+
+def test_a_kernel_for_gpus_is_one_line_without() -> None:
+    with pytest.raises(InputError, match=r"execution\.cross_entropy: liger runs on GPUs alone: write torch"):
+        output_layer.fuse(llama(), Execution(cross_entropy="liger"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("precision", "named"), [("float32", "computes in bfloat16"), ("bfloat16", "flash-attn")])
+def test_flash_attention_is_one_line_without(local_study: Study, tmp_path: Path, precision: str, named: str) -> None:
+    study = with_training(local_study, precision=precision)
+    study = study.model_copy(update={"execution": Execution(attention="flash_attention_2")})
+    with pytest.raises(InputError, match=rf"^execution\.attention: .*{named}"):
+        run(study, tmp_path / "trial")
+
+
+def test_moments_in_bfloat16_learn_as_float32_do() -> None:
+    plain = trained(llama())
+    assert trained(llama(), optimizer={"state": "bfloat16"}) == pytest.approx(plain, abs=0.01)
+    model = llama()
+    optimizer = make_optimizer(model, Optimizer(state="bfloat16"), 1e-2)
+    model(input_ids=torch.arange(8)[None]).logits.sum().backward()
+    optimizer.step()
+    moments = [s[name] for s in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    assert {moment.dtype for moment in moments} == {torch.bfloat16}
+
+
+def test_moments_in_8_bits_need_their_package() -> None:
+    try:
+        import torchao  # noqa: F401
+    except ImportError:
+        with pytest.raises(InputError, match=r"training\.optimizer\.state: int8 needs torchao: pip install"):
+            make_optimizer(llama(), Optimizer(state="int8"), 1e-2)
+        return
+    optimizer = make_optimizer(llama(), Optimizer(state="int8"), 1e-2)
+    set_lr(optimizer, 0.5)
+    assert all(float(group["lr"]) == 0.5 for group in optimizer.param_groups)
+
+
+def test_out_of_memory_halves_the_micro_batch_and_changes_no_number(
+    local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(local_study, tmp_path / "plain")
+    take = TokenLoss.sum
+
+    def limited(self: TokenLoss, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
+        if self.model.training and len(tokens) > 3:
+            take(self, tokens).backward()  # what it left behind must not count
+            raise torch.OutOfMemoryError("injected")
+        return take(self, tokens, counted)
+
+    monkeypatch.setattr(TokenLoss, "sum", limited)
+    record = run(local_study, tmp_path / "small")
+    assert plain.provenance["execution"]["micro_batch_sequences"] == 8
+    assert record.provenance["execution"]["micro_batch_sequences"] == 2
+    assert record.loss.original == pytest.approx(plain.loss.original, rel=1e-5)
+    assert record.tokens == plain.tokens
+
+
+def test_one_sequence_too_many_is_one_line() -> None:
+    with pytest.raises(RuntimeError, match="out of memory with one sequence at once: take more GPUs"):
+        memory.halve(1, 8)
+    assert [memory.halve(9, 8), memory.halve(3, 8)] == [4, 1]
+
+
+def test_a_note_is_of_what_memory_depends_on(local_study: Study, tmp_path: Path) -> None:
+    memory.note(local_study, tmp_path / "trial", 2)
+    assert memory.noted(local_study, tmp_path / "another trial") == 2
+    lighter = local_study.model_copy(update={"execution": Execution(activation_checkpointing="full")})
+    assert memory.noted(lighter, tmp_path / "trial") is None
+
+
+def test_a_trial_that_was_killed_goes_on_as_if_it_had_not(
+    local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = with_training(local_study, log_every=1)
+    whole = run(study, tmp_path / "whole")
+    often = study.model_copy(update={"execution": Execution(checkpoint_minutes=1e-9)})
+    save, read, seen = Checkpoints.save, cpt.batches, []
+
+    def dying(self: Checkpoints, *arguments: Any) -> None:
+        save(self, *arguments)
+        if arguments[0].step == 5:
+            (self.folder.parent / "metrics.jsonl").open("a").write('{"half a li')
+            raise KeyboardInterrupt
+
+    def watched(corpora: Any, mixture: Any, steps: range, *arguments: Any) -> Any:
+        seen.append(steps)
+        return read(corpora, mixture, steps, *arguments)
+
+    monkeypatch.setattr(cpt, "batches", watched)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(often, tmp_path / "killed")
+    checkpoint = tmp_path / "killed" / "checkpoint"
+    assert [path.name for path in checkpoint.iterdir()] == ["step-5"]
+    (checkpoint / ".step-6").mkdir()  # as if it had died while it wrote one
+    record = run(study, tmp_path / "killed")
+    assert seen == [range(8), range(5, 8)]
+    assert record.model_dump(exclude=COST) == whole.model_dump(exclude=COST)
+    assert record.provenance["execution"]["gone_on_from_steps"] == [5]
+    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
+    assert not checkpoint.exists()
+
+
+def curve(folder: Path) -> list[tuple[Any, ...]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(line["step"], line.get("loss"), line.get("lr"), line.get("held_out")) for line in lines]
+
+
+def test_another_recipes_checkpoint_is_not_gone_on_from(local_study: Study, tmp_path: Path) -> None:
+    learner = loop.Learner(llama(), recipe(), 1e-2)
+    list(learner.train([torch.arange(64).reshape(8, 8) % 50], lambda step: 1.0, lambda step: False))
+    Checkpoints(tmp_path, {"fingerprint": "a"}, None, ALONE).save(learner, {"x": 1})
+    assert Checkpoints(tmp_path, {"fingerprint": "a"}, None, ALONE).newest() == {"x": 1}
+    assert Checkpoints(tmp_path, {"fingerprint": "b"}, None, ALONE).newest() is None
+
+
+def test_the_best_model_stays_and_no_other(local_study: Study, tmp_path: Path) -> None:
+    study = local_study.model_copy(update={"keep": "best"})
+    good, bad, better = (run(study, tmp_path / str(lr), lr) for lr in (3e-3, 1e-5, 1e-2))
+    assert objective(better) < objective(good) < objective(bad)
+    assert [path.parent.name for path in tmp_path.glob("*/model")] == ["0.01"]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "0.01" / "model")
+    assert sum(p.numel() for p in model.parameters()) == better.provenance["parameters"]
+    assert "model" not in {path.name for path in (tmp_path / "0.003").iterdir()}
+
+
+def objective(record: Record) -> float:
+    return kept.objective_of(Objective(), record.loss.model_dump(), record.base_loss.model_dump())
+
+
+def test_a_broken_guard_is_no_objective() -> None:
+    goal = Objective(forgetting_guard_percent=1)
+    base = {"original": 3.0, "additional": 5.0}
+    assert kept.objective_of(goal, {"original": 3.02, "additional": 4.0}, base) == 4.0
+    assert kept.objective_of(goal, {"original": 3.04, "additional": 4.0}, base) == float("inf")
