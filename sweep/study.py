@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from sweep.fields import Count, Finite, Positive, exactly_one, listed, nearest_multiple
 from sweep.grid import Grid
+from sweep.guards import ScoreGuard
 from sweep.recipe import Training
 from sweep.resources import Execution, Resources, Tracking
 from sweep.search import Search
@@ -91,13 +92,15 @@ class Objective(Schema):
     the original's is at most `forgetting_guard_percent` above the base model's. Intervals are at `level`.
 
     A winner under which a trial reads a corpus more than `max_epochs` times is refused: up to four passes are about
-    as good as new text (Muennighoff et al., arXiv 2305.16264).
+    as good as new text (Muennighoff et al., arXiv 2305.16264). So is one that does not keep every one of `guards`, on
+    benchmark scores, with the probability of the intervals.
     """
 
     weights: Weights | None = None
     forgetting_guard_percent: Annotated[Finite, Field(ge=0)] | None = None
     level: Annotated[Finite, Field(ge=0.5, lt=1)] = 0.9
     max_epochs: Positive = 4.0
+    guards: tuple[ScoreGuard, ...] = ()
 
     @model_validator(mode="after")
     def _one_goal(self) -> Self:

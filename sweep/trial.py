@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -61,12 +61,21 @@ class PerLanguage(Schema):
 
 
 class Score(Schema):
-    """One benchmark score with its standard error over n questions."""
+    """One benchmark score with its standard error over n questions.
+
+    `version` and `prompt_sha256` are the task's: only scores in which both are equal can be compared. `group` is the
+    task group that it counts in, `language` the corpus whose language the task is in, `metric` what the value is.
+    """
 
     value: float
     stderr: float | None = None
     n: int | None = None
     higher_is_better: bool = True
+    version: str | None = None
+    prompt_sha256: str | None = None
+    group: str | None = None
+    language: Literal["original", "additional"] | None = None
+    metric: str | None = None
 
 
 class Horizon(Schema):
@@ -111,6 +120,7 @@ class Record(Schema):
     base_bits_per_byte: PerLanguage = PerLanguage()
     horizons: tuple[Horizon, ...] = ()
     scores: dict[str, Score] = {}
+    score_failures: dict[str, str] = {}
     epochs: PerLanguage = PerLanguage()
     seconds: float | None = None
     training_seconds: float | None = None
