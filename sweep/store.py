@@ -22,6 +22,7 @@ import pydantic
 from sweep import study_file
 from sweep.study import InputError, Study
 from sweep.trial import Asked, Ingredients, Proposed, Record, SearchState, Status, Trial
+from trainers.cache import root as cache_root
 
 PACKAGES = ("sweep", "trainers", "analysis")
 VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
@@ -127,6 +128,14 @@ class Run:
 
     def finish(self, record: Record) -> None:
         write_atomically(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
+
+    def keep_base_scores(self, record: Record) -> None:
+        """`base/`: what the base model scored, from the cache that the trial's worker found or left it in."""
+        name = record.provenance.get("base_scores")
+        if name and record.scores:
+            measured = cache_root() / "base_scores" / str(name)
+            for file in ("questions.json", "scores.json"):
+                write_atomically(self.folder / "base" / file, (measured / file).read_text(encoding="utf-8"))
 
     def progress(self, trial: Trial) -> int:
         """The last step that a running trial's trunk has logged, 0 before the first."""

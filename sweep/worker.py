@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweep.store import Run
 from sweep.study import Study
-from sweep.trial import Record, Trial
+from sweep.trial import Record, Status, Trial
 
 
 def work(run_folder: str, trial: Trial) -> Record:
@@ -19,12 +19,25 @@ def work(run_folder: str, trial: Trial) -> Record:
     study = run.study()
     attempt = run.start(trial, study)
     with _logged(run.trial_folder(trial) / "train.log", attempt):
-        record = _train(run, study, trial, attempt)
+        record = _rate(run, study, trial) or _train(run, study, trial, attempt)
+    run.keep_base_scores(record)
     asked = run.asked(trial)
     more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
     record = record.model_copy(update=more | {"proposed": asked.proposed if asked else None})
     run.finish(record)
     return record
+
+
+def _rate(run: Run, study: Study, trial: Trial) -> Record | None:
+    """A finished trial that comes again is a finalist, to be scored; None for any other."""
+    done = run.record(trial)
+    if done is None or done.status is not Status.COMPLETE or not study.benchmarks or study.replay:
+        return None
+    from trainers.benchmarks import finalist
+
+    ingredients = run.ingredients()
+    assert ingredients, "a finished trial had its ingredients"
+    return finalist.score(study, done, ingredients, run.trial_folder(trial))
 
 
 def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record:

@@ -13,6 +13,7 @@ import torch
 from sweep.study import LANGUAGES, Study
 from sweep.trial import Ingredients, PerLanguage, Record, Status, Trial
 from trainers import loop
+from trainers.benchmarks.scoring import Scoring
 from trainers.corpus import PackedCorpus, blocks, open_packed
 from trainers.device import device_name, mfu, open_device, peak_memory_bytes
 from trainers.divergence import DivergenceWatch
@@ -33,6 +34,8 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
     model = load_model(study.base_model, ingredients.base_model, study.execution, device)
     held_out = HeldOut.of(corpora, study.training, device)
     base = measured_once(_base_key(study, ingredients, device), lambda: held_out.losses(model))
+    scoring = Scoring(study, ingredients, corpora, folder)
+    scoring.base(model)
     mixture = Mixture(trial.almr, trial.seed, tuple((name, c.facts.blocks) for name, c in corpora.items()))
     watch = DivergenceWatch(trial.almr, base, study.training.divergence_margin, lambda: held_out.losses(model))
     learner = loop.Learner(model, study.training, trial.lr)
@@ -44,6 +47,7 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
         trunk = Trunk(learner, read, held_out, watch, log)
         after = trunk.train()
     reason = watch.reason or watch.judge(after, learner.step)
+    scored = scoring.trial(model, diverged=bool(reason))
     return Record(
         **trial.model_dump(),
         **_identity(study, trial, attempt),
@@ -52,8 +56,9 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
         **_drawn(mixture, corpora, learner),
         **_losses(held_out, base, after),
         horizons=tuple(trunk.horizons[tokens] for tokens in study.training.horizons),
+        **scored,
         **_cost(learner, study, time.perf_counter() - began),
-        provenance=_provenance(model, ingredients),
+        provenance=_provenance(model, ingredients) | scoring.provenance,
     )
 
 
