@@ -1,4 +1,4 @@
-"""The benchmarks of a study: what they ask and take, which data are missing, and which trials are still to be scored."""
+"""The benchmarks of a study: what they ask and take, which data are missing, which trials are still to be scored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.text import Text
 
 from sweep.display import clock, objective
 from sweep.store import Run
-from sweep.study import LANGUAGES, Study
+from sweep.study import Study
 from sweep.trial import Record, Status, Trial
 from trainers.benchmarks import catalogue, fetching
 
-CLOZE_QUESTIONS, CLOZE_TOKENS = 400, 48  # a language; a question: four continuations with their context
+CLOZE_TOKENS = 48  # of a question: four continuations with their context
 FORWARD = 3  # a training step takes about three times the work of its forward pass
 
 
@@ -39,9 +39,8 @@ def asked(study: Study) -> list[Asked]:
     if benchmarks is None:
         return []
     gone = fetching.missing(benchmarks)
-    embedded = LANGUAGES if benchmarks.suite == "embedded" else ()
-    seconds = _seconds(study, CLOZE_QUESTIONS, CLOZE_TOKENS, 0)
-    rows = [Asked(f"cloze_{name}", f"cloze, {name} language", CLOZE_QUESTIONS, seconds, None) for name in embedded]
+    seconds = _seconds(study, catalogue.CLOZE_QUESTIONS, CLOZE_TOKENS, 0)
+    rows = [Asked(name, "cloze", catalogue.CLOZE_QUESTIONS, seconds, None) for name in catalogue.cloze(benchmarks)]
     return rows + [_asked(study, name, gone.get(name)) for name in catalogue.asked(benchmarks)]
 
 
@@ -100,6 +99,5 @@ def finalists(study: Study, run: Run, trials: list[Trial]) -> list[Trial]:
 def _lacks(study: Study, record: Record) -> bool:
     """What failed counts as scored: it is told, and not tried with every run."""
     assert study.benchmarks
-    embedded = [f"cloze_{name}" for name in LANGUAGES] if study.benchmarks.suite == "embedded" else []
     known = record.scores.keys() | record.score_failures.keys()
-    return "scoring" not in known and not {*embedded, *catalogue.asked(study.benchmarks)} <= known
+    return "scoring" not in known and not set(catalogue.every(study.benchmarks)) <= known

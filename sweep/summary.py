@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweep import design
+from sweep import design, scoring
 from sweep.display import clock, objective
 from sweep.store import Run
 from sweep.study import LANGUAGES, Study
@@ -25,7 +25,7 @@ def plan(study: Study, planned: design.Plan) -> RenderableType:
         f"{_cost(study, planned)}"
     )
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
-    return Group(Text(head), _grid(study, planned), *warnings)
+    return Group(Text(head), _grid(study, planned), scoring.plan(study), *warnings)
 
 
 def _how(study: Study, planned: design.Plan) -> str:
@@ -94,6 +94,7 @@ def plan_json(study: Study, planned: design.Plan) -> dict[str, Any]:
         "trial_seconds": planned.trial_seconds,
         "seconds": planned.seconds,
         "gpu_hours": planned.gpu_hours,
+        "benchmarks": scoring.plan_json(study),
         "warnings": planned.warnings,
     }
 

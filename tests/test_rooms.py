@@ -12,7 +12,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEAVES = {
     f"sweep.{name}"
-    for name in ("benchmark", "fields", "grid", "guards", "recipe", "resources", "search", "trial", "study", "study_file")
+    for name in (
+        "benchmark",
+        "fields",
+        "grid",
+        "guards",
+        "recipe",
+        "resources",
+        "search",
+        "trial",
+        "study",
+        "study_file",
+    )
 }
 ALLOWED = {"analysis": {"analysis"}, "trainers": {"trainers"}, "sweep": {"sweep", "trainers", "analysis"}}
 FILES = sorted(path for room in ALLOWED for path in (ROOT / room).rglob("*.py"))

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweep.benchmark import Benchmarks
+from sweep.study import LANGUAGES
 
 Language = Literal["original", "additional"]
+CLOZE = {language: f"cloze_{language}" for language in LANGUAGES}  # the embedded suite, of our own code
+CLOZE_QUESTIONS = 400  # of a language, where its held-out text has as many
 TOKENS_PER_QUESTION = 900  # a few-shot question; of a choice, all of its answers: an order of magnitude
 
 
 @dataclass(frozen=True)
 class Known:
-    """`stock` is the harness' folder that defines the task, None for one of ours; `source` is where the data are published.
+    """`stock` is the harness' folder that defines the task, None for one of ours; `source` is where its data come from.
 
     `generated` is how many tokens an answer takes at most, 0 where answers are only compared by their likelihood.
     """
@@ -68,6 +71,16 @@ def known(task: str) -> Known | None:
     if not prefixes and task.startswith("agieval_"):
         return BY_NAME["agieval_cn" if "gaokao" in task or "jec" in task or task.endswith("zh") else "agieval_en"]
     return BY_NAME[max(prefixes, key=len)] if prefixes else None
+
+
+def cloze(benchmarks: Benchmarks) -> list[str]:
+    """The embedded suite's tasks, where the study asks for it."""
+    return list(CLOZE.values()) if benchmarks.suite == "embedded" else []
+
+
+def every(benchmarks: Benchmarks) -> list[str]:
+    """All tasks that a study is scored on, in the order in which they run."""
+    return [*cloze(benchmarks), *asked(benchmarks)]
 
 
 def asked(benchmarks: Benchmarks) -> list[str]:

@@ -2,7 +2,7 @@
 
 A question is `CONTEXT` tokens of held-out text and four continuations of equal length: the one that follows, and three
 from other places of the same corpus. The model's answer is the continuation of the highest summed log-likelihood, so
-chance is 1/4. The lengths are such that the embedded base model is well above chance and well below 1 in both languages.
+chance is 1/4. The lengths are such that the embedded base model is well above chance and well below 1 in both.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainers.benchmarks.catalogue import CLOZE_QUESTIONS
 from trainers.corpus import PackedCorpus, blocks
 
 VERSION = "1"
 CONTEXT, CONTINUATION, CHOICES = 8, 4, 4  # tokens, tokens, continuations
-QUESTIONS = 400  # of a language, where its held-out text has as many
 WINDOWS = 20_000  # are looked at; a large corpus has more than are needed
 ROWS = 64  # at once
 SEED = 0
@@ -41,7 +41,7 @@ class Cloze:
         windows, places = _windows(corpus, end)
         if len(np.unique(places)) < CHOICES:
             raise ValueError(f"its held-out text has {len(windows)} places to ask about: hold out more of it")
-        asked = np.linspace(0, len(windows) - 1, min(QUESTIONS, len(windows))).round().astype(int)
+        asked = np.linspace(0, len(windows) - 1, min(CLOZE_QUESTIONS, len(windows))).round().astype(int)
         random = np.random.default_rng(SEED)
         others = np.stack([_elsewhere(random, windows, places, question) for question in asked])
         choices = np.concatenate([windows[asked, None, CONTEXT:], others], axis=1)

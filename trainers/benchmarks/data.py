@@ -1,8 +1,8 @@
 """Where a task's data are: a local copy in the study's `data` folder, or one fetched before the sweep into the cache.
 
 A local copy of `cmmlu` is a folder `cmmlu` with, for the split `test` of the subject `anatomy`, one of test/anatomy,
-anatomy/test, test/anatomy_test, anatomy_test (or, of a task without subjects, test), as .parquet, .jsonl, .json or .csv;
-a copy of a Hugging Face repository has this form.
+anatomy/test, test/anatomy_test, anatomy_test (of a task without subjects: test), as .parquet, .jsonl, .json or .csv; a
+copy of a Hugging Face repository has this form.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def fetched(leaf: Leaf) -> Path:
 
 
 def fetch(benchmarks: Benchmarks, leaf: Leaf) -> None:
-    """Fetch a task's data from where they are published. Raises whatever `datasets` raises where that cannot be done."""
+    """Fetch a task's data from where they are published. Raises whatever `datasets` raises where it cannot."""
     import datasets
 
     def build(folder: Path) -> None:

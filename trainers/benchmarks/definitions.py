@@ -1,4 +1,4 @@
-"""Task files of lm-evaluation-harness, read without importing it: which tasks a name stands for, and what data they ask.
+"""Task files of lm-evaluation-harness, read without importing it: what a name stands for, what data are asked for.
 
 A task file is YAML with an `include` of another one; tags such as `!function` are left to the harness.
 """
@@ -68,7 +68,7 @@ def stock() -> Path:
 
 
 def leaves(benchmarks: Benchmarks, name: str) -> list[Leaf]:
-    """The tasks that a name stands for, a group's in the order of their names. Raises ValueError where there is none."""
+    """The tasks that a name stands for, in the order of their names. Raises ValueError where there is none."""
     for folder in _folders(benchmarks, name):
         read = _read(folder)
         if name in read:

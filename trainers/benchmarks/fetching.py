@@ -10,7 +10,7 @@ from trainers.benchmarks.definitions import Leaf
 
 
 def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
-    """Fetch what no local copy holds. What cannot be had is left: `missing` says so, and trials are scored without it."""
+    """Fetch what no local copy holds. What cannot be had is left: `missing` says so, trials are scored without."""
     given_up: set[str] = set()
     for name in catalogue.asked(benchmarks):
         for leaf in _not_here(benchmarks, name):

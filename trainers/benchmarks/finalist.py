@@ -45,7 +45,7 @@ def _kept(study: Study, ingredients: Ingredients, folder: Path) -> dict[str, Any
 
 
 def _trained_again(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
-    """A trial is deterministic: its model is had again for the price of the trial. Raises ValueError where it is not."""
+    """A trial is deterministic: its model is had again for the trial's price. Raises ValueError where it is not."""
     from trainers import cpt
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

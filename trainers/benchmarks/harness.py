@@ -1,6 +1,6 @@
 """lm-evaluation-harness in this process, on a model that stands in memory: task names in, an Outcome out.
 
-Its `evaluate` is called rather than `simple_evaluate`, which collects facts on the machine for seconds every time. Every
+Its `evaluate` is called rather than `simple_evaluate`, which collects facts on the machine for seconds each time. Every
 rank of a gang runs the same questions in the same order, so that a sharded model is whole in each forward pass.
 """
 
@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from sweep.benchmark import Benchmarks
@@ -36,6 +37,8 @@ def run(names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, pr
             lm = _language_model(model, tokenizer, benchmarks.batch, precision, beat)
     except ImportError:
         return outcome.failed(names, "lm-evaluation-harness is not installed: pip install 'almr-sweep[bench]'")
+    if not _answers(model, tokenizer):
+        return outcome.failed(names, "the model answers NaN")
     found = Outcome()
     for name in names:
         beat()
@@ -47,10 +50,19 @@ def run(names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, pr
     return found
 
 
+@torch.no_grad()
+def _answers(model: Any, tokenizer: Any) -> bool:
+    """Whether its likelihoods are numbers. Of NaN a greedy answer makes text like any other."""
+    token = torch.tensor([[tokenizer.eos_token_id or 0]], device=model.device)
+    return bool(model(input_ids=token).logits.isfinite().all())
+
+
 def _score(name: str, benchmarks: Benchmarks, lm: Any) -> Outcome:
     from lm_eval.evaluator import evaluate
 
     tasks = loaded(benchmarks, name)
+    for task in tasks.values():
+        task.set_fewshot_seed(seed=SHOT_SEED)  # drawing examples moves it on: every model is to see the same ones
     results = evaluate(
         lm,
         {"tasks": tasks},
@@ -148,7 +160,6 @@ def _tasks(folder: Path, names: tuple[str, ...], shots: int | None) -> dict[str,
     for task in tasks.values():
         stated = task.config.num_fewshot
         task.set_config(key="num_fewshot", value=(stated or 0) if shots is None or stated == 0 else shots)
-        task.set_fewshot_seed(seed=SHOT_SEED)
     return tasks
 
 

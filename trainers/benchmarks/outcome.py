@@ -28,9 +28,7 @@ class Outcome:
     failures: dict[str, str] = field(default_factory=dict)
 
     def __or__(self, other: Outcome) -> Outcome:
-        return Outcome(
-            self.scores | other.scores, self.questions | other.questions, self.failures | other.failures
-        )
+        return Outcome(self.scores | other.scores, self.questions | other.questions, self.failures | other.failures)
 
     def write(self, folder: Path) -> None:
         """`questions.json`, whole or not at all. The scores are the record's."""

@@ -71,11 +71,15 @@ def _apart() -> tuple[str, ...]:
 class _CodeEval:
     """The one method of the metric `code_eval` that task files use."""
 
-    def compute(self, references: list[str], predictions: list[list[str]], k: list[int]) -> tuple[dict[str, float], Any]:
+    def compute(
+        self, references: list[str], predictions: list[list[str]], k: list[int]
+    ) -> tuple[dict[str, float], Any]:
         """pass@1: the share of programs, each with its test, that pass."""
         assert k == [1], "greedy answers are one a question"
         results = [
-            passes(f"{program}\n{test}") for test, programs in zip(references, predictions, strict=True) for program in programs
+            passes(f"{program}\n{test}")
+            for test, programs in zip(references, predictions, strict=True)
+            for program in programs
         ]
         return {"pass@1": sum(results) / len(results)}, results
 

@@ -17,12 +17,12 @@ from sweep.study import LANGUAGES, Study, fingerprint_of
 from sweep.trial import Ingredients
 from trainers import cache
 from trainers.benchmarks import catalogue, cloze, data, definitions, harness, outcome
+from trainers.benchmarks.catalogue import CLOZE
 from trainers.benchmarks.outcome import Outcome
 from trainers.corpus import PackedCorpus
 from trainers.heartbeat import Heartbeat
 from trainers.model import load_tokenizer
 
-CLOZE = {language: f"cloze_{language}" for language in LANGUAGES}
 GROUPS = {"original": "cloze, original language", "additional": "cloze, additional language"}
 BASES = "base_scores"
 
@@ -39,7 +39,7 @@ class Scoring:
         self.beat = Heartbeat(folder).beat
 
     def base(self, model: Any) -> None:
-        """Score the base model on what no trial has scored it on yet; it changes no weight and draws no random number."""
+        """Score the base model on what no trial has scored it on yet; no weight changes, no random number is drawn."""
         if self.benchmarks:
             found = Outcome()
             for task in self._tasks():
@@ -65,8 +65,7 @@ class Scoring:
 
     def _tasks(self) -> list[str]:
         assert self.benchmarks
-        embedded = list(CLOZE.values()) if self.benchmarks.suite == "embedded" else []
-        return [*embedded, *catalogue.asked(self.benchmarks)]
+        return catalogue.every(self.benchmarks)
 
     def _score(self, tasks: list[str], model: Any) -> Outcome:
         assert self.benchmarks

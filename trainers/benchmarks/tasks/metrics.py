@@ -1,4 +1,4 @@
-"""Metrics of our Chinese tasks, by characters: Chinese has no spaces to part words at. Each is a number a question, 0 to 1."""
+"""Metrics of our Chinese tasks, by characters, since Chinese does not part words. Each is 0 to 1 a question."""
 
 from __future__ import annotations
 
