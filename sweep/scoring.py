@@ -45,7 +45,8 @@ def asked(study: Study) -> list[Asked]:
 
 
 def _asked(study: Study, name: str, missing: str | None) -> Asked:
-    known, limit = catalogue.BY_NAME.get(name), study.benchmarks and study.benchmarks.limit
+    assert study.benchmarks
+    known, limit = catalogue.BY_NAME.get(name), study.benchmarks.limit
     if known is None:
         return Asked(name, None, limit, None, missing)
     questions = known.questions if limit is None else min(limit, known.questions)

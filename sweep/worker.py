@@ -19,7 +19,8 @@ def work(run_folder: str, trial: Trial) -> Record:
     study = run.study()
     attempt = run.start(trial, study)
     with _logged(run.trial_folder(trial) / "train.log", attempt):
-        record = _rate(run, study, trial) or _train(run, study, trial, attempt)
+        record = _score(run, study, trial) if _finished(run, study, trial) else _train(run, study, trial, attempt)
+    assert record, "the first rank has the record"
     run.keep_base_scores(record)
     asked = run.asked(trial)
     more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
@@ -28,14 +29,17 @@ def work(run_folder: str, trial: Trial) -> Record:
     return record
 
 
-def _rate(run: Run, study: Study, trial: Trial) -> Record | None:
-    """A finished trial that comes again is a finalist, to be scored; None for any other."""
+def _finished(run: Run, study: Study, trial: Trial) -> bool:
+    """A finished trial that comes again is a finalist, to be scored."""
     done = run.record(trial)
-    if done is None or done.status is not Status.COMPLETE or not study.benchmarks or study.replay:
-        return None
+    return done is not None and done.status is Status.COMPLETE and bool(study.benchmarks) and not study.replay
+
+
+def _score(run: Run, study: Study, trial: Trial) -> Record | None:
     from trainers.benchmarks import finalist
 
-    ingredients = run.ingredients()
+    done, ingredients = run.record(trial), run.ingredients()
+    assert done, "a finalist has its record"
     assert ingredients, "a finished trial had its ingredients"
     return finalist.score(study, done, ingredients, run.trial_folder(trial))
 

@@ -51,7 +51,7 @@ class Cloze:
     @torch.no_grad()
     def answers(self, model: Any) -> list[int]:
         """1 for every question that is answered right, else 0. Raises ValueError where the model answers NaN."""
-        training, parts = model.training, torch.from_numpy(self.rows).flatten(0, 1).split(ROWS)
+        training, parts = model.training, torch.split(torch.from_numpy(self.rows).flatten(0, 1), ROWS)
         model.eval()
         likelihoods = torch.cat([_log_likelihoods(model, part.to(model.device)).cpu() for part in parts])
         model.train(training)
@@ -83,5 +83,5 @@ def _elsewhere(random: np.random.Generator, windows: Tokens, places: NDArray[np.
 
 def _log_likelihoods(model: Any, rows: torch.Tensor) -> torch.Tensor:
     """Summed log-likelihood of each row's continuation, in nats; rows (n, tokens)."""
-    logits = model(input_ids=rows).logits[:, CONTEXT - 1 : -1].float().log_softmax(-1)
+    logits: torch.Tensor = model(input_ids=rows).logits[:, CONTEXT - 1 : -1].float().log_softmax(-1)
     return logits.gather(-1, rows[:, CONTEXT:, None]).squeeze(-1).sum(1)

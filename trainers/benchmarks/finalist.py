@@ -18,17 +18,21 @@ from trainers.model import load_model
 SAME_LOSS = 1e-3  # nats: a model trained again on other hardware differs by rounding
 
 
-def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> Record:
-    """The trial's record with its scores; all else in it stays. `folder/model` is the kept model."""
+def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> Record | None:
+    """The trial's record with its scores; all else in it stays. `folder/model` is the kept model, which the first rank of
+    a gang scores alone: the others return None.
+    """
     assert study.benchmarks
     now = study.model_copy(update={"benchmarks": study.benchmarks.model_copy(update={"when": "all"})})
     try:
         if (folder / "model").is_dir():
-            found = _kept(now, ingredients, folder)
+            found = _kept(now, ingredients, folder) if outcome.first_rank() else {}
         else:
             found = _trained_again(now, record, ingredients, folder)
     except Exception as error:  # whatever goes wrong, what was trained stays
-        return record.model_copy(update={"score_failures": {"scoring": outcome.one_line(error)}})
+        found = {"score_failures": {"scoring": outcome.one_line(error)}}
+    if not outcome.first_rank():
+        return None
     return record.model_copy(update=found | {"provenance": record.provenance | found.get("provenance", {})})
 
 
@@ -50,6 +54,8 @@ def _trained_again(study: Study, record: Record, ingredients: Ingredients, folde
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         again = cpt.run_trial(study, record.trial, ingredients, Path(scratch), record.attempt)
+        if not outcome.first_rank():
+            return {}
         for language in LANGUAGES:
             one, other = getattr(again.loss, language), getattr(record.loss, language)
             if one is None or other is None or abs(one - other) > SAME_LOSS:

@@ -70,6 +70,11 @@ def sha256(parts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def first_rank() -> bool:
+    """Whether this process is the one of its gang that writes; a trial of one worker is."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def replace(path: Path, content: Any) -> None:
     """A reader sees the old file or the new one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)

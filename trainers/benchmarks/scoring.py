@@ -54,7 +54,8 @@ class Scoring:
             return {}
         began = time.perf_counter()
         found = self._score(self._tasks(), model)
-        found.write(self.folder)
+        if outcome.first_rank():
+            found.write(self.folder)
         self.seconds = time.perf_counter() - began
         return {"scores": found.scores, "score_failures": found.failures}
 
