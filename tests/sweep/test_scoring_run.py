@@ -22,7 +22,7 @@ GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
 
 def almr(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", ALMR, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=500)
 
 
 def records(run: Run) -> dict[str, Record]:
@@ -31,6 +31,7 @@ def records(run: Run) -> dict[str, Record]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study, tmp_path: Path) -> None:
     content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)
     content |= {"grid": GRID, "benchmarks": {"suite": "embedded", "when": "finalists", "finalists": 2}}

@@ -19,8 +19,8 @@ SAME_LOSS = 1e-3  # nats: a model trained again on other hardware differs by rou
 
 
 def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> Record | None:
-    """The trial's record with its scores; all else in it stays. `folder/model` is the kept model, which the first rank of
-    a gang scores alone: the others return None.
+    """The trial's record with its scores; all else in it stays. `folder/model` is the kept model, which a gang's
+    first rank scores alone: the others return None.
     """
     assert study.benchmarks
     now = study.model_copy(update={"benchmarks": study.benchmarks.model_copy(update={"when": "all"})})
