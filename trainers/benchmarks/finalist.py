@@ -9,6 +9,7 @@ from typing import Any
 
 from sweep.study import LANGUAGES, BaseModel, Study
 from sweep.trial import Ingredients, Record
+from trainers import heartbeat
 from trainers.benchmarks import outcome
 from trainers.benchmarks.scoring import Scoring
 from trainers.corpus import open_packed
@@ -53,6 +54,7 @@ def _trained_again(study: Study, record: Record, ingredients: Ingredients, folde
     from trainers import cpt
 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        (Path(scratch) / heartbeat.NAME).symlink_to(folder / heartbeat.NAME)  # the trial's is watched
         again = cpt.run_trial(study, record.trial, ingredients, Path(scratch), record.attempt)
         if not outcome.first_rank():
             return {}
