@@ -17,6 +17,7 @@ from sweep.provenance import copy_code, provenance
 from sweep.remote import is_remote
 from sweep.study import InputError, Study
 from sweep.trial import Asked, Ingredients, Proposed, Record, SearchState, Status, Trial
+from trainers.cache import root as cache_root
 
 __all__ = ["Run", "at_worker", "write_atomically"]
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was not there
@@ -129,6 +130,14 @@ class Run(Kept):
         if self.mirror:
             self.mirror.push(lambda name: name.startswith(f"trials/{record.trial.id}/"))
         self.write(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
+
+    def keep_base_scores(self, record: Record) -> None:
+        """`base/`: what the base model scored, from the cache that the trial's worker found or left it in."""
+        name = record.provenance.get("base_scores")
+        if name and record.scores:
+            measured = cache_root() / "base_scores" / str(name)
+            for file in ("questions.json", "scores.json"):
+                write_atomically(self.folder / "base" / file, (measured / file).read_text(encoding="utf-8"))
 
     def progress(self, trial: Trial) -> int:
         """The last step that a running trial's trunk has logged, 0 before the first."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from sweep.benchmark import Benchmarks
 from sweep.fields import Count, Finite, Positive, exactly_one, listed, nearest_multiple
 from sweep.grid import Grid
 from sweep.guards import ScoreGuard
@@ -173,6 +174,7 @@ class Study(Schema):
     execution: Execution = Execution()
     tracking: Tracking = Tracking()
     keep: Annotated[Literal["none", "best", "all"], Field(description="which trained models stay on disk")] = "none"
+    benchmarks: Benchmarks | None = None
     launch: Launch | None = None
     replay: Replay | None = None
 

@@ -85,6 +85,9 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
         corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
     if content["replay"]:
         content["replay"]["table"] = str((folder / content["replay"]["table"]).resolve())
+    for field in ("data", "include"):
+        if content["benchmarks"] and content["benchmarks"][field]:
+            content["benchmarks"][field] = str((folder / Path(content["benchmarks"][field]).expanduser()).resolve())
     for section, field in (("base_model", "pretrained"), ("launch", "model")):
         model = (content[section] or {}).get(field)
         if model and (folder / model).is_dir():  # else a Hugging Face id

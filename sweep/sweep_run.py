@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweep import design
+from sweep import design, scoring
 from sweep.display import Display, clock
 from sweep.queue import Points, Proposals, Queue, Turn
+from sweep.search import Search
 from sweep.store import Run
 from sweep.study import MINIMUM_TRIALS, InputError, Study
 from sweep.trial import Status
@@ -83,6 +84,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
             progress = design.progress(study, run)  # to ask whether it is over may have added a trial
             _train(study, run, progress, console, address)
         run.freeze(study)
+        _score_finalists(study, run, console, address)
         progress = design.progress(study, run)
         records = progress.records
         if progress.ended:
@@ -181,6 +183,20 @@ def _train(study: Study, run: Run, progress: design.Progress, console: Console, 
         controller.run_trials(study, run, _queue(study, run, progress), watch, address)
 
 
+def _score_finalists(study: Study, run: Run, console: Console, address: str | None) -> None:
+    """The best trials go through the cluster once more: a trial that has its record is scored, not trained."""
+    best = scoring.finalists(study, run, design.progress(study, run).trials)
+    if not best:
+        return
+    console.print(f"scoring the best {len(best)} trials", soft_wrap=True)
+    _prepare(study, run, console)
+    run.keep_provenance(run.stage_code())
+    from sweep import controller
+
+    plain = study.model_copy(update={"search": Search()})
+    controller.run_trials(study, run, lambda at_once: Points(plain, run, best, at_once), lambda event: None, address)
+
+
 def _queue(study: Study, run: Run, progress: design.Progress) -> Callable[[int], Queue]:
     if study.search.proposes:
         return lambda at_once: Proposals(study, run, at_once)
@@ -199,3 +215,6 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
                 console.print(phase)
 
         run.keep_ingredients(prepare.prepare(study, progress))
+    for task in scoring.asked(study):
+        if task.missing:
+            console.print(f"not scored: {task.name}: {task.missing}", markup=False, soft_wrap=True)

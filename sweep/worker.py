@@ -13,7 +13,7 @@ from typing import TextIO
 from sweep import hang
 from sweep.store import Run, at_worker
 from sweep.study import Study
-from sweep.trial import Record, Trial
+from sweep.trial import Record, Status, Trial
 
 
 def work(address: str, trial: Trial) -> Record:
@@ -36,14 +36,30 @@ def _work(run: Run, trial: Trial) -> Record:
 
 def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
     """The trial itself, on every rank of a gang; rank 0 keeps the record, and the others return None."""
-    record = _train(run, study, trial, attempt)
+    record = _score(run, study, trial) if _finished(run, study, trial) else _train(run, study, trial, attempt)
     if record is None:
         return None
+    run.keep_base_scores(record)
     asked = run.asked(trial)
     more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
     record = record.model_copy(update=more | {"proposed": asked.proposed if asked else None})
     run.finish(record)
     return record
+
+
+def _finished(run: Run, study: Study, trial: Trial) -> bool:
+    """A finished trial that comes again is a finalist, to be scored."""
+    done = run.record(trial)
+    return done is not None and done.status is Status.COMPLETE and bool(study.benchmarks) and not study.replay
+
+
+def _score(run: Run, study: Study, trial: Trial) -> Record | None:
+    from trainers.benchmarks import finalist
+
+    done, ingredients = run.record(trial), run.ingredients()
+    assert done, "a finalist has its record"
+    assert ingredients, "a finished trial had its ingredients"
+    return finalist.score(study, done, ingredients, run.trial_folder(trial))
 
 
 def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:

@@ -20,6 +20,7 @@ FILES = {
     *("study.yaml", "provenance.json", "ingredients.json", "code", "trials", "trials.csv", "fit.json", "figures"),
     "report.html",
     "search.json",
+    "base",
 }
 
 
@@ -51,7 +52,14 @@ def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> No
         f"{name}.png" for name in ("objective", "slices", "languages", "front", "training")
     }
     for folder in (run / "trials").iterdir():
-        assert {p.name for p in folder.iterdir()} == {"trial.json", "metrics.jsonl", "train.log", "record.json"}
+        assert {p.name for p in folder.iterdir()} == {
+            "trial.json",
+            "metrics.jsonl",
+            "train.log",
+            "record.json",
+            "questions.json",
+            "heartbeat",
+        }
     assert Path(printed["report"]).is_file()
 
 

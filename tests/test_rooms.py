@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 LEAVES = {
     f"sweep.{name}"
     for name in (
+        "benchmark",
         "fields",
         "gpus",
         "grid",

@@ -15,6 +15,7 @@ import torch
 from sweep.study import LANGUAGES, Study
 from sweep.trial import Ingredients, PerLanguage, Record, Status, Trial
 from trainers import gang, kept, loop, memory
+from trainers.benchmarks.scoring import Scoring
 from trainers.checkpoint import Checkpoints
 from trainers.corpus import PackedCorpus, blocks, open_packed
 from trainers.device import device_name, mfu, peak_memory_bytes
@@ -27,7 +28,6 @@ from trainers.model import load_model, load_tokenizer, parameters
 from trainers.token_loss import TokenLoss
 from trainers.tracking import tracked
 from trainers.trunk import Trunk, finite
-
 
 Track = Callable[[dict[str, Any]], None]  # takes a line of metrics.jsonl
 
@@ -59,6 +59,8 @@ def _run(
     beat()
     held_out = HeldOut.of(corpora, study.training, workers, beat)
     base = measured_once(_base_key(study, ingredients, workers), lambda: held_out.losses(loss), workers)
+    scoring = Scoring(study, ingredients, corpora, folder)
+    scoring.base(loss.model)
     mixture = Mixture(trial.almr, trial.seed, tuple((name, c.facts.blocks) for name, c in corpora.items()))
     watch = DivergenceWatch(trial.almr, base, study.training.divergence_margin, lambda: held_out.losses(loss))
     learner = loop.Learner(loss.model, study.training, trial.lr, loss, workers, beat)
@@ -80,6 +82,7 @@ def _run(
             trunk.resume(state)
         after = trunk.train()
     reason = watch.reason or watch.judge(after, learner.step)
+    scored = scoring.trial(loss.model, diverged=bool(reason))
     if study.keep != "none" and not reason:
         tokenizer = load_tokenizer(study.base_model, ingredients.base_model)
         objective = kept.objective_of(study.objective, after, base)
@@ -96,8 +99,9 @@ def _run(
         **_drawn(mixture, corpora, learner),
         **_losses(held_out, base, after),
         horizons=tuple(trunk.horizons[tokens] for tokens in study.training.horizons),
+        **scored,
         **_cost(learner, study, time.perf_counter() - began, int(memory_bytes)),
-        provenance=_provenance(learner, study, ingredients, trunk),
+        provenance=_provenance(learner, study, ingredients, trunk) | scoring.provenance,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+NAME = "heartbeat"
 SECONDS_BETWEEN = 1.0  # a step may take milliseconds, and shared storage is slow
 
 
@@ -12,7 +13,7 @@ class Heartbeat:
     """`beat` after every step and before whatever takes long; a hang is a file that grows old."""
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / "heartbeat"
+        self.file = folder / NAME
         self.last = -SECONDS_BETWEEN
 
     def beat(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sweep.study import LANGUAGES, Study
 from sweep.trial import Ingredients
 from trainers import corpus, smollm, tiny
+from trainers.benchmarks import fetching
 from trainers.model import fingerprint, load_tokenizer
 
 Progress = Callable[[str, float | None], None]
@@ -27,6 +28,8 @@ def prepare(study: Study, progress: Progress = lambda phase, share: None) -> Ing
         folder = corpus.prepare(spec, f"corpora.{language}", tokenizer, study.training.sequence_length)
         folders[language] = str(folder)
     facts = {language: corpus.open_packed(Path(folder)).facts for language, folder in folders.items()}
+    if study.benchmarks:
+        fetching.fetch_all(study.benchmarks, progress)
     progress("fingerprinting the base model", None)
     identity = fingerprint(study.base_model, base)
     return Ingredients(base_model=base, base_model_fingerprint=identity, folders=folders, corpora=facts)

@@ -128,6 +128,10 @@ class _Callback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
         self.run.refresh(failed)
+        if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # it came again to be scored
+            lost = {"score_failures": {"scoring": _reason(Path(trial.error_file))}}
+            self.run.finish(done.model_copy(update=lost))
+            return
         asked = self.run.asked(failed)
         record = Record(
             **failed.model_dump(),

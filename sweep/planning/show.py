@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from sweep import scoring
 from sweep.display import clock
 from sweep.planning.grid_table import grid
 from sweep.planning.plan import Plan, concurrency
@@ -25,7 +26,7 @@ def plan(study: Study, planned: Plan) -> RenderableType:
     )
     size = [Text(line) for line in size_lines(planned)]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
-    return Group(Text(head), *size, grid(study, planned), *warnings)
+    return Group(Text(head), *size, grid(study, planned), scoring.plan(study), *warnings)
 
 
 def _how(study: Study, planned: Plan) -> str:
@@ -89,5 +90,6 @@ def plan_json(study: Study, planned: Plan) -> dict[str, Any]:
         "seconds": planned.seconds,
         "gpu_hours": planned.gpu_hours,
         **size_json(planned),
+        "benchmarks": scoring.plan_json(study),
         "warnings": planned.warnings,
     }

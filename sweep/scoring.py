@@ -1,0 +1,104 @@
+"""The benchmarks of a study: what they ask and take, which data are missing, which trials are still to be scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweep.display import clock, objective
+from sweep.store import Run
+from sweep.study import Study
+from sweep.trial import Record, Status, Trial
+from trainers.benchmarks import catalogue, fetching
+
+CLOZE_TOKENS = 48  # of a question: four continuations with their context
+FORWARD = 3  # a training step takes about three times the work of its forward pass
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One task: how many questions of it are asked, a trial's time for them, and the line that says what is missing.
+
+    None is what is not known beforehand.
+    """
+
+    name: str
+    group: str | None
+    questions: int | None
+    seconds: float | None
+    missing: str | None
+
+
+def asked(study: Study) -> list[Asked]:
+    """Every task of the study's benchmarks, in the order in which they run."""
+    benchmarks = study.benchmarks
+    if benchmarks is None:
+        return []
+    gone = fetching.missing(benchmarks)
+    seconds = _seconds(study, catalogue.CLOZE_QUESTIONS, CLOZE_TOKENS, 0)
+    rows = [Asked(name, "cloze", catalogue.CLOZE_QUESTIONS, seconds, None) for name in catalogue.cloze(benchmarks)]
+    return rows + [_asked(study, name, gone.get(name)) for name in catalogue.asked(benchmarks)]
+
+
+def _asked(study: Study, name: str, missing: str | None) -> Asked:
+    assert study.benchmarks
+    known, limit = catalogue.BY_NAME.get(name), study.benchmarks.limit
+    if known is None:
+        return Asked(name, None, limit, None, missing)
+    questions = known.questions if limit is None else min(limit, known.questions)
+    seconds = _seconds(study, questions, catalogue.TOKENS_PER_QUESTION, known.generated)
+    return Asked(name, known.group, questions, seconds, missing)
+
+
+def _seconds(study: Study, questions: int, tokens: int, generated: int) -> float | None:
+    """Prompts at the speed of a forward pass, answers at that of training: an order of magnitude."""
+    speed = study.resources.tokens_per_second
+    return questions * (tokens / FORWARD + generated) / speed if speed else None
+
+
+def plan(study: Study) -> RenderableType:
+    """The part of `almr plan` on benchmarks; nothing where the study has none."""
+    rows = asked(study)
+    if not rows:
+        return Group()
+    table = Table("benchmark", "group", "questions", "time a model, about", box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        time = "?" if row.seconds is None else clock(row.seconds)
+        table.add_row(row.name, row.group or "", "?" if row.questions is None else f"{row.questions:,}", time)
+    gone = [f"not here: {row.name}: {row.missing}" for row in rows if row.missing]
+    if gone:
+        gone.append("what is not here is fetched when the run starts, where its source can be reached; else not scored")
+    return Group(Text(_head(study, rows)), table, *(Text(line, style="yellow") for line in gone))
+
+
+def _head(study: Study, rows: list[Asked]) -> str:
+    assert study.benchmarks
+    which = f"the best {study.benchmarks.finalists}" if study.benchmarks.when == "finalists" else "every trial"
+    known = [row.seconds for row in rows if row.seconds is not None]
+    total = f", about {clock(sum(known))} a model" if len(known) == len(rows) else ""
+    return f"benchmarks: {len(rows)} tasks for {which} and the base model{total}"
+
+
+def plan_json(study: Study) -> list[dict[str, Any]]:
+    return [vars(row) for row in asked(study)]
+
+
+def finalists(study: Study, run: Run, trials: list[Trial]) -> list[Trial]:
+    """The best trials by their measured objective that lack a score which the study now asks for."""
+    if study.benchmarks is None or study.benchmarks.when != "finalists" or study.replay:
+        return []
+    records = [record for trial in trials if (record := run.record(trial)) and record.status is Status.COMPLETE]
+    measured = [(value, record) for record in records if (value := objective(study, record)) is not None]
+    best = sorted(measured, key=lambda pair: pair[0])[: study.benchmarks.finalists]
+    return [record.trial for _, record in best if _lacks(study, record)]
+
+
+def _lacks(study: Study, record: Record) -> bool:
+    """What failed counts as scored: it is told, and not tried with every run."""
+    assert study.benchmarks
+    known = record.scores.keys() | record.score_failures.keys()
+    return "scoring" not in known and not set(catalogue.every(study.benchmarks)) <= known

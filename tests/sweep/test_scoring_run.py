@@ -1,0 +1,88 @@
+"""Benchmarks through the command: what the plan says, and finalists that are scored once their sweep has run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import make_study
+
+from sweep import scoring, study_file
+from sweep.store import Run
+from sweep.study import InputError, Study
+from sweep.trial import Record
+
+ALMR = "from sweep.cli import main; main()"
+GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
+
+
+def almr(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ALMR, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=500)
+
+
+def records(run: Run) -> dict[str, Record]:
+    found = [Record.model_validate_json(path.read_text()) for path in run.folder.glob("trials/*/record.json")]
+    return {record.trial_id: record for record in found}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study, tmp_path: Path) -> None:
+    content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    content |= {"grid": GRID, "benchmarks": {"suite": "embedded", "when": "finalists", "finalists": 2}}
+    study = Study.model_validate(content)
+    (tmp_path / "study.yaml").write_text(study_file.dump(study))
+    first = almr(tmp_path, "run", "study.yaml")
+    assert "scoring the best 2 trials" in first.stdout, first.stderr
+    run = Run(tmp_path / "runs" / study.name)
+    after = records(run)
+    ranked = sorted(after.values(), key=lambda record: record.loss.original + record.loss.additional)
+    assert [bool(record.scores) for record in ranked] == [True] * 2 + [False] * 7
+    assert not any(record.score_failures for record in ranked)
+    for folder in (run.folder / "base", *(run.folder / "trials" / record.trial_id for record in ranked[:2])):
+        assert set(json.loads((folder / "questions.json").read_text())) == {"cloze_original", "cloze_additional"}
+    assert set(json.loads((run.folder / "base" / "scores.json").read_text())) == {"cloze_original", "cloze_additional"}
+    second = almr(tmp_path, "run", "study.yaml")
+    assert "scoring the best" not in second.stdout
+    assert records(run) == after
+
+
+def with_benchmarks(**benchmarks: Any) -> Study:
+    return make_study(benchmarks=benchmarks, resources={"tokens_per_second": 1000})
+
+
+def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Path, cache: Path) -> None:
+    rows = scoring.plan_json(with_benchmarks(suite="almr", limit=100, data=str(tmp_path)))
+    assert {row["name"] for row in rows} >= {"ceval-valid", "cmmlu", "drcd", "mmlu", "gsm8k", "eq_bench"}
+    assert all(row["questions"] == 100 and row["seconds"] > 0 for row in rows)
+    assert all(str(tmp_path) in row["missing"] for row in rows)
+
+
+def test_the_embedded_suite_misses_nothing() -> None:
+    assert [row["missing"] for row in scoring.plan_json(with_benchmarks(suite="embedded"))] == [None, None]
+    assert scoring.plan_json(make_study()) == []
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "said"),
+    [
+        ({"when": "all"}, "give a suite"),
+        ({"suite": "mine"}, "suite"),
+        ({"tasks": ["a b"]}, "tasks"),
+        ({"limit": 0}, ""),
+    ],
+)
+def test_what_cannot_be_right_is_one_line(tmp_path: Path, benchmarks: dict[str, Any], said: str) -> None:
+    content = study_file.dump(make_study()) + f"benchmarks: {json.dumps(benchmarks)}\n"
+    (tmp_path / "study.yaml").write_text(content)
+    with pytest.raises(InputError, match=f"benchmarks.*{said}"):
+        study_file.load(tmp_path / "study.yaml")
+
+
+def test_benchmarks_are_not_of_the_recipe() -> None:
+    assert with_benchmarks(suite="embedded").fingerprint == make_study().fingerprint

@@ -1,0 +1,85 @@
+"""The embedded suite: its questions, a model that knows the text, one that guesses, one that answers NaN."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from sweep.study import Study
+from trainers import prepare
+from trainers.benchmarks import scoring
+from trainers.benchmarks.cloze import CHOICES, CONTEXT, CONTINUATION, Cloze
+from trainers.corpus import PackedCorpus, blocks, open_packed
+
+
+class Knowing(torch.nn.Module):
+    """Expects the token after each to be the next number: right of text that counts up."""
+
+    config = SimpleNamespace(eos_token_id=None)
+    device = torch.device("cpu")
+
+    def forward(self, input_ids: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=10.0 * torch.nn.functional.one_hot(input_ids + 1, 2000).float())
+
+
+class Broken(Knowing):
+    def forward(self, input_ids: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=torch.full((*input_ids.shape, 2000), math.nan))
+
+
+@pytest.fixture
+def corpus(local_study: Study) -> PackedCorpus:
+    return open_packed(Path(prepare.prepare(local_study).folders["original"]))
+
+
+def counting(rows: int = 30, length: int = 36) -> SimpleNamespace:
+    """A corpus whose text counts up; its blocks are (rows, length)."""
+
+    class Part:
+        def __len__(self) -> int:
+            return rows
+
+        def __getitem__(self, at: list[int]) -> dict[str, np.ndarray]:
+            return {"input_ids": np.arange(rows * length).reshape(rows, length)[at]}
+
+    return SimpleNamespace(held_out=Part(), facts=SimpleNamespace(held_out_tokens=rows * length))
+
+
+def test_a_model_that_knows_the_text_answers_all_and_one_that_guesses_a_quarter() -> None:
+    asked = Cloze.of(counting(), end=None)
+    assert set(asked.answers(Knowing())) == {1}
+    shuffled = np.random.default_rng(0).permuted(asked.rows, axis=1)
+    assert 0.1 < np.mean(Cloze(shuffled).answers(Knowing())) < 0.45
+
+
+def test_questions_are_the_same_every_time_and_of_equal_lengths(corpus: PackedCorpus) -> None:
+    one, other = Cloze.of(corpus, end=0), Cloze.of(corpus, end=0)
+    assert one.rows.tolist() == other.rows.tolist()
+    assert one.rows.shape[1:] == (CHOICES, CONTEXT + CONTINUATION)
+    assert (one.rows[:, :1, :CONTEXT] == one.rows[:, :, :CONTEXT]).all()
+    assert (one.rows[:, 1:, CONTEXT:] != one.rows[:, :1, CONTEXT:]).any(-1).all()  # a distractor is not the answer
+
+
+def test_questions_are_of_held_out_text_and_never_span_two_documents(corpus: PackedCorpus) -> None:
+    text = blocks(corpus.held_out, range(len(corpus.held_out)))
+    end = int(text[0, 3])
+    asked = Cloze.of(corpus, end)
+    assert end not in asked.rows
+    whole = text[:, : text.shape[1] // 12 * 12].reshape(-1, 12).tolist()
+    assert all(row in whole for row in asked.rows[:, 0].tolist())
+
+
+def test_a_model_that_answers_nan_is_one_line() -> None:
+    found = scoring.score_cloze("original", counting(), Broken())
+    assert found.failures == {"cloze_original": "the model answers NaN"}
+    assert not found.scores
+
+
+def test_too_little_text_is_one_line() -> None:
+    found = scoring.score_cloze("original", counting(rows=2), Knowing())
+    assert "hold out more" in found.failures["cloze_original"]

@@ -1,0 +1,125 @@
+"""Stock tasks and our own on small local files in the published formats, without a network."""
+
+from __future__ import annotations
+
+import math
+import socket
+from pathlib import Path
+from typing import Any
+
+import benchmark_samples
+import pytest
+
+from sweep.benchmark import Benchmarks
+from trainers.benchmarks import catalogue, data, definitions, fetching, harness, sandbox
+from trainers.benchmarks.outcome import Outcome
+from trainers.benchmarks.tasks import formats, metrics
+
+OURS = {"drcd": 2, "cmrc2018": 2, "c3": 2, "lcsts": 2}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return benchmark_samples.write(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def run(model: Path, benchmarks: Benchmarks, broken: bool = False) -> Outcome:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    loaded = AutoModelForCausalLM.from_pretrained(model)
+    if broken:
+        loaded.lm_head.weight.data.fill_(math.nan)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    return harness.run(catalogue.asked(benchmarks), benchmarks, loaded, tokenizer, "float32", lambda: None)
+
+
+@pytest.mark.slow
+def test_stock_tasks_and_ours_run_offline_on_local_files(
+    local: Path, small_model: Path, cache: Path, offline: None
+) -> None:
+    tasks = ["cmmlu_agronomy", "gsm8k", *OURS]
+    found = run(small_model, Benchmarks(tasks=tasks, data=str(local), limit=3, shots=1))
+    assert found.failures == {}
+    assert {task: len(numbers) for task, numbers in found.questions.items()} == {
+        "cmmlu_agronomy": 3,
+        "gsm8k": 3,
+    } | OURS
+    gsm8k, cmmlu = found.scores["gsm8k"], found.scores["cmmlu_agronomy"]
+    assert (gsm8k.metric, gsm8k.group, gsm8k.language) == ("exact_match,strict-match", "math", "original")
+    assert (cmmlu.metric, cmmlu.group, cmmlu.language) == ("acc", "Chinese knowledge", "additional")
+    assert gsm8k.version == "3.0"
+    again = run(small_model, Benchmarks(tasks=tasks[:2], data=str(local), limit=3, shots=1))
+    assert again.scores == {task: found.scores[task] for task in tasks[:2]}
+    bare = run(small_model, Benchmarks(tasks=tasks[:1], data=str(local), limit=3))
+    assert bare.scores["cmmlu_agronomy"].prompt_sha256 != cmmlu.prompt_sha256
+
+
+@pytest.mark.slow
+def test_a_model_that_answers_nan_fails_each_task_in_one_line(local: Path, small_model: Path, cache: Path) -> None:
+    found = run(small_model, Benchmarks(tasks=["cmmlu_agronomy", "gsm8k"], data=str(local), limit=1), broken=True)
+    assert not found.scores
+    assert found.failures == dict.fromkeys(["cmmlu_agronomy", "gsm8k"], "the model answers NaN")
+
+
+def test_missing_data_are_named_with_where_to_place_them(tmp_path: Path, cache: Path) -> None:
+    gone = fetching.missing(Benchmarks(tasks=["cmmlu", "lcsts", "nothing_like_it"], data=str(tmp_path)))
+    assert f"{tmp_path}/cmmlu/" in gone["cmmlu"]
+    assert "66 more" in gone["cmmlu"]
+    assert "PART_III.txt" in gone["lcsts"]
+    assert "check its spelling" in gone["nothing_like_it"]
+
+
+def test_every_task_of_the_suite_is_one_that_the_harness_or_we_have() -> None:
+    benchmarks = Benchmarks(suite="almr", unsafe_code=True)
+    for name in catalogue.asked(benchmarks):
+        assert definitions.leaves(benchmarks, name), name
+
+
+def test_code_is_off_unless_the_study_says_so() -> None:
+    assert not {"humaneval", "mbpp"} & set(catalogue.asked(Benchmarks(suite="almr", tasks=["humaneval"])))
+    assert {"humaneval", "mbpp"} <= set(catalogue.asked(Benchmarks(suite="almr", unsafe_code=True)))
+
+
+@pytest.mark.parametrize(
+    "file", ["test/agronomy.csv", "agronomy/test-00000-of-00001.parquet", "test/agronomy_test.jsonl"]
+)
+def test_a_local_copy_is_found_however_it_is_laid_out(tmp_path: Path, cache: Path, file: str) -> None:
+    (tmp_path / "cmmlu" / file).parent.mkdir(parents=True)
+    (tmp_path / "cmmlu" / file).touch()
+    benchmarks = Benchmarks(tasks=["cmmlu_agronomy"], data=str(tmp_path))
+    [leaf] = definitions.leaves(benchmarks, "cmmlu_agronomy")
+    files = data.locate(benchmarks, "cmmlu_agronomy", leaf)
+    assert files is not None
+    assert files.splits == {"test": [str(tmp_path / "cmmlu" / file)]}
+
+
+def test_code_that_a_model_wrote_runs_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "SECONDS", 3)
+    assert sandbox.passes("assert 1 + 1 == 2")
+    assert not sandbox.passes("assert 1 + 1 == 3")
+    assert not sandbox.passes("while True: pass")
+    assert not sandbox.passes("x = bytearray(4 * 2**30)")
+    assert not sandbox.passes("open('f', 'wb').write(bytes(2**24))")
+    assert sandbox.passes("import os; assert 'PATH' not in os.environ")
+
+
+def test_characters_are_compared_not_words() -> None:
+    doc = {"answers": ["分久必合", "合久"]}
+    assert metrics.character_f1(doc, [" 分久必合。"]) == {"f1": 1.0, "exact_match": 1.0}
+    assert metrics.character_f1(doc, ["分久"])["f1"] == pytest.approx(2 * 2 / 6)
+    assert metrics.character_rouge_l({"summary": "天下分合"}, ["天下合分"]) == {"rouge_l": 0.75}
+    assert metrics.character_f1(doc, [""])["f1"] == 0.0
+
+
+def test_a_file_in_another_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "DRCD_dev.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"DRCD_dev\.json: not in SQuAD's published format"):
+        formats.squad([str(tmp_path / "DRCD_dev.json")])

@@ -1,0 +1,87 @@
+"""The embedded suite: which of four continuations is the real one? Made of the held-out text, in seconds a trial.
+
+A question is `CONTEXT` tokens of held-out text and four continuations of equal length: the one that follows, and three
+from other places of the same corpus. The model's answer is the continuation of the highest summed log-likelihood, so
+chance is 1/4. The lengths are such that the embedded base model is well above chance and well below 1 in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainers.benchmarks.catalogue import CLOZE_QUESTIONS
+from trainers.corpus import PackedCorpus, blocks
+
+VERSION = "1"
+CONTEXT, CONTINUATION, CHOICES = 8, 4, 4  # tokens, tokens, continuations
+WINDOWS = 20_000  # are looked at; a large corpus has more than are needed
+ROWS = 64  # at once
+SEED = 0
+
+Tokens = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cloze:
+    """`rows` (questions, CHOICES, CONTEXT + CONTINUATION) of token ids; the first choice is the real one."""
+
+    rows: Tokens
+
+    @staticmethod
+    def of(corpus: PackedCorpus, end: int | None) -> Cloze:
+        """The same questions for the same held-out text. `end` is the token that parts documents: no window spans it.
+
+        Raises ValueError where the held-out text has too few places to draw from.
+        """
+        windows, places = _windows(corpus, end)
+        if len(np.unique(places)) < CHOICES:
+            raise ValueError(f"its held-out text has {len(windows)} places to ask about: hold out more of it")
+        asked = np.linspace(0, len(windows) - 1, min(CLOZE_QUESTIONS, len(windows))).round().astype(int)
+        random = np.random.default_rng(SEED)
+        others = np.stack([_elsewhere(random, windows, places, question) for question in asked])
+        choices = np.concatenate([windows[asked, None, CONTEXT:], others], axis=1)
+        contexts = np.repeat(windows[asked, None, :CONTEXT], CHOICES, axis=1)
+        return Cloze(np.concatenate([contexts, choices], axis=2))
+
+    @torch.no_grad()
+    def answers(self, model: Any) -> list[int]:
+        """1 for every question that is answered right, else 0. Raises ValueError where the model answers NaN."""
+        training, parts = model.training, torch.split(torch.from_numpy(self.rows).flatten(0, 1), ROWS)
+        model.eval()
+        likelihoods = torch.cat([_log_likelihoods(model, part.to(model.device)).cpu() for part in parts])
+        model.train(training)
+        if not likelihoods.isfinite().all():
+            raise ValueError("the model answers NaN")
+        right: list[int] = (likelihoods.view(-1, CHOICES).argmax(1) == 0).int().tolist()
+        return right
+
+
+def _windows(corpus: PackedCorpus, end: int | None) -> tuple[Tokens, NDArray[np.int64]]:
+    """Windows of held-out text (windows, tokens) that lie in one document, and the block that each is of."""
+    length = CONTEXT + CONTINUATION
+    total = len(corpus.held_out)
+    each = max(1, corpus.facts.held_out_tokens // total // length)
+    looked_at = np.linspace(0, total - 1, min(total, max(CHOICES, WINDOWS // each))).round().astype(int)
+    packed = blocks(corpus.held_out, looked_at.tolist())
+    whole = packed[:, : packed.shape[1] // length * length].reshape(-1, length)
+    places = np.repeat(looked_at, packed.shape[1] // length)
+    inside = (whole != end).all(1) if end is not None else np.ones(len(whole), bool)
+    return whole[inside], places[inside]
+
+
+def _elsewhere(random: np.random.Generator, windows: Tokens, places: NDArray[np.int64], question: int) -> Tokens:
+    """Continuations from other blocks than the question's, each another one than the real."""
+    far = (places != places[question]) & (windows[:, CONTEXT:] != windows[question, CONTEXT:]).any(1)
+    drawn: Tokens = windows[random.choice(np.flatnonzero(far), CHOICES - 1, replace=False), CONTEXT:]
+    return drawn
+
+
+def _log_likelihoods(model: Any, rows: torch.Tensor) -> torch.Tensor:
+    """Summed log-likelihood of each row's continuation, in nats; rows (n, tokens)."""
+    logits: torch.Tensor = model(input_ids=rows).logits[:, CONTEXT - 1 : -1].float().log_softmax(-1)
+    return logits.gather(-1, rows[:, CONTEXT:, None]).squeeze(-1).sum(1)

@@ -1,0 +1,121 @@
+"""Where a task's data are: a local copy in the study's `data` folder, or one fetched before the sweep into the cache.
+
+A local copy of `cmmlu` is a folder `cmmlu` with, for the split `test` of the subject `anatomy`, one of test/anatomy,
+anatomy/test, test/anatomy_test, anatomy_test (of a task without subjects: test), as .parquet, .jsonl, .json or .csv; a
+copy of a Hugging Face repository has this form.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep.benchmark import Benchmarks
+from sweep.study import fingerprint_of
+from trainers import cache
+from trainers.benchmarks import catalogue
+from trainers.benchmarks.definitions import Leaf
+
+BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class Files:
+    """The data of one task: the builder of `datasets` that reads them, and the files of each split."""
+
+    builder: str
+    splits: dict[str, list[str]]
+
+
+def locate(benchmarks: Benchmarks, name: str, leaf: Leaf) -> Files | None:
+    """The data of a task that `name` stands for; None where they are not on this machine."""
+    if "data_files" in (leaf.config.get("dataset_kwargs") or {}):
+        return Files("", {})  # the task file names its own
+    folders = [*_local(benchmarks, name, leaf), fetched(leaf)]
+    if "published" in (leaf.config.get("metadata") or {}):
+        return _published(leaf, folders)
+    for folder in folders:
+        splits = {split: _files(folder, leaf, split) for split in leaf.splits(benchmarks.shots)}
+        if all(splits.values()):
+            first = next(iter(splits.values()))
+            return Files(BUILDERS[Path(first[0]).suffix], splits)
+    return None
+
+
+def fetched(leaf: Leaf) -> Path:
+    """The folder of the cache that a task's data are fetched into."""
+    return cache.root() / "benchmarks" / fingerprint_of([leaf.config.get("dataset_path"), leaf.subset])
+
+
+def fetch(benchmarks: Benchmarks, leaf: Leaf) -> None:
+    """Fetch a task's data from where they are published. Raises whatever `datasets` raises where it cannot."""
+    import datasets
+
+    def build(folder: Path) -> None:
+        rows = datasets.load_dataset(str(leaf.config["dataset_path"]), leaf.subset)
+        for split in rows:
+            rows[split].to_parquet(str(folder / f"{split}.parquet"))
+
+    if "published" not in (leaf.config.get("metadata") or {}):
+        cache.build_once(fetched(leaf), build)
+
+
+def missing(benchmarks: Benchmarks, name: str, leaf: Leaf) -> str:
+    """One line: what is not there, and where to place it."""
+    entry = catalogue.known(name)
+    where = Path(benchmarks.data or "DATA") / (entry.name if entry else name)
+    source = entry.source if entry else leaf.config.get("dataset_path")
+    published = (leaf.config.get("metadata") or {}).get("published")
+    files = " and ".join(map(str, published)) if published else _example(leaf)
+    stated = "" if benchmarks.data else " and state benchmarks.data: DATA"
+    return f"data of {leaf.name} are missing: place {files} of {source} in {where}/{stated}"
+
+
+def _example(leaf: Leaf) -> str:
+    return f"{leaf.subset}/{leaf.asked}.jsonl" if leaf.subset else f"{leaf.asked}.jsonl"
+
+
+def _local(benchmarks: Benchmarks, name: str, leaf: Leaf) -> list[Path]:
+    if benchmarks.data is None:
+        return []
+    entry, root = catalogue.known(leaf.name), Path(benchmarks.data)
+    folders = [root / leaf.name, root / name, root / name / leaf.name]
+    if entry:
+        folders += [root / entry.name, root / entry.name / leaf.name]
+    source = str(leaf.config.get("dataset_path") or "")
+    return list(dict.fromkeys([*folders, *([root / os.path.basename(source)] if source else [])]))
+
+
+def _files(folder: Path, leaf: Leaf, split: str) -> list[str]:
+    """The files of a split, of one kind; empty where there are none."""
+    subset = leaf.subset
+    stems = [split, f"*/{split}"] if subset is None or folder.name in (leaf.name, fetched(leaf).name) else []
+    if subset:
+        stems = [f"{subset}/{split}", f"{split}/{subset}", f"{split}/{subset}_{split}", f"{subset}_{split}", *stems]
+    patterns = (f"{stem}{end}{suffix}" for stem in stems for suffix in BUILDERS for end in ("", "-*"))
+    return next((found for p in patterns if (found := sorted(map(str, folder.glob(p))))), [])
+
+
+def _published(leaf: Leaf, folders: list[Path]) -> Files | None:
+    """Of a task of ours: all of its files under the names that they are published as."""
+    names = leaf.config["metadata"]["published"]
+    for folder in folders:
+        if all((folder / name).is_file() for name in names):
+            return Files("", {leaf.asked: [str(folder / name) for name in names]})
+    return None
+
+
+def override(leaf: Leaf, files: Files, shots: int | None) -> dict[str, Any]:
+    """The fields of the task file that change so that the task reads these files and no others."""
+    if not files.splits:
+        return {}
+    if not files.builder:
+        return {"dataset_kwargs": {"data_files": files.splits[leaf.asked]}}
+    read = {"dataset_path": files.builder, "dataset_name": None, "dataset_kwargs": {"data_files": files.splits}}
+    fields = ("training_split", "validation_split", "test_split", "fewshot_split")
+    gone = {field: None for field in fields if leaf.config.get(field) not in (None, *files.splits)}
+    if not leaf.shots(shots):
+        gone |= {"fewshot_config": None}
+    return read | gone

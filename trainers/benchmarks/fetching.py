@@ -1,0 +1,51 @@
+"""Data of the benchmarks before the sweep starts: what is published and can be reached is fetched into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sweep.benchmark import Benchmarks
+from trainers.benchmarks import catalogue, data, definitions
+from trainers.benchmarks.definitions import Leaf
+
+
+def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
+    """Fetch what no local copy holds. What cannot be had is left: `missing` says so, trials are scored without."""
+    given_up: set[str] = set()
+    for name in catalogue.asked(benchmarks):
+        for leaf in _not_here(benchmarks, name):
+            source = str(leaf.config.get("dataset_path"))
+            if source in given_up:
+                continue
+            progress(f"fetching the data of {name}", None)
+            try:
+                data.fetch(benchmarks, leaf)
+            except ConnectionError:
+                return  # no hub in reach: every other one would be waited for too
+            except Exception:  # whatever `datasets` and the network raise
+                given_up.add(source)
+
+
+def missing(benchmarks: Benchmarks) -> dict[str, str]:
+    """Of every task that cannot be scored on this machine as it stands, one line: why, and what to do."""
+    found = {}
+    for name in catalogue.asked(benchmarks):
+        try:
+            gone = _not_here(benchmarks, name, strict=True)
+        except ValueError as error:
+            found[name] = str(error)
+            continue
+        if gone:
+            others = f" (and of {len(gone) - 1} more)" if len(gone) > 1 else ""
+            found[name] = data.missing(benchmarks, name, gone[0]) + others
+    return found
+
+
+def _not_here(benchmarks: Benchmarks, name: str, strict: bool = False) -> list[Leaf]:
+    try:
+        leaves = definitions.leaves(benchmarks, name)
+    except ValueError:
+        if strict:
+            raise
+        return []
+    return [leaf for leaf in leaves if data.locate(benchmarks, name, leaf) is None]

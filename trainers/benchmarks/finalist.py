@@ -1,0 +1,69 @@
+"""Scoring a trial that has run: its kept model, or, where none was kept, the same model trained again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sweep.study import LANGUAGES, BaseModel, Study
+from sweep.trial import Ingredients, Record
+from trainers import heartbeat
+from trainers.benchmarks import outcome
+from trainers.benchmarks.scoring import Scoring
+from trainers.corpus import open_packed
+from trainers.device import open_device
+from trainers.model import load_model
+
+SAME_LOSS = 1e-3  # nats: a model trained again on other hardware differs by rounding
+
+
+def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> Record | None:
+    """The trial's record with its scores; all else in it stays. `folder/model` is the kept model, which a gang's
+    first rank scores alone: the others return None.
+    """
+    assert study.benchmarks
+    now = study.model_copy(update={"benchmarks": study.benchmarks.model_copy(update={"when": "all"})})
+    try:
+        if (folder / "model").is_dir():
+            found = _kept(now, ingredients, folder) if outcome.first_rank() else {}
+        else:
+            found = _trained_again(now, record, ingredients, folder)
+    except Exception as error:  # whatever goes wrong, what was trained stays
+        found = {"score_failures": {"scoring": outcome.one_line(error)}}
+    if not outcome.first_rank():
+        return None
+    return record.model_copy(update=found | {"provenance": record.provenance | found.get("provenance", {})})
+
+
+def _kept(study: Study, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
+    device = open_device(study.resources)
+    corpora = {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
+    scoring = Scoring(study, ingredients, corpora, folder)
+    base = load_model(study.base_model, ingredients.base_model, study.execution, device)
+    scoring.base(base)
+    del base  # before the next one is loaded
+    kept = BaseModel(pretrained=str(folder / "model"), trust_remote_code=study.base_model.trust_remote_code)
+    model = load_model(kept, str(folder / "model"), study.execution, device)
+    return scoring.trial(model, diverged=False) | {"provenance": scoring.provenance}
+
+
+def _trained_again(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
+    """A trial is deterministic: its model is had again for the trial's price. Raises ValueError where it is not."""
+    from trainers import cpt
+
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        (Path(scratch) / heartbeat.NAME).symlink_to(folder / heartbeat.NAME)  # the trial's is watched
+        again = cpt.run_trial(study, record.trial, ingredients, Path(scratch), record.attempt)
+        if not outcome.first_rank():
+            return {}
+        for language in LANGUAGES:
+            one, other = getattr(again.loss, language), getattr(record.loss, language)
+            if one is None or other is None or abs(one - other) > SAME_LOSS:
+                raise ValueError(f"trained again, its {language} loss is {one}, not {other}: state keep: best or all")
+        if (made := Path(scratch) / "questions.json").exists():
+            shutil.copy(made, folder / "questions.json.new")
+            (folder / "questions.json.new").replace(folder / "questions.json")
+    provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds")}
+    return {"scores": again.scores, "score_failures": again.score_failures, "provenance": provenance}

@@ -1,0 +1,201 @@
+"""lm-evaluation-harness in this process, on a model that stands in memory: task names in, an Outcome out.
+
+Its `evaluate` is called rather than `simple_evaluate`, which collects facts on the machine for seconds each time. Every
+rank of a gang runs the same questions in the same order, so that a sharded model is whole in each forward pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from sweep.benchmark import Benchmarks
+from sweep.study import fingerprint_of
+from trainers import cache
+from trainers.benchmarks import catalogue, data, definitions, outcome, sandbox
+from trainers.benchmarks.definitions import Leaf
+from trainers.benchmarks.outcome import Outcome
+
+SHOT_SEED = 1234  # lm-evaluation-harness' own
+Beat = Callable[[], None]
+
+
+def run(names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, beat: Beat) -> Outcome:
+    """Every task on its own: one that cannot be scored is in the outcome's failures, and the others go on."""
+    if not names:
+        return Outcome()
+    try:
+        with _quiet():
+            lm = _language_model(model, tokenizer, benchmarks.batch, precision, beat)
+    except ImportError:
+        return outcome.failed(names, "lm-evaluation-harness is not installed: pip install 'almr-sweep[bench]'")
+    if not _answers(model, tokenizer):
+        return outcome.failed(names, "the model answers NaN")
+    found = Outcome()
+    for name in names:
+        beat()
+        try:
+            with _quiet():
+                found |= _score(name, benchmarks, lm)
+        except Exception as error:  # whatever a task file, its data or its metric raises
+            found |= outcome.failed([name], error)
+    return found
+
+
+@torch.no_grad()
+def _answers(model: Any, tokenizer: Any) -> bool:
+    """Whether its likelihoods are numbers. Of NaN a greedy answer makes text like any other."""
+    token = torch.tensor([[tokenizer.eos_token_id or 0]], device=model.device)
+    return bool(model(input_ids=token).logits.isfinite().all())
+
+
+def _score(name: str, benchmarks: Benchmarks, lm: Any) -> Outcome:
+    from lm_eval.evaluator import evaluate
+
+    tasks = loaded(benchmarks, name)
+    for task in tasks.values():
+        task.set_fewshot_seed(seed=SHOT_SEED)  # drawing examples moves it on: every model is to see the same ones
+    results = evaluate(
+        lm,
+        {"tasks": tasks},
+        limit=benchmarks.limit,
+        bootstrap_iters=0,
+        confirm_run_unsafe_code=benchmarks.unsafe_code,
+    )
+    return _outcome(name, tasks, results)
+
+
+def _outcome(name: str, tasks: dict[str, Any], results: Any) -> Outcome:
+    """A task's score is the mean over its questions, those of its subjects together, of its first metric and filter."""
+    metric, kind = _first_metric(next(iter(tasks.values())), results)
+    samples = [sample for leaf in sorted(tasks) for sample in _samples(results, leaf, kind)]
+    values = [_number(sample.get(metric)) for sample in samples]
+    if not values:
+        raise ValueError("it has no question")
+    if None in values:
+        raise ValueError(f"its metric {metric} is not a number a question: it cannot be compared question by question")
+    entry = catalogue.known(name)
+    score = outcome.score(
+        [value for value in values if value is not None],
+        higher_is_better=bool(next(iter(tasks.values())).higher_is_better().get(metric, True)),
+        version=str(results["versions"].get(sorted(tasks)[0])),
+        prompt_sha256=outcome.sha256(f"{sample['prompt_hash']}{sample['target_hash']}" for sample in samples),
+        group=entry.group if entry else None,
+        language=entry.language if entry else None,
+        metric=metric if kind == "none" else f"{metric},{kind}",
+    )
+    return Outcome({name: score}, {name: [value for value in values if value is not None]})
+
+
+def _first_metric(task: Any, results: Any) -> tuple[str, str]:
+    """Its first metric, and of several ways to read an answer the first."""
+    samples = results["samples"][task.task_name]
+    if not samples:
+        raise ValueError("it has no question")
+    stated = task.config.metric_list or [{"metric": name} for name in samples[0]["metrics"]]
+    first = stated[0]["metric"]
+    name = first if isinstance(first, str) else getattr(first, "__name__", "")
+    return (name if name in samples[0]["metrics"] else samples[0]["metrics"][0]), str(samples[0]["filter"])
+
+
+def _samples(results: Any, leaf: str, kind: str) -> list[Any]:
+    samples = sorted((s for s in results["samples"][leaf] if s["filter"] == kind), key=lambda sample: sample["doc_id"])
+    if any(value != value for sample in samples for value in _flat(sample["resps"])):
+        raise ValueError("the model answers NaN")
+    return samples
+
+
+def _flat(answers: Any) -> Iterator[Any]:
+    if isinstance(answers, list | tuple):
+        for answer in answers:
+            yield from _flat(answer)
+    else:
+        yield answers
+
+
+def _number(value: Any) -> float | None:
+    """A question's number; None where the metric is of the whole corpus."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
+    """The tasks that a name stands for, with their data; kept by a warm worker. Raises ValueError for missing data."""
+    found = []
+    for leaf in definitions.leaves(benchmarks, name):
+        files = data.locate(benchmarks, name, leaf)
+        if files is None:
+            raise ValueError(data.missing(benchmarks, name, leaf))
+        found.append((leaf, data.override(leaf, files, benchmarks.shots)))
+    return _tasks(_written(found), tuple(leaf.name for leaf, _ in found), benchmarks.shots)
+
+
+def _written(found: list[tuple[Leaf, dict[str, Any]]]) -> Path:
+    """A folder with a task file for each, which includes the original one and reads our files."""
+    content = {leaf.name: {"include": str(leaf.file), "task": leaf.name} | change for leaf, change in found}
+
+    def build(folder: Path) -> None:
+        for name, config in content.items():
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+
+    return cache.build_once(cache.root() / "benchmarks" / "tasks" / fingerprint_of(content), build)
+
+
+@lru_cache(maxsize=64)
+def _tasks(folder: Path, names: tuple[str, ...], shots: int | None) -> dict[str, Any]:
+    from lm_eval.tasks import TaskManager
+
+    with sandbox.instead_of_code_eval():
+        tasks: dict[str, Any] = TaskManager(include_path=str(folder), include_defaults=False).load(list(names))["tasks"]
+    for task in tasks.values():
+        stated = task.config.num_fewshot
+        task.set_config(key="num_fewshot", value=(stated or 0) if shots is None or stated == 0 else shots)
+    return tasks
+
+
+def _language_model(model: Any, tokenizer: Any, batch: int, precision: str, beat: Beat) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    class Beating(HFLM):  # type: ignore[misc]
+        """Shows a sign of life with every batch: a benchmark takes longer than a hang may."""
+
+        def _model_call(self, *arguments: Any, **options: Any) -> Any:
+            beat()
+            return super()._model_call(*arguments, **options)
+
+        def _model_generate(self, *arguments: Any, **options: Any) -> Any:
+            beat()
+            return super()._model_generate(*arguments, **options)
+
+    mixed = "bfloat16" if precision == "bfloat16" else None
+    return Beating(pretrained=model, tokenizer=tokenizer, batch_size=batch, mixed_precision_dtype=mixed)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is downloaded, whatever a task file asks; nothing is printed, and only errors are logged."""
+    import datasets
+    from huggingface_hub import constants
+
+    log, offline = logging.getLogger("lm_eval"), [(constants, "HF_HUB_OFFLINE"), (datasets.config, "HF_HUB_OFFLINE")]
+    before, level = [getattr(*switch) for switch in offline], log.level
+    for switch in offline:
+        setattr(*switch, True)
+    log.setLevel(logging.ERROR)
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        log.setLevel(level)
+        for switch, value in zip(offline, before, strict=True):
+            setattr(*switch, value)

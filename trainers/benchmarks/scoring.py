@@ -1,0 +1,150 @@
+"""What a trial does about benchmarks: scores its base model once for all trials, and its own model at the end.
+
+On a gang every rank calls these with the sharded model and does the same forward passes; what rank 0 finds counts.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweep.study import LANGUAGES, Study, fingerprint_of
+from sweep.trial import Ingredients
+from trainers import cache
+from trainers.benchmarks import catalogue, cloze, data, definitions, harness, outcome
+from trainers.benchmarks.catalogue import CLOZE
+from trainers.benchmarks.outcome import Outcome
+from trainers.corpus import PackedCorpus
+from trainers.heartbeat import Heartbeat
+from trainers.model import load_tokenizer
+
+GROUPS = {"original": "cloze, original language", "additional": "cloze, additional language"}
+BASES = "base_scores"
+
+
+class Scoring:
+    """The benchmarks of one trial. Where the study has none, or scores only finalists, nothing is done."""
+
+    def __init__(self, study: Study, ingredients: Ingredients, corpora: dict[str, PackedCorpus], folder: Path) -> None:
+        self.study, self.ingredients, self.corpora, self.folder = study, ingredients, corpora, folder
+        asked = study.benchmarks
+        self.benchmarks = asked if asked and asked.when == "all" else None
+        self.seconds = 0.0
+        self.base_name: str | None = None
+        self.beat = Heartbeat(folder).beat
+
+    def base(self, model: Any) -> None:
+        """Score the base model on what no trial has scored it on yet; no weight changes, no random number is drawn."""
+        if self.benchmarks:
+            found = Outcome()
+            for task in self._tasks():
+                found |= self._once(task, lambda task=task: self._score([task], model))  # type: ignore[misc]
+            name = fingerprint_of([found.questions, {k: s.model_dump() for k, s in found.scores.items()}])
+            cache.build_once(cache.root() / BASES / name, found.write_base)
+            self.base_name = name
+
+    def trial(self, model: Any, diverged: bool) -> dict[str, Any]:
+        """The record's fields; `questions.json` is written into the trial's folder. A diverged model is not scored."""
+        if self.benchmarks is None or diverged:
+            return {}
+        began = time.perf_counter()
+        found = self._score(self._tasks(), model)
+        if outcome.first_rank():
+            found.write(self.folder)
+        self.seconds = time.perf_counter() - began
+        return {"scores": found.scores, "score_failures": found.failures}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Which measurement of the base model the scores are compared with, and what scoring took."""
+        return {"base_scores": self.base_name, "scoring_seconds": self.seconds} if self.benchmarks else {}
+
+    def _tasks(self) -> list[str]:
+        assert self.benchmarks
+        return catalogue.every(self.benchmarks)
+
+    def _score(self, tasks: list[str], model: Any) -> Outcome:
+        assert self.benchmarks
+        found = Outcome()
+        for language in LANGUAGES:
+            if CLOZE[language] in tasks:
+                self.beat()
+                found |= score_cloze(language, self.corpora[language], model)
+        stock = [task for task in tasks if task not in CLOZE.values()]
+        if stock:
+            tokenizer = load_tokenizer(self.study.base_model, self.ingredients.base_model)
+            training = model.training
+            with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+                precision = self.study.training.precision
+                found |= harness.run(stock, self.benchmarks, model, tokenizer, precision, self.beat)
+            model.train(training)
+        return found
+
+    def _once(self, task: str, score: Callable[[], Outcome]) -> Outcome:
+        """The base model's outcome on a task, from the cache where it has a score there. Failures are tried again."""
+        folder = cache.root() / BASES / fingerprint_of(self._key(task))
+        if _agreed(folder.is_dir()):
+            return Outcome.read_base(folder)
+        found = score()
+        if not found.failures:
+            cache.build_once(folder, found.write_base)
+        return found
+
+    def _key(self, task: str) -> list[Any]:
+        """What a score of the base model depends on."""
+        assert self.benchmarks
+        device = torch.cuda.get_device_name() if self.study.resources.gpus else "cpu"
+        versions = {name: _version(name) for name in ("torch", "lm-eval")}
+        shared = [task, self.ingredients.fingerprints(), self.study.training.precision, device, versions]
+        if task in CLOZE.values():
+            return [*shared, cloze.VERSION]
+        return [*shared, self.benchmarks.model_dump(include={"limit", "shots"}), *_content(self, task)]
+
+
+def _content(scoring: Scoring, task: str) -> list[Any]:
+    """A task's definition and the state of its files. Of a task that cannot be found, nothing: scoring it says why."""
+    assert scoring.benchmarks
+    found: list[Any] = []
+    try:
+        for leaf in definitions.leaves(scoring.benchmarks, task):
+            files = data.locate(scoring.benchmarks, task, leaf)
+            paths = [Path(path) for split in (files.splits if files else {}).values() for path in split]
+            states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+            found.append([leaf.name, repr(leaf.config), states])
+    except (ValueError, OSError):
+        return []
+    return found
+
+
+def score_cloze(language: str, corpus: PackedCorpus, model: Any) -> Outcome:
+    """A language's task of the embedded suite."""
+    task = CLOZE[language]
+    try:
+        asked = cloze.Cloze.of(corpus, model.config.eos_token_id)
+        answers = asked.answers(model)
+    except ValueError as error:
+        return outcome.failed([task], error)
+    about = {"version": cloze.VERSION, "prompt_sha256": outcome.sha256([str(asked.rows.tolist())])}
+    made = outcome.score(answers, **about, group=GROUPS[language], language=language, metric="acc")
+    return Outcome({task: made}, {task: list(map(float, answers))})
+
+
+def _agreed(here: bool) -> bool:
+    """What rank 0 found, on every rank: they have to do the same forward passes."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return here
+    said = [here]
+    torch.distributed.broadcast_object_list(said, src=0)
+    return said[0]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
