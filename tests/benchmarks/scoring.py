@@ -1,6 +1,6 @@
 """What scoring costs, as a share of a trial: the embedded suite on the demo, and lm-evaluation-harness beside it.
 
-    python tests/benchmarks/scoring.py [--data FOLDER] [--tasks NAME ...] [--limit N]
+    python tests/benchmarks/scoring.py [--model FOLDER] [--data FOLDER] [--tasks NAME ...] [--limit N]
 
 One trial of the demo is trained as a warm worker trains it, one worker with one thread; its model is then scored. With
 --data, tasks of lm-evaluation-harness on local copies too. The first scoring of a process also imports and loads the
@@ -18,7 +18,7 @@ import torch
 
 from sweep import study_file
 from sweep.benchmark import Benchmarks
-from sweep.study import Study
+from sweep.study import BaseModel, Study
 from sweep.trial import Ingredients, Record, Trial
 from trainers import cpt, prepare
 from trainers.benchmarks import catalogue, harness
@@ -30,10 +30,13 @@ TRIAL = Trial(almr=0.7, lr=3.4e-3, seed=0)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="a folder of local copies")
+    parser.add_argument("--model", help="a folder with a base model, in place of the embedded one")
     parser.add_argument("--tasks", nargs="*", default=[])
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
     study = study_file.load("demo")
+    if arguments.model:
+        study = study.model_copy(update={"base_model": BaseModel(pretrained=arguments.model)})
     ingredients = prepare.prepare(study)
     first, second = (trial(study, ingredients) for _ in range(2))
     print("| what | questions | seconds | share of the trial |\n|---|---|---|---|")
