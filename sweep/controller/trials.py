@@ -129,7 +129,7 @@ class _Callback(tune.Callback):
         failed = _ours(trial)
         self.run.refresh(failed)
         if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # it came again to be scored
-            lost = {"score_failures": {"scoring": _reason(Path(trial.error_file))}}
+            lost = {"score_failures": {"scoring": _reason(Path(trial.error_file), self.run.log(failed))}}
             self.run.finish(done.model_copy(update=lost))
             return
         asked = self.run.asked(failed)

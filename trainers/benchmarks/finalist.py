@@ -14,6 +14,7 @@ from trainers.benchmarks import outcome
 from trainers.benchmarks.scoring import Scoring
 from trainers.corpus import open_packed
 from trainers.device import open_device
+from trainers.gang import Gang
 from trainers.model import load_model
 
 SAME_LOSS = 1e-3  # nats: a model trained again on other hardware differs by rounding
@@ -38,14 +39,14 @@ def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) 
 
 
 def _kept(study: Study, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
-    device = open_device(study.resources)
+    alone = Gang(0, 1, open_device(study.resources))
     corpora = {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
     scoring = Scoring(study, ingredients, corpora, folder)
-    base = load_model(study.base_model, ingredients.base_model, study.execution, device)
+    base = load_model(study, ingredients.base_model, alone)
     scoring.base(base)
     del base  # before the next one is loaded
     kept = BaseModel(pretrained=str(folder / "model"), trust_remote_code=study.base_model.trust_remote_code)
-    model = load_model(kept, str(folder / "model"), study.execution, device)
+    model = load_model(study.model_copy(update={"base_model": kept}), str(folder / "model"), alone)
     return scoring.trial(model, diverged=False) | {"provenance": scoring.provenance}
 
 
@@ -56,7 +57,7 @@ def _trained_again(study: Study, record: Record, ingredients: Ingredients, folde
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         (Path(scratch) / heartbeat.NAME).symlink_to(folder / heartbeat.NAME)  # the trial's is watched
         again = cpt.run_trial(study, record.trial, ingredients, Path(scratch), record.attempt)
-        if not outcome.first_rank():
+        if again is None:
             return {}
         for language in LANGUAGES:
             one, other = getattr(again.loss, language), getattr(record.loss, language)
