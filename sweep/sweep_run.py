@@ -76,6 +76,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     """Raises InputError for a study that this run cannot take, and where too few trials finished to fit a surface."""
     began = time.monotonic()
     _refuse_too_small(study)
+    _refuse_what_needs_a_folder(study, run)
     run.refuse_other_recipe(study)
     with run.locked():
         progress = design.progress(study, run)
@@ -135,6 +136,15 @@ def _refuse_too_small(study: Study) -> None:
             f"study {study.name}: search.trials {study.search.trials} is less than the {MINIMUM_TRIALS} that a surface "
             f"needs: raise it"
         )
+
+
+def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
+    """A worker has a folder of its own for a run on an object store: it sees neither other trials nor other nodes."""
+    advice = "give --runs a folder that every node sees"
+    if run.mirror and study.keep == "best":
+        raise InputError(f"{run.address}: keep: best compares trials on disk: write keep: all or none, or {advice}")
+    if run.mirror and study.resources.nodes > 1:
+        raise InputError(f"{run.address}: resources.nodes: a trial of several nodes shares files: {advice}")
 
 
 def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list[Path], str | None]:

@@ -104,7 +104,9 @@ def _questions(shared: dict[str, str], nonce: str) -> Iterator[None]:
 
 
 def _shared(run: Run) -> dict[str, str]:
-    return {"run directory": str(run.folder.parent), "ALMR_CACHE": str(cache.root())}
+    """Folders that every node has to see; an object store is no folder."""
+    runs = {} if run.mirror else {"run directory": str(run.folder.parent)}
+    return runs | {"ALMR_CACHE": str(cache.root())}
 
 
 def _packages(study: Study) -> tuple[str, ...]:
@@ -118,5 +120,7 @@ def _packages(study: Study) -> tuple[str, ...]:
 
 
 def _space(run: Run, planned: Plan) -> dict[str, tuple[float | None, float]]:
-    needs = {str(run.folder.parent): planned.disk.run_bytes, str(cache.root()): planned.disk.corpora}
+    needs = {str(cache.root()): planned.disk.corpora}
+    if not run.mirror:
+        needs[str(run.folder.parent)] = planned.disk.run_bytes
     return {folder: (need, float(shutil.disk_usage(folder).free)) for folder, need in needs.items()}

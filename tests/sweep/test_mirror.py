@@ -198,3 +198,17 @@ def test_a_replayed_study_runs_on_a_bucket(kept: Path, tmp_path: Path) -> None:
     again = Run.find("small", runs)
     assert [again.record(trial) is not None for trial in design.trials(again.study())] == [True] * 9
     assert not (kept / "lock.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"keep": "best"}, "keep: best"), ({"resources": {"nodes": 2}}, "resources.nodes")]
+)
+def test_what_needs_one_folder_for_all_is_refused(kept: Path, changes: dict[str, object], message: str) -> None:
+    from rich.console import Console
+
+    from sweep import sweep_run
+
+    study = make_study(grid={"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}, **changes)
+    with pytest.raises(InputError, match=message):
+        sweep_run.run(study, Run(f"bucket://{kept}"), Console(), None)
+    assert not kept.exists()
