@@ -152,9 +152,9 @@ def test_a_driver_holds_the_run_for_all_hosts(kept: Path, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("nosuch://a/b", r"nosuch://a/b: no storage that fsspec can open: Protocol not known: nosuch"),
+        ("nosuch://a/b", r"nosuch://a/b/run: no storage that fsspec can open: Protocol not known: nosuch"),
         ("hdfs://a/b", "hdfs does not write files whole: mount it"),
-        ("fails://a/b", "fails://a/b: the store does not answer as it should: no credentials"),
+        ("fails://a/b", "fails://a/b/run: the store does not answer as it should: no credentials"),
         ("missing://a/b", r"Install s3fs.*: pip install 'almr-sweep\[s3\]'"),
     ],
 )
