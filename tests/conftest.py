@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from samples import CHINESE, ENGLISH, local_content
 from threadpoolctl import threadpool_limits
 from xdist.scheduler import LoadFileScheduling
 
 from sweep.study import Study
+
+# A machine that is busy is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 class FilesButRayTogether(LoadFileScheduling):  # type: ignore[misc]

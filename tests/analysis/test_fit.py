@@ -243,13 +243,13 @@ def near(one: FitFile, other: FitFile, lr_factor: float = 1.0) -> None:
         assert getattr(other.winner.lr_interval, end) == pytest.approx(lr * lr_factor, rel=0.05)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(order=st.permutations(range(30)), seed=st.integers(0, 9))
 def test_the_order_of_the_rows_and_the_names_of_the_seeds_do_not_matter(bowl, bowls_file, order, seed):
     near(bowls_file, fit(bowl.iloc[order].assign(seed=seed).reset_index(drop=True)))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(factor=st.floats(1e-3, 1e3))
 def test_lrs_in_another_unit_move_the_winner_by_as_much(bowl, bowls_file, factor):
     scaled = fit(bowl.assign(lr=bowl["lr"] * factor))
@@ -257,7 +257,7 @@ def test_lrs_in_another_unit_move_the_winner_by_as_much(bowl, bowls_file, factor
     assert scaled.coupling.slope == pytest.approx(bowls_file.coupling.slope, rel=0.05)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(shift=st.floats(-2, 10))
 def test_a_constant_added_to_all_losses_moves_the_objective_alone(bowl, bowls_file, shift):
     losses = ["loss_original", "loss_additional"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.import_table import read_table
@@ -377,7 +377,6 @@ BAD = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(GOOD, BAD), max_size=20))
 def test_every_good_number_comes_back_and_every_bad_row_is_named_once(
     rows: list[tuple[float, float, float, int] | str],

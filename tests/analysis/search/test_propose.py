@@ -38,7 +38,7 @@ POINTS = st.lists(
 
 
 @given(POINTS, st.data())
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_only_a_free_cell_of_the_list_is_proposed(points: list[Point], data: st.DataObject) -> None:
     """Whatever the list, one row or one column among them, whatever was measured, diverged or is in flight."""
     used = data.draw(st.integers(0, len(points) - 1))

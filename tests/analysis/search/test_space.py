@@ -43,7 +43,7 @@ def test_coordinates_are_shares_of_the_range() -> None:
 
 
 @given(st.lists(POINTS, min_size=1, max_size=12, unique=True), POINTS, st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_nearest_is_free_and_none_is_nearer(cells, point, data) -> None:
     space = Space(tuple(cells))
     used = data.draw(st.lists(st.sampled_from(cells), max_size=len(cells) - 1))
