@@ -32,10 +32,11 @@ from sweep.store import write_atomically
 from sweep.study import InputError, Objective
 from sweep.table_fit import NamedTable, left_out
 
-HEADS = ("strategy", "trials", "regret, %\nmean", "\nmedian", "\n90th pct.", "curve\nerror", "tokens")
+HEADS = ("strategy", "trials", "regret, %\nmean", "\nmedian", "\n90th pct.", "curve\nerror", "excess,\n%", "tokens")
 
 FOOT = f"""regret: of the best trial found over the best cell, in % of the latter's loss
 curve error: rms of ln(best LR by the surface / by a measured row alone)
+excess: of the loss at that LR over the row's lowest, by the surface of the whole table, in % of the best loss
 {ALL}: the surface of the whole table, against its own noisy rows"""
 
 
@@ -209,6 +210,7 @@ def _table(rows: list[Row]) -> Table:
     for row in rows:
         regrets = row.regret_percent_mean, row.regret_percent_median, row.regret_percent_p90
         error = "" if row.curve_error is None else f"{row.curve_error:.3f}"
+        excess = "" if row.curve_excess_percent is None else f"{row.curve_excess_percent:.3f}"
         spent = "" if row.tokens is None else f"{row.tokens:,.0f}"
-        table.add_row(row.strategy, str(row.trials), *(f"{regret:.3f}" for regret in regrets), error, spent)
+        table.add_row(row.strategy, str(row.trials), *(f"{regret:.3f}" for regret in regrets), error, excess, spent)
     return table

@@ -44,19 +44,30 @@ class Reference:
         ends = float(cells["lr"].min()), float(cells["lr"].max())
         return cls(np.array([*best]), np.array([*best.values()]), ends)
 
-    def error(self, surfaces: Mapping[str, Surface], goal: Goal) -> float | None:
-        """sqrt(mean over the rows of ln(LR by the surface / the row's own best LR)^2), without a unit: 0.1 is 10 %.
+    def curve(self, surfaces: Mapping[str, Surface], goal: Goal) -> Array:
+        """ln LR (k,) at which a surface's mean, of the losses as `minimised` weighs them, is lowest."""
+        return np.interp(refined_along(self._means(surfaces, goal)), np.arange(LRS), self._ln_lrs)
 
-        The surface's LR at an ALMR is where its mean, of the losses as `minimised` weighs them, is lowest over the
-        table's LRs. None where no row shows a best LR.
+    def error(self, curve: Array) -> float:
+        """Root mean square, over the rows, of ln(LR of a curve / the row's own best LR): 0.1 is 10 %."""
+        return float(np.sqrt(np.mean((curve - np.log(self.lr)) ** 2)))
+
+    def excess(self, curve: Array, surfaces: Mapping[str, Surface], goal: Goal) -> float:
+        """What following a curve costs, in nats: a surface's loss at the curve's LR above its lowest, mean over the
+        rows.
         """
-        if not len(self.almr):
-            return None
-        lrs = np.geomspace(*self.ends, LRS)
-        almr, lr = (axis.ravel() for axis in np.meshgrid(self.almr, lrs, indexing="ij"))
-        mean = Outlook.of(surfaces, goal, almr, lr).mean.reshape(len(self.almr), LRS)
-        best = np.interp(refined_along(mean), np.arange(LRS), np.log(lrs))
-        return float(np.sqrt(np.mean((best - np.log(self.lr)) ** 2)))
+        means = self._means(surfaces, goal)
+        at = [np.interp(ln_lr, self._ln_lrs, mean) for ln_lr, mean in zip(curve, means, strict=True)]
+        return float(np.mean(np.array(at) - means.min(axis=1)))
+
+    @property
+    def _ln_lrs(self) -> Array:
+        return np.log(np.geomspace(*self.ends, LRS))
+
+    def _means(self, surfaces: Mapping[str, Surface], goal: Goal) -> Array:
+        """(k, LRS)"""
+        almr, lr = (axis.ravel() for axis in np.meshgrid(self.almr, np.exp(self._ln_lrs), indexing="ij"))
+        return Outlook.of(surfaces, goal, almr, lr).mean.reshape(len(self.almr), LRS)
 
 
 def _best_lr(row: pd.DataFrame) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,19 @@ from analysis.search.curve_error import Reference
 from analysis.search.gain import minimised
 from analysis.search.space import Space
 from analysis.surfaces.kernels import Array
-from analysis.surfaces.surface import fit_languages
+from analysis.surfaces.surface import Surface, fit_languages
 from sweep.study import MINIMUM_TRIALS, InputError, Objective
 
 NEAR = 9  # cells of the lowest losses, whose repeats say how much noise there is near the best
+
+
+class Curve(NamedTuple):
+    """How far a curve of best LR is off: `error` as Reference.error, and what that costs, in per cent of the best loss
+    (Reference.excess, by the surface of all cells).
+    """
+
+    error: float | None
+    excess_percent: float | None
 
 
 @dataclass(frozen=True)
@@ -81,14 +90,21 @@ class Measured:
         found = np.nanmin(seen) if np.isfinite(seen).any() else np.nanmax(self.values)
         return float(100 * (found - self.best) / self.best)
 
-    def curve_error(self, order: Sequence[int], seed: int) -> float | None:
-        """That of the fit of these cells (as `almr fit` has it), see Reference.error; None where fewer than
-        MINIMUM_TRIALS of them completed.
+    def curve(self, order: Sequence[int], seed: int) -> Curve:
+        """How good the curve of these cells' fit is (as `almr fit` has it); no numbers where fewer than MINIMUM_TRIALS
+        of them completed, or no row shows a best LR.
         """
         seen = self.cells.iloc[list(order)]
-        if len(tables.usable(seen)) < MINIMUM_TRIALS:
-            return None
-        return self.reference.error(fit_languages(seen, self.goal.languages, seed), self.goal)
+        if len(tables.usable(seen)) < MINIMUM_TRIALS or not len(self.reference.almr):
+            return Curve(None, None)
+        curve = self.reference.curve(fit_languages(seen, self.goal.languages, seed), self.goal)
+        excess = self.reference.excess(curve, self._whole, self.goal)
+        return Curve(self.reference.error(curve), 100 * excess / self.best)
+
+    @cached_property
+    def _whole(self) -> dict[str, Surface]:
+        """The surfaces of all cells."""
+        return fit_languages(self.cells, self.goal.languages, 0)
 
     def tokens(self, order: Sequence[int]) -> float | None:
         spent = self.cells["tokens"].iloc[list(order)]

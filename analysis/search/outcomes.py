@@ -18,13 +18,14 @@ class Outcome(NamedTuple):
     trials: int
     regret_percent: float
     curve_error: float | None
+    curve_excess_percent: float | None
     tokens: float | None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A strategy after `trials` trials, over its repeats. `curve_error` is the mean over the repeats that have one,
-    `tokens` the mean of what a search spent; None where there is none.
+    """A strategy after `trials` trials, over its repeats. `curve_error` and `curve_excess_percent` are means over the
+    repeats that have one, `tokens` the mean of what a search spent; None where there is none.
     """
 
     strategy: str
@@ -34,6 +35,7 @@ class Row:
     regret_percent_median: float
     regret_percent_p90: float
     curve_error: float | None
+    curve_excess_percent: float | None
     tokens: float | None
 
     @classmethod
@@ -41,10 +43,11 @@ class Row:
         """The repeats of one strategy and one number of trials."""
         first, regrets = outcomes[0], [outcome.regret_percent for outcome in outcomes]
         spread = float(np.mean(regrets)), float(np.median(regrets)), float(np.percentile(regrets, 90))
-        errors = _mean([outcome.curve_error for outcome in outcomes if outcome.curve_error is not None])
+        errors = _mean([o.curve_error for o in outcomes if o.curve_error is not None])
+        excess = _mean([o.curve_excess_percent for o in outcomes if o.curve_excess_percent is not None])
         tokens = [outcome.tokens for outcome in outcomes if outcome.tokens is not None]
         spent = _mean(tokens) if len(tokens) == len(outcomes) else None
-        return cls(first.strategy, first.trials, len(outcomes), *spread, errors, spent)
+        return cls(first.strategy, first.trials, len(outcomes), *spread, errors, excess, spent)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -47,8 +47,8 @@ def _grid(measured: Measured, trials: int, seed: int) -> list[int]:
 
 
 def _judged(measured: Measured, strategy: str, trials: int, order: list[int], seed: int) -> Outcome:
-    error = measured.curve_error(order, seed)
-    return Outcome(strategy, trials, measured.regret_percent(order), error, measured.tokens(order))
+    regret, curve = measured.regret_percent(order), measured.curve(order, seed)
+    return Outcome(strategy, trials, regret, curve.error, curve.excess_percent, measured.tokens(order))
 
 
 def everything(measured: Measured, seed: int) -> Outcome:

@@ -22,7 +22,7 @@ from sweep import simulate as replays
 
 KEYS = [
     *("strategy", "trials", "repeats", "regret_percent_mean", "regret_percent_median", "regret_percent_p90"),
-    *("curve_error", "tokens"),
+    *("curve_error", "curve_excess_percent", "tokens"),
 ]
 LIGHT = ("--strategies", "random,grid", "--trials", "6", "--repeats", "1")
 QUICK = ("--strategies", "surface,random,grid", "--trials", "6,9", "--repeats", "2")
@@ -180,7 +180,7 @@ def test_in_several_processes_it_finds_the_same(table: Path) -> None:
 
 
 def row(strategy: str, trials: int, regret: float, error: float | None) -> Row:
-    return Row(strategy, trials, 20, regret, regret, 2 * regret, error, None)
+    return Row(strategy, trials, 20, regret, regret, 2 * regret, error, None, None)
 
 
 def test_the_figure_shows_each_strategy_and_a_floor_for_what_is_0() -> None:

@@ -108,6 +108,16 @@ def test_the_error_is_that_of_the_logarithm(bowl: Measured) -> None:
     assert everything(found, 0).curve_error == pytest.approx(math.log(2), abs=2 * error)
 
 
+def test_what_a_curve_costs_is_how_far_it_is_above_the_lowest_loss() -> None:
+    found = Measured.of(measure(KNOWN, grid(9, 9), noise=0.0), Objective())
+    whole = list(range(len(found.cells)))
+    assert found.curve(whole, 0).excess_percent == pytest.approx(0, abs=1e-3)
+    reference, surfaces = found.reference, found._whole
+    best = reference.curve(surfaces, found.goal)
+    costs = [reference.excess(best + math.log(by), surfaces, found.goal) for by in (1.5, 2.0)]
+    assert costs[1] / costs[0] == pytest.approx((math.log(2) / math.log(1.5)) ** 2, rel=0.15)  # a parabola in ln LR
+
+
 def test_a_parabola_through_uneven_lrs_finds_its_vertex() -> None:
     lrs = [1e-5, 5e-5, 9e-5, 3e-4, 9e-4]
     cells = pd.DataFrame({"almr": 0.5, "lr": lrs, "loss_total": [(math.log(lr / 1.2e-4)) ** 2 for lr in lrs]})
@@ -127,14 +137,14 @@ def test_rows_that_are_best_at_an_end_are_left_out_unless_all_are() -> None:
     ends = Reference.of(table[table["almr"] == 0.2], goal)
     assert (ends.almr.tolist(), ends.lr) == ([0.2], pytest.approx([1e-2]))
     none = Reference.of(table[table["almr"] == 0.6], goal)
-    assert none.error({}, goal) is None
+    assert none.almr.tolist() == []
 
 
 def test_with_too_few_completed_trials_there_is_no_curve(bowl: Measured) -> None:
     diverged = np.flatnonzero(np.isnan(bowl.values)).tolist()
     complete = np.flatnonzero(np.isfinite(bowl.values)).tolist()
-    assert bowl.curve_error([*diverged, *complete[:8]], 0) is None
-    assert bowl.curve_error([*diverged, *complete[:9]], 0) is not None
+    assert bowl.curve([*diverged, *complete[:8]], 0) == (None, None)
+    assert None not in bowl.curve([*diverged, *complete[:9]], 0)
 
 
 @pytest.mark.parametrize("strategy", ["surface", "random"])
@@ -220,11 +230,13 @@ def test_where_the_table_lacks_a_cell_the_nearest_stands_in() -> None:
 
 
 def test_a_row_is_over_its_repeats() -> None:
-    outcomes = [Outcome("tpe", 8, regret, error, 10.0) for regret, error in ((0.0, 0.2), (1.0, None), (5.0, 0.4))]
-    [row, other] = rows([*outcomes, Outcome("tpe", 12, 0.5, None, None)])
+    outcomes = [
+        Outcome("tpe", 8, regret, error, error, 10.0) for regret, error in ((0.0, 0.2), (1.0, None), (5.0, 0.4))
+    ]
+    [row, other] = rows([*outcomes, Outcome("tpe", 12, 0.5, None, None, None)])
     assert (row.strategy, row.trials, row.repeats) == ("tpe", 8, 3)
     assert (row.regret_percent_mean, row.regret_percent_median) == (2.0, 1.0)
     assert row.regret_percent_p90 == pytest.approx(4.2)
-    assert row.curve_error == pytest.approx(0.3)
+    assert row.curve_error == row.curve_excess_percent == pytest.approx(0.3)
     assert row.tokens == 10
     assert (other.curve_error, other.tokens) == (None, None)
