@@ -11,6 +11,8 @@ from analysis.fit import Fit, fit_run, fit_study, fit_table
 from analysis.launch import bundle
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
+from sweep.launch import Format
+from sweep.planning import launch_layout
 from sweep.store import Run, write_atomically
 from sweep.study import InputError, Objective
 from sweep.table_fit import NamedTable
@@ -47,14 +49,22 @@ def report(run: Run, fitted: Fit | None = None) -> Path:
 
 
 def export(
-    run: Run, folder: Path | None = None, fitted: Fit | None = None, accept_risk: str | None = None
+    run: Run,
+    folder: Path | None = None,
+    fitted: Fit | None = None,
+    accept_risk: str | None = None,
+    formats: tuple[Format, ...] | None = None,
 ) -> list[Path]:
-    """The launch bundle; of a fit with refusals only where `accept_risk` says why.
+    """The launch bundle, by default of the formats that the study names; of a fit with refusals only where `accept_risk`
+    says why.
 
     Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
     """
-    ingredients = run.ingredients()
+    ingredients, study = run.ingredients(), run.study()
     if ingredients is None:
         raise InputError(f"{run.ingredients_file}: not there, so document lengths are not known: run the study first")
-    fitted = fitted or fit_run(run.study(), run.folder)
-    return bundle.export(fitted, run.folder, ingredients.corpora, folder or run.launch, accept_risk=accept_risk)
+    fitted = fitted or fit_run(study, run.folder)
+    named = formats or (study.launch.formats if study.launch else ())
+    target = launch_layout.target(study, named) if study.launch else None
+    out = folder or run.launch
+    return bundle.export(fitted, run.folder, ingredients.corpora, out, accept_risk, named, target)

@@ -17,6 +17,7 @@ LEAVES = {
         "gpus",
         "grid",
         "guards",
+        "launch",
         "recipe",
         "resources",
         "search",

@@ -1,13 +1,3 @@
-
-fail() {
-    printf 'start.sh: %s\n' "$1" >&2
-    exit 2
-}
-
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-command -v llamafactory-cli > /dev/null ||
-    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
-
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
 fi
@@ -18,11 +8,9 @@ MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
 # Another number of nodes would change the global batch, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
-    fail "NNODES is $NNODES, but llamafactory.yaml is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
 
-export FORCE_TORCHRUN=1 NPROC_PER_NODE="$gpus" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
-exec llamafactory-cli train llamafactory.yaml "$@"
