@@ -24,8 +24,8 @@ class Evaluation(Schema):
 class Launch(Schema):
     """The one large run that the winner is exported to.
 
-    `gpu` (a name of sweep/gpus.py) or `gpu_gigabytes`, and `shape` where the model's is not known, let the bundle choose
-    the parallelism and check the memory; `tensor_parallel`, `pipeline_parallel` and `context_parallel` state it instead.
+    `gpu` (a name of sweep/gpus.py) or `gpu_gigabytes`, and `shape` where the model's is not known, let the bundle
+    choose the parallelism and check the memory; `tensor_parallel`, `pipeline_parallel` and `context_parallel` state it.
     Without GPUs the run has one process a node. `image` and `volume_claim` are for Kubernetes: the container image with
     the trainer, and the claim on which the bundle and the data lie.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analysis.fit import Fit
 from analysis.launch.layout import Layout, Target, plain
@@ -35,7 +35,7 @@ class Plan:
     accepted_risk: AcceptedRisk | None
     fit_warnings: tuple[str, ...]
     sources: dict[str, Source]
-    target: Target = Target()
+    target: Target = field(default_factory=Target)
 
     def layout(self, name: str) -> Layout:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")

@@ -1,10 +1,10 @@
 """How the launch lies on its GPUs, for each format: the fewest GPUs a copy whose memory fits.
 
-State: 16 bytes a parameter (bfloat16 weight, bfloat16 or float32 gradient, float32 master copy and two moments; with
-float32 weights there is no copy), sharded over all GPUs by FSDP and ZeRO-3 (Rajbhandari et al., arXiv 1910.02054).
-Megatron keeps the bfloat16 weight and the float32 gradient whole in a copy and shards the other 12 bytes over the copies.
-Activations: sweep/planning/memory.py. With tensor parallelism they are parted by sequence too (Korthikanti et al., arXiv
-2205.05198), and the first stage of a pipeline holds as many micro-batches as it has stages, so all layers' worth of one.
+State: 16 bytes a parameter (weight, gradient, master copy and two moments, of which bfloat16 or float32 differ by
+trainer), sharded over all GPUs by FSDP and ZeRO-3 (Rajbhandari et al., arXiv 1910.02054). Megatron keeps the bfloat16
+weight and the float32 gradient whole in a copy and shards the other 12 bytes over the copies. Activations:
+sweep/planning/memory.py. With tensor parallelism they are parted by sequence too (Korthikanti et al., arXiv
+2205.05198), and the first stage of a pipeline holds a micro-batch for each stage, so all layers' worth of one.
 """
 
 from __future__ import annotations

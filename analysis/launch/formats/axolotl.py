@@ -134,8 +134,8 @@ def ratio(plan: Plan) -> list[str]:
         return single_lines(plan)
     wanted = " and ".join(f"{round(s.share * plan.tokens):,} tokens of {s.language}" for s in plan.used)
     return [
-        f"Ratio: axolotl has none. mix_documents.py writes {MIXED} with {wanted}, ALMR {plan.almr:.6g}, counted with the "
-        f"tokenizer.",
+        f"Ratio: axolotl has none. mix_documents.py writes {MIXED} with {wanted}, ALMR {plan.almr:.6g}, "
+        f"counted with the tokenizer.",
     ]
 
 

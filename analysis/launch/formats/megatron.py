@@ -169,7 +169,7 @@ def prepare_script(plan: Plan) -> str:
     sets = [*names, *(f"held_out_{name}" for name in plan.evaluation_files)]
     head = [
         "#!/usr/bin/env bash",
-        "# Makes Megatron's data and base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout.",
+        "# Makes the data and the base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout.",
         "set -euo pipefail",
         "",
         f"readonly model={shlex.quote(plan.launch.model)}",

@@ -17,8 +17,7 @@ ACCELERATORS = {
     "H200-141GB": "H200",
     "B200-180GB": "B200",
 }
-HEAD = """# sky launch sky.yaml, in this folder, which becomes every node's working directory; the data have to be there too.
-"""
+HEAD = "# sky launch sky.yaml, in this folder, which every node gets; the data have to be there too.\n"
 RUN = """set -euo pipefail
 MASTER_ADDR=$(head -n 1 <<< "$SKYPILOT_NODE_IPS")
 export MASTER_ADDR MASTER_PORT=29500 NNODES="$SKYPILOT_NUM_NODES" NODE_RANK="$SKYPILOT_NODE_RANK"

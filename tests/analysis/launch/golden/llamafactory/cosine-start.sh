@@ -4,8 +4,10 @@
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
+readonly settings=llamafactory.yaml
 readonly nodes=16
 readonly gpus=8
+readonly processes=8
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -26,11 +28,11 @@ MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
 # Another number of nodes would change the global batch, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
-    fail "NNODES is $NNODES, but llamafactory.yaml is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
 
-export FORCE_TORCHRUN=1 NPROC_PER_NODE="$gpus" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
+export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 exec llamafactory-cli train llamafactory.yaml "$@"
