@@ -7,8 +7,8 @@ import pytest
 
 from analysis.decision.findings import Finding
 from analysis.launch.bundle import export
-from analysis.launch.scripts import starts
 from analysis.launch.evidence import Evidence, SearchEvidence
+from analysis.launch.scripts import starts
 from sweep.study import InputError
 from sweep.trial import SearchState
 

@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 import yaml
+from golden import assert_golden
 
 from analysis.launch.formats import llamafactory
 from analysis.launch.plan import make
-from golden import assert_golden
 from sweep.study import InputError
 
 HOSTILE = [
