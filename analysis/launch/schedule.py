@@ -28,15 +28,21 @@ class Steps:
 
 def lr_share(schedule: Schedule, steps: Steps, step: int) -> float:
     """The LR of a step (from 0) as a share of the peak: linear warm-up, then a half cosine down to `min_lr`, which
-    begins after the warm-up (cosine) or for the last `decay` steps (WSD).
+    begins after the warm-up (cosine) or for the last `decay` steps (WSD). As in transformers, WSD warms up from `min_lr`.
     """
     if step < steps.warmup:
-        return step / steps.warmup
+        begin = warmup_from(schedule)
+        return begin + (1 - begin) * step / steps.warmup
     begins = steps.warmup if schedule.name == "cosine" else steps.total - steps.decay
     if step < begins or begins == steps.total:
         return 1.0
     progress = min(1.0, (step - begins) / (steps.total - begins))
     return schedule.min_lr + (1 - schedule.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def warmup_from(schedule: Schedule) -> float:
+    """The LR at step 0 as a share of the peak."""
+    return schedule.min_lr if schedule.name == "wsd" else 0.0
 
 
 def telling_steps(steps: Steps) -> list[int]:

@@ -68,7 +68,8 @@ def _schedule(plan: Plan, found: dict[str, Any]) -> list[str]:
     schedule, lines = plan.study.training.schedule, []
     for step, lr in zip(telling_steps(plan.parts), found.get("lrs") or [], strict=False):
         around = [plan.lr * lr_share(schedule, plan.parts, at) for at in (step, step + 1)]
-        slack = RELATIVE * plan.lr
+        # A warm-up may also begin at 0 where the trials' begins at the last LR, and the other way round.
+        slack = plan.lr * (schedule.min_lr if step < plan.warmup_steps else RELATIVE)
         if not min(around) - slack <= lr <= max(around) + slack:
             lines.append(f"LR of step {step}: {lr:.6g} where the winner's schedule has {around[0]:.6g}")
     return lines if found.get("lrs") else ["schedule: the reader gave no LR"]

@@ -1,6 +1,6 @@
 """Read a bundle's files back with the trainers' own parsers and compare them, value by value, with the winner.
 
-A reader is a script of its own: it runs under the Python that has the trainer, and knows only the trainer and the files.
+A reader is a script of its own: it runs under the Python that has the trainer, and knows nothing else but the files.
 """
 
 from __future__ import annotations

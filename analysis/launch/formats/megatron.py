@@ -14,6 +14,7 @@ from pathlib import Path
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import Format, checkpoints_folder, single_lines
 from analysis.launch.plan import Plan
+from analysis.launch.schedule import warmup_from
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
 
@@ -69,11 +70,12 @@ def _batch(plan: Plan) -> Arguments:
 
 
 def _learning_rate(plan: Plan) -> Arguments:
-    """In samples; Megatron's LR at the first step is 0, as the trials' is."""
+    """In samples."""
     each, schedule = plan.launch.batch_sequences, plan.study.training.schedule
     shared: Arguments = [
         ("lr", repr(plan.lr)),
         ("min-lr", repr(plan.min_lr)),
+        ("lr-warmup-init", repr(plan.lr * warmup_from(schedule))),
         ("lr-warmup-samples", plan.warmup_steps * each),
         ("lr-decay-samples", plan.steps * each),
     ]

@@ -84,7 +84,7 @@ def command(plan: Plan) -> Command:
         trainer="almr's own trainer",
         settings="study.yaml",
         usage="Its record, log and checkpoints lie beside the bundle. It takes no arguments.",
-        check='command -v torchrun > /dev/null && python -c "import sweep" ||\n'
+        check='python -c "import sweep, torch" 2> /dev/null ||\n'
         '    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"',
         run=TORCHRUN + f"-m sweep.launch_run study.yaml {folder}",
         install="pip install almr-sweep",

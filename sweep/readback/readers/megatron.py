@@ -1,7 +1,7 @@
 """megatron_args.txt: --data-path by megatron-core's get_blend_from_list, the LR by its OptimizerParamScheduler.
 
-python megatron.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package. Megatron-LM's
-argument parser is in no package; the other arguments are read by their names.
+python megatron.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package.
+Megatron-LM's argument parser is in no package; the other arguments are read by their names.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def lrs(one: dict[str, str], steps: list[int]) -> list[float]:
     style, wsd = one["lr-decay-style"], one.get("lr-wsd-decay-samples")
     scheduler = OptimizerParamScheduler(
         SimpleNamespace(param_groups=[]),
-        init_lr=0.0,
+        init_lr=float(one["lr-warmup-init"]),
         max_lr=float(one["lr"]),
         min_lr=float(one["min-lr"]),
         lr_warmup_steps=int(one["lr-warmup-samples"]),

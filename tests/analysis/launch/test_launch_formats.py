@@ -41,11 +41,9 @@ def stated(make_study):
     return make_study(launch=STATED | {"evaluation": HELD_OUT})
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_golden(write_format, stated, name):
-    folder = write_format(name, stated)
-    for file in (*FILES[name], *SCRIPTS):
-        assert_golden(name, f"stated-{file}", (folder / file).read_text())
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name in FORMATS for file in (*FILES[name], *SCRIPTS)])
+def test_golden(write_format, stated, name, file):
+    assert_golden(name, f"stated-{file}", (write_format(name, stated) / file).read_text())
 
 
 def test_a_ratio_goes_to_each_format_and_back(make_plan, make_facts, tmp_path):
@@ -188,7 +186,7 @@ def test_the_native_study_is_the_winner_alone(write_format, make_study):
     from sweep import study_file
 
     study = study_file.load(str(write_format("native", make_study(launch={"tokens": 4_194_304 * 50})) / "study.yaml"))
-    assert study.grid.points == ((0.4, 2e-5, 3),)
+    assert study.grid.points == [(0.4, 2e-5, 3)]
     assert (study.training.tokens, study.training.sequence_length) == (4_194_304 * 50, 8192)
     assert (study.base_model.pretrained, study.keep) == ("meta-llama/Meta-Llama-3-70B", "all")
     assert (study.resources.nodes, study.resources.gpus_per_node) == (16, 8)

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Starts the launch with Megatron-LM: run it on every node.
+# MEGATRON is its checkout. Arguments override megatron_args.txt: start.sh --log-interval 1
+set -euo pipefail
+
+readonly model=meta-llama/Meta-Llama-3-70B
+readonly settings=megatron_args.txt
+readonly nodes=16
+readonly gpus=8
+readonly processes=8
+
+fail() {
+    printf 'start.sh: %s\n' "$1" >&2
+    exit 2
+}
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+[[ -f "${MEGATRON:-}/pretrain_gpt.py" ]] ||
+    fail "MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
+[[ -d base ]] ||
+    fail "prepare.sh has not been run: it makes the data and the base checkpoint"
+
+if ((nodes == 1)); then
+    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
+fi
+for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
+    [[ -n "${!name:-}" ]] ||
+        fail "$name is not set: on each of the $nodes nodes set NNODES=$nodes, NODE_RANK (0 to $((nodes - 1))), \
+MASTER_ADDR (the host of rank 0) and MASTER_PORT"
+done
+# Another number of nodes would change the global batch, and the LR was chosen for this one.
+[[ "$NNODES" == "$nodes" ]] ||
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
+    fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
+fi
+
+printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
+mapfile -t arguments < megatron_args.txt
+export CUDA_DEVICE_MAX_CONNECTIONS=1
+exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
+    --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
+    "$MEGATRON/pretrain_gpt.py" "${arguments[@]}" "$@"
