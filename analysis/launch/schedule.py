@@ -28,7 +28,8 @@ class Steps:
 
 def lr_share(schedule: Schedule, steps: Steps, step: int) -> float:
     """The LR of a step (from 0) as a share of the peak: linear warm-up, then a half cosine down to `min_lr`, which
-    begins after the warm-up (cosine) or for the last `decay` steps (WSD). As in transformers, WSD warms up from `min_lr`.
+    begins after the warm-up (cosine) or for the last `decay` steps (WSD). As in transformers, WSD warms up from
+    `min_lr`.
     """
     if step < steps.warmup:
         begin = warmup_from(schedule)
