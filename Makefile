@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check install clean
+.PHONY: demo test check install test-exports clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -17,6 +17,20 @@ check: $(INSTALLED)  ## ruff, mypy and the quick tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow"
 
+# Each trainer has an environment of its own: their pins clash. llamafactory and axolotl bring more than their parsers need.
+TRAINERS := llamafactory torchtitan megatron axolotl
+llamafactory_ALONE := llamafactory==0.9.5
+axolotl_ALONE := axolotl==0.19.0
+
+test-exports: $(INSTALLED) $(TRAINERS:%=.venvs/%/installed)  ## launch bundles read back by the trainers' own parsers
+	ALMR_EXPORT_VENVS=$(CURDIR)/.venvs $(BIN)/python -m pytest tests/analysis/launch/test_launch_readback.py
+
+.venvs/%/installed: tests/exports/%.txt
+	$(PYTHON) -m venv .venvs/$*
+	.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(if $($*_ALONE),.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $($*_ALONE))
+	touch $@
+
 install: $(INSTALLED)
 
 # The constraint names torch without a build: a machine that offers a CPU build takes it, no CUDA packages are pulled.
@@ -26,4 +40,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## the environment and the caches of tools; runs and the model cache stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis

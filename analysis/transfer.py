@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from analysis.decision.winner import Interval, Winner
-from sweep.study import Launch, Study
+from sweep.launch import Launch
+from sweep.study import Study
 from sweep.trial import Schema
 
 DIRECT = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -186,13 +187,19 @@ def export(
     runs: Runs = RUNS,
     folder: Annotated[Path | None, typer.Option("--out", help="Where to; by default launch/ in the run.")] = None,
     accept_risk: Annotated[str | None, typer.Option(metavar="REASON", help="Export though the fit is refused.")] = None,
+    formats: Annotated[list[str] | None, typer.Option("--format", help="A trainer; else those of the study.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read it back by installed trainers.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the launch bundle: the large run's configuration and the evidence for it."""
     from sweep import outputs
 
-    paths = outputs.export(Run.find(run, runs), folder, accept_risk=accept_risk)
-    _print({"files": [str(path) for path in paths]} if as_json else "\n".join(map(str, paths)))
+    found, named = Run.find(run, runs), outputs.formats(formats)
+    paths = outputs.export(found, folder, accept_risk=accept_risk, formats=named)
+    verdicts = outputs.verify(found, folder, accept_risk, named) if verify else []
+    answer = {"files": [str(path) for path in paths]} | ({"verified": list(map(asdict, verdicts))} if verify else {})
+    _print(answer if as_json else "\n".join([*map(str, paths), *(verdict.text for verdict in verdicts)]))
+    raise typer.Exit(1 if any(verdict.differences for verdict in verdicts) else 0)
 
 
 def _print(content: Any) -> None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast, get_args
 
 from analysis import plots
 from analysis import report as pages
 from analysis import table as tables
 from analysis.fit import Fit, fit_run, fit_study, fit_table
 from analysis.launch import bundle
+from analysis.launch import plan as plans
+from analysis.launch.layout import Target
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
+from sweep.launch import Format
+from sweep.planning import launch_layout
+from sweep.readback import verify as readback
+from sweep.readback.verify import Verdict
 from sweep.store import Run, write_atomically
-from sweep.study import InputError, Objective
+from sweep.study import InputError, Objective, Study
 from sweep.table_fit import NamedTable
+from sweep.trial import CorpusFacts
 
 
 def fit(run: Run) -> Fit:
@@ -52,16 +60,47 @@ def report(run: Run, fitted: Fit | None = None) -> Path:
 
 
 def export(
-    run: Run, folder: Path | None = None, fitted: Fit | None = None, accept_risk: str | None = None
+    run: Run,
+    folder: Path | None = None,
+    fitted: Fit | None = None,
+    accept_risk: str | None = None,
+    formats: tuple[Format, ...] | None = None,
 ) -> list[Path]:
-    """The launch bundle; of a fit with refusals only where `accept_risk` says why.
+    """The launch bundle, by default of the formats that the study names; of a fit with refusals only where
+    `accept_risk` says why.
 
     Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
     """
+    fitted = fitted or fit_run(run.study(), run.folder)
+    named, target = _target(run.study(), formats)
+    out = folder or run.launch
+    paths = bundle.export(fitted, run.folder, _corpora(run), out, accept_risk, named, target)
+    run.share()
+    return paths
+
+
+def verify(run: Run, folder: Path | None, accept_risk: str | None, formats: tuple[Format, ...] | None) -> list[Verdict]:
+    """A bundle that was just exported so, read back by the trainers' own parsers where they are installed."""
+    named, target = _target(run.study(), formats)
+    plan = plans.make(fit_run(run.study(), run.folder), _corpora(run), accept_risk, target)
+    return [readback.verify(plan, folder or run.launch, name) for name in dict.fromkeys(named)]
+
+
+def formats(names: list[str] | None) -> tuple[Format, ...] | None:
+    """As a command line names them; None for those of the study. Raises InputError."""
+    known = get_args(Format)
+    if unknown := [name for name in names or () if name not in known]:
+        raise InputError(f"--format {unknown[0]}: no such format: give {', '.join(known)}")
+    return cast(tuple[Format, ...], tuple(names)) if names else None
+
+
+def _target(study: Study, formats: tuple[Format, ...] | None) -> tuple[tuple[Format, ...], Target | None]:
+    named = formats or (study.launch.formats if study.launch else ())
+    return named, launch_layout.target(study, named) if study.launch else None
+
+
+def _corpora(run: Run) -> dict[str, CorpusFacts]:
     ingredients = run.ingredients()
     if ingredients is None:
         raise InputError(f"{run.ingredients_file}: not there, so document lengths are not known: run the study first")
-    fitted = fitted or fit_run(run.study(), run.folder)
-    paths = bundle.export(fitted, run.folder, ingredients.corpora, folder or run.launch, accept_risk=accept_risk)
-    run.share()
-    return paths
+    return ingredients.corpora

@@ -12,6 +12,7 @@ from sweep.benchmark import Benchmarks
 from sweep.fields import Count, Finite, Positive, exactly_one, listed, nearest_multiple
 from sweep.grid import Grid
 from sweep.guards import ScoreGuard
+from sweep.launch import Launch
 from sweep.recipe import Training
 from sweep.resources import Execution, Resources, Tracking
 from sweep.search import Search
@@ -119,40 +120,6 @@ class Objective(Schema):
         if self.forgetting_guard_percent is not None:
             return {"original": 0.0, "additional": 1.0}
         return (self.weights or Weights()).shares
-
-
-class Launch(Schema):
-    """The one large run that the winner is exported to."""
-
-    model: str
-    tokens: Count
-    global_batch_tokens: Count
-    sequence_length: Count
-    nodes: Count = 1
-    gpus_per_node: Count = 8
-    micro_batch_sequences: Count = 1
-    checkpoints: Annotated[Count, Field(description="how many checkpoints the run writes")] = 20
-    formats: tuple[Literal["llamafactory"], ...] = ("llamafactory",)
-
-    @property
-    def tokens_per_pass(self) -> int:
-        """Tokens that all GPUs together take in one micro-batch each."""
-        return self.nodes * self.gpus_per_node * self.micro_batch_sequences * self.sequence_length
-
-    @model_validator(mode="after")
-    def _whole_batches(self) -> Self:
-        if self.global_batch_tokens % self.tokens_per_pass:
-            nearest = nearest_multiple(self.global_batch_tokens, self.tokens_per_pass)
-            raise ValueError(
-                f"global_batch_tokens {self.global_batch_tokens} is not a multiple of nodes x gpus_per_node x "
-                f"micro_batch_sequences x sequence_length = {self.tokens_per_pass}: write {nearest}, "
-                f"or change one of these"
-            )
-        if self.tokens < self.global_batch_tokens:
-            raise ValueError(
-                f"tokens {self.tokens} is less than one global batch: write {self.global_batch_tokens} or more"
-            )
-        return self
 
 
 class Replay(Schema):

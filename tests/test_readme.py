@@ -10,7 +10,7 @@ import pytest
 from sweep import cli, study_file
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", "runs"} & set(p.relative_to(ROOT).parts))
+PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", ".venvs", "runs"} & set(p.relative_to(ROOT).parts))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

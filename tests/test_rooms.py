@@ -18,6 +18,7 @@ LEAVES = {
         "gpus",
         "grid",
         "guards",
+        "launch",
         "recipe",
         "resources",
         "search",

@@ -5,47 +5,73 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from analysis.fit import Fit
-from analysis.launch import evidence, llamafactory
+from analysis.launch import evidence, page
 from analysis.launch import plan as plans
+from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
+from analysis.launch.formats.format import Format
+from analysis.launch.layout import Target
 from analysis.launch.plan import Plan
+from analysis.launch.scripts import starts
 from sweep.study import InputError
 from sweep.trial import CorpusFacts
 
-# A format writes its files into a folder and returns what to know before using them.
-FORMATS: dict[str, Callable[[Plan, Path], list[str]]] = {"llamafactory": llamafactory.write}
+FORMATS: dict[str, Format] = {
+    "llamafactory": llamafactory.FORMAT,
+    "torchtitan": torchtitan.FORMAT,
+    "megatron": megatron.FORMAT,
+    "axolotl": axolotl.FORMAT,
+    "native": native.FORMAT,
+}
 
 
 def export(
-    fit: Fit, run: Path, corpora: dict[str, CorpusFacts], out: Path, accept_risk: str | None = None
+    fit: Fit,
+    run: Path,
+    corpora: dict[str, CorpusFacts],
+    out: Path,
+    accept_risk: str | None = None,
+    formats: tuple[str, ...] | None = None,
+    target: Target | None = None,
 ) -> list[Path]:
-    """Write the bundle of every format that the study's launch names; returns its files.
+    """Write the bundle of some formats, by default those that the study's launch names; returns its files.
 
-    `run` is the run directory of the fit, `corpora` the counts of its text by language (original, additional).
+    `run` is the run directory of the fit, `corpora` the counts of its text by language (original, additional), `target`
+    what is known of the launch's model and GPUs.
     A bundle already at `out` is replaced; a folder that holds anything else is left alone. A refused winner is exported
     only where `accept_risk` says why; the bundle repeats it. Raises InputError.
     """
-    plan = plans.make(fit, corpora, accept_risk)
+    plan = plans.make(fit, corpora, accept_risk, target)
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        _fill(unfinished, fit, plan, run)
+        _fill(unfinished, fit, plan, run, formats or plan.launch.formats)
         _replace(out, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return sorted(out / name for name in (*evidence.contents(out), evidence.NAME))
 
 
-def _fill(folder: Path, fit: Fit, plan: Plan, run: Path) -> None:
-    warnings = [warning for name in dict.fromkeys(plan.launch.formats) for warning in FORMATS[name](plan, folder)]
+def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...]) -> None:
+    formats = {name: FORMATS[name] for name in dict.fromkeys(names)}
+    written = [warning for name in formats for warning in write(plan, name, folder / name)]
+    warnings = [*written, *starts.warnings(plan)]
+    (folder / "README.md").write_text(page.page(plan, formats, warnings), encoding="utf-8")
     gathered = evidence.gather(fit, plan, run, warnings, folder)
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def write(plan: Plan, name: str, folder: Path) -> list[str]:
+    """One format's files and start scripts; returns what to know before using them."""
+    folder.mkdir()
+    warnings = FORMATS[name].write(plan, folder)
+    starts.write(plan, folder, name, FORMATS[name].command(plan))
+    return [*warnings, *plan.layout(name).warnings(name)]
 
 
 def _replace(out: Path, finished: Path) -> None:

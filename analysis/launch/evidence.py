@@ -19,7 +19,8 @@ from analysis.launch.risk import AcceptedRisk
 from analysis.launch.source import Source
 from analysis.surfaces.checks import CrossValidation
 from analysis.transfer import Transfer
-from sweep.study import LANGUAGES, BaseModel, InputError, Launch, Study
+from sweep.launch import Launch
+from sweep.study import LANGUAGES, BaseModel, InputError, Study
 from sweep.trial import PerLanguage, Schema, SearchState
 
 NAME = "evidence.json"

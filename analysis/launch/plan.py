@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 
 from analysis.fit import Fit
+from analysis.launch.layout import Layout, Target, plain
 from analysis.launch.risk import AcceptedRisk, accept
+from analysis.launch.schedule import Steps
 from analysis.launch.source import Source
-from sweep.study import LANGUAGES, InputError, Launch, Study
+from sweep.launch import Launch
+from sweep.study import LANGUAGES, InputError, Study
 from sweep.trial import CorpusFacts
 
 ASSUMPTIONS = (
@@ -19,7 +23,10 @@ ASSUMPTIONS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """The large run. Steps are optimizer steps; `accumulation` is micro-batches per step on each GPU."""
+    """The large run. Steps are optimizer steps; `accumulation` is micro-batches per step on each GPU.
+
+    A format for which `target` has no layout shards one copy over all GPUs.
+    """
 
     study: Study
     launch: Launch
@@ -28,6 +35,14 @@ class Plan:
     accepted_risk: AcceptedRisk | None
     fit_warnings: tuple[str, ...]
     sources: dict[str, Source]
+    target: Target = field(default_factory=Target)
+
+    def layout(self, name: str) -> Layout:
+        return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
+
+    @property
+    def parts(self) -> Steps:
+        return Steps.of(self.study.training.schedule, self.steps)
 
     @property
     def accumulation(self) -> int:
@@ -52,17 +67,37 @@ class Plan:
 
     @property
     def warmup_steps(self) -> int:
-        return round(self.study.training.schedule.warmup * self.steps)
+        return self.parts.warmup
 
     @property
     def decay_steps(self) -> int:
         """WSD only."""
-        return min(round(self.study.training.schedule.decay * self.steps), self.steps - self.warmup_steps)
+        return self.parts.decay
 
     @property
     def stable_steps(self) -> int:
         """WSD only."""
-        return self.steps - self.warmup_steps - self.decay_steps
+        return self.parts.stable
+
+    @property
+    def seed(self) -> int:
+        return self.study.grid.seeds[0]
+
+    @property
+    def min_lr(self) -> float:
+        """The last LR; `schedule.min_lr` is its share of the peak."""
+        return self.study.training.schedule.min_lr * self.lr
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Steps between measurements of the held-out losses, rounded up."""
+        return math.ceil(self.steps / self.launch.evaluations)
+
+    @property
+    def evaluation_files(self) -> dict[str, str]:
+        """Held-out text of each language; empty where the launch states none."""
+        stated = self.launch.evaluation
+        return {name: os.path.abspath(getattr(stated, name)) for name in LANGUAGES} if stated else {}
 
     @property
     def checkpoint_steps(self) -> int:
@@ -97,7 +132,12 @@ def whole_steps(launch: Launch) -> int:
     return round(launch.tokens / launch.global_batch_tokens)
 
 
-def make(fit: Fit, corpora: dict[str, CorpusFacts], accept_risk: str | None = None) -> Plan:
+def make(
+    fit: Fit,
+    corpora: dict[str, CorpusFacts],
+    accept_risk: str | None = None,
+    target: Target | None = None,
+) -> Plan:
     """Raises InputError without a launch, for a refused winner unless `accept_risk` says why, for missing corpora."""
     if fit.study is None:
         raise InputError("a table has no launch: export from the run of a study that has `launch:`")
@@ -116,7 +156,7 @@ def make(fit: Fit, corpora: dict[str, CorpusFacts], accept_risk: str | None = No
         name: Source(name, getattr(fit.study.corpora, name), _facts(corpora, name), shares[name], tokens)
         for name in LANGUAGES
     }
-    return Plan(fit.study, launch, transfer.almr, transfer.lr, accepted_risk, warnings, sources)
+    return Plan(fit.study, launch, transfer.almr, transfer.lr, accepted_risk, warnings, sources, target or Target())
 
 
 def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:

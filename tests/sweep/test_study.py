@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from samples import make_study, study_content
 
 from sweep import study_file
-from sweep.study import Grid, InputError, Launch, Study
+from sweep.launch import Launch
+from sweep.study import Grid, InputError, Study
 from sweep.trial import Trial
 
 

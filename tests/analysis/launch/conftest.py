@@ -13,7 +13,11 @@ from analysis import table as tables
 from analysis.decision.findings import Finding, NextTrial
 from analysis.decision.winner import Interval, LossAtWinner, Winner
 from analysis.fit import Fit, FitFile
+from analysis.launch.bundle import write
+from analysis.launch.plan import Plan
+from analysis.launch.plan import make as make_plan_of
 from analysis.transfer import direct
+from sweep.planning import launch_layout
 from sweep.study import LANGUAGES, Study
 from sweep.study_file import dump
 from sweep.trial import CorpusFacts, Record, Trial
@@ -157,3 +161,29 @@ def _winner(almr: float, lr: float) -> Winner:
         edge_probability={"almr": 0.0, "lr": 0.01},
         losses={name: LossAtWinner(mean=2.6, interval=loss) for name in LANGUAGES},
     )
+
+
+@pytest.fixture
+def make_plan(make_fit: Callable[..., Fit], corpora: dict[str, CorpusFacts]) -> Callable[..., Plan]:
+    """The plan of a study for a format, with its layout; `counted` replaces the corpora."""
+
+    def make(
+        name: str, of: Study | None = None, counted: Any = None, accept_risk: str | None = None, **fit: Any
+    ) -> Plan:
+        of = of or study()
+        target = launch_layout.target(of, (name,))  # type: ignore[arg-type]
+        return make_plan_of(make_fit(of, **fit), counted or corpora, accept_risk, target)
+
+    return make
+
+
+@pytest.fixture
+def write_format(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[..., Path]:
+    """Write a format, with its start scripts, for a study; returns its folder."""
+
+    def written(name: str, *arguments: Any, **fields: Any) -> Path:
+        folder = tmp_path / name
+        write(make_plan(name, *arguments, **fields), name, folder)
+        return folder
+
+    return written

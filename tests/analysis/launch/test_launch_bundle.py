@@ -6,9 +6,9 @@ import json
 import pytest
 
 from analysis.decision.findings import Finding
-from analysis.launch import llamafactory
 from analysis.launch.bundle import export
 from analysis.launch.evidence import Evidence, SearchEvidence
+from analysis.launch.scripts import starts
 from sweep.study import InputError
 from sweep.trial import SearchState
 
@@ -20,6 +20,10 @@ def out(tmp_path):
 
 def evidence(out):
     return Evidence.model_validate_json((out / "evidence.json").read_text())
+
+
+def files(out):
+    return {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
 def sha256(path):
@@ -42,16 +46,11 @@ def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
     paths = export(make_fit(study), run, counted, out)
     names = [path.relative_to(out).as_posix() for path in paths]
     text = ["data/additional.jsonl", "data/original.jsonl"]
-    assert names == [
-        *text,
-        "dataset_info.json",
-        "deepspeed_zero3.json",
-        "evidence.json",
-        "llamafactory.yaml",
-        "start.sh",
-    ]
-    assert json.loads((out / "data/additional.jsonl").read_text()) == {"text": "additional"}
-    entry = json.loads((out / "dataset_info.json").read_text())["additional"]
+    own = [*text, "dataset_info.json", "deepspeed_zero3.json", "llamafactory.yaml"]
+    starts = ["ray_start.py", "rayjob.yaml", "sky.yaml", "slurm.sbatch", "start.sh"]
+    assert names == ["README.md", "evidence.json", *(f"llamafactory/{name}" for name in [*own, *starts])]
+    assert json.loads((out / "llamafactory" / "data/additional.jsonl").read_text()) == {"text": "additional"}
+    entry = json.loads((out / "llamafactory" / "dataset_info.json").read_text())["additional"]
     assert entry == {"file_name": "data/additional.jsonl", "columns": {"prompt": "text"}}
 
 
@@ -124,10 +123,10 @@ def test_a_refused_winner_is_not_exported(make_fit, corpora, run, out, refusal):
 
 def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refusal):
     export(make_fit(), run, corpora, out)
-    before = {path: path.read_bytes() for path in out.iterdir()}
+    before = files(out)
     with pytest.raises(InputError):
         export(make_fit(lr=7e-5, refusals=[refusal]), run, corpora, out)
-    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert files(out) == before
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
@@ -143,7 +142,7 @@ def test_an_accepted_risk_is_in_the_evidence_and_on_top_of_the_yaml(make_fit, co
     export(make_fit(refusals=[refusal]), run, corpora, out, accept_risk=f" {reason}\n")
     found = evidence(out).accepted_risk
     assert (found.reason, found.refusals) == (reason, (refusal,))
-    head = (out / "llamafactory.yaml").read_text().splitlines()[:7]
+    head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:7]
     assert "# THE FIT REFUSED THIS WINNER: the first warning says why." in head
     assert f"# Exported all the same, for this reason: {reason}" in head
     assert head[-1] == f"# - {refusal.text}"
@@ -157,29 +156,29 @@ def test_a_reason_that_is_no_utf8_is_written_all_the_same(make_fit, corpora, run
 def test_a_reason_without_a_refusal_accepts_nothing(make_fit, corpora, run, out):
     export(make_fit(), run, corpora, out, accept_risk="just in case")
     assert evidence(out).accepted_risk is None
-    assert "just in case" not in (out / "llamafactory.yaml").read_text()
+    assert "just in case" not in (out / "llamafactory" / "llamafactory.yaml").read_text()
 
 
 def test_a_bundle_is_replaced_whole(make_fit, make_study, corpora, run, out, embedded):
     study, counted = embedded
     export(make_fit(study), run, counted, out)
     export(make_fit(lr=7e-5), run, corpora, out)
-    assert not (out / "data").exists()
-    assert "7.0e-05" in (out / "llamafactory.yaml").read_text()
+    assert not (out / "llamafactory" / "data").exists()
+    assert "7.0e-05" in (out / "llamafactory" / "llamafactory.yaml").read_text()
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_failure_leaves_the_old_bundle(make_fit, corpora, run, out, monkeypatch):
     export(make_fit(), run, corpora, out)
-    before = {path: path.read_bytes() for path in out.iterdir()}
+    before = files(out)
 
     def fails(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(llamafactory, "start_script", fails)
+    monkeypatch.setattr(starts, "start_script", fails)
     with pytest.raises(OSError, match="disk full"):
         export(make_fit(lr=7e-5), run, corpora, out)
-    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert files(out) == before
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
 

@@ -2,16 +2,16 @@
 
 import json
 import subprocess
-from pathlib import Path
+from functools import partial
 
 import pytest
 import yaml
+from golden import assert_golden
 
-from analysis.launch import llamafactory
+from analysis.launch.formats import llamafactory
 from analysis.launch.plan import make
 from sweep.study import InputError
 
-GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = [
     'it\'s "quoted"',
     "a b",
@@ -27,35 +27,18 @@ FILES = ("llamafactory.yaml", "dataset_info.json", "start.sh")
 
 
 @pytest.fixture
-def written(make_fit, corpora, tmp_path):
+def written(write_format):
     """Write the format for a study; returns its folder."""
-
-    def write(study=None, almr=0.4, counted=None, accept_risk=None, **fit):
-        folder = tmp_path / "bundle"
-        folder.mkdir()
-        llamafactory.write(make(make_fit(study, almr=almr, **fit), counted or corpora, accept_risk), folder)
-        return folder
-
-    return write
+    return partial(write_format, "llamafactory")
 
 
 def settings(folder):
     return yaml.safe_load((folder / "llamafactory.yaml").read_text())
 
 
-def assert_golden(name: str, text: str) -> None:
-    """To accept a change, delete the golden file and run the test twice."""
-    path = GOLDEN / name
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        pytest.fail(f"{path} was missing and is written now: read it, then run again")
-    assert text == path.read_text(), f"differs from {path}: to accept the change delete that file and run again"
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_golden_cosine(written, name):
-    assert_golden(f"cosine-{name}", (written() / name).read_text())
+    assert_golden("llamafactory", f"cosine-{name}", (written() / name).read_text())
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -68,7 +51,7 @@ def test_golden_wsd_on_one_node_at_a_risk(written, make_study, refusal, name):
     }
     study = make_study(launch={"nodes": 1, "micro_batch_sequences": 2}, training=training, corpora=corpora)
     folder = written(study, almr=0.5, refusals=[refusal], accept_risk="the cluster is free this week only")
-    assert_golden(f"wsd-{name}", (folder / name).read_text())
+    assert_golden("llamafactory", f"wsd-{name}", (folder / name).read_text())
 
 
 def test_probabilities_are_over_documents(written):
@@ -124,7 +107,7 @@ def test_a_hostile_model_name_is_only_ever_text(written, make_study, model, tmp_
 @pytest.mark.parametrize("reason", HOSTILE)
 def test_a_hostile_reason_is_a_comment_and_nothing_else(written, refusal, reason, tmp_path):
     plain = settings(written())
-    (tmp_path / "bundle").rename(tmp_path / "plain")
+    (tmp_path / "llamafactory").rename(tmp_path / "plain")
     folder = written(refusals=[refusal], accept_risk=reason)
     assert settings(folder) == plain
     assert (folder / "start.sh").read_text() == (tmp_path / "plain" / "start.sh").read_text()

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.launch.plan import Plan, make
-from sweep.study import InputError, Launch
+from sweep.launch import Launch
+from sweep.study import InputError
 from sweep.study_file import dump, load
 
 COUNTS = st.integers(1, 64)

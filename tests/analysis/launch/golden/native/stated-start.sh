@@ -1,3 +1,13 @@
+#!/usr/bin/env bash
+# Starts the launch with almr's own trainer: run it on every node.
+# Its record, log and checkpoints lie beside the bundle. It takes no arguments.
+set -euo pipefail
+
+readonly model=meta-llama/Meta-Llama-3-70B
+readonly settings=study.yaml
+readonly nodes=16
+readonly gpus=8
+readonly processes=8
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -5,8 +15,8 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-command -v llamafactory-cli > /dev/null ||
-    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
+python -c "import sweep, torch" 2> /dev/null ||
+    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -18,11 +28,12 @@ MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
 # Another number of nodes would change the global batch, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
-    fail "NNODES is $NNODES, but llamafactory.yaml is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
 
-export FORCE_TORCHRUN=1 NPROC_PER_NODE="$gpus" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
-exec llamafactory-cli train llamafactory.yaml "$@"
+exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
+    --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
+    -m sweep.launch_run study.yaml ../../checkpoints-llama3-8b-zh-native-3dbb8872

@@ -23,6 +23,7 @@ from sweep.study import InputError
 SUFFIXES = (".jsonl", ".json", ".parquet")
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 NOTABLE_SD = 0.01
+HELD_OUT = "_held_out"  # after the language, in the name of its evaluation set
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Mixture:
 def write(plan: Plan, folder: Path) -> None:
     """dataset_info.json with one dataset for each corpus that is used, named after its language, and their files."""
     entries = {source.language: _entry(source, folder) for source in plan.used}
+    for language, file in plan.evaluation_files.items():
+        entries[language + HELD_OUT] = {"file_name": file, "columns": {"prompt": "text"}}
     (folder / "dataset_info.json").write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

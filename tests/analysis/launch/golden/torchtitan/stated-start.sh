@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Starts the launch with LLaMA-Factory: run it on every node.
-# Arguments override llamafactory.yaml: start.sh max_steps=10
+# Starts the launch with torchtitan: run it on every node.
+# Arguments override almr_launch.py: start.sh --training.steps 10
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
+readonly settings=almr_launch.py
 readonly nodes=16
 readonly gpus=8
+readonly processes=8
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -13,8 +15,11 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-command -v llamafactory-cli > /dev/null ||
-    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
+command -v torchrun > /dev/null ||
+    fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"
+export ALMR_MODEL="${ALMR_MODEL:-$model}"
+[[ -f "$ALMR_MODEL/config.json" ]] ||
+    fail "$ALMR_MODEL is no folder with config.json: download the model, set ALMR_MODEL to its folder"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -26,11 +31,13 @@ MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
 # Another number of nodes would change the global batch, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
-    fail "NNODES is $NNODES, but llamafactory.yaml is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
 
-export FORCE_TORCHRUN=1 NPROC_PER_NODE="$gpus" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
-exec llamafactory-cli train llamafactory.yaml "$@"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
+    --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
+    -m torchtitan.train --module almr_launch --config launch "$@"

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Starts the launch with LLaMA-Factory: run it on every node.
-# Arguments override llamafactory.yaml: start.sh max_steps=10
+# Starts the launch with Megatron-LM: run it on every node.
+# MEGATRON is its checkout. Arguments override megatron_args.txt: start.sh --log-interval 1
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
-readonly nodes=1
+readonly settings=megatron_args.txt
+readonly nodes=16
 readonly gpus=8
+readonly processes=8
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -13,8 +15,10 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-command -v llamafactory-cli > /dev/null ||
-    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
+[[ -f "${MEGATRON:-}/pretrain_gpt.py" ]] ||
+    fail "MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
+[[ -d base ]] ||
+    fail "prepare.sh has not been run: it makes the data and the base checkpoint"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -26,11 +30,14 @@ MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
 # Another number of nodes would change the global batch, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
-    fail "NNODES is $NNODES, but llamafactory.yaml is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
 
-export FORCE_TORCHRUN=1 NPROC_PER_NODE="$gpus" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
-exec llamafactory-cli train llamafactory.yaml "$@"
+mapfile -t arguments < megatron_args.txt
+export CUDA_DEVICE_MAX_CONNECTIONS=1
+exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
+    --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
+    "$MEGATRON/pretrain_gpt.py" "${arguments[@]}" "$@"

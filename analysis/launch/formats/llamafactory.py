@@ -1,21 +1,22 @@
-"""LLaMA-Factory 0.9.5: llamafactory.yaml, dataset_info.json, the DeepSpeed file and start.sh."""
+"""LLaMA-Factory 0.9.5: llamafactory.yaml, dataset_info.json and the DeepSpeed file."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from analysis.launch import llamafactory_data
-from analysis.launch.llamafactory_data import Mixture
+from analysis.launch.formats import llamafactory_data
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.formats.llamafactory_data import HELD_OUT, Mixture
 from analysis.launch.plan import Plan
-from sweep.study import InputError, Launch
+from analysis.launch.scripts.torchrun import Command
+from sweep.study import InputError
 
+NAME = "llamafactory"
+TRAINER = "LLaMA-Factory 0.9.5"
 HERE = Path(__file__).parent
 DEEPSPEED = "deepspeed_zero3.json"
 SECONDS_A_DAY = 86_400
@@ -30,9 +31,6 @@ def write(plan: Plan, folder: Path) -> list[str]:
     llamafactory_data.write(plan, folder)
     (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
     shutil.copyfile(HERE / DEEPSPEED, folder / DEEPSPEED)
-    script = folder / "start.sh"
-    script.write_text(start_script(plan.launch), encoding="utf-8")
-    script.chmod(0o755)
     return mixture.warnings
 
 
@@ -44,6 +42,7 @@ def sections(plan: Plan) -> dict[str, Settings]:
         "batch and steps": _steps(plan),
         "learning rate": _learning_rate(plan),
         "optimizer": _optimizer(plan),
+        **({"held-out losses": _held_out(plan)} if plan.evaluation_files else {}),
     }
     return parts | {"output": _output(plan, parts)}
 
@@ -77,7 +76,7 @@ def _steps(plan: Plan) -> Settings:
         "per_device_train_batch_size": plan.launch.micro_batch_sequences,
         "gradient_accumulation_steps": plan.accumulation,
         "dataloader_num_workers": 4,
-        "seed": plan.study.grid.seeds[0],
+        "seed": plan.seed,
         # The other processes wait while the first one tokenises.
         "ddp_timeout": SECONDS_A_DAY,
     }
@@ -107,14 +106,19 @@ def _optimizer(plan: Plan) -> Settings:
     }
 
 
-def _output(plan: Plan, parts: dict[str, Settings]) -> Settings:
-    """Checkpoints lie beside the bundle, in a folder of these very settings.
-
-    LLaMA-Factory continues from whatever checkpoint it finds there: after another export it must find none.
-    """
-    settings = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+def _held_out(plan: Plan) -> Settings:
     return {
-        "output_dir": f"../checkpoints-{plan.study.name}-{settings}",
+        "eval_dataset": ",".join(f"{language}{HELD_OUT}" for language in plan.evaluation_files),
+        "eval_on_each_dataset": True,
+        "eval_strategy": "steps",
+        "eval_steps": plan.evaluation_steps,
+        "per_device_eval_batch_size": plan.launch.micro_batch_sequences,
+    }
+
+
+def _output(plan: Plan, parts: dict[str, Settings]) -> Settings:
+    return {
+        "output_dir": checkpoints_folder(plan, NAME, parts),
         "save_steps": plan.checkpoint_steps,
         "logging_steps": plan.study.training.log_every,
         "report_to": "none",
@@ -134,49 +138,21 @@ _Dumper.add_representer(_Text, lambda dumper, text: dumper.represent_scalar("tag
 
 def document(plan: Plan) -> str:
     """llamafactory.yaml: comments that say where the numbers come from, then the settings."""
-    parts = [_comment(line) for line in _explanation(plan)]
+    lines = explanation(plan, TRAINER, ratio(plan), NAME)
+    mixture = Mixture(plan).warnings
+    parts = [comment([*lines, *(f"Warning: {warning}" for warning in mixture)])]
     for heading, settings in sections(plan).items():
         quoted = {key: _Text(value) if isinstance(value, str) else value for key, value in settings.items()}
         text = yaml.dump(quoted, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
-        parts.append(f"\n{_comment(heading)}{text}")
+        parts.append(f"\n{comment([heading])}{text}")
     return "".join(parts)
 
 
-def _comment(text: str) -> str:
-    """One comment line, also for text that holds line breaks or control characters."""
-    visible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return f"# {visible}".rstrip() + "\n"
-
-
-def _explanation(plan: Plan) -> list[str]:
+def ratio(plan: Plan) -> list[str]:
+    if len(plan.used) < 2:
+        return single_lines(plan)
     mixture = Mixture(plan)
-    mixed = len(plan.used) > 1
-    warnings = [*plan.fit_warnings, *plan.warnings, *mixture.warnings]
-    return [
-        f"Continual pre-training of {plan.launch.model} with LLaMA-Factory 0.9.5.",
-        f"The study {plan.study.name} chose its ratio and LR: see evidence.json. Run start.sh on every node.",
-        *_risk_lines(plan),
-        *(["", "Warnings:"] if warnings else []),
-        *(f"- {warning}" for warning in warnings),
-        "",
-        *(_ratio_lines(mixture) if mixed else _single_lines(plan)),
-        "",
-        *_batch_lines(plan),
-    ]
-
-
-def _risk_lines(plan: Plan) -> list[str]:
-    if plan.accepted_risk is None:
-        return []
-    count = len(plan.accepted_risk.refusals)
-    return [
-        f"THE FIT REFUSED THIS WINNER: the first {'warning says' if count == 1 else f'{count} warnings say'} why.",
-        f"Exported all the same, for this reason: {plan.accepted_risk.reason}",
-    ]
-
-
-def _ratio_lines(mixture: Mixture) -> list[str]:
-    a, lengths = mixture.plan.almr, mixture.lengths
+    a, lengths = plan.almr, mixture.lengths
     additional, original = f"{a:.6g} / {lengths['additional']:.6g}", f"{1 - a:.6g} / {lengths['original']:.6g}"
     return [
         f"Ratio: ALMR {a:.6g} is a share of tokens; interleave_probs are shares of documents, drawn before packing.",
@@ -185,28 +161,18 @@ def _ratio_lines(mixture: Mixture) -> list[str]:
     ]
 
 
-def _single_lines(plan: Plan) -> list[str]:
-    return [f"Ratio: ALMR {plan.almr:.6g} leaves the {plan.used[0].language} corpus alone; there is nothing to mix."]
+def command(plan: Plan) -> Command:
+    return Command(
+        trainer="LLaMA-Factory",
+        settings="llamafactory.yaml",
+        usage="Arguments override llamafactory.yaml: start.sh max_steps=10",
+        check="command -v llamafactory-cli > /dev/null ||\n"
+        '    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its '
+        'environment"',
+        run='export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT\n'
+        'exec llamafactory-cli train llamafactory.yaml "$@"',
+        install="pip install llamafactory==0.9.5 deepspeed",
+    )
 
 
-def _batch_lines(plan: Plan) -> list[str]:
-    launch = plan.launch
-    return [
-        f"Batch: {launch.nodes} nodes x {launch.gpus_per_node} GPUs x {launch.micro_batch_sequences} sequences x "
-        f"{plan.accumulation} accumulated x {launch.sequence_length:,} tokens = {launch.global_batch_tokens:,} tokens",
-        f"Steps: {plan.steps:,} x {launch.global_batch_tokens:,} tokens = {plan.tokens:,} tokens ({plan.difference})",
-    ]
-
-
-def start_script(launch: Launch) -> str:
-    head = [
-        "#!/usr/bin/env bash",
-        "# Starts the launch with LLaMA-Factory: run it on every node.",
-        "# Arguments override llamafactory.yaml: start.sh max_steps=10",
-        "set -euo pipefail",
-        "",
-        f"readonly model={shlex.quote(launch.model)}",
-        f"readonly nodes={launch.nodes}",
-        f"readonly gpus={launch.gpus_per_node}",
-    ]
-    return "\n".join(head) + "\n" + (HERE / "llamafactory_start.sh").read_text(encoding="utf-8")
+FORMAT = Format(TRAINER, write, ratio, command)

@@ -1,0 +1,156 @@
+"""axolotl 0.19: axolotl.yaml, and mix_documents.py, which writes the mixed text that it trains on.
+
+Facts of axolotl 0.19 that shape this: it has no ratio between corpora, so the text is mixed before; unknown keys vanish
+without a word; sample packing joins whole documents and pads, so that a step holds somewhat fewer tokens than its
+length.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.launch.formats import documents
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.plan import Plan
+from analysis.launch.scripts.torchrun import TORCHRUN, Command
+
+NAME = "axolotl"
+TRAINER = "axolotl 0.19"
+MIXED = "data/mixed.jsonl"
+DEEPSPEED = "deepspeed_zero3.json"
+HERE = Path(__file__).parent
+Settings = dict[str, Any]
+
+
+def write(plan: Plan, folder: Path) -> list[str]:
+    """Write the files of this format into the folder; returns what to know before the launch."""
+    head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
+    text = yaml.safe_dump(settings(plan), sort_keys=False, allow_unicode=True, width=10**6)
+    (folder / "axolotl.yaml").write_text(head + text, encoding="utf-8")
+    (folder / "mixture.json").write_text(
+        json.dumps(mixture(plan, folder), indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
+    (folder / "mix_documents.py").write_text((HERE / "mix_documents.txt").read_text("utf-8"), "utf-8")
+    shutil.copyfile(HERE / DEEPSPEED, folder / DEEPSPEED)
+    return warnings(plan)
+
+
+def mixture(plan: Plan, folder: Path) -> Settings:
+    """mixture.json: how many tokens of each corpus the mixed text holds."""
+    wanted = {source.language: round(source.share * plan.tokens) for source in plan.used}
+    sources = documents.sources(plan, folder)
+    return {
+        "tokenizer": plan.launch.model,
+        "seed": plan.seed,
+        "sources": {name: source | {"tokens": wanted[name]} for name, source in sources.items()},
+    }
+
+
+def settings(plan: Plan) -> Settings:
+    parts = _model(plan) | _data(plan) | _steps(plan) | _learning_rate(plan) | _optimizer(plan)
+    return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), "save_steps": plan.checkpoint_steps}
+
+
+def _model(plan: Plan) -> Settings:
+    return {
+        "base_model": plan.launch.model,
+        "trust_remote_code": plan.study.base_model.trust_remote_code,
+        "bf16": True,
+        "gradient_checkpointing": True,
+        "deepspeed": DEEPSPEED,
+    }
+
+
+def _data(plan: Plan) -> Settings:
+    found: Settings = {
+        "datasets": [_completion(MIXED)],
+        "dataset_prepared_path": "data/prepared",
+        "sequence_len": plan.launch.sequence_length,
+        "sample_packing": True,
+        "pad_to_sequence_len": True,
+    }
+    if plan.evaluation_files:
+        held_out = [_completion(file) | {"split": "train"} for file in plan.evaluation_files.values()]
+        found |= {"test_datasets": held_out, "eval_steps": plan.evaluation_steps, "eval_sample_packing": True}
+    else:
+        found["val_set_size"] = 0
+    return found
+
+
+def _completion(path: str) -> Settings:
+    return {"path": path, "ds_type": "json", "type": "completion", "field": "text"}
+
+
+def _steps(plan: Plan) -> Settings:
+    layout = plan.layout(NAME)
+    return {
+        "max_steps": plan.steps,
+        "num_epochs": 1,
+        "micro_batch_size": layout.micro_batch,
+        "gradient_accumulation_steps": layout.accumulation(plan.launch),
+        "logging_steps": plan.study.training.log_every,
+        "seed": plan.seed,
+    }
+
+
+def _learning_rate(plan: Plan) -> Settings:
+    schedule = plan.study.training.schedule
+    shared = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
+    if schedule.name == "cosine":
+        return shared | {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": schedule.min_lr}}
+    specific = {"num_stable_steps": plan.stable_steps, "num_decay_steps": plan.decay_steps}
+    return shared | {
+        "lr_scheduler": "warmup_stable_decay",
+        "lr_scheduler_kwargs": specific | {"min_lr_ratio": schedule.min_lr},
+    }
+
+
+def _optimizer(plan: Plan) -> Settings:
+    recipe = plan.study.training.optimizer
+    return {
+        "optimizer": "adamw_torch",
+        "adam_beta1": recipe.beta1,
+        "adam_beta2": recipe.beta2,
+        "adam_epsilon": recipe.epsilon,
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+    }
+
+
+def warnings(plan: Plan) -> list[str]:
+    found = ["axolotl packs whole documents and pads: its steps hold somewhat fewer tokens than the plan counts"]
+    if plan.evaluation_files:
+        found.append("axolotl has one evaluation loss: that of both languages' held-out texts together")
+    return found
+
+
+def ratio(plan: Plan) -> list[str]:
+    if len(plan.used) < 2:
+        return single_lines(plan)
+    wanted = " and ".join(f"{round(s.share * plan.tokens):,} tokens of {s.language}" for s in plan.used)
+    return [
+        f"Ratio: axolotl has none. mix_documents.py writes {MIXED} with {wanted}, ALMR {plan.almr:.6g}, "
+        f"counted with the tokenizer.",
+    ]
+
+
+def command(plan: Plan) -> Command:
+    return Command(
+        trainer="axolotl",
+        settings="axolotl.yaml",
+        usage="Arguments override axolotl.yaml: start.sh --max-steps 10",
+        check="command -v axolotl > /dev/null ||\n"
+        "    fail \"axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment\"\n"
+        f"[[ -f {MIXED} ]] ||\n"
+        f'    fail "{MIXED} is not there: run python mix_documents.py once, in this folder"',
+        run=TORCHRUN + '-m axolotl.cli.train axolotl.yaml "$@"',
+        install="pip install 'axolotl[deepspeed]==0.19.0' && python mix_documents.py",
+    )
+
+
+FORMAT = Format(TRAINER, write, ratio, command)

@@ -1,0 +1,63 @@
+"""The corpora as `datasets.load_dataset` takes them: what the formats without a data file of their own read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from analysis.launch.plan import Plan
+from analysis.launch.source import Source
+from sweep.study import InputError
+
+BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+
+
+def sources(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
+    """{language: {"load": arguments of load_dataset, "field": the text's column}} of the corpora that are used. A small
+    (embedded) corpus is copied into the folder and named relative to it.
+    """
+    return {source.language: {"load": _arguments(source, folder), "field": source.field} for source in plan.used}
+
+
+def held_out(plan: Plan) -> dict[str, dict[str, Any]]:
+    load = {"path": "json", "split": "train"}
+    return {
+        name: {"load": load | {"data_files": [file]}, "field": "text"} for name, file in plan.evaluation_files.items()
+    }
+
+
+def _arguments(source: Source, folder: Path) -> dict[str, Any]:
+    spec = source.spec
+    if spec.dataset:
+        named = {"name": spec.config, "revision": spec.revision}
+        return {"path": spec.dataset, "split": spec.split} | {k: v for k, v in named.items() if v}
+    if not source.facts.files:
+        raise InputError(f"ingredients.json names no files of the {source.language} corpus: run the study again")
+    files = [_copy(source, folder)] if spec.embedded else [os.path.abspath(file) for file in source.facts.files]
+    builders = {_builder(file, source.language) for file in files}
+    if len(builders) > 1:
+        raise InputError(f"corpora.{source.language}.files: of several kinds ({', '.join(sorted(builders))}): give one")
+    encoding = {} if source.rewritten or builders == {"parquet"} else {"encoding": spec.encoding}
+    if encoding.get("encoding", "utf-8").lower().replace("-", "") == "utf8":
+        encoding = {}
+    return {"path": builders.pop(), "data_files": files, "split": "train"} | encoding
+
+
+def _builder(file: str, language: str) -> str:
+    suffix = next((s.lower() for s in reversed(Path(file).suffixes) if s.lower() not in COMPRESSED), "")
+    if suffix not in BUILDERS:
+        raise InputError(f"corpora.{language}.files: no trainer reads {file}: give {', '.join(BUILDERS)}")
+    return BUILDERS[suffix]
+
+
+def _copy(source: Source, folder: Path) -> str:
+    name = f"data/{source.language}.jsonl"
+    (folder / "data").mkdir(exist_ok=True)
+    with (folder / name).open("wb") as copy:
+        for file in source.facts.files:
+            with open(file, "rb") as original:
+                shutil.copyfileobj(original, copy)
+    return name

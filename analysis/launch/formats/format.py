@@ -1,0 +1,72 @@
+"""What a trainer format is to the bundle, and what formats share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.launch.plan import Plan
+from analysis.launch.scripts.torchrun import Command
+
+
+class Format(NamedTuple):
+    """`write` writes the trainer's own files into a folder and returns what to know before using them; `ratio` says
+    in lines what the token ratio is there; `command` starts it.
+    """
+
+    trainer: str
+    write: Callable[[Plan, Path], list[str]]
+    ratio: Callable[[Plan], list[str]]
+    command: Callable[[Plan], Command]
+
+
+def checkpoints_folder(plan: Plan, name: str, settings: Any) -> str:
+    """Beside the bundle, which another export replaces, in a folder of these very settings: a trainer goes on from
+    whatever checkpoint it finds, and after another export it must find none. Relative to the format's folder.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return f"../../checkpoints-{plan.study.name}-{name}-{digest}"
+
+
+def visible(text: str) -> str:
+    """One line of a comment, also of text that holds line breaks or control characters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def single_lines(plan: Plan) -> list[str]:
+    return [f"Ratio: ALMR {plan.almr:.6g} leaves the {plan.used[0].language} corpus alone; there is nothing to mix."]
+
+
+def explanation(plan: Plan, trainer: str, ratio: list[str], name: str) -> list[str]:
+    """What stands on top of a trainer's file: where its numbers come from, its warnings, ratio, batch and steps."""
+    warnings = [*plan.fit_warnings, *plan.warnings]
+    return [
+        f"Continual pre-training of {plan.launch.model} with {trainer}.",
+        f"The study {plan.study.name} chose its ratio and LR: see ../evidence.json. Run start.sh on every node.",
+        *risk_lines(plan),
+        *(["", "Warnings:"] if warnings else []),
+        *(f"- {warning}" for warning in warnings),
+        "",
+        *ratio,
+        "",
+        *plan.layout(name).lines(plan.launch),
+        f"Steps: {plan.steps:,} x {plan.launch.global_batch_tokens:,} tokens = {plan.tokens:,} tokens "
+        f"({plan.difference})",
+    ]
+
+
+def risk_lines(plan: Plan) -> list[str]:
+    if plan.accepted_risk is None:
+        return []
+    count = len(plan.accepted_risk.refusals)
+    return [
+        f"THE FIT REFUSED THIS WINNER: the first {'warning says' if count == 1 else f'{count} warnings say'} why.",
+        f"Exported all the same, for this reason: {plan.accepted_risk.reason}",
+    ]
+
+
+def comment(lines: list[str]) -> str:
+    return "".join(f"# {visible(line)}".rstrip() + "\n" for line in lines)

@@ -1,0 +1,201 @@
+"""Megatron-LM (core 0.16): megatron_args.txt, one argument a line, and prepare.sh, which makes its data.
+
+Facts of Megatron that shape this: the weights of --data-path are shares of tokens (of samples of one length), must be
+over 0, and are lost without a word in a list of odd length; the steps are counted in samples; the architecture is read
+from the converted checkpoint (--use-checkpoint-args). Sets that are evaluated one by one take no weights.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from analysis.launch.formats import documents
+from analysis.launch.formats.format import Format, checkpoints_folder, single_lines
+from analysis.launch.plan import Plan
+from analysis.launch.schedule import warmup_from
+from analysis.launch.scripts.torchrun import TORCHRUN, Command
+from sweep.study import InputError
+
+NAME = "megatron"
+TRAINER = "Megatron-LM (core 0.16)"
+ARGUMENTS = "megatron_args.txt"
+TEXT = Path(__file__).parent
+PREFIX = "{}_text_document"  # what preprocess_data.py makes of --output-prefix
+BASE = "base"  # the folder of the converted base model
+
+
+def write(plan: Plan, folder: Path) -> list[str]:
+    """Write the files of this format into the folder; returns what to know before the launch."""
+    if not plan.launch.model.isprintable():
+        raise InputError(f"launch.model {plan.launch.model!r}: Megatron's arguments hold one a line: rename it")
+    lines = [token for argument in arguments(plan) for token in argument]
+    (folder / ARGUMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    content = {"train": documents.sources(plan, folder), "held_out": documents.held_out(plan)}
+    (folder / "corpora.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "write_jsonl.py").write_text((TEXT / "write_jsonl.txt").read_text("utf-8"), "utf-8")
+    script = folder / "prepare.sh"
+    script.write_text(prepare_script(plan), encoding="utf-8")
+    script.chmod(0o755)
+    return warnings(plan)
+
+
+def blend(plan: Plan) -> list[str]:
+    """--data-path: (weight, prefix) of each corpus that is used; a list of even length, with one corpus too."""
+    return [text for source in plan.used for text in (repr(source.share), f"data/{PREFIX.format(source.language)}")]
+
+
+def arguments(plan: Plan) -> list[list[str]]:
+    """Each argument with its values."""
+    parts = [_batch(plan), _learning_rate(plan), _optimizer(plan), _parallelism(plan), _data(plan)]
+    pairs = [[f"--{name}", *map(str, values)] for part in parts for name, *values in part]
+    saved = checkpoints_folder(plan, NAME, pairs)
+    return [*pairs, *([f"--{name}", *map(str, values)] for name, *values in _checkpoints(plan, saved))]
+
+
+Arguments = list[tuple[object, ...]]
+
+
+def _batch(plan: Plan) -> Arguments:
+    launch = plan.launch
+    return [
+        ("seq-length", launch.sequence_length),
+        ("max-position-embeddings", launch.sequence_length),
+        ("micro-batch-size", plan.layout(NAME).micro_batch),
+        ("global-batch-size", launch.batch_sequences),
+        ("train-samples", plan.steps * launch.batch_sequences),
+        ("seed", plan.seed + 1),  # it must be over 0
+    ]
+
+
+def _learning_rate(plan: Plan) -> Arguments:
+    """In samples."""
+    each, schedule = plan.launch.batch_sequences, plan.study.training.schedule
+    shared: Arguments = [
+        ("lr", repr(plan.lr)),
+        ("min-lr", repr(plan.min_lr)),
+        ("lr-warmup-init", repr(plan.lr * warmup_from(schedule))),
+        ("lr-warmup-samples", plan.warmup_steps * each),
+        ("lr-decay-samples", plan.steps * each),
+    ]
+    if schedule.name == "cosine" or not plan.decay_steps:
+        return [*shared, ("lr-decay-style", "cosine" if schedule.name == "cosine" else "constant")]
+    wsd: Arguments = [("lr-wsd-decay-style", "cosine"), ("lr-wsd-decay-samples", plan.decay_steps * each)]
+    return [*shared, ("lr-decay-style", "WSD"), *wsd]
+
+
+def _optimizer(plan: Plan) -> Arguments:
+    recipe = plan.study.training.optimizer
+    return [
+        ("optimizer", "adam"),
+        ("adam-beta1", recipe.beta1),
+        ("adam-beta2", recipe.beta2),
+        ("adam-eps", recipe.epsilon),
+        ("weight-decay", recipe.weight_decay),
+        ("clip-grad", recipe.max_grad_norm),
+        ("attention-dropout", 0.0),
+        ("hidden-dropout", 0.0),
+        ("bf16",),
+    ]
+
+
+def _parallelism(plan: Plan) -> Arguments:
+    layout = plan.layout(NAME)
+    found: Arguments = [
+        ("tensor-model-parallel-size", layout.tensor),
+        ("pipeline-model-parallel-size", layout.pipeline),
+        ("context-parallel-size", layout.context),
+        ("use-distributed-optimizer",),
+        ("overlap-grad-reduce",),
+        ("overlap-param-gather",),
+    ]
+    if layout.tensor > 1:
+        found.append(("sequence-parallel",))
+    if layout.checkpointing == "selective":
+        found.append(("recompute-activations",))
+    if layout.checkpointing == "full":
+        found += [("recompute-granularity", "full"), ("recompute-method", "uniform"), ("recompute-num-layers", 1)]
+    return found
+
+
+def _data(plan: Plan) -> Arguments:
+    found: Arguments = [("tokenizer-type", "HuggingFaceTokenizer"), ("tokenizer-model", plan.launch.model)]
+    if plan.study.training.document_masking:
+        found += [("reset-position-ids",), ("reset-attention-mask",)]
+    if not plan.evaluation_files:
+        return [*found, ("data-path", *blend(plan)), ("split", "100,0,0"), ("eval-iters", 0)]
+    held_out = [f"data/{PREFIX.format(f'held_out_{name}')}" for name in plan.evaluation_files]
+    return [
+        *found,
+        ("train-data-path", *blend(plan)),
+        ("valid-data-path", *held_out),
+        ("multiple-validation-sets",),
+        ("full-validation",),
+        ("eval-interval", plan.evaluation_steps),
+    ]
+
+
+def _checkpoints(plan: Plan, folder: str) -> Arguments:
+    return [
+        ("use-mcore-models",),
+        ("use-checkpoint-args",),
+        ("pretrained-checkpoint", BASE),
+        ("load", folder),
+        ("save", folder),
+        ("save-interval", plan.checkpoint_steps),
+        ("log-interval", plan.study.training.log_every),
+        ("data-cache-path", "data/cache"),
+        ("distributed-timeout-minutes", 60),
+    ]
+
+
+def warnings(plan: Plan) -> list[str]:
+    found = [
+        "Megatron-LM: run prepare.sh once before the start; its arguments were read back but for --data-path and "
+        "the schedule by no parser of Megatron's own"
+    ]
+    if plan.launch.sequence_length % (2 * plan.layout(NAME).context * plan.layout(NAME).tensor):
+        found.append("Megatron-LM: the sequence length is not a multiple of twice the context and tensor parallelism")
+    return found
+
+
+def ratio(plan: Plan) -> list[str]:
+    if len(plan.used) < 2:
+        return single_lines(plan)
+    return [f"Ratio: ALMR {plan.almr:.6g} is a share of tokens, and so are the weights of --data-path: {blend(plan)}."]
+
+
+def prepare_script(plan: Plan) -> str:
+    layout, names = plan.layout(NAME), [source.language for source in plan.used]
+    sets = [*names, *(f"held_out_{name}" for name in plan.evaluation_files)]
+    head = [
+        "#!/usr/bin/env bash",
+        "# Makes the data and the base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout.",
+        "set -euo pipefail",
+        "",
+        f"readonly model={shlex.quote(plan.launch.model)}",
+        f"readonly sets=({' '.join(sets)})",
+        f"readonly tensor={layout.tensor}",
+        f"readonly pipeline={layout.pipeline}",
+    ]
+    return "\n".join(head) + "\n" + (TEXT / "megatron_prepare.sh").read_text(encoding="utf-8")
+
+
+def command(plan: Plan) -> Command:
+    return Command(
+        trainer="Megatron-LM",
+        settings=ARGUMENTS,
+        usage=f"MEGATRON is its checkout. Arguments override {ARGUMENTS}: start.sh --log-interval 1",
+        check='[[ -f "${MEGATRON:-}/pretrain_gpt.py" ]] ||\n'
+        '    fail "MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"\n'
+        "[[ -d base ]] ||\n"
+        '    fail "prepare.sh has not been run: it makes the data and the base checkpoint"',
+        run=f"mapfile -t arguments < {ARGUMENTS}\n"
+        "export CUDA_DEVICE_MAX_CONNECTIONS=1\n" + TORCHRUN + '"$MEGATRON/pretrain_gpt.py" "${arguments[@]}" "$@"',
+        install="git clone --branch core_v0.16.1 https://github.com/NVIDIA/Megatron-LM ~/Megatron-LM && "
+        "pip install 'megatron-core[mlm,dev]==0.16.1'",
+    )
+
+
+FORMAT = Format(TRAINER, write, ratio, command)

@@ -1,0 +1,22 @@
+
+fail() {
+    printf 'prepare.sh: %s\n' "$1" >&2
+    exit 2
+}
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+[[ -f "${MEGATRON:-}/tools/preprocess_data.py" ]] ||
+    fail "MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
+weights="${ALMR_MODEL:-$model}"
+[[ -f "$weights/config.json" ]] ||
+    fail "$weights is no folder with config.json: download the model, set ALMR_MODEL to its folder"
+
+python write_jsonl.py corpora.json data
+for set in "${sets[@]}"; do
+    python "$MEGATRON/tools/preprocess_data.py" --input "data/$set.jsonl" --json-keys text \
+        --output-prefix "data/$set" --tokenizer-type HuggingFaceTokenizer --tokenizer-model "$model" \
+        --append-eod --workers "$(nproc)"
+done
+python "$MEGATRON/tools/checkpoint/convert.py" --model-type GPT --loader llama_mistral --saver core \
+    --checkpoint-type hf --model-size llama3 --load-dir "$weights" --save-dir base --tokenizer-model "$weights" \
+    --target-tensor-parallel-size "$tensor" --target-pipeline-parallel-size "$pipeline" --bf16

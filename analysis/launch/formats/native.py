@@ -1,0 +1,94 @@
+"""The product's own trainer: study.yaml, a study of one trial, which is the launch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.plan import Plan
+from analysis.launch.scripts.torchrun import TORCHRUN, Command
+from sweep import study_file
+from sweep.study import Study
+
+NAME = "native"
+TRAINER = "almr's own trainer"
+
+
+def write(plan: Plan, folder: Path) -> list[str]:
+    """Write study.yaml into the folder; returns what to know before the launch."""
+    head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
+    (folder / "study.yaml").write_text(head + study_file.dump(study(plan)), encoding="utf-8")
+    return warnings(plan)
+
+
+def study(plan: Plan) -> Study:
+    """The launch as a study whose grid is the winner alone."""
+    of = plan.study
+    changed = {
+        "name": f"{of.name[:90]}-launch",
+        "base_model": _base_model(plan),
+        "training": of.training.model_dump(mode="json") | _training(plan),
+        "grid": {"almr": [plan.almr], "lr": [plan.lr], "seeds": [plan.seed]},
+        "resources": _resources(plan),
+        "keep": "all",
+    }
+    kept = of.model_dump(mode="json", by_alias=True, include={"corpora", "objective", "execution", "tracking"})
+    return Study.model_validate(kept | changed)
+
+
+def _base_model(plan: Plan) -> dict[str, Any]:
+    of = plan.study.base_model
+    if plan.launch.model == of.embedded:
+        return {"embedded": of.embedded}
+    revision = of.revision if plan.launch.model == of.pretrained else None
+    return {"pretrained": plan.launch.model, "revision": revision, "trust_remote_code": of.trust_remote_code}
+
+
+def _training(plan: Plan) -> dict[str, Any]:
+    return {
+        "sequence_length": plan.launch.sequence_length,
+        "tokens": plan.launch.tokens,
+        "global_batch_tokens": plan.launch.global_batch_tokens,
+        "micro_batch_sequences": plan.layout(NAME).micro_batch,
+        "horizons": [],
+        "evaluate_every": plan.evaluation_steps,
+    }
+
+
+def _resources(plan: Plan) -> dict[str, Any]:
+    launch, of = plan.launch, plan.study.resources
+    gpu = {"gpu": launch.gpu, "gpu_gigabytes": launch.gpu_gigabytes}
+    shared = {"nodes": launch.nodes, "gpus_per_node": launch.gpus_per_node, **gpu}
+    return shared if launch.gpus_per_node else shared | {"cpus": of.cpus}
+
+
+def warnings(plan: Plan) -> list[str]:
+    found = []
+    if plan.evaluation_files:
+        found.append("native: it measures on the held-out part of each corpus, not on launch.evaluation")
+    return found
+
+
+def ratio(plan: Plan) -> list[str]:
+    if len(plan.used) < 2:
+        return single_lines(plan)
+    return [
+        f"Ratio: ALMR {plan.almr:.6g} is a share of tokens, met exactly: after n sequences, round(n x ALMR) of them."
+    ]
+
+
+def command(plan: Plan) -> Command:
+    folder = checkpoints_folder(plan, NAME, study(plan).model_dump(mode="json"))
+    return Command(
+        trainer="almr's own trainer",
+        settings="study.yaml",
+        usage="Its record, log and checkpoints lie beside the bundle. It takes no arguments.",
+        check='python -c "import sweep, torch" 2> /dev/null ||\n'
+        '    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"',
+        run=TORCHRUN + f"-m sweep.launch_run study.yaml {folder}",
+        install="pip install almr-sweep",
+    )
+
+
+FORMAT = Format(TRAINER, write, ratio, command)

@@ -1,0 +1,126 @@
+"""torchtitan 0.3: almr_launch.py, the Python module that its configuration is.
+
+Facts of torchtitan 0.3.0 that shape this: TOML is gone (0.2 read it, and mixed nothing); a source's `weight` is a share
+of packed sequences, so of tokens; every rank draws with the same seed; attention never crosses documents; validation
+has one loss.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pprint import pformat
+from string import Template
+from typing import Any
+
+from analysis.launch.formats import documents
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.plan import Plan
+from analysis.launch.ratio import token_share_sd
+from analysis.launch.scripts.torchrun import TORCHRUN, Command
+
+NAME = "torchtitan"
+TRAINER = "torchtitan 0.3"
+MODULE = "almr_launch"
+TEMPLATE = Path(__file__).parent / "torchtitan.txt"
+# The flavours of torchtitan.models.llama3, by hidden size and layers.
+FLAVORS = {(2048, 16): "1B", (3072, 28): "3B", (4096, 32): "8B", (8192, 80): "70B", (16384, 126): "405B"}
+NOTABLE_SD = 0.01
+
+
+def write(plan: Plan, folder: Path) -> list[str]:
+    """Write almr_launch.py into the folder; returns what to know before the launch."""
+    values = settings(plan, folder)
+    literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
+    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(literals)
+    head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
+    (folder / f"{MODULE}.py").write_text(head + text, encoding="utf-8")
+    return warnings(plan)
+
+
+def settings(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Python values by their name in the template."""
+    layout, training = plan.layout(NAME), plan.study.training
+    values = {
+        "flavor": flavor(plan),
+        "model": plan.launch.model,
+        "sources": documents.sources(plan, folder),
+        "weights": {source.language: source.share for source in plan.used},
+        "held_out": documents.held_out(plan),
+        "seed": plan.seed,
+        "lr": plan.lr,
+        "betas": (training.optimizer.beta1, training.optimizer.beta2),
+        "eps": training.optimizer.epsilon,
+        "weight_decay": training.optimizer.weight_decay,
+        "max_norm": training.optimizer.max_grad_norm,
+        "warmup_steps": plan.warmup_steps,
+        # None: the decay begins after the warm-up.
+        "decay_ratio": plan.decay_steps / plan.steps if training.schedule.name == "wsd" else None,
+        "min_lr_factor": training.schedule.min_lr,
+        "steps": plan.steps,
+        "seq_len": plan.launch.sequence_length,
+        "local_batch_size": layout.micro_batch,
+        "global_batch_size": plan.launch.batch_sequences,
+        "tensor_parallel": layout.tensor,
+        "context_parallel": layout.context,
+        "full_checkpointing": layout.checkpointing == "full",
+        "evaluation_steps": plan.evaluation_steps,
+        "checkpoint_steps": plan.checkpoint_steps,
+        "log_every": training.log_every,
+    }
+    return values | {"dump_folder": checkpoints_folder(plan, NAME, values)}
+
+
+def flavor(plan: Plan) -> str | None:
+    """None where torchtitan has no such Llama: the module then takes the one that the environment names."""
+    shape = plan.target.shape
+    return FLAVORS.get((shape.hidden_size, shape.num_hidden_layers)) if shape else None
+
+
+def warnings(plan: Plan) -> list[str]:
+    found = []
+    if flavor(plan) is None:
+        found.append(
+            "torchtitan: which of its models this is was not told by the shape: set ALMR_FLAVOR (8B, 70B, ...)"
+        )
+    if not plan.study.training.document_masking:
+        found.append("torchtitan 0.3 never attends across documents; the trials did (training.document_masking: false)")
+    if plan.evaluation_files:
+        found.append("torchtitan 0.3 has one validation loss: that of both languages in equal parts")
+    if (sd := ratio_sd(plan)) > NOTABLE_SD:
+        found.append(f"torchtitan draws sequences at random: the ALMR that comes out will differ by about {sd:.2g}")
+    return found
+
+
+def ratio_sd(plan: Plan) -> float:
+    """Standard deviation of the achieved ALMR: all ranks draw the same, so there are fewer independent draws."""
+    draws = plan.tokens / plan.launch.sequence_length / plan.layout(NAME).data
+    return token_share_sd(plan.almr, plan.almr, draws)
+
+
+def ratio(plan: Plan) -> list[str]:
+    if len(plan.used) < 2:
+        return single_lines(plan)
+    return [
+        f"Ratio: ALMR {plan.almr:.6g} is a share of tokens, and so is a source's weight: sequences are packed first.",
+        f"Drawn at random: the ALMR that comes out differs by about {ratio_sd(plan):.2g} (one standard deviation).",
+    ]
+
+
+def command(plan: Plan) -> Command:
+    return Command(
+        trainer="torchtitan",
+        settings=f"{MODULE}.py",
+        usage=f"Arguments override {MODULE}.py: start.sh --training.steps 10",
+        check="command -v torchrun > /dev/null ||\n"
+        '    fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"\n'
+        'export ALMR_MODEL="${ALMR_MODEL:-$model}"\n'
+        '[[ -f "$ALMR_MODEL/config.json" ]] ||\n'
+        '    fail "$ALMR_MODEL is no folder with config.json: download the model, set ALMR_MODEL to its folder"',
+        run='export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"\n'
+        + TORCHRUN
+        + f'-m torchtitan.train --module {MODULE} --config launch "$@"',
+        install="pip install torchtitan==0.3.0",
+    )
+
+
+FORMAT = Format(TRAINER, write, ratio, command)

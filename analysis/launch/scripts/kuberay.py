@@ -1,0 +1,63 @@
+"""rayjob.yaml: the launch as a KubeRay RayJob. Ray only gives the nodes; ray_start.py runs start.sh on each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from analysis.launch.scripts.names import job_name
+from sweep.launch import Launch
+
+UNSTATED = "CHANGE-ME"
+MOUNT = "/launch"
+HEAD = """# kubectl apply -f rayjob.yaml. The claim holds this folder as its root, and the data under their own paths.
+"""
+
+
+def script(launch: Launch, study: str, trainer: str) -> str:
+    spec = {
+        "entrypoint": f"python {MOUNT}/ray_start.py {launch.nodes} {launch.gpus_per_node}",
+        "shutdownAfterJobFinishes": True,
+        "backoffLimit": 0,
+        "rayClusterSpec": {
+            "headGroupSpec": {"rayStartParams": {"num-gpus": "0", "num-cpus": "0"}, "template": _pod(launch, 0)},
+            "workerGroupSpecs": [
+                {
+                    "groupName": "gpus",
+                    "replicas": launch.nodes,
+                    "minReplicas": launch.nodes,
+                    "maxReplicas": launch.nodes,
+                    "rayStartParams": {},
+                    "template": _pod(launch, launch.gpus_per_node),
+                }
+            ],
+        },
+    }
+    job = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": job_name(study, trainer)},
+        "spec": spec,
+    }
+    return HEAD + yaml.safe_dump(job, sort_keys=False, allow_unicode=True)
+
+
+def warnings(launch: Launch) -> list[str]:
+    unstated = [f"launch.{name}" for name in ("image", "volume_claim") if not getattr(launch, name)]
+    return (
+        [f"rayjob.yaml says {UNSTATED}: state {' and '.join(unstated)} to start it on Kubernetes"] if unstated else []
+    )
+
+
+def _pod(launch: Launch, gpus: int) -> dict[str, Any]:
+    container: dict[str, Any] = {"name": "ray", "image": launch.image or UNSTATED}
+    if gpus:
+        container["resources"] = {"limits": {"nvidia.com/gpu": gpus}}
+    mounts = [{"name": "launch", "mountPath": MOUNT}, {"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108
+    container["volumeMounts"] = mounts
+    volumes = [
+        {"name": "launch", "persistentVolumeClaim": {"claimName": launch.volume_claim or UNSTATED}},
+        {"name": "shm", "emptyDir": {"medium": "Memory"}},
+    ]
+    return {"spec": {"containers": [container], "volumes": volumes}}

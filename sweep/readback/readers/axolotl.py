@@ -1,0 +1,63 @@
+"""axolotl.yaml by axolotl's AxolotlInputConfig, the LR by the scheduler that its trainer takes from transformers.
+
+python axolotl.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    folder, question = Path(sys.argv[1]), json.loads(sys.argv[2])
+    try:
+        import yaml
+        from axolotl.utils.schemas.config import AxolotlInputConfig
+    except ImportError as error:
+        print(f"axolotl 0.19 is not installed here ({error})", file=sys.stderr)
+        sys.exit(4)
+    written = yaml.safe_load((folder / "axolotl.yaml").read_text(encoding="utf-8"))
+    config = AxolotlInputConfig.model_validate(written)
+    kept = config.model_dump()
+    lost = [name for name in written if name not in kept]
+    assert not lost, f"axolotl does not know {lost}"
+    wanted = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))["sources"]
+    tokens = {name: source["tokens"] for name, source in wanted.items()}
+    assert [dataset.path for dataset in config.datasets] == ["data/mixed.jsonl"]
+    batch = config.micro_batch_size * config.gradient_accumulation_steps * question["processes"] * config.sequence_len
+    answer = {
+        "parsers": "axolotl's AxolotlInputConfig and transformers' get_scheduler",
+        "lr": float(config.learning_rate),
+        "almr": tokens.get("additional", 0) / sum(tokens.values()),
+        "steps": config.max_steps,
+        "tokens": sum(tokens.values()),
+        "global_batch_tokens": batch,
+        "sequence_length": config.sequence_len,
+        "warmup_steps": config.warmup_steps,
+        "checkpoint_steps": config.save_steps,
+        "seed": config.seed,
+        "beta1": config.adam_beta1,
+        "beta2": config.adam_beta2,
+        "epsilon": config.adam_epsilon,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "lrs": lrs(config, question["steps"]),
+    }
+    print(json.dumps(answer))
+
+
+def lrs(config: Any, steps: list[int]) -> list[float]:
+    import torch
+    from transformers import get_scheduler
+
+    lr, specific = float(config.learning_rate), config.lr_scheduler_kwargs
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)
+    made = get_scheduler(config.lr_scheduler, optimizer, config.warmup_steps, config.max_steps, specific)
+    return [lr * made.lr_lambdas[0](step) for step in steps]
+
+
+if __name__ == "__main__":
+    main()

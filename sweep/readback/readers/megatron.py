@@ -1,0 +1,89 @@
+"""megatron_args.txt: --data-path by megatron-core's get_blend_from_list, the LR by its OptimizerParamScheduler.
+
+python megatron.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package.
+Megatron-LM's argument parser is in no package; the other arguments are read by their names.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+SHIFT = 1  # Megatron's seeds are over 0
+
+
+def main() -> None:
+    folder, question = Path(sys.argv[1]), json.loads(sys.argv[2])
+    try:
+        from megatron.core.datasets.utils import get_blend_from_list
+    except ImportError as error:
+        print(f"megatron-core 0.16 is not installed here ({error})", file=sys.stderr)
+        sys.exit(4)
+    given = arguments((folder / "megatron_args.txt").read_text(encoding="utf-8").splitlines())
+    one = {name: values[0] for name, values in given.items() if len(values) == 1}
+    prefixes, weights = get_blend_from_list(given.get("data-path") or given["train-data-path"])
+    assert weights, "the weights were lost"
+    assert all(weight > 0 for weight in weights)
+    sequences, length = int(one["global-batch-size"]), int(one["seq-length"])
+    shares = {Path(prefix).name.split("_text_")[0]: weight for prefix, weight in zip(prefixes, weights, strict=True)}
+    answer = {
+        "parsers": "megatron-core's get_blend_from_list and OptimizerParamScheduler",
+        "lr": float(one["lr"]),
+        "almr": shares.get("additional", 0.0) / sum(weights),
+        "steps": int(one["train-samples"]) / sequences,
+        "tokens": int(one["train-samples"]) * length,
+        "global_batch_tokens": sequences * length,
+        "sequence_length": length,
+        "warmup_steps": int(one["lr-warmup-samples"]) / sequences,
+        "checkpoint_steps": int(one["save-interval"]),
+        "seed": int(one["seed"]) - SHIFT,
+        "beta1": float(one["adam-beta1"]),
+        "beta2": float(one["adam-beta2"]),
+        "epsilon": float(one["adam-eps"]),
+        "weight_decay": float(one["weight-decay"]),
+        "max_grad_norm": float(one["clip-grad"]),
+        "lrs": lrs(one, question["steps"]),
+    }
+    print(json.dumps(answer))
+
+
+def arguments(tokens: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for token in tokens:
+        if token.startswith("--"):
+            found[name := token[2:]] = []
+        else:
+            found[name].append(token)
+    return found
+
+
+def lrs(one: dict[str, str], steps: list[int]) -> list[float]:
+    from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+
+    style, wsd = one["lr-decay-style"], one.get("lr-wsd-decay-samples")
+    scheduler = OptimizerParamScheduler(
+        SimpleNamespace(param_groups=[]),
+        init_lr=float(one["lr-warmup-init"]),
+        max_lr=float(one["lr"]),
+        min_lr=float(one["min-lr"]),
+        lr_warmup_steps=int(one["lr-warmup-samples"]),
+        lr_decay_steps=int(one["lr-decay-samples"]),
+        lr_decay_style=style,
+        start_wd=0.0,
+        end_wd=0.0,
+        wd_incr_steps=1,
+        wd_incr_style="constant",
+        wsd_decay_steps=int(wsd) if wsd else None,
+        lr_wsd_decay_style=one.get("lr-wsd-decay-style"),
+    )
+    found = []
+    for step in steps:
+        scheduler.num_steps = step * int(one["global-batch-size"])
+        found.append(scheduler.get_lr({}))
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""study.yaml by the product's own study reader, its LR by its own training loop.
+
+python native.py FOLDER QUESTION: prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sweep import study_file
+from trainers.loop import lr_shares
+
+
+def main() -> None:
+    folder, question = Path(sys.argv[1]), json.loads(sys.argv[2])
+    study = study_file.load(str(folder / "study.yaml"))
+    (point,) = study.grid.points
+    almr, lr, seed = point
+    training, optimizer = study.training, study.training.optimizer
+    share = lr_shares(training, training.steps)
+    answer = {
+        "parsers": "the study reader and the training loop",
+        "lr": lr,
+        "almr": almr,
+        "steps": training.steps,
+        "tokens": training.steps * training.global_batch_tokens,
+        "global_batch_tokens": training.global_batch_tokens,
+        "sequence_length": training.sequence_length,
+        "warmup_steps": training.warmup_steps,
+        "seed": seed,
+        "beta1": optimizer.beta1,
+        "beta2": optimizer.beta2,
+        "epsilon": optimizer.epsilon,
+        "weight_decay": optimizer.weight_decay,
+        "max_grad_norm": optimizer.max_grad_norm,
+        "not_stated": ["checkpoint_steps"],  # it saves by the minute
+        "lrs": [lr * share(step) for step in question["steps"]],
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

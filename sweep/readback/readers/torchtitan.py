@@ -1,0 +1,67 @@
+"""almr_launch.py by torchtitan's ConfigManager, its LR by torchtitan's own scheduler.
+
+python torchtitan.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    folder, question = sys.argv[1], json.loads(sys.argv[2])
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    try:
+        from torchtitan.config import ConfigManager
+    except ImportError as error:
+        print(f"torchtitan 0.3 is not installed here ({error})", file=sys.stderr)
+        sys.exit(4)
+    config = ConfigManager().parse_args(["--module", "almr_launch", "--config", "launch"])
+    training = config.training
+    arguments = next(group for group in config.optimizer.param_groups if group.pattern == ".*").optimizer_kwargs
+    batch = training.global_batch_size * training.seq_len
+    weights = {source.dataset.removeprefix("almr_"): source.weight for source in config.dataloader.sources}
+    registered(weights)
+    answer = {
+        "parsers": "torchtitan's ConfigManager and LRSchedulersContainer",
+        "lr": arguments["lr"],
+        "almr": weights.get("additional", 0.0) / sum(weights.values()),
+        "steps": training.steps,
+        "tokens": training.steps * batch,
+        "global_batch_tokens": batch,
+        "sequence_length": training.seq_len,
+        "warmup_steps": config.lr_scheduler.warmup_steps,
+        "checkpoint_steps": config.checkpoint.interval,
+        "seed": config.debug.seed,
+        "beta1": arguments["betas"][0],
+        "beta2": arguments["betas"][1],
+        "epsilon": arguments["eps"],
+        "weight_decay": arguments["weight_decay"],
+        "max_grad_norm": training.max_norm,
+        "lrs": lrs(config, arguments["lr"], question["steps"]),
+    }
+    print(json.dumps(answer))
+
+
+def registered(weights: dict[str, float]) -> None:
+    from torchtitan.hf_datasets.text_datasets import DATASETS
+
+    assert all(f"almr_{name}" in DATASETS for name in weights), "a source is not registered"
+
+
+def lrs(config: Any, lr: float, steps: list[int]) -> list[float]:
+    """torchtitan makes its scheduler for optimizers that it built: a stand-in holds one."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)
+    made = config.lr_scheduler.build(optimizers=[optimizer], training_steps=config.training.steps)
+    share = made.schedulers[0].lr_lambdas[0]
+    return [lr * share(step) for step in steps]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Starts the launch with axolotl: run it on every node.
+# Arguments override axolotl.yaml: start.sh --max-steps 10
+set -euo pipefail
+
+readonly model=meta-llama/Meta-Llama-3-70B
+readonly settings=axolotl.yaml
+readonly nodes=16
+readonly gpus=8
+readonly processes=8
+
+fail() {
+    printf 'start.sh: %s\n' "$1" >&2
+    exit 2
+}
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+command -v axolotl > /dev/null ||
+    fail "axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment"
+[[ -f data/mixed.jsonl ]] ||
+    fail "data/mixed.jsonl is not there: run python mix_documents.py once, in this folder"
+
+if ((nodes == 1)); then
+    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
+fi
+for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
+    [[ -n "${!name:-}" ]] ||
+        fail "$name is not set: on each of the $nodes nodes set NNODES=$nodes, NODE_RANK (0 to $((nodes - 1))), \
+MASTER_ADDR (the host of rank 0) and MASTER_PORT"
+done
+# Another number of nodes would change the global batch, and the LR was chosen for this one.
+[[ "$NNODES" == "$nodes" ]] ||
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
+    fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
+fi
+
+printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
+exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
+    --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
+    -m axolotl.cli.train axolotl.yaml "$@"

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Starts the launch with LLaMA-Factory: run it on every node.
+# Arguments override llamafactory.yaml: start.sh max_steps=10
+set -euo pipefail
+
+readonly model=meta-llama/Meta-Llama-3-70B
+readonly settings=llamafactory.yaml
+readonly nodes=16
+readonly gpus=8
+readonly processes=8
+
+fail() {
+    printf 'start.sh: %s\n' "$1" >&2
+    exit 2
+}
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+command -v llamafactory-cli > /dev/null ||
+    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
+
+if ((nodes == 1)); then
+    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
+fi
+for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
+    [[ -n "${!name:-}" ]] ||
+        fail "$name is not set: on each of the $nodes nodes set NNODES=$nodes, NODE_RANK (0 to $((nodes - 1))), \
+MASTER_ADDR (the host of rank 0) and MASTER_PORT"
+done
+# Another number of nodes would change the global batch, and the LR was chosen for this one.
+[[ "$NNODES" == "$nodes" ]] ||
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
+    fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
+fi
+
+printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
+export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
+exec llamafactory-cli train llamafactory.yaml "$@"

@@ -1,0 +1,209 @@
+"""Every format: golden files and scripts, the ratio and back, hostile names, what is said of memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_loader
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from golden import assert_golden
+
+from analysis.launch.bundle import FORMATS
+from analysis.launch.formats import axolotl, megatron, native, torchtitan
+from analysis.launch.formats.llamafactory_data import Mixture
+from analysis.launch.ratio import token_share
+from analysis.launch.scripts.names import job_name
+from sweep.planning import launch_layout
+from sweep.planning.known_models import KNOWN
+from sweep.study import InputError
+
+SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
+FILES = {
+    "llamafactory": ("llamafactory.yaml",),
+    "torchtitan": ("almr_launch.py",),
+    "megatron": ("megatron_args.txt", "prepare.sh", "corpora.json"),
+    "axolotl": ("axolotl.yaml", "mixture.json"),
+    "native": ("study.yaml",),
+}
+STATED = {"gpu": "H100-80GB", "image": "registry/trainer:1", "volume_claim": "shared"}
+HELD_OUT = {"original": "/data/held_out_en.jsonl", "additional": "/data/held_out_zh.jsonl"}
+
+
+@pytest.fixture
+def stated(make_study):
+    return make_study(launch=STATED | {"evaluation": HELD_OUT})
+
+
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name in FORMATS for file in (*FILES[name], *SCRIPTS)])
+def test_golden(write_format, stated, name, file):
+    assert_golden(name, f"stated-{file}", (write_format(name, stated) / file).read_text())
+
+
+def test_a_ratio_goes_to_each_format_and_back(make_plan, make_facts, tmp_path):
+    """1,000 corpora of random shapes, ALMR 0 and 1 among them."""
+    draw, plan = np.random.default_rng(0), make_plan("megatron")
+    (tmp_path / "data").mkdir()
+    for i in range(1000):
+        almr = [0.0, 1.0][i] if i < 2 else float(draw.uniform())
+        lengths = np.exp(draw.uniform(np.log(2), np.log(1e5), 2))
+        shaped = {
+            name: replace(
+                source,
+                share=almr if name == "additional" else 1 - almr,
+                facts=make_facts(files=source.facts.files, documents=1000, tokens=round(1000 * length)),
+            )
+            for (name, source), length in zip(plan.sources.items(), lengths, strict=True)
+        }
+        given = replace(plan, almr=almr, sources=shaped)
+        for name, back in shares_back(given, tmp_path).items():
+            assert back == pytest.approx(almr, abs=1e-9), name
+
+
+def shares_back(plan, folder):
+    """The token ratio as each format's own numbers state it."""
+    mixture = Mixture(plan)
+    tokens = {name: s["tokens"] for name, s in axolotl.mixture(plan, folder)["sources"].items()}
+    weights = torchtitan.settings(plan, folder)["weights"]
+    blend = megatron.blend(plan)
+    assert len(blend) % 2 == 0
+    shares = {prefix.split("/")[1].split("_")[0]: float(w) for w, prefix in zip(blend[::2], blend[1::2], strict=True)}
+    assert all(share > 0 for share in shares.values())
+    return {
+        "llamafactory": token_share(mixture.probability, *(mixture.lengths[n] for n in ("original", "additional"))),
+        "torchtitan": weights.get("additional", 0) / sum(weights.values()),
+        "megatron": shares.get("additional", 0) / sum(shares.values()),
+        "axolotl": tokens.get("additional", 0) / sum(tokens.values()),
+        "native": native.study(plan).grid.points[0][0],
+    }
+
+
+def test_steps_times_the_batch_are_the_tokens_or_the_page_says_by_how_much(make_plan, make_study):
+    exact = make_plan("native", make_study(launch={"tokens": 4_194_304 * 100}))
+    assert exact.difference == "exactly launch.tokens"
+    assert "fewer than launch.tokens" in make_plan("native").difference
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "megatron"])
+@pytest.mark.parametrize("model", ['it\'s "$(touch owned)"', "`touch owned`\nx: y", "大 模型"])
+def test_a_hostile_name_is_only_ever_text(write_format, make_study, name, model, tmp_path):
+    folder = write_format(name, make_study(launch={"model": model, "image": model, "nodes": 1}))
+    job = yaml.safe_load((folder / "rayjob.yaml").read_text())
+    pod = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
+    assert pod["containers"][0]["image"] == model
+    assert yaml.safe_load((folder / "sky.yaml").read_text())["num_nodes"] == 1
+    subprocess.run(["bash", str(folder / "start.sh")], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=False)
+    assert not list(tmp_path.rglob("owned"))
+    for script in folder.glob("*.py"):
+        compile(script.read_text(), script.name, "exec")
+
+
+def test_megatron_refuses_a_name_that_its_file_cannot_hold(write_format, make_study):
+    with pytest.raises(InputError, match="rename it"):
+        write_format("megatron", make_study(launch={"model": "a\n--lr"}))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_scripts_are_clean(write_format, stated, name):
+    folder = write_format(name, stated)
+    scripts = [str(path) for path in (*folder.glob("*.sh"), folder / "slurm.sbatch")]
+    for script in scripts:
+        subprocess.run(["bash", "-n", script], check=True)
+    checker = shutil.which("shellcheck")
+    if checker is None:
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run([checker, *scripts], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_slurm_starts_each_node_with_its_own_rank(write_format, stated, tmp_path):
+    folder, tools = write_format("native", stated), tmp_path / "bin"
+    tools.mkdir()
+    fakes = {
+        "scontrol": "printf 'first\\nsecond\\n'",
+        "srun": 'shift\nSLURM_NODEID=1 exec "$@"',
+        "torchrun": 'printf "%s|" "$@"',
+        "python": "exit 0",
+    }
+    for name, body in fakes.items():
+        (tools / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tools / name).chmod(0o755)
+    given = {"SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_NODELIST": "x", "SLURM_JOB_NUM_NODES": "16"}
+    environment = given | {"PATH": f"{tools}:/usr/bin:/bin"}
+    done = subprocess.run(["bash", str(folder / "slurm.sbatch")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "|--nnodes=16|--node-rank=1|--nproc-per-node=8|--master-addr=first|" in "|" + done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("study", "name"), [("Llama3_8B.zh", "llama3-8b-zh-native"), ("x" * 100, "x" * 33 + "-native")]
+)
+def test_a_job_has_a_name_that_kubernetes_takes(study, name):
+    assert job_name(study, "native") == name
+
+
+def test_a_70b_is_laid_out_so_that_it_fits(stated):
+    shape = KNOWN["meta-llama/Meta-Llama-3-70B"]
+    for name in FORMATS:
+        layout = launch_layout.choose(name, stated, shape)
+        assert layout.data * layout.tensor * layout.pipeline * layout.context == 128
+        assert layout.accumulation(stated.launch) * layout.data * layout.micro_batch == stated.launch.batch_sequences
+        if name in ("torchtitan", "megatron"):
+            assert layout.fits, layout.lines(stated.launch)
+            assert layout.tensor * layout.pipeline > 1 or name == "torchtitan"
+
+
+def test_what_does_not_fit_or_is_not_known_is_said(make_study):
+    shape = KNOWN["meta-llama/Meta-Llama-3-70B"]
+    small = make_study(launch={"nodes": 1, "gpu": "A100-40GB"})
+    assert "no layout that was tried fits" in launch_layout.choose("megatron", small, shape).warnings("megatron")[0]
+    unknown = launch_layout.choose("native", small, None, "its shape is not known")
+    assert "its shape is not known" in " ".join(unknown.lines(small.launch))
+    assert "launch.gpu" in launch_layout.choose("native", make_study(), shape).warnings("native")[0]
+
+
+def test_documents_are_mixed_to_the_tokens_that_are_wanted(write_format):
+    folder = write_format("axolotl")
+    module = module_from_spec(spec_from_loader("mix_documents", loader=None))
+    exec((folder / "mix_documents.py").read_text(), module.__dict__)
+    wanted = {"original": 6000, "additional": 4000}
+    streams = {"original": repeat(("en", 30)), "additional": repeat(("zh", 70))}
+    tokens = {"original": 0, "additional": 0}
+    for name, text in module.mixed(streams, wanted):
+        tokens[name] += {"en": 30, "zh": 70}[text]
+        if sum(tokens.values()) > 2000:  # every part of the file has the ratio
+            assert tokens["additional"] / sum(tokens.values()) == pytest.approx(0.4, abs=0.03)
+    assert all(wanted[name] <= tokens[name] < wanted[name] + 70 for name in wanted)
+
+
+def test_the_native_study_is_the_winner_alone(write_format, make_study):
+    from sweep import study_file
+
+    study = study_file.load(str(write_format("native", make_study(launch={"tokens": 4_194_304 * 50})) / "study.yaml"))
+    assert study.grid.points == [(0.4, 2e-5, 3)]
+    assert (study.training.tokens, study.training.sequence_length) == (4_194_304 * 50, 8192)
+    assert (study.base_model.pretrained, study.keep) == ("meta-llama/Meta-Llama-3-70B", "all")
+    assert (study.resources.nodes, study.resources.gpus_per_node) == (16, 8)
+
+
+def test_megatron_counts_in_samples(write_format, stated):
+    lines = (write_format("megatron", stated) / "megatron_args.txt").read_text().splitlines()
+    assert lines[lines.index("--train-samples") + 1] == str(2384 * 512)
+    assert lines[lines.index("--lr-warmup-samples") + 1] == str(238 * 512)
+    at = lines.index("--train-data-path")
+    assert lines[at + 1 : at + 5] == ["0.6", "data/original_text_document", "0.4", "data/additional_text_document"]
+
+
+def test_corpora_json_is_what_load_dataset_takes(write_format):
+    content = json.loads((write_format("megatron") / "corpora.json").read_text())
+    assert content["train"]["additional"]["load"] == {
+        "path": "parquet",
+        "data_files": [str(Path("/data/chinese.parquet"))],
+        "split": "train",
+    }

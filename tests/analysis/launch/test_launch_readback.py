@@ -1,0 +1,57 @@
+"""Each export is read by its trainer's real parser and means what the winner says. `make test-exports` runs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.launch.bundle import FORMATS, write
+from sweep.readback.verify import verify
+
+VENVS = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere"))
+SCHEDULES = {
+    "cosine": {"name": "cosine", "warmup": 0.1, "min_lr": 0.1},
+    "wsd": {"name": "wsd", "warmup": 0.05, "decay": 0.25, "min_lr": 0.02},
+}
+
+
+def python(name: str) -> str:
+    if name == "native":
+        return sys.executable
+    found = VENVS / name / "bin" / "python"
+    if not found.exists():
+        pytest.skip(f"{name} is not installed: make test-exports")
+    return str(found)
+
+
+@pytest.fixture
+def plan(make_plan, make_study):
+    def made(name, schedule, almr):
+        training = make_study().training.model_dump() | {"schedule": SCHEDULES[schedule]}
+        held_out = {"original": "/data/held_out_en.jsonl", "additional": "/data/held_out_zh.jsonl"}
+        launch = {"gpu": "H100-80GB", "evaluation": held_out if schedule == "wsd" else None}
+        return make_plan(name, make_study(launch=launch, training=training), almr=almr)
+
+    return made
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(("schedule", "almr"), [("cosine", 0.4), ("wsd", 0.37), ("cosine", 0), ("cosine", 1)])
+def test_an_export_means_what_the_winner_says(plan, tmp_path, name, schedule, almr):
+    interpreter, made = python(name), plan(name, schedule, almr)
+    write(made, name, tmp_path / name)
+    verdict = verify(made, tmp_path, name, interpreter)
+    assert verdict.differences == [], verdict.text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_another_winner_is_told_apart(plan, tmp_path, name):
+    interpreter, made = python(name), plan(name, "cosine", 0.4)
+    write(replace(made, lr=made.lr * 1.01, almr=0.41), name, tmp_path / name)
+    found = verify(made, tmp_path, name, interpreter).differences
+    assert found is not None
+    assert {line.split(":")[0] for line in found} > {"lr"}
