@@ -132,7 +132,7 @@ class Run(Kept):
         self.write(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
 
     def keep_base_scores(self, record: Record) -> None:
-        """`base/`: the base model's scores and failures, from the cache that the trial's worker found or left them in."""
+        """`base/`: the base model's scores and failures, from the cache where the trial's worker found or left them."""
         name = record.provenance.get("base_scores")
         if name:
             measured = cache_root() / "base_scores" / str(name)

@@ -200,7 +200,7 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
     trials = scoring.unscored(study, run, design.progress(study, run).trials)
     if not trials:
         return
-    console.print(f"scoring {len(trials)} finished trials", soft_wrap=True)
+    console.print(f"scoring {len(trials)} finished trials, from kept models or by training again", soft_wrap=True)
     _prepare(study, run, console)
     run.keep_provenance(run.stage_code())
     from sweep import controller
