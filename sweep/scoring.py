@@ -12,7 +12,7 @@ from rich.text import Text
 from sweep.display import clock, objective
 from sweep.store import Run
 from sweep.study import Study
-from sweep.trial import Record, Status, Trial
+from sweep.trial import SCORING, Record, Status, Trial
 from trainers.benchmarks import catalogue, fetching
 
 CLOZE_TOKENS = 48  # of a question: four continuations with their context
@@ -87,18 +87,23 @@ def plan_json(study: Study) -> list[dict[str, Any]]:
     return [vars(row) for row in asked(study)]
 
 
-def finalists(study: Study, run: Run, trials: list[Trial]) -> list[Trial]:
-    """The best trials by their measured objective that lack a score which the study now asks for."""
-    if study.benchmarks is None or study.benchmarks.when != "finalists" or study.replay:
+def unscored(study: Study, run: Run, trials: list[Trial]) -> list[Trial]:
+    """Finished trials that lack a score which the study now asks for: of all, or of the best by their objective."""
+    if study.benchmarks is None or study.replay:
         return []
     records = [record for trial in trials if (record := run.record(trial)) and record.status is Status.COMPLETE]
+    wanted = records if study.benchmarks.when == "all" else _best(study, records)
+    return [record.trial for record in wanted if _lacks(study, record)]
+
+
+def _best(study: Study, records: list[Record]) -> list[Record]:
+    assert study.benchmarks
     measured = [(value, record) for record in records if (value := objective(study, record)) is not None]
-    best = sorted(measured, key=lambda pair: pair[0])[: study.benchmarks.finalists]
-    return [record.trial for _, record in best if _lacks(study, record)]
+    return [record for _, record in sorted(measured, key=lambda pair: pair[0])[: study.benchmarks.finalists]]
 
 
 def _lacks(study: Study, record: Record) -> bool:
     """What failed counts as scored: it is told, and not tried with every run."""
     assert study.benchmarks
     known = record.scores.keys() | record.score_failures.keys()
-    return "scoring" not in known and not set(catalogue.every(study.benchmarks)) <= known
+    return SCORING not in known and not set(catalogue.every(study.benchmarks)) <= known

@@ -132,12 +132,12 @@ class Run(Kept):
         self.write(self.trial_folder(record.trial) / "record.json", record.model_dump_json(indent=2))
 
     def keep_base_scores(self, record: Record) -> None:
-        """`base/`: what the base model scored, from the cache that the trial's worker found or left it in."""
+        """`base/`: the base model's scores and failures, from the cache where the trial's worker found or left them."""
         name = record.provenance.get("base_scores")
-        if name and record.scores:
+        if name:
             measured = cache_root() / "base_scores" / str(name)
-            for file in ("questions.json", "scores.json"):
-                write_atomically(self.folder / "base" / file, (measured / file).read_text(encoding="utf-8"))
+            for file in ("questions.json", "failures.json", "scores.json"):
+                self.write(self.folder / "base" / file, (measured / file).read_text(encoding="utf-8"))
 
     def progress(self, trial: Trial) -> int:
         """The last step that a running trial's trunk has logged, 0 before the first."""
@@ -236,9 +236,9 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
 
 
 def _is_read_by_drivers(name: str) -> bool:
-    """Not what a trial logs and keeps, nor the code, which is staged anew."""
+    """Of a trial what is fitted, not what it logs and keeps; nor the code, which is staged anew."""
     if name.startswith("trials/"):
-        return name.count("/") == 2 and name.endswith(("/trial.json", "/record.json"))
+        return name.count("/") == 2 and name.endswith(("/trial.json", "/record.json", "/questions.json"))
     return not name.startswith("code/")
 
 

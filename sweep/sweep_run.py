@@ -16,7 +16,7 @@ from sweep.queue import Points, Proposals, Queue, Turn
 from sweep.search import Search
 from sweep.store import Run
 from sweep.study import MINIMUM_TRIALS, InputError, Study
-from sweep.trial import Status
+from sweep.trial import SCORING, Status
 from sweep.verdict import verdict
 from trainers import tracking
 
@@ -85,7 +85,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
             progress = design.progress(study, run)  # to ask whether it is over may have added a trial
             _train(study, run, progress, console, address)
         run.freeze(study)
-        _score_finalists(study, run, console, address)
+        _score_finished(study, run, console, address)
         progress = design.progress(study, run)
         records = progress.records
         if progress.ended:
@@ -193,18 +193,26 @@ def _train(study: Study, run: Run, progress: design.Progress, console: Console, 
         controller.run_trials(study, run, _queue(study, run, progress), watch, address)
 
 
-def _score_finalists(study: Study, run: Run, console: Console, address: str | None) -> None:
-    """The best trials go through the cluster once more: a trial that has its record is scored, not trained."""
-    best = scoring.finalists(study, run, design.progress(study, run).trials)
-    if not best:
+def _score_finished(study: Study, run: Run, console: Console, address: str | None) -> None:
+    """Finalists, and trials that finished before a benchmark was asked for, go through the cluster once more: a trial
+    that has its record is scored, and keeps its losses.
+    """
+    trials = scoring.unscored(study, run, design.progress(study, run).trials)
+    if not trials:
         return
-    console.print(f"scoring the best {len(best)} trials", soft_wrap=True)
+    console.print(f"scoring {len(trials)} finished trials, from kept models or by training again", soft_wrap=True)
     _prepare(study, run, console)
     run.keep_provenance(run.stage_code())
     from sweep import controller
 
+    def watch(event: controller.Progress) -> None:
+        if event.record:
+            lost = event.record.score_failures.get(SCORING)
+            said = f"not scored: {event.trial.id}: {lost}" if lost else f"scored: {event.trial.id}"
+            console.print(said, markup=False, soft_wrap=True)
+
     plain = study.model_copy(update={"search": Search()})
-    controller.run_trials(study, run, lambda at_once: Points(plain, run, best, at_once), lambda event: None, address)
+    controller.run_trials(study, run, lambda at_once: Points(plain, run, trials, at_once), watch, address)
 
 
 def _queue(study: Study, run: Run, progress: design.Progress) -> Callable[[int], Queue]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pydantic
 
 SCHEMA_VERSION = 1
+SCORING = "scoring"  # the key of `score_failures` where no task at all could be scored
 
 
 class Schema(pydantic.BaseModel):

@@ -24,7 +24,7 @@ def judge(
     """
     verdict = GuardVerdict(guard=guard.words, least=guard.least)
     target = find(guard, every)
-    why = _why_not(guard, target, every) if nearest is not None else "no trial was scored"
+    why = _why_not(guard, target, _measured(scored, every)) if nearest is not None else "no trial was scored"
     if target is None or nearest is None or why:
         return verdict.model_copy(update={"why_not": why})
     apart = target.difference(scored.trials[nearest], scored.base)
@@ -38,10 +38,14 @@ def find(guard: ScoreGuard, every: Sequence[Target]) -> Target | None:
     return next((target for target in every if target.name == guard.name and target.kind in kinds), None)
 
 
-def _why_not(guard: ScoreGuard, target: Target | None, every: Sequence[Target]) -> str | None:
+def _measured(scored: Scored, every: Sequence[Target]) -> list[Target]:
+    return [target for target in every if any(target.value(model) is not None for model in scored.models)]
+
+
+def _why_not(guard: ScoreGuard, target: Target | None, measured: Sequence[Target]) -> str | None:
     if target is None:
         kinds = ("task",) if guard.task else ("group", "language")
-        names = ", ".join(sorted({t.name for t in every if t.kind in kinds})) or "none"
+        names = ", ".join(sorted({t.name for t in measured if t.kind in kinds})) or "none"
         return f"no {kinds[0]} of that name was scored (scored: {names})"
     if target.unit_scale and abs(guard.least) >= 1:
         return f"{guard.name} is a score from 0 to 1: write {abs(guard.least) / 100:g} for {abs(guard.least):g} points"

@@ -18,6 +18,7 @@ from analysis.scores.optima import ScoreSurface, Surfaces
 from analysis.scores.read import Scored
 from analysis.scores.targets import Target, distinct, targets
 from sweep.study import MINIMUM_TRIALS
+from sweep.trial import SCORING
 
 
 def judge(case: Case, scored: Scored, seed: int = 0) -> ScoresFile:
@@ -117,4 +118,5 @@ def _notes(scored: Scored, rows: Sequence[ScoreRow]) -> Iterator[str]:
             yield f"{row.name} is the mean of its tasks on a scale from 0 to 1, without {', '.join(row.left_out)}"
     failed = Counter((task, why) for model in scored.trials for task, why in model.failures.items())
     for (task, why), count in failed.items():
-        yield f"{task} has no score in {count} of {len(scored.trials)} trials: {why}"
+        what = "no score could be had" if task == SCORING else f"{task} has no score"
+        yield f"{what} in {count} of {len(scored.trials)} trials: {why}"

@@ -17,6 +17,7 @@ from sweep.study import InputError
 from sweep.trial import Record, Score
 
 SCORES = pydantic.TypeAdapter(dict[str, Score])
+FAILURES = pydantic.TypeAdapter(dict[str, str])
 QUESTIONS = pydantic.TypeAdapter(dict[str, list[float | None]])
 REMEDY = "delete it and score again"
 
@@ -72,13 +73,18 @@ def read(run: Path, table: pd.DataFrame) -> Scored | None:
     places = [_place(row) for row in tables.usable(table).to_dict("records")]
     each = [(place, _trial(run / "trials" / place.trial_id)) for place in places]
     scored = [(place, model) for place, model in each if model.answers or model.failures]
-    scores = _parsed(base, SCORES) if base.is_file() else {}
-    return Scored(_model(scores, {}, base.parent), [place for place, _ in scored], [model for _, model in scored])
+    return Scored(_base(base.parent), [place for place, _ in scored], [model for _, model in scored])
 
 
 def _place(row: dict[Any, Any]) -> Place:
     seed = 0 if pd.isna(row["seed"]) else int(row["seed"])
     return Place(str(row["trial_id"]), float(row["almr"]), float(row["lr"]), seed)
+
+
+def _base(folder: Path) -> Model:
+    scores, failures = folder / "scores.json", folder / "failures.json"
+    why = _parsed(failures, FAILURES) if failures.is_file() else {}
+    return _model(_parsed(scores, SCORES) if scores.is_file() else {}, why, folder)
 
 
 def _trial(folder: Path) -> Model:

@@ -12,7 +12,7 @@ from analysis.scores import paired
 from analysis.scores.paired import Difference
 from analysis.scores.read import Model, Scored
 from sweep.study import LANGUAGES
-from sweep.trial import Score
+from sweep.trial import SCORING, Score
 
 Kind = Literal["task", "group", "language"]
 
@@ -58,9 +58,9 @@ class Target:
 
 
 def _why_none(task: str, one: Model, other: Model) -> str | None:
-    for model in (one, other):
-        if task not in model.answers:
-            return model.failures.get(task, "not scored")
+    if lacking := [model.failures for model in (one, other) if task not in model.answers]:
+        reasons = [failed.get(key) for key in (task, SCORING) for failed in lacking]
+        return next((why for why in reasons if why), "not scored")
     return paired.incomparable(one.answers[task], other.answers[task])
 
 
@@ -87,7 +87,7 @@ def _facts(models: Sequence[Model]) -> dict[str, Score | None]:
     """Each task's score wherever it was first scored; None of one that failed everywhere."""
     facts: dict[str, Score | None] = {}
     for model in models:
-        facts |= {task: facts.get(task) for task in model.failures}
+        facts |= {task: facts.get(task) for task in model.failures if task != SCORING}
         facts |= {task: facts.get(task) or answers.score for task, answers in model.answers.items()}
     return facts
 

@@ -20,7 +20,7 @@ from sweep.controller.gang import run_gang
 from sweep.queue import Queue, Turn
 from sweep.store import Run
 from sweep.study import Study
-from sweep.trial import Record, Status, Trial
+from sweep.trial import SCORING, Record, Status, Trial
 from sweep.worker import work
 
 REASON_LENGTH = 500
@@ -129,8 +129,9 @@ class _Callback(tune.Callback):
         failed = _ours(trial)
         self.run.refresh(failed)
         if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # it came again to be scored
-            lost = {"score_failures": {"scoring": _reason(Path(trial.error_file), self.run.log(failed))}}
-            self.run.finish(done.model_copy(update=lost))
+            lost = {"score_failures": {SCORING: _reason(Path(trial.error_file), self.run.log(failed))}}
+            self.run.finish(record := done.model_copy(update=lost))
+            self.watch(Progress(failed, record))
             return
         asked = self.run.asked(failed)
         record = Record(

@@ -14,14 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 from sweep import study_file
 from sweep.benchmark import Benchmarks
 from sweep.study import BaseModel, Study
 from sweep.trial import Ingredients, Record, Trial
 from trainers import cpt, prepare
 from trainers.benchmarks import catalogue, harness
+from trainers.gang import ALONE
 from trainers.model import load_model, load_tokenizer
 
 TRIAL = Trial(almr=0.7, lr=3.4e-3, seed=0)
@@ -56,7 +55,7 @@ def trial(study: Study, ingredients: Ingredients) -> Record:
 
 
 def stock(study: Study, ingredients: Ingredients, benchmarks: Benchmarks, whole: float) -> None:
-    model = load_model(study.base_model, ingredients.base_model, study.execution, torch.device("cpu"))
+    model = load_model(study, ingredients.base_model, ALONE)
     tokenizer = load_tokenizer(study.base_model, ingredients.base_model)
     for name in catalogue.asked(benchmarks):
         for time_of in ("first in a process", "after it"):

@@ -14,10 +14,13 @@ import fsspec
 import pytest
 from samples import bowl_csv, make_study, study_content
 
+from analysis import table as tables
+from analysis.scores.read import read
 from sweep import design
 from sweep.store import Run, at_worker
 from sweep.study import InputError, Study
 from sweep.trial import PerLanguage, Record, Status, Trial
+from trainers.benchmarks.outcome import Outcome, score
 
 
 @pytest.fixture
@@ -75,6 +78,20 @@ def test_a_worker_leaves_its_files_before_its_record(kept: Path, tmp_path: Path)
     run.refresh(trial)
     assert run.finished(trial) == record(study, trial)
     assert not (run.trial_folder(trial) / "checkpoint").exists()  # a driver has no use for it
+
+
+def test_scores_are_read_with_each_question_from_another_host(kept: Path, tmp_path: Path, cache: Path) -> None:
+    run, study, trial = begun(kept)
+    Outcome({"t": score([1.0, 0.0])}, {"t": [1.0, 0.0]}, {"u": "no data"}).write_base(cache / "base_scores" / "base")
+    with at_worker(run.address, trial) as at:
+        scored = {"scores": {"t": score([1.0, 1.0])}, "provenance": {"base_scores": "base"}}
+        Outcome(questions={"t": [1.0, 1.0]}).write(at.trial_folder(trial))
+        at.keep_base_scores(done := record(study, trial).model_copy(update=scored))
+        at.finish(done)
+    other = elsewhere(kept, tmp_path)
+    found = read(other.folder, tables.read_run(other.folder))
+    assert [model.answers["t"].questions.tolist() for model in found.models] == [[1, 0], [1, 1]]
+    assert found.base.failures == {"u": "no data"}
 
 
 def test_a_preempted_trial_goes_on_elsewhere_with_its_files_and_cleans_them_up(kept: Path, tmp_path: Path) -> None:

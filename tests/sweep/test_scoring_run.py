@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from samples import make_study
 
-from sweep import scoring, study_file
+from sweep import design, scoring, study_file
 from sweep.store import Run
 from sweep.study import InputError, Study
-from sweep.trial import Record
+from sweep.trial import Record, Trial
 
 ALMR = "from sweep.cli import main; main()"
 GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
@@ -38,7 +38,7 @@ def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study,
     study = Study.model_validate(content)
     (tmp_path / "study.yaml").write_text(study_file.dump(study))
     first = almr(tmp_path, "run", "study.yaml")
-    assert "scoring the best 2 trials" in first.stdout, first.stderr
+    assert "scoring 2 finished trials" in first.stdout, first.stderr
     run = Run(tmp_path / "runs" / study.name)
     after = records(run)
     ranked = sorted(after.values(), key=lambda record: record.loss.original + record.loss.additional)
@@ -48,8 +48,27 @@ def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study,
         assert set(json.loads((folder / "questions.json").read_text())) == {"cloze_original", "cloze_additional"}
     assert set(json.loads((run.folder / "base" / "scores.json").read_text())) == {"cloze_original", "cloze_additional"}
     second = almr(tmp_path, "run", "study.yaml")
-    assert "scoring the best" not in second.stdout
+    assert not list((run.folder / "trials").glob(".again*"))
+    assert "finished trials" not in second.stdout
     assert records(run) == after
+
+
+def test_finished_trials_are_scored_on_what_a_study_asks_later(tmp_path: Path) -> None:
+    run, plain = Run(tmp_path / "run"), make_study()
+    scores = {name: {"value": 0.5} for name in ("cloze_original", "cloze_additional")}
+    known = [{}, {}, {"scores": scores}, {"score_failures": {"scoring": "it hung"}}, {"status": "diverged"}]
+    for trial, more in zip(design.trials(plain), known, strict=False):
+        loss = {"original": trial.lr, "additional": trial.almr}
+        outcome = {"trial_id": trial.id, "fingerprint": plain.fingerprint, "status": "complete", "attempt": 1}
+        run.finish(Record.model_validate(trial.model_dump() | outcome | {"loss": loss} | more))
+
+    def unscored(**benchmarks: Any) -> list[Trial]:
+        return scoring.unscored(make_study(benchmarks=benchmarks), run, design.trials(plain))
+
+    assert unscored(suite="embedded") == design.trials(plain)[:2]
+    assert unscored(suite="embedded", when="finalists", finalists=1) == design.trials(plain)[:1]
+    assert unscored(suite="embedded", tasks=["gsm8k"]) == design.trials(plain)[:3]
+    assert scoring.unscored(plain, run, design.trials(plain)) == []
 
 
 def with_benchmarks(**benchmarks: Any) -> Study:

@@ -66,11 +66,12 @@ def missing(benchmarks: Benchmarks, name: str, leaf: Leaf) -> str:
     """One line: what is not there, and where to place it."""
     entry = catalogue.known(name)
     where = Path(benchmarks.data or "DATA") / (entry.name if entry else name)
-    source = entry.source if entry else leaf.config.get("dataset_path")
+    source = entry.source if entry else str(leaf.config.get("dataset_path"))
+    of = "" if source in BUILDERS.values() else f" of {source}"  # a task file of the user's own may name no source
     published = (leaf.config.get("metadata") or {}).get("published")
     files = " and ".join(map(str, published)) if published else _example(leaf)
     stated = "" if benchmarks.data else " and state benchmarks.data: DATA"
-    return f"data of {leaf.name} are missing: place {files} of {source} in {where}/{stated}"
+    return f"data of {leaf.name} are missing: place {files}{of} in {where}/{stated}"
 
 
 def _example(leaf: Leaf) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
 
 from sweep.benchmark import Benchmarks
 from trainers.benchmarks import catalogue, data, definitions
@@ -11,6 +13,11 @@ from trainers.benchmarks.definitions import Leaf
 
 def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
     """Fetch what no local copy holds. What cannot be had is left: `missing` says so, trials are scored without."""
+    with _quiet():
+        _fetch_all(benchmarks, progress)
+
+
+def _fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
     given_up: set[str] = set()
     for name in catalogue.asked(benchmarks):
         for leaf in _not_here(benchmarks, name):
@@ -24,6 +31,18 @@ def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], No
                 return  # no hub in reach: every other one would be waited for too
             except Exception:  # whatever `datasets` and the network raise
                 given_up.add(source)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The hub's own words on what it cannot reach: `missing` says it in one line."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def missing(benchmarks: Benchmarks) -> dict[str, str]:

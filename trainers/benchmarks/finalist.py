@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sweep.resources import Tracking
 from sweep.study import LANGUAGES, BaseModel, Study
-from sweep.trial import Ingredients, Record
-from trainers import heartbeat
+from sweep.trial import SCORING, Ingredients, Record
+from trainers import heartbeat, memory
 from trainers.benchmarks import outcome
 from trainers.benchmarks.scoring import Scoring
 from trainers.corpus import open_packed
@@ -31,8 +33,10 @@ def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) 
             found = _kept(now, ingredients, folder) if outcome.first_rank() else {}
         else:
             found = _trained_again(now, record, ingredients, folder)
+    except memory.Halved:  # its gang starts again with less
+        raise
     except Exception as error:  # whatever goes wrong, what was trained stays
-        found = {"score_failures": {"scoring": outcome.one_line(error)}}
+        found = {"score_failures": {SCORING: outcome.one_line(error)}}
     if not outcome.first_rank():
         return None
     return record.model_copy(update=found | {"provenance": record.provenance | found.get("provenance", {})})
@@ -54,17 +58,34 @@ def _trained_again(study: Study, record: Record, ingredients: Ingredients, folde
     """A trial is deterministic: its model is had again for the trial's price. Raises ValueError where it is not."""
     from trainers import cpt
 
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        (Path(scratch) / heartbeat.NAME).symlink_to(folder / heartbeat.NAME)  # the trial's is watched
-        again = cpt.run_trial(study, record.trial, ingredients, Path(scratch), record.attempt)
+    once = study.model_copy(update={"keep": "none", "tracking": Tracking(tensorboard=False)})  # both have its first run
+    with _beside(folder) as scratch:
+        again = cpt.run_trial(once, record.trial, ingredients, scratch, record.attempt)
         if again is None:
             return {}
         for language in LANGUAGES:
             one, other = getattr(again.loss, language), getattr(record.loss, language)
             if one is None or other is None or abs(one - other) > SAME_LOSS:
                 raise ValueError(f"trained again, its {language} loss is {one}, not {other}: state keep: best or all")
-        if (made := Path(scratch) / "questions.json").exists():
+        if (made := scratch / "questions.json").exists():
             shutil.copy(made, folder / "questions.json.new")
             (folder / "questions.json.new").replace(folder / "questions.json")
     provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds")}
     return {"scores": again.scores, "score_failures": again.score_failures, "provenance": provenance}
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A folder beside the trial's, the same for all ranks of a gang, with the heartbeat that is watched. Beside, since
+    there lies the note of how much fits into memory. It outlasts a kill: its checkpoint is gone on from.
+    """
+    scratch = folder.with_name(f".again-{folder.name}")
+    if outcome.first_rank():
+        scratch.mkdir(exist_ok=True)
+        if not (beat := scratch / heartbeat.NAME).is_symlink():
+            beat.symlink_to(folder / heartbeat.NAME)
+    try:
+        yield scratch
+    finally:
+        if outcome.first_rank():
+            shutil.rmtree(scratch, ignore_errors=True)

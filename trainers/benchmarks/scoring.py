@@ -71,13 +71,13 @@ class Scoring:
     def _score(self, tasks: list[str], model: Any) -> Outcome:
         assert self.benchmarks
         found = Outcome()
+        tokenizer = load_tokenizer(self.study.base_model, self.ingredients.base_model)
         for language in LANGUAGES:
             if CLOZE[language] in tasks:
                 self.beat()
-                found |= score_cloze(language, self.corpora[language], model)
+                found |= score_cloze(language, self.corpora[language], model, tokenizer.eos_token_id)
         stock = [task for task in tasks if task not in CLOZE.values()]
         if stock:
-            tokenizer = load_tokenizer(self.study.base_model, self.ingredients.base_model)
             training = model.training
             with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
                 precision = self.study.training.precision
@@ -121,11 +121,11 @@ def _content(scoring: Scoring, task: str) -> list[Any]:
     return found
 
 
-def score_cloze(language: str, corpus: PackedCorpus, model: Any) -> Outcome:
-    """A language's task of the embedded suite."""
+def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> Outcome:
+    """A language's task of the embedded suite. `end` is the tokenizer's: a model's config may name several."""
     task = CLOZE[language]
     try:
-        asked = cloze.Cloze.of(corpus, model.config.eos_token_id)
+        asked = cloze.Cloze.of(corpus, end)
         answers = asked.answers(model)
     except ValueError as error:
         return outcome.failed([task], error)

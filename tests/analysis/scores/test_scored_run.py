@@ -55,8 +55,9 @@ def run(tmp_path_factory, scored_run, make_study):
     scored_run(folder, make_study(objective=GUARDS), only=finalist, n=400)
     path = folder / "trials" / "almr=0.50_lr=1.58e-04_seed=0" / "record.json"
     record = json.loads(path.read_text())
-    record["score_failures"] = {HOSTILE: "no such file: <b>drcd</b>"}
+    record["score_failures"] = {HOSTILE: "no such file: <b>drcd</b>", "scoring": "it hung"}
     path.write_text(json.dumps(record))
+    (folder / "base" / "failures.json").write_text('{"gsm8k": "its data are missing"}')
     return folder
 
 
@@ -74,7 +75,10 @@ def test_the_tables_are_written_beside_the_fit(run, fitted_run):
     assert float(rows["coin"]["needed"]) > 400
     assert rows["ceval"]["why_no_optimum"] == "6 trials have it: a surface needs 9"
     assert rows[HOSTILE]["change_value"] == rows[HOSTILE]["winner"] == ""
+    assert rows["gsm8k"]["why_no_change"] == "its data are missing"
+    assert "scoring" not in rows
     text = (run / "scores.md").read_text()
+    assert "no score could be had in 1 of 6 trials: it hung" in text
     table = [line for line in text.splitlines() if line.startswith("| ")]
     assert len({line.replace("\\|", "").count("|") for line in table[: len(rows) + 2]}) == 1
     assert "<script" not in text.replace("\\<", "")

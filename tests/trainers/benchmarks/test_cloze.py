@@ -20,7 +20,7 @@ from trainers.corpus import PackedCorpus, blocks, open_packed
 class Knowing(torch.nn.Module):
     """Expects the token after each to be the next number: right of text that counts up."""
 
-    config = SimpleNamespace(eos_token_id=None)
+    config = SimpleNamespace(eos_token_id=[1990, 1991, 1992])  # as an instruct model's has several
     device = torch.device("cpu")
 
     def forward(self, input_ids: torch.Tensor) -> SimpleNamespace:
@@ -75,11 +75,11 @@ def test_questions_are_of_held_out_text_and_never_span_two_documents(corpus: Pac
 
 
 def test_a_model_that_answers_nan_is_one_line() -> None:
-    found = scoring.score_cloze("original", counting(), Broken())
+    found = scoring.score_cloze("original", counting(), Broken(), 1990)
     assert found.failures == {"cloze_original": "the model answers NaN"}
     assert not found.scores
 
 
 def test_too_little_text_is_one_line() -> None:
-    found = scoring.score_cloze("original", counting(rows=2), Knowing())
+    found = scoring.score_cloze("original", counting(rows=2), Knowing(), 1990)
     assert "hold out more" in found.failures["cloze_original"]
