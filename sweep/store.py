@@ -137,7 +137,7 @@ class Run(Kept):
         if name and record.scores:
             measured = cache_root() / "base_scores" / str(name)
             for file in ("questions.json", "scores.json"):
-                write_atomically(self.folder / "base" / file, (measured / file).read_text(encoding="utf-8"))
+                self.write(self.folder / "base" / file, (measured / file).read_text(encoding="utf-8"))
 
     def progress(self, trial: Trial) -> int:
         """The last step that a running trial's trunk has logged, 0 before the first."""
@@ -238,7 +238,7 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
 def _is_read_by_drivers(name: str) -> bool:
     """Not what a trial logs and keeps, nor the code, which is staged anew."""
     if name.startswith("trials/"):
-        return name.count("/") == 2 and name.endswith(("/trial.json", "/record.json"))
+        return name.count("/") == 2 and name.endswith(("/trial.json", "/record.json", "/questions.json"))
     return not name.startswith("code/")
 
 

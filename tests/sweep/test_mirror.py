@@ -17,7 +17,7 @@ from samples import bowl_csv, make_study, study_content
 from sweep import design
 from sweep.store import Run, at_worker
 from sweep.study import InputError, Study
-from sweep.trial import PerLanguage, Record, Status, Trial
+from sweep.trial import PerLanguage, Record, Score, Status, Trial
 
 
 @pytest.fixture
@@ -75,6 +75,25 @@ def test_a_worker_leaves_its_files_before_its_record(kept: Path, tmp_path: Path)
     run.refresh(trial)
     assert run.finished(trial) == record(study, trial)
     assert not (run.trial_folder(trial) / "checkpoint").exists()  # a driver has no use for it
+
+
+def test_scores_question_by_question_reach_the_driver(kept: Path, tmp_path: Path, cache: Path) -> None:
+    run, study, trial = begun(kept)
+    measured = cache / "base_scores" / "one"
+    measured.mkdir(parents=True)
+    for name in ("questions", "scores"):
+        (measured / f"{name}.json").write_text("{}")
+    done = record(study, trial).model_copy(
+        update={"scores": {"task": Score(value=0.5)}, "provenance": {"base_scores": "one"}}
+    )
+    with at_worker(run.address, trial) as at:
+        at.start(trial, study)
+        (at.trial_folder(trial) / "questions.json").write_text('{"task": [1, 0]}')
+        at.keep_base_scores(done)
+        at.finish(done)
+    other = elsewhere(kept, tmp_path)
+    assert (other.trial_folder(trial) / "questions.json").exists()
+    assert {path.name for path in (other.folder / "base").iterdir()} == {"questions.json", "scores.json"}
 
 
 def test_a_preempted_trial_goes_on_elsewhere_with_its_files_and_cleans_them_up(kept: Path, tmp_path: Path) -> None:

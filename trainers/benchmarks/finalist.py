@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from sweep.resources import Tracking
 from sweep.study import LANGUAGES, BaseModel, Study
 from sweep.trial import Ingredients, Record
 from trainers import heartbeat
@@ -20,18 +21,25 @@ from trainers.model import load_model
 SAME_LOSS = 1e-3  # nats: a model trained again on other hardware differs by rounding
 
 
+class AnotherModelError(ValueError):
+    """A trial that was trained again came to another model."""
+
+
 def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> Record | None:
     """The trial's record with its scores; all else in it stays. `folder/model` is the kept model, which a gang's
     first rank scores alone: the others return None.
     """
     assert study.benchmarks
     now = study.model_copy(update={"benchmarks": study.benchmarks.model_copy(update={"when": "all"})})
+    kept = (folder / "model").is_dir()
     try:
-        if (folder / "model").is_dir():
+        if kept:
             found = _kept(now, ingredients, folder) if outcome.first_rank() else {}
         else:
             found = _trained_again(now, record, ingredients, folder)
     except Exception as error:  # whatever goes wrong, what was trained stays
+        if not kept and study.resources.gang and not isinstance(error, AnotherModelError):
+            raise  # the other ranks wait for this one: whoever started the gang ends them, and keeps the record
         found = {"score_failures": {"scoring": outcome.one_line(error)}}
     if not outcome.first_rank():
         return None
@@ -54,17 +62,26 @@ def _trained_again(study: Study, record: Record, ingredients: Ingredients, folde
     """A trial is deterministic: its model is had again for the trial's price. Raises ValueError where it is not."""
     from trainers import cpt
 
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    # Beside the trials, where the micro-batch is noted; every rank has a folder of its own.
+    with tempfile.TemporaryDirectory(prefix=".again-", dir=folder.parent) as scratch:
         (Path(scratch) / heartbeat.NAME).symlink_to(folder / heartbeat.NAME)  # the trial's is watched
-        again = cpt.run_trial(study, record.trial, ingredients, Path(scratch), record.attempt)
+        again = cpt.run_trial(_leaving_nothing(study), record.trial, ingredients, Path(scratch), record.attempt)
         if again is None:
             return {}
         for language in LANGUAGES:
             one, other = getattr(again.loss, language), getattr(record.loss, language)
             if one is None or other is None or abs(one - other) > SAME_LOSS:
-                raise ValueError(f"trained again, its {language} loss is {one}, not {other}: state keep: best or all")
+                raise AnotherModelError(
+                    f"trained again, its {language} loss is {one}, not {other}: state keep: best or all"
+                )
         if (made := Path(scratch) / "questions.json").exists():
             shutil.copy(made, folder / "questions.json.new")
             (folder / "questions.json.new").replace(folder / "questions.json")
     provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds")}
     return {"scores": again.scores, "score_failures": again.score_failures, "provenance": provenance}
+
+
+def _leaving_nothing(study: Study) -> Study:
+    """The same training, without what its ranks would write together or a tracking tool would show twice."""
+    execution = study.execution.model_copy(update={"checkpoint_minutes": None})
+    return study.model_copy(update={"keep": "none", "execution": execution, "tracking": Tracking(tensorboard=False)})
