@@ -86,6 +86,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
             _train(study, run, progress, console, address)
         run.freeze(study)
         _score_finished(study, run, console, address)
+        run.refresh()  # what workers put on an object store beside their records
         progress = design.progress(study, run)
         records = progress.records
         if progress.ended:
@@ -93,7 +94,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
             console.print(f"search ended after {tried}: {progress.ended}", soft_wrap=True)
         failures = [record for record in records if record.status is Status.FAILED]
         for record in failures:
-            log = run.trial_folder(record.trial) / "train.log"
+            log = run.shown(run.log(record.trial))
             console.print(f"failed: {record.trial_id}: {record.reason} ({log})", markup=False, soft_wrap=True)
         fitted, page, bundle, refusal = _conclude(study, run, console)
     return Finished(

@@ -193,9 +193,9 @@ def _local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _reshard(model: torch.nn.Module) -> None:
-    """FSDP2 frees what it gathered when the backward pass is over, and an evaluation has none: until then the model's
-    parameters are the gathered ones, which an optimizer must not be given.
+def reshard(model: torch.nn.Module) -> None:
+    """FSDP2 frees what it gathered when the backward pass is over, and whoever only evaluates has none: until then the
+    model's parameters are the gathered ones, which an optimizer must not be given.
     """
     for module in model.modules():
         if isinstance(module, FSDPModule):
@@ -227,6 +227,6 @@ def evaluate(
         beat()
         total += loss.sum(padded[first : first + at], counted=max(0, len(own) - first)).item()
     loss.model.train(training)
-    _reshard(loss.model)
+    reshard(loss.model)
     total, predicted = gang.sum(total, loss.predicted(own))
     return total / predicted

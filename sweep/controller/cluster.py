@@ -16,14 +16,21 @@ from sweep.resources import Resources
 from sweep.store import Run
 
 OBJECT_STORE_BYTES = 256 * 2**20  # trials pass nothing through it
-SECRETS = ("HF_TOKEN", "WANDB_API_KEY")  # reach the workers by Ray's environment, never by a file
+# Not in Ray's runtime_env: every node's runtime_env_agent.log has that in full.
+SECRETS = (
+    "HF_TOKEN",
+    "WANDB_API_KEY",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+)
 
 
 @contextlib.contextmanager
 def joined(run: Run, address: str | None) -> Iterator[None]:
     """Join a cluster or start one here; workers run the code staged in the run directory, whatever the user's cwd."""
     local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    environment = {name: os.environ[name] for name in ("ALMR_CACHE", *SECRETS) if name in os.environ}
+    environment = {name: os.environ[name] for name in ("ALMR_CACHE",) if name in os.environ}
     ray.init(
         address=address or "local",
         log_to_driver=False,
@@ -37,6 +44,11 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def secrets() -> dict[str, str]:
+    """Credentials of this process, to be handed to the workers in memory alone."""
+    return {name: os.environ[name] for name in SECRETS if name in os.environ}
 
 
 def nodes() -> list[capacity.Node]:

@@ -10,6 +10,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweep import capacity
+from sweep.controller import cluster
 from sweep.gang.follow import GangError, LastWords, Member, PortTakenError, follow
 from sweep.gang.node import GRACE_SECONDS, Failure, Node, Outcome, free_port
 from sweep.gang.torchrun_arguments import Meeting
@@ -35,6 +36,7 @@ def run_gang(address: str, trial: Trial) -> Record:
         if record is None or record.attempt != attempt:
             raise GangError("its ranks ended well, and none of them kept a record")
         if run.mirror:
+            run.keep_base_scores(record)
             run.finish(record)  # the ranks know the folder here, not where the run is kept
         return record
 
@@ -88,7 +90,7 @@ class _There:
         start: Any = ray.remote(Node).options(
             num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), scheduling_strategy=_in_bundle(meeting.node)
         )
-        self.actor = start.remote(meeting, *arguments)
+        self.actor = start.remote(meeting, *arguments, cluster.secrets())
         self.asked = self.actor.poll.remote()
         self.outcome: Outcome | None = None
 

@@ -5,6 +5,7 @@ Ray's own state is disposable: Tune asks our queue for trials that have no recor
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -51,7 +52,10 @@ def run_trials(
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.resources)
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(run, study.resources.gang), cluster.place(study.resources)),
+            tune.with_resources(
+                tune.with_parameters(_trainable(run, study.resources.gang), secrets=cluster.secrets()),
+                cluster.place(study.resources),
+            ),
             tune_config=tune.TuneConfig(
                 reuse_actors=True,  # a process that has imported torch serves many trials
                 search_alg=_Searcher(make_queue(capacity.at_once(nodes, study.resources))),
@@ -67,11 +71,12 @@ def run_trials(
         tuner.fit()
 
 
-def _trainable(run: Run, gang: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _trainable(run: Run, gang: bool) -> Callable[[dict[str, Any], dict[str, str]], dict[str, Any]]:
     """In the first bundle of a trial's placement group: the trial itself, or the launcher of its gang."""
     address = run.address
 
-    def train(config: dict[str, Any]) -> dict[str, Any]:
+    def train(config: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
+        os.environ.update(secrets)
         trial = Trial.model_validate(config["trial"])
         record = run_gang(address, trial) if gang else work(address, trial)
         return {"status": record.status.value}

@@ -11,8 +11,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sweep.gang.keeper import CLAIM_HELD
@@ -44,9 +46,18 @@ class Outcome:
 
 
 class Node:
-    """Started when it is made. Every rank runs `module` with `module_arguments`; `log` gets torchrun's own words."""
+    """Started when it is made. Every rank runs `module` with `module_arguments`; `log` gets torchrun's own words.
+    `secrets` are added to the environment.
+    """
 
-    def __init__(self, meeting: Meeting, module: str, module_arguments: list[str], log: Path) -> None:
+    def __init__(
+        self,
+        meeting: Meeting,
+        module: str,
+        module_arguments: list[str],
+        log: Path,
+        secrets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="almr-gang-"))
         self.failures = self.scratch / "failures.json"
         torchrun = [sys.executable, "-m", "sweep.gang.torchrun", str(self.failures)]
@@ -57,7 +68,7 @@ class Node:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=CODE,
-            env=_environment(meeting),
+            env=_environment(meeting) | dict(secrets),
             start_new_session=True,  # Ctrl-C reaches whoever started it, and through the pipe the keeper
         )
         self.outcome: Outcome | None = None

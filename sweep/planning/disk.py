@@ -17,7 +17,8 @@ TRIAL_FILES = 32 * 1024  # record, log, headers of event files
 @dataclass(frozen=True)
 class Disk:
     """Bytes, at most. `checkpoints` are of the trials that run at once: a new one is whole before the old one goes.
-    `models` are the trained ones that stay by `keep`; `best` has two while one replaces the other.
+    `models` are the trained ones that stay by `keep`, and what one takes while it is written: `best` has the old one
+    beside it, and of a sharded model the workers' parts lie beside the whole.
     """
 
     corpora: float | None
@@ -66,7 +67,9 @@ def _models(study: Study, shape: Shape | None, trials: int) -> float | None:
         return 0
     if shape is None:
         return None
-    return MASTER * shape.parameters * {"best": min(2, trials), "all": trials}[study.keep]
+    alone = bool(study.resources.gpus) and study.training.precision == "bfloat16"
+    in_parts = 1 if study.resources.gang or alone else 0
+    return MASTER * shape.parameters * ({"best": min(2, trials), "all": trials}[study.keep] + in_parts)
 
 
 def _lines(study: Study) -> int:

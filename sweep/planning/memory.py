@@ -78,13 +78,13 @@ class Layout:
 
 
 def gathered_bytes(layout: Layout) -> float:
-    """Of a gang: what belongs to no layer for the whole step, with its gradient, and two layers (the next one is
-    fetched ahead) with the gradient of one, which is summed in float32; every layer where none is given back.
-    Of a single worker: autocast's copy of the weights.
+    """What belongs to no layer for the whole step, with its gradient, and two layers (the next one is fetched ahead)
+    with the gradient of one, which is summed in float32; every layer where none is given back. The same of a single
+    worker that computes in bfloat16, which FSDP2 shards over itself; in float32 it gathers nothing.
     """
     shape, size = layout.shape, layout.compute_bytes
-    if not layout.study.resources.gang:
-        return size * shape.parameters if size < MASTER else 0
+    if not layout.study.resources.gang and size == MASTER:
+        return 0
     whole = 2 if layout.study.execution.reshard_after_forward else shape.num_hidden_layers
     weights = shape.outer_parameters + whole * shape.layer_parameters
     return size * (weights + shape.outer_parameters) + (size + MASTER) * shape.layer_parameters

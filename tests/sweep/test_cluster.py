@@ -94,6 +94,17 @@ def test_slurm_starts_the_head_then_the_others_then_the_run(machine: dict[str, s
     assert next(i for i, n in enumerate(names) if "health-check" in n) < names.index("almr")
 
 
+def test_slurm_gives_all_rays_of_a_job_the_same_token(machine: dict[str, str], tmp_path: Path) -> None:
+    for name in ("srun", "almr"):
+        recorder = (tmp_path / "bin" / name).read_text()
+        kept = recorder.replace("*sys.argv[1:]]", '*sys.argv[1:], "token " + os.environ["RAY_AUTH_TOKEN"]]', 1)
+        (tmp_path / "bin" / name).write_text(kept)
+    run("slurm.sbatch", machine, STUDY)
+    tokens = {call[-1] for call in calls(machine) if call[-1].startswith("token ")}
+    assert len(tokens) == 1
+    assert len(tokens.pop()) == len("token ") + 64
+
+
 def test_slurm_on_one_node_without_gpus(machine: dict[str, str]) -> None:
     machine |= {"NODES": "1", "SLURM_JOB_NODELIST": "node1"}
     del machine["SLURM_GPUS_ON_NODE"]

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from samples import make_study
 
-from sweep import capacity, design, hang
+from sweep import capacity, hang
 from sweep.gang import follow as following
 from sweep.gang.follow import GangError, PortTakenError, follow
 from sweep.gang.node import Failure, Outcome
 from sweep.hang import Silence
+from sweep.planning import plan
 from sweep.resources import Resources
 from sweep.study import InputError
 from trainers.heartbeat import Heartbeat
@@ -167,7 +168,7 @@ def test_only_the_cluster_knows_how_many_gangs_of_several_nodes_fit(monkeypatch:
     training = {"sequence_length": 32, "tokens": 2048, "global_batch_tokens": 256, "evaluation_tokens": 256}
 
     def concurrency(**resources: int) -> int | None:
-        return design.concurrency(make_study(resources=resources, training=training))
+        return plan.concurrency(make_study(resources=resources, training=training))
 
     assert concurrency(processes=2, cpus=2) == 2
     assert concurrency(nodes=2) is None

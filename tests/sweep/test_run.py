@@ -199,6 +199,19 @@ def test_a_killed_driver_resumes_to_the_table_of_an_uninterrupted_run(local_stud
     assert Run(run).left(design.trials(study)) == []
 
 
+def test_credentials_are_not_in_the_environment_that_ray_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweep.controller import cluster
+
+    asked: dict[str, object] = {}
+    monkeypatch.setenv("HF_TOKEN", "hf_secret_value")
+    monkeypatch.setattr("ray.init", lambda **options: asked.update(options))
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with cluster.joined(Run(tmp_path), "auto"):
+        assert "runtime_env" in asked
+        assert "hf_secret_value" not in str(asked)
+    assert cluster.secrets()["HF_TOKEN"] == "hf_secret_value"
+
+
 def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits(tmp_path: Path) -> None:
     study = replayed(tmp_path, resources={"cpus": 4096})
     assert "resources.cpus: 4096 CPUs of one node asked for one trial" in almr(tmp_path, "run", str(study), status=(2,))

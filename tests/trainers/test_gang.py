@@ -88,6 +88,7 @@ def gang(make: Callable[..., Study], runs: Path) -> Path:
     studies: dict[str, tuple[Study, dict[str, Any]]] = {
         "plain": (make(WSD, resources=GANG, keep="all", execution=fitted), {}),
         "bfloat16": (bfloat16(make, resources=GANG), {}),
+        "scored": (make(WSD, resources=GANG, benchmarks={"suite": "embedded"}), {}),
         "stopped": (make(WSD, resources=GANG, execution=often), {"stop_after": 5}),
         "taken over": (make(WSD, resources=GANG, execution=often), {}),
         "out of memory": (make(WSD, resources=GANG), {"out_of_memory": True}),
@@ -147,6 +148,12 @@ def test_a_gang_trains_to_what_one_process_does(
     assert record.provenance["execution"]["workers"] == 2
     for horizon, expected in zip(record.horizons, alone[name].horizons, strict=True):
         assert horizon.loss.original == pytest.approx(expected.loss.original, abs=tolerance)
+
+
+def test_scoring_the_base_model_first_leaves_the_training_as_it_is(gang: Path, alone: dict[str, Record]) -> None:
+    record = recorded(gang, "scored")
+    assert set(record.scores) == {"cloze_original", "cloze_additional"}
+    assert_same(record, alone["plain"], 1e-4)
 
 
 def test_no_worker_holds_the_whole_model(gang: Path) -> None:

@@ -22,20 +22,27 @@ from trainers.model import load_model
 SAME_LOSS = 1e-3  # nats: a model trained again on other hardware differs by rounding
 
 
+class AnotherModelError(ValueError):
+    """A trial that was trained again came to another model."""
+
+
 def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> Record | None:
     """The trial's record with its scores; all else in it stays. `folder/model` is the kept model, which a gang's
     first rank scores alone: the others return None.
     """
     assert study.benchmarks
     now = study.model_copy(update={"benchmarks": study.benchmarks.model_copy(update={"when": "all"})})
+    kept = (folder / "model").is_dir()
     try:
-        if (folder / "model").is_dir():
+        if kept:
             found = _kept(now, ingredients, folder) if outcome.first_rank() else {}
         else:
             found = _trained_again(now, record, ingredients, folder)
     except memory.Halved:  # its gang starts again with less
         raise
     except Exception as error:  # whatever goes wrong, what was trained stays
+        if not kept and study.resources.gang and not isinstance(error, AnotherModelError):
+            raise  # the other ranks wait for this one: whoever started the gang ends them, and keeps the record
         found = {"score_failures": {SCORING: outcome.one_line(error)}}
     if not outcome.first_rank():
         return None
@@ -66,7 +73,9 @@ def _trained_again(study: Study, record: Record, ingredients: Ingredients, folde
         for language in LANGUAGES:
             one, other = getattr(again.loss, language), getattr(record.loss, language)
             if one is None or other is None or abs(one - other) > SAME_LOSS:
-                raise ValueError(f"trained again, its {language} loss is {one}, not {other}: state keep: best or all")
+                raise AnotherModelError(
+                    f"trained again, its {language} loss is {one}, not {other}: state keep: best or all"
+                )
         if (made := scratch / "questions.json").exists():
             shutil.copy(made, folder / "questions.json.new")
             (folder / "questions.json.new").replace(folder / "questions.json")

@@ -21,6 +21,7 @@ from trainers.benchmarks.catalogue import CLOZE
 from trainers.benchmarks.outcome import Outcome
 from trainers.corpus import PackedCorpus
 from trainers.heartbeat import Heartbeat
+from trainers.loop import reshard
 from trainers.model import load_tokenizer
 
 GROUPS = {"original": "cloze, original language", "additional": "cloze, additional language"}
@@ -83,6 +84,7 @@ class Scoring:
                 precision = self.study.training.precision
                 found |= harness.run(stock, self.benchmarks, model, tokenizer, precision, self.beat)
             model.train(training)
+        reshard(model)
         return found
 
     def _once(self, task: str, score: Callable[[], Outcome]) -> Outcome:

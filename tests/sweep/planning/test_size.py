@@ -82,6 +82,12 @@ def test_shards_of_weights_gradients_and_optimizer_add_up_to_the_model() -> None
         assert 8 * (memory.weights + memory.gradients + memory.optimizer) == (8 + moments) * LLAMA.parameters
 
 
+def test_a_gpu_alone_gathers_a_layer_at_a_time_too() -> None:
+    alone = Layout(LLAMA, gpu_study({"gpus_per_node": 1})).memory(1)
+    assert alone.gathered == Layout(LLAMA, gpu_study()).memory(1).gathered
+    assert Layout(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32")).memory(1).gathered == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
 def test_activations_are_what_autograd_keeps_of_a_layer(size: int) -> None:
@@ -152,7 +158,7 @@ def test_flops_and_hours_follow_the_formula() -> None:
     assert seconds_at_mfu(1e15, gpu_study().resources) is None
 
 
-@pytest.mark.parametrize(("keep", "models"), [("none", 0), ("best", 2), ("all", 10)])
+@pytest.mark.parametrize(("keep", "models"), [("none", 0), ("best", 3), ("all", 11)])
 def test_disk_is_bounded(keep: str, models: int) -> None:
     study = gpu_study().model_copy(update={"keep": keep})
     sizes = {"original": 1000.0, "additional": 500.0}
