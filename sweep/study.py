@@ -16,6 +16,7 @@ from sweep.recipe import Training
 from sweep.resources import Execution, Resources, Tracking
 from sweep.search import Search
 from sweep.shape import Shape
+from sweep.transfer import TransferRule
 from sweep.trial import Schema
 
 MINIMUM_TRIALS = 9  # a quadratic in two dials has six coefficients; its noise has to be seen too
@@ -122,7 +123,7 @@ class Objective(Schema):
 
 
 class Launch(Schema):
-    """The one large run that the winner is exported to."""
+    """The one large run that the winner is exported to. Without `transfer` the rule is `direct`, with a warning."""
 
     model: str
     tokens: Count
@@ -133,6 +134,7 @@ class Launch(Schema):
     micro_batch_sequences: Count = 1
     checkpoints: Annotated[Count, Field(description="how many checkpoints the run writes")] = 20
     formats: tuple[Literal["llamafactory"], ...] = ("llamafactory",)
+    transfer: TransferRule | None = None
 
     @property
     def tokens_per_pass(self) -> int:

@@ -22,6 +22,7 @@ LEAVES = {
         "resources",
         "search",
         "shape",
+        "transfer",
         "trial",
         "study",
         "study_file",

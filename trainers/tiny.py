@@ -26,7 +26,7 @@ SEED = 0
 LR = 4e-3
 VOCABULARY = 2048
 SHAPE: dict[str, Any] = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
-# By name, for ladders: 0.23M, 0.53M, 1.26M, 2.90M and 5.18M parameters. `tiny` is the one that studies can name.
+# By name, for ladders: 0.23M, 0.53M, 1.26M, 2.90M and 5.61M parameters. `tiny` is the one that studies can name.
 SIZES: dict[str, dict[str, Any]] = {
     "0.2m": SHAPE | {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2},
     "tiny": SHAPE,
@@ -49,8 +49,8 @@ def build(
 ) -> Path:
     """The folder of the embedded base model, trained now (about a minute) where the cache does not hold it.
 
-    `size` is a name of SIZES; `training` replaces how all of them are pre-trained. `progress` is told the share of training done. The model and its tokenizer never see the embedded corpora's default
-    held-out documents.
+    `size` is a name of SIZES; `training` replaces how all of them are pre-trained. `progress` is told the share of
+    training done. The model and its tokenizer never see the embedded corpora's default held-out documents.
     """
     key = [
         training.model_dump(mode="json"),
