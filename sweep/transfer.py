@@ -1,4 +1,4 @@
-"""A study's `launch.transfer`: how the winner is carried to the large run. A leaf: standard library and pydantic only."""
+"""A study's `launch.transfer`: how the winner is carried to the large run. A leaf: pydantic only."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class Confirmation(Schema):
 
 class TransferRule(Schema):
     """`direct`: the small model's ALMR and LR unchanged. `power`: LR x (parameters' ratio) ** `parameters_exponent` x
-    (tokens' ratio) ** `tokens_exponent`, both stated with their `source`, or those of a published `law`; ALMR unchanged.
-    `ladder`: the exponents of LR and the drift of ALMR fitted from `rungs`, smaller sweeps, and this one; a budget that
+    (tokens' ratio) ** `tokens_exponent`, both stated with their `source`, or those of a published `law`; the ALMR
+    unchanged. `ladder`: the exponents of LR and the drift of ALMR fitted from `rungs`, smaller sweeps, and this one; a budget that
     they do not vary takes the stated `tokens_exponent`.
 
     `*_exponent_sd` widen the interval. `trial` and `launch` state what is not known of the two models. The LR at which

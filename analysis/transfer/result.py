@@ -63,8 +63,8 @@ class Transfer(Schema):
 
     Of `direct` and `power` the intervals are the small model's own, widened only by what the exponents' stated sd adds;
     of `ladder` they are prediction intervals. `parameters` and `tokens` are the exponents that LR was carried by,
-    `size_ratio` and `token_ratio` how far: launch over trial, None where not known. `rungs`, of a ladder alone, has this
-    sweep too.
+    `size_ratio` and `token_ratio` how far: launch over trial, None where not known. `rungs`, of a ladder alone, have
+    this sweep too.
     """
 
     rule: Rule

@@ -88,8 +88,8 @@ def power(winner: Winner, study: Study, rule: TransferRule, step: Step) -> Trans
             "source": law.source,
             "assumption": (
                 f"LR x (parameters x {ratio:.4g}) ** {law.parameters:g} x (tokens x {step.token_ratio:.4g}) ** "
-                f"{law.tokens:g} = x {factor:.4g}; the ALMR unchanged. Source of the exponents: {law.source}. That they "
-                f"hold from this trial to this launch is an assumption. The LR's interval is the sweep's own{own}."
+                f"{law.tokens:g} = x {factor:.4g}; the ALMR unchanged. Source of the exponents: {law.source}. "
+                f"That they hold from this trial to this launch is an assumption. The LR's interval is the sweep's own{own}."
             ),
             "lr": winner.lr * factor,
             "lr_interval": _moved(winner, factor, sd),
@@ -196,11 +196,11 @@ def _assumption(
     spare = (
         f"{line.spare} rungs are left over to tell how far rungs scatter about the law, which is in the intervals"
         if line.spare
-        else "no rung is left over to tell how far rungs scatter about the law: the intervals are from the rungs' own alone"
+        else "no rung is left over to tell how far they scatter about the law: the intervals are the rungs' own alone"
     )
     return (
-        f"ln LR and ALMR are linear in the logarithms of {' and '.join(line.names)}, fitted from {len(gathered)} sweeps "
-        f"and read off at {target['parameters']:,.0f} parameters and {target['tokens']:,.0f} tokens: LR ~ {laws}; "
+        f"ln LR and ALMR are linear in the logarithms of {' and '.join(line.names)}, fitted from "
+        f"{len(gathered)} sweeps and read off at {target['parameters']:,.0f} parameters and {target['tokens']:,.0f} tokens: LR ~ {laws}; "
         f"{spare}. That the lines go on to the launch is an assumption."
     )
 

@@ -75,8 +75,8 @@ def _of_run(folder: Path, parameters: int | None) -> tuple[list[Rung], list[str]
         codes = [code if isinstance(code, str) else code["code"] for code in one["refusals"]]
         if codes:
             warnings.append(
-                f"ladder: the fit of {folder} at {one['tokens']:,} tokens was refused ({', '.join(dict.fromkeys(codes))})"
-                f": its best LR and ALMR may be only bounds"
+                f"ladder: the fit of {folder} at {one['tokens']:,} tokens was refused ("
+                f"{', '.join(dict.fromkeys(codes))}): its best LR and ALMR may be only bounds"
             )
     winners = [(one["tokens"], Winner.model_validate(one["winner"])) for one in budgets]
     return [of_winner(str(folder), winner, count, tokens) for tokens, winner in winners], warnings
