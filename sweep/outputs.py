@@ -8,9 +8,12 @@ from analysis import plots
 from analysis import report as pages
 from analysis import table as tables
 from analysis.fit import Fit, fit_run, fit_study, fit_table
-from analysis.launch import bundle
+from analysis.launch import bundle, confirm_results, confirmed
+from analysis.launch.confirm_plan import ConfirmPlan
+from analysis.launch.confirmed import Confirmed
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
+from analysis.transfer import bracket
 from sweep.store import Run, write_atomically
 from sweep.study import InputError, Objective
 from sweep.table_fit import NamedTable
@@ -65,3 +68,25 @@ def export(
     paths = bundle.export(fitted, run.folder, ingredients.corpora, folder or run.launch, accept_risk=accept_risk)
     run.share()
     return paths
+
+
+def confirm(run: Run, results: Path | None, accept_risk: str | None = None) -> tuple[ConfirmPlan, Confirmed | None]:
+    """What would confirm the launch; with `results` what they say, kept with the run, and the bundle written anew.
+
+    Raises InputError as `export`, and for results that cannot be read.
+    """
+    ingredients = run.ingredients()
+    if ingredients is None:
+        raise InputError(f"{run.ingredients_file}: not there: run the study first")
+    fitted = fit_run(run.study(), run.folder)
+    plan = bundle.confirmation(fitted, ingredients.corpora, accept_risk)
+    if results is None:
+        return plan, None
+    rows = confirm_results.read(results, plan)
+    judged = bracket.judge(rows, plan.lr, plan.noise, plan.tolerance, plan.level)
+    found = confirmed.conclude(plan, judged, results)
+    with run.locked():
+        confirmed.keep(found, results, run.folder, run.launch)
+        bundle.export(fitted, run.folder, ingredients.corpora, run.launch, accept_risk=accept_risk)
+    run.share()
+    return plan, found

@@ -108,8 +108,8 @@ class Confirmation(Schema):
 class TransferRule(Schema):
     """`direct`: the small model's ALMR and LR unchanged. `power`: LR x (parameters' ratio) ** `parameters_exponent` x
     (tokens' ratio) ** `tokens_exponent`, both stated with their `source`, or those of a published `law`; the ALMR
-    unchanged. `ladder`: the exponents of LR and the drift of ALMR fitted from `rungs`, smaller sweeps, and this one; a budget that
-    they do not vary takes the stated `tokens_exponent`.
+    unchanged. `ladder`: the exponents of LR and the drift of ALMR fitted from `rungs`, smaller sweeps, and this
+    one; a budget that they do not vary takes the stated `tokens_exponent`.
 
     `*_exponent_sd` widen the interval. `trial` and `launch` state what is not known of the two models. The LR at which
     training diverges is taken to move by (parameters' ratio) ** `edge_exponent`, by default that of 1 / width where

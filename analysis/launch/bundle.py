@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.fit import Fit
-from analysis.launch import evidence, llamafactory
+from analysis.launch import confirm_plan, confirmed, evidence, go, llamafactory
 from analysis.launch import plan as plans
+from analysis.launch.confirm_plan import ConfirmPlan
 from analysis.launch.plan import Plan
 from sweep.study import InputError
 from sweep.trial import CorpusFacts
@@ -42,9 +43,22 @@ def export(
     return sorted(out / name for name in (*evidence.contents(out), evidence.NAME))
 
 
+def confirmation(fit: Fit, corpora: dict[str, CorpusFacts], accept_risk: str | None = None) -> ConfirmPlan:
+    """The brief runs that would confirm the launch of a fit. Raises InputError as `export`."""
+    return confirm_plan.make(fit, plans.make(fit, corpora, accept_risk))
+
+
 def _fill(folder: Path, fit: Fit, plan: Plan, run: Path) -> None:
+    confirm, done = confirm_plan.make(fit, plan), confirmed.read(run)
+    confirm_plan.write(confirm, plan, folder, {name: FORMATS[name] for name in dict.fromkeys(plan.launch.formats)})
+    confirmed.copy(run, folder / confirm_plan.FOLDER)
+    plan, told = confirmed.apply(plan, done, confirm)
     warnings = [warning for name in dict.fromkeys(plan.launch.formats) for warning in FORMATS[name](plan, folder)]
-    gathered = evidence.gather(fit, plan, run, warnings, folder)
+    valid = done if done and done.of(confirm) else None
+    # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
+    before = evidence.gather(fit, plan, run, [*told, *warnings], folder, valid)
+    (folder / go.NAME).write_text(go.page(before, plan.study), encoding="utf-8")
+    gathered = evidence.gather(fit, plan, run, [*told, *warnings], folder, valid)
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -25,8 +25,8 @@ SHARE, LEAST_STEPS = 0.01, 100
 
 
 class ConfirmPlan(Schema):
-    """`lr` is what the rule predicts for a run of `tokens`, the LR that is to be confirmed; `lrs` are run. `noise` (nats)
-    is a run's sd by the sweep. `flops` by 6 x parameters x tokens; `gpu_hours` None where GPU or MFU is not stated.
+    """`lr` is what the rule predicts for a run of `tokens`, the LR to be confirmed; `lrs` are run. `noise` (nats) is a
+    run's sd by the sweep. `flops` by 6 x parameters x tokens; `gpu_hours` None where GPU or MFU is not stated.
     """
 
     model: str

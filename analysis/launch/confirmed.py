@@ -50,6 +50,23 @@ class Confirmed(Schema):
         )
 
     @property
+    def lines(self) -> list[str]:
+        found = self.judgement
+        near = (
+            ""
+            if found.interval is None
+            else f" ({found.level:.0%} {found.interval.low:.4g} to {found.interval.high:.4g})"
+        )
+        best = "outside of the LRs that were run, or none" if found.best is None else f"{found.best:.4g}"
+        more = ", ".join(f"{lr:.4g}" for lr in found.next)
+        return [
+            self.text,
+            f"predicted LR {found.chosen:.4g}; best LR of the brief runs: {best}{near}",
+            *([f"the launch is rewritten: LR {self.before:.6g} -> {self.after:.6g}"] if self.moved else []),
+            *([f"run next, and add to the results: LR {more}"] if more and not self.moved else []),
+        ]
+
+    @property
     def text(self) -> str:
         return f"confirmation at the launch's size: {self.judgement.answer}: {self.judgement.why}"
 

@@ -89,7 +89,8 @@ def power(winner: Winner, study: Study, rule: TransferRule, step: Step) -> Trans
             "assumption": (
                 f"LR x (parameters x {ratio:.4g}) ** {law.parameters:g} x (tokens x {step.token_ratio:.4g}) ** "
                 f"{law.tokens:g} = x {factor:.4g}; the ALMR unchanged. Source of the exponents: {law.source}. "
-                f"That they hold from this trial to this launch is an assumption. The LR's interval is the sweep's own{own}."
+                f"That they hold from this trial to this launch is an assumption. The LR's interval is the "
+                f"sweep's own{own}."
             ),
             "lr": winner.lr * factor,
             "lr_interval": _moved(winner, factor, sd),
@@ -200,8 +201,8 @@ def _assumption(
     )
     return (
         f"ln LR and ALMR are linear in the logarithms of {' and '.join(line.names)}, fitted from "
-        f"{len(gathered)} sweeps and read off at {target['parameters']:,.0f} parameters and {target['tokens']:,.0f} tokens: LR ~ {laws}; "
-        f"{spare}. That the lines go on to the launch is an assumption."
+        f"{len(gathered)} sweeps and read off at {target['parameters']:,.0f} parameters and "
+        f"{target['tokens']:,.0f} tokens: LR ~ {laws}; {spare}. That the lines go on to the launch is an assumption."
     )
 
 
