@@ -201,7 +201,7 @@ def confirm(
     runs: Runs = RUNS,
     results: Annotated[Path | None, typer.Option(help="The filled-in results-template.csv.")] = None,
     accept_risk: Annotated[
-        str | None, typer.Option(metavar="REASON", help="Confirm though the fit is refused.")
+        str | None, typer.Option(metavar="REASON", help="Though the fit is refused.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -1,7 +1,7 @@
 """Brief runs at a few LRs -> the best LR there with its interval, and whether the chosen one is near enough.
 
 Near its minimum the loss is quadratic in ln LR. The quadratic's coefficients are drawn from their posterior under a
-flat prior; the noise of a run has a prior worth PRIOR_RUNS runs at the sweep's own noise, so that three runs say something.
+flat prior; the noise of a run has a prior worth PRIOR_RUNS runs at the sweep's own, so that three runs say something.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from analysis.transfer.result import Rung
 from sweep.study import InputError
 
 PRIOR = {"lr": 0.25, "almr": 0.1}  # of tau: in ln LR and in ALMR; seeds alone move a best LR by about 0.1
-GRID = 200
+GRID = 60
 LEAST = {"lr": 0.02, "almr": 0.005}  # sd of a rung: an interval that says less is a rounding, not knowledge
 FAR_APART = 1.05  # two sizes or budgets closer than this are one
 
