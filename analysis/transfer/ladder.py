@@ -40,7 +40,7 @@ class Line:
     @property
     def spare(self) -> int:
         """Rungs over what the line needs."""
-        return len(self.y) - self.x.shape[1]
+        return int(len(self.y) - self.x.shape[1])
 
     def at(self, tau: float) -> tuple[Array, Array]:
         """Coefficients (p,) and their covariance (p, p) where rungs scatter by `tau`."""
@@ -55,7 +55,7 @@ class Line:
         taus = np.linspace(0, 4 * self.prior, GRID)
         logs = np.array([self._log_posterior(tau) for tau in taus])
         probability = np.exp(logs - logs.max())
-        return taus, probability / probability.sum()
+        return taus, np.asarray(probability / probability.sum(), float)
 
     def _log_posterior(self, tau: float) -> float:
         coefficients, covariance = self.at(tau)

@@ -85,4 +85,4 @@ class Transfer(Schema):
 
     def lr_at(self, share: float) -> float:
         """The LR that the rule predicts for a run of this share of the launch's tokens."""
-        return self.lr * share ** (self.tokens.value if self.tokens else 0.0)
+        return float(self.lr * share ** (self.tokens.value if self.tokens else 0.0))

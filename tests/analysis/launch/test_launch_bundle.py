@@ -40,9 +40,10 @@ def embedded(make_study, make_facts, tmp_path):
 def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
     study, counted = embedded
     paths = export(make_fit(study), run, counted, out)
-    names = [path.relative_to(out).as_posix() for path in paths]
+    names = [name for path in paths if not (name := path.relative_to(out).as_posix()).startswith("confirm")]
     text = ["data/additional.jsonl", "data/original.jsonl"]
     assert names == [
+        "GO.md",
         *text,
         "dataset_info.json",
         "deepspeed_zero3.json",
@@ -90,7 +91,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(fit, run, corpora, out)
     found = evidence(out)
-    assert found.schema_version == 2
+    assert found.schema_version == 3
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
     assert found.accepted_risk is None
@@ -124,10 +125,10 @@ def test_a_refused_winner_is_not_exported(make_fit, corpora, run, out, refusal):
 
 def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refusal):
     export(make_fit(), run, corpora, out)
-    before = {path: path.read_bytes() for path in out.iterdir()}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(InputError):
         export(make_fit(lr=7e-5, refusals=[refusal]), run, corpora, out)
-    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
@@ -171,7 +172,7 @@ def test_a_bundle_is_replaced_whole(make_fit, make_study, corpora, run, out, emb
 
 def test_a_failure_leaves_the_old_bundle(make_fit, corpora, run, out, monkeypatch):
     export(make_fit(), run, corpora, out)
-    before = {path: path.read_bytes() for path in out.iterdir()}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
     def fails(*_):
         raise OSError("disk full")
@@ -179,7 +180,7 @@ def test_a_failure_leaves_the_old_bundle(make_fit, corpora, run, out, monkeypatc
     monkeypatch.setattr(llamafactory, "start_script", fails)
     with pytest.raises(OSError, match="disk full"):
         export(make_fit(lr=7e-5), run, corpora, out)
-    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
 
