@@ -45,7 +45,7 @@ class Line:
     def at(self, tau: float) -> tuple[Array, Array]:
         """Coefficients (p,) and their covariance (p, p) where rungs scatter by `tau`."""
         weights = 1 / (self.sd**2 + tau**2)
-        covariance = np.linalg.inv((self.x.T * weights) @ self.x)
+        covariance = np.asarray(np.linalg.inv((self.x.T * weights) @ self.x), np.float64)
         return covariance @ (self.x.T * weights) @ self.y, covariance
 
     def scatter(self) -> tuple[Array, Array]:

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from analysis.launch import bundle, confirm_results, confirmed, go
 from analysis.launch.evidence import Evidence
 from analysis.transfer.bracket import judge
 from analysis.transfer.result import Exponent
+from sweep import cli
 from sweep.study import InputError
+from sweep.trial import Ingredients
 
 RULE = {"rule": "direct", "confirm": {"runs": 5, "factor": 2}}
 
@@ -147,3 +150,43 @@ def test_the_page_says_no_go_for_a_refused_fit(make_fit, make_study, corpora, ru
     assert "| fail | the transfer rule is named |" in page
     assert "| unknown | confirmed at the target size |" in page
     assert len(page.splitlines()) < 40
+
+
+@pytest.fixture
+def finished(fit, corpora, run, monkeypatch):
+    """The folder of a run that the verb finds; its fit is the given one."""
+    known = Ingredients(base_model="m", base_model_fingerprint="0" * 16, folders={}, corpora=corpora)
+    (run / "ingredients.json").write_text(known.model_dump_json())
+    monkeypatch.setattr("sweep.outputs.fit_run", lambda study, folder: fit)
+    bundle.export(fit, run, corpora, run / "launch")
+    return run
+
+
+def almr(*arguments):
+    return CliRunner().invoke(cli.app, ["confirm", *map(str, arguments)])
+
+
+def test_the_verb_prints_bracket_tokens_and_cost(finished):
+    told = almr(finished)
+    assert told.exit_code == 0, told.output
+    assert "LRs: 1e-05, 1.41421e-05" in told.stdout.replace("1.414e-05", "1.41421e-05")
+    assert f"in all {5 * 100 * 4_194_304:,} tokens" in told.stdout
+    assert json.loads(almr(finished, "--json").stdout)["steps"] == 100
+
+
+@pytest.mark.parametrize(
+    ("best", "curvature", "status", "answer"),
+    [(2e-5, 0.05, 0, "holds"), (1.2e-5, 0.05, 0, "moved"), (3e-6, 0.05, 3, "undecided")],
+)
+def test_the_verb_judges_results(finished, corpora, fit, best, curvature, status, answer):
+    path = results(finished / "filled.csv", bundle.confirmation(fit, corpora), best, curvature)
+    told = almr(finished, "--results", path)
+    assert told.exit_code == status, told.output
+    assert f"confirmation at the launch's size: {answer}" in told.stdout
+    assert ("the launch is rewritten" in told.stdout) == (answer == "moved")
+    assert (written(finished / "launch")["learning_rate"] == 2e-5) == (answer != "moved")
+
+
+def test_results_that_are_not_there_are_an_error_of_one_line(finished):
+    told = almr(finished, "--results", finished / "none.csv")
+    assert isinstance(told.exception, FileNotFoundError | InputError)
