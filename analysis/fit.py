@@ -25,8 +25,8 @@ from analysis.scores.read import read as read_scores
 from analysis.surfaces.checks import CrossValidation, cross_validate
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, fit_languages
-from analysis.transfer import Transfer, direct
-from sweep.study import LANGUAGES, Objective, Study
+from analysis.transfer import Transfer, carry
+from sweep.study import LANGUAGES, InputError, Objective, Study
 from sweep.trial import Schema
 
 
@@ -129,6 +129,7 @@ def _fit(
     refused = refusals.find(case)
     plain = objective.model_copy(update={"guards": ()})  # only the full budget is scored
     budgets, unfitted = horizons.find(case, lambda shorter: _case(shorter, plain, study, seed), refused)
+    moved, unmoved = _transfer(case, budgets)
     file = FitFile(
         study=name,
         weights=case.goal.weights if isinstance(case.goal, Weighted) else None,
@@ -145,13 +146,23 @@ def _fit(
         noise={n: float(s.noise([case.winner.almr], [case.winner.lr])[0]) for n, s in case.surfaces.items()},
         cross_validation=case.checks,
         trials=_count(table),
-        refusals=refused,
+        refusals=[*refused, *unmoved],
         warnings=[*caveats.find(case), *unfitted],
-        transfer=direct(case.winner, study) if study and study.launch else None,
+        transfer=moved,
         horizons=budgets,
         scores=case.scores,
     )
     return Fit(table, case.surfaces, case.goal, case.lattice, case.optima, file, study)
+
+
+def _transfer(case: Case, budgets: tuple[HorizonFit, ...]) -> tuple[Transfer | None, list[Finding]]:
+    """The launch's setting, or why the study's rule gives none."""
+    if case.study is None or case.study.launch is None:
+        return None, []
+    try:
+        return carry(case, [(one.tokens, one.winner) for one in budgets]), []
+    except InputError as error:
+        return None, [Finding(code="transfer", message=f"no setting for the launch: {error}")]
 
 
 def _case(table: pd.DataFrame, objective: Objective, study: Study | None, seed: int) -> Case:

@@ -202,6 +202,27 @@ def export(
     raise typer.Exit(1 if any(verdict.differences for verdict in verdicts) else 0)
 
 
+@app.command()
+def confirm(
+    run: RunName,
+    runs: Runs = RUNS,
+    results: Annotated[Path | None, typer.Option(help="The filled-in results-template.csv.")] = None,
+    accept_risk: Annotated[str | None, typer.Option(metavar="REASON", help="Though the fit is refused.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the brief runs that would confirm the launch; judge their results. Status 3: undecided."""
+    from sweep import outputs
+
+    found = Run.find(run, runs)
+    planned, done = outputs.confirm(found, results, accept_risk)
+    if as_json:
+        _print((done or planned).model_dump(mode="json"))
+    else:
+        template = "results: fill in launch/confirm/results-template.csv, then almr confirm RUN --results FILE"
+        _print("\n".join(done.lines if done else [*planned.lines, template]))
+    raise typer.Exit(REFUSED if done and done.judgement.answer == "undecided" else 0)
+
+
 def _print(content: Any) -> None:
     if isinstance(content, str):
         out.print(content, markup=False, soft_wrap=True)

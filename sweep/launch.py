@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from sweep.fields import Count, Natural, Pattern, Positive, listed, nearest_multiple
 from sweep.gpus import GPUS
 from sweep.shape import Shape
+from sweep.transfer import TransferRule
 from sweep.trial import Schema
 
 Format = Literal["llamafactory", "torchtitan", "megatron", "axolotl", "native"]
@@ -27,7 +28,8 @@ class Launch(Schema):
     `gpu` (a name of sweep/gpus.py) or `gpu_gigabytes`, and `shape` where the model's is not known, let the bundle
     choose the parallelism and check the memory; `tensor_parallel`, `pipeline_parallel` and `context_parallel` state it.
     Without GPUs the run has one process a node. `image` and `volume_claim` are for Kubernetes: the container image with
-    the trainer, and the claim on which the bundle and the data lie.
+    the trainer, and the claim on which the bundle and the data lie. Without `transfer` the rule is `direct`, with a
+    warning.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Launch(Schema):
     image: str | None = None
     volume_claim: str | None = None
     formats: Annotated[tuple[Format, ...], BeforeValidator(listed), Field(min_length=1)] = ("llamafactory",)
+    transfer: TransferRule | None = None
 
     @field_validator("gpu")
     @classmethod

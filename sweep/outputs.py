@@ -9,11 +9,14 @@ from analysis import plots
 from analysis import report as pages
 from analysis import table as tables
 from analysis.fit import Fit, fit_run, fit_study, fit_table
-from analysis.launch import bundle
+from analysis.launch import bundle, confirm_results, confirmed
 from analysis.launch import plan as plans
+from analysis.launch.confirm_plan import ConfirmPlan
+from analysis.launch.confirmed import Confirmed
 from analysis.launch.layout import Target
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
+from analysis.transfer import bracket
 from sweep.launch import Format
 from sweep.planning import launch_layout
 from sweep.readback import verify as readback
@@ -104,3 +107,22 @@ def _corpora(run: Run) -> dict[str, CorpusFacts]:
     if ingredients is None:
         raise InputError(f"{run.ingredients_file}: not there, so document lengths are not known: run the study first")
     return ingredients.corpora
+
+
+def confirm(run: Run, results: Path | None, accept_risk: str | None = None) -> tuple[ConfirmPlan, Confirmed | None]:
+    """What would confirm the launch; with `results` what they say, kept with the run, and the bundle written anew.
+
+    Raises InputError as `export`, and for results that cannot be read.
+    """
+    fitted, corpora, (named, target) = fit_run(run.study(), run.folder), _corpora(run), _target(run.study(), None)
+    plan = bundle.confirmation(fitted, corpora, accept_risk, target)
+    if results is None:
+        return plan, None
+    rows = confirm_results.read(results, plan)
+    judged = bracket.judge(rows, plan.lr, plan.noise, plan.tolerance, plan.level)
+    found = confirmed.conclude(plan, judged, results)
+    with run.locked():
+        confirmed.keep(found, results, run.folder, run.launch)
+        bundle.export(fitted, run.folder, corpora, run.launch, accept_risk, named, target)
+    run.share()
+    return plan, found

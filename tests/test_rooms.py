@@ -23,6 +23,7 @@ LEAVES = {
         "resources",
         "search",
         "shape",
+        "transfer",
         "trial",
         "study",
         "study_file",

@@ -26,6 +26,14 @@ SEED = 0
 LR = 4e-3
 VOCABULARY = 2048
 SHAPE: dict[str, Any] = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
+# By name, for ladders: 0.23M, 0.53M, 1.26M, 2.90M and 5.61M parameters. `tiny` is the one that studies can name.
+SIZES: dict[str, dict[str, Any]] = {
+    "0.2m": SHAPE | {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2},
+    "tiny": SHAPE,
+    "1.2m": SHAPE | {"hidden_size": 160, "intermediate_size": 432},
+    "3m": SHAPE | {"hidden_size": 256, "intermediate_size": 688},
+    "5m": SHAPE | {"hidden_size": 320, "intermediate_size": 864, "num_hidden_layers": 4},
+}
 TRAINING = Training(
     sequence_length=128,
     tokens=800 * 2048,
@@ -36,15 +44,17 @@ TRAINING = Training(
 )
 
 
-def build(progress: Callable[[float], None] = lambda share: None) -> Path:
+def build(
+    progress: Callable[[float], None] = lambda share: None, size: str = "tiny", training: Training = TRAINING
+) -> Path:
     """The folder of the embedded base model, trained now (about a minute) where the cache does not hold it.
 
-    `progress` is told the share of training done. The model and its tokenizer never see the embedded corpora's default
-    held-out documents.
+    `size` is a name of SIZES; `training` replaces how all of them are pre-trained. `progress` is told the share of
+    training done. The model and its tokenizer never see the embedded corpora's default held-out documents.
     """
     key = [
-        TRAINING.model_dump(mode="json"),
-        SHAPE,
+        training.model_dump(mode="json"),
+        SIZES[size],
         VOCABULARY,
         TRACE,
         LR,
@@ -53,28 +63,28 @@ def build(progress: Callable[[float], None] = lambda share: None) -> Path:
     ]
     key += [documents.resolve(spec, language).fingerprint for language, spec in CORPORA.items()]
     folder = cache.root() / "models" / f"tiny-{fingerprint_of(key)}"
-    return cache.build_once(folder, lambda unfinished: _pretrain(unfinished, progress))
+    return cache.build_once(folder, lambda unfinished: _pretrain(unfinished, progress, SIZES[size], training))
 
 
-def _pretrain(folder: Path, progress: Callable[[float], None]) -> None:
+def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, Any], training: Training) -> None:
     tokenizer = _train_tokenizer(folder)
     packed = {
-        name: corpus.open_packed(corpus.prepare(spec, name, tokenizer, TRAINING.sequence_length))
+        name: corpus.open_packed(corpus.prepare(spec, name, tokenizer, training.sequence_length))
         for name, spec in CORPORA.items()
     }
     torch.manual_seed(SEED)
-    model = LlamaForCausalLM(_config(tokenizer))
+    model = LlamaForCausalLM(_config(tokenizer, shape))
     mixture = Mixture(TRACE, SEED, tuple((name, c.facts.blocks) for name, c in packed.items()))
-    data = batches(packed, mixture, range(TRAINING.steps), TRAINING.batch_sequences, torch.device("cpu"))
-    for step in loop.train(model, data, TRAINING, LR, watch=lambda step: False):
-        progress(step.step / TRAINING.steps)
+    data = batches(packed, mixture, range(training.steps), training.batch_sequences, torch.device("cpu"))
+    for step in loop.train(model, data, training, LR, watch=lambda step: False):
+        progress(step.step / training.steps)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _config(tokenizer: Any) -> LlamaConfig:
+def _config(tokenizer: Any, shape: dict[str, Any]) -> LlamaConfig:
     return LlamaConfig(
-        **SHAPE,
+        **shape,
         vocab_size=VOCABULARY,
         max_position_embeddings=TRAINING.sequence_length,
         tie_word_embeddings=True,

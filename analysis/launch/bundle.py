@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 
 from analysis.fit import Fit
-from analysis.launch import evidence, page
+from analysis.launch import confirm_plan, confirmed, evidence, go, page
 from analysis.launch import plan as plans
+from analysis.launch.confirm_plan import ConfirmPlan
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
 from analysis.launch.layout import Target
@@ -57,12 +58,27 @@ def export(
     return sorted(out / name for name in (*evidence.contents(out), evidence.NAME))
 
 
+def confirmation(
+    fit: Fit, corpora: dict[str, CorpusFacts], accept_risk: str | None = None, target: Target | None = None
+) -> ConfirmPlan:
+    """The brief runs that would confirm the launch of a fit. Raises InputError as `export`."""
+    return confirm_plan.make(fit, plans.make(fit, corpora, accept_risk, target))
+
+
 def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...]) -> None:
     formats = {name: FORMATS[name] for name in dict.fromkeys(names)}
+    confirm, done = confirm_plan.make(fit, plan), confirmed.read(run)
+    confirm_plan.write(confirm, plan, folder, tuple(formats), write)
+    confirmed.copy(run, folder / confirm_plan.FOLDER)
+    plan, told = confirmed.apply(plan, done, confirm)
+    valid = done if done and done.of(confirm) else None
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
-    warnings = [*written, *starts.warnings(plan)]
+    warnings = [*told, *written, *starts.warnings(plan)]
     (folder / "README.md").write_text(page.page(plan, formats, warnings), encoding="utf-8")
-    gathered = evidence.gather(fit, plan, run, warnings, folder)
+    # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
+    before = evidence.gather(fit, plan, run, warnings, folder, valid)
+    (folder / go.NAME).write_text(go.page(before, plan.study), encoding="utf-8")
+    gathered = evidence.gather(fit, plan, run, warnings, folder, valid)
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.decision.findings import Finding
 from analysis.decision.winner import Winner
 from analysis.fit import Counts, Fit, Guard
+from analysis.launch.confirmed import Confirmed
 from analysis.launch.plan import ASSUMPTIONS, Plan
 from analysis.launch.risk import AcceptedRisk
 from analysis.launch.source import Source
@@ -21,7 +22,7 @@ from analysis.surfaces.checks import CrossValidation
 from analysis.transfer import Transfer
 from sweep.launch import Launch
 from sweep.study import LANGUAGES, BaseModel, InputError, Study
-from sweep.trial import PerLanguage, Schema, SearchState
+from sweep.trial import Ingredients, PerLanguage, Schema, SearchState
 
 NAME = "evidence.json"
 
@@ -83,17 +84,23 @@ class Evidence(Schema):
     """`fit_warnings` qualify the winner, `launch_warnings` the step to the launch. `files`: sha256 of each by path.
 
     `accepted_risk`: the refusals that the export went past, and why; None where the fit refused nothing.
+    `launch_almr` and `launch_lr` are what the launch trains with: the transfer's, but for an LR that a confirmation
+    moved. `base_model_fingerprint` stands for the trials' weights and tokenizer, a corpus' for text and tokenizer.
     """
 
-    schema_version: int = 2
+    schema_version: int = 3
     study: StudyEvidence
     search: SearchEvidence
     base_model: BaseModel
+    base_model_fingerprint: str | None
     launch: Launch
     launch_steps: int
     launch_tokens: int
+    launch_almr: float
+    launch_lr: float
     winner: Winner
     transfer: Transfer
+    confirmation: Confirmed | None
     weights: dict[str, float] | None
     guard: Guard | None
     quality: Quality
@@ -109,7 +116,9 @@ class Evidence(Schema):
     links: dict[str, str]
 
 
-def gather(fit: Fit, plan: Plan, run: Path, format_warnings: list[str], folder: Path) -> Evidence:
+def gather(
+    fit: Fit, plan: Plan, run: Path, format_warnings: list[str], folder: Path, confirmed: Confirmed | None = None
+) -> Evidence:
     """Everything about the files that already lie in `folder`, and where their numbers come from."""
     file = fit.file
     trials = [_trial(row, run) for row in fit.table.to_dict("records")]
@@ -121,11 +130,15 @@ def gather(fit: Fit, plan: Plan, run: Path, format_warnings: list[str], folder: 
         ),
         search=_search(fit.study, run),
         base_model=fit.study.base_model,
+        base_model_fingerprint=_base_model_fingerprint(run),
         launch=plan.launch,
         launch_steps=plan.steps,
         launch_tokens=plan.tokens,
+        launch_almr=plan.almr,
+        launch_lr=plan.lr,
         winner=file.winner,
         transfer=file.transfer,
+        confirmation=confirmed,
         weights=file.weights,
         guard=file.guard,
         quality=Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),
@@ -165,6 +178,11 @@ def _search(study: Study, run: Path) -> SearchEvidence:
     state = SearchState.model_validate_json(path.read_bytes()) if study.search.proposes and path.exists() else None
     asked, stopped = (state.asked, state.stopped) if state else (None, None)
     return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
+
+
+def _base_model_fingerprint(run: Path) -> str | None:
+    path = run / "ingredients.json"
+    return Ingredients.model_validate_json(path.read_bytes()).base_model_fingerprint if path.exists() else None
 
 
 def _provenance(run: Path) -> dict[str, Any] | None:

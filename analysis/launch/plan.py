@@ -142,6 +142,9 @@ def make(
     if fit.study is None:
         raise InputError("a table has no launch: export from the run of a study that has `launch:`")
     launch, transfer = fit.study.launch, fit.file.transfer
+    if launch is not None and transfer is None:
+        lacking = "\n".join(f.message for f in fit.file.refusals if f.code == "transfer")
+        raise InputError(lacking or "fit.json has no transfer: fit the run again, almr fit")
     if launch is None or transfer is None:
         raise InputError(
             f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "

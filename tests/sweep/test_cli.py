@@ -16,7 +16,7 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, list(arguments))
 
 
-@pytest.mark.parametrize("verb", ["plan", "run", "status", "fit", "report", "export", "simulate"])
+@pytest.mark.parametrize("verb", ["plan", "run", "status", "fit", "report", "export", "confirm", "simulate"])
 def test_help_fits_a_screen(verb: str) -> None:
     result = invoke(verb, "--help")
     assert result.exit_code == 0

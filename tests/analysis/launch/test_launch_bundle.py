@@ -44,11 +44,11 @@ def embedded(make_study, make_facts, tmp_path):
 def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
     study, counted = embedded
     paths = export(make_fit(study), run, counted, out)
-    names = [path.relative_to(out).as_posix() for path in paths]
+    names = [name for path in paths if not (name := path.relative_to(out).as_posix()).startswith("confirm")]
     text = ["data/additional.jsonl", "data/original.jsonl"]
     own = [*text, "dataset_info.json", "deepspeed_zero3.json", "llamafactory.yaml"]
     starts = ["ray_start.py", "rayjob.yaml", "sky.yaml", "slurm.sbatch", "start.sh"]
-    assert names == ["README.md", "evidence.json", *(f"llamafactory/{name}" for name in [*own, *starts])]
+    assert names == ["GO.md", "README.md", "evidence.json", *(f"llamafactory/{name}" for name in [*own, *starts])]
     assert json.loads((out / "llamafactory" / "data/additional.jsonl").read_text()) == {"text": "additional"}
     entry = json.loads((out / "llamafactory" / "dataset_info.json").read_text())["additional"]
     assert entry == {"file_name": "data/additional.jsonl", "columns": {"prompt": "text"}}
@@ -89,7 +89,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(fit, run, corpora, out)
     found = evidence(out)
-    assert found.schema_version == 2
+    assert found.schema_version == 3
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
     assert found.accepted_risk is None

@@ -1,0 +1,98 @@
+"""The rungs of a ladder: finished runs of smaller sweeps, rungs stated in numbers, and this sweep itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from scipy.stats import norm
+
+from analysis.decision.winner import Winner
+from analysis.transfer import sizes
+from analysis.transfer.result import Rung
+from sweep import study_file
+from sweep.study import InputError, Study
+from sweep.transfer import ModelFacts
+from sweep.transfer import Rung as Stated
+
+
+def gather(stated: Iterable[Stated]) -> tuple[list[Rung], list[str]]:
+    """Rungs and what to know of them. Raises InputError for a run that is not finished or whose size is not known."""
+    found, warnings = [], []
+    for i, one in enumerate(stated):
+        if one.run is None:
+            found.append(_of_numbers(one, f"rung {i + 1}"))
+        else:
+            rungs, told = _of_run(Path(one.run), one.parameters)
+            found += rungs
+            warnings += told
+    return found, warnings
+
+
+def of_winner(name: str, winner: Winner, parameters: int, tokens: int) -> Rung:
+    lr, almr = winner.lr_interval, winner.almr_interval
+    wide = 2 * float(norm.ppf((1 + winner.level) / 2))
+    return Rung(
+        name=name,
+        parameters=parameters,
+        tokens=tokens,
+        lr=winner.lr,
+        lr_sd=math.log(lr.high / lr.low) / wide,
+        almr=winner.almr,
+        almr_sd=(almr.high - almr.low) / wide,
+    )
+
+
+def _of_numbers(one: Stated, name: str) -> Rung:
+    numbers: Any = one  # its validator saw to it that all are there
+    wide = 2 * float(norm.ppf((1 + one.level) / 2))
+    return Rung(
+        name=name,
+        parameters=numbers.parameters,
+        tokens=numbers.tokens,
+        lr=numbers.lr,
+        lr_sd=math.log(numbers.lr_high / numbers.lr_low) / wide,
+        almr=numbers.almr,
+        almr_sd=(numbers.almr_high - numbers.almr_low) / wide,
+    )
+
+
+def _of_run(folder: Path, parameters: int | None) -> tuple[list[Rung], list[str]]:
+    """One rung for each budget that the run was measured at."""
+    study, content = _read(folder)
+    count = parameters or sizes.of_base(study.base_model, ModelFacts()).parameters
+    if count is None:
+        raise InputError(f"launch.transfer.rungs: {folder}: how large its model is, is not known: add parameters")
+    budgets = content.get("horizons") or [
+        {"tokens": study.training.tokens, "winner": content["winner"], "refusals": content.get("refusals", [])}
+    ]
+    warnings = []
+    for one in budgets:
+        codes = [code if isinstance(code, str) else code["code"] for code in one["refusals"]]
+        if codes:
+            warnings.append(
+                f"ladder: the fit of {folder} at {one['tokens']:,} tokens was refused ("
+                f"{', '.join(dict.fromkeys(codes))}): its best LR and ALMR may be only bounds"
+            )
+    winners = [(one["tokens"], Winner.model_validate(one["winner"])) for one in budgets]
+    return [of_winner(str(folder), winner, count, tokens) for tokens, winner in winners], warnings
+
+
+def _read(folder: Path) -> tuple[Study, dict[str, Any]]:
+    path = folder / "fit.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        Winner.model_validate(content["winner"])
+    except FileNotFoundError:
+        raise InputError(
+            f"launch.transfer.rungs: {path}: not there: give the folder of a finished run, on this machine"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, pydantic.ValidationError):
+        raise InputError(
+            f"launch.transfer.rungs: {path}: is no fit of this version: write it again, almr fit"
+        ) from None
+    return study_file.load(folder / "study.yaml"), content

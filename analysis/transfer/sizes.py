@@ -1,0 +1,47 @@
+"""Parameters and pre-training tokens of the two models: as stated, else of a model that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sweep.study import BaseModel, Study
+from sweep.transfer import KNOWN, ModelFacts, TransferRule
+
+
+@dataclass(frozen=True)
+class Step:
+    """From a trial to the launch."""
+
+    trial: ModelFacts
+    launch: ModelFacts
+    trial_tokens: int
+    launch_tokens: int
+
+    @property
+    def size_ratio(self) -> float | None:
+        if self.trial.parameters is None or self.launch.parameters is None:
+            return None
+        return self.launch.parameters / self.trial.parameters
+
+    @property
+    def token_ratio(self) -> float:
+        return self.launch_tokens / self.trial_tokens
+
+
+def step(study: Study, rule: TransferRule) -> Step:
+    assert study.launch is not None  # callers carry a winner to it
+    shape = getattr(study.launch, "shape", None)
+    launch = _merged(rule.launch, KNOWN.get(study.launch.model, ModelFacts()), shape.parameters if shape else None)
+    return Step(of_base(study.base_model, rule.trial), launch, study.training.tokens, study.launch.tokens)
+
+
+def of_base(model: BaseModel, stated: ModelFacts | None = None) -> ModelFacts:
+    known = KNOWN.get(model.pretrained or model.embedded or "", ModelFacts())
+    return _merged(stated or ModelFacts(), known, model.shape.parameters if model.shape else None)
+
+
+def _merged(stated: ModelFacts, known: ModelFacts, counted: int | None) -> ModelFacts:
+    return ModelFacts(
+        parameters=stated.parameters or counted or known.parameters,
+        pretraining_tokens=stated.pretraining_tokens or known.pretraining_tokens,
+    )

@@ -1,0 +1,192 @@
+"""The confirmation in the bundle: what it plans and costs, how results are read, and the launch that it rewrites."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from analysis.launch import bundle, confirm_results, confirmed, go
+from analysis.launch.evidence import Evidence
+from analysis.transfer.bracket import judge
+from analysis.transfer.result import Exponent
+from sweep import cli
+from sweep.study import InputError
+from sweep.trial import Ingredients
+
+RULE = {"rule": "direct", "confirm": {"runs": 5, "factor": 2}}
+
+
+@pytest.fixture
+def out(run):
+    return run / "launch"
+
+
+@pytest.fixture
+def fit(make_fit, make_study):
+    return make_fit(make_study(launch={"transfer": RULE}))
+
+
+def written(folder):
+    return yaml.safe_load((folder / "llamafactory.yaml").read_text())
+
+
+def results(path, plan, best, curvature=0.05):
+    lines = ["lr,seed,status,loss_original,loss_additional"]
+    for lr in plan.lrs:
+        loss = 2.5 + curvature * math.log(lr / best) ** 2
+        lines.append(f"{lr},3,complete,{loss},{loss}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def confirm(fit, corpora, run, out, best):
+    bundle.export(fit, run, corpora, out)
+    plan = bundle.confirmation(fit, corpora)
+    path = results(run / "filled.csv", plan, best)
+    judged = judge(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    found = confirmed.conclude(plan, judged, path)
+    confirmed.keep(found, path, run, out)
+    bundle.export(fit, run, corpora, out)
+    return found, Evidence.model_validate_json((out / "evidence.json").read_text())
+
+
+def test_the_plan_counts_its_tokens_and_compute(fit, corpora):
+    plan = bundle.confirmation(fit, corpora)
+    assert [lr / plan.lr for lr in plan.lrs] == pytest.approx([0.5, 0.7071, 1, 1.4142, 2], rel=1e-3)
+    assert (plan.steps, plan.tokens) == (100, 100 * 4_194_304)
+    assert plan.total_tokens == 5 * plan.tokens
+    assert plan.flops == pytest.approx(6 * 70_553_706_496 * plan.total_tokens)
+    assert plan.gpu_hours is None
+    assert any("GPU-hours not known" in line for line in plan.lines)
+
+
+def test_gpu_hours_come_from_a_stated_gpu_and_mfu(make_fit, make_study, corpora):
+    resources = {"gpus_per_node": 1, "gpu": "H100-80GB", "mfu": 0.4}
+    plan = bundle.confirmation(make_fit(make_study(resources=resources)), corpora)
+    assert plan.gpu_hours == pytest.approx(plan.flops / (989e12 * 0.4) / 3600)
+
+
+def test_brief_runs_are_centred_where_the_rule_puts_their_own_budget(fit, corpora):
+    moved = fit.file.transfer.model_copy(update={"tokens": Exponent(value=0.5, interval=None, fitted=False)})
+    plan = bundle.confirmation(replace(fit, file=fit.file.model_copy(update={"transfer": moved})), corpora)
+    assert plan.lr == pytest.approx(2e-5 * plan.share_of_launch**0.5 / 5**0.5)
+    assert plan.launch_lr == 2e-5
+
+
+def test_every_brief_run_has_its_own_configuration(fit, corpora, run, out):
+    bundle.export(fit, run, corpora, out)
+    plan = bundle.confirmation(fit, corpora)
+    for i, lr in enumerate(plan.lrs):
+        settings = written(out / f"confirm-{i + 1}-llamafactory")
+        assert (settings["learning_rate"], settings["max_steps"]) == (lr, 100)
+    template = (out / "confirm/results-template.csv").read_text().splitlines()
+    assert template[0] == "lr,seed,status,loss_original,loss_additional"
+    assert len(template) == 6
+    assert json.loads((out / "confirm/plan.json").read_text())["lr"] == 2e-5
+
+
+def test_a_transfer_that_holds_keeps_the_launch_and_says_so(fit, corpora, run, out):
+    found, evidence = confirm(fit, corpora, run, out, best=2e-5)
+    assert found.judgement.answer == "holds"
+    assert evidence.launch_lr == 2e-5
+    assert evidence.confirmation == found
+    assert "| pass | confirmed at the target size |" in (out / "GO.md").read_text()
+
+
+def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fit, corpora, run, out):
+    found, evidence = confirm(fit, corpora, run, out, best=1.2e-5)
+    assert found.moved
+    assert evidence.launch_lr == pytest.approx(1.2e-5, rel=0.05)
+    assert written(out)["learning_rate"] == evidence.launch_lr
+    previous = Evidence.model_validate_json((out / "confirm/previous-evidence.json").read_text())
+    assert previous.launch_lr == 2e-5
+    assert any("where the rule says 2e-05" in warning for warning in evidence.launch_warnings)
+    assert evidence.files["confirm/results.csv"] == found.results_sha256
+
+
+def test_a_confirmation_of_another_setting_is_not_applied(fit, make_fit, corpora, run, out):
+    confirm(fit, corpora, run, out, best=1.2e-5)
+    other = make_fit(fit.study, lr=3e-5)
+    bundle.export(other, run, corpora, out)
+    evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
+    assert (evidence.launch_lr, evidence.confirmation) == (3e-5, None)
+    assert any("confirm again" in warning for warning in evidence.launch_warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("rate,loss_original\n", "no column lr"),
+        ("lr,loss_original\n1e-5,2\n", "no column loss_additional"),
+        ("lr,status,loss_original,loss_additional\n1e-5,done,2,2\n", "line 2: status 'done'"),
+        ("lr,status,loss_original,loss_additional\n1e-5,,2,\n", "line 2: loss_additional ''"),
+        ("lr,status,loss_original,loss_additional\n-1,,2,2\n", "line 2: lr -1"),
+        ("lr,status,loss_original,loss_additional\n1e-5,,nan,2\n", "status diverged"),
+    ],
+)
+def test_bad_results_are_named_with_their_line(fit, corpora, tmp_path, text, says):
+    path = tmp_path / "results.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says):
+        confirm_results.read(path, bundle.confirmation(fit, corpora))
+
+
+def test_rows_that_were_not_run_are_left_out_and_diverged_ones_kept(fit, corpora, tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text("lr,seed,status,loss_original,loss_additional\n1e-5,3,,,\n2e-5,3,diverged,,\n3e-5,3,,2,3\n")
+    found = confirm_results.read(path, bundle.confirmation(fit, corpora))
+    assert [(row.lr, row.loss) for row in found] == [(2e-5, None), (3e-5, 2.5)]
+
+
+def test_the_page_says_no_go_for_a_refused_fit(make_fit, make_study, corpora, run, out, refusal):
+    bundle.export(make_fit(make_study(), refusals=[refusal]), run, corpora, out, accept_risk="a rehearsal | only")
+    page = (out / go.NAME).read_text()
+    assert page.startswith("# NO GO")
+    assert "| fail | the fit stands by its winner |" in page
+    assert "a rehearsal \\| only" in page
+    assert "| fail | the transfer rule is named |" in page
+    assert "| unknown | confirmed at the target size |" in page
+    assert len(page.splitlines()) < 40
+
+
+@pytest.fixture
+def finished(fit, corpora, run, monkeypatch):
+    """The folder of a run that the verb finds; its fit is the given one."""
+    known = Ingredients(base_model="m", base_model_fingerprint="0" * 16, folders={}, corpora=corpora)
+    (run / "ingredients.json").write_text(known.model_dump_json())
+    monkeypatch.setattr("sweep.outputs.fit_run", lambda study, folder: fit)
+    bundle.export(fit, run, corpora, run / "launch")
+    return run
+
+
+def almr(*arguments):
+    return CliRunner().invoke(cli.app, ["confirm", *map(str, arguments)])
+
+
+def test_the_verb_prints_bracket_tokens_and_cost(finished):
+    told = almr(finished)
+    assert told.exit_code == 0, told.output
+    assert "LRs: 1e-05, 1.41421e-05" in told.stdout.replace("1.414e-05", "1.41421e-05")
+    assert f"in all {5 * 100 * 4_194_304:,} tokens" in told.stdout
+    assert json.loads(almr(finished, "--json").stdout)["steps"] == 100
+
+
+@pytest.mark.parametrize(
+    ("best", "curvature", "status", "answer"),
+    [(2e-5, 0.05, 0, "holds"), (1.2e-5, 0.05, 0, "moved"), (3e-6, 0.05, 3, "undecided")],
+)
+def test_the_verb_judges_results(finished, corpora, fit, best, curvature, status, answer):
+    path = results(finished / "filled.csv", bundle.confirmation(fit, corpora), best, curvature)
+    told = almr(finished, "--results", path)
+    assert told.exit_code == status, told.output
+    assert f"confirmation at the launch's size: {answer}" in told.stdout
+    assert ("the launch is rewritten" in told.stdout) == (answer == "moved")
+    assert (written(finished / "launch")["learning_rate"] == 2e-5) == (answer != "moved")
+
+
+def test_results_that_are_not_there_are_an_error_of_one_line(finished):
+    told = almr(finished, "--results", finished / "none.csv")
+    assert isinstance(told.exception, FileNotFoundError | InputError)

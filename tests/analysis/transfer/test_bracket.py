@@ -1,0 +1,91 @@
+"""Brief runs around the chosen LR: brackets whose answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis.transfer.bracket import Measured, judge
+from sweep.study import InputError
+
+CHOSEN, NOISE, TOLERANCE = 2e-5, 0.0005, 0.005
+FACTORS = (0.5, 0.7071, 1.0, 1.4142, 2.0)
+
+
+def runs(best, curvature=0.02, factors=FACTORS, noise=0.0, seed=0):
+    random = np.random.default_rng(seed)
+    return [
+        Measured(
+            lr=CHOSEN * f, loss=2.0 + curvature * math.log(CHOSEN * f / best) ** 2 + noise * random.standard_normal()
+        )
+        for f in factors
+    ]
+
+
+def answer(measured, noise=NOISE):
+    return judge(measured, CHOSEN, noise, TOLERANCE, 0.9)
+
+
+def test_a_bracket_about_the_chosen_lr_confirms_it():
+    found = answer(runs(CHOSEN))
+    assert found.answer == "holds"
+    assert found.best == pytest.approx(CHOSEN, rel=0.02)
+    assert found.interval.low < CHOSEN < found.interval.high
+
+
+def test_near_enough_holds_though_the_interval_excludes_it():
+    found = answer(runs(1.3 * CHOSEN), noise=0.0001)
+    assert found.answer == "holds"
+    assert found.interval.low > CHOSEN
+    assert "near enough" in found.why
+
+
+def test_a_best_lr_elsewhere_moves_the_launch():
+    found = answer(runs(CHOSEN / 1.8, curvature=0.05))
+    assert found.answer == "moved"
+    assert found.best == pytest.approx(CHOSEN / 1.8, rel=0.05)
+    assert found.cost_interval.low > TOLERANCE
+
+
+def test_noise_as_large_as_the_differences_decides_nothing():
+    found = answer(runs(CHOSEN / 1.4, noise=0.01), noise=0.01)
+    assert found.answer == "undecided"
+    assert found.next
+
+
+def test_a_minimum_beyond_the_bracket_asks_for_more_runs():
+    found = answer(runs(CHOSEN / 4, curvature=0.05))
+    assert (found.answer, found.best) == ("undecided", None)
+    assert found.next == (pytest.approx(CHOSEN / 4),)
+
+
+def test_a_chosen_lr_that_diverges_never_holds():
+    measured = [r for r in runs(CHOSEN / 1.5, factors=(0.35, 0.5, 0.7071)) if r.lr < CHOSEN]
+    found = answer([*measured, Measured(lr=CHOSEN, loss=None), Measured(lr=2 * CHOSEN, loss=None)])
+    assert found.answer == "moved"
+    assert found.best < CHOSEN
+
+
+def test_divergence_over_the_chosen_lr_is_no_objection():
+    assert (
+        answer([*runs(CHOSEN, factors=(0.5, 0.7071, 1, 1.4142)), Measured(lr=2 * CHOSEN, loss=None)]).answer == "holds"
+    )
+
+
+def test_two_lrs_are_too_few():
+    with pytest.raises(InputError, match="needs 3"):
+        answer(runs(CHOSEN, factors=(0.5, 2)))
+
+
+def test_three_runs_lean_on_the_noise_of_the_sweep():
+    few = runs(CHOSEN, factors=(0.5, 1, 2))
+    quiet, loud = (answer(few, noise) for noise in (0.0002, 0.002))
+    assert quiet.interval.high / quiet.interval.low < loud.interval.high / loud.interval.low
+
+
+def test_the_interval_holds_the_best_lr_as_often_as_it_says():
+    best, inside, repeats = 1.2 * CHOSEN, 0, 120
+    for seed in range(repeats):
+        found = answer(runs(best, noise=0.001, seed=seed), noise=0.001).interval
+        inside += found is not None and found.low <= best <= found.high
+    assert 0.84 <= inside / repeats <= 0.97

@@ -1,0 +1,88 @@
+"""A fitted sweep carried to its launch: what the fit file says beside the setting."""
+
+import math
+
+import pytest
+from known_surfaces import Known, grid, measure
+from samples import make_study
+
+from analysis.fit import fit_study
+from sweep.study_file import dump
+
+pytestmark = pytest.mark.slow
+LAUNCH = {
+    "model": "meta-llama/Meta-Llama-3-70B",
+    "tokens": 2**21,
+    "global_batch_tokens": 2**14,
+    "sequence_length": 2048,
+    "gpus_per_node": 1,
+}
+
+
+def study(**transfer):
+    return make_study(
+        base_model={"pretrained": "meta-llama/Meta-Llama-3-8B"},
+        launch=LAUNCH | ({"transfer": transfer} if transfer else {}),
+    )
+
+
+@pytest.fixture(scope="module")
+def table():
+    return measure(Known(), grid(4, 5), noise=0.001)
+
+
+@pytest.fixture(scope="module")
+def direct(table):
+    return fit_study(study(rule="direct"), table).file
+
+
+def test_a_rule_that_is_not_named_is_said(table):
+    found = fit_study(study(), table).file.transfer
+    assert found.rule == "direct"
+    assert "launch.transfer is not stated" in found.warnings[0]
+
+
+def test_the_edge_falls_with_size_as_stated(direct):
+    edge = direct.transfer.edge
+    assert edge.lr == pytest.approx(direct.divergence.lr * (70_553_706_496 / 8_030_261_248) ** (-1 / 3))
+    assert edge.factor == pytest.approx(edge.lr / direct.transfer.lr)
+    assert not edge.measured
+    assert "assumption" in edge.assumption
+
+
+def test_the_cost_of_an_lr_off_by_two_is_that_of_the_surface(direct):
+    known = Known()
+    for factor, cost in ((0.5, direct.transfer.lr_cost.half), (2.0, direct.transfer.lr_cost.double)):
+        truth = known.mean(known.almr, factor * known.lr) - known.mean(known.almr, known.lr)
+        assert cost.nats == pytest.approx(float(truth), abs=0.004)
+        assert cost.interval.low <= cost.nats <= cost.interval.high
+
+
+def test_differences_of_horizon_and_history_are_warned_of(direct):
+    text = "\n".join(direct.transfer.warnings)
+    assert "training tokens" in text
+    assert "8.79 x apart" in text
+
+
+def test_a_ladder_reads_the_fit_of_a_smaller_run(table, direct, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    winner = direct.winner.model_copy(update={"lr": 2 * direct.winner.lr})
+    spread = direct.winner.lr_interval
+    winner = winner.model_copy(update={"lr_interval": type(spread)(low=2 * spread.low, high=2 * spread.high)})
+    (small / "fit.json").write_text(direct.model_copy(update={"winner": winner}).model_dump_json())
+    (small / "study.yaml").write_text(dump(make_study()))
+    rule = {"rule": "ladder", "rungs": [{"run": str(small), "parameters": 10**9}]}
+    stated = {"tokens_exponent": 0, "source": "no effect, by assumption"}
+    found = fit_study(study(**rule, **stated), table).file.transfer
+    exponent = -math.log(2) / math.log(8_030_261_248 / 10**9)
+    assert found.parameters.value == pytest.approx(exponent, rel=1e-6)
+    assert found.lr == pytest.approx(direct.winner.lr * (70_553_706_496 / 8_030_261_248) ** exponent, rel=1e-6)
+    assert [rung.name for rung in found.rungs] == [str(small), "small"]
+
+
+def test_a_ladder_without_its_run_is_refused_with_the_fix(table, tmp_path):
+    file = fit_study(study(rule="ladder", rungs=[{"run": str(tmp_path / "gone")}]), table).file
+    assert file.transfer is None
+    [refusal] = [finding for finding in file.refusals if finding.code == "transfer"]
+    assert "gone/fit.json: not there: give the folder of a finished run" in refusal.message
