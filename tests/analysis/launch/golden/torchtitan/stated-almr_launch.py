@@ -40,26 +40,21 @@ from torchtitan.models.common.rope import RoPE
 from torchtitan.models.llama3 import model_registry
 from torchtitan.trainer import Trainer
 
-MODEL = os.path.abspath(os.environ.get("ALMR_MODEL", "meta-llama/Meta-Llama-3-70B"))
-FLAVOR = os.environ.get("ALMR_FLAVOR", "70B")
-SOURCES = {
-    "original": {"load": {"path": "json", "data_files": ["/data/english.jsonl"], "split": "train"}, "field": "text"},
-    "additional": {
-        "load": {"path": "parquet", "data_files": ["/data/chinese.parquet"], "split": "train"},
-        "field": "text",
-    },
-}
-WEIGHTS = {"original": 0.6, "additional": 0.4}
-HELD_OUT = {
-    "original": {
-        "load": {"path": "json", "split": "train", "data_files": ["/data/held_out_en.jsonl"]},
-        "field": "text",
-    },
-    "additional": {
-        "load": {"path": "json", "split": "train", "data_files": ["/data/held_out_zh.jsonl"]},
-        "field": "text",
-    },
-}
+MODEL = os.path.abspath(os.environ.get("ALMR_MODEL", 'meta-llama/Meta-Llama-3-70B'))
+FLAVOR = os.environ.get("ALMR_FLAVOR", '70B')
+SOURCES = {'original': {'load': {'path': 'json', 'data_files': ['/data/english.jsonl'], 'split': 'train'},
+              'field': 'text'},
+ 'additional': {'load': {'path': 'parquet',
+                         'data_files': ['/data/chinese.parquet'],
+                         'split': 'train'},
+                'field': 'text'}}
+WEIGHTS = {'original': 0.6, 'additional': 0.4}
+HELD_OUT = {'original': {'load': {'path': 'json', 'split': 'train', 'data_files': ['/data/held_out_en.jsonl']},
+              'field': 'text'},
+ 'additional': {'load': {'path': 'json',
+                         'split': 'train',
+                         'data_files': ['/data/held_out_zh.jsonl']},
+                'field': 'text'}}
 SEED = 3
 BUFFER = 10_000  # documents that are shuffled at a time
 
@@ -122,7 +117,7 @@ def launch() -> Trainer.Config:
         model_spec=spec,
         loss=ChunkedLossWrapper.Config(loss_fn=loss),
         hf_assets_path=MODEL,
-        dump_folder="../../checkpoints-llama3-8b-zh-torchtitan-5e909427",
+        dump_folder='../../checkpoints-llama3-8b-zh-torchtitan-5e909427',
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),
