@@ -9,11 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweep.benchmark import Benchmarks
 from sweep.display import clock, objective
 from sweep.store import Run
 from sweep.study import Study
 from sweep.trial import SCORING, Record, Status, Trial
-from trainers.benchmarks import catalogue, fetching
+from trainers.benchmarks import catalogue, definitions, fetching
 
 CLOZE_TOKENS = 48  # of a question: four continuations with their context
 FORWARD = 3  # a training step takes about three times the work of its forward pass
@@ -47,11 +48,20 @@ def asked(study: Study) -> list[Asked]:
 def _asked(study: Study, name: str, missing: str | None) -> Asked:
     assert study.benchmarks
     known, limit = catalogue.BY_NAME.get(name), study.benchmarks.limit
+    most = None if limit is None else limit * _subjects(study.benchmarks, name)
     if known is None:
-        return Asked(name, None, limit, None, missing)
-    questions = known.questions if limit is None else min(limit, known.questions)
+        return Asked(name, None, most, None, missing)
+    questions = known.questions if most is None else min(most, known.questions)
     seconds = _seconds(study, questions, catalogue.TOKENS_PER_QUESTION, known.generated)
     return Asked(name, known.group, questions, seconds, missing)
+
+
+def _subjects(benchmarks: Benchmarks, name: str) -> int:
+    """A limit is of each."""
+    try:
+        return len(definitions.leaves(benchmarks, name))
+    except ValueError:
+        return 1
 
 
 def _seconds(study: Study, questions: int, tokens: int, generated: int) -> float | None:
