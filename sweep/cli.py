@@ -200,9 +200,7 @@ def confirm(
     run: RunName,
     runs: Runs = RUNS,
     results: Annotated[Path | None, typer.Option(help="The filled-in results-template.csv.")] = None,
-    accept_risk: Annotated[
-        str | None, typer.Option(metavar="REASON", help="Though the fit is refused.")
-    ] = None,
+    accept_risk: Annotated[str | None, typer.Option(metavar="REASON", help="Though the fit is refused.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the brief runs that would confirm the launch; judge their results. Status 3: undecided."""
