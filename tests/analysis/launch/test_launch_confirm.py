@@ -100,7 +100,7 @@ def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fi
     found, evidence = confirm(fit, corpora, run, out, best=1.2e-5)
     assert found.moved
     assert evidence.launch_lr == pytest.approx(1.2e-5, rel=0.05)
-    assert written(out)["learning_rate"] == evidence.launch_lr
+    assert written(out / "llamafactory")["learning_rate"] == evidence.launch_lr
     previous = Evidence.model_validate_json((out / "confirm/previous-evidence.json").read_text())
     assert previous.launch_lr == 2e-5
     assert any("where the rule says 2e-05" in warning for warning in evidence.launch_warnings)
@@ -184,7 +184,7 @@ def test_the_verb_judges_results(finished, corpora, fit, best, curvature, status
     assert told.exit_code == status, told.output
     assert f"confirmation at the launch's size: {answer}" in told.stdout
     assert ("the launch is rewritten" in told.stdout) == (answer == "moved")
-    assert (written(finished / "launch")["learning_rate"] == 2e-5) == (answer != "moved")
+    assert (written(finished / "launch" / "llamafactory")["learning_rate"] == 2e-5) == (answer != "moved")
 
 
 def test_results_that_are_not_there_are_an_error_of_one_line(finished):

@@ -36,4 +36,4 @@ fi
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
-    -m sweep.launch_run study.yaml ../../checkpoints-llama3-8b-zh-native-3dbb8872
+    -m sweep.launch_run study.yaml ../../checkpoints-llama3-8b-zh-native-dee50dae
