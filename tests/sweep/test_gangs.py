@@ -18,7 +18,7 @@ from sweep.store import Run
 from sweep.study import Study
 from sweep.trial import CorpusFacts, Ingredients, Record, Status, Trial
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 DRIVER = """
 import sys

@@ -190,6 +190,7 @@ def test_a_store_that_cannot_be_used_is_one_line(address: str, says: str, cache:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_a_replayed_study_runs_on_a_bucket(kept: Path, tmp_path: Path) -> None:
     """Driver and Ray's workers are processes of their own, which share nothing but the bucket."""
     almr, lrs = [0.1, 0.5, 0.9], [1e-4, 1e-3, 1e-2]

@@ -31,6 +31,7 @@ def records(run: Run) -> dict[str, Record]:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.timeout(900)
 def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study, tmp_path: Path) -> None:
     content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -15,7 +15,7 @@ from sweep.preflight import node, preflight
 from sweep.store import Run
 from sweep.study import InputError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture(scope="module")
