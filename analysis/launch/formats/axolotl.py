@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from analysis.launch.formats import documents
+from analysis.launch.formats import documents, trainer_arguments
 from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan import Plan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 
@@ -24,7 +24,6 @@ TRAINER = "axolotl 0.19"
 MIXED = "data/mixed.jsonl"
 DEEPSPEED = "deepspeed_zero3.json"
 HERE = Path(__file__).parent
-Settings = dict[str, Any]
 
 
 def write(plan: Plan, folder: Path) -> list[str]:
@@ -99,27 +98,13 @@ def _steps(plan: Plan) -> Settings:
 
 
 def _learning_rate(plan: Plan) -> Settings:
-    schedule = plan.study.training.schedule
-    shared = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
-    if schedule.name == "cosine":
-        return shared | {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": schedule.min_lr}}
-    specific = {"num_stable_steps": plan.stable_steps, "num_decay_steps": plan.decay_steps}
-    return shared | {
-        "lr_scheduler": "warmup_stable_decay",
-        "lr_scheduler_kwargs": specific | {"min_lr_ratio": schedule.min_lr},
-    }
+    name, arguments = trainer_arguments.scheduler(plan)
+    chosen = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
+    return chosen | {"lr_scheduler": name, "lr_scheduler_kwargs": arguments}
 
 
 def _optimizer(plan: Plan) -> Settings:
-    recipe = plan.study.training.optimizer
-    return {
-        "optimizer": "adamw_torch",
-        "adam_beta1": recipe.beta1,
-        "adam_beta2": recipe.beta2,
-        "adam_epsilon": recipe.epsilon,
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.max_grad_norm,
-    }
+    return {"optimizer": "adamw_torch", **trainer_arguments.adamw(plan)}
 
 
 def warnings(plan: Plan) -> list[str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
+from analysis.launch.formats import corpus_files
 from analysis.launch.plan import Plan
 from analysis.launch.source import Source
 from sweep.study import InputError
 
 BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 
 def sources(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
@@ -34,9 +33,7 @@ def _arguments(source: Source, folder: Path) -> dict[str, Any]:
     if spec.dataset:
         named = {"name": spec.config, "revision": spec.revision}
         return {"path": spec.dataset, "split": spec.split} | {k: v for k, v in named.items() if v}
-    if not source.facts.files:
-        raise InputError(f"ingredients.json names no files of the {source.language} corpus: run the study again")
-    files = [_copy(source, folder)] if spec.embedded else [os.path.abspath(file) for file in source.facts.files]
+    files = [corpus_files.copied(source, folder)] if spec.embedded else _absolute(source)
     builders = {_builder(file, source.language) for file in files}
     if len(builders) > 1:
         raise InputError(f"corpora.{source.language}.files: of several kinds ({', '.join(sorted(builders))}): give one")
@@ -46,18 +43,12 @@ def _arguments(source: Source, folder: Path) -> dict[str, Any]:
     return {"path": builders.pop(), "data_files": files, "split": "train"} | encoding
 
 
+def _absolute(source: Source) -> list[str]:
+    return [os.path.abspath(file) for file in corpus_files.files(source)]
+
+
 def _builder(file: str, language: str) -> str:
-    suffix = next((s.lower() for s in reversed(Path(file).suffixes) if s.lower() not in COMPRESSED), "")
+    suffix = corpus_files.suffix(file)
     if suffix not in BUILDERS:
         raise InputError(f"corpora.{language}.files: no trainer reads {file}: give {', '.join(BUILDERS)}")
     return BUILDERS[suffix]
-
-
-def _copy(source: Source, folder: Path) -> str:
-    name = f"data/{source.language}.jsonl"
-    (folder / "data").mkdir(exist_ok=True)
-    with (folder / name).open("wb") as copy:
-        for file in source.facts.files:
-            with open(file, "rb") as original:
-                shutil.copyfileobj(original, copy)
-    return name

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from analysis.launch.formats import llamafactory_data
+from analysis.launch.formats import llamafactory_data, trainer_arguments
 from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
 from analysis.launch.formats.llamafactory_data import HELD_OUT, Mixture
+from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan import Plan
 from analysis.launch.scripts.torchrun import Command
 from sweep.study import InputError
@@ -20,7 +20,6 @@ TRAINER = "LLaMA-Factory 0.9.5"
 HERE = Path(__file__).parent
 DEEPSPEED = "deepspeed_zero3.json"
 SECONDS_A_DAY = 86_400
-Settings = dict[str, Any]
 
 
 def write(plan: Plan, folder: Path) -> list[str]:
@@ -83,27 +82,13 @@ def _steps(plan: Plan) -> Settings:
 
 
 def _learning_rate(plan: Plan) -> Settings:
-    schedule = plan.study.training.schedule
-    settings: Settings = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
-    if schedule.name == "cosine":
-        specific: Settings = {"min_lr_rate": schedule.min_lr}
-        return settings | {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": specific}
-    # Without num_stable_steps, LLaMA-Factory makes a third of the steps stable, whatever the decay is.
-    specific = {"num_stable_steps": plan.stable_steps, "num_decay_steps": plan.decay_steps}
-    specific["min_lr_ratio"] = schedule.min_lr
-    return settings | {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": specific}
+    name, arguments = trainer_arguments.scheduler(plan)
+    chosen = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
+    return chosen | {"lr_scheduler_type": name, "lr_scheduler_kwargs": arguments}
 
 
 def _optimizer(plan: Plan) -> Settings:
-    recipe = plan.study.training.optimizer
-    return {
-        "optim": "adamw_torch",
-        "adam_beta1": recipe.beta1,
-        "adam_beta2": recipe.beta2,
-        "adam_epsilon": recipe.epsilon,
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.max_grad_norm,
-    }
+    return {"optim": "adamw_torch", **trainer_arguments.adamw(plan)}
 
 
 def _held_out(plan: Plan) -> Settings:

@@ -10,18 +10,17 @@ from __future__ import annotations
 import codecs
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.launch.formats import corpus_files
 from analysis.launch.plan import Plan
 from analysis.launch.ratio import document_probability, token_share_sd
 from analysis.launch.source import Source
 from sweep.study import InputError
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 NOTABLE_SD = 0.01
 HELD_OUT = "_held_out"  # after the language, in the name of its evaluation set
 
@@ -94,26 +93,13 @@ def _entry(source: Source, folder: Path) -> dict[str, Any]:
     if spec.dataset:
         subset = {"subset": spec.config} if spec.config else {}
         return {"hf_hub_url": spec.dataset, **subset, "split": spec.split, **columns}
-    if not source.facts.files:
-        raise InputError(f"ingredients.json names no files of the {source.language} corpus: run the study again")
-    place = _copy if spec.embedded else _refer
+    place = corpus_files.copied if spec.embedded else _refer
     return {"file_name": place(source, folder), **columns}
-
-
-def _copy(source: Source, folder: Path) -> str:
-    """A small corpus travels in the bundle."""
-    name = f"data/{source.language}.jsonl"
-    (folder / "data").mkdir(exist_ok=True)
-    with (folder / name).open("wb") as copy:
-        for file in source.facts.files:
-            with open(file, "rb") as original:
-                shutil.copyfileobj(original, copy)
-    return name
 
 
 def _refer(source: Source, folder: Path) -> str:
     """One plain file by its path; several, or names it would not accept, through a folder of links."""
-    files = [os.path.abspath(file) for file in source.facts.files]
+    files = [os.path.abspath(file) for file in corpus_files.files(source)]
     suffixes = [_suffix(file, source) for file in files]
     if len(files) == 1 and files[0].endswith(suffixes[0]):
         return files[0]
@@ -126,7 +112,7 @@ def _refer(source: Source, folder: Path) -> str:
 
 def _suffix(file: str, source: Source) -> str:
     where = f"corpora.{source.language}"
-    suffix = next((s.lower() for s in reversed(Path(file).suffixes) if s.lower() not in COMPRESSED), "")
+    suffix = corpus_files.suffix(file)
     if suffix not in SUFFIXES:
         raise InputError(f"{where}.files: LLaMA-Factory does not read {file}: give {', '.join(SUFFIXES)}")
     encoding = source.spec.encoding

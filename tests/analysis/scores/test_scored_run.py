@@ -3,9 +3,9 @@
 import csv
 import io
 import json
-from html.parser import HTMLParser
 
 import pytest
+from pages import Page
 
 from analysis import plot_data, plots
 from analysis import table as tables
@@ -19,30 +19,6 @@ from sweep.study import InputError
 
 HOSTILE = '<script>alert("x")</script> | `a` [b](c)'
 GUARDS = {"guards": [{"group": "Chinese", "at_least_gain": 0.05}, {"group": "English", "at_most_drop": 0.01}]}
-
-
-class Rows(HTMLParser):
-    """The rows of all tables, and the tags, of a page."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.rows, self.cell = [], [], False
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-            self.cell = True
-
-    def handle_endtag(self, tag):
-        self.cell = self.cell and tag not in ("td", "th")
-
-    def handle_data(self, data):
-        if self.cell:
-            self.rows[-1][-1] += data
 
 
 def finalist(record):
@@ -88,7 +64,7 @@ def test_the_tables_are_written_beside_the_fit(run, fitted_run):
 
 def test_the_report_has_the_table_with_intervals_and_verdicts(run, fitted_run, monkeypatch):
     monkeypatch.setattr(plots, "figures", lambda fit, run: {})
-    page = Rows(render(fitted_run, run))
+    page = Page(render(fitted_run, run))
     found = next(row for row in page.rows if row[0] == "ceval")
     change = next(row.change for row in fitted_run.file.scores.rows if row.name == "ceval")
     assert found[4] == f"{change.value:+.3f} ({change.interval.low:.3f} to {change.interval.high:.3f})"
