@@ -72,21 +72,12 @@ def _run(
 
     identity = trial.model_dump() | {"fingerprint": study.fingerprint} | ingredients.fingerprints()
     checkpoints = Checkpoints(folder, identity, study.execution.checkpoint_minutes, workers)
-    state = checkpoints.newest()
-    with (
-        _log(folder, workers, state["logged"] if state else 0) as log,
-        _tracked(study, trial, folder, workers, state["step"] + 1 if state else 0) as track,
-    ):
-        trunk = Trunk(learner, read, held_out, watch, log, checkpoints, track)
-        if state:
-            trunk.resume(state)
+    with _trunk(study, trial, folder, checkpoints, learner, read, held_out, watch) as trunk:
         after = trunk.train()
     reason = watch.reason or watch.judge(after, learner.step)
     scored = scoring.trial(loss.model, diverged=bool(reason))
     if study.keep != "none" and not reason:
-        tokenizer = load_tokenizer(study.base_model, ingredients.base_model)
-        objective = kept.objective_of(study.objective, after, base)
-        kept.keep(loss.model, tokenizer, folder, objective, 1 if study.keep == "best" else None, workers, beat)
+        _keep(study, ingredients, folder, learner, kept.objective_of(study.objective, after, base))
     [memory_bytes] = workers.max(peak_memory_bytes(workers.device))
     checkpoints.delete()
     if not workers.first:
@@ -103,6 +94,35 @@ def _run(
         **_cost(learner, study, time.perf_counter() - began, int(memory_bytes)),
         provenance=_provenance(learner, study, ingredients, trunk) | scoring.provenance,
     )
+
+
+@contextmanager
+def _trunk(
+    study: Study,
+    trial: Trial,
+    folder: Path,
+    checkpoints: Checkpoints,
+    learner: loop.Learner,
+    read: Callable[[range], Iterator[torch.Tensor]],
+    held_out: HeldOut,
+    watch: DivergenceWatch,
+) -> Iterator[Trunk]:
+    """The trial's trunk while its log is open, where the newest checkpoint has it."""
+    state, workers = checkpoints.newest(), learner.gang
+    with (
+        _log(folder, workers, state["logged"] if state else 0) as log,
+        _tracked(study, trial, folder, workers, state["step"] + 1 if state else 0) as track,
+    ):
+        trunk = Trunk(learner, read, held_out, watch, log, checkpoints, track)
+        if state:
+            trunk.resume(state)
+        yield trunk
+
+
+def _keep(study: Study, ingredients: Ingredients, folder: Path, learner: loop.Learner, objective: float) -> None:
+    tokenizer = load_tokenizer(study.base_model, ingredients.base_model)
+    most = 1 if study.keep == "best" else None
+    kept.keep(learner.model, tokenizer, folder, objective, most, learner.gang, learner.beat)
 
 
 def _silent() -> None:

@@ -97,7 +97,7 @@ def _join(study: Study, device: torch.device) -> None:
     backend, workers = "nccl" if device.type == "cuda" else "gloo", study.resources.workers
     timeout, bound = timedelta(minutes=study.resources.hang_minutes), device if device.type == "cuda" else None
     if workers == 1:
-        store = torch._C._distributed_c10d.HashStore()
+        store = distributed.HashStore()  # type: ignore[attr-defined]
         distributed.init_process_group(backend, store=store, rank=0, world_size=1, timeout=timeout, device_id=bound)
         return
     if os.environ.get("WORLD_SIZE") != str(workers):
