@@ -187,6 +187,6 @@ def _provenance(learner: loop.Learner, study: Study, ingredients: Ingredients, t
     device = device_name(learner.gang.device)
     here = {"parameters": parameters(learner.model), "device": device, "torch": torch.__version__}
     own = study.training.batch_sequences // learner.gang.size
-    execution = {"workers": learner.gang.size, "micro_batch_sequences": min(learner.micro or own, own)}
+    execution: dict[str, Any] = {"workers": learner.gang.size, "micro_batch_sequences": min(learner.micro or own, own)}
     execution["gone_on_from_steps"] = trunk.resumed
     return here | {"fingerprints": ingredients.fingerprints(), "execution": execution}

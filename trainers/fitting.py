@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.distributed import init_device_mesh
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -69,4 +69,4 @@ def compile_layers(model: torch.nn.Module) -> None:
     Its `forward` alone, so that what FSDP2 does before and after it stays outside.
     """
     for layer in layers(model):
-        layer.forward = torch.compile(layer.forward)  # type: ignore[method-assign]
+        layer.forward = torch.compile(layer.forward)

@@ -131,7 +131,7 @@ class Learner:
         losses = []
         for micro in torch.split(batch, self.micro or len(batch)):
             loss = self.loss.sum(micro) / predicted
-            (loss * self.gang.size if self.gang.size > 1 else loss).backward()
+            (loss * self.gang.size if self.gang.size > 1 else loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return sum(loss.item() for loss in losses)  # not before: each would wait for the GPU
 

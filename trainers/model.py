@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.distributed import DistributedConfig
-from transformers.utils import is_flash_attn_2_available, logging
+from transformers.distributed.configuration_utils import DistributedConfig
+from transformers.utils import logging
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sweep.study import BaseModel, InputError, Study, fingerprint_of
 from trainers import cache, fitting, output_layer
