@@ -71,7 +71,9 @@ def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
 
     ingredients = run.ingredients()
     assert ingredients, "a trial is started after its ingredients are kept"
-    return cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
+    record = cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
+    assert record, "only workers of a gang that are not its first have none"
+    return record
 
 
 def _watched(run: Run, study: Study, trial: Trial) -> contextlib.AbstractContextManager[None]:

@@ -53,6 +53,8 @@ def run(each: dict[str, Any]) -> None:
 
     Checkpoints.save, cpt.load_model = stopping, measured
     loop.Learner._backward = failing if each.get("out_of_memory") else backward
+    # A process of torchrun trains one trial; a second group on the same store would meet the first one's keys.
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_PORT": str(each["port"])}
     study, trial = study_file.load(Path(each["study"])), Trial.model_validate(each["trial"])
     ingredients = Ingredients.model_validate_json(Path(each["ingredients"]).read_text())
     try:

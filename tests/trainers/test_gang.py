@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def gang(make: Callable[..., Study], runs: Path) -> Path:
         (folder / "study.yaml").write_text(study_file.dump(study))
         (folder / "ingredients.json").write_text(prepare.prepare(study).model_dump_json())
         paths = {"study": str(folder / "study.yaml"), "ingredients": str(folder / "ingredients.json")}
-        plan.append({"folder": str(folder), "trial": TRIAL.model_dump(), **paths, **more})
+        plan.append({"folder": str(folder), "trial": TRIAL.model_dump(), "port": free_port(), **paths, **more})
     stopped(make(WSD, execution=often), runs / "gang" / "taken-over" / "trial", after=3)
     (runs / "plan.json").write_text(json.dumps(plan))
     command = [
@@ -116,6 +117,13 @@ def gang(make: Callable[..., Study], runs: Path) -> Path:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return runs / "gang"
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        port: int = opened.getsockname()[1]
+        return port
 
 
 def recorded(gang: Path, name: str) -> Record:
