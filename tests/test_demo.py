@@ -20,7 +20,7 @@ FILES = {
     *("study.yaml", "provenance.json", "ingredients.json", "code", "trials", "trials.csv", "fit.json", "figures"),
     "report.html",
     "search.json",
-    "base",
+    *("base", "scores.csv", "scores.md"),
 }
 
 
@@ -49,7 +49,7 @@ def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> No
     run, printed = demo
     assert {path.name for path in run.iterdir() if path.name != ".lock"} == FILES
     assert {p.name for p in (run / "figures").iterdir()} == {
-        f"{name}.png" for name in ("objective", "slices", "languages", "front", "training")
+        f"{name}.png" for name in ("objective", "slices", "languages", "front", "training", "scores")
     }
     for folder in (run / "trials").iterdir():
         assert {p.name for p in folder.iterdir()} == {
@@ -59,6 +59,7 @@ def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> No
             "record.json",
             "questions.json",
             "heartbeat",
+            "tensorboard",
         }
     assert Path(printed["report"]).is_file()
 
