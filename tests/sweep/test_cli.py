@@ -25,16 +25,16 @@ def test_help_fits_a_screen(verb: str) -> None:
 
 def test_plan_prints_what_the_study_asks_for(tmp_path: Path) -> None:
     result = invoke("plan", "demo", "--runs", str(tmp_path))
-    assert "25 trials by search (surface) out of " in result.stdout
-    assert "0 done, 25 left" in " ".join(result.stdout.split())
+    assert "30 trials by search (surface) out of " in result.stdout
+    assert "0 done, 30 left" in " ".join(result.stdout.split())
     assert "80 steps x 2,048 tokens = 163,840 tokens" in " ".join(result.stdout.split())
     assert not list(tmp_path.iterdir())
 
 
 def test_plan_as_json_is_the_same(tmp_path: Path) -> None:
     content = json.loads(invoke("plan", "demo", "--runs", str(tmp_path), "--json").stdout)
-    assert content["total"] == content["left"] == 25
-    assert content["tokens"] == 25 * content["tokens_per_trial"]
+    assert content["total"] == content["left"] == 30
+    assert content["tokens"] == 30 * content["tokens_per_trial"]
 
 
 def test_plan_warns_where_a_corpus_repeats(tmp_path: Path) -> None:
