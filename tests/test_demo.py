@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +120,28 @@ def test_running_again_trains_nothing_and_says_the_same(demo: tuple[Path, dict[s
     assert again["winner"] == printed["winner"]
     assert written == {path: path.stat().st_mtime_ns for path in run.glob("trials/*/*")}
     assert again["seconds"] < printed["seconds"]
+
+
+def test_a_launch_from_the_bundle_reaches_the_predicted_loss(demo: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Our own trainer, under torchrun, on the model and the tokens of the trials: there the prediction is of this run."""
+    run = tmp_path / "runs/demo"
+    shutil.copytree(demo[0], run)
+    content = yaml.safe_load((run / "study.yaml").read_text())
+    same = {name: content["training"][name] for name in ("tokens", "global_batch_tokens", "sequence_length")}
+    content["launch"] = same | {"model": "tiny", "gpus_per_node": 0, "micro_batch_sequences": 8}
+    (run / "study.yaml").write_text(yaml.safe_dump(content))
+    almr(tmp_path, "export", "demo", "--format", "native", "--accept-risk", "a launch at the trials' own size")
+    environment = os.environ | {"PATH": f"{Path(ALMR).parent}:{os.environ['PATH']}"}
+    started = subprocess.run(
+        ["bash", str(run / "launch/native/start.sh")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert started.returncode == 0, started.stderr
+    [path] = run.glob("checkpoints-*/trials/*/record.json")
+    record, fit = json.loads(path.read_text()), json.loads((demo[0] / "fit.json").read_text())
+    winner = fit["winner"]
+    assert (record["almr"], record["lr"]) == (winner["almr"], winner["lr"])
+    assert record["steps"] == 20
+    low, high = winner["objective_interval"].values()
+    room = math.hypot(*fit["noise"].values()) / 2 * 2  # the interval is the surface's; a run has noise of its own
+    assert low - room <= sum(record["loss"].values()) / 2 <= high + room
+    assert high + room < sum(record["base_loss"].values()) / 2  # or the prediction would say nothing
