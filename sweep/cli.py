@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -195,11 +194,11 @@ def export(
     from sweep import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
-    paths = outputs.export(found, folder, accept_risk=accept_risk, formats=named)
-    verdicts = outputs.verify(found, folder, accept_risk, named) if verify else []
-    answer = {"files": [str(path) for path in paths]} | ({"verified": list(map(asdict, verdicts))} if verify else {})
-    _print(answer if as_json else "\n".join([*map(str, paths), *(verdict.text for verdict in verdicts)]))
-    raise typer.Exit(1 if any(verdict.differences for verdict in verdicts) else 0)
+    paths = outputs.export(found, folder, accept_risk=accept_risk, formats=named, verify=verify)
+    read = outputs.read_back(found, folder)
+    answer = {"files": [str(path) for path in paths]} | ({"verified": [r.model_dump() for r in read]} if verify else {})
+    _print(answer if as_json else "\n".join([*map(str, paths), *(r.text for r in read)]))
+    raise typer.Exit(1 if any(r.differences for r in read) else 0)
 
 
 @app.command()

@@ -9,18 +9,18 @@ from analysis import plots
 from analysis import report as pages
 from analysis import table as tables
 from analysis.fit import Fit, fit_run, fit_study, fit_table
-from analysis.launch import bundle, confirm_results, confirmed
-from analysis.launch import plan as plans
+from analysis.launch import bundle, confirm_results, confirmed, evidence
 from analysis.launch.confirm_plan import ConfirmPlan
 from analysis.launch.confirmed import Confirmed
+from analysis.launch.evidence import Evidence
 from analysis.launch.layout import Target
+from analysis.launch.read_back import ReadBack
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
 from analysis.transfer import bracket
 from sweep.launch import Format
 from sweep.planning import launch_layout
 from sweep.readback import verify as readback
-from sweep.readback.verify import Verdict
 from sweep.store import Run, write_atomically
 from sweep.study import InputError, Objective, Study
 from sweep.table_fit import NamedTable
@@ -68,25 +68,26 @@ def export(
     fitted: Fit | None = None,
     accept_risk: str | None = None,
     formats: tuple[Format, ...] | None = None,
+    verify: bool = False,
 ) -> list[Path]:
     """The launch bundle, by default of the formats that the study names; of a fit with refusals only where
-    `accept_risk` says why.
+    `accept_risk` says why. With `verify` it is read back by the trainers' own parsers, where they are installed.
 
     Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
     """
     fitted = fitted or fit_run(run.study(), run.folder)
     named, target = _target(run.study(), formats)
     out = folder or run.launch
-    paths = bundle.export(fitted, run.folder, _corpora(run), out, accept_risk, named, target)
+    reader = readback.verify if verify else None
+    paths = bundle.export(fitted, run.folder, _corpora(run), out, accept_risk, named, target, reader)
     run.share()
     return paths
 
 
-def verify(run: Run, folder: Path | None, accept_risk: str | None, formats: tuple[Format, ...] | None) -> list[Verdict]:
-    """A bundle that was just exported so, read back by the trainers' own parsers where they are installed."""
-    named, target = _target(run.study(), formats)
-    plan = plans.make(fit_run(run.study(), run.folder), _corpora(run), accept_risk, target)
-    return [readback.verify(plan, folder or run.launch, name) for name in dict.fromkeys(named)]
+def read_back(run: Run, folder: Path | None) -> tuple[ReadBack, ...]:
+    """What the parsers said of the bundle that was exported last."""
+    file = (folder or run.launch) / evidence.NAME
+    return Evidence.model_validate_json(file.read_bytes()).read_back
 
 
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:

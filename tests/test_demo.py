@@ -123,7 +123,7 @@ def test_running_again_trains_nothing_and_says_the_same(demo: tuple[Path, dict[s
 
 
 def test_a_launch_from_the_bundle_reaches_the_predicted_loss(demo: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    """Our own trainer, under torchrun, on the model and the tokens of the trials: there the prediction is of this run."""
+    """Our own trainer, under torchrun, on the trials' model and tokens: there the prediction is of this very run."""
     run = tmp_path / "runs/demo"
     shutil.copytree(demo[0], run)
     content = yaml.safe_load((run / "study.yaml").read_text())

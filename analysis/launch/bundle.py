@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from analysis.fit import Fit
@@ -15,10 +16,12 @@ from analysis.launch.formats import axolotl, llamafactory, megatron, native, tor
 from analysis.launch.formats.format import Format
 from analysis.launch.layout import Target
 from analysis.launch.plan import Plan
+from analysis.launch.read_back import ReadBack
 from analysis.launch.scripts import starts
 from sweep.study import InputError
 from sweep.trial import CorpusFacts
 
+Reader = Callable[[Plan, Path, str], ReadBack]  # of a format, by name, in a bundle at a path
 FORMATS: dict[str, Format] = {
     "llamafactory": llamafactory.FORMAT,
     "torchtitan": torchtitan.FORMAT,
@@ -36,11 +39,12 @@ def export(
     accept_risk: str | None = None,
     formats: tuple[str, ...] | None = None,
     target: Target | None = None,
+    reader: Reader | None = None,
 ) -> list[Path]:
     """Write the bundle of some formats, by default those that the study's launch names; returns its files.
 
     `run` is the run directory of the fit, `corpora` the counts of its text by language (original, additional), `target`
-    what is known of the launch's model and GPUs.
+    what is known of the launch's model and GPUs; `reader` reads each format back for the evidence.
     A bundle already at `out` is replaced; a folder that holds anything else is left alone. A refused winner is exported
     only where `accept_risk` says why; the bundle repeats it. Raises InputError.
     """
@@ -51,7 +55,7 @@ def export(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        _fill(unfinished, fit, plan, run, formats or plan.launch.formats)
+        _fill(unfinished, fit, plan, run, formats or plan.launch.formats, reader)
         _replace(out, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -65,7 +69,7 @@ def confirmation(
     return confirm_plan.make(fit, plans.make(fit, corpora, accept_risk, target))
 
 
-def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...]) -> None:
+def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...], reader: Reader | None) -> None:
     formats = {name: FORMATS[name] for name in dict.fromkeys(names)}
     confirm, done = confirm_plan.make(fit, plan), confirmed.read(run)
     confirm_plan.write(confirm, plan, folder, tuple(formats), write)
@@ -75,10 +79,11 @@ def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...])
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
     warnings = [*told, *written, *starts.warnings(plan)]
     (folder / "README.md").write_text(page.page(plan, formats, warnings), encoding="utf-8")
+    read = tuple(reader(plan, folder, name) for name in formats) if reader else ()
     # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
-    before = evidence.gather(fit, plan, run, warnings, folder, valid)
+    before = evidence.gather(fit, plan, run, warnings, folder, valid, read)
     (folder / go.NAME).write_text(go.page(before, plan.study), encoding="utf-8")
-    gathered = evidence.gather(fit, plan, run, warnings, folder, valid)
+    gathered = evidence.gather(fit, plan, run, warnings, folder, valid, read)
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ from analysis.decision.winner import Winner
 from analysis.fit import Counts, Fit, Guard
 from analysis.launch.confirmed import Confirmed
 from analysis.launch.plan import ASSUMPTIONS, Plan
+from analysis.launch.read_back import ReadBack
 from analysis.launch.risk import AcceptedRisk
 from analysis.launch.source import Source
 from analysis.surfaces.checks import CrossValidation
@@ -85,10 +86,11 @@ class Evidence(Schema):
 
     `accepted_risk`: the refusals that the export went past, and why; None where the fit refused nothing.
     `launch_almr` and `launch_lr` are what the launch trains with: the transfer's, but for an LR that a confirmation
-    moved. `base_model_fingerprint` stands for the trials' weights and tokenizer, a corpus' for text and tokenizer.
+    moved. `read_back`: what the trainers' own parsers said of their formats; empty where none was asked.
+    `base_model_fingerprint` stands for the trials' weights and tokenizer, a corpus' for text and tokenizer.
     """
 
-    schema_version: int = 3
+    schema_version: int = 4
     study: StudyEvidence
     search: SearchEvidence
     base_model: BaseModel
@@ -101,6 +103,7 @@ class Evidence(Schema):
     winner: Winner
     transfer: Transfer
     confirmation: Confirmed | None
+    read_back: tuple[ReadBack, ...]
     weights: dict[str, float] | None
     guard: Guard | None
     quality: Quality
@@ -117,7 +120,13 @@ class Evidence(Schema):
 
 
 def gather(
-    fit: Fit, plan: Plan, run: Path, format_warnings: list[str], folder: Path, confirmed: Confirmed | None = None
+    fit: Fit,
+    plan: Plan,
+    run: Path,
+    format_warnings: list[str],
+    folder: Path,
+    confirmed: Confirmed | None = None,
+    read_back: tuple[ReadBack, ...] = (),
 ) -> Evidence:
     """Everything about the files that already lie in `folder`, and where their numbers come from."""
     file = fit.file
@@ -139,6 +148,7 @@ def gather(
         winner=file.winner,
         transfer=file.transfer,
         confirmation=confirmed,
+        read_back=read_back,
         weights=file.weights,
         guard=file.guard,
         quality=Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),

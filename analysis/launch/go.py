@@ -139,7 +139,15 @@ def _data(evidence: Evidence, study: Study) -> Iterator[Check]:
     hashes = evidence.base_model_fingerprint, evidence.study.sha256, origin.get("code_sha256")
     told = f"base model and tokenizer {hashes[0]}, study {_short(hashes[1])}, code {_short(hashes[2])}"
     yield Check("model, tokenizer, study and code are hashed", _state(True if all(hashes) else None), told)
-    yield Check("the configuration was read back by its trainer", "unknown", "read it back before the launch")
+    yield _read_back(evidence)
+
+
+def _read_back(evidence: Evidence) -> Check:
+    wrong = any(found.differences for found in evidence.read_back)
+    unread = not evidence.read_back or any(found.differences is None for found in evidence.read_back)
+    told = "; ".join(found.text for found in evidence.read_back) or "not asked: almr export --verify"
+    state: State = "fail" if wrong else "unknown" if unread else "pass"
+    return Check("the configuration was read back by its trainer", state, told)
 
 
 def _short(digest: str | None) -> str:

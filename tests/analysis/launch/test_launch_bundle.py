@@ -8,6 +8,7 @@ import pytest
 from analysis.decision.findings import Finding
 from analysis.launch.bundle import export
 from analysis.launch.evidence import Evidence, SearchEvidence
+from analysis.launch.read_back import ReadBack
 from analysis.launch.scripts import starts
 from sweep.study import InputError
 from sweep.trial import SearchState
@@ -89,7 +90,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(fit, run, corpora, out)
     found = evidence(out)
-    assert found.schema_version == 3
+    assert found.schema_version == 4
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
     assert found.accepted_risk is None
@@ -207,3 +208,26 @@ def test_a_lost_record_is_named(make_fit, corpora, run, out):
     with pytest.raises(InputError, match="the fit used this record and it is gone"):
         export(fit, run, corpora, out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        ("pass", {"differences": (), "parsers": "its parser 1.0"}),
+        ("fail", {"differences": ("lr: 2 where the winner has 1",), "parsers": "its parser 1.0"}),
+        ("unknown", {"differences": None, "why_not": "not installed"}),
+    ],
+)
+def test_the_go_list_says_what_the_trainers_parser_read(make_fit, embedded, run, out, state, found):
+    study, counted = embedded
+    asked = []
+
+    def reader(plan, bundle, name):
+        asked.append((name, (bundle / name / "llamafactory.yaml").is_file()))
+        return ReadBack(name=name, **found)
+
+    export(make_fit(study), run, counted, out, reader=reader)
+    assert asked == [("llamafactory", True)]
+    [line] = [line for line in (out / "GO.md").read_text().splitlines() if "was read back by" in line]
+    assert line.startswith(f"| {state} |")
+    assert evidence(out).read_back == (ReadBack(name="llamafactory", **found),)

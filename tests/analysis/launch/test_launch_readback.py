@@ -45,7 +45,7 @@ def test_an_export_means_what_the_winner_says(plan, tmp_path, name, schedule, al
     interpreter, made = python(name), plan(name, schedule, almr)
     write(made, name, tmp_path / name)
     verdict = verify(made, tmp_path, name, interpreter)
-    assert verdict.differences == [], verdict.text
+    assert verdict.differences == (), verdict.text
 
 
 @pytest.mark.parametrize("name", FORMATS)
