@@ -16,6 +16,7 @@ from sweep import study_file, worker
 from sweep.store import Run
 from sweep.study import InputError, Study
 from sweep.trial import Status, Trial
+from trainers.memory import Halved
 
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 86_400.0  # to tokenise the corpora of a large run
@@ -33,7 +34,7 @@ def main() -> None:
             return
         attempt = run.start(trial, study) if first else 1
         record = worker.carry_out(run, study, trial, attempt)
-    except InputError as error:
+    except (InputError, Halved) as error:
         sys.exit(f"almr: {error}")
     if record:
         print(record.model_dump_json(indent=2))

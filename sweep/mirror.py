@@ -24,6 +24,8 @@ from sweep.study import InputError
 from trainers import cache
 
 MANIFEST = ".mirror.json"
+DOTTED = (".metadata",)  # a checkpoint's index, as torch.distributed.checkpoint names it
+LAST = "/state.json"  # says that a checkpoint is whole
 
 
 def scratch(address: str) -> Path:
@@ -77,7 +79,9 @@ class Mirror:
     def push(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
         """Put what was written here since it was last fetched or put; what was deleted here goes there too."""
         with self.lock, self._explained():
-            self.put(*[name for name in self._local() if wanted(name) and self._is_new(name)])
+            new = [name for name in self._local() if wanted(name) and self._is_new(name)]
+            self.put(*[name for name in new if not name.endswith(LAST)])
+            self.put(*[name for name in new if name.endswith(LAST)])
             gone = [n for n in self.known if wanted(n) and not (self.folder / n).exists()]
             for name in gone:
                 with contextlib.suppress(FileNotFoundError):
@@ -157,7 +161,7 @@ class Mirror:
         for folder, folders, files in os.walk(self.folder):
             folders[:] = [f for f in folders if not f.startswith(".")]
             for file in files:
-                if not file.startswith("."):
+                if not file.startswith(".") or file in DOTTED:
                     yield (Path(folder) / file).relative_to(self.folder).as_posix()
 
     def _keep_manifest(self) -> None:

@@ -18,6 +18,7 @@ from sweep.remote import is_remote
 from sweep.study import InputError, Study
 from sweep.trial import Asked, Ingredients, Proposed, Record, SearchState, Status, Trial
 from trainers.cache import root as cache_root
+from trainers.memory import note_name
 
 __all__ = ["Run", "at_worker", "write_atomically"]
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was not there
@@ -90,6 +91,13 @@ class Run(Kept):
             raise InputError(
                 f"{self.shown(path)}: not a record ({reason}); delete it to have the trial run again"
             ) from None
+
+    def record_written(self, trial: Trial) -> int | None:
+        """When, in nanoseconds; it changes whenever a record is kept. None where there is none."""
+        try:
+            return (self.trial_folder(trial) / "record.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def left(self, trials: Iterable[Trial]) -> list[Trial]:
         """Trials that have no record, or one that failed: infrastructure is tried again."""
@@ -231,7 +239,13 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
         mirror.fetch("study.yaml", "ingredients.json", "provenance.json")
         mirror.pull(own)
         run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
-        with mirror.pushing(PUSH_SECONDS, lambda name: name.startswith(own) and not name.endswith("/record.json")):
+        note = f"trials/{note_name(run.study())}"
+        mirror.fetch(note)
+
+        def wanted(name: str) -> bool:
+            return name == note or (name.startswith(own) and not name.endswith("/record.json"))
+
+        with mirror.pushing(PUSH_SECONDS, wanted):
             yield run
 
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -36,7 +36,7 @@ def _work(run: Run, trial: Trial) -> Record:
 
 def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
     """The trial itself, on every rank of a gang; rank 0 keeps the record, and the others return None."""
-    record = _score(run, study, trial) if _finished(run, study, trial) else _train(run, study, trial, attempt)
+    record = _until_it_fits(lambda: _outcome(run, study, trial, attempt))
     if record is None:
         return None
     run.keep_base_scores(record)
@@ -45,6 +45,23 @@ def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | No
     record = record.model_copy(update=more | {"proposed": asked.proposed if asked else None})
     run.finish(record)
     return record
+
+
+def _until_it_fits(outcome: Callable[[], Record | None]) -> Record | None:
+    """A worker alone that ran out of memory begins anew with the micro-batch that it noted; a gang is started again."""
+    from trainers.memory import Halved
+
+    while True:
+        try:
+            return outcome()
+        except Halved:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                raise
+        # Out of the handler, whose traceback holds the model, the loop begins anew.
+
+
+def _outcome(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
+    return _score(run, study, trial) if _finished(run, study, trial) else _train(run, study, trial, attempt)
 
 
 def _finished(run: Run, study: Study, trial: Trial) -> bool:
@@ -71,9 +88,7 @@ def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
 
     ingredients = run.ingredients()
     assert ingredients, "a trial is started after its ingredients are kept"
-    record = cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
-    assert record, "only workers of a gang that are not its first have none"
-    return record
+    return cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
 
 
 def _watched(run: Run, study: Study, trial: Trial) -> contextlib.AbstractContextManager[None]:

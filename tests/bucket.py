@@ -14,6 +14,8 @@ from typing import Any
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
+PART = ".unfinished-"
+
 
 class Bucket(AbstractFileSystem):
     protocol = "bucket"
@@ -26,13 +28,13 @@ class Bucket(AbstractFileSystem):
             entries = list(os.scandir(path))
         except OSError:
             raise FileNotFoundError(path) from None
-        infos = [self.info(e.path) for e in entries if not e.name.startswith(".")]
+        infos = [self.info(e.path) for e in entries if not e.name.startswith(PART)]
         return infos if detail else [info["name"] for info in infos]
 
     def find(self, path: str, detail: bool = False, **options: Any) -> Any:
         """One listing, as object stores give all keys under a prefix at once."""
         self.calls.append("list")
-        paths = [str(p) for p in Path(path).rglob("*") if p.is_file() and not p.name.startswith(".")]
+        paths = [str(p) for p in Path(path).rglob("*") if p.is_file() and not p.name.startswith(PART)]
         return {p: self.info(p) for p in paths} if detail else paths
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
@@ -55,7 +57,7 @@ class Bucket(AbstractFileSystem):
         self.calls.append(f"put {Path(path).name}")
         target = Path(self._strip_protocol(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(prefix=".", dir=target.parent)
+        descriptor, part = tempfile.mkstemp(prefix=PART, dir=target.parent)
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(value)
         if mode == "create":

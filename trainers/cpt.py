@@ -37,7 +37,7 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
     caller's part.
 
     Of a gang every worker calls it, in torchrun's environment, and the first alone has the record. Raises
-    `trainers.memory.Halved` where a gang ran out of memory and is to be started again.
+    `trainers.memory.Halved` where a sharded model ran out of memory and the trial is to be started again.
     """
     began = time.perf_counter()
     with gang.opened(study) as workers:

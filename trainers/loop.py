@@ -85,8 +85,8 @@ class Learner:
         """Train over `batches`, each this worker's (sequences, length) token ids on its device; yields every step.
 
         Stops early when `watch`, which is asked before the step is yielded, returns True. Yielding leaves logging and
-        checkpoints to the caller, and what the caller does is not counted in `seconds`. Raises Halved where a gang has
-        to start again with a smaller micro-batch.
+        checkpoints to the caller, and what the caller does is not counted in `seconds`. Raises Halved where a sharded
+        model has to start again with a smaller micro-batch.
         """
         self.model.train()
         began = time.perf_counter()
@@ -122,7 +122,7 @@ class Learner:
             except torch.OutOfMemoryError:
                 self.micro = halve(self.micro or len(batch), len(batch))
             # Out of the handler: what it holds of the failed pass would not be freed inside.
-            if self.gang.size > 1:
+            if self.gang.sharded:
                 raise Halved(self.micro)
             self._forget()
 

@@ -30,10 +30,11 @@ def run_gang(address: str, trial: Trial) -> Record:
     """
     with at_worker(address, trial) as run:
         study = run.study()
-        attempt = run.start(trial, study)
+        before = run.record_written(trial)
+        run.start(trial, study)
         _until_it_fits(run, study, trial)
         record = run.record(trial)
-        if record is None or record.attempt != attempt:
+        if record is None or run.record_written(trial) == before:
             raise GangError("its ranks ended well, and none of them kept a record")
         if run.mirror:
             run.keep_base_scores(record)

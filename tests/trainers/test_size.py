@@ -16,7 +16,7 @@ from sweep.study import InputError, Objective, Study
 from sweep.trial import Record, Trial
 from trainers import cpt, fitting, kept, loop, memory, output_layer, prepare
 from trainers.checkpoint import Checkpoints
-from trainers.gang import ALONE
+from trainers.gang import ALONE, Gang
 from trainers.optimizer import make_optimizer, set_lr
 from trainers.token_loss import IGNORED, TokenLoss, positions
 
@@ -166,6 +166,24 @@ def test_one_sequence_too_many_is_one_line() -> None:
     with pytest.raises(RuntimeError, match="out of memory with one sequence at once: take more GPUs"):
         memory.halve(1, 8)
     assert [memory.halve(9, 8), memory.halve(3, 8)] == [4, 1]
+
+
+def test_a_sharded_model_is_not_gone_on_with_after_it_ran_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FSDP2 would reduce no gradient as it should after a backward pass that was broken off."""
+
+    def full(self: Any, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
+        raise torch.OutOfMemoryError("injected")
+
+    learner = loop.Learner(llama(), recipe(), 1e-2, gang=Gang(0, 1, torch.device("cpu"), sharded=True))
+    monkeypatch.setattr(TokenLoss, "sum", full)
+    with pytest.raises(memory.Halved, match="micro_batch_sequences 4"):
+        [*learner.train([torch.arange(64).reshape(8, 8) % 50], lambda step: 1.0, lambda step: False)]
+
+
+def test_a_note_never_rises(local_study: Study, tmp_path: Path) -> None:
+    for micro, left in ((4, 4), (2, 2), (3, 2)):
+        memory.note(local_study, tmp_path / "trial", micro)
+        assert memory.noted(local_study, tmp_path / "another trial") == left
 
 
 def test_a_note_is_of_what_memory_depends_on(local_study: Study, tmp_path: Path) -> None:
