@@ -67,7 +67,12 @@ def incomparable(one: Answers, other: Answers) -> str | None:
     for field, name in (("version", "version"), ("prompt_sha256", "prompt"), ("metric", "metric")):
         if getattr(one.score, field) != getattr(other.score, field):
             return f"scored with another {name} of the task"
-    return why if (why := _why_unpaired(one, other)) and None in (one.score.stderr, other.score.stderr) else None
+    errors = (one.score.stderr, other.score.stderr)
+    if (why := _why_unpaired(one, other)) is None:
+        return None
+    if None in errors:
+        return why
+    return None if any(errors) else f"{why}, and both standard errors are 0: nothing says how far the scores are known"
 
 
 def difference(one: Answers, other: Answers) -> Difference:
@@ -80,7 +85,7 @@ def difference(one: Answers, other: Answers) -> Difference:
     assert one.score.stderr is not None
     assert other.score.stderr is not None
     value = one.score.value - other.score.value
-    se = float(np.hypot(one.score.stderr, other.score.stderr)) or np.finfo(float).tiny
+    se = float(np.hypot(one.score.stderr, other.score.stderr))
     return Difference(value, value, se, np.inf, min(one.score.n or 0, other.score.n or 0), why)
 
 
@@ -114,12 +119,13 @@ def mean(parts: Sequence[Difference]) -> Difference:
 
     The degrees of freedom are those of Welch and Satterthwaite.
     """
-    variances = np.array([part.se**2 for part in parts])
+    errors = np.array([part.se for part in parts])
+    variances = (errors / errors.max()) ** 2  # relative to the largest: a tiny one's square would be 0
     share = np.sum((variances / variances.sum()) ** 2 / [part.df for part in parts])
     return Difference(
         value=float(np.mean([part.value for part in parts])),
         centre=float(np.mean([part.centre for part in parts])),
-        se=float(np.sqrt(variances.sum()) / len(parts)),
+        se=float(errors.max() * np.sqrt(variances.sum()) / len(parts)),
         df=float(1 / share) if share else np.inf,
         n=sum(part.n for part in parts),
         unpaired=next((part.unpaired for part in parts if part.unpaired), None),

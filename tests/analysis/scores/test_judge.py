@@ -159,6 +159,15 @@ def test_what_failed_has_no_number_and_a_reason(bowl_case, scores_of):
     assert "ceval has no score in 1 of 3 trials: the model answered NaN" in scores.notes
 
 
+def test_a_task_that_every_model_fails_has_no_change_and_a_reason(bowl_case, scores_of):
+    scored = scores_of(FEW)
+    for model in scored.models:
+        model.answers["gsm8k"] = Answers(Score(value=0.0, stderr=0.0, n=100, group="math"))
+    found = row(judge(bowl_case({"task": "gsm8k", "at_most_drop": 0.01}), scored), "gsm8k")
+    assert (found.change, found.best.change) == (None, None)
+    assert "both standard errors are 0" in found.why_no_change
+
+
 def test_without_the_base_model_no_change_is_claimed(bowl_case, scores_of):
     scored = scores_of(FEW)
     case = bowl_case({"group": "English", "at_most_drop": 0.02})
