@@ -86,6 +86,15 @@ def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Pa
     assert all(str(tmp_path) in row["missing"] for row in rows)
 
 
+def test_the_plan_refuses_a_task_file_that_is_broken(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("group: mine\n")
+    study = with_benchmarks(tasks=["mine"], include=str(tmp_path))
+    for show in (scoring.plan, scoring.plan_json):
+        with pytest.raises(InputError, match=r"benchmarks\.tasks: mine: .*mine\.yaml: task"):
+            show(study)
+    assert [bool(row.missing) for row in scoring.asked(study)] == [True]  # a run says it and goes on
+
+
 def test_the_embedded_suite_misses_nothing() -> None:
     assert [row["missing"] for row in scoring.plan_json(with_benchmarks(suite="embedded"))] == [None, None]
     assert scoring.plan_json(make_study()) == []

@@ -97,7 +97,9 @@ def test_what_cannot_be_scored_is_one_line_each_and_the_losses_stay(local_study:
     own = tmp_path / "own"
     own.mkdir()
     (own / "broken.yaml").write_text("task: broken\ndataset_path: json\ntest_split: test\noutput_type: nonsense\n")
-    tasks = ["gsm8k", "broken", "no_such_task"]
+    (own / "loop.yaml").write_text("group: loop\ntask: [loop]\n")
+    (own / "tagged.yaml").write_text("tag: tagged\n")
+    tasks = ["gsm8k", "broken", "no_such_task", "loop", "tagged"]
     record = run(scored(local_study, Benchmarks(tasks=tasks, include=str(own))), tmp_path / "trial")
     assert record.status is Status.COMPLETE
     assert record.loss.original is not None
