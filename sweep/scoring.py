@@ -123,4 +123,12 @@ def _lacks(study: Study, record: Record) -> bool:
     """What failed counts as scored: it is told, and not tried with every run."""
     assert study.benchmarks
     known = record.scores.keys() | record.score_failures.keys()
-    return SCORING not in known and not set(catalogue.every(study.benchmarks)) <= known
+    if SCORING in known:
+        return False
+    return not set(catalogue.every(study.benchmarks)) <= known or _asked_otherwise(study.benchmarks, record)
+
+
+def _asked_otherwise(benchmarks: Benchmarks, record: Record) -> bool:
+    """Whether its questions were others: more, fewer, or after other examples. The embedded ones never change."""
+    before = record.provenance.get("questions")
+    return before is not None and before != benchmarks.questions and bool(catalogue.asked(benchmarks))

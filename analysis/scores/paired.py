@@ -16,6 +16,7 @@ from scipy.stats import norm
 from analysis.decision.winner import Interval
 from analysis.scores.read import Answers
 from analysis.surfaces.kernels import Array
+from sweep.trial import Score
 
 POWER = 0.8
 MOST_QUESTIONS = 10**9  # a difference that takes more is none
@@ -64,15 +65,21 @@ class Difference:
 
 def incomparable(one: Answers, other: Answers) -> str | None:
     """Why two scores of a task say nothing of each other; None where they do."""
-    for field, name in (("version", "version"), ("prompt_sha256", "prompt"), ("metric", "metric")):
-        if getattr(one.score, field) != getattr(other.score, field):
-            return f"scored with another {name} of the task"
+    if why := of_another(one.score, other.score):
+        return why
     errors = (one.score.stderr, other.score.stderr)
     if (why := _why_unpaired(one, other)) is None:
         return None
     if None in errors:
         return why
     return None if any(errors) else f"{why}, and both standard errors are 0: nothing says how far the scores are known"
+
+
+def of_another(one: Score, other: Score) -> str | None:
+    """Why two scores are of other questions; None where they are of the same."""
+    names = {"version": "version", "prompt_sha256": "prompt", "metric": "metric"}
+    apart = (name for field, name in names.items() if getattr(one, field) != getattr(other, field))
+    return next((f"scored with another {name} of the task" for name in apart), None)
 
 
 def difference(one: Answers, other: Answers) -> Difference:

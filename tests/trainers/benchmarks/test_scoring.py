@@ -75,6 +75,7 @@ def test_finalists_are_scored_after_the_sweep_by_training_again_or_from_the_kept
     again = finalist.score(late, unscored, prepare.prepare(late), tmp_path / "trial")
     assert again.model_dump(exclude={"scores", "provenance"}) == unscored.model_dump(exclude={"scores", "provenance"})
     assert set(again.scores) == {"cloze_original", "cloze_additional"}
+    assert again.provenance["questions"] == {"limit": None, "shots": None}
     kept[0].save_pretrained(tmp_path / "trial" / "model")
     (tmp_path / "trial" / "questions.json").unlink()
     from_disk = finalist.score(late, unscored, prepare.prepare(late), tmp_path / "trial")
