@@ -38,3 +38,8 @@ class Benchmarks(Schema):
         if self.suite is None and not self.tasks:
             raise ValueError("give a suite (embedded, almr), tasks, or both")
         return self
+
+    @property
+    def questions(self) -> dict[str, int | None]:
+        """What decides which questions a task asks, beside its own file."""
+        return {"limit": self.limit, "shots": self.shots}

@@ -72,7 +72,7 @@ def _seconds(study: Study, questions: int, tokens: int, generated: int) -> float
 
 def plan(study: Study) -> RenderableType:
     """The part of `almr plan` on benchmarks; nothing where the study has none."""
-    rows = asked(study)
+    rows = _planned(study)
     if not rows:
         return Group()
     table = Table("benchmark", "group", "questions", "time a model, about", box=None, padding=(0, 2, 0, 0))
@@ -94,7 +94,14 @@ def _head(study: Study, rows: list[Asked]) -> str:
 
 
 def plan_json(study: Study) -> list[dict[str, Any]]:
-    return [vars(row) for row in asked(study)]
+    return [vars(row) for row in _planned(study)]
+
+
+def _planned(study: Study) -> list[Asked]:
+    """Raises InputError for a task file of the user's own that is broken: a run says so and goes on without it."""
+    if study.benchmarks:
+        fetching.refuse_broken(study.benchmarks)
+    return asked(study)
 
 
 def unscored(study: Study, run: Run, trials: list[Trial]) -> list[Trial]:
@@ -116,4 +123,12 @@ def _lacks(study: Study, record: Record) -> bool:
     """What failed counts as scored: it is told, and not tried with every run."""
     assert study.benchmarks
     known = record.scores.keys() | record.score_failures.keys()
-    return SCORING not in known and not set(catalogue.every(study.benchmarks)) <= known
+    if SCORING in known:
+        return False
+    return not set(catalogue.every(study.benchmarks)) <= known or _asked_otherwise(study.benchmarks, record)
+
+
+def _asked_otherwise(benchmarks: Benchmarks, record: Record) -> bool:
+    """Whether its questions were others: more, fewer, or after other examples. The embedded ones never change."""
+    before = record.provenance.get("questions")
+    return before is not None and before != benchmarks.questions and bool(catalogue.asked(benchmarks))

@@ -9,10 +9,14 @@ from pydantic import model_validator
 from sweep.fields import Count
 from sweep.trial import Schema
 
+LOGITS_BYTES = 2**28  # in float32: more are computed a part at a time, fewer are faster at once
+# Families whose logits are their output layer's, unscaled: read in transformers 5.23. Others keep their own way.
+PLAIN_LOGITS = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
+
 
 class Shape(Schema):
     """Sizes under the names that a Hugging Face `config.json` has for them. Without `num_key_value_heads` every head
-    has keys of its own; without `head_dim` the heads part the hidden size.
+    has keys of its own; without `head_dim` the heads part the hidden size. `model_type` is the family.
     """
 
     hidden_size: Count
@@ -23,6 +27,7 @@ class Shape(Schema):
     head_dim: Count | None = None
     vocab_size: Count
     tie_word_embeddings: bool = False
+    model_type: str = "llama"
 
     @model_validator(mode="after")
     def _heads_part_the_hidden_size(self) -> Self:
@@ -47,6 +52,13 @@ class Shape(Schema):
     def embedding_parameters(self) -> int:
         """Of the input embedding; the output layer has as many of its own where it is not tied."""
         return self.vocab_size * self.hidden_size
+
+    def rows_at_once(self, tokens: float) -> float:
+        """Of how many tokens the trainer has the logits at once: in parts where they are many and the family is known
+        to allow it.
+        """
+        in_parts = self.model_type in PLAIN_LOGITS and 4 * self.vocab_size * tokens > LOGITS_BYTES
+        return max(1, LOGITS_BYTES // (4 * self.vocab_size)) if in_parts else tokens
 
     @property
     def layer_parameters(self) -> int:

@@ -12,6 +12,8 @@ import yaml
 from sweep.study import InputError, Study
 
 SHIPPED = Path(__file__).parent / "studies"
+SQLITE = "sqlite:///"  # of a path that follows: one more slash, and it is absolute
+MLFLOW_SERVICES = ("databricks", "databricks-uc", "uc")
 
 
 def load(source: str | Path) -> Study:
@@ -92,6 +94,8 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
         model = (content[section] or {}).get(field)
         if model and (folder / model).is_dir():  # else a Hugging Face id
             content[section][field] = str((folder / model).resolve())
+    if content["tracking"]["mlflow"]:
+        content["tracking"]["mlflow"] = _absolute_uri(folder, content["tracking"]["mlflow"])
     return Study.model_validate(content)
 
 
@@ -99,6 +103,14 @@ def _absolute(folder: Path, pattern: str) -> str:
     """A glob below the study's folder, whose own name must not be read as one."""
     given = Path(pattern).expanduser()
     return str(given) if given.is_absolute() else str(Path(glob.escape(str(folder.resolve()))) / given)
+
+
+def _absolute_uri(folder: Path, uri: str) -> str:
+    """Of MLflow: a folder, or a file of SQLite. The address of a server and the name of a service stay."""
+    scheme, path = (SQLITE, uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else ("", uri.removeprefix("file:"))
+    if not path or ":" in path or path.startswith("/") or path in MLFLOW_SERVICES:
+        return uri
+    return scheme + str((folder / Path(path).expanduser()).resolve())
 
 
 def dump(study: Study) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sweep import design, scoring
 from sweep.display import Display, clock
+from sweep.preflight import checks
 from sweep.queue import Points, Proposals, Queue, Turn
 from sweep.search import Search
 from sweep.store import Run
@@ -140,12 +141,8 @@ def _refuse_too_small(study: Study) -> None:
 
 
 def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
-    """A worker has a folder of its own for a run on an object store: it sees neither other trials nor other nodes."""
-    advice = "give --runs a folder that every node sees"
-    if run.mirror and study.keep == "best":
-        raise InputError(f"{run.address}: keep: best compares trials on disk: write keep: all or none, or {advice}")
-    if run.mirror and study.resources.nodes > 1:
-        raise InputError(f"{run.address}: resources.nodes: a trial of several nodes shares files: {advice}")
+    if faults := checks.needs_a_folder(study, run.mirror is not None):
+        raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
 
 
 def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list[Path], str | None]:

@@ -16,11 +16,9 @@ import torch
 from torch.nn.functional import linear, linear_cross_entropy
 
 from sweep.resources import Execution
+from sweep.shape import LOGITS_BYTES, PLAIN_LOGITS
 from sweep.study import InputError
 
-LOGITS_BYTES = 2**28  # in float32: more are computed a part at a time, fewer are faster at once
-# Families whose logits are their output layer's, unscaled: read in transformers 5.23. Others keep their own way.
-PLAIN = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
 Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -47,7 +45,7 @@ class OutputLayer:
 def fuse(model: Any, execution: Execution, device: torch.device) -> None:
     """Prepare a model's output layer. Raises InputError where the study asks for a kernel that is not to be had."""
     layer = model.get_output_embeddings()
-    plain = model.config.model_type in PLAIN and isinstance(layer, torch.nn.Linear) and layer.bias is None
+    plain = model.config.model_type in PLAIN_LOGITS and isinstance(layer, torch.nn.Linear) and layer.bias is None
     liger = execution.cross_entropy == "liger"
     if liger and not plain:
         raise InputError(

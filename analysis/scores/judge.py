@@ -13,6 +13,7 @@ from analysis.decision.findings import Case
 from analysis.decision.next_trials import Measured
 from analysis.scores import across, changes, guards, optima
 from analysis.scores.across import Across
+from analysis.scores.comparable import comparable
 from analysis.scores.file import Correlation, ScoreRow, ScoresFile, WinnerTrial
 from analysis.scores.optima import ScoreSurface, Surfaces
 from analysis.scores.read import Scored
@@ -28,6 +29,7 @@ def judge(case: Case, scored: Scored, seed: int = 0) -> ScoresFile:
 
 
 def _judge(case: Case, scored: Scored, seed: int) -> ScoresFile:
+    scored = comparable(scored)
     every, level = targets(scored), case.winner.level
     shown = distinct(every)
     found = {target: across.across(scored, target) for target in every}

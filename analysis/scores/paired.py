@@ -16,6 +16,7 @@ from scipy.stats import norm
 from analysis.decision.winner import Interval
 from analysis.scores.read import Answers
 from analysis.surfaces.kernels import Array
+from sweep.trial import Score
 
 POWER = 0.8
 MOST_QUESTIONS = 10**9  # a difference that takes more is none
@@ -64,10 +65,21 @@ class Difference:
 
 def incomparable(one: Answers, other: Answers) -> str | None:
     """Why two scores of a task say nothing of each other; None where they do."""
-    for field, name in (("version", "version"), ("prompt_sha256", "prompt"), ("metric", "metric")):
-        if getattr(one.score, field) != getattr(other.score, field):
-            return f"scored with another {name} of the task"
-    return why if (why := _why_unpaired(one, other)) and None in (one.score.stderr, other.score.stderr) else None
+    if why := of_another(one.score, other.score):
+        return why
+    errors = (one.score.stderr, other.score.stderr)
+    if (why := _why_unpaired(one, other)) is None:
+        return None
+    if None in errors:
+        return why
+    return None if any(errors) else f"{why}, and both standard errors are 0: nothing says how far the scores are known"
+
+
+def of_another(one: Score, other: Score) -> str | None:
+    """Why two scores are of other questions; None where they are of the same."""
+    names = {"version": "version", "prompt_sha256": "prompt", "metric": "metric"}
+    apart = (name for field, name in names.items() if getattr(one, field) != getattr(other, field))
+    return next((f"scored with another {name} of the task" for name in apart), None)
 
 
 def difference(one: Answers, other: Answers) -> Difference:
@@ -80,7 +92,7 @@ def difference(one: Answers, other: Answers) -> Difference:
     assert one.score.stderr is not None
     assert other.score.stderr is not None
     value = one.score.value - other.score.value
-    se = float(np.hypot(one.score.stderr, other.score.stderr)) or np.finfo(float).tiny
+    se = float(np.hypot(one.score.stderr, other.score.stderr))
     return Difference(value, value, se, np.inf, min(one.score.n or 0, other.score.n or 0), why)
 
 
@@ -114,12 +126,13 @@ def mean(parts: Sequence[Difference]) -> Difference:
 
     The degrees of freedom are those of Welch and Satterthwaite.
     """
-    variances = np.array([part.se**2 for part in parts])
+    errors = np.array([part.se for part in parts])
+    variances = (errors / errors.max()) ** 2  # relative to the largest: a tiny one's square would be 0
     share = np.sum((variances / variances.sum()) ** 2 / [part.df for part in parts])
     return Difference(
         value=float(np.mean([part.value for part in parts])),
         centre=float(np.mean([part.centre for part in parts])),
-        se=float(np.sqrt(variances.sum()) / len(parts)),
+        se=float(errors.max() * np.sqrt(variances.sum()) / len(parts)),
         df=float(1 / share) if share else np.inf,
         n=sum(part.n for part in parts),
         unpaired=next((part.unpaired for part in parts if part.unpaired), None),

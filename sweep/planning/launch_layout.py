@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from analysis.launch.layout import Checkpointing, Layout, Part, Target, plain
 from sweep.launch import Format, Launch
 from sweep.planning import model_shape
-from sweep.planning.memory import LOSS, USABLE, layer_bytes, selective_bytes
+from sweep.planning.memory import LOSS, USABLE, layer_bytes, logit_bytes, selective_bytes
 from sweep.shape import Shape
 from sweep.study import BaseModel, Study
 
@@ -39,7 +39,7 @@ def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None 
     if shape is None:
         return replace(_stated(name, launch), why_not=why_not)
     usable = launch.gpu_bytes * USABLE if launch.gpu_bytes else None
-    tried = [_counted(name, launch, shape, layout, usable) for layout in _candidates(name, study, shape)]
+    tried = [_counted(name, study, shape, layout, usable) for layout in _candidates(name, study, shape)]
     if not tried:
         return replace(_stated(name, launch), why_not="no degrees of parallelism divide its heads, layers and batch")
     if usable is None:
@@ -102,9 +102,11 @@ def _dividing(gpus: int, heads: int) -> list[int]:
     return [n for n in DEGREES if gpus % n == 0 and heads % n == 0]
 
 
-def _counted(name: Format, launch: Launch, shape: Shape, layout: Layout, usable: float | None) -> Layout:
+def _counted(name: Format, study: Study, shape: Shape, layout: Layout, usable: float | None) -> Layout:
+    assert study.launch
+    tokens = layout.micro_batch * study.launch.sequence_length / (layout.tensor * layout.context)
     state = _megatron_state if name == "megatron" else _sharded_state
-    parts = (*state(shape, layout), *_activations(launch, shape, layout))
+    parts = (*state(shape, layout), _activations(tokens, shape, layout), _logits(name, study, tokens, shape))
     return replace(layout, parts=parts, usable=usable)
 
 
@@ -147,16 +149,22 @@ def _megatron_state(shape: Shape, layout: Layout) -> list[Part]:
     ]
 
 
-def _activations(launch: Launch, shape: Shape, layout: Layout) -> list[Part]:
-    tokens = layout.micro_batch * launch.sequence_length / (layout.tensor * layout.context)
+def _activations(tokens: float, shape: Shape, layout: Layout) -> Part:
     kept = {"none": layer_bytes, "selective": selective_bytes}.get(layout.checkpointing)
     a_layer = kept(shape, HALF) if kept else HALF * shape.hidden_size
     again = 0 if layout.checkpointing == "none" else layer_bytes(shape, HALF)
-    return [
-        Part(
-            "activations",
-            tokens * (shape.num_hidden_layers * a_layer + again),
-            f"{tokens:,.0f} tokens x ({shape.num_hidden_layers} layers x {a_layer:,.0f} bytes + {again:,.0f})",
-        ),
-        Part("logits", LOSS * shape.vocab_size * tokens, f"{LOSS} bytes x {shape.vocab_size:,} words x {tokens:,.0f}"),
-    ]
+    return Part(
+        "activations",
+        tokens * (shape.num_hidden_layers * a_layer + again),
+        f"{tokens:,.0f} tokens x ({shape.num_hidden_layers} layers x {a_layer:,.0f} bytes + {again:,.0f})",
+    )
+
+
+def _logits(name: Format, study: Study, tokens: float, shape: Shape) -> Part:
+    """Our own trainer takes them in parts, others all at once."""
+    kernel = study.execution.cross_entropy
+    if name == "native" and (kernel == "liger" or shape.rows_at_once(tokens) < tokens):
+        how = f"in parts, of {shape.vocab_size:,} words x {tokens:,.0f}, and their gradients"
+        return Part("logits", logit_bytes(shape, tokens, HALF, kernel), how)
+    whole = f"{LOSS} bytes x {shape.vocab_size:,} words x {tokens:,.0f}"
+    return Part("logits", LOSS * shape.vocab_size * tokens, whole)

@@ -68,7 +68,7 @@ class Layout:
             optimizer=MOMENTS[self.study.training.optimizer.state] * share,
             gathered=gathered_bytes(self),
             activations=activation_bytes(self, tokens),
-            logits=logit_bytes(self, tokens),
+            logits=logit_bytes(self.shape, tokens, self.compute_bytes, self.study.execution.cross_entropy),
         )
 
     def fitting(self, gpu_bytes: float) -> int:
@@ -120,11 +120,16 @@ def selective_bytes(shape: Shape, size: int) -> float:
     return size * (shape.hidden_size + products)
 
 
-def logit_bytes(layout: Layout, tokens: int) -> float:
-    """Of the whole micro-batch at once; Liger's kernel takes chunks of it that hold about as much as the hidden state
-    (Hsu et al., arXiv 2410.10989), and keeps the gradients of hidden state and output layer.
+def logit_bytes(shape: Shape, tokens: float, size: int, kernel: str = "torch") -> float:
+    """Of a micro-batch in the trainer: all logits at once, or a part at a time (trainers/output_layer.py), which torch
+    turns into their gradient where they lie. What goes in parts keeps the gradients of hidden state and output layer
+    from the forward pass on. Liger's parts hold about as much as the hidden state (Hsu et al., arXiv 2410.10989).
     """
-    shape, size = layout.shape, layout.compute_bytes
-    if layout.study.execution.cross_entropy == "torch":
+    gradients = size * (shape.hidden_size * tokens + shape.embedding_parameters)
+    if kernel == "liger":
+        return (size + MASTER) * shape.hidden_size * tokens + gradients
+    rows = shape.rows_at_once(tokens)
+    if rows == tokens:
         return LOSS * shape.vocab_size * tokens
-    return (size + MASTER + size) * shape.hidden_size * tokens + size * shape.embedding_parameters
+    cast = 0 if size == MASTER else size  # of a part's gradient, for its product with the weight
+    return (MASTER + cast) * shape.vocab_size * rows + gradients

@@ -41,6 +41,20 @@ def verdict(name: str, faults: Sequence[str], fine: str) -> list[Finding]:
     return [Finding(name, False, fault) for fault in faults] or [Finding(name, True, fine)]
 
 
+def needs_a_folder(study: Study, on_object_store: bool) -> list[str]:
+    """What a run on an object store cannot do: a worker has a folder of its own, and sees neither other trials nor
+    other nodes.
+    """
+    if not on_object_store:
+        return []
+    advice, faults = "give --runs a folder that every node sees", []
+    if study.keep == "best":
+        faults.append(f"keep: best compares trials on disk: write keep: all or none, or {advice}")
+    if study.resources.nodes > 1:
+        faults.append(f"resources.nodes: a trial of several nodes shares files: {advice}")
+    return faults
+
+
 def answered(nodes: Sequence[Node]) -> list[Finding]:
     faults = [f"{node.name} does not answer ({node.silent})" for node in nodes if node.seen is None]
     return verdict("nodes", faults, f"{len(nodes)} answered")

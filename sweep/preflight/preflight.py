@@ -18,18 +18,20 @@ from sweep.preflight.inputs import inputs
 from sweep.store import Run
 from sweep.study import InputError, Study
 from trainers import cache, tracking
+from trainers.benchmarks import catalogue
 
 SAME_EVERYWHERE = ("ray", "torch", "transformers", "datasets")
 
 
 def full(study: Study, run: Run, planned: Plan, address: str | None) -> list[Finding]:
     """Every check, also those that take a minute. With no address the cluster is this machine."""
-    shared = _shared(run)
-    nodes, lost = ask(study, shared, {}, address)
+    shared, more = _shared(run), _scoring(study)
+    nodes, lost = ask(study, shared, _scoring_folders(study), address, more=more)
     return [
+        *checks.verdict("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study),
         *checks.verdict("tracking", tracking.missing(study), "its packages are installed"),
-        *cluster(study, nodes, shared, lost),
+        *cluster(study, nodes, shared, lost, more),
         *checks.free_now(study, nodes),
         *checks.gpu_memory(planned.layout, nodes),
         *checks.space(_space(run, planned)),
@@ -49,8 +51,12 @@ def refuse_unready(study: Study, run: Run, address: str) -> None:
         raise InputError("\n".join(f"{finding.name}: {finding.detail}" for finding in faults))
 
 
-def cluster(study: Study, nodes: list[Node], shared: dict[str, str], lost: dict[str, list[str]]) -> list[Finding]:
-    here = {"python": platform.python_version()} | {name: node.version(name) for name in _packages(study)}
+def cluster(
+    study: Study, nodes: list[Node], shared: dict[str, str], lost: dict[str, list[str]], more: tuple[str, ...] = ()
+) -> list[Finding]:
+    """`more`: further packages that the nodes were asked for."""
+    packages = (*_packages(study), *more)
+    here = {"python": platform.python_version()} | {name: node.version(name) for name in packages}
     return [
         *checks.answered(nodes),
         *checks.room(study, nodes),
@@ -61,11 +67,16 @@ def cluster(study: Study, nodes: list[Node], shared: dict[str, str], lost: dict[
 
 
 def ask(
-    study: Study, shared: dict[str, str], paths: dict[str, str], address: str | None, look: Any = node.look
+    study: Study,
+    shared: dict[str, str],
+    paths: dict[str, str],
+    address: str | None,
+    look: Any = node.look,
+    more: tuple[str, ...] = (),
 ) -> tuple[list[Node], dict[str, list[str]]]:
     """Every node's answer, and for each shared folder the nodes whose reply did not arrive here."""
     nonce = uuid.uuid4().hex
-    request = {"nonce": nonce, "shared": shared, "paths": paths, "packages": _packages(study)}
+    request = {"nonce": nonce, "shared": shared, "paths": paths, "packages": (*_packages(study), *more)}
     with _questions(shared, nonce):
         nodes = _nodes(request, address, look)
         lost = {name: _silent(nodes, Path(folder), nonce) for name, folder in shared.items()}
@@ -113,10 +124,23 @@ def _packages(study: Study) -> tuple[str, ...]:
     """What has to be the same on every node; kernels only where the study uses them."""
     used = {
         "liger-kernel": study.execution.cross_entropy == "liger",
+        "torchao": study.training.optimizer.state == "int8",
         "flash-attn": study.execution.attention == "flash_attention_2",
         **dict.fromkeys(tracking.distributions(study), True),
     }
     return (*SAME_EVERYWHERE, *(name for name, is_used in used.items() if is_used))
+
+
+def _scoring(study: Study) -> tuple[str, ...]:
+    """What benchmarks need: a run goes on without it, and without those scores."""
+    return ("lm-eval",) if study.benchmarks and not study.replay and catalogue.asked(study.benchmarks) else ()
+
+
+def _scoring_folders(study: Study) -> dict[str, str]:
+    if study.benchmarks is None or study.replay:
+        return {}
+    stated = {"benchmarks.data": study.benchmarks.data, "benchmarks.include": study.benchmarks.include}
+    return {name: path for name, path in stated.items() if path}
 
 
 def _space(run: Run, planned: Plan) -> dict[str, tuple[float | None, float]]:

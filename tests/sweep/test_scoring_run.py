@@ -72,6 +72,25 @@ def test_finished_trials_are_scored_on_what_a_study_asks_later(tmp_path: Path) -
     assert scoring.unscored(plain, run, design.trials(plain)) == []
 
 
+def test_finished_trials_are_scored_again_when_other_questions_are_asked(tmp_path: Path) -> None:
+    run, plain = Run(tmp_path / "run"), make_study()
+    names = ("cloze_original", "cloze_additional", "gsm8k")
+    stated = [{"questions": {"limit": 100, "shots": None}}, {"questions": {"limit": 50, "shots": None}}, {}]
+    for trial, provenance in zip(design.trials(plain), stated, strict=False):
+        outcome = {"trial_id": trial.id, "fingerprint": plain.fingerprint, "status": "complete", "attempt": 1}
+        more = {"scores": {name: {"value": 0.5} for name in names}, "provenance": provenance}
+        run.finish(Record.model_validate(trial.model_dump() | outcome | more))
+
+    def unscored(**benchmarks: Any) -> list[Trial]:
+        return scoring.unscored(make_study(benchmarks=benchmarks), run, design.trials(plain))
+
+    first, second, _ = design.trials(plain)[:3]
+    assert unscored(tasks=["gsm8k"], limit=100) == [second]
+    assert unscored(tasks=["gsm8k"], limit=50) == [first]
+    assert unscored(tasks=["gsm8k"], limit=50, shots=3) == [first, second]
+    assert unscored(suite="embedded", limit=10) == []  # always the same questions
+
+
 def with_benchmarks(**benchmarks: Any) -> Study:
     return make_study(benchmarks=benchmarks, resources={"tokens_per_second": 1000})
 
@@ -84,6 +103,15 @@ def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Pa
     assert (questions["cmmlu"], questions["mmlu"]) == (6700, 5700)  # of each of 67 and 57 subjects
     assert all(row["seconds"] > 0 for row in rows)
     assert all(str(tmp_path) in row["missing"] for row in rows)
+
+
+def test_the_plan_refuses_a_task_file_that_is_broken(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("group: mine\n")
+    study = with_benchmarks(tasks=["mine"], include=str(tmp_path))
+    for show in (scoring.plan, scoring.plan_json):
+        with pytest.raises(InputError, match=r"benchmarks\.tasks: mine: .*mine\.yaml: task"):
+            show(study)
+    assert [bool(row.missing) for row in scoring.asked(study)] == [True]  # a run says it and goes on
 
 
 def test_the_embedded_suite_misses_nothing() -> None:

@@ -219,3 +219,23 @@ def test_a_trial_has_as_many_workers_as_gpus_or_processes() -> None:
 def test_resources_that_contradict_are_refused(resources: dict[str, int], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         make_study(resources=resources)
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [
+        ("mlruns", "{}/mlruns"),
+        ("../mlruns", "{parent}/mlruns"),
+        ("file:mlruns", "{}/mlruns"),
+        ("sqlite:///mlflow.db", "sqlite:///{}/mlflow.db"),
+        ("/data/mlruns", "/data/mlruns"),
+        ("file:///data/mlruns", "file:///data/mlruns"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("http://mlflow.example:5000", "http://mlflow.example:5000"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_where_mlflow_keeps_its_files_is_relative_to_the_study(tmp_path: Path, stated: str, read: str) -> None:
+    study = study_file.load(written(tmp_path, yaml.safe_dump(study_content(tracking={"mlflow": stated}))))
+    assert study.tracking.mlflow == read.format(tmp_path.resolve(), parent=tmp_path.resolve().parent)
+    assert study_file.load(written(tmp_path, study_file.dump(study))) == study

@@ -34,7 +34,7 @@ def locate(benchmarks: Benchmarks, name: str, leaf: Leaf) -> Files | None:
     if "data_files" in (leaf.config.get("dataset_kwargs") or {}):
         return Files("", {})  # the task file names its own
     folders = [*_local(benchmarks, name, leaf), fetched(leaf)]
-    if "published" in (leaf.config.get("metadata") or {}):
+    if leaf.published:
         return _published(leaf, folders)
     for folder in folders:
         splits = {split: _files(folder, leaf, split) for split in leaf.splits(benchmarks.shots)}
@@ -58,7 +58,7 @@ def fetch(benchmarks: Benchmarks, leaf: Leaf) -> None:
         for split in rows:
             rows[split].to_parquet(str(folder / f"{split}.parquet"))
 
-    if "published" not in (leaf.config.get("metadata") or {}):
+    if not leaf.published:
         cache.build_once(fetched(leaf), build)
 
 
@@ -68,8 +68,7 @@ def missing(benchmarks: Benchmarks, name: str, leaf: Leaf) -> str:
     where = Path(benchmarks.data or "DATA") / (entry.name if entry else name)
     source = entry.source if entry else str(leaf.config.get("dataset_path"))
     of = "" if source in BUILDERS.values() else f" of {source}"  # a task file of the user's own may name no source
-    published = (leaf.config.get("metadata") or {}).get("published")
-    files = " and ".join(map(str, published)) if published else _example(leaf)
+    files = " and ".join(leaf.published) or _example(leaf)
     stated = "" if benchmarks.data else " and state benchmarks.data: DATA"
     return f"data of {leaf.name} are missing: place {files}{of} in {where}/{stated}"
 
@@ -101,10 +100,9 @@ def _files(folder: Path, leaf: Leaf, split: str) -> list[str]:
 
 def _published(leaf: Leaf, folders: list[Path]) -> Files | None:
     """Of a task of ours: all of its files under the names that they are published as."""
-    names = leaf.config["metadata"]["published"]
     for folder in folders:
-        if all((folder / name).is_file() for name in names):
-            return Files("", {leaf.asked: [str(folder / name) for name in names]})
+        if all((folder / name).is_file() for name in leaf.published):
+            return Files("", {leaf.asked: [str(folder / name) for name in leaf.published]})
     return None
 
 

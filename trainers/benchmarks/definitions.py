@@ -1,7 +1,4 @@
-"""Task files of lm-evaluation-harness, read without importing it: what a name stands for, what data are asked for.
-
-A task file is YAML with an `include` of another one; tags such as `!function` are left to the harness.
-"""
+"""What a task's name stands for in the files of lm-evaluation-harness, ours and a user's, which data it asks for."""
 
 from __future__ import annotations
 
@@ -10,22 +7,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from sweep.benchmark import Benchmarks
-from trainers.benchmarks import catalogue
+from trainers.benchmarks import catalogue, task_files
+from trainers.benchmarks.task_files import BrokenTaskError, Config, TaskFiles
 
 OURS = Path(__file__).parent / "tasks"
-Config = dict[str, Any]
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe: what is not plain YAML becomes None."""
-
-
-_Loader.add_multi_constructor("!", lambda loader, tag, node: None)
 
 
 @dataclass(frozen=True)
@@ -44,6 +31,12 @@ class Leaf:
     def asked(self) -> str:
         """The split that the questions are of."""
         return str(self.config.get("test_split") or self.config.get("validation_split") or "train")
+
+    @property
+    def published(self) -> list[str]:
+        """Of a task of ours the names of its files as they are published, else empty."""
+        stated = self.config.get("metadata")
+        return list(stated.get("published", [])) if isinstance(stated, dict) else []
 
     def shots(self, wanted: int | None) -> int:
         """Examples before a question; a task that says 0 means it."""
@@ -68,17 +61,25 @@ def stock() -> Path:
 
 
 def leaves(benchmarks: Benchmarks, name: str) -> list[Leaf]:
-    """The tasks that a name stands for, in the order of their names. Raises ValueError where there is none."""
+    """The tasks that a name stands for, in the order of their names. Raises ValueError where there is none, and its
+    BrokenTaskError where that is a file's fault.
+    """
     for folder in _folders(benchmarks, name):
-        read = _read(folder)
-        if name in read:
-            found = {leaf.name: leaf for leaf in _expand(read, name, folder)}
+        files = task_files.read(folder)
+        if name in files.named:
+            found = {leaf.name: leaf for leaf in _expand(files, name)}
             return [found[key] for key in sorted(found)]
-    raise ValueError(f"no task of this name in lm-evaluation-harness 0.4.13{_and_in(benchmarks)}: check its spelling")
+    raise _none(benchmarks.include)
 
 
-def _and_in(benchmarks: Benchmarks) -> str:
-    return f" nor in {benchmarks.include}" if benchmarks.include else ""
+def _none(include: str | None) -> ValueError:
+    """Why no file defines a name; one that cannot be read may be the one that was to."""
+    none = "no task of this name in lm-evaluation-harness 0.4.13"
+    if include and (unreadable := task_files.read(Path(include)).unreadable):
+        first, *others = [(path, f"not readable: {why}") for path, why in unreadable.items()]
+        more = "".join(f"; {path}: {why}" for path, why in others)
+        return BrokenTaskError(first[0], f"{first[1]}{more}; and {none}")
+    return ValueError(f"{none}{f' nor in {include}' if include else ''}: check its spelling")
 
 
 def _folders(benchmarks: Benchmarks, name: str) -> list[Path]:
@@ -87,7 +88,7 @@ def _folders(benchmarks: Benchmarks, name: str) -> list[Path]:
     entry = catalogue.known(name)
     if entry and not entry.stock:
         return [*own, OURS]
-    if own and name in _read(own[0]):
+    if own and name in task_files.read(own[0]).named:
         return own
     return [*own, stock() / entry.stock] if entry and entry.stock else [*own, *_searched(name)]
 
@@ -98,44 +99,17 @@ def _searched(name: str) -> list[Path]:
     return [path.parent for path in sorted(stock().rglob("*.yaml")) if line.search(path.read_text(encoding="utf-8"))]
 
 
-@lru_cache
-def _read(folder: Path) -> dict[str, list[tuple[Path, Config]]]:
-    """Every task, group and tag of a folder by its name. A file that cannot be read is left out: it names nothing."""
-    found: dict[str, list[tuple[Path, Config]]] = {}
-    for path in sorted(folder.rglob("*.yaml")):
-        try:
-            config = config_of(path)
-        except (OSError, ValueError, yaml.YAMLError):
-            continue
-        own = config.get("group") or config.get("task")
-        tags = config.get("tag") or []
-        for name in [own, *([tags] if isinstance(tags, str) else tags)]:
-            if isinstance(name, str):
-                found.setdefault(name, []).append((path, config))
-    return found
-
-
-def config_of(path: Path) -> Config:
-    """A task file with what it includes. Raises ValueError where it is not a mapping."""
-    content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # a safe loader of ours
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: not a task file")
-    included = content.pop("include", [])
-    merged: Config = {}
-    for name in [included] if isinstance(included, str) else included:
-        merged |= config_of(path.parent / name)
-    return merged | content
-
-
-def _expand(read: dict[str, list[tuple[Path, Config]]], name: str, folder: Path) -> list[Leaf]:
-    if name not in read:
-        raise ValueError(f"its group names {name}, which is not in {folder}")
+def _expand(files: TaskFiles, name: str, above: tuple[str, ...] = ()) -> list[Leaf]:
     found: list[Leaf] = []
-    for path, config in read[name]:
+    for path, config in files.named[name]:
         if "group" not in config:
-            found.append(Leaf(str(config["task"]), path, config))
+            task_files.refuse_broken(path, config)
+            found.append(Leaf(config["task"], path, config))
             continue
-        for member in config["task"]:
-            inner = member if isinstance(member, str) else member.get("task") or member.get("group")
-            found += _expand(read, str(inner), folder)
+        for member in task_files.members(path, config):
+            if member in (*above, name):
+                raise BrokenTaskError(path, f"task: the group {member} is a member of itself: take it out")
+            if member not in files.named:
+                raise BrokenTaskError(path, f"task: no file beside it defines {member}: name its tasks one by one")
+            found += _expand(files, member, (*above, name))
     return found

@@ -7,8 +7,10 @@ import logging
 from collections.abc import Callable, Iterator
 
 from sweep.benchmark import Benchmarks
-from trainers.benchmarks import catalogue, data, definitions
+from sweep.study import InputError
+from trainers.benchmarks import catalogue, data, definitions, outcome
 from trainers.benchmarks.definitions import Leaf
+from trainers.benchmarks.task_files import BrokenTaskError
 
 
 def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
@@ -20,7 +22,7 @@ def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], No
 def _fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
     given_up: set[str] = set()
     for name in catalogue.asked(benchmarks):
-        for leaf in _not_here(benchmarks, name):
+        for leaf in _to_fetch(benchmarks, name):
             source = str(leaf.config.get("dataset_path"))
             if source in given_up:
                 continue
@@ -31,6 +33,14 @@ def _fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], N
                 return  # no hub in reach: every other one would be waited for too
             except Exception:  # whatever `datasets` and the network raise
                 given_up.add(source)
+
+
+def _to_fetch(benchmarks: Benchmarks, name: str) -> list[Leaf]:
+    """None of a task that cannot be found or read: `missing` says why, and nothing else is to be lost for it."""
+    try:
+        return _not_here(benchmarks, name)
+    except Exception:  # whatever a task file of the user's own leads to
+        return []
 
 
 @contextlib.contextmanager
@@ -50,9 +60,9 @@ def missing(benchmarks: Benchmarks) -> dict[str, str]:
     found = {}
     for name in catalogue.asked(benchmarks):
         try:
-            gone = _not_here(benchmarks, name, strict=True)
-        except ValueError as error:
-            found[name] = str(error)
+            gone = _not_here(benchmarks, name)
+        except Exception as error:  # whatever a task file of the user's own leads to
+            found[name] = outcome.one_line(error)
             continue
         if gone:
             others = f" (and of {len(gone) - 1} more)" if len(gone) > 1 else ""
@@ -60,11 +70,20 @@ def missing(benchmarks: Benchmarks) -> dict[str, str]:
     return found
 
 
-def _not_here(benchmarks: Benchmarks, name: str, strict: bool = False) -> list[Leaf]:
-    try:
-        leaves = definitions.leaves(benchmarks, name)
-    except ValueError:
-        if strict:
-            raise
-        return []
-    return [leaf for leaf in leaves if data.locate(benchmarks, name, leaf) is None]
+def refuse_broken(benchmarks: Benchmarks) -> None:
+    """Raises InputError with a line for each task that a file of the user's own keeps from being one."""
+    own, lines = benchmarks.include, []
+    for name in catalogue.asked(benchmarks) if own else ():
+        try:
+            definitions.leaves(benchmarks, name)
+        except BrokenTaskError as error:
+            if error.path.is_relative_to(own or ""):
+                lines.append(f"benchmarks.tasks: {name}: {error}")
+        except ValueError:  # `missing` tells it
+            continue
+    if lines:
+        raise InputError("\n".join(lines))
+
+
+def _not_here(benchmarks: Benchmarks, name: str) -> list[Leaf]:
+    return [leaf for leaf in definitions.leaves(benchmarks, name) if data.locate(benchmarks, name, leaf) is None]

@@ -79,7 +79,7 @@ def _trained_again(study: Study, record: Record, ingredients: Ingredients, folde
         if (made := scratch / "questions.json").exists():
             shutil.copy(made, folder / "questions.json.new")
             (folder / "questions.json.new").replace(folder / "questions.json")
-    provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds")}
+    provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds", "questions")}
     return {"scores": again.scores, "score_failures": again.score_failures, "provenance": provenance}
 
 

@@ -62,8 +62,11 @@ class Scoring:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Which measurement of the base model the scores are compared with, and what scoring took."""
-        return {"base_scores": self.base_name, "scoring_seconds": self.seconds} if self.benchmarks else {}
+        """Which measurement of the base model the scores are compared with, what scoring took, and what was asked."""
+        if self.benchmarks is None:
+            return {}
+        asked = self.benchmarks.questions
+        return {"base_scores": self.base_name, "scoring_seconds": self.seconds, "questions": asked}
 
     def _tasks(self) -> list[str]:
         assert self.benchmarks
@@ -105,7 +108,7 @@ class Scoring:
         shared = [task, self.ingredients.fingerprints(), self.study.training.precision, device, versions]
         if task in CLOZE.values():
             return [*shared, cloze.VERSION]
-        return [*shared, self.benchmarks.model_dump(include={"limit", "shots"}), *_content(self, task)]
+        return [*shared, self.benchmarks.questions, *_content(self, task)]
 
 
 def _content(scoring: Scoring, task: str) -> list[Any]:
@@ -118,7 +121,7 @@ def _content(scoring: Scoring, task: str) -> list[Any]:
             paths = [Path(path) for split in (files.splits if files else {}).values() for path in split]
             states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
             found.append([leaf.name, repr(leaf.config), states])
-    except (ValueError, OSError):
+    except Exception:  # whatever a task file of the user's own leads to
         return []
     return found
 

@@ -159,6 +159,48 @@ def test_what_failed_has_no_number_and_a_reason(bowl_case, scores_of):
     assert "ceval has no score in 1 of 3 trials: the model answered NaN" in scores.notes
 
 
+def test_a_task_that_every_model_fails_has_no_change_and_a_reason(bowl_case, scores_of):
+    scored = scores_of(FEW)
+    for model in scored.models:
+        model.answers["gsm8k"] = Answers(Score(value=0.0, stderr=0.0, n=100, group="math"))
+    found = row(judge(bowl_case({"task": "gsm8k", "at_most_drop": 0.01}), scored), "gsm8k")
+    assert (found.change, found.best.change) == (None, None)
+    assert "both standard errors are 0" in found.why_no_change
+
+
+def asked_otherwise(scored, low, task="ceval"):
+    """The trials below an ALMR were scored on few other questions of a task, and look perfect."""
+    for place, model in zip(scored.places, scored.trials, strict=True):
+        if place.almr < low:
+            changed = model.answers[task].score.model_copy(update={"prompt_sha256": "other", "value": 1.0, "n": 20})
+            model.answers[task] = Answers(changed, np.ones(20))
+    return scored
+
+
+def test_scores_of_other_questions_are_left_out_of_all_that_compares_trials(bowl_case, scores_of):
+    guard = {"task": "ceval", "at_least_gain": 0.1}
+    scores = judge(bowl_case(guard), asked_otherwise(scores_of(GRID, n=500), 0.4))
+    found = row(scores, "ceval")
+    assert (found.best.among, found.best.almr >= 0.4, found.correlation.trials, found.optimum.trials) == (
+        18,
+        True,
+        18,
+        18,
+    )
+    assert scores.guards[0].source == "the surface of 18 trials"
+    assert row(scores, "cmmlu").best.among == 30
+    assert row(scores, "Chinese").best.among == 18
+    left = "ceval has no score in 12 of 30 trials: left out, scored with another prompt of the task"
+    assert left in scores.notes
+
+
+def test_without_the_base_model_the_questions_of_most_trials_count(bowl_case, scores_of):
+    scored = asked_otherwise(scores_of(GRID, n=50), 0.6)
+    scores = judge(bowl_case(), Scored(Model({}, {}), scored.places, scored.trials))
+    assert row(scores, "ceval").best.among == 18
+    assert row(scores, "ceval").best.value == 1
+
+
 def test_without_the_base_model_no_change_is_claimed(bowl_case, scores_of):
     scored = scores_of(FEW)
     case = bowl_case({"group": "English", "at_most_drop": 0.02})

@@ -124,6 +124,15 @@ def test_without_questions_and_standard_errors_nothing_is_claimed():
     assert paired.incomparable(one, one) == "no questions.json with its questions"
 
 
+def test_two_standard_errors_of_0_without_questions_are_not_compared():
+    one, other = (Answers(Score(value=value, stderr=0.0, n=100)) for value in (0.0, 0.0))
+    assert "both standard errors are 0" in paired.incomparable(one, other)
+    tiny = Answers(Score(value=0.0, stderr=1e-300, n=100))
+    assert paired.incomparable(one, tiny) is None
+    assert paired.mean([paired.difference(one, tiny)] * 2).p_value == 1
+    assert paired.incomparable(answers([0, 0, 0]), answers([0, 0, 0])) is None  # question by question, more is known
+
+
 def test_a_score_that_is_not_the_mean_of_its_questions_is_compared_by_standard_errors():
     one, other = answers([0, 1, 1, 0], value=0.9), answers([0, 1, 0, 0])
     found = paired.difference(one, other)

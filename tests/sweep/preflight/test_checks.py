@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import bucket
 import pytest
 from samples import make_study, study_content
 
+from sweep.benchmark import Benchmarks
 from sweep.planning.known_models import KNOWN
 from sweep.planning.memory import Layout
 from sweep.preflight import checks, inputs, node, preflight
@@ -144,3 +146,42 @@ def test_all_checks_of_a_study_on_this_machine(local_study: Study, tmp_path: Pat
         f.name for f in findings
     }
     assert not run.folder.exists()
+
+
+def full(study: Study, run: Run) -> list[Finding]:
+    from sweep import design
+    from sweep.planning.plan import plan
+
+    return preflight.full(study, run, plan(study, design.progress(study, run), {}), None)
+
+
+def test_what_an_object_store_cannot_do_is_found_before_the_run(local_study: Study, tmp_path: Path) -> None:
+    bucket.register()
+    run = Run(f"bucket://{tmp_path}/kept/small")
+    assert "--runs" not in [finding.name for finding in full(local_study, run) if not finding.ok]
+    [found] = [f for f in full(local_study.model_copy(update={"keep": "best"}), run) if not f.ok]
+    assert found.name == "--runs"
+    assert found.detail.startswith("keep: best compares trials on disk")
+
+
+def test_what_benchmarks_need_is_asked_for(local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = node.version
+    monkeypatch.setattr(node, "version", lambda name: None if name == "lm-eval" else there(name))
+    stated = {"tasks": ["gsm8k"], "data": str(tmp_path / "data"), "include": str(tmp_path)}
+    study = local_study.model_copy(update={"benchmarks": Benchmarks.model_validate(stated)})
+    found = faults(full(study, Run(tmp_path / "runs" / "small")))
+    assert found[0] == "lm-eval is not installed on this machine"
+    assert found[1].startswith(f"{tmp_path}/data is not there on ")
+    assert len(found) == 2
+    embedded = local_study.model_copy(update={"benchmarks": Benchmarks(suite="embedded")})
+    assert faults(full(embedded, Run(tmp_path / "runs" / "small"))) == []
+
+
+def test_int8_moments_need_their_package_everywhere() -> None:
+    recipe = study_content()["training"] | {"optimizer": {"state": "int8"}}
+    nodes, _ = preflight.ask(make_study(training=recipe), {}, {}, None)
+    assert nodes[0].seen
+    assert "torchao" in nodes[0].seen["versions"]
+    nodes, _ = preflight.ask(make_study(), {}, {}, None)
+    assert nodes[0].seen
+    assert "torchao" not in nodes[0].seen["versions"]

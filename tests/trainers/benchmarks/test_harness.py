@@ -11,6 +11,7 @@ import benchmark_samples
 import pytest
 
 from sweep.benchmark import Benchmarks
+from sweep.study import InputError
 from trainers.benchmarks import catalogue, data, definitions, fetching, harness, sandbox
 from trainers.benchmarks.outcome import Outcome
 from trainers.benchmarks.tasks import formats, metrics
@@ -75,6 +76,40 @@ def test_missing_data_are_named_with_where_to_place_them(tmp_path: Path, cache: 
     assert "66 more" in gone["cmmlu"]
     assert "PART_III.txt" in gone["lcsts"]
     assert "check its spelling" in gone["nothing_like_it"]
+
+
+BROKEN = {
+    "g": ("group: g\n", "g.yaml: task: a group needs the list of its tasks"),
+    "tagged": ("tag: tagged\ndataset_path: json\n", "tagged.yaml: task: this field is required"),
+    "loop": ("group: loop\ntask: [loop]\n", "loop.yaml: task: the group loop is a member of itself"),
+    "away": ("group: away\ntask: [nothing]\n", "away.yaml: task: no file beside it defines nothing"),
+    "odd": ("group: odd\ntask: [[1]]\n", "odd.yaml: task: [1] is not the name of a task"),
+    "kind": ("task: kind\nfewshot_config: many\n", "kind.yaml: fewshot_config: has to be a mapping (found 'many')"),
+    "yaml": ("task: yaml\n  bad: [\n", "yaml.yaml: not readable: line 2: mapping values are not allowed here"),
+    "self": ("include: self.yaml\n", "self.yaml: not readable: it includes itself"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_task_file_that_is_broken_is_one_line_with_its_field(tmp_path: Path, cache: Path, name: str) -> None:
+    content, why = BROKEN[name]
+    (tmp_path / f"{name}.yaml").write_text(content)
+    benchmarks = Benchmarks(tasks=[name], include=str(tmp_path))
+    with pytest.raises(InputError) as refused:
+        fetching.refuse_broken(benchmarks)
+    assert why in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert why in fetching.missing(benchmarks)[name]
+    fetching.fetch_all(benchmarks, lambda phase, share: None)  # a run goes on without it
+
+
+def test_what_the_harness_takes_of_a_task_file_is_taken(tmp_path: Path, cache: Path) -> None:
+    content = "task: plain\ndataset_path: json\ndataset_kwargs: {data_files: a.jsonl}\nmetadata: 1.0\n"
+    (tmp_path / "plain.yaml").write_text(content)
+    (tmp_path / "both.yaml").write_text("group: both\ntask: [plain, {task: plain}]\n")
+    benchmarks = Benchmarks(tasks=["both", "plain"], include=str(tmp_path))
+    fetching.refuse_broken(benchmarks)
+    assert fetching.missing(benchmarks) == {}
 
 
 def test_every_task_of_the_suite_is_one_that_the_harness_or_we_have() -> None:

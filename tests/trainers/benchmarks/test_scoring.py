@@ -75,6 +75,7 @@ def test_finalists_are_scored_after_the_sweep_by_training_again_or_from_the_kept
     again = finalist.score(late, unscored, prepare.prepare(late), tmp_path / "trial")
     assert again.model_dump(exclude={"scores", "provenance"}) == unscored.model_dump(exclude={"scores", "provenance"})
     assert set(again.scores) == {"cloze_original", "cloze_additional"}
+    assert again.provenance["questions"] == {"limit": None, "shots": None}
     kept[0].save_pretrained(tmp_path / "trial" / "model")
     (tmp_path / "trial" / "questions.json").unlink()
     from_disk = finalist.score(late, unscored, prepare.prepare(late), tmp_path / "trial")
@@ -97,7 +98,9 @@ def test_what_cannot_be_scored_is_one_line_each_and_the_losses_stay(local_study:
     own = tmp_path / "own"
     own.mkdir()
     (own / "broken.yaml").write_text("task: broken\ndataset_path: json\ntest_split: test\noutput_type: nonsense\n")
-    tasks = ["gsm8k", "broken", "no_such_task"]
+    (own / "loop.yaml").write_text("group: loop\ntask: [loop]\n")
+    (own / "tagged.yaml").write_text("tag: tagged\n")
+    tasks = ["gsm8k", "broken", "no_such_task", "loop", "tagged"]
     record = run(scored(local_study, Benchmarks(tasks=tasks, include=str(own))), tmp_path / "trial")
     assert record.status is Status.COMPLETE
     assert record.loss.original is not None
