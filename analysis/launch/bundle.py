@@ -74,7 +74,7 @@ def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...],
     confirm, done = confirm_plan.make(fit, plan), confirmed.read(run)
     confirm_plan.write(confirm, plan, folder, tuple(formats), write)
     confirmed.copy(run, folder / confirm_plan.FOLDER)
-    plan, told = confirmed.apply(plan, done, confirm)
+    plan, told = confirmed.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
     valid = done if done and done.of(confirm) else None
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
     warnings = [*told, *written, *starts.warnings(plan)]

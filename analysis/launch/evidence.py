@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.decision.findings import Finding
-from analysis.decision.winner import Winner
+from analysis.decision.winner import Interval, Winner
 from analysis.fit import Counts, Fit, Guard
 from analysis.launch.confirmed import Confirmed
 from analysis.launch.plan import ASSUMPTIONS, Plan
@@ -117,6 +117,12 @@ class Evidence(Schema):
     provenance: dict[str, Any] | None
     files: dict[str, str]
     links: dict[str, str]
+
+    @property
+    def launch_lr_interval(self) -> Interval:
+        """Of `launch_lr`: the transfer's, or that of the confirmation that moved it."""
+        moved = self.confirmation if self.confirmation and self.confirmation.moved else None
+        return moved.after_interval if moved and moved.after_interval else self.transfer.lr_interval
 
 
 def gather(

@@ -59,13 +59,14 @@ def carry(case: Case, budgets: list[tuple[int, Winner]]) -> Transfer:
         *moved.warnings,
         *differences.history(step),
         *differences.repeats(case, moved.almr, step),
-        *_near_edge(found.factor),
+        *near_edge(found.factor),
     ]
     told = {"edge": found, "lr_cost": cost.of_lr(case), "warnings": tuple(warnings)}
     return moved.model_copy(update=told | {"size_ratio": step.size_ratio, "token_ratio": step.token_ratio})
 
 
-def _near_edge(factor: float | None) -> list[str]:
+def near_edge(factor: float | None) -> list[str]:
+    """What to know where the carried edge is within a factor of the launch's LR."""
     if factor is None or factor >= NEAR:
         return []
     return [

@@ -8,10 +8,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from analysis.decision.winner import Interval
 from analysis.launch import bundle, confirm_results, confirmed, go
 from analysis.launch.evidence import Evidence
 from analysis.transfer.bracket import judge
-from analysis.transfer.result import Exponent
+from analysis.transfer.result import EdgeAfter, Exponent
+from analysis.transfer.rules import near_edge
 from sweep import cli
 from sweep.study import InputError
 from sweep.trial import Ingredients
@@ -105,6 +107,34 @@ def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fi
     assert previous.launch_lr == 2e-5
     assert any("where the rule says 2e-05" in warning for warning in evidence.launch_warnings)
     assert evidence.files["confirm/results.csv"] == found.results_sha256
+
+
+def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, run, out):
+    """The rule's LR, 2e-5, is 1.5 times under the edge; the one that was measured is far from it."""
+    fit = make_fit(make_study(launch={"transfer": RULE}))
+    edge = EdgeAfter(lr=3e-5, factor=1.5, measured=True, assumption="carried")
+    wide = Interval(low=2e-6, high=2e-4)
+    near = tuple(near_edge(edge.factor))
+    told = {"edge": edge, "lr_interval": wide, "warnings": near}
+    fit = replace(fit, file=fit.file.model_copy(update={"transfer": fit.file.transfer.model_copy(update=told)}))
+    found, evidence = confirm(fit, corpora, run, out, best=1.2e-5)
+    assert found.moved
+    assert evidence.launch_lr_interval == found.after_interval
+    page = (out / go.NAME).read_text()
+    assert f"| pass | its LR is known to a factor of 2 | LR {evidence.launch_lr:.3g} (" in page
+    assert f"| pass | the divergence edge, carried, is far | {3e-5 / evidence.launch_lr:.2g} x the LR |" in page
+    text = (out / "llamafactory" / "llamafactory.yaml").read_text() + (out / "README.md").read_text()
+    assert near[0] not in text
+
+
+def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, out):
+    edge = EdgeAfter(lr=6e-5, factor=3.0, measured=True, assumption="carried")
+    transfer = fit.file.transfer.model_copy(update={"edge": edge})
+    fit = replace(fit, file=fit.file.model_copy(update={"transfer": transfer}))
+    found, evidence = confirm(fit, corpora, run, out, best=3.5e-5)
+    assert found.moved
+    assert near_edge(6e-5 / evidence.launch_lr)[0] in evidence.launch_warnings
+    assert "| fail | the divergence edge, carried, is far |" in (out / go.NAME).read_text()
 
 
 def test_a_confirmation_of_another_setting_is_not_applied(fit, make_fit, corpora, run, out):
