@@ -33,6 +33,9 @@ class ConfirmPlan(Schema):
     almr: float
     lr: float
     launch_lr: float
+    launch_tokens: int
+    global_batch_tokens: int
+    sequence_length: int
     lrs: tuple[float, ...]
     steps: int
     tokens: int
@@ -45,6 +48,12 @@ class ConfirmPlan(Schema):
     level: float
     weights: dict[str, float]
     notes: tuple[str, ...]
+
+    @property
+    def setting(self) -> tuple[object, ...]:
+        """What is confirmed: a launch that differs in one of these takes a confirmation of its own."""
+        shape = self.launch_tokens, self.global_batch_tokens, self.sequence_length
+        return self.model, self.almr, self.lr, self.launch_lr, *shape, self.weights
 
     @property
     def lines(self) -> list[str]:
@@ -75,6 +84,9 @@ def make(fit: Fit, plan: Plan) -> ConfirmPlan:
         almr=transfer.almr,
         lr=lr,
         launch_lr=transfer.lr,
+        launch_tokens=plan.tokens,
+        global_batch_tokens=launch.global_batch_tokens,
+        sequence_length=launch.sequence_length,
         lrs=tuple(float(f"{one:.6g}") for one in lrs),
         steps=steps,
         tokens=tokens,

@@ -29,7 +29,7 @@ class Confirmed(Schema):
     it was measured; they are the same unless the answer is `moved`.
     """
 
-    schema_version: int = 1
+    schema_version: int = 2
     plan: ConfirmPlan
     results_sha256: str
     judgement: Judgement
@@ -43,13 +43,7 @@ class Confirmed(Schema):
 
     def of(self, plan: ConfirmPlan) -> bool:
         """Whether this confirms the setting of the plan."""
-        mine, theirs = self.plan, plan
-        return (mine.model, mine.almr, mine.lr, mine.launch_lr) == (
-            theirs.model,
-            theirs.almr,
-            theirs.lr,
-            theirs.launch_lr,
-        )
+        return self.plan.setting == plan.setting
 
     @property
     def lines(self) -> list[str]:
@@ -100,7 +94,7 @@ def keep(confirmed: Confirmed, results: Path, run: Path, bundle: Path) -> None:
     folder.mkdir(exist_ok=True)
     if results.resolve() != (folder / RESULTS).resolve():
         shutil.copyfile(results, folder / RESULTS)
-    earlier = read(run)
+    earlier = _earlier(run)
     old = bundle / "evidence.json"
     if old.is_file() and not (earlier and earlier.moved):
         shutil.copyfile(old, folder / PREVIOUS)
@@ -117,6 +111,14 @@ def read(run: Path) -> Confirmed | None:
         return None
     except pydantic.ValidationError:
         raise InputError(f"{path}: is no judgement of this version: confirm again, almr confirm") from None
+
+
+def _earlier(run: Path) -> Confirmed | None:
+    """None also where it cannot be read: another takes its place."""
+    try:
+        return read(run)
+    except InputError:
+        return None
 
 
 def apply(

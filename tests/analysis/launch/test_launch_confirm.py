@@ -147,6 +147,39 @@ def test_a_confirmation_of_another_setting_is_not_applied(fit, make_fit, corpora
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [
+        {"launch": {"tokens": 20_000_000_000}},
+        {"launch": {"global_batch_tokens": 2 * 4_194_304}},
+        {"launch": {"sequence_length": 4096}},
+        {"weights": {"original": 0.3, "additional": 0.7}},
+    ],
+    ids=str,
+)
+def test_a_launch_of_another_shape_takes_a_confirmation_of_its_own(
+    fit, make_fit, make_study, corpora, run, out, changed
+):
+    confirm(fit, corpora, run, out, best=1.2e-5)
+    other = make_study(launch={"transfer": RULE} | changed.get("launch", {}))
+    weights = {"weights": changed["weights"]} if "weights" in changed else {}
+    bundle.export(make_fit(other, **weights), run, corpora, out)
+    evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
+    assert (evidence.launch_lr, evidence.confirmation) == (2e-5, None)
+
+
+def test_an_unreadable_judgement_gives_way_to_the_next(fit, corpora, run, out):
+    confirm(fit, corpora, run, out, best=2e-5)
+    (run / "confirmation" / "judgement.json").write_text("{")
+    with pytest.raises(InputError, match="confirm again"):
+        bundle.export(fit, run, corpora, out)
+    plan, path = bundle.confirmation(fit, corpora), run / "filled.csv"
+    judged = judge(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    confirmed.keep(confirmed.conclude(plan, judged, path), path, run, out)
+    bundle.export(fit, run, corpora, out)
+    assert confirmed.read(run).judgement.answer == "holds"
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("rate,loss_original\n", "no column lr"),
