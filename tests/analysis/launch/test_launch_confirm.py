@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from analysis.decision.winner import Interval
 from analysis.launch import bundle, confirm_results, confirmed, go
 from analysis.launch.evidence import Evidence
+from analysis.launch.read_back import ReadBack
 from analysis.transfer.bracket import judge
 from analysis.transfer.result import EdgeAfter, Exponent
 from analysis.transfer.rules import near_edge
@@ -18,6 +19,7 @@ from sweep import cli
 from sweep.study import InputError
 from sweep.trial import Ingredients
 
+UNREAD = ReadBack(name="llamafactory", differences=None, why_not="not installed")
 RULE = {"rule": "direct", "confirm": {"runs": 5, "factor": 2}}
 
 
@@ -248,6 +250,39 @@ def test_the_verb_judges_results(finished, corpora, fit, best, curvature, status
     assert f"confirmation at the launch's size: {answer}" in told.stdout
     assert ("the launch is rewritten" in told.stdout) == (answer == "moved")
     assert (written(finished / "launch" / "llamafactory")["learning_rate"] == 2e-5) == (answer != "moved")
+
+
+def test_results_rewrite_a_bundle_that_was_used_as_it_was_made(finished, corpora, fit):
+    """Its formats, also in another folder, and what the user put there stays."""
+    out = finished.parent / "elsewhere"
+    bundle.export(fit, finished, corpora, out, formats=("llamafactory", "axolotl"), reader=lambda *_: UNREAD)
+    (out / "axolotl" / "data").mkdir()
+    (out / "axolotl" / "data" / "mixed.jsonl").write_text("mine")
+    path = results(out / "confirm" / "results-template.csv", bundle.confirmation(fit, corpora), 1.2e-5)
+    told = almr(finished, "--results", path, "--out", out)
+    assert told.exit_code == 0, told.output
+    assert "confirmation at the launch's size: moved" in told.stdout
+    kept = finished.parent / "elsewhere.before-1"
+    assert f"kept: {kept}" in told.stderr
+    assert (kept / "axolotl" / "data" / "mixed.jsonl").read_text() == "mine"
+    assert len((kept / "confirm" / "results-template.csv").read_text().splitlines()) == 6
+    evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
+    assert evidence.formats == ("llamafactory", "axolotl")
+    assert [one.name for one in evidence.read_back] == ["llamafactory", "axolotl"]
+    assert yaml.safe_load((out / "axolotl" / "axolotl.yaml").read_text())["learning_rate"] == evidence.launch_lr
+
+
+def test_a_folder_that_is_no_bundle_is_refused_before_the_judgement_is_kept(finished, corpora, fit, tmp_path):
+    path = results(finished / "filled.csv", bundle.confirmation(fit, corpora), 2e-5)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    told = almr(finished, "--results", path, "--out", tmp_path / "other")
+    assert "which no export wrote" in str(told.exception)
+    assert not (finished / "confirmation").exists()
+
+
+def test_a_folder_without_results_is_an_error(finished):
+    assert "add --results" in str(almr(finished, "--out", "x").exception)
 
 
 def test_results_that_are_not_there_are_an_error_of_one_line(finished):
