@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from analysis.launch.bundle import FORMATS, write
+from analysis.launch.schedule import telling_steps
 from sweep.readback.verify import verify
 
 VENVS = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere"))
 SCHEDULES = {
     "cosine": {"name": "cosine", "warmup": 0.1, "min_lr": 0.1},
     "wsd": {"name": "wsd", "warmup": 0.05, "decay": 0.25, "min_lr": 0.02},
+    "no decay": {"name": "wsd", "warmup": 0.05, "decay": 0, "min_lr": 0.02},
 }
 
 
@@ -46,6 +48,27 @@ def test_an_export_means_what_the_winner_says(plan, tmp_path, name, schedule, al
     write(made, name, tmp_path / name)
     verdict = verify(made, tmp_path, name, interpreter)
     assert verdict.differences == (), verdict.text
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "wsd", "no decay"])
+def test_our_own_trainer_reads_what_was_written(plan, tmp_path, schedule):
+    """Also where a WSD launch never decays: there is no step after its last."""
+    made = plan("native", schedule, 0.4)
+    write(made, "native", tmp_path / "native")
+    assert verify(made, tmp_path, "native").differences == ()
+    assert max(telling_steps(made.parts)) < made.steps
+
+
+def test_a_trainer_is_looked_for_in_an_environment_of_its_own(plan, tmp_path, monkeypatch):
+    made = plan("axolotl", "cosine", 0.4)
+    write(made, "axolotl", tmp_path / "axolotl")
+    monkeypatch.setenv("ALMR_EXPORT_VENVS", str(tmp_path / "venvs"))
+    assert "set ALMR_EXPORT_VENVS to a folder with axolotl/bin/python" in verify(made, tmp_path, "axolotl").text
+    own = tmp_path / "venvs" / "axolotl" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\necho its own environment >&2\nexit 4\n")
+    own.chmod(0o755)
+    assert "axolotl: not read back: its own environment" in verify(made, tmp_path, "axolotl").text
 
 
 @pytest.mark.parametrize("name", FORMATS)
