@@ -165,7 +165,7 @@ def climbed(
         "almr_interval": Interval(
             low=float(np.clip(almr_interval.low, 0, 1)), high=float(np.clip(almr_interval.high, 0, 1))
         ),
-        "warnings": [*_few(of_lr), *_far(gathered, target)],
+        "warnings": [*_few(of_lr), *_far(gathered, target), *_beyond(almr)],
     }
 
 
@@ -211,6 +211,13 @@ def _few(line: ladder.Line) -> list[str]:
     if line.spare:
         return []
     return ["ladder: as many rungs as the law has coefficients: nothing tests that it is a law; add a rung"]
+
+
+def _beyond(almr: float) -> list[str]:
+    """A line knows no bounds, a share does."""
+    if 0 <= almr <= 1:
+        return []
+    return [f"ladder: its line of ALMR comes to {almr:.3g} at the launch, which is cut to {np.clip(almr, 0, 1):g}"]
 
 
 def _far(gathered: list[Rung], target: dict[str, float]) -> list[str]:
