@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from analysis.launch.layout import Checkpointing, Layout, Part, Target, plain
 from sweep.launch import Format, Launch
 from sweep.planning import model_shape
-from sweep.planning.memory import LOSS, USABLE, layer_bytes, selective_bytes
+from sweep.planning.memory import LOSS, MASTER, MOMENTS, USABLE, layer_bytes, selective_bytes
 from sweep.shape import Shape
 from sweep.study import BaseModel, Study
 
@@ -39,7 +40,7 @@ def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None 
     if shape is None:
         return replace(_stated(name, launch), why_not=why_not)
     usable = launch.gpu_bytes * USABLE if launch.gpu_bytes else None
-    tried = [_counted(name, launch, shape, layout, usable) for layout in _candidates(name, study, shape)]
+    tried = [_counted(name, study, shape, layout, usable) for layout in _candidates(name, study, shape)]
     if not tried:
         return replace(_stated(name, launch), why_not="no degrees of parallelism divide its heads, layers and batch")
     if usable is None:
@@ -102,25 +103,41 @@ def _dividing(gpus: int, heads: int) -> list[int]:
     return [n for n in DEGREES if gpus % n == 0 and heads % n == 0]
 
 
-def _counted(name: Format, launch: Launch, shape: Shape, layout: Layout, usable: float | None) -> Layout:
-    state = _megatron_state if name == "megatron" else _sharded_state
-    parts = (*state(shape, layout), *_activations(launch, shape, layout))
-    return replace(layout, parts=parts, usable=usable)
+def _counted(name: Format, study: Study, shape: Shape, layout: Layout, usable: float | None) -> Layout:
+    launch, size = study.launch, _sizes(name, study)
+    assert launch
+    state = _megatron_state(shape, layout) if name == "megatron" else _sharded_state(shape, layout, size)
+    return replace(layout, parts=(*state, *_activations(launch, shape, layout, size.element)), usable=usable)
 
 
-def _sharded_state(shape: Shape, layout: Layout) -> list[Part]:
+class _Sizes(NamedTuple):
+    """Bytes of an element that is computed with, and of a parameter's whole state."""
+
+    element: int
+    state: float
+
+
+def _sizes(name: Format, study: Study) -> _Sizes:
+    """Our own trainer computes as the trials did; the others' configurations say bfloat16 and moments in float32."""
+    of = study.training
+    if name != "native":
+        return _Sizes(HALF, STATE)
+    return _Sizes(HALF if of.precision == "bfloat16" else WHOLE, 2 * MASTER + MOMENTS[of.optimizer.state])
+
+
+def _sharded_state(shape: Shape, layout: Layout, size: _Sizes) -> list[Part]:
     gpus = layout.data * layout.tensor * layout.context
-    gathered = HALF * 2 * (shape.outer_parameters + shape.layer_parameters) + HALF * shape.layer_parameters
+    gathered = size.element * (2 * shape.outer_parameters + 3 * shape.layer_parameters)
     return [
         Part(
             "weights, gradients, optimizer",
-            STATE * shape.parameters / gpus,
-            f"{STATE} bytes x {shape.parameters:,} parameters / {gpus} GPUs",
+            size.state * shape.parameters / gpus,
+            f"{size.state:.3g} bytes x {shape.parameters:,} parameters / {gpus} GPUs",
         ),
         Part(
             "gathered",
             gathered / layout.tensor,
-            f"{HALF} bytes x (2 x embeddings + 3 x a layer of {shape.layer_parameters:,}) / {layout.tensor}",
+            f"{size.element} bytes x (2 x embeddings + 3 x a layer of {shape.layer_parameters:,}) / {layout.tensor}",
         ),
     ]
 
@@ -147,11 +164,11 @@ def _megatron_state(shape: Shape, layout: Layout) -> list[Part]:
     ]
 
 
-def _activations(launch: Launch, shape: Shape, layout: Layout) -> list[Part]:
+def _activations(launch: Launch, shape: Shape, layout: Layout, size: int) -> list[Part]:
     tokens = layout.micro_batch * launch.sequence_length / (layout.tensor * layout.context)
     kept = {"none": layer_bytes, "selective": selective_bytes}.get(layout.checkpointing)
-    a_layer = kept(shape, HALF) if kept else HALF * shape.hidden_size
-    again = 0 if layout.checkpointing == "none" else layer_bytes(shape, HALF)
+    a_layer = kept(shape, size) if kept else size * shape.hidden_size
+    again = 0 if layout.checkpointing == "none" else layer_bytes(shape, size)
     return [
         Part(
             "activations",

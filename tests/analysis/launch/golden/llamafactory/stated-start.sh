@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the launch with LLaMA-Factory: run it on every node.
 # Arguments override llamafactory.yaml: start.sh max_steps=10
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -8,6 +9,7 @@ readonly settings=llamafactory.yaml
 readonly nodes=16
 readonly gpus=8
 readonly processes=8
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-llamafactory-dfaeaaa2
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -35,4 +37,4 @@ fi
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
-exec llamafactory-cli train llamafactory.yaml "$@"
+exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"
