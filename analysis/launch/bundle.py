@@ -20,7 +20,7 @@ from analysis.launch.read_back import ReadBack
 from analysis.launch.scripts import starts
 from sweep.trial import CorpusFacts
 
-Reader = Callable[[Plan, Path, str], ReadBack]  # of a format, by name, in a bundle at a path
+Reader = Callable[[Plan, Path, str], ReadBack]  # of a folder with the files of a format, by name
 FORMATS: dict[str, Format] = {
     "llamafactory": llamafactory.FORMAT,
     "torchtitan": torchtitan.FORMAT,
@@ -89,12 +89,22 @@ def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...],
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
     warnings = [*told, *written, *starts.warnings(plan)]
     (folder / "README.md").write_text(page.page(plan, formats, warnings), encoding="utf-8")
-    read = tuple(reader(plan, folder, name) for name in formats) if reader else ()
+    read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
     before = evidence.gather(fit, plan, run, tuple(formats), warnings, folder, valid, read)
     (folder / go.NAME).write_text(go.page(before, plan.study), encoding="utf-8")
     gathered = evidence.gather(fit, plan, run, tuple(formats), warnings, folder, valid, read)
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _read(reader: Reader, plan: Plan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:
+    """The launch's files, and those of its brief runs where these can be read."""
+    found = reader(plan, folder / name, name)
+    if found.differences is None:
+        return found
+    brief = ((where, reader(run, folder / where, name)) for where, run in confirm_plan.runs(confirm, plan, name))
+    more = [f"{where}: {line}" for where, one in brief for line in one.differences or ()]
+    return found.model_copy(update={"differences": (*found.differences, *more)})
 
 
 def write(plan: Plan, name: str, folder: Path) -> list[str]:

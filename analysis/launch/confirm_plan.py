@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,10 +158,16 @@ def write(
     (folder / FOLDER).mkdir()
     (folder / FOLDER / "plan.json").write_text(confirm.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (folder / FOLDER / "results-template.csv").write_text(template(confirm, plan), encoding="utf-8")
+    for name in formats:
+        for where, run in runs(confirm, plan, name):
+            write_format(run, name, folder / where)
+
+
+def runs(confirm: ConfirmPlan, plan: Plan, name: str) -> Iterator[tuple[str, Plan]]:
+    """The folder and the plan of each brief run of a format."""
     brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": 1})
     for i, lr in enumerate(confirm.lrs):
-        for name in formats:
-            write_format(replace(plan, launch=brief, lr=lr), name, folder / f"{FOLDER}-{i + 1}-{name}")
+        yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr)
 
 
 def template(confirm: ConfirmPlan, plan: Plan) -> str:

@@ -27,12 +27,12 @@ def interpreter(name: str) -> str:
     return str(found) if name != "native" and found.exists() else sys.executable
 
 
-def verify(plan: Plan, bundle: Path, name: str, python: str | None = None) -> ReadBack:
-    """`bundle` holds the format's folder; `python` is an interpreter with the trainer, by default the one found."""
+def verify(plan: Plan, folder: Path, name: str, python: str | None = None) -> ReadBack:
+    """`folder` holds the format's files; `python` is an interpreter with the trainer, by default the one found."""
     python = python or interpreter(name)
     # -I: a reader has its trainer's name, and its own folder must not be looked into. -B: a bundle gets no bytecode.
     flags = ["-B"] if name == "native" else ["-I", "-B"]  # the native one reads with this very package
-    command = [python, *flags, str(READERS / f"{name}.py"), str((bundle / name).resolve()), json.dumps(question(plan))]
+    command = [python, *flags, str(READERS / f"{name}.py"), str(folder.resolve()), json.dumps(question(plan))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
