@@ -159,7 +159,10 @@ def command(plan: Plan) -> Command:
         usage="Arguments override llamafactory.yaml: start.sh max_steps=10",
         check="command -v llamafactory-cli > /dev/null ||\n"
         '    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its '
-        'environment"',
+        'environment"\n'
+        # Its launcher joins its arguments with blanks and parts them there again.
+        '[[ "$checkpoints" != *[[:space:]]* ]] ||\n'
+        '    fail "ALMR_CHECKPOINTS has a blank, which llamafactory-cli would part: name another folder"',
         run='export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT\n'
         'exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"',
         install="pip install llamafactory==0.9.5 deepspeed",

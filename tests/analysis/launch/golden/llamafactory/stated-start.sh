@@ -19,6 +19,8 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 command -v llamafactory-cli > /dev/null ||
     fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
+[[ "$checkpoints" != *[[:space:]]* ]] ||
+    fail "ALMR_CHECKPOINTS has a blank, which llamafactory-cli would part: name another folder"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
