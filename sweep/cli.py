@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,8 +124,7 @@ def fit(
         table_fit.refuse_unusable(folder)
         table = table_fit.read(Path(source), columns, where or (), drop_bad_rows, base)
         fitted = outputs.fit_any(table, table_fit.objective(weights, guard, level), folder)
-        for line in table_fit.left_out(fitted.table):
-            err.print(f"almr: left out: {line}", markup=False, soft_wrap=True)
+        _tell([f"left out: {line}" for line in table_fit.left_out(fitted.table)])
     else:
         given = columns, where, drop_bad_rows, weights, guard, base, level, folder
         table_fit.refuse_for_a_run(source, *given)
@@ -166,8 +166,7 @@ def simulate(
         raise typer.Exit(130) from None
     if folder:
         found.write(folder)
-    for line in found.notes:
-        err.print(f"almr: {line}", markup=False, soft_wrap=True)
+    _tell(found.notes)
     _print(found.as_json() if as_json else found.text())
 
 
@@ -194,10 +193,12 @@ def export(
     from sweep import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
-    paths = outputs.export(found, folder, accept_risk=accept_risk, formats=named, verify=verify)
+    made = outputs.export(found, folder, accept_risk=accept_risk, formats=named, verify=verify)
     read = outputs.read_back(found, folder)
-    answer = {"files": [str(path) for path in paths]} | ({"verified": [r.model_dump() for r in read]} if verify else {})
-    _print(answer if as_json else "\n".join([*map(str, paths), *(r.text for r in read)]))
+    verified = {"verified": [r.model_dump() for r in read]} if verify else {}
+    answer = {"files": [str(path) for path in made.files]} | verified
+    _print(answer if as_json else "\n".join([*map(str, made.files), *(r.text for r in read)]))
+    _tell(made.told)
     raise typer.Exit(1 if any(r.differences for r in read) else 0)
 
 
@@ -206,6 +207,7 @@ def confirm(
     run: RunName,
     runs: Runs = RUNS,
     results: Annotated[Path | None, typer.Option(help="The filled-in results-template.csv.")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="The bundle that results rewrite, if elsewhere.")] = None,
     accept_risk: Annotated[str | None, typer.Option(metavar="REASON", help="Though the fit is refused.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -213,13 +215,23 @@ def confirm(
     from sweep import outputs
 
     found = Run.find(run, runs)
-    planned, done = outputs.confirm(found, results, accept_risk)
-    if as_json:
-        _print((done or planned).model_dump(mode="json"))
-    else:
-        template = "results: fill in launch/confirm/results-template.csv, then almr confirm RUN --results FILE"
-        _print("\n".join(done.lines if done else [*planned.lines, template]))
-    raise typer.Exit(REFUSED if done and done.judgement.answer == "undecided" else 0)
+    if results is None:
+        if folder:
+            raise InputError("--out: names the bundle that results rewrite: add --results FILE")
+        planned = outputs.confirm(found, accept_risk)
+        template = "results: fill in a copy of launch/confirm/results-template.csv, then almr confirm RUN --results IT"
+        _print(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, template]))
+        return
+    done, made = outputs.conclude(found, results, folder, accept_risk)
+    read = outputs.read_back(found, folder)
+    _print(done.model_dump(mode="json") if as_json else "\n".join([*done.lines, *(r.text for r in read)]))
+    _tell(made.told)
+    raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
+
+
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        err.print(f"almr: {line}", markup=False, soft_wrap=True)
 
 
 def _print(content: Any) -> None:
@@ -241,8 +253,7 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        for line in str(error).splitlines():
-            err.print(f"almr: {line}", markup=False, soft_wrap=True)
+        _tell(str(error).splitlines())
         sys.exit(2)
     except OSError as error:
         err.print(f"almr: {error.filename or 'a file'}: {error.strerror or error}", markup=False, soft_wrap=True)

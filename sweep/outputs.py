@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from analysis import plots
 from analysis import report as pages
 from analysis import table as tables
 from analysis.fit import Fit, fit_run, fit_study, fit_table
-from analysis.launch import bundle, confirm_results, confirmed, evidence
+from analysis.launch import bundle, confirm_results, confirmed, evidence, place
+from analysis.launch.bundle import Exported
 from analysis.launch.confirm_plan import ConfirmPlan
 from analysis.launch.confirmed import Confirmed
 from analysis.launch.evidence import Evidence
@@ -69,7 +70,7 @@ def export(
     accept_risk: str | None = None,
     formats: tuple[Format, ...] | None = None,
     verify: bool = False,
-) -> list[Path]:
+) -> Exported:
     """The launch bundle, by default of the formats that the study names; of a fit with refusals only where
     `accept_risk` says why. With `verify` it is read back by the trainers' own parsers, where they are installed.
 
@@ -79,9 +80,9 @@ def export(
     named, target = _target(run.study(), formats)
     out = folder or run.launch
     reader = readback.verify if verify else None
-    paths = bundle.export(fitted, run.folder, _corpora(run), out, accept_risk, named, target, reader)
+    made = bundle.export(fitted, run.folder, _corpora(run), out, accept_risk, named, target, reader)
     run.share()
-    return paths
+    return made
 
 
 def read_back(run: Run, folder: Path | None) -> tuple[ReadBack, ...]:
@@ -110,20 +111,34 @@ def _corpora(run: Run) -> dict[str, CorpusFacts]:
     return ingredients.corpora
 
 
-def confirm(run: Run, results: Path | None, accept_risk: str | None = None) -> tuple[ConfirmPlan, Confirmed | None]:
-    """What would confirm the launch; with `results` what they say, kept with the run, and the bundle written anew.
+def confirm(run: Run, accept_risk: str | None = None) -> ConfirmPlan:
+    """What would confirm the launch. Raises InputError as `export`."""
+    _, target = _target(run.study(), None)
+    return bundle.confirmation(fit_run(run.study(), run.folder), _corpora(run), accept_risk, target)
+
+
+def conclude(
+    run: Run, results: Path, folder: Path | None = None, accept_risk: str | None = None
+) -> tuple[Confirmed, Exported]:
+    """What the results say, kept with the run, and the bundle written anew, of the formats that it had.
 
     Raises InputError as `export`, and for results that cannot be read.
     """
-    fitted, corpora, (named, target) = fit_run(run.study(), run.folder), _corpora(run), _target(run.study(), None)
+    fitted, corpora, out = fit_run(run.study(), run.folder), _corpora(run), folder or run.launch
+    old = evidence.written(out) or {}
+    named, target = _target(run.study(), _known(old.get("formats")))
     plan = bundle.confirmation(fitted, corpora, accept_risk, target)
-    if results is None:
-        return plan, None
-    rows = confirm_results.read(results, plan)
-    judged = bracket.judge(rows, plan.lr, plan.noise, plan.tolerance, plan.level)
+    judged = bracket.judge(confirm_results.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = confirmed.conclude(plan, judged, results)
+    place.refuse_foreign(out)  # before the judgement is kept
+    reader = readback.verify if old.get("read_back") else None
     with run.locked():
-        confirmed.keep(found, results, run.folder, run.launch)
-        bundle.export(fitted, run.folder, corpora, run.launch, accept_risk, named, target)
+        confirmed.keep(found, results, run.folder, out)
+        made = bundle.export(fitted, run.folder, corpora, out, accept_risk, named, target, reader)
     run.share()
-    return plan, found
+    return found, made
+
+
+def _known(names: Any) -> tuple[Format, ...] | None:
+    """Formats as an older bundle names them."""
+    return tuple(name for name in get_args(Format) if name in (names or ())) or None

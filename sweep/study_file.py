@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,15 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
             content[section][field] = str((folder / model).resolve())
     if content["tracking"]["mlflow"]:
         content["tracking"]["mlflow"] = _absolute_uri(folder, content["tracking"]["mlflow"])
+    for place, field in _of_launch(content["launch"] or {}):
+        place[field] = str((folder / Path(place[field]).expanduser()).resolve())
     return Study.model_validate(content)
+
+
+def _of_launch(launch: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Where the launch names a file or a folder: held-out text, and the runs of a ladder."""
+    yield from ((launch["evaluation"], field) for field in launch.get("evaluation") or {})
+    yield from ((rung, "run") for rung in (launch.get("transfer") or {}).get("rungs") or () if rung["run"])
 
 
 def _absolute(folder: Path, pattern: str) -> str:

@@ -157,9 +157,12 @@ def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list
         if fitted.file.refusals:
             return fitted, page, [], _how_to_insist(run)
         try:
-            return fitted, page, outputs.export(run, fitted=fitted), None
+            made = outputs.export(run, fitted=fitted)
         except InputError as error:
             return fitted, page, [], str(error)
+    for line in made.told:
+        console.print(line, markup=False, soft_wrap=True)
+    return fitted, page, made.files, None
 
 
 def _how_to_insist(run: Run) -> str:

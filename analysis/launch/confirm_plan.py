@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,9 @@ class ConfirmPlan(Schema):
     almr: float
     lr: float
     launch_lr: float
+    launch_tokens: int
+    global_batch_tokens: int
+    sequence_length: int
     lrs: tuple[float, ...]
     steps: int
     tokens: int
@@ -45,6 +48,12 @@ class ConfirmPlan(Schema):
     level: float
     weights: dict[str, float]
     notes: tuple[str, ...]
+
+    @property
+    def setting(self) -> tuple[object, ...]:
+        """What is confirmed: a launch that differs in one of these takes a confirmation of its own."""
+        shape = self.launch_tokens, self.global_batch_tokens, self.sequence_length
+        return self.model, self.almr, self.lr, self.launch_lr, *shape, self.weights
 
     @property
     def lines(self) -> list[str]:
@@ -75,6 +84,9 @@ def make(fit: Fit, plan: Plan) -> ConfirmPlan:
         almr=transfer.almr,
         lr=lr,
         launch_lr=transfer.lr,
+        launch_tokens=plan.tokens,
+        global_batch_tokens=launch.global_batch_tokens,
+        sequence_length=launch.sequence_length,
         lrs=tuple(float(f"{one:.6g}") for one in lrs),
         steps=steps,
         tokens=tokens,
@@ -146,10 +158,16 @@ def write(
     (folder / FOLDER).mkdir()
     (folder / FOLDER / "plan.json").write_text(confirm.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (folder / FOLDER / "results-template.csv").write_text(template(confirm, plan), encoding="utf-8")
+    for name in formats:
+        for where, run in runs(confirm, plan, name):
+            write_format(run, name, folder / where)
+
+
+def runs(confirm: ConfirmPlan, plan: Plan, name: str) -> Iterator[tuple[str, Plan]]:
+    """The folder and the plan of each brief run of a format."""
     brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": 1})
     for i, lr in enumerate(confirm.lrs):
-        for name in formats:
-            write_format(replace(plan, launch=brief, lr=lr), name, folder / f"{FOLDER}-{i + 1}-{name}")
+        yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr)
 
 
 def template(confirm: ConfirmPlan, plan: Plan) -> str:

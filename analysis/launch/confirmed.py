@@ -13,6 +13,8 @@ from analysis.decision.winner import Interval
 from analysis.launch.confirm_plan import ConfirmPlan
 from analysis.launch.plan import Plan
 from analysis.transfer.bracket import Judgement
+from analysis.transfer.result import EdgeAfter
+from analysis.transfer.rules import near_edge
 from sweep.study import InputError
 from sweep.trial import Schema
 
@@ -27,7 +29,7 @@ class Confirmed(Schema):
     it was measured; they are the same unless the answer is `moved`.
     """
 
-    schema_version: int = 1
+    schema_version: int = 2
     plan: ConfirmPlan
     results_sha256: str
     judgement: Judgement
@@ -41,13 +43,7 @@ class Confirmed(Schema):
 
     def of(self, plan: ConfirmPlan) -> bool:
         """Whether this confirms the setting of the plan."""
-        mine, theirs = self.plan, plan
-        return (mine.model, mine.almr, mine.lr, mine.launch_lr) == (
-            theirs.model,
-            theirs.almr,
-            theirs.lr,
-            theirs.launch_lr,
-        )
+        return self.plan.setting == plan.setting
 
     @property
     def lines(self) -> list[str]:
@@ -98,7 +94,7 @@ def keep(confirmed: Confirmed, results: Path, run: Path, bundle: Path) -> None:
     folder.mkdir(exist_ok=True)
     if results.resolve() != (folder / RESULTS).resolve():
         shutil.copyfile(results, folder / RESULTS)
-    earlier = read(run)
+    earlier = _earlier(run)
     old = bundle / "evidence.json"
     if old.is_file() and not (earlier and earlier.moved):
         shutil.copyfile(old, folder / PREVIOUS)
@@ -117,16 +113,28 @@ def read(run: Path) -> Confirmed | None:
         raise InputError(f"{path}: is no judgement of this version: confirm again, almr confirm") from None
 
 
-def apply(plan: Plan, confirmed: Confirmed | None, confirm: ConfirmPlan) -> tuple[Plan, list[str]]:
+def _earlier(run: Path) -> Confirmed | None:
+    """None also where it cannot be read: another takes its place."""
+    try:
+        return read(run)
+    except InputError:
+        return None
+
+
+def apply(
+    plan: Plan, confirmed: Confirmed | None, confirm: ConfirmPlan, edge: EdgeAfter | None = None
+) -> tuple[Plan, list[str]]:
     """The plan with the LR that was confirmed, and what to know of it."""
     if confirmed is None:
         return plan, []
     if not confirmed.of(confirm):
         return plan, ["the run's confirmation is of another setting than this launch: confirm again"]
-    told = [confirmed.text]
-    if confirmed.moved:
-        told.append(f"the LR is the confirmation's: {confirmed.after:.6g}, where the rule says {confirmed.before:.6g}")
-    return replace(plan, lr=confirmed.after if confirmed.moved else plan.lr), told
+    if not confirmed.moved:
+        return plan, [confirmed.text]
+    told = f"the LR is the confirmation's: {confirmed.after:.6g}, where the rule says {confirmed.before:.6g}"
+    before, near = (near_edge(edge.over(lr)) if edge else [] for lr in (confirmed.before, confirmed.after))
+    left = tuple(warning for warning in plan.fit_warnings if warning not in before)
+    return replace(plan, lr=confirmed.after, fit_warnings=left), [confirmed.text, told, *near]
 
 
 def copy(run: Path, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.decision.findings import Finding
-from analysis.decision.winner import Winner
+from analysis.decision.winner import Interval, Winner
 from analysis.fit import Counts, Fit, Guard
 from analysis.launch.confirmed import Confirmed
 from analysis.launch.plan import ASSUMPTIONS, Plan
@@ -90,12 +90,13 @@ class Evidence(Schema):
     `base_model_fingerprint` stands for the trials' weights and tokenizer, a corpus' for text and tokenizer.
     """
 
-    schema_version: int = 4
+    schema_version: int = 5
     study: StudyEvidence
     search: SearchEvidence
     base_model: BaseModel
     base_model_fingerprint: str | None
     launch: Launch
+    formats: tuple[str, ...]
     launch_steps: int
     launch_tokens: int
     launch_almr: float
@@ -118,11 +119,18 @@ class Evidence(Schema):
     files: dict[str, str]
     links: dict[str, str]
 
+    @property
+    def launch_lr_interval(self) -> Interval:
+        """Of `launch_lr`: the transfer's, or that of the confirmation that moved it."""
+        moved = self.confirmation if self.confirmation and self.confirmation.moved else None
+        return moved.after_interval if moved and moved.after_interval else self.transfer.lr_interval
+
 
 def gather(
     fit: Fit,
     plan: Plan,
     run: Path,
+    formats: tuple[str, ...],
     format_warnings: list[str],
     folder: Path,
     confirmed: Confirmed | None = None,
@@ -141,6 +149,7 @@ def gather(
         base_model=fit.study.base_model,
         base_model_fingerprint=_base_model_fingerprint(run),
         launch=plan.launch,
+        formats=formats,
         launch_steps=plan.steps,
         launch_tokens=plan.tokens,
         launch_almr=plan.almr,
@@ -171,6 +180,20 @@ def contents(folder: Path) -> Iterator[str]:
         name = path.relative_to(folder).as_posix()
         if name != NAME and (path.is_symlink() or not path.is_dir()):
             yield name
+
+
+def written(folder: Path) -> dict[str, Any] | None:
+    """What the evidence of a bundle says, by whatever version; None where there is no bundle."""
+    try:
+        content: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return content if isinstance(content["files"], dict) and isinstance(content["links"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def state(path: Path) -> str:
+    """What the evidence has of a file or link: where it leads, or the sha256."""
+    return os.readlink(path) if path.is_symlink() else sha256(path)
 
 
 def sha256(path: Path) -> str:

@@ -75,10 +75,10 @@ def _transfer(evidence: Evidence, study: Study) -> Iterator[Check]:
     found = evidence.transfer
     named = study.launch is not None and study.launch.transfer is not None
     yield Check("the transfer rule is named", _state(named), f"{found.rule}: {found.source or 'fitted from its rungs'}")
-    low, high = found.lr_interval.low, found.lr_interval.high
-    told = f"LR {found.lr:.3g} ({low:.3g} to {high:.3g})"
+    low, high = evidence.launch_lr_interval.low, evidence.launch_lr_interval.high
+    told = f"LR {evidence.launch_lr:.3g} ({low:.3g} to {high:.3g})"
     yield Check("its LR is known to a factor of 2", _state(high / low <= WIDE), told)
-    factor = found.edge.factor if found.edge else None
+    factor = found.edge.over(evidence.launch_lr) if found.edge else None
     measured = found.edge is not None and found.edge.measured
     told = (
         "not known" if factor is None else f"{factor:.2g} x the LR{'' if measured else ' at least; nothing diverged'}"

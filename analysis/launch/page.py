@@ -6,8 +6,9 @@ from analysis.launch.formats.format import Format, risk_lines, visible
 from analysis.launch.plan import ASSUMPTIONS, Plan
 
 FILES = """In each folder: `start.sh` (run it on every node, with NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT set),
-`slurm.sbatch`, `rayjob.yaml` (KubeRay, with `ray_start.py`), `sky.yaml` (SkyPilot). `evidence.json` says which trials
-support the numbers, and has the sha256 of every file.
+`slurm.sbatch`, `rayjob.yaml` (KubeRay, with `ray_start.py`), `sky.yaml` (SkyPilot). Checkpoints go below
+ALMR_CHECKPOINTS, a folder that all nodes share, by default beside this one. `evidence.json` says which trials support
+the numbers, and has the sha256 of every file.
 """
 
 

@@ -50,4 +50,5 @@ def telling_steps(steps: Steps) -> list[int]:
     """Steps at which two schedules that differ show it: in the warm-up, at its end, and along the decay."""
     begins, length = steps.total - steps.decay, steps.total - steps.warmup
     after = [steps.warmup + round(share * length) for share in (0.01, 0.25, 0.5, 0.75, 0.9)]
-    return sorted({0, steps.warmup // 2, steps.warmup, *after, begins, begins + steps.decay // 2, steps.total - 1})
+    found = {0, steps.warmup // 2, steps.warmup, *after, begins, begins + steps.decay // 2, steps.total - 1}
+    return sorted(step for step in found if step < steps.total)  # a run has no others

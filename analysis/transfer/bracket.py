@@ -19,6 +19,7 @@ from sweep.trial import Schema
 DRAWS = 20_000
 PRIOR_RUNS = 4
 LEAST_LRS = 3
+CLOSE = 1.01  # LRs closer than this say nothing of a curvature
 Answer = Literal["holds", "moved", "undecided"]
 
 
@@ -69,12 +70,24 @@ def judge(
     )
     told = {run.lr: run.loss for run in runs if run.loss is not None}
     lost = sorted(run.lr for run in runs if run.loss is None)
-    if len(told) < LEAST_LRS:
+    if (apart := _apart(sorted(told))) < LEAST_LRS:
         if not lost:
-            raise InputError(f"{len(told)} LRs have a loss: a quadratic in ln LR needs {LEAST_LRS}: run the others too")
-        why = f"only {len(told)} LRs were trained to the end, the lowest that diverged is {lost[0]:.4g}"
+            raise InputError(
+                f"{apart} LRs have a loss, those under {CLOSE - 1:.0%} apart counted as one: a quadratic in ln LR "
+                f"needs {LEAST_LRS}: run the others too"
+            )
+        why = f"only {apart} LRs were trained to the end, the lowest that diverged is {lost[0]:.4g}"
         return _with(base, "undecided", why, tuple(min(told, default=lost[0]) / factor for factor in (2, 4)))
     return _judged(base, lost, seed)
+
+
+def _apart(lrs: list[float]) -> int:
+    """How many of the ascending LRs lie apart."""
+    kept: list[float] = []
+    for lr in lrs:
+        if not kept or lr >= CLOSE * kept[-1]:
+            kept.append(lr)
+    return len(kept)
 
 
 def _judged(base: Judgement, lost: list[float], seed: int) -> Judgement:
@@ -150,5 +163,12 @@ def _draws(x: Array, y: Array, noise: float, seed: int) -> Array:
     squares = PRIOR_RUNS * noise**2 + float(((y - design @ coefficients) ** 2).sum()) * (spare > 0)
     random = np.random.default_rng(seed)
     variance = squares / random.chisquare(PRIOR_RUNS + max(spare, 0), DRAWS)
-    half = np.linalg.cholesky(np.linalg.inv(design.T @ design))
+    half = _half(design)
     return np.asarray(coefficients + np.sqrt(variance)[:, None] * (random.standard_normal((DRAWS, 3)) @ half.T))
+
+
+def _half(design: Array) -> Array:
+    """The lower half (3, 3) of (design' design)^-1, without squaring: LRs far from the chosen one are nearly alike."""
+    reversed_half = np.linalg.inv(np.linalg.qr(design[:, ::-1], mode="r"))
+    half = reversed_half[::-1, ::-1]
+    return np.asarray(half * np.sign(np.diag(half)))

@@ -42,6 +42,10 @@ class EdgeAfter(Schema):
     measured: bool
     assumption: str
 
+    def over(self, lr: float) -> float | None:
+        """The edge's ratio to another LR, such as one that a confirmation moved."""
+        return None if self.lr is None else self.lr / lr
+
 
 class Cost(Schema):
     """Nats per token that an LR costs over the chosen one, with its interval; below 0 it would gain."""

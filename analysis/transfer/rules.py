@@ -59,13 +59,14 @@ def carry(case: Case, budgets: list[tuple[int, Winner]]) -> Transfer:
         *moved.warnings,
         *differences.history(step),
         *differences.repeats(case, moved.almr, step),
-        *_near_edge(found.factor),
+        *near_edge(found.factor),
     ]
     told = {"edge": found, "lr_cost": cost.of_lr(case), "warnings": tuple(warnings)}
     return moved.model_copy(update=told | {"size_ratio": step.size_ratio, "token_ratio": step.token_ratio})
 
 
-def _near_edge(factor: float | None) -> list[str]:
+def near_edge(factor: float | None) -> list[str]:
+    """What to know where the carried edge is within a factor of the launch's LR."""
     if factor is None or factor >= NEAR:
         return []
     return [
@@ -164,7 +165,7 @@ def climbed(
         "almr_interval": Interval(
             low=float(np.clip(almr_interval.low, 0, 1)), high=float(np.clip(almr_interval.high, 0, 1))
         ),
-        "warnings": [*_few(of_lr), *_far(gathered, target)],
+        "warnings": [*_few(of_lr), *_far(gathered, target), *_beyond(almr)],
     }
 
 
@@ -210,6 +211,13 @@ def _few(line: ladder.Line) -> list[str]:
     if line.spare:
         return []
     return ["ladder: as many rungs as the law has coefficients: nothing tests that it is a law; add a rung"]
+
+
+def _beyond(almr: float) -> list[str]:
+    """A line knows no bounds, a share does."""
+    if 0 <= almr <= 1:
+        return []
+    return [f"ladder: its line of ALMR comes to {almr:.3g} at the launch, which is cut to {np.clip(almr, 0, 1):g}"]
 
 
 def _far(gathered: list[Rung], target: dict[str, float]) -> list[str]:

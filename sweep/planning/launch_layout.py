@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from analysis.launch.layout import Checkpointing, Layout, Part, Target, plain
 from sweep.launch import Format, Launch
 from sweep.planning import model_shape
-from sweep.planning.memory import LOSS, USABLE, layer_bytes, logit_bytes, selective_bytes
+from sweep.planning.memory import LOSS, MASTER, MOMENTS, USABLE, layer_bytes, logit_bytes, selective_bytes
 from sweep.shape import Shape
 from sweep.study import BaseModel, Study
 
@@ -103,26 +104,42 @@ def _dividing(gpus: int, heads: int) -> list[int]:
 
 
 def _counted(name: Format, study: Study, shape: Shape, layout: Layout, usable: float | None) -> Layout:
-    assert study.launch
-    tokens = layout.micro_batch * study.launch.sequence_length / (layout.tensor * layout.context)
-    state = _megatron_state if name == "megatron" else _sharded_state
-    parts = (*state(shape, layout), _activations(tokens, shape, layout), _logits(name, study, tokens, shape))
-    return replace(layout, parts=parts, usable=usable)
+    launch, size = study.launch, _sizes(name, study)
+    assert launch
+    tokens = layout.micro_batch * launch.sequence_length / (layout.tensor * layout.context)
+    state = _megatron_state(shape, layout) if name == "megatron" else _sharded_state(shape, layout, size)
+    logits = _logits(name, study, tokens, shape, size.element)
+    return replace(layout, parts=(*state, _activations(tokens, shape, layout, size.element), logits), usable=usable)
 
 
-def _sharded_state(shape: Shape, layout: Layout) -> list[Part]:
+class _Sizes(NamedTuple):
+    """Bytes of an element that is computed with, and of a parameter's whole state."""
+
+    element: int
+    state: float
+
+
+def _sizes(name: Format, study: Study) -> _Sizes:
+    """Our own trainer computes as the trials did; the others' configurations say bfloat16 and moments in float32."""
+    of = study.training
+    if name != "native":
+        return _Sizes(HALF, STATE)
+    return _Sizes(HALF if of.precision == "bfloat16" else WHOLE, 2 * MASTER + MOMENTS[of.optimizer.state])
+
+
+def _sharded_state(shape: Shape, layout: Layout, size: _Sizes) -> list[Part]:
     gpus = layout.data * layout.tensor * layout.context
-    gathered = HALF * 2 * (shape.outer_parameters + shape.layer_parameters) + HALF * shape.layer_parameters
+    gathered = size.element * (2 * shape.outer_parameters + 3 * shape.layer_parameters)
     return [
         Part(
             "weights, gradients, optimizer",
-            STATE * shape.parameters / gpus,
-            f"{STATE} bytes x {shape.parameters:,} parameters / {gpus} GPUs",
+            size.state * shape.parameters / gpus,
+            f"{size.state:.3g} bytes x {shape.parameters:,} parameters / {gpus} GPUs",
         ),
         Part(
             "gathered",
             gathered / layout.tensor,
-            f"{HALF} bytes x (2 x embeddings + 3 x a layer of {shape.layer_parameters:,}) / {layout.tensor}",
+            f"{size.element} bytes x (2 x embeddings + 3 x a layer of {shape.layer_parameters:,}) / {layout.tensor}",
         ),
     ]
 
@@ -149,10 +166,10 @@ def _megatron_state(shape: Shape, layout: Layout) -> list[Part]:
     ]
 
 
-def _activations(tokens: float, shape: Shape, layout: Layout) -> Part:
+def _activations(tokens: float, shape: Shape, layout: Layout, size: int) -> Part:
     kept = {"none": layer_bytes, "selective": selective_bytes}.get(layout.checkpointing)
-    a_layer = kept(shape, HALF) if kept else HALF * shape.hidden_size
-    again = 0 if layout.checkpointing == "none" else layer_bytes(shape, HALF)
+    a_layer = kept(shape, size) if kept else size * shape.hidden_size
+    again = 0 if layout.checkpointing == "none" else layer_bytes(shape, size)
     return Part(
         "activations",
         tokens * (shape.num_hidden_layers * a_layer + again),
@@ -160,11 +177,11 @@ def _activations(tokens: float, shape: Shape, layout: Layout) -> Part:
     )
 
 
-def _logits(name: Format, study: Study, tokens: float, shape: Shape) -> Part:
+def _logits(name: Format, study: Study, tokens: float, shape: Shape, size: int) -> Part:
     """Our own trainer takes them in parts, others all at once."""
     kernel = study.execution.cross_entropy
     if name == "native" and (kernel == "liger" or shape.rows_at_once(tokens) < tokens):
         how = f"in parts, of {shape.vocab_size:,} words x {tokens:,.0f}, and their gradients"
-        return Part("logits", logit_bytes(shape, tokens, HALF, kernel), how)
+        return Part("logits", logit_bytes(shape, tokens, size, kernel), how)
     whole = f"{LOSS} bytes x {shape.vocab_size:,} words x {tokens:,.0f}"
     return Part("logits", LOSS * shape.vocab_size * tokens, whole)

@@ -111,6 +111,30 @@ def test_shipped_study_survives_being_frozen(path: Path, tmp_path: Path) -> None
     assert study.name == path.stem
 
 
+def test_the_launchs_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
+    """Its held-out text and the runs of its ladder."""
+    numbers = {"parameters": 10**9, "tokens": 10**9, "lr": 1e-4, "lr_low": 5e-5, "lr_high": 2e-4}
+    stated = numbers | {"almr": 0.3, "almr_low": 0.2, "almr_high": 0.4}
+    launch = {
+        "model": "big",
+        "tokens": 2**21,
+        "global_batch_tokens": 2**14,
+        "sequence_length": 2048,
+        "gpus_per_node": 1,
+        "evaluation": {"original": "held/en.jsonl", "additional": "/data/zh.jsonl"},
+        "transfer": {"rule": "ladder", "rungs": [{"run": "../runs/small"}, stated]},
+    }
+    (tmp_path / "studies").mkdir()
+    path = written(tmp_path / "studies", yaml.safe_dump(study_content(launch=launch)))
+    loaded = study_file.load(path).launch
+    assert loaded is not None
+    assert loaded.evaluation is not None
+    assert loaded.transfer is not None
+    assert loaded.evaluation.original == str(tmp_path / "studies" / "held" / "en.jsonl")
+    assert loaded.evaluation.additional == "/data/zh.jsonl"
+    assert [rung.run for rung in loaded.transfer.rungs] == [str(tmp_path / "runs" / "small"), None]
+
+
 def test_local_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
     corpora = {"original": {"files": "text/*.txt"}, "additional": {"embedded": "three-kingdoms"}}
     study = study_file.load(written(tmp_path, yaml.safe_dump(study_content(corpora=corpora))))

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from analysis.launch.formats import documents, trainer_arguments
-from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, single_lines
 from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan import Plan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
@@ -109,6 +109,7 @@ def _optimizer(plan: Plan) -> Settings:
 
 def warnings(plan: Plan) -> list[str]:
     found = ["axolotl packs whole documents and pads: its steps hold somewhat fewer tokens than the plan counts"]
+    found += differences(plan, "axolotl")
     if plan.evaluation_files:
         found.append("axolotl has one evaluation loss: that of both languages' held-out texts together")
     return found
@@ -133,8 +134,9 @@ def command(plan: Plan) -> Command:
         "    fail \"axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment\"\n"
         f"[[ -f {MIXED} ]] ||\n"
         f'    fail "{MIXED} is not there: run python mix_documents.py once, in this folder"',
-        run=TORCHRUN + '-m axolotl.cli.train axolotl.yaml "$@"',
+        run=TORCHRUN + '-m axolotl.cli.train axolotl.yaml --output-dir "$checkpoints" "$@"',
         install="pip install 'axolotl[deepspeed]==0.19.0' && python mix_documents.py",
+        checkpoints=Path(settings(plan)["output_dir"]).name,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.launch.plan import Plan
-from analysis.launch.scripts.torchrun import Command
+from analysis.launch.scripts.torchrun import BESIDE, Command
 
 
 class Format(NamedTuple):
@@ -27,8 +27,31 @@ def checkpoints_folder(plan: Plan, name: str, settings: Any) -> str:
     """Beside the bundle, which another export replaces, in a folder of these very settings: a trainer goes on from
     whatever checkpoint it finds, and after another export it must find none. Relative to the format's folder.
     """
+    return f"{BESIDE}/{checkpoints_name(plan, name, settings)}"
+
+
+def checkpoints_name(plan: Plan, name: str, settings: Any) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
-    return f"../../checkpoints-{plan.study.name}-{name}-{digest}"
+    return f"checkpoints-{plan.study.name}-{name}-{digest}"
+
+
+def differences(plan: Plan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
+    """What a trainer that computes in bfloat16 does otherwise than the trials, or than the launch asks; of the degrees
+    of parallelism it uses those of `used` alone.
+    """
+    found = []
+    if plan.study.training.precision == "float32":
+        found.append(f"{trainer} computes in bfloat16; the trials did in float32 (training.precision)")
+    return [*found, *unused(plan, trainer, used)]
+
+
+def unused(plan: Plan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
+    """Degrees of parallelism that the launch states and the format does not use."""
+    return [
+        f"{trainer}: launch.{kind}_parallel {degree} is not used: GPUs share one copy's state instead"
+        for kind in ("tensor", "pipeline", "context")
+        if kind not in used and (degree := getattr(plan.launch, f"{kind}_parallel") or 1) > 1
+    ]
 
 
 def visible(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from analysis.launch.formats import llamafactory_data, trainer_arguments
-from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, single_lines
 from analysis.launch.formats.llamafactory_data import HELD_OUT, Mixture
 from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan import Plan
@@ -26,11 +26,17 @@ def write(plan: Plan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns what to know before the launch."""
     if "${" in plan.launch.model:
         raise InputError(f"launch.model {plan.launch.model!r}: LLaMA-Factory would read ${{ as a reference: rename it")
-    mixture = Mixture(plan)
     llamafactory_data.write(plan, folder)
     (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
     shutil.copyfile(HERE / DEEPSPEED, folder / DEEPSPEED)
-    return mixture.warnings
+    return warnings(plan)
+
+
+def warnings(plan: Plan) -> list[str]:
+    found = [*Mixture(plan).warnings, *differences(plan, "LLaMA-Factory")]
+    if plan.study.training.document_masking:
+        found.append("LLaMA-Factory attends across documents; the trials did not (training.document_masking: true)")
+    return found
 
 
 def sections(plan: Plan) -> dict[str, Settings]:
@@ -153,10 +159,14 @@ def command(plan: Plan) -> Command:
         usage="Arguments override llamafactory.yaml: start.sh max_steps=10",
         check="command -v llamafactory-cli > /dev/null ||\n"
         '    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its '
-        'environment"',
+        'environment"\n'
+        # Its launcher joins its arguments with blanks and parts them there again.
+        '[[ "$checkpoints" != *[[:space:]]* ]] ||\n'
+        '    fail "ALMR_CHECKPOINTS has a blank, which llamafactory-cli would part: name another folder"',
         run='export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT\n'
-        'exec llamafactory-cli train llamafactory.yaml "$@"',
+        'exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"',
         install="pip install llamafactory==0.9.5 deepspeed",
+        checkpoints=Path(sections(plan)["output"]["output_dir"]).name,
     )
 
 

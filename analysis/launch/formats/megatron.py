@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import Format, checkpoints_folder, single_lines
+from analysis.launch.formats.format import Format, checkpoints_folder, differences, single_lines
 from analysis.launch.plan import Plan
 from analysis.launch.schedule import warmup_from
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
@@ -153,7 +153,8 @@ def _checkpoints(plan: Plan, folder: str) -> Arguments:
 def warnings(plan: Plan) -> list[str]:
     found = [
         "Megatron-LM: run prepare.sh once before the start; its arguments were read back but for --data-path and "
-        "the schedule by no parser of Megatron's own"
+        "the schedule by no parser of Megatron's own",
+        *differences(plan, "Megatron-LM", used=("tensor", "pipeline", "context")),
     ]
     if plan.launch.sequence_length % (2 * plan.layout(NAME).context * plan.layout(NAME).tensor):
         found.append("Megatron-LM: the sequence length is not a multiple of twice the context and tensor parallelism")
@@ -171,7 +172,8 @@ def prepare_script(plan: Plan) -> str:
     sets = [*names, *(f"held_out_{name}" for name in plan.evaluation_files)]
     head = [
         "#!/usr/bin/env bash",
-        "# Makes the data and the base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout.",
+        "# Makes the data and the base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout,",
+        "# by default ~/Megatron-LM; ALMR_MODEL: the folder of the model.",
         "set -euo pipefail",
         "",
         f"readonly model={shlex.quote(plan.launch.model)}",
@@ -186,15 +188,19 @@ def command(plan: Plan) -> Command:
     return Command(
         trainer="Megatron-LM",
         settings=ARGUMENTS,
-        usage=f"MEGATRON is its checkout. Arguments override {ARGUMENTS}: start.sh --log-interval 1",
-        check='[[ -f "${MEGATRON:-}/pretrain_gpt.py" ]] ||\n'
-        '    fail "MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"\n'
+        usage=f"MEGATRON: its checkout, else ~/Megatron-LM. Arguments override {ARGUMENTS}: start.sh --log-interval 1",
+        check='MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"\n'
+        '[[ -f "$MEGATRON/pretrain_gpt.py" ]] ||\n'
+        '    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"\n'
         "[[ -d base ]] ||\n"
         '    fail "prepare.sh has not been run: it makes the data and the base checkpoint"',
         run=f"mapfile -t arguments < {ARGUMENTS}\n"
-        "export CUDA_DEVICE_MAX_CONNECTIONS=1\n" + TORCHRUN + '"$MEGATRON/pretrain_gpt.py" "${arguments[@]}" "$@"',
+        "export CUDA_DEVICE_MAX_CONNECTIONS=1\n" + TORCHRUN + '"$MEGATRON/pretrain_gpt.py" "${arguments[@]}" \\\n'
+        '    --load "$checkpoints" --save "$checkpoints" "$@"',
         install="git clone --branch core_v0.16.1 https://github.com/NVIDIA/Megatron-LM ~/Megatron-LM && "
         "pip install 'megatron-core[mlm,dev]==0.16.1'",
+        checkpoints=next(Path(values[0]).name for name, *values in arguments(plan) if name == "--save"),
+        variables={"ALMR_MODEL": plan.launch.model},
     )
 
 

@@ -5,8 +5,9 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-[[ -f "${MEGATRON:-}/tools/preprocess_data.py" ]] ||
-    fail "MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
+MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
+[[ -f "$MEGATRON/tools/preprocess_data.py" ]] ||
+    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
 weights="${ALMR_MODEL:-$model}"
 [[ -f "$weights/config.json" ]] ||
     fail "$weights is no folder with config.json: download the model, set ALMR_MODEL to its folder"

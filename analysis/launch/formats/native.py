@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.formats.format import Format, checkpoints_name, comment, explanation, single_lines, unused
 from analysis.launch.plan import Plan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep import study_file
@@ -64,7 +64,7 @@ def _resources(plan: Plan) -> dict[str, Any]:
 
 
 def warnings(plan: Plan) -> list[str]:
-    found = []
+    found = unused(plan, NAME)
     if plan.evaluation_files:
         found.append("native: it measures on the held-out part of each corpus, not on launch.evaluation")
     return found
@@ -79,15 +79,15 @@ def ratio(plan: Plan) -> list[str]:
 
 
 def command(plan: Plan) -> Command:
-    folder = checkpoints_folder(plan, NAME, study(plan).model_dump(mode="json"))
     return Command(
         trainer="almr's own trainer",
         settings="study.yaml",
-        usage="Its record, log and checkpoints lie beside the bundle. It takes no arguments.",
+        usage="Its record and log lie with the checkpoints. It takes no arguments.",
         check='python -c "import sweep, torch" 2> /dev/null ||\n'
         '    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"',
-        run=TORCHRUN + f"-m sweep.launch_run study.yaml {folder}",
+        run=TORCHRUN + '-m sweep.launch_run study.yaml "$checkpoints"',
         install="pip install almr-sweep",
+        checkpoints=checkpoints_name(plan, NAME, study(plan).model_dump(mode="json")),
     )
 
 

@@ -13,10 +13,10 @@ from string import Template
 from typing import Any
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import Format, checkpoints_folder, comment, explanation, single_lines
+from analysis.launch.formats.format import Format, checkpoints_name, comment, differences, explanation, single_lines
 from analysis.launch.plan import Plan
 from analysis.launch.ratio import token_share_sd
-from analysis.launch.scripts.torchrun import TORCHRUN, Command
+from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
 
 NAME = "torchtitan"
 TRAINER = "torchtitan 0.3"
@@ -67,7 +67,7 @@ def settings(plan: Plan, folder: Path) -> dict[str, Any]:
         "checkpoint_steps": plan.checkpoint_steps,
         "log_every": training.log_every,
     }
-    return values | {"dump_folder": checkpoints_folder(plan, NAME, values)}
+    return values | {"checkpoints": checkpoints_name(plan, NAME, values), "beside": BESIDE}
 
 
 def flavor(plan: Plan) -> str | None:
@@ -77,7 +77,7 @@ def flavor(plan: Plan) -> str | None:
 
 
 def warnings(plan: Plan) -> list[str]:
-    found = []
+    found = differences(plan, "torchtitan", used=("tensor", "context"))
     if flavor(plan) is None:
         found.append(
             "torchtitan: which of its models this is was not told by the shape: set ALMR_FLAVOR (8B, 70B, ...)"
@@ -120,6 +120,7 @@ def command(plan: Plan) -> Command:
         + TORCHRUN
         + f'-m torchtitan.train --module {MODULE} --config launch "$@"',
         install="pip install torchtitan==0.3.0",
+        variables={"ALMR_MODEL": plan.launch.model},
     )
 
 

@@ -10,14 +10,16 @@ from analysis.launch.scripts.names import job_name
 from sweep.launch import Launch
 
 UNSTATED = "CHANGE-ME"
-MOUNT = "/launch"
-HEAD = """# kubectl apply -f rayjob.yaml. The claim holds this folder as its root, and the data under their own paths.
+MOUNT = "/claim"
+FOLDER = "launch"
+HEAD = f"""# kubectl apply -f rayjob.yaml. The claim holds this folder as {FOLDER}/, and the data under their own paths;
+# it is mounted at {MOUNT}. Checkpoints go beside {FOLDER}/, so that another export can take its place.
 """
 
 
 def script(launch: Launch, study: str, trainer: str) -> str:
     spec = {
-        "entrypoint": f"python {MOUNT}/ray_start.py {launch.nodes} {launch.gpus_per_node}",
+        "entrypoint": f"python {MOUNT}/{FOLDER}/ray_start.py {launch.nodes} {launch.gpus_per_node}",
         "shutdownAfterJobFinishes": True,
         "backoffLimit": 0,
         "rayClusterSpec": {
@@ -54,6 +56,7 @@ def _pod(launch: Launch, gpus: int) -> dict[str, Any]:
     container: dict[str, Any] = {"name": "ray", "image": launch.image or UNSTATED}
     if gpus:
         container["resources"] = {"limits": {"nvidia.com/gpu": gpus}}
+    container["env"] = [{"name": "ALMR_CHECKPOINTS", "value": MOUNT}]
     mounts = [{"name": "launch", "mountPath": MOUNT}, {"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108
     container["volumeMounts"] = mounts
     volumes = [

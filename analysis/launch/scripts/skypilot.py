@@ -6,6 +6,7 @@ import yaml
 
 from analysis.launch.scripts.kuberay import UNSTATED
 from analysis.launch.scripts.names import job_name
+from analysis.launch.scripts.torchrun import Command
 from sweep.launch import Launch
 
 # SkyPilot's names of GPUs, where they are not ours.
@@ -17,7 +18,14 @@ ACCELERATORS = {
     "H200-141GB": "H200",
     "B200-180GB": "B200",
 }
-HEAD = "# sky launch sky.yaml, in this folder, which every node gets; the data have to be there too.\n"
+HEAD = """# sky launch sky.yaml, in this folder, which every node gets; the data have to be there too. Checkpoints go
+# below ALMR_CHECKPOINTS, by default the home folder.
+"""
+SHARED = """# Several nodes need one that they share, and the next start finds: mount storage there,
+# file_mounts: {/checkpoints: {source: s3://...}}, and launch with --env ALMR_CHECKPOINTS=/checkpoints.
+"""
+ALONE = 'export ALMR_CHECKPOINTS="${ALMR_CHECKPOINTS:-$HOME}"\n'
+TOGETHER = ': "${ALMR_CHECKPOINTS:?is not set: name a folder that all nodes share, as sky.yaml says}"\n'
 RUN = """set -euo pipefail
 MASTER_ADDR=$(head -n 1 <<< "$SKYPILOT_NODE_IPS")
 export MASTER_ADDR MASTER_PORT=29500 NNODES="$SKYPILOT_NUM_NODES" NODE_RANK="$SKYPILOT_NODE_RANK"
@@ -36,7 +44,8 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(_Block, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|"))
 
 
-def script(launch: Launch, study: str, trainer: str, install: str) -> str:
+def script(launch: Launch, study: str, trainer: str, command: Command) -> str:
+    several = launch.nodes > 1
     gpu = ACCELERATORS[launch.gpu] if launch.gpu else UNSTATED
     resources = {"resources": {"accelerators": f"{gpu}:{launch.gpus_per_node}"}} if launch.gpus_per_node else {}
     task = {
@@ -44,13 +53,20 @@ def script(launch: Launch, study: str, trainer: str, install: str) -> str:
         "num_nodes": launch.nodes,
         "workdir": ".",
         **resources,
-        "setup": _Block(f"{install}\n"),
-        "run": _Block(RUN),
+        "envs": {"ALMR_CHECKPOINTS": "", **command.variables},
+        "setup": _Block(f"{command.install}\n"),
+        "run": _Block(RUN.replace("bash start.sh", (TOGETHER if several else ALONE) + "bash start.sh")),
     }
-    return HEAD + yaml.dump(task, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return HEAD + (SHARED if several else "") + yaml.dump(task, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def warnings(launch: Launch) -> list[str]:
-    if launch.gpu or not launch.gpus_per_node:
-        return []
-    return [f"sky.yaml says {UNSTATED}: state launch.gpu to start it with SkyPilot"]
+    found = []
+    if launch.gpus_per_node and not launch.gpu:
+        found.append(f"sky.yaml says {UNSTATED}: state launch.gpu to start it with SkyPilot")
+    if launch.nodes > 1:
+        found.append(
+            "SkyPilot's nodes share no folder: mount storage (file_mounts) for the checkpoints and name it, "
+            "--env ALMR_CHECKPOINTS=FOLDER"
+        )
+    return found

@@ -16,7 +16,7 @@ def write(plan: Plan, folder: Path, name: str, command: Command) -> None:
         "slurm.sbatch": slurm.script(launch, study, name),
         "rayjob.yaml": kuberay.script(launch, study, name),
         "ray_start.py": (HERE / "ray_start.txt").read_text(encoding="utf-8"),
-        "sky.yaml": skypilot.script(launch, study, name, command.install),
+        "sky.yaml": skypilot.script(launch, study, name, command),
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")

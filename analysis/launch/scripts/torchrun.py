@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweep.launch import Launch
@@ -15,11 +16,17 @@ TORCHRUN = """exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-
     """
 
 
+BESIDE = "../.."  # of a format's folder: the folder that holds the bundle, which another export leaves alone
+
+
 @dataclass(frozen=True)
 class Command:
-    """How a trainer is started: bash, in the bundle's folder, with $model, $nodes, $gpus, $processes and $settings set.
+    """How a trainer is started: bash, in the bundle's folder, with $model, $nodes, $gpus, $processes, $settings and
+    $checkpoints set.
 
     `check` refuses a machine without the trainer (`fail "..."`), `run` starts it. `install` is one line for SkyPilot.
+    `checkpoints` is the folder of this launch's checkpoints in $ALMR_CHECKPOINTS, where `run` names it. `variables`
+    are what else a user may have to set, with their defaults.
     """
 
     trainer: str
@@ -28,6 +35,8 @@ class Command:
     check: str
     run: str
     install: str
+    checkpoints: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def start_script(launch: Launch, command: Command) -> str:
@@ -39,13 +48,16 @@ def start_script(launch: Launch, command: Command) -> str:
     }
     if "$processes" in command.run:
         names["processes"] = launch.processes_per_node
+    kept = f'readonly checkpoints="${{ALMR_CHECKPOINTS:-{BESIDE}}}"/{shlex.quote(command.checkpoints)}'
     lines = [
         "#!/usr/bin/env bash",
         f"# Starts the launch with {command.trainer}: run it on every node.",
         f"# {command.usage}",
+        f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {BESIDE}, from here.",
         "set -euo pipefail",
         "",
         *(f"readonly {name}={shlex.quote(str(value))}" for name, value in names.items()),
+        *([kept] if "$checkpoints" in command.run else []),
         "",
         "fail() {",
         "    printf 'start.sh: %s\\n' \"$1\" >&2",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +45,7 @@ def embedded(make_study, make_facts, tmp_path):
 
 def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
     study, counted = embedded
-    paths = export(make_fit(study), run, counted, out)
+    paths = export(make_fit(study), run, counted, out).files
     names = [name for path in paths if not (name := path.relative_to(out).as_posix()).startswith("confirm")]
     text = ["data/additional.jsonl", "data/original.jsonl"]
     own = [*text, "dataset_info.json", "deepspeed_zero3.json", "llamafactory.yaml"]
@@ -57,7 +58,7 @@ def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
 
 def test_evidence_hashes_every_other_file(make_fit, embedded, run, out):
     study, counted = embedded
-    paths = export(make_fit(study), run, counted, out)
+    paths = export(make_fit(study), run, counted, out).files
     expected = {path.relative_to(out).as_posix(): sha256(path) for path in paths if path.name != "evidence.json"}
     assert evidence(out).files == expected
     assert evidence(out).links == {}
@@ -90,7 +91,8 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(fit, run, corpora, out)
     found = evidence(out)
-    assert found.schema_version == 4
+    assert found.schema_version == 5
+    assert found.formats == ("llamafactory",)
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
     assert found.accepted_risk is None
@@ -183,12 +185,35 @@ def test_a_failure_leaves_the_old_bundle(make_fit, corpora, run, out, monkeypatc
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_folder_of_other_files_is_left_alone(make_fit, corpora, run, out):
-    export(make_fit(), run, corpora, out)
-    (out / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"holds notes\.txt, which no export wrote"):
+@pytest.mark.parametrize("name", ["notes.txt", "evidence.json"])
+def test_a_folder_of_other_files_is_left_alone(make_fit, corpora, run, out, name):
+    out.mkdir()
+    (out / name).write_text("mine")
+    with pytest.raises(InputError, match="which no export wrote"):
         export(make_fit(), run, corpora, out)
-    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["llamafactory/llama3-8.log", "confirm/results-template.csv", "llamafactory/start.sh"])
+def test_a_bundle_that_was_used_is_kept_beside_the_new_one(make_fit, corpora, run, out, name):
+    for n in (1, 2):
+        assert export(make_fit(), run, corpora, out).kept is None
+        (out / name).write_text(f"mine {n}")
+        made = export(make_fit(lr=7e-5), run, corpora, out)
+        assert made.kept == out.with_name(f"launch.before-{n}")
+        assert str(made.kept) in made.told[0]
+        assert (made.kept / name).read_text() == f"mine {n}"
+        assert evidence(made.kept).launch_lr == 2e-5
+        assert evidence(out).launch_lr == 7e-5
+        assert not (out / name).exists() or "mine" not in (out / name).read_text()
+
+
+def test_the_working_directory_is_not_replaced(make_fit, corpora, run, out, monkeypatch):
+    (out / "mine").mkdir(parents=True)
+    monkeypatch.chdir(out / "mine")
+    for given in (Path(), Path(".."), Path("/")):
+        with pytest.raises(InputError, match="holds the working directory"):
+            export(make_fit(), run, corpora, given)
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
@@ -222,12 +247,14 @@ def test_the_go_list_says_what_the_trainers_parser_read(make_fit, embedded, run,
     study, counted = embedded
     asked = []
 
-    def reader(plan, bundle, name):
-        asked.append((name, (bundle / name / "llamafactory.yaml").is_file()))
+    def reader(plan, folder, name):
+        asked.append((folder.name, (folder / "llamafactory.yaml").is_file()))
         return ReadBack(name=name, **found)
 
     export(make_fit(study), run, counted, out, reader=reader)
-    assert asked == [("llamafactory", True)]
+    assert asked[0] == ("llamafactory", True)
     [line] = [line for line in (out / "GO.md").read_text().splitlines() if "was read back by" in line]
     assert line.startswith(f"| {state} |")
-    assert evidence(out).read_back == (ReadBack(name="llamafactory", **found),)
+    [told] = evidence(out).read_back
+    first = told.differences and told.differences[:1]
+    assert told.model_copy(update={"differences": first}) == ReadBack(name="llamafactory", **found)

@@ -8,14 +8,18 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from analysis.decision.winner import Interval
 from analysis.launch import bundle, confirm_results, confirmed, go
 from analysis.launch.evidence import Evidence
+from analysis.launch.read_back import ReadBack
 from analysis.transfer.bracket import judge
-from analysis.transfer.result import Exponent
+from analysis.transfer.result import EdgeAfter, Exponent
+from analysis.transfer.rules import near_edge
 from sweep import cli
 from sweep.study import InputError
 from sweep.trial import Ingredients
 
+UNREAD = ReadBack(name="llamafactory", differences=None, why_not="not installed")
 RULE = {"rule": "direct", "confirm": {"runs": 5, "factor": 2}}
 
 
@@ -107,6 +111,34 @@ def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fi
     assert evidence.files["confirm/results.csv"] == found.results_sha256
 
 
+def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, run, out):
+    """The rule's LR, 2e-5, is 1.5 times under the edge; the one that was measured is far from it."""
+    fit = make_fit(make_study(launch={"transfer": RULE}))
+    edge = EdgeAfter(lr=3e-5, factor=1.5, measured=True, assumption="carried")
+    wide = Interval(low=2e-6, high=2e-4)
+    near = tuple(near_edge(edge.factor))
+    told = {"edge": edge, "lr_interval": wide, "warnings": near}
+    fit = replace(fit, file=fit.file.model_copy(update={"transfer": fit.file.transfer.model_copy(update=told)}))
+    found, evidence = confirm(fit, corpora, run, out, best=1.2e-5)
+    assert found.moved
+    assert evidence.launch_lr_interval == found.after_interval
+    page = (out / go.NAME).read_text()
+    assert f"| pass | its LR is known to a factor of 2 | LR {evidence.launch_lr:.3g} (" in page
+    assert f"| pass | the divergence edge, carried, is far | {3e-5 / evidence.launch_lr:.2g} x the LR |" in page
+    text = (out / "llamafactory" / "llamafactory.yaml").read_text() + (out / "README.md").read_text()
+    assert near[0] not in text
+
+
+def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, out):
+    edge = EdgeAfter(lr=6e-5, factor=3.0, measured=True, assumption="carried")
+    transfer = fit.file.transfer.model_copy(update={"edge": edge})
+    fit = replace(fit, file=fit.file.model_copy(update={"transfer": transfer}))
+    found, evidence = confirm(fit, corpora, run, out, best=3.5e-5)
+    assert found.moved
+    assert near_edge(6e-5 / evidence.launch_lr)[0] in evidence.launch_warnings
+    assert "| fail | the divergence edge, carried, is far |" in (out / go.NAME).read_text()
+
+
 def test_a_confirmation_of_another_setting_is_not_applied(fit, make_fit, corpora, run, out):
     confirm(fit, corpora, run, out, best=1.2e-5)
     other = make_fit(fit.study, lr=3e-5)
@@ -114,6 +146,39 @@ def test_a_confirmation_of_another_setting_is_not_applied(fit, make_fit, corpora
     evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
     assert (evidence.launch_lr, evidence.confirmation) == (3e-5, None)
     assert any("confirm again" in warning for warning in evidence.launch_warnings)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"launch": {"tokens": 20_000_000_000}},
+        {"launch": {"global_batch_tokens": 2 * 4_194_304}},
+        {"launch": {"sequence_length": 4096}},
+        {"weights": {"original": 0.3, "additional": 0.7}},
+    ],
+    ids=str,
+)
+def test_a_launch_of_another_shape_takes_a_confirmation_of_its_own(
+    fit, make_fit, make_study, corpora, run, out, changed
+):
+    confirm(fit, corpora, run, out, best=1.2e-5)
+    other = make_study(launch={"transfer": RULE} | changed.get("launch", {}))
+    weights = {"weights": changed["weights"]} if "weights" in changed else {}
+    bundle.export(make_fit(other, **weights), run, corpora, out)
+    evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
+    assert (evidence.launch_lr, evidence.confirmation) == (2e-5, None)
+
+
+def test_an_unreadable_judgement_gives_way_to_the_next(fit, corpora, run, out):
+    confirm(fit, corpora, run, out, best=2e-5)
+    (run / "confirmation" / "judgement.json").write_text("{")
+    with pytest.raises(InputError, match="confirm again"):
+        bundle.export(fit, run, corpora, out)
+    plan, path = bundle.confirmation(fit, corpora), run / "filled.csv"
+    judged = judge(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    confirmed.keep(confirmed.conclude(plan, judged, path), path, run, out)
+    bundle.export(fit, run, corpora, out)
+    assert confirmed.read(run).judgement.answer == "holds"
 
 
 @pytest.mark.parametrize(
@@ -185,6 +250,39 @@ def test_the_verb_judges_results(finished, corpora, fit, best, curvature, status
     assert f"confirmation at the launch's size: {answer}" in told.stdout
     assert ("the launch is rewritten" in told.stdout) == (answer == "moved")
     assert (written(finished / "launch" / "llamafactory")["learning_rate"] == 2e-5) == (answer != "moved")
+
+
+def test_results_rewrite_a_bundle_that_was_used_as_it_was_made(finished, corpora, fit):
+    """Its formats, also in another folder, and what the user put there stays."""
+    out = finished.parent / "elsewhere"
+    bundle.export(fit, finished, corpora, out, formats=("llamafactory", "axolotl"), reader=lambda *_: UNREAD)
+    (out / "axolotl" / "data").mkdir()
+    (out / "axolotl" / "data" / "mixed.jsonl").write_text("mine")
+    path = results(out / "confirm" / "results-template.csv", bundle.confirmation(fit, corpora), 1.2e-5)
+    told = almr(finished, "--results", path, "--out", out)
+    assert told.exit_code == 0, told.output
+    assert "confirmation at the launch's size: moved" in told.stdout
+    kept = finished.parent / "elsewhere.before-1"
+    assert f"kept: {kept}" in told.stderr
+    assert (kept / "axolotl" / "data" / "mixed.jsonl").read_text() == "mine"
+    assert len((kept / "confirm" / "results-template.csv").read_text().splitlines()) == 6
+    evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
+    assert evidence.formats == ("llamafactory", "axolotl")
+    assert [one.name for one in evidence.read_back] == ["llamafactory", "axolotl"]
+    assert yaml.safe_load((out / "axolotl" / "axolotl.yaml").read_text())["learning_rate"] == evidence.launch_lr
+
+
+def test_a_folder_that_is_no_bundle_is_refused_before_the_judgement_is_kept(finished, corpora, fit, tmp_path):
+    path = results(finished / "filled.csv", bundle.confirmation(fit, corpora), 2e-5)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    told = almr(finished, "--results", path, "--out", tmp_path / "other")
+    assert "which no export wrote" in str(told.exception)
+    assert not (finished / "confirmation").exists()
+
+
+def test_a_folder_without_results_is_an_error(finished):
+    assert "add --results" in str(almr(finished, "--out", "x").exception)
 
 
 def test_results_that_are_not_there_are_an_error_of_one_line(finished):

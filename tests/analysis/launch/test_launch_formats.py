@@ -15,10 +15,11 @@ import pytest
 import yaml
 from golden import assert_golden
 
-from analysis.launch.bundle import FORMATS
+from analysis.launch.bundle import FORMATS, write
 from analysis.launch.formats import axolotl, megatron, native, torchtitan
 from analysis.launch.formats.llamafactory_data import Mixture
 from analysis.launch.ratio import token_share
+from analysis.launch.scripts import starts
 from analysis.launch.scripts.names import job_name
 from sweep.planning import launch_layout
 from sweep.planning.known_models import KNOWN
@@ -141,6 +142,64 @@ def test_slurm_starts_each_node_with_its_own_rank(write_format, stated, tmp_path
     assert "|--nnodes=16|--node-rank=1|--nproc-per-node=8|--master-addr=first|" in "|" + done.stdout.splitlines()[-1]
 
 
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "torchtitan"])
+def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp_path, name):
+    """By default beside the bundle, as the trainer's own file says."""
+    folder, tools = write_format(name, make_study(launch={"nodes": 1})), tmp_path / "bin"
+    (tools / "Megatron-LM").mkdir(parents=True)
+    (tools / "Megatron-LM" / "pretrain_gpt.py").touch()
+    for made in ("base", "data"):
+        (folder / made).mkdir(exist_ok=True)
+    (folder / "data" / "mixed.jsonl").touch()
+    for program in ("torchrun", "llamafactory-cli", "axolotl", "python"):
+        (tools / program).write_text('#!/bin/bash\nprintf "%s|" "$@"\n')
+        (tools / program).chmod(0o755)
+    told = {}
+    for given in ("", "/kept"):
+        environment = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(tools), "ALMR_CHECKPOINTS": given}
+        start = ["bash", str(folder / "start.sh")]
+        done = subprocess.run(start, env=environment, capture_output=True, text=True, check=True)
+        told[given] = done.stdout.split("|")[-2].removeprefix("output_dir=")
+    assert told[""].startswith("../../checkpoints-llama3-8b-zh")
+    assert told["/kept"] == f"/kept/{Path(told['']).name}"
+    assert name == "native" or told[""] in (folder / FILES[name][0]).read_text()
+
+
+def test_llamafactory_refuses_a_folder_that_its_launcher_would_part(write_format, make_study):
+    folder = write_format("llamafactory", make_study(launch={"nodes": 1}))
+    environment = {"PATH": f"{folder}:/usr/bin:/bin", "ALMR_CHECKPOINTS": "/my disk"}
+    (folder / "llamafactory-cli").write_text("#!/bin/sh\n")
+    (folder / "llamafactory-cli").chmod(0o755)
+    done = subprocess.run(["bash", str(folder / "start.sh")], env=environment, capture_output=True, text=True)
+    assert (done.returncode, "ALMR_CHECKPOINTS has a blank" in done.stderr) == (2, True)
+
+
+def test_checkpoints_of_a_pod_lie_on_its_claim_and_outside_of_the_exported_folder(write_format, stated):
+    job = yaml.safe_load((write_format("native", stated) / "rayjob.yaml").read_text())["spec"]
+    [container] = job["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"]
+    [claim] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "launch"]
+    kept = {one["name"]: Path(one["value"]) for one in container["env"]}["ALMR_CHECKPOINTS"]
+    started = Path(job["entrypoint"].split()[1]).parent
+    assert kept.is_relative_to(claim)
+    assert started.is_relative_to(claim)
+    assert not kept.is_relative_to(started)
+
+
+@pytest.mark.parametrize(("nodes", "status"), [(1, 0), (16, 1)])
+def test_skypilots_nodes_need_a_folder_that_they_share(make_study, write_format, make_plan, tmp_path, nodes, status):
+    study = make_study(launch={"nodes": nodes})
+    folder = write_format("torchtitan", study)
+    task = yaml.safe_load((folder / "sky.yaml").read_text())
+    assert task["envs"]["ALMR_MODEL"] == "meta-llama/Meta-Llama-3-70B"
+    given = {"SKYPILOT_NODE_IPS": "first", "SKYPILOT_NUM_NODES": str(nodes), "SKYPILOT_NODE_RANK": "0"}
+    (tmp_path / "start.sh").write_text('printf "%s" "$ALMR_CHECKPOINTS"')
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/home/me", **given, **task["envs"]}
+    done = subprocess.run(["bash", "-c", task["run"]], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode == 0) == (status == 0)
+    assert done.stdout == ("" if status else "/home/me")
+    assert any("ALMR_CHECKPOINTS" in warning for warning in starts.warnings(make_plan("native", study))) == (nodes > 1)
+
+
 @pytest.mark.parametrize(
     ("study", "name"), [("Llama3_8B.zh", "llama3-8b-zh-native"), ("x" * 100, "x" * 33 + "-native")]
 )
@@ -166,6 +225,45 @@ def test_what_does_not_fit_or_is_not_known_is_said(make_study):
     unknown = launch_layout.choose("native", small, None, "its shape is not known")
     assert "its shape is not known" in " ".join(unknown.lines(small.launch))
     assert "launch.gpu" in launch_layout.choose("native", make_study(), shape).warnings("native")[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "says"),
+    [
+        ({"precision": "float32"}, "llamafactory", "LLaMA-Factory computes in bfloat16"),
+        ({"precision": "float32"}, "axolotl", "axolotl computes in bfloat16"),
+        ({"precision": "float32"}, "megatron", "Megatron-LM computes in bfloat16"),
+        ({"precision": "float32"}, "torchtitan", "torchtitan computes in bfloat16"),
+        ({"document_masking": True}, "llamafactory", "LLaMA-Factory attends across documents"),
+        ({"tensor_parallel": 8}, "llamafactory", "launch.tensor_parallel 8 is not used"),
+        ({"context_parallel": 2}, "axolotl", "launch.context_parallel 2 is not used"),
+        ({"pipeline_parallel": 4}, "native", "launch.pipeline_parallel 4 is not used"),
+        ({"pipeline_parallel": 4}, "torchtitan", "launch.pipeline_parallel 4 is not used"),
+    ],
+)
+def test_what_a_trainer_does_otherwise_is_said_once(make_plan, make_study, tmp_path, changed, name, says):
+    """And only where it is so: not of trials in bfloat16 for a launch that states nothing."""
+    trained = {key: value for key, value in changed.items() if not key.endswith("_parallel")}
+    launch = {key: value for key, value in changed.items() if key.endswith("_parallel")}
+    training = make_study().training.model_dump() | {"precision": "bfloat16"}
+    told = write(make_plan(name, make_study(launch=launch, training=training | trained)), name, tmp_path / "told")
+    assert sum(says in warning for warning in told) == 1, told
+    silent = write(make_plan(name, make_study(training=training)), name, tmp_path / "silent")
+    assert not any(says.split(" ", 1)[1] in warning for warning in silent)
+
+
+def test_our_own_trainers_memory_is_that_of_its_precision_and_moments(make_study):
+    shape, memory = KNOWN["meta-llama/Meta-Llama-3-70B"], {}
+    for precision, state in (("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "int8")):
+        training = make_study().training.model_dump() | {"precision": precision, "optimizer": {"state": state}}
+        of = make_study(training=training, launch=STATED)
+        memory[precision, state] = {p.what: p.bytes for p in launch_layout.choose("native", of, shape).parts}
+    whole, half, small = memory.values()
+    assert whole["gathered"] == 2 * half["gathered"]
+    assert 1.5 < whole["activations"] / half["activations"] <= 2
+    state = "weights, gradients, optimizer"
+    assert whole[state] == half[state] == pytest.approx(16 * shape.parameters / 128)
+    assert small[state] == pytest.approx((8 + 2 + 8 / 256) * shape.parameters / 128)
 
 
 def test_documents_are_mixed_to_the_tokens_that_are_wanted(write_format):

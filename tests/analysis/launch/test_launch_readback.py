@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from analysis.launch.bundle import FORMATS, write
+from analysis.launch.bundle import FORMATS, export, write
+from analysis.launch.evidence import Evidence
+from analysis.launch.schedule import telling_steps
 from sweep.readback.verify import verify
 
 VENVS = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere"))
 SCHEDULES = {
     "cosine": {"name": "cosine", "warmup": 0.1, "min_lr": 0.1},
     "wsd": {"name": "wsd", "warmup": 0.05, "decay": 0.25, "min_lr": 0.02},
+    "no decay": {"name": "wsd", "warmup": 0.05, "decay": 0, "min_lr": 0.02},
 }
 
 
@@ -44,14 +47,51 @@ def plan(make_plan, make_study):
 def test_an_export_means_what_the_winner_says(plan, tmp_path, name, schedule, almr):
     interpreter, made = python(name), plan(name, schedule, almr)
     write(made, name, tmp_path / name)
-    verdict = verify(made, tmp_path, name, interpreter)
+    verdict = verify(made, tmp_path / name, name, interpreter)
     assert verdict.differences == (), verdict.text
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "wsd", "no decay"])
+def test_our_own_trainer_reads_what_was_written(plan, tmp_path, schedule):
+    """Also where a WSD launch never decays: there is no step after its last."""
+    made = plan("native", schedule, 0.4)
+    write(made, "native", tmp_path / "native")
+    assert verify(made, tmp_path / "native", "native").differences == ()
+    assert max(telling_steps(made.parts)) < made.steps
+
+
+def test_a_trainer_is_looked_for_in_an_environment_of_its_own(plan, tmp_path, monkeypatch):
+    made = plan("axolotl", "cosine", 0.4)
+    write(made, "axolotl", tmp_path / "axolotl")
+    monkeypatch.setenv("ALMR_EXPORT_VENVS", str(tmp_path / "venvs"))
+    assert (
+        "set ALMR_EXPORT_VENVS to a folder with axolotl/bin/python"
+        in verify(made, tmp_path / "axolotl", "axolotl").text
+    )
+    own = tmp_path / "venvs" / "axolotl" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\necho its own environment >&2\nexit 4\n")
+    own.chmod(0o755)
+    assert "axolotl: not read back: its own environment" in verify(made, tmp_path / "axolotl", "axolotl").text
+
+
+def test_brief_runs_are_read_back_too(make_fit, make_study, corpora, run):
+    transfer = {"rule": "direct", "confirm": {"runs": 3}}
+    fit, out = make_fit(make_study(launch={"gpu": "H100-80GB", "transfer": transfer})), run / "launch"
+
+    def other(plan, folder, name):
+        return verify(replace(plan, lr=1.0) if folder.name == "confirm-3-native" else plan, folder, name)
+
+    export(fit, run, corpora, out, formats=("native",), reader=other)
+    [found] = Evidence.model_validate_json((out / "evidence.json").read_text()).read_back
+    assert found.differences[0].startswith("confirm-3-native: lr: 4e-05")
+    assert {line.split(": ")[0] for line in found.differences} == {"confirm-3-native"}
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_another_winner_is_told_apart(plan, tmp_path, name):
     interpreter, made = python(name), plan(name, "cosine", 0.4)
     write(replace(made, lr=made.lr * 1.01, almr=0.41), name, tmp_path / name)
-    found = verify(made, tmp_path, name, interpreter).differences
+    found = verify(made, tmp_path / name, name, interpreter).differences
     assert found is not None
     assert {line.split(":")[0] for line in found} > {"lr"}

@@ -77,6 +77,18 @@ def test_two_lrs_are_too_few():
         answer(runs(CHOSEN, factors=(0.5, 2)))
 
 
+@pytest.mark.parametrize("close", [1.0001, 1.009])
+def test_lrs_that_lie_close_together_count_as_one(close):
+    with pytest.raises(InputError, match=r"2 LRs have a loss, those under 1% apart counted as one"):
+        answer(runs(CHOSEN, factors=(0.5, 1, close)))
+    assert answer(runs(CHOSEN, factors=(0.5, 1, close, 2))).answer == "holds"
+
+
+@pytest.mark.parametrize("far", [0.01, 1, 300])
+def test_a_narrow_bracket_is_judged_wherever_it_lies(far):
+    assert answer(runs(CHOSEN, factors=(far, 1.02 * far, 1.04 * far))).answer in ("holds", "moved", "undecided")
+
+
 def test_three_runs_lean_on_the_noise_of_the_sweep():
     few = runs(CHOSEN, factors=(0.5, 1, 2))
     quiet, loud = (answer(few, noise) for noise in (0.0002, 0.002))

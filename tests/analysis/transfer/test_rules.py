@@ -26,6 +26,15 @@ def law(n, d):
     return 1.79 * n**-0.713 * d**0.307
 
 
+def test_an_almr_beyond_its_bounds_is_cut_and_said():
+    rungs = [rung(n, 10**9, 1e-4, almr) for n, almr in ((10**8, 0.5), (10**9, 0.75), (10**10, 0.98))]
+    found = climbed(rungs, {"parameters": 7e10, "tokens": 1e9}, 0.9)
+    assert found["almr"] == 1
+    assert any("its line of ALMR comes to 1.1" in warning and "cut to 1" in warning for warning in found["warnings"])
+    inside = climbed(rungs, {"parameters": 10**9, "tokens": 1e9}, 0.9)
+    assert not any("cut to" in warning for warning in inside["warnings"])
+
+
 def winner(lr=2e-5):
     loss = Interval(low=2.0, high=2.1)
     return Winner(

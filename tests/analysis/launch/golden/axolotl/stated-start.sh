@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the launch with axolotl: run it on every node.
 # Arguments override axolotl.yaml: start.sh --max-steps 10
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -8,6 +9,7 @@ readonly settings=axolotl.yaml
 readonly nodes=16
 readonly gpus=8
 readonly processes=8
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-9f23c348
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -38,4 +40,4 @@ fi
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
-    -m axolotl.cli.train axolotl.yaml "$@"
+    -m axolotl.cli.train axolotl.yaml --output-dir "$checkpoints" "$@"

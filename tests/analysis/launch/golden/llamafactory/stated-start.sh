@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the launch with LLaMA-Factory: run it on every node.
 # Arguments override llamafactory.yaml: start.sh max_steps=10
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -8,6 +9,7 @@ readonly settings=llamafactory.yaml
 readonly nodes=16
 readonly gpus=8
 readonly processes=8
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-llamafactory-dfaeaaa2
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -17,6 +19,8 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 command -v llamafactory-cli > /dev/null ||
     fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
+[[ "$checkpoints" != *[[:space:]]* ]] ||
+    fail "ALMR_CHECKPOINTS has a blank, which llamafactory-cli would part: name another folder"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -35,4 +39,4 @@ fi
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
-exec llamafactory-cli train llamafactory.yaml "$@"
+exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the data and the base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout.
+# Makes the data and the base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout,
+# by default ~/Megatron-LM; ALMR_MODEL: the folder of the model.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -13,8 +14,9 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-[[ -f "${MEGATRON:-}/tools/preprocess_data.py" ]] ||
-    fail "MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
+MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
+[[ -f "$MEGATRON/tools/preprocess_data.py" ]] ||
+    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
 weights="${ALMR_MODEL:-$model}"
 [[ -f "$weights/config.json" ]] ||
     fail "$weights is no folder with config.json: download the model, set ALMR_MODEL to its folder"

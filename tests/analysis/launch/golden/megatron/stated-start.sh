@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the launch with Megatron-LM: run it on every node.
-# MEGATRON is its checkout. Arguments override megatron_args.txt: start.sh --log-interval 1
+# MEGATRON: its checkout, else ~/Megatron-LM. Arguments override megatron_args.txt: start.sh --log-interval 1
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -8,6 +9,7 @@ readonly settings=megatron_args.txt
 readonly nodes=16
 readonly gpus=8
 readonly processes=8
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-megatron-c1508411
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -15,8 +17,9 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-[[ -f "${MEGATRON:-}/pretrain_gpt.py" ]] ||
-    fail "MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
+MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
+[[ -f "$MEGATRON/pretrain_gpt.py" ]] ||
+    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
 [[ -d base ]] ||
     fail "prepare.sh has not been run: it makes the data and the base checkpoint"
 
@@ -40,4 +43,5 @@ mapfile -t arguments < megatron_args.txt
 export CUDA_DEVICE_MAX_CONNECTIONS=1
 exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
-    "$MEGATRON/pretrain_gpt.py" "${arguments[@]}" "$@"
+    "$MEGATRON/pretrain_gpt.py" "${arguments[@]}" \
+    --load "$checkpoints" --save "$checkpoints" "$@"

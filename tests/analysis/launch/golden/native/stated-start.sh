@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the launch with almr's own trainer: run it on every node.
-# Its record, log and checkpoints lie beside the bundle. It takes no arguments.
+# Its record and log lie with the checkpoints. It takes no arguments.
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -8,6 +9,7 @@ readonly settings=study.yaml
 readonly nodes=16
 readonly gpus=8
 readonly processes=8
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-native-dee50dae
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -36,4 +38,4 @@ fi
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
-    -m sweep.launch_run study.yaml ../../checkpoints-llama3-8b-zh-native-dee50dae
+    -m sweep.launch_run study.yaml "$checkpoints"

@@ -117,7 +117,7 @@ def launch() -> Trainer.Config:
         model_spec=spec,
         loss=ChunkedLossWrapper.Config(loss_fn=loss),
         hf_assets_path=MODEL,
-        dump_folder='../../checkpoints-llama3-8b-zh-torchtitan-5e909427',
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-5e909427'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts the launch with torchtitan: run it on every node.
 # Arguments override almr_launch.py: start.sh --training.steps 10
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
