@@ -28,21 +28,27 @@ def parts(case: Case) -> list[dict[str, float]]:
 def explained(case: Case, weights: dict[str, float]) -> float:
     """The share of the variance that trials left out are predicted to have (R2); at most 0: no better than the mean.
 
-    A trial counts by the precision that the fit gives it, or those towards the divergence edge would decide alone.
+    A trial counts by the precision with which the others predict it: those towards the divergence edge, or far from all
+    others, would decide alone.
     """
     trials = measured(case, weights)
-    predicted = sum(share * case.surfaces[name].leave_one_out()[0] for name, share in weights.items())
-    precision = 1 / sum((share * _noise(case, name)) ** 2 for name, share in weights.items())
+    predicted, variance = _left_out(case, weights)
+    precision = 1 / variance
     about_mean = precision @ (trials - np.average(trials, weights=precision)) ** 2
     return float(1 - precision @ (trials - predicted) ** 2 / about_mean) if about_mean else 0.0
 
 
 def left_out_errors(case: Case, weights: dict[str, float]) -> Array:
     """How far each usable trial is from its prediction by the others, in standard deviations: (n,)."""
-    predicted = {name: case.surfaces[name].leave_one_out() for name in weights}
-    error = measured(case, weights) - sum(share * predicted[name][0] for name, share in weights.items())
-    variance = sum((share * predicted[name][1]) ** 2 for name, share in weights.items())
-    return np.asarray(np.abs(error) / np.sqrt(variance))
+    predicted, variance = _left_out(case, weights)
+    return np.asarray(np.abs(measured(case, weights) - predicted) / np.sqrt(variance))
+
+
+def _left_out(case: Case, weights: dict[str, float]) -> tuple[Array, Array]:
+    """Each trial as the others predict it, and the variance of that, noise included: two (n,)."""
+    found = {name: case.surfaces[name].leave_one_out() for name in weights}
+    mean = sum(share * found[name][0] for name, share in weights.items())
+    return np.asarray(mean), np.asarray(sum((share * found[name][1]) ** 2 for name, share in weights.items()))
 
 
 def disagreement(case: Case, weights: dict[str, float]) -> float:
@@ -62,8 +68,3 @@ def disagreement(case: Case, weights: dict[str, float]) -> float:
 def measured(case: Case, weights: dict[str, float]) -> Array:
     """The sum of losses of each usable trial: (n,), in nats."""
     return np.asarray(sum(share * case.surfaces[name].scale.loss for name, share in weights.items()))
-
-
-def _noise(case: Case, name: str) -> Array:
-    scale = case.surfaces[name].scale
-    return case.surfaces[name].noise(scale.almr, scale.lr)

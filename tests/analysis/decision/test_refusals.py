@@ -1,11 +1,14 @@
 """A winner that the trials do not support is refused, and a clean one inside the grid is not."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import table as tables
 from analysis.fit import fit_study, fit_table
+from analysis.import_table import read_table
 from sweep.study import Objective
 
 pytestmark = pytest.mark.slow
@@ -151,6 +154,12 @@ def test_lrs_that_lie_too_close_together_are_to_be_spread():
 def test_noise_alone_is_refused(stream):
     file = fitted(measure(bowl(depth=(0, 0)), noise=0.02, stream=stream))
     assert codes(file) & {"contradictory", "flat"}
+
+
+def test_a_trial_far_from_all_others_does_not_contradict_them():
+    """A search's twenty trials of a model of 1.3M parameters; one lies at the far corner, over a nat above the others."""
+    path = Path(__file__).parents[2] / "data" / "far_corner.csv"
+    assert codes(fitted(read_table(path))) == set()
 
 
 def test_losses_dealt_to_the_wrong_trials_are_contradictory():
