@@ -157,7 +157,7 @@ def test_noise_alone_is_refused(stream):
 
 
 def test_a_trial_far_from_all_others_does_not_contradict_them():
-    """A search's twenty trials of a model of 1.3M parameters; one lies at the far corner, over a nat above the others."""
+    """Twenty trials of a search; the one at the far corner is over a nat above the others."""
     path = Path(__file__).parents[2] / "data" / "far_corner.csv"
     assert codes(fitted(read_table(path))) == set()
 
