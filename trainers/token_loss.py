@@ -43,7 +43,8 @@ class TokenLoss:
         if fused:
             loss: torch.Tensor = output
             return loss
-        return cross_entropy(output[:, :-1].flatten(0, 1).float(), targets[:, :-1].flatten(), reduction="sum")
+        # The last position has no target and stays: to cut it off would copy all logits, and their gradients again.
+        return cross_entropy(output.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
     def predicted(self, tokens: torch.Tensor) -> int:
         """How many tokens `sum` counts of these sequences."""
