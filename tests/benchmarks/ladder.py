@@ -1,6 +1,6 @@
 """Which transfer rule would have found the largest model's best ALMR and LR? A ladder of small ones, each swept.
 
-    python tests/benchmarks/ladder.py [--runs runs/ladder] [--sizes 0.2m tiny 1.2m 3m] [--trials 16] [--steps 60]
+    python tests/benchmarks/ladder.py [--runs runs/ladder] [--sizes 0.2m tiny 1.2m 3m 5m] [--trials 20] [--steps 60]
         [--pretraining-steps 800]
 
 A base model of each size is pre-trained alike (trainers/tiny.py) and cached; each is swept with the adaptive search, by
@@ -170,8 +170,8 @@ def print_predictions(run: Path, smaller: list[tuple[Rung, Winner]], target: Run
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/ladder"))
-    parser.add_argument("--sizes", nargs="+", default=["0.2m", "tiny", "1.2m", "3m"], help="names in tiny.SIZES")
-    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--sizes", nargs="+", default=["0.2m", "tiny", "1.2m", "3m", "5m"], help="names in tiny.SIZES")
+    parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--pretraining-steps", type=int, default=800)
     parser.add_argument("--print-only", action="store_true", help="tables of the sizes that are done")
