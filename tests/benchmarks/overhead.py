@@ -2,10 +2,10 @@
 
     python tests/benchmarks/overhead.py [STUDY] [--trials N]
 
-Runs the first N trials of a study (all by default) twice, at the same number at once: with `almr run` on warm workers,
-report and bundle included, then each trial in a Python process of its own. Pure training time is the sum of the trials'
-optimizer steps over the number of workers. The embedded base model and the packed corpora are made before, and timed
-apart.
+Runs N trials of a study (all by default) twice, at the same number at once: with `almr run` on warm workers, report and
+bundle included, then each of the same trials in a Python process of its own. Pure training time is the sum of the
+trials' optimizer steps over the number of workers; scoring, where the study asks for it, is not in it. The embedded
+base model and the packed corpora are made before, and timed apart.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from pathlib import Path
 
 import yaml
 
-from sweep import design, study_file
+from sweep import study_file
+from sweep.planning.plan import concurrency
 from sweep.store import Run
 from sweep.study import Study
-from sweep.trial import Ingredients, Trial
+from sweep.trial import Ingredients, Record, Trial
 
 ONE_TRIAL = """
 import json, sys
@@ -39,22 +40,24 @@ work(folder, Trial.model_validate(trial))
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
-    parser.add_argument("--trials", type=int, help="how many LRs x ALMRs to keep, at least")
+    parser.add_argument("--trials", type=int, help="of a search its budget; of a grid how many cells to keep, at least")
     arguments = parser.parse_args()
     study = shortened(study_file.load(arguments.study), arguments.trials)
-    workers = design.concurrency(study)
+    workers = concurrency(study)
     assert workers is not None, "a GPU study is measured on its cluster"
     with tempfile.TemporaryDirectory() as folder:
         prepared, ingredients = prepare(study)
-        rows = {
-            "almr run (warm workers)": with_almr(study, Path(folder) / "warm"),
-            "a process per trial": with_processes(study, Path(folder) / "cold", ingredients, workers),
-        }
+        wall, warm = with_almr(study, Path(folder) / "warm")
+        rows = {"almr run (warm workers)": (wall, warm)}
+        trials = [record.trial for record in warm]
+        rows["a process per trial"] = with_processes(study, Path(folder) / "cold", ingredients, workers, trials)
     print_table(study, workers, prepared, rows)
 
 
 def shortened(study: Study, trials: int | None) -> Study:
-    """The study with its first ALMRs, enough of them for `trials` trials."""
+    """The study with a smaller budget, or with its first ALMRs, enough of them for `trials` trials."""
+    if trials and study.search.proposes:
+        return study.model_copy(update={"search": study.search.model_copy(update={"trials": trials})})
     each = len(study.grid.lrs) * len(study.grid.seeds)
     keep = len(study.grid.almr) if trials is None else -(-trials // each)
     grid = study.grid.model_copy(update={"almr": study.grid.almr[:keep]})
@@ -69,19 +72,20 @@ def prepare(study: Study) -> tuple[float, Ingredients]:
     return time.perf_counter() - began, ingredients
 
 
-def with_almr(study: Study, folder: Path) -> tuple[float, float]:
-    """(wall seconds, training seconds summed over trials)"""
+def with_almr(study: Study, folder: Path) -> tuple[float, list[Record]]:
+    """Wall seconds, and the records."""
     folder.mkdir()
     content = study.model_dump(mode="json", by_alias=True, exclude_none=True)
     (folder / "study.yaml").write_text(yaml.safe_dump(content))
     command = [str(Path(sys.executable).with_name("almr")), "run", "study.yaml", "--json"]
     began = time.perf_counter()
     done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    wall = time.perf_counter() - began
-    return wall, training_seconds(Run(Path(json.loads(done.stdout)["run"])), study)
+    return time.perf_counter() - began, records(Run(Path(json.loads(done.stdout)["run"])))
 
 
-def with_processes(study: Study, folder: Path, ingredients: Ingredients, workers: int) -> tuple[float, float]:
+def with_processes(
+    study: Study, folder: Path, ingredients: Ingredients, workers: int, trials: list[Trial]
+) -> tuple[float, list[Record]]:
     run = Run(folder)
     run.freeze(study)
     run.keep_ingredients(ingredients)
@@ -93,23 +97,22 @@ def with_processes(study: Study, folder: Path, ingredients: Ingredients, workers
 
     began = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(start, design.trials(study)))
-    return time.perf_counter() - began, training_seconds(run, study)
+        list(pool.map(start, trials))
+    return time.perf_counter() - began, records(run)
 
 
-def training_seconds(run: Run, study: Study) -> float:
-    records = [run.record(trial) for trial in design.trials(study)]
-    return sum(record.training_seconds for record in records if record and record.training_seconds)
+def records(run: Run) -> list[Record]:
+    return [record for asked in run.all_asked() if (record := run.record(asked.trial))]
 
 
-def print_table(study: Study, workers: int, prepared: float, rows: dict[str, tuple[float, float]]) -> None:
-    trials = len(design.trials(study))
+def print_table(study: Study, workers: int, prepared: float, rows: dict[str, tuple[float, list[Record]]]) -> None:
+    trials = max(len(found) for _, found in rows.values())
     print(f"{study.name}: {trials} trials of {study.training.steps} steps, {workers} at once; {os.cpu_count()} cores")
     print(f"base model and corpora, made before: {prepared:.1f} s\n")
     print("| way | wall, s | pure training / workers, s | ratio | beside training, s a trial |")
     print("|---|---|---|---|---|")
-    for way, (wall, training) in rows.items():
-        pure = training / workers
+    for way, (wall, found) in rows.items():
+        pure = sum(record.training_seconds or 0.0 for record in found) / workers
         print(f"| {way} | {wall:.1f} | {pure:.1f} | {wall / pure:.2f} | {(wall - pure) * workers / trials:.2f} |")
 
 
