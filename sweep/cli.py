@@ -224,8 +224,11 @@ def confirm(
         return
     done, made = outputs.conclude(found, results, folder, accept_risk)
     read = outputs.read_back(found, folder)
-    _print(done.model_dump(mode="json") if as_json else "\n".join([*done.lines, *(r.text for r in read)]))
+    answer = done.model_dump(mode="json") | {"verified": [r.model_dump() for r in read]}
+    _print(answer if as_json else "\n".join([*done.lines, *(r.text for r in read)]))
     _tell(made.told)
+    if any(r.differences for r in read):
+        raise typer.Exit(1)
     raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
 
 

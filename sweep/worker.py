@@ -49,7 +49,7 @@ def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | No
 
 def _until_it_fits(outcome: Callable[[], Record | None]) -> Record | None:
     """A worker alone that ran out of memory begins anew with the micro-batch that it noted; a gang is started again."""
-    from trainers.memory import Halved
+    from trainers.memory import Halved, forget
 
     while True:
         try:
@@ -57,7 +57,7 @@ def _until_it_fits(outcome: Callable[[], Record | None]) -> Record | None:
         except Halved:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise
-        # Out of the handler, whose traceback holds the model, the loop begins anew.
+        forget()  # out of the handler, whose traceback holds the model
 
 
 def _outcome(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:

@@ -8,6 +8,7 @@ the smaller micro-batch from a note that lies beside the trials.
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def halve(micro: int, sequences: int) -> int:
             "optimizer.state: bfloat16 or int8, or a shorter sequence_length"
         )
     return now // 2
+
+
+def forget() -> None:
+    """Free what a trial that was given up left behind: sharded modules hold each other in circles."""
+    import torch  # whoever only reads a run has no need of it
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def noted(study: Study, folder: Path) -> int | None:

@@ -102,8 +102,11 @@ def _read(reader: Reader, plan: Plan, confirm: ConfirmPlan, folder: Path, name: 
     found = reader(plan, folder / name, name)
     if found.differences is None:
         return found
-    brief = ((where, reader(run, folder / where, name)) for where, run in confirm_plan.runs(confirm, plan, name))
-    more = [f"{where}: {line}" for where, one in brief for line in one.differences or ()]
+    brief = {where: reader(run, folder / where, name) for where, run in confirm_plan.runs(confirm, plan, name)}
+    more = [f"{where}: {line}" for where, one in brief.items() for line in one.differences or ()]
+    unread = [f"{where}: {one.why_not}" for where, one in brief.items() if one.differences is None]
+    if unread and not (found.differences or more):
+        return found.model_copy(update={"differences": None, "why_not": unread[0]})
     return found.model_copy(update={"differences": (*found.differences, *more)})
 
 

@@ -22,6 +22,7 @@ from sweep.trial import Schema
 FOLDER = "confirm"
 COLUMNS = ("lr", "seed", "status", "loss_original", "loss_additional")
 SHARE, LEAST_STEPS = 0.01, 100
+SAME = 1e-4  # far under any interval
 
 
 class ConfirmPlan(Schema):
@@ -49,11 +50,27 @@ class ConfirmPlan(Schema):
     weights: dict[str, float]
     notes: tuple[str, ...]
 
+    def confirms(self, other: ConfirmPlan) -> bool:
+        """Whether both are of one launch. Numbers of the fit may differ in late digits: another processor adds in
+        another order.
+        """
+        if self._launch != other._launch or self.weights.keys() != other.weights.keys():
+            return False
+        pairs = zip(self._fitted, other._fitted, strict=True)
+        return all(math.isclose(mine, theirs, rel_tol=SAME, abs_tol=SAME) for mine, theirs in pairs)
+
     @property
-    def setting(self) -> tuple[object, ...]:
-        """What is confirmed: a launch that differs in one of these takes a confirmation of its own."""
-        shape = self.launch_tokens, self.global_batch_tokens, self.sequence_length
-        return self.model, self.almr, self.lr, self.launch_lr, *shape, self.weights
+    def _launch(self) -> tuple[object, ...]:
+        return self.model, self.launch_tokens, self.global_batch_tokens, self.sequence_length
+
+    @property
+    def _fitted(self) -> tuple[float, ...]:
+        return (
+            self.almr,
+            math.log(self.lr),
+            math.log(self.launch_lr),
+            *(self.weights[name] for name in sorted(self.weights)),
+        )
 
     @property
     def lines(self) -> list[str]:

@@ -43,7 +43,7 @@ class Confirmed(Schema):
 
     def of(self, plan: ConfirmPlan) -> bool:
         """Whether this confirms the setting of the plan."""
-        return self.plan.setting == plan.setting
+        return self.plan.confirms(plan)
 
     @property
     def lines(self) -> list[str]:

@@ -29,8 +29,14 @@ def used(out: Path) -> bool:
     known = evidence.written(out)
     if known is None:
         return False
-    listed = known["files"] | known["links"]
-    return any(name not in listed or listed[name] != evidence.state(out / name) for name in evidence.contents(out))
+    return any(
+        _changed(out / name, known["files"].get(name), name in known["links"]) for name in evidence.contents(out)
+    )
+
+
+def _changed(path: Path, written: str | None, link: bool) -> bool:
+    """A link comes back from an object store as the file that it led to."""
+    return not link if written is None else written != evidence.state(path)
 
 
 def replace(out: Path, finished: Path) -> Path | None:

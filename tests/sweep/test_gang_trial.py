@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
 import bucket
 import pytest
 import ray
+import torch
 
 from sweep import design, worker
 from sweep.benchmark import Benchmarks
@@ -92,10 +94,14 @@ def test_a_worker_whose_sharded_model_ran_out_of_memory_begins_anew(
     local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _, trial = begun(local_study, str(tmp_path / "run"))
-    train, began = cpt.run_trial, []
+    train, began, models = cpt.run_trial, [], []
 
     def limited(study: Study, trial: Trial, ingredients: Any, folder: Path, attempt: int) -> Record | None:
         began.append(memory.noted(study, folder))
+        assert not any(model() for model in models), "the model before this one is still there"
+        model = torch.nn.Linear(1, 1)
+        model.held_by = [model]  # in a circle, as FSDP2's modules are
+        models.append(weakref.ref(model))
         if len(began) < 3:
             memory.note(study, folder, 8 >> len(began))
             raise memory.Halved(8 >> len(began))

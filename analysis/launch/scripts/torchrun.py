@@ -48,6 +48,9 @@ def start_script(launch: Launch, command: Command) -> str:
     }
     if "$processes" in command.run:
         names["processes"] = launch.processes_per_node
+    absolute = (
+        '[[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"'
+    )
     kept = f'readonly checkpoints="${{ALMR_CHECKPOINTS:-{BESIDE}}}"/{shlex.quote(command.checkpoints)}'
     lines = [
         "#!/usr/bin/env bash",
@@ -57,6 +60,7 @@ def start_script(launch: Launch, command: Command) -> str:
         "set -euo pipefail",
         "",
         *(f"readonly {name}={shlex.quote(str(value))}" for name, value in names.items()),
+        absolute,
         *([kept] if "$checkpoints" in command.run else []),
         "",
         "fail() {",

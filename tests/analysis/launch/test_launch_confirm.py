@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from analysis.decision.winner import Interval
-from analysis.launch import bundle, confirm_results, confirmed, go
+from analysis.launch import bundle, confirm_results, confirmed, go, place
 from analysis.launch.evidence import Evidence
 from analysis.launch.read_back import ReadBack
 from analysis.transfer.bracket import judge
@@ -169,6 +169,13 @@ def test_a_launch_of_another_shape_takes_a_confirmation_of_its_own(
     assert (evidence.launch_lr, evidence.confirmation) == (2e-5, None)
 
 
+def test_late_digits_of_another_processor_do_not_make_another_launch(fit, corpora):
+    plan = bundle.confirmation(fit, corpora)
+    assert plan.confirms(plan.model_copy(update={"lr": plan.lr * (1 + 1e-8), "almr": plan.almr + 1e-9}))
+    assert not plan.confirms(plan.model_copy(update={"lr": plan.lr * 1.01}))
+    assert not plan.confirms(plan.model_copy(update={"weights": {"original": 0.4, "additional": 0.6}}))
+
+
 def test_an_unreadable_judgement_gives_way_to_the_next(fit, corpora, run, out):
     confirm(fit, corpora, run, out, best=2e-5)
     (run / "confirmation" / "judgement.json").write_text("{")
@@ -270,6 +277,36 @@ def test_results_rewrite_a_bundle_that_was_used_as_it_was_made(finished, corpora
     assert evidence.formats == ("llamafactory", "axolotl")
     assert [one.name for one in evidence.read_back] == ["llamafactory", "axolotl"]
     assert yaml.safe_load((out / "axolotl" / "axolotl.yaml").read_text())["learning_rate"] == evidence.launch_lr
+
+
+def test_a_parser_that_reads_something_else_fails_the_verb(finished, corpora, fit, monkeypatch):
+    wrong = UNREAD.model_copy(update={"differences": ("lr: 2 where the winner has 1",)})
+    monkeypatch.setattr("sweep.readback.verify.verify", lambda *_: wrong)
+    bundle.export(fit, finished, corpora, finished / "launch", reader=lambda *_: UNREAD)
+    path = results(finished / "filled.csv", bundle.confirmation(fit, corpora), 2e-5)
+    told = almr(finished, "--results", path)
+    assert told.exit_code == 1
+    assert "WRONG: lr: 2" in told.stdout
+
+
+def test_a_brief_run_that_was_not_read_leaves_its_format_unread(fit, corpora, run, out):
+    def reader(plan, folder, name):
+        why = {"why_not": "it took too long"} if folder.name.startswith("confirm-2") else {"parsers": "p"}
+        return ReadBack(name=name, differences=None if "why_not" in why else (), **why)
+
+    bundle.export(fit, run, corpora, out, reader=reader)
+    [found] = Evidence.model_validate_json((out / "evidence.json").read_text()).read_back
+    assert found.differences is None
+    assert found.why_not == "confirm-2-llamafactory: it took too long"
+
+
+def test_a_link_that_came_back_as_a_file_is_no_use_of_the_bundle(tmp_path):
+    (tmp_path / "data.jsonl").write_text("text")
+    known = {"files": {}, "links": {"data.jsonl": "/corpora/data.jsonl"}}
+    (tmp_path / "evidence.json").write_text(json.dumps(known))
+    assert not place.used(tmp_path)
+    (tmp_path / "data.jsonl").rename(tmp_path / "log")
+    assert place.used(tmp_path)
 
 
 def test_a_folder_that_is_no_bundle_is_refused_before_the_judgement_is_kept(finished, corpora, fit, tmp_path):

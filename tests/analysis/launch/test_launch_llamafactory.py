@@ -181,3 +181,15 @@ def test_other_settings_write_other_checkpoints(written, make_study, make_fit, c
     again = llamafactory.sections(make(make_fit(), corpora))["output"]["output_dir"]
     other = llamafactory.sections(make(make_fit(lr=3e-5), corpora))["output"]["output_dir"]
     assert one == again != other
+
+
+def test_a_relative_folder_of_checkpoints_is_the_users_not_the_bundles(written, make_study, tmp_path):
+    folder = written(make_study(launch={"nodes": 1}))
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "llamafactory-cli"
+    fake.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    fake.chmod(0o755)
+    environment = {"PATH": f"{fake.parent}:/usr/bin:/bin", "ALMR_CHECKPOINTS": "kept"}
+    command = ["bash", str(folder / "start.sh")]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert f"output_dir={tmp_path}/kept/checkpoints-" in done.stdout, done.stderr

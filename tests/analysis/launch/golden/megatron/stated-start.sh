@@ -9,6 +9,7 @@ readonly settings=megatron_args.txt
 readonly nodes=16
 readonly gpus=8
 readonly processes=8
+[[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
 readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-megatron-c1508411
 
 fail() {

@@ -9,6 +9,7 @@ readonly settings=study.yaml
 readonly nodes=16
 readonly gpus=8
 readonly processes=8
+[[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
 readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-native-dee50dae
 
 fail() {

@@ -9,6 +9,7 @@ readonly settings=almr_launch.py
 readonly nodes=16
 readonly gpus=8
 readonly processes=8
+[[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
