@@ -17,6 +17,7 @@ from sweep.store import Run
 from sweep.study import InputError, Study
 
 if TYPE_CHECKING:
+    from analysis.launch.bundle import Exported
     from sweep.planning.plan import Plan
     from sweep.preflight.checks import Finding
 
@@ -194,12 +195,8 @@ def export(
 
     found, named = Run.find(run, runs), outputs.formats(formats)
     made = outputs.export(found, folder, accept_risk=accept_risk, formats=named, verify=verify)
-    read = outputs.read_back(found, folder)
-    verified = {"verified": [r.model_dump() for r in read]} if verify else {}
-    answer = {"files": [str(path) for path in made.files]} | verified
-    _print(answer if as_json else "\n".join([*map(str, made.files), *(r.text for r in read)]))
-    _tell(made.told)
-    raise typer.Exit(1 if any(r.differences for r in read) else 0)
+    answer = {"files": [str(path) for path in made.files]}
+    _print_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
 
 
 @app.command()
@@ -223,13 +220,20 @@ def confirm(
         _print(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, template]))
         return
     done, made = outputs.conclude(found, results, folder, accept_risk)
-    read = outputs.read_back(found, folder)
-    answer = done.model_dump(mode="json") | {"verified": [r.model_dump() for r in read]}
-    _print(answer if as_json else "\n".join([*done.lines, *(r.text for r in read)]))
-    _tell(made.told)
-    if any(r.differences for r in read):
-        raise typer.Exit(1)
+    _print_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)
     raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
+
+
+def _verified(made: Exported) -> dict[str, Any]:
+    return {"verified": [read.model_dump() for read in made.read_back]}
+
+
+def _print_bundle(made: Exported, answer: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """Status 1 where a trainer's parser reads something else than the winner."""
+    _print(answer if as_json else "\n".join([*lines, *(read.text for read in made.read_back)]))
+    _tell(made.told)
+    if any(read.differences for read in made.read_back):
+        raise typer.Exit(1)
 
 
 def _tell(lines: Iterable[str]) -> None:

@@ -13,9 +13,7 @@ from analysis.launch import bundle, confirm_results, confirmed, evidence, place
 from analysis.launch.bundle import Exported
 from analysis.launch.confirm_plan import ConfirmPlan
 from analysis.launch.confirmed import Confirmed
-from analysis.launch.evidence import Evidence
 from analysis.launch.layout import Target
-from analysis.launch.read_back import ReadBack
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
 from analysis.transfer import bracket
@@ -83,12 +81,6 @@ def export(
     made = bundle.export(fitted, run.folder, _corpora(run), out, accept_risk, named, target, reader)
     run.share()
     return made
-
-
-def read_back(run: Run, folder: Path | None) -> tuple[ReadBack, ...]:
-    """What the parsers said of the bundle that was exported last."""
-    file = (folder or run.launch) / evidence.NAME
-    return Evidence.model_validate_json(file.read_bytes()).read_back
 
 
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:

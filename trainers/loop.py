@@ -20,7 +20,7 @@ from transformers import get_scheduler
 
 from sweep.recipe import Training
 from trainers.gang import ALONE, Gang
-from trainers.memory import Halved, halve
+from trainers.memory import Halved, forget, halve
 from trainers.optimizer import make_optimizer, set_lr
 from trainers.token_loss import TokenLoss
 
@@ -137,8 +137,7 @@ class Learner:
 
     def _forget(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        if self.gang.device.type == "cuda":
-            torch.cuda.empty_cache()
+        forget()
 
     @contextmanager
     def branch(self) -> Iterator[None]:

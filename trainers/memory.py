@@ -35,7 +35,7 @@ def halve(micro: int, sequences: int) -> int:
 
 
 def forget() -> None:
-    """Free what a trial that was given up left behind: sharded modules hold each other in circles."""
+    """Free what was given up: sharded modules hold each other in circles."""
     import torch  # whoever only reads a run has no need of it
 
     gc.collect()

@@ -31,10 +31,13 @@ FORMATS: dict[str, Format] = {
 
 
 class Exported(NamedTuple):
-    """The files of a bundle, and where the one before it is kept: None where it was not used, or where none was."""
+    """The files of a bundle, where the one before it is kept (None where it was not used, or where none was), and what
+    the reader said of each format.
+    """
 
     files: list[Path]
     kept: Path | None
+    read_back: tuple[ReadBack, ...]
 
     @property
     def told(self) -> list[str]:
@@ -65,11 +68,11 @@ def export(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        _fill(unfinished, fit, plan, run, formats or plan.launch.formats, reader)
+        read = _fill(unfinished, fit, plan, run, formats or plan.launch.formats, reader)
         kept = place.replace(out, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Exported(sorted(out / name for name in (*evidence.contents(out), evidence.NAME)), kept)
+    return Exported(sorted(out / name for name in (*evidence.contents(out), evidence.NAME)), kept, read)
 
 
 def confirmation(
@@ -79,7 +82,9 @@ def confirmation(
     return confirm_plan.make(fit, plans.make(fit, corpora, accept_risk, target))
 
 
-def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...], reader: Reader | None) -> None:
+def _fill(
+    folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...], reader: Reader | None
+) -> tuple[ReadBack, ...]:
     formats = {name: FORMATS[name] for name in dict.fromkeys(names)}
     confirm, done = confirm_plan.make(fit, plan), confirmed.read(run)
     confirm_plan.write(confirm, plan, folder, tuple(formats), write)
@@ -91,10 +96,12 @@ def _fill(folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...],
     (folder / "README.md").write_text(page.page(plan, formats, warnings), encoding="utf-8")
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
-    before = evidence.gather(fit, plan, run, tuple(formats), warnings, folder, valid, read)
-    (folder / go.NAME).write_text(go.page(before, plan.study), encoding="utf-8")
     gathered = evidence.gather(fit, plan, run, tuple(formats), warnings, folder, valid, read)
+    (folder / go.NAME).write_text(go.page(gathered, plan.study), encoding="utf-8")
+    files = gathered.files | {go.NAME: evidence.sha256(folder / go.NAME)}
+    gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return read
 
 
 def _read(reader: Reader, plan: Plan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:
