@@ -8,7 +8,8 @@ from sweep.launch import Launch
 BODY = """
 set -euo pipefail
 cd -- "$SLURM_SUBMIT_DIR"
-MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+MASTER_ADDR=${hosts%%$'\\n'*}
 export MASTER_ADDR NNODES="$SLURM_JOB_NUM_NODES" MASTER_PORT="${MASTER_PORT:-29500}"
 # shellcheck disable=SC2016  # each node has its own SLURM_NODEID
 srun --kill-on-bad-exit=1 bash -c 'NODE_RANK="$SLURM_NODEID" exec bash start.sh "$@"' start "$@"
