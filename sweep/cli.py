@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from sweep import design, study_file
-from sweep.store import Run
-from sweep.study import InputError, Study
+from sweep.store.run import Run
+from sweep.study import study_file
+from sweep.study.errors import InputError
+from sweep.study.study import Study
+from sweep.trials import progress as design
 
 if TYPE_CHECKING:
     from analysis.launch.bundle import Exported
-    from sweep.planning.plan import Plan
-    from sweep.preflight.checks import Finding
+    from sweep.planning.plan import StudyPlan
+    from sweep.preflight.checks import CheckResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +51,7 @@ def plan(
 ) -> None:
     """Print what a study asks for: trials, tokens, epochs, time, memory, disk. Starts no trial."""
     from sweep.planning import plan as plans
-    from sweep.planning import show
+    from sweep.verbs.plan import text as show
 
     if address and not check:
         raise InputError("--address: a plan asks no cluster: add --check")
@@ -67,7 +69,7 @@ def plan(
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)
 
 
-def _checked(study: Study, run: Run, planned: Plan, address: str | None) -> list[Finding]:
+def _checked(study: Study, run: Run, planned: StudyPlan, address: str | None) -> list[CheckResult]:
     from sweep.preflight import preflight
 
     with err.status("checking"):
@@ -82,7 +84,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a study to its report and launch bundle. Run again, it resumes: finished trials stay."""
-    from sweep import sweep_run
+    from sweep.verbs import run as sweep_run
 
     console = err if as_json else out
     loaded = study_file.load(study)
@@ -98,7 +100,7 @@ def run(
 @app.command()
 def status(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Say from the files what is done, running, failed and left, and the best trial so far."""
-    from sweep import summary
+    from sweep.verbs import status as summary
 
     found = Run.find(run, runs)
     _print(summary.status_json(found) if as_json else summary.status(found))
@@ -119,7 +121,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit surface, curve and winner. Status 3: fitted, but the choice is refused."""
-    from sweep import outputs, table_fit, verdict
+    from sweep.verbs import outputs, table_fit, verdict
 
     if Path(source).is_file():
         table_fit.refuse_unusable(folder)
@@ -154,8 +156,8 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Replay searches (surface,tpe,gp,random,grid) on a measured TABLE."""
-    from sweep import simulate as replays
-    from sweep import table_fit
+    from sweep.verbs import simulate as replays
+    from sweep.verbs import table_fit
 
     asked = replays.asked(strategies, trials, repeats, seed, curve)
     table_fit.refuse_unusable(folder)
@@ -174,7 +176,7 @@ def simulate(
 @app.command()
 def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Write report.html, one self-contained page."""
-    from sweep import outputs
+    from sweep.verbs import outputs
 
     path = outputs.report(Run.find(run, runs))
     _print({"report": str(path)} if as_json else str(path))
@@ -191,7 +193,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the launch bundle: the large run's configuration and the evidence for it."""
-    from sweep import outputs
+    from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
     made = outputs.export(found, folder, accept_risk=accept_risk, formats=named, verify=verify)
@@ -209,7 +211,7 @@ def confirm(
     as_json: AsJson = False,
 ) -> None:
     """Print the brief runs that would confirm the launch; judge their results. Status 3: undecided."""
-    from sweep import outputs
+    from sweep.verbs import outputs
 
     found = Run.find(run, runs)
     if results is None:

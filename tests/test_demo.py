@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep import study_file
-from sweep.store import Run
+from sweep.store.run import Run
+from sweep.study import study_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]
 ALMR = str(Path(sys.executable).with_name("almr"))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep import cli, study_file
+from sweep import cli
+from sweep.study import study_file
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", ".venvs", "runs"} & set(p.relative_to(ROOT).parts))

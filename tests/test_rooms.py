@@ -2,68 +2,52 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-LEAVES = {
-    f"sweep.{name}"
-    for name in (
-        "benchmark",
-        "fields",
-        "gpus",
-        "grid",
-        "guards",
-        "launch",
-        "recipe",
-        "resources",
-        "search",
-        "shape",
-        "transfer",
-        "trial",
-        "study",
-        "study_file",
-    )
-}
+from tests import rooms
+from tests.rooms import GROUND, ROOT
+
 ALLOWED = {"analysis": {"analysis"}, "trainers": {"trainers"}, "sweep": {"sweep", "trainers", "analysis"}}
-FILES = sorted(path for room in ALLOWED for path in (ROOT / room).rglob("*.py"))
+MOST_ENTRIES = 12
 
 
-def imported(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found |= {node.module or "", *(f"{node.module}.{name.name}" for name in node.names)}
-    return found
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
 
 
 def modules_of(library: str) -> set[str]:
-    return {str(p.relative_to(ROOT)) for p in FILES if any(m.split(".")[0] == library for m in imported(p))}
+    return {str(p.relative_to(ROOT)) for p in rooms.files() if library in {m.split(".")[0] for m in rooms.imported(p)}}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", rooms.files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_imports_only_rooms_below_it(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    for name in imported(path):
-        top = name.split(".")[0]
-        if top not in ALLOWED or top in ALLOWED[room]:
-            continue
-        leaf = ".".join(name.split(".")[:2])
-        # `from sweep import study_file` names the package and then the leaf.
-        assert leaf in LEAVES or name == "sweep", f"{path.name} imports {name}"
+    ground = path.relative_to(ROOT).as_posix().startswith(f"{GROUND}/")
+    for name in rooms.imported(path):
+        top, place = name.split(".")[0], rooms.home(name)
+        if top in ALLOWED and place not in ALLOWED:  # a bare room's name imports its docstring
+            own = not ground and top in ALLOWED[room_of(path)]
+            assert own or f"{place}/".startswith(f"{GROUND}/"), f"{path.relative_to(ROOT)} imports {name}"
 
 
-def test_leaves_import_no_room() -> None:
-    for leaf in LEAVES:
-        rooms = {n for n in imported(ROOT / (leaf.replace(".", "/") + ".py")) if n.split(".")[0] in ALLOWED}
-        assert all(name == "sweep" or ".".join(name.split(".")[:2]) in LEAVES for name in rooms)
+@pytest.mark.parametrize("folder", [*ALLOWED, *(f.path for f in rooms.folders() if f.path not in ALLOWED)])
+def test_inside_a_folder_every_arrow_goes_one_way(folder: str) -> None:
+    assert not rooms.cycles(rooms.arrows(folder))
+
+
+def test_no_folder_is_crowded() -> None:
+    assert not {f.path: len(f.entries) for f in rooms.folders() if len(f.entries) > MOST_ENTRIES}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    assert not {name: where for name, where in rooms.classes().items() if len(where) > 1}
+
+
+def test_a_cycle_would_be_found() -> None:
+    assert rooms.cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == {"b", "c"}
 
 
 def test_ray_and_matplotlib_have_one_door_each() -> None:
@@ -71,7 +55,7 @@ def test_ray_and_matplotlib_have_one_door_each() -> None:
     assert all(module.startswith(("sweep/controller", "sweep/preflight")) for module in modules_of("ray"))
     drawing = modules_of("matplotlib")
     assert drawing
-    assert all(module.startswith("analysis/plots/") for module in drawing)
+    assert all(module.startswith("analysis/figures/drawing/") for module in drawing)
 
 
 def test_analysis_never_trains() -> None:
@@ -79,7 +63,16 @@ def test_analysis_never_trains() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["sweep.cli", "sweep.design", "sweep.planning.plan", "sweep.summary", "sweep.store", "sweep.worker"]
+    "module",
+    [
+        "sweep.cli",
+        "sweep.planning.plan",
+        "sweep.store.run",
+        "sweep.study.numbers",
+        "sweep.trials.progress",
+        "sweep.verbs.status",
+        "sweep.worker.run_trial",
+    ],
 )
 def test_answering_at_once_takes_no_heavy_import(module: str) -> None:
     code = f"import {module}, sys; print({{'ray', 'torch', 'sklearn', 'pandas', 'matplotlib'}} & set(sys.modules))"
@@ -88,6 +81,6 @@ def test_answering_at_once_takes_no_heavy_import(module: str) -> None:
 
 
 def test_there_is_no_room_for_what_has_no_home() -> None:
-    assert not [path for path in FILES if path.stem in ("utils", "common", "helpers", "misc")]
+    assert not [path for path in rooms.files() if path.stem in ("utils", "common", "helpers", "misc")]
     top = {p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".")}
-    assert top <= {"sweep", "trainers", "analysis", "tests", "notebooks", "runs"}
+    assert top <= {"sweep", "trainers", "analysis", "tests", "notebooks", "docs", "runs"}

@@ -12,22 +12,28 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from sweep.study import LANGUAGES, Study
-from sweep.trial import Ingredients, PerLanguage, Record, Status, Trial
-from trainers import gang, kept, loop, memory
+from sweep.study.fields import LANGUAGES
+from sweep.study.ingredients import Ingredients
+from sweep.study.record import PerLanguage, Record
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
 from trainers.benchmarks.scoring import Scoring
-from trainers.checkpoint import Checkpoints
-from trainers.corpus import PackedCorpus, blocks, open_packed
-from trainers.device import device_name, mfu, peak_memory_bytes
-from trainers.divergence import DivergenceWatch
-from trainers.gang import Gang
-from trainers.heartbeat import Heartbeat
-from trainers.held_out import HeldOut, Losses, measured_once
-from trainers.mixture import Mixture
-from trainers.model import load_model, load_tokenizer, parameters
-from trainers.token_loss import TokenLoss
-from trainers.tracking import tracked
-from trainers.trunk import Trunk, finite
+from trainers.data.corpus import PackedCorpus, blocks, open_packed
+from trainers.data.mixture import Mixture
+from trainers.loop import loop
+from trainers.loop import out_of_memory as memory
+from trainers.loop import saved_models as kept
+from trainers.loop.checkpoint import Checkpoints
+from trainers.loop.divergence import DivergenceWatch
+from trainers.loop.held_out import HeldOut, Losses, measured_once
+from trainers.loop.trunk import TrialTraining, finite
+from trainers.model.model import load_model, load_tokenizer, parameters
+from trainers.model.token_loss import TokenLoss
+from trainers.tracking.tracking import tracked
+from trainers.workers import group as gang
+from trainers.workers.device import device_name, mfu, peak_memory_bytes
+from trainers.workers.group import WorkerGroup
+from trainers.workers.heartbeat import Heartbeat
 
 Track = Callable[[dict[str, Any]], None]  # takes a line of metrics.jsonl
 
@@ -37,7 +43,7 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
     caller's part.
 
     Of a gang every worker calls it, in torchrun's environment, and the first alone has the record. Raises
-    `trainers.memory.Halved` where a sharded model ran out of memory and the trial is to be started again.
+    `trainers.loop.out_of_memory.Halved` where a sharded model ran out of memory and the trial is to be started again.
     """
     began = time.perf_counter()
     with gang.opened(study) as workers:
@@ -49,7 +55,7 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
 
 
 def _run(
-    study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int, workers: Gang, began: float
+    study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int, workers: WorkerGroup, began: float
 ) -> Record | None:
     beat = Heartbeat(folder).beat if workers.first else _silent
     beat()
@@ -77,7 +83,7 @@ def _run(
     reason = watch.reason or watch.judge(after, learner.step)
     scored = scoring.trial(loss.model, diverged=bool(reason))
     if study.keep != "none" and not reason:
-        _keep(study, ingredients, folder, learner, kept.objective_of(study.objective, after, base))
+        _keep(study, ingredients, folder, learner, study.objective.of_losses(after, base))
     [memory_bytes] = workers.max(peak_memory_bytes(workers.device))
     checkpoints.delete()
     if not workers.first:
@@ -106,20 +112,20 @@ def _trunk(
     read: Callable[[range], Iterator[torch.Tensor]],
     held_out: HeldOut,
     watch: DivergenceWatch,
-) -> Iterator[Trunk]:
+) -> Iterator[TrialTraining]:
     """The trial's trunk while its log is open, where the newest checkpoint has it."""
     state, workers = checkpoints.newest(), learner.gang
     with (
         _log(folder, workers, state["logged"] if state else 0) as log,
         _tracked(study, trial, folder, workers, state["step"] + 1 if state else 0) as track,
     ):
-        trunk = Trunk(learner, read, held_out, watch, log, checkpoints, track)
+        trunk = TrialTraining(learner, read, held_out, watch, log, checkpoints, track)
         if state:
             trunk.resume(state)
         yield trunk
 
 
-def _keep(study: Study, ingredients: Ingredients, folder: Path, learner: loop.Learner, objective: float) -> None:
+def _keep(study: Study, ingredients: Ingredients, folder: Path, learner: loop.Learner, objective: float | None) -> None:
     tokenizer = load_tokenizer(study.base_model, ingredients.base_model)
     most = 1 if study.keep == "best" else None
     kept.keep(learner.model, tokenizer, folder, objective, most, learner.gang, learner.beat)
@@ -129,7 +135,7 @@ def _silent() -> None:
     """The heartbeat of workers but the first: they stop when it does."""
 
 
-def _token_loss(study: Study, ingredients: Ingredients, workers: Gang) -> TokenLoss:
+def _token_loss(study: Study, ingredients: Ingredients, workers: WorkerGroup) -> TokenLoss:
     model = load_model(study, ingredients.base_model, workers)
     end = None
     if study.training.document_masking:
@@ -137,7 +143,7 @@ def _token_loss(study: Study, ingredients: Ingredients, workers: Gang) -> TokenL
     return TokenLoss(model, study.training.precision == "bfloat16" and not workers.sharded, end)
 
 
-def _log(folder: Path, workers: Gang, kept_bytes: int) -> TextIO:
+def _log(folder: Path, workers: WorkerGroup, kept_bytes: int) -> TextIO:
     """`metrics.jsonl` up to what a checkpoint knows of it; only the first worker writes."""
     if not workers.first:
         return open(os.devnull, "w")
@@ -147,7 +153,7 @@ def _log(folder: Path, workers: Gang, kept_bytes: int) -> TextIO:
 
 
 @contextmanager
-def _tracked(study: Study, trial: Trial, folder: Path, workers: Gang, first_step: int) -> Iterator[Track]:
+def _tracked(study: Study, trial: Trial, folder: Path, workers: WorkerGroup, first_step: int) -> Iterator[Track]:
     if not workers.first:
         yield lambda line: None
         return
@@ -174,7 +180,7 @@ def batches(
         yield torch.from_numpy(np.stack(drawn)).to(device)
 
 
-def _base_key(study: Study, ingredients: Ingredients, workers: Gang) -> dict[str, Any]:
+def _base_key(study: Study, ingredients: Ingredients, workers: WorkerGroup) -> dict[str, Any]:
     training = study.training.model_dump(include={"evaluation_tokens", "precision"})
     if study.training.document_masking:
         training["document_masking"] = True
@@ -224,7 +230,7 @@ def _cost(learner: loop.Learner, study: Study, seconds: float, memory_bytes: int
     }
 
 
-def _provenance(learner: loop.Learner, study: Study, ingredients: Ingredients, trunk: Trunk) -> dict[str, Any]:
+def _provenance(learner: loop.Learner, study: Study, ingredients: Ingredients, trunk: TrialTraining) -> dict[str, Any]:
     device = device_name(learner.gang.device)
     here = {"parameters": parameters(learner.model), "device": device, "torch": torch.__version__}
     own = study.training.batch_sequences // learner.gang.size

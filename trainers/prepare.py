@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sweep.study import LANGUAGES, Study
-from sweep.trial import Ingredients
-from trainers import corpus, smollm, tiny
+from sweep.study.fields import LANGUAGES
+from sweep.study.ingredients import Ingredients
+from sweep.study.study import Study
+from trainers import tiny
 from trainers.benchmarks import fetching
-from trainers.model import fingerprint, load_tokenizer
+from trainers.data import corpus
+from trainers.model import smollm
+from trainers.model.model import fingerprint, load_tokenizer
 
 Progress = Callable[[str, float | None], None]
 

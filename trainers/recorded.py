@@ -10,9 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.recipe import Training
-from sweep.study import LANGUAGES, InputError, Study
-from sweep.trial import Horizon, PerLanguage, Record, Status, Trial
+from sweep.study.errors import InputError
+from sweep.study.fields import LANGUAGES
+from sweep.study.record import Horizon, PerLanguage, Record
+from sweep.study.sections.training import Training
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
 
 REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 

@@ -14,11 +14,14 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sweep.recipe import Optimizer, Schedule, Training
-from sweep.study import Corpus, fingerprint_of
-from trainers import cache, corpus, documents, loop
+from sweep.study.files import cache
+from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.training import Optimizer, Schedule, Training
+from sweep.study.study import fingerprint_of
 from trainers.cpt import batches
-from trainers.mixture import Mixture
+from trainers.data import corpus, documents
+from trainers.data.mixture import Mixture
+from trainers.loop import loop
 
 CORPORA = {"original": Corpus(embedded="shakespeare"), "additional": Corpus(embedded="three-kingdoms")}
 TRACE = 0.03

@@ -4,51 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.decision.winner import Interval, interval
+from analysis.decision.winner import interval
+from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint
+from analysis.fit_file.winner import Interval
 from analysis.surfaces.forms import FORMS, Form
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Optima
-from sweep.trial import Schema
 
 PINNED = 0.1  # the share of draws on an end of the LR range over which an ALMR's best LR is only a bound
 LEAST_SPAN = 1 / 3  # of the ALMRs measured: over less, a slope says nothing of the rest
-
-
-class CurvePoint(Schema):
-    """The best LR at one ALMR. `at_edge`: that best is the smallest or largest LR measured."""
-
-    almr: float
-    lr: float
-    lr_low: float
-    lr_high: float
-    at_edge: bool
-
-
-class AlmrPoint(Schema):
-    """The best ALMR at one LR. `at_edge`: that best is the smallest or largest ALMR measured."""
-
-    lr: float
-    almr: float
-    almr_low: float
-    almr_high: float
-    at_edge: bool
-
-
-class Coupling(Schema):
-    """Slope of ln LR* per unit of `form`, a function of ALMR, over the ALMRs from `almr_low` to `almr_high`.
-
-    `probability` is the posterior probability that it is above zero; `p_value` the two-sided test of no coupling.
-    `straight`: the line stays within the curve's intervals; where it does not, the slope is only an average.
-    """
-
-    form: str
-    slope: float
-    interval: Interval
-    probability: float
-    p_value: float
-    straight: bool
-    almr_low: float
-    almr_high: float
 
 
 def best_lrs(optima: Optima, level: float) -> list[CurvePoint]:

@@ -6,20 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.svm import SVC
 
-from analysis import table as tables
-from sweep.trial import Schema
-
-
-class DivergenceEdge(Schema):
-    """`lr` is the edge at the winner's ALMR and `factor` its ratio to the winner's LR.
-
-    With `trials` = 0 nothing diverged: `lr` is then the highest LR measured, and the edge lies above it. None where the
-    diverged trials do not say on which side of the winner they lie.
-    """
-
-    trials: int
-    lr: float | None
-    factor: float | None
+from analysis.fit_file.curve import DivergenceEdge
+from analysis.table import table as tables
 
 
 def divergence_edge(table: pd.DataFrame, almr: float, lr: float) -> DivergenceEdge:

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.decision.objectives import Weighted
-from analysis.decision.winner import Interval, choose
+from analysis.decision.objectives import WeightedGoal
+from analysis.decision.winner import choose
+from analysis.fit_file.curve import FrontPoint
 from analysis.surfaces.optima import Lattice
-from sweep.study import LANGUAGES
-from sweep.trial import Schema
+from sweep.study.fields import LANGUAGES
 
 WEIGHTS = np.linspace(0, 1, 21)
-
-
-class FrontPoint(Schema):
-    """The winner where the additional language weighs `weight`; losses in nats per token, by language."""
-
-    weight: float
-    almr: float
-    almr_interval: Interval
-    lr: float
-    lr_interval: Interval
-    losses: dict[str, float]
-    at_edge: tuple[str, ...]
 
 
 def front(lattice: Lattice, level: float) -> list[FrontPoint]:
@@ -31,7 +19,7 @@ def front(lattice: Lattice, level: float) -> list[FrontPoint]:
         return []
     points = []
     for weight in WEIGHTS:
-        goal = Weighted({"original": float(1 - weight), "additional": float(weight)})
+        goal = WeightedGoal({"original": float(1 - weight), "additional": float(weight)})
         winner = choose(goal.optima(lattice), lattice, level)
         points.append(
             FrontPoint(

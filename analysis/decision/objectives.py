@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from analysis import table as tables
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
-from sweep.study import InputError, Objective
+from analysis.table import table as tables
+from sweep.study.errors import InputError
+from sweep.study.sections.objective import Objective
 
 
 class Goal(Protocol):
@@ -27,7 +28,7 @@ class Goal(Protocol):
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedGoal:
     """The weighted mean of the languages' losses. Weights sum to 1."""
 
     weights: dict[str, float]
@@ -48,7 +49,7 @@ class Weighted:
 
 
 @dataclass(frozen=True)
-class Guarded:
+class GuardedGoal:
     """The additional language's loss where the original's is at most `bound` nats (the forgetting guard).
 
     The winner is the best point at which the guard holds with probability `level` or more; where no point is so safe,
@@ -83,19 +84,19 @@ def goal(objective: Objective, table: pd.DataFrame) -> Goal:
     """Raises InputError where the table lacks what the objective needs."""
     measured = tables.languages(table)
     if objective.forgetting_guard_percent is not None:
-        return Guarded(_bound(objective.forgetting_guard_percent, measured, table), objective.level)
+        return GuardedGoal(_bound(objective, measured, table), objective.level)
     if measured in ((), ("original", "additional")):
-        return Weighted(objective.shares)
+        return WeightedGoal(objective.shares)
     if objective.weights is not None:
         raise InputError(f"weights are of two languages, and the only loss here is {measured[0]}: leave them out")
-    return Weighted({name: 1 / len(measured) for name in measured})
+    return WeightedGoal({name: 1 / len(measured) for name in measured})
 
 
-def _bound(percent: float, measured: tuple[str, ...], table: pd.DataFrame) -> float:
+def _bound(objective: Objective, measured: tuple[str, ...], table: pd.DataFrame) -> float:
     base = table["base_loss_original"].astype(float).dropna()
     if measured != ("original", "additional") or not len(base):
         raise InputError(
             "the forgetting guard needs the losses of both languages and the base model's loss of the original one "
             "(base_loss_original): give them, or use weights"
         )
-    return float(base.median()) * (1 + percent / 100)
+    return objective.bound(float(base.median()))

@@ -5,60 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import gaussian_kde, norm
 
+from analysis.fit_file.winner import Interval, LossAtWinner, Region, RegionRow, Winner
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
-from sweep.trial import Schema
 
 REGION_POINTS = 41
 JITTER = 0.003  # of the measured range
-
-
-class Interval(Schema):
-    low: float
-    high: float
-
-
-class LossAtWinner(Schema):
-    """One language's predicted loss at the winner, in nats per token."""
-
-    mean: float
-    interval: Interval
-
-
-class Winner(Schema):
-    """The chosen point: the minimum of the mean objective surface. `objective` is that minimum, in nats per token.
-
-    `at_edge` names the dials ("almr", "lr") whose best value is the end of the measured range; `edge_probability` is
-    the share of posterior draws whose optimum is on any end.
-    """
-
-    almr: float
-    lr: float
-    objective: float
-    objective_interval: Interval
-    almr_interval: Interval
-    lr_interval: Interval
-    level: float
-    at_edge: tuple[str, ...]
-    edge_probability: dict[str, float]
-    losses: dict[str, LossAtWinner]
-
-
-class RegionRow(Schema):
-    almr: float
-    lr_low: float
-    lr_high: float
-
-
-class Region(Schema):
-    """The joint region that holds the optimum with probability `level`: LRs from `lr_low` to `lr_high` at each ALMR.
-
-    `share` is its share of the measured range of ALMR and ln LR.
-    """
-
-    level: float
-    share: float
-    rows: list[RegionRow]
 
 
 def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:

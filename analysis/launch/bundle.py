@@ -8,19 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.fit import Fit
-from analysis.launch import confirm_plan, confirmed, evidence, go, page, place
-from analysis.launch import plan as plans
-from analysis.launch.confirm_plan import ConfirmPlan
+from analysis.fit.fit import Fit
+from analysis.launch.confirm import confirmed
+from analysis.launch.confirm import plan as confirm_plan
+from analysis.launch.confirm.plan import ConfirmPlan
+from analysis.launch.evidence import evidence, go, page, place
+from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
-from analysis.launch.layout import Target
-from analysis.launch.plan import Plan
-from analysis.launch.read_back import ReadBack
+from analysis.launch.plan import launch_plan as plans
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
-from sweep.trial import CorpusFacts
+from sweep.study.ingredients import CorpusFacts
 
-Reader = Callable[[Plan, Path, str], ReadBack]  # of a folder with the files of a format, by name
+Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # of a folder with the files of a format, by name
 FORMATS: dict[str, Format] = {
     "llamafactory": llamafactory.FORMAT,
     "torchtitan": torchtitan.FORMAT,
@@ -51,7 +53,7 @@ def export(
     out: Path,
     accept_risk: str | None = None,
     formats: tuple[str, ...] | None = None,
-    target: Target | None = None,
+    target: LaunchHardware | None = None,
     reader: Reader | None = None,
 ) -> Exported:
     """Write the bundle of some formats, by default those that the study's launch names.
@@ -76,14 +78,14 @@ def export(
 
 
 def confirmation(
-    fit: Fit, corpora: dict[str, CorpusFacts], accept_risk: str | None = None, target: Target | None = None
+    fit: Fit, corpora: dict[str, CorpusFacts], accept_risk: str | None = None, target: LaunchHardware | None = None
 ) -> ConfirmPlan:
     """The brief runs that would confirm the launch of a fit. Raises InputError as `export`."""
     return confirm_plan.make(fit, plans.make(fit, corpora, accept_risk, target))
 
 
 def _fill(
-    folder: Path, fit: Fit, plan: Plan, run: Path, names: tuple[str, ...], reader: Reader | None
+    folder: Path, fit: Fit, plan: LaunchPlan, run: Path, names: tuple[str, ...], reader: Reader | None
 ) -> tuple[ReadBack, ...]:
     formats = {name: FORMATS[name] for name in dict.fromkeys(names)}
     confirm, done = confirm_plan.make(fit, plan), confirmed.read(run)
@@ -104,7 +106,7 @@ def _fill(
     return read
 
 
-def _read(reader: Reader, plan: Plan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:
+def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:
     """The launch's files, and those of its brief runs where these can be read."""
     found = reader(plan, folder / name, name)
     if found.differences is None:
@@ -117,7 +119,7 @@ def _read(reader: Reader, plan: Plan, confirm: ConfirmPlan, folder: Path, name: 
     return found.model_copy(update={"differences": (*found.differences, *more)})
 
 
-def write(plan: Plan, name: str, folder: Path) -> list[str]:
+def write(plan: LaunchPlan, name: str, folder: Path) -> list[str]:
     """One format's files and start scripts; returns what to know before using them."""
     folder.mkdir()
     warnings = FORMATS[name].write(plan, folder)

@@ -10,17 +10,17 @@ from numpy.typing import ArrayLike
 from scipy.stats import f as fisher
 from scipy.stats import norm, spearmanr
 
-from analysis.decision.winner import Interval
-from analysis.scores.file import Correlation
-from analysis.scores.read import Answers, Scored
-from analysis.scores.targets import Target
+from analysis.fit_file.scores import Correlation
+from analysis.fit_file.winner import Interval
+from analysis.scores.read import QuestionAnswers, Scored
+from analysis.scores.targets import ScoreTarget
 from analysis.surfaces.kernels import Array
 
 FEWEST_RANKS = 5  # trials: an interval of fewer says nothing
 
 
 @dataclass(frozen=True)
-class Across:
+class ScoreSpread:
     """A target over the t trials that have it: `index` of the trials, `values` (t,), `covariance` (t, t) of the errors
     that the choice of questions makes in what differs between them, and its degrees of freedom.
 
@@ -54,21 +54,21 @@ class Across:
         return float(fisher.sf(self.values.var(ddof=1) / self.noise**2, freedom, freedom * self.df))
 
 
-def across(scored: Scored, target: Target) -> Across:
+def across(scored: Scored, target: ScoreTarget) -> ScoreSpread:
     values = [target.value(model) for model in scored.trials]
     index = [k for k, value in enumerate(values) if value is not None]
     measured = np.array([values[k] for k in index], float)
     if len(index) < 2:
-        return Across(index, measured, None, 0.0)
+        return ScoreSpread(index, measured, None, 0.0)
     parts = [_covariance([scored.trials[k].answers[task] for k in index]) for task in target.tasks]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
-        return Across(index, measured, None, 0.0)
+        return ScoreSpread(index, measured, None, 0.0)
     total = sum(covariance for covariance, _ in known) / len(parts) ** 2
-    return Across(index, measured, _centred(np.asarray(total)), sum(df for _, df in known))
+    return ScoreSpread(index, measured, _centred(np.asarray(total)), sum(df for _, df in known))
 
 
-def _covariance(answers: Sequence[Answers]) -> tuple[Array, float] | None:
+def _covariance(answers: Sequence[QuestionAnswers]) -> tuple[Array, float] | None:
     """Of the trials' scores over questions, (t, t), and the degrees of freedom: one less than there are questions.
 
     From the standard errors where the questions are not all known: too large then, since the questions are shared.

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.fit_file.scores import BestTrial, Change, ScoreRow, Verdict
 from analysis.scores import paired
-from analysis.scores.file import BestTrial, Change, ScoreRow, Verdict
 from analysis.scores.paired import Difference
-from analysis.scores.read import Model, Scored
-from analysis.scores.targets import Target
+from analysis.scores.read import Scored, ScoredModel
+from analysis.scores.targets import ScoreTarget
 
 
-def rows(scored: Scored, every: Sequence[Target], winner: int | None, level: float) -> list[ScoreRow]:
+def rows(scored: Scored, every: Sequence[ScoreTarget], winner: int | None, level: float) -> list[ScoreRow]:
     """One for each target. `winner` is the index of the trial that stands for the winner; None where there is none."""
-    model = scored.trials[winner] if winner is not None else Model({}, {})
+    model = scored.trials[winner] if winner is not None else ScoredModel({}, {})
     apart = [target.difference(model, scored.base) for target in every]
     judged = [d for d in apart if isinstance(d, Difference)]
     corrected = iter(paired.holm([d.p_value for d in judged]))
@@ -29,7 +29,13 @@ def rows(scored: Scored, every: Sequence[Target], winner: int | None, level: flo
 
 
 def _row(
-    scored: Scored, target: Target, model: Model, d: Difference | str, p: float | None, level: float, next_level: float
+    scored: Scored,
+    target: ScoreTarget,
+    model: ScoredModel,
+    d: Difference | str,
+    p: float | None,
+    level: float,
+    next_level: float,
 ) -> ScoreRow:
     row = ScoreRow(
         name=target.name,
@@ -64,7 +70,7 @@ def _verdict(d: Difference, p: float, sign: int, level: float) -> Verdict:
     return "better" if sign * d.centre > 0 else "worse"
 
 
-def best(scored: Scored, target: Target, winner: Model, level: float) -> BestTrial | None:
+def best(scored: Scored, target: ScoreTarget, winner: ScoredModel, level: float) -> BestTrial | None:
     """The best trial of the target, with its interval widened for the choice (Bonferroni). None where none has it."""
     values = [target.value(model) for model in scored.trials]
     having = [k for k, value in enumerate(values) if value is not None]

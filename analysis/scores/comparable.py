@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import replace
 
 from analysis.scores import paired
-from analysis.scores.read import Model, Scored
-from sweep.trial import Score
+from analysis.scores.read import Scored, ScoredModel
+from sweep.study.record import Score
 
 
 def comparable(scored: Scored) -> Scored:
@@ -37,7 +37,7 @@ def _commonest(scores: list[Score]) -> Score:
     return next(score for score in scores if (score.version, score.prompt_sha256, score.metric) == most)
 
 
-def _kept(model: Model, asked: dict[str, Score]) -> Model:
+def _kept(model: ScoredModel, asked: dict[str, Score]) -> ScoredModel:
     apart = {task: paired.of_another(answers.score, asked[task]) for task, answers in model.answers.items()}
     why = {task: f"left out, {reason}" for task, reason in apart.items() if reason}
-    return Model({task: a for task, a in model.answers.items() if task not in why}, model.failures | why)
+    return ScoredModel({task: a for task, a in model.answers.items() if task not in why}, model.failures | why)

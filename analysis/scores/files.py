@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.fit_file.scores import ScoreRow, ScoresFile
 from analysis.scores import words
-from analysis.scores.file import ScoreRow, ScoresFile
 
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
 

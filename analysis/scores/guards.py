@@ -6,17 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.decision.winner import Winner
-from analysis.scores.file import GuardVerdict
-from analysis.scores.optima import ScoreSurface, Surfaces
+from analysis.fit_file.scores import GuardVerdict
+from analysis.fit_file.winner import Winner
 from analysis.scores.paired import Difference
 from analysis.scores.read import Scored
-from analysis.scores.targets import Target
-from sweep.guards import ScoreGuard
+from analysis.scores.score_optima import ScoreSurface, Surfaces
+from analysis.scores.targets import ScoreTarget
+from sweep.study.sections.objective import ScoreGuard
 
 
 def judge(
-    guard: ScoreGuard, scored: Scored, every: Sequence[Target], nearest: int | None, winner: Winner, surfaces: Surfaces
+    guard: ScoreGuard,
+    scored: Scored,
+    every: Sequence[ScoreTarget],
+    nearest: int | None,
+    winner: Winner,
+    surfaces: Surfaces,
 ) -> GuardVerdict:
     """A guard is kept where that has at least the probability of the intervals.
 
@@ -33,16 +38,16 @@ def judge(
     return _judged(verdict, target, apart, scored, nearest, winner, surfaces(target))
 
 
-def find(guard: ScoreGuard, every: Sequence[Target]) -> Target | None:
+def find(guard: ScoreGuard, every: Sequence[ScoreTarget]) -> ScoreTarget | None:
     kinds = ("task",) if guard.task else ("group", "language")
     return next((target for target in every if target.name == guard.name and target.kind in kinds), None)
 
 
-def _measured(scored: Scored, every: Sequence[Target]) -> list[Target]:
+def _measured(scored: Scored, every: Sequence[ScoreTarget]) -> list[ScoreTarget]:
     return [target for target in every if any(target.value(model) is not None for model in scored.models)]
 
 
-def _why_not(guard: ScoreGuard, target: Target | None, measured: Sequence[Target]) -> str | None:
+def _why_not(guard: ScoreGuard, target: ScoreTarget | None, measured: Sequence[ScoreTarget]) -> str | None:
     if target is None:
         kinds = ("task",) if guard.task else ("group", "language")
         names = ", ".join(sorted({t.name for t in measured if t.kind in kinds})) or "none"
@@ -54,7 +59,7 @@ def _why_not(guard: ScoreGuard, target: Target | None, measured: Sequence[Target
 
 def _judged(
     verdict: GuardVerdict,
-    target: Target,
+    target: ScoreTarget,
     apart: Difference,
     scored: Scored,
     nearest: int,

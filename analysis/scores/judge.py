@@ -9,17 +9,18 @@ from functools import cache
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from analysis.decision.findings import Case
-from analysis.decision.next_trials import Measured
-from analysis.scores import across, changes, guards, optima
-from analysis.scores.across import Across
+from analysis.decision.case import Case
+from analysis.fit_file.scores import Correlation, ScoreRow, ScoresFile, WinnerTrial
+from analysis.scores import across, changes, guards
+from analysis.scores import score_optima as optima
+from analysis.scores.across import ScoreSpread
 from analysis.scores.comparable import comparable
-from analysis.scores.file import Correlation, ScoreRow, ScoresFile, WinnerTrial
-from analysis.scores.optima import ScoreSurface, Surfaces
 from analysis.scores.read import Scored
-from analysis.scores.targets import Target, distinct, targets
-from sweep.study import MINIMUM_TRIALS
-from sweep.trial import SCORING
+from analysis.scores.score_optima import ScoreSurface, Surfaces
+from analysis.scores.targets import ScoreTarget, distinct, targets
+from analysis.table.tried_points import TriedPoints
+from sweep.study.record import SCORING
+from sweep.study.study import MINIMUM_TRIALS
 
 
 def judge(case: Case, scored: Scored, seed: int = 0) -> ScoresFile:
@@ -53,7 +54,7 @@ def _judge(case: Case, scored: Scored, seed: int) -> ScoresFile:
 
 def _distances(case: Case, scored: Scored) -> np.ndarray:
     """Of each scored trial to the winner, in steps of the grid: (trials,)."""
-    measured = Measured.of(case.table)
+    measured = TriedPoints.of(case.table)
     points = np.array([(place.almr, place.lr) for place in scored.places]).reshape(-1, 2)
     apart = measured.scaled(points) - measured.scaled((case.winner.almr, case.winner.lr))
     return np.asarray(np.linalg.norm(apart, axis=-1))
@@ -64,11 +65,11 @@ def _stands(scored: Scored, nearest: int, steps: float) -> WinnerTrial:
     return WinnerTrial(trial_id=place.trial_id, almr=place.almr, lr=place.lr, seed=place.seed, steps=steps)
 
 
-def _surfaces(scored: Scored, found: dict[Target, Across], seed: int) -> Surfaces:
+def _surfaces(scored: Scored, found: dict[ScoreTarget, ScoreSpread], seed: int) -> Surfaces:
     """Fitted when asked for, once: most of what is scored needs none."""
 
     @cache
-    def surface(target: Target) -> ScoreSurface | None:
+    def surface(target: ScoreTarget) -> ScoreSurface | None:
         if len(found[target].index) < MINIMUM_TRIALS:
             return None
         return ScoreSurface.fit(scored, target, found[target], seed)
@@ -77,11 +78,15 @@ def _surfaces(scored: Scored, found: dict[Target, Across], seed: int) -> Surface
 
 
 def _with_correlations(
-    case: Case, scored: Scored, shown: Sequence[Target], found: dict[Target, Across], rows: Sequence[ScoreRow]
+    case: Case,
+    scored: Scored,
+    shown: Sequence[ScoreTarget],
+    found: dict[ScoreTarget, ScoreSpread],
+    rows: Sequence[ScoreRow],
 ) -> list[ScoreRow]:
     table = case.table.assign(objective=case.goal.of_trials(case.table)).set_index("trial_id")
 
-    def of(target: Target) -> Correlation | None:
+    def of(target: ScoreTarget) -> Correlation | None:
         """With the loss of the task's own language, where it has one, else with the objective."""
         name = f"loss_{target.language}"
         column = name if name in table and target.language else "objective"
@@ -95,8 +100,8 @@ def _with_correlations(
 def _with_optima(
     case: Case,
     scored: Scored,
-    shown: Sequence[Target],
-    found: dict[Target, Across],
+    shown: Sequence[ScoreTarget],
+    found: dict[ScoreTarget, ScoreSpread],
     rows: Sequence[ScoreRow],
     surfaces: Surfaces,
     seed: int,

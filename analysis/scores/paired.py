@@ -13,10 +13,10 @@ import numpy as np
 from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes fifty times as long for one number
 from scipy.stats import norm
 
-from analysis.decision.winner import Interval
-from analysis.scores.read import Answers
+from analysis.fit_file.winner import Interval
+from analysis.scores.read import QuestionAnswers
 from analysis.surfaces.kernels import Array
-from sweep.trial import Score
+from sweep.study.record import Score
 
 POWER = 0.8
 MOST_QUESTIONS = 10**9  # a difference that takes more is none
@@ -63,7 +63,7 @@ class Difference:
         return int(np.ceil(wanted)) if wanted <= MOST_QUESTIONS else None
 
 
-def incomparable(one: Answers, other: Answers) -> str | None:
+def incomparable(one: QuestionAnswers, other: QuestionAnswers) -> str | None:
     """Why two scores of a task say nothing of each other; None where they do."""
     if why := of_another(one.score, other.score):
         return why
@@ -82,7 +82,7 @@ def of_another(one: Score, other: Score) -> str | None:
     return next((f"scored with another {name} of the task" for name in apart), None)
 
 
-def difference(one: Answers, other: Answers) -> Difference:
+def difference(one: QuestionAnswers, other: QuestionAnswers) -> Difference:
     """`one` minus `other`, which must be comparable."""
     why = _why_unpaired(one, other)
     if why is None:
@@ -96,7 +96,7 @@ def difference(one: Answers, other: Answers) -> Difference:
     return Difference(value, value, se, np.inf, min(one.score.n or 0, other.score.n or 0), why)
 
 
-def _why_unpaired(one: Answers, other: Answers) -> str | None:
+def _why_unpaired(one: QuestionAnswers, other: QuestionAnswers) -> str | None:
     if one.questions is None or other.questions is None:
         return "no questions.json with its questions"
     if len(one.questions) != len(other.questions):

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pydantic
 
-from analysis import table as tables
 from analysis.surfaces.kernels import Array
-from sweep.study import InputError
-from sweep.trial import Record, Score
+from analysis.table import table as tables
+from sweep.study.errors import InputError
+from sweep.study.record import Record, Score
 
 SCORES = pydantic.TypeAdapter(dict[str, Score])
 FAILURES = pydantic.TypeAdapter(dict[str, str])
@@ -23,7 +23,7 @@ REMEDY = "delete it and score again"
 
 
 @dataclass(frozen=True)
-class Answers:
+class QuestionAnswers:
     """One model's score on one task. `questions` (n,) is what each question counted; NaN where it has no answer, None
     where the questions were not kept."""
 
@@ -32,15 +32,15 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Model:
+class ScoredModel:
     """A scored model by task; `failures` says why a task has no score."""
 
-    answers: dict[str, Answers]
+    answers: dict[str, QuestionAnswers]
     failures: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Place:
+class ScoredPoint:
     """Where a trial is."""
 
     trial_id: str
@@ -53,12 +53,12 @@ class Place:
 class Scored:
     """The base model, and the usable trials that have a score, in the table's order."""
 
-    base: Model
-    places: list[Place]
-    trials: list[Model]
+    base: ScoredModel
+    places: list[ScoredPoint]
+    trials: list[ScoredModel]
 
     @property
-    def models(self) -> list[Model]:
+    def models(self) -> list[ScoredModel]:
         return [self.base, *self.trials]
 
 
@@ -76,32 +76,32 @@ def read(run: Path, table: pd.DataFrame) -> Scored | None:
     return Scored(_base(base.parent), [place for place, _ in scored], [model for _, model in scored])
 
 
-def _place(row: dict[Any, Any]) -> Place:
+def _place(row: dict[Any, Any]) -> ScoredPoint:
     seed = 0 if pd.isna(row["seed"]) else int(row["seed"])
-    return Place(str(row["trial_id"]), float(row["almr"]), float(row["lr"]), seed)
+    return ScoredPoint(str(row["trial_id"]), float(row["almr"]), float(row["lr"]), seed)
 
 
-def _base(folder: Path) -> Model:
+def _base(folder: Path) -> ScoredModel:
     scores, failures = folder / "scores.json", folder / "failures.json"
     why = _parsed(failures, FAILURES) if failures.is_file() else {}
     return _model(_parsed(scores, SCORES) if scores.is_file() else {}, why, folder)
 
 
-def _trial(folder: Path) -> Model:
+def _trial(folder: Path) -> ScoredModel:
     record = _parsed(folder / "record.json", pydantic.TypeAdapter(Record))
     return _model(record.scores, record.score_failures, folder)
 
 
-def _model(scores: dict[str, Score], failures: dict[str, str], folder: Path) -> Model:
+def _model(scores: dict[str, Score], failures: dict[str, str], folder: Path) -> ScoredModel:
     path = folder / "questions.json"
     questions = _parsed(path, QUESTIONS) if scores and path.is_file() else {}
     answers = {
-        task: Answers(score, np.array(questions[task], float) if task in questions else None)
+        task: QuestionAnswers(score, np.array(questions[task], float) if task in questions else None)
         for task, score in scores.items()
         if np.isfinite(score.value)
     }
     lost = {task: "its score is not a number" for task in scores if task not in answers}
-    return Model(answers, failures | lost)
+    return ScoredModel(answers, failures | lost)
 
 
 def _parsed(path: Path, kind: pydantic.TypeAdapter[Any]) -> Any:

@@ -10,15 +10,15 @@ import numpy as np
 
 from analysis.scores import paired
 from analysis.scores.paired import Difference
-from analysis.scores.read import Model, Scored
-from sweep.study import LANGUAGES
-from sweep.trial import SCORING, Score
+from analysis.scores.read import Scored, ScoredModel
+from sweep.study.fields import LANGUAGES
+from sweep.study.record import SCORING, Score
 
 Kind = Literal["task", "group", "language"]
 
 
 @dataclass(frozen=True)
-class Target:
+class ScoreTarget:
     """`tasks` of which the mean is taken, each counting the same. `left_out`: tasks of the group on another scale.
 
     `sign` is 1 where higher is better, else -1. `metric` is None of several that differ.
@@ -34,22 +34,22 @@ class Target:
     left_out: tuple[str, ...] = ()
     unit_scale: bool = True
 
-    def value(self, model: Model) -> float | None:
+    def value(self, model: ScoredModel) -> float | None:
         """None where a task has no score: a mean of the others would be of something else."""
         scores = [model.answers[task].score.value for task in self.tasks if task in model.answers]
         return float(np.mean(scores)) if len(scores) == len(self.tasks) else None
 
-    def stderr(self, model: Model) -> float | None:
+    def stderr(self, model: ScoredModel) -> float | None:
         errors = [model.answers[task].score.stderr for task in self.tasks if task in model.answers]
         known = [error for error in errors if error is not None]
         return float(np.linalg.norm(known) / len(known)) if len(known) == len(self.tasks) else None
 
-    def questions(self, model: Model) -> int | None:
+    def questions(self, model: ScoredModel) -> int | None:
         counts = [model.answers[task].score.n for task in self.tasks if task in model.answers]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(self.tasks) else None
 
-    def difference(self, one: Model, other: Model) -> Difference | str:
+    def difference(self, one: ScoredModel, other: ScoredModel) -> Difference | str:
         """`one` minus `other`, or why there is none."""
         for task in self.tasks:
             if why := _why_none(task, one, other):
@@ -57,14 +57,14 @@ class Target:
         return paired.mean([paired.difference(one.answers[t], other.answers[t]) for t in self.tasks])
 
 
-def _why_none(task: str, one: Model, other: Model) -> str | None:
+def _why_none(task: str, one: ScoredModel, other: ScoredModel) -> str | None:
     if lacking := [model.failures for model in (one, other) if task not in model.answers]:
         reasons = [failed.get(key) for key in (task, SCORING) for failed in lacking]
         return next((why for why in reasons if why), "not scored")
     return paired.incomparable(one.answers[task], other.answers[task])
 
 
-def targets(scored: Scored) -> list[Target]:
+def targets(scored: Scored) -> list[ScoreTarget]:
     """Tasks by group and name, then the groups, then the languages; a group of one task is that task under its name."""
     facts = _facts(scored.models)
     tasks = [_task(scored, name, score) for name, score in facts.items()]
@@ -75,15 +75,15 @@ def targets(scored: Scored) -> list[Target]:
     return [*tasks, *together]
 
 
-def distinct(every: Sequence[Target]) -> list[Target]:
+def distinct(every: Sequence[ScoreTarget]) -> list[ScoreTarget]:
     """Those that are a comparison of their own: a group may be a task, or a language a group, by another name."""
-    first: dict[frozenset[str], Target] = {}
+    first: dict[frozenset[str], ScoreTarget] = {}
     for target in every:
         first.setdefault(frozenset(target.tasks), target)
     return list(first.values())
 
 
-def _facts(models: Sequence[Model]) -> dict[str, Score | None]:
+def _facts(models: Sequence[ScoredModel]) -> dict[str, Score | None]:
     """Each task's score wherever it was first scored; None of one that failed everywhere."""
     facts: dict[str, Score | None] = {}
     for model in models:
@@ -92,21 +92,21 @@ def _facts(models: Sequence[Model]) -> dict[str, Score | None]:
     return facts
 
 
-def _task(scored: Scored, name: str, score: Score | None) -> Target:
+def _task(scored: Scored, name: str, score: Score | None) -> ScoreTarget:
     if score is None:
-        return Target(name, "task", (name,), 1)
+        return ScoreTarget(name, "task", (name,), 1)
     sign = 1 if score.higher_is_better else -1
     values = [model.answers[name].score.value for model in scored.models if name in model.answers]
     unit = sign > 0 and all(0 <= value <= 1 for value in values)
-    return Target(name, "task", (name,), sign, score.group, score.language, score.metric, unit_scale=unit)
+    return ScoreTarget(name, "task", (name,), sign, score.group, score.language, score.metric, unit_scale=unit)
 
 
-def _mean(tasks: Sequence[Target], name: str, kind: Kind) -> Target:
+def _mean(tasks: Sequence[ScoreTarget], name: str, kind: Kind) -> ScoreTarget:
     """A mean takes one scale: of several tasks, those from 0 to 1 of which higher is better."""
     members = [task for task in tasks if name == (task.group if kind == "group" else task.language)]
     kept = [task for task in members if task.unit_scale] or members[:1] if len(members) > 1 else members
     languages, metrics = {task.language for task in kept}, {task.metric for task in kept}
-    return Target(
+    return ScoreTarget(
         name,
         kind,
         tuple(task.name for task in kept),

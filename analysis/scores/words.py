@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis import formats
-from analysis.decision.winner import Interval
-from analysis.scores.file import GuardVerdict, ScoreRow, ScoresFile
+from analysis.fit_file.scores import GuardVerdict, ScoreRow, ScoresFile
+from analysis.fit_file.winner import Interval
+from sweep.study import numbers as formats
 
 HEADS = (
     "score",

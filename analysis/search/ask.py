@@ -16,12 +16,12 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from analysis import table as tables
 from analysis.decision.objectives import Goal
 from analysis.search.gain import minimised
 from analysis.search.propose import Proposal
 from analysis.search.sampler import SurfaceSampler, distributions_of
 from analysis.search.space import Point, Space
+from analysis.table import table as tables
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # its advice on packages is not for the users of a search
 OTHERS: dict[str, Callable[[int], BaseSampler]] = {

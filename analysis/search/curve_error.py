@@ -9,12 +9,12 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from analysis import table as tables
 from analysis.decision.objectives import Goal
 from analysis.search.gain import Outlook, minimised
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import refined_along
 from analysis.surfaces.surface import Surface
+from analysis.table import table as tables
 
 LRS = 121  # of the lattice on which a surface is minimised
 FEWEST_LRS = 3  # of a row, under which it shows no best LR

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from analysis.decision.objectives import Goal, Guarded, Weighted
+from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal
 from analysis.search.space import Space
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import refined, refined_along
@@ -41,18 +41,18 @@ class Outlook:
 
 def minimised(goal: Goal) -> dict[str, float]:
     """The weights of the languages' losses in what is minimised."""
-    if isinstance(goal, Weighted):
+    if isinstance(goal, WeightedGoal):
         return {name: goal.weights[name] for name in goal.languages}
     return {"additional": 1.0}
 
 
 def _allowed(surfaces: Mapping[str, Surface], goal: Goal, almr: Array, lr: Array) -> Array:
-    if not isinstance(goal, Guarded):
+    if not isinstance(goal, GuardedGoal):
         return np.ones(len(almr))
     return np.asarray(norm.cdf(_margin(surfaces, goal, almr, lr)))
 
 
-def _margin(surfaces: Mapping[str, Surface], goal: Guarded, almr: Array, lr: Array) -> Array:
+def _margin(surfaces: Mapping[str, Surface], goal: GuardedGoal, almr: Array, lr: Array) -> Array:
     """How far the original language's loss is under the bound, in its standard deviations: (n,)."""
     mean, sd = surfaces["original"].predict(almr, lr)
     return np.asarray((goal.bound - mean) / np.maximum(sd, SLIGHT))
@@ -60,7 +60,7 @@ def _margin(surfaces: Mapping[str, Surface], goal: Guarded, almr: Array, lr: Arr
 
 def within_guard(surfaces: Mapping[str, Surface], goal: Goal, free: Space) -> Array:
     """Rises with the probability that a guard holds at each free cell, also where that is as good as 0: (n,)."""
-    assert isinstance(goal, Guarded), "without a guard every complete trial counts"
+    assert isinstance(goal, GuardedGoal), "without a guard every complete trial counts"
     return _margin(surfaces, goal, free.almr, free.lr)
 
 
@@ -85,7 +85,7 @@ def of_sharpening(
     shares = list(enumerate(minimised(goal).items()))
     drawn = np.sum([share * surfaces[name].sample(almr, lr, DRAWS, seed + i) for i, (name, share) in shares], axis=0)
     at_lattice = drawn[:, : len(lattice[0])]
-    if isinstance(goal, Guarded):
+    if isinstance(goal, GuardedGoal):
         original = surfaces["original"].sample(lattice[0], lattice[1], DRAWS, seed + len(shares))
         at_lattice = np.where(original <= goal.bound, at_lattice, np.inf)
     losses = at_lattice.reshape(DRAWS, ALMRS, LRS)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis import table as tables
 from analysis.decision.objectives import Goal
 from analysis.search import gain
 from analysis.search.propose import ENOUGH, fit
 from analysis.search.space import Point, Space
+from analysis.table import table as tables
 
 RANGE_STEPS = 8  # a free range grows by so large a part of itself
 KEPT = 0.5  # the least probability of a guard at a cell that may be the best

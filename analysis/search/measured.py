@@ -10,19 +10,21 @@ from typing import NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from analysis import table as tables
-from analysis.decision.objectives import Goal, Guarded, goal
+from analysis.decision.objectives import Goal, GuardedGoal, goal
 from analysis.search.curve_error import Reference
 from analysis.search.gain import minimised
 from analysis.search.space import Space
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.surface import Surface, fit_languages
-from sweep.study import MINIMUM_TRIALS, InputError, Objective
+from analysis.table import table as tables
+from sweep.study.errors import InputError
+from sweep.study.sections.objective import Objective
+from sweep.study.study import MINIMUM_TRIALS
 
 NEAR = 9  # cells of the lowest losses, whose repeats say how much noise there is near the best
 
 
-class Curve(NamedTuple):
+class CurveDeviation(NamedTuple):
     """How far a curve of best LR is off: `error` as Reference.error, and what that costs, in per cent of the best loss
     (Reference.excess, by the surface of all cells).
     """
@@ -32,7 +34,7 @@ class Curve(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredTable:
     """A table as a search meets it. `cells` has one row per possible trial, ordered by (almr, lr): the columns almr,
     lr, loss_<language> (nats, the mean over the seeds that completed), tokens (of one trial, NaN where not known),
     status and excluded. A cell diverged if none of its seeds completed and one diverged. `noise_percent`: the sd of a
@@ -74,7 +76,7 @@ class Measured:
     def over_the_guard(self) -> int:
         """How many cells completed and break a forgetting guard."""
         kept = int(np.isfinite(self.values).sum())
-        return len(tables.usable(self.cells)) - kept if isinstance(self.goal, Guarded) else 0
+        return len(tables.usable(self.cells)) - kept if isinstance(self.goal, GuardedGoal) else 0
 
     @cached_property
     def reference(self) -> Reference:
@@ -90,16 +92,16 @@ class Measured:
         found = np.nanmin(seen) if np.isfinite(seen).any() else np.nanmax(self.values)
         return float(100 * (found - self.best) / self.best)
 
-    def curve(self, order: Sequence[int], seed: int) -> Curve:
+    def curve(self, order: Sequence[int], seed: int) -> CurveDeviation:
         """How good the curve of these cells' fit is (as `almr fit` has it); no numbers where fewer than MINIMUM_TRIALS
         of them completed, or no row shows a best LR.
         """
         seen = self.cells.iloc[list(order)]
         if len(tables.usable(seen)) < MINIMUM_TRIALS or not len(self.reference.almr):
-            return Curve(None, None)
+            return CurveDeviation(None, None)
         curve = self.reference.curve(fit_languages(seen, self.goal.languages, seed), self.goal)
         excess = self.reference.excess(curve, self._whole, self.goal)
-        return Curve(self.reference.error(curve), 100 * excess / self.best)
+        return CurveDeviation(self.reference.error(curve), 100 * excess / self.best)
 
     @cached_property
     def _whole(self) -> dict[str, Surface]:

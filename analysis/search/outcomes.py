@@ -11,7 +11,7 @@ import numpy as np
 ALL = "all cells"
 
 
-class Outcome(NamedTuple):
+class SearchOutcome(NamedTuple):
     """What one search had found after `trials` trials."""
 
     strategy: str
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class StrategySummary:
     """A strategy after `trials` trials, over its repeats. `curve_error` and `curve_excess_percent` are means over the
     repeats that have one, `tokens` the mean of what a search spent; None where there is none.
     """
@@ -39,7 +39,7 @@ class Row:
     tokens: float | None
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome]) -> Self:
+    def of(cls, outcomes: Sequence[SearchOutcome]) -> Self:
         """The repeats of one strategy and one number of trials."""
         first, regrets = outcomes[0], [outcome.regret_percent for outcome in outcomes]
         spread = float(np.mean(regrets)), float(np.median(regrets)), float(np.percentile(regrets, 90))
@@ -54,9 +54,9 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def rows(outcomes: Iterable[Outcome]) -> list[Row]:
+def rows(outcomes: Iterable[SearchOutcome]) -> list[StrategySummary]:
     """One row per strategy and number of trials, in the order in which they first come."""
-    groups: dict[tuple[str, int], list[Outcome]] = {}
+    groups: dict[tuple[str, int], list[SearchOutcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.strategy, outcome.trials), []).append(outcome)
-    return [Row.of(group) for group in groups.values()]
+    return [StrategySummary.of(group) for group in groups.values()]

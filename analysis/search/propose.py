@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis import table as tables
 from analysis.decision.objectives import Goal
 from analysis.search import gain
 from analysis.search.space import Point, Space
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
+from analysis.table import table as tables
 
 # In shares of the range: the middle, then halfway to each end, the low LR first, where nothing diverges.
 DESIGN = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))

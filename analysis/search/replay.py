@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from threadpoolctl import threadpool_limits
 
 from analysis.search.ask import OTHERS, ask
-from analysis.search.measured import Measured
-from analysis.search.outcomes import ALL, Outcome
+from analysis.search.measured import MeasuredTable
+from analysis.search.outcomes import ALL, SearchOutcome
 from analysis.search.subgrid import subgrid
 
 STRATEGIES = ("surface", *OTHERS, "grid")
 
 
-def replay(measured: Measured, strategy: str, counts: Sequence[int], curve: float, seed: int) -> list[Outcome]:
+def replay(
+    measured: MeasuredTable, strategy: str, counts: Sequence[int], curve: float, seed: int
+) -> list[SearchOutcome]:
     """One search of max(counts) trials, judged at each of `counts`, which are at most all cells. A grid is not the
     beginning of a larger one: it is laid out anew for each count.
     """
@@ -30,7 +32,7 @@ def replay(measured: Measured, strategy: str, counts: Sequence[int], curve: floa
         return [_judged(measured, strategy, *pair, seed) for pair in zip(counts, orders, strict=True)]
 
 
-def search(measured: Measured, strategy: str, trials: int, curve: float, seed: int) -> list[int]:
+def search(measured: MeasuredTable, strategy: str, trials: int, curve: float, seed: int) -> list[int]:
     """The rows of `cells` in the order in which the strategy asks for them."""
     row = {cell: i for i, cell in enumerate(measured.space.cells)}
     order: list[int] = []
@@ -41,17 +43,17 @@ def search(measured: Measured, strategy: str, trials: int, curve: float, seed: i
     return order
 
 
-def _grid(measured: Measured, trials: int, seed: int) -> list[int]:
+def _grid(measured: MeasuredTable, trials: int, seed: int) -> list[int]:
     row = {cell: i for i, cell in enumerate(measured.space.cells)}
     return [row[cell] for cell in subgrid(measured.space, trials, seed)]
 
 
-def _judged(measured: Measured, strategy: str, trials: int, order: list[int], seed: int) -> Outcome:
+def _judged(measured: MeasuredTable, strategy: str, trials: int, order: list[int], seed: int) -> SearchOutcome:
     regret, curve = measured.regret_percent(order), measured.curve(order, seed)
-    return Outcome(strategy, trials, regret, curve.error, curve.excess_percent, measured.tokens(order))
+    return SearchOutcome(strategy, trials, regret, curve.error, curve.excess_percent, measured.tokens(order))
 
 
-def everything(measured: Measured, seed: int) -> Outcome:
+def everything(measured: MeasuredTable, seed: int) -> SearchOutcome:
     """As if all cells had been run: the regret is 0, and a search's error of the curve can be held against this one."""
     with threadpool_limits(1):
         return _judged(measured, ALL, len(measured.cells), list(range(len(measured.cells))), seed)

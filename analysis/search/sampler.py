@@ -22,10 +22,10 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.decision.objectives import Goal, Weighted
+from analysis.decision.objectives import Goal, WeightedGoal
 from analysis.search.propose import DESIGN, Proposal, propose
 from analysis.search.space import Point, Space
-from sweep.study import InputError
+from sweep.study.errors import InputError
 
 DIALS = ("almr", "lr")
 DIVERGED = "diverged: the search's own word"
@@ -41,7 +41,7 @@ class SurfaceSampler(BaseSampler):
         self, seed: int = 0, curve: float = 0.25, goal: Goal | None = None, space: Space | None = None
     ) -> None:
         self.seed, self.curve, self.space = seed, curve, space
-        self.goal = goal or Weighted({"total": 1.0})
+        self.goal = goal or WeightedGoal({"total": 1.0})
         self.last: Proposal | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

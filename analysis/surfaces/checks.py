@@ -5,22 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
+from analysis.fit_file.fit_file import CrossValidation
 from analysis.surfaces.surface import Surface
-from sweep.trial import Schema
 
 LEVELS = (0.5, 0.8, 0.9)
-
-
-class CrossValidation(Schema):
-    """Leave-one-out: root mean square error in nats, and the share of trials inside their 50, 80 and 90 % bands.
-
-    In `rmse` a trial counts by the precision that the fit gives it: towards the divergence edge little. `plain_rmse`
-    counts all alike.
-    """
-
-    rmse: float
-    plain_rmse: float
-    coverage: dict[str, float]
 
 
 def cross_validate(surface: Surface) -> CrossValidation:

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from analysis.surfaces.forms import LINEAR, Form
 from analysis.surfaces.kernels import Array
-from sweep.study import MINIMUM_TRIALS, InputError
+from sweep.study.errors import InputError
+from sweep.study.study import MINIMUM_TRIALS
 
 WIDTH = 2.0  # of the losses under the knee
 Span = tuple[tuple[float, float], tuple[float, float]]

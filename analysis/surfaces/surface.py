@@ -16,16 +16,16 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cholesky
 from sklearn.gaussian_process import GaussianProcessRegressor
 
-from analysis import table as tables
 from analysis.surfaces import bounds, hyperparameters
 from analysis.surfaces.kernels import TREND_SD, Array
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.scale_choice import best_scale, left_out
+from analysis.table import table as tables
 
 NOTHING = np.empty(0)
 
 
-class Fitted(Protocol):
+class FittedSurface(Protocol):
     """What plots and the choice of a winner need of a surface, be it one language's or a weighted sum."""
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
@@ -144,7 +144,7 @@ def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
 class WeightedSurface:
     """A weighted sum of independent surfaces."""
 
-    parts: tuple[tuple[float, Fitted], ...]
+    parts: tuple[tuple[float, FittedSurface], ...]
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         each = [(share, *surface.predict(almr, lr)) for share, surface in self.parts]

@@ -11,10 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.decision.winner import Interval, interval
+from analysis.decision.winner import interval
+from analysis.fit_file.winner import Interval
 from analysis.surfaces.kernels import Array
-from sweep.study import InputError
-from sweep.trial import Schema
+from sweep.study.errors import InputError
+from sweep.study.fields import Schema
 
 DRAWS = 20_000
 PRIOR_RUNS = 4
@@ -23,7 +24,7 @@ CLOSE = 1.01  # LRs closer than this say nothing of a curvature
 Answer = Literal["holds", "moved", "undecided"]
 
 
-class Measured(Schema):
+class BriefRun(Schema):
     """One brief run. `loss` in nats per token, in what is minimised; None where it diverged."""
 
     lr: float
@@ -47,12 +48,12 @@ class Judgement(Schema):
     tolerance: float
     level: float
     noise: float
-    runs: tuple[Measured, ...]
+    runs: tuple[BriefRun, ...]
     next: tuple[float, ...] = ()
 
 
 def judge(
-    runs: list[Measured], chosen: float, noise: float, tolerance: float, level: float, seed: int = 0
+    runs: list[BriefRun], chosen: float, noise: float, tolerance: float, level: float, seed: int = 0
 ) -> Judgement:
     """`noise` is the sd of a run's loss that the sweep found, in nats. Raises InputError for under three LRs."""
     base = Judgement(

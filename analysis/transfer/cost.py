@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from analysis.decision.agreement import minimised
-from analysis.decision.findings import Case
+from analysis.decision.case import Case
+from analysis.decision.findings.agreement import minimised
 from analysis.decision.winner import interval
+from analysis.fit_file.transfer import Cost, EdgeAfter, LrCost
 from analysis.surfaces.kernels import Array
-from analysis.transfer.result import Cost, EdgeAfter, LrCost
-from analysis.transfer.sizes import Step
-from sweep.transfer import TransferRule
+from analysis.transfer.sizes import ScaleStep
+from sweep.study.sections.transfer import TransferRule
 
 ON_SMALL = "the small model's surface at its winner, in the minimised loss: that a large model's is as sharp is assumed"
 
@@ -42,7 +42,7 @@ def _cost(case: Case, mean: Array, draws: Array, factor: float) -> Cost | None:
     return Cost(nats=nats, interval=found)
 
 
-def edge_after(case: Case, lr: float, step: Step, rule: TransferRule) -> EdgeAfter:
+def edge_after(case: Case, lr: float, step: ScaleStep, rule: TransferRule) -> EdgeAfter:
     """The sweep's own edge x (parameters' ratio) ** `edge_exponent`."""
     assumption = (
         f"the LR at which training diverges falls as parameters ** {rule.edge_exponent:.3g} (launch.transfer."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from analysis.decision import repetition
-from analysis.decision.findings import Case
-from analysis.transfer.sizes import Step
-from sweep.launch import Launch
-from sweep.study import Study
+from analysis.decision.case import Case
+from analysis.decision.findings import repetition
+from analysis.transfer.sizes import ScaleStep
+from sweep.study.sections.launch import Launch
+from sweep.study.study import Study
 
 NOTABLE = 1.5  # a ratio of pre-training tokens per parameter that is worth a word
 
@@ -24,7 +24,7 @@ def lengths(study: Study, launch: Launch) -> list[str]:
     ]
 
 
-def history(step: Step) -> list[str]:
+def history(step: ScaleStep) -> list[str]:
     """Pre-training tokens per parameter: a model that saw more of them is further from where it started."""
     facts = {"trial": step.trial, "launch": step.launch}
     missing = [
@@ -45,7 +45,7 @@ def history(step: Step) -> list[str]:
     ]
 
 
-def repeats(case: Case, almr: float, step: Step) -> list[str]:
+def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
     """Passes over each corpus, by the trials' own count, where trial or launch goes over it more than once."""
     found = []
     for one in repetition.of(case.table):

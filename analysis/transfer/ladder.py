@@ -15,10 +15,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from analysis.decision.winner import Interval
+from analysis.fit_file.transfer import FittedRung
+from analysis.fit_file.winner import Interval
 from analysis.surfaces.kernels import Array
-from analysis.transfer.result import Rung
-from sweep.study import InputError
+from sweep.study.errors import InputError
 
 PRIOR = {"lr": 0.25, "almr": 0.1}  # of tau: in ln LR and in ALMR; seeds alone move a best LR by about 0.1
 GRID = 60
@@ -27,7 +27,7 @@ FAR_APART = 1.05  # two sizes or budgets closer than this are one
 
 
 @dataclass(frozen=True)
-class Line:
+class LadderLine:
     """`x` (n, p) is 1 and the centred logarithms that the rungs vary, `names` those; `y` and `sd` (n,) the dial."""
 
     x: Array
@@ -90,7 +90,7 @@ def _quantile(means: Array, sds: Array, probability: Array, share: float) -> flo
     return float(brentq(lambda value: probability @ norm.cdf((value - means) / sds) - share, low, high))
 
 
-def varied(rungs: Sequence[Rung]) -> tuple[str, ...]:
+def varied(rungs: Sequence[FittedRung]) -> tuple[str, ...]:
     """Which of parameters and tokens the rungs vary."""
     found = []
     for name in ("parameters", "tokens"):
@@ -100,7 +100,7 @@ def varied(rungs: Sequence[Rung]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def line(rungs: Sequence[Rung], dial: str, tokens_exponent: float = 0.0) -> Line:
+def line(rungs: Sequence[FittedRung], dial: str, tokens_exponent: float = 0.0) -> LadderLine:
     """The line of ln LR, or of ALMR. Rungs of one budget take `tokens_exponent` for LR. Raises InputError for rungs
     that do not tell one."""
     names = varied(rungs)
@@ -116,4 +116,4 @@ def line(rungs: Sequence[Rung], dial: str, tokens_exponent: float = 0.0) -> Line
     if dial == "lr" and "tokens" not in names:
         y = y - tokens_exponent * np.log([rung.tokens for rung in rungs])
     sd = np.maximum([getattr(rung, f"{dial}_sd") for rung in rungs], LEAST[dial])
-    return Line(x, y, np.asarray(sd), names, logs.mean(axis=0), PRIOR[dial])
+    return LadderLine(x, y, np.asarray(sd), names, logs.mean(axis=0), PRIOR[dial])

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from analysis.decision.findings import Case
-from analysis.decision.winner import Interval, Winner
+from analysis.decision.case import Case
+from analysis.fit_file.transfer import Exponent, FittedRung, Transfer
+from analysis.fit_file.winner import Interval, Winner
 from analysis.transfer import cost, differences, ladder, rungs, sizes
-from analysis.transfer.result import Exponent, Rung, Transfer
-from analysis.transfer.sizes import Step
-from sweep.study import InputError, Study
-from sweep.transfer import TransferRule
+from analysis.transfer.sizes import ScaleStep
+from sweep.study.errors import InputError
+from sweep.study.sections.transfer import TransferRule
+from sweep.study.study import Study
 
 DIRECT = (
     "The large run uses the small model's ALMR and peak LR unchanged (Xi et al., arXiv 2409.06624). That the optimum "
@@ -74,7 +75,7 @@ def near_edge(factor: float | None) -> list[str]:
     ]
 
 
-def power(winner: Winner, study: Study, rule: TransferRule, step: Step) -> Transfer:
+def power(winner: Winner, study: Study, rule: TransferRule, step: ScaleStep) -> Transfer:
     law, ratio = rule.exponents, step.size_ratio
     assert law is not None
     if ratio is None:
@@ -122,7 +123,7 @@ def _moved(winner: Winner, factor: float, sd: float) -> Interval:
 
 
 def _ladder(
-    winner: Winner, study: Study, rule: TransferRule, step: Step, budgets: list[tuple[int, Winner]]
+    winner: Winner, study: Study, rule: TransferRule, step: ScaleStep, budgets: list[tuple[int, Winner]]
 ) -> Transfer:
     own, target = step.trial.parameters, step.launch.parameters
     if own is None or target is None:
@@ -136,7 +137,7 @@ def _ladder(
 
 
 def climbed(
-    gathered: list[Rung], target: dict[str, float], level: float, tokens_exponent: float | None = None
+    gathered: list[FittedRung], target: dict[str, float], level: float, tokens_exponent: float | None = None
 ) -> dict[str, Any]:
     """What a ladder says of a target {parameters, tokens}: fields of a Transfer. Raises InputError where it is silent.
 
@@ -170,7 +171,7 @@ def climbed(
 
 
 def _refuse_unvaried(
-    gathered: list[Rung], names: tuple[str, ...], target: dict[str, float], tokens_exponent: float | None
+    gathered: list[FittedRung], names: tuple[str, ...], target: dict[str, float], tokens_exponent: float | None
 ) -> None:
     for name in ("parameters", "tokens"):
         one = getattr(gathered[0], name)
@@ -188,7 +189,7 @@ def _refuse_unvaried(
 
 
 def _assumption(
-    gathered: list[Rung], line: ladder.Line, exponents: dict[str, Exponent], target: dict[str, float]
+    gathered: list[FittedRung], line: ladder.LadderLine, exponents: dict[str, Exponent], target: dict[str, float]
 ) -> str:
     laws = " and ".join(
         f"{name} ** {e.value:.3g}"
@@ -207,7 +208,7 @@ def _assumption(
     )
 
 
-def _few(line: ladder.Line) -> list[str]:
+def _few(line: ladder.LadderLine) -> list[str]:
     if line.spare:
         return []
     return ["ladder: as many rungs as the law has coefficients: nothing tests that it is a law; add a rung"]
@@ -220,7 +221,7 @@ def _beyond(almr: float) -> list[str]:
     return [f"ladder: its line of ALMR comes to {almr:.3g} at the launch, which is cut to {np.clip(almr, 0, 1):g}"]
 
 
-def _far(gathered: list[Rung], target: dict[str, float]) -> list[str]:
+def _far(gathered: list[FittedRung], target: dict[str, float]) -> list[str]:
     """Extrapolation further than the rungs themselves span."""
     found = []
     for name in ladder.varied(gathered):

@@ -11,16 +11,17 @@ from typing import Any
 import pydantic
 from scipy.stats import norm
 
-from analysis.decision.winner import Winner
+from analysis.fit_file.transfer import FittedRung
+from analysis.fit_file.winner import Winner
 from analysis.transfer import sizes
-from analysis.transfer.result import Rung
-from sweep import study_file
-from sweep.study import InputError, Study
-from sweep.transfer import ModelFacts
-from sweep.transfer import Rung as Stated
+from sweep.study import study_file
+from sweep.study.errors import InputError
+from sweep.study.sections.transfer import ModelFacts
+from sweep.study.sections.transfer import Rung as Stated
+from sweep.study.study import Study
 
 
-def gather(stated: Iterable[Stated]) -> tuple[list[Rung], list[str]]:
+def gather(stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
     """Rungs and what to know of them. Raises InputError for a run that is not finished or whose size is not known."""
     found, warnings = [], []
     for i, one in enumerate(stated):
@@ -33,10 +34,10 @@ def gather(stated: Iterable[Stated]) -> tuple[list[Rung], list[str]]:
     return found, warnings
 
 
-def of_winner(name: str, winner: Winner, parameters: int, tokens: int) -> Rung:
+def of_winner(name: str, winner: Winner, parameters: int, tokens: int) -> FittedRung:
     lr, almr = winner.lr_interval, winner.almr_interval
     wide = 2 * float(norm.ppf((1 + winner.level) / 2))
-    return Rung(
+    return FittedRung(
         name=name,
         parameters=parameters,
         tokens=tokens,
@@ -47,10 +48,10 @@ def of_winner(name: str, winner: Winner, parameters: int, tokens: int) -> Rung:
     )
 
 
-def _of_numbers(one: Stated, name: str) -> Rung:
+def _of_numbers(one: Stated, name: str) -> FittedRung:
     numbers: Any = one  # its validator saw to it that all are there
     wide = 2 * float(norm.ppf((1 + one.level) / 2))
-    return Rung(
+    return FittedRung(
         name=name,
         parameters=numbers.parameters,
         tokens=numbers.tokens,
@@ -61,7 +62,7 @@ def _of_numbers(one: Stated, name: str) -> Rung:
     )
 
 
-def _of_run(folder: Path, parameters: int | None) -> tuple[list[Rung], list[str]]:
+def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], list[str]]:
     """One rung for each budget that the run was measured at."""
     study, content = _read(folder)
     count = parameters or sizes.of_base(study.base_model, ModelFacts()).parameters

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sweep.study import BaseModel, Study
-from sweep.transfer import KNOWN, ModelFacts, TransferRule
+from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.transfer import KNOWN, ModelFacts, TransferRule
+from sweep.study.study import Study
 
 
 @dataclass(frozen=True)
-class Step:
+class ScaleStep:
     """From a trial to the launch."""
 
     trial: ModelFacts
@@ -28,14 +29,14 @@ class Step:
         return self.launch_tokens / self.trial_tokens
 
 
-def step(study: Study, rule: TransferRule) -> Step:
+def step(study: Study, rule: TransferRule) -> ScaleStep:
     assert study.launch is not None  # callers carry a winner to it
     shape = getattr(study.launch, "shape", None)
     launch = _merged(rule.launch, KNOWN.get(study.launch.model, ModelFacts()), shape.parameters if shape else None)
-    return Step(of_base(study.base_model, rule.trial), launch, study.training.tokens, study.launch.tokens)
+    return ScaleStep(of_base(study.base_model, rule.trial), launch, study.training.tokens, study.launch.tokens)
 
 
-def of_base(model: BaseModel, stated: ModelFacts | None = None) -> ModelFacts:
+def of_base(model: BaseModelSource, stated: ModelFacts | None = None) -> ModelFacts:
     known = KNOWN.get(model.pretrained or model.embedded or "", ModelFacts())
     return _merged(stated or ModelFacts(), known, model.shape.parameters if model.shape else None)
 

@@ -11,9 +11,9 @@ from typing import Any
 import ray
 from ray import tune
 
-from sweep import capacity
-from sweep.resources import Resources
-from sweep.store import Run
+from sweep.store.run import Run
+from sweep.study.sections.resources import Resources
+from sweep.trials import capacity
 
 OBJECT_STORE_BYTES = 256 * 2**20  # trials pass nothing through it
 # Not in Ray's runtime_env: every node's runtime_env_agent.log has that in full.

@@ -15,28 +15,30 @@ from typing import Any
 
 from ray import tune
 
-from sweep import capacity, hang
 from sweep.controller import cluster
-from sweep.controller.gang import run_gang
-from sweep.queue import Queue, Turn
-from sweep.store import Run
-from sweep.study import Study
-from sweep.trial import SCORING, Record, Status, Trial
-from sweep.worker import work
+from sweep.controller.worker_group import run_gang
+from sweep.store.run import Run
+from sweep.study.record import SCORING, Record
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
+from sweep.trials import capacity
+from sweep.trials.queue import Queue, Turn
+from sweep.worker import hang
+from sweep.worker.run_trial import work
 
 REASON_LENGTH = 500
 MOST_TRIALS = 10**9  # the queue says when it is done
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrialEvent:
     """What the controller tells while it runs: a trial started, or ended with its record."""
 
     trial: Trial
     record: Record | None = None
 
 
-Watch = Callable[[Progress], None]
+Watch = Callable[[TrialEvent], None]
 
 
 def run_trials(
@@ -125,10 +127,10 @@ class _Callback(tune.Callback):
         return self
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(Progress(_ours(trial)))
+        self.watch(TrialEvent(_ours(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(Progress(_ours(trial), self.run.finished(_ours(trial))))
+        self.watch(TrialEvent(_ours(trial), self.run.finished(_ours(trial))))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
@@ -136,7 +138,7 @@ class _Callback(tune.Callback):
         if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # it came again to be scored
             lost = {"score_failures": {SCORING: _reason(Path(trial.error_file), self.run.log(failed))}}
             self.run.finish(record := done.model_copy(update=lost))
-            self.watch(Progress(failed, record))
+            self.watch(TrialEvent(failed, record))
             return
         asked = self.run.asked(failed)
         record = Record(
@@ -149,7 +151,7 @@ class _Callback(tune.Callback):
             reason=_reason(Path(trial.error_file), self.run.log(failed)),
         )
         self.run.finish(record)
-        self.watch(Progress(failed, record))
+        self.watch(TrialEvent(failed, record))
 
 
 def _ours(trial: Any) -> Trial:

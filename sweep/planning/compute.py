@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sweep.resources import Resources
-from sweep.shape import Shape
+from sweep.study.sections.resources import Resources
+from sweep.study.sizes.shape import Shape
 
 
 def flops_per_token(shape: Shape, sequence_length: int) -> float:

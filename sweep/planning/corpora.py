@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from sweep.study import Corpus, Study
-from sweep.trial import CorpusFacts
+from sweep.study.ingredients import CorpusFacts
+from sweep.study.sections.corpora import Corpus
+from sweep.study.study import Study
 
 BYTES_PER_TOKEN = 3.5  # between Chinese and English under the usual vocabularies; only until a corpus is tokenised
 PLAIN_TEXT = (".txt", ".md", ".jsonl", ".json")

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from sweep.planning.memory import MASTER, MOMENTS
-from sweep.shape import Shape
-from sweep.study import LANGUAGES, Study
+from sweep.study.fields import LANGUAGES
+from sweep.study.sizes.shape import Shape
+from sweep.study.study import Study
 
 TOKEN = 4  # bytes of an int32
 LINE = 400  # bytes of one line of metrics.jsonl, and of its TensorBoard events together

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from analysis.launch.layout import Checkpointing, Layout, Part, Target, plain
-from sweep.launch import Format, Launch
+from analysis.launch.plan.layout import Checkpointing, LaunchHardware, MemoryPart, ParallelLayout, plain
 from sweep.planning import model_shape
 from sweep.planning.memory import LOSS, MASTER, MOMENTS, USABLE, layer_bytes, logit_bytes, selective_bytes
-from sweep.shape import Shape
-from sweep.study import BaseModel, Study
+from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.launch import Format, Launch
+from sweep.study.sizes.shape import Shape
+from sweep.study.study import Study
 
 STATE = 16
 HALF = 2  # bytes of bfloat16
@@ -27,13 +28,13 @@ DEGREES = (1, 2, 4, 8)
 NO_GPU = "state launch.gpu or launch.gpu_gigabytes"
 
 
-def target(study: Study, formats: tuple[Format, ...]) -> Target:
+def target(study: Study, formats: tuple[Format, ...]) -> LaunchHardware:
     """Of a study with a launch."""
     found = _shape(study)
-    return Target(found.shape, {name: choose(name, study, found.shape, found.why_not) for name in formats})
+    return LaunchHardware(found.shape, {name: choose(name, study, found.shape, found.why_not) for name in formats})
 
 
-def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None = None) -> Layout:
+def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None = None) -> ParallelLayout:
     """The first that fits, else the one that takes least; where it cannot be counted, what the launch states."""
     launch = study.launch
     assert launch
@@ -48,27 +49,31 @@ def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None 
     return next((layout for layout in tried if layout.fits), min(tried, key=lambda layout: layout.memory or 0))
 
 
-def _shape(study: Study) -> model_shape.Found:
+def _shape(study: Study) -> model_shape.ShapeLookup:
     launch = study.launch
     assert launch
     if launch.shape:
-        return model_shape.Found(launch.shape)
+        return model_shape.ShapeLookup(launch.shape)
     if launch.model == study.base_model.embedded:
-        return model_shape.Found(None, "the embedded model is not planned for")
-    found = model_shape.find(BaseModel(pretrained=launch.model))
-    return found if found.shape else model_shape.Found(None, f"the shape of {launch.model} is not known: launch.shape")
+        return model_shape.ShapeLookup(None, "the embedded model is not planned for")
+    found = model_shape.find(BaseModelSource(pretrained=launch.model))
+    return (
+        found
+        if found.shape
+        else model_shape.ShapeLookup(None, f"the shape of {launch.model} is not known: launch.shape")
+    )
 
 
-def _stated(name: Format, launch: Launch) -> Layout:
+def _stated(name: Format, launch: Launch) -> ParallelLayout:
     if name not in ("torchtitan", "megatron"):
         return plain(launch)
     tensor, context = launch.tensor_parallel or 1, launch.context_parallel or 1
     pipeline = launch.pipeline_parallel or 1 if name == "megatron" else 1
     data = launch.processes // (tensor * pipeline * context)
-    return Layout(data, tensor, pipeline, context, launch.micro_batch_sequences)
+    return ParallelLayout(data, tensor, pipeline, context, launch.micro_batch_sequences)
 
 
-def _candidates(name: Format, study: Study, shape: Shape) -> Iterator[Layout]:
+def _candidates(name: Format, study: Study, shape: Shape) -> Iterator[ParallelLayout]:
     launch = study.launch
     assert launch
     if name in ("llamafactory", "axolotl", "native"):
@@ -81,7 +86,7 @@ def _candidates(name: Format, study: Study, shape: Shape) -> Iterator[Layout]:
         if rest or not data or launch.batch_sequences % (data * launch.micro_batch_sequences):
             continue
         for kept in _PREFERRED:
-            yield Layout(data, tensor, pipeline, context, launch.micro_batch_sequences, kept)
+            yield ParallelLayout(data, tensor, pipeline, context, launch.micro_batch_sequences, kept)
 
 
 _PREFERRED: tuple[Checkpointing, ...] = ("selective", "full")
@@ -103,7 +108,7 @@ def _dividing(gpus: int, heads: int) -> list[int]:
     return [n for n in DEGREES if gpus % n == 0 and heads % n == 0]
 
 
-def _counted(name: Format, study: Study, shape: Shape, layout: Layout, usable: float | None) -> Layout:
+def _counted(name: Format, study: Study, shape: Shape, layout: ParallelLayout, usable: float | None) -> ParallelLayout:
     launch, size = study.launch, _sizes(name, study)
     assert launch
     tokens = layout.micro_batch * launch.sequence_length / (layout.tensor * layout.context)
@@ -127,16 +132,16 @@ def _sizes(name: Format, study: Study) -> _Sizes:
     return _Sizes(HALF if of.precision == "bfloat16" else WHOLE, 2 * MASTER + MOMENTS[of.optimizer.state])
 
 
-def _sharded_state(shape: Shape, layout: Layout, size: _Sizes) -> list[Part]:
+def _sharded_state(shape: Shape, layout: ParallelLayout, size: _Sizes) -> list[MemoryPart]:
     gpus = layout.data * layout.tensor * layout.context
     gathered = size.element * (2 * shape.outer_parameters + 3 * shape.layer_parameters)
     return [
-        Part(
+        MemoryPart(
             "weights, gradients, optimizer",
             size.state * shape.parameters / gpus,
             f"{size.state:.3g} bytes x {shape.parameters:,} parameters / {gpus} GPUs",
         ),
-        Part(
+        MemoryPart(
             "gathered",
             gathered / layout.tensor,
             f"{size.element} bytes x (2 x embeddings + 3 x a layer of {shape.layer_parameters:,}) / {layout.tensor}",
@@ -149,7 +154,7 @@ class _Stage:
     """The largest stage of a pipeline: the one with the embeddings, or with the output layer."""
 
     shape: Shape
-    layout: Layout
+    layout: ParallelLayout
 
     @property
     def parameters(self) -> float:
@@ -158,30 +163,32 @@ class _Stage:
         return (layers + outer) / self.layout.tensor
 
 
-def _megatron_state(shape: Shape, layout: Layout) -> list[Part]:
+def _megatron_state(shape: Shape, layout: ParallelLayout) -> list[MemoryPart]:
     own, copies = _Stage(shape, layout).parameters, layout.data * layout.context
     return [
-        Part("weights and gradients", (HALF + WHOLE) * own, f"{HALF + WHOLE} bytes x {own:,.0f} parameters of a stage"),
-        Part("optimizer", 3 * WHOLE * own / copies, f"{3 * WHOLE} bytes x {own:,.0f} / {copies} copies"),
+        MemoryPart(
+            "weights and gradients", (HALF + WHOLE) * own, f"{HALF + WHOLE} bytes x {own:,.0f} parameters of a stage"
+        ),
+        MemoryPart("optimizer", 3 * WHOLE * own / copies, f"{3 * WHOLE} bytes x {own:,.0f} / {copies} copies"),
     ]
 
 
-def _activations(tokens: float, shape: Shape, layout: Layout, size: int) -> Part:
+def _activations(tokens: float, shape: Shape, layout: ParallelLayout, size: int) -> MemoryPart:
     kept = {"none": layer_bytes, "selective": selective_bytes}.get(layout.checkpointing)
     a_layer = kept(shape, size) if kept else size * shape.hidden_size
     again = 0 if layout.checkpointing == "none" else layer_bytes(shape, size)
-    return Part(
+    return MemoryPart(
         "activations",
         tokens * (shape.num_hidden_layers * a_layer + again),
         f"{tokens:,.0f} tokens x ({shape.num_hidden_layers} layers x {a_layer:,.0f} bytes + {again:,.0f})",
     )
 
 
-def _logits(name: Format, study: Study, tokens: float, shape: Shape, size: int) -> Part:
+def _logits(name: Format, study: Study, tokens: float, shape: Shape, size: int) -> MemoryPart:
     """Our own trainer takes them in parts, others all at once."""
     kernel = study.execution.cross_entropy
     if name == "native" and (kernel == "liger" or shape.rows_at_once(tokens) < tokens):
         how = f"in parts, of {shape.vocab_size:,} words x {tokens:,.0f}, and their gradients"
-        return Part("logits", logit_bytes(shape, tokens, size, kernel), how)
+        return MemoryPart("logits", logit_bytes(shape, tokens, size, kernel), how)
     whole = f"{LOSS} bytes x {shape.vocab_size:,} words x {tokens:,.0f}"
-    return Part("logits", LOSS * shape.vocab_size * tokens, whole)
+    return MemoryPart("logits", LOSS * shape.vocab_size * tokens, whole)

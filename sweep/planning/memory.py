@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from sweep.shape import Shape
-from sweep.study import Study
+from sweep.study.sizes.shape import Shape
+from sweep.study.study import Study
 
 USABLE = 0.9  # the rest: CUDA's context, communication buffers, fragmentation
 MASTER = 4  # bytes of a float32 element
@@ -39,7 +39,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TrialMemoryModel:
     """A study's trial on its workers: everything that its memory follows from."""
 
     shape: Shape
@@ -77,7 +77,7 @@ class Layout:
         return max((n for n in sizes if self.memory(n).total <= USABLE * gpu_bytes), default=0)
 
 
-def gathered_bytes(layout: Layout) -> float:
+def gathered_bytes(layout: TrialMemoryModel) -> float:
     """What belongs to no layer for the whole step, with its gradient, and two layers (the next one is fetched ahead)
     with the gradient of one, which is summed in float32; every layer where none is given back. The same of a single
     worker that computes in bfloat16, which FSDP2 shards over itself; in float32 it gathers nothing.
@@ -90,7 +90,7 @@ def gathered_bytes(layout: Layout) -> float:
     return size * (weights + shape.outer_parameters) + (size + MASTER) * shape.layer_parameters
 
 
-def activation_bytes(layout: Layout, tokens: int) -> float:
+def activation_bytes(layout: TrialMemoryModel, tokens: int) -> float:
     """Kept for the backward pass; what is checkpointed comes back for one layer at a time."""
     shape, size = layout.shape, layout.compute_bytes
     whole = layer_bytes(shape, size)
@@ -121,9 +121,9 @@ def selective_bytes(shape: Shape, size: int) -> float:
 
 
 def logit_bytes(shape: Shape, tokens: float, size: int, kernel: str = "torch") -> float:
-    """Of a micro-batch in the trainer: all logits at once, or a part at a time (trainers/output_layer.py), which torch
-    turns into their gradient where they lie. What goes in parts keeps the gradients of hidden state and output layer
-    from the forward pass on. Liger's parts hold about as much as the hidden state (Hsu et al., arXiv 2410.10989).
+    """Of a micro-batch in the trainer: all logits at once, or a part at a time (trainers/model/output_layer.py), which
+    torch turns into their gradient where they lie. What goes in parts keeps the gradients of hidden state and output
+    layer from the forward pass on. Liger's parts hold about as much as the hidden state (Hsu et al., arXiv 2410.10989).
     """
     gradients = size * (shape.hidden_size * tokens + shape.embedding_parameters)
     if kernel == "liger":

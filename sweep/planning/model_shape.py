@@ -8,54 +8,58 @@ from typing import Any, NamedTuple
 
 import pydantic
 
-from sweep.planning.known_models import KNOWN
-from sweep.shape import Shape
-from sweep.study import BaseModel
+from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sizes.models import KNOWN
+from sweep.study.sizes.shape import Shape
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 STATE_IT = "state base_model.shape (hidden_size, num_hidden_layers, ...) to plan memory and FLOPs"
 
 
-class Found(NamedTuple):
+class ShapeLookup(NamedTuple):
     """A shape, or the one line that says why there is none."""
 
     shape: Shape | None
     why_not: str | None = None
 
 
-def find(base: BaseModel) -> Found:
+def find(base: BaseModelSource) -> ShapeLookup:
     """Asks the hub only for a model that nothing here knows; loads no weights and no transformers."""
     if base.shape:
-        return Found(base.shape)
+        return ShapeLookup(base.shape)
     if base.pretrained is None:
-        return Found(None, f"base_model: the shape of the embedded model is not planned with; {STATE_IT}")
+        return ShapeLookup(None, f"base_model: the shape of the embedded model is not planned with; {STATE_IT}")
     if (Path(base.pretrained) / "config.json").is_file():
         return _read(Path(base.pretrained) / "config.json", base.pretrained)
     if base.pretrained in KNOWN:
-        return Found(KNOWN[base.pretrained])
+        return ShapeLookup(KNOWN[base.pretrained])
     return _ask_the_hub(base.pretrained, base.revision)
 
 
-def _ask_the_hub(model: str, revision: str | None) -> Found:
+def _ask_the_hub(model: str, revision: str | None) -> ShapeLookup:
     from huggingface_hub import hf_hub_download
 
     try:
         path = hf_hub_download(model, "config.json", revision=revision, etag_timeout=5)
     except Exception as error:  # the errors of several network libraries come through
         reason = type(error).__name__
-        return Found(None, f"base_model.pretrained: the shape of {model} is not known here ({reason}); {STATE_IT}")
+        return ShapeLookup(
+            None, f"base_model.pretrained: the shape of {model} is not known here ({reason}); {STATE_IT}"
+        )
     return _read(Path(path), model)
 
 
-def _read(config: Path, model: str) -> Found:
+def _read(config: Path, model: str) -> ShapeLookup:
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
         if any(content.get(name) for name in EXPERTS):
-            return Found(None, f"base_model: {model} is a mixture of experts, which is not planned for; {STATE_IT}")
-        return Found(_shape(content))
+            return ShapeLookup(
+                None, f"base_model: {model} is a mixture of experts, which is not planned for; {STATE_IT}"
+            )
+        return ShapeLookup(_shape(content))
     except (OSError, ValueError, AttributeError) as error:  # pydantic's own is a ValueError
         missing = _missing(error)
-        return Found(None, f"base_model: {config} is not of the Llama kind ({missing}); {STATE_IT}")
+        return ShapeLookup(None, f"base_model: {config} is not of the Llama kind ({missing}); {STATE_IT}")
 
 
 def _shape(content: dict[str, Any]) -> Shape:

@@ -7,19 +7,22 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.design import Progress
 from sweep.planning import corpora, warnings
 from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import Disk, disk
-from sweep.planning.memory import Layout
-from sweep.planning.model_shape import Found, find
-from sweep.shape import Shape
-from sweep.study import LANGUAGES, Study
-from sweep.trial import CorpusFacts, Record, Trial
+from sweep.planning.memory import TrialMemoryModel
+from sweep.planning.model_shape import ShapeLookup, find
+from sweep.study.fields import LANGUAGES
+from sweep.study.ingredients import CorpusFacts
+from sweep.study.record import Record
+from sweep.study.sizes.shape import Shape
+from sweep.study.study import Study
+from sweep.study.trial import Trial
+from sweep.trials.progress import RunProgress
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What a study asks for. `epochs`: per language, over that corpus, at each ALMR of the grid; None if unknown.
 
     `trials`, `left` and `total` as in Progress, `to_run` as its property.
@@ -43,7 +46,7 @@ class Plan:
     seconds: float | None
     gpu_hours: float | None
     shape: Shape | None
-    layout: Layout | None
+    layout: TrialMemoryModel | None
     flops: float | None
     disk: Disk
     warnings: list[str]
@@ -53,18 +56,18 @@ class Plan:
         return self.total * self.tokens_per_trial
 
 
-def plan(study: Study, progress: Progress, facts: dict[str, CorpusFacts]) -> Plan:
+def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> StudyPlan:
     """`facts` are the corpora as a run of this study has them so far: they make the estimates better."""
     tokens = study.training.blocks * study.training.sequence_length
     epochs = {language: corpora.epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
-    layout = Layout(found.shape, study) if found.shape and study.resources.gpus else None
+    layout = TrialMemoryModel(found.shape, study) if found.shape and study.resources.gpus else None
     flops = _flops(study, found.shape, trained)
     each = trial_seconds(study, trained, progress.records, flops)
     at_once = concurrency(study)
     sizes = {language: corpora.packed_tokens(study, language, facts.get(language)) for language in LANGUAGES}
-    return Plan(
+    return StudyPlan(
         trials=progress.trials,
         left=progress.left,
         total=progress.total,
@@ -88,10 +91,10 @@ def _flops(study: Study, shape: Shape | None, tokens: int) -> float | None:
     return None if shape is None else tokens * flops_per_token(shape, study.training.sequence_length)
 
 
-def _shape(study: Study) -> Found:
+def _shape(study: Study) -> ShapeLookup:
     """Looked up where it is used: trials on GPUs, or weights that go to disk."""
     used = study.resources.gpus or study.keep != "none" or study.execution.checkpoint_minutes
-    return find(study.base_model) if used and not study.replay else Found(None)
+    return find(study.base_model) if used and not study.replay else ShapeLookup(None)
 
 
 def trial_seconds(study: Study, tokens: int, records: Sequence[Record], flops: float | None) -> float | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sweep.planning.memory import USABLE, Layout
-from sweep.study import MINIMUM_TRIALS, Study
+from sweep.planning.memory import USABLE, TrialMemoryModel
+from sweep.study.study import MINIMUM_TRIALS, Study
 
 
-def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], layout: Layout | None) -> list[str]:
+def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], layout: TrialMemoryModel | None) -> list[str]:
     found = [*_lengths(study, tokens), *_repeats(study, epochs)]
     if len(study.grid.points) < MINIMUM_TRIALS and not study.search.proposes:
         found.append(f"the grid has fewer than the {MINIMUM_TRIALS} trials that a surface needs: add ALMRs or LRs")
@@ -52,7 +52,7 @@ def _speed(study: Study) -> str | None:
     return f"resources.tokens_per_second{instead} is not stated: no time is estimated before a trial has finished"
 
 
-def out_of_memory(layout: Layout) -> str | None:
+def out_of_memory(layout: TrialMemoryModel) -> str | None:
     """One line where the micro-batch does not fit into the stated memory of a GPU; None where it fits or none is."""
     have = layout.study.resources.gpu_bytes
     if have is None or layout.memory(layout.micro_batch).total <= USABLE * have:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sweep import capacity
-from sweep.planning.memory import USABLE, Layout
-from sweep.study import InputError, Study
+from sweep.planning.memory import USABLE, TrialMemoryModel
+from sweep.study.errors import InputError
+from sweep.study.study import Study
+from sweep.trials import capacity
 
 TAKEN_BYTES = 2e9  # more of a GPU than a driver and a desktop take
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     name: str
     ok: bool
     detail: str
@@ -24,7 +25,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeReport:
     """A machine of the cluster: what Ray counts there, how much of it is free now, and what `node.look` answered.
     `silent` says why there is no answer.
     """
@@ -36,9 +37,9 @@ class Node:
     silent: str = ""
 
 
-def verdict(name: str, faults: Sequence[str], fine: str) -> list[Finding]:
+def verdict(name: str, faults: Sequence[str], fine: str) -> list[CheckResult]:
     """A finding for each fault, or the one that all is well."""
-    return [Finding(name, False, fault) for fault in faults] or [Finding(name, True, fine)]
+    return [CheckResult(name, False, fault) for fault in faults] or [CheckResult(name, True, fine)]
 
 
 def needs_a_folder(study: Study, on_object_store: bool) -> list[str]:
@@ -55,22 +56,22 @@ def needs_a_folder(study: Study, on_object_store: bool) -> list[str]:
     return faults
 
 
-def answered(nodes: Sequence[Node]) -> list[Finding]:
+def answered(nodes: Sequence[NodeReport]) -> list[CheckResult]:
     faults = [f"{node.name} does not answer ({node.silent})" for node in nodes if node.seen is None]
     return verdict("nodes", faults, f"{len(nodes)} answered")
 
 
-def room(study: Study, nodes: Sequence[Node]) -> list[Finding]:
+def room(study: Study, nodes: Sequence[NodeReport]) -> list[CheckResult]:
     """Whether a trial can ever be placed."""
     try:
         capacity.refuse_impossible([node.resources for node in nodes], study.resources)
     except InputError as error:
-        return [Finding("room", False, str(error))]
+        return [CheckResult("room", False, str(error))]
     fits = capacity.at_once([node.resources for node in nodes], study.resources)
-    return [Finding("room", True, f"{fits} trials at once")]
+    return [CheckResult("room", True, f"{fits} trials at once")]
 
 
-def free_now(study: Study, nodes: Sequence[Node]) -> list[Finding]:
+def free_now(study: Study, nodes: Sequence[NodeReport]) -> list[CheckResult]:
     """Whether a trial can be placed at this moment, and no stranger sits on the GPUs."""
     try:
         capacity.refuse_impossible([node.free for node in nodes], study.resources)
@@ -90,7 +91,7 @@ def _bundle(study: Study) -> str:
     return ", ".join(f"{amount:g} {key}" for key, amount in capacity.bundle(study.resources).items())
 
 
-def gpu_memory(layout: Layout | None, nodes: Sequence[Node]) -> list[Finding]:
+def gpu_memory(layout: TrialMemoryModel | None, nodes: Sequence[NodeReport]) -> list[CheckResult]:
     """Against the memory that the nodes report; nothing where there is no estimate or no report."""
     reported = [(gpu["total"], node.name) for node in nodes for gpu in _gpus(node)]
     if layout is None or not reported:
@@ -99,15 +100,15 @@ def gpu_memory(layout: Layout | None, nodes: Sequence[Node]) -> list[Finding]:
     fits = layout.fitting(least)
     has = f"{USABLE:.0%} of the {least / 1e9:.0f} GB on {where}"
     if not fits:
-        return [Finding("GPU memory", False, f"{layout.memory(1).total / 1e9:.0f} GB a sequence, more than {has}")]
-    return [Finding("GPU memory", True, f"a micro-batch of up to {fits} fits into {has}")]
+        return [CheckResult("GPU memory", False, f"{layout.memory(1).total / 1e9:.0f} GB a sequence, more than {has}")]
+    return [CheckResult("GPU memory", True, f"a micro-batch of up to {fits} fits into {has}")]
 
 
-def _gpus(node: Node) -> list[dict[str, float]]:
+def _gpus(node: NodeReport) -> list[dict[str, float]]:
     return node.seen["gpus"] if node.seen else []
 
 
-def versions(nodes: Sequence[Node], here: dict[str, str | None]) -> list[Finding]:
+def versions(nodes: Sequence[NodeReport], here: dict[str, str | None]) -> list[CheckResult]:
     """Every node has what this machine has."""
     faults = [f"{name} is not installed on this machine" for name, version in here.items() if version is None]
     for name, version in here.items():
@@ -118,7 +119,7 @@ def versions(nodes: Sequence[Node], here: dict[str, str | None]) -> list[Finding
     return verdict("versions", faults, ", ".join(f"{name} {version}" for name, version in here.items()))
 
 
-def storage(nodes: Sequence[Node], shared: dict[str, str], lost: dict[str, list[str]]) -> list[Finding]:
+def storage(nodes: Sequence[NodeReport], shared: dict[str, str], lost: dict[str, list[str]]) -> list[CheckResult]:
     """`lost`: for each shared folder the nodes whose reply is not seen here."""
     found = []
     for name, folder in shared.items():
@@ -133,16 +134,16 @@ def storage(nodes: Sequence[Node], shared: dict[str, str], lost: dict[str, list[
     return found
 
 
-def paths(nodes: Sequence[Node]) -> list[Finding]:
+def paths(nodes: Sequence[NodeReport]) -> list[CheckResult]:
     return [
-        Finding(name, False, f"{path} is not there on {node.name}: put it on shared storage")
+        CheckResult(name, False, f"{path} is not there on {node.name}: put it on shared storage")
         for node in nodes
         if node.seen
         for name, path in node.seen["missing"].items()
     ]
 
 
-def space(needs: dict[str, tuple[float | None, float]]) -> list[Finding]:
+def space(needs: dict[str, tuple[float | None, float]]) -> list[CheckResult]:
     """`needs`: for each folder the bytes that are planned (None: not known) and that are free."""
     faults, fine = [], []
     for folder, (planned, free) in needs.items():

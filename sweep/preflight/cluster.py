@@ -16,21 +16,23 @@ from ray import cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep.preflight import node
-from sweep.preflight.checks import Node
-from sweep.study import InputError
+from sweep.preflight.checks import NodeReport
+from sweep.study.errors import InputError
 
 ANSWER_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 Look = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def ask(request: dict[str, Any], address: str, look: Look = node.look, seconds: float = ANSWER_SECONDS) -> list[Node]:
+def ask(
+    request: dict[str, Any], address: str, look: Look = node.look, seconds: float = ANSWER_SECONDS
+) -> list[NodeReport]:
     """One answer a node, each waited for at most `seconds`. Raises InputError where no cluster is at the address."""
     with _joined(address):
         return _ask(request, look, seconds)
 
 
-def _ask(request: dict[str, Any], look: Look, seconds: float) -> list[Node]:
+def _ask(request: dict[str, Any], look: Look, seconds: float) -> list[NodeReport]:
     alive = [
         n
         for n in ray.nodes()  # type: ignore[no-untyped-call]
@@ -42,7 +44,7 @@ def _ask(request: dict[str, Any], look: Look, seconds: float) -> list[Node]:
     answers = {node_id: _answer(ref) for node_id, ref in asked.items() if ref in ready}
     late = (None, f"{seconds:.0f} s have passed")
     return [
-        Node(n["NodeManagerHostname"], n["Resources"], free.get(n["NodeID"], {}), *answers.get(n["NodeID"], late))
+        NodeReport(n["NodeManagerHostname"], n["Resources"], free.get(n["NodeID"], {}), *answers.get(n["NodeID"], late))
         for n in alive
     ]
 

@@ -7,24 +7,29 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sweep.preflight.checks import Finding, verdict
-from sweep.study import LANGUAGES, Corpus, InputError, Study
+from sweep.preflight.checks import CheckResult, verdict
+from sweep.study.errors import InputError
+from sweep.study.fields import LANGUAGES
+from sweep.study.sections.corpora import Corpus
+from sweep.study.study import Study
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 
 
-def inputs(study: Study) -> list[Finding]:
+def inputs(study: Study) -> list[CheckResult]:
     if study.replay:
         there = Path(study.replay.table).is_file()
-        return [Finding("replay.table", there, study.replay.table if there else f"{study.replay.table}: no such file")]
+        return [
+            CheckResult("replay.table", there, study.replay.table if there else f"{study.replay.table}: no such file")
+        ]
     corpora = [finding for name in LANGUAGES for finding in corpus(getattr(study.corpora, name), f"corpora.{name}")]
     return [*model(study), *corpora]
 
 
-def model(study: Study) -> list[Finding]:
+def model(study: Study) -> list[CheckResult]:
     base = study.base_model
     if base.pretrained is None:
-        return [Finding("base model", True, "the embedded one, made on first use")]
+        return [CheckResult("base model", True, "the embedded one, made on first use")]
     if Path(base.pretrained).is_dir():
         there = any(file for pattern in WEIGHTS for file in Path(base.pretrained).glob(pattern))
         fault = [] if there else [f"{base.pretrained} holds no weights ({', '.join(WEIGHTS)})"]
@@ -33,22 +38,22 @@ def model(study: Study) -> list[Finding]:
     return [*verdict("base model", fault, base.pretrained), *([] if fault else tokenizer(study))]
 
 
-def tokenizer(study: Study) -> list[Finding]:
-    from trainers.model import load_tokenizer
+def tokenizer(study: Study) -> list[CheckResult]:
+    from trainers.model.model import load_tokenizer
 
     assert study.base_model.pretrained
     try:
         loaded = load_tokenizer(study.base_model, study.base_model.pretrained)
     except InputError as error:
-        return [Finding("tokenizer", False, str(error))]
+        return [CheckResult("tokenizer", False, str(error))]
     if loaded.eos_token_id is None:
-        return [Finding("tokenizer", False, "it has no end-of-text token to part documents with")]
-    return [Finding("tokenizer", True, f"{len(loaded):,} tokens")]
+        return [CheckResult("tokenizer", False, "it has no end-of-text token to part documents with")]
+    return [CheckResult("tokenizer", True, f"{len(loaded):,} tokens")]
 
 
-def corpus(spec: Corpus, where: str) -> list[Finding]:
+def corpus(spec: Corpus, where: str) -> list[CheckResult]:
     if spec.embedded:
-        return [Finding(where, True, f"{spec.embedded}, embedded, fetched on first use")]
+        return [CheckResult(where, True, f"{spec.embedded}, embedded, fetched on first use")]
     if spec.dataset:
         return verdict(where, _unreachable("dataset", spec.dataset, spec.revision), spec.dataset)
     found = {pattern: glob.glob(pattern, recursive=True) for pattern in spec.files or ()}

@@ -11,19 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.planning.plan import Plan
+from sweep.planning.plan import StudyPlan
 from sweep.preflight import checks, node
-from sweep.preflight.checks import Finding, Node
+from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.inputs import inputs
-from sweep.store import Run
-from sweep.study import InputError, Study
-from trainers import cache, tracking
+from sweep.store.run import Run
+from sweep.study.errors import InputError
+from sweep.study.files import cache
+from sweep.study.study import Study
 from trainers.benchmarks import catalogue
+from trainers.tracking import tracking
 
 SAME_EVERYWHERE = ("ray", "torch", "transformers", "datasets")
 
 
-def full(study: Study, run: Run, planned: Plan, address: str | None) -> list[Finding]:
+def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> list[CheckResult]:
     """Every check, also those that take a minute. With no address the cluster is this machine."""
     shared, more = _shared(run), _scoring(study)
     nodes, lost = ask(study, shared, _scoring_folders(study), address, more=more)
@@ -52,8 +54,12 @@ def refuse_unready(study: Study, run: Run, address: str) -> None:
 
 
 def cluster(
-    study: Study, nodes: list[Node], shared: dict[str, str], lost: dict[str, list[str]], more: tuple[str, ...] = ()
-) -> list[Finding]:
+    study: Study,
+    nodes: list[NodeReport],
+    shared: dict[str, str],
+    lost: dict[str, list[str]],
+    more: tuple[str, ...] = (),
+) -> list[CheckResult]:
     """`more`: further packages that the nodes were asked for."""
     packages = (*_packages(study), *more)
     here = {"python": platform.python_version()} | {name: node.version(name) for name in packages}
@@ -73,7 +79,7 @@ def ask(
     address: str | None,
     look: Any = node.look,
     more: tuple[str, ...] = (),
-) -> tuple[list[Node], dict[str, list[str]]]:
+) -> tuple[list[NodeReport], dict[str, list[str]]]:
     """Every node's answer, and for each shared folder the nodes whose reply did not arrive here."""
     nonce = uuid.uuid4().hex
     request = {"nonce": nonce, "shared": shared, "paths": paths, "packages": (*_packages(study), *more)}
@@ -83,17 +89,17 @@ def ask(
     return nodes, lost
 
 
-def _nodes(request: dict[str, Any], address: str | None, look: Any) -> list[Node]:
+def _nodes(request: dict[str, Any], address: str | None, look: Any) -> list[NodeReport]:
     if address:
         from sweep.preflight import cluster as ray_cluster
 
         return ray_cluster.ask(request, address, look)
     seen = look(request)
     counted = {"CPU": float(seen["cpus"]), "GPU": float(len(seen["gpus"]))}
-    return [Node(seen["host"], counted, counted, seen)]
+    return [NodeReport(seen["host"], counted, counted, seen)]
 
 
-def _silent(nodes: list[Node], folder: Path, nonce: str) -> list[str]:
+def _silent(nodes: list[NodeReport], folder: Path, nonce: str) -> list[str]:
     """Nodes that answered, but whose reply is not in the folder. Listing it makes an NFS client look again."""
     here = set(os.listdir(folder))
     return [n.name for n in nodes if n.seen and node.reply_name(nonce, n.seen["token"]) not in here]
@@ -143,7 +149,7 @@ def _scoring_folders(study: Study) -> dict[str, str]:
     return {name: path for name, path in stated.items() if path}
 
 
-def _space(run: Run, planned: Plan) -> dict[str, tuple[float | None, float]]:
+def _space(run: Run, planned: StudyPlan) -> dict[str, tuple[float | None, float]]:
     needs = {str(cache.root()): planned.disk.corpora}
     if not run.mirror:
         needs[str(run.folder.parent)] = planned.disk.run_bytes

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from analysis.launch.plan import Plan
-from analysis.launch.ratio import token_share
-from analysis.launch.schedule import lr_share, telling_steps
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.ratio import token_share
+from analysis.launch.plan.schedule import lr_share, telling_steps
 
 RELATIVE = 1e-6
 
 
-def expected(plan: Plan) -> dict[str, Any]:
+def expected(plan: LaunchPlan) -> dict[str, Any]:
     """The numbers that every trainer states in some way, under the names that the readers give them."""
     recipe = plan.study.training.optimizer
     return {
@@ -33,12 +33,12 @@ def expected(plan: Plan) -> dict[str, Any]:
     }
 
 
-def question(plan: Plan) -> dict[str, Any]:
+def question(plan: LaunchPlan) -> dict[str, Any]:
     """What a reader is asked beside the files: the GPUs that share a batch, and the steps whose LR it is to give."""
     return {"processes": plan.launch.processes, "steps": telling_steps(plan.parts)}
 
 
-def differences(plan: Plan, found: dict[str, Any]) -> list[str]:
+def differences(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
     """One line for each value that is not the winner's; `found` is a reader's answer."""
     wanted, found = expected(plan), _as_tokens(plan, found)
     lines = [
@@ -49,7 +49,7 @@ def differences(plan: Plan, found: dict[str, Any]) -> list[str]:
     return lines + _schedule(plan, found)
 
 
-def _as_tokens(plan: Plan, found: dict[str, Any]) -> dict[str, Any]:
+def _as_tokens(plan: LaunchPlan, found: dict[str, Any]) -> dict[str, Any]:
     """A share of documents is of tokens by the mean tokens of a document; the other shares are of tokens."""
     shares = found.pop("document_shares", None)
     if shares is None:
@@ -63,7 +63,7 @@ def _same(found: Any, value: float) -> bool:
     return found is not None and math.isclose(found, value, rel_tol=RELATIVE, abs_tol=1e-12)
 
 
-def _schedule(plan: Plan, found: dict[str, Any]) -> list[str]:
+def _schedule(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
     """Trainers count a step from 0 or from 1: the LR must lie between those of a step and of the next."""
     schedule, lines = plan.study.training.schedule, []
     for step, lr in zip(telling_steps(plan.parts), found.get("lrs") or [], strict=False):

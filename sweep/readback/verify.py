@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from analysis.launch.plan import Plan
-from analysis.launch.read_back import ReadBack
+from analysis.launch.evidence.read_back import ReadBack
+from analysis.launch.plan.launch_plan import LaunchPlan
 from sweep.readback.expected import differences, question
 
 READERS = Path(__file__).parent / "readers"
@@ -27,7 +27,7 @@ def interpreter(name: str) -> str:
     return str(found) if name != "native" and found.exists() else sys.executable
 
 
-def verify(plan: Plan, folder: Path, name: str, python: str | None = None) -> ReadBack:
+def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None) -> ReadBack:
     """`folder` holds the format's files; `python` is an interpreter with the trainer, by default the one found."""
     python = python or interpreter(name)
     # -I: a reader has its trainer's name, and its own folder must not be looked into. -B: a bundle gets no bytecode.

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import table as tables
-from analysis.fit import Fit, fit_study
-from sweep.study import Study
-from sweep.study_file import dump
-from sweep.trial import Record, Trial
+from analysis.fit.fit import Fit, fit_study
+from analysis.table import table as tables
+from sweep.study.record import Record
+from sweep.study.study import Study
+from sweep.study.study_file import dump
+from sweep.study.trial import Trial
 
 ALMRS = (0.1, 0.3, 0.5, 0.7, 0.9)
 LRS = tuple(float(f"{lr:.3g}") for lr in np.geomspace(1e-5, 1e-3, 6))

@@ -18,14 +18,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from samples import bowl_csv, make_study
 
-from sweep import controller, design
-from sweep.queue import Points
-from sweep.store import Run
-from sweep.study import Study
+from sweep import controller
+from sweep.store.run import Run
+from sweep.study.study import Study
+from sweep.trials import progress as design
+from sweep.trials.queue import GridQueue
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def measured(folder: Path, study: Study) -> list[Moment]:
         if ended % 100 == 0:
             moments.append(moment(ended))
 
-    controller.run_trials(study, run, lambda room: Points(study, run, design.trials(study), room), watch)
+    controller.run_trials(study, run, lambda room: GridQueue(study, run, design.trials(study), room), watch)
     return moments
 
 

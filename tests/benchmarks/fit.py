@@ -26,9 +26,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 from threadpoolctl import threadpool_limits
 
-from analysis import table as tables
 from analysis.surfaces.scale_choice import best_scale
 from analysis.surfaces.surface import Surface
+from analysis.table import table as tables
 
 DENSE = Path(__file__).parents[1] / "data" / "dense.csv"
 LEVEL = 0.9
@@ -160,8 +160,8 @@ def synthetic(trials: int) -> pd.DataFrame:
 
 def measure(what: str, trials: int) -> None:
     """Fit once and print seconds and peak MiB beyond the imports: run in a process of its own."""
-    from analysis.fit import fit_table
-    from sweep.study import Objective
+    from analysis.fit.fit import fit_table
+    from sweep.study.sections.objective import Objective
 
     table, before = synthetic(trials), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time()  # of one thread, so that other work on the machine counts little

@@ -25,9 +25,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.fit import FitFile, fit_table
-from sweep.study import InputError, Objective
-from sweep.trial import Record
+from analysis.fit.fit import fit_table
+from analysis.fit_file.fit_file import FitFile
+from sweep.study.errors import InputError
+from sweep.study.record import Record
+from sweep.study.sections.objective import Objective
 
 RUNGS = Path(__file__).parents[1] / "data" / "dense_rungs.csv"
 SIZES = (16, 27, 81)

@@ -16,14 +16,14 @@ import numpy as np
 from rich.progress import track
 from threadpoolctl import threadpool_limits
 
-from analysis.search.measured import Measured
-from sweep import table_fit
-from sweep.study import Objective
+from analysis.search.measured import MeasuredTable
+from sweep.study.sections.objective import Objective
+from sweep.verbs import table_fit
 
 LAYOUTS = ((5, 3), (4, 4))  # ALMRs, and LRs at each
 
 
-def about_the_lowest(measured: Measured, almr: float, count: int) -> list[int]:
+def about_the_lowest(measured: MeasuredTable, almr: float, count: int) -> list[int]:
     """The rows of `cells` at so many neighbouring LRs, the one of the lowest loss in their middle where it can be."""
     [row] = np.nonzero(measured.space.almr == almr)
     lowest = int(np.nanargmin(measured.values[row]))
@@ -31,7 +31,7 @@ def about_the_lowest(measured: Measured, almr: float, count: int) -> list[int]:
     return [int(i) for i in row[first : first + count]]
 
 
-def errors(measured: Measured, rows: int, count: int) -> list[float]:
+def errors(measured: MeasuredTable, rows: int, count: int) -> list[float]:
     almrs = [a for a in np.unique(measured.space.almr) if (measured.space.almr == a).sum() >= count]
     found = []
     for chosen in track(list(itertools.combinations(almrs, rows)), f"{rows} x {count}"):
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("table", type=Path, nargs="?", default=Path("tests/data/dense.csv"))
     parser.add_argument("--where", action="append", default=[], help="rows with this value alone, as in step=80")
     asked = parser.parse_args()
-    measured = Measured.of(table_fit.read(asked.table, None, asked.where, False, None).table, Objective())
+    measured = MeasuredTable.of(table_fit.read(asked.table, None, asked.where, False, None).table, Objective())
     with threadpool_limits(1):
         whole = measured.curve(list(range(len(measured.cells))), 0).error
         print(f"{asked.table}: all {len(measured.cells)} cells {whole:.3f}; 1.2 x that {1.2 * (whole or 0):.3f}\n")

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from analysis.decision.winner import Winner
-from analysis.fit import Fit, fit_run
+from analysis.fit.fit import Fit, fit_run
+from analysis.fit_file.transfer import FittedRung
+from analysis.fit_file.winner import Winner
 from analysis.transfer import rungs
-from analysis.transfer.result import Rung
 from analysis.transfer.rules import climbed
-from sweep import study_file
-from sweep.study import InputError
-from sweep.transfer import LAWS
+from sweep.study import study_file
+from sweep.study.errors import InputError
+from sweep.study.sections.transfer import LAWS
 
 BATCH = 2048
 
@@ -93,14 +93,14 @@ def parameters_of(run: Path) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def rung_of(run: Path) -> tuple[Rung, Winner]:
+def rung_of(run: Path) -> tuple[FittedRung, Winner]:
     content = json.loads((run / "fit.json").read_text(encoding="utf-8"))
     winner = Winner.model_validate(content["winner"])
     tokens = study_file.load(run / "study.yaml").training.tokens
     return rungs.of_winner(run.name, winner, parameters_of(run), tokens), winner
 
 
-def predictions(smaller: list[tuple[Rung, Winner]], target: Rung) -> list[Prediction]:
+def predictions(smaller: list[tuple[FittedRung, Winner]], target: FittedRung) -> list[Prediction]:
     """Each rule's, from the largest of the smaller sweeps, and the ladder's from all of them."""
     rung, winner = smaller[-1]
     ratio = target.parameters / rung.parameters
@@ -150,7 +150,7 @@ def print_tables(runs: Path, sizes: list[str]) -> None:
         print_predictions(runs / f"ladder-{done[k]}", [found[size] for size in done[:k]], *found[done[k]])
 
 
-def print_predictions(run: Path, smaller: list[tuple[Rung, Winner]], target: Rung, winner: Winner) -> None:
+def print_predictions(run: Path, smaller: list[tuple[FittedRung, Winner]], target: FittedRung, winner: Winner) -> None:
     fit = fit_run(study_file.load(run / "study.yaml"), run)
     print(f"\n{run.name} from the {len(smaller)} smaller; measured LR* {winner.lr:.2e}, ALMR* {winner.almr:.2f}\n")
     print("| rule | LR | over measured | ALMR | off by | LR* inside | ALMR* inside | regret |")

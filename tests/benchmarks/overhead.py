@@ -22,16 +22,18 @@ from pathlib import Path
 
 import yaml
 
-from sweep import study_file
 from sweep.planning.plan import concurrency
-from sweep.store import Run
-from sweep.study import Study
-from sweep.trial import Ingredients, Record, Trial
+from sweep.store.run import Run
+from sweep.study import study_file
+from sweep.study.ingredients import Ingredients
+from sweep.study.record import Record
+from sweep.study.study import Study
+from sweep.study.trial import Trial
 
 ONE_TRIAL = """
 import json, sys
 from sweep.trial import Trial
-from sweep.worker import work
+from sweep.worker.run_trial import work
 folder, trial = json.loads(sys.argv[1])
 work(folder, Trial.model_validate(trial))
 """

@@ -14,14 +14,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from sweep import study_file
-from sweep.benchmark import Benchmarks
-from sweep.study import BaseModel, Study
-from sweep.trial import Ingredients, Record, Trial
+from sweep.study import study_file
+from sweep.study.ingredients import Ingredients
+from sweep.study.record import Record
+from sweep.study.sections.benchmarks import Benchmarks
+from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.study import Study
+from sweep.study.trial import Trial
 from trainers import cpt, prepare
 from trainers.benchmarks import catalogue, harness
-from trainers.gang import ALONE
-from trainers.model import load_model, load_tokenizer
+from trainers.model.model import load_model, load_tokenizer
+from trainers.workers.group import ALONE
 
 TRIAL = Trial(almr=0.7, lr=3.4e-3, seed=0)
 
@@ -35,7 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
     study = study_file.load("demo")
     if arguments.model:
-        study = study.model_copy(update={"base_model": BaseModel(pretrained=arguments.model)})
+        study = study.model_copy(update={"base_model": BaseModelSource(pretrained=arguments.model)})
     ingredients = prepare.prepare(study)
     first, second = (trial(study, ingredients) for _ in range(2))
     print("| what | questions | seconds | share of the trial |\n|---|---|---|---|")

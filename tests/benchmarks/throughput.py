@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from sweep.recipe import Training
-from sweep.resources import Execution
+from sweep.study.sections.resources import Execution
+from sweep.study.sections.training import Training
 
 # hidden, intermediate, layers, heads, key-value heads, vocabulary, length, sequences a step, sequences at once
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -132,15 +132,17 @@ def recipe(shape: str, steps: int) -> Training:
 
 def ours(shape: str, steps: int) -> tuple[Any, list[float]]:
     """As `trainers.cpt` trains: FSDP2's bfloat16 policy, compiled layers and checkpointed activations on a GPU."""
-    from trainers import fitting, gang, loop, output_layer
-    from trainers.token_loss import TokenLoss
+    from trainers.loop import loop
+    from trainers.model import fitting, output_layer
+    from trainers.model.token_loss import TokenLoss
+    from trainers.workers import group as gang
 
     model, training, gpu = make(shape), recipe(shape, steps), torch.cuda.is_available()
     how = "full" if shape in ("1B", "8B") else "none"
     execution = Execution(compile=gpu, activation_checkpointing=how)
     fitting.checkpoint_activations(model, execution)
     output_layer.fuse(model, execution, model.device)
-    workers = gang.Gang(0, 1, model.device, sharded=gpu)
+    workers = gang.WorkerGroup(0, 1, model.device, sharded=gpu)
     if gpu:
         torch.distributed.init_process_group("nccl", store=torch.distributed.HashStore(), rank=0, world_size=1)
         fitting.shard(model, training.precision, execution, alone=True)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sweep.recipe import Schedule, Training
-from sweep.study import Study
-from sweep.trial import Status, Trial
-from trainers import cpt, loop, prepare
-from trainers.divergence import DivergenceWatch
+from sweep.study.sections.training import Schedule, Training
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
+from trainers import cpt, prepare
+from trainers.loop import loop
+from trainers.loop.divergence import DivergenceWatch
 
 TIMINGS = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes"}
 
@@ -117,7 +118,7 @@ def watched(losses: list[float], held_out: float) -> int:
     """The step at which the watch stops a trial with these training losses, 0 if it never does."""
     measured = {"original": held_out, "additional": held_out}
     watch = DivergenceWatch(0.5, {"original": 3.0, "additional": 3.0}, margin=1.0, measure=lambda: measured)
-    steps = (loop.Step(i + 1, i + 1, loss, 1e-3, 1.0, 0.0) for i, loss in enumerate(losses))
+    steps = (loop.StepMetrics(i + 1, i + 1, loss, 1e-3, 1.0, 0.0) for i, loss in enumerate(losses))
     return next((step.step for step in steps if watch(step)), 0)
 
 

@@ -10,15 +10,21 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from sweep.recipe import Optimizer, Training
-from sweep.resources import Execution
-from sweep.study import InputError, Objective, Study
-from sweep.trial import Record, Trial
-from trainers import cpt, fitting, kept, loop, memory, output_layer, prepare
-from trainers.checkpoint import Checkpoints
-from trainers.gang import ALONE, Gang
-from trainers.optimizer import make_optimizer, set_lr
-from trainers.token_loss import IGNORED, TokenLoss, positions
+from sweep.study.errors import InputError
+from sweep.study.record import Record
+from sweep.study.sections.objective import Objective
+from sweep.study.sections.resources import Execution
+from sweep.study.sections.training import Optimizer, Training
+from sweep.study.study import Study
+from sweep.study.trial import Trial
+from trainers import cpt, prepare
+from trainers.loop import loop
+from trainers.loop import out_of_memory as memory
+from trainers.loop.checkpoint import Checkpoints
+from trainers.loop.optimizer import make_optimizer, set_lr
+from trainers.model import fitting, output_layer
+from trainers.model.token_loss import IGNORED, TokenLoss, positions
+from trainers.workers.group import ALONE, WorkerGroup
 
 COST = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "provenance"}
 END = 7
@@ -174,7 +180,7 @@ def test_a_sharded_model_is_not_gone_on_with_after_it_ran_out_of_memory(monkeypa
     def full(self: Any, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
         raise torch.OutOfMemoryError("injected")
 
-    learner = loop.Learner(llama(), recipe(), 1e-2, gang=Gang(0, 1, torch.device("cpu"), sharded=True))
+    learner = loop.Learner(llama(), recipe(), 1e-2, gang=WorkerGroup(0, 1, torch.device("cpu"), sharded=True))
     monkeypatch.setattr(TokenLoss, "sum", full)
     with pytest.raises(memory.Halved, match="micro_batch_sequences 4"):
         [*learner.train([torch.arange(64).reshape(8, 8) % 50], lambda step: 1.0, lambda step: False)]
@@ -251,11 +257,13 @@ def test_the_best_model_stays_and_no_other(local_study: Study, tmp_path: Path) -
 
 
 def objective(record: Record) -> float:
-    return kept.objective_of(Objective(), record.loss.model_dump(), record.base_loss.model_dump())
+    value = Objective().of_record(record)
+    assert value is not None
+    return value
 
 
 def test_a_broken_guard_is_no_objective() -> None:
     goal = Objective(forgetting_guard_percent=1)
     base = {"original": 3.0, "additional": 5.0}
-    assert kept.objective_of(goal, {"original": 3.02, "additional": 4.0}, base) == 4.0
-    assert kept.objective_of(goal, {"original": 3.04, "additional": 4.0}, base) == float("inf")
+    assert goal.of_losses({"original": 3.02, "additional": 4.0}, base) == 4.0
+    assert goal.of_losses({"original": 3.04, "additional": 4.0}, base) is None

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sweep.benchmark import Benchmarks
-from sweep.study import LANGUAGES
+from sweep.study.fields import LANGUAGES
+from sweep.study.sections.benchmarks import Benchmarks
 
 Language = Literal["original", "additional"]
 CLOZE = {language: f"cloze_{language}" for language in LANGUAGES}  # the embedded suite, of our own code
@@ -19,7 +19,7 @@ TOKENS_PER_QUESTION = 900  # a few-shot question; of a choice, all of its answer
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownTask:
     """`stock` is the harness' folder that defines the task, None for one of ours; `source` is where its data come from.
 
     `generated` is how many tokens an answer takes at most, 0 where answers are only compared by their likelihood.
@@ -35,12 +35,12 @@ class Known:
     unsafe: bool = False
 
 
-def _chinese(name: str, group: str, questions: int, stock: str | None, source: str, generated: int = 0) -> Known:
-    return Known(name, group, "additional", questions, stock, source, generated)
+def _chinese(name: str, group: str, questions: int, stock: str | None, source: str, generated: int = 0) -> KnownTask:
+    return KnownTask(name, group, "additional", questions, stock, source, generated)
 
 
-def _english(name: str, group: str, questions: int, stock: str, source: str, generated: int = 0) -> Known:
-    return Known(name, group, "original", questions, stock, source, generated, unsafe=group == "code")
+def _english(name: str, group: str, questions: int, stock: str, source: str, generated: int = 0) -> KnownTask:
+    return KnownTask(name, group, "original", questions, stock, source, generated, unsafe=group == "code")
 
 
 KNOWLEDGE, READING = "Chinese knowledge", "Chinese reading"
@@ -65,7 +65,7 @@ SUITE = (
 BY_NAME = {known.name: known for known in SUITE}
 
 
-def known(task: str) -> Known | None:
+def known(task: str) -> KnownTask | None:
     """The suite's entry that a task is, or is a subject of (cmmlu_anatomy is one of cmmlu)."""
     prefixes = [name for name in BY_NAME if task == name or task.startswith(f"{name}_")]
     if not prefixes and task.startswith("agieval_"):

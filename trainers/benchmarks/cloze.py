@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainers.benchmarks.catalogue import CLOZE_QUESTIONS
-from trainers.corpus import PackedCorpus, blocks
+from trainers.data.corpus import PackedCorpus, blocks
 
 VERSION = "1"
 CONTEXT, CONTINUATION, CHOICES = 8, 4, 4  # tokens, tokens, continuations

@@ -12,27 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.benchmark import Benchmarks
-from sweep.study import fingerprint_of
-from trainers import cache
+from sweep.study.files import cache
+from sweep.study.sections.benchmarks import Benchmarks
+from sweep.study.study import fingerprint_of
 from trainers.benchmarks import catalogue
-from trainers.benchmarks.definitions import Leaf
+from trainers.benchmarks.definitions import TaskDefinition
 
 BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 
 
 @dataclass(frozen=True)
-class Files:
+class TaskData:
     """The data of one task: the builder of `datasets` that reads them, and the files of each split."""
 
     builder: str
     splits: dict[str, list[str]]
 
 
-def locate(benchmarks: Benchmarks, name: str, leaf: Leaf) -> Files | None:
+def locate(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> TaskData | None:
     """The data of a task that `name` stands for; None where they are not on this machine."""
     if "data_files" in (leaf.config.get("dataset_kwargs") or {}):
-        return Files("", {})  # the task file names its own
+        return TaskData("", {})  # the task file names its own
     folders = [*_local(benchmarks, name, leaf), fetched(leaf)]
     if leaf.published:
         return _published(leaf, folders)
@@ -40,16 +40,16 @@ def locate(benchmarks: Benchmarks, name: str, leaf: Leaf) -> Files | None:
         splits = {split: _files(folder, leaf, split) for split in leaf.splits(benchmarks.shots)}
         if all(splits.values()):
             first = next(iter(splits.values()))
-            return Files(BUILDERS[Path(first[0]).suffix], splits)
+            return TaskData(BUILDERS[Path(first[0]).suffix], splits)
     return None
 
 
-def fetched(leaf: Leaf) -> Path:
+def fetched(leaf: TaskDefinition) -> Path:
     """The folder of the cache that a task's data are fetched into."""
     return cache.root() / "benchmarks" / fingerprint_of([leaf.config.get("dataset_path"), leaf.subset])
 
 
-def fetch(benchmarks: Benchmarks, leaf: Leaf) -> None:
+def fetch(benchmarks: Benchmarks, leaf: TaskDefinition) -> None:
     """Fetch a task's data from where they are published. Raises whatever `datasets` raises where it cannot."""
     import datasets
 
@@ -62,7 +62,7 @@ def fetch(benchmarks: Benchmarks, leaf: Leaf) -> None:
         cache.build_once(fetched(leaf), build)
 
 
-def missing(benchmarks: Benchmarks, name: str, leaf: Leaf) -> str:
+def missing(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> str:
     """One line: what is not there, and where to place it."""
     entry = catalogue.known(name)
     where = Path(benchmarks.data or "DATA") / (entry.name if entry else name)
@@ -73,11 +73,11 @@ def missing(benchmarks: Benchmarks, name: str, leaf: Leaf) -> str:
     return f"data of {leaf.name} are missing: place {files}{of} in {where}/{stated}"
 
 
-def _example(leaf: Leaf) -> str:
+def _example(leaf: TaskDefinition) -> str:
     return f"{leaf.subset}/{leaf.asked}.jsonl" if leaf.subset else f"{leaf.asked}.jsonl"
 
 
-def _local(benchmarks: Benchmarks, name: str, leaf: Leaf) -> list[Path]:
+def _local(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> list[Path]:
     if benchmarks.data is None:
         return []
     entry, root = catalogue.known(leaf.name), Path(benchmarks.data)
@@ -88,7 +88,7 @@ def _local(benchmarks: Benchmarks, name: str, leaf: Leaf) -> list[Path]:
     return list(dict.fromkeys([*folders, *([root / os.path.basename(source)] if source else [])]))
 
 
-def _files(folder: Path, leaf: Leaf, split: str) -> list[str]:
+def _files(folder: Path, leaf: TaskDefinition, split: str) -> list[str]:
     """The files of a split, of one kind; empty where there are none."""
     subset = leaf.subset
     stems = [split, f"*/{split}"] if subset is None or folder.name in (leaf.name, fetched(leaf).name) else []
@@ -98,15 +98,15 @@ def _files(folder: Path, leaf: Leaf, split: str) -> list[str]:
     return next((found for p in patterns if (found := sorted(map(str, folder.glob(p))))), [])
 
 
-def _published(leaf: Leaf, folders: list[Path]) -> Files | None:
+def _published(leaf: TaskDefinition, folders: list[Path]) -> TaskData | None:
     """Of a task of ours: all of its files under the names that they are published as."""
     for folder in folders:
         if all((folder / name).is_file() for name in leaf.published):
-            return Files("", {leaf.asked: [str(folder / name) for name in leaf.published]})
+            return TaskData("", {leaf.asked: [str(folder / name) for name in leaf.published]})
     return None
 
 
-def override(leaf: Leaf, files: Files, shots: int | None) -> dict[str, Any]:
+def override(leaf: TaskDefinition, files: TaskData, shots: int | None) -> dict[str, Any]:
     """The fields of the task file that change so that the task reads these files and no others."""
     if not files.splits:
         return {}

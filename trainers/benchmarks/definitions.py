@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sweep.benchmark import Benchmarks
+from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, task_files
 from trainers.benchmarks.task_files import BrokenTaskError, Config, TaskFiles
 
@@ -16,7 +16,7 @@ OURS = Path(__file__).parent / "tasks"
 
 
 @dataclass(frozen=True)
-class Leaf:
+class TaskDefinition:
     """One task that asks questions: its file, and the fields that say where they come from."""
 
     name: str
@@ -60,7 +60,7 @@ def stock() -> Path:
     return Path(next(iter(found.submodule_search_locations))) / "tasks"
 
 
-def leaves(benchmarks: Benchmarks, name: str) -> list[Leaf]:
+def leaves(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
     """The tasks that a name stands for, in the order of their names. Raises ValueError where there is none, and its
     BrokenTaskError where that is a file's fault.
     """
@@ -99,12 +99,12 @@ def _searched(name: str) -> list[Path]:
     return [path.parent for path in sorted(stock().rglob("*.yaml")) if line.search(path.read_text(encoding="utf-8"))]
 
 
-def _expand(files: TaskFiles, name: str, above: tuple[str, ...] = ()) -> list[Leaf]:
-    found: list[Leaf] = []
+def _expand(files: TaskFiles, name: str, above: tuple[str, ...] = ()) -> list[TaskDefinition]:
+    found: list[TaskDefinition] = []
     for path, config in files.named[name]:
         if "group" not in config:
             task_files.refuse_broken(path, config)
-            found.append(Leaf(config["task"], path, config))
+            found.append(TaskDefinition(config["task"], path, config))
             continue
         for member in task_files.members(path, config):
             if member in (*above, name):

@@ -6,10 +6,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from sweep.benchmark import Benchmarks
-from sweep.study import InputError
+from sweep.study.errors import InputError
+from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, data, definitions, outcome
-from trainers.benchmarks.definitions import Leaf
+from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.task_files import BrokenTaskError
 
 
@@ -35,7 +35,7 @@ def _fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], N
                 given_up.add(source)
 
 
-def _to_fetch(benchmarks: Benchmarks, name: str) -> list[Leaf]:
+def _to_fetch(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
     """None of a task that cannot be found or read: `missing` says why, and nothing else is to be lost for it."""
     try:
         return _not_here(benchmarks, name)
@@ -85,5 +85,5 @@ def refuse_broken(benchmarks: Benchmarks) -> None:
         raise InputError("\n".join(lines))
 
 
-def _not_here(benchmarks: Benchmarks, name: str) -> list[Leaf]:
+def _not_here(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
     return [leaf for leaf in definitions.leaves(benchmarks, name) if data.locate(benchmarks, name, leaf) is None]

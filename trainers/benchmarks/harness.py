@@ -17,21 +17,23 @@ from typing import Any
 import torch
 import yaml
 
-from sweep.benchmark import Benchmarks
-from sweep.study import fingerprint_of
-from trainers import cache
+from sweep.study.files import cache
+from sweep.study.sections.benchmarks import Benchmarks
+from sweep.study.study import fingerprint_of
 from trainers.benchmarks import catalogue, data, definitions, outcome, sandbox
-from trainers.benchmarks.definitions import Leaf
-from trainers.benchmarks.outcome import Outcome
+from trainers.benchmarks.definitions import TaskDefinition
+from trainers.benchmarks.outcome import ScoringOutcome
 
 SHOT_SEED = 1234  # lm-evaluation-harness' own
 Beat = Callable[[], None]
 
 
-def run(names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, beat: Beat) -> Outcome:
+def run(
+    names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, beat: Beat
+) -> ScoringOutcome:
     """Every task on its own: one that cannot be scored is in the outcome's failures, and the others go on."""
     if not names:
-        return Outcome()
+        return ScoringOutcome()
     try:
         with _quiet():
             lm = _language_model(model, tokenizer, benchmarks.batch, precision, beat)
@@ -39,7 +41,7 @@ def run(names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, pr
         return outcome.failed(names, "lm-evaluation-harness is not installed: pip install 'almr-sweep[bench]'")
     if not _answers(model, tokenizer):
         return outcome.failed(names, "the model answers NaN")
-    found = Outcome()
+    found = ScoringOutcome()
     for name in names:
         beat()
         try:
@@ -57,7 +59,7 @@ def _answers(model: Any, tokenizer: Any) -> bool:
     return bool(model(input_ids=token).logits.isfinite().all())
 
 
-def _score(name: str, benchmarks: Benchmarks, lm: Any) -> Outcome:
+def _score(name: str, benchmarks: Benchmarks, lm: Any) -> ScoringOutcome:
     from lm_eval.evaluator import evaluate
 
     tasks = loaded(benchmarks, name)
@@ -73,7 +75,7 @@ def _score(name: str, benchmarks: Benchmarks, lm: Any) -> Outcome:
     return _outcome(name, tasks, results)
 
 
-def _outcome(name: str, tasks: dict[str, Any], results: Any) -> Outcome:
+def _outcome(name: str, tasks: dict[str, Any], results: Any) -> ScoringOutcome:
     """A task's score is the mean over its questions, those of its subjects together, of its first metric and filter."""
     metric, kind = _first_metric(next(iter(tasks.values())), results)
     samples = [sample for leaf in sorted(tasks) for sample in _samples(results, leaf, kind)]
@@ -92,7 +94,7 @@ def _outcome(name: str, tasks: dict[str, Any], results: Any) -> Outcome:
         language=entry.language if entry else None,
         metric=metric if kind == "none" else f"{metric},{kind}",
     )
-    return Outcome({name: score}, {name: [value for value in values if value is not None]})
+    return ScoringOutcome({name: score}, {name: [value for value in values if value is not None]})
 
 
 def _first_metric(task: Any, results: Any) -> tuple[str, str]:
@@ -140,7 +142,7 @@ def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
     return _tasks(_written(found), tuple(leaf.name for leaf, _ in found), benchmarks.shots)
 
 
-def _written(found: list[tuple[Leaf, dict[str, Any]]]) -> Path:
+def _written(found: list[tuple[TaskDefinition, dict[str, Any]]]) -> Path:
     """A folder with a task file for each, which includes the original one and reads our files."""
     content = {leaf.name: {"include": str(leaf.file), "task": leaf.name} | change for leaf, change in found}
 

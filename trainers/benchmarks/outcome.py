@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweep.trial import Score
+from sweep.study.record import Score
 
 REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScoringOutcome:
     """`questions`: of each task a number a question, in an order that is the same for every model. `failures`: the
     reason, in one line, why a task has no score.
     """
@@ -27,8 +27,10 @@ class Outcome:
     questions: dict[str, list[float]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def __or__(self, other: Outcome) -> Outcome:
-        return Outcome(self.scores | other.scores, self.questions | other.questions, self.failures | other.failures)
+    def __or__(self, other: ScoringOutcome) -> ScoringOutcome:
+        return ScoringOutcome(
+            self.scores | other.scores, self.questions | other.questions, self.failures | other.failures
+        )
 
     def write(self, folder: Path) -> None:
         """`questions.json`, whole or not at all. The scores are the record's."""
@@ -40,14 +42,16 @@ class Outcome:
         replace(folder / "scores.json", {task: score.model_dump() for task, score in self.scores.items()})
 
     @staticmethod
-    def read_base(folder: Path) -> Outcome:
+    def read_base(folder: Path) -> ScoringOutcome:
         names = ("scores", "questions", "failures")
         scores, questions, failures = (json.loads((folder / f"{name}.json").read_text()) for name in names)
-        return Outcome({task: Score.model_validate(score) for task, score in scores.items()}, questions, failures)
+        return ScoringOutcome(
+            {task: Score.model_validate(score) for task, score in scores.items()}, questions, failures
+        )
 
 
-def failed(tasks: Iterable[str], error: BaseException | str) -> Outcome:
-    return Outcome(failures=dict.fromkeys(tasks, one_line(error)))
+def failed(tasks: Iterable[str], error: BaseException | str) -> ScoringOutcome:
+    return ScoringOutcome(failures=dict.fromkeys(tasks, one_line(error)))
 
 
 def one_line(error: BaseException | str) -> str:

@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 
-from sweep.study import LANGUAGES, Study, fingerprint_of
-from sweep.trial import Ingredients
-from trainers import cache
+from sweep.study.fields import LANGUAGES
+from sweep.study.files import cache
+from sweep.study.ingredients import Ingredients
+from sweep.study.study import Study, fingerprint_of
 from trainers.benchmarks import catalogue, cloze, data, definitions, harness, outcome
 from trainers.benchmarks.catalogue import CLOZE
-from trainers.benchmarks.outcome import Outcome
-from trainers.corpus import PackedCorpus
-from trainers.heartbeat import Heartbeat
-from trainers.loop import reshard
-from trainers.model import load_tokenizer
+from trainers.benchmarks.outcome import ScoringOutcome
+from trainers.data.corpus import PackedCorpus
+from trainers.loop.loop import reshard
+from trainers.model.model import load_tokenizer
+from trainers.workers.heartbeat import Heartbeat
 
 GROUPS = {"original": "cloze, original language", "additional": "cloze, additional language"}
 BASES = "base_scores"
@@ -42,7 +43,7 @@ class Scoring:
     def base(self, model: Any) -> None:
         """Score the base model on what no trial has scored it on yet; no weight changes, no random number is drawn."""
         if self.benchmarks:
-            found = Outcome()
+            found = ScoringOutcome()
             for task in self._tasks():
                 found |= self._once(task, lambda task=task: self._score([task], model))  # type: ignore[misc]
             name = fingerprint_of([found.questions, {k: s.model_dump() for k, s in found.scores.items()}])
@@ -72,9 +73,9 @@ class Scoring:
         assert self.benchmarks
         return catalogue.every(self.benchmarks)
 
-    def _score(self, tasks: list[str], model: Any) -> Outcome:
+    def _score(self, tasks: list[str], model: Any) -> ScoringOutcome:
         assert self.benchmarks
-        found = Outcome()
+        found = ScoringOutcome()
         tokenizer = load_tokenizer(self.study.base_model, self.ingredients.base_model)
         for language in LANGUAGES:
             if CLOZE[language] in tasks:
@@ -90,11 +91,11 @@ class Scoring:
         reshard(model)
         return found
 
-    def _once(self, task: str, score: Callable[[], Outcome]) -> Outcome:
+    def _once(self, task: str, score: Callable[[], ScoringOutcome]) -> ScoringOutcome:
         """The base model's outcome on a task, from the cache where it has a score there. Failures are tried again."""
         folder = cache.root() / BASES / fingerprint_of(self._key(task))
         if _agreed(folder.is_dir()):
-            return Outcome.read_base(folder)
+            return ScoringOutcome.read_base(folder)
         found = score()
         if not found.failures:
             cache.build_once(folder, found.write_base)
@@ -126,7 +127,7 @@ def _content(scoring: Scoring, task: str) -> list[Any]:
     return found
 
 
-def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> Outcome:
+def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> ScoringOutcome:
     """A language's task of the embedded suite. `end` is the tokenizer's: a model's config may name several."""
     task = CLOZE[language]
     try:
@@ -136,7 +137,7 @@ def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> Ou
         return outcome.failed([task], error)
     about = {"version": cloze.VERSION, "prompt_sha256": outcome.sha256([str(asked.rows.tolist())])}
     made = outcome.score(answers, **about, group=GROUPS[language], language=language, metric="acc")
-    return Outcome({task: made}, {task: list(map(float, answers))})
+    return ScoringOutcome({task: made}, {task: list(map(float, answers))})
 
 
 def _agreed(here: bool) -> bool:

@@ -16,17 +16,17 @@ import yaml
 from analysis.launch.formats import documents, trainer_arguments
 from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, single_lines
 from analysis.launch.formats.trainer_arguments import Settings
-from analysis.launch.plan import Plan
+from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 
 NAME = "axolotl"
 TRAINER = "axolotl 0.19"
 MIXED = "data/mixed.jsonl"
 DEEPSPEED = "deepspeed_zero3.json"
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write(plan: Plan, folder: Path) -> list[str]:
+def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns what to know before the launch."""
     head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
     text = yaml.safe_dump(settings(plan), sort_keys=False, allow_unicode=True, width=10**6)
@@ -34,12 +34,12 @@ def write(plan: Plan, folder: Path) -> list[str]:
     (folder / "mixture.json").write_text(
         json.dumps(mixture(plan, folder), indent=2, ensure_ascii=False) + "\n", "utf-8"
     )
-    (folder / "mix_documents.py").write_text((HERE / "mix_documents.txt").read_text("utf-8"), "utf-8")
-    shutil.copyfile(HERE / DEEPSPEED, folder / DEEPSPEED)
+    (folder / "mix_documents.py").write_text((TEMPLATES / "mix_documents.txt").read_text("utf-8"), "utf-8")
+    shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
     return warnings(plan)
 
 
-def mixture(plan: Plan, folder: Path) -> Settings:
+def mixture(plan: LaunchPlan, folder: Path) -> Settings:
     """mixture.json: how many tokens of each corpus the mixed text holds."""
     wanted = {source.language: round(source.share * plan.tokens) for source in plan.used}
     sources = documents.sources(plan, folder)
@@ -50,12 +50,12 @@ def mixture(plan: Plan, folder: Path) -> Settings:
     }
 
 
-def settings(plan: Plan) -> Settings:
+def settings(plan: LaunchPlan) -> Settings:
     parts = _model(plan) | _data(plan) | _steps(plan) | _learning_rate(plan) | _optimizer(plan)
     return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), "save_steps": plan.checkpoint_steps}
 
 
-def _model(plan: Plan) -> Settings:
+def _model(plan: LaunchPlan) -> Settings:
     return {
         "base_model": plan.launch.model,
         "trust_remote_code": plan.study.base_model.trust_remote_code,
@@ -65,7 +65,7 @@ def _model(plan: Plan) -> Settings:
     }
 
 
-def _data(plan: Plan) -> Settings:
+def _data(plan: LaunchPlan) -> Settings:
     found: Settings = {
         "datasets": [_completion(MIXED)],
         "dataset_prepared_path": "data/prepared",
@@ -85,7 +85,7 @@ def _completion(path: str) -> Settings:
     return {"path": path, "ds_type": "json", "type": "completion", "field": "text"}
 
 
-def _steps(plan: Plan) -> Settings:
+def _steps(plan: LaunchPlan) -> Settings:
     layout = plan.layout(NAME)
     return {
         "max_steps": plan.steps,
@@ -97,17 +97,17 @@ def _steps(plan: Plan) -> Settings:
     }
 
 
-def _learning_rate(plan: Plan) -> Settings:
+def _learning_rate(plan: LaunchPlan) -> Settings:
     name, arguments = trainer_arguments.scheduler(plan)
     chosen = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
     return chosen | {"lr_scheduler": name, "lr_scheduler_kwargs": arguments}
 
 
-def _optimizer(plan: Plan) -> Settings:
+def _optimizer(plan: LaunchPlan) -> Settings:
     return {"optimizer": "adamw_torch", **trainer_arguments.adamw(plan)}
 
 
-def warnings(plan: Plan) -> list[str]:
+def warnings(plan: LaunchPlan) -> list[str]:
     found = ["axolotl packs whole documents and pads: its steps hold somewhat fewer tokens than the plan counts"]
     found += differences(plan, "axolotl")
     if plan.evaluation_files:
@@ -115,7 +115,7 @@ def warnings(plan: Plan) -> list[str]:
     return found
 
 
-def ratio(plan: Plan) -> list[str]:
+def ratio(plan: LaunchPlan) -> list[str]:
     if len(plan.used) < 2:
         return single_lines(plan)
     wanted = " and ".join(f"{round(s.share * plan.tokens):,} tokens of {s.language}" for s in plan.used)
@@ -125,7 +125,7 @@ def ratio(plan: Plan) -> list[str]:
     ]
 
 
-def command(plan: Plan) -> Command:
+def command(plan: LaunchPlan) -> Command:
     return Command(
         trainer="axolotl",
         settings="axolotl.yaml",

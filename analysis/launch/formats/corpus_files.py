@@ -5,20 +5,20 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from analysis.launch.source import Source
-from sweep.study import InputError
+from analysis.launch.plan.source import LaunchCorpus
+from sweep.study.errors import InputError
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 
-def files(source: Source) -> tuple[str, ...]:
+def files(source: LaunchCorpus) -> tuple[str, ...]:
     """Raises InputError where the run does not know them."""
     if not source.facts.files:
         raise InputError(f"ingredients.json names no files of the {source.language} corpus: run the study again")
     return source.facts.files
 
 
-def copied(source: Source, folder: Path) -> str:
+def copied(source: LaunchCorpus, folder: Path) -> str:
     """A small corpus travels in the bundle, as one file; returns its name in the folder."""
     name, known = f"data/{source.language}.jsonl", files(source)
     (folder / "data").mkdir(exist_ok=True)

@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from analysis.launch.formats import corpus_files
-from analysis.launch.plan import Plan
-from analysis.launch.source import Source
-from sweep.study import InputError
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.source import LaunchCorpus
+from sweep.study.errors import InputError
 
 BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
 
 
-def sources(plan: Plan, folder: Path) -> dict[str, dict[str, Any]]:
+def sources(plan: LaunchPlan, folder: Path) -> dict[str, dict[str, Any]]:
     """{language: {"load": arguments of load_dataset, "field": the text's column}} of the corpora that are used. A small
     (embedded) corpus is copied into the folder and named relative to it.
     """
     return {source.language: {"load": _arguments(source, folder), "field": source.field} for source in plan.used}
 
 
-def held_out(plan: Plan) -> dict[str, dict[str, Any]]:
+def held_out(plan: LaunchPlan) -> dict[str, dict[str, Any]]:
     load = {"path": "json", "split": "train"}
     return {
         name: {"load": load | {"data_files": [file]}, "field": "text"} for name, file in plan.evaluation_files.items()
     }
 
 
-def _arguments(source: Source, folder: Path) -> dict[str, Any]:
+def _arguments(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
     spec = source.spec
     if spec.dataset:
         named = {"name": spec.config, "revision": spec.revision}
@@ -43,7 +43,7 @@ def _arguments(source: Source, folder: Path) -> dict[str, Any]:
     return {"path": builders.pop(), "data_files": files, "split": "train"} | encoding
 
 
-def _absolute(source: Source) -> list[str]:
+def _absolute(source: LaunchCorpus) -> list[str]:
     return [os.path.abspath(file) for file in corpus_files.files(source)]
 
 

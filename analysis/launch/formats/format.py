@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analysis.launch.plan import Plan
+from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import BESIDE, Command
 
 
@@ -18,24 +18,24 @@ class Format(NamedTuple):
     """
 
     trainer: str
-    write: Callable[[Plan, Path], list[str]]
-    ratio: Callable[[Plan], list[str]]
-    command: Callable[[Plan], Command]
+    write: Callable[[LaunchPlan, Path], list[str]]
+    ratio: Callable[[LaunchPlan], list[str]]
+    command: Callable[[LaunchPlan], Command]
 
 
-def checkpoints_folder(plan: Plan, name: str, settings: Any) -> str:
+def checkpoints_folder(plan: LaunchPlan, name: str, settings: Any) -> str:
     """Beside the bundle, which another export replaces, in a folder of these very settings: a trainer goes on from
     whatever checkpoint it finds, and after another export it must find none. Relative to the format's folder.
     """
     return f"{BESIDE}/{checkpoints_name(plan, name, settings)}"
 
 
-def checkpoints_name(plan: Plan, name: str, settings: Any) -> str:
+def checkpoints_name(plan: LaunchPlan, name: str, settings: Any) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return f"checkpoints-{plan.study.name}-{name}-{digest}"
 
 
-def differences(plan: Plan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
+def differences(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
     """What a trainer that computes in bfloat16 does otherwise than the trials, or than the launch asks; of the degrees
     of parallelism it uses those of `used` alone.
     """
@@ -45,7 +45,7 @@ def differences(plan: Plan, trainer: str, used: tuple[str, ...] = ()) -> list[st
     return [*found, *unused(plan, trainer, used)]
 
 
-def unused(plan: Plan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
+def unused(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
     """Degrees of parallelism that the launch states and the format does not use."""
     return [
         f"{trainer}: launch.{kind}_parallel {degree} is not used: GPUs share one copy's state instead"
@@ -59,11 +59,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def single_lines(plan: Plan) -> list[str]:
+def single_lines(plan: LaunchPlan) -> list[str]:
     return [f"Ratio: ALMR {plan.almr:.6g} leaves the {plan.used[0].language} corpus alone; there is nothing to mix."]
 
 
-def explanation(plan: Plan, trainer: str, ratio: list[str], name: str) -> list[str]:
+def explanation(plan: LaunchPlan, trainer: str, ratio: list[str], name: str) -> list[str]:
     """What stands on top of a trainer's file: where its numbers come from, its warnings, ratio, batch and steps."""
     warnings = [*plan.fit_warnings, *plan.warnings]
     return [
@@ -81,7 +81,7 @@ def explanation(plan: Plan, trainer: str, ratio: list[str], name: str) -> list[s
     ]
 
 
-def risk_lines(plan: Plan) -> list[str]:
+def risk_lines(plan: LaunchPlan) -> list[str]:
     if plan.accepted_risk is None:
         return []
     count = len(plan.accepted_risk.refusals)

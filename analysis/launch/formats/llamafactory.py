@@ -5,41 +5,40 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import yaml
-
 from analysis.launch.formats import llamafactory_data, trainer_arguments
 from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, single_lines
-from analysis.launch.formats.llamafactory_data import HELD_OUT, Mixture
+from analysis.launch.formats.llamafactory_data import HELD_OUT, DocumentMixture
 from analysis.launch.formats.trainer_arguments import Settings
-from analysis.launch.plan import Plan
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.scripts import yaml_text
 from analysis.launch.scripts.torchrun import Command
-from sweep.study import InputError
+from sweep.study.errors import InputError
 
 NAME = "llamafactory"
 TRAINER = "LLaMA-Factory 0.9.5"
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).with_name("templates")
 DEEPSPEED = "deepspeed_zero3.json"
 SECONDS_A_DAY = 86_400
 
 
-def write(plan: Plan, folder: Path) -> list[str]:
+def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns what to know before the launch."""
     if "${" in plan.launch.model:
         raise InputError(f"launch.model {plan.launch.model!r}: LLaMA-Factory would read ${{ as a reference: rename it")
     llamafactory_data.write(plan, folder)
     (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
-    shutil.copyfile(HERE / DEEPSPEED, folder / DEEPSPEED)
+    shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
     return warnings(plan)
 
 
-def warnings(plan: Plan) -> list[str]:
-    found = [*Mixture(plan).warnings, *differences(plan, "LLaMA-Factory")]
+def warnings(plan: LaunchPlan) -> list[str]:
+    found = [*DocumentMixture(plan).warnings, *differences(plan, "LLaMA-Factory")]
     if plan.study.training.document_masking:
         found.append("LLaMA-Factory attends across documents; the trials did not (training.document_masking: true)")
     return found
 
 
-def sections(plan: Plan) -> dict[str, Settings]:
+def sections(plan: LaunchPlan) -> dict[str, Settings]:
     """LLaMA-Factory's settings, by heading. Paths are relative to the bundle, where start.sh goes first."""
     parts = {
         "model": _model(plan),
@@ -52,7 +51,7 @@ def sections(plan: Plan) -> dict[str, Settings]:
     return parts | {"output": _output(plan, parts)}
 
 
-def _model(plan: Plan) -> Settings:
+def _model(plan: LaunchPlan) -> Settings:
     # Gradient checkpointing is on unless `disable_gradient_checkpointing` is set.
     return {
         "model_name_or_path": plan.launch.model,
@@ -65,17 +64,17 @@ def _model(plan: Plan) -> Settings:
     }
 
 
-def _data(plan: Plan) -> Settings:
+def _data(plan: LaunchPlan) -> Settings:
     settings = {"dataset_dir": ".", "dataset": ",".join(source.language for source in plan.used)}
     if len(plan.used) > 1:
-        mixture = Mixture(plan)
+        mixture = DocumentMixture(plan)
         settings["mix_strategy"] = mixture.strategy
         settings["interleave_probs"] = f"{1 - mixture.probability!r},{mixture.probability!r}"
     # `packing` stays unset: pre-training packs anyway, and setting it shortens cutoff_len by one.
     return settings | {"cutoff_len": plan.launch.sequence_length, "preprocessing_num_workers": 16}
 
 
-def _steps(plan: Plan) -> Settings:
+def _steps(plan: LaunchPlan) -> Settings:
     return {
         "max_steps": plan.steps,
         "per_device_train_batch_size": plan.launch.micro_batch_sequences,
@@ -87,17 +86,17 @@ def _steps(plan: Plan) -> Settings:
     }
 
 
-def _learning_rate(plan: Plan) -> Settings:
+def _learning_rate(plan: LaunchPlan) -> Settings:
     name, arguments = trainer_arguments.scheduler(plan)
     chosen = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
     return chosen | {"lr_scheduler_type": name, "lr_scheduler_kwargs": arguments}
 
 
-def _optimizer(plan: Plan) -> Settings:
+def _optimizer(plan: LaunchPlan) -> Settings:
     return {"optim": "adamw_torch", **trainer_arguments.adamw(plan)}
 
 
-def _held_out(plan: Plan) -> Settings:
+def _held_out(plan: LaunchPlan) -> Settings:
     return {
         "eval_dataset": ",".join(f"{language}{HELD_OUT}" for language in plan.evaluation_files),
         "eval_on_each_dataset": True,
@@ -107,7 +106,7 @@ def _held_out(plan: Plan) -> Settings:
     }
 
 
-def _output(plan: Plan, parts: dict[str, Settings]) -> Settings:
+def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
     return {
         "output_dir": checkpoints_folder(plan, NAME, parts),
         "save_steps": plan.checkpoint_steps,
@@ -116,33 +115,22 @@ def _output(plan: Plan, parts: dict[str, Settings]) -> Settings:
     }
 
 
-class _Text(str):
-    """Always written in double quotes: a model may be called 1e5, null, or something with a line break."""
-
-
-class _Dumper(yaml.SafeDumper):
-    pass
-
-
-_Dumper.add_representer(_Text, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
-
-
-def document(plan: Plan) -> str:
+def document(plan: LaunchPlan) -> str:
     """llamafactory.yaml: comments that say where the numbers come from, then the settings."""
     lines = explanation(plan, TRAINER, ratio(plan), NAME)
-    mixture = Mixture(plan).warnings
+    mixture = DocumentMixture(plan).warnings
     parts = [comment([*lines, *(f"Warning: {warning}" for warning in mixture)])]
     for heading, settings in sections(plan).items():
-        quoted = {key: _Text(value) if isinstance(value, str) else value for key, value in settings.items()}
-        text = yaml.dump(quoted, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+        quoted = {key: yaml_text.Quoted(value) if isinstance(value, str) else value for key, value in settings.items()}
+        text = yaml_text.dump(quoted, width=10**6)
         parts.append(f"\n{comment([heading])}{text}")
     return "".join(parts)
 
 
-def ratio(plan: Plan) -> list[str]:
+def ratio(plan: LaunchPlan) -> list[str]:
     if len(plan.used) < 2:
         return single_lines(plan)
-    mixture = Mixture(plan)
+    mixture = DocumentMixture(plan)
     a, lengths = plan.almr, mixture.lengths
     additional, original = f"{a:.6g} / {lengths['additional']:.6g}", f"{1 - a:.6g} / {lengths['original']:.6g}"
     return [
@@ -152,7 +140,7 @@ def ratio(plan: Plan) -> list[str]:
     ]
 
 
-def command(plan: Plan) -> Command:
+def command(plan: LaunchPlan) -> Command:
     return Command(
         trainer="LLaMA-Factory",
         settings="llamafactory.yaml",

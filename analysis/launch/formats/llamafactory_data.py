@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.launch.formats import corpus_files
-from analysis.launch.plan import Plan
-from analysis.launch.ratio import document_probability, token_share_sd
-from analysis.launch.source import Source
-from sweep.study import InputError
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.ratio import document_probability, token_share_sd
+from analysis.launch.plan.source import LaunchCorpus
+from sweep.study.errors import InputError
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 NOTABLE_SD = 0.01
@@ -26,10 +26,10 @@ HELD_OUT = "_held_out"  # after the language, in the name of its evaluation set
 
 
 @dataclass(frozen=True)
-class Mixture:
+class DocumentMixture:
     """How documents of the two corpora are drawn. `probability` is that of an additional-language document."""
 
-    plan: Plan
+    plan: LaunchPlan
 
     @property
     def lengths(self) -> dict[str, float]:
@@ -79,7 +79,7 @@ class Mixture:
         return found
 
 
-def write(plan: Plan, folder: Path) -> None:
+def write(plan: LaunchPlan, folder: Path) -> None:
     """dataset_info.json with one dataset for each corpus that is used, named after its language, and their files."""
     entries = {source.language: _entry(source, folder) for source in plan.used}
     for language, file in plan.evaluation_files.items():
@@ -87,7 +87,7 @@ def write(plan: Plan, folder: Path) -> None:
     (folder / "dataset_info.json").write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _entry(source: Source, folder: Path) -> dict[str, Any]:
+def _entry(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
     columns = {"columns": {"prompt": source.field}}
     spec = source.spec
     if spec.dataset:
@@ -97,7 +97,7 @@ def _entry(source: Source, folder: Path) -> dict[str, Any]:
     return {"file_name": place(source, folder), **columns}
 
 
-def _refer(source: Source, folder: Path) -> str:
+def _refer(source: LaunchCorpus, folder: Path) -> str:
     """One plain file by its path; several, or names it would not accept, through a folder of links."""
     files = [os.path.abspath(file) for file in corpus_files.files(source)]
     suffixes = [_suffix(file, source) for file in files]
@@ -110,7 +110,7 @@ def _refer(source: Source, folder: Path) -> str:
     return name
 
 
-def _suffix(file: str, source: Source) -> str:
+def _suffix(file: str, source: LaunchCorpus) -> str:
     where = f"corpora.{source.language}"
     suffix = corpus_files.suffix(file)
     if suffix not in SUFFIXES:

@@ -13,20 +13,20 @@ from pathlib import Path
 
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import Format, checkpoints_folder, differences, single_lines
-from analysis.launch.plan import Plan
-from analysis.launch.schedule import warmup_from
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.schedule import warmup_from
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
-from sweep.study import InputError
+from sweep.study.errors import InputError
 
 NAME = "megatron"
 TRAINER = "Megatron-LM (core 0.16)"
 ARGUMENTS = "megatron_args.txt"
-TEXT = Path(__file__).parent
+TEMPLATES = Path(__file__).with_name("templates")
 PREFIX = "{}_text_document"  # what preprocess_data.py makes of --output-prefix
 BASE = "base"  # the folder of the converted base model
 
 
-def write(plan: Plan, folder: Path) -> list[str]:
+def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns what to know before the launch."""
     if not plan.launch.model.isprintable():
         raise InputError(f"launch.model {plan.launch.model!r}: Megatron's arguments hold one a line: rename it")
@@ -34,19 +34,19 @@ def write(plan: Plan, folder: Path) -> list[str]:
     (folder / ARGUMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     content = {"train": documents.sources(plan, folder), "held_out": documents.held_out(plan)}
     (folder / "corpora.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    (folder / "write_jsonl.py").write_text((TEXT / "write_jsonl.txt").read_text("utf-8"), "utf-8")
+    (folder / "write_jsonl.py").write_text((TEMPLATES / "write_jsonl.txt").read_text("utf-8"), "utf-8")
     script = folder / "prepare.sh"
     script.write_text(prepare_script(plan), encoding="utf-8")
     script.chmod(0o755)
     return warnings(plan)
 
 
-def blend(plan: Plan) -> list[str]:
+def blend(plan: LaunchPlan) -> list[str]:
     """--data-path: (weight, prefix) of each corpus that is used; a list of even length, with one corpus too."""
     return [text for source in plan.used for text in (repr(source.share), f"data/{PREFIX.format(source.language)}")]
 
 
-def arguments(plan: Plan) -> list[list[str]]:
+def arguments(plan: LaunchPlan) -> list[list[str]]:
     """Each argument with its values."""
     parts = [_batch(plan), _learning_rate(plan), _optimizer(plan), _parallelism(plan), _data(plan)]
     pairs = [[f"--{name}", *map(str, values)] for part in parts for name, *values in part]
@@ -57,7 +57,7 @@ def arguments(plan: Plan) -> list[list[str]]:
 Arguments = list[tuple[object, ...]]
 
 
-def _batch(plan: Plan) -> Arguments:
+def _batch(plan: LaunchPlan) -> Arguments:
     launch = plan.launch
     return [
         ("seq-length", launch.sequence_length),
@@ -69,7 +69,7 @@ def _batch(plan: Plan) -> Arguments:
     ]
 
 
-def _learning_rate(plan: Plan) -> Arguments:
+def _learning_rate(plan: LaunchPlan) -> Arguments:
     """In samples."""
     each, schedule = plan.launch.batch_sequences, plan.study.training.schedule
     shared: Arguments = [
@@ -85,7 +85,7 @@ def _learning_rate(plan: Plan) -> Arguments:
     return [*shared, ("lr-decay-style", "WSD"), *wsd]
 
 
-def _optimizer(plan: Plan) -> Arguments:
+def _optimizer(plan: LaunchPlan) -> Arguments:
     recipe = plan.study.training.optimizer
     return [
         ("optimizer", "adam"),
@@ -100,7 +100,7 @@ def _optimizer(plan: Plan) -> Arguments:
     ]
 
 
-def _parallelism(plan: Plan) -> Arguments:
+def _parallelism(plan: LaunchPlan) -> Arguments:
     layout = plan.layout(NAME)
     found: Arguments = [
         ("tensor-model-parallel-size", layout.tensor),
@@ -119,7 +119,7 @@ def _parallelism(plan: Plan) -> Arguments:
     return found
 
 
-def _data(plan: Plan) -> Arguments:
+def _data(plan: LaunchPlan) -> Arguments:
     found: Arguments = [("tokenizer-type", "HuggingFaceTokenizer"), ("tokenizer-model", plan.launch.model)]
     if plan.study.training.document_masking:
         found += [("reset-position-ids",), ("reset-attention-mask",)]
@@ -136,7 +136,7 @@ def _data(plan: Plan) -> Arguments:
     ]
 
 
-def _checkpoints(plan: Plan, folder: str) -> Arguments:
+def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
     return [
         ("use-mcore-models",),
         ("use-checkpoint-args",),
@@ -150,7 +150,7 @@ def _checkpoints(plan: Plan, folder: str) -> Arguments:
     ]
 
 
-def warnings(plan: Plan) -> list[str]:
+def warnings(plan: LaunchPlan) -> list[str]:
     found = [
         "Megatron-LM: run prepare.sh once before the start; its arguments were read back but for --data-path and "
         "the schedule by no parser of Megatron's own",
@@ -161,13 +161,13 @@ def warnings(plan: Plan) -> list[str]:
     return found
 
 
-def ratio(plan: Plan) -> list[str]:
+def ratio(plan: LaunchPlan) -> list[str]:
     if len(plan.used) < 2:
         return single_lines(plan)
     return [f"Ratio: ALMR {plan.almr:.6g} is a share of tokens, and so are the weights of --data-path: {blend(plan)}."]
 
 
-def prepare_script(plan: Plan) -> str:
+def prepare_script(plan: LaunchPlan) -> str:
     layout, names = plan.layout(NAME), [source.language for source in plan.used]
     sets = [*names, *(f"held_out_{name}" for name in plan.evaluation_files)]
     head = [
@@ -181,10 +181,10 @@ def prepare_script(plan: Plan) -> str:
         f"readonly tensor={layout.tensor}",
         f"readonly pipeline={layout.pipeline}",
     ]
-    return "\n".join(head) + "\n" + (TEXT / "megatron_prepare.sh").read_text(encoding="utf-8")
+    return "\n".join(head) + "\n" + (TEMPLATES / "megatron_prepare.sh").read_text(encoding="utf-8")
 
 
-def command(plan: Plan) -> Command:
+def command(plan: LaunchPlan) -> Command:
     return Command(
         trainer="Megatron-LM",
         settings=ARGUMENTS,

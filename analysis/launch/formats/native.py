@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from analysis.launch.formats.format import Format, checkpoints_name, comment, explanation, single_lines, unused
-from analysis.launch.plan import Plan
+from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
-from sweep import study_file
-from sweep.study import Study
+from sweep.study import study_file
+from sweep.study.study import Study
 
 NAME = "native"
 TRAINER = "almr's own trainer"
 
 
-def write(plan: Plan, folder: Path) -> list[str]:
+def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write study.yaml into the folder; returns what to know before the launch."""
     head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
     (folder / "study.yaml").write_text(head + study_file.dump(study(plan)), encoding="utf-8")
     return warnings(plan)
 
 
-def study(plan: Plan) -> Study:
+def study(plan: LaunchPlan) -> Study:
     """The launch as a study whose grid is the winner alone."""
     of = plan.study
     changed = {
@@ -37,7 +37,7 @@ def study(plan: Plan) -> Study:
     return Study.model_validate(kept | changed)
 
 
-def _base_model(plan: Plan) -> dict[str, Any]:
+def _base_model(plan: LaunchPlan) -> dict[str, Any]:
     of = plan.study.base_model
     if plan.launch.model == of.embedded:
         return {"embedded": of.embedded}
@@ -45,7 +45,7 @@ def _base_model(plan: Plan) -> dict[str, Any]:
     return {"pretrained": plan.launch.model, "revision": revision, "trust_remote_code": of.trust_remote_code}
 
 
-def _training(plan: Plan) -> dict[str, Any]:
+def _training(plan: LaunchPlan) -> dict[str, Any]:
     return {
         "sequence_length": plan.launch.sequence_length,
         "tokens": plan.launch.tokens,
@@ -56,21 +56,21 @@ def _training(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _resources(plan: Plan) -> dict[str, Any]:
+def _resources(plan: LaunchPlan) -> dict[str, Any]:
     launch, of = plan.launch, plan.study.resources
     gpu = {"gpu": launch.gpu, "gpu_gigabytes": launch.gpu_gigabytes}
     shared = {"nodes": launch.nodes, "gpus_per_node": launch.gpus_per_node, **gpu}
     return shared if launch.gpus_per_node else shared | {"cpus": of.cpus}
 
 
-def warnings(plan: Plan) -> list[str]:
+def warnings(plan: LaunchPlan) -> list[str]:
     found = unused(plan, NAME)
     if plan.evaluation_files:
         found.append("native: it measures on the held-out part of each corpus, not on launch.evaluation")
     return found
 
 
-def ratio(plan: Plan) -> list[str]:
+def ratio(plan: LaunchPlan) -> list[str]:
     if len(plan.used) < 2:
         return single_lines(plan)
     return [
@@ -78,14 +78,14 @@ def ratio(plan: Plan) -> list[str]:
     ]
 
 
-def command(plan: Plan) -> Command:
+def command(plan: LaunchPlan) -> Command:
     return Command(
         trainer="almr's own trainer",
         settings="study.yaml",
         usage="Its record and log lie with the checkpoints. It takes no arguments.",
         check='python -c "import sweep, torch" 2> /dev/null ||\n'
         '    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"',
-        run=TORCHRUN + '-m sweep.launch_run study.yaml "$checkpoints"',
+        run=TORCHRUN + '-m sweep.worker.launch_run study.yaml "$checkpoints"',
         install="pip install almr-sweep",
         checkpoints=checkpoints_name(plan, NAME, study(plan).model_dump(mode="json")),
     )

@@ -14,20 +14,20 @@ from typing import Any
 
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import Format, checkpoints_name, comment, differences, explanation, single_lines
-from analysis.launch.plan import Plan
-from analysis.launch.ratio import token_share_sd
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.ratio import token_share_sd
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
 
 NAME = "torchtitan"
 TRAINER = "torchtitan 0.3"
 MODULE = "almr_launch"
-TEMPLATE = Path(__file__).parent / "torchtitan.txt"
+TEMPLATE = Path(__file__).parent / "templates" / "torchtitan.txt"
 # The flavours of torchtitan.models.llama3, by hidden size and layers.
 FLAVORS = {(2048, 16): "1B", (3072, 28): "3B", (4096, 32): "8B", (8192, 80): "70B", (16384, 126): "405B"}
 NOTABLE_SD = 0.01
 
 
-def write(plan: Plan, folder: Path) -> list[str]:
+def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write almr_launch.py into the folder; returns what to know before the launch."""
     values = settings(plan, folder)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
@@ -37,7 +37,7 @@ def write(plan: Plan, folder: Path) -> list[str]:
     return warnings(plan)
 
 
-def settings(plan: Plan, folder: Path) -> dict[str, Any]:
+def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
     """Python values by their name in the template."""
     layout, training = plan.layout(NAME), plan.study.training
     values = {
@@ -70,13 +70,13 @@ def settings(plan: Plan, folder: Path) -> dict[str, Any]:
     return values | {"checkpoints": checkpoints_name(plan, NAME, values), "beside": BESIDE}
 
 
-def flavor(plan: Plan) -> str | None:
+def flavor(plan: LaunchPlan) -> str | None:
     """None where torchtitan has no such Llama: the module then takes the one that the environment names."""
     shape = plan.target.shape
     return FLAVORS.get((shape.hidden_size, shape.num_hidden_layers)) if shape else None
 
 
-def warnings(plan: Plan) -> list[str]:
+def warnings(plan: LaunchPlan) -> list[str]:
     found = differences(plan, "torchtitan", used=("tensor", "context"))
     if flavor(plan) is None:
         found.append(
@@ -91,13 +91,13 @@ def warnings(plan: Plan) -> list[str]:
     return found
 
 
-def ratio_sd(plan: Plan) -> float:
+def ratio_sd(plan: LaunchPlan) -> float:
     """Standard deviation of the achieved ALMR: all ranks draw the same, so there are fewer independent draws."""
     draws = plan.tokens / plan.launch.sequence_length / plan.layout(NAME).data
     return token_share_sd(plan.almr, plan.almr, draws)
 
 
-def ratio(plan: Plan) -> list[str]:
+def ratio(plan: LaunchPlan) -> list[str]:
     if len(plan.used) < 2:
         return single_lines(plan)
     return [
@@ -106,7 +106,7 @@ def ratio(plan: Plan) -> list[str]:
     ]
 
 
-def command(plan: Plan) -> Command:
+def command(plan: LaunchPlan) -> Command:
     return Command(
         trainer="torchtitan",
         settings=f"{MODULE}.py",

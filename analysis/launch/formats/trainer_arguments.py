@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.launch.plan import Plan
+from analysis.launch.plan.launch_plan import LaunchPlan
 
 Settings = dict[str, Any]
 
 
-def scheduler(plan: Plan) -> tuple[str, Settings]:
+def scheduler(plan: LaunchPlan) -> tuple[str, Settings]:
     """Its name in transformers, and its keyword arguments."""
     schedule = plan.study.training.schedule
     if schedule.name == "cosine":
@@ -19,7 +19,7 @@ def scheduler(plan: Plan) -> tuple[str, Settings]:
     return "warmup_stable_decay", {**steps, "min_lr_ratio": schedule.min_lr}
 
 
-def adamw(plan: Plan) -> Settings:
+def adamw(plan: LaunchPlan) -> Settings:
     recipe = plan.study.training.optimizer
     return {
         "adam_beta1": recipe.beta1,

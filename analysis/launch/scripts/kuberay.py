@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from analysis.launch.scripts.names import job_name
-from sweep.launch import Launch
+from sweep.study.sections.launch import Launch
 
 UNSTATED = "CHANGE-ME"
 MOUNT = "/claim"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import yaml
-
+from analysis.launch.scripts import yaml_text
 from analysis.launch.scripts.kuberay import UNSTATED
 from analysis.launch.scripts.names import job_name
 from analysis.launch.scripts.torchrun import Command
-from sweep.launch import Launch
+from sweep.study.sections.launch import Launch
 
 # SkyPilot's names of GPUs, where they are not ours.
 ACCELERATORS = {
@@ -33,17 +32,6 @@ bash start.sh
 """
 
 
-class _Block(str):
-    """Written as a block, line by line."""
-
-
-class _Dumper(yaml.SafeDumper):
-    pass
-
-
-_Dumper.add_representer(_Block, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|"))
-
-
 def script(launch: Launch, study: str, trainer: str, command: Command) -> str:
     several = launch.nodes > 1
     gpu = ACCELERATORS[launch.gpu] if launch.gpu else UNSTATED
@@ -54,10 +42,10 @@ def script(launch: Launch, study: str, trainer: str, command: Command) -> str:
         "workdir": ".",
         **resources,
         "envs": {"ALMR_CHECKPOINTS": "", **command.variables},
-        "setup": _Block(f"{command.install}\n"),
-        "run": _Block(RUN.replace("bash start.sh", (TOGETHER if several else ALONE) + "bash start.sh")),
+        "setup": yaml_text.Block(f"{command.install}\n"),
+        "run": yaml_text.Block(RUN.replace("bash start.sh", (TOGETHER if several else ALONE) + "bash start.sh")),
     }
-    return HEAD + (SHARED if several else "") + yaml.dump(task, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return HEAD + (SHARED if several else "") + yaml_text.dump(task)
 
 
 def warnings(launch: Launch) -> list[str]:

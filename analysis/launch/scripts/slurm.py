@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.launch.scripts.names import job_name
-from sweep.launch import Launch
+from sweep.study.sections.launch import Launch
 
 BODY = """
 set -euo pipefail

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.launch.plan import Plan
+from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts import kuberay, skypilot, slurm
 from analysis.launch.scripts.torchrun import HERE, Command, start_script
 
 
-def write(plan: Plan, folder: Path, name: str, command: Command) -> None:
+def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
     launch, study = plan.launch, plan.study.name
     texts = {
         "start.sh": start_script(launch, command),
@@ -24,5 +24,5 @@ def write(plan: Plan, folder: Path, name: str, command: Command) -> None:
         (folder / file).chmod(0o755)
 
 
-def warnings(plan: Plan) -> list[str]:
+def warnings(plan: LaunchPlan) -> list[str]:
     return [*kuberay.warnings(plan.launch), *skypilot.warnings(plan.launch)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweep.launch import Launch
+from sweep.study.sections.launch import Launch
 
 HERE = Path(__file__).parent
 # What torchrun is told, from what start.sh has checked.

@@ -9,8 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from sweep import study_file
-from trainers.loop import lr_shares
+from sweep.study import study_file
+from trainers.loop.loop import lr_shares
 
 
 def main() -> None:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis import table as tables
-from analysis.decision import caveats
-from analysis.decision.findings import Case
-from analysis.fit import fit_study, fit_table
-from sweep.study import Objective
+from analysis.decision.case import Case
+from analysis.decision.findings import caveats
+from analysis.fit.fit import fit_study, fit_table
+from analysis.table import table as tables
+from sweep.study.sections.objective import Objective
 
 pytestmark = pytest.mark.slow
 

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from analysis.decision.ends import End
-from analysis.decision.next_trials import MOST, Measured, again, around, beyond, gentler, inside, neighbours, trials
+from analysis.decision.findings.ends import End
+from analysis.decision.findings.next_trials import MOST, again, around, beyond, gentler, inside, neighbours, trials
+from analysis.table.tried_points import TriedPoints
 
 ALMRS, LRS = (0.1, 0.3, 0.5), (1e-5, 1e-4, 1e-3)
 NOTHING = np.empty((0, 2))
 
 
 def grid(almrs=ALMRS, lrs=LRS, diverged=NOTHING):
-    return Measured(np.array([(a, r) for a in almrs for r in lrs]), np.asarray(diverged, dtype=float))
+    return TriedPoints(np.array([(a, r) for a in almrs for r in lrs]), np.asarray(diverged, dtype=float))
 
 
 def points(found):
@@ -87,7 +88,7 @@ def test_gentler_is_no_more_of_either_dial():
 
 def test_a_searched_design_counts_as_even_values():
     random = np.random.default_rng(0)
-    scattered = Measured(np.stack([random.uniform(0, 1, 40), np.exp(random.uniform(-11, -7, 40))], axis=1), NOTHING)
+    scattered = TriedPoints(np.stack([random.uniform(0, 1, 40), np.exp(random.uniform(-11, -7, 40))], axis=1), NOTHING)
     assert 0.05 < scattered.almr_step < 0.3
     assert 1.3 < scattered.lr_factor < 3
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import table as tables
-from analysis.fit import fit_study, fit_table
-from analysis.import_table import read_table
-from sweep.study import Objective
+from analysis.fit.fit import fit_study, fit_table
+from analysis.table import table as tables
+from analysis.table.import_table import read_table
+from sweep.study.sections.objective import Objective
 
 pytestmark = pytest.mark.slow
 

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known_surfaces import ALMRS, LOWEST, LRS, Known
 
-from analysis.decision.objectives import Weighted
+from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import choose, region
 from analysis.surfaces.optima import Lattice, Optima, refined
 
-MEAN = Weighted({"original": 0.5, "additional": 0.5})
+MEAN = WeightedGoal({"original": 0.5, "additional": 0.5})
 
 
 class Certain:

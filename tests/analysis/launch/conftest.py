@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 
-from analysis import table as tables
-from analysis.decision.findings import Finding, NextTrial
-from analysis.decision.winner import Interval, LossAtWinner, Winner
-from analysis.fit import Fit, FitFile
+from analysis.fit.fit import Fit
+from analysis.fit_file.findings import Finding, NextTrial
+from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.launch.bundle import write
-from analysis.launch.plan import Plan
-from analysis.launch.plan import make as make_plan_of
-from analysis.transfer import direct
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import make as make_plan_of
+from analysis.table import table as tables
+from analysis.transfer.rules import direct
 from sweep.planning import launch_layout
-from sweep.study import LANGUAGES, Study
-from sweep.study_file import dump
-from sweep.trial import CorpusFacts, Record, Trial
+from sweep.study.fields import LANGUAGES
+from sweep.study.ingredients import CorpusFacts
+from sweep.study.record import Record
+from sweep.study.study import Study
+from sweep.study.study_file import dump
+from sweep.study.trial import Trial
 
 LAUNCH = {
     "model": "meta-llama/Meta-Llama-3-70B",
@@ -164,12 +168,12 @@ def _winner(almr: float, lr: float) -> Winner:
 
 
 @pytest.fixture
-def make_plan(make_fit: Callable[..., Fit], corpora: dict[str, CorpusFacts]) -> Callable[..., Plan]:
+def make_plan(make_fit: Callable[..., Fit], corpora: dict[str, CorpusFacts]) -> Callable[..., LaunchPlan]:
     """The plan of a study for a format, with its layout; `counted` replaces the corpora."""
 
     def make(
         name: str, of: Study | None = None, counted: Any = None, accept_risk: str | None = None, **fit: Any
-    ) -> Plan:
+    ) -> LaunchPlan:
         of = of or study()
         target = launch_layout.target(of, (name,))  # type: ignore[arg-type]
         return make_plan_of(make_fit(of, **fit), counted or corpora, accept_risk, target)
@@ -178,7 +182,7 @@ def make_plan(make_fit: Callable[..., Fit], corpora: dict[str, CorpusFacts]) -> 
 
 
 @pytest.fixture
-def write_format(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[..., Path]:
+def write_format(make_plan: Callable[..., LaunchPlan], tmp_path: Path) -> Callable[..., Path]:
     """Write a format, with its start scripts, for a study; returns its folder."""
 
     def written(name: str, *arguments: Any, **fields: Any) -> Path:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.decision.findings import Finding
+from analysis.fit_file.findings import Finding
 from analysis.launch.bundle import export
-from analysis.launch.evidence import Evidence, SearchEvidence
-from analysis.launch.read_back import ReadBack
+from analysis.launch.evidence.evidence import Evidence, SearchEvidence
+from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.scripts import starts
-from sweep.study import InputError
-from sweep.trial import SearchState
+from sweep.study.errors import InputError
+from sweep.study.ingredients import SearchState
 
 
 @pytest.fixture

@@ -8,16 +8,19 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from analysis.decision.winner import Interval
-from analysis.launch import bundle, confirm_results, confirmed, go, place
-from analysis.launch.evidence import Evidence
-from analysis.launch.read_back import ReadBack
+from analysis.fit_file.transfer import EdgeAfter, Exponent
+from analysis.fit_file.winner import Interval
+from analysis.launch import bundle
+from analysis.launch.confirm import confirmed
+from analysis.launch.confirm import results as confirm_results
+from analysis.launch.evidence import go, place
+from analysis.launch.evidence.evidence import Evidence
+from analysis.launch.evidence.read_back import ReadBack
 from analysis.transfer.bracket import judge
-from analysis.transfer.result import EdgeAfter, Exponent
 from analysis.transfer.rules import near_edge
 from sweep import cli
-from sweep.study import InputError
-from sweep.trial import Ingredients
+from sweep.study.errors import InputError
+from sweep.study.ingredients import Ingredients
 
 UNREAD = ReadBack(name="llamafactory", differences=None, why_not="not installed")
 RULE = {"rule": "direct", "confirm": {"runs": 5, "factor": 2}}
@@ -229,7 +232,7 @@ def finished(fit, corpora, run, monkeypatch):
     """The folder of a run that the verb finds; its fit is the given one."""
     known = Ingredients(base_model="m", base_model_fingerprint="0" * 16, folders={}, corpora=corpora)
     (run / "ingredients.json").write_text(known.model_dump_json())
-    monkeypatch.setattr("sweep.outputs.fit_run", lambda study, folder: fit)
+    monkeypatch.setattr("sweep.verbs.outputs.fit_run", lambda study, folder: fit)
     bundle.export(fit, run, corpora, run / "launch")
     return run
 

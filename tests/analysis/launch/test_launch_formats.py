@@ -17,13 +17,13 @@ from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
 from analysis.launch.formats import axolotl, megatron, native, torchtitan
-from analysis.launch.formats.llamafactory_data import Mixture
-from analysis.launch.ratio import token_share
+from analysis.launch.formats.llamafactory_data import DocumentMixture
+from analysis.launch.plan.ratio import token_share
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.names import job_name
 from sweep.planning import launch_layout
-from sweep.planning.known_models import KNOWN
-from sweep.study import InputError
+from sweep.study.errors import InputError
+from sweep.study.sizes.models import KNOWN
 
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
 FILES = {
@@ -69,7 +69,7 @@ def test_a_ratio_goes_to_each_format_and_back(make_plan, make_facts, tmp_path):
 
 def shares_back(plan, folder):
     """The token ratio as each format's own numbers state it."""
-    mixture = Mixture(plan)
+    mixture = DocumentMixture(plan)
     tokens = {name: s["tokens"] for name, s in axolotl.mixture(plan, folder)["sources"].items()}
     weights = torchtitan.settings(plan, folder)["weights"]
     blend = megatron.blend(plan)
@@ -281,7 +281,7 @@ def test_documents_are_mixed_to_the_tokens_that_are_wanted(write_format):
 
 
 def test_the_native_study_is_the_winner_alone(write_format, make_study):
-    from sweep import study_file
+    from sweep.study import study_file
 
     study = study_file.load(str(write_format("native", make_study(launch={"tokens": 4_194_304 * 50})) / "study.yaml"))
     assert study.grid.points == [(0.4, 2e-5, 3)]

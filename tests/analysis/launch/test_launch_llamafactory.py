@@ -9,8 +9,8 @@ import yaml
 from golden import assert_golden
 
 from analysis.launch.formats import llamafactory
-from analysis.launch.plan import make
-from sweep.study import InputError
+from analysis.launch.plan.launch_plan import make
+from sweep.study.errors import InputError
 
 HOSTILE = [
     'it\'s "quoted"',

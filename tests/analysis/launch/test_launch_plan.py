@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.launch.plan import Plan, make
-from sweep.launch import Launch
-from sweep.study import InputError
-from sweep.study_file import dump, load
+from analysis.launch.plan.launch_plan import LaunchPlan, make
+from sweep.study.errors import InputError
+from sweep.study.sections.launch import Launch
+from sweep.study.study_file import dump, load
 
 COUNTS = st.integers(1, 64)
 
@@ -26,7 +26,7 @@ def test_the_batch_is_exact(nodes, gpus, micro, accumulation, length, steps):
         gpus_per_node=gpus,
         micro_batch_sequences=micro,
     )
-    plan = Plan(None, launch, 0.5, 1e-4, None, (), {})
+    plan = LaunchPlan(None, launch, 0.5, 1e-4, None, (), {})
     assert (plan.accumulation, plan.steps, plan.tokens) == (accumulation, steps, launch.tokens)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.launch.ratio import document_probability, token_share, token_share_sd
+from analysis.launch.plan.ratio import document_probability, token_share, token_share_sd
 
 SHARES = st.floats(0, 1)
 LENGTHS = st.floats(1, 1e6)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from analysis.launch.bundle import FORMATS, export, write
-from analysis.launch.evidence import Evidence
-from analysis.launch.schedule import telling_steps
+from analysis.launch.evidence.evidence import Evidence
+from analysis.launch.plan.schedule import telling_steps
 from sweep.readback.verify import verify
 
 VENVS = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere"))

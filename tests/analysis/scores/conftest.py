@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.decision.findings import Case
-from analysis.fit import Fit
-from analysis.scores.read import Answers, Model, Place, Scored
-from sweep.study import Objective, Study
-from sweep.trial import Record, Score, Trial
+from analysis.decision.case import Case
+from analysis.fit.fit import Fit
+from analysis.scores.read import QuestionAnswers, Scored, ScoredModel, ScoredPoint
+from sweep.study.record import Record, Score
+from sweep.study.sections.objective import Objective
+from sweep.study.study import Study
+from sweep.study.trial import Trial
 
 BEST_LR = 1.1e-4
 LUCK = 0.4
@@ -115,8 +117,8 @@ def scores_of() -> Callable[..., Scored]:
         models = []
         for k, ability in enumerate(able):
             given = answer({task: ability[task] for task in tasks}, k, n)
-            models.append(Model({t: Answers(score(t, a), np.array(a)) for t, a in given.items()}, {}))
-        places = [Place(Trial(almr=a, lr=r, seed=0).id, a, r, 0) for a, r in points]
+            models.append(ScoredModel({t: QuestionAnswers(score(t, a), np.array(a)) for t, a in given.items()}, {}))
+        places = [ScoredPoint(Trial(almr=a, lr=r, seed=0).id, a, r, 0) for a, r in points]
         return Scored(models[0], places, models[1:])
 
     return build

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.decision import score_findings
-from analysis.decision.next_trials import Measured
+from analysis.decision.findings import score_findings
 from analysis.scores import across
 from analysis.scores.judge import judge
-from analysis.scores.read import Answers, Model, Scored
+from analysis.scores.read import QuestionAnswers, Scored, ScoredModel
 from analysis.scores.targets import targets
-from sweep.trial import Score
+from analysis.table.tried_points import TriedPoints
+from sweep.study.record import Score
 
 NEAR = (0.5, 1.58e-4)  # the grid's own point nearest to the winner
 FEW = [(0.1, 1e-5), NEAR, (0.7, 6.31e-5)]
@@ -29,7 +29,7 @@ def row(scores, name):
 
 def findings(case, scored):
     case = replace(case, scores=scored and judge(case, scored))
-    return list(score_findings.refused(case, Measured.of(case.table)))
+    return list(score_findings.refused(case, TriedPoints.of(case.table)))
 
 
 def test_each_score_is_told_from_the_base_model_or_not(whole):
@@ -162,7 +162,7 @@ def test_what_failed_has_no_number_and_a_reason(bowl_case, scores_of):
 def test_a_task_that_every_model_fails_has_no_change_and_a_reason(bowl_case, scores_of):
     scored = scores_of(FEW)
     for model in scored.models:
-        model.answers["gsm8k"] = Answers(Score(value=0.0, stderr=0.0, n=100, group="math"))
+        model.answers["gsm8k"] = QuestionAnswers(Score(value=0.0, stderr=0.0, n=100, group="math"))
     found = row(judge(bowl_case({"task": "gsm8k", "at_most_drop": 0.01}), scored), "gsm8k")
     assert (found.change, found.best.change) == (None, None)
     assert "both standard errors are 0" in found.why_no_change
@@ -173,7 +173,7 @@ def asked_otherwise(scored, low, task="ceval"):
     for place, model in zip(scored.places, scored.trials, strict=True):
         if place.almr < low:
             changed = model.answers[task].score.model_copy(update={"prompt_sha256": "other", "value": 1.0, "n": 20})
-            model.answers[task] = Answers(changed, np.ones(20))
+            model.answers[task] = QuestionAnswers(changed, np.ones(20))
     return scored
 
 
@@ -196,7 +196,7 @@ def test_scores_of_other_questions_are_left_out_of_all_that_compares_trials(bowl
 
 def test_without_the_base_model_the_questions_of_most_trials_count(bowl_case, scores_of):
     scored = asked_otherwise(scores_of(GRID, n=50), 0.6)
-    scores = judge(bowl_case(), Scored(Model({}, {}), scored.places, scored.trials))
+    scores = judge(bowl_case(), Scored(ScoredModel({}, {}), scored.places, scored.trials))
     assert row(scores, "ceval").best.among == 18
     assert row(scores, "ceval").best.value == 1
 
@@ -204,18 +204,18 @@ def test_without_the_base_model_the_questions_of_most_trials_count(bowl_case, sc
 def test_without_the_base_model_no_change_is_claimed(bowl_case, scores_of):
     scored = scores_of(FEW)
     case = bowl_case({"group": "English", "at_most_drop": 0.02})
-    scores = judge(case, Scored(Model({}, {}), scored.places, scored.trials))
+    scores = judge(case, Scored(ScoredModel({}, {}), scored.places, scored.trials))
     assert scores.comparisons == 0
     assert all(r.change is None and r.base is None and r.winner is not None for r in scores.rows)
     assert scores.guards[0].why_not == "against the base model: arc: not scored"
-    warned = list(score_findings.warned(replace(case, scores=scores), Measured.of(case.table)))
+    warned = list(score_findings.warned(replace(case, scores=scores), TriedPoints.of(case.table)))
     assert [f.message for f in warned] == ["the base model was not scored, so no change against it is known"]
 
 
 def test_a_scored_trial_far_from_the_winner_is_said_to_be_far(bowl_case, scores_of):
     case = bowl_case()
     scores = judge(case, scores_of([(0.1, 1e-5)]))
-    [far] = [f for f in score_findings.warned(replace(case, scores=scores), Measured.of(case.table)) if f.next]
+    [far] = [f for f in score_findings.warned(replace(case, scores=scores), TriedPoints.of(case.table)) if f.next]
     assert "steps of the grid off: score one beside it" in far.message
 
 
@@ -224,7 +224,7 @@ def test_lower_is_better_turns_the_verdict_and_other_scales_stay_out_of_a_mean(b
     for model, value in ((scored.base, 40.0), (scored.trials[0], 30.0)):
         answers = value + np.random.default_rng(0).normal(size=50)
         fields = {"value": answers.mean(), "n": 50, "stderr": 0.2, "higher_is_better": False, "group": "English"}
-        model.answers["perplexity"] = Answers(Score(**fields), answers)
+        model.answers["perplexity"] = QuestionAnswers(Score(**fields), answers)
     scores = judge(bowl_case({"task": "perplexity", "at_least_gain": 5}), scored)
     found = row(scores, "perplexity")
     assert found.verdict == "better"
@@ -242,8 +242,11 @@ def test_trials_that_do_not_differ_are_told_to_at_most_at_the_level(scores_of):
         random = np.random.default_rng(k)
         ease = random.standard_normal(100)
         every = [ease + 0.5 * random.standard_normal(100) > 0 for _ in range(12)]
-        trials = [Model({"quiz": Answers(Score(value=a.mean(), metric="acc"), a.astype(float))}, {}) for a in every]
-        scored = Scored(Model({}, {}), [None] * 12, trials)
+        trials = [
+            ScoredModel({"quiz": QuestionAnswers(Score(value=a.mean(), metric="acc"), a.astype(float))}, {})
+            for a in every
+        ]
+        scored = Scored(ScoredModel({}, {}), [None] * 12, trials)
         p_values.append(across.across(scored, targets(scored)[0]).p_value())
     assert np.mean(np.array(p_values) <= 0.1) <= 0.1 + 2.33 * np.sqrt(0.09 / 60)
     assert np.mean(np.array(p_values) <= 0.5) >= 0.25

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from analysis.scores import paired
-from analysis.scores.read import Answers
-from sweep.trial import Score
+from analysis.scores.read import QuestionAnswers
+from sweep.study.record import Score
 
 
 def answers(values, **fields):
     values = np.array(values, float)
     known = values[np.isfinite(values)]
     measured = {"value": known.mean(), "stderr": known.std(ddof=1) / np.sqrt(len(known)), "n": len(known)}
-    return Answers(Score.model_construct(**measured | {"prompt_sha256": "p"} | fields), values)
+    return QuestionAnswers(Score.model_construct(**measured | {"prompt_sha256": "p"} | fields), values)
 
 
 def pairs(random, n, discordant, change):
@@ -52,7 +52,7 @@ def test_partial_credit_is_held_too():
 
 def test_the_same_questions_tell_far_more_than_two_standard_errors():
     one, other = pairs(np.random.default_rng(0), 400, 0.04, 0.0)
-    apart = paired.difference(Answers(one.score), Answers(other.score))
+    apart = paired.difference(QuestionAnswers(one.score), QuestionAnswers(other.score))
     assert apart.unpaired == "no questions.json with its questions"
     assert paired.difference(one, other).unpaired is None
     assert paired.difference(one, other).se < apart.se / 3
@@ -120,14 +120,14 @@ def test_scores_of_another_task_version_are_not_compared(field, value, why):
 
 
 def test_without_questions_and_standard_errors_nothing_is_claimed():
-    one = Answers(Score(value=0.5))
+    one = QuestionAnswers(Score(value=0.5))
     assert paired.incomparable(one, one) == "no questions.json with its questions"
 
 
 def test_two_standard_errors_of_0_without_questions_are_not_compared():
-    one, other = (Answers(Score(value=value, stderr=0.0, n=100)) for value in (0.0, 0.0))
+    one, other = (QuestionAnswers(Score(value=value, stderr=0.0, n=100)) for value in (0.0, 0.0))
     assert "both standard errors are 0" in paired.incomparable(one, other)
-    tiny = Answers(Score(value=0.0, stderr=1e-300, n=100))
+    tiny = QuestionAnswers(Score(value=0.0, stderr=1e-300, n=100))
     assert paired.incomparable(one, tiny) is None
     assert paired.mean([paired.difference(one, tiny)] * 2).p_value == 1
     assert paired.incomparable(answers([0, 0, 0]), answers([0, 0, 0])) is None  # question by question, more is known

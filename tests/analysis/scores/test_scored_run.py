@@ -7,15 +7,16 @@ import json
 import pytest
 from pages import Page
 
-from analysis import plot_data, plots
-from analysis import table as tables
-from analysis.report import render
+from analysis.figures import data as plot_data
+from analysis.figures import drawing as plots
+from analysis.report.page import render
 from analysis.scores import files
 from analysis.scores.judge import judge
 from analysis.scores.read import read
-from sweep import outputs, verdict
-from sweep.store import Run
-from sweep.study import InputError
+from analysis.table import table as tables
+from sweep.store.run import Run
+from sweep.study.errors import InputError
+from sweep.verbs import outputs, verdict
 
 HOSTILE = '<script>alert("x")</script> | `a` [b](c)'
 GUARDS = {"guards": [{"group": "Chinese", "at_least_gain": 0.05}, {"group": "English", "at_most_drop": 0.01}]}

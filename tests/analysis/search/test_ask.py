@@ -8,7 +8,7 @@ import pytest
 from known_surfaces import Known
 from search_samples import TOTAL, lost, measured, search
 
-from analysis.decision.objectives import Goal, Guarded, Weighted
+from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal
 from analysis.search.ask import OTHERS, ask
 from analysis.search.space import Point, Space
 
@@ -73,9 +73,9 @@ def test_trials_outside_the_space_and_failed_ones_are_no_obstacle(spread: list[P
 @pytest.mark.parametrize(
     ("goal", "almr"),
     [
-        (Weighted({"original": 0.0, "additional": 1.0}), 0.8),
-        (Weighted({"original": 1.0, "additional": 0.0}), 0.2),
-        (Guarded(float(KNOWN.losses(0.45, 1e-4)["original"]), 0.9), 0.4),
+        (WeightedGoal({"original": 0.0, "additional": 1.0}), 0.8),
+        (WeightedGoal({"original": 1.0, "additional": 0.0}), 0.2),
+        (GuardedGoal(float(KNOWN.losses(0.45, 1e-4)["original"]), 0.9), 0.4),
     ],
 )
 def test_weights_and_guard_say_where_the_best_is(goal: Goal, almr: float, cells: Space) -> None:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from known_surfaces import Known, grid, measure
 
-from analysis.decision.objectives import Guarded, Weighted
+from analysis.decision.objectives import GuardedGoal, WeightedGoal
 from analysis.search import gain
 from analysis.search.propose import fit
 from analysis.search.space import Space
 
-BOTH = Weighted({"original": 0.5, "additional": 0.5})
+BOTH = WeightedGoal({"original": 0.5, "additional": 0.5})
 SPACE = Space(tuple((float(a), float(r)) for a, r in grid(5, 5)))
 
 
@@ -44,10 +44,10 @@ def test_the_outlook_is_of_what_is_minimised(surfaces) -> None:
 def test_under_a_guard_cells_that_break_it_are_not_allowed(surfaces) -> None:
     low, high = 3.48, 3.70
     original = surfaces["original"].predict(SPACE.almr, SPACE.lr)[0]
-    outlook = gain.Outlook.of(surfaces, Guarded((low + high) / 2, 0.9), SPACE.almr, SPACE.lr)
+    outlook = gain.Outlook.of(surfaces, GuardedGoal((low + high) / 2, 0.9), SPACE.almr, SPACE.lr)
     assert (outlook.allowed[original < low] > 0.9).all()
     assert (outlook.allowed[original > high] < 0.1).all()
-    assert gain.minimised(Guarded(3.5, 0.9)) == {"additional": 1.0}
+    assert gain.minimised(GuardedGoal(3.5, 0.9)) == {"additional": 1.0}
 
 
 @pytest.mark.parametrize("what", ["curve", "winner"])

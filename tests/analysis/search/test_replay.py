@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from known_surfaces import ALMRS, LRS, Known, grid, lost, measure
 
 from analysis.search.curve_error import Reference
-from analysis.search.measured import Measured
-from analysis.search.outcomes import Outcome, rows
+from analysis.search.measured import MeasuredTable
+from analysis.search.outcomes import SearchOutcome, rows
 from analysis.search.replay import STRATEGIES, everything, replay, search
 from analysis.search.space import Space
 from analysis.search.subgrid import subgrid
-from sweep.study import InputError, Objective, Weights
+from sweep.study.errors import InputError
+from sweep.study.sections.objective import Objective, Weights
 
 pytestmark = pytest.mark.slow
 
@@ -31,18 +32,18 @@ def combined(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def bowl() -> Measured:
+def bowl() -> MeasuredTable:
     """81 cells of one loss, those at the highest LR diverged."""
     table = measure(KNOWN, grid(9, 9), noise=0.0005)
     table = lost(table, table["lr"] > 0.9 * LRS[1], "diverged")
-    return Measured.of(combined(table).assign(tokens=1000.0), Objective())
+    return MeasuredTable.of(combined(table).assign(tokens=1000.0), Objective())
 
 
 def test_a_cell_is_the_mean_over_the_seeds_that_completed() -> None:
     one, other = (measure(KNOWN, grid(4, 4), seed=seed).assign(seed=seed, tokens=100.0 + seed) for seed in (0, 1))
     one, other = lost(one, [0, 1, 2, 3], "diverged"), lost(other, [1, 2], "diverged")
     one, other = lost(one, [3, 4], "failed"), lost(other, [2, 3, 4], "failed")
-    cells = Measured.of(pd.concat([one, other], ignore_index=True), Objective()).cells
+    cells = MeasuredTable.of(pd.concat([one, other], ignore_index=True), Objective()).cells
     by_cell = cells.set_index(["almr", "lr"])
     points = list(zip(one["almr"], one["lr"], strict=True))
     assert by_cell.loc[points[5], "loss_original"] == pytest.approx(
@@ -58,14 +59,14 @@ def test_a_cell_is_the_mean_over_the_seeds_that_completed() -> None:
 
 def test_a_table_without_enough_cells_is_refused() -> None:
     table = measure(KNOWN, grid(3, 3))
-    assert len(Measured.of(table, Objective()).cells) == 9
+    assert len(MeasuredTable.of(table, Objective()).cells) == 9
     with pytest.raises(InputError, match="8 cells"):
-        Measured.of(lost(table, [4], "diverged"), Objective())
+        MeasuredTable.of(lost(table, [4], "diverged"), Objective())
     with pytest.raises(InputError, match="guard"):
-        Measured.of(table.assign(base_loss_original=1.0), Objective(forgetting_guard_percent=1))
+        MeasuredTable.of(table.assign(base_loss_original=1.0), Objective(forgetting_guard_percent=1))
 
 
-def test_regret_is_in_per_cent_of_the_best_and_the_worst_before_there_is_one(bowl: Measured) -> None:
+def test_regret_is_in_per_cent_of_the_best_and_the_worst_before_there_is_one(bowl: MeasuredTable) -> None:
     best, lost_one = int(np.nanargmin(bowl.values)), int(np.flatnonzero(np.isnan(bowl.values))[0])
     worst = 100 * (np.nanmax(bowl.values) / bowl.best - 1)
     assert bowl.regret_percent([0, best]) == 0
@@ -75,7 +76,7 @@ def test_regret_is_in_per_cent_of_the_best_and_the_worst_before_there_is_one(bow
 
 def test_under_a_guard_only_cells_that_keep_it_count() -> None:
     table = measure(KNOWN, grid(5, 5), noise=0).assign(base_loss_original=3.5)
-    found = Measured.of(table, Objective(forgetting_guard_percent=1))
+    found = MeasuredTable.of(table, Objective(forgetting_guard_percent=1))
     kept = found.cells["loss_original"] <= 3.5 * 1.01
     assert 0 < kept.sum() < 25
     assert np.isfinite(found.values).tolist() == kept.tolist()
@@ -89,27 +90,27 @@ def test_under_a_guard_only_cells_that_keep_it_count() -> None:
 def test_the_noise_near_the_best_is_that_of_repeats_without_what_a_seed_shifts() -> None:
     tables = [measure(KNOWN, grid(9, 9), noise=0.01, seed=seed).assign(seed=seed) for seed in range(4)]
     tables[0][["loss_original", "loss_additional"]] += 0.5
-    found = Measured.of(combined(pd.concat(tables, ignore_index=True)), Objective())
+    found = MeasuredTable.of(combined(pd.concat(tables, ignore_index=True)), Objective())
     expected = 0.01 / math.sqrt(2) / math.sqrt(4)  # of the mean of two languages, and of four seeds
     assert found.noise_percent == pytest.approx(100 * expected / found.best, rel=0.4)
-    assert Measured.of(tables[1], Objective()).noise_percent is None
+    assert MeasuredTable.of(tables[1], Objective()).noise_percent is None
 
 
 def test_without_noise_the_rows_show_the_curve_and_the_surface_follows_it() -> None:
-    found = Measured.of(measure(KNOWN, grid(9, 9), noise=0.0), Objective())
+    found = MeasuredTable.of(measure(KNOWN, grid(9, 9), noise=0.0), Objective())
     assert found.reference.lr == pytest.approx(KNOWN.best_lr(found.reference.almr), rel=1e-6)
     assert everything(found, 0).curve_error < 0.02
 
 
-def test_the_error_is_that_of_the_logarithm(bowl: Measured) -> None:
+def test_the_error_is_that_of_the_logarithm(bowl: MeasuredTable) -> None:
     error = everything(bowl, 0).curve_error
     twice = Reference(bowl.reference.almr, 2 * bowl.reference.lr, bowl.reference.ends)
-    object.__setattr__(found := Measured(bowl.cells, bowl.goal, None), "reference", twice)
+    object.__setattr__(found := MeasuredTable(bowl.cells, bowl.goal, None), "reference", twice)
     assert everything(found, 0).curve_error == pytest.approx(math.log(2), abs=2 * error)
 
 
 def test_what_a_curve_costs_is_how_far_it_is_above_the_lowest_loss() -> None:
-    found = Measured.of(measure(KNOWN, grid(9, 9), noise=0.0), Objective())
+    found = MeasuredTable.of(measure(KNOWN, grid(9, 9), noise=0.0), Objective())
     whole = list(range(len(found.cells)))
     assert found.curve(whole, 0).excess_percent == pytest.approx(0, abs=1e-3)
     reference, surfaces = found.reference, found._whole
@@ -121,12 +122,12 @@ def test_what_a_curve_costs_is_how_far_it_is_above_the_lowest_loss() -> None:
 def test_a_parabola_through_uneven_lrs_finds_its_vertex() -> None:
     lrs = [1e-5, 5e-5, 9e-5, 3e-4, 9e-4]
     cells = pd.DataFrame({"almr": 0.5, "lr": lrs, "loss_total": [(math.log(lr / 1.2e-4)) ** 2 for lr in lrs]})
-    found = Reference.of(cells, Measured.of(combined(measure(KNOWN, grid(3, 3))), Objective()).goal)
+    found = Reference.of(cells, MeasuredTable.of(combined(measure(KNOWN, grid(3, 3))), Objective()).goal)
     assert found.lr == pytest.approx([1.2e-4])
 
 
 def test_rows_that_are_best_at_an_end_are_left_out_unless_all_are() -> None:
-    goal = Measured.of(combined(measure(KNOWN, grid(3, 3))), Objective()).goal
+    goal = MeasuredTable.of(combined(measure(KNOWN, grid(3, 3))), Objective()).goal
     lrs = [1e-5, 1e-4, 1e-3, 1e-2]
     rows = {0.2: [4, 3, 2, 1], 0.4: [4, 2, 3, 4], 0.6: [math.nan, 2, math.nan, 3], 0.8: [2, 1, math.nan, 4]}
     cells = [
@@ -140,7 +141,7 @@ def test_rows_that_are_best_at_an_end_are_left_out_unless_all_are() -> None:
     assert none.almr.tolist() == []
 
 
-def test_with_too_few_completed_trials_there_is_no_curve(bowl: Measured) -> None:
+def test_with_too_few_completed_trials_there_is_no_curve(bowl: MeasuredTable) -> None:
     diverged = np.flatnonzero(np.isnan(bowl.values)).tolist()
     complete = np.flatnonzero(np.isfinite(bowl.values)).tolist()
     assert bowl.curve([*diverged, *complete[:8]], 0) == (None, None)
@@ -148,7 +149,7 @@ def test_with_too_few_completed_trials_there_is_no_curve(bowl: Measured) -> None
 
 
 @pytest.mark.parametrize("strategy", ["surface", "random"])
-def test_smaller_counts_are_beginnings_of_one_search(strategy: str, bowl: Measured) -> None:
+def test_smaller_counts_are_beginnings_of_one_search(strategy: str, bowl: MeasuredTable) -> None:
     small, large = replay(bowl, strategy, [5, 9], 0.25, seed=2)
     assert replay(bowl, strategy, [5], 0.25, seed=2) == [small]
     assert (small.trials, small.tokens, large.tokens) == (5, 5000, 9000)
@@ -157,7 +158,7 @@ def test_smaller_counts_are_beginnings_of_one_search(strategy: str, bowl: Measur
     assert large.regret_percent == bowl.regret_percent(order) <= small.regret_percent
 
 
-def test_all_cells_find_the_best(bowl: Measured) -> None:
+def test_all_cells_find_the_best(bowl: MeasuredTable) -> None:
     [found] = replay(bowl, "grid", [81], 0.25, 0)
     assert (found.regret_percent, found.tokens) == (0, 81000)
     assert everything(bowl, 0)[1:] == found[1:]
@@ -165,13 +166,13 @@ def test_all_cells_find_the_best(bowl: Measured) -> None:
 
 
 def test_tokens_that_were_not_recorded_are_absent() -> None:
-    found = Measured.of(measure(KNOWN, grid(3, 3)).assign(tokens=[100.0] * 8 + [math.nan]), Objective())
+    found = MeasuredTable.of(measure(KNOWN, grid(3, 3)).assign(tokens=[100.0] * 8 + [math.nan]), Objective())
     assert found.tokens([0, 1]) == 200
     assert found.tokens([0, 8]) is None
-    assert Measured.of(measure(KNOWN, grid(3, 3)), Objective()).tokens([0]) is None
+    assert MeasuredTable.of(measure(KNOWN, grid(3, 3)), Objective()).tokens([0]) is None
 
 
-def test_on_a_bowl_our_search_is_near_the_best_after_12_trials_and_better_than_chance(bowl: Measured) -> None:
+def test_on_a_bowl_our_search_is_near_the_best_after_12_trials_and_better_than_chance(bowl: MeasuredTable) -> None:
     regret = {
         s: [replay(bowl, s, [12], 0.25, seed)[0].regret_percent for seed in range(4)] for s in ("surface", "random")
     }
@@ -181,7 +182,7 @@ def test_on_a_bowl_our_search_is_near_the_best_after_12_trials_and_better_than_c
 
 @pytest.mark.parametrize("points", [grid(1, 15), grid(15, 1)], ids=["one ALMR", "one LR"])
 def test_a_table_of_one_dial_can_be_replayed(points: list[tuple[float, float]]) -> None:
-    found = Measured.of(combined(measure(KNOWN, points)), Objective())
+    found = MeasuredTable.of(combined(measure(KNOWN, points)), Objective())
     for strategy in ("surface", "random", "grid"):
         [outcome] = replay(found, strategy, [14], 0.5, 0)
         assert 0 <= outcome.regret_percent < 5
@@ -189,7 +190,7 @@ def test_a_table_of_one_dial_can_be_replayed(points: list[tuple[float, float]]) 
 
 
 def test_weights_are_what_is_minimised() -> None:
-    found = Measured.of(measure(KNOWN, grid(9, 3), noise=0), Objective(weights=Weights(original=1, additional=0)))
+    found = MeasuredTable.of(measure(KNOWN, grid(9, 3), noise=0), Objective(weights=Weights(original=1, additional=0)))
     best = found.cells.iloc[int(np.nanargmin(found.values))]
     assert best["almr"] == pytest.approx(KNOWN.almr - 0.3, abs=0.06)
 
@@ -231,9 +232,9 @@ def test_where_the_table_lacks_a_cell_the_nearest_stands_in() -> None:
 
 def test_a_row_is_over_its_repeats() -> None:
     outcomes = [
-        Outcome("tpe", 8, regret, error, error, 10.0) for regret, error in ((0.0, 0.2), (1.0, None), (5.0, 0.4))
+        SearchOutcome("tpe", 8, regret, error, error, 10.0) for regret, error in ((0.0, 0.2), (1.0, None), (5.0, 0.4))
     ]
-    [row, other] = rows([*outcomes, Outcome("tpe", 12, 0.5, None, None, None)])
+    [row, other] = rows([*outcomes, SearchOutcome("tpe", 12, 0.5, None, None, None)])
     assert (row.strategy, row.trials, row.repeats) == ("tpe", 8, 3)
     assert (row.regret_percent_mean, row.regret_percent_median) == (2.0, 1.0)
     assert row.regret_percent_p90 == pytest.approx(4.2)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis.transfer.bracket import Measured, judge
-from sweep.study import InputError
+from analysis.transfer.bracket import BriefRun, judge
+from sweep.study.errors import InputError
 
 CHOSEN, NOISE, TOLERANCE = 2e-5, 0.0005, 0.005
 FACTORS = (0.5, 0.7071, 1.0, 1.4142, 2.0)
@@ -15,7 +15,7 @@ FACTORS = (0.5, 0.7071, 1.0, 1.4142, 2.0)
 def runs(best, curvature=0.02, factors=FACTORS, noise=0.0, seed=0):
     random = np.random.default_rng(seed)
     return [
-        Measured(
+        BriefRun(
             lr=CHOSEN * f, loss=2.0 + curvature * math.log(CHOSEN * f / best) ** 2 + noise * random.standard_normal()
         )
         for f in factors
@@ -61,14 +61,14 @@ def test_a_minimum_beyond_the_bracket_asks_for_more_runs():
 
 def test_a_chosen_lr_that_diverges_never_holds():
     measured = [r for r in runs(CHOSEN / 1.5, factors=(0.35, 0.5, 0.7071)) if r.lr < CHOSEN]
-    found = answer([*measured, Measured(lr=CHOSEN, loss=None), Measured(lr=2 * CHOSEN, loss=None)])
+    found = answer([*measured, BriefRun(lr=CHOSEN, loss=None), BriefRun(lr=2 * CHOSEN, loss=None)])
     assert found.answer == "moved"
     assert found.best < CHOSEN
 
 
 def test_divergence_over_the_chosen_lr_is_no_objection():
     assert (
-        answer([*runs(CHOSEN, factors=(0.5, 0.7071, 1, 1.4142)), Measured(lr=2 * CHOSEN, loss=None)]).answer == "holds"
+        answer([*runs(CHOSEN, factors=(0.5, 0.7071, 1, 1.4142)), BriefRun(lr=2 * CHOSEN, loss=None)]).answer == "holds"
     )
 
 

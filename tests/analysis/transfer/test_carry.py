@@ -6,8 +6,8 @@ import pytest
 from known_surfaces import Known, grid, measure
 from samples import make_study
 
-from analysis.fit import fit_study
-from sweep.study_file import dump
+from analysis.fit.fit import fit_study
+from sweep.study.study_file import dump
 
 pytestmark = pytest.mark.slow
 LAUNCH = {

@@ -6,20 +6,20 @@ import numpy as np
 import pydantic
 import pytest
 
-from analysis.decision.winner import Interval, LossAtWinner, Winner
+from analysis.fit_file.transfer import FittedRung
+from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.transfer import ladder, sizes
-from analysis.transfer.result import Rung
 from analysis.transfer.rules import climbed, power
 
 from samples import make_study  # isort: skip
-from sweep.study import InputError
-from sweep.transfer import TransferRule
+from sweep.study.errors import InputError
+from sweep.study.sections.transfer import TransferRule
 
 TARGET = {"parameters": 7e10, "tokens": 1e11}
 
 
 def rung(parameters, tokens, lr, almr=0.3, lr_sd=0.05, almr_sd=0.02):
-    return Rung(name="r", parameters=parameters, tokens=tokens, lr=lr, lr_sd=lr_sd, almr=almr, almr_sd=almr_sd)
+    return FittedRung(name="r", parameters=parameters, tokens=tokens, lr=lr, lr_sd=lr_sd, almr=almr, almr_sd=almr_sd)
 
 
 def law(n, d):

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from samples import make_study, study_content
 
-from sweep import design
-from sweep.planning.plan import Plan, plan
-from sweep.study import Study
-from sweep.trial import CorpusFacts, Record
+from sweep.planning.plan import StudyPlan, plan
+from sweep.study.ingredients import CorpusFacts
+from sweep.study.record import Record
+from sweep.study.study import Study
+from sweep.trials import progress as design
 
 
 def facts(blocks: int) -> CorpusFacts:
@@ -19,9 +20,9 @@ def facts(blocks: int) -> CorpusFacts:
     return CorpusFacts(fingerprint="x", tokens=blocks * 32, blocks=blocks, **counts)
 
 
-def planned(study: Study, **known: Any) -> Plan:
+def planned(study: Study, **known: Any) -> StudyPlan:
     every = design.trials(study)
-    progress = design.Progress(every, every, len(every), known.get("records", []))
+    progress = design.RunProgress(every, every, len(every), known.get("records", []))
     return plan(study, progress, known.get("facts", {}))
 
 

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 from samples import make_study, study_content
 
-from sweep import shape as shapes
-from sweep import study_file
 from sweep.planning import model_shape
 from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import disk
-from sweep.planning.known_models import KNOWN
-from sweep.planning.memory import Layout, layer_bytes, logit_bytes
+from sweep.planning.memory import TrialMemoryModel, layer_bytes, logit_bytes
 from sweep.planning.warnings import out_of_memory
-from sweep.resources import Execution
-from sweep.shape import Shape
-from sweep.study import BaseModel, Study
+from sweep.study import study_file
+from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.resources import Execution
+from sweep.study.sizes import shape as shapes
+from sweep.study.sizes.models import KNOWN
+from sweep.study.sizes.shape import Shape
+from sweep.study.study import Study
 
 LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"]
 
@@ -50,7 +51,7 @@ def test_known_shapes_have_the_published_number_of_parameters(model: str, parame
 
 
 def test_shape_is_read_from_a_model_directory(small_model: Path) -> None:
-    found = model_shape.find(BaseModel(pretrained=str(small_model)))
+    found = model_shape.find(BaseModelSource(pretrained=str(small_model)))
     assert found.shape
     assert (found.shape.hidden_size, found.shape.num_hidden_layers, found.shape.vocab_size) == (32, 2, 300)
 
@@ -66,7 +67,7 @@ def test_a_shape_that_is_stated_comes_first_and_is_not_of_the_recipe(small_model
 )
 def test_a_model_of_another_kind_has_no_shape_and_one_line_why(tmp_path: Path, content: Any, why: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps(content))
-    found = model_shape.find(BaseModel(pretrained=str(tmp_path)))
+    found = model_shape.find(BaseModelSource(pretrained=str(tmp_path)))
     assert found.shape is None
     assert found.why_not
     assert why in found.why_not
@@ -75,21 +76,21 @@ def test_a_model_of_another_kind_has_no_shape_and_one_line_why(tmp_path: Path, c
 
 def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: (_ for _ in ()).throw(OSError("no route")))
-    found = model_shape.find(BaseModel(pretrained="nobody/nothing"))
+    found = model_shape.find(BaseModelSource(pretrained="nobody/nothing"))
     assert found.why_not
     assert "the shape of nobody/nothing is not known here (OSError); state base_model.shape" in found.why_not
 
 
 def test_shards_of_weights_gradients_and_optimizer_add_up_to_the_model() -> None:
     for state, moments in (("float32", 8), ("bfloat16", 4)):
-        memory = Layout(LLAMA, gpu_study(optimizer={"state": state})).memory(1)
+        memory = TrialMemoryModel(LLAMA, gpu_study(optimizer={"state": state})).memory(1)
         assert 8 * (memory.weights + memory.gradients + memory.optimizer) == (8 + moments) * LLAMA.parameters
 
 
 def test_a_gpu_alone_gathers_a_layer_at_a_time_too() -> None:
-    alone = Layout(LLAMA, gpu_study({"gpus_per_node": 1})).memory(1)
-    assert alone.gathered == Layout(LLAMA, gpu_study()).memory(1).gathered
-    assert Layout(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32")).memory(1).gathered == 0
+    alone = TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1})).memory(1)
+    assert alone.gathered == TrialMemoryModel(LLAMA, gpu_study()).memory(1).gathered
+    assert TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32")).memory(1).gathered == 0
 
 
 @pytest.mark.slow
@@ -132,8 +133,8 @@ def test_logits_are_what_the_loss_takes(size: int, family: str, monkeypatch: pyt
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from trainers import output_layer
-    from trainers.token_loss import TokenLoss
+    from trainers.model import output_layer
+    from trainers.model.token_loss import TokenLoss
 
     for module in (output_layer, shapes):
         monkeypatch.setattr(module, "LOGITS_BYTES", 4 * 8000 * 512)  # of 2,048 tokens
@@ -163,9 +164,11 @@ def peak_bytes(step: Callable[[], None]) -> int:
 
 def test_checkpointing_and_a_fused_loss_take_less() -> None:
     study = gpu_study()
-    other = Layout(LLAMA.model_copy(update={"model_type": "granite"}), study).memory(1)  # scales its logits
+    other = TrialMemoryModel(LLAMA.model_copy(update={"model_type": "granite"}), study).memory(1)  # scales its logits
     by_kind = [
-        Layout(LLAMA, study.model_copy(update={"execution": study.execution.model_copy(update=change)})).memory(1)
+        TrialMemoryModel(
+            LLAMA, study.model_copy(update={"execution": study.execution.model_copy(update=change)})
+        ).memory(1)
         for change in (
             {"activation_checkpointing": "none"},
             {"activation_checkpointing": "selective"},
@@ -179,18 +182,18 @@ def test_checkpointing_and_a_fused_loss_take_less() -> None:
 
 
 def test_the_largest_micro_batch_that_fits_is_found_and_the_next_does_not_fit() -> None:
-    layout = Layout(LLAMA, gpu_study({"gpu_gigabytes": 400, "gpus_per_node": 4}))
+    layout = TrialMemoryModel(LLAMA, gpu_study({"gpu_gigabytes": 400, "gpus_per_node": 4}))
     fits = layout.fitting(400e9)
     assert 1 < fits < 8  # a worker has 8 of the batch's 32 sequences
     assert layout.memory(fits).total <= 0.9 * 400e9 < layout.memory(fits + 1).total
 
 
 def test_out_of_memory_says_what_fits_instead() -> None:
-    too_many = Layout(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
+    too_many = TrialMemoryModel(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
     assert "largest that fits is 1" in (out_of_memory(too_many) or "")
-    none = Layout(LLAMA, gpu_study({"gpus_per_node": 1}))
+    none = TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1}))
     assert "one sequence needs" in (out_of_memory(none) or "")
-    assert out_of_memory(Layout(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
+    assert out_of_memory(TrialMemoryModel(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
 
 
 def test_flops_and_hours_follow_the_formula() -> None:
@@ -216,9 +219,9 @@ def test_disk_is_bounded(keep: str, models: int) -> None:
 
 
 def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweep import design
     from sweep.planning.plan import plan
-    from sweep.store import Run
+    from sweep.store.run import Run
+    from sweep.trials import progress as design
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: pytest.fail("asked the hub"))
     study = study_file.load("llama3-8b-zh")
@@ -230,8 +233,8 @@ def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.Mo
 
 
 def test_peak_speeds_are_those_that_trials_report_mfu_with() -> None:
-    from sweep.gpus import GPUS
-    from trainers.device import PEAK_FLOPS
+    from sweep.study.sizes.gpus import GPUS
+    from trainers.workers.device import PEAK_FLOPS
 
     for name, gpu in GPUS.items():
         assert PEAK_FLOPS.get(name.split("-")[0], gpu.flops) == gpu.flops

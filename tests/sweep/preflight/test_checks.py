@@ -9,13 +9,13 @@ import bucket
 import pytest
 from samples import make_study, study_content
 
-from sweep.benchmark import Benchmarks
-from sweep.planning.known_models import KNOWN
-from sweep.planning.memory import Layout
+from sweep.planning.memory import TrialMemoryModel
 from sweep.preflight import checks, inputs, node, preflight
-from sweep.preflight.checks import Finding, Node
-from sweep.store import Run
-from sweep.study import Study
+from sweep.preflight.checks import CheckResult, NodeReport
+from sweep.store.run import Run
+from sweep.study.sections.benchmarks import Benchmarks
+from sweep.study.sizes.models import KNOWN
+from sweep.study.study import Study
 
 GB = 1e9
 
@@ -24,9 +24,9 @@ def seen(**changes: Any) -> dict[str, Any]:
     return {"unseen": {}, "missing": {}, "versions": {"torch": "2"}, "gpus": [], "token": "t", "cpus": 8} | changes
 
 
-def machine(name: str = "a", gpus: int = 8, free: int | None = None, **changes: Any) -> Node:
+def machine(name: str = "a", gpus: int = 8, free: int | None = None, **changes: Any) -> NodeReport:
     counted = {"CPU": 64.0, "GPU": float(gpus)}
-    return Node(name, counted, counted | {"GPU": float(gpus if free is None else free)}, seen(**changes))
+    return NodeReport(name, counted, counted | {"GPU": float(gpus if free is None else free)}, seen(**changes))
 
 
 def gang(nodes: int = 1) -> Study:
@@ -34,12 +34,12 @@ def gang(nodes: int = 1) -> Study:
     return make_study(training=recipe, resources={"nodes": nodes, "gpus_per_node": 8})
 
 
-def faults(findings: list[Finding]) -> list[str]:
+def faults(findings: list[CheckResult]) -> list[str]:
     return [finding.detail for finding in findings if not finding.ok]
 
 
 def test_a_node_that_does_not_answer_is_named() -> None:
-    late = Node("b", {}, {}, None, "60 s have passed")
+    late = NodeReport("b", {}, {}, None, "60 s have passed")
     assert faults(checks.answered([machine(), late])) == ["b does not answer (60 s have passed)"]
 
 
@@ -52,7 +52,7 @@ def test_room_is_for_whole_gangs(nodes: int, fits: bool) -> None:
 def test_taken_gpus_are_told_from_too_few() -> None:
     assert "no room for a trial of 1 x 64 CPU, 8 GPU now" in faults(checks.free_now(gang(), [machine(free=3)]))[0]
     stranger = [{"total": 80 * GB, "used": 40 * GB}]
-    outside = Node("a", {"CPU": 64.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 8.0}, seen(gpus=stranger))
+    outside = NodeReport("a", {"CPU": 64.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 8.0}, seen(gpus=stranger))
     assert faults(checks.free_now(gang(), [outside])) == ["a: 40 GB of a GPU are taken outside Ray"]
 
 
@@ -68,10 +68,10 @@ def test_other_versions_are_named_with_what_to_install() -> None:
 def test_gpu_memory_is_held_against_what_nodes_report() -> None:
     recipe = study_content()["training"] | {"sequence_length": 8192, "global_batch_tokens": 8192 * 8, "tokens": 65536}
     study = make_study(training=recipe, resources={"gpus_per_node": 8})
-    layout = Layout(KNOWN["meta-llama/Meta-Llama-3-8B"], study)
+    layout = TrialMemoryModel(KNOWN["meta-llama/Meta-Llama-3-8B"], study)
 
-    def with_gpus(gigabytes: float) -> list[Finding]:
-        there = Node("a", {}, {}, seen(gpus=[{"total": gigabytes * GB, "used": 0.0}]))
+    def with_gpus(gigabytes: float) -> list[CheckResult]:
+        there = NodeReport("a", {}, {}, seen(gpus=[{"total": gigabytes * GB, "used": 0.0}]))
         return checks.gpu_memory(layout, [there])
 
     assert "more than 90% of the 40 GB on a" in faults(with_gpus(40))[0]
@@ -136,8 +136,8 @@ def test_a_local_model_has_its_tokenizer_loaded(small_model: Path) -> None:
 
 
 def test_all_checks_of_a_study_on_this_machine(local_study: Study, tmp_path: Path) -> None:
-    from sweep import design
     from sweep.planning.plan import plan
+    from sweep.trials import progress as design
 
     run = Run(tmp_path / "runs" / local_study.name)
     findings = preflight.full(local_study, run, plan(local_study, design.progress(local_study, run), {}), None)
@@ -148,9 +148,9 @@ def test_all_checks_of_a_study_on_this_machine(local_study: Study, tmp_path: Pat
     assert not run.folder.exists()
 
 
-def full(study: Study, run: Run) -> list[Finding]:
-    from sweep import design
+def full(study: Study, run: Run) -> list[CheckResult]:
     from sweep.planning.plan import plan
+    from sweep.trials import progress as design
 
     return preflight.full(study, run, plan(study, design.progress(study, run), {}), None)
 

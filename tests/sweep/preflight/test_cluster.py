@@ -12,8 +12,8 @@ import pytest
 from samples import bowl_csv, make_study
 
 from sweep.preflight import node, preflight
-from sweep.store import Run
-from sweep.study import InputError
+from sweep.store.run import Run
+from sweep.study.errors import InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -64,7 +64,7 @@ def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, cache: Path) -> N
 def test_a_run_on_a_cluster_that_is_not_ready_starts_no_trial(address: str, tmp_path: Path, cache: Path) -> None:
     from rich.console import Console
 
-    from sweep import sweep_run
+    from sweep.verbs import run as sweep_run
 
     table = bowl_csv(tmp_path / "table.csv", [0.1, 0.5, 0.9], [1e-3, 3e-3, 1e-2])
     grid = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.study import Study
+from sweep.study.study import Study
 from trainers import prepare
 from trainers.benchmarks import scoring
 from trainers.benchmarks.cloze import CHOICES, CONTEXT, CONTINUATION, Cloze
-from trainers.corpus import PackedCorpus, blocks, open_packed
+from trainers.data.corpus import PackedCorpus, blocks, open_packed
 
 
 class Knowing(torch.nn.Module):

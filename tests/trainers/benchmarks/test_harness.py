@@ -10,10 +10,10 @@ from typing import Any
 import benchmark_samples
 import pytest
 
-from sweep.benchmark import Benchmarks
-from sweep.study import InputError
+from sweep.study.errors import InputError
+from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, data, definitions, fetching, harness, sandbox
-from trainers.benchmarks.outcome import Outcome
+from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.benchmarks.tasks import formats, metrics
 
 OURS = {"drcd": 2, "cmrc2018": 2, "c3": 2, "lcsts": 2}
@@ -32,7 +32,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
-def run(model: Path, benchmarks: Benchmarks, broken: bool = False) -> Outcome:
+def run(model: Path, benchmarks: Benchmarks, broken: bool = False) -> ScoringOutcome:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loaded = AutoModelForCausalLM.from_pretrained(model)

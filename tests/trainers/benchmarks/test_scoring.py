@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from sweep.benchmark import Benchmarks
-from sweep.study import Study
-from sweep.trial import Record, Status, Trial
-from trainers import cpt, prepare
-from trainers.benchmarks import finalist, scoring
-from trainers.benchmarks.outcome import Outcome
+from sweep.study.record import Record
+from sweep.study.sections.benchmarks import Benchmarks
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
+from trainers import cpt, finalist, prepare
+from trainers.benchmarks import scoring
+from trainers.benchmarks.outcome import ScoringOutcome
 
 TIMINGS = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "provenance"}
 EMBEDDED = Benchmarks(suite="embedded")
@@ -53,7 +54,7 @@ def test_the_base_model_is_scored_once(
     one, other = run(study, tmp_path / "one"), run(study, tmp_path / "other", lr=2e-2)
     assert len(asked) == 2 * 3  # of two languages: the base model, and each trial
     assert one.provenance["base_scores"] == other.provenance["base_scores"]
-    base = Outcome.read_base(cache / scoring.BASES / one.provenance["base_scores"])
+    base = ScoringOutcome.read_base(cache / scoring.BASES / one.provenance["base_scores"])
     assert base.scores["cloze_original"].prompt_sha256 == one.scores["cloze_original"].prompt_sha256
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from sweep.benchmark import Benchmarks
+from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import harness
-from trainers.benchmarks.outcome import Outcome
+from trainers.benchmarks.outcome import ScoringOutcome
 
 TASKS = Benchmarks(tasks=["c3", "drcd"])
 
 
-def scored(model: str, data: str, shard: bool) -> Outcome:
+def scored(model: str, data: str, shard: bool) -> ScoringOutcome:
     from torch.distributed.fsdp import fully_shard
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -39,4 +39,4 @@ fi
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
-    -m sweep.launch_run study.yaml "$checkpoints"
+    -m sweep.worker.launch_run study.yaml "$checkpoints"

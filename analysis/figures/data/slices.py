@@ -1,0 +1,98 @@
+"""The surface cut at each measured ALMR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from analysis.figures.data import minimised
+from analysis.fit.fit import Fit
+from analysis.fit_file.curve import CurvePoint
+from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import Lattice
+from analysis.table import table as tables
+
+MOST = 12  # panels: a table of random points has an ALMR of its own in each
+TALLEST = 4  # the frame's height, in distances of the median trial from the lowest loss
+
+
+class Slice(NamedTuple):
+    """What is minimised along `lr` (L,) at one ALMR: its mean and band (L,), the trials (lr, loss, allowed).
+
+    `allowed` (L,) says where the forgetting guard holds; `best` is the best LR, None where it holds nowhere.
+    """
+
+    almr: float
+    lr: Array
+    mean: Array
+    low: Array
+    high: Array
+    allowed: Array
+    trials: pd.DataFrame
+    diverged: list[float]
+    best: CurvePoint | None
+
+
+class SlicesInfo(NamedTuple):
+    """`quantity` says what is minimised; at most MOST slices, evenly chosen.
+
+    `frame` is the range of losses in which the minima can be seen; trials towards the divergence edge may lie over it.
+    """
+
+    quantity: str
+    level: float
+    slices: list[Slice]
+    frame: tuple[float, float]
+
+
+def slices_info(fit: Fit) -> SlicesInfo:
+    trials = minimised.trials(fit)
+    almrs = np.unique(trials["almr"])
+    chosen = almrs[np.linspace(0, len(almrs) - 1, min(MOST, len(almrs))).round().astype(int)]
+    slices = [_slice(fit, trials, float(almr)) for almr in chosen]
+    return SlicesInfo(minimised.quantity(fit), fit.file.winner.level, slices, _frame(slices, trials["loss"]))
+
+
+def _frame(slices: Sequence[Slice], losses: pd.Series) -> tuple[float, float]:
+    bands = [one.low.min() for one in slices], [one.high.max() for one in slices]
+    lowest, highest = min(losses.min(), *bands[0]), max(losses.max(), *bands[1])
+    highest = min(highest, lowest + TALLEST * (losses.median() - lowest))
+    room = 0.06 * (highest - lowest)
+    return float(lowest - room), float(highest + room)
+
+
+def _slice(fit: Fit, trials: pd.DataFrame, almr: float) -> Slice:
+    lattice = Lattice.of(fit.surfaces, np.array([almr]), trials["lr"].to_numpy(float), draws=1)
+    optima, safety = minimised.unguarded(fit).optima(lattice), minimised.safety(fit, lattice)
+    half = norm.ppf((1 + fit.file.winner.level) / 2) * optima.sd[0]
+    lost = tables.diverged(fit.table)
+    return Slice(
+        almr,
+        lattice.lr,
+        optima.mean[0],
+        optima.mean[0] - half,
+        optima.mean[0] + half,
+        np.ones(len(lattice.lr), bool) if safety is None else safety[0] >= 0,
+        trials.loc[trials["almr"] == almr, ["lr", "loss", "allowed"]],
+        lost.loc[lost["almr"] == almr, "lr"].tolist(),
+        _best(fit.file.curve, fit.lattice.almr, almr),
+    )
+
+
+def _best(curve: Sequence[CurvePoint], almrs: Array, almr: float) -> CurvePoint | None:
+    """The curve at an ALMR, between its two neighbours of the lattice; None where one of them allows no LR."""
+    known = {point.almr: point for point in curve}
+    low, high = (known.get(float(end)) for end in (almrs[almrs <= almr].max(), almrs[almrs >= almr].min()))
+    if low is None or high is None:
+        return None
+    share = (almr - low.almr) / (high.almr - low.almr or 1.0)
+    lrs = {name: _between(getattr(low, name), getattr(high, name), share) for name in ("lr", "lr_low", "lr_high")}
+    return CurvePoint(almr=almr, at_edge=low.at_edge or high.at_edge, **lrs)
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return float(low ** (1 - share) * high**share)

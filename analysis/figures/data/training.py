@@ -1,0 +1,65 @@
+"""The training loss of every trial that logged one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.fit.fit import Fit
+from analysis.surfaces.kernels import Array
+
+
+class LossCurve(NamedTuple):
+    """One trial's logged training loss (n,) against tokens (n,), as logged: not smoothed."""
+
+    almr: float
+    lr: float
+    status: str
+    tokens: Array
+    loss: Array
+
+
+class TrainingInfo(NamedTuple):
+    """`lowest` and `highest` bound the losses of the trials that did not diverge; None where there are none."""
+
+    curves: list[LossCurve]
+    lowest: float | None
+    highest: float | None
+
+
+def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
+    """The curves of every trial of a study that logged any; a log that is missing or cut short is no error."""
+    curves = list(_curves(fit.table, run / "trials")) if run and fit.study else []
+    sound = [curve.loss[np.isfinite(curve.loss)] for curve in curves if curve.status != "diverged"]
+    losses = np.concatenate(sound) if sound else np.array([])
+    if not len(losses):
+        return TrainingInfo(curves, None, None)
+    room = 0.08 * float(np.ptp(losses)) or 0.1
+    return TrainingInfo(curves, float(losses.min()) - room, float(losses.max()) + room)
+
+
+def _curves(table: pd.DataFrame, trials: Path) -> Iterator[LossCurve]:
+    for row in table.sort_values(["almr", "lr", "seed"]).to_dict("records"):
+        points = list(_logged(trials / row["trial_id"] / "metrics.jsonl"))
+        if points:
+            tokens, loss = np.array(points, float).T
+            yield LossCurve(row["almr"], row["lr"], row["status"], tokens, loss)
+
+
+def _logged(log: Path) -> Iterator[tuple[float, float]]:
+    """(tokens, loss) of each line of the trunk.
+
+    An evaluation has no loss, a branch's lines name their horizon, a killed trial leaves its last line half written.
+    """
+    for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []:
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(line, dict) and line.get("loss") is not None and "horizon" not in line:
+            yield line["tokens"], line["loss"]

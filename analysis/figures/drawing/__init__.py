@@ -1,0 +1,73 @@
+"""The figures of a fitted study: `draw_*` draws what `*_info` gathered. The only room that imports matplotlib.
+
+Losses are in nats per token and LRs are peak LRs. Only `Figure` objects are used, so that no display is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis.figures import data
+from analysis.figures.drawing.languages import draw_front, draw_languages
+from analysis.figures.drawing.objective import draw_objective
+from analysis.figures.drawing.scores import draw_scores
+from analysis.figures.drawing.simulation import draw_simulation
+from analysis.figures.drawing.slices import draw_slices
+from analysis.figures.drawing.style import styled
+from analysis.figures.drawing.training import draw_training
+from analysis.fit.fit import Fit
+
+__all__ = [
+    "draw_front",
+    "draw_languages",
+    "draw_objective",
+    "draw_scores",
+    "draw_simulation",
+    "draw_slices",
+    "draw_training",
+    "figures",
+    "png",
+    "write_figures",
+    "write_whole",
+]
+DOTS_PER_INCH = 160
+
+
+def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
+    """Every figure that the fit has something for, by name. `run` is where a study's training curves are read."""
+    drawn = {
+        "objective": draw_objective(data.objective_info(fit)),
+        "slices": draw_slices(data.slices_info(fit)),
+    }
+    if fit.file.front:
+        drawn["languages"] = draw_languages(data.languages_info(fit))
+        drawn["front"] = draw_front(data.front_info(fit))
+    if scores := data.scores_info(fit):
+        drawn["scores"] = draw_scores(scores)
+    training = data.training_info(fit, run)
+    return drawn | ({"training": draw_training(training)} if training.curves else {})
+
+
+def write_figures(fit: Fit, run: Path) -> list[Path]:
+    """Write `run/figures/<name>.png`; each appears whole or not at all."""
+    folder = run / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    return [write_whole(png(figure), folder / f"{name}.png") for name, figure in figures(fit, run).items()]
+
+
+def write_whole(content: bytes, path: Path) -> Path:
+    """The path, which appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    return partial.replace(path)
+
+
+@styled
+def png(figure: Figure) -> bytes:
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=DOTS_PER_INCH)
+    return content.getvalue()

@@ -1,0 +1,105 @@
+"""The objective over ALMR and LR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+
+from analysis.figures import data
+from analysis.figures.drawing import style
+from analysis.surfaces.kernels import Array
+
+STRIPE = np.array([-0.01, 0.01])
+
+
+@style.styled
+def draw_objective(info: data.ObjectiveInfo) -> Figure:
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.use_sticky_edges = False  # or trials on the edge would be cut in half
+    colours: dict[str, Any] = {"cmap": "viridis", "norm": BoundaryNorm(info.levels, 256)}
+    almr, lr, mean = _at_least_two(info, np.clip(info.mean, info.levels[0], info.levels[-1]))
+    shown = axes.contourf(almr, lr, mean.T, levels=info.levels, **colours)
+    axes.contour(almr, lr, mean.T, levels=info.levels, colors="white", linewidths=0.4, alpha=0.5, zorder=1)
+    _draw_forbidden(axes, info)
+    _draw_lines(axes, info)
+    _draw_trials(axes, info, colours)
+    _draw_winner(axes, info)
+    axes.set(title="Objective over ALMR and LR", xlabel=style.ALMR, ylabel=style.LR, yscale="log")
+    axes.update_datalim([(np.median(almr) + d, np.median(lr) * (1 + d)) for d in (-0.1, 0.1)])  # room beside a stripe
+    axes.autoscale_view()
+    style.lr_ticks(axes.yaxis, [*info.cells["lr"], *info.diverged["lr"], *info.unused["lr"]], most=12)
+    label = f"{style.safe(info.quantity, 'held-out loss')} (nats per token)"
+    figure.colorbar(shown, label=label, format=f"%.{_digits(info.levels)}f", ticks=info.levels)
+    figure.legend(*style.legend([axes]), **style.BELOW)
+    return figure
+
+
+def _digits(levels: Array) -> int:
+    """As many as tell the two closest levels apart."""
+    return max(3, int(np.ceil(-np.log10(np.diff(levels).min()))))
+
+
+def _at_least_two(info: data.ObjectiveInfo, values: Array) -> tuple[Array, Array, Array]:
+    """Contours need two values of each dial: a dial with one is drawn as a narrow stripe."""
+    almr, lr = info.almr, info.lr
+    if len(almr) == 1:
+        almr, values = almr + STRIPE, values.repeat(2, axis=0)
+    if len(lr) == 1:
+        lr, values = lr * np.array([0.97, 1.03]), values.repeat(2, axis=1)
+    return almr, lr, values
+
+
+def _draw_forbidden(axes: Axes, info: data.ObjectiveInfo) -> None:
+    if info.safety is None or (info.safety >= 0).all():
+        return
+    almr, lr, safety = _at_least_two(info, info.safety)
+    colour, hatch = style.FORBIDDEN["fc"], style.FORBIDDEN["hatch"]
+    axes.contourf(almr, lr, safety.T, levels=[-2, 0], colors=[colour], hatches=[hatch])
+    axes.contour(almr, lr, safety.T, levels=[0], colors=style.UNUSED, linewidths=1)
+    axes.add_patch(Polygon([(almr[0], lr[0])], label="over the forgetting guard", **style.FORBIDDEN))
+
+
+def _draw_lines(axes: Axes, info: data.ObjectiveInfo) -> None:
+    for piece in info.curve:
+        almr, best, low, high = np.array([(p.almr, p.lr, p.lr_low, p.lr_high) for p in piece]).T
+        axes.plot(almr, best, color=style.INK, lw=1.8, label="best LR for each ALMR", path_effects=style.OUTLINE)
+        label = f"its {info.winner.level:.0%} interval"
+        axes.fill_between(almr, low, high, fc=(1, 1, 1, 0.35), ec=(0, 0, 0, 0.5), lw=0.7, label=label)
+    for points in info.best_almr:
+        almr, lr = np.array([(p.almr, p.lr) for p in points]).T
+        axes.plot(almr, lr, color=style.INK, lw=1, ls=(0, (4, 2)), label="best ALMR for each LR")
+    if info.edge:
+        almr, lr = np.array(info.edge).T
+        almr, lr = (almr + STRIPE, lr.repeat(2)) if len(almr) == 1 else (almr, lr)
+        axes.plot(almr, lr, color=style.DIVERGED, lw=1.6, ls=":", label="divergence edge")
+
+
+def _draw_trials(axes: Axes, info: data.ObjectiveInfo, colours: dict[str, Any]) -> None:
+    """Above a surface that fits well a trial is only a ring, because both have the same colour."""
+    cells, over = info.cells[info.cells["allowed"]], info.cells[~info.cells["allowed"]]
+    measured: dict[str, Any] = {"c": cells["loss"], "ec": "white", "label": "trial"} | colours
+    axes.scatter(cells["almr"], cells["lr"], s=46, lw=1.2, zorder=3, **measured)
+    for rows, colour, label in ((over, style.INK, "trial over the guard"), (info.unused, style.UNUSED, "left out")):
+        if len(rows):
+            axes.scatter(rows["almr"], rows["lr"], s=40, fc="none", ec=colour, lw=1.4, zorder=3, label=label)
+    if len(info.diverged):
+        axes.scatter(info.diverged["almr"], info.diverged["lr"], s=46, lw=2, **style.CROSS)
+
+
+def _draw_winner(axes: Axes, info: data.ObjectiveInfo) -> None:
+    winner = info.winner
+    looks: dict[str, Any] = {"fc": (1, 0.5, 0.05, 0.25), "ec": style.WINNER, "lw": 1.6, "zorder": 3.5}
+    for piece in info.region:
+        almr, low, high = np.array([(row.almr, row.lr_low, row.lr_high) for row in piece]).T
+        label = f"{winner.level:.0%} joint region"
+        axes.fill(np.concatenate([almr, almr[::-1]]), np.concatenate([low, high[::-1]]), label=label, **looks)
+    style.intervals(axes, (winner.almr, winner.almr_interval), (winner.lr, winner.lr_interval))
+    label = f"winner with its {winner.level:.0%} intervals"
+    star: dict[str, Any] = {"s": 150, "marker": "*", "c": style.WINNER, "ec": "white", "lw": 0.8, "zorder": 5}
+    axes.scatter(winner.almr, winner.lr, label=label, **star)

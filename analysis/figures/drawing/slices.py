@@ -1,0 +1,68 @@
+"""The surface cut at each measured ALMR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import data
+from analysis.figures.drawing import style
+
+
+@style.styled
+def draw_slices(info: data.SlicesInfo) -> Figure:
+    figure, panels = style.panels([one.almr for one in info.slices])
+    for axes, one in zip(panels, info.slices, strict=True):
+        _draw_slice(axes, one, info.level)
+        _draw_trials(axes, one, info.frame[1])
+    lrs = [lr for one in info.slices for lr in (*one.trials["lr"], *one.diverged)]
+    panels[0].set_xlim(min(lrs) / 1.2, max(lrs) * 1.2)  # before the scale, which one LR alone does not determine
+    panels[0].set(xscale="log", ylim=info.frame)
+    style.lr_ticks(panels[0].xaxis, lrs, most=4)
+    figure.supxlabel(style.LR)
+    figure.supylabel(f"{style.safe(info.quantity, 'held-out loss')} (nats per token)")
+    style.legend_above(figure, panels)
+    return figure
+
+
+def _draw_slice(axes: Axes, one: data.Slice, level: float) -> None:
+    axes.plot(one.lr, np.where(one.allowed, one.mean, np.nan), color=style.FIT, lw=1.8, label="fitted mean")
+    axes.fill_between(one.lr, one.low, one.high, color=style.FIT, alpha=0.25, lw=0, label=f"its {level:.0%} band")
+    if not one.allowed.all():
+        _draw_forbidden(axes, one)
+    if one.best:
+        ends, label = (one.best.lr_low, one.best.lr_high), f"its {level:.0%} interval"
+        axes.axvline(one.best.lr, color=style.WINNER, lw=1.5, label="best LR")
+        axes.axvspan(*ends, color=style.WINNER, alpha=0.18, lw=0, label=label)
+
+
+def _draw_trials(axes: Axes, one: data.Slice, highest: float) -> None:
+    trials, over = one.trials[one.trials["allowed"]], one.trials[~one.trials["allowed"]]
+    axes.scatter(trials["lr"], trials["loss"], s=22, c=style.INK, zorder=3, label="trial")
+    if len(over):
+        looks: dict[str, Any] = {"fc": "white", "ec": style.INK, "lw": 1, "label": "trial over the guard"}
+        axes.scatter(over["lr"], over["loss"], s=22, zorder=3, **looks)
+    above = one.trials.loc[one.trials["loss"] > highest, "lr"].tolist()
+    marks: tuple[tuple[list[float], float, dict[str, Any]], ...] = (
+        (above, 0.97, {"marker": "^", "s": 26, "c": style.UNUSED, "zorder": 3, "label": "trial above the frame"}),
+        (one.diverged, 0.88, {"s": 32, "lw": 1.8} | style.CROSS),
+    )
+    for lrs, height, looks in marks:
+        if lrs:
+            axes.scatter(lrs, [height] * len(lrs), transform=axes.get_xaxis_transform(), **looks)
+
+
+def _draw_forbidden(axes: Axes, one: data.Slice) -> None:
+    axes.plot(one.lr, np.where(one.allowed, np.nan, one.mean), color=style.FIT, lw=1.4, ls="--")
+    looks: dict[str, Any] = {
+        "where": np.logical_not(one.allowed),
+        "step": "mid",
+        "fc": style.FORBIDDEN["fc"],
+        "lw": 0,
+        "zorder": 0,
+    }
+    across = axes.get_xaxis_transform()
+    axes.fill_between(one.lr, 0, 1, transform=across, label="over the forgetting guard", **looks)

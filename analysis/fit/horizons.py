@@ -1,0 +1,82 @@
+"""Token budgets read off the same trials (WSD horizons): a table for each, and the winner at each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from analysis.decision.case import Case
+from analysis.decision.findings import refusals
+from analysis.fit_file.findings import Finding
+from analysis.fit_file.fit_file import HorizonFit
+from analysis.table import table as tables
+from sweep.study.errors import InputError
+from sweep.study.fields import LANGUAGES
+from sweep.study.study import Study
+from sweep.study.trial import Status
+
+AT = re.compile(r"(loss|bits_per_byte|reason)\w*@(\d+)")  # the columns that analysis.table gives a horizon
+UNMEASURED = "not measured at this horizon"
+
+
+def budgets(table: pd.DataFrame, study: Study | None = None) -> list[int]:
+    """The horizons, ascending, that trials which are not foreign were measured at, or that the study asks for."""
+    ours = table[~table["excluded"].isin(tables.FOREIGN)]
+    columns = ((AT.fullmatch(str(name)), ours[name].notna().any()) for name in ours)
+    measured = {int(found[2]) for found, filled in columns if found and filled}
+    return sorted(measured.union(study.training.horizons if study else ()))
+
+
+def at(table: pd.DataFrame, tokens: int) -> pd.DataFrame:
+    """The same trials as if their budget had been `tokens`: losses, status, passes over the corpora and `excluded`.
+
+    A trial that diverged after its branch to this horizon is complete here. What a study does not ask for, and what
+    failed, stays excluded.
+    """
+    columns = {name: table.get(f"{name}@{tokens}") for name in (*(f"loss_{n}" for n in LANGUAGES), "reason")}
+    new = {name: pd.Series(None, table.index, object) if c is None else c for name, c in columns.items()}
+    passes = {name: table[name] * tokens / table["tokens"] for n in LANGUAGES if (name := f"epochs_{n}") in table}
+    judged = pd.DataFrame([_judged(row) for row in pd.DataFrame(new).to_dict("records")], table.index, dtype=object)
+    lost = (table["status"] == Status.FAILED) | table["excluded"].isin(tables.FOREIGN)
+    judged = judged.where(~lost, table[["status", "excluded"]])
+    rest = [name for name in table if "@" not in str(name) and not str(name).startswith("score_")]
+    return table[rest].assign(**(new | passes), tokens=tokens, status=judged["status"], excluded=judged["excluded"])
+
+
+def _judged(row: dict[Any, Any]) -> dict[str, str | None]:
+    if not pd.isna(row["reason"]):
+        return {"status": Status.DIVERGED.value, "excluded": f"{Status.DIVERGED}: {row['reason']}"}
+    lacking = any(pd.isna(row[f"loss_{language}"]) for language in LANGUAGES)
+    return {"status": Status.COMPLETE.value, "excluded": UNMEASURED if lacking else None}
+
+
+def find(
+    full: Case, judge: Callable[[pd.DataFrame], Case], refused: list[Finding]
+) -> tuple[tuple[HorizonFit, ...], list[Finding]]:
+    """The winner at each horizon and, last, at the full budget; and a warning for each that has too few losses.
+
+    `judge` fits a table, `refused` is what speaks against the full budget's fit. Nothing where there are no horizons.
+    """
+    found, warnings = [], []
+    for tokens in budgets(full.table, full.study):
+        try:
+            case = judge(at(full.table, tokens))
+        except InputError as error:
+            why = f"at {tokens:,} tokens no winner is told: {error}"
+            warnings.append(Finding(code="horizon", message=why))
+        else:
+            found.append(_fit(tokens, case, refusals.find(case)))
+    return (*found, _last(full, refused)) if found else (), warnings
+
+
+def _last(full: Case, refused: list[Finding]) -> HorizonFit:
+    tokens = full.study.training.tokens if full.study else tables.usable(full.table)["tokens"].max()
+    return _fit(int(tokens), full, refused)
+
+
+def _fit(tokens: int, case: Case, refused: list[Finding]) -> HorizonFit:
+    codes = dict.fromkeys(finding.code for finding in refused)
+    return HorizonFit(tokens=tokens, winner=case.winner, refusals=tuple(codes))

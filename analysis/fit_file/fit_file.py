@@ -1,0 +1,79 @@
+"""`fit.json`: everything that a fit decided."""
+
+from __future__ import annotations
+
+from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint, DivergenceEdge, FrontPoint
+from analysis.fit_file.findings import Finding
+from analysis.fit_file.scores import ScoresFile
+from analysis.fit_file.transfer import Transfer
+from analysis.fit_file.winner import Region, Winner
+from sweep.study.fields import Schema
+
+
+class CrossValidation(Schema):
+    """Leave-one-out: root mean square error in nats, and the share of trials inside their 50, 80 and 90 % bands.
+
+    In `rmse` a trial counts by the precision that the fit gives it: towards the divergence edge little. `plain_rmse`
+    counts all alike.
+    """
+
+    rmse: float
+    plain_rmse: float
+    coverage: dict[str, float]
+
+
+class HorizonFit(Schema):
+    """The winner of the trials as they were at `tokens`, and the codes of what a fit of them alone is refused for."""
+
+    tokens: int
+    winner: Winner
+    refusals: tuple[str, ...]
+
+
+class TrialCounts(Schema):
+    complete: int
+    diverged: int
+    failed: int
+    excluded: int
+
+
+class ForgettingGuard(Schema):
+    """The forgetting guard: the original language's loss is to be at most `bound` nats.
+
+    `probability`: that the winner keeps it.
+    """
+
+    percent: float
+    bound: float
+    probability: float
+
+
+class FitFile(Schema):
+    """`fit.json`. Losses in nats per token; `noise` is one trial's sd around its surface at the winner, `forms` the
+    coordinate of ALMR that each surface is smooth in; `trials` counts rows.
+
+    `weights` is None under a forgetting guard, `guard` is None under weights. `horizons` has the winner at each token
+    budget that the trials were measured at, the full one last; it is empty where that is the only one.
+    `scores` is None where nothing was scored.
+    """
+
+    schema_version: int = 2
+    study: str
+    weights: dict[str, float] | None
+    guard: ForgettingGuard | None
+    winner: Winner
+    region: Region | None
+    curve: list[CurvePoint]
+    best_almr: list[AlmrPoint]
+    coupling: Coupling | None
+    front: list[FrontPoint]
+    divergence: DivergenceEdge
+    forms: dict[str, str]
+    noise: dict[str, float]
+    cross_validation: dict[str, CrossValidation]
+    trials: TrialCounts
+    refusals: list[Finding]
+    warnings: list[Finding]
+    transfer: Transfer | None
+    horizons: tuple[HorizonFit, ...] = ()
+    scores: ScoresFile | None = None

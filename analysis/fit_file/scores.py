@@ -1,0 +1,142 @@
+"""The scores' part of `fit.json`: what changed against the base model, what it is worth, where each score is best."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from analysis.fit_file.winner import Interval, Region
+from sweep.study.fields import Schema
+
+Verdict = Literal["better", "worse", "not distinguishable"]
+
+
+class Change(Schema):
+    """A trial's score minus the base model's, over n questions, in the score's own unit.
+
+    `interval` is of this comparison alone; `p_corrected` is Holm's, over all `comparisons` of the file. `unpaired`: why
+    the questions could not be compared one by one, so that the interval is from the two standard errors.
+    """
+
+    value: float
+    interval: Interval
+    n: int
+    p_value: float
+    p_corrected: float
+    unpaired: str | None = None
+
+
+class BestTrial(Schema):
+    """The trial with the best score of all, and how far it is above the base model and above the winner's trial.
+
+    The best of many trials is partly luck: `change_interval` is as wide as the choice among `among` trials makes it.
+    """
+
+    trial_id: str
+    almr: float
+    lr: float
+    value: float
+    among: int
+    change: float | None = None
+    change_interval: Interval | None = None
+    above_winner: float | None = None
+    above_winner_interval: Interval | None = None
+
+
+class Correlation(Schema):
+    """Spearman's rank correlation of the score with the held-out `loss` over the trials, and its interval.
+
+    -1: a lower loss always goes with a higher score.
+    """
+
+    loss: str
+    value: float
+    interval: Interval
+    trials: int
+
+
+class ScoreOptimum(Schema):
+    """Where the score's own surface is best, with the joint region that may hold it, for the questions that were asked.
+
+    `holds_winner`: the region holds the winner. `behind`: by how much the score at the winner is worse than that best,
+    by the surface.
+    """
+
+    almr: float
+    lr: float
+    value: float
+    value_interval: Interval
+    almr_interval: Interval
+    lr_interval: Interval
+    at_edge: tuple[str, ...]
+    region: Region | None
+    holds_winner: bool | None
+    behind: float
+    behind_interval: Interval
+    trials: int
+
+
+class ScoreRow(Schema):
+    """One task, or the mean over a group's or a language's tasks. Nothing that was not measured has a number.
+
+    `why_no_change` and `why_no_optimum` stand where there is none; `needed` is how many questions would decide a
+    difference as large as this one, where these did not.
+    """
+
+    name: str
+    kind: Literal["task", "group", "language"]
+    tasks: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    group: str | None = None
+    language: str | None = None
+    metric: str | None = None
+    higher_is_better: bool = True
+    questions: int | None = None
+    base: float | None = None
+    winner: float | None = None
+    change: Change | None = None
+    verdict: Verdict | None = None
+    needed: int | None = None
+    why_no_change: str | None = None
+    best: BestTrial | None = None
+    correlation: Correlation | None = None
+    optimum: ScoreOptimum | None = None
+    why_no_optimum: str | None = None
+
+
+class WinnerTrial(Schema):
+    """The scored trial nearest to the winner, which stands for it; `steps` is how far off, in steps of the grid."""
+
+    trial_id: str
+    almr: float
+    lr: float
+    seed: int
+    steps: float
+
+
+class GuardVerdict(Schema):
+    """A guard of the objective at the winner. `change` is for the better where it is above 0.
+
+    `probability` that the guard is kept; None where it cannot be judged, and `why_not` says why. `source`: what the
+    change is read off.
+    """
+
+    guard: str
+    least: float
+    change: float | None = None
+    interval: Interval | None = None
+    probability: float | None = None
+    kept: bool = False
+    source: str | None = None
+    why_not: str | None = None
+
+
+class ScoresFile(Schema):
+    """`winner_trial` is None where no trial has a score. `notes`: what the reader of the table has to know."""
+
+    level: float
+    winner_trial: WinnerTrial | None
+    trials: int
+    comparisons: int
+    rows: tuple[ScoreRow, ...]
+    guards: tuple[GuardVerdict, ...] = ()
+    notes: tuple[str, ...] = ()

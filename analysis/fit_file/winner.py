@@ -1,0 +1,53 @@
+"""The winner and its joint region, as `fit.json` has them."""
+
+from __future__ import annotations
+
+from sweep.study.fields import Schema
+
+
+class Interval(Schema):
+    low: float
+    high: float
+
+
+class LossAtWinner(Schema):
+    """One language's predicted loss at the winner, in nats per token."""
+
+    mean: float
+    interval: Interval
+
+
+class Winner(Schema):
+    """The chosen point: the minimum of the mean objective surface. `objective` is that minimum, in nats per token.
+
+    `at_edge` names the dials ("almr", "lr") whose best value is the end of the measured range; `edge_probability` is
+    the share of posterior draws whose optimum is on any end.
+    """
+
+    almr: float
+    lr: float
+    objective: float
+    objective_interval: Interval
+    almr_interval: Interval
+    lr_interval: Interval
+    level: float
+    at_edge: tuple[str, ...]
+    edge_probability: dict[str, float]
+    losses: dict[str, LossAtWinner]
+
+
+class RegionRow(Schema):
+    almr: float
+    lr_low: float
+    lr_high: float
+
+
+class Region(Schema):
+    """The joint region that holds the optimum with probability `level`: LRs from `lr_low` to `lr_high` at each ALMR.
+
+    `share` is its share of the measured range of ALMR and ln LR.
+    """
+
+    level: float
+    share: float
+    rows: list[RegionRow]

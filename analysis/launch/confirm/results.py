@@ -1,0 +1,52 @@
+"""The filled-in table of a confirmation: one row per brief run, bad ones named with the line and the fix."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from analysis.launch.confirm.plan import COLUMNS, ConfirmPlan
+from analysis.transfer.bracket import BriefRun
+from sweep.study.errors import InputError
+
+STATUSES = ("complete", "diverged", "")
+
+
+def read(path: Path, confirm: ConfirmPlan) -> list[BriefRun]:
+    """Rows without a status and without losses were not run and are left out. Raises InputError."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error}): save it as UTF-8 text with commas") from None
+    needed = ["lr", *(f"loss_{name}" for name in confirm.weights)]
+    if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
+        raise InputError(f"{path}: has no column {missing[0]}: its header is {','.join(COLUMNS)}")
+    found = [_row(row, f"{path}: line {i}", confirm) for i, row in enumerate(rows, start=2)]
+    return [one for one in found if one]
+
+
+def _row(row: dict[str, str | None], where: str, confirm: ConfirmPlan) -> BriefRun | None:
+    status = (row.get("status") or "").strip().lower()
+    if status not in STATUSES:
+        raise InputError(f"{where}: status {status!r}: write complete, diverged, or nothing where it was not run")
+    losses = {name: (row.get(f"loss_{name}") or "").strip() for name in confirm.weights}
+    if status == "" and not any(losses.values()):
+        return None
+    lr = _number((row.get("lr") or "").strip(), "lr", where)
+    if status == "diverged":
+        return BriefRun(lr=lr, loss=None)
+    values = {name: _number(text, f"loss_{name}", where) for name, text in losses.items()}
+    return BriefRun(lr=lr, loss=sum(share * values[name] for name, share in confirm.weights.items()))
+
+
+def _number(text: str, field: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(f"{where}: {field} {text!r} is not a number: write one, or status diverged") from None
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{where}: {field} {text} is not a positive number: write status diverged for such a run")
+    return value

@@ -1,0 +1,227 @@
+"""A fit as one HTML page that needs nothing beside it: figures, styles and tables are inside.
+
+The page is `template.html.j2`; here are the numbers that it shows.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from analysis.figures import drawing as plots
+from analysis.figures.data.languages import base_losses
+from analysis.figures.data.minimised import unguarded
+from analysis.fit.fit import Fit
+from analysis.fit_file.curve import CurvePoint
+from analysis.fit_file.winner import Interval
+from analysis.scores import words
+from analysis.surfaces.forms import FORMS
+from sweep.study import numbers as formats
+from sweep.study.fields import LANGUAGES
+from sweep.study.study_file import dump
+
+CAPTIONS = {
+    "objective": "Look for a bowl that closes inside the measured cells; a ring whose filling differs from what "
+    "surrounds it is a trial that the surface does not follow. The joint region holds the best ALMR and LR together, "
+    "which their two intervals, each on its own, do not show.",
+    "slices": "Each panel is the surface cut at one ALMR: near the minimum trials should scatter evenly about the "
+    "line, and the best LR should lie between trials rather than at the end. The band is of the line, not of single "
+    "trials, which scatter by their noise. That noise is fitted and may grow with the LR: towards the divergence edge "
+    "the line may pass further from a trial.",
+    "languages": "Left and down is better; the joined trials are those that no other beats in both languages. The "
+    "curve is where the winner would be at each weight between the languages.",
+    "front": "How far the choice depends on the weight: where a line is steep, settle the weight before the launch; "
+    "where it is flat, the weight hardly matters.",
+    "scores": "Each score's change at the winner's trial against the base model; diamonds are means over a group or a "
+    "language. An interval that leaves out 0 by a little may still be luck among so many: colour is the verdict after "
+    "correction.",
+    "training": "Curves that still fall steeply at the end, or that cross there, say that the trials were too short to "
+    "rank the LRs.",
+}
+GUARDED = {
+    "objective": " Under the guard, the region and the interval of the best LR say where the best allowed point may "
+    "truly be; the winner keeps to the side on which the guard is likely to hold.",
+    "slices": " Where the line is dashed the guard is not likely enough to hold.",
+}
+
+
+def write_report(fit: Fit, run: Path) -> Path:
+    """Write `run/report.html`; it appears whole or not at all."""
+    return plots.write_whole(render(fit, run).encode(), run / "report.html")
+
+
+def render(fit: Fit, run: Path) -> str:
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    names = ("number", "lr", "tokens", "almr", "percent", "interval")
+    page.filters |= {name: getattr(formats, name) for name in names}
+    template = page.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        study=fit.study,
+        file=fit.file,
+        labels={name: fit.label(name) for name in LANGUAGES},
+        languages=_languages(fit),
+        gain=_gain(fit),
+        scores=_scores(fit),
+        figures=_images(fit, run),
+        captions={name: text + (GUARDED.get(name, "") if fit.file.guard else "") for name, text in CAPTIONS.items()},
+        coupling=_coupling(fit),
+        unknown=_why_unknown(fit),
+        trials=_trials(fit),
+        cost=_cost(fit.table),
+        yaml=fit.study and dump(fit.study),
+        provenance=_provenance(run),
+    )
+
+
+def _images(fit: Fit, run: Path) -> dict[str, str]:
+    return {name: base64.b64encode(plots.png(f)).decode() for name, f in plots.figures(fit, run).items()}
+
+
+def _languages(fit: Fit) -> list[dict[str, Any]]:
+    """Per surface: what the winner is predicted to do against the base model, and how well the surface fits."""
+    file, base = fit.file, base_losses(fit)
+    return [
+        {
+            "label": fit.label(name),
+            "weight": file.weights and file.weights[name],
+            "base": base.get(name),
+            "winner": file.winner.losses[name],
+            "change": file.winner.losses[name].mean - base[name] if name in base else None,
+            "form": file.forms[name],
+            "noise": file.noise[name],
+            "cross_validation": file.cross_validation[name],
+        }
+        for name in fit.surfaces
+    ]
+
+
+def _gain(fit: Fit) -> dict[str, Any] | None:
+    """How far the winner's objective is under the base model's, in nats; None where that was not measured."""
+    goal, base, winner = unguarded(fit), base_losses(fit), fit.file.winner
+    if not set(goal.languages) <= set(base):
+        return None
+    start, reach = sum(goal.weights[name] * base[name] for name in goal.languages), winner.objective_interval
+    return {
+        "base": start,
+        "value": start - winner.objective,
+        "interval": Interval(low=start - reach.high, high=start - reach.low),
+    }
+
+
+def _scores(fit: Fit) -> dict[str, Any] | None:
+    """The tables of scores as text; None where nothing was scored."""
+    if (scores := fit.file.scores) is None:
+        return None
+    return {
+        "intro": words.intro(scores),
+        "heads": words.HEADS,
+        "rows": [words.cells(row) for row in scores.rows],
+        "across_heads": words.ACROSS_HEADS,
+        "across": [words.across(row) for row in scores.rows],
+        "points": [*map(words.guard, scores.guards), *scores.notes],
+    }
+
+
+def _coupling(fit: Fit) -> dict[str, Any] | None:
+    """`factor`: how much the best LR changes over the ALMRs that the slope is of, with its interval.
+
+    `bound`: the p-value is the smallest that so many draws can show. `turns`: the curve is no line, see `_turns`.
+    """
+    found = fit.file.coupling
+    if found is None:
+        return None
+    form = next(form for form in FORMS if form.name == found.form)
+    span = float(np.ptp(form.of(np.array([found.almr_low, found.almr_high]))))
+    low, high = (math.exp(end * span) for end in (found.interval.low, found.interval.high))
+    return {
+        "factor": math.exp(found.slope * span),
+        "interval": Interval(low=low, high=high),
+        "shown": not found.interval.low <= 0 <= found.interval.high,
+        "bound": found.p_value <= 1 / len(fit.optima.draws),
+        "turns": _turns([p for p in fit.file.curve if found.almr_low <= p.almr <= found.almr_high]),
+    }
+
+
+def _turns(curve: Sequence[CurvePoint]) -> bool:
+    """Somewhere between, the best LR's interval lies over those at both ends, or under both."""
+    ends = [*curve[:1], *curve[-1:]]
+    over = any(p.lr_low > max(end.lr_high for end in ends) for p in curve)
+    return over or any(p.lr_high < min(end.lr_low for end in ends) for p in curve)
+
+
+def _why_unknown(fit: Fit) -> str:
+    """Why there is no coupling, and what to measure for one. See analysis.decision.curve.coupling."""
+    for name, axis in (("ALMR", fit.lattice.almr), ("LR", fit.lattice.lr)):
+        if len(axis) == 1:
+            return f"only one {name} was measured. Add others to the grid."
+    ends = [p.lr for p in fit.file.curve if p.at_edge]
+    middle = math.sqrt(fit.lattice.lr[0] * fit.lattice.lr[-1])
+    beyond = {"lower": any(lr < middle for lr in ends), "higher": any(lr > middle for lr in ends)}
+    wanted = " and ".join(word for word, needed in beyond.items() if needed) or "lower and higher"
+    guard = ", or the forgetting guard allows none" if fit.file.guard else ""
+    return (
+        f"at most of the measured ALMRs the best LR may be an end of the measured LRs, and so is only a bound{guard}. "
+        f"Add {wanted} LRs to the grid."
+    )
+
+
+def _trials(fit: Fit) -> dict[str, Any]:
+    """Every row of the table, best objective first; those that the fit left out come last.
+
+    `heads`, and `rows` of as many `cells`, all text. A column of which nothing was measured is not shown.
+    """
+    table = fit.table.assign(objective=fit.goal.of_trials(fit.table), left_out=fit.table["excluded"].notna())
+    table = table.sort_values(["left_out", "objective", "seed", "almr", "lr"])
+    columns = [c for c in _columns(fit) if c[1] in table and not table[c[1]].map(formats.missing).all()]
+    rows = [
+        {
+            "left_out": row["excluded"] if row["left_out"] else None,
+            "cells": [write(row[name]) for _, name, write in columns],
+        }
+        for row in table.to_dict("records")
+    ]
+    return {"heads": [head for head, *_ in columns], "rows": rows}
+
+
+def _columns(fit: Fit) -> list[tuple[str, str, Callable[[Any], str]]]:
+    """Heading, column of the table, and how its values are written."""
+    return [
+        ("ALMR", "almr", formats.almr),
+        ("counted", "almr_achieved", lambda value: formats.number(value, 4)),
+        ("peak LR", "lr", formats.lr),
+        ("seed", "seed", formats.whole),
+        ("objective", "objective", lambda value: formats.number(value, 4)),
+        *((fit.label(name), f"loss_{name}", lambda value: formats.number(value, 4)) for name in fit.surfaces),
+        *((n.removeprefix("score_"), n, formats.number) for n in fit.table.columns if n.startswith("score_")),
+        ("tokens", "tokens", formats.tokens),
+        ("seconds", "seconds", lambda value: formats.number(value, 1)),
+    ]
+
+
+def _cost(table: pd.DataFrame) -> dict[str, Any] | None:
+    """Sums over the trials that recorded them; None where none recorded any."""
+    trained = table["tokens"].where(table["trained_tokens"].isna(), table["trained_tokens"])  # older records lack it
+    sums = table[["seconds", "gpu_hours"]].assign(tokens=trained).astype(float).sum(min_count=1)
+    if sums.isna().all():
+        return None
+    hours = {"hours": sums["seconds"] / 3600, "gpu_hours": sums["gpu_hours"], "tokens": sums["tokens"]}
+    return hours | {"trials": len(table), "timed": int(table["seconds"].notna().sum())}
+
+
+def _provenance(run: Path) -> str | None:
+    path = run / "provenance.json"
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,128 @@
+"""Records -> one row per trial. A row that the fit must not use keeps its place, with the reason in `excluded`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pydantic
+
+from sweep.study.errors import InputError
+from sweep.study.fields import LANGUAGES
+from sweep.study.record import SCHEMA_VERSION, Horizon, Record
+from sweep.study.study import Study
+from sweep.study.trial import Status
+
+SCALARS = (
+    *("trial_id", "almr", "almr_achieved", "lr", "seed", "status", "reason", "attempt", "tokens", "steps"),
+    "trained_tokens",
+    *("seconds", "training_seconds", "tokens_per_second", "mfu", "peak_memory_bytes", "gpu_hours", "fingerprint"),
+)
+PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
+OFF_GRID, OTHER_RECIPE = FOREIGN = ("not in the study's grid", "made by another recipe")
+TOTAL = "total"
+COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
+
+
+def read_run(run: Path) -> pd.DataFrame:
+    """The table of a run directory: one row per `trials/*/record.json`, ordered by (seed, almr, lr).
+
+    Columns are COLUMNS (losses in nats per token), then `score_<name>` for each benchmark, and for each horizon the
+    losses, bits per byte and why a branch diverged, as in `loss_original@81920`. Raises InputError for
+    a folder without records and for a record that is not readable, naming the file.
+    """
+    paths = sorted(run.glob("trials/*/record.json"))
+    if not paths:
+        raise InputError(f"{run}: no finished trials in it; run the study first: almr run STUDY")
+    return from_records(_read(path) for path in paths)
+
+
+def _read(path: Path) -> Record:
+    try:
+        content = json.loads(path.read_bytes())
+        _refuse_other_version(content, path)
+        return Record.model_validate(content)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        detail = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
+        raise InputError(f"{path}: not a record ({detail}); delete it and run the study again") from None
+
+
+def _refuse_other_version(content: Any, path: Path) -> None:
+    """Before the fields are read: another version's record is sound, and must not be called broken."""
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: schema_version {version}, this version reads {SCHEMA_VERSION}; "
+            f"use the version of almr-sweep that wrote it"
+        )
+
+
+def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The same rows, those that are no trials of this study excluded: another recipe, or where it does not look."""
+    points = zip(table["almr"], table["lr"], table["seed"], strict=True)
+    reasons = pd.Series([None if study.asks_for(*point) else OFF_GRID for point in points], table.index, object)
+    reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE
+    return table.assign(excluded=table["excluded"].where(reasons.isna(), reasons))
+
+
+def from_records(records: Iterable[Record]) -> pd.DataFrame:
+    table = pd.DataFrame([_row(record) for record in records])
+    table = table.reindex(columns=[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)])
+    return table.sort_values(["seed", "almr", "lr"], ignore_index=True)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(record, name) for name in SCALARS}
+    row["status"] = record.status.value
+    for name in PER_LANGUAGE:
+        row |= {f"{name}_{language}": getattr(getattr(record, name), language) for language in LANGUAGES}
+    row |= {f"score_{name}": score.value for name, score in record.scores.items()}
+    for horizon in record.horizons:
+        row |= _measured_at(horizon)
+    row["excluded"] = _why_excluded(record)
+    return row
+
+
+def _measured_at(horizon: Horizon) -> dict[str, Any]:
+    names = [(name, language) for name in ("loss", "bits_per_byte") for language in LANGUAGES]
+    numbers = {f"{name}_{lang}@{horizon.tokens}": getattr(getattr(horizon, name), lang) for name, lang in names}
+    return numbers | {f"reason@{horizon.tokens}": horizon.reason}
+
+
+def _why_excluded(record: Record) -> str | None:
+    if record.status is not Status.COMPLETE:
+        return f"{record.status.value}: {record.reason or 'no reason recorded'}"
+    missing = [language for language in LANGUAGES if not _measured(getattr(record.loss, language))]
+    return f"no {' or '.join(missing)} loss" if missing else None
+
+
+def _measured(loss: float | None) -> bool:
+    return loss is not None and math.isfinite(loss)
+
+
+def usable(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["excluded"].isna()]
+
+
+def diverged(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that bound the surfaces: diverged, and left out for no other reason."""
+    return table[table["excluded"].astype(str).str.startswith(f"{Status.DIVERGED}: ")]
+
+
+def languages(table: pd.DataFrame) -> tuple[str, ...]:
+    """Whose losses were measured: of LANGUAGES, else "total" where the table has one loss for both."""
+    used = usable(table)
+    measured = [n for n in (*LANGUAGES, TOTAL) if f"loss_{n}" in table and used[f"loss_{n}"].notna().any()]
+    return tuple(n for n in measured if n != TOTAL or len(measured) == 1)
+
+
+def objective(table: pd.DataFrame, weights: dict[str, float]) -> pd.Series:
+    """The weighted mean of the held-out losses, per trial; NaN where a weighted language was not measured."""
+    parts = [share * table[f"loss_{language}"].astype(float) for language, share in weights.items() if share > 0]
+    return sum(parts[1:], start=parts[0])

@@ -1,0 +1,57 @@
+"""What a run's numbers come from: the code that its workers run, the versions, the host."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import shutil
+import socket
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("sweep", "trainers", "analysis")
+VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
+
+
+def copy_code(folder: Path) -> str:
+    """Copy our packages to `folder`, which is emptied first; returns the sha256 of what was copied."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for package in PACKAGES:
+        source = Path(__file__).parents[2] / package
+        shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def provenance(code_sha256: str) -> dict[str, Any]:
+    """The content of `provenance.json`."""
+    return {
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
+        "git": _git_sha(),
+        "code_sha256": code_sha256,
+    }
+
+
+def _git_sha() -> str | None:
+    """The commit our code comes from, with `-dirty` where it was changed; None where it is not a checkout."""
+    # An installed copy may lie inside somebody else's checkout: only a tracked file speaks for ours.
+    tracked = _git("ls-files", "--error-unmatch", __file__)
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--match=") if tracked else None
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,76 @@
+"""Addresses of object stores: opened by fsspec, with one clear line for whatever cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+from sweep.study.errors import InputError
+
+# A put on these shows a file before it is whole, or there is no put at all.
+NOT_WHOLE = ("sftp", "ssh", "ftp", "hdfs", "webhdfs", "smb", "http", "https")
+
+
+def is_remote(address: str) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", address) is not None and "://" in address
+
+
+class RemoteLockFile:
+    """A lock file beside the run's files; created only where there is none, as far as the store can do that."""
+
+    settle_seconds = 1.0  # some stores only look before they write
+
+    def __init__(self, address: str) -> None:
+        self.shown = address
+        self.fs, self.path = open_store(address)
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def create(self, text: str) -> None:
+        try:
+            self.fs.pipe_file(self.path, text.encode(), mode="create")
+        except FileExistsError:
+            raise
+        except Exception as error:
+            if self.read() is None:
+                raise InputError(f"{self.shown}: cannot be written: {one_line(error)}") from error
+            raise FileExistsError(self.shown) from None  # stores say in many ways that a file is there
+
+    def read(self) -> str | None:
+        self.fs.invalidate_cache()
+        try:
+            return bytes(self.fs.cat_file(self.path)).decode()
+        except FileNotFoundError:
+            return None
+
+    def replace(self, text: str) -> None:
+        self.fs.pipe_file(self.path, text.encode())
+
+    def remove(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path)
+
+
+def open_store(address: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    protocol = address.split(":", 1)[0]
+    if protocol in NOT_WHOLE:
+        raise InputError(f"{address}: {protocol} does not write files whole: mount it, and give the folder")
+    try:
+        fs, root = url_to_fs(address, use_listings_cache=False)
+    except ImportError as error:
+        raise InputError(f"{address}: {one_line(error)}: pip install 'almr-sweep[{_extra(protocol)}]'") from None
+    except Exception as error:
+        raise InputError(f"{address}: no storage that fsspec can open: {one_line(error)}") from None
+    return fs, str(root).rstrip("/")
+
+
+def _extra(protocol: str) -> str:
+    return {"gs": "gcs", "gcs": "gcs"}.get(protocol, "s3")
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

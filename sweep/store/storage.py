@@ -1,0 +1,91 @@
+"""Where a run is kept, and how its files get there and here: a folder (of NFS too), or an object store's address.
+
+Nothing here knows which files a run has: `Run` in sweep/store/run.py does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sweep.store import lock
+from sweep.store.lock import LocalLockFile
+from sweep.store.mirror import Mirror, scratch
+from sweep.store.remote import RemoteLockFile, is_remote
+
+LOCK = "lock.json"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, never a part, also after a crash of the machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+class RunStorage:
+    """`address` is where the run is kept, `folder` where its files are read and written here: the same folder, or the
+    `mirror` of an address that fsspec knows.
+    """
+
+    def __init__(self, address: str | Path, folder: Path | None = None) -> None:
+        self.mirror: Mirror | None = None
+        if is_remote(str(address)):
+            self.address = str(address).rstrip("/")
+            self.folder = folder or scratch(self.address)
+            self.mirror = Mirror(self.address, self.folder)
+        else:
+            self.folder = Path(address).resolve()
+            self.address = str(self.folder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ray Tune pickles what it is given; a connection to a store cannot be, its address can."""
+        return type(self), (self.address, self.folder if self.mirror else None)
+
+    def fetch(self, wanted: Callable[[str], bool], under: str = "") -> None:
+        """Have here what others wrote below a folder of the run."""
+        if self.mirror:
+            self.mirror.pull(under, lambda name: name != LOCK and wanted(name))
+        elif under:
+            with contextlib.suppress(FileNotFoundError):
+                os.listdir(self.folder / under)  # NFS shows a new file once its folder was read anew
+
+    def put(self, wanted: Callable[[str], bool]) -> None:
+        """Put what was written here where the run is kept."""
+        if self.mirror:
+            self.mirror.push(wanted)
+
+    def write(self, path: Path, text: str) -> None:
+        """A file of the run, whole, here and where the run is kept."""
+        write_atomically(path, text)
+        if self.mirror:
+            self.mirror.put(path.relative_to(self.folder).as_posix())
+
+    def shown(self, path: Path) -> str:
+        """A file of the run as a person finds it."""
+        return f"{self.address}/{path.relative_to(self.folder).as_posix()}"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run for one driver. Raises InputError naming who holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.folder / LOCK)
+        with lock.held(file, self.address):
+            yield
+
+
+def named(runs: str | Path, name: str) -> str | Path:
+    """The address of the run of this name among `runs`."""
+    return f"{str(runs).rstrip('/')}/{name}" if is_remote(str(runs)) else Path(runs) / name

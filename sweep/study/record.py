@@ -1,0 +1,98 @@
+"""A record: the outcome of a trial, `record.json`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from sweep.study.fields import Schema
+from sweep.study.trial import Proposed, Status, Trial
+
+SCHEMA_VERSION = 1
+
+
+SCORING = "scoring"  # the key of `score_failures` where no task at all could be scored
+
+
+class PerLanguage(Schema):
+    """A number for each language; None where it was not measured (missing is never zero)."""
+
+    original: float | None = None
+    additional: float | None = None
+
+
+class Score(Schema):
+    """One benchmark score with its standard error over n questions.
+
+    `version` and `prompt_sha256` are the task's: only scores in which both are equal can be compared. `group` is the
+    task group that it counts in, `language` the corpus whose language the task is in, `metric` what the value is.
+    """
+
+    value: float
+    stderr: float | None = None
+    n: int | None = None
+    higher_is_better: bool = True
+    version: str | None = None
+    prompt_sha256: str | None = None
+    group: str | None = None
+    language: Literal["original", "additional"] | None = None
+    metric: str | None = None
+
+
+class Horizon(Schema):
+    """What a shorter token budget came to: a branch off the trial's trunk, with a decay of its own.
+
+    `tokens` is the budget as the study asks for it, `steps` the same in whole batches. A branch that diverged has the
+    `reason`, and no loss.
+    """
+
+    tokens: int
+    steps: int
+    reason: str | None = None
+    loss: PerLanguage = PerLanguage()
+    bits_per_byte: PerLanguage = PerLanguage()
+
+
+class Record(Schema):
+    """The outcome of a trial, `record.json`: written last and atomically, the only definition of done.
+
+    Losses are nats per token on the held-out text. `almr` is the ratio asked for and `almr_achieved` the one
+    counted in training tokens; `epochs` says how often each corpus was gone through. `seconds` is the whole trial,
+    `training_seconds` its optimizer steps alone. `tokens` and `steps` are of the run to its full budget,
+    `trained_tokens` counts those of the branches to shorter `horizons` too.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    trial_id: str
+    fingerprint: str
+    almr: float
+    lr: float
+    seed: int
+    status: Status
+    attempt: int
+    reason: str | None = None
+    almr_achieved: float | None = None
+    tokens: int | None = None
+    steps: int | None = None
+    trained_tokens: int | None = None
+    loss: PerLanguage = PerLanguage()
+    bits_per_byte: PerLanguage = PerLanguage()
+    base_loss: PerLanguage = PerLanguage()
+    base_bits_per_byte: PerLanguage = PerLanguage()
+    horizons: tuple[Horizon, ...] = ()
+    scores: dict[str, Score] = pydantic.Field(default_factory=dict)
+    score_failures: dict[str, str] = pydantic.Field(default_factory=dict)
+    epochs: PerLanguage = PerLanguage()
+    seconds: float | None = None
+    training_seconds: float | None = None
+    tokens_per_second: float | None = None
+    mfu: float | None = None
+    peak_memory_bytes: int | None = None
+    gpu_hours: float | None = None
+    proposed: Proposed | None = None
+    provenance: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+    @property
+    def trial(self) -> Trial:
+        return Trial(almr=self.almr, lr=self.lr, seed=self.seed)

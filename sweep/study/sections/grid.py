@@ -1,0 +1,57 @@
+"""The grid of a study: which ALMRs, LRs and seeds. A leaf: standard library and pydantic only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+import pydantic
+from pydantic import BeforeValidator, Field, model_validator
+
+from sweep.study.fields import Count, Natural, Positive, Schema, Share, listed
+
+
+class LrRange(Schema):
+    """Log-spaced LRs, both ends included, rounded to four significant digits so that they can be written down."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    start: Annotated[Positive, Field(alias="from")]
+    to: Positive
+    points: Annotated[Count, Field(ge=2, le=1000)]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        ratio = (self.to / self.start) ** (1 / (self.points - 1))
+        return tuple(float(f"{self.start * ratio**i:.3e}") for i in range(self.points))
+
+
+LR_LIST = pydantic.TypeAdapter(tuple[Positive, ...])
+
+
+class Grid(Schema):
+    almr: Annotated[tuple[Share, ...], BeforeValidator(listed), Field(min_length=1)]
+    lr: LrRange | Annotated[tuple[Positive, ...], BeforeValidator(listed), Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[Natural, Field(lt=2**32)], ...], BeforeValidator(listed), Field(min_length=1)] = (
+        0,
+    )
+
+    @pydantic.field_validator("lr", mode="before")
+    @classmethod
+    def _range_or_list(cls, value: Any) -> Any:
+        # Deciding here keeps the union's other branch out of the user's error message.
+        return LrRange.model_validate(value) if isinstance(value, dict) else LR_LIST.validate_python(listed(value))
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for name, values in (("almr", self.almr), ("lr", self.lrs), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} lists a value twice: {list(values)}")
+        return self
+
+    @property
+    def points(self) -> list[tuple[float, float, int]]:
+        """Every (almr, lr, seed), seed by seed."""
+        return [(almr, lr, seed) for seed in self.seeds for almr in self.almr for lr in self.lrs]
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        return self.lr.values if isinstance(self.lr, LrRange) else self.lr

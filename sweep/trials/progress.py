@@ -1,0 +1,61 @@
+"""Study -> trials, and how far a run of it is. Starts nothing and imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sweep.store.run import Run
+from sweep.study.record import Record
+from sweep.study.study import Study
+from sweep.study.trial import Trial
+
+
+def trials(study: Study) -> list[Trial]:
+    """Every point of the grid, seed by seed."""
+    return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in study.grid.points]
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a study's run is. `trials` are those that are known: a grid's points, or what a search asked for so far,
+    `left` those of them without an outcome, `total` how many there will be at most, `records` all outcomes.
+    """
+
+    trials: list[Trial]
+    left: list[Trial]
+    total: int
+    records: list[Record]
+    ended: str | None = None
+
+    @property
+    def to_run(self) -> int:
+        """At most; a search that has ended before its budget is asked again whether it has."""
+        return len(self.left) + self.total - len(self.trials)
+
+    @property
+    def settled(self) -> list[Record]:
+        left = set(self.left)
+        return [record for record in self.records if record.trial not in left]
+
+    @property
+    def text(self) -> str:
+        return f"{self.total} trials, {self.to_run} to run"
+
+
+def progress(study: Study, run: Run) -> RunProgress:
+    """From the files of the run alone."""
+    asked = [a.trial for a in run.all_asked() if a.proposed and study.asks_for(a.almr, a.lr, a.seed)]
+    every = asked if study.search.proposes else list(dict.fromkeys([*trials(study), *asked]))
+    total = max(len(every), _most(study)) if study.search.proposes else len(every)
+    records = [record for trial in every if (record := run.record(trial))]
+    state = run.search_state() if study.search.proposes else None
+    same = state is not None and (state.asked, state.strategy) == (len(asked), study.search.strategy)
+    ended = state.stopped if state and same else None
+    return RunProgress(every, run.left(every), total, records, ended)
+
+
+def _most(study: Study) -> int:
+    """A search's budget, at most every cell that it may try."""
+    search = study.search
+    bounded = search.space == "cells" and search.bounds is None
+    return min(search.trials or 0, len(study.grid.points)) if bounded else search.trials or 0

@@ -1,0 +1,91 @@
+"""What a person sees while trials run: one live display on a terminal, one line per finished trial elsewhere."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweep.store.run import Run
+from sweep.study.numbers import clock
+from sweep.study.record import Record
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
+
+
+class Display:
+    """Follows a sweep. `finished` are the records that an earlier run left."""
+
+    def __init__(self, console: Console, study: Study, run: Run, total: int, finished: list[Record]) -> None:
+        self.console, self.study, self.run = console, study, run
+        self.total = total
+        self.records = {record.trial_id: record for record in finished}
+        self.running: dict[str, tuple[Trial, float]] = {}  # with the time it started
+        self.began = time.monotonic()
+        self.ended_here: list[float] = []  # seconds of the trials that this run completed
+        self.widest = 1
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True):
+            yield
+
+    def started(self, trial: Trial) -> None:
+        self.running[trial.id] = (trial, time.monotonic())
+        self.widest = max(self.widest, len(self.running))
+        self.total = max(self.total, len(self.records.keys() | self.running.keys()))  # a grid may grow
+
+    def ended(self, record: Record) -> None:
+        _, started = self.running.pop(record.trial_id, (None, None))
+        self.records[record.trial_id] = record
+        if started is not None and record.status is Status.COMPLETE:
+            self.ended_here.append(time.monotonic() - started)
+        if not self.console.is_terminal:
+            self.console.print(self._line(record), highlight=False, soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        bar = ProgressBar(total=self.total, completed=len(self.records), width=40)
+        table = Table.grid(padding=(0, 2))
+        for trial, _ in list(self.running.values()):
+            table.add_row("  training", trial.id, f"step {self.run.progress(trial)}/{self.study.training.steps}")
+        return Group(bar, Text(self._counts()), Text(self._best()), table)
+
+    def _counts(self) -> str:
+        failed = sum(record.status is Status.FAILED for record in self.records.values())
+        left = max(0, self.total - len(self.records) - len(self.running))
+        parts = [f"{len(self.records)} done", f"{len(self.running)} running", f"{left} left"]
+        return " · ".join([*parts, *([f"{failed} failed"] if failed else []), self._eta()])
+
+    def _eta(self) -> str:
+        """From the trials that ended in this run, less what the running ones have already done."""
+        if not self.ended_here:
+            return f"{clock(time.monotonic() - self.began)} so far"
+        done = sum(self.run.progress(t) / self.study.training.steps for t, _ in list(self.running.values()))
+        trials_left = max(0.0, self.total - len(self.records) - done)
+        seconds = trials_left * statistics.median(self.ended_here) / self.widest
+        return f"about {clock(seconds)} left"
+
+    def _best(self) -> str:
+        losses = [(loss, r) for r in self.records.values() if (loss := self.study.objective.of_record(r)) is not None]
+        if not losses:
+            return "no finished trial yet"
+        loss, record = min(losses, key=lambda pair: pair[0])
+        return f"best so far: ALMR {record.almr:g}, LR {record.lr:g}: {loss:.4f} nats per token"
+
+    def _line(self, record: Record) -> str:
+        loss = self.study.objective.of_record(record)
+        measured = record.reason if loss is None else f"{loss:.4f} nats per token"
+        return (
+            f"[{len(self.records):>{len(str(self.total))}}/{self.total}] {record.trial_id} {record.status.value}: "
+            f"{measured}; {self._eta()}"
+        ).replace("[", r"\[", 1)

@@ -1,0 +1,95 @@
+"""What `almr plan` prints: text for a person, and the same as JSON for a script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from sweep.planning import scoring
+from sweep.planning.plan import StudyPlan, concurrency
+from sweep.study.numbers import clock
+from sweep.study.study import Study
+from sweep.verbs.plan.grid_table import grid
+from sweep.verbs.plan.size import size_json, size_lines
+
+
+def plan(study: Study, planned: StudyPlan) -> RenderableType:
+    done = planned.total - planned.to_run
+    head = (
+        f"{study.name}: {planned.total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMR x "
+        f"{len(study.grid.lrs)} LR x {len(study.grid.seeds)} seeds), {done} done, {planned.to_run} left\n"
+        f"each trial: {_steps(planned)} x {study.training.global_batch_tokens:,} tokens = "
+        f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
+        f"{_cost(study, planned)}{_growth(study)}"
+    )
+    size = [Text(line) for line in size_lines(planned)]
+    warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
+    return Group(Text(head), *size, grid(study, planned), scoring.plan(study), *warnings)
+
+
+def _how(study: Study, planned: StudyPlan) -> str:
+    """What a search's trials are taken from."""
+    if not study.search.proposes:
+        return ""
+    share = planned.total / len(study.grid.points)
+    where = f"{len(study.grid.points)} cells" if study.search.space == "cells" else "any point of the range"
+    return f" by search ({study.search.strategy}) out of {where}, {share:.0%} of the grid's tokens"
+
+
+def _growth(study: Study) -> str:
+    reach = growth(study)
+    if not reach:
+        return ""
+    (a0, a1), (r0, r1) = reach["almr"], reach["lr"]
+    ends = f"ALMR {a0:g} to {a1:g}, LR {r0:g} to {r1:g}, {reach['trials']} trials"
+    return f"\nmay grow where the optimum leans on an end: to {ends}"
+
+
+def growth(study: Study) -> dict[str, Any] | None:
+    """How far a study with bounds may go: [lowest, highest] `almr` and `lr`, and `trials` with all that it adds."""
+    if not study.search.bounds:
+        return None
+    reach = {dial: list(ends) for dial, ends in study.search.reach(study.grid).items()}
+    return reach | {"trials": study.search.trials}
+
+
+def _steps(planned: StudyPlan) -> str:
+    if not planned.branch_steps:
+        return f"{planned.steps:,} steps"
+    return f"({planned.steps:,} steps + {planned.branch_steps:,} on branches to its horizons)"
+
+
+def _cost(study: Study, planned: StudyPlan) -> str:
+    if planned.trial_seconds is None:
+        return "time: not known"
+    cost = f"time: {clock(planned.trial_seconds)} a trial"
+    if planned.seconds is not None:
+        cost += f", {clock(planned.seconds)} for what is left with {concurrency(study)} at once, start-up apart"
+    return cost + (f"; {planned.gpu_hours:,.1f} GPU-hours" if study.resources.gpus else "")
+
+
+def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
+    left = {trial.id for trial in planned.left}
+    return {
+        "study": study.name,
+        "fingerprint": study.fingerprint,
+        "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.trials],
+        "strategy": study.search.strategy,
+        "total": planned.total,
+        "left": planned.to_run,
+        "may_grow_to": growth(study),
+        "steps": planned.steps,
+        "branch_steps": planned.branch_steps,
+        "tokens_per_trial": planned.tokens_per_trial,
+        "tokens": planned.tokens,
+        "almr": list(study.grid.almr),
+        "epochs": planned.epochs,
+        "trial_seconds": planned.trial_seconds,
+        "seconds": planned.seconds,
+        "gpu_hours": planned.gpu_hours,
+        **size_json(planned),
+        "benchmarks": scoring.plan_json(study),
+        "warnings": planned.warnings,
+    }

@@ -1,0 +1,52 @@
+"""One worker of a gang: torchrun starts it on every rank, rank 0 keeps the trial's record.
+
+python -m sweep.worker.rank RUN_FOLDER TRIAL_JSON
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from sweep.store.run import Run
+from sweep.study.trial import TrialRequest
+from sweep.worker import run_trial as worker
+from sweep.worker.group.keeper import die_with_parent
+from trainers.workers.heartbeat import Heartbeat
+
+
+def main() -> None:
+    die_with_parent()
+    run, asked = Run(Path(sys.argv[1])), TrialRequest.model_validate_json(Path(sys.argv[2]).read_bytes())
+    Heartbeat(run.trial_folder(asked.trial)).beat()  # importing torch may take long
+    _log_to(run.log(asked.trial, int(os.environ["RANK"])), asked.attempt)
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(_carry_out)(run, asked)  # tells torchrun what was raised
+
+
+def _carry_out(run: Run, asked: TrialRequest) -> None:
+    try:
+        worker.carry_out(run, run.study(), asked.trial, asked.attempt)
+    except BaseException:
+        traceback.print_exc()
+        raise
+
+
+def _log_to(path: Path, attempt: int) -> None:
+    """Everything that this process prints, native libraries included, and where it was when it was stopped."""
+    with path.open("a", encoding="utf-8") as log:
+        log.write(f"--- attempt {attempt}\n")
+        log.flush()
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    worker.log_handler(sys.stderr)
+    faulthandler.register(signal.SIGTERM, all_threads=True, chain=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+import base64
+import json
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pages import Page
+
+from analysis.figures import drawing as plots
+from analysis.fit.fit import fit_run, fit_study, fit_table
+from analysis.fit_file.curve import CurvePoint, DivergenceEdge
+from analysis.fit_file.findings import Finding, NextTrial
+from analysis.report.page import render, write_report
+from analysis.surfaces.forms import FORMS
+from analysis.table import table as tables
+from sweep.study.sections.objective import Objective
+
+HOSTILE = '<script>alert("$x$")</script>'
+
+
+@pytest.fixture(scope="module")
+def html(fitted, tmp_path_factory) -> str:
+    return render(fitted, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page(html)
+
+
+@pytest.fixture
+def no_figures(monkeypatch) -> None:
+    """For pages whose figures do not matter: drawing them takes a second."""
+    monkeypatch.setattr(plots, "figures", lambda fit, run: {})
+
+
+def words(fit, run, **changes) -> str:
+    """The text of the fit's page, with fields of its `fit.json` replaced."""
+    changed = replace(fit, file=fit.file.model_copy(update=changes))
+    return " ".join(Page(render(changed, run)).text.split())
+
+
+def test_the_page_leads_with_the_winner_and_its_warnings(fitted, no_figures, tmp_path):
+    warnings = [Finding(code="one", message="first warning"), Finding(code="two", message="second warning")]
+    text = words(fitted, tmp_path, refusals=[], warnings=warnings)
+    dial = f"ALMR{fitted.file.winner.almr:.3g}"
+    places = [text.index(part) for part in (dial, "peak LR1.1e-4", "objective3.54", "Before this is used")]
+    places += [text.index(warning.message) for warning in warnings]
+    places += [text.index(part) for part in ("How firm the winner is", "What each language gains or pays")]
+    places += [
+        text.index(part) for part in ("What carries to the launch", "is an assumption", "sequence length: 128 in")
+    ]
+    places += [text.index(part) for part in ("Figures", "How far to trust", "Trials", "Cost", "Study and provenance")]
+    assert places == sorted(places)
+    assert "Do not launch" not in text
+
+
+def test_a_refusal_stands_above_the_winner_with_the_trials_to_run_next(fitted, no_figures, tmp_path):
+    trials = (NextTrial(almr=0.35, lr=2e-4), NextTrial(almr=0.65, lr=3e-4))
+    refusals = [Finding(code="one", message="too flat & wide", next=trials), Finding(code="two", message="too few")]
+    file = fitted.file.model_copy(update={"refusals": refusals, "warnings": []})
+    page = Page(render(replace(fitted, file=file), tmp_path))
+    text = " ".join(page.text.split())
+    dial = f"ALMR{fitted.file.winner.almr:.3g}"
+    places = [text.index(part) for part in ("Do not launch from this:", "too flat & wide", "too few", dial)]
+    assert places == sorted(places)
+    assert [row for row in page.rows if "run next" in row[0]] == [["run next: ALMR", "0.35", "0.65"]]
+    assert ["peak LR", "2e-4", "3e-4"] in page.rows
+    assert "Not to be launched: this fit is refused" in text
+    assert "No warnings" not in text
+
+
+def test_without_a_finding_the_page_says_so(fitted, no_figures, tmp_path):
+    assert "No warnings." in words(fitted, tmp_path, refusals=[], warnings=[])
+
+
+def test_the_page_needs_nothing_beside_it(html, page):
+    assert len(page.links) == 4
+    assert all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_its_figures_are_those_of_the_run(tmp_path, make_bowl, make_study, write_run):
+    study = make_study()
+    run = write_run(tmp_path / "run", make_bowl(), study)
+    fit = fit_run(study, run)
+    path = write_report(fit, run)
+    inside = [base64.b64decode(link.split(",")[1]) for link in Page(path.read_text(encoding="utf-8")).links]
+    assert inside == [figure.read_bytes() for figure in plots.write_figures(fit, run)]
+    assert path == run / "report.html"
+    assert [p.name for p in run.iterdir() if "report" in p.name] == ["report.html"]
+
+
+def test_trials_are_sorted_by_objective_and_those_left_out_come_last_with_their_reason(page):
+    start = next(i for i, row in enumerate(page.rows) if row[0] == "ALMR")
+    rows = page.rows[start + 1 :]
+    assert len(rows) == 33
+    assert [row[-1] for row in rows] == [
+        *[""] * 30,
+        "diverged: held-out loss 9.1 is over the margin",
+        "failed: worker died",
+        "no additional loss",
+    ]
+    objectives = [float(row[3]) for row in rows[:30]]
+    assert objectives == sorted(objectives)
+
+
+def test_what_is_missing_is_a_dash(page):
+    failed = next(row for row in page.rows if row[-1] == "failed: worker died")
+    assert failed == ["0.7", "3e-3", "0", "–", "–", "–", "–", "–", "failed: worker died"]
+
+
+def test_gain_and_what_each_language_pays_are_in_numbers(page):
+    text = " ".join(page.text.split())
+    assert re.search(
+        r"1\.00\d nats below the base model's 4\.550 \(90 % interval (1\.00|0\.99)\d to 1\.0[01]\d\)", text
+    )
+    languages = [row for row in page.rows if row[0] in ("original", "additional")]
+    assert [row[1:3] for row in languages[:2]] == [["0.50", "3.400"], ["0.50", "5.700"]]
+    assert [row[5][0] for row in languages[:2]] == ["-", "-"]
+
+
+def test_calibration_is_in_numbers(page, fitted):
+    rows = {row[0]: row[1:] for row in page.rows if row[0] in ("original", "additional")}
+    heads = next(row for row in page.rows if row[0] == "surface")
+    assert heads[5:] == ["inside 50 %", "inside 80 %", "inside 90 %"]
+    for name, check in fitted.file.cross_validation.items():
+        errors = [f"{value:.4f}" for value in (fitted.file.noise[name], check.rmse, check.plain_rmse)]
+        inside = [f"{100 * check.coverage[level]:.0f} %" for level in ("0.5", "0.8", "0.9")]
+        assert rows[name] == [fitted.file.forms[name], *errors, *inside]
+
+
+def test_the_coupling_is_a_factor_a_slope_and_a_test_over_the_almrs_it_is_about(page, fitted):
+    text, found = " ".join(page.text.split()), fitted.file.coupling
+    form = next(form for form in FORMS if form.name == found.form)
+    low, high = form.of(np.array([found.almr_low, found.almr_high]))
+    assert f"changes by a factor of {math.exp(found.slope * (high - low)):.2f} (90 % interval" in text
+    assert f"From ALMR {found.almr_low:.3g} to {found.almr_high:.3g}" in text
+    assert f"per unit of {form.name} (" in text
+    assert "the two dials are coupled" in text
+    assert "test of no coupling: p at most 0.002" in text
+    assert "turns on the way" not in text
+
+
+def test_a_p_value_that_was_resolved_is_given_as_it_is(fitted, no_figures, tmp_path):
+    coupling = fitted.file.coupling.model_copy(update={"p_value": 0.034})
+    assert "test of no coupling: p = 0.034" in words(fitted, tmp_path, coupling=coupling)
+
+
+def test_a_curve_that_turns_is_not_summed_up_by_a_line(fitted, no_figures, tmp_path):
+    found = fitted.file.coupling
+    places = zip((found.almr_low, 0.5, found.almr_high), (1e-4, 5e-4, 2e-4), strict=True)
+    curve = [CurvePoint(almr=a, lr=lr, lr_low=lr / 1.1, lr_high=lr * 1.1, at_edge=False) for a, lr in places]
+    assert "turns on the way" in words(fitted, tmp_path, curve=curve)
+    wide = [curve[0], curve[1].model_copy(update={"lr_low": 5e-5}), curve[2]]
+    assert "turns on the way" not in words(fitted, tmp_path, curve=wide)
+
+
+def test_how_firm_the_winner_is(fitted, no_figures, tmp_path):
+    shares = {"almr": 0.2, "lr": 0.01}
+    winner = fitted.file.winner.model_copy(update={"edge_probability": shares})
+    text = words(fitted, tmp_path, winner=winner)
+    assert f"covers {100 * fitted.file.region.share:.1f} % of the measured range" in text
+    assert "With a probability of 20 % the best value is an end of the measured ALMRs" in text
+    assert "an end of the measured LRs" not in text
+    assert "the joint" not in words(fitted, tmp_path, region=None)
+
+
+@pytest.mark.parametrize(
+    ("edge", "shown"),
+    [
+        (DivergenceEdge(trials=4, lr=8e-4, factor=7.3), "is near LR 8e-4, 7.3 times the winner's (diverged: 4 of"),
+        (DivergenceEdge(trials=4, lr=9e-5, factor=0.8), "The winner is over it."),
+        (
+            DivergenceEdge(trials=0, lr=1e-3, factor=9.1),
+            "Nothing diverged; the highest LR measured, 1e-3, is 9.1 times",
+        ),
+        (DivergenceEdge(trials=2, lr=None, factor=None), "where the divergence edge runs is not known"),
+    ],
+)
+def test_the_distance_to_divergence_is_said(fitted, no_figures, tmp_path, edge, shown):
+    assert shown in words(fitted, tmp_path, divergence=edge)
+
+
+def test_under_a_guard_the_page_says_what_is_guarded_and_how_surely(make_bowl, make_study, tmp_path):
+    study = make_study(objective={"forgetting_guard_percent": 2})
+    fit = fit_study(study, tables.from_records(make_bowl()))
+    page = Page(render(fit, tmp_path))
+    text = " ".join(page.text.split())
+    assert "that of original is at most 3.468: 2 % above the base model's" in text
+    assert f"keeps the forgetting guard with a probability of {100 * fit.file.guard.probability:.1f} %" in text
+    gain = 5.7 - fit.file.winner.objective
+    assert f"{gain:.3f} nats below the base model's 5.700" in text
+    assert "weight" not in next(row for row in page.rows if row[0].startswith("held-out loss"))
+    trials = [row for row in page.rows if len(row) == 9 and row[0] != "ALMR"]
+    over = [float(row[4]) > fit.file.guard.bound for row in trials]
+    assert over == [row[3] == "–" for row in trials]
+    assert 0 < sum(over) < len(over)
+
+
+def test_a_table_of_the_users_own_has_a_page(make_bowl, tmp_path):
+    table = tables.from_records(make_bowl()).assign(**dict.fromkeys(("seconds", "gpu_hours", "tokens")))
+    table["loss_total"] = (table["loss_original"] + table["loss_additional"]) / 2
+    table = table.assign(loss_original=math.nan, loss_additional=math.nan, score_quiz=0.5)
+    fit = fit_table(table, Objective(), HOSTILE)
+    page = Page(render(fit, tmp_path))
+    text = " ".join(page.text.split())
+    assert "script" not in page.tags
+    assert text.count(HOSTILE) == 2
+    assert len(page.links) == 2
+    for absent in ("What carries to the launch", "What each language gains", "Cost", "Study and provenance"):
+        assert absent not in text
+    head = next(row for row in page.rows if row[0] == "ALMR")
+    assert head == ["ALMR", "peak LR", "seed", "objective", "total", "quiz", "left out because"]
+
+
+def test_cost_is_summed_over_what_was_recorded(page):
+    text = " ".join(page.text.split())
+    assert "trial hours0.32" in text
+    assert "GPU-hours0.64" in text
+    assert "tokens trained6.55M" in text
+    assert "the 32 of 33 trials that recorded their time" in text
+
+
+def test_what_no_trial_recorded_is_not_a_zero(no_figures, make_bowl, make_study, tmp_path):
+    table = tables.from_records(make_bowl(coupling=0.0)).assign(gpu_hours=None, base_loss_original=None)
+    text = " ".join(Page(render(fit_study(make_study(), table), tmp_path)).text.split())
+    assert "GPU-hours–" in text
+    assert "no gain over it is claimed" in text
+    assert "names no launch" in text
+    assert "do not show that the best LR depends on the ALMR" in text
+
+
+def test_one_almr_claims_no_coupling(no_figures, make_bowl, make_study, tmp_path):
+    table = tables.from_records(make_bowl(almrs=(0.5,), seeds=(0, 1)))
+    text = " ".join(Page(render(fit_study(make_study(), table), tmp_path)).text.split())
+    assert "is not known: only one ALMR was measured" in text
+
+
+@pytest.mark.parametrize(("best", "wanted"), [(3e-6, "Add lower LRs"), (4e-3, "Add higher LRs")])
+def test_a_best_lr_past_the_end_claims_no_coupling_and_says_where_to_look(
+    no_figures, make_bowl, make_study, tmp_path, best, wanted
+):
+    records = make_bowl(coupling=0.0)
+    shifted = [r.model_copy(update={"lr": r.lr * best / 1.1e-4}) for r in records]
+    table = tables.from_records(shifted)
+    table = table[table["lr"].between(9e-6, 1.1e-3)]
+    fit = fit_table(table, Objective(), "shifted", make_study())
+    assert fit.file.coupling is None
+    assert wanted in " ".join(Page(render(fit, tmp_path)).text.split())
+
+
+def test_scores_have_columns(no_figures, make_bowl, make_record, make_study, tmp_path):
+    scored = make_record(0.5, 2e-4, loss={"original": 3.3, "additional": 3.9}, scores={HOSTILE: {"value": 0.25}})
+    page = Page(render(fit_study(make_study(), tables.from_records([*make_bowl(), scored])), tmp_path))
+    header = next(row for row in page.rows if row[0] == "ALMR")
+    column = header.index(HOSTILE)
+    scores = [row[column] for row in page.rows if len(row) == len(header)][1:]
+    assert sorted(set(scores)) == ["0.250", "–"]
+
+
+def test_a_users_text_is_text(no_figures, make_bowl, make_record, make_study, tmp_path):
+    study = make_study(
+        base_model={"pretrained": HOSTILE},
+        corpora={
+            "original": {"embedded": "shakespeare", "language": HOSTILE},
+            "additional": {"dataset": HOSTILE, "language": "中文"},
+        },
+        launch={"model": HOSTILE, "tokens": 10**9, "global_batch_tokens": 4096, "sequence_length": 128},
+    )
+    (tmp_path / "provenance.json").write_text(json.dumps({"host": HOSTILE}))
+    records = [*make_bowl(), make_record(0.5, 3e-3, status="failed", reason=HOSTILE)]
+    html = render(fit_study(study, tables.from_records(records)), tmp_path)
+    page = Page(html)
+    assert "<script" not in html
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) >= 7
+    assert "中文" in page.text
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"), [('{"host": "h1"}', '"host": "h1"'), ("{cut", "{cut"), (None, "has no provenance.json")]
+)
+def test_provenance_is_shown_as_it_is(no_figures, fitted, tmp_path, content, shown):
+    if content:
+        (tmp_path / "provenance.json").write_text(content)
+    assert shown in Page(render(fitted, tmp_path)).text
+
+
+def test_the_same_fit_gives_the_same_page(fitted, html, tmp_path):
+    assert render(fitted, tmp_path) == html

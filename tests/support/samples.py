@@ -1,0 +1,51 @@
+"""Small studies, texts and measured tables for tests."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+from sweep.study.study import Study
+
+ENGLISH = "The quick brown fox jumps over the lazy dog, and the dog sleeps on through all of it. "
+CHINESE = "天下大势，分久必合，合久必分。话说天下大势，浪花淘尽英雄。"
+
+
+def study_content(**changes: Any) -> dict[str, Any]:
+    """A small valid study; keyword arguments replace top-level fields."""
+    return {
+        "name": "small",
+        "base_model": {"embedded": "tiny"},
+        "corpora": {"original": {"embedded": "shakespeare"}, "additional": {"embedded": "three-kingdoms"}},
+        "training": {"sequence_length": 32, "tokens": 2048, "global_batch_tokens": 256, "evaluation_tokens": 256},
+        "grid": {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 1e-2]},
+    } | changes
+
+
+def make_study(**changes: Any) -> Study:
+    return Study.model_validate(study_content(**changes))
+
+
+def local_content(folder: Path, model: Path) -> dict[str, Any]:
+    """A study of a model on disk and of small text files, which this writes into `folder`."""
+    corpora = {}
+    for language, text in (("original", ENGLISH), ("additional", CHINESE)):
+        (folder / language).mkdir()
+        for i in range(12):
+            (folder / language / f"{i:02}.txt").write_text(f"{i} " + text * 12, encoding="utf-8")
+        corpora[language] = {"files": str(folder / language / "*.txt"), "held_out": 0.2}
+    return study_content(base_model={"pretrained": str(model)}, corpora=corpora)
+
+
+def bowl_csv(
+    path: Path, almr: list[float], lr: list[float], seeds: tuple[int, ...] = (0,), seconds: float = 0.0
+) -> Path:
+    """A measured table with its minimum near ALMR 0.6, LR 3e-3: what replayed studies answer from."""
+    lines = ["almr,lr,seed,status,reason,loss_original,loss_additional,seconds"]
+    for a, r in itertools.product(almr, lr):
+        dip = 0.05 * math.log(r / 3e-3) ** 2
+        lines.append(f"{a},{r},0,complete,,{3.5 + 0.4 * a**2 + dip},{4.6 + 0.9 * (1 - a) ** 2 + dip},{seconds}")
+    path.write_text("\n".join(lines) + "\n")
+    return path

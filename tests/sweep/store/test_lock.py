@@ -1,0 +1,150 @@
+"""One driver at a time, on a folder and on an object store; told apart from one that died."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import bucket
+import pytest
+
+from sweep.store import lock
+from sweep.store.lock import LocalLockFile, LockFile
+from sweep.store.owner import Owner
+from sweep.store.remote import RemoteLockFile
+from sweep.study.errors import InputError
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LockFile:
+    bucket.register()
+    monkeypatch.setattr(RemoteLockFile, "settle_seconds", 0.05)
+    path = tmp_path / "lock.json"
+    return LocalLockFile(path) if request.param == "folder" else RemoteLockFile(f"bucket://{path}")
+
+
+def owner(seconds_ago: float = 0.0, **changes: object) -> str:
+    beat = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    return Owner.here().model_copy(update={"token": "other", "user": "ada", "beat": beat, **changes}).model_dump_json()
+
+
+def test_a_second_driver_is_told_who_where_since_when_and_what_to_do(file: LockFile) -> None:
+    file.create(owner(seconds_ago=100, host="node7", process=42))
+    says = r"ada, process 42 on node7, since .* UTC, last heard of 100 s ago; wait .*lock"
+    with pytest.raises(InputError, match=says), lock.held(file, "runs/small"):
+        pass
+    assert file.read()
+
+
+def test_a_lock_ends_with_its_block_however_that_ends(file: LockFile) -> None:
+    for error in (None, ValueError("a crash"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) if error else pytest.MonkeyPatch.context():  # noqa: SIM117
+            with lock.held(file, "run"):
+                assert json.loads(file.read() or "")["process"] == os.getpid()
+                if error:
+                    raise error
+        assert file.read() is None
+
+
+def test_a_silent_owner_is_replaced(file: LockFile) -> None:
+    file.create(owner(seconds_ago=lock.STALE_SECONDS + 1, host="node7"))
+    with lock.held(file, "run"):
+        assert json.loads(file.read() or "")["host"] == Owner.here().host
+
+
+@pytest.mark.parametrize(
+    ("changes", "gone"),
+    [
+        ({"started": "1"}, True),  # its process number is another process's now
+        ({"process": 2**22 + 1}, True),
+        ({"host": "node7", "process": 2**22 + 1}, False),
+        ({"namespace": "pid:[1]", "process": 2**22 + 1}, False),  # another container of this host
+        ({"boot": "earlier", "machine": "m"}, False),  # another machine with the same name
+        ({}, False),
+    ],
+)
+def test_an_owner_of_this_host_is_looked_up(changes: dict[str, object], gone: bool) -> None:
+    assert Owner.model_validate_json(owner(**changes)).is_gone() == gone
+
+
+def test_a_killed_driver_is_replaced_at_once(tmp_path: Path) -> None:
+    code = f"""
+        import time, pathlib
+        from sweep import lock
+        with lock.held(lock.LocalLockFile(pathlib.Path({str(tmp_path / "lock.json")!r})), "run"):
+            print("held", flush=True); time.sleep(60)
+    """
+    driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout
+    assert driver.stdout.readline() == "held\n"
+    file = LocalLockFile(tmp_path / "lock.json")
+    with pytest.raises(InputError, match=f"process {driver.pid} on"), lock.held(file, "run"):
+        pass
+    driver.kill()
+    driver.wait()
+    with lock.held(file, "run"):
+        pass
+
+
+def test_of_many_drivers_one_begins(file: LockFile) -> None:
+    at_once, all_tried = threading.Barrier(8), threading.Barrier(8)
+
+    def drive() -> str:
+        at_once.wait()
+        try:
+            with lock.held(file, "run"):
+                all_tried.wait(20)
+                return "held"
+        except InputError:
+            all_tried.wait(20)
+            return "refused"
+
+    with ThreadPoolExecutor(8) as drivers:
+        came_to = [future.result() for future in [drivers.submit(drive) for _ in range(8)]]
+    assert sorted(came_to) == ["held", *["refused"] * 7]
+
+
+def test_a_beat_is_kept_up(file: LockFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.05)
+    with lock.held(file, "run"):
+        before = json.loads(file.read() or "")
+        until(lambda: json.loads(file.read() or "")["beat"] > before["beat"])
+        assert json.loads(file.read() or "")["token"] == before["token"]
+
+
+def test_a_driver_that_was_taken_over_stops_and_leaves_the_lock(
+    file: LockFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.05)
+
+    def drive() -> None:
+        with lock.held(file, "run"):
+            file.replace(owner())
+            time.sleep(20)
+
+    with pytest.raises(InputError, match=r"ada, process .* has taken this run over"):
+        drive()
+    assert json.loads(file.read() or "")["token"] == "other"
+
+
+def test_what_is_no_lock_file_is_not_overwritten(file: LockFile) -> None:
+    file.create("process 3 on node7")
+    with pytest.raises(InputError, match=r"lock\.json: not a lock file .*delete it"), lock.held(file, "run"):
+        pass
+    assert file.read() == "process 3 on node7"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

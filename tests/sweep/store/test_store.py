@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from samples import make_study, study_content
+
+from sweep.store.run import Run, write_atomically
+from sweep.study.errors import InputError
+from sweep.study.ingredients import Ingredients
+from sweep.study.record import PerLanguage, Record
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
+from sweep.trials import progress as design
+
+
+def record(study: Study, trial: Trial, status: Status = Status.COMPLETE) -> Record:
+    return Record(
+        **trial.model_dump(), trial_id=trial.id, fingerprint=study.fingerprint, status=status, attempt=1,
+        loss=PerLanguage(original=3.0, additional=5.0), seconds=2.0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "small")
+    run.freeze(make_study())
+    return run
+
+
+def test_left_is_the_grid_without_its_records(run: Run) -> None:
+    study = make_study()
+    first, second, third, *rest = design.trials(study)
+    run.finish(record(study, first))
+    run.finish(record(study, second, Status.DIVERGED))
+    run.finish(record(study, third, Status.FAILED))
+    assert run.left(design.trials(study)) == [third, *rest]
+
+
+def test_a_started_trial_is_not_done(run: Run) -> None:
+    study = make_study()
+    trial = design.trials(study)[0]
+    assert [run.start(trial, study), run.start(trial, study)] == [1, 2]
+    assert run.attempts(trial) == 2
+    assert trial in run.left(design.trials(study))
+
+
+def test_a_grown_grid_adds_only_its_new_points(run: Run) -> None:
+    study = make_study()
+    for trial in design.trials(study):
+        run.finish(record(study, trial))
+    grown = make_study(grid={"almr": [0.1, 0.5, 0.9, 1.0], "lr": [1e-3, 1e-2]})
+    run.freeze(grown)
+    assert {trial.almr for trial in run.left(design.trials(grown))} == {1.0}
+    assert run.study() == grown
+
+
+def test_a_changed_recipe_is_refused_with_its_fields_and_nothing_lost(run: Run) -> None:
+    before = run.study_file.read_text()
+    other = make_study(training=study_content()["training"] | {"tokens": 4096, "precision": "bfloat16"})
+    with pytest.raises(InputError, match=r"training\.precision.*training\.tokens: 2048 -> 4096"):
+        run.freeze(other)
+    assert run.study_file.read_text() == before
+
+
+def ingredients(**changes: str) -> Ingredients:
+    names = ("documents", "tokens", "bytes", "blocks")
+    counts = {prefix + name: 9 for prefix in ("", "held_out_") for name in names}
+    corpora = {name: {"fingerprint": changes.get(name, name)} | counts for name in ("original", "additional")}
+    content = {"base_model": "model", "base_model_fingerprint": changes.get("model", "m"), "folders": {}}
+    return Ingredients.model_validate(content | {"corpora": corpora})
+
+
+def test_other_content_under_the_same_name_is_refused(run: Run) -> None:
+    run.keep_ingredients(ingredients())
+    run.keep_ingredients(ingredients(original="early"))
+    run.finish(record(make_study(), design.trials(make_study())[0]))
+    with pytest.raises(InputError, match=r"content of base_model, corpora\.additional is not"):
+        run.keep_ingredients(ingredients(original="early", model="n", additional="b"))
+    assert run.ingredients() == ingredients(original="early")
+
+
+def test_a_broken_record_is_refused_and_kept(run: Run) -> None:
+    trial = design.trials(make_study())[0]
+    path = run.trial_folder(trial) / "record.json"
+    write_atomically(path, '{"half": ')
+    with pytest.raises(InputError, match=r"record\.json: not a record"):
+        run.left([trial])
+    assert path.exists()
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    texts = [json.dumps([i] * 20000) for i in range(2)]
+    write_atomically(path, texts[0])
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        while not stop.is_set():
+            for text in texts:
+                write_atomically(path, text)
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        assert all(path.read_text() in texts for _ in range(300))
+    finally:
+        stop.set()
+        writer.join()
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_progress_survives_a_line_half_written(run: Run) -> None:
+    trial = design.trials(make_study())[0]
+    assert run.progress(trial) == 0
+    write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"step": 4, "lo')
+    assert run.progress(trial) == 0
+    write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n')
+    assert run.progress(trial) == 3
+    write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"horizon": 512, "step": 4}\n')
+    assert run.progress(trial) == 3  # the trunk's
+
+
+def test_staged_code_is_ours_and_its_hash_is_stable(run: Run) -> None:
+    digest = run.stage_code()
+    assert {path.name for path in run.code.iterdir()} == {"sweep", "trainers", "analysis"}
+    assert (run.code / "sweep" / "studies" / "demo.yaml").is_file()
+    assert run.stage_code() == digest
+
+
+def test_provenance_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret_value")
+    run.keep_provenance(run.stage_code())
+    run.freeze(make_study())
+    written = [p for p in run.folder.rglob("*") if p.is_file()]
+    assert not [path for path in written if b"hf_secret_value" in path.read_bytes()]
+    assert json.loads((run.folder / "provenance.json").read_text())["versions"]["torch"]
+
+
+def test_finding_a_run_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="almr run"):
+        Run.find("nothing", tmp_path)
+
+
+def test_a_second_driver_is_refused_with_the_first_ones_name(run: Run) -> None:
+    says = rf"another driver is running this study: .*, process {os.getpid()} on"
+    with run.locked(), pytest.raises(InputError, match=says), Run(run.folder).locked():
+        pass
+    with run.locked():
+        pass

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from samples import make_study, study_content
+
+from sweep.study import study_file
+from sweep.study.errors import InputError
+from sweep.study.sections.launch import Launch
+from sweep.study.study import Grid, Study
+from sweep.study.trial import Trial
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, **changes: Any) -> str:
+    path = written(folder, yaml.safe_dump(study_content(**changes)))
+    with pytest.raises(InputError) as raised:
+        study_file.load(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    return str(raised.value)
+
+
+def wsd(**changes: Any) -> dict[str, Any]:
+    """A recipe of 8 steps, of which 2 warm up."""
+    return study_content()["training"] | {"schedule": {"name": "wsd", "warmup": 0.25, "decay": 0.5}} | changes
+
+
+def test_number_without_a_dot_is_a_number(tmp_path: Path) -> None:
+    text = yaml.safe_dump(study_content(grid={})).replace("grid: {}", "grid: {almr: [0.5], lr: [1e-5, 2E-5]}")
+    assert study_file.load(written(tmp_path, text)).grid.lrs == (1e-5, 2e-5)
+
+
+def test_lr_range_is_log_spaced_with_both_ends() -> None:
+    assert Grid.model_validate({"almr": 0.3, "lr": {"from": "1e-5", "to": 1e-3, "points": 3}}).lrs == (1e-5, 1e-4, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"grid": {"almr": [0.1, 1.2], "lr": [1e-3]}}, "grid.almr[1]"),
+        ({"grid": {"almr": [0.1], "lr": [0]}}, "grid.lr"),
+        ({"grid": {"almr": [True], "lr": [1e-3]}}, "write a number"),
+        ({"grid": {"almr": [0.1], "lr": [float("nan")]}}, "grid.lr"),
+        ({"grid": {"almr": [0.1, 0.1], "lr": [1e-3]}}, "twice"),
+        ({"grid": {"almr": [0.1], "lr": {"from": 1e-3, "to": "x", "points": 3}}}, "grid.lr.to: 'x' is not a number"),
+        ({"base_model": {"embedded": "tiny", "pretrained": "x"}}, "base_model: give exactly one of"),
+        ({"corpora": {"original": {}, "additional": {"embedded": "three-kingdoms"}}}, "corpora.original: give exactly"),
+        ({"grdi": {}}, "grdi: no such field"),
+        ({"training": {"sequence_length": 128, "tokens": 4096, "global_batch_tokens": 200}}, "write 256"),
+        ({"training": wsd(horizons=[1024], schedule={})}, "training: horizons branch off the stable LR of WSD"),
+        ({"training": wsd(horizons=[2048])}, "training: horizons: 2048 is not below tokens 2048"),
+        ({"training": wsd(horizons=[1024, 1024])}, "training: horizons: 1024 is listed twice"),
+        ({"training": wsd(horizons=[1000, 1024])}, "training: horizons: 1000 is listed twice, or is as many steps"),
+        ({"training": wsd(horizons=[2000])}, "2000 is listed twice, or is as many steps as 2048 (8)"),
+        ({"training": wsd(horizons=[1024, 100])}, "training: horizons: 100 is less than one global batch: write 256"),
+        ({"training": wsd(horizons=[512])}, "512 would decay from step 1 on, inside the warm-up of 2 steps"),
+        ({"training": wsd(horizons=["x"])}, "training.horizons[0]: 'x' is not a number"),
+        ({"objective": {"weights": {"original": 0, "additional": 0}}}, "both weights are 0"),
+        ({"objective": {"weights": {"original": 1}, "forgetting_guard_percent": 1}}, "not both"),
+        ({"objective": {"forgetting_guard_percent": -1}}, "objective.forgetting_guard_percent"),
+        ({"objective": {"guards": [{"group": "a", "task": "b", "at_most_drop": 1}]}}, "guards[0]: give exactly one of"),
+        ({"objective": {"guards": [{"group": "a"}]}}, "give exactly one of at_most_drop, at_least_gain (found none)"),
+        ({"objective": {"guards": [{"task": "a", "at_least_gain": "3%"}]}}, "guards[0].at_least_gain: '3%' is not"),
+        ({"name": "../escape"}, "name"),
+    ],
+)
+def test_bad_field_is_named_with_its_path(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    assert expected in refusal(tmp_path, **changes)
+
+
+def test_missing_field_is_named(tmp_path: Path) -> None:
+    content = study_content()
+    del content["training"]["tokens"]
+    path = written(tmp_path, yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"training\.tokens: this field is required"):
+        study_file.load(path)
+
+
+@pytest.mark.parametrize("text", ["name: [", "just text", "", "a: 1\na: 2\n", "!!python/object/apply:os.getcwd []"])
+def test_unusable_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError) as raised:
+        study_file.load(written(tmp_path, text))
+    assert str(raised.value).count("\n") == 0
+
+
+def test_duplicate_key_names_its_line(tmp_path: Path) -> None:
+    text = "grid:\n  almr: [0.1]\n  almr: [0.2]\n"
+    with pytest.raises(InputError, match=r"study\.yaml:3: almr is written twice"):
+        study_file.load(written(tmp_path, text))
+
+
+def test_unknown_study_lists_the_shipped_ones() -> None:
+    with pytest.raises(InputError, match="demo"):
+        study_file.load("no-such-study")
+
+
+@pytest.mark.parametrize("path", sorted(study_file.SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_study_survives_being_frozen(path: Path, tmp_path: Path) -> None:
+    study = study_file.load(path.stem)
+    assert study_file.load(written(tmp_path, study_file.dump(study))) == study
+    assert study.name == path.stem
+
+
+def test_the_launchs_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
+    """Its held-out text and the runs of its ladder."""
+    numbers = {"parameters": 10**9, "tokens": 10**9, "lr": 1e-4, "lr_low": 5e-5, "lr_high": 2e-4}
+    stated = numbers | {"almr": 0.3, "almr_low": 0.2, "almr_high": 0.4}
+    launch = {
+        "model": "big",
+        "tokens": 2**21,
+        "global_batch_tokens": 2**14,
+        "sequence_length": 2048,
+        "gpus_per_node": 1,
+        "evaluation": {"original": "held/en.jsonl", "additional": "/data/zh.jsonl"},
+        "transfer": {"rule": "ladder", "rungs": [{"run": "../runs/small"}, stated]},
+    }
+    (tmp_path / "studies").mkdir()
+    path = written(tmp_path / "studies", yaml.safe_dump(study_content(launch=launch)))
+    loaded = study_file.load(path).launch
+    assert loaded is not None
+    assert loaded.evaluation is not None
+    assert loaded.transfer is not None
+    assert loaded.evaluation.original == str(tmp_path / "studies" / "held" / "en.jsonl")
+    assert loaded.evaluation.additional == "/data/zh.jsonl"
+    assert [rung.run for rung in loaded.transfer.rungs] == [str(tmp_path / "runs" / "small"), None]
+
+
+def test_local_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
+    corpora = {"original": {"files": "text/*.txt"}, "additional": {"embedded": "three-kingdoms"}}
+    study = study_file.load(written(tmp_path, yaml.safe_dump(study_content(corpora=corpora))))
+    assert study.corpora.original.files == (str(tmp_path / "text/*.txt"),)
+
+
+def test_only_the_recipe_makes_the_fingerprint() -> None:
+    study = make_study()
+    assert make_study(grid={"almr": [0.3], "lr": [1e-4]}, resources={"cpus": 2}).fingerprint == study.fingerprint
+    other = make_study(training=study_content()["training"] | {"tokens": 4096})
+    assert other.fingerprint != study.fingerprint
+    assert study_file.changed_fields(study, other) == ["training.tokens: 2048 -> 4096"]
+
+
+def test_horizons_are_ascending_and_of_the_recipe_only_where_given(tmp_path: Path) -> None:
+    plain, branched = make_study(training=wsd()), make_study(training=wsd(horizons=[1536, 1024]))
+    assert branched.training.horizons == (1024, 1536)
+    assert branched.fingerprint != plain.fingerprint
+    assert "horizons" not in plain.recipe()["training"]
+    assert study_file.load(written(tmp_path, study_file.dump(branched))) == branched
+
+
+def test_the_shipped_studies_keep_the_fingerprint_of_their_measured_tables() -> None:
+    assert {study_file.load(name).fingerprint for name in ("demo", "dense")} == {"e2926fc016af28c2"}
+    watched = study_content()["training"] | {"evaluate_every": 2}
+    assert make_study(training=watched).fingerprint == make_study().fingerprint
+
+
+shares = st.floats(0, 1)
+rates = st.floats(1e-9, 1e2)
+
+
+@given(st.lists(st.tuples(shares, rates, st.integers(0, 9)), min_size=2, max_size=2, unique=True))
+def test_different_trials_have_different_ids(points: list[tuple[float, float, int]]) -> None:
+    one, two = (Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in points)
+    assert one == two or one.id != two.id
+
+
+def test_trial_id_is_short_where_the_numbers_are() -> None:
+    assert Trial(almr=0.3, lr=1e-5, seed=0).id == "almr=0.30_lr=1e-05_seed=0"
+
+
+def test_study_is_frozen() -> None:
+    study: Study = make_study()
+    with pytest.raises(ValueError, match="frozen"):
+        study.name = "other"  # type: ignore[misc]
+
+
+counts = st.integers(1, 16)
+
+
+@given(counts, counts, st.integers(2, 8192), st.integers(1, 10**8))
+def test_a_launch_batch_that_does_not_fit_names_one_that_does(nodes: int, gpus: int, length: int, batch: int) -> None:
+    content = {"model": "m", "tokens": 1e12, "nodes": nodes, "gpus_per_node": gpus, "sequence_length": length}
+    try:
+        Launch.model_validate(content | {"global_batch_tokens": batch})
+    except ValueError as error:
+        named = int(str(error).split("write ")[1].split(",")[0])
+        Launch.model_validate(content | {"global_batch_tokens": named})
+    else:
+        assert batch % (nodes * gpus * length) == 0
+
+
+def test_a_launch_shorter_than_a_batch_is_refused(tmp_path: Path) -> None:
+    launch = {"model": "m", "tokens": 1000, "global_batch_tokens": 8192, "sequence_length": 1024}
+    assert "launch: tokens 1000 is less than one global batch: write 8192" in refusal(tmp_path, launch=launch)
+
+
+def test_a_bad_lr_is_one_line_with_its_place(tmp_path: Path) -> None:
+    message = refusal(tmp_path, grid={"almr": [0.1], "lr": [1e-3, 0]})
+    assert "grid.lr[1]: Input should be greater than 0" in message
+    assert "\n" not in message
+
+
+def test_what_an_objective_weighs() -> None:
+    assert make_study().objective.shares == {"original": 0.5, "additional": 0.5}
+    weights = {"weights": {"original": 3, "additional": 1}}
+    assert make_study(objective=weights).objective.shares == {"original": 0.75, "additional": 0.25}
+    guarded = make_study(objective={"forgetting_guard_percent": 2})
+    assert guarded.objective.shares == {"original": 0, "additional": 1}
+
+
+def test_a_guarded_objective_survives_being_frozen(tmp_path: Path) -> None:
+    guarded = make_study(objective={"forgetting_guard_percent": 2})
+    path = tmp_path / "study.yaml"
+    path.write_text(study_file.dump(guarded))
+    assert study_file.load(path) == guarded
+
+
+def test_a_trial_has_as_many_workers_as_gpus_or_processes() -> None:
+    gpus = make_study(resources={"nodes": 2, "gpus_per_node": 4, "cpus_per_gpu": 6}).resources
+    assert (gpus.workers, gpus.gpus, gpus.cpus_per_node, gpus.gang) == (8, 8, 24, True)
+    cores = make_study(resources={"processes": 2, "cpus": 3}).resources
+    assert (cores.workers, cores.gpus, cores.cpus_per_node, cores.gang) == (2, 0, 6, True)
+    assert not make_study(resources={"gpus_per_node": 1}).resources.gang
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"gpus_per_node": 1, "cpus": 4}, "cpus_per_gpu"),
+        ({"gpus_per_node": 2, "processes": 2}, "remove processes"),
+        ({"processes": 3}, "8 sequences, which 3 workers cannot share equally: write 288"),
+    ],
+)
+def test_resources_that_contradict_are_refused(resources: dict[str, int], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        make_study(resources=resources)
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [
+        ("mlruns", "{}/mlruns"),
+        ("../mlruns", "{parent}/mlruns"),
+        ("file:mlruns", "{}/mlruns"),
+        ("sqlite:///mlflow.db", "sqlite:///{}/mlflow.db"),
+        ("/data/mlruns", "/data/mlruns"),
+        ("file:///data/mlruns", "file:///data/mlruns"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("http://mlflow.example:5000", "http://mlflow.example:5000"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_where_mlflow_keeps_its_files_is_relative_to_the_study(tmp_path: Path, stated: str, read: str) -> None:
+    study = study_file.load(written(tmp_path, yaml.safe_dump(study_content(tracking={"mlflow": stated}))))
+    assert study.tracking.mlflow == read.format(tmp_path.resolve(), parent=tmp_path.resolve().parent)
+    assert study_file.load(written(tmp_path, study_file.dump(study))) == study

@@ -1,0 +1,151 @@
+"""What is said of a search: planned, half done, ended early; and that a grid that was run whole still grows."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+from samples import study_content
+from searches import GRID, LOW, Driver, searching
+from typer.testing import CliRunner
+
+from sweep import cli
+from sweep.store.run import Run
+from sweep.study.errors import InputError
+from sweep.study.study import Replay, Study
+from sweep.study.trial import Trial
+from sweep.trials.queue import Queue
+from sweep.verbs import run as sweep_run
+from sweep.verbs.display import Display
+
+SEARCH = {"strategy": "tpe", "trials": 15}
+
+
+def said(*arguments: str) -> str:
+    result = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def planned(folder: Path, *more: str, **search: Any) -> str:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study_content(grid=GRID, search=SEARCH | search)))
+    return " ".join(said("plan", str(path), "--runs", str(folder), *more).split())
+
+
+def test_a_plan_says_how_many_trials_are_taken_from_how_many_cells(tmp_path: Path) -> None:
+    text = planned(tmp_path)
+    assert "15 trials by search (tpe) out of 25 cells, 60% of the grid's tokens" in text
+    assert "0 done, 15 left" in text
+    assert "to do" not in text
+    assert "out of any point of the range" in planned(tmp_path, space="range")
+    content = json.loads(planned(tmp_path, "--json"))
+    assert (content["strategy"], content["total"], content["left"], content["trials"]) == ("tpe", 15, 15, [])
+    assert content["tokens"] == 15 * content["tokens_per_trial"]
+
+
+def test_a_plan_of_a_search_that_was_killed_says_what_is_left(tmp_path: Path) -> None:
+    driver = Driver(searching(**SEARCH), tmp_path / "small")
+    driver.go(events=8)
+    done, begun = len(driver.table), 2
+    assert len(driver.proposals) == done + begun
+    content = json.loads(planned(tmp_path, "--json"))
+    assert (content["total"], content["left"]) == (15, 15 - done)
+    assert [trial["done"] for trial in content["trials"]].count(True) == done
+    assert f"{done} done, {15 - done} left" in planned(tmp_path)
+    now = json.loads(said("status", "small", "--runs", str(tmp_path), "--json"))
+    assert (now["strategy"], now["trials"], now["complete"], now["left"]) == ("tpe", 15, done, 15 - done)
+    assert len(now["begun"]) == begun
+    assert now["ended"] is None
+
+
+def test_the_status_of_a_search_that_ended_early_says_why_and_that_nothing_is_left(tmp_path: Path) -> None:
+    driver = Driver(searching(**SEARCH | {"trials": 30}), tmp_path / "small")
+    driver.go()
+    now = json.loads(said("status", "small", "--runs", str(tmp_path), "--json"))
+    assert (now["complete"], now["left"], now["ended"]) == (25, 0, "all 25 cells were run")
+    assert "the search ended: all 25 cells were run" in said("status", "small", "--runs", str(tmp_path))
+
+
+@pytest.mark.slow
+def test_bounds_that_are_given_to_a_grid_that_was_run_make_it_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweep import controller
+
+    monkeypatch.setattr(controller, "run_trials", by_hand)
+    grid = searching(LOW, strategy="grid", trials=None).model_copy(update={"replay": Replay(table="/by/hand")})
+    run = Run(tmp_path / "small")
+    sweep_run.run(grid, run, Console(quiet=True), None)
+    assert len(run.all_asked()) == 15
+    bounded = searching(LOW, strategy="grid", trials=20, bounds={"lr": [1e-5, 1e-3]})
+    sweep_run.run(bounded.model_copy(update={"replay": grid.replay}), run, Console(quiet=True), None)
+    assert sum(asked.lr > 4e-5 for asked in run.all_asked()) == 5
+
+
+def by_hand(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
+    Driver(study, run.folder, room=2).go()
+
+
+def never(*arguments: Any) -> None:
+    raise AssertionError("there is nothing to run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "search",
+    [{"tolerance": 10.0, "trials": 20}, {"strategy": "grid", "trials": 40, "bounds": {"lr": [1e-6, 1e-2]}}],
+    ids=["tolerance", "grown"],
+)
+def test_what_the_records_say_is_over_starts_no_ray(
+    search: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweep import controller
+
+    study, run = searching(**search).model_copy(update={"replay": Replay(table="/by/hand")}), Run(tmp_path / "small")
+    monkeypatch.setattr(controller, "run_trials", by_hand)
+    sweep_run.run(study, run, Console(quiet=True), None)
+    monkeypatch.setattr(controller, "run_trials", never)
+    before = len(run.all_asked())
+    sweep_run.run(study, run, Console(quiet=True), None)
+    assert len(run.all_asked()) == before
+    if study.search.proposes:
+        monkeypatch.setattr(controller, "run_trials", by_hand)
+        more = searching(trials=before + 1).model_copy(update={"replay": study.replay})
+        sweep_run.run(more, run, Console(quiet=True), None)
+        assert len(run.all_asked()) == before + 1
+
+
+def test_a_plan_says_how_far_a_grid_may_grow(tmp_path: Path) -> None:
+    search = {"strategy": "grid", "trials": 40, "bounds": {"lr": [1e-6, 1e-2]}}
+    assert "may grow where the optimum leans on an end: to ALMR 0.1 to 0.9, LR 1e-06 to 0.01, 40 trials" in planned(
+        tmp_path, **search
+    )
+    expected = {"almr": [0.1, 0.9], "lr": [1e-6, 1e-2], "trials": 40}
+    assert json.loads(planned(tmp_path, "--json", **search))["may_grow_to"] == expected
+    assert json.loads(planned(tmp_path, "--json"))["may_grow_to"] is None
+    assert "may grow" not in planned(tmp_path)
+
+
+def test_a_search_of_too_few_cells_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its grid has 4 cells to search, a surface needs 9") as raised:
+        sweep_run.run(searching({"almr": [0.1, 0.9], "lr": [1e-5, 1e-4]}), Run(tmp_path), Console(quiet=True), None)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_what_is_shown_of_a_grid_that_grows_counts_what_was_added(tmp_path: Path) -> None:
+    study, run = searching(LOW, strategy="grid", trials=20, bounds={"lr": [1e-5, 1e-3]}), Run(tmp_path)
+    driver = Driver(study, tmp_path)
+    trials = [Trial(almr=0.1, lr=lr, seed=0) for lr in (1e-5, 2e-5, 4e-5)]
+    lines = io.StringIO()
+    display = Display(Console(file=lines), study, run, 2, [])
+    for trial in trials:
+        display.started(trial)
+        display.ended(driver._record(trial))
+    assert [line.split()[0] for line in lines.getvalue().splitlines()] == ["[1/2]", "[2/2]", "[3/3]"]

@@ -1,0 +1,231 @@
+"""Real Ray runs through the command, as a user starts them: failures, kills, Ctrl-C, growing, resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from samples import bowl_csv, study_content
+
+from sweep.store.run import Run
+from sweep.study import study_file
+from sweep.study.study import Study
+from sweep.trials import progress as design
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
+ALMR = str(Path(sys.executable).with_name("almr"))
+GRID = {"almr": [0.1, 0.4, 0.7], "lr": [1e-3, 3e-3, 1e-2]}
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([ALMR, *arguments], cwd=folder, start_new_session=True, **pipes)
+
+
+DONE = (0, 3)  # that nine trials need not decide is not what these tests are about
+
+
+def almr(folder: Path, *arguments: str, status: tuple[int, ...] = DONE) -> str:
+    """Standard output, or standard error where a failure is expected."""
+    done = start(folder, *arguments)
+    out, err = done.communicate(timeout=240)
+    assert done.returncode in status, f"{arguments} gave {done.returncode}\n{out}\n{err}"
+    assert "Traceback" not in out + err
+    return err if status == (2,) else out
+
+
+def replayed(folder: Path, seconds: float = 0.0, edit: Callable[[str], str] = str, **changes: Any) -> Path:
+    """A study that answers from a bowl-shaped table; `edit` may change the table's text."""
+    table = bowl_csv(folder / "table.csv", [0.1, 0.4, 0.7, 0.9], GRID["lr"], seconds=seconds)
+    table.write_text(edit(table.read_text()))
+    replay = {"table": "table.csv", "pace": 1.0}
+    content = study_content(name="replayed", replay=replay, **({"grid": GRID} | changes))
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def wait_for_records(run: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while len(list(run.glob("trials/*/record.json"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no records in time"
+        time.sleep(0.05)
+
+
+def attempts(run: Path) -> dict[str, int]:
+    return {p.parent.name: json.loads(p.read_text())["attempt"] for p in run.glob("trials/*/trial.json")}
+
+
+def test_failures_are_retried_then_recorded_while_the_others_go_on(tmp_path: Path) -> None:
+    def edit(text: str) -> str:
+        return text.replace("0.1,0.003,0,complete,", "0.1,0.003,0,failed,disk full").replace(
+            "0.7,0.01,0,complete,", "0.7,0.01,0,diverged,blew up"
+        )
+
+    wider = GRID | {"almr": [0.1, 0.4, 0.7, 0.9]}
+    study = replayed(tmp_path, edit=edit, grid=wider)
+    # A user's own package of the same name lies where the command is given: it must not be ours on the workers.
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "__init__.py").write_text("raise RuntimeError('shadowed')")
+    almr(tmp_path, "run", str(study), status=(1,))
+
+    now = json.loads(almr(tmp_path, "status", "replayed", "--json"))
+    assert (now["complete"], now["diverged"], now["failed"], now["left"]) == (10, 1, 1, 1)
+    assert now["failures"] == {"almr=0.10_lr=3e-03_seed=0": "RuntimeError: disk full"}
+    assert attempts(tmp_path / "runs/replayed")["almr=0.10_lr=3e-03_seed=0"] == 2
+    log = (tmp_path / "runs/replayed/trials/almr=0.10_lr=3e-03_seed=0/train.log").read_text()
+    assert log.count("RuntimeError: disk full") == 2
+
+    # What failed is infrastructure: mended, the same command runs it again, and nothing else.
+    replayed(tmp_path, edit=lambda text: edit(text).replace("failed,disk full", "complete,"), grid=wider)
+    out = almr(tmp_path, "run", str(study))
+    assert "1 to run" in out
+    assert "11 complete trials, 1 diverged, 0 failed" in out
+    assert sorted(attempts(tmp_path / "runs/replayed").values()) == [1] * 11 + [3]
+
+
+def test_a_grown_grid_runs_its_new_points_and_a_changed_recipe_is_refused(tmp_path: Path) -> None:
+    study = replayed(tmp_path)
+    first = json.loads(almr(tmp_path, "run", str(study), "--json"))
+    assert first["trials"]["complete"] == 9
+    content = yaml.safe_load(study.read_text())
+    content["grid"]["almr"].append(0.9)
+    study.write_text(yaml.safe_dump(content))
+    assert "3 to run" in almr(tmp_path, "run", str(study))
+    assert set(attempts(tmp_path / "runs/replayed").values()) == {1}
+
+    content["training"]["tokens"] *= 2
+    study.write_text(yaml.safe_dump(content))
+    before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "runs").rglob("*") if p.is_file())
+    refusal = almr(tmp_path, "run", str(study), status=(2,))
+    assert "training.tokens: 2048 -> 4096" in refusal
+    assert len(refusal.strip().splitlines()) == 1
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "runs").rglob("*") if p.is_file())
+
+
+def test_ctrl_c_says_how_to_go_on_and_loses_nothing(tmp_path: Path) -> None:
+    study = replayed(tmp_path, seconds=0.7)
+    process = start(tmp_path, "run", str(study))
+    run = tmp_path / "runs/replayed"
+    wait_for_records(run, 2, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    kept = {p: p.stat().st_mtime_ns for p in run.glob("trials/*/record.json")}
+    assert 2 <= len(kept) < 9
+    almr(tmp_path, "run", str(study))
+    assert len(list(run.glob("trials/*/record.json"))) == 9
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    study = replayed(tmp_path, seconds=1.0, resources={"concurrent": 1})
+    process = start(tmp_path, "run", str(study))
+    wait_for_records(tmp_path / "runs/replayed", 1, process)
+    os.kill(worker_in_a_trial(tmp_path / "runs/replayed", process), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode in DONE, err
+    assert "9 complete trials, 0 diverged, 0 failed" in out
+    assert sorted(attempts(tmp_path / "runs/replayed").values()) == [1] * 8 + [2]
+
+
+def worker_in_a_trial(run: Path, process: subprocess.Popen[str]) -> int:
+    """Between two trials a worker bears another title, and the next trial is not begun: wait for both."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        begun = len(list(run.glob("trials/*/trial.json"))) > len(list(run.glob("trials/*/record.json")))
+        if begun and (found := [pid for pid in children(process.pid) if "train" in title(pid)]):
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError("no worker in a trial")
+
+
+def children(pid: int) -> list[int]:
+    try:
+        found = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it ended meanwhile
+        return []
+    return found + [grandchild for child in found for grandchild in children(child)]
+
+
+def title(pid: int) -> str:
+    """What Ray calls a worker process; empty for any other."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+    return command if command.startswith("ray::") else ""
+
+
+TIMINGS = ["attempt", "seconds", "training_seconds", "tokens_per_second", "peak_memory_bytes", "gpu_hours"]
+
+
+def table(run: Path) -> pd.DataFrame:
+    return pd.read_csv(run / "trials.csv").drop(columns=TIMINGS)
+
+
+def test_a_killed_driver_resumes_to_the_table_of_an_uninterrupted_run(local_study: Study, tmp_path: Path) -> None:
+    content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for name in ("killed", "whole"):
+        text = yaml.safe_dump(content | {"name": name, "grid": GRID})
+        (tmp_path / f"{name}.yaml").write_text(text)
+    process = start(tmp_path, "run", "killed.yaml")
+    run = tmp_path / "runs/killed"
+    wait_for_records(run, 3, process)
+    process.kill()
+    process.communicate()
+    kept = {p: p.read_bytes() for p in run.glob("trials/*/record.json")}
+    assert 3 <= len(kept) < 9
+    time.sleep(1)  # its workers are ending too
+
+    almr(tmp_path, "run", "killed.yaml")
+    almr(tmp_path, "run", "whole.yaml")
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    pd.testing.assert_frame_equal(table(run), table(tmp_path / "runs/whole"))
+    study = study_file.load(run / "study.yaml")
+    assert Run(run).left(design.trials(study)) == []
+
+
+def test_credentials_are_not_in_the_environment_that_ray_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweep.controller import cluster
+
+    asked: dict[str, object] = {}
+    monkeypatch.setenv("HF_TOKEN", "hf_secret_value")
+    monkeypatch.setattr("ray.init", lambda **options: asked.update(options))
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with cluster.joined(Run(tmp_path), "auto"):
+        assert "runtime_env" in asked
+        assert "hf_secret_value" not in str(asked)
+    assert cluster.secrets()["HF_TOKEN"] == "hf_secret_value"
+
+
+def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits(tmp_path: Path) -> None:
+    study = replayed(tmp_path, resources={"cpus": 4096})
+    assert "resources.cpus: 4096 CPUs of one node asked for one trial" in almr(tmp_path, "run", str(study), status=(2,))
+
+
+def test_when_nothing_can_be_fitted_the_reasons_are_shown(tmp_path: Path) -> None:
+    study = replayed(tmp_path, edit=lambda text: text.replace("0,complete,", "0,failed,disk full"))
+    message = almr(tmp_path, "run", str(study), status=(2,))
+    assert "0 usable trials: a surface needs 9 or more" in message
+    assert pd.read_csv(tmp_path / "runs/replayed/trials.csv")["excluded"].str.contains("disk full").all()
+
+
+def test_a_grid_too_small_for_a_surface_is_refused_before_it_runs(tmp_path: Path) -> None:
+    study = replayed(tmp_path, grid={"almr": [0.1, 0.4], "lr": [1e-3, 3e-3]})
+    assert "its grid has 4 trials, a surface needs 9" in almr(tmp_path, "run", str(study), status=(2,))
+    assert not list((tmp_path / "runs").rglob("record.json"))

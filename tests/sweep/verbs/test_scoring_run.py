@@ -1,0 +1,143 @@
+"""Benchmarks through the command: what the plan says, and finalists that are scored once their sweep has run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import make_study
+
+from sweep.planning import scoring
+from sweep.store.run import Run
+from sweep.study import study_file
+from sweep.study.errors import InputError
+from sweep.study.record import Record
+from sweep.study.study import Study
+from sweep.study.trial import Trial
+from sweep.trials import progress as design
+
+ALMR = "from sweep.cli import main; main()"
+GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
+
+
+def almr(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ALMR, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=500)
+
+
+def records(run: Run) -> dict[str, Record]:
+    found = [Record.model_validate_json(path.read_text()) for path in run.folder.glob("trials/*/record.json")]
+    return {record.trial_id: record for record in found}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(900)
+def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study, tmp_path: Path) -> None:
+    content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    content |= {"grid": GRID, "benchmarks": {"suite": "embedded", "when": "finalists", "finalists": 2}}
+    study = Study.model_validate(content)
+    (tmp_path / "study.yaml").write_text(study_file.dump(study))
+    first = almr(tmp_path, "run", "study.yaml")
+    assert "scoring 2 finished trials" in first.stdout, first.stderr
+    run = Run(tmp_path / "runs" / study.name)
+    after = records(run)
+    ranked = sorted(after.values(), key=lambda record: record.loss.original + record.loss.additional)
+    assert [bool(record.scores) for record in ranked] == [True] * 2 + [False] * 7
+    assert not any(record.score_failures for record in ranked)
+    for folder in (run.folder / "base", *(run.folder / "trials" / record.trial_id for record in ranked[:2])):
+        assert set(json.loads((folder / "questions.json").read_text())) == {"cloze_original", "cloze_additional"}
+    assert set(json.loads((run.folder / "base" / "scores.json").read_text())) == {"cloze_original", "cloze_additional"}
+    second = almr(tmp_path, "run", "study.yaml")
+    assert not list((run.folder / "trials").glob(".again*"))
+    assert "finished trials" not in second.stdout
+    assert records(run) == after
+
+
+def test_finished_trials_are_scored_on_what_a_study_asks_later(tmp_path: Path) -> None:
+    run, plain = Run(tmp_path / "run"), make_study()
+    scores = {name: {"value": 0.5} for name in ("cloze_original", "cloze_additional")}
+    known = [{}, {}, {"scores": scores}, {"score_failures": {"scoring": "it hung"}}, {"status": "diverged"}]
+    for trial, more in zip(design.trials(plain), known, strict=False):
+        loss = {"original": trial.lr, "additional": trial.almr}
+        outcome = {"trial_id": trial.id, "fingerprint": plain.fingerprint, "status": "complete", "attempt": 1}
+        run.finish(Record.model_validate(trial.model_dump() | outcome | {"loss": loss} | more))
+
+    def unscored(**benchmarks: Any) -> list[Trial]:
+        return scoring.unscored(make_study(benchmarks=benchmarks), run, design.trials(plain))
+
+    assert unscored(suite="embedded") == design.trials(plain)[:2]
+    assert unscored(suite="embedded", when="finalists", finalists=1) == design.trials(plain)[:1]
+    assert unscored(suite="embedded", tasks=["gsm8k"]) == design.trials(plain)[:3]
+    assert scoring.unscored(plain, run, design.trials(plain)) == []
+
+
+def test_finished_trials_are_scored_again_when_other_questions_are_asked(tmp_path: Path) -> None:
+    run, plain = Run(tmp_path / "run"), make_study()
+    names = ("cloze_original", "cloze_additional", "gsm8k")
+    stated = [{"questions": {"limit": 100, "shots": None}}, {"questions": {"limit": 50, "shots": None}}, {}]
+    for trial, provenance in zip(design.trials(plain), stated, strict=False):
+        outcome = {"trial_id": trial.id, "fingerprint": plain.fingerprint, "status": "complete", "attempt": 1}
+        more = {"scores": {name: {"value": 0.5} for name in names}, "provenance": provenance}
+        run.finish(Record.model_validate(trial.model_dump() | outcome | more))
+
+    def unscored(**benchmarks: Any) -> list[Trial]:
+        return scoring.unscored(make_study(benchmarks=benchmarks), run, design.trials(plain))
+
+    first, second, _ = design.trials(plain)[:3]
+    assert unscored(tasks=["gsm8k"], limit=100) == [second]
+    assert unscored(tasks=["gsm8k"], limit=50) == [first]
+    assert unscored(tasks=["gsm8k"], limit=50, shots=3) == [first, second]
+    assert unscored(suite="embedded", limit=10) == []  # always the same questions
+
+
+def with_benchmarks(**benchmarks: Any) -> Study:
+    return make_study(benchmarks=benchmarks, resources={"tokens_per_second": 1000})
+
+
+def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Path, cache: Path) -> None:
+    rows = scoring.plan_json(with_benchmarks(suite="almr", limit=100, data=str(tmp_path)))
+    questions = {row["name"]: row["questions"] for row in rows}
+    one_each = ("drcd", "gsm8k", "eq_bench")
+    assert {name: questions[name] for name in one_each} == dict.fromkeys(one_each, 100)
+    assert (questions["cmmlu"], questions["mmlu"]) == (6700, 5700)  # of each of 67 and 57 subjects
+    assert all(row["seconds"] > 0 for row in rows)
+    assert all(str(tmp_path) in row["missing"] for row in rows)
+
+
+def test_the_plan_refuses_a_task_file_that_is_broken(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("group: mine\n")
+    study = with_benchmarks(tasks=["mine"], include=str(tmp_path))
+    for show in (scoring.plan, scoring.plan_json):
+        with pytest.raises(InputError, match=r"benchmarks\.tasks: mine: .*mine\.yaml: task"):
+            show(study)
+    assert [bool(row.missing) for row in scoring.asked(study)] == [True]  # a run says it and goes on
+
+
+def test_the_embedded_suite_misses_nothing() -> None:
+    assert [row["missing"] for row in scoring.plan_json(with_benchmarks(suite="embedded"))] == [None, None]
+    assert scoring.plan_json(make_study()) == []
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "said"),
+    [
+        ({"when": "all"}, "give a suite"),
+        ({"suite": "mine"}, "suite"),
+        ({"tasks": ["a b"]}, "tasks"),
+        ({"limit": 0}, ""),
+    ],
+)
+def test_what_cannot_be_right_is_one_line(tmp_path: Path, benchmarks: dict[str, Any], said: str) -> None:
+    content = study_file.dump(make_study()) + f"benchmarks: {json.dumps(benchmarks)}\n"
+    (tmp_path / "study.yaml").write_text(content)
+    with pytest.raises(InputError, match=f"benchmarks.*{said}"):
+        study_file.load(tmp_path / "study.yaml")
+
+
+def test_benchmarks_are_not_of_the_recipe() -> None:
+    assert with_benchmarks(suite="embedded").fingerprint == make_study().fingerprint

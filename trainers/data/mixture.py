@@ -1,0 +1,68 @@
+"""ALMR -> which block comes next. Pure: the position in the run is the only state, so any step can be resumed at.
+
+Blocks of all corpora have the same length, so shares of blocks are shares of tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.study.fields import LANGUAGES
+
+
+def additional_blocks(n: int, almr: float) -> int:
+    """How many of the first n blocks are of the additional language: round(n x ALMR), for every n."""
+    return round(n * almr)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One block of the run: which corpus, and which of its blocks."""
+
+    language: str
+    block: int
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The order of blocks of one run. `sizes`: training blocks of each corpus.
+
+    The k-th block drawn from a corpus depends on (seed, language, k) alone, never on the ALMR: trials of one seed read
+    the same documents in the same order, so that their differences are not those of the text. A corpus that runs out
+    starts again in a new order.
+    """
+
+    almr: float
+    seed: int
+    sizes: tuple[tuple[str, int], ...]
+
+    def slot(self, position: int) -> Slot:
+        """The block at `position` (0, 1, ...) of the run."""
+        before = additional_blocks(position, self.almr)
+        if additional_blocks(position + 1, self.almr) > before:
+            return self._draw("additional", before)
+        return self._draw("original", position - before)
+
+    def batch(self, step: int, sequences: int) -> list[Slot]:
+        """The global batch of `step` (from 0), `sequences` blocks long."""
+        return [self.slot(position) for position in range(step * sequences, (step + 1) * sequences)]
+
+    def epochs(self, blocks: int) -> dict[str, float]:
+        """How often each corpus has been gone through after so many blocks."""
+        additional = additional_blocks(blocks, self.almr)
+        drawn = {"original": blocks - additional, "additional": additional}
+        return {language: drawn[language] / size for language, size in self.sizes}
+
+    def _draw(self, language: str, k: int) -> Slot:
+        epoch, index = divmod(k, dict(self.sizes)[language])
+        order = _permutation(dict(self.sizes)[language], self.seed, LANGUAGES.index(language), epoch)
+        return Slot(language, int(order[index]))
+
+
+@lru_cache(maxsize=4)
+def _permutation(size: int, *key: int) -> NDArray[np.int64]:
+    return np.random.default_rng(key).permutation(size)

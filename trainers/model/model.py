@@ -1,0 +1,89 @@
+"""The base model and its tokenizer: the embedded tiny one, or any causal language model of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.distributed.configuration_utils import DistributedConfig
+from transformers.utils import logging
+from transformers.utils.import_utils import is_flash_attn_2_available
+
+from sweep.study.errors import InputError
+from sweep.study.files import cache
+from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.study import Study, fingerprint_of
+from trainers.model import fitting, output_layer
+from trainers.workers.group import WorkerGroup
+
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is the only display
+
+
+def load_tokenizer(base: BaseModelSource, path: str) -> Any:
+    return _from_pretrained(AutoTokenizer, base, path)
+
+
+def load_model(study: Study, path: str, gang: WorkerGroup) -> Any:
+    """The base model in float32 master weights, ready to train as the study's `execution` says.
+
+    Of a gang every worker reads its own part of each weight and holds no more than that (transformers' loading into
+    FSDP2). Computing in bfloat16 is then the sharded model's own policy; otherwise see `trainers.model.token_loss`.
+    """
+    model = _from_pretrained(AutoModelForCausalLM, study.base_model, path, **_options(study, gang))
+    model = model.to(gang.device) if gang.size == 1 else model
+    model.config.use_cache = False
+    fitting.checkpoint_activations(model, study.execution)
+    output_layer.fuse(model, study.execution, gang.device)
+    if gang.sharded:
+        fitting.shard(model, study.training.precision, study.execution, alone=gang.size == 1)
+    if study.execution.compile:
+        fitting.compile_layers(model)
+    return model
+
+
+def _options(study: Study, gang: WorkerGroup) -> dict[str, Any]:
+    _refuse_attention(study)
+    options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": study.execution.attention}
+    if gang.size > 1:
+        mixed = study.training.precision == "bfloat16"
+        options["distributed_config"] = DistributedConfig(fsdp_size=gang.size, fsdp_mixed_precision=mixed)
+    return options
+
+
+def _refuse_attention(study: Study) -> None:
+    if study.execution.attention != "flash_attention_2":
+        return
+    if study.training.precision != "bfloat16":
+        raise InputError(
+            "execution.attention: flash_attention_2 computes in bfloat16: write training.precision: bfloat16"
+        )
+    if not is_flash_attn_2_available():
+        raise InputError(
+            "execution.attention: flash_attention_2 needs the package flash-attn and a GPU, which are not here: "
+            "install it on every node, or write sdpa"
+        )
+
+
+def fingerprint(base: BaseModelSource, path: str) -> str:
+    """Stands for the content of the base model: a directory's files, or the commit that a Hugging Face id leads to."""
+    if not Path(path).is_dir():
+        config = _from_pretrained(AutoConfig, base, path)
+        return fingerprint_of([path, getattr(config, "_commit_hash", None)])
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    return fingerprint_of([[str(file.relative_to(path)), cache.sha256(file)] for file in files])
+
+
+def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: Any) -> Any:
+    try:
+        return loader.from_pretrained(path, revision=base.revision, trust_remote_code=base.trust_remote_code, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"base_model.pretrained: {path} could not be loaded ({' '.join(str(error).split())[:300]}); give a "
+            f"directory that save_pretrained wrote, or the id of a causal language model that this machine can reach"
+        ) from None
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,94 @@
+"""The output layer and the cross-entropy in one, so that all logits never exist at once.
+
+At 8B, a vocabulary of 128k and 8,192 tokens logits take 4 GB in float32, their gradient as much again. The layer's own
+`forward` returns the loss while it is asked to: it is still the model that calls it, so that FSDP2 has gathered its
+weights by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn.functional import linear, linear_cross_entropy
+
+from sweep.study.errors import InputError
+from sweep.study.sections.resources import Execution
+from sweep.study.sizes.shape import LOGITS_BYTES, PLAIN_LOGITS
+
+Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class OutputLayer:
+    """Takes the place of the `forward` of a model's output layer."""
+
+    def __init__(self, layer: torch.nn.Linear, kernel: Kernel, always: bool) -> None:
+        self.layer, self.kernel, self.always = layer, kernel, always
+        self.targets: torch.Tensor | None = None
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits, or the summed loss of `targets` where they are set."""
+        weight = self.layer.weight
+        if self.targets is None:
+            return linear(hidden, weight)
+        if torch.is_autocast_enabled(hidden.device.type):  # neither kernel is on autocast's list
+            hidden, weight = hidden.bfloat16(), weight.bfloat16()
+        return self.kernel(hidden.flatten(0, 1), weight, self.targets.flatten())
+
+    def wanted(self, tokens: int) -> bool:
+        return self.always or tokens * self.layer.out_features * 4 > LOGITS_BYTES
+
+
+def fuse(model: Any, execution: Execution, device: torch.device) -> None:
+    """Prepare a model's output layer. Raises InputError where the study asks for a kernel that is not to be had."""
+    layer = model.get_output_embeddings()
+    plain = model.config.model_type in PLAIN_LOGITS and isinstance(layer, torch.nn.Linear) and layer.bias is None
+    liger = execution.cross_entropy == "liger"
+    if liger and not plain:
+        raise InputError(
+            f"execution.cross_entropy: liger is not known to suit the model type {model.config.model_type}: write torch"
+        )
+    if plain:
+        model.output_layer = OutputLayer(layer, _liger(device) if liger else _in_parts, always=liger)
+        layer.forward = model.output_layer.forward
+
+
+@contextmanager
+def fused(model: Any, targets: torch.Tensor) -> Iterator[bool]:
+    """Whether the model, called inside, gives the summed loss of `targets` in place of its logits."""
+    own: OutputLayer | None = getattr(model, "output_layer", None)
+    if own is None or not own.wanted(targets.numel()):
+        yield False
+        return
+    own.targets = targets
+    try:
+        yield True
+    finally:
+        own.targets = None
+
+
+def _in_parts(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    rows = max(1, LOGITS_BYTES // (4 * weight.shape[0]))
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=rows, chunking_method=None)
+    return linear_cross_entropy(hidden, weight, targets, reduction="sum", options=options)
+
+
+def _liger(device: torch.device) -> Kernel:
+    if device.type != "cuda":
+        raise InputError("execution.cross_entropy: liger runs on GPUs alone: write torch")
+    try:
+        from liger_kernel.transformers.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyLoss
+    except ImportError:
+        raise InputError(
+            "execution.cross_entropy: liger is not installed: pip install 'almr-sweep[kernels]', or write torch"
+        ) from None
+    loss = LigerFusedLinearCrossEntropyLoss(reduction="sum")
+    return partial(_in_ligers_order, loss)
+
+
+def _in_ligers_order(loss: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    summed: torch.Tensor = loss(weight, hidden, targets)
+    return summed
