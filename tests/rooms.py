@@ -125,10 +125,9 @@ def classes() -> dict[str, list[str]]:
 
 def measures() -> str:
     lengths = function_lengths()
-    lines = {
-        room: sum(len(p.read_text(encoding="utf-8").splitlines()) for p in (ROOT / room).rglob("*.py"))
-        for room in ROOMS
-    }
+    lines = dict.fromkeys(ROOMS, 0)
+    for path in files():
+        lines[path.relative_to(ROOT).parts[0]] += len(path.read_text(encoding="utf-8").splitlines())
     return (
         f"{len(files())} modules, {sum(lines.values()):,} lines "
         f"({', '.join(f'{room} {count:,}' for room, count in lines.items())})\n"

@@ -79,7 +79,7 @@ def test_an_owner_of_this_host_is_looked_up(changes: dict[str, object], gone: bo
 def test_a_killed_driver_is_replaced_at_once(tmp_path: Path) -> None:
     code = f"""
         import time, pathlib
-        from sweep import lock
+        from sweep.store import lock
         with lock.held(lock.LocalLockFile(pathlib.Path({str(tmp_path / "lock.json")!r})), "run"):
             print("held", flush=True); time.sleep(60)
     """

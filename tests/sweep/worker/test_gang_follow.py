@@ -112,7 +112,7 @@ def test_a_beat_of_an_earlier_attempt_is_no_hang_and_silence_is(tmp_path: Path) 
 HANGS = """
 import sys, time
 from pathlib import Path
-from sweep import hang
+from sweep.worker import hang
 folder = Path(sys.argv[1])
 with hang.killed_when_silent(folder, 0.005, folder / "train.log"):
     time.sleep(60)

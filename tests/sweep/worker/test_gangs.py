@@ -25,14 +25,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 DRIVER = """
 import sys
 from pathlib import Path
-from sweep import controller, design
-from sweep.trials.queue import Points
+from sweep import controller
+from sweep.trials import progress as design
+from sweep.trials.queue import GridQueue
 from sweep.store.run import Run
 run = Run(Path(sys.argv[1]))
 study = run.study()
 def queue(at_once):
     print("at once:", at_once, flush=True)
-    return Points(study, run, run.left(design.trials(study)), at_once)
+    return GridQueue(study, run, run.left(design.trials(study)), at_once)
 try:
     controller.run_trials(study, run, queue, lambda progress: None, sys.argv[2])
 except KeyboardInterrupt:
