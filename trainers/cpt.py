@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sweep.study.fields import LANGUAGES
+from sweep.study.files.layout import TrialFiles
 from sweep.study.ingredients import Ingredients
 from sweep.study.record import PerLanguage, Record
 from sweep.study.study import Study
@@ -147,7 +148,7 @@ def _log(folder: Path, workers: WorkerGroup, kept_bytes: int) -> TextIO:
     """`metrics.jsonl` up to what a checkpoint knows of it; only the first worker writes."""
     if not workers.first:
         return open(os.devnull, "w")
-    log = (folder / "metrics.jsonl").open("a")
+    log = TrialFiles(folder).metrics.open("a")
     log.truncate(kept_bytes)
     return log
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sweep.study.fields import LANGUAGES
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import TrialFiles
 from sweep.study.ingredients import Ingredients
 from sweep.study.record import SCORING, Record
 from sweep.study.sections.corpora import BaseModelSource
@@ -19,7 +21,6 @@ from trainers.benchmarks.scoring import Scoring
 from trainers.data.corpus import open_packed
 from trainers.loop import out_of_memory as memory
 from trainers.model.model import load_model
-from trainers.workers import heartbeat
 from trainers.workers.device import open_device
 from trainers.workers.group import WorkerGroup
 
@@ -36,7 +37,7 @@ def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) 
     """
     assert study.benchmarks
     now = study.model_copy(update={"benchmarks": study.benchmarks.model_copy(update={"when": "all"})})
-    kept = (folder / "model").is_dir()
+    kept = TrialFiles(folder).model.is_dir()
     try:
         if kept:
             found = _kept(now, ingredients, folder) if outcome.first_rank() else {}
@@ -60,8 +61,10 @@ def _kept(study: Study, ingredients: Ingredients, folder: Path) -> dict[str, Any
     base = load_model(study, ingredients.base_model, alone)
     scoring.base(base)
     del base  # before the next one is loaded
-    kept = BaseModelSource(pretrained=str(folder / "model"), trust_remote_code=study.base_model.trust_remote_code)
-    model = load_model(study.model_copy(update={"base_model": kept}), str(folder / "model"), alone)
+    kept = BaseModelSource(
+        pretrained=str(TrialFiles(folder).model), trust_remote_code=study.base_model.trust_remote_code
+    )
+    model = load_model(study.model_copy(update={"base_model": kept}), str(TrialFiles(folder).model), alone)
     return scoring.trial(model, diverged=False) | {"provenance": scoring.provenance}
 
 
@@ -80,9 +83,8 @@ def _trained_again(study: Study, record: Record, ingredients: Ingredients, folde
                 raise AnotherModelError(
                     f"trained again, its {language} loss is {one}, not {other}: state keep: best or all"
                 )
-        if (made := scratch / "questions.json").exists():
-            shutil.copy(made, folder / "questions.json.new")
-            (folder / "questions.json.new").replace(folder / "questions.json")
+        if (made := TrialFiles(scratch).questions).exists():
+            write_atomically(TrialFiles(folder).questions, made.read_bytes())
     provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds", "questions")}
     return {"scores": again.scores, "score_failures": again.score_failures, "provenance": provenance}
 
@@ -95,8 +97,8 @@ def _beside(folder: Path) -> Iterator[Path]:
     scratch = folder.with_name(f".again-{folder.name}")
     if outcome.first_rank():
         scratch.mkdir(exist_ok=True)
-        if not (beat := scratch / heartbeat.NAME).is_symlink():
-            beat.symlink_to(folder / heartbeat.NAME)
+        if not (beat := TrialFiles(scratch).heartbeat).is_symlink():
+            beat.symlink_to(TrialFiles(folder).heartbeat)
     try:
         yield scratch
     finally:

@@ -20,6 +20,7 @@ from analysis.launch.plan import launch_plan as plans
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
+from sweep.study.files.atomic import sha256
 from sweep.study.ingredients import CorpusFacts
 
 Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # of a folder with the files of a format, by name
@@ -100,7 +101,7 @@ def _fill(
     # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
     gathered = evidence.gather(fit, plan, run, tuple(formats), warnings, folder, valid, read)
     (folder / go.NAME).write_text(go.page(gathered, plan.study), encoding="utf-8")
-    files = gathered.files | {go.NAME: evidence.sha256(folder / go.NAME)}
+    files = gathered.files | {go.NAME: sha256(folder / go.NAME)}
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return read

@@ -26,6 +26,8 @@ from analysis.scores import words
 from analysis.surfaces.forms import FORMS
 from sweep.study import numbers as formats
 from sweep.study.fields import LANGUAGES
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import RunFiles
 from sweep.study.study_file import dump
 
 CAPTIONS = {
@@ -55,7 +57,7 @@ GUARDED = {
 
 def write_report(fit: Fit, run: Path) -> Path:
     """Write `run/report.html`; it appears whole or not at all."""
-    return plots.write_whole(render(fit, run).encode(), run / "report.html")
+    return write_atomically(RunFiles(run).report, render(fit, run))
 
 
 def render(fit: Fit, run: Path) -> str:
@@ -217,7 +219,7 @@ def _cost(table: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _provenance(run: Path) -> str | None:
-    path = run / "provenance.json"
+    path = RunFiles(run).provenance
     if not path.is_file():
         return None
     text = path.read_text(encoding="utf-8", errors="replace")

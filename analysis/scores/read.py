@@ -14,7 +14,8 @@ import pydantic
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
 from sweep.study.errors import InputError
-from sweep.study.record import Record, Score
+from sweep.study.files.layout import RunFiles, ScoreFiles, TrialFiles
+from sweep.study.record import Score, read_record
 
 SCORES = pydantic.TypeAdapter(dict[str, Score])
 FAILURES = pydantic.TypeAdapter(dict[str, str])
@@ -67,13 +68,13 @@ def read(run: Path, table: pd.DataFrame) -> Scored | None:
 
     Raises InputError for a file that is not what it should be.
     """
-    base = run / "base" / "scores.json"
-    if not base.is_file() and not any(str(name).startswith("score_") for name in table):
+    files = RunFiles(run)
+    if not files.base.scores.is_file() and not any(str(name).startswith("score_") for name in table):
         return None
     places = [_place(row) for row in tables.usable(table).to_dict("records")]
-    each = [(place, _trial(run / "trials" / place.trial_id)) for place in places]
+    each = [(place, _trial(files.trial(place.trial_id))) for place in places]
     scored = [(place, model) for place, model in each if model.answers or model.failures]
-    return Scored(_base(base.parent), [place for place, _ in scored], [model for _, model in scored])
+    return Scored(_base(files.base), [place for place, _ in scored], [model for _, model in scored])
 
 
 def _place(row: dict[Any, Any]) -> ScoredPoint:
@@ -81,20 +82,18 @@ def _place(row: dict[Any, Any]) -> ScoredPoint:
     return ScoredPoint(str(row["trial_id"]), float(row["almr"]), float(row["lr"]), seed)
 
 
-def _base(folder: Path) -> ScoredModel:
-    scores, failures = folder / "scores.json", folder / "failures.json"
-    why = _parsed(failures, FAILURES) if failures.is_file() else {}
-    return _model(_parsed(scores, SCORES) if scores.is_file() else {}, why, folder)
+def _base(files: ScoreFiles) -> ScoredModel:
+    why = _parsed(files.failures, FAILURES) if files.failures.is_file() else {}
+    return _model(_parsed(files.scores, SCORES) if files.scores.is_file() else {}, why, files)
 
 
-def _trial(folder: Path) -> ScoredModel:
-    record = _parsed(folder / "record.json", pydantic.TypeAdapter(Record))
-    return _model(record.scores, record.score_failures, folder)
+def _trial(files: TrialFiles) -> ScoredModel:
+    record = read_record(files.record)
+    return _model(record.scores, record.score_failures, files)
 
 
-def _model(scores: dict[str, Score], failures: dict[str, str], folder: Path) -> ScoredModel:
-    path = folder / "questions.json"
-    questions = _parsed(path, QUESTIONS) if scores and path.is_file() else {}
+def _model(scores: dict[str, Score], failures: dict[str, str], files: ScoreFiles) -> ScoredModel:
+    questions = _parsed(files.questions, QUESTIONS) if scores and files.questions.is_file() else {}
     answers = {
         task: QuestionAnswers(score, np.array(questions[task], float) if task in questions else None)
         for task, score in scores.items()

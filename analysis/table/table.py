@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pydantic
 
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES
-from sweep.study.record import SCHEMA_VERSION, Horizon, Record
+from sweep.study.files.layout import RunFiles
+from sweep.study.record import Horizon, Record, read_record
 from sweep.study.study import Study
 from sweep.study.trial import Status
 
@@ -35,32 +34,10 @@ def read_run(run: Path) -> pd.DataFrame:
     losses, bits per byte and why a branch diverged, as in `loss_original@81920`. Raises InputError for
     a folder without records and for a record that is not readable, naming the file.
     """
-    paths = sorted(run.glob("trials/*/record.json"))
+    paths = RunFiles(run).records()
     if not paths:
         raise InputError(f"{run}: no finished trials in it; run the study first: almr run STUDY")
-    return from_records(_read(path) for path in paths)
-
-
-def _read(path: Path) -> Record:
-    try:
-        content = json.loads(path.read_bytes())
-        _refuse_other_version(content, path)
-        return Record.model_validate(content)
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        detail = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
-        raise InputError(f"{path}: not a record ({detail}); delete it and run the study again") from None
-
-
-def _refuse_other_version(content: Any, path: Path) -> None:
-    """Before the fields are read: another version's record is sound, and must not be called broken."""
-    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema_version {version}, this version reads {SCHEMA_VERSION}; "
-            f"use the version of almr-sweep that wrote it"
-        )
+    return from_records(read_record(path) for path in paths)
 
 
 def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:

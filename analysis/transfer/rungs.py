@@ -16,6 +16,7 @@ from analysis.fit_file.winner import Winner
 from analysis.transfer import sizes
 from sweep.study import study_file
 from sweep.study.errors import InputError
+from sweep.study.files.layout import RunFiles
 from sweep.study.sections.transfer import ModelFacts
 from sweep.study.sections.transfer import Rung as Stated
 from sweep.study.study import Study
@@ -84,7 +85,7 @@ def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], lis
 
 
 def _read(folder: Path) -> tuple[Study, dict[str, Any]]:
-    path = folder / "fit.json"
+    path = RunFiles(folder).fit
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         Winner.model_validate(content["winner"])
@@ -96,4 +97,4 @@ def _read(folder: Path) -> tuple[Study, dict[str, Any]]:
         raise InputError(
             f"launch.transfer.rungs: {path}: is no fit of this version: write it again, almr fit"
         ) from None
-    return study_file.load(folder / "study.yaml"), content
+    return study_file.load(RunFiles(folder).study), content

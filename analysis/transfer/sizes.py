@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sweep.study.sections.corpora import BaseModelSource
-from sweep.study.sections.transfer import KNOWN, ModelFacts, TransferRule
+from sweep.study.sections.transfer import ModelFacts, TransferRule
+from sweep.study.sizes.models import EMBEDDED, KNOWN, KnownModel
 from sweep.study.study import Study
 
 
@@ -32,17 +33,17 @@ class ScaleStep:
 def step(study: Study, rule: TransferRule) -> ScaleStep:
     assert study.launch is not None  # callers carry a winner to it
     shape = getattr(study.launch, "shape", None)
-    launch = _merged(rule.launch, KNOWN.get(study.launch.model, ModelFacts()), shape.parameters if shape else None)
+    launch = _merged(rule.launch, KNOWN.get(study.launch.model), shape.parameters if shape else None)
     return ScaleStep(of_base(study.base_model, rule.trial), launch, study.training.tokens, study.launch.tokens)
 
 
 def of_base(model: BaseModelSource, stated: ModelFacts | None = None) -> ModelFacts:
-    known = KNOWN.get(model.pretrained or model.embedded or "", ModelFacts())
+    known = EMBEDDED.get(model.embedded or "") or KNOWN.get(model.pretrained or "")
     return _merged(stated or ModelFacts(), known, model.shape.parameters if model.shape else None)
 
 
-def _merged(stated: ModelFacts, known: ModelFacts, counted: int | None) -> ModelFacts:
+def _merged(stated: ModelFacts, known: KnownModel | None, counted: int | None) -> ModelFacts:
     return ModelFacts(
-        parameters=stated.parameters or counted or known.parameters,
-        pretraining_tokens=stated.pretraining_tokens or known.pretraining_tokens,
+        parameters=stated.parameters or counted or (known.shape.parameters if known else None),
+        pretraining_tokens=stated.pretraining_tokens or (known.pretraining_tokens if known else None),
     )

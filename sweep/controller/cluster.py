@@ -35,7 +35,7 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
         address=address or "local",
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env={"working_dir": str(run.code), "env_vars": environment},
+        runtime_env={"working_dir": str(run.files.code), "env_vars": environment},
         **({} if address else local),
     )
     for name in ("ray.tune", "ray.train"):

@@ -79,8 +79,8 @@ def _started(run: Run, study: Study, trial: Trial) -> list[FollowedNode]:
 
 
 def _node_arguments(run: Run, trial: Trial, node: int) -> tuple[str, list[str], Path]:
-    folder = run.trial_folder(trial)
-    return "sweep.worker.rank", [str(run.folder), str(folder / "trial.json")], folder / f"torchrun.node{node}.log"
+    files = run.files.trial(trial.id)
+    return "sweep.worker.rank", [str(run.folder), str(files.request)], files.torchrun_log(node)
 
 
 class _There:

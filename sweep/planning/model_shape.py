@@ -32,7 +32,7 @@ def find(base: BaseModelSource) -> ShapeLookup:
     if (Path(base.pretrained) / "config.json").is_file():
         return _read(Path(base.pretrained) / "config.json", base.pretrained)
     if base.pretrained in KNOWN:
-        return ShapeLookup(KNOWN[base.pretrained])
+        return ShapeLookup(KNOWN[base.pretrained].shape)
     return _ask_the_hub(base.pretrained, base.revision)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,8 @@ from sweep.store import lock
 from sweep.store.lock import LocalLockFile
 from sweep.store.mirror import Mirror, scratch
 from sweep.store.remote import RemoteLockFile, is_remote
-
-LOCK = "lock.json"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never a part, also after a crash of the machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import LOCK, RunFiles
 
 
 class RunStorage:
@@ -49,6 +33,7 @@ class RunStorage:
         else:
             self.folder = Path(address).resolve()
             self.address = str(self.folder)
+        self.files = RunFiles(self.folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Ray Tune pickles what it is given; a connection to a store cannot be, its address can."""
@@ -71,17 +56,17 @@ class RunStorage:
         """A file of the run, whole, here and where the run is kept."""
         write_atomically(path, text)
         if self.mirror:
-            self.mirror.put(path.relative_to(self.folder).as_posix())
+            self.mirror.put(self.files.name(path))
 
     def shown(self, path: Path) -> str:
         """A file of the run as a person finds it."""
-        return f"{self.address}/{path.relative_to(self.folder).as_posix()}"
+        return f"{self.address}/{self.files.name(path)}"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the run for one driver. Raises InputError naming who holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.folder / LOCK)
+        file = RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.files.lock)
         with lock.held(file, self.address):
             yield
 

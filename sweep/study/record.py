@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
 from sweep.study.fields import Schema
+from sweep.study.files import reader
 from sweep.study.trial import Proposed, Status, Trial
 
 SCHEMA_VERSION = 1
@@ -96,3 +98,8 @@ class Record(Schema):
     @property
     def trial(self) -> Trial:
         return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+
+def read_record(path: Path) -> Record:
+    """Raises FileNotFoundError, and InputError naming the file where it is no record of this version."""
+    return reader.read(path, Record, "record", SCHEMA_VERSION, "delete it to have the trial run again")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from sweep.store.run import Run, write_atomically
+from sweep.store.run import Run
 from sweep.study.fields import LANGUAGES
+from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import SearchState
 from sweep.study.study import MINIMUM_TRIALS, Study
 from sweep.study.trial import Proposed, Status, Trial, TrialRequest
@@ -132,7 +133,7 @@ class SearchQueue:
             stopped=self.stopped,
             at_once=self.at_once,
         )
-        write_atomically(self.run.search_file, state.model_dump_json(indent=2))
+        write_atomically(self.run.files.search, state.model_dump_json(indent=2))
         return Turn.DONE
 
     def _known(self, number: int) -> list[TrialRequest]:

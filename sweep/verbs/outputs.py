@@ -22,8 +22,10 @@ from analysis.table import table as tables
 from analysis.transfer import bracket
 from sweep.planning import launch_layout
 from sweep.readback import verify as readback
-from sweep.store.run import Run, write_atomically
+from sweep.store.run import Run
 from sweep.study.errors import InputError
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import RunFiles
 from sweep.study.ingredients import CorpusFacts
 from sweep.study.sections.launch import Format
 from sweep.study.sections.objective import Objective
@@ -36,7 +38,7 @@ def fit(run: Run) -> Fit:
     trials were scored, `scores.csv` and `scores.md`."""
     study = run.study()
     table = tables.mark_foreign(tables.read_run(run.folder), study)
-    write_atomically(run.folder / "trials.csv", table.to_csv(index=False))
+    write_atomically(run.files.table, table.to_csv(index=False))
     run.share()  # also where no fit can be made of it
     fitted = _written(fit_study(study, table, scored=read_scores(run.folder, table)), run.folder)
     run.share()
@@ -44,7 +46,7 @@ def fit(run: Run) -> Fit:
 
 
 def _written(fitted: Fit, folder: Path) -> Fit:
-    write_atomically(folder / "fit.json", fitted.file.model_dump_json(indent=2))
+    write_atomically(RunFiles(folder).fit, fitted.file.model_dump_json(indent=2))
     for name, text in score_files.texts(fitted.file.scores).items():
         write_atomically(folder / name, text)
     plots.write_figures(fitted, folder)
@@ -55,7 +57,7 @@ def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit
     """Fit a user's own table; with a folder, the same files as for a run, and its report, are written there."""
     fitted = fit_table(named.table, objective, named.name)
     if folder:
-        write_atomically(folder / "trials.csv", named.table.to_csv(index=False))
+        write_atomically(RunFiles(folder).table, named.table.to_csv(index=False))
         pages.write_report(_written(fitted, folder), folder)
     return fitted
 
@@ -81,7 +83,7 @@ def export(
     """
     fitted = fitted or fit_run(run.study(), run.folder)
     named, target = _target(run.study(), formats)
-    out = folder or run.launch
+    out = folder or run.files.launch
     reader = readback.verify if verify else None
     made = bundle.export(fitted, run.folder, _corpora(run), out, accept_risk, named, target, reader)
     run.share()
@@ -104,7 +106,7 @@ def _target(study: Study, formats: tuple[Format, ...] | None) -> tuple[tuple[For
 def _corpora(run: Run) -> dict[str, CorpusFacts]:
     ingredients = run.ingredients()
     if ingredients is None:
-        raise InputError(f"{run.ingredients_file}: not there, so document lengths are not known: run the study first")
+        raise InputError(f"{run.files.ingredients}: not there, so document lengths are not known: run the study first")
     return ingredients.corpora
 
 
@@ -121,7 +123,7 @@ def conclude(
 
     Raises InputError as `export`, and for results that cannot be read.
     """
-    fitted, corpora, out = fit_run(run.study(), run.folder), _corpora(run), folder or run.launch
+    fitted, corpora, out = fit_run(run.study(), run.folder), _corpora(run), folder or run.files.launch
     old = evidence.written(out) or {}
     named, target = _target(run.study(), _known(old.get("formats")))
     plan = bundle.confirmation(fitted, corpora, accept_risk, target)

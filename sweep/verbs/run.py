@@ -49,7 +49,7 @@ class Finished:
         if self.gpu_hours:
             lines[2] += f", {self.gpu_hours:,.1f} GPU-hours"
         if self.bundle:
-            lines.append(f"launch bundle: {self.run.launch}")
+            lines.append(f"launch bundle: {self.run.files.launch}")
         if self.refusal:
             lines.append(f"no launch bundle: {self.refusal}")
         return "\n".join(lines)
@@ -170,7 +170,7 @@ def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list
 
 
 def _how_to_insist(run: Run) -> str:
-    stale = f"; {run.launch} is of an earlier fit" if run.launch.exists() else ""
+    stale = f"; {run.files.launch} is of an earlier fit" if run.files.launch.exists() else ""
     return f'the fit is refused; if the risk is taken: almr export {run.address} --accept-risk "reason"{stale}'
 
 

@@ -28,8 +28,9 @@ from analysis.search.measured import MeasuredTable
 from analysis.search.outcomes import ALL, SearchOutcome, StrategySummary, rows
 from analysis.search.replay import STRATEGIES, everything, replay
 from analysis.table import table as tables
-from sweep.store.run import write_atomically
 from sweep.study.errors import InputError
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import RunFiles
 from sweep.study.sections.objective import Objective
 from sweep.verbs.table_fit import NamedTable, left_out
 
@@ -99,12 +100,11 @@ class Simulation:
         return Group(Text(_head(self)), Text(), _table(self.rows), Text(), Text(FOOT))
 
     def write(self, folder: Path) -> None:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "simulate.json", dumps(self.as_json(), indent=2) + "\n")
         table = pd.DataFrame(self.as_json(), columns=[field.name for field in fields(StrategySummary)])
         write_atomically(folder / "simulate.csv", table.to_csv(index=False))
         info = simulation_info(self.rows, self.measured.noise_percent)
-        plots.write_whole(plots.png(plots.draw_simulation(info)), folder / "figures" / "simulate.png")
+        write_atomically(RunFiles(folder).figures / "simulate.png", plots.png(plots.draw_simulation(info)))
 
 
 def simulate(named: NamedTable, objective: Objective, asked: Comparison, console: Console) -> Simulation:

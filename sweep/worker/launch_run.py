@@ -63,7 +63,7 @@ def prepare(run: Run, study: Study) -> None:
 def wait(run: Run, study: Study) -> None:
     """Until the first worker has prepared this very study. Raises InputError after a day."""
     until = time.monotonic() + PATIENCE_SECONDS
-    while not (run.study_file.exists() and run.ingredients() and run.study().fingerprint == study.fingerprint):
+    while not (run.files.study.exists() and run.ingredients() and run.study().fingerprint == study.fingerprint):
         if time.monotonic() > until:
             raise InputError(f"{run.folder}: the first worker has not prepared the corpora in a day: see its log")
         time.sleep(POLL_SECONDS)

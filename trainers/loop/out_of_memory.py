@@ -9,9 +9,9 @@ the smaller micro-batch from a note that lies beside the trials.
 from __future__ import annotations
 
 import gc
-import os
 from pathlib import Path
 
+from sweep.study.files.atomic import write_atomically
 from sweep.study.study import Study, fingerprint_of
 
 
@@ -58,9 +58,7 @@ def note(study: Study, folder: Path, micro: int) -> None:
     rises: another trial may have come down further.
     """
     least, path = noted(study, folder), folder.parent / note_name(study)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(str(min(micro, least or micro)))
-    unfinished.replace(path)
+    write_atomically(path, str(min(micro, least or micro)))
 
 
 def note_name(study: Study) -> str:

@@ -20,6 +20,8 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from torch.distributed.checkpoint.state_dict_saver import save as save_in_parts
 
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import TrialFiles
 from trainers.workers.group import WorkerGroup
 
 FILE_BYTES = 4 * 2**30  # of the weights in one file
@@ -41,9 +43,9 @@ def keep(
     with _locked(folder.parent, gang, beat):
         wanted = gang.told(_rank(folder, objective) < most if most is not None and gang.first else True)
         if wanted:
-            save(model, tokenizer, folder / "model", gang)
+            save(model, tokenizer, TrialFiles(folder).model, gang)
             if gang.first:
-                (folder / "kept.json").write_text(json.dumps({"objective": objective}))
+                write_atomically(TrialFiles(folder).saved_model_note, json.dumps({"objective": objective}))
         if gang.first and most is not None:
             prune(folder.parent, most)
     return bool(wanted)
@@ -51,9 +53,9 @@ def keep(
 
 def prune(trials: Path, most: int) -> None:
     """Remove all kept models of a run but the `most` best."""
-    for _, path in _kept(trials)[most:]:
-        shutil.rmtree(path / "model", ignore_errors=True)
-        (path / "kept.json").unlink(missing_ok=True)
+    for files in [TrialFiles(path) for _, path in _kept(trials)[most:]]:
+        shutil.rmtree(files.model, ignore_errors=True)
+        files.saved_model_note.unlink(missing_ok=True)
 
 
 def save(model: Any, tokenizer: Any, folder: Path, gang: WorkerGroup) -> None:
@@ -113,7 +115,11 @@ def _kept(trials: Path) -> list[tuple[float, Path]]:
 
 
 def _notes(trials: Path) -> Iterator[Path]:
-    return (path for path in trials.glob("*/kept.json") if (path.parent / "model").is_dir())
+    return (
+        files.saved_model_note
+        for path in trials.glob("*")
+        if (files := TrialFiles(path)).model.is_dir() and files.saved_model_note.is_file()
+    )
 
 
 def _or_infinite(value: float | None) -> float:

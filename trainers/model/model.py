@@ -12,7 +12,7 @@ from transformers.utils import logging
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sweep.study.errors import InputError
-from sweep.study.files import cache
+from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.study import Study, fingerprint_of
 from trainers.model import fitting, output_layer
@@ -72,7 +72,7 @@ def fingerprint(base: BaseModelSource, path: str) -> str:
         config = _from_pretrained(AutoConfig, base, path)
         return fingerprint_of([path, getattr(config, "_commit_hash", None)])
     files = sorted(file for file in Path(path).rglob("*") if file.is_file())
-    return fingerprint_of([[str(file.relative_to(path)), cache.sha256(file)] for file in files])
+    return fingerprint_of([[str(file.relative_to(path)), sha256(file)] for file in files])
 
 
 def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: Any) -> Any:

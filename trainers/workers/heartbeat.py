@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-NAME = "heartbeat"
+from sweep.study.files.layout import TrialFiles
+
 SECONDS_BETWEEN = 1.0  # a step may take milliseconds, and shared storage is slow
 
 
@@ -13,7 +14,7 @@ class Heartbeat:
     """`beat` after every step and before whatever takes long; a hang is a file that grows old."""
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / NAME
+        self.file = TrialFiles(folder).heartbeat
         self.last = -SECONDS_BETWEEN
 
     def beat(self) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.fit.fit import Fit
 from analysis.surfaces.kernels import Array
+from sweep.study.files.layout import RunFiles
 
 
 class LossCurve(NamedTuple):
@@ -34,7 +35,7 @@ class TrainingInfo(NamedTuple):
 
 def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
     """The curves of every trial of a study that logged any; a log that is missing or cut short is no error."""
-    curves = list(_curves(fit.table, run / "trials")) if run and fit.study else []
+    curves = list(_curves(fit.table, RunFiles(run))) if run and fit.study else []
     sound = [curve.loss[np.isfinite(curve.loss)] for curve in curves if curve.status != "diverged"]
     losses = np.concatenate(sound) if sound else np.array([])
     if not len(losses):
@@ -43,9 +44,9 @@ def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
     return TrainingInfo(curves, float(losses.min()) - room, float(losses.max()) + room)
 
 
-def _curves(table: pd.DataFrame, trials: Path) -> Iterator[LossCurve]:
+def _curves(table: pd.DataFrame, files: RunFiles) -> Iterator[LossCurve]:
     for row in table.sort_values(["almr", "lr", "seed"]).to_dict("records"):
-        points = list(_logged(trials / row["trial_id"] / "metrics.jsonl"))
+        points = list(_logged(files.trial(row["trial_id"]).metrics))
         if points:
             tokens, loss = np.array(points, float).T
             yield LossCurve(row["almr"], row["lr"], row["status"], tokens, loss)

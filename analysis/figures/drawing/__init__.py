@@ -5,7 +5,6 @@ Losses are in nats per token and LRs are peak LRs. Only `Figure` objects are use
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from analysis.figures.drawing.slices import draw_slices
 from analysis.figures.drawing.style import styled
 from analysis.figures.drawing.training import draw_training
 from analysis.fit.fit import Fit
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import RunFiles
 
 __all__ = [
     "draw_front",
@@ -32,7 +33,6 @@ __all__ = [
     "figures",
     "png",
     "write_figures",
-    "write_whole",
 ]
 DOTS_PER_INCH = 160
 
@@ -54,16 +54,8 @@ def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
 
 def write_figures(fit: Fit, run: Path) -> list[Path]:
     """Write `run/figures/<name>.png`; each appears whole or not at all."""
-    folder = run / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    return [write_whole(png(figure), folder / f"{name}.png") for name, figure in figures(fit, run).items()]
-
-
-def write_whole(content: bytes, path: Path) -> Path:
-    """The path, which appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    return partial.replace(path)
+    folder = RunFiles(run).figures
+    return [write_atomically(folder / f"{name}.png", png(figure)) for name, figure in figures(fit, run).items()]
 
 
 @styled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,9 @@ from analysis.transfer.bracket import Judgement
 from analysis.transfer.rules import near_edge
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
+from sweep.study.files.atomic import sha256, write_atomically
+from sweep.study.files.layout import RunFiles
 
-FOLDER = "confirmation"
 NAME = "judgement.json"
 RESULTS = "results.csv"
 PREVIOUS = "previous-evidence.json"
@@ -77,7 +77,7 @@ def conclude(plan: ConfirmPlan, judgement: Judgement, results: Path) -> Confirme
         after = float(f"{judgement.best * carried:.6g}")
         low, high = judgement.interval.low * carried, judgement.interval.high * carried
         interval = Interval(low=min(low, after), high=max(high, after))
-    digest = hashlib.sha256(results.read_bytes()).hexdigest()
+    digest = sha256(results)
     return Confirmed(
         plan=plan,
         results_sha256=digest,
@@ -90,7 +90,7 @@ def conclude(plan: ConfirmPlan, judgement: Judgement, results: Path) -> Confirme
 
 def keep(confirmed: Confirmed, results: Path, run: Path, bundle: Path) -> None:
     """The results, the evidence of the launch as it was, and last the judgement, in the run's own folder."""
-    folder = run / FOLDER
+    folder = RunFiles(run).confirmation
     folder.mkdir(exist_ok=True)
     if results.resolve() != (folder / RESULTS).resolve():
         shutil.copyfile(results, folder / RESULTS)
@@ -98,13 +98,11 @@ def keep(confirmed: Confirmed, results: Path, run: Path, bundle: Path) -> None:
     old = bundle / "evidence.json"
     if old.is_file() and not (earlier and earlier.moved):
         shutil.copyfile(old, folder / PREVIOUS)
-    unfinished = folder / f".{NAME}"
-    unfinished.write_text(confirmed.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(folder / NAME)
+    write_atomically(folder / NAME, confirmed.model_dump_json(indent=2) + "\n")
 
 
 def read(run: Path) -> Confirmed | None:
-    path = run / FOLDER / NAME
+    path = RunFiles(run).confirmation / NAME
     try:
         return Confirmed.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -140,5 +138,5 @@ def apply(
 def copy(run: Path, folder: Path) -> None:
     """The run's confirmation into the bundle's folder `confirm`."""
     for name in (NAME, RESULTS, PREVIOUS):
-        if (run / FOLDER / name).is_file():
-            shutil.copyfile(run / FOLDER / name, folder / name)
+        if (RunFiles(run).confirmation / name).is_file():
+            shutil.copyfile(RunFiles(run).confirmation / name, folder / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ from analysis.launch.plan.risk import AcceptedRisk
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES, Schema
+from sweep.study.files.atomic import sha256
+from sweep.study.files.layout import RunFiles
 from sweep.study.ingredients import Ingredients, SearchState
 from sweep.study.record import PerLanguage
 from sweep.study.sections.corpora import BaseModelSource
@@ -147,7 +148,7 @@ def gather(
     assert file.transfer is not None
     return Evidence(
         study=StudyEvidence(
-            name=fit.study.name, fingerprint=fit.study.fingerprint, sha256=_sha256_if_there(run / "study.yaml")
+            name=fit.study.name, fingerprint=fit.study.fingerprint, sha256=_sha256_if_there(RunFiles(run).study)
         ),
         search=_search(fit.study, run),
         base_model=fit.study.base_model,
@@ -200,36 +201,31 @@ def state(path: Path) -> str:
     return os.readlink(path) if path.is_symlink() else sha256(path)
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _sha256_if_there(path: Path) -> str | None:
     return sha256(path) if path.exists() else None
 
 
 def _search(study: Study, run: Path) -> SearchEvidence:
     """As search.json says of the study's own strategy; it is not there where a grid was run."""
-    path = run / "search.json"
+    path = RunFiles(run).search
     state = SearchState.model_validate_json(path.read_bytes()) if study.search.proposes and path.exists() else None
     asked, stopped = (state.asked, state.stopped) if state else (None, None)
     return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
 
 
 def _base_model_fingerprint(run: Path) -> str | None:
-    path = run / "ingredients.json"
+    path = RunFiles(run).ingredients
     return Ingredients.model_validate_json(path.read_bytes()).base_model_fingerprint if path.exists() else None
 
 
 def _provenance(run: Path) -> dict[str, Any] | None:
-    path = run / "provenance.json"
+    path = RunFiles(run).provenance
     content: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     return content
 
 
 def _trial(row: dict[Any, Any], run: Path) -> TrialEvidence:
-    record = run / "trials" / row["trial_id"] / "record.json"
+    record = RunFiles(run).trial(row["trial_id"]).record
     if not record.is_file():
         raise InputError(f"{record}: the fit used this record and it is gone: run the study again, then export")
     fields = {name: row[name] for name in ("trial_id", "almr", "lr", "seed", "status")}

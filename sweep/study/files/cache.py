@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -13,12 +12,6 @@ from pathlib import Path
 def root() -> Path:
     """`$ALMR_CACHE`, else `~/.cache/almr-sweep`. On a cluster it has to be storage that every node sees."""
     return Path(os.environ.get("ALMR_CACHE") or Path.home() / ".cache" / "almr-sweep").expanduser().resolve()
-
-
-def sha256(file: Path) -> str:
-    """Of a file's bytes, read piecewise: weights and corpora are larger than memory. Raises OSError."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:

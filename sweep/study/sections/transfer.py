@@ -40,23 +40,6 @@ class ModelFacts(Schema):
     pretraining_tokens: Count | None = None
 
 
-# Grattafiori et al., arXiv 2407.21783 (Llama 3: about 15T tokens at 8B and 70B alike); the model cards of Llama 3.2
-# (up to 9T); Allal et al., arXiv 2502.02737 (SmolLM2). Parameters as their config.json comes to.
-KNOWN = {
-    "meta-llama/Meta-Llama-3-8B": ModelFacts(parameters=8_030_261_248, pretraining_tokens=15 * 10**12),
-    "meta-llama/Llama-3.1-8B": ModelFacts(parameters=8_030_261_248, pretraining_tokens=15 * 10**12),
-    "meta-llama/Meta-Llama-3-70B": ModelFacts(parameters=70_553_706_496, pretraining_tokens=15 * 10**12),
-    "meta-llama/Llama-3.1-70B": ModelFacts(parameters=70_553_706_496, pretraining_tokens=15 * 10**12),
-    "meta-llama/Llama-3.2-1B": ModelFacts(parameters=1_235_814_400, pretraining_tokens=9 * 10**12),
-    "meta-llama/Llama-3.2-3B": ModelFacts(parameters=3_212_749_824, pretraining_tokens=9 * 10**12),
-    "HuggingFaceTB/SmolLM2-135M": ModelFacts(parameters=134_515_008, pretraining_tokens=2 * 10**12),
-    "HuggingFaceTB/SmolLM2-360M": ModelFacts(parameters=361_821_120, pretraining_tokens=4 * 10**12),
-    "HuggingFaceTB/SmolLM2-1.7B": ModelFacts(parameters=1_711_376_384, pretraining_tokens=11 * 10**12),
-    "tiny": ModelFacts(parameters=529_056, pretraining_tokens=800 * 2048),
-    "smollm2-135m": ModelFacts(parameters=134_515_008, pretraining_tokens=2 * 10**12),
-}
-
-
 class Rung(Schema):
     """A sweep of a smaller model or budget: `run`, the folder of a finished one, or its numbers. `parameters` may be
     left out for a run of a model that is known, or whose study states its shape.

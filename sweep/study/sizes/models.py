@@ -1,12 +1,22 @@
-"""Shapes of public base models, so that a study of one is planned without reaching the hub.
+"""The one table of known base models, so that a study of one is planned without reaching the hub.
 
-From the `config.json` of each repository on huggingface.co; of Llama 3 also Grattafiori et al., arXiv 2407.21783,
-table 3, and of SmolLM2 Allal et al., arXiv 2502.02737.
+Shapes: from the `config.json` of each repository on huggingface.co; of Llama 3 also Grattafiori et al., arXiv
+2407.21783, table 3, and of SmolLM2 Allal et al., arXiv 2502.02737. Pre-training tokens: Grattafiori et al. (Llama 3:
+about 15T at 8B and 70B alike), the model cards of Llama 3.2 (up to 9T), Allal et al. (SmolLM2).
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sweep.study.sizes.shape import Shape
+
+
+class KnownModel(NamedTuple):
+    """A model's shape, and the tokens that it was pre-trained on."""
+
+    shape: Shape
+    pretraining_tokens: int
 
 
 def _llama(
@@ -25,15 +35,20 @@ def _llama(
 
 _8B = _llama(4096, 14336, 32, 32, 8, 128256)
 _70B = _llama(8192, 28672, 80, 64, 8, 128256)
+_SMOLLM2_135M = KnownModel(_llama(576, 1536, 30, 9, 3, 49152, tied=True), 2 * 10**12)
 
 KNOWN = {
-    "meta-llama/Meta-Llama-3-8B": _8B,
-    "meta-llama/Llama-3.1-8B": _8B,
-    "meta-llama/Meta-Llama-3-70B": _70B,
-    "meta-llama/Llama-3.1-70B": _70B,
-    "meta-llama/Llama-3.2-1B": _llama(2048, 8192, 16, 32, 8, 128256, tied=True),
-    "meta-llama/Llama-3.2-3B": _llama(3072, 8192, 28, 24, 8, 128256, tied=True),
-    "HuggingFaceTB/SmolLM2-135M": _llama(576, 1536, 30, 9, 3, 49152, tied=True),
-    "HuggingFaceTB/SmolLM2-360M": _llama(960, 2560, 32, 15, 5, 49152, tied=True),
-    "HuggingFaceTB/SmolLM2-1.7B": _llama(2048, 8192, 24, 32, 32, 49152, tied=True),
+    "meta-llama/Meta-Llama-3-8B": KnownModel(_8B, 15 * 10**12),
+    "meta-llama/Llama-3.1-8B": KnownModel(_8B, 15 * 10**12),
+    "meta-llama/Meta-Llama-3-70B": KnownModel(_70B, 15 * 10**12),
+    "meta-llama/Llama-3.1-70B": KnownModel(_70B, 15 * 10**12),
+    "meta-llama/Llama-3.2-1B": KnownModel(_llama(2048, 8192, 16, 32, 8, 128256, tied=True), 9 * 10**12),
+    "meta-llama/Llama-3.2-3B": KnownModel(_llama(3072, 8192, 28, 24, 8, 128256, tied=True), 9 * 10**12),
+    "HuggingFaceTB/SmolLM2-135M": _SMOLLM2_135M,
+    "HuggingFaceTB/SmolLM2-360M": KnownModel(_llama(960, 2560, 32, 15, 5, 49152, tied=True), 4 * 10**12),
+    "HuggingFaceTB/SmolLM2-1.7B": KnownModel(_llama(2048, 8192, 24, 32, 32, 49152, tied=True), 11 * 10**12),
+}
+EMBEDDED = {
+    "tiny": KnownModel(_llama(96, 256, 3, 4, 4, 2048, tied=True), 800 * 2048),
+    "smollm2-135m": _SMOLLM2_135M,
 }

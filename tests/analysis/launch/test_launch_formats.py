@@ -208,7 +208,7 @@ def test_a_job_has_a_name_that_kubernetes_takes(study, name):
 
 
 def test_a_70b_is_laid_out_so_that_it_fits(stated):
-    shape = KNOWN["meta-llama/Meta-Llama-3-70B"]
+    shape = KNOWN["meta-llama/Meta-Llama-3-70B"].shape
     for name in FORMATS:
         layout = launch_layout.choose(name, stated, shape)
         assert layout.data * layout.tensor * layout.pipeline * layout.context == 128
@@ -219,7 +219,7 @@ def test_a_70b_is_laid_out_so_that_it_fits(stated):
 
 
 def test_what_does_not_fit_or_is_not_known_is_said(make_study):
-    shape = KNOWN["meta-llama/Meta-Llama-3-70B"]
+    shape = KNOWN["meta-llama/Meta-Llama-3-70B"].shape
     small = make_study(launch={"nodes": 1, "gpu": "A100-40GB"})
     assert "no layout that was tried fits" in launch_layout.choose("megatron", small, shape).warnings("megatron")[0]
     unknown = launch_layout.choose("native", small, None, "its shape is not known")
@@ -253,7 +253,7 @@ def test_what_a_trainer_does_otherwise_is_said_once(make_plan, make_study, tmp_p
 
 
 def test_our_own_trainers_memory_is_that_of_its_precision_and_moments(make_study):
-    shape, memory = KNOWN["meta-llama/Meta-Llama-3-70B"], {}
+    shape, memory = KNOWN["meta-llama/Meta-Llama-3-70B"].shape, {}
     for precision, state in (("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "int8")):
         training = make_study().training.model_dump() | {"precision": precision, "optimizer": {"state": state}}
         of = make_study(training=training, launch=STATED)

@@ -24,7 +24,7 @@ from sweep.study.sizes.models import KNOWN
 from sweep.study.sizes.shape import Shape
 from sweep.study.study import Study
 
-LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"]
+LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"].shape
 
 
 def gpu_study(resources: dict[str, Any] | None = None, **training: Any) -> Study:
@@ -47,7 +47,7 @@ def gpu_study(resources: dict[str, Any] | None = None, **training: Any) -> Study
     ],
 )
 def test_known_shapes_have_the_published_number_of_parameters(model: str, parameters: int) -> None:
-    assert KNOWN[model].parameters == parameters
+    assert KNOWN[model].shape.parameters == parameters
 
 
 def test_shape_is_read_from_a_model_directory(small_model: Path) -> None:

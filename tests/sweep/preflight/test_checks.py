@@ -68,7 +68,7 @@ def test_other_versions_are_named_with_what_to_install() -> None:
 def test_gpu_memory_is_held_against_what_nodes_report() -> None:
     recipe = study_content()["training"] | {"sequence_length": 8192, "global_batch_tokens": 8192 * 8, "tokens": 65536}
     study = make_study(training=recipe, resources={"gpus_per_node": 8})
-    layout = TrialMemoryModel(KNOWN["meta-llama/Meta-Llama-3-8B"], study)
+    layout = TrialMemoryModel(KNOWN["meta-llama/Meta-Llama-3-8B"].shape, study)
 
     def with_gpus(gigabytes: float) -> list[CheckResult]:
         there = NodeReport("a", {}, {}, seen(gpus=[{"total": gigabytes * GB, "used": 0.0}]))

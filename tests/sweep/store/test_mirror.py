@@ -149,7 +149,7 @@ def test_many_trials_are_read_by_one_listing_and_only_once(kept: Path, tmp_path:
 def test_outputs_are_put_where_the_run_is_and_stale_ones_go(kept: Path) -> None:
     run, _, _ = begun(kept)
     for names in (["fit.json", "launch/old.yaml"], ["fit.json", "launch/new.yaml"]):
-        for path in (run.launch / "old.yaml", run.launch / "new.yaml"):
+        for path in (run.files.launch / "old.yaml", run.files.launch / "new.yaml"):
             path.unlink(missing_ok=True)
         for name in names:
             (run.folder / name).parent.mkdir(exist_ok=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from samples import make_study, study_content
 
-from sweep.store.run import Run, write_atomically
+from sweep.store.run import Run
 from sweep.study.errors import InputError
+from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import Ingredients
 from sweep.study.record import PerLanguage, Record
 from sweep.study.study import Study
@@ -59,11 +60,11 @@ def test_a_grown_grid_adds_only_its_new_points(run: Run) -> None:
 
 
 def test_a_changed_recipe_is_refused_with_its_fields_and_nothing_lost(run: Run) -> None:
-    before = run.study_file.read_text()
+    before = run.files.study.read_text()
     other = make_study(training=study_content()["training"] | {"tokens": 4096, "precision": "bfloat16"})
     with pytest.raises(InputError, match=r"training\.precision.*training\.tokens: 2048 -> 4096"):
         run.freeze(other)
-    assert run.study_file.read_text() == before
+    assert run.files.study.read_text() == before
 
 
 def ingredients(**changes: str) -> Ingredients:
@@ -126,8 +127,8 @@ def test_progress_survives_a_line_half_written(run: Run) -> None:
 
 def test_staged_code_is_ours_and_its_hash_is_stable(run: Run) -> None:
     digest = run.stage_code()
-    assert {path.name for path in run.code.iterdir()} == {"sweep", "trainers", "analysis"}
-    assert (run.code / "sweep" / "studies" / "demo.yaml").is_file()
+    assert {path.name for path in run.files.code.iterdir()} == {"sweep", "trainers", "analysis"}
+    assert (run.files.code / "sweep" / "studies" / "demo.yaml").is_file()
     assert run.stage_code() == digest
 
 

@@ -88,7 +88,7 @@ def two_trials(folder: Path, **resources: Any) -> tuple[Run, Study]:
     ))  # fmt: skip
     run.keep_provenance(run.stage_code())
     stand_in = Path(__file__).with_name("gang_stand_in.py").read_text()
-    (run.code / "trainers/cpt.py").write_text(stand_in)
+    (run.files.code / "trainers/cpt.py").write_text(stand_in)
     return run, study
 
 

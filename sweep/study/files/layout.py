@@ -1,0 +1,164 @@
+"""The layout of a run directory: where each of its files lies. No other module names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+TRIALS, RECORD, LOCK = "trials", "record.json", "lock.json"
+READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # of a trial's files: what is fitted and reported
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """Benchmark scores of one model. A trial's own scores are in its record; of it only `questions` exists."""
+
+    folder: Path
+
+    @property
+    def scores(self) -> Path:
+        return self.folder / "scores.json"
+
+    @property
+    def failures(self) -> Path:
+        return self.folder / "failures.json"
+
+    @property
+    def questions(self) -> Path:
+        """What each question counted, by task."""
+        return self.folder / "questions.json"
+
+
+@dataclass(frozen=True)
+class TrialFiles(ScoreFiles):
+    """The files of one trial, in `trials/<trial id>/`."""
+
+    @property
+    def request(self) -> Path:
+        return self.folder / "trial.json"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / RECORD
+
+    @property
+    def metrics(self) -> Path:
+        """Loss, LR and speed by step, as JSON Lines."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.folder / "heartbeat"
+
+    @property
+    def model(self) -> Path:
+        """The trained model, a Hugging Face directory, where the study keeps it."""
+        return self.folder / "model"
+
+    @property
+    def saved_model_note(self) -> Path:
+        """The objective of the trained model beside it."""
+        return self.folder / "kept.json"
+
+    def log(self, rank: int = 0) -> Path:
+        """What a rank of the trial printed."""
+        return self.folder / (f"train.rank{rank}.log" if rank else "train.log")
+
+    def torchrun_log(self, node: int) -> Path:
+        return self.folder / f"torchrun.node{node}.log"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run, `runs/<study name>/`."""
+
+    folder: Path
+
+    @property
+    def study(self) -> Path:
+        return self.folder / "study.yaml"
+
+    @property
+    def ingredients(self) -> Path:
+        return self.folder / "ingredients.json"
+
+    @property
+    def search(self) -> Path:
+        return self.folder / "search.json"
+
+    @property
+    def provenance(self) -> Path:
+        return self.folder / "provenance.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / LOCK
+
+    @property
+    def code(self) -> Path:
+        """The snapshot of the packages that the workers run."""
+        return self.folder / "code"
+
+    @property
+    def trials(self) -> Path:
+        return self.folder / TRIALS
+
+    @property
+    def base(self) -> ScoreFiles:
+        """The base model's benchmark scores."""
+        return ScoreFiles(self.folder / "base")
+
+    @property
+    def table(self) -> Path:
+        return self.folder / "trials.csv"
+
+    @property
+    def fit(self) -> Path:
+        return self.folder / "fit.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def launch(self) -> Path:
+        """The launch bundle."""
+        return self.folder / "launch"
+
+    @property
+    def confirmation(self) -> Path:
+        """What a confirmation at the launch's size came to."""
+        return self.folder / "confirmation"
+
+    def trial(self, trial_id: str) -> TrialFiles:
+        return TrialFiles(self.trials / trial_id)
+
+    def each_trial(self) -> Iterator[TrialFiles]:
+        """The files of every trial that has a folder, by name."""
+        return (TrialFiles(path) for path in sorted(self.trials.glob("*")) if path.is_dir())
+
+    def records(self) -> list[Path]:
+        """Every record, by the name of its folder."""
+        return sorted(self.trials.glob(f"*/{RECORD}"))
+
+    def name(self, path: Path) -> str:
+        """A file's name within the run, as an object store has it."""
+        return path.relative_to(self.folder).as_posix()
+
+
+def is_of_trial(name: str, trial_id: str) -> bool:
+    """Whether a name within a run is of one of this trial's files."""
+    return name.startswith(f"{TRIALS}/{trial_id}/")
+
+
+def is_read_by_drivers(name: str) -> bool:
+    """Of a trial what is fitted, not what it logs and saves; nor the code, which is staged anew."""
+    parts = PurePosixPath(name).parts
+    if parts[0] == TRIALS:
+        return len(parts) == 3 and parts[2] in READ_BY_DRIVERS
+    return parts[0] != "code"
