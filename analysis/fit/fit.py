@@ -28,7 +28,6 @@ from analysis.surfaces.surface import Surface, fit_languages
 from analysis.table import table as tables
 from analysis.transfer.rules import carry
 from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
 from sweep.study.sections.objective import Objective
 from sweep.study.study import Study
 
@@ -47,8 +46,7 @@ class Fit:
 
     def label(self, language: str) -> str:
         """The language's own name where the study gives one."""
-        named = getattr(self.study.corpora, language).language if self.study and language in LANGUAGES else None
-        return named or language
+        return self.study.language_name(language) if self.study else language
 
 
 def fit_run(study: Study, run: Path) -> Fit:

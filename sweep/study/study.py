@@ -62,6 +62,11 @@ class Study(Schema):
             )
         return self
 
+    def language_name(self, language: str) -> str:
+        """The user's own name of "original" or "additional", such as "English"; the word itself where none is given."""
+        corpus = getattr(self.corpora, language, None)
+        return (corpus.language if corpus else None) or language
+
     def asks_for(self, almr: float, lr: float, seed: int) -> bool:
         """Whether a trial is one of this study's: in its grid, or where its search may go."""
         if (almr, lr, seed) in set(self.grid.points):
