@@ -19,9 +19,9 @@ from analysis.fit import horizons
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import FitFile, ForgettingGuard, HorizonFit, TrialCounts
 from analysis.fit_file.transfer import Transfer
-from analysis.scores.judge import judge
 from analysis.scores.read import Scored
 from analysis.scores.read import read as read_scores
+from analysis.scores.summary import summarise
 from analysis.surfaces.checks import cross_validate
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, fit_languages
@@ -77,7 +77,7 @@ def _fit(
     table: pd.DataFrame, objective: Objective, name: str, study: Study | None, seed: int, scored: Scored | None
 ) -> Fit:
     case = _case(table, objective, study, seed)
-    case = replace(case, scores=judge(case, scored, seed)) if scored else case
+    case = replace(case, scores=summarise(case, scored, seed)) if scored else case
     refused = refusals.find(case)
     plain = objective.model_copy(update={"guards": ()})  # only the full budget is scored
     budgets, unfitted = horizons.find(case, lambda shorter: _case(shorter, plain, study, seed), refused)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analysis.fit.fit import Fit
-from analysis.launch.confirm import confirmed
 from analysis.launch.confirm import plan as confirm_plan
+from analysis.launch.confirm import result as confirm_result
 from analysis.launch.confirm.plan import ConfirmPlan
-from analysis.launch.evidence import evidence, go, page, place
+from analysis.launch.evidence import bundle_folder, evidence, go, readme
+from analysis.launch.evidence.gather import WrittenBundle, gather
 from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
@@ -65,14 +66,14 @@ def export(
     A refused winner is exported only where `accept_risk` says why; the bundle repeats it. Raises InputError.
     """
     plan = plans.make(fit, corpora, accept_risk, target)
-    place.refuse_foreign(out)
+    bundle_folder.refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
         read = _fill(unfinished, fit, plan, run, formats or plan.launch.formats, reader)
-        kept = place.replace(out, unfinished)
+        kept = bundle_folder.replace(out, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return Exported(sorted(out / name for name in (*evidence.contents(out), evidence.NAME)), kept, read)
@@ -89,17 +90,18 @@ def _fill(
     folder: Path, fit: Fit, plan: LaunchPlan, run: Path, names: tuple[str, ...], reader: Reader | None
 ) -> tuple[ReadBack, ...]:
     formats = {name: FORMATS[name] for name in dict.fromkeys(names)}
-    confirm, done = confirm_plan.make(fit, plan), confirmed.read(run)
+    confirm, done = confirm_plan.make(fit, plan), confirm_result.read(run)
     confirm_plan.write(confirm, plan, folder, tuple(formats), write)
-    confirmed.copy(run, folder / confirm_plan.FOLDER)
-    plan, told = confirmed.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
+    confirm_result.copy(run, folder / confirm_plan.FOLDER)
+    plan, told = confirm_result.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
     valid = done if done and done.of(confirm) else None
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
     warnings = [*told, *written, *starts.warnings(plan)]
-    (folder / "README.md").write_text(page.page(plan, formats, warnings), encoding="utf-8")
+    (folder / "README.md").write_text(readme.text(plan, formats, warnings), encoding="utf-8")
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
-    gathered = evidence.gather(fit, plan, run, tuple(formats), warnings, folder, valid, read)
+    written_bundle = WrittenBundle(folder, tuple(formats), warnings, confirmation=valid, read_back=read)
+    gathered = gather(fit, plan, run, written_bundle)
     (folder / go.NAME).write_text(go.page(gathered, plan.study), encoding="utf-8")
     files = gathered.files | {go.NAME: sha256(folder / go.NAME)}
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})

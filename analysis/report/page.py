@@ -1,6 +1,6 @@
 """A fit as one HTML page that needs nothing beside it: figures, styles and tables are inside.
 
-The page is `template.html.j2`; here are the numbers that it shows.
+`template.html.j2` is the page; this module computes the values that it shows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import pandas as pd
 
 from analysis.figures import drawing as plots
 from analysis.figures.data.languages import base_losses
-from analysis.figures.data.minimised import unguarded
+from analysis.figures.data.loss_and_guard import unguarded
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.winner import Interval
-from analysis.scores import words
+from analysis.scores import table_text
 from analysis.surfaces.forms import FORMS
 from sweep.study import numbers as formats
 from sweep.study.fields import LANGUAGES
@@ -31,27 +31,25 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.study_file import dump
 
 CAPTIONS = {
-    "objective": "Look for a bowl that closes inside the measured cells; a ring whose filling differs from what "
-    "surrounds it is a trial that the surface does not follow. The joint region holds the best ALMR and LR together, "
-    "which their two intervals, each on its own, do not show.",
-    "slices": "Each panel is the surface cut at one ALMR: near the minimum trials should scatter evenly about the "
-    "line, and the best LR should lie between trials rather than at the end. The band is of the line, not of single "
-    "trials, which scatter by their noise. That noise is fitted and may grow with the LR: towards the divergence edge "
-    "the line may pass further from a trial.",
-    "languages": "Left and down is better; the joined trials are those that no other beats in both languages. The "
-    "curve is where the winner would be at each weight between the languages.",
-    "front": "How far the choice depends on the weight: where a line is steep, settle the weight before the launch; "
-    "where it is flat, the weight hardly matters.",
-    "scores": "Each score's change at the winner's trial against the base model; diamonds are means over a group or a "
-    "language. An interval that leaves out 0 by a little may still be luck among so many: colour is the verdict after "
-    "correction.",
-    "training": "Curves that still fall steeply at the end, or that cross there, say that the trials were too short to "
-    "rank the LRs.",
+    "objective": "Good: the dark basin lies inside the tried range. A dot whose colour differs from its surroundings "
+    "is a trial that the fit misses. The joint region holds the best ALMR and LR together; each interval is for one of "
+    "them alone.",
+    "slices": "One panel per ALMR. Good: near the minimum, trials scatter evenly about the line, and the best LR lies "
+    "between trials, not at an end. The band is the uncertainty of the line; single trials scatter by their noise, "
+    "which may grow with the LR, so that near divergence the line may pass further from a trial.",
+    "languages": "Lower left is better. No other trial beats a joined trial in both languages. The curve is the winner "
+    "at each weight of the languages.",
+    "front": "How the winner depends on the weight of the languages. Where a line is steep, settle the weight before "
+    "the launch; where it is flat, the weight hardly matters.",
+    "scores": "Change of each score from the base model to the chosen trial; diamonds are means over a group or a "
+    "language. Each interval is for that score alone; the colour is the Holm-corrected verdict.",
+    "training": "Curves that cross, or that still fall steeply, at the end show that the trials were too short to rank "
+    "the LRs.",
 }
 GUARDED = {
-    "objective": " Under the guard, the region and the interval of the best LR say where the best allowed point may "
-    "truly be; the winner keeps to the side on which the guard is likely to hold.",
-    "slices": " Where the line is dashed the guard is not likely enough to hold.",
+    "objective": " Under the guard, the region and the interval of the best LR hold the best allowed point; the winner "
+    "stays on the side where the guard is likely to hold.",
+    "slices": " Where the line is dashed, the guard is not likely enough to hold.",
 }
 
 
@@ -62,8 +60,9 @@ def write_report(fit: Fit, run: Path) -> Path:
 
 def render(fit: Fit, run: Path) -> str:
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    names = ("number", "lr", "tokens", "almr", "percent", "interval")
+    names = ("number", "lr", "tokens", "almr", "percent", "times", "interval")
     page.filters |= {name: getattr(formats, name) for name in names}
+    page.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].removesuffix('.')}."
     template = page.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
     return template.render(
         study=fit.study,
@@ -88,7 +87,7 @@ def _images(fit: Fit, run: Path) -> dict[str, str]:
 
 
 def _languages(fit: Fit) -> list[dict[str, Any]]:
-    """Per surface: what the winner is predicted to do against the base model, and how well the surface fits."""
+    """Per surface: the base model's and the winner's losses, and how well the surface fits."""
     file, base = fit.file, base_losses(fit)
     return [
         {
@@ -106,7 +105,7 @@ def _languages(fit: Fit) -> list[dict[str, Any]]:
 
 
 def _gain(fit: Fit) -> dict[str, Any] | None:
-    """How far the winner's objective is under the base model's, in nats; None where that was not measured."""
+    """How far the winner's objective is below the base model's, in nats; None where that was not measured."""
     goal, base, winner = unguarded(fit), base_losses(fit), fit.file.winner
     if not set(goal.languages) <= set(base):
         return None
@@ -123,19 +122,20 @@ def _scores(fit: Fit) -> dict[str, Any] | None:
     if (scores := fit.file.scores) is None:
         return None
     return {
-        "intro": words.intro(scores),
-        "heads": words.HEADS,
-        "rows": [words.cells(row) for row in scores.rows],
-        "across_heads": words.ACROSS_HEADS,
-        "across": [words.across(row) for row in scores.rows],
-        "points": [*map(words.guard, scores.guards), *scores.notes],
+        "intro": table_text.intro(scores),
+        "heads": table_text.HEADS,
+        "rows": [table_text.change_cells(row, fit.label) for row in scores.rows],
+        "optima_intro": table_text.OPTIMA_INTRO,
+        "optima_heads": table_text.OPTIMA_HEADS,
+        "optima": [table_text.optimum_cells(row, fit.label) for row in scores.rows],
+        "points": [*map(table_text.guard, scores.guards), *scores.notes],
     }
 
 
 def _coupling(fit: Fit) -> dict[str, Any] | None:
-    """`factor`: how much the best LR changes over the ALMRs that the slope is of, with its interval.
+    """`factor`: the change of the best LR from the lowest to the highest ALMR of the slope, with its interval.
 
-    `bound`: the p-value is the smallest that so many draws can show. `turns`: the curve is no line, see `_turns`.
+    `p`: the p-value as text; "at most" where it is the smallest that the draws can show. `turns`: see `_turns`.
     """
     found = fit.file.coupling
     if found is None:
@@ -147,38 +147,35 @@ def _coupling(fit: Fit) -> dict[str, Any] | None:
         "factor": math.exp(found.slope * span),
         "interval": Interval(low=low, high=high),
         "shown": not found.interval.low <= 0 <= found.interval.high,
-        "bound": found.p_value <= 1 / len(fit.optima.draws),
+        "p": f"p {'at most' if found.p_value <= 1 / len(fit.optima.draws) else '='} {formats.number(found.p_value)}",
         "turns": _turns([p for p in fit.file.curve if found.almr_low <= p.almr <= found.almr_high]),
     }
 
 
 def _turns(curve: Sequence[CurvePoint]) -> bool:
-    """Somewhere between, the best LR's interval lies over those at both ends, or under both."""
+    """Whether the best LR's interval somewhere lies above those at both ends of the curve, or below both."""
     ends = [*curve[:1], *curve[-1:]]
     over = any(p.lr_low > max(end.lr_high for end in ends) for p in curve)
     return over or any(p.lr_high < min(end.lr_low for end in ends) for p in curve)
 
 
 def _why_unknown(fit: Fit) -> str:
-    """Why there is no coupling, and what to measure for one. See analysis.decision.curve.coupling."""
+    """Why the coupling is not known, and what to measure. See analysis.decision.curve.coupling."""
     for name, axis in (("ALMR", fit.lattice.almr), ("LR", fit.lattice.lr)):
         if len(axis) == 1:
-            return f"only one {name} was measured. Add others to the grid."
+            return f"only one {name} was tried. Add others to the grid."
     ends = [p.lr for p in fit.file.curve if p.at_edge]
     middle = math.sqrt(fit.lattice.lr[0] * fit.lattice.lr[-1])
     beyond = {"lower": any(lr < middle for lr in ends), "higher": any(lr > middle for lr in ends)}
     wanted = " and ".join(word for word, needed in beyond.items() if needed) or "lower and higher"
     guard = ", or the forgetting guard allows none" if fit.file.guard else ""
-    return (
-        f"at most of the measured ALMRs the best LR may be an end of the measured LRs, and so is only a bound{guard}. "
-        f"Add {wanted} LRs to the grid."
-    )
+    return f"at most ALMRs, the best LR may lie outside the tried range{guard}. Add {wanted} LRs to the grid."
 
 
 def _trials(fit: Fit) -> dict[str, Any]:
-    """Every row of the table, best objective first; those that the fit left out come last.
+    """Every row of the table, lowest objective first; those that the fit left out come last.
 
-    `heads`, and `rows` of as many `cells`, all text. A column of which nothing was measured is not shown.
+    `heads`, and `rows` with as many `cells`, all text. A column without any value is not shown.
     """
     table = fit.table.assign(objective=fit.goal.of_trials(fit.table), left_out=fit.table["excluded"].notna())
     table = table.sort_values(["left_out", "objective", "seed", "almr", "lr"])
@@ -194,10 +191,10 @@ def _trials(fit: Fit) -> dict[str, Any]:
 
 
 def _columns(fit: Fit) -> list[tuple[str, str, Callable[[Any], str]]]:
-    """Heading, column of the table, and how its values are written."""
+    """(heading, column of the table, function that formats its values)"""
     return [
         ("ALMR", "almr", formats.almr),
-        ("counted", "almr_achieved", lambda value: formats.number(value, 4)),
+        ("ALMR counted", "almr_achieved", lambda value: formats.number(value, 4)),
         ("peak LR", "lr", formats.lr),
         ("seed", "seed", formats.whole),
         ("objective", "objective", lambda value: formats.number(value, 4)),
@@ -209,7 +206,7 @@ def _columns(fit: Fit) -> list[tuple[str, str, Callable[[Any], str]]]:
 
 
 def _cost(table: pd.DataFrame) -> dict[str, Any] | None:
-    """Sums over the trials that recorded them; None where none recorded any."""
+    """Sums over the trials that recorded their cost; None where none did."""
     trained = table["tokens"].where(table["trained_tokens"].isna(), table["trained_tokens"])  # older records lack it
     sums = table[["seconds", "gpu_hours"]].assign(tokens=trained).astype(float).sum(min_count=1)
     if sums.isna().all():

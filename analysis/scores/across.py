@@ -1,4 +1,4 @@
-"""Scores across all trials: whether they differ at all, where each is best, and how well loss foretells it."""
+"""Scores across all trials: whether the trials differ, and how well the loss predicts the score."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from analysis.scores.read import QuestionAnswers, Scored
 from analysis.scores.targets import ScoreTarget
 from analysis.surfaces.kernels import Array
 
-FEWEST_RANKS = 5  # trials: an interval of fewer says nothing
+FEWEST_RANKS = 5  # trials: with fewer, the interval is useless
 
 
 @dataclass(frozen=True)
 class ScoreSpread:
-    """A target over the t trials that have it: `index` of the trials, `values` (t,), `covariance` (t, t) of the errors
-    that the choice of questions makes in what differs between them, and its degrees of freedom.
+    """A target's scores over the t trials that have it: `index` of the trials and `values` (t,).
 
-    `covariance` is None where neither questions nor standard errors are known.
+    `covariance` (t, t) of the scores' differences from their mean, due to the choice of questions, with `df` degrees of
+    freedom; None where neither questions nor standard errors are known.
     """
 
     index: list[int]
@@ -34,15 +34,15 @@ class ScoreSpread:
 
     @property
     def noise(self) -> float:
-        """The standard error of one trial's score among the others, questions in common taken out."""
+        """The standard error of one trial's score against the others, without the part that all share."""
         if self.covariance is None:
             return 0.0
         return float(np.sqrt(max(np.trace(self.covariance), 0.0) / (len(self.index) - 1)))
 
     def p_value(self) -> float | None:
-        """Of the trials all having one score: repeated-measures analysis of variance over the questions, its degrees
-        of freedom cut for trials that agree more with some than with others (Greenhouse and Geisser 1959, Psychometrika
-        24). None where the errors are not known.
+        """Test that all trials have the same score: repeated-measures analysis of variance over the questions, with the
+        degrees of freedom of Greenhouse and Geisser (1959, Psychometrika 24) for unequally correlated trials. None
+        where the errors are not known.
         """
         if self.covariance is None or len(self.index) < 2:
             return None
@@ -59,19 +59,21 @@ def across(scored: Scored, target: ScoreTarget) -> ScoreSpread:
     index = [k for k, value in enumerate(values) if value is not None]
     measured = np.array([values[k] for k in index], float)
     if len(index) < 2:
-        return ScoreSpread(index, measured, None, 0.0)
+        return ScoreSpread(index=index, values=measured, covariance=None, df=0.0)
     parts = [_covariance([scored.trials[k].answers[task] for k in index]) for task in target.tasks]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
-        return ScoreSpread(index, measured, None, 0.0)
+        return ScoreSpread(index=index, values=measured, covariance=None, df=0.0)
     total = sum(covariance for covariance, _ in known) / len(parts) ** 2
-    return ScoreSpread(index, measured, _centred(np.asarray(total)), sum(df for _, df in known))
+    return ScoreSpread(
+        index=index, values=measured, covariance=_centred(np.asarray(total)), df=sum(df for _, df in known)
+    )
 
 
 def _covariance(answers: Sequence[QuestionAnswers]) -> tuple[Array, float] | None:
-    """Of the trials' scores over questions, (t, t), and the degrees of freedom: one less than there are questions.
+    """The covariance (t, t) of the trials' scores over questions, and its degrees of freedom, questions - 1.
 
-    From the standard errors where the questions are not all known: too large then, since the questions are shared.
+    From the standard errors where not all questions are known; that is too large, since the trials share the questions.
     """
     questions = [a.questions for a in answers if a.questions is not None]
     prompts = {(a.score.version, a.score.prompt_sha256) for a in answers}
@@ -87,13 +89,13 @@ def _covariance(answers: Sequence[QuestionAnswers]) -> tuple[Array, float] | Non
 
 
 def _centred(covariance: Array) -> Array:
-    """What is left of it in the trials' differences from their mean."""
+    """The covariance (t, t) of the trials' differences from their mean."""
     return np.asarray(covariance - covariance.mean(0) - covariance.mean(1)[:, None] + covariance.mean())
 
 
 def correlation(name: str, loss: ArrayLike, values: ArrayLike, level: float) -> Correlation | None:
-    """Spearman's rank correlation, its interval by Fisher's z with the variance of Bonett and Wright (2000,
-    Psychometrika 65). None of fewer than five trials, and where either does not vary.
+    """Spearman's rank correlation; the interval by Fisher's z with the variance of Bonett and Wright (2000,
+    Psychometrika 65). None for fewer than five trials, or where either does not vary.
     """
     x, y = np.asarray(loss, float), np.asarray(values, float)
     both = np.isfinite(x + y)

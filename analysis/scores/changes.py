@@ -1,42 +1,39 @@
-"""Rows of the table: base model, the winner's trial, the best trial, and whether they can be told apart."""
+"""Rows of the table of scores: base model, chosen trial, best trial, and the verdict on the change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from typing import NamedTuple
 
 from analysis.fit_file.scores import BestTrial, Change, ScoreRow, Verdict
 from analysis.scores import paired
 from analysis.scores.paired import Difference
-from analysis.scores.read import Scored, ScoredModel
+from analysis.scores.read import ScoredModel
+from analysis.scores.score_optima import ScoredRun
 from analysis.scores.targets import ScoreTarget
 
 
-def rows(scored: Scored, every: Sequence[ScoreTarget], winner: int | None, level: float) -> list[ScoreRow]:
-    """One for each target. `winner` is the index of the trial that stands for the winner; None where there is none."""
-    model = scored.trials[winner] if winner is not None else ScoredModel({}, {})
-    apart = [target.difference(model, scored.base) for target in every]
-    judged = [d for d in apart if isinstance(d, Difference)]
-    corrected = iter(paired.holm([d.p_value for d in judged]))
-    p_values = [float(next(corrected)) if isinstance(d, Difference) else None for d in apart]
-    told = sum(p is not None and p <= 1 - level for p in p_values)
-    next_level = (1 - level) / max(1, len(judged) - told)  # at which Holm's next comparison would be decided
-    return [
-        _row(scored, target, model, d, p, level, next_level)
-        for target, d, p in zip(every, apart, p_values, strict=True)
-    ]
+class Comparison(NamedTuple):
+    """The chosen trial minus the base model in one target, with its Holm-corrected p-value; or why there is none."""
+
+    target: ScoreTarget
+    difference: Difference | str
+    p_corrected: float | None
 
 
-def _row(
-    scored: Scored,
-    target: ScoreTarget,
-    model: ScoredModel,
-    d: Difference | str,
-    p: float | None,
-    level: float,
-    next_level: float,
-) -> ScoreRow:
+def rows(run: ScoredRun, shown: Sequence[ScoreTarget]) -> list[ScoreRow]:
+    """One row for each target, compared at the level of the winner."""
+    differences = [target.difference(run.chosen, run.scored.base) for target in shown]
+    p_values = [d.p_value if isinstance(d, Difference) else None for d in differences]
+    corrected = paired.holm_of_known(p_values)
+    undecided = sum(p is not None and p > 1 - run.level for p in corrected)
+    next_level = (1 - run.level) / max(1, undecided)  # the significance that Holm asks of the next comparison
+    compared = map(Comparison, shown, differences, corrected)
+    return [_row(run, comparison, next_level) for comparison in compared]
+
+
+def _row(run: ScoredRun, comparison: Comparison, next_level: float) -> ScoreRow:
+    target, d, p = comparison
     row = ScoreRow(
         name=target.name,
         kind=target.kind,
@@ -46,16 +43,16 @@ def _row(
         language=target.language,
         metric=target.metric,
         higher_is_better=target.sign > 0,
-        questions=target.questions(model) or target.questions(scored.base),
-        base=target.value(scored.base),
-        winner=target.value(model),
-        best=best(scored, target, model, level),
+        questions=target.questions(run.chosen) or target.questions(run.scored.base),
+        base=target.value(run.scored.base),
+        winner=target.value(run.chosen),
+        best=best(run, target),
     )
     if isinstance(d, str) or p is None:
         return row.model_copy(update={"why_no_change": d})
-    verdict = _verdict(d, p, target.sign, level)
+    verdict = _verdict(d, p, target.sign, run.level)
     needed = d.needed(next_level) if verdict == "not distinguishable" else None
-    return row.model_copy(update={"change": change(d, p, level), "verdict": verdict, "needed": needed})
+    return row.model_copy(update={"change": change(d, p, run.level), "verdict": verdict, "needed": needed})
 
 
 def change(d: Difference, p: float, level: float) -> Change:
@@ -70,26 +67,21 @@ def _verdict(d: Difference, p: float, sign: int, level: float) -> Verdict:
     return "better" if sign * d.centre > 0 else "worse"
 
 
-def best(scored: Scored, target: ScoreTarget, winner: ScoredModel, level: float) -> BestTrial | None:
-    """The best trial of the target, with its interval widened for the choice (Bonferroni). None where none has it."""
-    values = [target.value(model) for model in scored.trials]
-    having = [k for k, value in enumerate(values) if value is not None]
-    if not having:
+def best(run: ScoredRun, target: ScoreTarget) -> BestTrial | None:
+    """The best trial of the target, its intervals widened for the choice (Bonferroni). None where no trial has it."""
+    trials = run.scored.trials
+    known = {k: value for k, model in enumerate(trials) if (value := target.value(model)) is not None}
+    if not known:
         return None
-    k = max(having, key=lambda k: target.sign * (values[k] or 0.0))
-    place, value = scored.places[k], values[k]
-    assert value is not None
-    found = BestTrial(trial_id=place.trial_id, almr=place.almr, lr=place.lr, value=value, among=len(having))
-    wide = 1 - (1 - level) / len(having)
-    against = {"change": scored.base} | ({"above_winner": winner} if winner is not scored.trials[k] else {})
-    for name, other in against.items():
-        d = target.difference(scored.trials[k], other)
+    k = max(known, key=lambda k: target.sign * known[k])
+    point = run.scored.points[k]
+    found = BestTrial(trial_id=point.trial_id, almr=point.almr, lr=point.lr, value=known[k], among=len(known))
+    wide = 1 - (1 - run.level) / len(known)
+    others: dict[str, ScoredModel] = {"change": run.scored.base}
+    if run.chosen is not trials[k]:
+        others["above_winner"] = run.chosen
+    for name, other in others.items():
+        d = target.difference(trials[k], other)
         if isinstance(d, Difference):
             found = found.model_copy(update={name: d.value, f"{name}_interval": d.interval(wide)})
     return found
-
-
-def nearest(scored: Scored, distances: np.ndarray) -> int | None:
-    """The scored trial at the smallest distance, the first of several."""
-    having = [k for k, model in enumerate(scored.trials) if model.answers]
-    return min(having, key=lambda k: float(distances[k])) if having else None

@@ -1,7 +1,7 @@
-"""Which scores may stand beside each other: those of one and the same questions.
+"""Leaves out scores for other questions than those of the base model.
 
-A study whose `benchmarks.limit` or `shots` changed on the way, or whose task file did, has trials that were asked other
-questions. A best trial, a surface or a rank correlation over both would compare the questions.
+If a study's `benchmarks.limit`, `shots` or task file changed during the run, its trials were scored on different
+questions: a best trial, a surface or a rank correlation over both would compare the questions.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sweep.study.record import Score
 
 
 def comparable(scored: Scored) -> Scored:
-    """Without the trials' scores of other questions than the base model's, or, where it has none, than most trials'."""
-    asked = _asked(scored)
-    return replace(scored, trials=[_kept(model, asked) for model in scored.trials])
+    """Without the scores for other questions than the base model's, or, where it has none, than most trials'."""
+    reference = _reference(scored)
+    return replace(scored, trials=[_kept(model, reference) for model in scored.trials])
 
 
-def _asked(scored: Scored) -> dict[str, Score]:
-    """A score of each task that is of the questions to keep to."""
+def _reference(scored: Scored) -> dict[str, Score]:
+    """For each task, a score for the questions that are compared."""
     every: dict[str, list[Score]] = {}
     for model in scored.trials:
         for task, answers in model.answers.items():
@@ -32,12 +32,12 @@ def _asked(scored: Scored) -> dict[str, Score]:
 
 
 def _commonest(scores: list[Score]) -> Score:
-    asked = Counter((score.version, score.prompt_sha256, score.metric) for score in scores)
-    most = asked.most_common(1)[0][0]
+    questions = Counter((score.version, score.prompt_sha256, score.metric) for score in scores)
+    most = questions.most_common(1)[0][0]
     return next(score for score in scores if (score.version, score.prompt_sha256, score.metric) == most)
 
 
-def _kept(model: ScoredModel, asked: dict[str, Score]) -> ScoredModel:
-    apart = {task: paired.of_another(answers.score, asked[task]) for task, answers in model.answers.items()}
-    why = {task: f"left out, {reason}" for task, reason in apart.items() if reason}
+def _kept(model: ScoredModel, reference: dict[str, Score]) -> ScoredModel:
+    apart = {task: paired.other_questions(answers.score, reference[task]) for task, answers in model.answers.items()}
+    why = {task: f"left out: {reason}" for task, reason in apart.items() if reason}
     return ScoredModel({task: a for task, a in model.answers.items() if task not in why}, model.failures | why)

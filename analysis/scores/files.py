@@ -1,4 +1,4 @@
-"""The table of scores as `scores.csv`, for scripts, and `scores.md`, for people; empty where nothing was measured."""
+"""The table of scores as `scores.csv`, for scripts, and `scores.md`, for people."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import pandas as pd
 
 from analysis.fit_file.scores import ScoreRow, ScoresFile
-from analysis.scores import words
+from analysis.scores import table_text
+from analysis.scores.table_text import Label
 
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
 
 
-def texts(scores: ScoresFile | None) -> dict[str, str]:
-    """Content by file name; empty where nothing was scored."""
-    return {"scores.csv": csv(scores), "scores.md": markdown(scores)} if scores else {}
+def texts(scores: ScoresFile | None, label: Label = str) -> dict[str, str]:
+    """Content by file name; empty where nothing was scored. `label` names the languages in scores.md."""
+    return {"scores.csv": csv(scores), "scores.md": markdown(scores, label)} if scores else {}
 
 
 def csv(scores: ScoresFile) -> str:
@@ -23,7 +24,7 @@ def csv(scores: ScoresFile) -> str:
 
 
 OWN = ("name", "kind", "group", "language", "metric", "higher_is_better", "questions", "base", "winner", "verdict")
-PARTS = {  # each with the fields that are columns; an interval is two
+PARTS = {  # each field of a part is a column; an interval is two
     "change": ("value", "interval", "n", "p_value", "p_corrected", "unpaired"),
     "best": ("trial_id", "almr", "lr", "value", "change", "change_interval", "above_winner", "above_winner_interval"),
     "correlation": ("loss", "value", "interval", "trials"),
@@ -46,13 +47,14 @@ def _columns(name: str, value: Any) -> dict[str, Any]:
     return {name: value}
 
 
-def markdown(scores: ScoresFile) -> str:
-    """The report's two tables, its guards and its notes."""
-    points = [*(f"guard: {words.guard(guard)}" for guard in scores.guards), *scores.notes]
+def markdown(scores: ScoresFile, label: Label = str) -> str:
+    """The report's two tables of scores, with the guards and notes."""
+    points = [*map(table_text.guard, scores.guards), *scores.notes]
     parts = [
-        _plain(words.intro(scores)),
-        _table(words.HEADS, map(words.cells, scores.rows)),
-        _table(words.ACROSS_HEADS, map(words.across, scores.rows)),
+        _plain(table_text.intro(scores)),
+        _table(table_text.HEADS, (table_text.change_cells(row, label) for row in scores.rows)),
+        _plain(table_text.OPTIMA_INTRO),
+        _table(table_text.OPTIMA_HEADS, (table_text.optimum_cells(row, label) for row in scores.rows)),
         "\n".join(f"- {_plain(point)}" for point in points),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -64,5 +66,5 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: names of tasks are a user's own."""
+    """Text that Markdown shows as it is: task names are free text."""
     return text.translate(SPECIAL)

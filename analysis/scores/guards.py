@@ -1,4 +1,4 @@
-"""Whether the winner keeps the guards of the objective, and how surely."""
+"""Whether the winner keeps the score guards of the objective, and with which probability."""
 
 from __future__ import annotations
 
@@ -7,49 +7,44 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.fit_file.scores import GuardVerdict
-from analysis.fit_file.winner import Winner
 from analysis.scores.paired import Difference
-from analysis.scores.read import Scored
-from analysis.scores.score_optima import ScoreSurface, Surfaces
+from analysis.scores.score_optima import ScoredRun
 from analysis.scores.targets import ScoreTarget
 from sweep.study.sections.objective import ScoreGuard
 
 
-def judge(
-    guard: ScoreGuard,
-    scored: Scored,
-    every: Sequence[ScoreTarget],
-    nearest: int | None,
-    winner: Winner,
-    surfaces: Surfaces,
-) -> GuardVerdict:
-    """A guard is kept where that has at least the probability of the intervals.
+def check(guard: ScoreGuard, run: ScoredRun) -> GuardVerdict:
+    """A guard is kept where its probability is at least the level of the intervals.
 
-    Each guard is judged by itself: a winner has to keep all of them, so their number needs no correction.
+    Each guard is tested by itself: a winner has to keep all of them, so their number needs no correction.
     """
     verdict = GuardVerdict(guard=guard.words, least=guard.least)
-    target = find(guard, every)
-    why = _why_not(guard, target, _measured(scored, every)) if nearest is not None else "no trial was scored"
-    if target is None or nearest is None or why:
+    target = find(guard, run.targets)
+    why = _why_not(guard, target, _measured(run)) if run.nearest is not None else "no trial was scored"
+    if target is None or why:
         return verdict.model_copy(update={"why_not": why})
-    apart = target.difference(scored.trials[nearest], scored.base)
-    if isinstance(apart, str):
-        return verdict.model_copy(update={"why_not": f"against the base model: {apart}"})
-    return _judged(verdict, target, apart, scored, nearest, winner, surfaces(target))
+    difference = target.difference(run.chosen, run.scored.base)
+    if isinstance(difference, str):
+        return verdict.model_copy(update={"why_not": f"against the base model: {difference}"})
+    return _with_probability(verdict, run, target, difference)
 
 
-def find(guard: ScoreGuard, every: Sequence[ScoreTarget]) -> ScoreTarget | None:
-    kinds = ("task",) if guard.task else ("group", "language")
-    return next((target for target in every if target.name == guard.name and target.kind in kinds), None)
+def find(guard: ScoreGuard, targets: Sequence[ScoreTarget]) -> ScoreTarget | None:
+    kinds = _kinds(guard)
+    return next((target for target in targets if target.name == guard.name and target.kind in kinds), None)
 
 
-def _measured(scored: Scored, every: Sequence[ScoreTarget]) -> list[ScoreTarget]:
-    return [target for target in every if any(target.value(model) is not None for model in scored.models)]
+def _kinds(guard: ScoreGuard) -> tuple[str, ...]:
+    return ("task",) if guard.task else ("group", "language")
+
+
+def _measured(run: ScoredRun) -> list[ScoreTarget]:
+    return [target for target in run.targets if any(target.value(model) is not None for model in run.scored.models)]
 
 
 def _why_not(guard: ScoreGuard, target: ScoreTarget | None, measured: Sequence[ScoreTarget]) -> str | None:
     if target is None:
-        kinds = ("task",) if guard.task else ("group", "language")
+        kinds = _kinds(guard)
         names = ", ".join(sorted({t.name for t in measured if t.kind in kinds})) or "none"
         return f"no {kinds[0]} of that name was scored (scored: {names})"
     if target.unit_scale and abs(guard.least) >= 1:
@@ -57,26 +52,23 @@ def _why_not(guard: ScoreGuard, target: ScoreTarget | None, measured: Sequence[S
     return None
 
 
-def _judged(
-    verdict: GuardVerdict,
-    target: ScoreTarget,
-    apart: Difference,
-    scored: Scored,
-    nearest: int,
-    winner: Winner,
-    fitted: ScoreSurface | None,
+def _with_probability(
+    verdict: GuardVerdict, run: ScoredRun, target: ScoreTarget, difference: Difference
 ) -> GuardVerdict:
-    """The error of the choice of questions is that of the nearest trial's difference, also where a surface predicts."""
-    place = scored.places[nearest]
-    value, centre, sd = target.sign * apart.value, target.sign * apart.centre, 0.0
-    source = f"the nearest scored trial, {place.trial_id}"
-    if fitted:
-        predicted, sd = fitted.at(winner.almr, winner.lr)
-        base = target.value(scored.base)
-        assert base is not None  # or there were no difference
+    """By the score's surface where there is one, else by the chosen trial. The error from the choice of questions is
+    the chosen trial's in both cases.
+    """
+    value, centre, sd = target.sign * difference.value, target.sign * difference.centre, 0.0
+    assert run.nearest is not None
+    source = f"the nearest scored trial, {run.scored.points[run.nearest].trial_id}"
+    if fitted := run.surface(target):
+        predicted, sd = fitted.at(run.winner.almr, run.winner.lr)
+        base = target.value(run.scored.base)
+        assert base is not None  # else there were no difference
         value = centre = target.sign * (predicted - base)
         source = f"the surface of {len(fitted.surface.scale.loss)} trials"
-    about = Difference(value, centre, float(np.hypot(apart.se, sd)), apart.df, apart.n)
-    probability = about.above(verdict.least)
-    found = {"change": value, "interval": about.interval(winner.level), "probability": probability, "source": source}
-    return verdict.model_copy(update={**found, "kept": probability >= winner.level})
+    se = float(np.hypot(difference.se, sd))
+    at_winner = Difference(value=value, centre=centre, se=se, df=difference.df, n=difference.n)
+    probability = at_winner.above(verdict.least)
+    found = {"change": value, "interval": at_winner.interval(run.level), "probability": probability, "source": source}
+    return verdict.model_copy(update={**found, "kept": probability >= run.level})

@@ -1,7 +1,7 @@
-"""How much one model scores above another, from the same questions where both answered them.
+"""Differences between two models' scores, paired by question where both answered the same questions.
 
-A model's standard error is mostly the choice of questions, which two models share: the difference of two scores is
-known far better question by question than from their two standard errors.
+Most of a score's standard error is the choice of questions, which two models share: paired differences are known far
+better than the two standard errors suggest.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from analysis.surfaces.kernels import Array
 from sweep.study.record import Score
 
 POWER = 0.8
-MOST_QUESTIONS = 10**9  # a difference that takes more is none
-SAME = 1e-3  # of a score: beyond, it is not the mean of its questions (a corpus-level metric)
+MOST_QUESTIONS = 10**9  # a difference that needs more counts as none
+SAME = 1e-3  # relative: a score further from the mean of its questions is a corpus-level metric
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`value` is what was measured over n questions; `centre`, `se` and `df` are the interval's, by Student's t.
+    """A measured difference, `value`, over n questions. `centre`, `se` and `df` define its interval (Student's t).
 
-    `unpaired` says why the questions were not compared one by one; None where they were.
+    `unpaired`: why the questions were not compared one by one; None where they were.
     """
 
     value: float
@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no difference: the interval of level 1 - p just reaches 0."""
+        """Two-sided test of no difference: the interval of level 1 - p just reaches 0."""
         return float(2 * stdtr(self.df, -abs(self.centre) / self.se))
 
     def above(self, bound: float) -> float:
@@ -51,35 +51,35 @@ class Difference:
         return float(stdtr(self.df, (self.centre - bound) / self.se))
 
     def needed(self, significance: float) -> int | None:
-        """How many questions would tell this difference from none, at that two-sided significance, with a power of 0.8.
+        """The number of questions at which a difference of this size is significant (two-sided) with a power of 0.8.
 
-        None where no sensible number would.
+        None where it is over MOST_QUESTIONS.
         """
         if not self.value:
             return None
         reach, variance = norm.isf(significance / 2), self.n * self.se**2
-        # The usual normal approximation, and what Student's t takes more (Guenther 1981, American Statistician 35).
+        # The normal approximation, with the correction for Student's t (Guenther 1981, American Statistician 35).
         wanted = (reach + norm.ppf(POWER)) ** 2 * variance / self.value**2 + reach**2 / 2
         return int(np.ceil(wanted)) if wanted <= MOST_QUESTIONS else None
 
 
 def incomparable(one: QuestionAnswers, other: QuestionAnswers) -> str | None:
-    """Why two scores of a task say nothing of each other; None where they do."""
-    if why := of_another(one.score, other.score):
+    """Why two scores of a task cannot be compared; None where they can."""
+    if why := other_questions(one.score, other.score):
         return why
     errors = (one.score.stderr, other.score.stderr)
     if (why := _why_unpaired(one, other)) is None:
         return None
     if None in errors:
         return why
-    return None if any(errors) else f"{why}, and both standard errors are 0: nothing says how far the scores are known"
+    return None if any(errors) else f"{why}, and both standard errors are 0, so the noise is not known"
 
 
-def of_another(one: Score, other: Score) -> str | None:
-    """Why two scores are of other questions; None where they are of the same."""
+def other_questions(one: Score, other: Score) -> str | None:
+    """Why two scores are for different questions; None where they are for the same."""
     names = {"version": "version", "prompt_sha256": "prompt", "metric": "metric"}
     apart = (name for field, name in names.items() if getattr(one, field) != getattr(other, field))
-    return next((f"scored with another {name} of the task" for name in apart), None)
+    return next((f"scored with a different {name} of the task" for name in apart), None)
 
 
 def difference(one: QuestionAnswers, other: QuestionAnswers) -> Difference:
@@ -93,24 +93,25 @@ def difference(one: QuestionAnswers, other: QuestionAnswers) -> Difference:
     assert other.score.stderr is not None
     value = one.score.value - other.score.value
     se = float(np.hypot(one.score.stderr, other.score.stderr))
-    return Difference(value, value, se, np.inf, min(one.score.n or 0, other.score.n or 0), why)
+    n = min(one.score.n or 0, other.score.n or 0)
+    return Difference(value=value, centre=value, se=se, df=np.inf, n=n, unpaired=why)
 
 
 def _why_unpaired(one: QuestionAnswers, other: QuestionAnswers) -> str | None:
     if one.questions is None or other.questions is None:
-        return "no questions.json with its questions"
+        return "questions.json does not have its questions"
     if len(one.questions) != len(other.questions):
-        return "another number of questions"
+        return "the numbers of questions differ"
     if np.isfinite(one.questions + other.questions).sum() < 2:
-        return "fewer than two questions that both answered"
+        return "fewer than two questions were answered by both"
     apart = [abs(np.nanmean(q) - a.score.value) for a, q in ((one, one.questions), (other, other.questions))]
-    return "its score is not the mean of its questions" if max(apart) > SAME * max(1, abs(one.score.value)) else None
+    return "the score is not the mean of its questions" if max(apart) > SAME * max(1, abs(one.score.value)) else None
 
 
 def _paired(one: Array, other: Array) -> Difference:
-    """With one more difference of the largest size each way, which for 0/1 answers is the adjusted Wald interval of
-    Bonett and Price (2012, Journal of Educational and Behavioral Statistics 37): differences that are nearly all 0 look
-    far better known than they are. Student's t in place of the normal, for small n.
+    """Adds one difference of the largest size in each direction: for 0/1 answers this is the adjusted Wald interval of
+    Bonett and Price (2012, Journal of Educational and Behavioral Statistics 37), without which differences that are
+    nearly all 0 look too certain. Student's t in place of the normal, for small n.
     """
     both = np.isfinite(one + other)
     apart = (one - other)[both]
@@ -118,11 +119,12 @@ def _paired(one: Array, other: Array) -> Difference:
     n = len(apart) + 2
     centre = apart.sum() / n
     variance = (np.sum(apart**2) + 2 * largest**2) / n - centre**2
-    return Difference(float(apart.mean()), float(centre), float(np.sqrt(variance / n)), n - 1, n - 2)
+    se = float(np.sqrt(variance / n))
+    return Difference(value=float(apart.mean()), centre=float(centre), se=se, df=n - 1, n=n - 2)
 
 
 def mean(parts: Sequence[Difference]) -> Difference:
-    """Of several tasks, each counting the same; the tasks are taken as given, only their questions as drawn.
+    """The mean difference of several tasks, equally weighted. Only the choice of questions is random, not the tasks.
 
     The degrees of freedom are those of Welch and Satterthwaite.
     """
@@ -140,12 +142,18 @@ def mean(parts: Sequence[Difference]) -> Difference:
 
 
 def holm(p_values: Sequence[float]) -> Array:
-    """p-values (m,) corrected for their number: none true is called false with more than the nominal probability.
+    """p-values (m,) corrected for their number: the family-wise error rate is at most the significance level.
 
-    Holm (1979), Scandinavian Journal of Statistics 6; holds however the comparisons depend on each other.
+    Holm (1979), Scandinavian Journal of Statistics 6; valid under any dependence of the comparisons.
     """
     p = np.asarray(p_values, float)
     order = np.argsort(p, kind="stable")
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]), 1)
     return corrected
+
+
+def holm_of_known(p_values: Sequence[float | None]) -> list[float | None]:
+    """`holm` over the p-values that are known; None stays None."""
+    corrected = iter(holm([p for p in p_values if p is not None]).tolist())
+    return [None if p is None else next(corrected) for p in p_values]

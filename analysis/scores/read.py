@@ -1,4 +1,4 @@
-"""A run's benchmark scores, and what each model answered to each question, as the trials left them."""
+"""A run's benchmark scores and the score of each question, read from the run directory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ REMEDY = "delete it and score again"
 
 @dataclass(frozen=True)
 class QuestionAnswers:
-    """One model's score on one task. `questions` (n,) is what each question counted; NaN where it has no answer, None
-    where the questions were not kept."""
+    """One model's score on one task. `questions` (n,): the score of each question, NaN without an answer; None where
+    they were not kept."""
 
     score: Score
     questions: Array | None = None
@@ -34,7 +34,7 @@ class QuestionAnswers:
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """A scored model by task; `failures` says why a task has no score."""
+    """A model's answers by task; `failures` says why a task has no score."""
 
     answers: dict[str, QuestionAnswers]
     failures: dict[str, str]
@@ -42,7 +42,7 @@ class ScoredModel:
 
 @dataclass(frozen=True)
 class ScoredPoint:
-    """Where a trial is."""
+    """A trial's place in the grid."""
 
     trial_id: str
     almr: float
@@ -55,7 +55,7 @@ class Scored:
     """The base model, and the usable trials that have a score, in the table's order."""
 
     base: ScoredModel
-    places: list[ScoredPoint]
+    points: list[ScoredPoint]
     trials: list[ScoredModel]
 
     @property
@@ -64,22 +64,22 @@ class Scored:
 
 
 def read(run: Path, table: pd.DataFrame) -> Scored | None:
-    """None where neither a trial of the table nor the base model was scored: then no file is read.
+    """Read the scores of the table's usable trials. None, without reading a file, where nothing was scored.
 
-    Raises InputError for a file that is not what it should be.
+    Raises InputError for an invalid file.
     """
     files = RunFiles(run)
     if not files.base.scores.is_file() and not any(str(name).startswith("score_") for name in table):
         return None
-    places = [_place(row) for row in tables.usable(table).to_dict("records")]
-    each = [(place, _trial(files.trial(place.trial_id))) for place in places]
-    scored = [(place, model) for place, model in each if model.answers or model.failures]
-    return Scored(_base(files.base), [place for place, _ in scored], [model for _, model in scored])
+    points = [_point(row) for row in tables.usable(table).to_dict("records")]
+    each = [(point, _trial(files.trial(point.trial_id))) for point in points]
+    scored = [(point, model) for point, model in each if model.answers or model.failures]
+    return Scored(_base(files.base), [point for point, _ in scored], [model for _, model in scored])
 
 
-def _place(row: dict[Any, Any]) -> ScoredPoint:
+def _point(row: dict[Any, Any]) -> ScoredPoint:
     seed = 0 if pd.isna(row["seed"]) else int(row["seed"])
-    return ScoredPoint(str(row["trial_id"]), float(row["almr"]), float(row["lr"]), seed)
+    return ScoredPoint(trial_id=str(row["trial_id"]), almr=float(row["almr"]), lr=float(row["lr"]), seed=seed)
 
 
 def _base(files: ScoreFiles) -> ScoredModel:
@@ -111,4 +111,4 @@ def _parsed(path: Path, kind: pydantic.TypeAdapter[Any]) -> Any:
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"{path}: {where}: {first['msg']}; {REMEDY}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable ({error}); {REMEDY}") from None
+        raise InputError(f"{path}: cannot be read ({error}); {REMEDY}") from None

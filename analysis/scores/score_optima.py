@@ -1,13 +1,13 @@
-"""A score as a surface over (ALMR, LR): where it is best, and what it is predicted to be at a point.
+"""A score as a surface over (ALMR, LR): its optimum, and its prediction at a point.
 
-The surfaces are those of the losses, of the score with its sign turned where higher is better, so that lower is better.
-Trials that diverged do not bound them: nothing says that their scores would be the worst.
+The surfaces are fitted as those of the losses, to minus the score where higher is better. Diverged trials do not bound
+them: their scores need not be the worst.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from analysis.fit_file.scores import ScoreOptimum
 from analysis.fit_file.winner import Interval, Region, Winner
 from analysis.scores import paired
 from analysis.scores.across import ScoreSpread
-from analysis.scores.read import Scored
+from analysis.scores.read import Scored, ScoredModel
 from analysis.scores.targets import ScoreTarget
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
@@ -24,83 +24,114 @@ from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
 from sweep.study.study import MINIMUM_TRIALS
 
-POINTS = 17, 25  # ALMRs and LRs: a seventh of the time of the losses' lattice, for optima that are less well known
-EXPLAINED = (
-    0.2  # R2 of trials left out: scores dealt out at random stay under it (as in analysis.decision.findings.refusals)
-)
+POINTS = 17, 25  # ALMRs and LRs: a seventh of the time of the losses' lattice, since these optima are less certain
+EXPLAINED = 0.2  # leave-one-out R2: shuffled scores stay under it (as in analysis.decision.findings.refusals)
 
 
 @dataclass(frozen=True)
 class ScoreSurface:
-    """`turned` is -1 where the surface is of the score with its sign turned."""
+    """The surface of `turned` x the score; `turned` is -1 where higher is better."""
 
     surface: Surface
     turned: int
 
     @staticmethod
-    def fit(scored: Scored, target: ScoreTarget, found: ScoreSpread, seed: int) -> ScoreSurface:
-        """Of the trials that have the score, at least MINIMUM_TRIALS."""
-        almr, lr = _points(scored, found)
-        scale = Scale.of(almr, lr, -target.sign * found.values)
-        return ScoreSurface(Surface.fit(scale, seed=seed, error=found.noise), -target.sign)
+    def fit(scored: Scored, target: ScoreTarget, spread: ScoreSpread, seed: int) -> ScoreSurface:
+        """Fit the trials that have the score, at least MINIMUM_TRIALS."""
+        almr, lr = _points(scored, spread)
+        scale = Scale.of(almr, lr, -target.sign * spread.values)
+        return ScoreSurface(Surface.fit(scale, seed=seed, error=spread.noise), -target.sign)
 
     def at(self, almr: float, lr: float) -> tuple[float, float]:
-        """The score predicted at a point, and the standard deviation of that."""
+        """The predicted score at a point and its standard deviation."""
         mean, sd = self.surface.predict([almr], [lr])
         return self.turned * float(mean[0]), float(sd[0])
 
     def explained(self) -> float:
-        """The share of the variance that trials left out are predicted to have."""
+        """The leave-one-out R2: the share of the variance that predictions of left-out trials explain."""
         values = self.surface.scale.loss
         return float(
             1 - np.sum((values - self.surface.leave_one_out()[0]) ** 2) / np.sum((values - values.mean()) ** 2)
         )
 
 
-def _points(scored: Scored, found: ScoreSpread) -> tuple[Array, Array]:
-    places = [scored.places[k] for k in found.index]
-    return np.array([place.almr for place in places]), np.array([place.lr for place in places])
+def _points(scored: Scored, spread: ScoreSpread) -> tuple[Array, Array]:
+    points = [scored.points[k] for k in spread.index]
+    return np.array([point.almr for point in points]), np.array([point.lr for point in points])
 
 
-def why_flat(every: list[ScoreSpread], level: float) -> list[str | None]:
+@dataclass(frozen=True)
+class ScoredRun:
+    """The scores of a run beside the winner by loss: what rows, guards and optima are computed from.
+
+    `spreads` are the targets' scores over the trials; `nearest` is the index of the chosen trial, the scored trial
+    nearest to the winner, None where no trial was scored.
+    """
+
+    scored: Scored
+    targets: Sequence[ScoreTarget]
+    spreads: dict[ScoreTarget, ScoreSpread]
+    nearest: int | None
+    winner: Winner
+    seed: int
+    _surfaces: dict[ScoreTarget, ScoreSurface] = field(default_factory=dict)
+
+    @property
+    def level(self) -> float:
+        return self.winner.level
+
+    @property
+    def chosen(self) -> ScoredModel:
+        """The chosen trial's scores; no scores where no trial was scored."""
+        return self.scored.trials[self.nearest] if self.nearest is not None else ScoredModel({}, {})
+
+    def surface(self, target: ScoreTarget) -> ScoreSurface | None:
+        """The target's surface, fitted on first use: most targets need none. None where too few trials have it."""
+        spread = self.spreads[target]
+        if len(spread.index) < MINIMUM_TRIALS:
+            return None
+        if target not in self._surfaces:
+            self._surfaces[target] = ScoreSurface.fit(self.scored, target, spread, self.seed)
+        return self._surfaces[target]
+
+
+def why_flat(spreads: Sequence[ScoreSpread], level: float) -> list[str | None]:
     """Why a target has no optimum to look for, before any surface is fitted; None where it may have one.
 
-    That the trials do not differ is asked of all targets together, corrected for their number.
+    The tests of all targets are corrected together for their number.
     """
-    p_values = [found.p_value() for found in every]
-    corrected = iter(paired.holm([p for p in p_values if p is not None]))
-    return [
-        _why_flat(found, None if p is None else float(next(corrected)), level)
-        for found, p in zip(every, p_values, strict=True)
-    ]
+    corrected = paired.holm_of_known([spread.p_value() for spread in spreads])
+    return [_why_flat(spread, p, level) for spread, p in zip(spreads, corrected, strict=True)]
 
 
-def _why_flat(found: ScoreSpread, p: float | None, level: float) -> str | None:
-    trials = len(found.index)
+def _why_flat(spread: ScoreSpread, p: float | None, level: float) -> str | None:
+    trials = len(spread.index)
     if trials < MINIMUM_TRIALS:
-        return f"{trials} trials have it: a surface needs {MINIMUM_TRIALS}"
+        return f"too few trials: {trials} have this score, a surface needs {MINIMUM_TRIALS}"
     if p is None:
-        return "neither its questions nor its standard errors are known: not to be told from noise"
+        return "noise not known: neither the questions nor the standard errors were kept"
     if p > 1 - level:
         return f"not distinguishable across the grid: trials differ no more than their questions explain (p = {p:.2g})"
     return None
 
 
-def optimum(
-    score: ScoreSurface, scored: Scored, found: ScoreSpread, winner: Winner, level: float, seed: int
-) -> ScoreOptimum | str:
-    """Where the score is best, or why that is not told."""
+def optimum(run: ScoredRun, target: ScoreTarget) -> ScoreOptimum | str | None:
+    """Where the score is best, or why that is not known. None where the target has no surface."""
+    if (score := run.surface(target)) is None:
+        return None
     if (share := score.explained()) <= EXPLAINED:
         return (
-            f"not distinguishable across the grid: trials differ, but ALMR and LR do not explain it (R2 {share:.2f} of "
-            f"trials left out)"
+            f"not distinguishable across the grid: trials differ, but not by ALMR and LR (leave-one-out R2 {share:.2f})"
         )
-    lattice = Lattice.of({"score": score.surface}, *_points(scored, found), seed, points=POINTS)
+    spread = run.spreads[target]
+    lattice = Lattice.of({"score": score.surface}, *_points(run.scored, spread), run.seed, points=POINTS)
     optima = Optima(lattice.almr, lattice.lr, lattice.mean["score"], lattice.sd["score"], lattice.draws["score"])
-    return _optimum(score.turned, optima, choose(optima, lattice, level), winner, len(found.index))
+    return _optimum(run, target, optima, choose(optima, lattice, run.level))
 
 
-def _optimum(turned: int, optima: Optima, best: Winner, winner: Winner, trials: int) -> ScoreOptimum:
+def _optimum(run: ScoredRun, target: ScoreTarget, optima: Optima, best: Winner) -> ScoreOptimum:
+    """`best` is the lowest point of `optima`, which hold minus the score where higher is better."""
+    winner, turned = run.winner, -target.sign
     i, j = (int(np.abs(axis - at).argmin()) for axis, at in _on(optima, winner))
     behind = optima.draws[:, i, j] - optima.draws.min(axis=(1, 2))
     within = region(optima, best.level)
@@ -117,12 +148,12 @@ def _optimum(turned: int, optima: Optima, best: Winner, winner: Winner, trials: 
         holds_winner=within and holds(within, winner.almr, winner.lr),
         behind=float(optima.mean[i, j] - optima.mean.min()),
         behind_interval=interval(behind, best.level),
-        trials=trials,
+        trials=len(run.spreads[target].index),
     )
 
 
 def _on(optima: Optima, winner: Winner) -> list[tuple[Array, float]]:
-    """Each axis and where the winner is on it, even in ln LR."""
+    """(axis, position of the winner) for ALMR and for ln LR."""
     return [(optima.almr, winner.almr), (np.asarray(np.log(optima.lr)), float(np.log(winner.lr)))]
 
 
@@ -135,6 +166,3 @@ def holds(within: Region, almr: float, lr: float) -> bool:
         return False
     low, high = (np.interp(almr, almrs, np.log([getattr(row, end) for row in rows])) for end in ("lr_low", "lr_high"))
     return bool(low <= np.log(lr) <= high)
-
-
-Surfaces = Callable[[ScoreTarget], ScoreSurface | None]

@@ -19,9 +19,9 @@ Kind = Literal["task", "group", "language"]
 
 @dataclass(frozen=True)
 class ScoreTarget:
-    """`tasks` of which the mean is taken, each counting the same. `left_out`: tasks of the group on another scale.
+    """The equally weighted mean of `tasks`. `left_out`: tasks of the group that are on another scale.
 
-    `sign` is 1 where higher is better, else -1. `metric` is None of several that differ.
+    `sign` is 1 where higher is better, else -1. `metric` is None where the tasks' metrics differ.
     """
 
     name: str
@@ -35,7 +35,7 @@ class ScoreTarget:
     unit_scale: bool = True
 
     def value(self, model: ScoredModel) -> float | None:
-        """None where a task has no score: a mean of the others would be of something else."""
+        """None where any task has no score: the mean of the others would be another score."""
         scores = [model.answers[task].score.value for task in self.tasks if task in model.answers]
         return float(np.mean(scores)) if len(scores) == len(self.tasks) else None
 
@@ -76,7 +76,7 @@ def targets(scored: Scored) -> list[ScoreTarget]:
 
 
 def distinct(every: Sequence[ScoreTarget]) -> list[ScoreTarget]:
-    """Those that are a comparison of their own: a group may be a task, or a language a group, by another name."""
+    """Without repeats: a group may have the tasks of a single task, or a language those of a group."""
     first: dict[frozenset[str], ScoreTarget] = {}
     for target in every:
         first.setdefault(frozenset(target.tasks), target)
@@ -84,7 +84,7 @@ def distinct(every: Sequence[ScoreTarget]) -> list[ScoreTarget]:
 
 
 def _facts(models: Sequence[ScoredModel]) -> dict[str, Score | None]:
-    """Each task's score wherever it was first scored; None of one that failed everywhere."""
+    """The first score of each task; None for a task that failed everywhere."""
     facts: dict[str, Score | None] = {}
     for model in models:
         facts |= {task: facts.get(task) for task in model.failures if task != SCORING}
@@ -94,26 +94,35 @@ def _facts(models: Sequence[ScoredModel]) -> dict[str, Score | None]:
 
 def _task(scored: Scored, name: str, score: Score | None) -> ScoreTarget:
     if score is None:
-        return ScoreTarget(name, "task", (name,), 1)
+        return ScoreTarget(name=name, kind="task", tasks=(name,), sign=1)
     sign = 1 if score.higher_is_better else -1
     values = [model.answers[name].score.value for model in scored.models if name in model.answers]
     unit = sign > 0 and all(0 <= value <= 1 for value in values)
-    return ScoreTarget(name, "task", (name,), sign, score.group, score.language, score.metric, unit_scale=unit)
+    return ScoreTarget(
+        name=name,
+        kind="task",
+        tasks=(name,),
+        sign=sign,
+        group=score.group,
+        language=score.language,
+        metric=score.metric,
+        unit_scale=unit,
+    )
 
 
 def _mean(tasks: Sequence[ScoreTarget], name: str, kind: Kind) -> ScoreTarget:
-    """A mean takes one scale: of several tasks, those from 0 to 1 of which higher is better."""
+    """The mean over one scale: of several tasks, those from 0 to 1 for which higher is better."""
     members = [task for task in tasks if name == (task.group if kind == "group" else task.language)]
     kept = [task for task in members if task.unit_scale] or members[:1] if len(members) > 1 else members
     languages, metrics = {task.language for task in kept}, {task.metric for task in kept}
     return ScoreTarget(
-        name,
-        kind,
-        tuple(task.name for task in kept),
-        kept[0].sign,
-        name if kind == "group" else None,
-        languages.pop() if len(languages) == 1 else None,
-        metrics.pop() if len(metrics) == 1 else None,
-        tuple(task.name for task in members if task not in kept),
-        all(task.unit_scale for task in kept),
+        name=name,
+        kind=kind,
+        tasks=tuple(task.name for task in kept),
+        sign=kept[0].sign,
+        group=name if kind == "group" else None,
+        language=languages.pop() if len(languages) == 1 else None,
+        metric=metrics.pop() if len(metrics) == 1 else None,
+        left_out=tuple(task.name for task in members if task not in kept),
+        unit_scale=all(task.unit_scale for task in kept),
     )

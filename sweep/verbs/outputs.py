@@ -9,11 +9,10 @@ from analysis.figures import drawing as plots
 from analysis.fit.fit import Fit, fit_run, fit_study, fit_table
 from analysis.launch import bundle
 from analysis.launch.bundle import Exported
-from analysis.launch.confirm import confirmed
-from analysis.launch.confirm import results as confirm_results
-from analysis.launch.confirm.confirmed import Confirmed
+from analysis.launch.confirm import result, results_table
 from analysis.launch.confirm.plan import ConfirmPlan
-from analysis.launch.evidence import evidence, place
+from analysis.launch.confirm.result import ConfirmationResult
+from analysis.launch.evidence import bundle_folder, evidence
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.report import page as pages
 from analysis.scores import files as score_files
@@ -47,7 +46,7 @@ def fit(run: Run) -> Fit:
 
 def _written(fitted: Fit, folder: Path) -> Fit:
     write_atomically(RunFiles(folder).fit, fitted.file.model_dump_json(indent=2))
-    for name, text in score_files.texts(fitted.file.scores).items():
+    for name, text in score_files.texts(fitted.file.scores, fitted.label).items():
         write_atomically(folder / name, text)
     plots.write_figures(fitted, folder)
     return fitted
@@ -118,7 +117,7 @@ def confirm(run: Run, accept_risk: str | None = None) -> ConfirmPlan:
 
 def conclude(
     run: Run, results: Path, folder: Path | None = None, accept_risk: str | None = None
-) -> tuple[Confirmed, Exported]:
+) -> tuple[ConfirmationResult, Exported]:
     """What the results say, kept with the run, and the bundle written anew, of the formats that it had.
 
     Raises InputError as `export`, and for results that cannot be read.
@@ -127,12 +126,12 @@ def conclude(
     old = evidence.written(out) or {}
     named, target = _target(run.study(), _known(old.get("formats")))
     plan = bundle.confirmation(fitted, corpora, accept_risk, target)
-    judged = bracket.judge(confirm_results.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
-    found = confirmed.conclude(plan, judged, results)
-    place.refuse_foreign(out)  # before the judgement is kept
+    judged = bracket.judge(results_table.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    found = result.conclude(plan, judged, results)
+    bundle_folder.refuse_foreign(out)  # before the judgement is kept
     reader = readback.verify if old.get("read_back") else None
     with run.locked():
-        confirmed.keep(found, results, run.folder, out)
+        result.save(found, results, run.folder, out)
         made = bundle.export(fitted, run.folder, corpora, out, accept_risk, named, target, reader)
     run.share()
     return found, made

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.decision.edge import divergence_edge
-from analysis.figures.data import minimised
+from analysis.figures.data import loss_and_guard
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import AlmrPoint, CurvePoint
 from analysis.fit_file.winner import RegionRow, Winner
@@ -24,7 +24,7 @@ Point = TypeVar("Point")
 class ObjectiveInfo(NamedTuple):
     """The mean objective (A, L) over `almr` (A,) and `lr` (L,), and what was measured.
 
-    `quantity` says what is minimised. `safety` (A, L) is below 0 where the forgetting guard forbids a point; None
+    `quantity` says what is loss_and_guard. `safety` (A, L) is below 0 where the forgetting guard forbids a point; None
     without a guard. `levels` are the bounds of the colours. `cells` has columns almr, lr, loss (the mean over seeds)
     and allowed; `diverged` and `unused` have almr, lr. `region`, `curve` and `best_almr` are in pieces, because none
     of them need go on without a gap, and are empty where a dial has one value. `best_almr` leaves out the LRs whose
@@ -50,12 +50,12 @@ class ObjectiveInfo(NamedTuple):
 
 def objective_info(fit: Fit) -> ObjectiveInfo:
     lattice, file = fit.lattice, fit.file
-    mean, safety = minimised.unguarded(fit).optima(lattice).mean, minimised.safety(fit, lattice)
+    mean, safety = loss_and_guard.unguarded(fit).optima(lattice).mean, loss_and_guard.margin(fit, lattice)
     cells = _cells(fit)
     excluded, diverged = fit.table[fit.table["excluded"].notna()], tables.diverged(fit.table)
     allowed = mean if safety is None else mean[safety >= 0]
     return ObjectiveInfo(
-        minimised.quantity(fit),
+        loss_and_guard.quantity(fit),
         lattice.almr,
         lattice.lr,
         mean,
@@ -74,8 +74,8 @@ def objective_info(fit: Fit) -> ObjectiveInfo:
 
 def _cells(fit: Fit) -> pd.DataFrame:
     losses = [f"loss_{language}" for language in fit.surfaces]
-    means = minimised.trials(fit).groupby(["almr", "lr"])[losses].mean().reset_index()
-    return minimised.judged(fit, means)[["almr", "lr", "loss", "allowed"]]
+    means = loss_and_guard.usable_trials(fit).groupby(["almr", "lr"])[losses].mean().reset_index()
+    return loss_and_guard.with_losses(fit, means)[["almr", "lr", "loss", "allowed"]]
 
 
 def _best_almr(fit: Fit) -> list[list[AlmrPoint]]:

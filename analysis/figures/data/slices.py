@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from analysis.figures.data import minimised
+from analysis.figures.data import loss_and_guard
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import CurvePoint
 from analysis.surfaces.kernels import Array
@@ -50,11 +50,11 @@ class SlicesInfo(NamedTuple):
 
 
 def slices_info(fit: Fit) -> SlicesInfo:
-    trials = minimised.trials(fit)
+    trials = loss_and_guard.usable_trials(fit)
     almrs = np.unique(trials["almr"])
     chosen = almrs[np.linspace(0, len(almrs) - 1, min(MOST, len(almrs))).round().astype(int)]
     slices = [_slice(fit, trials, float(almr)) for almr in chosen]
-    return SlicesInfo(minimised.quantity(fit), fit.file.winner.level, slices, _frame(slices, trials["loss"]))
+    return SlicesInfo(loss_and_guard.quantity(fit), fit.file.winner.level, slices, _frame(slices, trials["loss"]))
 
 
 def _frame(slices: Sequence[Slice], losses: pd.Series) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def _frame(slices: Sequence[Slice], losses: pd.Series) -> tuple[float, float]:
 
 def _slice(fit: Fit, trials: pd.DataFrame, almr: float) -> Slice:
     lattice = Lattice.of(fit.surfaces, np.array([almr]), trials["lr"].to_numpy(float), draws=1)
-    optima, safety = minimised.unguarded(fit).optima(lattice), minimised.safety(fit, lattice)
+    optima, safety = loss_and_guard.unguarded(fit).optima(lattice), loss_and_guard.margin(fit, lattice)
     half = norm.ppf((1 + fit.file.winner.level) / 2) * optima.sd[0]
     lost = tables.diverged(fit.table)
     return Slice(

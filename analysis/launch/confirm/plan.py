@@ -1,4 +1,4 @@
-"""The confirmation: brief runs at the launch's own size, at a few LRs around the chosen one. What they are and cost."""
+"""The plan of a confirmation: brief runs at the launch's size, at a few LRs around the prediction, and their cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import numpy as np
 from analysis.fit.fit import Fit
 from analysis.fit_file.fit_file import FitFile
 from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.surfaces.kernels import Array
 from analysis.transfer import sizes
+from sweep.study import numbers as formats
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
 from sweep.study.sections.transfer import TransferRule
@@ -22,13 +24,13 @@ from sweep.study.sizes.gpus import GPUS
 
 FOLDER = "confirm"
 COLUMNS = ("lr", "seed", "status", "loss_original", "loss_additional")
-SHARE, LEAST_STEPS = 0.01, 100
-SAME = 1e-4  # far under any interval
+SHARE, LEAST_STEPS = 0.01, 100  # by default, of the launch's steps
+SAME = 1e-4  # far below the width of any interval
 
 
 class ConfirmPlan(Schema):
-    """`lr` is what the rule predicts for a run of `tokens`, the LR to be confirmed; `lrs` are run. `noise` (nats) is a
-    run's sd by the sweep. `flops` by 6 x parameters x tokens; `gpu_hours` None where GPU or MFU is not stated.
+    """`lr` is the best LR that the rule predicts for a run of `tokens`; it is tested by runs at `lrs`. `noise` is the
+    sweep's sd of one run, in nats. `flops`: 6 x parameters x tokens; `gpu_hours`: None without a GPU or MFU.
     """
 
     model: str
@@ -52,9 +54,7 @@ class ConfirmPlan(Schema):
     notes: tuple[str, ...]
 
     def confirms(self, other: ConfirmPlan) -> bool:
-        """Whether both are of one launch. Numbers of the fit may differ in late digits: another processor adds in
-        another order.
-        """
+        """Whether both plans are for one launch. Fitted numbers may differ in late digits, as between processors."""
         if self._launch != other._launch or self.weights.keys() != other.weights.keys():
             return False
         pairs = zip(self._fitted, other._fitted, strict=True)
@@ -75,13 +75,15 @@ class ConfirmPlan(Schema):
 
     @property
     def lines(self) -> list[str]:
-        cost = f"{self.gpu_hours:,.0f} GPU-hours" if self.gpu_hours is not None else "GPU-hours not known"
+        known = self.gpu_hours is not None
+        cost = f"{self.gpu_hours:,.0f} GPU-hours" if known else "GPU-hours not known (state resources.gpu and .mfu)"
         return [
-            f"confirm {self.model} at ALMR {self.almr:.4g}: {len(self.lrs)} runs of {self.steps:,} steps, "
-            f"{self.tokens:,} tokens each",
-            f"LRs: {', '.join(f'{lr:.4g}' for lr in self.lrs)}; predicted best for so many tokens: {self.lr:.4g}",
-            f"in all {self.total_tokens:,} tokens, {self.share_of_launch:.2%} of the launch; {cost}",
-            f"the transfer holds where the predicted LR costs at most {self.tolerance:g} nats per token over the best",
+            f"confirm {self.model} at ALMR {formats.almr(self.almr)}: {len(self.lrs)} runs of {self.steps:,} steps, "
+            f"{formats.tokens(self.tokens)} tokens each",
+            f"LRs: {', '.join(map(formats.lr, self.lrs))}; predicted best for this many tokens: {formats.lr(self.lr)}",
+            f"in all: {formats.tokens(self.total_tokens)} tokens, {formats.percent(self.share_of_launch, 2)} of the "
+            f"launch; {cost}",
+            f"the transfer holds if the predicted LR costs at most {self.tolerance:g} nats per token over the best",
             *self.notes,
         ]
 
@@ -116,27 +118,30 @@ def make(fit: Fit, plan: LaunchPlan) -> ConfirmPlan:
         noise=noise(fit.file),
         level=fit.file.winner.level,
         weights=weights(fit.file),
-        notes=tuple(_notes(fit, lrs[-1], steps)),
+        notes=tuple(_notes(fit, lrs, steps)),
     )
 
 
 def weights(file: FitFile) -> dict[str, float]:
-    """Of the languages' losses in what is minimised."""
+    """The weights of the languages' losses in the objective, without its guard."""
     return {name: share for name, share in (file.weights or {"additional": 1.0}).items() if share}
 
 
 def noise(file: FitFile) -> float:
+    """The sd of one run's weighted loss, in nats."""
     return math.hypot(*(share * file.noise[name] for name, share in weights(file).items()))
 
 
 def _steps(plan: LaunchPlan, rule: TransferRule) -> int:
-    batch, asked = plan.launch.global_batch_tokens, rule.confirm.tokens
-    steps = round(asked / batch) if asked else max(math.ceil(SHARE * plan.steps), LEAST_STEPS)
+    batch, stated = plan.launch.global_batch_tokens, rule.confirm.tokens
+    steps = round(stated / batch) if stated else max(math.ceil(SHARE * plan.steps), LEAST_STEPS)
     if steps < 1:
-        raise InputError(f"launch.transfer.confirm.tokens {asked} is less than one global batch: write {batch} or more")
-    if asked and steps > plan.steps:
         raise InputError(
-            f"launch.transfer.confirm.tokens {asked} is more than the launch: write less than {plan.tokens}"
+            f"launch.transfer.confirm.tokens: {stated} is less than one global batch: write {batch} or more"
+        )
+    if stated and steps > plan.steps:
+        raise InputError(
+            f"launch.transfer.confirm.tokens: {stated} is more than the launch: write less than {plan.tokens}"
         )
     return min(steps, plan.steps)
 
@@ -149,16 +154,20 @@ def _gpu_hours(plan: LaunchPlan, flops: float | None) -> float | None:
     return flops / (GPUS[gpu].flops * resources.mfu) / 3600
 
 
-def _notes(fit: Fit, highest: float, steps: int) -> list[str]:
+def _notes(fit: Fit, lrs: Array, steps: int) -> list[str]:
     transfer = fit.file.transfer
     assert transfer is not None
     found = []
     if transfer.tokens is None:
-        found.append("the rule says nothing of the budget: the best LR of these brief runs is taken for the launch's")
-    if transfer.edge and transfer.edge.lr is not None and highest > transfer.edge.lr:
-        found.append(f"LRs over {transfer.edge.lr:.3g} may diverge: write status diverged, it is data")
+        found.append("the rule has no exponent for tokens: the best LR of the brief runs is used for the launch")
+    edge = transfer.edge.lr if transfer.edge else None
+    if edge is not None and (over := int((lrs > edge).sum())):
+        found.append(
+            f"warning: {over} of the {len(lrs)} LRs are above {formats.lr(edge)}, where a model of this size may "
+            f"diverge. If a run diverges, record status=diverged; it still counts."
+        )
     if steps < LEAST_STEPS:
-        found.append(f"{steps} steps are few: the warm-up takes much of them")
+        found.append(f"warning: {steps} steps are few, and the warm-up takes a large part of them")
     return found
 
 
@@ -169,9 +178,9 @@ def write(
     formats: tuple[str, ...],
     write_format: Callable[[LaunchPlan, str, Path], object],
 ) -> None:
-    """plan.json, the table to fill in, and for each LR and format the launch's own files with that LR and budget.
+    """Write plan.json, the table to fill in and, for each LR and format, the launch's files with that LR and budget.
 
-    A run's folder lies beside the launch's, so that what it names by relative paths is at the same place.
+    A run's folder lies beside the launch's, so that relative paths in its files lead to the same places.
     """
     (folder / FOLDER).mkdir()
     (folder / FOLDER / "plan.json").write_text(confirm.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,156 +1,191 @@
-"""GO.md: what has to be true before the large run is started, each line pass, fail or unknown. One page."""
+"""GO.md: what has to be true before the large run is started. One page, one line per check.
+
+A line is `pass` where its statement is true, `fail` where it is false and the launch should not start, `warn` where it
+is false or doubtful and someone has to accept that, `untested` where nothing was measured or stated that could show it.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from analysis.launch.evidence.evidence import Evidence
-from sweep.study.sections.transfer import Confirmation
+from analysis.transfer import sizes
+from sweep.study import numbers as formats
+from sweep.study.sections.transfer import Confirmation, ModelFacts, TransferRule
 from sweep.study.study import Study
 
-State = Literal["pass", "fail", "unknown"]
+State = Literal["pass", "warn", "fail", "untested"]
 NAME = "GO.md"
-SAFE = 2.0  # the edge's LR over the launch's
+SAFE = 2.0  # the divergence edge's LR over the launch's
 WIDE = 4.0  # upper over lower end of the LR's interval: a factor of 2 either way
 BAND, LEAST_INSIDE = "0.9", 0.75
 NOTABLE = 1.05
+HISTORIES_APART = 1.5  # ratio of the pre-training tokens per parameter
+GUARD_REFUSALS = {"guard", "unscored"}  # codes of the refusals that say a guard is broken or not tested
 
 
 @dataclass(frozen=True)
 class GoCheck:
-    name: str
+    statement: str
     state: State
     detail: str
 
 
 def checks(evidence: Evidence, study: Study) -> list[GoCheck]:
-    parts = (_fit, _transfer, _runs, _data)
+    parts = (_fit, _transfer, _scale, _confirmation, _data, _origin)
     return [check for part in parts for check in part(evidence, study)]
 
 
 def page(evidence: Evidence, study: Study) -> str:
     found = checks(evidence, study)
-    counts = {state: sum(check.state == state for check in found) for state in ("fail", "unknown")}
-    failed, unknown = counts["fail"], counts["unknown"]
-    word = "NO GO" if failed else "GO" if not unknown else "GO only if what is unknown is accepted"
-    rows = [f"| {check.state} | {check.name} | {_cell(check.detail)} |" for check in found]
-    head = f"# {word}: {failed} failed, {unknown} unknown, of {len(found)}"
-    about = (
-        f"The launch of {_cell(evidence.launch.model)} by the study {evidence.study.name}; the numbers: evidence.json."
-    )
-    return "\n".join([head, "", about, "", "| | check | |", "|---|---|---|", *rows, ""])
+    count = Counter(check.state for check in found)
+    open_points = count["warn"] + count["untested"]
+    verdict = "NO GO" if count["fail"] else "GO, if the open points are accepted" if open_points else "GO"
+    numbers = f"{count['fail']} failed, {count['warn']} warnings, {count['untested']} untested, {count['pass']} passed"
+    rows = [f"| {check.state} | {check.statement} | {_cell(check.detail)} |" for check in found]
+    about = f"Launch of {_cell(evidence.launch.model)}, study {evidence.study.name}. All numbers: evidence.json."
+    table = ["| state | check | numbers |", "|---|---|---|", *rows]
+    return "\n".join([f"# {verdict}: {numbers}", "", about, "", *table, ""])
 
 
 def _cell(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text).replace("|", "\\|")
 
 
-def _state(passed: bool | None) -> State:
-    return "unknown" if passed is None else "pass" if passed else "fail"
-
-
 def _fit(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     risk = evidence.accepted_risk
-    refused = f"refused ({', '.join(f.code for f in risk.refusals)}), accepted: {risk.reason}" if risk else "no refusal"
-    yield GoCheck("the fit stands by its winner", _state(risk is None), refused)
+    codes = {finding.code for finding in risk.refusals} if risk else set()
+    refused = f"refused ({', '.join(sorted(codes))}); exported because: {risk.reason}" if risk else "no refusal"
+    yield GoCheck("the fit is not refused", "fail" if risk else "pass", refused)
     counts = evidence.quality.trials
-    told = f"{counts.complete} complete, {counts.diverged} diverged, {counts.failed} failed, {counts.excluded} left out"
-    yield GoCheck("no trial failed", _state(not counts.failed), told)
+    trials = f"{counts.complete} complete, {counts.diverged} diverged, {counts.failed} failed"
+    yield GoCheck("no trial failed", "fail" if counts.failed else "pass", f"{trials}; {counts.excluded} not fitted")
     inside = {name: check.coverage.get(BAND) for name, check in evidence.quality.cross_validation.items()}
-    known = [share for share in inside.values() if share is not None]
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in inside.items() if share is not None)
-    passed = min(known) >= LEAST_INSIDE if known else None
-    yield GoCheck("trials lie inside their 90 % bands", _state(passed), shares or "not told")
-    warnings = "; ".join(finding.code for finding in evidence.fit_warnings) or "none"
-    yield GoCheck("the fit warns of nothing", "unknown" if evidence.fit_warnings else "pass", f"warnings: {warnings}")
-    if study.objective.guards or study.objective.forgetting_guard_percent is not None:
-        yield GoCheck("guards are kept", _state(risk is None), "a guard that is not kept refuses the fit")
+    known = {name: share for name, share in inside.items() if share is not None}
+    shares = ", ".join(f"{study.language_name(name)} {formats.percent(share)}" for name, share in known.items())
+    state: State = "untested" if not known else "pass" if min(known.values()) >= LEAST_INSIDE else "fail"
+    statement = f"at least {formats.percent(LEAST_INSIDE)} of the trials are inside their 90 % intervals"
+    yield GoCheck(statement, state, shares or "no cross-validation")
+    warnings = ", ".join(finding.code for finding in evidence.fit_warnings)
+    detail = f"{len(evidence.fit_warnings)} ({warnings}): read them in README.md" if warnings else "none"
+    yield GoCheck("the fit has no warnings", "warn" if warnings else "pass", detail)
+    if not study.objective.guards and study.objective.forgetting_guard_percent is None:
+        yield GoCheck("the guards are kept", "untested", "the study sets no guard")
     else:
-        yield GoCheck("guards are kept", "unknown", "the study states none")
+        broken = ", ".join(sorted(codes & GUARD_REFUSALS))
+        yield GoCheck("the guards are kept", "fail" if broken else "pass", f"refused ({broken})" if broken else "kept")
 
 
 def _transfer(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
-    found = evidence.transfer
+    found, lr = evidence.transfer, formats.lr(evidence.launch_lr)
     named = study.launch is not None and study.launch.transfer is not None
-    yield GoCheck(
-        "the transfer rule is named", _state(named), f"{found.rule}: {found.source or 'fitted from its rungs'}"
-    )
-    low, high = evidence.launch_lr_interval.low, evidence.launch_lr_interval.high
-    told = f"LR {evidence.launch_lr:.3g} ({low:.3g} to {high:.3g})"
-    yield GoCheck("its LR is known to a factor of 2", _state(high / low <= WIDE), told)
-    factor = found.edge.over(evidence.launch_lr) if found.edge else None
-    measured = found.edge is not None and found.edge.measured
-    told = (
-        "not known" if factor is None else f"{factor:.2g} x the LR{'' if measured else ' at least; nothing diverged'}"
-    )
-    far = None if factor is None or (factor < SAFE and not measured) else factor >= SAFE
-    yield GoCheck("the divergence edge, carried, is far", _state(far), told)
+    rule = f"{found.rule}: {found.source or 'fitted from its rungs'}" if named else "state launch.transfer"
+    yield GoCheck("the study states the transfer rule", "pass" if named else "fail", rule)
+    interval = evidence.launch_lr_interval
+    width: State = "pass" if interval.high / interval.low <= WIDE else "fail"
+    yield GoCheck("the LR is known to a factor of 2", width, f"LR {lr} ({formats.interval(interval, 'lr')})")
+    yield _edge(evidence)
     yield _cost(evidence, study)
-    ratio, size = found.token_ratio, found.size_ratio
-    near = None if ratio is None or max(ratio, 1 / ratio) > NOTABLE else True
-    told = "not told" if ratio is None else f"{ratio:.3g} x the trials'"
-    yield GoCheck("the token horizon is the trials'", _state(near), told)
-    told = "not known: state both sizes" if size is None else f"{size:.3g} x the trials'"
-    yield GoCheck("the model's size is the trials'", _state(True if size and size < NOTABLE else None), told)
-    history = [warning for warning in found.warnings if warning.startswith("pre-training tokens")]
-    known = bool(found.edge)
-    told = history[0] if history else "alike" if known else "not told"
-    yield GoCheck("pre-training tokens per parameter are alike", "pass" if known and not history else "unknown", told)
+
+
+def _edge(evidence: Evidence) -> GoCheck:
+    statement = f"the LR is at most 1/{SAFE:g} of the divergence edge, scaled to the launch"
+    edge = evidence.transfer.edge
+    if edge is None or edge.lr is None:
+        return GoCheck(statement, "untested", "the edge is not known")
+    factor = edge.lr / evidence.launch_lr
+    place = f"{formats.times(factor)} below" if factor >= 1 else f"{formats.times(1 / factor)} above"
+    bound = "edge" if edge.measured else "lower bound of the edge (no trial diverged)"
+    detail = f"LR {formats.lr(evidence.launch_lr)}, {bound} {formats.lr(edge.lr)}: {place}"
+    doubtful = factor >= 1 and not edge.measured
+    return GoCheck(statement, "pass" if factor >= SAFE else "warn" if doubtful else "fail", detail)
 
 
 def _cost(evidence: Evidence, study: Study) -> GoCheck:
-    found, limit = evidence.transfer.lr_cost, _tolerance(study)
+    rule = study.launch.transfer if study.launch else None
+    found, limit = evidence.transfer.lr_cost, (rule.confirm if rule else Confirmation()).tolerance
     sides = {"half": found.half, "twice": found.double} if found else {}
     known = {name: cost for name, cost in sides.items() if cost is not None}
-    told = ", ".join(
-        f"{name} the LR {cost.nats:+.4f} nats ({cost.interval.low:+.4f} to {cost.interval.high:+.4f})"
+    detail = ", ".join(
+        f"{name} the LR {formats.number(cost.nats, 3, True)} ({formats.number(cost.interval.low, 3, True)} to "
+        f"{formats.number(cost.interval.high, 3, True)})"
         for name, cost in known.items()
     )
-    passed = None if len(known) < 2 else all(cost.interval.high <= limit for cost in known.values())
-    return GoCheck(f"an LR off by 2x costs at most {limit:g} nats", _state(passed), told or "outside the measured LRs")
+    cheap = all(cost.interval.high <= limit for cost in known.values())
+    state: State = "untested" if len(known) < 2 else "pass" if cheap else "fail"
+    return GoCheck(f"an LR off by 2 x costs at most {limit:g} nats", state, detail or "outside the tried LRs")
 
 
-def _tolerance(study: Study) -> float:
+def _scale(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
+    tokens, size = evidence.transfer.token_ratio, evidence.transfer.size_ratio
+    same = tokens is not None and max(tokens, 1 / tokens) <= NOTABLE
+    detail = "not known" if tokens is None else f"{formats.times(tokens)} as many"
+    yield GoCheck("the launch trains as many tokens as a trial", "pass" if same else "untested", detail)
+    detail = "not known: state both sizes" if size is None else f"{formats.times(size)} as large"
+    yield GoCheck(
+        "the launch's model is as large as the trials'", "pass" if size and size < NOTABLE else "untested", detail
+    )
+    yield _history(study)
+
+
+def _history(study: Study) -> GoCheck:
+    statement = "both models saw as many pre-training tokens per parameter"
     rule = study.launch.transfer if study.launch else None
-    return (rule.confirm if rule else Confirmation()).tolerance
+    step = sizes.step(study, rule or TransferRule(rule="direct"))
+    small, large = map(_tokens_per_parameter, (step.trial, step.launch))
+    if small is None or large is None:
+        return GoCheck(statement, "untested", "not known: state both models under launch.transfer")
+    apart = max(small / large, large / small)
+    detail = f"trials {small:,.4g}, launch {large:,.4g}"
+    return GoCheck(statement, "pass" if apart < HISTORIES_APART else "warn", detail)
 
 
-def _runs(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
-    confirmed = evidence.confirmation
-    if confirmed is None:
-        yield GoCheck("confirmed at the target size", "unknown", "not run: confirm/plan.json, then almr confirm")
-        return
-    passed = None if confirmed.judgement.answer == "undecided" else True
-    yield GoCheck("confirmed at the target size", _state(passed), confirmed.text)
+def _tokens_per_parameter(model: ModelFacts) -> float | None:
+    if model.parameters is None or model.pretraining_tokens is None:
+        return None
+    return model.pretraining_tokens / model.parameters
+
+
+def _confirmation(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
+    statement, found = "the LR is confirmed at the launch's size", evidence.confirmation
+    if found is None:
+        yield GoCheck(statement, "untested", "not run: see confirm/plan.json, then almr confirm")
+    else:
+        yield GoCheck(statement, "warn" if found.judgement.answer == "undecided" else "pass", found.text)
 
 
 def _data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
+    limit = study.objective.max_epochs
     for name, corpus in evidence.corpora.items():
-        limit, passes = study.objective.max_epochs, corpus.launch_epochs
-        told = "its size is not known" if passes is None else f"{passes:.3g} passes, at most {limit:g}"
-        yield GoCheck(f"the {name} corpus is enough", _state(None if passes is None else passes <= limit), told)
-    exact = evidence.launch_tokens == evidence.launch.tokens
-    told = f"{evidence.launch_steps:,} steps, {evidence.launch_tokens:,} of {evidence.launch.tokens:,} tokens"
-    near = exact or abs(evidence.launch_tokens / evidence.launch.tokens - 1) < NOTABLE - 1
-    yield GoCheck("whole steps make the tokens", _state(near), told)
+        passes, statement = corpus.launch_epochs, f"the {study.language_name(name)} corpus is large enough"
+        if passes is None:
+            yield GoCheck(statement, "untested", f"its size is not known: state corpora.{name}.tokens")
+        else:
+            detail = f"the launch reads it {formats.times(passes)} (limit {limit:g} x)"
+            yield GoCheck(statement, "pass" if passes <= limit else "fail", detail)
+    stated, trained = evidence.launch.tokens, evidence.launch_tokens
+    near = trained == stated or abs(trained / stated - 1) < NOTABLE - 1
+    detail = f"{evidence.launch_steps:,} steps, {trained:,} of {stated:,} tokens"
+    yield GoCheck("the steps add up to launch.tokens", "pass" if near else "fail", detail)
+
+
+def _origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     origin = evidence.provenance or {}
-    clean = None if not origin.get("git") else not str(origin["git"]).endswith("-dirty")
-    yield GoCheck("the trials' code is a clean commit", _state(clean), str(origin.get("git") or "not a checkout"))
+    commit = str(origin.get("git") or "")
+    state: State = "untested" if not commit else "fail" if commit.endswith("-dirty") else "pass"
+    yield GoCheck("the trials ran the code of a clean commit", state, commit or "not a git checkout")
     hashes = evidence.base_model_fingerprint, evidence.study.sha256, origin.get("code_sha256")
-    told = f"base model and tokenizer {hashes[0]}, study {_short(hashes[1])}, code {_short(hashes[2])}"
-    yield GoCheck("model, tokenizer, study and code are hashed", _state(True if all(hashes) else None), told)
-    yield _read_back(evidence)
-
-
-def _read_back(evidence: Evidence) -> GoCheck:
+    detail = f"base model and tokenizer {hashes[0]}, study {_short(hashes[1])}, code {_short(hashes[2])}"
+    yield GoCheck("model, tokenizer, study and code have hashes", "pass" if all(hashes) else "warn", detail)
     wrong = any(found.differences for found in evidence.read_back)
     unread = not evidence.read_back or any(found.differences is None for found in evidence.read_back)
-    told = "; ".join(found.text for found in evidence.read_back) or "not asked: almr export --verify"
-    state: State = "fail" if wrong else "unknown" if unread else "pass"
-    return GoCheck("the configuration was read back by its trainer", state, told)
+    detail = "; ".join(found.text for found in evidence.read_back) or "not requested: almr export RUN --verify"
+    state = "fail" if wrong else "untested" if unread else "pass"
+    yield GoCheck("each trainer's own parser read its files back", state, detail)
 
 
 def _short(digest: str | None) -> str:
-    return digest[:12] if digest else "not there"
+    return digest[:12] if digest else "missing"

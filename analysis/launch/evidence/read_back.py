@@ -1,4 +1,4 @@
-"""What a trainer's own parser made of a format's files, beside what they were to say."""
+"""A format's files as its trainer's own parser reads them, compared with the winner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sweep.study.fields import Schema
 
 
 class ReadBack(Schema):
-    """Of one format. `differences` is None where it was not read: `why_not` says why. `parsers`: what read it."""
+    """One format. `differences` is None where it was not read; `why_not` says why. `parsers`: names of the parsers."""
 
     name: str
     differences: tuple[str, ...] | None
@@ -16,7 +16,7 @@ class ReadBack(Schema):
     @property
     def text(self) -> str:
         if self.differences is None:
-            return f"{self.name}: not read back: {self.why_not}"
+            return f"{self.name}: not read back ({self.why_not})"
         if self.differences:
             return "\n".join(f"{self.name}: WRONG: {line}" for line in self.differences)
-        return f"{self.name}: the same as the winner, read by {self.parsers}"
+        return f"{self.name}: equal to the winner, as read by {self.parsers}"

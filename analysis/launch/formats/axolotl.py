@@ -1,8 +1,7 @@
 """axolotl 0.19: axolotl.yaml, and mix_documents.py, which writes the mixed text that it trains on.
 
-Facts of axolotl 0.19 that shape this: it has no ratio between corpora, so the text is mixed before; unknown keys vanish
-without a word; sample packing joins whole documents and pads, so that a step holds somewhat fewer tokens than its
-length.
+Facts of axolotl 0.19 behind this: it has no ratio between corpora, so the text is mixed before; unknown keys are
+silently ignored; sample packing joins whole documents and pads, so a step holds somewhat fewer tokens than its length.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write the files of this format into the folder; returns what to know before the launch."""
+    """Write the files of this format into the folder; returns warnings."""
     head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
     text = yaml.safe_dump(settings(plan), sort_keys=False, allow_unicode=True, width=10**6)
     (folder / "axolotl.yaml").write_text(head + text, encoding="utf-8")
@@ -40,7 +39,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
 
 def mixture(plan: LaunchPlan, folder: Path) -> Settings:
-    """mixture.json: how many tokens of each corpus the mixed text holds."""
+    """mixture.json: the tokens of each corpus in the mixed text."""
     wanted = {source.language: round(source.share * plan.tokens) for source in plan.used}
     sources = documents.sources(plan, folder)
     return {
@@ -108,19 +107,19 @@ def _optimizer(plan: LaunchPlan) -> Settings:
 
 
 def warnings(plan: LaunchPlan) -> list[str]:
-    found = ["axolotl packs whole documents and pads: its steps hold somewhat fewer tokens than the plan counts"]
+    found = ["axolotl packs whole documents and pads, so its steps hold somewhat fewer tokens than planned"]
     found += differences(plan, "axolotl")
     if plan.evaluation_files:
-        found.append("axolotl has one evaluation loss: that of both languages' held-out texts together")
+        found.append("axolotl has one evaluation loss, over the held-out texts of both languages together")
     return found
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
     if len(plan.used) < 2:
         return single_lines(plan)
-    wanted = " and ".join(f"{round(s.share * plan.tokens):,} tokens of {s.language}" for s in plan.used)
+    wanted = " and ".join(f"{round(s.share * plan.tokens):,} tokens of {plan.label(s)}" for s in plan.used)
     return [
-        f"Ratio: axolotl has none. mix_documents.py writes {MIXED} with {wanted}, ALMR {plan.almr:.6g}, "
+        f"Ratio: axolotl has no setting for it. mix_documents.py writes {MIXED} with {wanted}, ALMR {plan.almr:.6g}, "
         f"counted with the tokenizer.",
     ]
 
@@ -133,7 +132,7 @@ def command(plan: LaunchPlan) -> Command:
         check="command -v axolotl > /dev/null ||\n"
         "    fail \"axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment\"\n"
         f"[[ -f {MIXED} ]] ||\n"
-        f'    fail "{MIXED} is not there: run python mix_documents.py once, in this folder"',
+        f'    fail "{MIXED} is missing: run python mix_documents.py once, in this folder"',
         run=TORCHRUN + '-m axolotl.cli.train axolotl.yaml --output-dir "$checkpoints" "$@"',
         install="pip install 'axolotl[deepspeed]==0.19.0' && python mix_documents.py",
         checkpoints=Path(settings(plan)["output_dir"]).name,

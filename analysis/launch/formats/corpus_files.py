@@ -1,4 +1,4 @@
-"""A corpus' files in a bundle: which they are, of what kind, and the copy of a small one."""
+"""The files of a corpus: their paths, their kind, and the copy of a small corpus in the bundle."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 
 def files(source: LaunchCorpus) -> tuple[str, ...]:
-    """Raises InputError where the run does not know them."""
+    """Raises InputError where the run did not record them."""
     if not source.facts.files:
-        raise InputError(f"ingredients.json names no files of the {source.language} corpus: run the study again")
+        raise InputError(f"ingredients.json has no files of the {source.language} corpus: run the study again")
     return source.facts.files
 
 
 def copied(source: LaunchCorpus, folder: Path) -> str:
-    """A small corpus travels in the bundle, as one file; returns its name in the folder."""
+    """Copy a small corpus into the bundle as one file; returns its name in the folder."""
     name, known = f"data/{source.language}.jsonl", files(source)
     (folder / "data").mkdir(exist_ok=True)
     with (folder / name).open("wb") as copy:
@@ -30,5 +30,5 @@ def copied(source: LaunchCorpus, folder: Path) -> str:
 
 
 def suffix(file: str) -> str:
-    """In lower case, without that of a compression; empty where there is none."""
+    """The suffix in lower case, before that of a compression; empty where there is none."""
     return next((s.lower() for s in reversed(Path(file).suffixes) if s.lower() not in COMPRESSED), "")

@@ -1,4 +1,4 @@
-"""The corpora as `datasets.load_dataset` takes them: what the formats without a data file of their own read."""
+"""The corpora as arguments of `datasets.load_dataset`, for the formats without data files of their own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "t
 
 
 def sources(plan: LaunchPlan, folder: Path) -> dict[str, dict[str, Any]]:
-    """{language: {"load": arguments of load_dataset, "field": the text's column}} of the corpora that are used. A small
-    (embedded) corpus is copied into the folder and named relative to it.
+    """{language: {"load": arguments of load_dataset, "field": column of the text}} for the corpora in use.
+
+    A small (embedded) corpus is copied into the folder and named relative to it.
     """
     return {source.language: {"load": _arguments(source, folder), "field": source.field} for source in plan.used}
 
@@ -36,7 +37,9 @@ def _arguments(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
     files = [corpus_files.copied(source, folder)] if spec.embedded else _absolute(source)
     builders = {_builder(file, source.language) for file in files}
     if len(builders) > 1:
-        raise InputError(f"corpora.{source.language}.files: of several kinds ({', '.join(sorted(builders))}): give one")
+        raise InputError(
+            f"corpora.{source.language}.files: several kinds ({', '.join(sorted(builders))}): give one kind"
+        )
     encoding = {} if source.rewritten or builders == {"parquet"} else {"encoding": spec.encoding}
     if encoding.get("encoding", "utf-8").lower().replace("-", "") == "utf8":
         encoding = {}

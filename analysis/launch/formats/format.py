@@ -1,4 +1,4 @@
-"""What a trainer format is to the bundle, and what formats share."""
+"""The interface of a trainer format, and the text that all formats share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from analysis.launch.scripts.torchrun import BESIDE, Command
 
 
 class Format(NamedTuple):
-    """`write` writes the trainer's own files into a folder and returns what to know before using them; `ratio` says
-    in lines what the token ratio is there; `command` starts it.
+    """`write` writes the trainer's own files into a folder and returns warnings; `ratio` explains the token ratio in
+    the trainer's terms, in lines; `command` starts the trainer.
     """
 
     trainer: str
@@ -24,8 +24,10 @@ class Format(NamedTuple):
 
 
 def checkpoints_folder(plan: LaunchPlan, name: str, settings: Any) -> str:
-    """Beside the bundle, which another export replaces, in a folder of these very settings: a trainer goes on from
-    whatever checkpoint it finds, and after another export it must find none. Relative to the format's folder.
+    """Relative to the format's folder: beside the bundle, which the next export replaces.
+
+    The name holds a hash of the settings: a trainer resumes from any checkpoint that it finds, and after an export with
+    other settings it must find none.
     """
     return f"{BESIDE}/{checkpoints_name(plan, name, settings)}"
 
@@ -36,39 +38,41 @@ def checkpoints_name(plan: LaunchPlan, name: str, settings: Any) -> str:
 
 
 def differences(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
-    """What a trainer that computes in bfloat16 does otherwise than the trials, or than the launch asks; of the degrees
-    of parallelism it uses those of `used` alone.
+    """Warnings about how a trainer that computes in bfloat16 differs from the trials and the launch's settings.
+
+    `used`: the degrees of parallelism that it uses.
     """
     found = []
     if plan.study.training.precision == "float32":
-        found.append(f"{trainer} computes in bfloat16; the trials did in float32 (training.precision)")
+        found.append(f"{trainer} computes in bfloat16, the trials in float32 (training.precision)")
     return [*found, *unused(plan, trainer, used)]
 
 
 def unused(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
-    """Degrees of parallelism that the launch states and the format does not use."""
+    """Warnings about degrees of parallelism that the launch states and the format does not use."""
     return [
-        f"{trainer}: launch.{kind}_parallel {degree} is not used: GPUs share one copy's state instead"
+        f"{trainer} does not use launch.{kind}_parallel {degree}: it shards one copy over the GPUs instead"
         for kind in ("tensor", "pipeline", "context")
         if kind not in used and (degree := getattr(plan.launch, f"{kind}_parallel") or 1) > 1
     ]
 
 
 def visible(text: str) -> str:
-    """One line of a comment, also of text that holds line breaks or control characters."""
+    """The text in one line: line breaks and control characters are escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def single_lines(plan: LaunchPlan) -> list[str]:
-    return [f"Ratio: ALMR {plan.almr:.6g} leaves the {plan.used[0].language} corpus alone; there is nothing to mix."]
+    [source] = plan.used
+    return [f"Ratio: ALMR {plan.almr:.6g} uses only the {plan.label(source)} corpus; there is nothing to mix."]
 
 
 def explanation(plan: LaunchPlan, trainer: str, ratio: list[str], name: str) -> list[str]:
-    """What stands on top of a trainer's file: where its numbers come from, its warnings, ratio, batch and steps."""
+    """The head of a trainer's file: the source of its numbers, the warnings, the ratio, batch and steps."""
     warnings = [*plan.fit_warnings, *plan.warnings]
     return [
         f"Continual pre-training of {plan.launch.model} with {trainer}.",
-        f"The study {plan.study.name} chose its ratio and LR: see ../evidence.json. Run start.sh on every node.",
+        f"Ratio and LR are from the study {plan.study.name}: see ../evidence.json. Run start.sh on every node.",
         *risk_lines(plan),
         *(["", "Warnings:"] if warnings else []),
         *(f"- {warning}" for warning in warnings),
@@ -87,7 +91,7 @@ def risk_lines(plan: LaunchPlan) -> list[str]:
     count = len(plan.accepted_risk.refusals)
     return [
         f"THE FIT REFUSED THIS WINNER: the first {'warning says' if count == 1 else f'{count} warnings say'} why.",
-        f"Exported all the same, for this reason: {plan.accepted_risk.reason}",
+        f"It was exported for this reason: {plan.accepted_risk.reason}",
     ]
 
 

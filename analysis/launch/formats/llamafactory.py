@@ -22,9 +22,11 @@ SECONDS_A_DAY = 86_400
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write the files of this format into the folder; returns what to know before the launch."""
+    """Write the files of this format into the folder; returns warnings."""
     if "${" in plan.launch.model:
-        raise InputError(f"launch.model {plan.launch.model!r}: LLaMA-Factory would read ${{ as a reference: rename it")
+        raise InputError(
+            f"launch.model {plan.launch.model!r}: LLaMA-Factory reads ${{ as a reference: rename the model"
+        )
     llamafactory_data.write(plan, folder)
     (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
     shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
@@ -34,12 +36,12 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 def warnings(plan: LaunchPlan) -> list[str]:
     found = [*DocumentMixture(plan).warnings, *differences(plan, "LLaMA-Factory")]
     if plan.study.training.document_masking:
-        found.append("LLaMA-Factory attends across documents; the trials did not (training.document_masking: true)")
+        found.append("LLaMA-Factory attends across documents, the trials did not (training.document_masking: true)")
     return found
 
 
 def sections(plan: LaunchPlan) -> dict[str, Settings]:
-    """LLaMA-Factory's settings, by heading. Paths are relative to the bundle, where start.sh goes first."""
+    """LLaMA-Factory's settings, by heading. Paths are relative to the folder of start.sh."""
     parts = {
         "model": _model(plan),
         "data": _data(plan),
@@ -116,7 +118,7 @@ def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
 
 
 def document(plan: LaunchPlan) -> str:
-    """llamafactory.yaml: comments that say where the numbers come from, then the settings."""
+    """llamafactory.yaml: comments on the source of the numbers, then the settings."""
     lines = explanation(plan, TRAINER, ratio(plan), NAME)
     mixture = DocumentMixture(plan).warnings
     parts = [comment([*lines, *(f"Warning: {warning}" for warning in mixture)])]
@@ -133,10 +135,11 @@ def ratio(plan: LaunchPlan) -> list[str]:
     mixture = DocumentMixture(plan)
     a, lengths = plan.almr, mixture.lengths
     additional, original = f"{a:.6g} / {lengths['additional']:.6g}", f"{1 - a:.6g} / {lengths['original']:.6g}"
+    names = {source.language: plan.label(source) for source in plan.used}
     return [
         f"Ratio: ALMR {a:.6g} is a share of tokens; interleave_probs are shares of documents, drawn before packing.",
-        f"Tokens per document: original {lengths['original']:.6g}, additional {lengths['additional']:.6g}.",
-        f"p(additional) = ({additional}) / ({additional} + {original}) = {mixture.probability:.6g}",
+        f"Tokens per document: {', '.join(f'{name} {lengths[language]:.6g}' for language, name in names.items())}.",
+        f"p({names['additional']}) = ({additional}) / ({additional} + {original}) = {mixture.probability:.6g}",
     ]
 
 
@@ -148,9 +151,9 @@ def command(plan: LaunchPlan) -> Command:
         check="command -v llamafactory-cli > /dev/null ||\n"
         '    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its '
         'environment"\n'
-        # Its launcher joins its arguments with blanks and parts them there again.
+        # Its launcher joins its arguments with blanks and splits them there again.
         '[[ "$checkpoints" != *[[:space:]]* ]] ||\n'
-        '    fail "ALMR_CHECKPOINTS has a blank, which llamafactory-cli would part: name another folder"',
+        '    fail "ALMR_CHECKPOINTS has a blank, at which llamafactory-cli would split it: name another folder"',
         run='export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT\n'
         'exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"',
         install="pip install llamafactory==0.9.5 deepspeed",

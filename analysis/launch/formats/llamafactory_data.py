@@ -1,8 +1,8 @@
-"""The corpora in LLaMA-Factory's terms: dataset_info.json, its files, and probabilities over documents.
+"""The corpora in LLaMA-Factory's terms: dataset_info.json, its files, and probabilities of documents.
 
-Facts of LLaMA-Factory 0.9.5 that shape this: `interleave_probs` draws documents, before packing; packing joins them
-and cuts blocks of cutoff_len tokens, so tokens come as documents do; a dataset is one file or one whole folder, and
-its type is read from the file name; a data file is read as UTF-8; a hub dataset cannot be pinned to a revision.
+Facts of LLaMA-Factory 0.9.5 behind this: `interleave_probs` draws documents, before packing; packing joins them and
+cuts blocks of cutoff_len tokens, so the share of tokens follows from that of documents; a dataset is one file or one
+whole folder, and its type is read from the file name; a data file is read as UTF-8; a hub dataset cannot be pinned.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from analysis.launch.formats import corpus_files
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import document_probability, token_share_sd
 from analysis.launch.plan.source import LaunchCorpus
+from sweep.study import numbers as formats
 from sweep.study.errors import InputError
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
@@ -27,7 +28,7 @@ HELD_OUT = "_held_out"  # after the language, in the name of its evaluation set
 
 @dataclass(frozen=True)
 class DocumentMixture:
-    """How documents of the two corpora are drawn. `probability` is that of an additional-language document."""
+    """How documents of the two corpora are drawn; `probability` is that of an additional-language document."""
 
     plan: LaunchPlan
 
@@ -42,17 +43,17 @@ class DocumentMixture:
 
     @property
     def strategy(self) -> str:
-        """`interleave_over` goes on until both corpora are used up and repeats the smaller, so the ratio holds.
+        """`interleave_over` repeats the smaller corpus until both are used up, so that the ratio holds.
 
-        Without repetition, `interleave_under` (stop where the first is used up) holds it too, is tokenised faster,
-        and uses each document once.
+        Without repetition, `interleave_under` (stop where the first is used up) holds it too, is tokenised faster, and
+        uses each document once.
         """
         repeats = any(source.epochs and source.epochs > 1 for source in self.plan.used)
         return "interleave_over" if repeats else "interleave_under"
 
     @property
     def draws(self) -> float:
-        """Documents in the interleaved set. It is drawn once, then packed, and every epoch shuffles its blocks."""
+        """Documents in the interleaved set. It is drawn once, then packed; every epoch shuffles its blocks."""
         drawn = {"original": 1 - self.probability, "additional": self.probability}
         until = [source.documents / drawn[source.language] for source in self.plan.used if source.documents]
         end = max if self.strategy == "interleave_over" else min
@@ -60,27 +61,27 @@ class DocumentMixture:
 
     @property
     def sd(self) -> float:
-        """Standard deviation of the ALMR that the drawing of documents achieves."""
+        """Standard deviation of the achieved ALMR, from the drawing of documents."""
         return token_share_sd(self.plan.almr, self.probability, self.draws)
 
     @property
     def warnings(self) -> list[str]:
         found = [
-            f"LLaMA-Factory reads the newest revision of {s.spec.dataset}, not {s.spec.revision}: it cannot pin one"
+            f"LLaMA-Factory cannot pin a revision: it reads the newest one of {s.spec.dataset}, not {s.spec.revision}"
             for s in self.plan.used
             if s.spec.dataset and s.spec.revision
         ]
         if self.sd > NOTABLE_SD:
             found.append(
-                f"LLaMA-Factory draws whole documents, about {self.draws:,.0f} of them: the ALMR that comes out will "
-                f"differ from {self.plan.almr:.4g} by about {self.sd:.2g} (one standard deviation); "
-                f"cut long documents into shorter ones to lower this"
+                f"LLaMA-Factory draws whole documents, about {self.draws:,.0f} of them: the achieved ALMR differs from "
+                f"{formats.almr(self.plan.almr)} by about {self.sd:.2g} (one standard deviation). Cut long documents "
+                f"into shorter ones to lower this"
             )
         return found
 
 
 def write(plan: LaunchPlan, folder: Path) -> None:
-    """dataset_info.json with one dataset for each corpus that is used, named after its language, and their files."""
+    """Write dataset_info.json, with one dataset per corpus, named after its language, and the files."""
     entries = {source.language: _entry(source, folder) for source in plan.used}
     for language, file in plan.evaluation_files.items():
         entries[language + HELD_OUT] = {"file_name": file, "columns": {"prompt": "text"}}
@@ -98,7 +99,7 @@ def _entry(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
 
 
 def _refer(source: LaunchCorpus, folder: Path) -> str:
-    """One plain file by its path; several, or names it would not accept, through a folder of links."""
+    """One file by its path; several files, or a name with another suffix, through a folder of links."""
     files = [os.path.abspath(file) for file in corpus_files.files(source)]
     suffixes = [_suffix(file, source) for file in files]
     if len(files) == 1 and files[0].endswith(suffixes[0]):

@@ -1,8 +1,8 @@
-"""Megatron-LM (core 0.16): megatron_args.txt, one argument a line, and prepare.sh, which makes its data.
+"""Megatron-LM (core 0.16): megatron_args.txt, with one argument per line, and prepare.sh, which prepares its data.
 
-Facts of Megatron that shape this: the weights of --data-path are shares of tokens (of samples of one length), must be
-over 0, and are lost without a word in a list of odd length; the steps are counted in samples; the architecture is read
-from the converted checkpoint (--use-checkpoint-args). Sets that are evaluated one by one take no weights.
+Facts of Megatron behind this: the weights of --data-path are shares of tokens (of samples of equal length), must be
+over 0, and are silently ignored in a list of odd length; steps are counted in samples; the architecture is read from
+the converted checkpoint (--use-checkpoint-args). Sets that are evaluated one by one take no weights.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ NAME = "megatron"
 TRAINER = "Megatron-LM (core 0.16)"
 ARGUMENTS = "megatron_args.txt"
 TEMPLATES = Path(__file__).with_name("templates")
-PREFIX = "{}_text_document"  # what preprocess_data.py makes of --output-prefix
+PREFIX = "{}_text_document"  # preprocess_data.py adds this to --output-prefix
 BASE = "base"  # the folder of the converted base model
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write the files of this format into the folder; returns what to know before the launch."""
+    """Write the files of this format into the folder; returns warnings."""
     if not plan.launch.model.isprintable():
-        raise InputError(f"launch.model {plan.launch.model!r}: Megatron's arguments hold one a line: rename it")
+        raise InputError(
+            f"launch.model {plan.launch.model!r}: megatron_args.txt has one argument per line: rename the model"
+        )
     lines = [token for argument in arguments(plan) for token in argument]
     (folder / ARGUMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     content = {"train": documents.sources(plan, folder), "held_out": documents.held_out(plan)}
@@ -42,7 +44,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
 
 def blend(plan: LaunchPlan) -> list[str]:
-    """--data-path: (weight, prefix) of each corpus that is used; a list of even length, with one corpus too."""
+    """--data-path: weight and prefix of each corpus with a share above 0, so that the length is even."""
     return [text for source in plan.used for text in (repr(source.share), f"data/{PREFIX.format(source.language)}")]
 
 
@@ -65,12 +67,12 @@ def _batch(plan: LaunchPlan) -> Arguments:
         ("micro-batch-size", plan.layout(NAME).micro_batch),
         ("global-batch-size", launch.batch_sequences),
         ("train-samples", plan.steps * launch.batch_sequences),
-        ("seed", plan.seed + 1),  # it must be over 0
+        ("seed", plan.seed + 1),  # must be over 0
     ]
 
 
 def _learning_rate(plan: LaunchPlan) -> Arguments:
-    """In samples."""
+    """The LR and its schedule, in samples."""
     each, schedule = plan.launch.batch_sequences, plan.study.training.schedule
     shared: Arguments = [
         ("lr", repr(plan.lr)),
@@ -152,12 +154,12 @@ def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
 
 def warnings(plan: LaunchPlan) -> list[str]:
     found = [
-        "Megatron-LM: run prepare.sh once before the start; its arguments were read back but for --data-path and "
-        "the schedule by no parser of Megatron's own",
+        "Megatron-LM: run prepare.sh once before the start. --verify reads only --data-path and the schedule with "
+        "Megatron's own parser; its other arguments are not read back",
         *differences(plan, "Megatron-LM", used=("tensor", "pipeline", "context")),
     ]
     if plan.launch.sequence_length % (2 * plan.layout(NAME).context * plan.layout(NAME).tensor):
-        found.append("Megatron-LM: the sequence length is not a multiple of twice the context and tensor parallelism")
+        found.append("Megatron-LM: the sequence length is not a multiple of 2 x context x tensor parallelism")
     return found
 
 
@@ -172,8 +174,8 @@ def prepare_script(plan: LaunchPlan) -> str:
     sets = [*names, *(f"held_out_{name}" for name in plan.evaluation_files)]
     head = [
         "#!/usr/bin/env bash",
-        "# Makes the data and the base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout,",
-        "# by default ~/Megatron-LM; ALMR_MODEL: the folder of the model.",
+        "# Prepares the data and the base checkpoint. Run it once, on one machine that sees this folder. MEGATRON: the",
+        "# checkout of Megatron-LM, by default ~/Megatron-LM; ALMR_MODEL: the folder of the model.",
         "set -euo pipefail",
         "",
         f"readonly model={shlex.quote(plan.launch.model)}",
@@ -188,12 +190,13 @@ def command(plan: LaunchPlan) -> Command:
     return Command(
         trainer="Megatron-LM",
         settings=ARGUMENTS,
-        usage=f"MEGATRON: its checkout, else ~/Megatron-LM. Arguments override {ARGUMENTS}: start.sh --log-interval 1",
+        usage="MEGATRON: its checkout, by default ~/Megatron-LM. "
+        f"Arguments override {ARGUMENTS}: start.sh --log-interval 1",
         check='MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"\n'
         '[[ -f "$MEGATRON/pretrain_gpt.py" ]] ||\n'
         '    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"\n'
         "[[ -d base ]] ||\n"
-        '    fail "prepare.sh has not been run: it makes the data and the base checkpoint"',
+        '    fail "the data and the base checkpoint are missing: run prepare.sh once"',
         run=f"mapfile -t arguments < {ARGUMENTS}\n"
         "export CUDA_DEVICE_MAX_CONNECTIONS=1\n" + TORCHRUN + '"$MEGATRON/pretrain_gpt.py" "${arguments[@]}" \\\n'
         '    --load "$checkpoints" --save "$checkpoints" "$@"',

@@ -1,4 +1,4 @@
-"""The product's own trainer: study.yaml, a study of one trial, which is the launch."""
+"""The product's own trainer: study.yaml, a study whose only trial is the launch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TRAINER = "almr's own trainer"
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write study.yaml into the folder; returns what to know before the launch."""
+    """Write study.yaml into the folder; returns warnings."""
     head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
     (folder / "study.yaml").write_text(head + study_file.dump(study(plan)), encoding="utf-8")
     return warnings(plan)
 
 
 def study(plan: LaunchPlan) -> Study:
-    """The launch as a study whose grid is the winner alone."""
+    """The launch as a study; its grid holds only the winner."""
     of = plan.study
     changed = {
         "name": f"{of.name[:90]}-launch",
@@ -66,7 +66,7 @@ def _resources(plan: LaunchPlan) -> dict[str, Any]:
 def warnings(plan: LaunchPlan) -> list[str]:
     found = unused(plan, NAME)
     if plan.evaluation_files:
-        found.append("native: it measures on the held-out part of each corpus, not on launch.evaluation")
+        found.append("native measures the loss on the held-out part of each corpus, not on launch.evaluation")
     return found
 
 
@@ -74,7 +74,7 @@ def ratio(plan: LaunchPlan) -> list[str]:
     if len(plan.used) < 2:
         return single_lines(plan)
     return [
-        f"Ratio: ALMR {plan.almr:.6g} is a share of tokens, met exactly: after n sequences, round(n x ALMR) of them."
+        f"Ratio: ALMR {plan.almr:.6g} is a share of tokens, met exactly: of the first n sequences, round(n x ALMR)."
     ]
 
 
@@ -82,7 +82,7 @@ def command(plan: LaunchPlan) -> Command:
     return Command(
         trainer="almr's own trainer",
         settings="study.yaml",
-        usage="Its record and log lie with the checkpoints. It takes no arguments.",
+        usage="Its record and log are written beside the checkpoints. It takes no arguments.",
         check='python -c "import sweep, torch" 2> /dev/null ||\n'
         '    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"',
         run=TORCHRUN + '-m sweep.worker.launch_run study.yaml "$checkpoints"',

@@ -1,8 +1,8 @@
-"""torchtitan 0.3: almr_launch.py, the Python module that its configuration is.
+"""torchtitan 0.3: almr_launch.py, since its configuration is a Python module.
 
-Facts of torchtitan 0.3.0 that shape this: TOML is gone (0.2 read it, and mixed nothing); a source's `weight` is a share
-of packed sequences, so of tokens; every rank draws with the same seed; attention never crosses documents; validation
-has one loss.
+Facts of torchtitan 0.3.0 behind this: it reads no TOML (0.2 did, but mixed nothing); a source's `weight` is a share of
+packed sequences, so of tokens; every rank draws with the same seed; attention never crosses documents; validation has
+one loss.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ NAME = "torchtitan"
 TRAINER = "torchtitan 0.3"
 MODULE = "almr_launch"
 TEMPLATE = Path(__file__).parent / "templates" / "torchtitan.txt"
-# The flavours of torchtitan.models.llama3, by hidden size and layers.
+# Names of the models in torchtitan.models.llama3, by (hidden size, layers).
 FLAVORS = {(2048, 16): "1B", (3072, 28): "3B", (4096, 32): "8B", (8192, 80): "70B", (16384, 126): "405B"}
 NOTABLE_SD = 0.01
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write almr_launch.py into the folder; returns what to know before the launch."""
+    """Write almr_launch.py into the folder; returns warnings."""
     values = settings(plan, folder)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(literals)
@@ -38,7 +38,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
 
 def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
-    """Python values by their name in the template."""
+    """Python values, by name in the template."""
     layout, training = plan.layout(NAME), plan.study.training
     values = {
         "flavor": flavor(plan),
@@ -71,7 +71,7 @@ def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
 
 
 def flavor(plan: LaunchPlan) -> str | None:
-    """None where torchtitan has no such Llama: the module then takes the one that the environment names."""
+    """None where torchtitan has no Llama of this shape: the module then reads ALMR_FLAVOR."""
     shape = plan.target.shape
     return FLAVORS.get((shape.hidden_size, shape.num_hidden_layers)) if shape else None
 
@@ -79,20 +79,18 @@ def flavor(plan: LaunchPlan) -> str | None:
 def warnings(plan: LaunchPlan) -> list[str]:
     found = differences(plan, "torchtitan", used=("tensor", "context"))
     if flavor(plan) is None:
-        found.append(
-            "torchtitan: which of its models this is was not told by the shape: set ALMR_FLAVOR (8B, 70B, ...)"
-        )
+        found.append("torchtitan: the launch's model is none of its own by shape: set ALMR_FLAVOR (8B, 70B, ...)")
     if not plan.study.training.document_masking:
-        found.append("torchtitan 0.3 never attends across documents; the trials did (training.document_masking: false)")
+        found.append("torchtitan 0.3 never attends across documents, the trials did (training.document_masking: false)")
     if plan.evaluation_files:
-        found.append("torchtitan 0.3 has one validation loss: that of both languages in equal parts")
+        found.append("torchtitan 0.3 has one validation loss, over both languages in equal parts")
     if (sd := ratio_sd(plan)) > NOTABLE_SD:
-        found.append(f"torchtitan draws sequences at random: the ALMR that comes out will differ by about {sd:.2g}")
+        found.append(f"torchtitan draws sequences at random: the achieved ALMR differs by about {sd:.2g}")
     return found
 
 
 def ratio_sd(plan: LaunchPlan) -> float:
-    """Standard deviation of the achieved ALMR: all ranks draw the same, so there are fewer independent draws."""
+    """Standard deviation of the achieved ALMR. All ranks draw the same, so the draws of one rank count."""
     draws = plan.tokens / plan.launch.sequence_length / plan.layout(NAME).data
     return token_share_sd(plan.almr, plan.almr, draws)
 
@@ -102,7 +100,7 @@ def ratio(plan: LaunchPlan) -> list[str]:
         return single_lines(plan)
     return [
         f"Ratio: ALMR {plan.almr:.6g} is a share of tokens, and so is a source's weight: sequences are packed first.",
-        f"Drawn at random: the ALMR that comes out differs by about {ratio_sd(plan):.2g} (one standard deviation).",
+        f"Drawn at random: the achieved ALMR differs by about {ratio_sd(plan):.2g} (one standard deviation).",
     ]
 
 
@@ -115,7 +113,7 @@ def command(plan: LaunchPlan) -> Command:
         '    fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"\n'
         'export ALMR_MODEL="${ALMR_MODEL:-$model}"\n'
         '[[ -f "$ALMR_MODEL/config.json" ]] ||\n'
-        '    fail "$ALMR_MODEL is no folder with config.json: download the model, set ALMR_MODEL to its folder"',
+        '    fail "$ALMR_MODEL has no config.json: download the model and set ALMR_MODEL to its folder"',
         run='export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"\n'
         + TORCHRUN
         + f'-m torchtitan.train --module {MODULE} --config launch "$@"',

@@ -1,4 +1,4 @@
-"""What LLaMA-Factory and axolotl both hand to transformers' Trainer, in its terms."""
+"""Arguments of transformers' Trainer, which LLaMA-Factory and axolotl both pass on to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Settings = dict[str, Any]
 
 
 def scheduler(plan: LaunchPlan) -> tuple[str, Settings]:
-    """Its name in transformers, and its keyword arguments."""
+    """The scheduler's name in transformers, and its keyword arguments."""
     schedule = plan.study.training.schedule
     if schedule.name == "cosine":
         return "cosine_with_min_lr", {"min_lr_rate": schedule.min_lr}

@@ -1,4 +1,4 @@
-"""Fit -> the numbers of the large run that every trainer format shares: batch, steps, schedule, corpora."""
+"""Fit -> launch plan: the settings of the large run that all trainer formats share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.risk import AcceptedRisk, accept
 from analysis.launch.plan.schedule import Steps
 from analysis.launch.plan.source import LaunchCorpus
+from sweep.study import numbers as formats
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES
 from sweep.study.ingredients import CorpusFacts
@@ -18,8 +19,8 @@ from sweep.study.sections.launch import Launch
 from sweep.study.study import Study
 
 ASSUMPTIONS = (
-    "The launch model uses the base model's tokenizer: tokens per document were counted with it.",
-    "The launch reads whole corpora, with the documents that the trials held out: measure its loss on other text.",
+    "The launch model has the base model's tokenizer, with which the tokens per document were counted.",
+    "The launch trains on the whole corpora, also on the trials' held-out documents: measure its loss on other text.",
 )
 
 
@@ -27,7 +28,7 @@ ASSUMPTIONS = (
 class LaunchPlan:
     """The large run. Steps are optimizer steps; `accumulation` is micro-batches per step on each GPU.
 
-    A format for which `target` has no layout shards one copy over all GPUs.
+    A format without a layout in `target` shards one copy over all GPUs.
     """
 
     study: Study
@@ -56,12 +57,12 @@ class LaunchPlan:
 
     @property
     def tokens(self) -> int:
-        """What whole steps come to; `launch.tokens` is what was asked for."""
+        """Tokens of the whole steps; `launch.tokens` is the requested number."""
         return self.steps * self.launch.global_batch_tokens
 
     @property
     def difference(self) -> str:
-        """In words: what whole steps come to beside what was asked for."""
+        """How `tokens` differs from the requested number, in words."""
         more = self.tokens - self.launch.tokens
         if not more:
             return "exactly launch.tokens"
@@ -87,7 +88,7 @@ class LaunchPlan:
 
     @property
     def min_lr(self) -> float:
-        """The last LR; `schedule.min_lr` is its share of the peak."""
+        """The final LR; `schedule.min_lr` is its share of the peak."""
         return self.study.training.schedule.min_lr * self.lr
 
     @property
@@ -97,37 +98,46 @@ class LaunchPlan:
 
     @property
     def evaluation_files(self) -> dict[str, str]:
-        """Held-out text of each language; empty where the launch states none."""
+        """The held-out text of each language; empty where the launch states none."""
         stated = self.launch.evaluation
         return {name: os.path.abspath(getattr(stated, name)) for name in LANGUAGES} if stated else {}
 
     @property
     def checkpoint_steps(self) -> int:
-        """Steps between checkpoints; rounded up, so that no more are written than asked for."""
+        """Steps between checkpoints, rounded up: no more are written than requested."""
         return math.ceil(self.steps / self.launch.checkpoints)
 
     @property
     def used(self) -> list[LaunchCorpus]:
-        """The corpora that get any tokens: ALMR 0 or 1 leaves one."""
+        """The corpora with a share above 0: ALMR 0 or 1 leaves one."""
         return [source for source in self.sources.values() if source.share > 0]
+
+    def label(self, source: LaunchCorpus) -> str:
+        """The corpus' language as the study's user named it."""
+        return self.study.language_name(source.language)
 
     @property
     def warnings(self) -> list[str]:
-        """What to know before the launch, beside the fit's own warnings."""
-        found = [
-            f"the launch goes {source.epochs:.3g} times over the {source.language} corpus: it repeats its documents"
-            for source in self.used
-            if source.epochs and source.epochs > 1
-        ]
-        found += [
-            f"the size of the {source.language} corpus is not known (the trials read {source.spec.documents:,} "
-            f"documents of it): whether the launch repeats it cannot be told; state corpora.{source.language}.tokens"
-            for source in self.used
-            if source.epochs is None
-        ]
+        """Warnings about the launch, beside those of the fit."""
+        found = [warning for source in self.used if (warning := self._repetition(source))]
         if self.tokens != self.launch.tokens:
             found.append(f"{self.steps:,} whole steps are {self.tokens:,} tokens: {self.difference}")
         return found
+
+    def _repetition(self, source: LaunchCorpus) -> str | None:
+        """By the launch's own tokens and the whole corpus. None where the launch reads it at most once."""
+        name, limit = self.label(source), self.study.objective.max_epochs
+        if source.epochs is None:
+            return (
+                f"{name} corpus: its size is not known, so the launch may repeat it (the trials read "
+                f"{source.spec.documents:,} documents of it): state corpora.{source.language}.tokens"
+            )
+        if source.epochs <= 1:
+            return None
+        reads = f"{name} corpus: the launch reads it {formats.times(source.epochs)}"
+        if source.epochs <= limit:
+            return f"{reads}, within the limit of {limit:g} x (objective.max_epochs)"
+        return f"{reads}, above the limit of {limit:g} x (objective.max_epochs). Supply a larger corpus"
 
 
 def whole_steps(launch: Launch) -> int:
@@ -142,11 +152,11 @@ def make(
 ) -> LaunchPlan:
     """Raises InputError without a launch, for a refused winner unless `accept_risk` says why, for missing corpora."""
     if fit.study is None:
-        raise InputError("a table has no launch: export from the run of a study that has `launch:`")
+        raise InputError("a table has no launch: export the run of a study with `launch:`")
     launch, transfer = fit.study.launch, fit.file.transfer
     if launch is not None and transfer is None:
-        lacking = "\n".join(f.message for f in fit.file.refusals if f.code == "transfer")
-        raise InputError(lacking or "fit.json has no transfer: fit the run again, almr fit")
+        why = "\n".join(f.message for f in fit.file.refusals if f.code == "transfer")
+        raise InputError(why or "fit.json has no transfer: fit the run again, almr fit RUN")
     if launch is None or transfer is None:
         raise InputError(
             f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "
@@ -158,15 +168,28 @@ def make(
     shares = {"original": 1 - transfer.almr, "additional": transfer.almr}
     tokens = whole_steps(launch) * launch.global_batch_tokens
     sources = {
-        name: LaunchCorpus(name, getattr(fit.study.corpora, name), _facts(corpora, name), shares[name], tokens)
+        name: LaunchCorpus(
+            language=name,
+            spec=getattr(fit.study.corpora, name),
+            facts=_facts(corpora, name),
+            share=shares[name],
+            launch_tokens=tokens,
+        )
         for name in LANGUAGES
     }
     return LaunchPlan(
-        fit.study, launch, transfer.almr, transfer.lr, accepted_risk, warnings, sources, target or LaunchHardware()
+        study=fit.study,
+        launch=launch,
+        almr=transfer.almr,
+        lr=transfer.lr,
+        accepted_risk=accepted_risk,
+        fit_warnings=warnings,
+        sources=sources,
+        target=target or LaunchHardware(),
     )
 
 
 def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:
     if language not in corpora:
-        raise InputError(f"ingredients.json counts no {language} corpus: run the study again, it writes the counts")
+        raise InputError(f"ingredients.json has no counts of the {language} corpus: run the study again to write them")
     return corpora[language]

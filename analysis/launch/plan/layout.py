@@ -1,6 +1,6 @@
-"""How the launch lies on its GPUs: degrees of parallelism, micro-batch, what is computed again, and the memory of it.
+"""The launch's layout on its GPUs: degrees of parallelism, micro-batch, activation checkpointing and memory.
 
-Only the words: they are chosen where the model's memory is counted, and every format writes them in its own.
+A layout is chosen where the model's memory is counted; every format writes it in its trainer's own fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class MemoryPart:
-    """Bytes of one GPU for one purpose, and the arithmetic in words."""
+    """Memory of one GPU for one purpose, with the arithmetic in words."""
 
     what: str
     bytes: float
@@ -27,8 +27,8 @@ class MemoryPart:
 
 @dataclass(frozen=True)
 class ParallelLayout:
-    """`data` copies of the model, each on `tensor` x `pipeline` x `context` GPUs. `parts`: memory, empty where it was
-    not counted; then `why_not` says why. `usable`: bytes of one GPU that may be filled; None where it is not stated.
+    """`data` copies of the model, each on `tensor` x `pipeline` x `context` GPUs. `parts`: its memory; empty where it
+    was not counted, and `why_not` says why. `usable`: bytes of one GPU that may be filled; None where not stated.
     """
 
     data: int
@@ -48,7 +48,7 @@ class ParallelLayout:
 
     @property
     def fits(self) -> bool | None:
-        """None where it cannot be told."""
+        """None where it is not known."""
         return None if self.memory is None or self.usable is None else self.memory <= self.usable
 
     def accumulation(self, launch: Launch) -> int:
@@ -60,13 +60,13 @@ class ParallelLayout:
             assert self.memory is not None
             assert self.usable is not None
             return [
-                f"{name}: no layout that was tried fits: the least takes {self.memory / GIGA:,.0f} GB of "
-                f"{self.usable / GIGA:,.0f} GB usable: take more or larger GPUs"
+                f"{name}: does not fit into GPU memory: the smallest layout takes {self.memory / GIGA:,.0f} GB of "
+                f"{self.usable / GIGA:,.0f} GB usable. Take more or larger GPUs"
             ]
-        return [f"{name}: whether it fits into memory was not checked: {self.why_not}"] if self.why_not else []
+        return [f"{name}: GPU memory was not checked: {self.why_not}"] if self.why_not else []
 
     def lines(self, launch: Launch) -> list[str]:
-        """The arithmetic, for a person."""
+        """The arithmetic in words."""
         shape = f"{self.data} data x {self.tensor} tensor x {self.pipeline} pipeline x {self.context} context"
         lines = [
             f"GPUs: {shape} = {self.data * self.tensor * self.pipeline * self.context} "
@@ -79,20 +79,20 @@ class ParallelLayout:
 
     def _memory_lines(self) -> list[str]:
         if self.memory is None:
-            return [f"Memory: not counted: {self.why_not}"]
+            return [f"Memory: not counted, {self.why_not}"]
         lines = [f"Memory, {part.what}: {part.arithmetic} = {part.bytes / GIGA:.1f} GB" for part in self.parts]
         of = f" of {self.usable / GIGA:.1f} GB usable" if self.usable else f"; not compared: {self.why_not}"
-        return [*lines, f"Memory of one GPU, together: {self.memory / GIGA:.1f} GB{of}"]
+        return [*lines, f"Memory of one GPU, in all: {self.memory / GIGA:.1f} GB{of}"]
 
 
 def plain(launch: Launch, why_not: str | None = None) -> ParallelLayout:
-    """Every GPU has a part of one copy's state and a batch of its own: FSDP or ZeRO over all of them."""
+    """FSDP or ZeRO over all GPUs: each has a part of one copy's state and a batch of its own."""
     return ParallelLayout(data=launch.processes, micro_batch=launch.micro_batch_sequences, why_not=why_not)
 
 
 @dataclass(frozen=True)
 class LaunchHardware:
-    """The launch's model and GPUs: its shape where that is known, and a layout for each format that was planned."""
+    """The shape of the launch's model, None where it is not known, and the layout of each planned format."""
 
     shape: Shape | None = None
     layouts: Mapping[str, ParallelLayout] = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""Shares of tokens and shares of documents: the two ways in which trainers state a mixture.
+"""Share of tokens <-> probability of a document: the two ways in which trainers state a mixture.
 
-A trainer that draws whole documents, of L tokens on average, draws tokens in proportion to (probability x L).
+Drawing documents of L tokens on average draws tokens in proportion to (probability x L).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 
 
 def document_probability(almr: float, original_length: float, additional_length: float) -> float:
-    """The probability of drawing an additional-language document that gives a share `almr` of tokens to it.
+    """The probability of drawing an additional-language document that gives this language a share `almr` of tokens.
 
     Lengths are mean tokens per document. p = (a / La) / (a / La + (1 - a) / Lo); 0 and 1 stay exactly 0 and 1.
     """
@@ -18,7 +18,7 @@ def document_probability(almr: float, original_length: float, additional_length:
 
 
 def token_share(probability: float, original_length: float, additional_length: float) -> float:
-    """The inverse: the share of tokens from additional documents that are drawn with `probability`."""
+    """The inverse: the additional language's share of tokens where its documents are drawn with `probability`."""
     additional, original = probability * additional_length, (1 - probability) * original_length
     return additional / (additional + original)
 
@@ -26,7 +26,7 @@ def token_share(probability: float, original_length: float, additional_length: f
 def token_share_sd(almr: float, probability: float, documents: float) -> float:
     """Standard deviation of the achieved ALMR over `documents` independent draws, to first order.
 
-    It counts the chance of the draws alone; documents of unequal length add to it.
+    Documents of unequal length add to it.
     """
     if probability in (0, 1):
         return 0.0

@@ -1,4 +1,4 @@
-"""Refusals and the export: it stops at them, unless someone says why the risk is taken."""
+"""A refused fit is exported only with a reason."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from sweep.study.fields import Schema
 
 
 class AcceptedRisk(Schema):
-    """Why a refused winner was exported all the same: `reason` is the text that was given."""
+    """The user's reason for the export of a refused winner."""
 
     reason: str
     refusals: tuple[Finding, ...]
 
 
 def accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
-    """None where nothing was refused. Raises InputError for refusals without a reason, and for a reason of blanks."""
+    """None without a refusal. Raises InputError for refusals without a reason, and for a blank reason."""
     if reason is not None and not reason.strip():
-        raise InputError('--accept-risk: the reason is blank: say why the risk is taken, --accept-risk "reason"')
+        raise InputError('--accept-risk: the reason is blank: give one, --accept-risk "reason"')
     if not refusals:
         return None
     if reason is None:
@@ -25,11 +25,11 @@ def accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
             "\n".join(
                 [
                     *(refusal.text for refusal in refusals),
-                    "nothing was exported; run what is missing, or state why the risk is taken: "
-                    'almr export RUN --accept-risk "reason"',
+                    "the fit is refused, so nothing was written: run the suggested trials, or go on with a reason, "
+                    '--accept-risk "reason"',
                 ]
             )
         )
-    # What is no UTF-8 on the command line reaches Python as lone surrogates, which no file takes.
+    # Bytes that are not UTF-8 reach Python as lone surrogates, which cannot be written to a file.
     text = reason.strip().encode("utf-8", "backslashreplace").decode()
     return AcceptedRisk(reason=text, refusals=tuple(refusals))

@@ -1,4 +1,4 @@
-"""The LR over the launch's steps, as trials have it: what every trainer's own schedule is compared with."""
+"""The trials' LR schedule over the launch's steps; every trainer's own schedule is compared with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweep.study.sections.training import Schedule
 
 @dataclass(frozen=True)
 class Steps:
-    """The parts of a run of `total` optimizer steps; `decay` is what WSD decays over."""
+    """The parts of a run of `total` optimizer steps; `decay` is for WSD."""
 
     total: int
     warmup: int
@@ -47,7 +47,7 @@ def warmup_from(schedule: Schedule) -> float:
 
 
 def telling_steps(steps: Steps) -> list[int]:
-    """Steps at which two schedules that differ show it: in the warm-up, at its end, and along the decay."""
+    """Steps at which different schedules differ: in the warm-up, at its end, and along the decay."""
     begins, length = steps.total - steps.decay, steps.total - steps.warmup
     after = [steps.warmup + round(share * length) for share in (0.01, 0.25, 0.5, 0.75, 0.9)]
     found = {0, steps.warmup // 2, steps.warmup, *after, begins, begins + steps.decay // 2, steps.total - 1}

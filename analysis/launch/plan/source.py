@@ -1,4 +1,4 @@
-"""One corpus as the launch reads it: how much of it, how often, and from which column."""
+"""One corpus of the launch: its share of the tokens, its size, and its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweep.study.sections.corpora import Corpus
 
 @dataclass(frozen=True)
 class LaunchCorpus:
-    """`share` is the corpus' part of the launch's `launch_tokens`, counted in tokens."""
+    """`share` is the corpus' share of the launch's `launch_tokens`."""
 
     language: str
     spec: Corpus
@@ -21,11 +21,11 @@ class LaunchCorpus:
 
     @property
     def rewritten(self) -> bool:
-        """Whether `facts.files` hold the documents as the trials cut them, not the study's own files (plain text)."""
+        """Whether `facts.files` are the documents as cut for the trials, not the study's own plain-text files."""
         return bool(self.spec.files) and not any(self._named(file) for file in self.facts.files)
 
     def _named(self, file: str) -> bool:
-        # `**/` also stands for no folder at all, which fnmatch does not know.
+        # `**/` also matches no folder at all, unlike in fnmatch.
         return any(fnmatch(file, pattern.replace("**/", "*")) for pattern in self.spec.files or ())
 
     @property
@@ -35,17 +35,17 @@ class LaunchCorpus:
 
     @property
     def corpus_tokens(self) -> int | None:
-        """Size of what the launch reads; None where the trials read only its head and the study states no size."""
+        """None where the trials read only the first documents and the study states no size."""
         if self.spec.documents and not self.rewritten:
             return self.spec.tokens
         return self.facts.tokens + self.facts.held_out_tokens
 
     @property
     def documents(self) -> float | None:
-        """Documents of the corpus, at the trials' mean tokens per document."""
+        """Number of documents, by the trials' mean tokens per document."""
         return self.corpus_tokens / self.facts.tokens_per_document if self.corpus_tokens else None
 
     @property
     def epochs(self) -> float | None:
-        """How often the launch goes through the corpus."""
+        """How many times the launch reads the corpus."""
         return self.share * self.launch_tokens / self.corpus_tokens if self.corpus_tokens else None

@@ -1,4 +1,4 @@
-"""rayjob.yaml: the launch as a KubeRay RayJob. Ray only gives the nodes; ray_start.py runs start.sh on each."""
+"""rayjob.yaml: the launch as a KubeRay RayJob. Ray only provides the nodes; ray_start.py runs start.sh on each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sweep.study.sections.launch import Launch
 UNSTATED = "CHANGE-ME"
 MOUNT = "/claim"
 FOLDER = "launch"
-HEAD = f"""# kubectl apply -f rayjob.yaml. The claim holds this folder as {FOLDER}/, and the data under their own paths;
-# it is mounted at {MOUNT}. Checkpoints go beside {FOLDER}/, so that another export can take its place.
+HEAD = f"""# kubectl apply -f rayjob.yaml. Copy this folder to the volume claim as {FOLDER}/, and the data under their
+# own paths; the claim is mounted at {MOUNT}. Checkpoints go beside {FOLDER}/, which another export replaces.
 """
 
 
@@ -48,7 +48,9 @@ def script(launch: Launch, study: str, trainer: str) -> str:
 def warnings(launch: Launch) -> list[str]:
     unstated = [f"launch.{name}" for name in ("image", "volume_claim") if not getattr(launch, name)]
     return (
-        [f"rayjob.yaml says {UNSTATED}: state {' and '.join(unstated)} to start it on Kubernetes"] if unstated else []
+        [f"rayjob.yaml is incomplete ({UNSTATED}): state {' and '.join(unstated)} to start it on Kubernetes"]
+        if unstated
+        else []
     )
 
 

@@ -8,7 +8,7 @@ from analysis.launch.scripts.names import job_name
 from analysis.launch.scripts.torchrun import Command
 from sweep.study.sections.launch import Launch
 
-# SkyPilot's names of GPUs, where they are not ours.
+# SkyPilot's names of the GPUs in a study.
 ACCELERATORS = {
     "A100-40GB": "A100",
     "A100-80GB": "A100-80GB",
@@ -17,10 +17,10 @@ ACCELERATORS = {
     "H200-141GB": "H200",
     "B200-180GB": "B200",
 }
-HEAD = """# sky launch sky.yaml, in this folder, which every node gets; the data have to be there too. Checkpoints go
-# below ALMR_CHECKPOINTS, by default the home folder.
+HEAD = """# Run sky launch sky.yaml in this folder, which SkyPilot copies to every node; the data have to be there too.
+# Checkpoints go below ALMR_CHECKPOINTS, by default the home folder.
 """
-SHARED = """# Several nodes need one that they share, and the next start finds: mount storage there,
+SHARED = """# Several nodes need a checkpoint folder that all share and that outlives them: mount storage,
 # file_mounts: {/checkpoints: {source: s3://...}}, and launch with --env ALMR_CHECKPOINTS=/checkpoints.
 """
 ALONE = 'export ALMR_CHECKPOINTS="${ALMR_CHECKPOINTS:-$HOME}"\n'
@@ -51,10 +51,10 @@ def script(launch: Launch, study: str, trainer: str, command: Command) -> str:
 def warnings(launch: Launch) -> list[str]:
     found = []
     if launch.gpus_per_node and not launch.gpu:
-        found.append(f"sky.yaml says {UNSTATED}: state launch.gpu to start it with SkyPilot")
+        found.append(f"sky.yaml is incomplete ({UNSTATED}): state launch.gpu to start it with SkyPilot")
     if launch.nodes > 1:
         found.append(
-            "SkyPilot's nodes share no folder: mount storage (file_mounts) for the checkpoints and name it, "
+            "SkyPilot's nodes share no folder: mount storage (file_mounts) for the checkpoints and set "
             "--env ALMR_CHECKPOINTS=FOLDER"
         )
     return found

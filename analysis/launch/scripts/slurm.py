@@ -1,4 +1,4 @@
-"""slurm.sbatch: start.sh once on every node of an allocation."""
+"""slurm.sbatch: runs start.sh once on every node of an allocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The start scripts of one format: torchrun, Slurm, KubeRay and SkyPilot."""
+"""The start scripts of one format, for torchrun, Slurm, KubeRay and SkyPilot."""
 
 from __future__ import annotations
 

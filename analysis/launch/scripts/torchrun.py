@@ -1,4 +1,4 @@
-"""start.sh: one format's trainer on every node, under torchrun or the trainer's own starter."""
+"""start.sh: runs one format's trainer on a node, under torchrun or the trainer's own launcher."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 from sweep.study.sections.launch import Launch
 
 HERE = Path(__file__).parent
-# What torchrun is told, from what start.sh has checked.
+# Its variables are set and checked by start.sh.
 TORCHRUN = """exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \\
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \\
     """
 
 
-BESIDE = "../.."  # of a format's folder: the folder that holds the bundle, which another export leaves alone
+BESIDE = "../.."  # from a format's folder: the folder that holds the bundle, which no export replaces
 
 
 @dataclass(frozen=True)
 class Command:
-    """How a trainer is started: bash, in the bundle's folder, with $model, $nodes, $gpus, $processes, $settings and
-    $checkpoints set.
+    """The bash lines that start a trainer, in the format's folder, with $model, $nodes, $gpus, $processes, $settings
+    and $checkpoints set.
 
-    `check` refuses a machine without the trainer (`fail "..."`), `run` starts it. `install` is one line for SkyPilot.
-    `checkpoints` is the folder of this launch's checkpoints in $ALMR_CHECKPOINTS, where `run` names it. `variables`
-    are what else a user may have to set, with their defaults.
+    `check` refuses a machine without the trainer (`fail "..."`), `run` starts it, `install` is one line for SkyPilot.
+    `checkpoints` is the folder of this launch in $ALMR_CHECKPOINTS, where `run` uses it. `variables`: other environment
+    variables that a user may have to set, with their defaults.
     """
 
     trainer: str
@@ -54,9 +54,9 @@ def start_script(launch: Launch, command: Command) -> str:
     kept = f'readonly checkpoints="${{ALMR_CHECKPOINTS:-{BESIDE}}}"/{shlex.quote(command.checkpoints)}'
     lines = [
         "#!/usr/bin/env bash",
-        f"# Starts the launch with {command.trainer}: run it on every node.",
+        f"# Starts the launch with {command.trainer}. Run it on every node.",
         f"# {command.usage}",
-        f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {BESIDE}, from here.",
+        f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {BESIDE} from here.",
         "set -euo pipefail",
         "",
         *(f"readonly {name}={shlex.quote(str(value))}" for name, value in names.items()),
@@ -72,4 +72,4 @@ def start_script(launch: Launch, command: Command) -> str:
         command.check,
         "",
     ]
-    return "\n".join(lines) + "\n" + (HERE / "meeting.sh").read_text(encoding="utf-8") + command.run + "\n"
+    return "\n".join(lines) + "\n" + (HERE / "rendezvous.sh").read_text(encoding="utf-8") + command.run + "\n"

@@ -1,4 +1,4 @@
-"""YAML as the launch's files have it: text in double quotes, or as a literal block."""
+"""YAML with text in double quotes or in literal blocks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import yaml
 
 
 class Quoted(str):
-    """Text that is written in double quotes, so that no other YAML reader takes it for a number or a boolean."""
+    """Text in double quotes, so that no YAML reader takes it for a number or a boolean."""
 
 
 class Block(str):
-    """Text of several lines that is written as a literal block."""
+    """Text of several lines, as a literal block."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -25,5 +25,5 @@ _Dumper.add_representer(Block, lambda dumper, text: dumper.represent_scalar(_TEX
 
 
 def dump(content: dict[str, Any], width: int | None = None) -> str:
-    """The mapping as YAML, in its own order. `width`: where long lines are folded; None: at 80 characters."""
+    """The mapping as YAML, in its own order. `width`: the length at which lines are folded; None: 80 characters."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)

@@ -118,8 +118,8 @@ def test_a_refused_winner_is_not_exported(make_fit, corpora, run, out, refusal):
     assert str(error.value).splitlines() == [
         refusal.text,
         other.text,
-        "nothing was exported; run what is missing, or state why the risk is taken: "
-        'almr export RUN --accept-risk "reason"',
+        "the fit is refused, so nothing was written: run the suggested trials, or go on with a reason, "
+        '--accept-risk "reason"',
     ]
     assert not out.exists()
 
@@ -147,7 +147,7 @@ def test_an_accepted_risk_is_in_the_evidence_and_on_top_of_the_yaml(make_fit, co
     assert (found.reason, found.refusals) == (reason, (refusal,))
     head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:7]
     assert "# THE FIT REFUSED THIS WINNER: the first warning says why." in head
-    assert f"# Exported all the same, for this reason: {reason}" in head
+    assert f"# It was exported for this reason: {reason}" in head
     assert head[-1] == f"# - {refusal.text}"
 
 
@@ -230,7 +230,7 @@ def test_a_lost_record_is_named(make_fit, corpora, run, out):
     fit = make_fit()
     lost = run / "trials" / "almr=0.10_lr=1e-05_seed=3" / "record.json"
     lost.unlink()
-    with pytest.raises(InputError, match="the fit used this record and it is gone"):
+    with pytest.raises(InputError, match="the fit used this record, but it is missing"):
         export(fit, run, corpora, out)
     assert not out.exists()
 
@@ -240,7 +240,7 @@ def test_a_lost_record_is_named(make_fit, corpora, run, out):
     [
         ("pass", {"differences": (), "parsers": "its parser 1.0"}),
         ("fail", {"differences": ("lr: 2 where the winner has 1",), "parsers": "its parser 1.0"}),
-        ("unknown", {"differences": None, "why_not": "not installed"}),
+        ("untested", {"differences": None, "why_not": "not installed"}),
     ],
 )
 def test_the_go_list_says_what_the_trainers_parser_read(make_fit, embedded, run, out, state, found):
@@ -253,7 +253,7 @@ def test_the_go_list_says_what_the_trainers_parser_read(make_fit, embedded, run,
 
     export(make_fit(study), run, counted, out, reader=reader)
     assert asked[0] == ("llamafactory", True)
-    [line] = [line for line in (out / "GO.md").read_text().splitlines() if "was read back by" in line]
+    [line] = [line for line in (out / "GO.md").read_text().splitlines() if "own parser read" in line]
     assert line.startswith(f"| {state} |")
     [told] = evidence(out).read_back
     first = told.differences and told.differences[:1]

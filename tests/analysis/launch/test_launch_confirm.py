@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 from analysis.fit_file.transfer import EdgeAfter, Exponent
 from analysis.fit_file.winner import Interval
 from analysis.launch import bundle
-from analysis.launch.confirm import confirmed
-from analysis.launch.confirm import results as confirm_results
-from analysis.launch.evidence import go, place
+from analysis.launch.confirm import result, results_table
+from analysis.launch.evidence import bundle_folder, go
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.read_back import ReadBack
 from analysis.transfer.bracket import judge
 from analysis.transfer.rules import near_edge
 from sweep import cli
+from sweep.study import numbers
 from sweep.study.errors import InputError
 from sweep.study.ingredients import Ingredients
 
@@ -40,6 +40,13 @@ def written(folder):
     return yaml.safe_load((folder / "llamafactory.yaml").read_text())
 
 
+def line_of(page, statement, state):
+    """The check's line in GO.md, which has to have the state."""
+    [line] = [line for line in page.splitlines() if statement in line]
+    assert line.startswith(f"| {state} |")
+    return line
+
+
 def results(path, plan, best, curvature=0.05):
     lines = ["lr,seed,status,loss_original,loss_additional"]
     for lr in plan.lrs:
@@ -53,9 +60,9 @@ def confirm(fit, corpora, run, out, best):
     bundle.export(fit, run, corpora, out)
     plan = bundle.confirmation(fit, corpora)
     path = results(run / "filled.csv", plan, best)
-    judged = judge(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
-    found = confirmed.conclude(plan, judged, path)
-    confirmed.keep(found, path, run, out)
+    judged = judge(results_table.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    found = result.conclude(plan, judged, path)
+    result.save(found, path, run, out)
     bundle.export(fit, run, corpora, out)
     return found, Evidence.model_validate_json((out / "evidence.json").read_text())
 
@@ -100,7 +107,7 @@ def test_a_transfer_that_holds_keeps_the_launch_and_says_so(fit, corpora, run, o
     assert found.judgement.answer == "holds"
     assert evidence.launch_lr == 2e-5
     assert evidence.confirmation == found
-    assert "| pass | confirmed at the target size |" in (out / "GO.md").read_text()
+    assert "| pass | the LR is confirmed at the launch's size |" in (out / "GO.md").read_text()
 
 
 def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fit, corpora, run, out):
@@ -110,7 +117,7 @@ def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fi
     assert written(out / "llamafactory")["learning_rate"] == evidence.launch_lr
     previous = Evidence.model_validate_json((out / "confirm/previous-evidence.json").read_text())
     assert previous.launch_lr == 2e-5
-    assert any("where the rule says 2e-05" in warning for warning in evidence.launch_warnings)
+    assert any("moved the LR of the transfer rule: 2e-5 -> 1.2" in warning for warning in evidence.launch_warnings)
     assert evidence.files["confirm/results.csv"] == found.results_sha256
 
 
@@ -126,8 +133,8 @@ def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, r
     assert found.moved
     assert evidence.launch_lr_interval == found.after_interval
     page = (out / go.NAME).read_text()
-    assert f"| pass | its LR is known to a factor of 2 | LR {evidence.launch_lr:.3g} (" in page
-    assert f"| pass | the divergence edge, carried, is far | {3e-5 / evidence.launch_lr:.2g} x the LR |" in page
+    assert f"| pass | the LR is known to a factor of 2 | LR {numbers.lr(evidence.launch_lr)} (" in page
+    assert f"edge 3e-5: {3e-5 / evidence.launch_lr:.2g} x below |" in line_of(page, "of the divergence edge", "pass")
     text = (out / "llamafactory" / "llamafactory.yaml").read_text() + (out / "README.md").read_text()
     assert near[0] not in text
 
@@ -139,7 +146,7 @@ def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, ou
     found, evidence = confirm(fit, corpora, run, out, best=3.5e-5)
     assert found.moved
     assert near_edge(6e-5 / evidence.launch_lr)[0] in evidence.launch_warnings
-    assert "| fail | the divergence edge, carried, is far |" in (out / go.NAME).read_text()
+    assert "edge 6e-5" in line_of((out / go.NAME).read_text(), "of the divergence edge", "fail")
 
 
 def test_a_confirmation_of_another_setting_is_not_applied(fit, make_fit, corpora, run, out):
@@ -185,10 +192,10 @@ def test_an_unreadable_judgement_gives_way_to_the_next(fit, corpora, run, out):
     with pytest.raises(InputError, match="confirm again"):
         bundle.export(fit, run, corpora, out)
     plan, path = bundle.confirmation(fit, corpora), run / "filled.csv"
-    judged = judge(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
-    confirmed.keep(confirmed.conclude(plan, judged, path), path, run, out)
+    judged = judge(results_table.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    result.save(result.conclude(plan, judged, path), path, run, out)
     bundle.export(fit, run, corpora, out)
-    assert confirmed.read(run).judgement.answer == "holds"
+    assert result.read(run).judgement.answer == "holds"
 
 
 @pytest.mark.parametrize(
@@ -206,13 +213,13 @@ def test_bad_results_are_named_with_their_line(fit, corpora, tmp_path, text, say
     path = tmp_path / "results.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=says):
-        confirm_results.read(path, bundle.confirmation(fit, corpora))
+        results_table.read(path, bundle.confirmation(fit, corpora))
 
 
 def test_rows_that_were_not_run_are_left_out_and_diverged_ones_kept(fit, corpora, tmp_path):
     path = tmp_path / "results.csv"
     path.write_text("lr,seed,status,loss_original,loss_additional\n1e-5,3,,,\n2e-5,3,diverged,,\n3e-5,3,,2,3\n")
-    found = confirm_results.read(path, bundle.confirmation(fit, corpora))
+    found = results_table.read(path, bundle.confirmation(fit, corpora))
     assert [(row.lr, row.loss) for row in found] == [(2e-5, None), (3e-5, 2.5)]
 
 
@@ -220,11 +227,64 @@ def test_the_page_says_no_go_for_a_refused_fit(make_fit, make_study, corpora, ru
     bundle.export(make_fit(make_study(), refusals=[refusal]), run, corpora, out, accept_risk="a rehearsal | only")
     page = (out / go.NAME).read_text()
     assert page.startswith("# NO GO")
-    assert "| fail | the fit stands by its winner |" in page
+    assert "| fail | the fit is not refused | refused (edge); exported because: " in page
     assert "a rehearsal \\| only" in page
-    assert "| fail | the transfer rule is named |" in page
-    assert "| unknown | confirmed at the target size |" in page
+    assert "| fail | the study states the transfer rule |" in page
+    assert "| untested | the LR is confirmed at the launch's size |" in page
     assert len(page.splitlines()) < 40
+
+
+@pytest.mark.parametrize(
+    ("edge", "measured", "state"),
+    [
+        (5e-5, False, "pass"),
+        (3e-5, False, "warn"),
+        (1e-5, False, "fail"),
+        (5e-5, True, "pass"),
+        (3e-5, True, "fail"),
+        (None, False, "untested"),
+    ],
+)
+def test_the_page_compares_the_lr_with_the_edge_or_its_bound(fit, corpora, run, out, edge, measured, state):
+    """The LR is 2e-5: 2.5, 1.5 and half times below the edge."""
+    found = EdgeAfter(lr=edge, factor=edge and edge / 2e-5, measured=measured, assumption="scaled")
+    transfer = fit.file.transfer.model_copy(update={"edge": found})
+    bundle.export(
+        replace(fit, file=fit.file.model_copy(update={"transfer": transfer})), run, corpora, out, accept_risk="a test"
+    )
+    line = line_of((out / go.NAME).read_text(), "of the divergence edge", state)
+    assert ("lower bound of the edge (no trial diverged)" in line) == (edge is not None and not measured)
+
+
+def test_the_page_calls_languages_by_name_and_counts_warnings(make_fit, make_study, corpora, run, out, warning):
+    """A corpus that is large enough passes; a warning of the fit is known, not untested."""
+    names = {"original": "English", "additional": "Chinese"}
+    files = {"original": ["/data/english.jsonl"], "additional": ["/data/chinese.parquet"]}
+    spec = {name: {"files": files[name], "language": language} for name, language in names.items()}
+    bundle.export(make_fit(make_study(corpora=spec), warnings=[warning]), run, corpora, out)
+    page = (out / go.NAME).read_text()
+    assert "English 100 %, Chinese 100 %" in line_of(page, "inside their 90 % intervals", "pass")
+    assert "(limit 4 x)" in line_of(page, "the Chinese corpus is large enough", "pass")
+    assert "| 1 (few): read them in README.md |" in line_of(page, "the fit has no warnings", "warn")
+    assert "original" not in page
+
+
+@pytest.mark.parametrize(("code", "state"), [("guard", "fail"), ("unscored", "fail"), ("edge", "pass")])
+def test_only_a_refusal_about_a_guard_breaks_the_guards(make_fit, make_study, corpora, run, out, refusal, code, state):
+    study = make_study(objective={"forgetting_guard_percent": 2})
+    refused = refusal.model_copy(update={"code": code})
+    bundle.export(make_fit(study, refusals=[refused]), run, corpora, out, accept_risk="a test")
+    line_of((out / go.NAME).read_text(), "the guards are kept", state)
+
+
+@pytest.mark.parametrize(("tokens", "state"), [(15 * 10**12, "pass"), (5 * 10**12, "warn"), (None, "untested")])
+def test_the_page_compares_pretraining_tokens_per_parameter(make_fit, make_study, corpora, run, out, tokens, state):
+    """Known models: 15T tokens of 8B parameters for the trials; the launch's are stated for as many parameters."""
+    launch = {"parameters": 8_030_261_248} | ({"pretraining_tokens": tokens} if tokens else {})
+    rule = RULE | {"launch": launch}
+    model = {"model": "another"} if tokens is None else {}
+    bundle.export(make_fit(make_study(launch={"transfer": rule} | model)), run, corpora, out)
+    line_of((out / go.NAME).read_text(), "pre-training tokens per parameter", state)
 
 
 @pytest.fixture
@@ -244,8 +304,8 @@ def almr(*arguments):
 def test_the_verb_prints_bracket_tokens_and_cost(finished):
     told = almr(finished)
     assert told.exit_code == 0, told.output
-    assert "LRs: 1e-05, 1.41421e-05" in told.stdout.replace("1.414e-05", "1.41421e-05")
-    assert f"in all {5 * 100 * 4_194_304:,} tokens" in told.stdout
+    assert "LRs: 1e-5, 1.41e-5, 2e-5" in told.stdout
+    assert "in all: 2.1B tokens" in told.stdout
     assert json.loads(almr(finished, "--json").stdout)["steps"] == 100
 
 
@@ -307,9 +367,9 @@ def test_a_link_that_came_back_as_a_file_is_no_use_of_the_bundle(tmp_path):
     (tmp_path / "data.jsonl").write_text("text")
     known = {"files": {}, "links": {"data.jsonl": "/corpora/data.jsonl"}}
     (tmp_path / "evidence.json").write_text(json.dumps(known))
-    assert not place.used(tmp_path)
+    assert not bundle_folder.was_used(tmp_path)
     (tmp_path / "data.jsonl").rename(tmp_path / "log")
-    assert place.used(tmp_path)
+    assert bundle_folder.was_used(tmp_path)
 
 
 def test_a_folder_that_is_no_bundle_is_refused_before_the_judgement_is_kept(finished, corpora, fit, tmp_path):

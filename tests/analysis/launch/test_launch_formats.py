@@ -106,7 +106,7 @@ def test_a_hostile_name_is_only_ever_text(write_format, make_study, name, model,
 
 
 def test_megatron_refuses_a_name_that_its_file_cannot_hold(write_format, make_study):
-    with pytest.raises(InputError, match="rename it"):
+    with pytest.raises(InputError, match="rename the model"):
         write_format("megatron", make_study(launch={"model": "a\n--lr"}))
 
 
@@ -221,7 +221,7 @@ def test_a_70b_is_laid_out_so_that_it_fits(stated):
 def test_what_does_not_fit_or_is_not_known_is_said(make_study):
     shape = KNOWN["meta-llama/Meta-Llama-3-70B"].shape
     small = make_study(launch={"nodes": 1, "gpu": "A100-40GB"})
-    assert "no layout that was tried fits" in launch_layout.choose("megatron", small, shape).warnings("megatron")[0]
+    assert "does not fit into GPU memory" in launch_layout.choose("megatron", small, shape).warnings("megatron")[0]
     unknown = launch_layout.choose("native", small, None, "its shape is not known")
     assert "its shape is not known" in " ".join(unknown.lines(small.launch))
     assert "launch.gpu" in launch_layout.choose("native", make_study(), shape).warnings("native")[0]
@@ -235,10 +235,10 @@ def test_what_does_not_fit_or_is_not_known_is_said(make_study):
         ({"precision": "float32"}, "megatron", "Megatron-LM computes in bfloat16"),
         ({"precision": "float32"}, "torchtitan", "torchtitan computes in bfloat16"),
         ({"document_masking": True}, "llamafactory", "LLaMA-Factory attends across documents"),
-        ({"tensor_parallel": 8}, "llamafactory", "launch.tensor_parallel 8 is not used"),
-        ({"context_parallel": 2}, "axolotl", "launch.context_parallel 2 is not used"),
-        ({"pipeline_parallel": 4}, "native", "launch.pipeline_parallel 4 is not used"),
-        ({"pipeline_parallel": 4}, "torchtitan", "launch.pipeline_parallel 4 is not used"),
+        ({"tensor_parallel": 8}, "llamafactory", "does not use launch.tensor_parallel 8"),
+        ({"context_parallel": 2}, "axolotl", "does not use launch.context_parallel 2"),
+        ({"pipeline_parallel": 4}, "native", "does not use launch.pipeline_parallel 4"),
+        ({"pipeline_parallel": 4}, "torchtitan", "does not use launch.pipeline_parallel 4"),
     ],
 )
 def test_what_a_trainer_does_otherwise_is_said_once(make_plan, make_study, tmp_path, changed, name, says):

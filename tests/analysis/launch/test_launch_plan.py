@@ -48,7 +48,7 @@ def test_refusals_are_the_first_of_the_warnings(make_fit, corpora, refusal, warn
 
 
 def test_a_corpus_without_counts_is_refused(make_fit, corpora):
-    with pytest.raises(InputError, match=r"ingredients\.json counts no additional corpus"):
+    with pytest.raises(InputError, match=r"ingredients\.json has no counts of the additional corpus"):
         make(make_fit(), {"original": corpora["original"]})
 
 
@@ -83,11 +83,21 @@ def test_no_more_checkpoints_than_asked_for(make_fit, make_study, corpora, check
     assert -(-plan.steps // plan.checkpoint_steps) <= checkpoints
 
 
-def test_repeated_text_is_a_warning(make_fit, corpora, make_facts):
+@pytest.mark.parametrize(
+    ("limit", "verdict"), [(4, "above the limit of 4 x"), (1000, "within the limit of 1000 x (objective.max_epochs)")]
+)
+def test_repeated_text_is_a_warning_by_the_language_and_the_limit(
+    make_fit, make_study, corpora, make_facts, limit, verdict
+):
+    spec = {"files": ["/data/chinese.parquet"], "language": "Chinese"}
+    study = make_study(
+        corpora={"original": {"files": ["/data/english.jsonl"]}, "additional": spec}, objective={"max_epochs": limit}
+    )
     small = {**corpora, "additional": make_facts(files=("/data/chinese.parquet",))}
-    plan = make(make_fit(), small)
+    plan = make(make_fit(study), small)
     assert plan.sources["additional"].epochs == pytest.approx(0.4 * plan.tokens / 5_250_000)
-    assert "the launch goes 762 times over the additional corpus: it repeats its documents" in plan.warnings
+    assert plan.warnings[0].startswith(f"Chinese corpus: the launch reads it 762 x, {verdict}")
+    assert ("Supply a larger corpus" in plan.warnings[0]) == (limit < 762)
     assert plan.sources["original"].epochs < 1
 
 

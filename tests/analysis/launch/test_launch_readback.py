@@ -72,7 +72,7 @@ def test_a_trainer_is_looked_for_in_an_environment_of_its_own(plan, tmp_path, mo
     own.parent.mkdir(parents=True)
     own.write_text("#!/bin/sh\necho its own environment >&2\nexit 4\n")
     own.chmod(0o755)
-    assert "axolotl: not read back: its own environment" in verify(made, tmp_path / "axolotl", "axolotl").text
+    assert "axolotl: not read back (its own environment" in verify(made, tmp_path / "axolotl", "axolotl").text
 
 
 def test_brief_runs_are_read_back_too(make_fit, make_study, corpora, run):

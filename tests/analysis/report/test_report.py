@@ -12,9 +12,11 @@ from analysis.figures import drawing as plots
 from analysis.fit.fit import fit_run, fit_study, fit_table
 from analysis.fit_file.curve import CurvePoint, DivergenceEdge
 from analysis.fit_file.findings import Finding, NextTrial
+from analysis.fit_file.transfer import EdgeAfter
 from analysis.report.page import render, write_report
 from analysis.surfaces.forms import FORMS
 from analysis.table import table as tables
+from sweep.study import numbers
 from sweep.study.sections.objective import Objective
 
 HOSTILE = '<script>alert("$x$")</script>'
@@ -45,16 +47,16 @@ def words(fit, run, **changes) -> str:
 def test_the_page_leads_with_the_winner_and_its_warnings(fitted, no_figures, tmp_path):
     warnings = [Finding(code="one", message="first warning"), Finding(code="two", message="second warning")]
     text = words(fitted, tmp_path, refusals=[], warnings=warnings)
-    dial = f"ALMR{fitted.file.winner.almr:.3g}"
-    places = [text.index(part) for part in (dial, "peak LR1.1e-4", "objective3.54", "Before this is used")]
+    winner = f"ALMR{numbers.almr(fitted.file.winner.almr)}"
+    lr = f"peak LR{numbers.lr(fitted.file.winner.lr)}"
+    places = [text.index(part) for part in (winner, lr, "objective3.54", "Warnings")]
     places += [text.index(warning.message) for warning in warnings]
-    places += [text.index(part) for part in ("How firm the winner is", "What each language gains or pays")]
-    places += [
-        text.index(part) for part in ("What carries to the launch", "is an assumption", "sequence length: 128 in")
-    ]
-    places += [text.index(part) for part in ("Figures", "How far to trust", "Trials", "Cost", "Study and provenance")]
+    places += [text.index(part) for part in ("How certain is this?", "depend on ALMR?", "Change in loss, per language")]
+    places += [text.index(part) for part in ("Transfer to large", "is an assumption", "sequence length: 128 in")]
+    places += [text.index(part) for part in ("Figures", "Quality of the fit", "Lowest objective", "trial hours")]
+    places += [text.index("Study and provenance")]
     assert places == sorted(places)
-    assert "Do not launch" not in text
+    assert "do not launch" not in text
 
 
 def test_a_refusal_stands_above_the_winner_with_the_trials_to_run_next(fitted, no_figures, tmp_path):
@@ -63,12 +65,12 @@ def test_a_refusal_stands_above_the_winner_with_the_trials_to_run_next(fitted, n
     file = fitted.file.model_copy(update={"refusals": refusals, "warnings": []})
     page = Page(render(replace(fitted, file=file), tmp_path))
     text = " ".join(page.text.split())
-    dial = f"ALMR{fitted.file.winner.almr:.3g}"
-    places = [text.index(part) for part in ("Do not launch from this:", "too flat & wide", "too few", dial)]
+    winner = f"ALMR{numbers.almr(fitted.file.winner.almr)}"
+    places = [text.index(part) for part in ("do not launch with this winner", "too flat & wide", "too few", winner)]
     assert places == sorted(places)
-    assert [row for row in page.rows if "run next" in row[0]] == [["run next: ALMR", "0.35", "0.65"]]
+    assert [row for row in page.rows if "suggested" in row[0]] == [["suggested trials: ALMR", "0.35", "0.65"]]
     assert ["peak LR", "2e-4", "3e-4"] in page.rows
-    assert "Not to be launched: this fit is refused" in text
+    assert "Do not launch: this fit is refused" in text
     assert "No warnings" not in text
 
 
@@ -111,7 +113,7 @@ def test_trials_are_sorted_by_objective_and_those_left_out_come_last_with_their_
 
 def test_what_is_missing_is_a_dash(page):
     failed = next(row for row in page.rows if row[-1] == "failed: worker died")
-    assert failed == ["0.7", "3e-3", "0", "–", "–", "–", "–", "–", "failed: worker died"]
+    assert failed == ["0.70", "3e-3", "0", "–", "–", "–", "–", "–", "failed: worker died"]
 
 
 def test_gain_and_what_each_language_pays_are_in_numbers(page):
@@ -139,47 +141,47 @@ def test_the_coupling_is_a_factor_a_slope_and_a_test_over_the_almrs_it_is_about(
     form = next(form for form in FORMS if form.name == found.form)
     low, high = form.of(np.array([found.almr_low, found.almr_high]))
     assert f"changes by a factor of {math.exp(found.slope * (high - low)):.2f} (90 % interval" in text
-    assert f"From ALMR {found.almr_low:.3g} to {found.almr_high:.3g}" in text
+    assert f"Yes (p at most 0.002): from ALMR {found.almr_low:.2f} to {found.almr_high:.2f}" in text
     assert f"per unit of {form.name} (" in text
-    assert "the two dials are coupled" in text
-    assert "test of no coupling: p at most 0.002" in text
-    assert "turns on the way" not in text
+    assert "Tune the two together." in text
+    assert "two-sided test of a zero slope: p at most 0.002" in text
+    assert "straight line" not in text
 
 
 def test_a_p_value_that_was_resolved_is_given_as_it_is(fitted, no_figures, tmp_path):
     coupling = fitted.file.coupling.model_copy(update={"p_value": 0.034})
-    assert "test of no coupling: p = 0.034" in words(fitted, tmp_path, coupling=coupling)
+    assert "test of a zero slope: p = 0.034" in words(fitted, tmp_path, coupling=coupling)
 
 
 def test_a_curve_that_turns_is_not_summed_up_by_a_line(fitted, no_figures, tmp_path):
     found = fitted.file.coupling
     places = zip((found.almr_low, 0.5, found.almr_high), (1e-4, 5e-4, 2e-4), strict=True)
     curve = [CurvePoint(almr=a, lr=lr, lr_low=lr / 1.1, lr_high=lr * 1.1, at_edge=False) for a, lr in places]
-    assert "turns on the way" in words(fitted, tmp_path, curve=curve)
+    assert "not along a straight line: see the curve in the first figure" in words(fitted, tmp_path, curve=curve)
     wide = [curve[0], curve[1].model_copy(update={"lr_low": 5e-5}), curve[2]]
-    assert "turns on the way" not in words(fitted, tmp_path, curve=wide)
+    assert "straight line" not in words(fitted, tmp_path, curve=wide)
 
 
-def test_how_firm_the_winner_is(fitted, no_figures, tmp_path):
+def test_the_page_says_how_certain_the_winner_is(fitted, no_figures, tmp_path):
     shares = {"almr": 0.2, "lr": 0.01}
     winner = fitted.file.winner.model_copy(update={"edge_probability": shares})
     text = words(fitted, tmp_path, winner=winner)
-    assert f"covers {100 * fitted.file.region.share:.1f} % of the measured range" in text
-    assert "With a probability of 20 % the best value is an end of the measured ALMRs" in text
-    assert "an end of the measured LRs" not in text
-    assert "the joint" not in words(fitted, tmp_path, region=None)
+    assert f"pinned to {100 * fitted.file.region.share:.1f} % of the searched area (90 % joint region)" in text
+    assert "The best ALMR may lie at an end of the tried ALMRs or beyond: the probability is 20 %." in text
+    assert "The best LR may lie" not in text
+    assert "joint region)" not in words(fitted, tmp_path, region=None)
 
 
 @pytest.mark.parametrize(
     ("edge", "shown"),
     [
-        (DivergenceEdge(trials=4, lr=8e-4, factor=7.3), "is near LR 8e-4, 7.3 times the winner's (diverged: 4 of"),
-        (DivergenceEdge(trials=4, lr=9e-5, factor=0.8), "The winner is over it."),
         (
-            DivergenceEdge(trials=0, lr=1e-3, factor=9.1),
-            "Nothing diverged; the highest LR measured, 1e-3, is 9.1 times",
+            DivergenceEdge(trials=4, lr=8e-4, factor=7.3),
+            "diverges from about LR 8e-4, 7.3 x the winner's (4 trials diverged)",
         ),
-        (DivergenceEdge(trials=2, lr=None, factor=None), "where the divergence edge runs is not known"),
+        (DivergenceEdge(trials=4, lr=9e-5, factor=0.8), "The winner is above the divergence edge."),
+        (DivergenceEdge(trials=0, lr=1e-3, factor=9.1), "No trial diverged, up to LR 1e-3 (9.1 x the winner's)."),
+        (DivergenceEdge(trials=2, lr=None, factor=None), "Where training diverges is not known: 2 trials diverged"),
     ],
 )
 def test_the_distance_to_divergence_is_said(fitted, no_figures, tmp_path, edge, shown):
@@ -212,7 +214,7 @@ def test_a_table_of_the_users_own_has_a_page(make_bowl, tmp_path):
     assert "script" not in page.tags
     assert text.count(HOSTILE) == 2
     assert len(page.links) == 2
-    for absent in ("What carries to the launch", "What each language gains", "Cost", "Study and provenance"):
+    for absent in ("Transfer to", "Change in loss, per language", "trial hours", "Study and provenance"):
         assert absent not in text
     head = next(row for row in page.rows if row[0] == "ALMR")
     assert head == ["ALMR", "peak LR", "seed", "objective", "total", "quiz", "left out because"]
@@ -230,15 +232,16 @@ def test_what_no_trial_recorded_is_not_a_zero(no_figures, make_bowl, make_study,
     table = tables.from_records(make_bowl(coupling=0.0)).assign(gpu_hours=None, base_loss_original=None)
     text = " ".join(Page(render(fit_study(make_study(), table), tmp_path)).text.split())
     assert "GPU-hours–" in text
-    assert "no gain over it is claimed" in text
-    assert "names no launch" in text
-    assert "do not show that the best LR depends on the ALMR" in text
+    assert "so the gain over it is not known" in text
+    assert "The study has no launch" in text
+    assert "Not shown (p = " in text
+    assert "The interval includes no change." in text
 
 
 def test_one_almr_claims_no_coupling(no_figures, make_bowl, make_study, tmp_path):
     table = tables.from_records(make_bowl(almrs=(0.5,), seeds=(0, 1)))
     text = " ".join(Page(render(fit_study(make_study(), table), tmp_path)).text.split())
-    assert "is not known: only one ALMR was measured" in text
+    assert "Not known: only one ALMR was tried" in text
 
 
 @pytest.mark.parametrize(("best", "wanted"), [(3e-6, "Add lower LRs"), (4e-3, "Add higher LRs")])
@@ -261,6 +264,31 @@ def test_scores_have_columns(no_figures, make_bowl, make_record, make_study, tmp
     column = header.index(HOSTILE)
     scores = [row[column] for row in page.rows if len(row) == len(header)][1:]
     assert sorted(set(scores)) == ["0.250", "–"]
+
+
+def test_the_page_calls_languages_by_their_names(no_figures, make_bowl, make_study, tmp_path):
+    names = {"original": "English", "additional": "Chinese"}
+    embedded = {"original": "shakespeare", "additional": "three-kingdoms"}
+    corpora = {name: {"embedded": embedded[name], "language": language} for name, language in names.items()}
+    page = Page(render(fit_study(make_study(corpora=corpora), tables.from_records(make_bowl())), tmp_path))
+    text = " ".join(page.text.split()).split("Study and provenance")[0]
+    assert "on Chinese (additional) and English (original)" in text
+    assert "weights 0.50 for English and 0.50 for Chinese" in text
+    assert text.count("original") == text.count("additional") == 1
+    assert {"English", "Chinese"} <= {row[0] for row in page.rows}
+
+
+def test_an_lr_above_the_scaled_divergence_edge_is_a_call_for_confirmation(fitted, no_figures, tmp_path):
+    def said(measured: bool, factor: float) -> str:
+        transfer = fitted.file.transfer.model_copy(update={"lr": 1e-4})
+        edge = EdgeAfter(lr=factor * 1e-4, factor=factor, measured=measured, assumption="assumes a law")
+        return words(fitted, tmp_path, transfer=transfer.model_copy(update={"edge": edge}))
+
+    over = said(measured=False, factor=0.17)
+    assert "may diverge from LR 1.7e-5 up (a lower bound: no trial diverged). The proposed LR is 5.9 x above" in over
+    assert "run the confirmation runs before the launch. Assumes a law." in over
+    under = said(measured=True, factor=3)
+    assert "diverges from about LR 3e-4. The proposed LR is 3.0 x below that." in under
 
 
 def test_a_users_text_is_text(no_figures, make_bowl, make_record, make_study, tmp_path):

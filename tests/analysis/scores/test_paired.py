@@ -53,7 +53,7 @@ def test_partial_credit_is_held_too():
 def test_the_same_questions_tell_far_more_than_two_standard_errors():
     one, other = pairs(np.random.default_rng(0), 400, 0.04, 0.0)
     apart = paired.difference(QuestionAnswers(one.score), QuestionAnswers(other.score))
-    assert apart.unpaired == "no questions.json with its questions"
+    assert apart.unpaired == "questions.json does not have its questions"
     assert paired.difference(one, other).unpaired is None
     assert paired.difference(one, other).se < apart.se / 3
 
@@ -116,12 +116,12 @@ def test_scores_of_another_task_version_are_not_compared(field, value, why):
     one = answers([0, 1, 1])
     other = answers([0, 1, 1], **{field: value})
     assert paired.incomparable(one, one) is None
-    assert paired.incomparable(one, other) == f"scored with another {why} of the task"
+    assert paired.incomparable(one, other) == f"scored with a different {why} of the task"
 
 
 def test_without_questions_and_standard_errors_nothing_is_claimed():
     one = QuestionAnswers(Score(value=0.5))
-    assert paired.incomparable(one, one) == "no questions.json with its questions"
+    assert paired.incomparable(one, one) == "questions.json does not have its questions"
 
 
 def test_two_standard_errors_of_0_without_questions_are_not_compared():
@@ -136,9 +136,9 @@ def test_two_standard_errors_of_0_without_questions_are_not_compared():
 def test_a_score_that_is_not_the_mean_of_its_questions_is_compared_by_standard_errors():
     one, other = answers([0, 1, 1, 0], value=0.9), answers([0, 1, 0, 0])
     found = paired.difference(one, other)
-    assert found.unpaired == "its score is not the mean of its questions"
+    assert found.unpaired == "the score is not the mean of its questions"
     assert found.value == pytest.approx(0.65)
-    assert paired.difference(answers([0, 1, 1]), answers([0, 1])).unpaired == "another number of questions"
+    assert paired.difference(answers([0, 1, 1]), answers([0, 1])).unpaired == "the numbers of questions differ"
 
 
 def test_a_mean_over_tasks_counts_each_the_same_and_keeps_its_coverage():

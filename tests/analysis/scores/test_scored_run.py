@@ -11,8 +11,8 @@ from analysis.figures import data as plot_data
 from analysis.figures import drawing as plots
 from analysis.report.page import render
 from analysis.scores import files
-from analysis.scores.judge import judge
 from analysis.scores.read import read
+from analysis.scores.summary import summarise
 from analysis.table import table as tables
 from sweep.store.run import Run
 from sweep.study.errors import InputError
@@ -50,12 +50,12 @@ def test_the_tables_are_written_beside_the_fit(run, fitted_run):
     assert rows["ceval"]["change_n"] == "400"
     assert rows["coin"]["verdict"] == "not distinguishable"
     assert float(rows["coin"]["needed"]) > 400
-    assert rows["ceval"]["why_no_optimum"] == "6 trials have it: a surface needs 9"
+    assert rows["ceval"]["why_no_optimum"] == "too few trials: 6 have this score, a surface needs 9"
     assert rows[HOSTILE]["change_value"] == rows[HOSTILE]["winner"] == ""
     assert rows["gsm8k"]["why_no_change"] == "its data are missing"
     assert "scoring" not in rows
     text = (run / "scores.md").read_text()
-    assert "no score could be had in 1 of 6 trials: it hung" in text
+    assert "No scores in 1 of 6 trials: it hung" in text
     table = [line for line in text.splitlines() if line.startswith("| ")]
     assert len({line.replace("\\|", "").count("|") for line in table[: len(rows) + 2]}) == 1
     assert "<script" not in text.replace("\\<", "")
@@ -96,7 +96,7 @@ def test_without_questions_the_intervals_are_wider_and_it_is_said(
     fitted_run, tmp_path, scored_run, make_study, bowl_case
 ):
     scored_run(tmp_path, make_study(), only=finalist, n=400, questions=False)
-    scores = judge(bowl_case(), read(tmp_path, tables.read_run(tmp_path)))
+    scores = summarise(bowl_case(), read(tmp_path, tables.read_run(tmp_path)))
     both = (scores, fitted_run.file.scores)
     wide, narrow = (next(row.change.interval for row in s.rows if row.name == "ceval") for s in both)
     assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
@@ -115,7 +115,7 @@ def test_a_run_without_scores_reads_and_writes_nothing_more(tmp_path, write_run,
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("base/scores.json", "{cut", "not readable"),
+        ("base/scores.json", "{cut", "cannot be read"),
         ("base/scores.json", '{"ceval": {"value": "high"}}', "ceval.value"),
         ("base/questions.json", '{"ceval": [1, "x"]}', "ceval.1"),
     ],

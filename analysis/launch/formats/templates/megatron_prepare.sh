@@ -10,7 +10,7 @@ MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
     fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
 weights="${ALMR_MODEL:-$model}"
 [[ -f "$weights/config.json" ]] ||
-    fail "$weights is no folder with config.json: download the model, set ALMR_MODEL to its folder"
+    fail "$weights has no config.json: download the model and set ALMR_MODEL to its folder"
 
 python write_jsonl.py corpora.json data
 for set in "${sets[@]}"; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts the launch with axolotl: run it on every node.
+# Starts the launch with axolotl. Run it on every node.
 # Arguments override axolotl.yaml: start.sh --max-steps 10
-# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.. from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -21,7 +21,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 command -v axolotl > /dev/null ||
     fail "axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment"
 [[ -f data/mixed.jsonl ]] ||
-    fail "data/mixed.jsonl is not there: run python mix_documents.py once, in this folder"
+    fail "data/mixed.jsonl is missing: run python mix_documents.py once, in this folder"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -31,7 +31,7 @@ for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
         fail "$name is not set: on each of the $nodes nodes set NNODES=$nodes, NODE_RANK (0 to $((nodes - 1))), \
 MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
-# Another number of nodes would change the global batch, and the LR was chosen for this one.
+# With another number of nodes the global batch would differ, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
     fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts the launch with LLaMA-Factory: run it on every node.
+# Starts the launch with LLaMA-Factory. Run it on every node.
 # Arguments override llamafactory.yaml: start.sh max_steps=10
-# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.. from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -21,7 +21,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 command -v llamafactory-cli > /dev/null ||
     fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
 [[ "$checkpoints" != *[[:space:]]* ]] ||
-    fail "ALMR_CHECKPOINTS has a blank, which llamafactory-cli would part: name another folder"
+    fail "ALMR_CHECKPOINTS has a blank, at which llamafactory-cli would split it: name another folder"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -31,7 +31,7 @@ for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
         fail "$name is not set: on each of the $nodes nodes set NNODES=$nodes, NODE_RANK (0 to $((nodes - 1))), \
 MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
-# Another number of nodes would change the global batch, and the LR was chosen for this one.
+# With another number of nodes the global batch would differ, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
     fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the data and the base checkpoint: once, on one machine that sees this folder. MEGATRON: its checkout,
-# by default ~/Megatron-LM; ALMR_MODEL: the folder of the model.
+# Prepares the data and the base checkpoint. Run it once, on one machine that sees this folder. MEGATRON: the
+# checkout of Megatron-LM, by default ~/Megatron-LM; ALMR_MODEL: the folder of the model.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -19,7 +19,7 @@ MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
     fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
 weights="${ALMR_MODEL:-$model}"
 [[ -f "$weights/config.json" ]] ||
-    fail "$weights is no folder with config.json: download the model, set ALMR_MODEL to its folder"
+    fail "$weights has no config.json: download the model and set ALMR_MODEL to its folder"
 
 python write_jsonl.py corpora.json data
 for set in "${sets[@]}"; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts the launch with Megatron-LM: run it on every node.
-# MEGATRON: its checkout, else ~/Megatron-LM. Arguments override megatron_args.txt: start.sh --log-interval 1
-# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
+# Starts the launch with Megatron-LM. Run it on every node.
+# MEGATRON: its checkout, by default ~/Megatron-LM. Arguments override megatron_args.txt: start.sh --log-interval 1
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.. from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -22,7 +22,7 @@ MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
 [[ -f "$MEGATRON/pretrain_gpt.py" ]] ||
     fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
 [[ -d base ]] ||
-    fail "prepare.sh has not been run: it makes the data and the base checkpoint"
+    fail "the data and the base checkpoint are missing: run prepare.sh once"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -32,7 +32,7 @@ for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
         fail "$name is not set: on each of the $nodes nodes set NNODES=$nodes, NODE_RANK (0 to $((nodes - 1))), \
 MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
-# Another number of nodes would change the global batch, and the LR was chosen for this one.
+# With another number of nodes the global batch would differ, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
     fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts the launch with almr's own trainer: run it on every node.
-# Its record and log lie with the checkpoints. It takes no arguments.
-# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.., from here.
+# Starts the launch with almr's own trainer. Run it on every node.
+# Its record and log are written beside the checkpoints. It takes no arguments.
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.. from here.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
@@ -29,7 +29,7 @@ for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
         fail "$name is not set: on each of the $nodes nodes set NNODES=$nodes, NODE_RANK (0 to $((nodes - 1))), \
 MASTER_ADDR (the host of rank 0) and MASTER_PORT"
 done
-# Another number of nodes would change the global batch, and the LR was chosen for this one.
+# With another number of nodes the global batch would differ, and the LR was chosen for this one.
 [[ "$NNODES" == "$nodes" ]] ||
     fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then

@@ -1,5 +1,5 @@
 # Continual pre-training of meta-llama/Meta-Llama-3-70B with torchtitan 0.3.
-# The study llama3-8b-zh chose its ratio and LR: see ../evidence.json. Run start.sh on every node.
+# Ratio and LR are from the study llama3-8b-zh: see ../evidence.json. Run start.sh on every node.
 #
 # Warnings:
 # - training tokens: 1,000,000,000 in a trial, 10,000,000,000 in the launch (10 x)
@@ -8,7 +8,7 @@
 # - 2,384 whole steps are 9,999,220,736 tokens: 779,264 fewer than launch.tokens, 10,000,000,000
 #
 # Ratio: ALMR 0.4 is a share of tokens, and so is a source's weight: sequences are packed first.
-# Drawn at random: the ALMR that comes out differs by about 0.005 (one standard deviation).
+# Drawn at random: the achieved ALMR differs by about 0.005 (one standard deviation).
 #
 # GPUs: 128 data x 1 tensor x 1 pipeline x 1 context = 128 (16 nodes x 8)
 # Batch: 128 copies x 1 sequences x 4 accumulated x 8,192 tokens = 4,194,304 tokens
@@ -17,7 +17,7 @@
 # Memory, gathered: 2 bytes x (2 x embeddings + 3 x a layer of 855,654,400) / 1 = 13.5 GB
 # Memory, activations: 8,192 tokens x (80 layers x 16,384 bytes + 397,568) = 14.0 GB
 # Memory, logits: 12 bytes x 128,256 words x 8,192 = 12.6 GB
-# Memory of one GPU, together: 49.0 GB of 72.0 GB usable
+# Memory of one GPU, in all: 49.0 GB of 72.0 GB usable
 # Steps: 2,384 x 4,194,304 tokens = 9,999,220,736 tokens (779,264 fewer than launch.tokens, 10,000,000,000)
 
 import json
@@ -56,7 +56,7 @@ HELD_OUT = {'original': {'load': {'path': 'json', 'split': 'train', 'data_files'
                          'data_files': ['/data/held_out_zh.jsonl']},
                 'field': 'text'}}
 SEED = 3
-BUFFER = 10_000  # documents that are shuffled at a time
+BUFFER = 10_000  # documents in the shuffle buffer
 
 
 def stream(name, load, seed):
@@ -93,7 +93,7 @@ def adamw(pattern, weight_decay):
 
 def model():
     if FLAVOR is None:
-        raise SystemExit("set ALMR_FLAVOR to the model of torchtitan.models.llama3 that this is (8B, 70B, ...)")
+        raise SystemExit("set ALMR_FLAVOR to the name of this model in torchtitan.models.llama3 (8B, 70B, ...)")
     spec = model_registry(FLAVOR)
     config = os.path.join(MODEL, "config.json")
     scaled = True
@@ -101,7 +101,7 @@ def model():
         with open(config, encoding="utf-8") as file:
             known = json.load(file)
         scaled = (known.get("rope_scaling") or known.get("rope_parameters") or {}).get("rope_type") == "llama3"
-    if not scaled:  # torchtitan's are Llama 3.1; Llama 3 rotates without scaling
+    if not scaled:  # torchtitan's models are Llama 3.1; Llama 3 has no rope scaling
         for _, rope, _, _ in spec.model.traverse(RoPE.Config):
             rope.scaling = "none"
     return spec

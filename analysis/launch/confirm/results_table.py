@@ -1,4 +1,4 @@
-"""The filled-in table of a confirmation: one row per brief run, bad ones named with the line and the fix."""
+"""Reads the filled-in table of a confirmation, one row per brief run; errors name the line and the fix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATUSES = ("complete", "diverged", "")
 
 
 def read(path: Path, confirm: ConfirmPlan) -> list[BriefRun]:
-    """Rows without a status and without losses were not run and are left out. Raises InputError."""
+    """Rows without a status and losses were not run and are left out. Raises InputError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)

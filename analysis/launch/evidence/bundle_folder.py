@@ -1,4 +1,4 @@
-"""The place of a bundle: what an export may replace there, and the bundle that steps aside because it was used."""
+"""The folder of a bundle: what an export may replace there, and when the old bundle is kept beside the new one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweep.study.errors import InputError
 
 
 def refuse_foreign(out: Path) -> None:
-    """Raises InputError where `out` is no folder, holds what belongs to no bundle, or is where the user stands."""
+    """Raises InputError where `out` is not a folder, holds other files than a bundle's, or the working directory."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError(f"{out}: is not a folder: export to another one")
     if not out.exists():
@@ -24,8 +24,8 @@ def refuse_foreign(out: Path) -> None:
         raise InputError(f"{out}: holds {foreign}, which no export wrote: move it away or export to another folder")
 
 
-def used(out: Path) -> bool:
-    """Whether someone worked in the bundle: it holds a file that no export wrote, or one that was changed since."""
+def was_used(out: Path) -> bool:
+    """Whether the bundle holds a file that no export wrote, or one that was changed since."""
     known = evidence.written(out)
     if known is None:
         return False
@@ -35,16 +35,16 @@ def used(out: Path) -> bool:
 
 
 def _changed(path: Path, written: str | None, link: bool) -> bool:
-    """A link comes back from an object store as the file that it led to."""
-    return not link if written is None else written != evidence.state(path)
+    """An object store turns a link into a copy of its file: that is no change."""
+    return not link if written is None else written != evidence.target_or_sha256(path)
 
 
 def replace(out: Path, finished: Path) -> Path | None:
-    """Put the finished bundle at `out`; returns where the one before it is kept, which was used.
+    """Move the finished bundle to `out`. Returns where a used old bundle is kept; an unused one is deleted.
 
-    A folder cannot be renamed over a full one: the old bundle steps aside first.
+    The old bundle is moved first: a folder cannot be renamed over one that holds files.
     """
-    kept = _free(out) if used(out) else None
+    kept = _free(out) if was_used(out) else None
     old = kept or out.with_name(f".{out.name}.old-{os.getpid()}")
     if out.exists():
         os.replace(out, old)

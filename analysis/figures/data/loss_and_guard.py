@@ -1,4 +1,4 @@
-"""What the objective minimises, and where its forgetting guard holds: common to several figures."""
+"""The loss that the objective weighs, without its forgetting guard, and where that guard holds."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from analysis.table import table as tables
 
 
 def unguarded(fit: Fit) -> WeightedGoal:
-    """The objective as weights, also under a guard, which then forbids none of it."""
+    """The objective as weights of the losses; under a guard, the additional language's loss alone."""
     return fit.goal if isinstance(fit.goal, WeightedGoal) else WeightedGoal({"additional": 1.0})
 
 
 def quantity(fit: Fit) -> str:
-    """What is minimised, in words."""
+    """The name of that loss, for an axis."""
     languages = unguarded(fit).languages
     if languages == ("total",):
         return "held-out loss"
     return f"{fit.label(languages[0])}: held-out loss" if len(languages) == 1 else "weighted held-out loss"
 
 
-def trials(fit: Fit) -> pd.DataFrame:
-    """The usable rows, with `loss`, which is what is minimised (nats), and `allowed`: the trial kept the guard."""
-    return judged(fit, tables.usable(fit.table))
+def usable_trials(fit: Fit) -> pd.DataFrame:
+    """The usable rows of the table, with `loss` (nats per token) and `allowed`: the trial keeps the guard."""
+    return with_losses(fit, tables.usable(fit.table))
 
 
-def judged(fit: Fit, rows: pd.DataFrame) -> pd.DataFrame:
+def with_losses(fit: Fit, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(loss=unguarded(fit).of_trials(rows), allowed=fit.goal.of_trials(rows).notna())
 
 
-def safety(fit: Fit, lattice: Lattice) -> Array | None:
-    """How far the original language's loss is under what is allowed, (A, L) in nats: 0 or more is allowed.
+def margin(fit: Fit, lattice: Lattice) -> Array | None:
+    """The allowed minus the predicted loss of the original language, (A, L) in nats: below 0 the guard is broken.
 
     None without a guard.
     """

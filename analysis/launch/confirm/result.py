@@ -1,0 +1,144 @@
+"""The result of a confirmation: saved with the run, and applied to the launch."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pydantic
+
+from analysis.fit_file.transfer import EdgeAfter
+from analysis.fit_file.winner import Interval
+from analysis.launch.confirm.plan import ConfirmPlan
+from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.transfer.bracket import Judgement
+from analysis.transfer.rules import near_edge
+from sweep.study import numbers as formats
+from sweep.study.errors import InputError
+from sweep.study.fields import Schema
+from sweep.study.files.atomic import sha256, write_atomically
+from sweep.study.files.layout import RunFiles
+
+NAME = "judgement.json"
+RESULTS = "results.csv"
+PREVIOUS = "previous-evidence.json"
+
+
+class ConfirmationResult(Schema):
+    """The judgement of a plan's brief runs. `before` is the LR of the transfer rule, `after` that of the launch, with
+    its interval where the runs measured it; they differ only where the answer is `moved`.
+    """
+
+    schema_version: int = 2
+    plan: ConfirmPlan
+    results_sha256: str
+    judgement: Judgement
+    before: float
+    after: float
+    after_interval: Interval | None
+
+    @property
+    def moved(self) -> bool:
+        return self.judgement.answer == "moved"
+
+    def of(self, plan: ConfirmPlan) -> bool:
+        """Whether this result is for the setting of the plan."""
+        return self.plan.confirms(plan)
+
+    @property
+    def lines(self) -> list[str]:
+        found = self.judgement
+        level = formats.percent(found.level)
+        near = f" ({level} interval {formats.interval(found.interval, 'lr')})" if found.interval else ""
+        best = "none inside the LRs that were run" if found.best is None else formats.lr(found.best)
+        more = ", ".join(formats.lr(lr) for lr in found.next)
+        return [
+            self.text,
+            f"predicted LR {formats.lr(found.chosen)}; best LR of the brief runs: {best}{near}",
+            *([f"the launch is rewritten: LR {_moved(self)}"] if self.moved else []),
+            *([f"run these LRs next and add them to the results: {more}"] if more and not self.moved else []),
+        ]
+
+    @property
+    def text(self) -> str:
+        return f"confirmation at the launch's size: {self.judgement.answer}: {self.judgement.why}"
+
+
+def _moved(result: ConfirmationResult) -> str:
+    return f"{formats.lr(result.before)} -> {formats.lr(result.after)}"
+
+
+def conclude(plan: ConfirmPlan, judgement: Judgement, results: Path) -> ConfirmationResult:
+    """A moved launch gets the best LR of the brief runs, scaled to its budget by the transfer rule."""
+    after, interval = plan.launch_lr, None
+    if judgement.answer == "moved":
+        assert judgement.best is not None
+        assert judgement.interval is not None
+        scale = plan.launch_lr / plan.lr
+        after = float(f"{judgement.best * scale:.6g}")
+        low, high = judgement.interval.low * scale, judgement.interval.high * scale
+        interval = Interval(low=min(low, after), high=max(high, after))
+    return ConfirmationResult(
+        plan=plan,
+        results_sha256=sha256(results),
+        judgement=judgement,
+        before=plan.launch_lr,
+        after=after,
+        after_interval=interval,
+    )
+
+
+def save(result: ConfirmationResult, results: Path, run: Path, bundle: Path) -> None:
+    """Save the table of results, the launch's evidence before it, and last the judgement, in the run's own folder."""
+    folder = RunFiles(run).confirmation
+    folder.mkdir(exist_ok=True)
+    if results.resolve() != (folder / RESULTS).resolve():
+        shutil.copyfile(results, folder / RESULTS)
+    earlier = _earlier(run)
+    old = bundle / "evidence.json"
+    if old.is_file() and not (earlier and earlier.moved):
+        shutil.copyfile(old, folder / PREVIOUS)
+    write_atomically(folder / NAME, result.model_dump_json(indent=2) + "\n")
+
+
+def read(run: Path) -> ConfirmationResult | None:
+    """None where nothing was confirmed. Raises InputError for a file that cannot be read."""
+    path = RunFiles(run).confirmation / NAME
+    try:
+        return ConfirmationResult.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except pydantic.ValidationError:
+        raise InputError(f"{path}: cannot be read by this version: confirm again, almr confirm RUN") from None
+
+
+def _earlier(run: Path) -> ConfirmationResult | None:
+    """As `read`, but None for a file that cannot be read: `save` replaces it."""
+    try:
+        return read(run)
+    except InputError:
+        return None
+
+
+def apply(
+    plan: LaunchPlan, result: ConfirmationResult | None, confirm: ConfirmPlan, edge: EdgeAfter | None = None
+) -> tuple[LaunchPlan, list[str]]:
+    """The plan with the confirmed LR, and warnings about it."""
+    if result is None:
+        return plan, []
+    if not result.of(confirm):
+        return plan, ["the run's confirmation is for another setting than this launch: confirm again"]
+    if not result.moved:
+        return plan, [result.text]
+    note = f"the confirmation moved the LR of the transfer rule: {_moved(result)}"
+    before, near = (near_edge(edge.over(lr)) if edge else [] for lr in (result.before, result.after))
+    left = tuple(warning for warning in plan.fit_warnings if warning not in before)
+    return replace(plan, lr=result.after, fit_warnings=left), [result.text, note, *near]
+
+
+def copy(run: Path, folder: Path) -> None:
+    """Copy the run's confirmation into `folder`, that of the bundle."""
+    for name in (NAME, RESULTS, PREVIOUS):
+        if (RunFiles(run).confirmation / name).is_file():
+            shutil.copyfile(RunFiles(run).confirmation / name, folder / name)

@@ -1,0 +1,132 @@
+"""Gathers the evidence of a bundle from the fit, the launch plan, the run directory and the bundle's files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from analysis.fit.fit import Fit
+from analysis.launch.confirm.result import ConfirmationResult
+from analysis.launch.evidence.evidence import (
+    CorpusEvidence,
+    Evidence,
+    Quality,
+    SearchEvidence,
+    StudyEvidence,
+    TrialEvidence,
+    contents,
+)
+from analysis.launch.evidence.read_back import ReadBack
+from analysis.launch.plan.launch_plan import ASSUMPTIONS, LaunchPlan
+from analysis.launch.plan.source import LaunchCorpus
+from sweep.study.errors import InputError
+from sweep.study.fields import LANGUAGES
+from sweep.study.files.atomic import sha256
+from sweep.study.files.layout import RunFiles
+from sweep.study.ingredients import Ingredients, SearchState
+from sweep.study.record import PerLanguage
+from sweep.study.study import Study
+
+
+class WrittenBundle(NamedTuple):
+    """The bundle so far: its formats, their files in `folder`, the writers' warnings, and the results about it."""
+
+    folder: Path
+    formats: tuple[str, ...]
+    warnings: list[str]
+    confirmation: ConfirmationResult | None = None
+    read_back: tuple[ReadBack, ...] = ()
+
+
+def gather(fit: Fit, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
+    """Raises InputError where the record of a fitted trial is missing."""
+    file, study = fit.file, fit.study
+    trials = [_trial(row, run) for row in fit.table.to_dict("records")]
+    assert study is not None  # a plan was made from it
+    assert file.transfer is not None
+    return Evidence(
+        study=StudyEvidence(
+            name=study.name, fingerprint=study.fingerprint, sha256=_sha256_if_there(RunFiles(run).study)
+        ),
+        search=_search(study, run),
+        base_model=study.base_model,
+        base_model_fingerprint=_base_model_fingerprint(run),
+        launch=plan.launch,
+        formats=bundle.formats,
+        launch_steps=plan.steps,
+        launch_tokens=plan.tokens,
+        launch_almr=plan.almr,
+        launch_lr=plan.lr,
+        winner=file.winner,
+        transfer=file.transfer,
+        confirmation=bundle.confirmation,
+        read_back=bundle.read_back,
+        weights=file.weights,
+        guard=file.guard,
+        quality=Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),
+        accepted_risk=plan.accepted_risk,
+        fit_warnings=tuple(file.warnings),
+        launch_warnings=(*plan.warnings, *bundle.warnings),
+        assumptions=ASSUMPTIONS,
+        trials=tuple(t for t in trials if t.excluded is None),
+        excluded_trials=tuple(t for t in trials if t.excluded is not None),
+        corpora={name: _corpus(source) for name, source in plan.sources.items()},
+        provenance=_provenance(run),
+        files={path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
+        links={path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
+    )
+
+
+def _paths(bundle: WrittenBundle, links: bool) -> list[Path]:
+    paths = (bundle.folder / name for name in sorted(contents(bundle.folder)))
+    return [path for path in paths if path.is_symlink() == links]
+
+
+def _sha256_if_there(path: Path) -> str | None:
+    return sha256(path) if path.exists() else None
+
+
+def _search(study: Study, run: Path) -> SearchEvidence:
+    """From search.json, which a run of the whole grid does not have."""
+    path = RunFiles(run).search
+    state = SearchState.model_validate_json(path.read_bytes()) if study.search.proposes and path.exists() else None
+    asked, stopped = (state.asked, state.stopped) if state else (None, None)
+    return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
+
+
+def _base_model_fingerprint(run: Path) -> str | None:
+    path = RunFiles(run).ingredients
+    return Ingredients.model_validate_json(path.read_bytes()).base_model_fingerprint if path.exists() else None
+
+
+def _provenance(run: Path) -> dict[str, Any] | None:
+    path = RunFiles(run).provenance
+    content: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return content
+
+
+def _trial(row: dict[Any, Any], run: Path) -> TrialEvidence:
+    record = RunFiles(run).trial(row["trial_id"]).record
+    if not record.is_file():
+        raise InputError(f"{record}: the fit used this record, but it is missing: run the study again, then export")
+    fields = {name: row[name] for name in ("trial_id", "almr", "lr", "seed", "status")}
+    loss = PerLanguage(**{language: _number(row[f"loss_{language}"]) for language in LANGUAGES})
+    excluded = None if pd.isna(row["excluded"]) else row["excluded"]
+    return TrialEvidence(**fields, loss=loss, sha256=sha256(record), excluded=excluded)
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _corpus(source: LaunchCorpus) -> CorpusEvidence:
+    counted = ("fingerprint", "documents", "tokens", "held_out_documents", "held_out_tokens", "tokens_per_document")
+    return CorpusEvidence(
+        **{name: getattr(source.facts, name) for name in counted},
+        launch_tokens=round(source.share * source.launch_tokens),
+        launch_epochs=source.epochs,
+    )

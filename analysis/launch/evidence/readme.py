@@ -1,0 +1,54 @@
+"""README.md of the bundle: the launch's numbers, the warnings, and a section for each trainer's folder."""
+
+from __future__ import annotations
+
+from analysis.launch.formats.format import Format, risk_lines, visible
+from analysis.launch.plan.launch_plan import ASSUMPTIONS, LaunchPlan
+from sweep.study import numbers
+
+FILES = """Each folder has four ways to start: `start.sh` (run it on every node, with NNODES, NODE_RANK, MASTER_ADDR and
+MASTER_PORT set), `slurm.sbatch`, `rayjob.yaml` (KubeRay, with `ray_start.py`) and `sky.yaml` (SkyPilot). Checkpoints go
+below ALMR_CHECKPOINTS, a folder that all nodes share, by default the folder of this bundle. `GO.md` lists the
+checks before the launch; `evidence.json` names the trials behind the numbers, with the sha256 of every file.
+"""
+
+
+def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str]) -> str:
+    parts = [
+        f"# Launch of {visible(plan.launch.model)}\n",
+        *(f"**{visible(line)}**\n" for line in risk_lines(plan)),
+        _numbers(plan),
+        FILES,
+        _listed(
+            "## Warnings: read them before you start", [*plan.fit_warnings, *plan.warnings, *warnings, *ASSUMPTIONS]
+        ),
+        *(_section(plan, name, of) for name, of in formats.items()),
+    ]
+    return "\n".join(parts)
+
+
+def _numbers(plan: LaunchPlan) -> str:
+    schedule, stated = plan.study.training.schedule, plan.evaluation_files
+    decay = f", the last {plan.decay_steps:,} decay" if schedule.name == "wsd" else ""
+    rows = {
+        "ALMR": f"{numbers.almr(plan.almr)} (share of tokens)",
+        "peak LR": numbers.lr(plan.lr),
+        "final LR": f"{numbers.lr(plan.min_lr)} ({schedule.min_lr:g} x the peak)",
+        "schedule": f"{schedule.name}: {plan.warmup_steps:,} steps of warm-up{decay}",
+        "steps": f"{plan.steps:,} x {plan.launch.global_batch_tokens:,} tokens = {plan.tokens:,} ({plan.difference})",
+        "sequence length": f"{plan.launch.sequence_length:,}",
+        "seed": str(plan.seed),
+        "checkpoints": f"every {plan.checkpoint_steps:,} steps",
+        "held-out losses": f"every {plan.evaluation_steps:,} steps" if stated else "none: set launch.evaluation",
+    }
+    exact = "The configuration files hold the exact values.\n"
+    table = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join(["| setting | value |", "|---|---|", *table, "", exact])
+
+
+def _section(plan: LaunchPlan, name: str, of: Format) -> str:
+    return _listed(f"## {name}/: {of.trainer}", [*of.ratio(plan), *plan.layout(name).lines(plan.launch)])
+
+
+def _listed(heading: str, lines: list[str]) -> str:
+    return "\n".join([heading, *(f"- {visible(line)}" for line in lines), ""])
