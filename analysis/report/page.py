@@ -54,7 +54,7 @@ GUARDED = {
 
 
 def write_report(fit: Fit, run: Path) -> Path:
-    """Write `run/report.html`; it appears whole or not at all."""
+    """Write `run/report.html` atomically."""
     return write_atomically(RunFiles(run).report, render(fit, run))
 
 
@@ -123,6 +123,7 @@ def _scores(fit: Fit) -> dict[str, Any] | None:
         return None
     return {
         "intro": table_text.intro(scores),
+        "legend": table_text.legend(scores),
         "heads": table_text.HEADS,
         "rows": [table_text.change_cells(row, fit.label) for row in scores.rows],
         "optima_intro": table_text.OPTIMA_INTRO,

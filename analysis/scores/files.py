@@ -53,6 +53,7 @@ def markdown(scores: ScoresFile, label: Label = str) -> str:
     parts = [
         _plain(table_text.intro(scores)),
         _table(table_text.HEADS, (table_text.change_cells(row, label) for row in scores.rows)),
+        _plain(table_text.legend(scores)),
         _plain(table_text.OPTIMA_INTRO),
         _table(table_text.OPTIMA_HEADS, (table_text.optimum_cells(row, label) for row in scores.rows)),
         "\n".join(f"- {_plain(point)}" for point in points),

@@ -41,8 +41,8 @@ OWN_POINT = 0.01  # steps of the grid between the chosen trial and the winner: b
 
 
 def intro(scores: ScoresFile) -> str:
-    """How to read the table of changes, in a few sentences."""
-    level, trial = formats.percent(scores.level), scores.winner_trial
+    """The trial that the table is about, and how sure its verdicts are."""
+    trial = scores.winner_trial
     if trial is None:
         return "No trial has a score."
     where = f"{_point(trial.almr, trial.lr)}, seed {trial.seed}"
@@ -54,11 +54,17 @@ def intro(scores: ScoresFile) -> str:
     )
     return (
         f'{chosen} Verdicts are Holm-corrected: the chance of any false "better" or "worse" among the '
-        f"{scores.comparisons} comparisons is at most {formats.percent(1 - scores.level)}. Changes are from the base "
-        f"model, on the same questions, with {level} intervals for each score alone. The score of a group or language "
-        f"is the mean of its tasks. Questions needed: how many would decide a difference as large as the observed "
-        f"one, with a power of 80 %. The best trial of a score is the best of all, which is partly luck; its "
-        f"intervals allow for that."
+        f"{scores.comparisons} comparisons is at most {formats.percent(1 - scores.level)}."
+    )
+
+
+def legend(scores: ScoresFile) -> str:
+    """The meaning of the columns."""
+    return (
+        f"Changes are from the base model, on the same questions, with {formats.percent(scores.level)} intervals for "
+        f"each score alone. The score of a group or language is the mean of its tasks. Questions needed: how many "
+        f"would decide a difference as large as the observed one, with a power of 80 %. The best trial of a score is "
+        f"the best of all, which is partly luck; its intervals allow for that."
     )
 
 
@@ -81,7 +87,7 @@ def change_cells(row: ScoreRow, label: Label) -> list[str]:
         formats.number(row.winner, DIGITS),
         _with(change.value, change.interval) if change else formats.MISSING,
         row.verdict or formats.MISSING,
-        formats.tokens(row.needed),
+        formats.MISSING if row.needed is None else f"{row.needed:,}",
         _point(best.almr, best.lr) if best else formats.MISSING,
         formats.number(best and best.value, DIGITS),
         _with(best.change, best.change_interval) if best else formats.MISSING,

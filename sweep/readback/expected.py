@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import token_share
-from analysis.launch.plan.schedule import lr_share, telling_steps
+from analysis.launch.plan.schedule import lr_share, probe_steps
 
 RELATIVE = 1e-6
 
@@ -35,7 +35,7 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
 
 def question(plan: LaunchPlan) -> dict[str, Any]:
     """What a reader is asked beside the files: the GPUs that share a batch, and the steps whose LR it is to give."""
-    return {"processes": plan.launch.processes, "steps": telling_steps(plan.parts)}
+    return {"processes": plan.launch.processes, "steps": probe_steps(plan.parts)}
 
 
 def differences(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
@@ -66,7 +66,7 @@ def _same(found: Any, value: float) -> bool:
 def _schedule(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
     """Trainers count a step from 0 or from 1: the LR must lie between those of a step and of the next."""
     schedule, lines = plan.study.training.schedule, []
-    for step, lr in zip(telling_steps(plan.parts), found.get("lrs") or [], strict=False):
+    for step, lr in zip(probe_steps(plan.parts), found.get("lrs") or [], strict=False):
         around = [plan.lr * lr_share(schedule, plan.parts, at) for at in (step, step + 1)]
         # A warm-up may also begin at 0 where the trials' begins at the last LR, and the other way round.
         slack = plan.lr * (schedule.min_lr if step < plan.warmup_steps else RELATIVE)

@@ -1,4 +1,4 @@
-"""What each figure shows, as plain data: `*_info` gathers it from a fit and analysis.figures.drawing draws it.
+"""The content of each figure as plain data: `*_info` computes it from a fit, analysis.figures.drawing draws it.
 
 Losses are in nats per token and LRs are peak LRs.
 """

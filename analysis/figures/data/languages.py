@@ -1,4 +1,4 @@
-"""What one language costs the other, and how the weight between them moves the winner. Both need both languages."""
+"""The trade-off between the languages' losses, and the winner at each weight. Both figures need both languages."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from sweep.study.fields import LANGUAGES
 
 
 class LanguagesInfo(NamedTuple):
-    """`trials`: columns almr, lr, original, additional, optimal (no other trial is better in both languages).
+    """Losses in nats per token. `trials`: columns almr, lr, original, additional, optimal (no other trial is better in
+    both languages).
 
-    `base` is the base model's loss per language, None where unknown; `winner` the predicted losses; `front` the winner
-    at each weight; `bound` the forgetting guard's largest loss of the original language, None without one; `labels`
-    names the languages. `frame` bounds the losses of each that matter for the trade-off; `beyond` trials are over it.
+    `base`: the base model's losses, None where not known; `winner`: the predicted losses; `front`: the winner at each
+    weight; `bound`: the largest loss of the original language under the forgetting guard, None without one. `labels`
+    names the languages. `frame`: the range of losses that is drawn; `outside` trials lie outside of it.
     """
 
     trials: pd.DataFrame
@@ -30,13 +31,14 @@ class LanguagesInfo(NamedTuple):
     level: float
     labels: dict[str, str]
     frame: dict[str, tuple[float, float]]
-    beyond: int
+    outside: int
 
 
 class FrontInfo(NamedTuple):
     """The winner at each weight of the additional language, from 0 to 1.
 
-    `weight` is the study's own, None under a forgetting guard; `almr` and `lr` are the measured ranges.
+    `weight` is the study's own, None under a forgetting guard; `almr` and `lr` are the tried ranges; `labels` names the
+    languages.
     """
 
     points: list[FrontPoint]
@@ -44,7 +46,7 @@ class FrontInfo(NamedTuple):
     almr: tuple[float, float]
     lr: tuple[float, float]
     level: float
-    label: str
+    labels: dict[str, str]
 
 
 def languages_info(fit: Fit) -> LanguagesInfo:
@@ -54,16 +56,20 @@ def languages_info(fit: Fit) -> LanguagesInfo:
     frame = _frame(fit, [trials[trials["optimal"]], pd.DataFrame([base or {}, {"original": bound}])])
     inside = [trials[name].between(*frame[name]) for name in LANGUAGES]
     return LanguagesInfo(
-        trials,
-        base,
-        fit.file.winner.losses,
-        fit.file.front,
-        bound,
-        fit.file.winner.level,
-        {name: fit.label(name) for name in LANGUAGES},
-        frame,
-        int((~pd.concat(inside, axis=1).all(axis=1)).sum()),
+        trials=trials,
+        base=base,
+        winner=fit.file.winner.losses,
+        front=fit.file.front,
+        bound=bound,
+        level=fit.file.winner.level,
+        labels=_labels(fit),
+        frame=frame,
+        outside=int((~pd.concat(inside, axis=1).all(axis=1)).sum()),
     )
+
+
+def _labels(fit: Fit) -> dict[str, str]:
+    return {name: fit.label(name) for name in LANGUAGES}
 
 
 def _trials(fit: Fit) -> pd.DataFrame:
@@ -73,7 +79,7 @@ def _trials(fit: Fit) -> pd.DataFrame:
 
 
 def _frame(fit: Fit, shown: list[pd.DataFrame]) -> dict[str, tuple[float, float]]:
-    """Around the losses of what is shown in any case, the front and the winner's intervals."""
+    """The range of each language's losses in the `shown` rows, the front and the winner's intervals, with a margin."""
     frame = {}
     for name in LANGUAGES:
         reach = fit.file.winner.losses[name].interval
@@ -85,24 +91,24 @@ def _frame(fit: Fit, shown: list[pd.DataFrame]) -> dict[str, tuple[float, float]
 
 
 def base_losses(fit: Fit) -> dict[str, float]:
-    """The base model's loss of each language for which the table has one."""
+    """The base model's loss of each language that the table has."""
     columns = {name: f"base_loss_{name}" for name in fit.surfaces}
     known = {name: fit.table[column].astype(float).dropna() for name, column in columns.items() if column in fit.table}
     return {name: float(losses.median()) for name, losses in known.items() if len(losses)}
 
 
 def _optimal(losses: Array) -> list[bool]:
-    """Of n trials (n, 2): no other is at least as good in both languages and better in one."""
+    """Whether each of n trials (n, 2) is Pareto optimal: none is at least as good in both losses and better in one."""
     return [not ((losses <= one).all(axis=1) & (losses < one).any(axis=1)).any() for one in losses]
 
 
 def front_info(fit: Fit) -> FrontInfo:
     almr, lr = fit.lattice.almr, fit.lattice.lr
     return FrontInfo(
-        fit.file.front,
-        fit.file.weights["additional"] if fit.file.weights else None,
-        (float(almr[0]), float(almr[-1])),
-        (float(lr[0]), float(lr[-1])),
-        fit.file.winner.level,
-        fit.label("additional"),
+        points=fit.file.front,
+        weight=fit.file.weights["additional"] if fit.file.weights else None,
+        almr=(float(almr[0]), float(almr[-1])),
+        lr=(float(lr[0]), float(lr[-1])),
+        level=fit.file.winner.level,
+        labels=_labels(fit),
     )

@@ -1,4 +1,4 @@
-"""The objective over ALMR and LR, the winner on it, and what was measured."""
+"""The objective over ALMR and LR, with the winner and the trials."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Point = TypeVar("Point")
 
 
 class ObjectiveInfo(NamedTuple):
-    """The mean objective (A, L) over `almr` (A,) and `lr` (L,), and what was measured.
+    """The mean loss (A, L) over `almr` (A,) and `lr` (L,), and the trials.
 
-    `quantity` says what is loss_and_guard. `safety` (A, L) is below 0 where the forgetting guard forbids a point; None
-    without a guard. `levels` are the bounds of the colours. `cells` has columns almr, lr, loss (the mean over seeds)
-    and allowed; `diverged` and `unused` have almr, lr. `region`, `curve` and `best_almr` are in pieces, because none
-    of them need go on without a gap, and are empty where a dial has one value. `best_almr` leaves out the LRs whose
-    best ALMR is an end of the range, and is empty under a guard, along whose edge it would run. `edge` is (ALMR, LR)
-    along the divergence edge, empty where nothing diverged.
+    `quantity` names the loss. `margin` (A, L) is below 0 where the forgetting guard forbids a point; None without a
+    guard. `levels`: the bounds of the colours. `cells`: columns almr, lr, loss (the mean over seeds) and allowed;
+    `diverged` and `unused`: almr, lr. `region`, `curve` and `best_almr` are in pieces, because they may have gaps, and
+    empty where only one ALMR or LR was tried. `best_almr` leaves out LRs whose best ALMR is at an end of the range, and
+    is empty under a guard, whose edge it would follow. `edge`: (ALMR, LR) along the divergence edge, empty where no
+    trial diverged.
     """
 
     quantity: str
     almr: Array
     lr: Array
     mean: Array
-    safety: Array | None
+    margin: Array | None
     levels: Array
     cells: pd.DataFrame
     diverged: pd.DataFrame
@@ -50,25 +50,25 @@ class ObjectiveInfo(NamedTuple):
 
 def objective_info(fit: Fit) -> ObjectiveInfo:
     lattice, file = fit.lattice, fit.file
-    mean, safety = loss_and_guard.unguarded(fit).optima(lattice).mean, loss_and_guard.margin(fit, lattice)
+    mean, margin = loss_and_guard.unguarded(fit).optima(lattice).mean, loss_and_guard.margin(fit, lattice)
     cells = _cells(fit)
     excluded, diverged = fit.table[fit.table["excluded"].notna()], tables.diverged(fit.table)
-    allowed = mean if safety is None else mean[safety >= 0]
+    allowed = mean if margin is None else mean[margin >= 0]
     return ObjectiveInfo(
-        loss_and_guard.quantity(fit),
-        lattice.almr,
-        lattice.lr,
-        mean,
-        safety,
-        _levels(np.concatenate([allowed.ravel(), cells.loc[cells["allowed"], "loss"]])),
-        cells,
-        diverged[["almr", "lr"]],
-        excluded.drop(diverged.index)[["almr", "lr"]],
-        _pieces(file.region.rows if file.region else [], lambda row: row.almr),
-        _pieces(file.curve if _two_dials(fit) else [], lambda point: point.almr),
-        _best_almr(fit),
-        _edge(fit),
-        file.winner,
+        quantity=loss_and_guard.quantity(fit),
+        almr=lattice.almr,
+        lr=lattice.lr,
+        mean=mean,
+        margin=margin,
+        levels=_levels(np.concatenate([allowed.ravel(), cells.loc[cells["allowed"], "loss"]])),
+        cells=cells,
+        diverged=diverged[["almr", "lr"]],
+        unused=excluded.drop(diverged.index)[["almr", "lr"]],
+        region=_pieces(file.region.rows if file.region else [], lambda row: row.almr),
+        curve=_pieces(file.curve if _both_varied(fit) else [], lambda point: point.almr),
+        best_almr=_best_almr(fit),
+        edge=_edge(fit),
+        winner=file.winner,
     )
 
 
@@ -79,23 +79,23 @@ def _cells(fit: Fit) -> pd.DataFrame:
 
 
 def _best_almr(fit: Fit) -> list[list[AlmrPoint]]:
-    if fit.file.guard or not _two_dials(fit):
+    if fit.file.guard or not _both_varied(fit):
         return []
     return _pieces([point for point in fit.file.best_almr if not point.at_edge], lambda point: float(np.log(point.lr)))
 
 
-def _two_dials(fit: Fit) -> bool:
+def _both_varied(fit: Fit) -> bool:
     return min(len(fit.lattice.almr), len(fit.lattice.lr)) > 1
 
 
 def _levels(losses: Array) -> Array:
-    """Steps over the lowest loss that grow geometrically: even steps would drown the bowl in the slopes around it."""
+    """Steps above the lowest loss that grow geometrically: even steps would not show the basin."""
     lowest, span = losses.min(), max(float(np.ptp(losses)), 1e-6)
     return np.concatenate([[lowest], lowest + np.geomspace(span / 200, span, LEVELS)])
 
 
 def _pieces(points: Sequence[Point], place: Callable[[Point], float]) -> list[list[Point]]:
-    """Points in order of their place, cut wherever one of a regular lattice is missing."""
+    """Points of a regular lattice, in order of their place, split where one is missing."""
     steps = np.diff([place(point) for point in points])
     gaps = np.flatnonzero(steps > 1.5 * steps.min(initial=np.inf)) + 1
     ends = [0, *gaps.tolist(), len(points)]

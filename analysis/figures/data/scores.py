@@ -1,4 +1,4 @@
-"""What each score changed against the base model, in order of the table."""
+"""The change of each score against the base model, in the order of the table."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from analysis.fit_file.winner import Interval
 
 
 class ScoreChange(NamedTuple):
-    """For the better above 0, in the score's own unit. `decided`: it is told from none after correction."""
+    """`change` in the score's unit, above 0: better. `decided`: significant after correction. `mean`: of several
+    tasks.
+    """
 
     name: str
-    together: bool
+    mean: bool
     change: float
     interval: Interval
     decided: bool
 
 
 class ScoresInfo(NamedTuple):
-    """`trial` stands for the winner. `scales`: tasks on a scale of their own are drawn apart from those from 0 to 1."""
+    """Changes of the chosen `trial`. `scales`: scores from 0 to 1 and scores on other scales, which are drawn apart."""
 
     trial: str
     level: float
@@ -39,11 +41,11 @@ def scores_info(fit: Fit) -> ScoresInfo | None:
         sign, ends = 1 if row.higher_is_better else -1, row.change.interval
         low, high = sorted((sign * ends.low, sign * ends.high))
         change = ScoreChange(
-            row.name,
-            row.kind != "task",
-            sign * row.change.value,
-            Interval(low=low, high=high),
-            row.verdict != "not distinguishable",
+            name=fit.label(row.name) if row.kind == "language" else row.name,
+            mean=row.kind != "task",
+            change=sign * row.change.value,
+            interval=Interval(low=low, high=high),
+            decided=row.verdict != "not distinguishable",
         )
         (unit if max(abs(low), abs(high)) <= 1 else other).append(change)
     trial = scores.winner_trial

@@ -1,4 +1,4 @@
-"""What a replay of a measured table found: regret and the curve's error against the number of trials."""
+"""A replay of searches on a measured table: regret and the curve's error against the number of trials."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from analysis.surfaces.kernels import Array
 
 
 class StrategyLine(NamedTuple):
-    """One strategy against `trials` (n,): regret in per cent of the best loss, its mean and its 90th percentile (n,),
-    both at least the figure's floor; and the curve's error (n,), NaN where there is none.
+    """One strategy at `trials` (n,): the mean and 90th percentile (n,) of its regret, in per cent of the best loss and
+    at least the figure's floor; and the error of its curve (n,), NaN where there is none.
     """
 
     strategy: str
@@ -25,8 +25,8 @@ class StrategyLine(NamedTuple):
 
 
 class SimulationInfo(NamedTuple):
-    """`floor`: where a regret of 0 is drawn on a logarithmic axis, in per cent. `noise_percent`: the sd of a cell's
-    mean near the best; `whole`: the curve's error of the surface of all cells. None where they are not known.
+    """`floor`: the height at which a regret of 0 is drawn, in per cent. `noise_percent`: the sd of a cell's mean near
+    the best; `whole`: the error of the curve that is fitted to all cells; None where they are not known.
     """
 
     lines: list[StrategyLine]
@@ -43,11 +43,13 @@ def simulation_info(rows: Sequence[StrategySummary], noise_percent: float | None
     names = dict.fromkeys(row.strategy for row in searches)
     lines = [_line([row for row in searches if row.strategy == name], floor) for name in names]
     repeats = max((row.repeats for row in searches), default=0)
-    return SimulationInfo(lines, floor, noise_percent, whole[0] if whole else None, repeats)
+    return SimulationInfo(
+        lines=lines, floor=floor, noise_percent=noise_percent, whole=whole[0] if whole else None, repeats=repeats
+    )
 
 
 def _floor(regrets: Iterable[float]) -> float:
-    """A power of ten below all regrets that are not 0."""
+    """A power of ten below all regrets above 0."""
     smallest = min((regret for regret in regrets if regret > 0), default=0.1)
     return float(10.0 ** (math.ceil(math.log10(smallest)) - 1))
 
@@ -56,4 +58,10 @@ def _line(rows: Sequence[StrategySummary], floor: float) -> StrategyLine:
     mean, p90 = np.array([(row.regret_percent_mean, row.regret_percent_p90) for row in rows]).T
     errors = [math.nan if row.curve_error is None else row.curve_error for row in rows]
     trials = np.array([row.trials for row in rows])
-    return StrategyLine(rows[0].strategy, trials, np.maximum(mean, floor), np.maximum(p90, floor), np.array(errors))
+    return StrategyLine(
+        strategy=rows[0].strategy,
+        trials=trials,
+        mean=np.maximum(mean, floor),
+        p90=np.maximum(p90, floor),
+        curve_error=np.array(errors),
+    )

@@ -1,4 +1,4 @@
-"""The surface cut at each measured ALMR."""
+"""The loss along the LR, at each tried ALMR."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice
 from analysis.table import table as tables
 
-MOST = 12  # panels: a table of random points has an ALMR of its own in each
-TALLEST = 4  # the frame's height, in distances of the median trial from the lowest loss
+MOST = 12  # panels: in a table of random points each has its own ALMR
+TALLEST = 4  # height of the frame, in distances of the median trial from the lowest loss
 
 
 class Slice(NamedTuple):
-    """What is minimised along `lr` (L,) at one ALMR: its mean and band (L,), the trials (lr, loss, allowed).
+    """The loss along `lr` (L,) at one ALMR: its mean and band (L,), and the trials (lr, loss, allowed).
 
-    `allowed` (L,) says where the forgetting guard holds; `best` is the best LR, None where it holds nowhere.
+    `allowed` (L,): whether the forgetting guard holds. `best`: the best LR, None where the guard holds nowhere.
     """
 
     almr: float
@@ -38,9 +38,9 @@ class Slice(NamedTuple):
 
 
 class SlicesInfo(NamedTuple):
-    """`quantity` says what is minimised; at most MOST slices, evenly chosen.
+    """`quantity` names the loss; `slices` are at most MOST, evenly chosen.
 
-    `frame` is the range of losses in which the minima can be seen; trials towards the divergence edge may lie over it.
+    `frame`: the range of losses that is drawn, so that the minima can be seen; trials near divergence may lie above it.
     """
 
     quantity: str
@@ -54,7 +54,12 @@ def slices_info(fit: Fit) -> SlicesInfo:
     almrs = np.unique(trials["almr"])
     chosen = almrs[np.linspace(0, len(almrs) - 1, min(MOST, len(almrs))).round().astype(int)]
     slices = [_slice(fit, trials, float(almr)) for almr in chosen]
-    return SlicesInfo(loss_and_guard.quantity(fit), fit.file.winner.level, slices, _frame(slices, trials["loss"]))
+    return SlicesInfo(
+        quantity=loss_and_guard.quantity(fit),
+        level=fit.file.winner.level,
+        slices=slices,
+        frame=_frame(slices, trials["loss"]),
+    )
 
 
 def _frame(slices: Sequence[Slice], losses: pd.Series) -> tuple[float, float]:
@@ -67,24 +72,24 @@ def _frame(slices: Sequence[Slice], losses: pd.Series) -> tuple[float, float]:
 
 def _slice(fit: Fit, trials: pd.DataFrame, almr: float) -> Slice:
     lattice = Lattice.of(fit.surfaces, np.array([almr]), trials["lr"].to_numpy(float), draws=1)
-    optima, safety = loss_and_guard.unguarded(fit).optima(lattice), loss_and_guard.margin(fit, lattice)
+    optima, margin = loss_and_guard.unguarded(fit).optima(lattice), loss_and_guard.margin(fit, lattice)
     half = norm.ppf((1 + fit.file.winner.level) / 2) * optima.sd[0]
     lost = tables.diverged(fit.table)
     return Slice(
-        almr,
-        lattice.lr,
-        optima.mean[0],
-        optima.mean[0] - half,
-        optima.mean[0] + half,
-        np.ones(len(lattice.lr), bool) if safety is None else safety[0] >= 0,
-        trials.loc[trials["almr"] == almr, ["lr", "loss", "allowed"]],
-        lost.loc[lost["almr"] == almr, "lr"].tolist(),
-        _best(fit.file.curve, fit.lattice.almr, almr),
+        almr=almr,
+        lr=lattice.lr,
+        mean=optima.mean[0],
+        low=optima.mean[0] - half,
+        high=optima.mean[0] + half,
+        allowed=np.ones(len(lattice.lr), bool) if margin is None else margin[0] >= 0,
+        trials=trials.loc[trials["almr"] == almr, ["lr", "loss", "allowed"]],
+        diverged=lost.loc[lost["almr"] == almr, "lr"].tolist(),
+        best=_best(fit.file.curve, fit.lattice.almr, almr),
     )
 
 
 def _best(curve: Sequence[CurvePoint], almrs: Array, almr: float) -> CurvePoint | None:
-    """The curve at an ALMR, between its two neighbours of the lattice; None where one of them allows no LR."""
+    """The curve at an ALMR, between its two neighbours of the lattice; None where the guard allows no LR at one."""
     known = {point.almr: point for point in curve}
     low, high = (known.get(float(end)) for end in (almrs[almrs <= almr].max(), almrs[almrs >= almr].min()))
     if low is None or high is None:

@@ -16,7 +16,7 @@ from sweep.study.files.layout import RunFiles
 
 
 class LossCurve(NamedTuple):
-    """One trial's logged training loss (n,) against tokens (n,), as logged: not smoothed."""
+    """One trial's training loss (n,) against tokens (n,), as logged: not smoothed."""
 
     almr: float
     lr: float
@@ -26,7 +26,7 @@ class LossCurve(NamedTuple):
 
 
 class TrainingInfo(NamedTuple):
-    """`lowest` and `highest` bound the losses of the trials that did not diverge; None where there are none."""
+    """`lowest` and `highest` bound the losses of the trials that did not diverge; None without such a trial."""
 
     curves: list[LossCurve]
     lowest: float | None
@@ -34,7 +34,7 @@ class TrainingInfo(NamedTuple):
 
 
 def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
-    """The curves of every trial of a study that logged any; a log that is missing or cut short is no error."""
+    """The curve of each trial of a study that logged one; a missing or truncated log is no error."""
     curves = list(_curves(fit.table, RunFiles(run))) if run and fit.study else []
     sound = [curve.loss[np.isfinite(curve.loss)] for curve in curves if curve.status != "diverged"]
     losses = np.concatenate(sound) if sound else np.array([])
@@ -49,13 +49,13 @@ def _curves(table: pd.DataFrame, files: RunFiles) -> Iterator[LossCurve]:
         points = list(_logged(files.trial(row["trial_id"]).metrics))
         if points:
             tokens, loss = np.array(points, float).T
-            yield LossCurve(row["almr"], row["lr"], row["status"], tokens, loss)
+            yield LossCurve(almr=row["almr"], lr=row["lr"], status=row["status"], tokens=tokens, loss=loss)
 
 
 def _logged(log: Path) -> Iterator[tuple[float, float]]:
-    """(tokens, loss) of each line of the trunk.
+    """(tokens, loss) of each line of the main run.
 
-    An evaluation has no loss, a branch's lines name their horizon, a killed trial leaves its last line half written.
+    Evaluations have no loss, lines of a branch name its horizon, and a killed trial may leave a truncated last line.
     """
     for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []:
         try:

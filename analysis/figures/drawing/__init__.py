@@ -1,6 +1,6 @@
-"""The figures of a fitted study: `draw_*` draws what `*_info` gathered. The only room that imports matplotlib.
+"""The figures of a fitted study: `draw_*` draws the data of `*_info`. Only this package imports matplotlib.
 
-Losses are in nats per token and LRs are peak LRs. Only `Figure` objects are used, so that no display is needed.
+Losses are in nats per token and LRs are peak LRs. Only `Figure` objects are used, so no display is needed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DOTS_PER_INCH = 160
 
 
 def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
-    """Every figure that the fit has something for, by name. `run` is where a study's training curves are read."""
+    """The figures that the fit has data for, by name. `run`: the folder with the training curves."""
     drawn = {
         "objective": draw_objective(data.objective_info(fit)),
         "slices": draw_slices(data.slices_info(fit)),
@@ -53,7 +53,7 @@ def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
 
 
 def write_figures(fit: Fit, run: Path) -> list[Path]:
-    """Write `run/figures/<name>.png`; each appears whole or not at all."""
+    """Write `run/figures/<name>.png`, each atomically."""
     folder = RunFiles(run).figures
     return [write_atomically(folder / f"{name}.png", png(figure)) for name, figure in figures(fit, run).items()]
 

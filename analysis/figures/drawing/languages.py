@@ -1,4 +1,4 @@
-"""What one language costs the other, and how the weight between them moves the winner."""
+"""The trade-off between the languages' losses, and the winner at each weight."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def draw_languages(info: data.LanguagesInfo) -> Figure:
     _draw_front(axes, info)
     _draw_winner(axes, info)
     original, additional = (style.safe(info.labels[name], name) for name in ("original", "additional"))
-    axes.set(title="What one language costs the other", xlabel=f"{original}: held-out loss (nats per token)")
+    axes.set(title=f"Trade-off: {original} against {additional}")
+    axes.set(xlabel=f"{original}: held-out loss (nats per token)")
     axes.set(ylabel=f"{additional}: held-out loss (nats per token)", xlim=info.frame["original"])
     axes.set_ylim(info.frame["additional"])
     figure.colorbar(axes.collections[0], label=style.ALMR)
@@ -35,16 +36,16 @@ def _draw_trials(axes: Axes, info: data.LanguagesInfo) -> None:
     log_lr = np.log(trials["lr"].to_numpy(float))
     size = 25 + 90 * (log_lr - log_lr.min()) / (np.ptp(log_lr) or 1)
     looks: dict[str, Any] = {"c": trials["almr"], "norm": style.scale(trials["almr"], Normalize), "ec": "white"}
-    label = f"trial (larger: higher LR{f'; {info.beyond} beyond' if info.beyond else ''})"
+    label = f"trial (larger: higher LR{f'; {info.outside} outside' if info.outside else ''})"
     axes.scatter(trials["original"], trials["additional"], s=size, lw=0.8, zorder=3, label=label, **looks)
     best = trials[trials["optimal"]].sort_values("original")
-    axes.plot(best["original"], best["additional"], color=style.INK, lw=0.8, alpha=0.7, label="best measured")
+    axes.plot(best["original"], best["additional"], color=style.INK, lw=0.8, alpha=0.7, label="trials that none beats")
 
 
 def _draw_front(axes: Axes, info: data.LanguagesInfo) -> None:
     x, y = np.array([(point.losses["original"], point.losses["additional"]) for point in info.front]).T
     outlined: dict[str, Any] = {"zorder": 3.5, "path_effects": style.OUTLINE}
-    axes.plot(x, y, color=style.WINNER, lw=1.8, label="winner at every weight", **outlined)
+    axes.plot(x, y, color=style.WINNER, lw=1.8, label="winner at each weight", **outlined)
     if info.bound is not None:
         axes.axvline(info.bound, color=style.DIVERGED, lw=1.4, ls="--", label="forgetting guard")
 
@@ -52,7 +53,7 @@ def _draw_front(axes: Axes, info: data.LanguagesInfo) -> None:
 def _draw_winner(axes: Axes, info: data.LanguagesInfo) -> None:
     x, y = ((info.winner[name].mean, info.winner[name].interval) for name in ("original", "additional"))
     style.intervals(axes, x, y)
-    axes.scatter(x[0], y[0], s=80, marker="D", c=style.WINNER, ec="white", zorder=5, label="winner, predicted")
+    axes.scatter(x[0], y[0], s=80, marker="D", c=style.WINNER, ec="white", zorder=5, label="winner (predicted)")
     if info.base:
         base = info.base["original"], info.base["additional"]
         axes.scatter(*base, s=210, marker="*", color=style.DIVERGED, ec="white", zorder=4, label="base model")
@@ -62,30 +63,30 @@ def _draw_winner(axes: Axes, info: data.LanguagesInfo) -> None:
 def draw_front(info: data.FrontInfo) -> Figure:
     figure = Figure(figsize=(8, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    _draw_dial(above, info, "almr")
-    _draw_dial(below, info, "lr")
-    above.set(title="The winner at every weight", ylabel="ALMR", ylim=_room(*info.almr))
+    _draw_values(above, info, "almr")
+    _draw_values(below, info, "lr")
+    above.set(title="Winner at each weight of the languages", ylabel="ALMR", ylim=_room(*info.almr))
     below.set(yscale="log", ylabel=style.LR, ylim=np.exp(_room(*np.log(info.lr))))
     style.lr_ticks(below.yaxis, [*np.geomspace(*info.lr, 6)], most=6)
-    label = style.safe(info.label, "the additional language")
-    below.set_xlabel(f"weight of {label} (0: only the original language counts)")
+    original, additional = (style.safe(info.labels[name], name) for name in ("original", "additional"))
+    below.set_xlabel(f"weight of {additional} (0: only {original} counts)")
     figure.legend(*style.legend([above]), **style.BELOW)
     return figure
 
 
-def _draw_dial(axes: Axes, info: data.FrontInfo, dial: str) -> None:
+def _draw_values(axes: Axes, info: data.FrontInfo, field: str) -> None:
     axes.grid(visible=True)
-    weights, values = [point.weight for point in info.points], [getattr(point, dial) for point in info.points]
-    ends = [getattr(point, f"{dial}_interval") for point in info.points]
-    label = f"its {info.level:.0%} interval"
+    weights, values = [point.weight for point in info.points], [getattr(point, field) for point in info.points]
+    ends = [getattr(point, f"{field}_interval") for point in info.points]
+    label = style.interval_label(info.level)
     axes.plot(weights, values, color=style.FIT, lw=1.8, marker="o", ms=4, label="winner")
     axes.fill_between(
         weights, [e.low for e in ends], [e.high for e in ends], color=style.FIT, alpha=0.25, lw=0, label=label
     )
-    for end in getattr(info, dial):
-        axes.axhline(end, color=style.UNUSED, lw=1, ls=":", label="end of the measured range")
+    for end in getattr(info, field):
+        axes.axhline(end, color=style.UNUSED, lw=1, ls=":", label="edge of the tried range")
     if info.weight is not None:
-        axes.axvline(info.weight, color=style.WINNER, lw=1.5, label="the weight of this fit")
+        axes.axvline(info.weight, color=style.WINNER, lw=1.5, label="weight of this fit")
 
 
 def _room(low: float, high: float) -> tuple[float, float]:

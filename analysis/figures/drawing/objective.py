@@ -13,6 +13,7 @@ from matplotlib.patches import Polygon
 from analysis.figures import data
 from analysis.figures.drawing import style
 from analysis.surfaces.kernels import Array
+from sweep.study import numbers as formats
 
 STRIPE = np.array([-0.01, 0.01])
 
@@ -21,7 +22,7 @@ STRIPE = np.array([-0.01, 0.01])
 def draw_objective(info: data.ObjectiveInfo) -> Figure:
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
-    axes.use_sticky_edges = False  # or trials on the edge would be cut in half
+    axes.use_sticky_edges = False  # else trials on the edge would be cut in half
     colours: dict[str, Any] = {"cmap": "viridis", "norm": BoundaryNorm(info.levels, 256)}
     almr, lr, mean = _at_least_two(info, np.clip(info.mean, info.levels[0], info.levels[-1]))
     shown = axes.contourf(almr, lr, mean.T, levels=info.levels, **colours)
@@ -41,12 +42,12 @@ def draw_objective(info: data.ObjectiveInfo) -> Figure:
 
 
 def _digits(levels: Array) -> int:
-    """As many as tell the two closest levels apart."""
+    """As many as distinguish the two closest levels."""
     return max(3, int(np.ceil(-np.log10(np.diff(levels).min()))))
 
 
 def _at_least_two(info: data.ObjectiveInfo, values: Array) -> tuple[Array, Array, Array]:
-    """Contours need two values of each dial: a dial with one is drawn as a narrow stripe."""
+    """Contours need two values on each axis: a single ALMR or LR is drawn as a narrow stripe."""
     almr, lr = info.almr, info.lr
     if len(almr) == 1:
         almr, values = almr + STRIPE, values.repeat(2, axis=0)
@@ -56,24 +57,24 @@ def _at_least_two(info: data.ObjectiveInfo, values: Array) -> tuple[Array, Array
 
 
 def _draw_forbidden(axes: Axes, info: data.ObjectiveInfo) -> None:
-    if info.safety is None or (info.safety >= 0).all():
+    if info.margin is None or (info.margin >= 0).all():
         return
-    almr, lr, safety = _at_least_two(info, info.safety)
+    almr, lr, margin = _at_least_two(info, info.margin)
     colour, hatch = style.FORBIDDEN["fc"], style.FORBIDDEN["hatch"]
-    axes.contourf(almr, lr, safety.T, levels=[-2, 0], colors=[colour], hatches=[hatch])
-    axes.contour(almr, lr, safety.T, levels=[0], colors=style.UNUSED, linewidths=1)
+    axes.contourf(almr, lr, margin.T, levels=[-2, 0], colors=[colour], hatches=[hatch])
+    axes.contour(almr, lr, margin.T, levels=[0], colors=style.UNUSED, linewidths=1)
     axes.add_patch(Polygon([(almr[0], lr[0])], label="over the forgetting guard", **style.FORBIDDEN))
 
 
 def _draw_lines(axes: Axes, info: data.ObjectiveInfo) -> None:
     for piece in info.curve:
         almr, best, low, high = np.array([(p.almr, p.lr, p.lr_low, p.lr_high) for p in piece]).T
-        axes.plot(almr, best, color=style.INK, lw=1.8, label="best LR for each ALMR", path_effects=style.OUTLINE)
-        label = f"its {info.winner.level:.0%} interval"
+        axes.plot(almr, best, color=style.INK, lw=1.8, label="best LR at each ALMR", path_effects=style.OUTLINE)
+        label = style.interval_label(info.winner.level)
         axes.fill_between(almr, low, high, fc=(1, 1, 1, 0.35), ec=(0, 0, 0, 0.5), lw=0.7, label=label)
     for points in info.best_almr:
         almr, lr = np.array([(p.almr, p.lr) for p in points]).T
-        axes.plot(almr, lr, color=style.INK, lw=1, ls=(0, (4, 2)), label="best ALMR for each LR")
+        axes.plot(almr, lr, color=style.INK, lw=1, ls=(0, (4, 2)), label="best ALMR at each LR")
     if info.edge:
         almr, lr = np.array(info.edge).T
         almr, lr = (almr + STRIPE, lr.repeat(2)) if len(almr) == 1 else (almr, lr)
@@ -81,11 +82,14 @@ def _draw_lines(axes: Axes, info: data.ObjectiveInfo) -> None:
 
 
 def _draw_trials(axes: Axes, info: data.ObjectiveInfo, colours: dict[str, Any]) -> None:
-    """Above a surface that fits well a trial is only a ring, because both have the same colour."""
+    """Where the surface fits, a trial has the surface's colour and only its ring is seen."""
     cells, over = info.cells[info.cells["allowed"]], info.cells[~info.cells["allowed"]]
     measured: dict[str, Any] = {"c": cells["loss"], "ec": "white", "label": "trial"} | colours
     axes.scatter(cells["almr"], cells["lr"], s=46, lw=1.2, zorder=3, **measured)
-    for rows, colour, label in ((over, style.INK, "trial over the guard"), (info.unused, style.UNUSED, "left out")):
+    for rows, colour, label in (
+        (over, style.INK, "trial over the guard"),
+        (info.unused, style.UNUSED, "trial not fitted"),
+    ):
         if len(rows):
             axes.scatter(rows["almr"], rows["lr"], s=40, fc="none", ec=colour, lw=1.4, zorder=3, label=label)
     if len(info.diverged):
@@ -97,9 +101,9 @@ def _draw_winner(axes: Axes, info: data.ObjectiveInfo) -> None:
     looks: dict[str, Any] = {"fc": (1, 0.5, 0.05, 0.25), "ec": style.WINNER, "lw": 1.6, "zorder": 3.5}
     for piece in info.region:
         almr, low, high = np.array([(row.almr, row.lr_low, row.lr_high) for row in piece]).T
-        label = f"{winner.level:.0%} joint region"
+        label = f"{formats.percent(winner.level)} joint region"
         axes.fill(np.concatenate([almr, almr[::-1]]), np.concatenate([low, high[::-1]]), label=label, **looks)
     style.intervals(axes, (winner.almr, winner.almr_interval), (winner.lr, winner.lr_interval))
-    label = f"winner with its {winner.level:.0%} intervals"
+    label = f"winner and its {formats.percent(winner.level)} intervals"
     star: dict[str, Any] = {"s": 150, "marker": "*", "c": style.WINNER, "ec": "white", "lw": 0.8, "zorder": 5}
     axes.scatter(winner.almr, winner.lr, label=label, **star)

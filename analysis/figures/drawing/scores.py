@@ -16,14 +16,14 @@ BETTER, WORSE, OPEN = "#3d9963", style.DIVERGED, style.UNUSED
 
 @style.styled
 def draw_scores(info: data.ScoresInfo) -> Figure:
-    """One row for each score; scores with another unit than 0 to 1 have a panel of their own."""
+    """One row for each score; scores on other scales than 0 to 1 have a panel of their own."""
     rows = [len(scale) for scale in info.scales]
     figure = Figure(figsize=(7.5, 1.5 + 0.28 * sum(rows) + 0.5 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=[count + 1 for count in rows]).ravel()
     for axes, scale in zip(panels, info.scales, strict=True):
         _draw(axes, scale)
     figure.supxlabel(
-        f"change for the better against the base model, with {formats.percent(info.level)} intervals of each alone"
+        f"change against the base model (right: better), with {formats.percent(info.level)} intervals of each alone"
     )
     style.legend_above(figure, list(panels))
     return figure
@@ -34,8 +34,8 @@ def _draw(axes: Axes, scale: Sequence[data.ScoreChange]) -> None:
     for row, one in enumerate(scale):
         colour, label = _look(one)
         axes.hlines(row, one.interval.low, one.interval.high, color=colour, lw=2)
-        marker = "D" if one.together else "o"
-        axes.plot(one.change, row, marker, color=colour, mec="white", ms=7 if one.together else 6, label=label)
+        marker = "D" if one.mean else "o"
+        axes.plot(one.change, row, marker, color=colour, mec="white", ms=7 if one.mean else 6, label=label)
     names = [style.safe(one.name, f"score {row + 1}") for row, one in enumerate(scale)]
     axes.set_yticks(range(len(scale)), labels=names)
     axes.set_ylim(len(scale) - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""Strategies of search on one measured table: regret, and beside it the error of the curve, against trials."""
+"""Search strategies on one measured table: regret and the error of the curve, against trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.figures import data
 from analysis.figures.drawing import style
 
 OURS = "surface"
-# Told apart also without colour, by their markers.
+# The markers distinguish them also without colour.
 OTHERS = dict(
     zip(
         ("tpe", "gp", "random", "grid"),
@@ -29,7 +29,7 @@ def draw_simulation(info: data.SimulationInfo) -> Figure:
         _draw_line(left, right, line)
     _draw_regret_frame(left, info)
     if info.whole is not None:
-        right.axhline(info.whole, color=style.INK, lw=1, ls=":", label="surface of all cells")
+        right.axhline(info.whole, color=style.INK, lw=1, ls=":", label="fit to all cells")
     right.set(title="Error of the curve of best LR", ylabel="rms of ln(LR / the row's own best LR)")
     right.set_ylim(bottom=0)
     for axes in (left, right):

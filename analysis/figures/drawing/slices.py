@@ -1,4 +1,4 @@
-"""The surface cut at each measured ALMR."""
+"""The loss along the LR, at each tried ALMR."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def draw_slices(info: data.SlicesInfo) -> Figure:
         _draw_slice(axes, one, info.level)
         _draw_trials(axes, one, info.frame[1])
     lrs = [lr for one in info.slices for lr in (*one.trials["lr"], *one.diverged)]
-    panels[0].set_xlim(min(lrs) / 1.2, max(lrs) * 1.2)  # before the scale, which one LR alone does not determine
+    panels[0].set_xlim(min(lrs) / 1.2, max(lrs) * 1.2)  # before the scale: a single LR does not determine one
     panels[0].set(xscale="log", ylim=info.frame)
     style.lr_ticks(panels[0].xaxis, lrs, most=4)
     figure.supxlabel(style.LR)
@@ -30,11 +30,13 @@ def draw_slices(info: data.SlicesInfo) -> Figure:
 
 def _draw_slice(axes: Axes, one: data.Slice, level: float) -> None:
     axes.plot(one.lr, np.where(one.allowed, one.mean, np.nan), color=style.FIT, lw=1.8, label="fitted mean")
-    axes.fill_between(one.lr, one.low, one.high, color=style.FIT, alpha=0.25, lw=0, label=f"its {level:.0%} band")
+    axes.fill_between(
+        one.lr, one.low, one.high, color=style.FIT, alpha=0.25, lw=0, label=style.interval_label(level, "band")
+    )
     if not one.allowed.all():
         _draw_forbidden(axes, one)
     if one.best:
-        ends, label = (one.best.lr_low, one.best.lr_high), f"its {level:.0%} interval"
+        ends, label = (one.best.lr_low, one.best.lr_high), style.interval_label(level)
         axes.axvline(one.best.lr, color=style.WINNER, lw=1.5, label="best LR")
         axes.axvspan(*ends, color=style.WINNER, alpha=0.18, lw=0, label=label)
 

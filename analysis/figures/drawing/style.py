@@ -1,4 +1,4 @@
-"""What all figures share: colours, panels, legends and ticks."""
+"""Colours, panels, legends and ticks that all figures share."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from sweep.study import numbers as formats
 
 ALMR, LR = "ALMR (share of training tokens)", "peak LR"
 INK, FIT, WINNER, DIVERGED, UNUSED = "#1a1a1a", "#31688e", "#ff7f0e", "#d62728", "#8a8a8a"
-WARM = ListedColormap(colormaps["plasma"](np.linspace(0, 0.85, 256)))  # its last yellow cannot be seen on white
+WARM = ListedColormap(
+    colormaps["plasma"](np.linspace(0, 0.85, 256))
+)  # without its yellow, which cannot be seen on white
 OUTLINE = [withStroke(linewidth=3.5, foreground="white")]
 BELOW: dict[str, Any] = {"loc": "outside lower center", "ncols": 4, "fontsize": 8.5, "columnspacing": 1.5}
 CROSS: dict[str, Any] = {"marker": "x", "c": DIVERGED, "zorder": 3, "path_effects": OUTLINE, "label": "diverged"}
 FORBIDDEN: dict[str, Any] = {"fc": "#e6e6e6", "hatch": "///", "lw": 0}
-FONT = "DejaVu Sans"  # matplotlib brings it: the same on every machine
+FONT = "DejaVu Sans"  # comes with matplotlib: the same on every machine
 TEXT = {"font.family": FONT, "font.size": 9.5, "figure.labelsize": 9.5, "axes.titlesize": 10.5, "legend.frameon": False}
 LINES = {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#555555", "grid.color": "#e2e2e2"}
 HATCH = {"hatch.color": "#bdbdbd", "hatch.linewidth": 0.6}
@@ -39,16 +41,16 @@ def panels(almrs: Sequence[float]) -> tuple[Figure, list[Axes]]:
     every = list(grid.ravel())
     for axes, almr in zip(every, almrs, strict=False):
         axes.grid(visible=True)
-        axes.set_title(f"ALMR {almr:.4g}")
+        axes.set_title(f"ALMR {formats.almr(almr)}")
     for spare in every[len(almrs) :]:
         spare.remove()
     for axes in every[max(len(almrs) - columns, 0) : len(almrs)]:
-        axes.tick_params(labelbottom=True)  # the lowest of its column, even above a panel that is not there
+        axes.tick_params(labelbottom=True)  # the lowest panel of its column, also above a missing panel
     return figure, every[: len(almrs)]
 
 
 def legend(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
-    """Each label once, from whichever panel has it first."""
+    """Each label once, from the first panel that has it."""
     found: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -57,25 +59,29 @@ def legend(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
 
 
 def legend_above(figure: Figure, panels: Sequence[Axes]) -> None:
-    columns = int(figure.get_figwidth() / 1.75)  # inches that the longest label takes
+    columns = int(figure.get_figwidth() / 1.75)  # inches of the longest label
     figure.legend(*legend(panels), **BELOW | {"loc": "outside upper center", "ncols": columns})
 
 
+def interval_label(level: float, kind: str = "interval") -> str:
+    return f"its {formats.percent(level)} {kind}"
+
+
 def intervals(axes: Axes, across: tuple[float, Interval], up: tuple[float, Interval]) -> None:
-    """A cross of two intervals, each of which may lie to one side of its value."""
+    """A cross of two intervals; an interval need not contain its value."""
     (x, wide), (y, high) = across, up
     axes.hlines(y, wide.low, wide.high, color=WINNER, lw=2.2, zorder=4, path_effects=OUTLINE)
     axes.vlines(x, high.low, high.high, color=WINNER, lw=2.2, zorder=4, path_effects=OUTLINE)
 
 
 def scale(values: Iterable[float], kind: type[Normalize]) -> Normalize:
-    """A colour scale over the values; a single value gets some room, without which there is no scale."""
+    """A colour scale over the values, with a margin around a single value."""
     low, high = min(values), max(values)
     return kind(low, high) if low < high else kind(low / 1.5, high * 1.5 or 1)
 
 
 def lr_ticks(axis: Axis, lrs: Sequence[float], most: int) -> None:
-    """Ticks at the LRs that were measured, or at `most` of them."""
+    """Ticks at the tried LRs, at most `most` of them."""
     measured = sorted(set(lrs))
     measured = measured[:: -(-len(measured) // most)]
     axis.set_ticks(measured, labels=[formats.lr(lr) for lr in measured])
@@ -83,6 +89,6 @@ def lr_ticks(axis: Axis, lrs: Sequence[float], most: int) -> None:
 
 
 def safe(text: str, instead: str) -> str:
-    """A user's text without mathtext, or `instead` where the font cannot write it."""
+    """A user's text without mathtext, or `instead` where the font lacks a glyph."""
     glyphs = font_manager.get_font(font_manager.findfont(FONT)).get_charmap()
     return text.replace("$", r"\$") if all(ord(character) in glyphs for character in text) else instead

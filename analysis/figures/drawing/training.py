@@ -1,4 +1,4 @@
-"""The training curves as they were logged."""
+"""The training curves, as logged."""
 
 from __future__ import annotations
 

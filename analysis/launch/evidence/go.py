@@ -139,7 +139,7 @@ def _history(study: Study) -> GoCheck:
     if small is None or large is None:
         return GoCheck(statement, "untested", "not known: state both models under launch.transfer")
     apart = max(small / large, large / small)
-    detail = f"trials {small:,.4g}, launch {large:,.4g}"
+    detail = f"trials {small:,.0f}, launch {large:,.0f} ({formats.times(apart)} apart)"
     return GoCheck(statement, "pass" if apart < HISTORIES_APART else "warn", detail)
 
 

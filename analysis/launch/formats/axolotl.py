@@ -17,6 +17,7 @@ from analysis.launch.formats.format import Format, checkpoints_folder, comment, 
 from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
+from sweep.study import numbers as formats
 
 NAME = "axolotl"
 TRAINER = "axolotl 0.19"
@@ -119,8 +120,8 @@ def ratio(plan: LaunchPlan) -> list[str]:
         return single_lines(plan)
     wanted = " and ".join(f"{round(s.share * plan.tokens):,} tokens of {plan.label(s)}" for s in plan.used)
     return [
-        f"Ratio: axolotl has no setting for it. mix_documents.py writes {MIXED} with {wanted}, ALMR {plan.almr:.6g}, "
-        f"counted with the tokenizer.",
+        f"Ratio: axolotl has no setting for it. mix_documents.py writes {MIXED} with {wanted}, "
+        f"ALMR {formats.almr(plan.almr)}, counted with the tokenizer.",
     ]
 
 

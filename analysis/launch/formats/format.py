@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import BESIDE, Command
+from sweep.study import numbers as formats
 
 
 class Format(NamedTuple):
@@ -62,9 +63,15 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def ratio_head(plan: LaunchPlan) -> str:
+    return f"Ratio: ALMR {formats.almr(plan.almr)} is a share of tokens"
+
+
 def single_lines(plan: LaunchPlan) -> list[str]:
     [source] = plan.used
-    return [f"Ratio: ALMR {plan.almr:.6g} uses only the {plan.label(source)} corpus; there is nothing to mix."]
+    return [
+        f"Ratio: ALMR {formats.almr(plan.almr)} uses only the {plan.label(source)} corpus; there is nothing to mix."
+    ]
 
 
 def explanation(plan: LaunchPlan, trainer: str, ratio: list[str], name: str) -> list[str]:

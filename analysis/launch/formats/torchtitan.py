@@ -13,7 +13,15 @@ from string import Template
 from typing import Any
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import Format, checkpoints_name, comment, differences, explanation, single_lines
+from analysis.launch.formats.format import (
+    Format,
+    checkpoints_name,
+    comment,
+    differences,
+    explanation,
+    ratio_head,
+    single_lines,
+)
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import token_share_sd
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
@@ -99,7 +107,7 @@ def ratio(plan: LaunchPlan) -> list[str]:
     if len(plan.used) < 2:
         return single_lines(plan)
     return [
-        f"Ratio: ALMR {plan.almr:.6g} is a share of tokens, and so is a source's weight: sequences are packed first.",
+        f"{ratio_head(plan)}, and so is a source's weight: sequences are packed first.",
         f"Drawn at random: the achieved ALMR differs by about {ratio_sd(plan):.2g} (one standard deviation).",
     ]
 

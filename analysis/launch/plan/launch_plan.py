@@ -165,18 +165,6 @@ def make(
     accepted_risk = accept(fit.file.refusals, accept_risk)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
     warnings = (*(finding.text for finding in findings), *transfer.warnings)
-    shares = {"original": 1 - transfer.almr, "additional": transfer.almr}
-    tokens = whole_steps(launch) * launch.global_batch_tokens
-    sources = {
-        name: LaunchCorpus(
-            language=name,
-            spec=getattr(fit.study.corpora, name),
-            facts=_facts(corpora, name),
-            share=shares[name],
-            launch_tokens=tokens,
-        )
-        for name in LANGUAGES
-    }
     return LaunchPlan(
         study=fit.study,
         launch=launch,
@@ -184,9 +172,23 @@ def make(
         lr=transfer.lr,
         accepted_risk=accepted_risk,
         fit_warnings=warnings,
-        sources=sources,
+        sources=_sources(fit.study, launch, transfer.almr, corpora),
         target=target or LaunchHardware(),
     )
+
+
+def _sources(study: Study, launch: Launch, almr: float, corpora: dict[str, CorpusFacts]) -> dict[str, LaunchCorpus]:
+    shares = {"original": 1 - almr, "additional": almr}
+    return {
+        name: LaunchCorpus(
+            language=name,
+            spec=getattr(study.corpora, name),
+            facts=_facts(corpora, name),
+            share=shares[name],
+            launch_tokens=whole_steps(launch) * launch.global_batch_tokens,
+        )
+        for name in LANGUAGES
+    }
 
 
 def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:

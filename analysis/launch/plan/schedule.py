@@ -46,7 +46,7 @@ def warmup_from(schedule: Schedule) -> float:
     return schedule.min_lr if schedule.name == "wsd" else 0.0
 
 
-def telling_steps(steps: Steps) -> list[int]:
+def probe_steps(steps: Steps) -> list[int]:
     """Steps at which different schedules differ: in the warm-up, at its end, and along the decay."""
     begins, length = steps.total - steps.decay, steps.total - steps.warmup
     after = [steps.warmup + round(share * length) for share in (0.01, 0.25, 0.5, 0.75, 0.9)]

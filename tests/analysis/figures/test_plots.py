@@ -46,7 +46,7 @@ def test_the_objective_figure_shows_surface_trials_lines_and_winner(fitted):
     assert info.quantity == "weighted held-out loss"
     assert len(info.cells) == 30
     assert info.cells["allowed"].all()
-    assert info.safety is None
+    assert info.margin is None
     assert info.diverged.to_numpy().tolist() == [[0.5, 3e-3]]
     assert info.unused.to_numpy().tolist() == [[0.7, 3e-3], [0.9, 3e-3]]
     assert info.winner == fitted.file.winner
@@ -95,7 +95,7 @@ def test_under_a_guard_what_it_forbids_is_known_and_hides_nothing_else(guarded):
     assert (info.cells["allowed"] == (true["loss_original"] <= bound)).all()
     assert 0 < info.cells["allowed"].sum() < len(info.cells)
     forbidden = ~np.isfinite(guarded.optima.mean)
-    assert ((info.safety < 0) == forbidden).all()
+    assert ((info.margin < 0) == forbidden).all()
     assert info.mean[~forbidden] == pytest.approx(guarded.optima.mean[~forbidden])
     # The colours are those of what is allowed: what is not is hidden.
     assert info.levels[-1] < info.mean.max()
@@ -207,9 +207,9 @@ def test_the_frame_of_the_languages_holds_what_matters_and_counts_the_rest(guard
     outside = [
         not all(low <= row[n] <= high for n, (low, high) in info.frame.items()) for _, row in info.trials.iterrows()
     ]
-    assert info.beyond == sum(outside) >= 1
+    assert info.outside == sum(outside) >= 1
     shown = texts(draw_languages(info))
-    assert f"{info.beyond} beyond" in shown
+    assert f"{info.outside} beyond" in shown
     assert "forgetting guard" in shown
 
 
@@ -219,9 +219,9 @@ def test_the_front_figure_follows_the_winner_along_the_weight(fitted, guarded):
     assert info.weight == 0.5
     assert info.almr == (0.1, 0.9)
     assert info.lr == pytest.approx((1e-5, 1e-3))
-    assert "the weight of this fit" in texts(draw_front(info))
+    assert "weight of this fit" in texts(draw_front(info))
     assert front_info(guarded).weight is None
-    assert "the weight of this fit" not in texts(draw_front(front_info(guarded)))
+    assert "weight of this fit" not in texts(draw_front(front_info(guarded)))
 
 
 def test_trade_offs_are_the_trials_that_none_beats_in_both_languages(fitted, make_record):

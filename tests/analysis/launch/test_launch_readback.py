@@ -11,7 +11,7 @@ import pytest
 
 from analysis.launch.bundle import FORMATS, export, write
 from analysis.launch.evidence.evidence import Evidence
-from analysis.launch.plan.schedule import telling_steps
+from analysis.launch.plan.schedule import probe_steps
 from sweep.readback.verify import verify
 
 VENVS = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere"))
@@ -57,7 +57,7 @@ def test_our_own_trainer_reads_what_was_written(plan, tmp_path, schedule):
     made = plan("native", schedule, 0.4)
     write(made, "native", tmp_path / "native")
     assert verify(made, tmp_path / "native", "native").differences == ()
-    assert max(telling_steps(made.parts)) < made.steps
+    assert max(probe_steps(made.parts)) < made.steps
 
 
 def test_a_trainer_is_looked_for_in_an_environment_of_its_own(plan, tmp_path, monkeypatch):

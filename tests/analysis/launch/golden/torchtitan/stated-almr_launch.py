@@ -7,7 +7,7 @@
 # - sequence length: 4,096 in a trial, 8,192 in the launch (2 x)
 # - 2,384 whole steps are 9,999,220,736 tokens: 779,264 fewer than launch.tokens, 10,000,000,000
 #
-# Ratio: ALMR 0.4 is a share of tokens, and so is a source's weight: sequences are packed first.
+# Ratio: ALMR 0.40 is a share of tokens, and so is a source's weight: sequences are packed first.
 # Drawn at random: the achieved ALMR differs by about 0.005 (one standard deviation).
 #
 # GPUs: 128 data x 1 tensor x 1 pipeline x 1 context = 128 (16 nodes x 8)
