@@ -13,7 +13,7 @@ from analysis.scores.score_optima import ScoredRun
 from analysis.scores.targets import ScoreTarget
 
 
-class Comparison(NamedTuple):
+class ScoreComparison(NamedTuple):
     """The chosen trial minus the base model in one target, with its Holm-corrected p-value; or why there is none."""
 
     target: ScoreTarget
@@ -28,11 +28,11 @@ def rows(run: ScoredRun, shown: Sequence[ScoreTarget]) -> list[ScoreRow]:
     corrected = paired.holm_of_known(p_values)
     undecided = sum(p is not None and p > 1 - run.level for p in corrected)
     next_level = (1 - run.level) / max(1, undecided)  # the significance that Holm asks of the next comparison
-    compared = map(Comparison, shown, differences, corrected)
+    compared = map(ScoreComparison, shown, differences, corrected)
     return [_row(run, comparison, next_level) for comparison in compared]
 
 
-def _row(run: ScoredRun, comparison: Comparison, next_level: float) -> ScoreRow:
+def _row(run: ScoredRun, comparison: ScoreComparison, next_level: float) -> ScoreRow:
     target, d, p = comparison
     row = ScoreRow(
         name=target.name,

@@ -209,7 +209,7 @@ def test_the_frame_of_the_languages_holds_what_matters_and_counts_the_rest(guard
     ]
     assert info.outside == sum(outside) >= 1
     shown = texts(draw_languages(info))
-    assert f"{info.outside} beyond" in shown
+    assert f"{info.outside} outside" in shown
     assert "forgetting guard" in shown
 
 
@@ -297,8 +297,8 @@ def test_small_grids_are_drawn(grid, objective, make_bowl, make_study):
     drawn = figures(fit, None)
     assert list(drawn) == NAMES
     said = texts(drawn["objective"])
-    assert "winner with its 90% intervals" in said
-    assert ("best LR for each ALMR" in said) == (len(fit.lattice.almr) > 1 and len(fit.lattice.lr) > 1)
+    assert "winner and its 90 % intervals" in said
+    assert ("best LR at each ALMR" in said) == (len(fit.lattice.almr) > 1 and len(fit.lattice.lr) > 1)
 
 
 def test_one_loss_for_both_languages_has_no_trade_off(combined):
