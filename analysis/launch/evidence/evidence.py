@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.fit.fit import Fit
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import CrossValidation, ForgettingGuard, TrialCounts
+from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.confirmed import Confirmed
@@ -132,7 +132,7 @@ class Evidence(Schema):
 
 
 def gather(
-    fit: Fit,
+    fit: FitResult,
     plan: LaunchPlan,
     run: Path,
     formats: tuple[str, ...],
