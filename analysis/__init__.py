@@ -1,13 +1,22 @@
 """Records -> table -> loss surfaces -> winner -> launch. Never imports ray or torch.
 
-The public names are loaded when they are first used:
+The public names, each loaded when it is first used; a test runs this example:
 
-    from analysis import fit_table, load_run, read_table
+    import optuna
+    from analysis import SurfaceSampler, fit_table, load_run, read_table
 
-    run = load_run("runs/demo")  # a finished study
-    print(len(run.table), "trials,", run.fit.winner.almr, run.fit.winner.lr)
+    run = load_run("runs/demo")  # a run that `almr run demo` finished
+    print(f"{len(run.table)} trials: ALMR {run.fit.winner.almr:.2f}, LR {run.fit.winner.lr:.2e}")
+    fit = fit_table(read_table("runs/demo/trials.csv"))  # or any CSV file with almr, lr and losses
+    print(f"ALMR {fit.winner.almr:.2f}, LR {fit.winner.lr:.2e}, {len(fit.refusals)} refusals")
 
-    fit = fit_table(read_table("runs/demo/trials.csv"))  # or any CSV with almr, lr and losses
+    def loss(trial):  # train here; this reads the loss off the fitted surfaces
+        almr, lr = trial.suggest_float("almr", 0.05, 0.95), trial.suggest_float("lr", 4e-4, 2.8e-2, log=True)
+        return sum(surface.predict([almr], [lr])[0][0] for surface in fit.surfaces.values()) / 2
+
+    search = optuna.create_study(sampler=SurfaceSampler(seed=0))
+    search.optimize(loss, n_trials=12)
+    print(f"best of 12: ALMR {search.best_params['almr']:.2f}, LR {search.best_params['lr']:.2e}")
 """
 
 from __future__ import annotations

@@ -76,17 +76,18 @@ def fit_study(study: Study, table: pd.DataFrame, seed: int = 0, scored: Scored |
 def fit_table(table: pd.DataFrame, objective: Objective | None = None, name: str = "table", seed: int = 0) -> Fit:
     """Fit measured trials: loss surfaces over ALMR and peak LR, the curve of best LR, and the winner. Writes nothing.
 
-    `table` has one row per trial, as `analysis.read_table` returns it: columns `almr` (share of training tokens, 0 to
-    1), `lr` (peak LR), `loss_original` and `loss_additional` (or one `loss_total`; nats per token), `status`, and
-    `excluded` (why a row is left out, else None). `objective` weighs the two losses, or guards against forgetting;
-    None: equal weights, intervals at 90 %. `seed` is that of the posterior draws: equal seeds give equal numbers.
+    `table` has one row per trial, as `analysis.read_table` gives it, or with these columns alone: `almr` (share of
+    training tokens, 0 to 1), `lr` (peak LR), `loss_original` and `loss_additional` or one `loss_total` (nats per
+    token), and where trials did not complete `status` (complete, diverged, failed) and `excluded` (why a row is left
+    out, else None). `objective` weighs the losses or guards against forgetting; None: equal weights, intervals at 90 %.
+    `seed` is of the posterior draws: equal seeds give equal numbers.
 
-    Returns a Fit: `fit.winner`, `fit.curve`, `fit.refusals`, `fit.warnings`; `fit.file` is the whole content of
-    `fit.json`, `fit.surfaces[language].predict(almrs, lrs)` gives mean and sd (nats).
+    Returns a Fit: `fit.winner`, `fit.curve`, `fit.refusals`, `fit.warnings`; `fit.file` has the whole content of
+    `fit.json`, and `fit.surfaces[language].predict(almrs, lrs)` gives mean and sd in nats, (n,) each.
 
-    Raises InputError where fewer than 9 trials are usable, or the table lacks a loss that the objective needs.
+    Raises InputError where fewer than 9 trials are usable, or the table lacks a column that the objective needs.
     """
-    return _fit(_Given(table, objective or Objective(), name, seed=seed))
+    return _fit(_Given(tables.with_status(table), objective or Objective(), name, seed=seed))
 
 
 def _fit(given: _Given) -> Fit:

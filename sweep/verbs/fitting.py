@@ -34,12 +34,18 @@ def fit(run: Run) -> Fit:
 
 def _written(fitted: Fit, folder: Path, inputs: FitInputs | None = None) -> Fit:
     """`fit.json` comes last, and names what it was made from and what was drawn from it."""
-    figures = {path.stem: sha256(path) for path in plots.write_figures(fitted, folder)}
+    fitted = keep_figures(fitted, folder)
     for name, text in score_files.texts(fitted.file.scores).items():
         write_atomically(folder / name, text)
-    file = fitted.file.model_copy(update={"inputs": inputs, "figures": figures})
-    write_atomically(RunFiles(folder).fit, file.model_dump_json(indent=2))
-    return replace(fitted, file=file)
+    fitted = replace(fitted, file=fitted.file.model_copy(update={"inputs": inputs}))
+    write_atomically(RunFiles(folder).fit, fitted.file.model_dump_json(indent=2))
+    return fitted
+
+
+def keep_figures(fitted: Fit, folder: Path) -> Fit:
+    """Write `figures/`; returns the fit with their hashes in its file, by which a report knows them."""
+    figures = {path.stem: sha256(path) for path in plots.write_figures(fitted, folder)}
+    return replace(fitted, file=fitted.file.model_copy(update={"figures": figures}))
 
 
 def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit:

@@ -16,6 +16,10 @@ from sweep.study.fields import Schema
 Model = TypeVar("Model", bound=Schema)
 
 
+class NewerFileError(InputError):
+    """A file that a newer version of almr-sweep wrote: it is sound, and must be kept."""
+
+
 def read(path: Path, schema: type[Model], kind: str, version: int, remedy: str) -> Model:
     """The file's content. `kind` names it in messages, `remedy` says what to do about one that cannot be read.
 
@@ -54,15 +58,21 @@ def _not_finite(content: Any, where: str = "") -> Iterator[str]:
         yield from _not_finite(part, f"{where}.{name}")
 
 
-def _refuse_other_version(path: Path, content: Any, version: int, remedy: str) -> None:
-    found = content.get("schema_version", version) if isinstance(content, dict) else version
-    if not isinstance(found, int):
-        raise InputError(f"{path}: schema_version is {str(found)[:20]!r}, not a number; {remedy}")
-    if found > version:
-        raise InputError(
+def refuse_newer(path: Path, content: Any, version: int) -> None:
+    """Raises NewerFileError where the content states a newer schema version."""
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > version:
+        raise NewerFileError(
             f"{path}: written by a newer version of almr-sweep (schema_version {found}, this one reads {version}): "
             f"upgrade almr-sweep, and keep the file"
         )
+
+
+def _refuse_other_version(path: Path, content: Any, version: int, remedy: str) -> None:
+    found = content.get("schema_version", version) if isinstance(content, dict) else version
+    refuse_newer(path, content, version)
+    if not isinstance(found, int):
+        raise InputError(f"{path}: schema_version is {str(found)[:20]!r}, not a number; {remedy}")
     if found < version:
         raise InputError(
             f"{path}: written by an older version of almr-sweep (schema_version {found}, this one reads {version}): "

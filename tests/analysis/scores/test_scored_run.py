@@ -63,8 +63,7 @@ def test_the_tables_are_written_beside_the_fit(run, fitted_run):
     assert [row["name"] for row in saved["rows"]] == list(rows)
 
 
-def test_the_report_has_the_table_with_intervals_and_verdicts(run, fitted_run, monkeypatch):
-    monkeypatch.setattr(plots, "figures", lambda fit, run: {})
+def test_the_report_has_the_table_with_intervals_and_verdicts(run, fitted_run):
     page = Page(render(fitted_run, run))
     found = next(row for row in page.rows if row[0] == "ceval")
     change = next(row.change for row in fitted_run.file.scores.rows if row.name == "ceval")
