@@ -16,7 +16,6 @@ from analysis.launch.confirm import results as confirm_results
 from analysis.launch.confirm.confirmed import Confirmed
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.evidence import evidence, place
-from analysis.report import page as pages
 from analysis.transfer import bracket
 from sweep.planning import launch_layout
 from sweep.readback import verify as readback
@@ -41,6 +40,8 @@ def fitted(run: Run, tell: Callable[[str], None]) -> FitResult:
 
 def report(run: Run, fitted: FitResult) -> Path:
     """Write the page of a fit. Raises InputError where its figures are not those that the fit drew."""
+    from analysis.report import page as pages
+
     page = pages.write_report(fitted, run.folder)
     run.share()
     return page

@@ -11,7 +11,6 @@ from analysis.fit_file.winner import Interval
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer.bracket import Judgement
-from analysis.transfer.rules import near_edge
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
 from sweep.study.files import reader
@@ -130,6 +129,8 @@ def apply(
         return plan, ["the run's confirmation is of another setting than this launch: confirm again"]
     if not confirmed.moved:
         return plan, [confirmed.text]
+    from analysis.transfer.rules import near_edge  # with the surfaces: it takes half a second to import
+
     told = f"the LR is the confirmation's: {confirmed.after:.6g}, where the rule says {confirmed.before:.6g}"
     before, near = (near_edge(edge.over(lr)) if edge else [] for lr in (confirmed.before, confirmed.after))
     left = tuple(warning for warning in plan.fit_warnings if warning not in before)
