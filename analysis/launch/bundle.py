@@ -75,7 +75,8 @@ def export(
     A bundle at `out` is replaced, one that was used is kept beside it. `accept_risk` says why a refused winner is
     exported all the same; the bundle repeats it. `reader` reads each format back for the evidence.
 
-    Raises InputError for a refused winner without a reason, a study without a launch, and where `out` holds other files.
+    Raises InputError for a refused winner without a reason, for a study without a launch, and where `out` holds other
+    files.
     """
     plan = run.plan(accept_risk)
     place.refuse_foreign(out)

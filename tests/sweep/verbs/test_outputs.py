@@ -138,12 +138,12 @@ def older(run):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (changed, "records of trials: 1 changed (for example trials/almr=0.10_lr=1e-02_seed=0)"),
-        (gone, "records of trials: 1 gone (for example trials/almr=0.10_lr=1e-02_seed=0)"),
-        (new, "records of trials: 1 new (for example trials/almr=0.50_lr=5e-03_seed=0)"),
-        (scored, "records of trials: 1 new (for example base)"),
-        (other_objective, "study.yaml has another objective"),
-        (larger_launch, "study.yaml has another launch"),
+        (changed, "the run now has 1 changed trial (for example trials/almr=0.10_lr=1e-02_seed=0)"),
+        (gone, "the run now has 1 missing trial (for example trials/almr=0.10_lr=1e-02_seed=0)"),
+        (new, "the run now has 1 new trial (for example trials/almr=0.50_lr=5e-03_seed=0)"),
+        (scored, "the run now has 1 new trial (for example base)"),
+        (other_objective, "study.yaml now has another objective"),
+        (larger_launch, "study.yaml now has another launch"),
         (older, "an earlier version of almr-sweep wrote it"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -153,7 +153,7 @@ def test_a_fit_that_is_out_of_date_is_refused_with_the_command(run, no_fit, verb
     files = sorted(run.rglob("*"))
     told = almr(verb, run).exception
     assert isinstance(told, InputError)
-    assert str(told).startswith(f"{run}/fit.json: out of date: ")
+    assert str(told).startswith(f"{run}/fit.json is out of date: ")
     assert says in str(told)
     assert str(told).endswith(f"; fit again: almr fit {run}")
     assert len(str(told).splitlines()) == 1
@@ -184,7 +184,7 @@ def test_a_smaller_sweep_of_the_ladder_that_was_fitted_again_is_seen(tmp_path):
     before = FitInputs.of_run(of, tmp_path)
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
     (small / "fit.json").write_text('{"winner": 1}')
-    assert before.changes(FitInputs.of_run(of, tmp_path)) == [f"{small}/fit.json has changed"]
+    assert before.changes(FitInputs.of_run(of, tmp_path)) == [f"{small}/fit.json is another one now"]
     (small / "fit.json").unlink()  # as on a machine that has only this run
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
 
