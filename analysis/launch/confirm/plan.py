@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from analysis.fit.fit import Fit
 from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.result import FitResult
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.surfaces.kernels import Array
 from analysis.transfer import sizes
 from sweep.study import numbers as formats
 from sweep.study.errors import InputError
@@ -88,7 +87,7 @@ class ConfirmPlan(Schema):
         ]
 
 
-def make(fit: Fit, plan: LaunchPlan) -> ConfirmPlan:
+def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
     """Raises InputError for a budget under one global batch, or over the launch's."""
     launch, transfer = plan.launch, fit.file.transfer
     assert transfer is not None  # a plan was made from it
@@ -118,7 +117,7 @@ def make(fit: Fit, plan: LaunchPlan) -> ConfirmPlan:
         noise=noise(fit.file),
         level=fit.file.winner.level,
         weights=weights(fit.file),
-        notes=tuple(_notes(fit, lrs, steps)),
+        notes=tuple(_notes(fit, lrs.tolist(), steps)),
     )
 
 
@@ -154,14 +153,14 @@ def _gpu_hours(plan: LaunchPlan, flops: float | None) -> float | None:
     return flops / (GPUS[gpu].flops * resources.mfu) / 3600
 
 
-def _notes(fit: Fit, lrs: Array, steps: int) -> list[str]:
+def _notes(fit: FitResult, lrs: Sequence[float], steps: int) -> list[str]:
     transfer = fit.file.transfer
     assert transfer is not None
     found = []
     if transfer.tokens is None:
         found.append("the rule has no exponent for tokens: the best LR of the brief runs is used for the launch")
     edge = transfer.edge.lr if transfer.edge else None
-    if edge is not None and (over := int((lrs > edge).sum())):
+    if edge is not None and (over := sum(lr > edge for lr in lrs)):
         found.append(
             f"warning: {over} of the {len(lrs)} LRs are above {formats.lr(edge)}, where a model of this size may "
             f"diverge. If a run diverges, record status=diverged; it still counts."

@@ -6,23 +6,23 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import pydantic
-
 from analysis.fit_file.transfer import EdgeAfter
 from analysis.fit_file.winner import Interval
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer.bracket import Judgement
-from analysis.transfer.rules import near_edge
 from sweep.study import numbers as formats
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
+from sweep.study.files import reader
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
 
 NAME = "judgement.json"
+SCHEMA_VERSION = 2
 RESULTS = "results.csv"
 PREVIOUS = "previous-evidence.json"
+AGAIN = "delete it, and confirm again: almr confirm RUN --results FILE"
 
 
 class ConfirmationResult(Schema):
@@ -30,7 +30,7 @@ class ConfirmationResult(Schema):
     its interval where the runs measured it; they differ only where the answer is `moved`.
     """
 
-    schema_version: int = 2
+    schema_version: int = SCHEMA_VERSION
     plan: ConfirmPlan
     results_sha256: str
     judgement: Judgement
@@ -106,17 +106,17 @@ def read(run: Path) -> ConfirmationResult | None:
     """None where nothing was confirmed. Raises InputError for a file that cannot be read."""
     path = RunFiles(run).confirmation / NAME
     try:
-        return ConfirmationResult.model_validate_json(path.read_bytes())
+        return reader.read(path, ConfirmationResult, "judgement", SCHEMA_VERSION, AGAIN)
     except FileNotFoundError:
         return None
-    except pydantic.ValidationError:
-        raise InputError(f"{path}: cannot be read by this version: confirm again, almr confirm RUN") from None
 
 
 def _earlier(run: Path) -> ConfirmationResult | None:
-    """As `read`, but None for a file that cannot be read: `save` replaces it."""
+    """As `read`, but None for a file that cannot be read, which `save` replaces, unless a newer version wrote it."""
     try:
         return read(run)
+    except reader.NewerFileError:
+        raise
     except InputError:
         return None
 
@@ -131,6 +131,8 @@ def apply(
         return plan, ["the run's confirmation is for another setting than this launch: confirm again"]
     if not result.moved:
         return plan, [result.text]
+    from analysis.transfer.rules import near_edge  # with the surfaces: it takes half a second to import
+
     note = f"the confirmation moved the LR of the transfer rule: {_moved(result)}"
     before, near = (near_edge(edge.over(lr)) if edge else [] for lr in (result.before, result.after))
     left = tuple(warning for warning in plan.fit_warnings if warning not in before)

@@ -16,12 +16,14 @@ from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.plan.risk import AcceptedRisk
 from sweep.study.fields import Schema
+from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
 from sweep.study.record import PerLanguage
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
 
 NAME = "evidence.json"
+SCHEMA_VERSION = 5
 
 
 class StudyEvidence(Schema):
@@ -86,7 +88,7 @@ class Evidence(Schema):
     fingerprint of a corpus is of its text and tokenizer.
     """
 
-    schema_version: int = 5
+    schema_version: int = SCHEMA_VERSION
     study: StudyEvidence
     search: SearchEvidence
     base_model: BaseModelSource
@@ -131,12 +133,18 @@ def contents(folder: Path) -> Iterator[str]:
 
 
 def written(folder: Path) -> dict[str, Any] | None:
-    """The content of evidence.json, of any version; None where there is no bundle."""
+    """The content of evidence.json, of this version or an older one; None where there is no bundle.
+
+    Raises InputError where a newer version wrote it.
+    """
+    path = folder / NAME
     try:
-        content: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return content if isinstance(content["files"], dict) and isinstance(content["links"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        sound = isinstance(content["files"], dict) and isinstance(content["links"], dict)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    reader.refuse_newer(path, content, SCHEMA_VERSION)
+    return content if sound else None
 
 
 def target_or_sha256(path: Path) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.fit.fit import Fit
+from analysis.fit_file.result import FitResult
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.evidence import (
     CorpusEvidence,
@@ -25,9 +24,10 @@ from analysis.launch.plan.launch_plan import ASSUMPTIONS, LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES
+from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
-from sweep.study.ingredients import Ingredients, SearchState
+from sweep.study.ingredients import read_ingredients, read_search
 from sweep.study.record import PerLanguage
 from sweep.study.study import Study
 
@@ -42,7 +42,7 @@ class WrittenBundle(NamedTuple):
     read_back: tuple[ReadBack, ...] = ()
 
 
-def gather(fit: Fit, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
+def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
     """Raises InputError where the record of a fitted trial is missing."""
     file, study = fit.file, fit.study
     trials = [_trial(row, run) for row in fit.table.to_dict("records")]
@@ -92,20 +92,21 @@ def _sha256_if_there(path: Path) -> str | None:
 
 def _search(study: Study, run: Path) -> SearchEvidence:
     """From search.json, which a run of the whole grid does not have."""
-    path = RunFiles(run).search
-    state = SearchState.model_validate_json(path.read_bytes()) if study.search.proposes and path.exists() else None
+    state = read_search(RunFiles(run).search) if study.search.proposes else None
     asked, stopped = (state.asked, state.stopped) if state else (None, None)
     return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
 
 
 def _base_model_fingerprint(run: Path) -> str | None:
-    path = RunFiles(run).ingredients
-    return Ingredients.model_validate_json(path.read_bytes()).base_model_fingerprint if path.exists() else None
+    ingredients = read_ingredients(RunFiles(run).ingredients)
+    return ingredients.base_model_fingerprint if ingredients else None
 
 
 def _provenance(run: Path) -> dict[str, Any] | None:
     path = RunFiles(run).provenance
-    content: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return None
+    content: dict[str, Any] = reader.parse(path, "provenance file", "run the study again, which writes it anew")
     return content
 
 
