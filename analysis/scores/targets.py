@@ -39,11 +39,6 @@ class ScoreTarget:
         scores = [model.answers[task].score.value for task in self.tasks if task in model.answers]
         return float(np.mean(scores)) if len(scores) == len(self.tasks) else None
 
-    def stderr(self, model: ScoredModel) -> float | None:
-        errors = [model.answers[task].score.stderr for task in self.tasks if task in model.answers]
-        known = [error for error in errors if error is not None]
-        return float(np.linalg.norm(known) / len(known)) if len(known) == len(self.tasks) else None
-
     def questions(self, model: ScoredModel) -> int | None:
         counts = [model.answers[task].score.n for task in self.tasks if task in model.answers]
         known = [count for count in counts if count is not None]

@@ -161,8 +161,9 @@ def _notes(fit: FitResult, lrs: Sequence[float], steps: int) -> list[str]:
         found.append("the rule has no exponent for tokens: the best LR of the brief runs is used for the launch")
     edge = transfer.edge.lr if transfer.edge else None
     if edge is not None and (over := sum(lr > edge for lr in lrs)):
+        which = f"all {over}" if over == len(lrs) else f"{over} of the {len(lrs)}"
         found.append(
-            f"warning: {over} of the {len(lrs)} LRs are above {formats.lr(edge)}, where a model of this size may "
+            f"warning: {which} LRs are above {formats.lr(edge)}, where a model of this size may "
             f"diverge. If a run diverges, record status=diverged; it still counts."
         )
     if steps < LEAST_STEPS:

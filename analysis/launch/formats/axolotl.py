@@ -13,11 +13,10 @@ from pathlib import Path
 import yaml
 
 from analysis.launch.formats import documents, trainer_arguments
-from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, single_lines
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, ratio_lines
 from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
-from sweep.study import numbers as formats
 
 NAME = "axolotl"
 TRAINER = "axolotl 0.19"
@@ -116,13 +115,8 @@ def warnings(plan: LaunchPlan) -> list[str]:
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    if len(plan.used) < 2:
-        return single_lines(plan)
     wanted = " and ".join(f"{round(s.share * plan.tokens):,} tokens of {plan.label(s)}" for s in plan.used)
-    return [
-        f"Ratio: axolotl has no setting for it. mix_documents.py writes {MIXED} with {wanted}, "
-        f"ALMR {formats.almr(plan.almr)}, counted with the tokenizer.",
-    ]
+    return ratio_lines(plan, f"; mix_documents.py writes {MIXED} with {wanted}, counted with the tokenizer.")
 
 
 def command(plan: LaunchPlan) -> Command:

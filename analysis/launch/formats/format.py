@@ -63,15 +63,12 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def ratio_head(plan: LaunchPlan) -> str:
-    return f"Ratio: ALMR {formats.almr(plan.almr)} is a share of tokens"
-
-
-def single_lines(plan: LaunchPlan) -> list[str]:
-    [source] = plan.used
-    return [
-        f"Ratio: ALMR {formats.almr(plan.almr)} uses only the {plan.label(source)} corpus; there is nothing to mix."
-    ]
+def ratio_lines(plan: LaunchPlan, first: str, *more: str) -> list[str]:
+    """The token ratio in a trainer's terms: `first` ends the first line. Nothing is mixed where one corpus is used."""
+    almr = formats.almr(plan.almr)
+    if len(plan.used) < 2:
+        return [f"Ratio: ALMR {almr} uses only the {plan.label(plan.used[0])} corpus; there is nothing to mix."]
+    return [f"Ratio: ALMR {almr} is a share of tokens{first}", *more]
 
 
 def explanation(plan: LaunchPlan, trainer: str, ratio: list[str], name: str) -> list[str]:

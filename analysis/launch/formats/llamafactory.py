@@ -6,15 +6,7 @@ import shutil
 from pathlib import Path
 
 from analysis.launch.formats import llamafactory_data, trainer_arguments
-from analysis.launch.formats.format import (
-    Format,
-    checkpoints_folder,
-    comment,
-    differences,
-    explanation,
-    ratio_head,
-    single_lines,
-)
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, ratio_lines
 from analysis.launch.formats.llamafactory_data import HELD_OUT, DocumentMixture
 from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
@@ -138,17 +130,16 @@ def document(plan: LaunchPlan) -> str:
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    if len(plan.used) < 2:
-        return single_lines(plan)
     mixture = DocumentMixture(plan)
     a, lengths = plan.almr, mixture.lengths
     additional, original = f"{a:.6g} / {lengths['additional']:.6g}", f"{1 - a:.6g} / {lengths['original']:.6g}"
-    names = {source.language: plan.label(source) for source in plan.used}
-    return [
-        f"{ratio_head(plan)}; interleave_probs are shares of documents, drawn before packing.",
+    names = {language: plan.label(source) for language, source in plan.sources.items()}
+    return ratio_lines(
+        plan,
+        "; interleave_probs are shares of documents, drawn before packing.",
         f"Tokens per document: {', '.join(f'{name} {lengths[language]:,.1f}' for language, name in names.items())}.",
         f"p({names['additional']}) = ({additional}) / ({additional} + {original}) = {mixture.probability:.6g}",
-    ]
+    )
 
 
 def command(plan: LaunchPlan) -> Command:

@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import Format, checkpoints_folder, differences, ratio_head, single_lines
+from analysis.launch.formats.format import Format, checkpoints_folder, differences, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.schedule import warmup_from
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
@@ -164,9 +164,7 @@ def warnings(plan: LaunchPlan) -> list[str]:
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    if len(plan.used) < 2:
-        return single_lines(plan)
-    return [f"{ratio_head(plan)}, and so are the weights of --data-path: {blend(plan)}."]
+    return ratio_lines(plan, f", and so are the weights of --data-path: {blend(plan)}.")
 
 
 def prepare_script(plan: LaunchPlan) -> str:

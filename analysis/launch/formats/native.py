@@ -5,15 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from analysis.launch.formats.format import (
-    Format,
-    checkpoints_name,
-    comment,
-    explanation,
-    ratio_head,
-    single_lines,
-    unused,
-)
+from analysis.launch.formats.format import Format, checkpoints_name, comment, explanation, ratio_lines, unused
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import study_file
@@ -79,9 +71,7 @@ def warnings(plan: LaunchPlan) -> list[str]:
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    if len(plan.used) < 2:
-        return single_lines(plan)
-    return [f"{ratio_head(plan)}, met exactly: of the first n sequences, round(n x ALMR)."]
+    return ratio_lines(plan, ", met exactly: of the first n sequences, round(n x ALMR).")
 
 
 def command(plan: LaunchPlan) -> Command:

@@ -13,15 +13,7 @@ from string import Template
 from typing import Any
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import (
-    Format,
-    checkpoints_name,
-    comment,
-    differences,
-    explanation,
-    ratio_head,
-    single_lines,
-)
+from analysis.launch.formats.format import Format, checkpoints_name, comment, differences, explanation, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import token_share_sd
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
@@ -104,12 +96,11 @@ def ratio_sd(plan: LaunchPlan) -> float:
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    if len(plan.used) < 2:
-        return single_lines(plan)
-    return [
-        f"{ratio_head(plan)}, and so is a source's weight: sequences are packed first.",
+    return ratio_lines(
+        plan,
+        ", and so is a source's weight: sequences are packed first.",
         f"Drawn at random: the achieved ALMR differs by about {ratio_sd(plan):.2g} (one standard deviation).",
-    ]
+    )
 
 
 def command(plan: LaunchPlan) -> Command:
