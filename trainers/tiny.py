@@ -72,7 +72,7 @@ def build(
 def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, Any], training: Training) -> None:
     tokenizer = _train_tokenizer(folder)
     packed = {
-        name: corpus.open_packed(corpus.prepare(spec, name, tokenizer, training.sequence_length))
+        name: corpus.open_packed(corpus.prepare(documents.resolve(spec, name), tokenizer, training.sequence_length))
         for name, spec in CORPORA.items()
     }
     torch.manual_seed(SEED)
@@ -110,5 +110,5 @@ def _train_tokenizer(folder: Path) -> Any:
 
 def _training_texts() -> Iterator[str]:
     for name, spec in CORPORA.items():
-        texts = documents.read(spec, name, documents.resolve(spec, name))
+        texts = documents.read(documents.resolve(spec, name))
         yield from texts.select(corpus.split(texts, spec.held_out, name)[1])["text"]

@@ -237,7 +237,7 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
                 told.append(phase)
                 console.print(phase)
 
-        run.keep_ingredients(prepare.prepare(study, progress))
+        run.keep_ingredients(prepare.prepare(study, progress, run.ingredients()))
     for task in scoring.asked(study):
         if task.missing:
             console.print(f"not scored: {task.name}: {task.missing}", markup=False, soft_wrap=True)

@@ -56,7 +56,7 @@ def prepare(run: Run, study: Study) -> None:
     from trainers import prepare as trainers_prepare
 
     run.folder.mkdir(parents=True, exist_ok=True)
-    run.keep_ingredients(trainers_prepare.prepare(study))
+    run.keep_ingredients(trainers_prepare.prepare(study, earlier=run.ingredients()))
     run.freeze(study)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.distributed.configuration_utils import DistributedConfig
@@ -67,7 +68,7 @@ def _refuse_attention(study: Study) -> None:
 
 
 def fingerprint(base: BaseModelSource, path: str) -> str:
-    """Stands for the content of the base model: a directory's files, or the commit that a Hugging Face id leads to."""
+    """Identifies the content of the base model: a directory's files, or the commit of a Hugging Face id."""
     if not Path(path).is_dir():
         config = _from_pretrained(AutoConfig, base, path)
         return fingerprint_of([path, getattr(config, "_commit_hash", None)])
@@ -76,8 +77,16 @@ def fingerprint(base: BaseModelSource, path: str) -> str:
 
 
 def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: Any) -> Any:
+    """What a class of transformers loads: from the hub or, where that cannot be reached, from its local copy.
+
+    Raises InputError where there is none.
+    """
+    options |= {"revision": base.revision, "trust_remote_code": base.trust_remote_code}
     try:
-        return loader.from_pretrained(path, revision=base.revision, trust_remote_code=base.trust_remote_code, **options)
+        try:
+            return loader.from_pretrained(path, **options)
+        except httpx2.TransportError:  # transformers falls back on its cache for some of its requests only
+            return loader.from_pretrained(path, **options, local_files_only=True)
     except (OSError, ValueError) as error:
         raise InputError(
             f"base_model.pretrained: {path} could not be loaded ({' '.join(str(error).split())[:300]}); give a "
