@@ -12,7 +12,7 @@ from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, documents
 from trainers.model import smollm
-from trainers.model.model import fingerprint, load_tokenizer
+from trainers.model.loading import fingerprint, load_tokenizer
 
 Progress = Callable[[str, float | None], None]
 

@@ -23,7 +23,7 @@ from sweep.study.study import Study
 from sweep.study.trial import Trial
 from trainers import cpt, prepare
 from trainers.benchmarks import catalogue, harness
-from trainers.model.model import load_model, load_tokenizer
+from trainers.model.loading import load_model, load_tokenizer
 from trainers.workers.group import ALONE
 
 TRIAL = Trial(almr=0.7, lr=3.4e-3, seed=0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from sweep.study.errors import InputError
 from sweep.study.sections.benchmarks import Benchmarks
-from trainers.benchmarks import catalogue, data, definitions, outcome
+from trainers.benchmarks import catalogue, definitions, outcome, task_data
 from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.task_files import BrokenTaskError
 
@@ -28,7 +28,7 @@ def _fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], N
                 continue
             progress(f"fetching the data of {name}", None)
             try:
-                data.fetch(benchmarks, leaf)
+                task_data.fetch(benchmarks, leaf)
             except ConnectionError:
                 return  # no hub in reach: every other one would be waited for too
             except Exception:  # whatever `datasets` and the network raise
@@ -66,7 +66,7 @@ def missing(benchmarks: Benchmarks) -> dict[str, str]:
             continue
         if gone:
             others = f" (and of {len(gone) - 1} more)" if len(gone) > 1 else ""
-            found[name] = data.missing(benchmarks, name, gone[0]) + others
+            found[name] = task_data.missing(benchmarks, name, gone[0]) + others
     return found
 
 
@@ -86,4 +86,4 @@ def refuse_broken(benchmarks: Benchmarks) -> None:
 
 
 def _not_here(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
-    return [leaf for leaf in definitions.leaves(benchmarks, name) if data.locate(benchmarks, name, leaf) is None]
+    return [leaf for leaf in definitions.leaves(benchmarks, name) if task_data.locate(benchmarks, name, leaf) is None]

@@ -20,30 +20,29 @@ import yaml
 from sweep.study.files import cache
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import fingerprint_of
-from trainers.benchmarks import catalogue, data, definitions, outcome, sandbox
+from trainers.benchmarks import catalogue, definitions, outcome, sandbox, task_data
 from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.outcome import ScoringOutcome
 
 SHOT_SEED = 1234  # lm-evaluation-harness' own
-Beat = Callable[[], None]
 
 
 def run(
-    names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, beat: Beat
+    names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, heartbeat: Callable[[], None]
 ) -> ScoringOutcome:
     """Every task on its own: one that cannot be scored is in the outcome's failures, and the others go on."""
     if not names:
         return ScoringOutcome()
     try:
         with _quiet():
-            lm = _language_model(model, tokenizer, benchmarks.batch, precision, beat)
+            lm = _language_model(model, tokenizer, benchmarks.batch, precision, heartbeat)
     except ImportError:
         return outcome.failed(names, "lm-evaluation-harness is not installed: pip install 'almr-sweep[bench]'")
     if not _answers(model, tokenizer):
         return outcome.failed(names, "the model answers NaN")
     found = ScoringOutcome()
     for name in names:
-        beat()
+        heartbeat()
         try:
             with _quiet():
                 found |= _score(name, benchmarks, lm)
@@ -135,10 +134,10 @@ def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
     """The tasks that a name stands for, with their data; kept by a warm worker. Raises ValueError for missing data."""
     found = []
     for leaf in definitions.leaves(benchmarks, name):
-        files = data.locate(benchmarks, name, leaf)
+        files = task_data.locate(benchmarks, name, leaf)
         if files is None:
-            raise ValueError(data.missing(benchmarks, name, leaf))
-        found.append((leaf, data.override(leaf, files, benchmarks.shots)))
+            raise ValueError(task_data.missing(benchmarks, name, leaf))
+        found.append((leaf, task_data.override(leaf, files, benchmarks.shots)))
     return _tasks(_written(found), tuple(leaf.name for leaf, _ in found), benchmarks.shots)
 
 
@@ -165,22 +164,22 @@ def _tasks(folder: Path, names: tuple[str, ...], shots: int | None) -> dict[str,
     return tasks
 
 
-def _language_model(model: Any, tokenizer: Any, batch: int, precision: str, beat: Beat) -> Any:
+def _language_model(model: Any, tokenizer: Any, batch: int, precision: str, heartbeat: Callable[[], None]) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    class Beating(HFLM):  # type: ignore[misc]
-        """Shows a sign of life with every batch: a benchmark takes longer than a hang may."""
+    class WithHeartbeat(HFLM):  # type: ignore[misc]
+        """Signals the heartbeat with every batch: a benchmark takes longer than `resources.hang_minutes`."""
 
         def _model_call(self, *arguments: Any, **options: Any) -> Any:
-            beat()
+            heartbeat()
             return super()._model_call(*arguments, **options)
 
         def _model_generate(self, *arguments: Any, **options: Any) -> Any:
-            beat()
+            heartbeat()
             return super()._model_generate(*arguments, **options)
 
     mixed = "bfloat16" if precision == "bfloat16" else None
-    return Beating(pretrained=model, tokenizer=tokenizer, batch_size=batch, mixed_precision_dtype=mixed)
+    return WithHeartbeat(pretrained=model, tokenizer=tokenizer, batch_size=batch, mixed_precision_dtype=mixed)
 
 
 @contextlib.contextmanager

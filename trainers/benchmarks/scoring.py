@@ -17,12 +17,12 @@ from sweep.study.fields import LANGUAGES
 from sweep.study.files import cache
 from sweep.study.ingredients import Ingredients
 from sweep.study.study import Study, fingerprint_of
-from trainers.benchmarks import catalogue, cloze, data, definitions, harness, outcome
+from trainers.benchmarks import catalogue, cloze, definitions, harness, outcome, task_data
 from trainers.benchmarks.catalogue import CLOZE
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import PackedCorpus
-from trainers.loop.loop import reshard
-from trainers.model.model import load_tokenizer
+from trainers.model.fitting import reshard
+from trainers.model.loading import load_tokenizer
 from trainers.workers.heartbeat import Heartbeat
 
 GROUPS = {"original": "cloze, original language", "additional": "cloze, additional language"}
@@ -38,7 +38,7 @@ class Scoring:
         self.benchmarks = asked if asked and asked.when == "all" else None
         self.seconds = 0.0
         self.base_name: str | None = None
-        self.beat = Heartbeat(folder).beat
+        self.heartbeat = Heartbeat(folder).signal
 
     def base(self, model: Any) -> None:
         """Score the base model on what no trial has scored it on yet; no weight changes, no random number is drawn."""
@@ -79,14 +79,14 @@ class Scoring:
         tokenizer = load_tokenizer(self.study.base_model, self.ingredients.base_model)
         for language in LANGUAGES:
             if CLOZE[language] in tasks:
-                self.beat()
+                self.heartbeat()
                 found |= score_cloze(language, self.corpora[language], model, tokenizer.eos_token_id)
         stock = [task for task in tasks if task not in CLOZE.values()]
         if stock:
             training = model.training
             with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
                 precision = self.study.training.precision
-                found |= harness.run(stock, self.benchmarks, model, tokenizer, precision, self.beat)
+                found |= harness.run(stock, self.benchmarks, model, tokenizer, precision, self.heartbeat)
             model.train(training)
         reshard(model)
         return found
@@ -118,7 +118,7 @@ def _content(scoring: Scoring, task: str) -> list[Any]:
     found: list[Any] = []
     try:
         for leaf in definitions.leaves(scoring.benchmarks, task):
-            files = data.locate(scoring.benchmarks, task, leaf)
+            files = task_data.locate(scoring.benchmarks, task, leaf)
             paths = [Path(path) for split in (files.splits if files else {}).values() for path in split]
             states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
             found.append([leaf.name, repr(leaf.config), states])

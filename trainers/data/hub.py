@@ -55,10 +55,9 @@ def commit(spec: Corpus, where: str, recorded: str | None = None) -> str | None:
 
 def _cached_commit(spec: Corpus) -> str | None:
     """The commit of the branch or tag when huggingface_hub last saw it."""
+    name, revision = spec.dataset or "", spec.revision
     try:
-        return resolve_revision(
-            spec.dataset, repo_type="dataset", revision=spec.revision, local_files_only=True
-        ).resolved
+        return resolve_revision(name, repo_type="dataset", revision=revision, local_files_only=True).resolved
     except RevisionResolutionError:
         return None
 

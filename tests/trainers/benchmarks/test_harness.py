@@ -12,7 +12,7 @@ import pytest
 
 from sweep.study.errors import InputError
 from sweep.study.sections.benchmarks import Benchmarks
-from trainers.benchmarks import catalogue, data, definitions, fetching, harness, sandbox
+from trainers.benchmarks import catalogue, definitions, fetching, harness, sandbox, task_data
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.benchmarks.tasks import formats, metrics
 
@@ -131,7 +131,7 @@ def test_a_local_copy_is_found_however_it_is_laid_out(tmp_path: Path, cache: Pat
     (tmp_path / "cmmlu" / file).touch()
     benchmarks = Benchmarks(tasks=["cmmlu_agronomy"], data=str(tmp_path))
     [leaf] = definitions.leaves(benchmarks, "cmmlu_agronomy")
-    files = data.locate(benchmarks, "cmmlu_agronomy", leaf)
+    files = task_data.locate(benchmarks, "cmmlu_agronomy", leaf)
     assert files is not None
     assert files.splits == {"test": [str(tmp_path / "cmmlu" / file)]}
 

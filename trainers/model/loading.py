@@ -1,4 +1,4 @@
-"""The base model and its tokenizer: the embedded tiny one, or any causal language model of transformers."""
+"""Loading the base model and its tokenizer: an embedded one, or any causal language model of transformers."""
 
 from __future__ import annotations
 
@@ -19,37 +19,38 @@ from sweep.study.study import Study, fingerprint_of
 from trainers.model import fitting, output_layer
 from trainers.workers.group import WorkerGroup
 
-logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is the only display
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
 
 
 def load_tokenizer(base: BaseModelSource, path: str) -> Any:
     return _from_pretrained(AutoTokenizer, base, path)
 
 
-def load_model(study: Study, path: str, gang: WorkerGroup) -> Any:
-    """The base model in float32 master weights, ready to train as the study's `execution` says.
+def load_model(study: Study, path: str, workers: WorkerGroup) -> Any:
+    """The base model with float32 master weights, ready for training as the study's `execution` states.
 
-    Of a gang every worker reads its own part of each weight and holds no more than that (transformers' loading into
-    FSDP2). Computing in bfloat16 is then the sharded model's own policy; otherwise see `trainers.model.token_loss`.
+    Each of several workers reads and holds only its own part of each weight (transformers' loading into FSDP2). A
+    sharded model computes in bfloat16 by its own policy; for others see `trainers.model.token_loss`. Raises InputError
+    where the model cannot be loaded, or where the study's `execution` does not suit it.
     """
-    model = _from_pretrained(AutoModelForCausalLM, study.base_model, path, **_options(study, gang))
-    model = model.to(gang.device) if gang.size == 1 else model
+    model = _from_pretrained(AutoModelForCausalLM, study.base_model, path, **_options(study, workers))
+    model = model.to(workers.device) if workers.size == 1 else model
     model.config.use_cache = False
     fitting.checkpoint_activations(model, study.execution)
-    output_layer.fuse(model, study.execution, gang.device)
-    if gang.sharded:
-        fitting.shard(model, study.training.precision, study.execution, alone=gang.size == 1)
+    output_layer.fuse(model, study.execution, workers.device)
+    if workers.sharded:
+        fitting.shard(model, study.training.precision, study.execution, alone=workers.size == 1)
     if study.execution.compile:
         fitting.compile_layers(model)
     return model
 
 
-def _options(study: Study, gang: WorkerGroup) -> dict[str, Any]:
+def _options(study: Study, workers: WorkerGroup) -> dict[str, Any]:
     _refuse_attention(study)
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": study.execution.attention}
-    if gang.size > 1:
+    if workers.size > 1:
         mixed = study.training.precision == "bfloat16"
-        options["distributed_config"] = DistributedConfig(fsdp_size=gang.size, fsdp_mixed_precision=mixed)
+        options["distributed_config"] = DistributedConfig(fsdp_size=workers.size, fsdp_mixed_precision=mixed)
     return options
 
 
@@ -62,8 +63,8 @@ def _refuse_attention(study: Study) -> None:
         )
     if not is_flash_attn_2_available():
         raise InputError(
-            "execution.attention: flash_attention_2 needs the package flash-attn and a GPU, which are not here: "
-            "install it on every node, or write sdpa"
+            "execution.attention: flash_attention_2 needs a GPU and the package flash-attn: install it on every node, "
+            "or write sdpa"
         )
 
 
