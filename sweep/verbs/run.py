@@ -176,7 +176,7 @@ def _how_to_insist(run: Run) -> str:
 
 def _train(study: Study, run: Run, progress: design.RunProgress, console: Console, address: str | None) -> None:
     if not study.replay:
-        tracker.refuse_missing(study)
+        tracker.refuse_missing(study.tracking)
         _prepare(study, run, console)
     run.keep_provenance(run.stage_code())
     from sweep import controller  # first: it sets what ray reads when it is imported

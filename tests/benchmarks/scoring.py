@@ -60,7 +60,7 @@ def trial(study: Study, ingredients: Ingredients) -> Record:
 def stock(study: Study, ingredients: Ingredients, benchmarks: Benchmarks, whole: float) -> None:
     model = load_model(study, ingredients.base_model, ALONE)
     tokenizer = load_tokenizer(study.base_model, ingredients.base_model)
-    for name in catalogue.asked(benchmarks):
+    for name in catalogue.harness_tasks(benchmarks):
         for time_of in ("first in a process", "after it"):
             began = time.perf_counter()
             found = harness.run([name], benchmarks, model, tokenizer, "float32", lambda: None)

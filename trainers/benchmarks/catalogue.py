@@ -1,7 +1,7 @@
-"""What is known of the method's suite before any of it is loaded: groups, languages, sizes, where the data come from.
+"""The tasks of the method's suite, as known without loading them: group, language, size and source of the data.
 
-Question counts are those of the published splits that lm-evaluation-harness 0.4.13 asks, and of the published
-validation or test files for the four tasks of ours.
+Question counts are those of the published splits that lm-evaluation-harness 0.4.13 uses, and for our own four tasks
+those of the published validation or test files.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from sweep.study.fields import LANGUAGES
 from sweep.study.sections.benchmarks import Benchmarks
 
 Language = Literal["original", "additional"]
-CLOZE = {language: f"cloze_{language}" for language in LANGUAGES}  # the embedded suite, of our own code
-CLOZE_QUESTIONS = 400  # of a language, where its held-out text has as many
-TOKENS_PER_QUESTION = 900  # a few-shot question; of a choice, all of its answers: an order of magnitude
+CLOZE = {language: f"cloze_{language}" for language in LANGUAGES}  # the embedded suite
+CLOZE_QUESTIONS = 400  # per language, at most: as many as its held-out text has
+TOKENS_PER_QUESTION = 900  # of a few-shot question, with all answers of a multiple choice: an order of magnitude
 
 
 @dataclass(frozen=True)
 class KnownTask:
-    """`stock` is the harness' folder that defines the task, None for one of ours; `source` is where its data come from.
+    """One task of the suite. `stock` is the folder of the harness that defines it (None: our own task), `source` where
+    its data come from.
 
-    `generated` is how many tokens an answer takes at most, 0 where answers are only compared by their likelihood.
+    `generated` is the largest number of tokens of an answer; 0 where answers are only compared by their likelihood.
+    `unsafe`: it runs code that the model wrote.
     """
 
     name: str
@@ -36,11 +38,28 @@ class KnownTask:
 
 
 def _chinese(name: str, group: str, questions: int, stock: str | None, source: str, generated: int = 0) -> KnownTask:
-    return KnownTask(name, group, "additional", questions, stock, source, generated)
+    return KnownTask(
+        name=name,
+        group=group,
+        language="additional",
+        questions=questions,
+        stock=stock,
+        source=source,
+        generated=generated,
+    )
 
 
 def _english(name: str, group: str, questions: int, stock: str, source: str, generated: int = 0) -> KnownTask:
-    return KnownTask(name, group, "original", questions, stock, source, generated, unsafe=group == "code")
+    return KnownTask(
+        name=name,
+        group=group,
+        language="original",
+        questions=questions,
+        stock=stock,
+        source=source,
+        generated=generated,
+        unsafe=group == "code",
+    )
 
 
 KNOWLEDGE, READING = "Chinese knowledge", "Chinese reading"
@@ -66,7 +85,7 @@ BY_NAME = {known.name: known for known in SUITE}
 
 
 def known(task: str) -> KnownTask | None:
-    """The suite's entry that a task is, or is a subject of (cmmlu_anatomy is one of cmmlu)."""
+    """The entry of the suite for a task, or for the task that it is a subject of (cmmlu_anatomy: cmmlu)."""
     prefixes = [name for name in BY_NAME if task == name or task.startswith(f"{name}_")]
     if not prefixes and task.startswith("agieval_"):
         return BY_NAME["agieval_cn" if "gaokao" in task or "jec" in task or task.endswith("zh") else "agieval_en"]
@@ -74,17 +93,17 @@ def known(task: str) -> KnownTask | None:
 
 
 def cloze(benchmarks: Benchmarks) -> list[str]:
-    """The embedded suite's tasks, where the study asks for it."""
+    """The tasks of the embedded suite, where the study uses it."""
     return list(CLOZE.values()) if benchmarks.suite == "embedded" else []
 
 
-def every(benchmarks: Benchmarks) -> list[str]:
+def all_tasks(benchmarks: Benchmarks) -> list[str]:
     """All tasks that a study is scored on, in the order in which they run."""
-    return [*cloze(benchmarks), *asked(benchmarks)]
+    return [*cloze(benchmarks), *harness_tasks(benchmarks)]
 
 
-def asked(benchmarks: Benchmarks) -> list[str]:
-    """The tasks of lm-evaluation-harness that a study is scored on, in the order in which they run; none is twice."""
+def harness_tasks(benchmarks: Benchmarks) -> list[str]:
+    """The tasks of lm-evaluation-harness that a study is scored on, in the order in which they run, each once."""
     suite = [task.name for task in SUITE] if benchmarks.suite == "almr" else []
     names = dict.fromkeys([*suite, *benchmarks.tasks])
     return [name for name in names if benchmarks.unsafe_code or not ((task := known(name)) and task.unsafe)]

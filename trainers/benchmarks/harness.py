@@ -1,7 +1,7 @@
-"""lm-evaluation-harness in this process, on a model that stands in memory: task names in, an Outcome out.
+"""Scoring with lm-evaluation-harness, in this process, on a model in memory.
 
-Its `evaluate` is called rather than `simple_evaluate`, which collects facts on the machine for seconds each time. Every
-rank of a gang runs the same questions in the same order, so that a sharded model is whole in each forward pass.
+`evaluate` is called instead of `simple_evaluate`, which collects facts about the machine for seconds each time. All
+workers of a trial run the same questions in the same order, as the forward passes of a sharded model require.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHOT_SEED = 1234  # lm-evaluation-harness' own
 def run(
     names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, heartbeat: Callable[[], None]
 ) -> ScoringOutcome:
-    """Every task on its own: one that cannot be scored is in the outcome's failures, and the others go on."""
+    """Score the model on each task. A task that cannot be scored is a failure in the outcome; the others continue."""
     if not names:
         return ScoringOutcome()
     try:
@@ -53,7 +53,7 @@ def run(
 
 @torch.no_grad()
 def _answers(model: Any, tokenizer: Any) -> bool:
-    """Whether its likelihoods are numbers. Of NaN a greedy answer makes text like any other."""
+    """Whether the model's logits are finite: from NaN, greedy decoding makes text like any other."""
     token = torch.tensor([[tokenizer.eos_token_id or 0]], device=model.device)
     return bool(model(input_ids=token).logits.isfinite().all())
 
@@ -63,7 +63,7 @@ def _score(name: str, benchmarks: Benchmarks, lm: Any) -> ScoringOutcome:
 
     tasks = loaded(benchmarks, name)
     for task in tasks.values():
-        task.set_fewshot_seed(seed=SHOT_SEED)  # drawing examples moves it on: every model is to see the same ones
+        task.set_fewshot_seed(seed=SHOT_SEED)  # drawing examples advances it, and every model has to see the same ones
     results = evaluate(
         lm,
         {"tasks": tasks},
@@ -75,14 +75,16 @@ def _score(name: str, benchmarks: Benchmarks, lm: Any) -> ScoringOutcome:
 
 
 def _outcome(name: str, tasks: dict[str, Any], results: Any) -> ScoringOutcome:
-    """A task's score is the mean over its questions, those of its subjects together, of its first metric and filter."""
+    """A task's outcome. Its score is the mean of its first metric and filter over the questions of all its subjects."""
     metric, kind = _first_metric(next(iter(tasks.values())), results)
     samples = [sample for leaf in sorted(tasks) for sample in _samples(results, leaf, kind)]
     values = [_number(sample.get(metric)) for sample in samples]
     if not values:
-        raise ValueError("it has no question")
+        raise ValueError("the task has no questions")
     if None in values:
-        raise ValueError(f"its metric {metric} is not a number a question: it cannot be compared question by question")
+        raise ValueError(
+            f"its metric {metric} gives no number per question, so models cannot be compared question by question"
+        )
     entry = catalogue.known(name)
     score = outcome.score(
         [value for value in values if value is not None],
@@ -97,10 +99,10 @@ def _outcome(name: str, tasks: dict[str, Any], results: Any) -> ScoringOutcome:
 
 
 def _first_metric(task: Any, results: Any) -> tuple[str, str]:
-    """Its first metric, and of several ways to read an answer the first."""
+    """The task's first metric, and its first filter (a way to read the answer)."""
     samples = results["samples"][task.task_name]
     if not samples:
-        raise ValueError("it has no question")
+        raise ValueError("the task has no questions")
     stated = task.config.metric_list or [{"metric": name} for name in samples[0]["metrics"]]
     first = stated[0]["metric"]
     name = first if isinstance(first, str) else getattr(first, "__name__", "")
@@ -123,7 +125,7 @@ def _flat(answers: Any) -> Iterator[Any]:
 
 
 def _number(value: Any) -> float | None:
-    """A question's number; None where the metric is of the whole corpus."""
+    """A question's number; None for a metric of the whole corpus."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -131,7 +133,7 @@ def _number(value: Any) -> float | None:
 
 
 def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
-    """The tasks that a name stands for, with their data; kept by a warm worker. Raises ValueError for missing data."""
+    """The tasks that a name defines, with their data, cached in this process. Raises ValueError for missing data."""
     found = []
     for leaf in definitions.leaves(benchmarks, name):
         files = task_data.locate(benchmarks, name, leaf)
@@ -142,7 +144,7 @@ def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
 
 
 def _written(found: list[tuple[TaskDefinition, dict[str, Any]]]) -> Path:
-    """A folder with a task file for each, which includes the original one and reads our files."""
+    """A folder with one task file for each task, which includes the original file and reads the located data."""
     content = {leaf.name: {"include": str(leaf.file), "task": leaf.name} | change for leaf, change in found}
 
     def build(folder: Path) -> None:
@@ -184,7 +186,7 @@ def _language_model(model: Any, tokenizer: Any, batch: int, precision: str, hear
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing is downloaded, whatever a task file asks; nothing is printed, and only errors are logged."""
+    """Download nothing, whatever a task file requests, print nothing, and log only errors."""
     import datasets
     from huggingface_hub import constants
 

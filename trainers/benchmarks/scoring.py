@@ -1,6 +1,6 @@
-"""What a trial does about benchmarks: scores its base model once for all trials, and its own model at the end.
+"""The benchmarks of a trial: the base model is scored once for all trials, the trained model at the end.
 
-On a gang every rank calls these with the sharded model and does the same forward passes; what rank 0 finds counts.
+All workers of a trial call this with the sharded model and do the same forward passes; the first one's outcome counts.
 """
 
 from __future__ import annotations
@@ -30,18 +30,17 @@ BASES = "base_scores"
 
 
 class Scoring:
-    """The benchmarks of one trial. Where the study has none, or scores only finalists, nothing is done."""
+    """Scores one trial. Does nothing where the study has no benchmarks or scores only finalists."""
 
     def __init__(self, study: Study, ingredients: Ingredients, corpora: dict[str, PackedCorpus], folder: Path) -> None:
         self.study, self.ingredients, self.corpora, self.folder = study, ingredients, corpora, folder
-        asked = study.benchmarks
-        self.benchmarks = asked if asked and asked.when == "all" else None
+        self.benchmarks = study.benchmarks if study.benchmarks and study.benchmarks.when == "all" else None
         self.seconds = 0.0
         self.base_name: str | None = None
         self.heartbeat = Heartbeat(folder).signal
 
     def base(self, model: Any) -> None:
-        """Score the base model on what no trial has scored it on yet; no weight changes, no random number is drawn."""
+        """Score the base model on tasks without a cached score. No weight changes, and no random number is drawn."""
         if self.benchmarks:
             found = ScoringOutcome()
             for task in self._tasks():
@@ -51,7 +50,7 @@ class Scoring:
             self.base_name = name
 
     def trial(self, model: Any, diverged: bool) -> dict[str, Any]:
-        """The record's fields; `questions.json` is written into the trial's folder. A diverged model is not scored."""
+        """The scores as fields of the record; writes `questions.json`. A diverged model is not scored."""
         if self.benchmarks is None or diverged:
             return {}
         began = time.perf_counter()
@@ -63,15 +62,15 @@ class Scoring:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Which measurement of the base model the scores are compared with, what scoring took, and what was asked."""
+        """The name of the base model's scores, the seconds that scoring took, and how questions were limited."""
         if self.benchmarks is None:
             return {}
-        asked = self.benchmarks.questions
-        return {"base_scores": self.base_name, "scoring_seconds": self.seconds, "questions": asked}
+        questions = self.benchmarks.questions
+        return {"base_scores": self.base_name, "scoring_seconds": self.seconds, "questions": questions}
 
     def _tasks(self) -> list[str]:
         assert self.benchmarks
-        return catalogue.every(self.benchmarks)
+        return catalogue.all_tasks(self.benchmarks)
 
     def _score(self, tasks: list[str], model: Any) -> ScoringOutcome:
         assert self.benchmarks
@@ -92,7 +91,7 @@ class Scoring:
         return found
 
     def _once(self, task: str, score: Callable[[], ScoringOutcome]) -> ScoringOutcome:
-        """The base model's outcome on a task, from the cache where it has a score there. Failures are tried again."""
+        """The base model's outcome on a task, from the cache if it is there. Failures are not cached."""
         folder = cache.root() / BASES / fingerprint_of(self._key(task))
         if _agreed(folder.is_dir()):
             return ScoringOutcome.read_base(folder)
@@ -102,7 +101,7 @@ class Scoring:
         return found
 
     def _key(self, task: str) -> list[Any]:
-        """What a score of the base model depends on."""
+        """Everything that a score of the base model depends on."""
         assert self.benchmarks
         device = torch.cuda.get_device_name() if self.study.resources.gpus else "cpu"
         versions = {name: _version(name) for name in ("torch", "lm-eval")}
@@ -113,7 +112,7 @@ class Scoring:
 
 
 def _content(scoring: Scoring, task: str) -> list[Any]:
-    """A task's definition and the state of its files. Of a task that cannot be found, nothing: scoring it says why."""
+    """A task's definition and the state of its data files; empty for a task that cannot be found, which then fails."""
     assert scoring.benchmarks
     found: list[Any] = []
     try:
@@ -122,31 +121,31 @@ def _content(scoring: Scoring, task: str) -> list[Any]:
             paths = [Path(path) for split in (files.splits if files else {}).values() for path in split]
             states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
             found.append([leaf.name, repr(leaf.config), states])
-    except Exception:  # whatever a task file of the user's own leads to
+    except Exception:  # whatever the user's own task file causes
         return []
     return found
 
 
 def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> ScoringOutcome:
-    """A language's task of the embedded suite. `end` is the tokenizer's: a model's config may name several."""
+    """The outcome on the embedded suite's task of a language. `end` is the tokenizer's end-of-text token."""
     task = CLOZE[language]
     try:
-        asked = cloze.Cloze.of(corpus, end)
-        answers = asked.answers(model)
+        test = cloze.Cloze.of(corpus, end)
+        answers = test.answers(model)
     except ValueError as error:
         return outcome.failed([task], error)
-    about = {"version": cloze.VERSION, "prompt_sha256": outcome.sha256([str(asked.rows.tolist())])}
+    about = {"version": cloze.VERSION, "prompt_sha256": outcome.sha256([str(test.rows.tolist())])}
     made = outcome.score(answers, **about, group=GROUPS[language], language=language, metric="acc")
     return ScoringOutcome({task: made}, {task: list(map(float, answers))})
 
 
 def _agreed(here: bool) -> bool:
-    """What rank 0 found, on every rank: they have to do the same forward passes."""
+    """The first worker's answer, on all workers: they have to do the same forward passes."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return here
-    said = [here]
-    torch.distributed.broadcast_object_list(said, src=0)
-    return said[0]
+    answer = [here]
+    torch.distributed.broadcast_object_list(answer, src=0)
+    return answer[0]
 
 
 def _version(package: str) -> str | None:

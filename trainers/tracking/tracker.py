@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.study.errors import InputError
+from sweep.study.sections.resources import Tracking
 from sweep.study.study import Study
 from sweep.study.trial import Trial
 from trainers.tracking import sinks
@@ -28,28 +29,28 @@ DISTRIBUTIONS = {
 }  # the client of mlflow
 
 
-def used(study: Study) -> list[str]:
+def used(tracking: Tracking) -> list[str]:
     """The fields of `tracking` that are set."""
-    return [name for name in MODULES if getattr(study.tracking, name)]
+    return [name for name in MODULES if getattr(tracking, name)]
 
 
-def distributions(study: Study) -> list[str]:
+def distributions(tracking: Tracking) -> list[str]:
     """The names of the packages that the study's tracking needs."""
-    return [DISTRIBUTIONS[name] for name in used(study)]
+    return [DISTRIBUTIONS[name] for name in used(tracking)]
 
 
-def missing(study: Study) -> list[str]:
+def missing(tracking: Tracking) -> list[str]:
     """One line for each tool of the study that is not installed."""
     return [
         f"tracking.{name}: {MODULES[name]} is not installed: pip install 'almr-sweep[tracking]', or remove this field"
-        for name in used(study)
+        for name in used(tracking)
         if importlib.util.find_spec(MODULES[name]) is None
     ]
 
 
-def refuse_missing(study: Study) -> None:
+def refuse_missing(tracking: Tracking) -> None:
     """Raises InputError where a tool of the study is not installed."""
-    if lines := missing(study):
+    if lines := missing(tracking):
         raise InputError("\n".join(lines))
 
 
@@ -101,7 +102,7 @@ def open_tracking(study: Study, trial: Trial, folder: Path, first_step: int = 0)
         "mlflow": lambda: sinks.MLflow(study.tracking.mlflow or "", study, trial),
     }
     opened: dict[str, Sink] = {}
-    for name in used(study):
+    for name in used(study.tracking):
         try:
             opened[name] = makers[name]()
         except Exception as error:  # a network, a server or a credential; wandb has its own classes

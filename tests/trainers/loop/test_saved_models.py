@@ -48,10 +48,10 @@ def without_locks(code: int) -> Any:
 def test_a_file_system_without_locks_keeps_no_trial_from_its_record(
     local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
-    monkeypatch.setattr(fcntl, "flock", without_locks(code))
     study = local_study.model_copy(update={"keep": "best"})
     ingredients, folder = prepare.prepare(study), tmp_path / "trials" / "one"
     folder.mkdir(parents=True)
+    monkeypatch.setattr(fcntl, "flock", without_locks(code))
     with caplog.at_level(logging.WARNING):
         record = cpt.run_trial(study, Trial(almr=0.5, lr=1e-2, seed=0), ingredients, folder)
     assert record
@@ -64,10 +64,14 @@ def test_a_file_system_without_locks_keeps_no_trial_from_its_record(
 def test_only_the_best_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool) -> None:
     if not locks:
         monkeypatch.setattr(fcntl, "flock", without_locks(errno.ENOLCK))
-    saved = [
-        save(tmp_path, name, value, 2) for name, value in {"a": 3.0, "b": None, "c": 2.0, "d": 4.0, "e": 1}.items()
+    objectives = {"a": 3.0, "b": None, "c": 2.0, "d": 4.0, "e": 1.0}
+    assert [save(tmp_path, name, value, most=2) for name, value in objectives.items()] == [
+        True,
+        True,
+        True,
+        False,
+        True,
     ]
-    assert saved == [True, True, True, False, True]
     assert names(tmp_path) == {"c", "e"}
 
 

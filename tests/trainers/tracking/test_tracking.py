@@ -59,9 +59,9 @@ def test_a_study_may_have_none(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_one_line_before_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker.importlib.util, "find_spec", lambda name: None if name == "wandb" else object())
-    tracker.refuse_missing(make_study(tracking={"mlflow": "sqlite:///x.db"}))
+    tracker.refuse_missing(make_study(tracking={"mlflow": "sqlite:///x.db"}).tracking)
     with pytest.raises(InputError, match=r"^tracking.wandb: wandb is not installed: pip install [^\n]*$"):
-        tracker.refuse_missing(make_study(tracking={"wandb": "project"}))
+        tracker.refuse_missing(make_study(tracking={"wandb": "project"}).tracking)
 
 
 class Client:
