@@ -61,7 +61,7 @@ def _run(setup: TrialSetup) -> Record | None:
     workers.heartbeat()
     held_out = HeldOut.of(corpora, study.training, workers)
     base = measured_once(_base_key(setup), lambda: held_out.losses(loss), workers)
-    scoring = Scoring(study, setup.ingredients, corpora, setup.folder)
+    scoring = Scoring(study, setup.ingredients, corpora, setup.folder, workers)
     scoring.base(loss.model)
     margin = study.training.divergence_margin
     watch = DivergenceWatch(setup.trial.almr, base, margin, lambda: held_out.losses(loss))

@@ -23,6 +23,7 @@ from trainers.loop.out_of_memory import MicroBatchHalvedError
 from trainers.model.loading import load_model
 from trainers.workers.device import open_device
 from trainers.workers.group import WorkerGroup
+from trainers.workers.heartbeat import Heartbeat
 
 SAME_LOSS = 1e-3  # nats: training again on other hardware differs by rounding
 
@@ -56,8 +57,8 @@ def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) 
 
 
 def _score_saved_model(study: Study, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
-    alone = WorkerGroup(0, 1, open_device(study.resources))
-    scoring = Scoring(study, ingredients, open_corpora(ingredients), folder)
+    alone = WorkerGroup(0, 1, open_device(study.resources), heartbeat=Heartbeat(folder).signal)
+    scoring = Scoring(study, ingredients, open_corpora(ingredients), folder, alone)
     base = load_model(study, ingredients.base_model, alone)
     scoring.base(base)
     del base  # before the next one is loaded

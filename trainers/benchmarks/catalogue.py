@@ -21,65 +21,45 @@ TOKENS_PER_QUESTION = 900  # of a few-shot question, with all answers of a multi
 @dataclass(frozen=True)
 class KnownTask:
     """One task of the suite. `stock` is the folder of the harness that defines it (None: our own task), `source` where
-    its data come from.
-
-    `generated` is the largest number of tokens of an answer; 0 where answers are only compared by their likelihood.
-    `unsafe`: it runs code that the model wrote.
+    its data come from, `generated` the largest number of tokens of an answer (0: answers are only compared by their
+    likelihood).
     """
 
     name: str
     group: str
-    language: Language
     questions: int
     stock: str | None
     source: str
     generated: int = 0
-    unsafe: bool = False
 
+    @property
+    def language(self) -> Language:
+        return "additional" if self.group.startswith("Chinese") else "original"
 
-def _chinese(name: str, group: str, questions: int, stock: str | None, source: str, generated: int = 0) -> KnownTask:
-    return KnownTask(
-        name=name,
-        group=group,
-        language="additional",
-        questions=questions,
-        stock=stock,
-        source=source,
-        generated=generated,
-    )
-
-
-def _english(name: str, group: str, questions: int, stock: str, source: str, generated: int = 0) -> KnownTask:
-    return KnownTask(
-        name=name,
-        group=group,
-        language="original",
-        questions=questions,
-        stock=stock,
-        source=source,
-        generated=generated,
-        unsafe=group == "code",
-    )
+    @property
+    def unsafe(self) -> bool:
+        """Whether scoring runs code that the model wrote."""
+        return self.group == "code"
 
 
 KNOWLEDGE, READING = "Chinese knowledge", "Chinese reading"
 SUITE = (
-    _chinese("ceval-valid", KNOWLEDGE, 1346, "ceval", "ceval/ceval-exam"),
-    _chinese("cmmlu", KNOWLEDGE, 11582, "cmmlu", "haonan-li/cmmlu"),
-    _chinese("agieval_cn", KNOWLEDGE, 4209, "agieval", "hails/agieval-*", 32),
-    _chinese("drcd", READING, 3524, None, "DRCD_dev.json of github.com/DRCKnowledgeTeam/DRCD", 48),
-    _chinese("cmrc2018", READING, 3219, None, "cmrc2018_dev.json of github.com/ymcui/cmrc2018", 48),
-    _chinese("c3", READING, 3816, None, "c3-m-dev.json and c3-d-dev.json of github.com/nlpdata/c3"),
-    _chinese("lcsts", "Chinese summarising", 725, None, "PART_III.txt of LCSTS, on request from its authors", 48),
-    _english("mmlu", "English knowledge", 14042, "mmlu/default", "cais/mmlu"),
-    _english("bbh", "English reasoning", 6511, "bbh/cot_fewshot", "SaylorTwift/bbh", 1024),
-    _english("triviaqa", "English knowledge", 17944, "triviaqa", "mandarjoshi/trivia_qa", 32),
-    _english("agieval_en", "English reasoning", 3856, "agieval", "hails/agieval-*", 32),
-    _english("gsm8k", "math", 1319, "gsm8k", "openai/gsm8k", 256),
-    _english("hendrycks_math", "math", 5000, "hendrycks_math", "EleutherAI/hendrycks_math", 256),
-    _english("humaneval", "code", 164, "humaneval", "openai/openai_humaneval", 512),
-    _english("mbpp", "code", 500, "mbpp", "google-research-datasets/mbpp", 256),
-    _english("eq_bench", "emotional intelligence", 171, "eq_bench", "pbevan11/EQ-Bench", 80),
+    KnownTask("ceval-valid", KNOWLEDGE, 1346, "ceval", "ceval/ceval-exam"),
+    KnownTask("cmmlu", KNOWLEDGE, 11582, "cmmlu", "haonan-li/cmmlu"),
+    KnownTask("agieval_cn", KNOWLEDGE, 4209, "agieval", "hails/agieval-*", 32),
+    KnownTask("drcd", READING, 3524, None, "DRCD_dev.json of github.com/DRCKnowledgeTeam/DRCD", 48),
+    KnownTask("cmrc2018", READING, 3219, None, "cmrc2018_dev.json of github.com/ymcui/cmrc2018", 48),
+    KnownTask("c3", READING, 3816, None, "c3-m-dev.json and c3-d-dev.json of github.com/nlpdata/c3"),
+    KnownTask("lcsts", "Chinese summarising", 725, None, "PART_III.txt of LCSTS, on request from its authors", 48),
+    KnownTask("mmlu", "English knowledge", 14042, "mmlu/default", "cais/mmlu"),
+    KnownTask("bbh", "English reasoning", 6511, "bbh/cot_fewshot", "SaylorTwift/bbh", 1024),
+    KnownTask("triviaqa", "English knowledge", 17944, "triviaqa", "mandarjoshi/trivia_qa", 32),
+    KnownTask("agieval_en", "English reasoning", 3856, "agieval", "hails/agieval-*", 32),
+    KnownTask("gsm8k", "math", 1319, "gsm8k", "openai/gsm8k", 256),
+    KnownTask("hendrycks_math", "math", 5000, "hendrycks_math", "EleutherAI/hendrycks_math", 256),
+    KnownTask("humaneval", "code", 164, "humaneval", "openai/openai_humaneval", 512),
+    KnownTask("mbpp", "code", 500, "mbpp", "google-research-datasets/mbpp", 256),
+    KnownTask("eq_bench", "emotional intelligence", 171, "eq_bench", "pbevan11/EQ-Bench", 80),
 )
 BY_NAME = {known.name: known for known in SUITE}
 

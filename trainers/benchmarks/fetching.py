@@ -13,13 +13,21 @@ from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.task_files import BrokenTaskError
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence huggingface_hub's warnings: `missing` reports the same in one line."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@_quiet()
 def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
     """Fetch all data without a local copy. Tasks whose data cannot be fetched are not scored, see `missing`."""
-    with _quiet():
-        _fetch_all(benchmarks, progress)
-
-
-def _fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
     given_up: set[str] = set()
     for name in catalogue.harness_tasks(benchmarks):
         for leaf in _to_fetch(benchmarks, name):
@@ -41,18 +49,6 @@ def _to_fetch(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
         return _not_here(benchmarks, name)
     except Exception:  # whatever the user's own task file causes
         return []
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence huggingface_hub's warnings: `missing` reports the same in one line."""
-    log = logging.getLogger("huggingface_hub")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 def missing(benchmarks: Benchmarks) -> dict[str, str]:

@@ -16,6 +16,7 @@ import torch
 from sweep.study.fields import LANGUAGES
 from sweep.study.files import cache
 from sweep.study.ingredients import Ingredients
+from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import Study, fingerprint_of
 from trainers.benchmarks import catalogue, cloze, definitions, harness, outcome, task_data
 from trainers.benchmarks.catalogue import CLOZE
@@ -23,7 +24,7 @@ from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import PackedCorpus
 from trainers.model.fitting import reshard
 from trainers.model.loading import load_tokenizer
-from trainers.workers.heartbeat import Heartbeat
+from trainers.workers.group import WorkerGroup
 
 GROUPS = {"original": "cloze, original language", "additional": "cloze, additional language"}
 BASES = "base_scores"
@@ -32,12 +33,19 @@ BASES = "base_scores"
 class Scoring:
     """Scores one trial. Does nothing where the study has no benchmarks or scores only finalists."""
 
-    def __init__(self, study: Study, ingredients: Ingredients, corpora: dict[str, PackedCorpus], folder: Path) -> None:
+    def __init__(
+        self,
+        study: Study,
+        ingredients: Ingredients,
+        corpora: dict[str, PackedCorpus],
+        folder: Path,
+        workers: WorkerGroup,
+    ) -> None:
         self.study, self.ingredients, self.corpora, self.folder = study, ingredients, corpora, folder
+        self.workers = workers
         self.benchmarks = study.benchmarks if study.benchmarks and study.benchmarks.when == "all" else None
         self.seconds = 0.0
         self.base_name: str | None = None
-        self.heartbeat = Heartbeat(folder).signal
 
     def base(self, model: Any) -> None:
         """Score the base model on tasks without a cached score. No weight changes, and no random number is drawn."""
@@ -55,7 +63,7 @@ class Scoring:
             return {}
         began = time.perf_counter()
         found = self._score(self._tasks(), model)
-        if outcome.first_rank():
+        if self.workers.first:
             found.write(self.folder)
         self.seconds = time.perf_counter() - began
         return {"scores": found.scores, "score_failures": found.failures}
@@ -78,14 +86,14 @@ class Scoring:
         tokenizer = load_tokenizer(self.study.base_model, self.ingredients.base_model)
         for language in LANGUAGES:
             if CLOZE[language] in tasks:
-                self.heartbeat()
+                self.workers.heartbeat()
                 found |= score_cloze(language, self.corpora[language], model, tokenizer.eos_token_id)
         stock = [task for task in tasks if task not in CLOZE.values()]
         if stock:
             training = model.training
             with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
                 precision = self.study.training.precision
-                found |= harness.run(stock, self.benchmarks, model, tokenizer, precision, self.heartbeat)
+                found |= harness.run(stock, self.benchmarks, model, tokenizer, precision, self.workers.heartbeat)
             model.train(training)
         reshard(model)
         return found
@@ -93,7 +101,7 @@ class Scoring:
     def _once(self, task: str, score: Callable[[], ScoringOutcome]) -> ScoringOutcome:
         """The base model's outcome on a task, from the cache if it is there. Failures are not cached."""
         folder = cache.root() / BASES / fingerprint_of(self._key(task))
-        if _agreed(folder.is_dir()):
+        if self.workers.broadcast(folder.is_dir()):
             return ScoringOutcome.read_base(folder)
         found = score()
         if not found.failures:
@@ -108,16 +116,15 @@ class Scoring:
         shared = [task, self.ingredients.fingerprints(), self.study.training.precision, device, versions]
         if task in CLOZE.values():
             return [*shared, cloze.VERSION]
-        return [*shared, self.benchmarks.questions, *_content(self, task)]
+        return [*shared, self.benchmarks.questions, *_content(self.benchmarks, task)]
 
 
-def _content(scoring: Scoring, task: str) -> list[Any]:
+def _content(benchmarks: Benchmarks, task: str) -> list[Any]:
     """A task's definition and the state of its data files; empty for a task that cannot be found, which then fails."""
-    assert scoring.benchmarks
     found: list[Any] = []
     try:
-        for leaf in definitions.leaves(scoring.benchmarks, task):
-            files = task_data.locate(scoring.benchmarks, task, leaf)
+        for leaf in definitions.leaves(benchmarks, task):
+            files = task_data.locate(benchmarks, task, leaf)
             paths = [Path(path) for split in (files.splits if files else {}).values() for path in split]
             states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
             found.append([leaf.name, repr(leaf.config), states])
@@ -137,15 +144,6 @@ def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> Sc
     about = {"version": cloze.VERSION, "prompt_sha256": outcome.sha256([str(test.rows.tolist())])}
     made = outcome.score(answers, **about, group=GROUPS[language], language=language, metric="acc")
     return ScoringOutcome({task: made}, {task: list(map(float, answers))})
-
-
-def _agreed(here: bool) -> bool:
-    """The first worker's answer, on all workers: they have to do the same forward passes."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return here
-    answer = [here]
-    torch.distributed.broadcast_object_list(answer, src=0)
-    return answer[0]
 
 
 def _version(package: str) -> str | None:

@@ -22,11 +22,7 @@ from trainers.tracking.sinks import Sink, Values
 
 log = logging.getLogger(__name__)
 MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
-DISTRIBUTIONS = {
-    "tensorboard": "tensorboardX",
-    "wandb": "wandb",
-    "mlflow": "mlflow-skinny",
-}  # the client of mlflow
+DISTRIBUTIONS = MODULES | {"mlflow": "mlflow-skinny"}  # the client alone
 
 
 def used(tracking: Tracking) -> list[str]:

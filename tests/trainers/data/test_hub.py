@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import datasets
 import httpx2
 import huggingface_hub
 import pytest
+from rich.console import Console
 from samples import CHINESE, ENGLISH
 
 from sweep.store.run import Run
@@ -20,9 +22,16 @@ from sweep.study.record import Record
 from sweep.study.sections.corpora import Corpus
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
+from sweep.verbs import run as verbs_run
+from sweep.worker import launch_run
 from trainers import prepare
 from trainers.data import hub
 from trainers.data.documents import resolve
+
+
+def verb_prepare(run: Run, study: Study) -> None:
+    verbs_run._prepare(study, run, Console(quiet=True))
+
 
 COMMIT, LATER = "1" * 40, "2" * 40
 NAME = "someone/some-text"
@@ -105,6 +114,19 @@ def test_a_prepared_run_resumes_without_the_hub(
     cached_ref(tmp_path / "cache", "main", LATER)  # another study has seen a later commit
     assert prepare.prepare(study, earlier=run.ingredients()) == made
     run.keep_ingredients(prepare.prepare(study, earlier=run.ingredients()))
+
+
+@pytest.mark.parametrize("prepare_run", [verb_prepare, lambda run, study: launch_run.prepare(run, study)])
+def test_the_commands_resume_with_what_the_run_recorded(
+    local_study: Study, tmp_path: Path, fake: FakeHub, prepare_run: Callable[[Run, Study], None]
+) -> None:
+    study, run = of_the_hub(local_study), Run(tmp_path / "run")
+    prepare_run(run, study)
+    made = run.ingredients()
+    fake.fault = "time-out"
+    cached_ref(tmp_path / "cache", "main", LATER)
+    prepare_run(run, study)
+    assert run.ingredients() == made
 
 
 def test_the_hub_decides_while_it_answers(local_study: Study, fake: FakeHub) -> None:
