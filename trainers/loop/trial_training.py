@@ -1,7 +1,7 @@
 """The training of one trial: the main run, to the full budget, and the branches off it to shorter horizons.
 
 A branch trains as a run of its own length would: on the same batches, with the same warm-up, and a decay over its own
-last steps. The main run then continues as if there had been no branch.
+last steps. Afterwards the main run continues as without a branch.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from sweep.study.study import Study, fingerprint_of
 from trainers.model import fitting, output_layer
 from trainers.workers.group import WorkerGroup
 
+log = getLogger(__name__)
+SAVES_THE_WAIT = "without a network, HF_HUB_OFFLINE=1 in the environment saves the wait for time-outs"
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
 
 
@@ -86,7 +89,8 @@ def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: A
     try:
         try:
             return loader.from_pretrained(path, **options)
-        except httpx2.TransportError:  # transformers falls back on its cache for some of its requests only
+        except httpx2.TransportError as error:  # transformers itself uses its cache for some of its requests only
+            log.warning("%s: the hub cannot be reached (%s): using the cached copy; %s", path, error, SAVES_THE_WAIT)
             return loader.from_pretrained(path, **options, local_files_only=True)
     except (OSError, ValueError) as error:
         raise InputError(

@@ -27,7 +27,7 @@ from trainers.workers.heartbeat import Heartbeat
 class WorkerGroup:
     """Worker `rank` of `size`, on `device`. `sharded`: weights are spread over the workers of a process group.
 
-    `heartbeat` shows that this trial goes on; it is called after every step and before whatever takes long.
+    `heartbeat` shows that the trial makes progress; it is called after every step and before whatever takes long.
     """
 
     rank: int

@@ -199,7 +199,13 @@ def test_a_local_folder_has_no_commit(tmp_path: Path, fake: FakeHub) -> None:
 
 @pytest.mark.parametrize("how", ["time-out", "offline"])
 def test_a_cached_base_model_keeps_its_fingerprint(
-    local_study: Study, small_model: Path, fake: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    local_study: Study,
+    small_model: Path,
+    fake: FakeHub,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
 ) -> None:
     unplug(fake, how, monkeypatch)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # huggingface_hub tries again for half a minute
@@ -212,5 +218,6 @@ def test_a_cached_base_model_keeps_its_fingerprint(
     study = local_study.model_copy(update={"base_model": base})
     pinned = study.model_copy(update={"base_model": base.model_copy(update={"revision": COMMIT})})
     made = prepare.prepare(study)
+    assert ("HF_HUB_OFFLINE=1" in caplog.text) == (how == "time-out")
     assert made == prepare.prepare(study, earlier=made)
     assert made.base_model_fingerprint == prepare.prepare(pinned).base_model_fingerprint
