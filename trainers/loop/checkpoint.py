@@ -38,11 +38,12 @@ class Checkpoints:
     def __init__(self, folder: Path, identity: dict[str, Any], minutes: float | None, workers: WorkerGroup) -> None:
         self.folder, self.identity, self.minutes, self.workers = folder / "checkpoint", identity, minutes, workers
         self.last = time.monotonic()
+        self.found: dict[str, Any] | None = None
 
     def newest(self) -> dict[str, Any] | None:
         """The state that was saved with the newest checkpoint; None where this trial has none."""
-        state: dict[str, Any] | None = self.workers.broadcast(self._newest() if self.workers.first else None)
-        return state
+        self.found = self.workers.broadcast(self._newest() if self.workers.first else None)
+        return self.found["state"] if self.found else None
 
     def due(self) -> bool:
         """Whether it is time for the next one; the first worker's clock decides."""
@@ -69,33 +70,25 @@ class Checkpoints:
         self.last = time.monotonic()
 
     def load(self, learner: Learner) -> None:
-        """Restore a learner from the newest checkpoint."""
-        content = self.workers.broadcast(self._content() if self.workers.first else None)
-        assert content, "newest() found one"
-        folder = self.folder / f"step-{content['step']}"
+        """Restore a learner from the checkpoint that `newest` found."""
+        assert self.found
+        folder = self.folder / f"step-{self.found['step']}"
         tensors = _tensors(learner)
         load(tensors, checkpoint_id=folder, no_dist=not self.workers.sharded)
         set_model_state_dict(learner.model, tensors["model"])
         set_optimizer_state_dict(learner.model, learner.optimizer, tensors["optimizer"], options=FLAT)
-        if content["workers"] == self.workers.size:
+        if self.found["workers"] == self.workers.size:
             _restore_random_state(torch.load(folder / f"random-{self.workers.rank}.pt"), self.workers.device)
-        learner.step = content["step"]
+        learner.step = self.found["step"]
 
     def delete(self) -> None:
         if self.workers.first:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest(self) -> dict[str, Any] | None:
-        content = self._content()
-        if content is None or content["identity"] != self.identity:
-            return None
-        state: dict[str, Any] = content["state"]
-        return state
-
-    def _content(self) -> dict[str, Any] | None:
         found = sorted(self.folder.glob("step-*/state.json"), key=lambda path: int(path.parent.name.split("-")[1]))
         content: dict[str, Any] | None = json.loads(found[-1].read_text()) if found else None
-        return content
+        return content if content and content["identity"] == self.identity else None
 
     def _clear(self, keep: Path) -> None:
         for path in self.folder.iterdir():

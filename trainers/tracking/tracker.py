@@ -88,34 +88,28 @@ def flat(line: dict[str, Any]) -> Values:
     return values
 
 
-def open_tracking(study: Study, trial: Trial, folder: Path, first_step: int = 0) -> Tracker:
-    """Open the study's tools for one trial; one that cannot be opened is left out with a warning. `first_step` is the
-    step at which a resumed trial continues.
+@contextmanager
+def tracked(study: Study, trial: Trial, folder: Path, first_step: int = 0) -> Iterator[Tracker]:
+    """The tracking of a trial while it runs. A tool that cannot be opened is left out with a warning; a trial that
+    raises is shown as failed. `first_step` is the step at which a resumed trial continues.
     """
     makers: dict[str, Callable[[], Sink]] = {
         "tensorboard": lambda: sinks.TensorBoard(folder / "tensorboard", first_step),
         "wandb": lambda: sinks.WandB(study.tracking.wandb or "", study, trial, folder),
         "mlflow": lambda: sinks.MLflow(study.tracking.mlflow or "", study, trial),
     }
-    opened: dict[str, Sink] = {}
+    tracker = Tracker({})
     for name in used(study.tracking):
         try:
-            opened[name] = makers[name]()
+            tracker.sinks[name] = makers[name]()
         except Exception as error:  # a network, a server or a credential; wandb has its own classes
             _warn(name, "open", error)
-    return Tracker(opened)
-
-
-@contextmanager
-def tracked(study: Study, trial: Trial, folder: Path, first_step: int = 0) -> Iterator[Tracker]:
-    """The tracking of a trial while it runs; a trial that raises is shown as failed."""
-    tracking = open_tracking(study, trial, folder, first_step)
     try:
-        yield tracking
+        yield tracker
     except BaseException:
-        tracking.close(ended_well=False)
+        tracker.close(ended_well=False)
         raise
-    tracking.close()
+    tracker.close()
 
 
 def _warn(name: str, doing: str, error: Exception) -> None:
