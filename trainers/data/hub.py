@@ -38,7 +38,9 @@ def commit(spec: Corpus, where: str, recorded: str | None = None) -> str | None:
     if FULL_HASH.fullmatch(spec.revision or ""):
         return spec.revision
     try:
-        return HfApi().dataset_info(spec.dataset, revision=spec.revision, timeout=TIMEOUT_SECONDS).sha
+        if stated := HfApi().dataset_info(spec.dataset, revision=spec.revision, timeout=TIMEOUT_SECONDS).sha:
+            return stated
+        reason = "its answer names no commit"
     except HFValidationError:
         return None  # not a name of the hub: `datasets` loads it or says what is wrong
     except Exception as error:  # the errors of several network libraries come through

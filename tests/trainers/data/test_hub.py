@@ -41,7 +41,8 @@ class FakeHub:
     """Answers with the commit of the branch main, and gives its rows, until it is unplugged."""
 
     def __init__(self) -> None:
-        self.commit, self.fault, self.asked = COMMIT, "", 0
+        self.commit: str | None = COMMIT
+        self.fault, self.asked = "", 0
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
         self.asked += 1
@@ -167,9 +168,10 @@ def test_the_cached_copy_stands_in_for_the_hub(
     assert f"corpora.original: {NAME} cannot be reached on the hub" in caplog.text
 
 
-@pytest.mark.parametrize("how", ["time-out", "offline", "404"])
+@pytest.mark.parametrize("how", ["time-out", "offline", "404", ""])
 def test_without_any_copy_it_is_one_line(fake: FakeHub, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     unplug(fake, how, monkeypatch)
+    fake.commit = None  # an answer without a commit is no answer either
     with pytest.raises(InputError, match=f"corpora.original: {NAME} cannot be reached on the hub") as raised:
         resolve(Corpus(dataset=NAME, revision="v1"), "corpora.original")
     assert "check its name, the network and HF_TOKEN" in str(raised.value)
