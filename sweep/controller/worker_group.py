@@ -19,7 +19,7 @@ from sweep.worker.group.follow import FollowedNode, LastWords, PortTakenError, W
 from sweep.worker.group.node import GRACE_SECONDS, NodeOutcome, NodeProcesses, RankFailure, free_port
 from sweep.worker.group.torchrun_arguments import Rendezvous
 from sweep.worker.hang import HeartbeatWatch
-from trainers.loop import out_of_memory as memory
+from trainers.loop.out_of_memory import stored_micro_batch
 
 PORTS_TRIED = 5
 
@@ -47,11 +47,11 @@ def _until_it_fits(run: Run, study: Study, trial: Trial) -> None:
     """A gang that ran out of memory notes a smaller micro-batch and ends; its processes start again with that."""
     folder = run.trial_folder(trial)
     while True:
-        micro = memory.noted(study, folder)
+        micro = stored_micro_batch(study, folder)
         try:
             return _through(run, study, trial)
         except WorkerGroupError:
-            if memory.noted(study, folder) == micro:
+            if stored_micro_batch(study, folder) == micro:
                 raise
 
 

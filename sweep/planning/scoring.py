@@ -45,7 +45,7 @@ def asked(study: Study) -> list[PlannedTask]:
     rows = [
         PlannedTask(name, "cloze", catalogue.CLOZE_QUESTIONS, seconds, None) for name in catalogue.cloze(benchmarks)
     ]
-    return rows + [_asked(study, name, gone.get(name)) for name in catalogue.asked(benchmarks)]
+    return rows + [_asked(study, name, gone.get(name)) for name in catalogue.harness_tasks(benchmarks)]
 
 
 def _asked(study: Study, name: str, missing: str | None) -> PlannedTask:
@@ -128,10 +128,10 @@ def _lacks(study: Study, record: Record) -> bool:
     known = record.scores.keys() | record.score_failures.keys()
     if SCORING in known:
         return False
-    return not set(catalogue.every(study.benchmarks)) <= known or _asked_otherwise(study.benchmarks, record)
+    return not set(catalogue.all_tasks(study.benchmarks)) <= known or _asked_otherwise(study.benchmarks, record)
 
 
 def _asked_otherwise(benchmarks: Benchmarks, record: Record) -> bool:
     """Whether its questions were others: more, fewer, or after other examples. The embedded ones never change."""
     before = record.provenance.get("questions")
-    return before is not None and before != benchmarks.questions and bool(catalogue.asked(benchmarks))
+    return before is not None and before != benchmarks.questions and bool(catalogue.harness_tasks(benchmarks))

@@ -20,7 +20,7 @@ from sweep.study.errors import InputError
 from sweep.study.files import cache
 from sweep.study.study import Study
 from trainers.benchmarks import catalogue
-from trainers.tracking import tracking
+from trainers.tracking import tracker
 
 SAME_EVERYWHERE = ("ray", "torch", "transformers", "datasets")
 
@@ -32,7 +32,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
     return [
         *checks.verdict("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study),
-        *checks.verdict("tracking", tracking.missing(study), "its packages are installed"),
+        *checks.verdict("tracking", tracker.missing(study.tracking), "its packages are installed"),
         *cluster(study, nodes, shared, lost, more),
         *checks.free_now(study, nodes),
         *checks.gpu_memory(planned.layout, nodes),
@@ -132,14 +132,14 @@ def _packages(study: Study) -> tuple[str, ...]:
         "liger-kernel": study.execution.cross_entropy == "liger",
         "torchao": study.training.optimizer.state == "int8",
         "flash-attn": study.execution.attention == "flash_attention_2",
-        **dict.fromkeys(tracking.distributions(study), True),
+        **dict.fromkeys(tracker.distributions(study.tracking), True),
     }
     return (*SAME_EVERYWHERE, *(name for name, is_used in used.items() if is_used))
 
 
 def _scoring(study: Study) -> tuple[str, ...]:
     """What benchmarks need: a run goes on without it, and without those scores."""
-    return ("lm-eval",) if study.benchmarks and not study.replay and catalogue.asked(study.benchmarks) else ()
+    return ("lm-eval",) if study.benchmarks and not study.replay and catalogue.harness_tasks(study.benchmarks) else ()
 
 
 def _scoring_folders(study: Study) -> dict[str, str]:

@@ -21,7 +21,7 @@ from sweep.study.ingredients import Ingredients, SearchState, read_ingredients, 
 from sweep.study.record import Record, read_record
 from sweep.study.study import Study
 from sweep.study.trial import Proposed, Status, Trial, TrialRequest, read_request
-from trainers.loop.out_of_memory import note_name
+from trainers.loop.out_of_memory import micro_batch_file
 
 Content = TypeVar("Content")
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was not there
@@ -226,7 +226,7 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
         mirror.fetch(*map(run.files.name, (run.files.study, run.files.ingredients, run.files.provenance)))
         mirror.pull(own)
         run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
-        note = f"{TRIALS}/{note_name(run.study())}"
+        note = f"{TRIALS}/{micro_batch_file(run.study())}"
         mirror.fetch(note)
 
         def wanted(name: str) -> bool:

@@ -50,15 +50,15 @@ def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | No
 
 def _until_it_fits(outcome: Callable[[], Record | None]) -> Record | None:
     """A worker alone that ran out of memory begins anew with the micro-batch that it noted; a gang is started again."""
-    from trainers.loop.out_of_memory import Halved, forget
+    from trainers.loop.out_of_memory import MicroBatchHalvedError, free_memory
 
     while True:
         try:
             return outcome()
-        except Halved:
+        except MicroBatchHalvedError:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise
-        forget()  # out of the handler, whose traceback holds the model
+        free_memory()  # out of the handler, whose traceback holds the model
 
 
 def _outcome(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:

@@ -103,7 +103,7 @@ def test_processes_that_cannot_be_killed_are_said_and_the_other_nodes_stopped_al
 
 
 def test_a_beat_of_an_earlier_attempt_is_no_hang_and_silence_is(tmp_path: Path) -> None:
-    Heartbeat(tmp_path).beat()
+    Heartbeat(tmp_path).signal()
     os.utime(tmp_path / "heartbeat", (1, 1))
     assert HeartbeatWatch(tmp_path).seconds < 1
     assert reason(tmp_path, None, minutes=0.002).startswith("it hung: no sign of life for 0.002 minutes")
