@@ -140,10 +140,9 @@ class _Callback(tune.Callback):
             self.run.finish(record := done.model_copy(update=lost))
             self.watch(TrialEvent(failed, record))
             return
-        asked = self.run.asked(failed)
         record = Record(
             **failed.model_dump(),
-            proposed=asked.proposed if asked else None,
+            proposed=self.run.proposed(failed),
             trial_id=failed.id,
             fingerprint=self.study.fingerprint,
             status=Status.FAILED,

@@ -94,27 +94,28 @@ class Run(RunStorage):
 
     def start(self, trial: Trial, study: Study) -> int:
         """Note that an attempt begins; returns its number, from 1."""
-        before = self.asked(trial)
-        attempt = 1 + self.attempts(trial)
-        self.ask(trial, study, before.proposed if before else None, attempt)
-        return attempt
+        return self.write_request(trial, study, self.proposed(trial), 1 + self.attempts(trial)).attempt
 
-    def ask(self, trial: Trial, study: Study, proposed: Proposed | None, attempt: int = 0) -> None:
-        """Note that a trial is to be run, and why a search asked for it."""
-        asked = TrialRequest(**trial.model_dump(), fingerprint=study.fingerprint, attempt=attempt, proposed=proposed)
-        self.write(self.files.trial(trial.id).request, asked.model_dump_json(indent=2))
+    def write_request(self, trial: Trial, study: Study, proposed: Proposed | None, attempt: int = 0) -> TrialRequest:
+        """Note that a trial is to be run, and why a search proposed it."""
+        request = TrialRequest(**trial.model_dump(), fingerprint=study.fingerprint, attempt=attempt, proposed=proposed)
+        self.write(self.files.trial(trial.id).request, request.model_dump_json(indent=2))
+        return request
 
-    def asked(self, trial: Trial) -> TrialRequest | None:
-        return _asked(self.files.trial(trial.id).request)
+    def requests(self) -> list[TrialRequest]:
+        """Every trial that was ever requested, those of a search in the order of its proposals."""
+        found = (_request(trial.request) for trial in self.files.each_trial())
+        return sorted((r for r in found if r), key=lambda r: r.proposed.index if r.proposed else -1)
 
-    def all_asked(self) -> list[TrialRequest]:
-        """Every trial that was ever asked for, a search's in the order of its proposals."""
-        found = (_asked(trial.request) for trial in self.files.each_trial())
-        return sorted((a for a in found if a), key=lambda a: a.proposed.index if a.proposed else -1)
+    def proposed(self, trial: Trial) -> Proposed | None:
+        """Why a search proposed the trial; None for a trial of the grid."""
+        request = _request(self.files.trial(trial.id).request)
+        return request.proposed if request else None
 
     def attempts(self, trial: Trial) -> int:
-        asked = self.asked(trial)
-        return asked.attempt if asked else 0
+        """How many attempts at the trial have begun."""
+        request = _request(self.files.trial(trial.id).request)
+        return request.attempt if request else 0
 
     def search_state(self) -> SearchState | None:
         try:
@@ -239,8 +240,8 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
             yield run
 
 
-def _asked(path: Path) -> TrialRequest | None:
-    """None where it was not asked for, or where the disk was full when it was written."""
+def _request(path: Path) -> TrialRequest | None:
+    """None where the file is missing, or broken because the disk was full when it was written."""
     try:
         return TrialRequest.model_validate_json(path.read_bytes())
     except (FileNotFoundError, pydantic.ValidationError):

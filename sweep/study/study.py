@@ -67,8 +67,8 @@ class Study(Schema):
         corpus = getattr(self.corpora, language, None)
         return (corpus.language if corpus else None) or language
 
-    def asks_for(self, almr: float, lr: float, seed: int) -> bool:
-        """Whether a trial is one of this study's: in its grid, or where its search may go."""
+    def includes(self, almr: float, lr: float, seed: int) -> bool:
+        """Whether a trial belongs to this study: a point of its grid, or one that its search may propose."""
         if (almr, lr, seed) in set(self.grid.points):
             return True
         return seed in self.grid.seeds and self.search.may_propose(self.grid, almr, lr)

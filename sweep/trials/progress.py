@@ -44,14 +44,14 @@ class RunProgress:
 
 def progress(study: Study, run: Run) -> RunProgress:
     """From the files of the run alone."""
-    asked = [a.trial for a in run.all_asked() if a.proposed and study.asks_for(a.almr, a.lr, a.seed)]
-    every = asked if study.search.proposes else list(dict.fromkeys([*trials(study), *asked]))
+    proposed = [r.trial for r in run.requests() if r.proposed and study.includes(r.almr, r.lr, r.seed)]
+    every = proposed if study.search.proposes else list(dict.fromkeys([*trials(study), *proposed]))
     total = max(len(every), _most(study)) if study.search.proposes else len(every)
     records = [record for trial in every if (record := run.record(trial))]
     state = run.search_state() if study.search.proposes else None
-    same = state is not None and (state.asked, state.strategy) == (len(asked), study.search.strategy)
+    same = state is not None and (state.asked, state.strategy) == (len(proposed), study.search.strategy)
     ended = state.stopped if state and same else None
-    return RunProgress(every, run.left(every), total, records, ended)
+    return RunProgress(trials=every, left=run.left(every), total=total, records=records, ended=ended)
 
 
 def _most(study: Study) -> int:

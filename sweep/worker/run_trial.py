@@ -41,9 +41,8 @@ def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | No
     if record is None:
         return None
     run.keep_base_scores(record)
-    asked = run.asked(trial)
     more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
-    record = record.model_copy(update=more | {"proposed": asked.proposed if asked else None})
+    record = record.model_copy(update=more | {"proposed": run.proposed(trial)})
     run.finish(record)
     return record
 
