@@ -51,3 +51,9 @@ class Schema(pydantic.BaseModel):
 
 
 LANGUAGES: tuple[str, str] = ("original", "additional")
+
+
+class Section(Schema):
+    """A section of a study file. The string below a field is its description in docs/study.md."""
+
+    model_config = pydantic.ConfigDict(use_attribute_docstrings=True)

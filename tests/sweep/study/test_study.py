@@ -227,10 +227,10 @@ def test_a_guarded_objective_survives_being_frozen(tmp_path: Path) -> None:
 
 def test_a_trial_has_as_many_workers_as_gpus_or_processes() -> None:
     gpus = make_study(resources={"nodes": 2, "gpus_per_node": 4, "cpus_per_gpu": 6}).resources
-    assert (gpus.workers, gpus.gpus, gpus.cpus_per_node, gpus.gang) == (8, 8, 24, True)
+    assert (gpus.workers, gpus.gpus, gpus.cpus_per_node, gpus.worker_group) == (8, 8, 24, True)
     cores = make_study(resources={"processes": 2, "cpus": 3}).resources
-    assert (cores.workers, cores.gpus, cores.cpus_per_node, cores.gang) == (2, 0, 6, True)
-    assert not make_study(resources={"gpus_per_node": 1}).resources.gang
+    assert (cores.workers, cores.gpus, cores.cpus_per_node, cores.worker_group) == (2, 0, 6, True)
+    assert not make_study(resources={"gpus_per_node": 1}).resources.worker_group
 
 
 @pytest.mark.parametrize(
