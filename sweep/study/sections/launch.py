@@ -75,7 +75,7 @@ class Launch(Section):
     @classmethod
     def _listed_gpu(cls, value: str | None) -> str | None:
         if value is not None and value not in GPUS:
-            raise ValueError(f"known are {', '.join(GPUS)}; else give gpu_gigabytes instead")
+            raise ValueError(f"not a known GPU; write one of {', '.join(GPUS)}, or give gpu_gigabytes instead")
         return value
 
     @property
