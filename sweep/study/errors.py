@@ -1,7 +1,7 @@
-"""The error that a user's input causes."""
+"""The error for wrong input from a user."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Bad input from a user: the message names the file, the field and the fix. Shown as one line, exit status 2."""
+    """Wrong input from a user. The message names file, field and fix; it is shown as one line, with exit status 2."""

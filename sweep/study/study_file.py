@@ -22,7 +22,7 @@ MLFLOW_SERVICES = ("databricks", "databricks-uc", "uc")
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key that is written twice is an error; PyYAML would take the last."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:

@@ -162,7 +162,7 @@ def test_a_driver_holds_the_run_for_all_hosts(kept: Path, tmp_path: Path, monkey
     monkeypatch.setattr("sweep.store.remote.RemoteLockFile.settle_seconds", 0.0)
     run, _, _ = begun(kept)
     with run.locked():
-        with pytest.raises(InputError, match=rf"process {os.getpid()} on .*bucket://{kept}/lock\.json"):  # noqa: SIM117
+        with pytest.raises(InputError, match=rf"\(pid {os.getpid()}, .* delete bucket://{kept}/lock\.json"):  # noqa: SIM117
             with elsewhere(kept, tmp_path).locked():
                 pass
         (run.folder / "report.html").write_text("page")
@@ -173,9 +173,9 @@ def test_a_driver_holds_the_run_for_all_hosts(kept: Path, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("nosuch://a/b", r"nosuch://a/b/run: no storage that fsspec can open: Protocol not known: nosuch"),
+        ("nosuch://a/b", r"nosuch://a/b/run: fsspec cannot open this storage: Protocol not known: nosuch"),
         ("hdfs://a/b", "hdfs does not write files whole: mount it"),
-        ("fails://a/b", "fails://a/b/run: the store does not answer as it should: no credentials"),
+        ("fails://a/b", "fails://a/b/run: reading or writing the store failed: no credentials"),
         ("missing://a/b", r"Install s3fs.*: pip install 'almr-sweep\[s3\]'"),
     ],
 )
