@@ -39,8 +39,8 @@ def refuse_impossible(nodes: Sequence[Node], resources: Resources) -> None:
     if able < resources.nodes:
         parts = " and ".join(f"{amount:g} {key}s" for key, amount in needed.items())
         raise InputError(
-            f"resources.nodes: a trial needs {resources.nodes} nodes with {parts} each, the cluster has {able} such "
-            f"nodes of {len(nodes)}: lower one of these, or add nodes"
+            f"resources.nodes: {able} of the cluster's {len(nodes)} nodes have {parts}, and a trial needs "
+            f"{resources.nodes} such nodes: lower one of these, or add nodes"
         )
 
 
