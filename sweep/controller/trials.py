@@ -130,7 +130,7 @@ class _Callback(tune.Callback):
         self.watch(TrialEvent(_ours(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(TrialEvent(_ours(trial), self.run.finished(_ours(trial))))
+        self.watch(TrialEvent(_ours(trial), self.run.await_record(_ours(trial))))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)

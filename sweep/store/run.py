@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,15 +16,13 @@ from sweep.store.storage import RunStorage, named
 from sweep.study import study_file
 from sweep.study.errors import InputError
 from sweep.study.files import cache
-from sweep.study.files.layout import RECORD, TRIALS, ScoreFiles, is_of_trial, is_read_by_drivers
+from sweep.study.files.layout import TRIALS, ScoreFiles, is_of_trial, is_read_by_drivers
 from sweep.study.ingredients import Ingredients, SearchState
 from sweep.study.record import Record, read_record
 from sweep.study.study import Study
 from sweep.study.trial import Proposed, Status, Trial, TrialRequest
-from trainers.loop.out_of_memory import note_name
 
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
-PUSH_SECONDS = 30.0  # between pushes of a running trial's files
 LOOK_SECONDS = 20.0  # between looks of a display at a running trial
 
 
@@ -198,7 +195,7 @@ class Run(RunStorage):
         """Push the files of the run, except those of trials, which their workers push."""
         self.push(lambda name: not name.startswith(f"{TRIALS}/"))
 
-    def finished(self, trial: Trial) -> Record | None:
+    def await_record(self, trial: Trial) -> Record | None:
         """The record of a trial whose worker has written one; shared storage may show it late."""
         for _ in range(LATE_SECONDS):
             self.refresh(trial)
@@ -213,34 +210,10 @@ class Run(RunStorage):
         return json.loads(path.read_text())["code_sha256"] if path.exists() else None
 
     def stage_code(self) -> str:
-        """Copy our packages into the run, for workers to run; returns the sha256 of the copies."""
-        return copy_code(self.files.code)
-
-    def keep_provenance(self, code_sha256: str) -> None:
-        self.write(self.files.provenance, json.dumps(provenance(code_sha256), indent=2))
-
-
-@contextlib.contextmanager
-def at_worker(address: str, trial: Trial) -> Iterator[Run]:
-    """The run for the worker of a trial. On an object store: a mirror of its own, pushed regularly and at the end."""
-    if not is_remote(address):
-        yield Run(address)
-        return
-    with tempfile.TemporaryDirectory(prefix="almr-trial-") as scratch_folder:
-        run = Run(address, Path(scratch_folder) / "run")
-        mirror, own = run.mirror, f"{TRIALS}/{trial.id}/"
-        assert mirror
-        mirror.fetch(*map(run.files.name, (run.files.study, run.files.ingredients, run.files.provenance)))
-        mirror.pull(own)
-        run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
-        note = f"{TRIALS}/{note_name(run.study())}"
-        mirror.fetch(note)
-
-        def wanted(name: str) -> bool:
-            return name == note or (name.startswith(own) and not name.endswith(f"/{RECORD}"))
-
-        with mirror.pushing(PUSH_SECONDS, wanted):
-            yield run
+        """Copy our packages into the run, for its workers, and write `provenance.json`; returns the code's sha256."""
+        sha256 = copy_code(self.files.code)
+        self.write(self.files.provenance, json.dumps(provenance(sha256), indent=2))
+        return sha256
 
 
 def _request(path: Path) -> TrialRequest | None:

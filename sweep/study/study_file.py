@@ -10,8 +10,7 @@ from typing import Any
 import pydantic
 import yaml
 
-from sweep.study.errors import InputError
-from sweep.study.field_errors import explain
+from sweep.study.errors import InputError, explain
 from sweep.study.study import Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
@@ -19,7 +18,7 @@ SQLITE = "sqlite:///"  # before a relative path; before an absolute one there is
 MLFLOW_SERVICES = ("databricks", "databricks-uc", "uc")
 
 
-class _Loader(yaml.SafeLoader):
+class _StudyLoader(yaml.SafeLoader):
     """Safe YAML in which a key that is written twice is an error; PyYAML would take the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -62,7 +61,7 @@ def find(source: str | Path) -> Path:
 
 def _content(path: Path) -> Any:
     try:
-        return _Loader(path.read_text(encoding="utf-8")).get_single_data()
+        return _StudyLoader(path.read_text(encoding="utf-8")).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else path

@@ -177,7 +177,7 @@ def _train(study: Study, run: Run, progress: design.RunProgress, console: Consol
     if not study.replay:
         tracking.refuse_missing(study)
         _prepare(study, run, console)
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
     from sweep import controller  # first: it sets what ray reads when it is imported
     from sweep.preflight import preflight
 
@@ -206,7 +206,7 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
         return
     console.print(f"scoring {len(trials)} finished trials, from kept models or by training again", soft_wrap=True)
     _prepare(study, run, console)
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
     from sweep import controller
 
     def watch(event: controller.TrialEvent) -> None:

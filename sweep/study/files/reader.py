@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from sweep.study.errors import InputError
-from sweep.study.field_errors import explain
+from sweep.study.errors import InputError, explain
 from sweep.study.fields import Schema
 
 Model = TypeVar("Model", bound=Schema)

@@ -16,7 +16,8 @@ from samples import bowl_csv, make_study, study_content
 
 from analysis.scores.read import read
 from analysis.table import table as tables
-from sweep.store.run import Run, at_worker
+from sweep.store.at_worker import at_worker
+from sweep.store.run import Run
 from sweep.study.errors import InputError
 from sweep.study.record import PerLanguage, Record
 from sweep.study.study import Study
@@ -78,7 +79,7 @@ def test_a_worker_leaves_its_files_before_its_record(kept: Path, tmp_path: Path)
     assert puts.index("put record.json") > max(puts.index("put metrics.jsonl"), puts.index("put weights"))
     assert not scratch.exists()
     run.refresh(trial)
-    assert run.finished(trial) == record(study, trial)
+    assert run.await_record(trial) == record(study, trial)
     assert not (run.trial_folder(trial) / "checkpoint").exists()  # a driver has no use for it
 
 
@@ -112,7 +113,7 @@ def test_a_preempted_trial_goes_on_elsewhere_with_its_files_and_cleans_them_up(k
 
 
 def test_a_running_trial_is_seen_from_the_driver(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.store.run.PUSH_SECONDS", 0.05)
+    monkeypatch.setattr("sweep.store.at_worker.PUSH_SECONDS", 0.05)
     monkeypatch.setattr("sweep.store.run.LOOK_SECONDS", 0.0)
     run, _, trial = begun(kept)
     with at_worker(run.address, trial) as at:
