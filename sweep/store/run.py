@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pydantic
+from typing import TypeVar
 
 from sweep.store.provenance import copy_code, provenance
 from sweep.store.remote import is_remote
@@ -17,11 +16,12 @@ from sweep.study import study_file
 from sweep.study.errors import InputError
 from sweep.study.files import cache
 from sweep.study.files.layout import TRIALS, ScoreFiles, is_of_trial, is_read_by_drivers
-from sweep.study.ingredients import Ingredients, SearchState
+from sweep.study.ingredients import Ingredients, SearchState, read_ingredients, read_search
 from sweep.study.record import Record, read_record
 from sweep.study.study import Study
-from sweep.study.trial import Proposed, Status, Trial, TrialRequest
+from sweep.study.trial import Proposed, Status, Trial, TrialRequest, read_request
 
+Content = TypeVar("Content")
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
 LOOK_SECONDS = 20.0  # between looks of a display at a running trial
 
@@ -78,7 +78,7 @@ class Run(RunStorage):
     def record(self, trial: Trial) -> Record | None:
         """The record of a trial, or None. Raises InputError for an unreadable one, so that it is never overwritten."""
         try:
-            return read_record(self.files.trial(trial.id).record)
+            return self._read(read_record, self.files.trial(trial.id).record)
         except FileNotFoundError:
             return None
 
@@ -105,25 +105,25 @@ class Run(RunStorage):
 
     def requests(self) -> list[TrialRequest]:
         """Every trial that was ever requested, those of a search in the order of its proposals."""
-        found = (_request(trial.request) for trial in self.files.each_trial())
+        found = (self._read(read_request, trial.request) for trial in self.files.each_trial())
         return sorted((r for r in found if r), key=lambda r: r.proposed.index if r.proposed else -1)
+
+    def request(self, trial: Trial) -> TrialRequest | None:
+        return self._read(read_request, self.files.trial(trial.id).request)
 
     def proposed(self, trial: Trial) -> Proposed | None:
         """Why a search proposed the trial; None for a trial of the grid."""
-        request = _request(self.files.trial(trial.id).request)
+        request = self.request(trial)
         return request.proposed if request else None
 
     def attempts(self, trial: Trial) -> int:
         """How many attempts at the trial have begun."""
-        request = _request(self.files.trial(trial.id).request)
+        request = self.request(trial)
         return request.attempt if request else 0
 
     def search_state(self) -> SearchState | None:
         """The state of the search, or None before it has ended once."""
-        try:
-            return SearchState.model_validate_json(self.files.search.read_bytes())
-        except (FileNotFoundError, pydantic.ValidationError):
-            return None  # a broken file is written again by the next run
+        return self._read(read_search, self.files.search)
 
     def finish(self, record: Record) -> None:
         """Write a trial's record. The trial's other files are pushed first: record.json is the last."""
@@ -154,14 +154,14 @@ class Run(RunStorage):
 
     def ingredients(self) -> Ingredients | None:
         """The prepared model and corpora of the trials; None before they are prepared, and for a replayed study."""
-        if not self.files.ingredients.exists():
-            return None
+        return self._read(read_ingredients, self.files.ingredients)
+
+    def _read(self, read: Callable[[Path], Content], path: Path) -> Content:
+        """Read a file. Errors name it by its address."""
         try:
-            return Ingredients.model_validate_json(self.files.ingredients.read_bytes())
-        except pydantic.ValidationError:
-            raise InputError(
-                f"{self.shown(self.files.ingredients)}: not readable: delete it and run the study again"
-            ) from None
+            return read(path)
+        except InputError as error:
+            raise type(error)(str(error).replace(str(path), self.shown(path))) from None
 
     def keep_ingredients(self, new: Ingredients) -> None:
         """Write the ingredients. Raises InputError where finished trials used other content under the same name."""
@@ -214,11 +214,3 @@ class Run(RunStorage):
         sha256 = copy_code(self.files.code)
         self.write(self.files.provenance, json.dumps(provenance(sha256), indent=2))
         return sha256
-
-
-def _request(path: Path) -> TrialRequest | None:
-    """None where the file is missing, or broken because the disk was full when it was written."""
-    try:
-        return TrialRequest.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, pydantic.ValidationError):
-        return None
