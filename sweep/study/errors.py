@@ -58,7 +58,7 @@ def _line(error: Any, schema: type[pydantic.BaseModel]) -> str:
 
 def _fault(kind: str, error: Any, given: Any) -> str:
     if kind == "missing":
-        return "this field is required: add it"
+        return "required, but missing"
     if kind == "literal_error":
         return f"expected {error['ctx']['expected']}, found {shown(given)}"
     if kind == "string_pattern_mismatch":

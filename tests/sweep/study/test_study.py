@@ -102,7 +102,7 @@ def test_missing_field_is_named(tmp_path: Path) -> None:
     content = study_content()
     del content["training"]["tokens"]
     path = written(tmp_path, yaml.safe_dump(content))
-    with pytest.raises(InputError, match=r"training\.tokens: this field is required"):
+    with pytest.raises(InputError, match=r"training\.tokens: required, but missing$"):
         study_file.load(path)
 
 
