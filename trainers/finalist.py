@@ -48,7 +48,7 @@ def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) 
     except MicroBatchHalvedError:  # the trial starts again with the smaller micro-batch
         raise
     except Exception as error:  # whatever goes wrong in scoring, the record stays
-        if not saved and study.resources.gang and not isinstance(error, AnotherModelError):
+        if not saved and study.resources.worker_group and not isinstance(error, AnotherModelError):
             raise  # the other workers wait for this one: the process that started them ends them, the record stays
         found = {"score_failures": {SCORING: outcome.one_line(error)}}
     if not outcome.first_rank():

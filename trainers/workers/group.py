@@ -87,7 +87,7 @@ def opened(study: Study, folder: Path) -> Iterator[WorkerGroup]:
     Raises InputError where this process is not a worker of the kind that the study states.
     """
     device, heartbeat = open_device(study.resources), Heartbeat(folder).signal
-    if not study.resources.gang and not shards_alone(study):
+    if not study.resources.worker_group and not shards_alone(study):
         yield WorkerGroup(0, 1, device, heartbeat=heartbeat)
         return
     _join(study.resources, device)
