@@ -1,4 +1,4 @@
-"""Who is to blame when a gang fails, what a hang is, and how often a trial fits on a cluster."""
+"""The cause of a worker group's failure, what counts as a hang, and how many trials fit on a cluster."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from sweep.planning import plan
 from sweep.study.errors import InputError
 from sweep.study.sections.resources import Resources
 from sweep.trials import capacity
-from sweep.worker import hang
-from sweep.worker.group import follow as following
-from sweep.worker.group.follow import PortTakenError, WorkerGroupError, follow
+from sweep.worker.group import monitor
+from sweep.worker.group.monitor import PortTakenError, WorkerGroupError, wait_for_nodes
 from sweep.worker.group.node import NodeOutcome, RankFailure
-from sweep.worker.hang import HeartbeatWatch
-from trainers.workers.heartbeat import Heartbeat
+from sweep.worker.watchdog import KILLED
+from trainers.workers.heartbeat import Heartbeat, HeartbeatWatch
 
 
-class Puppet:
-    """A node that ends as it is told to."""
+class FakeNode:
+    """A node with a given outcome."""
 
     def __init__(self, outcome: NodeOutcome | None, stoppable: bool = True) -> None:
         self.outcome, self.stoppable, self.stopped = outcome, stoppable, False
@@ -40,48 +39,52 @@ class Puppet:
 
 @pytest.fixture(autouse=True)
 def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "SECONDS_BETWEEN", 0.001)
-    monkeypatch.setattr(following, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(monitor, "SECONDS_BETWEEN", 0.001)
+    monkeypatch.setattr(monitor, "SETTLE_SECONDS", 0.01)
 
 
 def reason(folder: Path, *nodes: NodeOutcome | None, minutes: float = 1.0) -> str:
-    puppets = [Puppet(outcome) for outcome in nodes]
+    fakes = [FakeNode(outcome) for outcome in nodes]
     with pytest.raises(WorkerGroupError) as raised:
-        follow(puppets, HeartbeatWatch(folder), minutes, lambda rank: f"last words of {rank}")
-    assert all(puppet.stopped for puppet in puppets), "a node was left running"
+        wait_for_nodes(fakes, HeartbeatWatch(folder), minutes, lambda rank: f"last line of {rank}")
+    assert all(fake.stopped for fake in fakes), "a node was left running"
     return str(raised.value)
 
 
 def test_all_nodes_ending_well_is_the_end(tmp_path: Path) -> None:
-    puppets = [Puppet(NodeOutcome()), Puppet(NodeOutcome())]
-    follow(puppets, HeartbeatWatch(tmp_path), 1.0, str)
-    assert all(puppet.stopped for puppet in puppets)
+    fakes = [FakeNode(NodeOutcome()), FakeNode(NodeOutcome())]
+    wait_for_nodes(fakes, HeartbeatWatch(tmp_path), 1.0, str)
+    assert all(fake.stopped for fake in fakes)
 
 
-MISSED = "RuntimeError: [pair.cc:547] Connection closed by peer [10.0.0.2]:1234"
+CONSEQUENCE = "RuntimeError: [pair.cc:547] Connection closed by peer [10.0.0.2]:1234"
 
 
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        (RankFailure(0, 1, MISSED, 7), RankFailure(1, -9, None, 8), "rank 1 was killed by SIGKILL"),
-        (RankFailure(0, 1, "ValueError: bad\nand more", 7), RankFailure(1, 1, MISSED, 7), "rank 0: ValueError: bad"),
+        (RankFailure(0, 1, CONSEQUENCE, 7), RankFailure(1, -9, None, 8), "rank 1 was killed by SIGKILL"),
         (
-            RankFailure(0, 1, MISSED, 7),
-            RankFailure(None, 1, "node 1 of the gang was lost: it died"),
-            "node 1 of the gang was",
+            RankFailure(0, 1, "ValueError: bad\nand more", 7),
+            RankFailure(1, 1, CONSEQUENCE, 7),
+            "rank 0: ValueError: bad",
         ),
-        (RankFailure(0, 1, MISSED, 7), RankFailure(None, -9), "torchrun was killed by SIGKILL"),
+        (
+            RankFailure(0, 1, CONSEQUENCE, 7),
+            RankFailure(None, 1, "node 1 of the worker group was lost: it died"),
+            "node 1 of the worker group was",
+        ),
+        (RankFailure(0, 1, CONSEQUENCE, 7), RankFailure(None, -9), "torchrun was killed by SIGKILL"),
         (RankFailure(0, 1, "E: late", 9), RankFailure(1, 1, "E: early", 8), "rank 1: E: early"),
-        (RankFailure(0, 3, None, 7), RankFailure(1, 1, MISSED, 6), "rank 0 ended with status 3: last words of 0"),
+        (RankFailure(0, 3, None, 7), RankFailure(1, 1, CONSEQUENCE, 6), "rank 0 ended with status 3: last line of 0"),
     ],
 )
-def test_the_cause_is_blamed_not_who_missed_a_partner(
+def test_the_cause_is_reported_not_its_consequences(
     tmp_path: Path, first: RankFailure, second: RankFailure, words: str
 ) -> None:
-    told = reason(tmp_path, NodeOutcome((first,)), NodeOutcome((second,)))
-    assert told.startswith(words)
-    assert len(told.splitlines()) == 1
+    found = reason(tmp_path, NodeOutcome((first,)), NodeOutcome((second,)))
+    assert found.startswith(words)
+    assert len(found.splitlines()) == 1
 
 
 def test_the_others_are_stopped_when_one_node_fails(tmp_path: Path) -> None:
@@ -92,37 +95,37 @@ def test_the_others_are_stopped_when_one_node_fails(tmp_path: Path) -> None:
 
 def test_a_taken_port_is_to_be_tried_again(tmp_path: Path) -> None:
     with pytest.raises(PortTakenError):
-        follow([Puppet(NodeOutcome((RankFailure(None, 98),)))], HeartbeatWatch(tmp_path), 1.0, str)
+        wait_for_nodes([FakeNode(NodeOutcome((RankFailure(None, 98),)))], HeartbeatWatch(tmp_path), 1.0, str)
 
 
-def test_processes_that_cannot_be_killed_are_said_and_the_other_nodes_stopped_all_the_same(tmp_path: Path) -> None:
-    puppets = [Puppet(NodeOutcome(), stoppable=False), Puppet(NodeOutcome())]
+def test_processes_that_cannot_be_killed_are_reported_and_the_other_nodes_are_stopped(tmp_path: Path) -> None:
+    fakes = [FakeNode(NodeOutcome(), stoppable=False), FakeNode(NodeOutcome())]
     with pytest.raises(WorkerGroupError, match="a1 could not be killed"):
-        follow(puppets, HeartbeatWatch(tmp_path), 1.0, str)
-    assert puppets[1].stopped
+        wait_for_nodes(fakes, HeartbeatWatch(tmp_path), 1.0, str)
+    assert fakes[1].stopped
 
 
-def test_a_beat_of_an_earlier_attempt_is_no_hang_and_silence_is(tmp_path: Path) -> None:
+def test_a_heartbeat_of_an_earlier_attempt_does_not_count_and_its_absence_is_a_hang(tmp_path: Path) -> None:
     Heartbeat(tmp_path).beat()
     os.utime(tmp_path / "heartbeat", (1, 1))
     assert HeartbeatWatch(tmp_path).seconds < 1
-    assert reason(tmp_path, None, minutes=0.002).startswith("it hung: no sign of life for 0.002 minutes")
+    assert reason(tmp_path, None, minutes=0.002).startswith("the trial hung: no heartbeat for 0.002 minutes")
 
 
 HANGS = """
 import sys, time
 from pathlib import Path
-from sweep.worker import hang
+from sweep.worker.watchdog import watchdog
 folder = Path(sys.argv[1])
-with hang.killed_when_silent(folder, 0.005, folder / "train.log"):
+with watchdog(folder, 0.005, folder / "train.log"):
     time.sleep(60)
 """
 
 
-def test_a_trial_in_a_warm_worker_that_hangs_takes_the_worker_with_it(tmp_path: Path) -> None:
+def test_a_trial_that_hangs_ends_its_worker_process(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", HANGS, str(tmp_path)], timeout=30, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert (tmp_path / "train.log").read_text().startswith(f"{hang.KILLED}it hung: no sign of life")
+    assert (tmp_path / "train.log").read_text().startswith(f"{KILLED}the trial hung: no heartbeat")
 
 
 def node(cpus: float, gpus: float = 0) -> capacity.Node:
@@ -170,7 +173,7 @@ def test_what_would_wait_for_ever_is_refused_in_one_line(
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_only_the_cluster_knows_how_many_gangs_of_several_nodes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_cluster_knows_how_many_trials_of_several_nodes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     training = {"sequence_length": 32, "tokens": 2048, "global_batch_tokens": 256, "evaluation_tokens": 256}
 
