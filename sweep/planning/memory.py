@@ -71,7 +71,7 @@ class TrialMemoryModel:
             logits=logit_bytes(self.shape, tokens, self.compute_bytes, self.study.execution.cross_entropy),
         )
 
-    def fitting(self, gpu_bytes: float) -> int:
+    def largest_fitting(self, gpu_bytes: float) -> int:
         """The largest micro-batch that fits into the usable part of so much memory; 0 where none does."""
         sizes = range(1, self.largest_micro_batch + 1)
         return max((n for n in sizes if self.memory(n).total <= USABLE * gpu_bytes), default=0)

@@ -57,7 +57,7 @@ def out_of_memory(layout: TrialMemoryModel) -> str | None:
     have = layout.study.resources.gpu_bytes
     if have is None or layout.memory(layout.micro_batch).total <= USABLE * have:
         return None
-    fits = layout.fitting(have)
+    fits = layout.largest_fitting(have)
     if fits:
         fix = f"the largest that fits is {fits}"
     else:

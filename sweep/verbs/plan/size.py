@@ -8,6 +8,7 @@ from typing import Any
 from sweep.planning.disk import Disk
 from sweep.planning.memory import USABLE, TrialMemoryModel
 from sweep.planning.plan import StudyPlan
+from sweep.study import numbers
 
 
 def size_lines(planned: StudyPlan) -> list[str]:
@@ -33,7 +34,7 @@ def _memory(layout: TrialMemoryModel) -> list[str]:
     where = f"micro-batch of {layout.micro_batch} x {layout.study.training.sequence_length:,} tokens"
     lines = [f"memory of one GPU, {where}, estimated: {memory.total / 1e9:.1f} GB", f"  = {parts}"]
     if have := layout.study.resources.gpu_bytes:
-        fits = layout.fitting(have)
+        fits = layout.largest_fitting(have)
         largest = f"a micro-batch of up to {fits}" if fits else "no micro-batch"
         lines.append(
             f"  into {USABLE:.0%} of {have / 1e9:.0f} GB fits {largest} (a GPU's share is {layout.largest_micro_batch})"
@@ -48,12 +49,7 @@ def _disk(disk: Disk) -> str:
 
 
 def size_text(size: float | None) -> str:
-    if size is None:
-        return "not known"
-    for unit, of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if size >= of:
-            return f"{size / of:.1f} {unit}"
-    return f"{size / 1e3:.0f} kB"
+    return "not known" if size is None else numbers.size(size)
 
 
 def size_json(planned: StudyPlan) -> dict[str, Any]:
@@ -65,7 +61,7 @@ def size_json(planned: StudyPlan) -> dict[str, Any]:
         "parameters": planned.shape.parameters if planned.shape else None,
         "flops_per_trial": planned.flops,
         "micro_batch_sequences": layout.micro_batch if layout else None,
-        "largest_micro_batch_sequences": layout.fitting(have) if layout and have else None,
+        "largest_micro_batch_sequences": layout.largest_fitting(have) if layout and have else None,
         "memory_bytes": asdict(memory) | {"total": memory.total} if memory else None,
         "disk_bytes": asdict(planned.disk) | {"total": planned.disk.total},
     }

@@ -183,7 +183,7 @@ def test_checkpointing_and_a_fused_loss_take_less() -> None:
 
 def test_the_largest_micro_batch_that_fits_is_found_and_the_next_does_not_fit() -> None:
     layout = TrialMemoryModel(LLAMA, gpu_study({"gpu_gigabytes": 400, "gpus_per_node": 4}))
-    fits = layout.fitting(400e9)
+    fits = layout.largest_fitting(400e9)
     assert 1 < fits < 8  # a worker has 8 of the batch's 32 sequences
     assert layout.memory(fits).total <= 0.9 * 400e9 < layout.memory(fits + 1).total
 
