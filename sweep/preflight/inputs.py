@@ -45,13 +45,8 @@ def tokenizer(study: Study) -> list[CheckResult]:
     except InputError as error:
         return [CheckResult("tokenizer", False, str(error))]
     if loaded.eos_token_id is None:
-        return [
-            CheckResult(
-                "tokenizer",
-                False,
-                "no end-of-text token (eos_token), which separates documents: add one to its tokenizer_config.json",
-            )
-        ]
+        fault = "no end-of-text token to separate documents with: set eos_token in tokenizer_config.json"
+        return [CheckResult("tokenizer", False, fault)]
     return [CheckResult("tokenizer", True, f"{len(loaded):,} tokens")]
 
 
@@ -68,7 +63,7 @@ def corpus(spec: Corpus, where: str) -> list[CheckResult]:
 
 
 def _unreachable(kind: str, name: str, revision: str | None) -> list[str]:
-    """Why the hub does not serve a model or data set; empty where it does, or where a copy is cached on this machine."""
+    """Why the hub does not serve a model or data set; empty where it does, or where this machine has cached a copy."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     try:

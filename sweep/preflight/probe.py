@@ -1,4 +1,4 @@
-"""Inspects one machine: storage, packages, GPUs. Pickled by value to the nodes: it imports the standard library only."""
+"""Inspects one machine: storage, packages, GPUs. Sent to the nodes by value: imports the standard library only."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from sweep.preflight.checks import NodeReport
 from sweep.study.errors import InputError
 
 ANSWER_SECONDS = 60.0
-LATE = f"no answer within {ANSWER_SECONDS:.0f} s"
+LATE = f"waited {ANSWER_SECONDS:.0f} s"
 CONNECT_SECONDS = 5.0
 Inspect = Callable[[dict[str, Any]], dict[str, Any]]
 
