@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sweep.planning.memory import USABLE, TrialMemoryModel
+from sweep.planning.trial_memory import TrialMemoryModel
 from sweep.study.errors import InputError
 from sweep.study.numbers import percent, size
+from sweep.study.sizes.memory import USABLE
 from sweep.study.study import Study
 from sweep.trials import capacity
 

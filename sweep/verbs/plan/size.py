@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from sweep.planning.disk import Disk
-from sweep.planning.memory import USABLE, TrialMemoryModel
 from sweep.planning.plan import StudyPlan
+from sweep.planning.trial_memory import TrialMemoryModel
 from sweep.study import numbers
+from sweep.study.sizes.memory import USABLE
 
 
 def size_lines(planned: StudyPlan) -> list[str]:

@@ -29,7 +29,7 @@ def planned(study: Study, **known: Any) -> StudyPlan:
 def with_sizes(original: float, additional: float, **changes: Any) -> Study:
     corpora = {
         "original": {"embedded": "shakespeare", "tokens": original, "held_out": 0.5},
-        "additional": {"embedded": "three-kingdoms", "tokens": additional, "held_out": 0.5},
+        "additional": {"embedded": "three-kingdoms", "tokens": additional, "held_out": 0.5, "language": "Chinese"},
     }
     return make_study(corpora=corpora, **changes)
 
@@ -55,14 +55,17 @@ def test_epochs_come_from_stated_sizes_then_from_packed_ones() -> None:
 
 def test_a_repeated_corpus_is_warned_of_with_its_ratios() -> None:
     warnings = planned(with_sizes(1e6, 2048)).warnings
-    assert any("corpora.additional repeats at ALMR 0.9 (up to 1.8 times)" in w for w in warnings)
-    assert not any("corpora.original repeats" in w for w in warnings)
+    assert any(
+        "corpora.additional (Chinese) is read up to 1.8 x at ALMR 0.90: repetition moves the best ALMR" in w
+        for w in warnings
+    )
+    assert not any("corpora.original" in w for w in warnings)
 
 
-def test_an_unknown_size_is_said_and_not_guessed() -> None:
+def test_an_unknown_size_is_reported_and_not_guessed() -> None:
     plan = planned(make_study())
     assert plan.epochs == {"original": None, "additional": None}
-    assert sum("size not known" in warning for warning in plan.warnings) == 2
+    assert sum("size unknown until it is read" in warning for warning in plan.warnings) == 2
 
 
 def test_plain_text_sizes_are_estimated_from_their_bytes(tmp_path: Path) -> None:
@@ -79,10 +82,10 @@ def test_time_is_measured_once_a_trial_has_finished() -> None:
     assert planned(study, records=[record]).trial_seconds == 7.0
 
 
-def test_tokens_that_are_not_whole_batches_are_said() -> None:
+def test_tokens_that_are_not_whole_batches_are_reported() -> None:
     study = make_study(training=study_content()["training"] | {"tokens": 2100})
     assert planned(study).tokens_per_trial == 2048
-    assert any("2,100 is not whole batches" in warning for warning in planned(study).warnings)
+    assert any("2,100 is not a whole number of batches" in warning for warning in planned(study).warnings)
 
 
 def test_branches_are_planned_as_tokens_and_time_but_add_no_epochs() -> None:
@@ -94,7 +97,7 @@ def test_branches_are_planned_as_tokens_and_time_but_add_no_epochs() -> None:
     assert (plain.branch_steps, branched.branch_steps) == (0, 1 + 2)  # of 4 and 6 steps
     assert branched.tokens_per_trial == plain.tokens_per_trial + 3 * 256
     assert branched.seconds == plain.seconds + 6 * 3 * 256 / 1024
-    assert any("training.horizons 1,612 is not whole batches: its branch ends at 1,536" in w for w in branched.warnings)
+    assert any("1,612 is not a whole number of batches: its branch ends at 1,536" in w for w in branched.warnings)
 
 
 def test_gpu_hours_are_those_of_what_is_left() -> None:

@@ -14,12 +14,13 @@ from samples import make_study, study_content
 from sweep.planning import model_shape
 from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import disk
-from sweep.planning.memory import TrialMemoryModel, layer_bytes, logit_bytes
+from sweep.planning.trial_memory import TrialMemoryModel
 from sweep.planning.warnings import out_of_memory
 from sweep.study import study_file
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes import shape as shapes
+from sweep.study.sizes.memory import layer_bytes, logit_bytes
 from sweep.study.sizes.models import KNOWN
 from sweep.study.sizes.shape import Shape
 from sweep.study.study import Study
@@ -78,7 +79,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: (_ for _ in ()).throw(OSError("no route")))
     found = model_shape.find(BaseModelSource(pretrained="nobody/nothing"))
     assert found.why_not
-    assert "the shape of nobody/nothing is not known here (OSError); state base_model.shape" in found.why_not
+    assert "of nobody/nothing is not known, and the hub did not answer (OSError): state base_model" in found.why_not
 
 
 def test_shards_of_weights_gradients_and_optimizer_add_up_to_the_model() -> None:
@@ -190,7 +191,7 @@ def test_the_largest_micro_batch_that_fits_is_found_and_the_next_does_not_fit() 
 
 def test_out_of_memory_says_what_fits_instead() -> None:
     too_many = TrialMemoryModel(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
-    assert "largest that fits is 1" in (out_of_memory(too_many) or "")
+    assert "lower it to 1, the largest that fits" in (out_of_memory(too_many) or "")
     none = TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1}))
     assert "one sequence needs" in (out_of_memory(none) or "")
     assert out_of_memory(TrialMemoryModel(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
