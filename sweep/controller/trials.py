@@ -55,7 +55,7 @@ def run_trials(
         capacity.refuse_impossible(nodes, study.resources)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable(run, study.resources.gang), secrets=cluster.secrets()),
+                tune.with_parameters(_trainable(run, study.resources.workers > 1), secrets=cluster.secrets()),
                 cluster.place(study.resources),
             ),
             tune_config=tune.TuneConfig(

@@ -53,7 +53,7 @@ def test_epochs_come_from_stated_sizes_then_from_packed_ones() -> None:
     assert measured.epochs["additional"] == pytest.approx([0.2, 1.0, 1.8])
 
 
-def test_a_repeated_corpus_is_warned_of_with_its_ratios() -> None:
+def test_a_corpus_that_repeats_is_a_warning_with_its_ratios() -> None:
     warnings = planned(with_sizes(1e6, 2048)).warnings
     assert any(
         "corpora.additional (Chinese) is read up to 1.8 x at ALMR 0.90: repetition moves the best ALMR" in w
@@ -74,7 +74,7 @@ def test_plain_text_sizes_are_estimated_from_their_bytes(tmp_path: Path) -> None
     assert planned(make_study(corpora=corpora)).epochs["original"][0] == pytest.approx(0.9 * 2048 / 5000)
 
 
-def test_time_is_measured_once_a_trial_has_finished() -> None:
+def test_time_is_that_of_finished_trials_once_there_are_some() -> None:
     study = make_study(resources={"tokens_per_second": 1024, "concurrent": 1})
     assert planned(study).seconds == 6 * 2.0
     trial = design.trials(study)[0]
@@ -100,8 +100,8 @@ def test_branches_are_planned_as_tokens_and_time_but_add_no_epochs() -> None:
     assert any("1,612 is not a whole number of batches: its branch ends at 1,536" in w for w in branched.warnings)
 
 
-def test_gpu_hours_are_those_of_what_is_left() -> None:
+def test_gpu_hours_are_those_of_the_remaining_trials() -> None:
     study = make_study(resources={"gpus_per_node": 1, "tokens_per_second": 2048 / 3600})
     plan = planned(study)
     assert plan.gpu_hours == pytest.approx(6)
-    assert plan.seconds is None  # how many run at once is the cluster's affair
+    assert plan.seconds is None  # only the cluster knows how many run at once

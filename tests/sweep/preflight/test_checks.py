@@ -1,4 +1,4 @@
-"""What nodes answer becomes one line for each fault."""
+"""Each fault that the nodes report is one line that says how to fix it."""
 
 from __future__ import annotations
 

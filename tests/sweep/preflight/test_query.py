@@ -1,4 +1,4 @@
-"""The preflight on a cluster of two nodes, one of which does not see the storage."""
+"""The preflight on a Ray cluster of two nodes, one of which does not see the storage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def address() -> Iterator[str]:
 
 
 def blind_on_one(request: dict[str, Any]) -> dict[str, Any]:
-    """The first node to take the mark sees the storage, the other looks into an empty folder."""
+    """Only the node that creates the mark file sees the storage."""
     try:
         os.close(os.open(request["paths"]["mark"], os.O_CREAT | os.O_EXCL))
     except FileExistsError:
