@@ -7,7 +7,7 @@
 # as s3://bucket/runs. Ctrl-C ends only the log output; `ray job stop` stops the run, and the same command resumes it.
 set -euo pipefail
 
-: "${RAY_API_SERVER_ADDRESS:?the cluster's dashboard, http://HEAD:8265}"
+: "${RAY_API_SERVER_ADDRESS:?the dashboard of the cluster, http://HEAD:8265}"
 : "${ALMR_CACHE:?a folder that every node sees}"
 : "${ALMR_RUNS:?a folder that every node sees, or s3://bucket/folder}"
 study=${1:?usage: submit.sh STUDY}
