@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweep.store.run import Run
@@ -37,10 +37,11 @@ def tasks(study: Study) -> list[PlannedTask]:
         return []
     missing = fetching.missing(benchmarks)
     seconds = _seconds(study, catalogue.CLOZE_QUESTIONS, CLOZE_TOKENS, 0)
-    cloze = [
-        PlannedTask(name, "cloze", catalogue.CLOZE_QUESTIONS, seconds, None) for name in catalogue.cloze(benchmarks)
+    cloze = PlannedTask(name="", group="cloze", questions=catalogue.CLOZE_QUESTIONS, seconds=seconds, missing=None)
+    return [
+        *(replace(cloze, name=name) for name in catalogue.cloze(benchmarks)),
+        *(_task(study, name, missing.get(name)) for name in catalogue.asked(benchmarks)),
     ]
-    return cloze + [_task(study, name, missing.get(name)) for name in catalogue.asked(benchmarks)]
 
 
 def _task(study: Study, name: str, missing: str | None) -> PlannedTask:
@@ -48,10 +49,10 @@ def _task(study: Study, name: str, missing: str | None) -> PlannedTask:
     known, limit = catalogue.BY_NAME.get(name), study.benchmarks.limit
     most = None if limit is None else limit * _subtasks(study.benchmarks, name)
     if known is None:
-        return PlannedTask(name, None, most, None, missing)
+        return PlannedTask(name=name, group=None, questions=most, seconds=None, missing=missing)
     questions = known.questions if most is None else min(most, known.questions)
     seconds = _seconds(study, questions, catalogue.TOKENS_PER_QUESTION, known.generated)
-    return PlannedTask(name, known.group, questions, seconds, missing)
+    return PlannedTask(name=name, group=known.group, questions=questions, seconds=seconds, missing=missing)
 
 
 def _subtasks(benchmarks: Benchmarks, name: str) -> int:

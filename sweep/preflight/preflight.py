@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sweep.planning.plan import StudyPlan
 from sweep.preflight import checks, probe
 from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.inputs import inputs
+from sweep.preflight.probe import Inspect
 from sweep.store.run import Run
 from sweep.study.errors import InputError
 from sweep.study.files import cache
@@ -80,9 +81,6 @@ def cluster(study: Study, needed: Requirements, answer: ClusterAnswer) -> list[C
         *checks.shared_storage(answer.nodes, needed.shared, answer.lost),
         *checks.paths_exist(answer.nodes),
     ]
-
-
-Inspect = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def ask(needed: Requirements, address: str | None, inspect: Inspect = probe.inspect) -> ClusterAnswer:

@@ -10,10 +10,13 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 LATE_SECONDS = 5.0  # an NFS client may cache for a while that a file does not exist
+
+Inspect = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def inspect(request: dict[str, Any]) -> dict[str, Any]:

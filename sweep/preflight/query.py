@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -17,12 +17,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep.preflight import probe
 from sweep.preflight.checks import NodeReport
+from sweep.preflight.probe import Inspect
 from sweep.study.errors import InputError
 
 ANSWER_SECONDS = 60.0
 LATE = f"waited {ANSWER_SECONDS:.0f} s"
 CONNECT_SECONDS = 5.0
-Inspect = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def query(request: dict[str, Any], address: str, inspect: Inspect = probe.inspect) -> list[NodeReport]:

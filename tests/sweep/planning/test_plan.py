@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from samples import make_study, study_content
 
-from sweep.planning.plan import StudyPlan, plan
+from sweep.planning.plan import StudyPlan, concurrency, plan
 from sweep.study.ingredients import CorpusFacts
 from sweep.study.record import Record
 from sweep.study.study import Study
@@ -105,3 +105,15 @@ def test_gpu_hours_are_those_of_the_remaining_trials() -> None:
     plan = planned(study)
     assert plan.gpu_hours == pytest.approx(6)
     assert plan.seconds is None  # only the cluster knows how many run at once
+
+
+def test_only_the_cluster_knows_how_many_trials_of_several_nodes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    training = {"sequence_length": 32, "tokens": 2048, "global_batch_tokens": 256, "evaluation_tokens": 256}
+
+    def parallel(**resources: int) -> int | None:
+        return concurrency(make_study(resources=resources, training=training))
+
+    assert parallel(processes=2, cpus=2) == 2
+    assert parallel(nodes=2) is None
+    assert parallel(nodes=2, concurrent=3) == 3

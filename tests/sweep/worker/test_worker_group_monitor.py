@@ -1,4 +1,4 @@
-"""The cause of a worker group's failure, what counts as a hang, and how many trials fit on a cluster."""
+"""The cause of a worker group's failure, and what counts as a hang."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from samples import make_study
 
-from sweep.planning import plan
-from sweep.study.errors import InputError
-from sweep.study.sections.resources import Resources
-from sweep.trials import capacity
 from sweep.worker.group import monitor
 from sweep.worker.group.monitor import PortTakenError, WorkerGroupError, wait_for_nodes
 from sweep.worker.group.node import NodeOutcome, RankFailure
@@ -126,60 +121,3 @@ def test_a_trial_that_hangs_ends_its_worker_process(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", HANGS, str(tmp_path)], timeout=30, check=False)
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / "train.log").read_text().startswith(f"{KILLED}the trial hung: no heartbeat")
-
-
-def node(cpus: float, gpus: float = 0) -> capacity.Node:
-    return {"CPU": cpus, "GPU": gpus, "memory": 1e9}
-
-
-@pytest.mark.parametrize(
-    ("nodes", "asked", "fits"),
-    [
-        ([node(4)], {"cpus": 2}, 2),
-        ([node(64, 8)], {"gpus_per_node": 4, "cpus_per_gpu": 8}, 2),
-        ([node(32, 8)], {"gpus_per_node": 4, "cpus_per_gpu": 8}, 1),
-        ([node(64, 8)] * 2, {"nodes": 2, "gpus_per_node": 4}, 2),
-        ([node(64, 8)] * 3, {"nodes": 2, "gpus_per_node": 8}, 1),
-        ([node(640, 80), node(8, 1)], {"nodes": 2, "gpus_per_node": 1}, 1),  # nodes of a trial are different machines
-        ([node(64, 8)] * 3, {"nodes": 2, "gpus_per_node": 4}, 3),
-        ([node(64, 8)] * 9, {"gpus_per_node": 8, "concurrent": 4}, 4),
-        ([node(64, 8), node(64)], {"gpus_per_node": 8}, 1),
-    ],
-)
-def test_trials_at_once_are_the_placement_groups_that_fit(
-    nodes: list[capacity.Node], asked: dict[str, int], fits: int
-) -> None:
-    capacity.refuse_impossible(nodes, Resources(**asked))
-    assert capacity.at_once(nodes, Resources(**asked)) == fits
-
-
-@pytest.mark.parametrize(
-    ("nodes", "asked", "words"),
-    [
-        ([node(4)], {"cpus": 8}, "resources.cpus: 8 CPUs of one node asked for one trial, the largest has 4"),
-        ([node(4)], {"processes": 8}, "resources.processes: 8 CPUs of one node"),
-        ([node(64, 4)], {"gpus_per_node": 8}, "resources.gpus_per_node: 8 GPUs of one node"),
-        ([node(16, 8)], {"gpus_per_node": 8}, "resources.cpus_per_gpu: 64 CPUs of one node"),
-        ([node(16, 8), node(64)], {"gpus_per_node": 8}, "resources.nodes: 1 asked for one trial, 0 of the cluster's 2"),
-        ([node(64, 8)], {"nodes": 2, "gpus_per_node": 4}, "resources.nodes: 2 asked for one trial, 1 of the cluster"),
-    ],
-)
-def test_what_would_wait_for_ever_is_refused_in_one_line(
-    nodes: list[capacity.Node], asked: dict[str, int], words: str
-) -> None:
-    with pytest.raises(InputError) as raised:
-        capacity.refuse_impossible(nodes, Resources(**asked))
-    assert str(raised.value).startswith(words)
-    assert len(str(raised.value).splitlines()) == 1
-
-
-def test_only_the_cluster_knows_how_many_trials_of_several_nodes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    training = {"sequence_length": 32, "tokens": 2048, "global_batch_tokens": 256, "evaluation_tokens": 256}
-
-    def concurrency(**resources: int) -> int | None:
-        return plan.concurrency(make_study(resources=resources, training=training))
-
-    assert concurrency(processes=2, cpus=2) == 2
-    assert concurrency(nodes=2) is None
-    assert concurrency(nodes=2, concurrent=3) == 3
