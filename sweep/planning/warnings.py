@@ -43,8 +43,8 @@ def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
         if repeats:
             ratios, most = ", ".join(map(almr, repeats)), times(max(repeats.values()))
             found.append(
-                f"{corpus} is read up to {most} at ALMR {ratios}: repetition moves the best ALMR: add text, or "
-                f"lower training.tokens"
+                f"{corpus} is read up to {most} at ALMR {ratios}, and repetition moves the best ALMR: add text, "
+                f"or lower training.tokens"
             )
     return found
 

@@ -56,7 +56,7 @@ def test_epochs_come_from_stated_sizes_then_from_packed_ones() -> None:
 def test_a_corpus_that_repeats_is_a_warning_with_its_ratios() -> None:
     warnings = planned(with_sizes(1e6, 2048)).warnings
     assert any(
-        "corpora.additional (Chinese) is read up to 1.8 x at ALMR 0.90: repetition moves the best ALMR" in w
+        "corpora.additional (Chinese) is read up to 1.8 x at ALMR 0.90, and repetition moves the best ALMR" in w
         for w in warnings
     )
     assert not any("corpora.original" in w for w in warnings)
