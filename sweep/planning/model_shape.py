@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pydantic
 
 from sweep.study.sections.corpora import BaseModelSource
-from sweep.study.sections.launch import Launch
 from sweep.study.sizes.models import KNOWN
 from sweep.study.sizes.shape import Shape
 
@@ -35,16 +34,6 @@ def find(base: BaseModelSource) -> ShapeLookup:
     if base.pretrained in KNOWN:
         return ShapeLookup(KNOWN[base.pretrained].shape)
     return _ask_the_hub(base.pretrained, base.revision)
-
-
-def of_launch(launch: Launch, embedded: str | None) -> ShapeLookup:
-    """The shape of the launch's model. `embedded`: the study's embedded base model, which has none."""
-    if launch.shape:
-        return ShapeLookup(launch.shape)
-    if launch.model == embedded:
-        return ShapeLookup(None, "memory of the embedded model is not planned")
-    found = find(BaseModelSource(pretrained=launch.model))
-    return found if found.shape else ShapeLookup(None, f"the shape of {launch.model} is not known: state launch.shape")
 
 
 def _unknown(why: str) -> ShapeLookup:

@@ -14,14 +14,13 @@ from analysis.launch.confirm import results as confirm_results
 from analysis.launch.confirm.confirmed import Confirmed
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.evidence import evidence, place
-from analysis.launch.plan import layout_choice
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.report import page as pages
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
 from analysis.table import table as tables
 from analysis.transfer import bracket
-from sweep.planning import model_shape
+from sweep.planning import launch_layout
 from sweep.readback import verify as readback
 from sweep.store.run import Run
 from sweep.study.errors import InputError
@@ -101,10 +100,7 @@ def formats(names: list[str] | None) -> tuple[Format, ...] | None:
 
 def _target(study: Study, formats: tuple[Format, ...] | None) -> tuple[tuple[Format, ...], LaunchHardware | None]:
     named = formats or (study.launch.formats if study.launch else ())
-    if study.launch is None:
-        return named, None
-    found = model_shape.of_launch(study.launch, study.base_model.embedded)
-    return named, layout_choice.hardware(study, named, found.shape, found.why_not)
+    return named, launch_layout.target(study, named) if study.launch else None
 
 
 def _corpora(run: Run) -> dict[str, CorpusFacts]:

@@ -1,6 +1,6 @@
 """The launch's layout on its GPUs: degrees of parallelism, micro-batch, activation checkpointing and memory.
 
-`layout_choice` chooses it; every format writes it in its trainer's own fields.
+A layout is chosen where the model's memory is counted; every format writes it in its trainer's own fields.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from analysis.launch.plan.layout import Checkpointing, LaunchHardware, MemoryPart, ParallelLayout, plain
+from analysis.launch.plan.layout import Checkpointing, MemoryPart, ParallelLayout, plain
 from sweep.study.sections.launch import Format, Launch
 from sweep.study.sizes.memory import BFLOAT16, FLOAT32, LOSS, MOMENTS, USABLE, activation_bytes, logit_bytes
 from sweep.study.sizes.shape import Shape
@@ -25,16 +25,9 @@ PREFERRED: tuple[Checkpointing, ...] = ("selective", "full")
 NO_GPU = "state launch.gpu or launch.gpu_gigabytes"
 
 
-def hardware(
-    study: Study, formats: tuple[Format, ...], shape: Shape | None, why_not: str | None = None
-) -> LaunchHardware:
-    """A layout for each format. `why_not` says why the shape of the launch's model is not known."""
-    return LaunchHardware(shape, {name: choose(name, study, shape, why_not) for name in formats})
-
-
 def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None = None) -> ParallelLayout:
-    """The first layout that fits, else the one that takes least memory; without a shape, the layout that the launch
-    states.
+    """The first layout that fits, else the one that takes least memory. Without a shape, and then `why_not` says why,
+    the layout that the launch states.
     """
     launch = study.launch
     assert launch

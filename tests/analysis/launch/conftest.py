@@ -14,12 +14,11 @@ from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.launch.bundle import write
-from analysis.launch.plan import layout_choice
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.launch_plan import make as make_plan_of
 from analysis.table import table as tables
 from analysis.transfer.rules import direct
-from sweep.planning import model_shape
+from sweep.planning import launch_layout
 from sweep.study.fields import LANGUAGES
 from sweep.study.ingredients import CorpusFacts
 from sweep.study.record import Record
@@ -176,9 +175,7 @@ def make_plan(make_fit: Callable[..., Fit], corpora: dict[str, CorpusFacts]) -> 
         name: str, of: Study | None = None, counted: Any = None, accept_risk: str | None = None, **fit: Any
     ) -> LaunchPlan:
         of = of or study()
-        assert of.launch
-        shape = model_shape.of_launch(of.launch, of.base_model.embedded)
-        target = layout_choice.hardware(of, (name,), *shape)  # type: ignore[arg-type]
+        target = launch_layout.target(of, (name,))  # type: ignore[arg-type]
         return make_plan_of(make_fit(of, **fit), counted or corpora, accept_risk, target)
 
     return make
