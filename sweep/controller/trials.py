@@ -55,7 +55,7 @@ def run_trials(
         capacity.refuse_impossible(nodes, study.resources)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable(run, study.resources.workers > 1), secrets=cluster.secrets()),
+                tune.with_parameters(_trainable(run, study.resources.worker_group), secrets=cluster.secrets()),
                 cluster.place(study.resources),
             ),
             tune_config=tune.TuneConfig(
@@ -130,7 +130,7 @@ class _Callback(tune.Callback):
         self.watch(TrialEvent(_ours(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(TrialEvent(_ours(trial), self.run.finished(_ours(trial))))
+        self.watch(TrialEvent(_ours(trial), self.run.await_record(_ours(trial))))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
@@ -139,10 +139,9 @@ class _Callback(tune.Callback):
         if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # a finalist: only its scoring failed
             record = done.model_copy(update={"score_failures": {SCORING: reason}})
         else:
-            request = self.run.asked(failed)
             record = Record(
                 **failed.model_dump(),
-                proposed=request.proposed if request else None,
+                proposed=self.run.proposed(failed),
                 trial_id=failed.id,
                 fingerprint=self.study.fingerprint,
                 status=Status.FAILED,

@@ -71,7 +71,7 @@ def _models(study: Study, shape: Shape | None, trials: int) -> float | None:
     if shape is None:
         return None
     bfloat16_on_gpu = bool(study.resources.gpus) and study.training.precision == "bfloat16"
-    sharded = study.resources.workers > 1 or bfloat16_on_gpu
+    sharded = study.resources.worker_group or bfloat16_on_gpu
     copies = {"best": min(2, trials), "all": trials}[study.keep] + (1 if sharded else 0)
     return FLOAT32 * shape.parameters * copies
 

@@ -75,7 +75,7 @@ class TrialMemoryModel:
         single worker in bfloat16 takes the same, because FSDP2 shards its model too; in float32 it gathers nothing.
         """
         shape, element = self.shape, self.compute_bytes
-        if self.study.resources.workers == 1 and element == FLOAT32:
+        if not self.study.resources.worker_group and element == FLOAT32:
             return 0
         layers = 2 if self.study.execution.reshard_after_forward else shape.num_hidden_layers
         weights = shape.outer_parameters + layers * shape.layer_parameters

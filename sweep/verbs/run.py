@@ -20,7 +20,7 @@ from sweep.study.sections.search import Search
 from sweep.study.study import MINIMUM_TRIALS, Study
 from sweep.study.trial import Status
 from sweep.trials import progress as design
-from sweep.trials.queue import GridQueue, Queue, SearchQueue, Turn
+from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.display import Display
 from sweep.verbs.verdict import verdict
 from trainers.tracking import tracking
@@ -87,7 +87,6 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
         progress = design.progress(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
-            progress = design.progress(study, run)  # to ask whether it is over may have added a trial
             _train(study, run, progress, console, address)
         run.freeze(study)
         _score_finished(study, run, console, address)
@@ -121,12 +120,12 @@ def _may_grow(study: Study, progress: design.RunProgress) -> bool:
 
 
 def _over(study: Study, run: Run, progress: design.RunProgress) -> bool:
-    """Whether the records alone say that nothing is to run, so that Ray need not start to hear it."""
+    """Whether the records alone show that nothing is left to run, so that Ray need not start. Writes nothing."""
     state = run.search_state()
     if progress.left or (study.search.proposes and not (progress.ended and state)):
         return False
     at_once = state.at_once if state and study.search.proposes else 1
-    return _queue(study, run, progress)(at_once).next() is Turn.DONE
+    return _queue(study, run, progress)(at_once).finished()
 
 
 def _refuse_too_small(study: Study) -> None:
@@ -152,16 +151,16 @@ def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
 def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list[Path], str | None]:
     """The fit, the report, the bundle's files, and why there is no bundle where the study asked for one."""
     with console.status("fitting the surface"):
-        from sweep.verbs import outputs
+        from sweep.verbs import fitting, outputs
 
-        fitted = outputs.fit(run)
+        fitted = fitting.fit(run)
         page = outputs.report(run, fitted)
         if study.launch is None or study.replay:
             return fitted, page, [], None
         if fitted.file.refusals:
             return fitted, page, [], _how_to_insist(run)
         try:
-            made = outputs.export(run, fitted=fitted)
+            made = outputs.export(run, fitted)
         except InputError as error:
             return fitted, page, [], str(error)
     for line in made.told:
@@ -178,7 +177,7 @@ def _train(study: Study, run: Run, progress: design.RunProgress, console: Consol
     if not study.replay:
         tracking.refuse_missing(study)
         _prepare(study, run, console)
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
     from sweep import controller  # first: it sets what ray reads when it is imported
     from sweep.preflight import preflight
 
@@ -207,7 +206,7 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
         return
     console.print(f"scoring {len(trials)} finished trials, from kept models or by training again", soft_wrap=True)
     _prepare(study, run, console)
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
     from sweep import controller
 
     def watch(event: controller.TrialEvent) -> None:
