@@ -19,7 +19,7 @@ from sweep.trials import capacity
 from sweep.worker.group.monitor import LastLogLine, PortTakenError, WorkerGroupError, WorkerNode, wait_for_nodes
 from sweep.worker.group.node import GRACE_SECONDS, NodeOutcome, NodeProcesses, RankCommand, RankFailure, free_port
 from sweep.worker.group.torchrun_arguments import Rendezvous
-from trainers.loop import out_of_memory
+from trainers.loop.out_of_memory import stored_micro_batch
 from trainers.workers.heartbeat import HeartbeatWatch
 
 PORTS_TRIED = 5
@@ -45,14 +45,14 @@ def run_worker_group(address: str, trial: Trial) -> Record:
 
 
 def _retry_out_of_memory(run: Run, study: Study, trial: Trial) -> None:
-    """A worker group that runs out of memory notes a smaller micro-batch and ends; start its processes with that."""
+    """A worker group that runs out of memory stores a smaller micro-batch and ends; start its processes with that."""
     folder = run.trial_folder(trial)
     while True:
-        micro_batch = out_of_memory.noted(study, folder)
+        micro_batch = stored_micro_batch(study, folder)
         try:
             return _retry_taken_port(run, study, trial)
         except WorkerGroupError:
-            if out_of_memory.noted(study, folder) == micro_batch:
+            if stored_micro_batch(study, folder) == micro_batch:
                 raise
 
 

@@ -40,7 +40,7 @@ def tasks(study: Study) -> list[PlannedTask]:
     cloze = PlannedTask(name="", group="cloze", questions=catalogue.CLOZE_QUESTIONS, seconds=seconds, missing=None)
     return [
         *(replace(cloze, name=name) for name in catalogue.cloze(benchmarks)),
-        *(_task(study, name, missing.get(name)) for name in catalogue.asked(benchmarks)),
+        *(_task(study, name, missing.get(name)) for name in catalogue.harness_tasks(benchmarks)),
     ]
 
 
@@ -101,10 +101,10 @@ def _lacks(study: Study, record: Record) -> bool:
     known = record.scores.keys() | record.score_failures.keys()
     if SCORING in known:
         return False
-    return not set(catalogue.every(study.benchmarks)) <= known or _other_questions(study.benchmarks, record)
+    return not set(catalogue.all_tasks(study.benchmarks)) <= known or _other_questions(study.benchmarks, record)
 
 
 def _other_questions(benchmarks: Benchmarks, record: Record) -> bool:
     """Whether it was scored on other questions: more, fewer, or after other examples. Embedded ones never change."""
     before = record.provenance.get("questions")
-    return before is not None and before != benchmarks.questions and bool(catalogue.asked(benchmarks))
+    return before is not None and before != benchmarks.questions and bool(catalogue.harness_tasks(benchmarks))

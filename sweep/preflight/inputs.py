@@ -37,7 +37,7 @@ def model(study: Study) -> list[CheckResult]:
 
 
 def tokenizer(study: Study) -> list[CheckResult]:
-    from trainers.model.model import load_tokenizer
+    from trainers.model.loading import load_tokenizer
 
     assert study.base_model.pretrained
     try:

@@ -22,7 +22,7 @@ from sweep.study.errors import InputError
 from sweep.study.files import cache
 from sweep.study.study import Study
 from trainers.benchmarks import catalogue
-from trainers.tracking import tracking
+from trainers.tracking import tracker
 
 SAME_EVERYWHERE = ("ray", "torch", "transformers", "datasets")
 
@@ -52,7 +52,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
     return [
         *checks.results("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study),
-        *checks.results("tracking", tracking.missing(study), "its packages are installed"),
+        *checks.results("tracking", tracker.missing(study.tracking), "its packages are installed"),
         *cluster(study, needed, answer),
         *checks.has_free_capacity(study, answer.nodes),
         *checks.gpu_memory(planned.layout, answer.nodes),
@@ -135,14 +135,14 @@ def training_packages(study: Study) -> tuple[str, ...]:
         "liger-kernel": study.execution.cross_entropy == "liger",
         "torchao": study.training.optimizer.state == "int8",
         "flash-attn": study.execution.attention == "flash_attention_2",
-        **dict.fromkeys(tracking.distributions(study), True),
+        **dict.fromkeys(tracker.distributions(study.tracking), True),
     }
     return (*SAME_EVERYWHERE, *(name for name, is_used in used.items() if is_used))
 
 
 def _scoring_packages(study: Study) -> tuple[str, ...]:
     """Packages that benchmarks need: a run without them goes on, and leaves those scores out."""
-    return ("lm-eval",) if study.benchmarks and not study.replay and catalogue.asked(study.benchmarks) else ()
+    return ("lm-eval",) if study.benchmarks and not study.replay and catalogue.harness_tasks(study.benchmarks) else ()
 
 
 def _scoring_folders(study: Study) -> dict[str, str]:

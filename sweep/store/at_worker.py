@@ -11,7 +11,7 @@ from sweep.store.remote import is_remote
 from sweep.store.run import Run
 from sweep.study.files.layout import RECORD, TRIALS
 from sweep.study.trial import Trial
-from trainers.loop.out_of_memory import note_name
+from trainers.loop.out_of_memory import micro_batch_file
 
 PUSH_SECONDS = 30.0  # between pushes of a running trial's files
 
@@ -29,7 +29,7 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
         mirror.fetch(*map(run.files.name, (run.files.study, run.files.ingredients, run.files.provenance)))
         mirror.pull(own)
         run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
-        note = f"{TRIALS}/{note_name(run.study())}"
+        note = f"{TRIALS}/{micro_batch_file(run.study())}"
         mirror.fetch(note)
 
         def wanted(name: str) -> bool:

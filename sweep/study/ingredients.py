@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from sweep.study.fields import Schema
 from sweep.study.files import reader
 
@@ -51,12 +53,14 @@ class Ingredients(Schema):
 
     `base_model` is a directory or Hugging Face id, `folders` the path of each language's packed corpus, which every
     worker can open. Fingerprints identify content: a path may stay the same while its content changes.
+    `commits`: of the corpora that are data sets of the hub, for a resume that cannot reach it.
     """
 
     base_model: str
     base_model_fingerprint: str
     folders: dict[str, str]
     corpora: dict[str, CorpusFacts]
+    commits: dict[str, str] = Field(default_factory=dict)
 
     def fingerprints(self) -> dict[str, str]:
         corpora = {f"corpora.{language}": facts.fingerprint for language, facts in self.corpora.items()}

@@ -23,7 +23,7 @@ from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.display import Display
 from sweep.verbs.verdict import verdict
-from trainers.tracking import tracking
+from trainers.tracking import tracker
 
 if TYPE_CHECKING:
     from analysis.fit.fit import Fit
@@ -175,7 +175,7 @@ def _how_to_insist(run: Run) -> str:
 
 def _train(study: Study, run: Run, progress: design.RunProgress, console: Console, address: str | None) -> None:
     if not study.replay:
-        tracking.refuse_missing(study)
+        tracker.refuse_missing(study.tracking)
         _prepare(study, run, console)
     run.stage_code()
     from sweep import controller  # first: it sets what ray reads when it is imported
@@ -236,7 +236,7 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
                 told.append(phase)
                 console.print(phase)
 
-        run.keep_ingredients(prepare.prepare(study, progress))
+        run.keep_ingredients(prepare.prepare(study, progress, run.ingredients()))
     for task in scoring.tasks(study):
         if task.missing:
             console.print(f"not scored: {task.name}: {task.missing}", markup=False, soft_wrap=True)

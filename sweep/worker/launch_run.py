@@ -18,7 +18,7 @@ from sweep.study.errors import InputError
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
 from sweep.worker import run_trial as worker
-from trainers.loop.out_of_memory import Halved
+from trainers.loop.out_of_memory import MicroBatchHalvedError
 
 POLL_SECONDS = 1.0
 PREPARATION_HOURS = 24  # tokenising the corpora of a large run takes many hours
@@ -36,7 +36,7 @@ def main() -> None:
             return
         attempt = run.start(trial, study) if first else 1
         record = worker.carry_out(run, study, trial, attempt)
-    except (InputError, Halved) as error:
+    except (InputError, MicroBatchHalvedError) as error:
         sys.exit(f"almr: {error}")
     if record:
         print(record.model_dump_json(indent=2))
@@ -58,7 +58,7 @@ def prepare(run: Run, study: Study) -> None:
     from trainers import prepare as trainers_prepare
 
     run.folder.mkdir(parents=True, exist_ok=True)
-    run.keep_ingredients(trainers_prepare.prepare(study))
+    run.keep_ingredients(trainers_prepare.prepare(study, earlier=run.ingredients()))
     run.freeze(study)
 
 

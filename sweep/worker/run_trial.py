@@ -49,18 +49,18 @@ def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | No
 
 
 def _retry_out_of_memory(attempt: Callable[[], Record | None]) -> Record | None:
-    """Start a single worker's trial again, with the smaller micro-batch that it noted. Raises Halved in a worker group,
-    whose processes have to be started again.
+    """Start a single worker's trial again, with the smaller micro-batch that it stored. Raises MicroBatchHalvedError in
+    a worker group, whose processes have to be started again.
     """
-    from trainers.loop.out_of_memory import Halved, forget
+    from trainers.loop.out_of_memory import MicroBatchHalvedError, free_memory
 
     while True:
         try:
             return attempt()
-        except Halved:
+        except MicroBatchHalvedError:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise
-        forget()  # outside the handler: its traceback refers to the model
+        free_memory()  # outside the handler: its traceback refers to the model
 
 
 def _train_or_score(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:

@@ -1,4 +1,4 @@
-"""A trial's heartbeat: a file whose modification time says when the trial last made progress."""
+"""The heartbeat of a trial: a file whose modification time says when the trial last made progress."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ SECONDS_BETWEEN = 1.0  # a step may take milliseconds, and shared storage is slo
 
 
 class Heartbeat:
-    """Written by the trial: `beat` after every step, and before anything that takes long."""
+    """Touches the file of a trial; a file that grows old is a trial that hangs."""
 
     def __init__(self, folder: Path) -> None:
         self.file = TrialFiles(folder).heartbeat
         self.last = -SECONDS_BETWEEN
 
-    def beat(self) -> None:
+    def signal(self) -> None:
+        """Called after every step and before whatever takes long; touches the file at most once a second."""
         now = time.monotonic()
         if now - self.last >= SECONDS_BETWEEN:
             self.file.touch()
@@ -39,8 +40,8 @@ class HeartbeatWatch:
 
 
 def seconds_since(folder: Path) -> float | None:
-    """Seconds since the last heartbeat, by the clock of the machine that asks; None before the first."""
+    """The age of the heartbeat by the clock of this machine; None before the first."""
     try:
-        return max(0.0, time.time() - Heartbeat(folder).file.stat().st_mtime)
+        return max(0.0, time.time() - TrialFiles(folder).heartbeat.stat().st_mtime)
     except FileNotFoundError:
         return None

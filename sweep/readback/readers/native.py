@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from sweep.study import study_file
-from trainers.loop.loop import lr_shares
+from trainers.loop.optimizer import lr_shares
 
 
 def main() -> None:

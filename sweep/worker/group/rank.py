@@ -22,7 +22,7 @@ from trainers.workers.heartbeat import Heartbeat
 def main() -> None:
     die_with_parent()
     run, request = Run(Path(sys.argv[1])), TrialRequest.model_validate_json(Path(sys.argv[2]).read_bytes())
-    Heartbeat(run.trial_folder(request.trial)).beat()  # importing torch may take long
+    Heartbeat(run.trial_folder(request.trial)).signal()  # importing torch may take long
     _log_to(run.log(request.trial, int(os.environ["RANK"])), request.attempt)
     from torch.distributed.elastic.multiprocessing.errors import record
 

@@ -101,7 +101,7 @@ def test_processes_that_cannot_be_killed_are_reported_and_the_other_nodes_are_st
 
 
 def test_a_heartbeat_of_an_earlier_attempt_does_not_count_and_its_absence_is_a_hang(tmp_path: Path) -> None:
-    Heartbeat(tmp_path).beat()
+    Heartbeat(tmp_path).signal()
     os.utime(tmp_path / "heartbeat", (1, 1))
     assert HeartbeatWatch(tmp_path).seconds < 1
     assert reason(tmp_path, None, minutes=0.002).startswith("the trial hung: no heartbeat for 0.002 minutes")

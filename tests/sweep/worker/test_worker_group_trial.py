@@ -21,8 +21,8 @@ from sweep.study.trial import Status, Trial
 from sweep.trials import progress as design
 from sweep.worker import run_trial as worker
 from trainers import cpt, prepare
-from trainers.loop import out_of_memory as memory
-from trainers.loop.trunk import TrialTraining
+from trainers.loop.out_of_memory import MicroBatchHalvedError, store_micro_batch, stored_micro_batch
+from trainers.loop.trial_training import TrialTraining
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # Raises torch's out of memory on every rank for more than two sequences at once; on PYTHONPATH of the ranks.
@@ -89,7 +89,7 @@ def test_a_worker_group_out_of_memory_starts_again_with_a_smaller_micro_batch(
     record = run_worker_group(run.address, trial)
     assert record.status is Status.COMPLETE
     assert record.provenance["execution"]["micro_batch_sequences"] == 2
-    assert memory.noted(study, run.trial_folder(trial)) == 2
+    assert stored_micro_batch(study, run.trial_folder(trial)) == 2
     assert record.loss.original == pytest.approx(alone(study, trial, tmp_path / "alone").loss.original, rel=1e-4)
 
 
@@ -100,14 +100,14 @@ def test_a_worker_whose_sharded_model_ran_out_of_memory_begins_anew(
     train, began, models = cpt.run_trial, [], []
 
     def limited(study: Study, trial: Trial, ingredients: Any, folder: Path, attempt: int) -> Record | None:
-        began.append(memory.noted(study, folder))
+        began.append(stored_micro_batch(study, folder))
         assert not any(model() for model in models), "the model before this one is still there"
         model = torch.nn.Linear(1, 1)
         model.held_by = [model]  # in a circle, as FSDP2's modules are
         models.append(weakref.ref(model))
         if len(began) < 3:
-            memory.note(study, folder, 8 >> len(began))
-            raise memory.Halved(8 >> len(began))
+            store_micro_batch(study, folder, 8 >> len(began))
+            raise MicroBatchHalvedError(8 >> len(began))
         return train(study, trial, ingredients, folder, attempt)
 
     monkeypatch.setattr(cpt, "run_trial", limited)
@@ -126,11 +126,11 @@ def test_a_trial_that_was_preempted_goes_on_from_an_object_store(
     run.share()
 
     def preempted(self: TrialTraining) -> None:
-        memory.note(study, tmp_path / "kept/small/trials/another", 4)
+        store_micro_batch(study, tmp_path / "kept/small/trials/another", 4)
         raise RuntimeError("preempted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrialTraining, "_give_up_the_rest", preempted)
+        patch.setattr(TrialTraining, "_fail_missing_horizons", preempted)
         with pytest.raises(RuntimeError, match="preempted"):
             worker.work(run.address, trial)
     [index] = (tmp_path / "kept/small/trials" / trial.id).rglob("checkpoint/step-*/.metadata")

@@ -23,7 +23,7 @@ def run_trial(study: Any, trial: Any, ingredients: Any, folder: Path, attempt: i
     dist.init_process_group("gloo")
     rank, total = dist.get_rank(), torch.ones(1)
     dist.all_reduce(total)
-    Heartbeat(folder).beat()
+    Heartbeat(folder).signal()
     (folder / f"rank{rank}.pid").write_text(f"{os.getpid()}\n")
     behaviour = folder / "behaviour"
     if behaviour.exists():

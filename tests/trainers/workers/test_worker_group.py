@@ -1,4 +1,4 @@
-"""A gang of two CPU processes trains to what one process does; what it saves is read by one, and the other way."""
+"""Two workers on CPUs train to what one worker does; one reads what two have saved, and the other way round."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from sweep.study.record import Record
 from sweep.study.study import Study
 from sweep.study.trial import Trial
 from trainers import cpt, prepare
-from trainers.loop import out_of_memory as memory
 from trainers.loop.checkpoint import Checkpoints
+from trainers.loop.out_of_memory import stored_micro_batch
 
 pytestmark = pytest.mark.slow
 TRIAL = Trial(almr=0.3, lr=1e-2, seed=0)
-GANG = {"processes": 2, "cpus": 1}
+TWO_WORKERS = {"processes": 2, "cpus": 1}
 WSD = {"schedule": {"name": "wsd", "warmup": 0.25, "decay": 0.5}, "horizons": [1024], "document_masking": True}
 
 
@@ -84,27 +84,27 @@ def stopped(study: Study, folder: Path, after: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def gang(make: Callable[..., Study], runs: Path) -> Path:
+def group(make: Callable[..., Study], runs: Path) -> Path:
     """Trials by two workers, one after the other in the same two processes; the folder of their folders."""
     often = {"checkpoint_minutes": 1e-9}
     fitted = {"activation_checkpointing": "full", "reshard_after_forward": False}
     studies: dict[str, tuple[Study, dict[str, Any]]] = {
-        "plain": (make(WSD, resources=GANG, keep="all", execution=fitted), {}),
-        "bfloat16": (bfloat16(make, resources=GANG), {}),
-        "scored": (make(WSD, resources=GANG, benchmarks={"suite": "embedded"}), {}),
-        "stopped": (make(WSD, resources=GANG, execution=often), {"stop_after": 5}),
-        "taken over": (make(WSD, resources=GANG, execution=often), {}),
-        "out of memory": (make(WSD, resources=GANG), {"out_of_memory": True}),
+        "plain": (make(WSD, resources=TWO_WORKERS, keep="all", execution=fitted), {}),
+        "bfloat16": (bfloat16(make, resources=TWO_WORKERS), {}),
+        "scored": (make(WSD, resources=TWO_WORKERS, benchmarks={"suite": "embedded"}), {}),
+        "stopped": (make(WSD, resources=TWO_WORKERS, execution=often), {"stop_after": 5}),
+        "taken over": (make(WSD, resources=TWO_WORKERS, execution=often), {}),
+        "out of memory": (make(WSD, resources=TWO_WORKERS), {"out_of_memory": True}),
     }
     plan = []
     for name, (study, more) in studies.items():
-        folder = runs / "gang" / name.replace(" ", "-") / "trial"
+        folder = runs / "group" / name.replace(" ", "-") / "trial"
         folder.mkdir(parents=True)
         (folder / "study.yaml").write_text(study_file.dump(study))
         (folder / "ingredients.json").write_text(prepare.prepare(study).model_dump_json())
         paths = {"study": str(folder / "study.yaml"), "ingredients": str(folder / "ingredients.json")}
         plan.append({"folder": str(folder), "trial": TRIAL.model_dump(), "port": free_port(), **paths, **more})
-    stopped(make(WSD, execution=often), runs / "gang" / "taken-over" / "trial", after=3)
+    stopped(make(WSD, execution=often), runs / "group" / "taken-over" / "trial", after=3)
     (runs / "plan.json").write_text(json.dumps(plan))
     command = [
         sys.executable,
@@ -114,11 +114,11 @@ def gang(make: Callable[..., Study], runs: Path) -> Path:
         "--rdzv-backend=c10d",
         "--rdzv-endpoint=localhost:0",
     ]
-    command += [str(Path(__file__).with_name("gang_worker.py")), str(runs / "plan.json")]
+    command += [str(Path(__file__).with_name("group_worker.py")), str(runs / "plan.json")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return runs / "gang"
+    return runs / "group"
 
 
 def free_port() -> int:
@@ -128,12 +128,12 @@ def free_port() -> int:
         return port
 
 
-def recorded(gang: Path, name: str) -> Record:
-    return Record.model_validate_json((gang / name / "trial" / "record.json").read_text())
+def recorded(group: Path, name: str) -> Record:
+    return Record.model_validate_json((group / name / "trial" / "record.json").read_text())
 
 
-def held(gang: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads((gang / name / "trial" / f"held-{rank}.json").read_text()) for rank in (0, 1)]
+def held(group: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads((group / name / "trial" / f"held-{rank}.json").read_text()) for rank in (0, 1)]
 
 
 def curve(folder: Path) -> list[float]:
@@ -148,65 +148,65 @@ def assert_same(one: Record, other: Record, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("plain", 1e-4), ("bfloat16", 0.05)])
-def test_a_gang_trains_to_what_one_process_does(
-    gang: Path, alone: dict[str, Record], runs: Path, name: str, tolerance: float
+def test_two_workers_train_to_what_one_does(
+    group: Path, alone: dict[str, Record], runs: Path, name: str, tolerance: float
 ) -> None:
-    record = recorded(gang, name)
+    record = recorded(group, name)
     assert_same(record, alone[name], tolerance)
-    assert curve(gang / name / "trial") == pytest.approx(curve(runs / "alone" / name), abs=tolerance)
+    assert curve(group / name / "trial") == pytest.approx(curve(runs / "alone" / name), abs=tolerance)
     assert (record.tokens, record.steps) == (alone[name].tokens, alone[name].steps)
     assert record.provenance["execution"]["workers"] == 2
     for horizon, expected in zip(record.horizons, alone[name].horizons, strict=True):
         assert horizon.loss.original == pytest.approx(expected.loss.original, abs=tolerance)
 
 
-def test_scoring_the_base_model_first_leaves_the_training_as_it_is(gang: Path, alone: dict[str, Record]) -> None:
-    record = recorded(gang, "scored")
+def test_scoring_the_base_model_first_leaves_the_training_as_it_is(group: Path, alone: dict[str, Record]) -> None:
+    record = recorded(group, "scored")
     assert set(record.scores) == {"cloze_original", "cloze_additional"}
     assert_same(record, alone["plain"], 1e-4)
 
 
-def test_no_worker_holds_the_whole_model(gang: Path) -> None:
-    first, second = held(gang, "plain")
+def test_no_worker_holds_the_whole_model(group: Path) -> None:
+    first, second = held(group, "plain")
     assert first["here"] + second["here"] == first["whole"] == second["whole"]
     for worker in (first, second):
         assert worker["here"] < 0.51 * worker["whole"]
         assert worker["largest"] == 300 * 32 // 2  # half of the embedding
 
 
-def test_what_a_gang_keeps_is_a_hugging_face_model(gang: Path, alone: dict[str, Record]) -> None:
-    folder = gang / "plain" / "trial" / "model"
+def test_what_two_workers_save_is_a_hugging_face_model(group: Path, alone: dict[str, Record]) -> None:
+    folder = group / "plain" / "trial" / "model"
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert "distributed_config" not in json.loads((folder / "config.json").read_text())
     assert AutoTokenizer.from_pretrained(folder).eos_token == "<end>"
-    kept = json.loads((folder.parent / "kept.json").read_text())
-    loss = recorded(gang, "plain").loss
-    assert kept["objective"] == pytest.approx((loss.original + loss.additional) / 2)
+    saved = json.loads((folder.parent / "kept.json").read_text())
+    loss = recorded(group, "plain").loss
+    assert saved["objective"] == pytest.approx((loss.original + loss.additional) / 2)
     tokens = torch.arange(32)[None]
     assert model(input_ids=tokens, labels=tokens).loss.isfinite()
     assert {p.name for p in folder.iterdir()} >= {"model.safetensors.index.json", "tokenizer.json", "config.json"}
 
 
-def test_one_process_goes_on_from_a_gangs_checkpoint(
-    make: Callable[..., Study], gang: Path, alone: dict[str, Record], tmp_path: Path
+def test_one_worker_resumes_from_the_checkpoint_of_two(
+    make: Callable[..., Study], group: Path, alone: dict[str, Record], tmp_path: Path
 ) -> None:
-    assert [worker["raised"] for worker in held(gang, "stopped")] == ["PreemptedError"] * 2
-    shutil.copytree(gang / "stopped" / "trial", tmp_path / "trial")
+    assert [worker["raised"] for worker in held(group, "stopped")] == ["PreemptedError"] * 2
+    shutil.copytree(group / "stopped" / "trial", tmp_path / "trial")
     record = run(make(WSD), tmp_path / "trial")
     assert record.provenance["execution"]["gone_on_from_steps"] == [5]
     assert_same(record, alone["plain"], 1e-4)
     assert not (tmp_path / "trial" / "checkpoint").exists()
 
 
-def test_a_gang_goes_on_from_one_processs_checkpoint(gang: Path, alone: dict[str, Record], runs: Path) -> None:
-    record = recorded(gang, "taken-over")
+def test_two_workers_resume_from_the_checkpoint_of_one(group: Path, alone: dict[str, Record], runs: Path) -> None:
+    record = recorded(group, "taken-over")
     assert record.provenance["execution"]["gone_on_from_steps"] == [3]
     assert_same(record, alone["plain"], 1e-4)
-    assert curve(gang / "taken-over" / "trial") == pytest.approx(curve(runs / "alone" / "plain"), abs=1e-4)
+    assert curve(group / "taken-over" / "trial") == pytest.approx(curve(runs / "alone" / "plain"), abs=1e-4)
 
 
-def test_a_gang_out_of_memory_is_to_start_again_with_half(make: Callable[..., Study], gang: Path) -> None:
-    assert [worker["raised"] for worker in held(gang, "out-of-memory")] == ["Halved"] * 2
-    study = make(WSD, resources=GANG)
-    assert memory.noted(study, gang / "out-of-memory" / "trial") == 2  # of the four of each worker
-    assert memory.noted(study, gang / "plain" / "trial") is None
+def test_two_workers_out_of_memory_have_to_start_again_with_half(make: Callable[..., Study], group: Path) -> None:
+    assert [worker["raised"] for worker in held(group, "out-of-memory")] == ["MicroBatchHalvedError"] * 2
+    study = make(WSD, resources=TWO_WORKERS)
+    assert stored_micro_batch(study, group / "out-of-memory" / "trial") == 2  # of the four of each worker
+    assert stored_micro_batch(study, group / "plain" / "trial") is None

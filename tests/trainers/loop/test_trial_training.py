@@ -1,4 +1,4 @@
-"""Horizons: what a branch measures is what a run of its length measures, and its trunk is none the wiser."""
+"""Horizons: a branch measures what a run of its length measures, and leaves its main run as it is."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from sweep.study.sections.training import Training
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
 from trainers import cpt, prepare
-from trainers.loop import loop
 from trainers.loop.held_out import HeldOut
+from trainers.loop.learner import Learner, copied_to_host
+from trainers.loop.optimizer import lr_shares
+from trainers.model.token_loss import TokenLoss
 
 COST = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "trained_tokens"}
 WSD = {"name": "wsd", "warmup": 0.125, "decay": 0.25, "min_lr": 0.1}  # of 16 steps: 2 to warm up, 4 to decay
@@ -54,7 +56,7 @@ def test_a_branch_is_the_run_of_its_length(local_study: Study, tmp_path: Path, t
     }
 
 
-def test_branches_leave_the_trunk_as_it_was(local_study: Study, tmp_path: Path) -> None:
+def test_branches_leave_the_main_run_as_it_was(local_study: Study, tmp_path: Path) -> None:
     one = run(wsd(local_study), tmp_path / "one")
     other = run(wsd(local_study, horizons=[MIDDLE, SHORT]), tmp_path / "other")
     apart = COST | {"horizons", "fingerprint"}
@@ -62,8 +64,8 @@ def test_branches_leave_the_trunk_as_it_was(local_study: Study, tmp_path: Path) 
     assert [horizon.tokens for horizon in other.horizons] == [SHORT, MIDDLE]
     assert one.horizons == ()
     assert (one.trained_tokens, other.trained_tokens) == (FULL, FULL + (1 + 2) * 256)
-    trunk = [line for line in logged(tmp_path / "other") if "loss" in line and "horizon" not in line]
-    assert [line["step"] for line in trunk] == list(range(1, 17))
+    main_run = [line for line in logged(tmp_path / "other") if "loss" in line and "horizon" not in line]
+    assert [line["step"] for line in main_run] == list(range(1, 17))
 
 
 def test_the_log_says_which_lines_are_a_branchs(local_study: Study, tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_branch_that_diverges_has_a_reason_and_no_loss(
     assert record.horizons[0].loss.original is None
 
 
-def test_a_trunk_that_diverges_takes_its_later_horizons_with_it(local_study: Study, tmp_path: Path) -> None:
+def test_a_main_run_that_diverges_takes_its_later_horizons_with_it(local_study: Study, tmp_path: Path) -> None:
     late = wsd(local_study, 25600, horizons=[SHORT, 23040])
     record = run(late, tmp_path / "trial", lr=50.0)
     assert record.status is Status.DIVERGED
@@ -101,14 +103,14 @@ def test_what_a_branch_draws_at_random_is_put_back() -> None:
         hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=50
     )
     recipe = Training.model_validate({"sequence_length": 8, "tokens": 256, "global_batch_tokens": 64})
-    learner = loop.Learner(LlamaForCausalLM(config), recipe, 1e-2)
-    data, share = [torch.arange(64).reshape(8, 8) % 50], loop.lr_shares(recipe, 4)
+    learner = Learner(TokenLoss(LlamaForCausalLM(config)), recipe, 1e-2)
+    data, share = [torch.arange(64).reshape(8, 8) % 50], lr_shares(recipe, 4)
     list(learner.train(data, share, lambda step: False))
-    before = [loop.copied_to_host(learner.model.state_dict()), loop.copied_to_host(learner.optimizer.state_dict())]
+    before = [copied_to_host(learner.model.state_dict()), copied_to_host(learner.optimizer.state_dict())]
     expected = torch.random.get_rng_state()
     with learner.branch():
         torch.rand(3)
         list(learner.train(data * 2, share, lambda step: False))
     assert torch.equal(torch.random.get_rng_state(), expected)
-    assert (learner.step, learner.taken) == (1, 3)
+    assert (learner.step, learner.steps_taken) == (1, 3)
     torch.testing.assert_close([learner.model.state_dict(), learner.optimizer.state_dict()], before, rtol=0, atol=0)

@@ -1,7 +1,7 @@
-"""A trial's curves for the tools that people already use: TensorBoard, Weights & Biases, MLflow.
+"""Tracking of a trial's curves with TensorBoard, Weights & Biases and MLflow.
 
-Tracking never fails a trial: what goes wrong is a warning in its `train.log`, and that tool is left out from then on.
-Credentials come from the environment alone (WANDB_API_KEY, MLFLOW_TRACKING_TOKEN).
+Tracking never fails a trial: an error is a warning in `train.log`, and that tool is left out from then on. Credentials
+come only from the environment (WANDB_API_KEY, MLFLOW_TRACKING_TOKEN).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.study.errors import InputError
+from sweep.study.sections.resources import Tracking
 from sweep.study.study import Study
 from sweep.study.trial import Trial
 from trainers.tracking import sinks
@@ -21,42 +22,42 @@ from trainers.tracking.sinks import Sink, Values
 
 log = logging.getLogger(__name__)
 MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
-DISTRIBUTIONS = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow-skinny"}  # also a part of mlflow
+DISTRIBUTIONS = MODULES | {"mlflow": "mlflow-skinny"}  # the client alone
 
 
-def used(study: Study) -> list[str]:
+def used(tracking: Tracking) -> list[str]:
     """The fields of `tracking` that are set."""
-    return [name for name in MODULES if getattr(study.tracking, name)]
+    return [name for name in MODULES if getattr(tracking, name)]
 
 
-def distributions(study: Study) -> list[str]:
-    """The packages that the study's tracking needs."""
-    return [DISTRIBUTIONS[name] for name in used(study)]
+def distributions(tracking: Tracking) -> list[str]:
+    """The names of the packages that the study's tracking needs."""
+    return [DISTRIBUTIONS[name] for name in used(tracking)]
 
 
-def missing(study: Study) -> list[str]:
-    """A line for each tool that is asked for and not installed."""
+def missing(tracking: Tracking) -> list[str]:
+    """One line for each tool of the study that is not installed."""
     return [
         f"tracking.{name}: {MODULES[name]} is not installed: pip install 'almr-sweep[tracking]', or remove this field"
-        for name in used(study)
+        for name in used(tracking)
         if importlib.util.find_spec(MODULES[name]) is None
     ]
 
 
-def refuse_missing(study: Study) -> None:
-    """Raises InputError for a sweep whose curves could not be tracked."""
-    if lines := missing(study):
+def refuse_missing(tracking: Tracking) -> None:
+    """Raises InputError where a tool of the study is not installed."""
+    if lines := missing(tracking):
         raise InputError("\n".join(lines))
 
 
 class Tracker:
-    """Takes the lines of `metrics.jsonl` as they are written."""
+    """Sends the lines of `metrics.jsonl` to the opened tools."""
 
     def __init__(self, opened: dict[str, Sink]) -> None:
         self.sinks = opened
 
     def log(self, line: dict[str, Any]) -> None:
-        """One line: its `step`, and whatever in it is a number; what is None is left out."""
+        """Send the numbers of one line at its `step`, except those that are None."""
         values = flat(line)
         if values:
             self._each("log to", lambda sink: sink.put(values, int(line["step"])))
@@ -68,14 +69,14 @@ class Tracker:
         for name, sink in list(self.sinks.items()):
             try:
                 act(sink)
-            except Exception as error:  # a network, a full disk, a server's own refusal
+            except Exception as error:  # a network, a full disk, a server that refuses
                 _warn(name, doing, error)
                 del self.sinks[name]
 
 
 def flat(line: dict[str, Any]) -> Values:
-    """Values of one line by the names they are shown under: `train/loss`, `held_out/additional`; those of a branch to
-    a shorter horizon begin with `horizon_N/`.
+    """The numbers of one line by the names that the tools show: `train/loss`, `held_out/additional`; for a branch to a
+    horizon with the prefix `horizon_N/`.
     """
     branch = f"horizon_{line['horizon']}/" if "horizon" in line else ""
     values: Values = {}
@@ -88,8 +89,8 @@ def flat(line: dict[str, Any]) -> Values:
 
 
 def open_tracking(study: Study, trial: Trial, folder: Path, first_step: int = 0) -> Tracker:
-    """What the study asks for, of one trial; a tool that cannot be opened is warned of and left out. `first_step` is
-    where a resumed trial goes on.
+    """Open the study's tools for one trial; one that cannot be opened is left out with a warning. `first_step` is the
+    step at which a resumed trial continues.
     """
     makers: dict[str, Callable[[], Sink]] = {
         "tensorboard": lambda: sinks.TensorBoard(folder / "tensorboard", first_step),
@@ -97,17 +98,17 @@ def open_tracking(study: Study, trial: Trial, folder: Path, first_step: int = 0)
         "mlflow": lambda: sinks.MLflow(study.tracking.mlflow or "", study, trial),
     }
     opened: dict[str, Sink] = {}
-    for name in used(study):
+    for name in used(study.tracking):
         try:
             opened[name] = makers[name]()
-        except Exception as error:  # as above; wandb has its own kinds
+        except Exception as error:  # a network, a server or a credential; wandb has its own classes
             _warn(name, "open", error)
     return Tracker(opened)
 
 
 @contextmanager
 def tracked(study: Study, trial: Trial, folder: Path, first_step: int = 0) -> Iterator[Tracker]:
-    """Open while the trial runs; one that raises is shown as failed."""
+    """The tracking of a trial while it runs; a trial that raises is shown as failed."""
     tracking = open_tracking(study, trial, folder, first_step)
     try:
         yield tracking
@@ -119,4 +120,4 @@ def tracked(study: Study, trial: Trial, folder: Path, first_step: int = 0) -> It
 
 def _warn(name: str, doing: str, error: Exception) -> None:
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    log.warning("tracking.%s: could not %s it (%s); the trial goes on without", name, doing, reason)
+    log.warning("tracking.%s: could not %s it (%s); the trial continues without it", name, doing, reason)

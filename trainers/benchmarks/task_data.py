@@ -1,8 +1,8 @@
-"""Where a task's data are: a local copy in the study's `data` folder, or one fetched before the sweep into the cache.
+"""The data of a task: a local copy in the study's `data` folder, or one that was fetched into the cache.
 
-A local copy of `cmmlu` is a folder `cmmlu` with, for the split `test` of the subject `anatomy`, one of test/anatomy,
-anatomy/test, test/anatomy_test, anatomy_test (of a task without subjects: test), as .parquet, .jsonl, .json or .csv; a
-copy of a Hugging Face repository has this form.
+A local copy of `cmmlu` is a folder `cmmlu`. For the split `test` of the subject `anatomy` it holds one of test/anatomy,
+anatomy/test, test/anatomy_test or anatomy_test (for a task without subjects: test), as .parquet, .jsonl, .json or .csv.
+A copy of a Hugging Face repository has this form.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "c
 
 @dataclass(frozen=True)
 class TaskData:
-    """The data of one task: the builder of `datasets` that reads them, and the files of each split."""
+    """The data of one task: the builder of `datasets` that reads them (\"\": none), and the files of each split."""
 
     builder: str
     splits: dict[str, list[str]]
 
 
 def locate(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> TaskData | None:
-    """The data of a task that `name` stands for; None where they are not on this machine."""
+    """The data of one of the tasks that `name` defines; None where they are not on this machine."""
     if "data_files" in (leaf.config.get("dataset_kwargs") or {}):
-        return TaskData("", {})  # the task file names its own
+        return TaskData("", {})  # the task file names its files
     folders = [*_local(benchmarks, name, leaf), fetched(leaf)]
     if leaf.published:
         return _published(leaf, folders)
@@ -45,12 +45,12 @@ def locate(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> TaskData 
 
 
 def fetched(leaf: TaskDefinition) -> Path:
-    """The folder of the cache that a task's data are fetched into."""
+    """The folder in the cache for the fetched data of a task."""
     return cache.root() / "benchmarks" / fingerprint_of([leaf.config.get("dataset_path"), leaf.subset])
 
 
 def fetch(benchmarks: Benchmarks, leaf: TaskDefinition) -> None:
-    """Fetch a task's data from where they are published. Raises whatever `datasets` raises where it cannot."""
+    """Fetch a task's published data into the cache. Raises whatever `datasets` raises."""
     import datasets
 
     def build(folder: Path) -> None:
@@ -63,7 +63,7 @@ def fetch(benchmarks: Benchmarks, leaf: TaskDefinition) -> None:
 
 
 def missing(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> str:
-    """One line: what is not there, and where to place it."""
+    """One line that names the missing files and the folder to place them in."""
     entry = catalogue.known(name)
     where = Path(benchmarks.data or "DATA") / (entry.name if entry else name)
     source = entry.source if entry else str(leaf.config.get("dataset_path"))
@@ -74,7 +74,7 @@ def missing(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> str:
 
 
 def _example(leaf: TaskDefinition) -> str:
-    return f"{leaf.subset}/{leaf.asked}.jsonl" if leaf.subset else f"{leaf.asked}.jsonl"
+    return f"{leaf.subset}/{leaf.question_split}.jsonl" if leaf.subset else f"{leaf.question_split}.jsonl"
 
 
 def _local(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> list[Path]:
@@ -89,7 +89,7 @@ def _local(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> list[Path
 
 
 def _files(folder: Path, leaf: TaskDefinition, split: str) -> list[str]:
-    """The files of a split, of one kind; empty where there are none."""
+    """The files of a split, all of one format; empty where there are none."""
     subset = leaf.subset
     stems = [split, f"*/{split}"] if subset is None or folder.name in (leaf.name, fetched(leaf).name) else []
     if subset:
@@ -99,19 +99,19 @@ def _files(folder: Path, leaf: TaskDefinition, split: str) -> list[str]:
 
 
 def _published(leaf: TaskDefinition, folders: list[Path]) -> TaskData | None:
-    """Of a task of ours: all of its files under the names that they are published as."""
+    """The data of our own task, where a folder holds all files under the names that they are published as."""
     for folder in folders:
         if all((folder / name).is_file() for name in leaf.published):
-            return TaskData("", {leaf.asked: [str(folder / name) for name in leaf.published]})
+            return TaskData("", {leaf.question_split: [str(folder / name) for name in leaf.published]})
     return None
 
 
 def override(leaf: TaskDefinition, files: TaskData, shots: int | None) -> dict[str, Any]:
-    """The fields of the task file that change so that the task reads these files and no others."""
+    """The fields to change in the task file so that the task reads these files and no others."""
     if not files.splits:
         return {}
     if not files.builder:
-        return {"dataset_kwargs": {"data_files": files.splits[leaf.asked]}}
+        return {"dataset_kwargs": {"data_files": files.splits[leaf.question_split]}}
     read = {"dataset_path": files.builder, "dataset_name": None, "dataset_kwargs": {"data_files": files.splits}}
     fields = ("training_split", "validation_split", "test_split", "fewshot_split")
     gone = {field: None for field in fields if leaf.config.get(field) not in (None, *files.splits)}

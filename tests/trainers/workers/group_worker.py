@@ -1,6 +1,6 @@
-"""One worker of a gang, under torchrun: runs the trials of a plan (JSON) one after the other, and says what it held.
+"""One of several workers, under torchrun: runs the trials of a plan (JSON) one after the other, and notes what it held.
 
-A trial with `stop_after` ends with its so many-th checkpoint, as by a preemption.
+A trial with `stop_after` ends with that checkpoint (1: the first), as by a preemption.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from sweep.study import study_file
 from sweep.study.ingredients import Ingredients
 from sweep.study.trial import Trial
 from trainers import cpt
-from trainers.loop import loop
 from trainers.loop.checkpoint import Checkpoints
+from trainers.loop.learner import Learner
+from trainers.loop.out_of_memory import MicroBatchHalvedError
 
 save, load = Checkpoints.save, cpt.load_model
 
@@ -54,14 +55,14 @@ def run(each: dict[str, Any]) -> None:
         return model
 
     Checkpoints.save, cpt.load_model = stopping, measured
-    loop.Learner._backward = failing if each.get("out_of_memory") else backward
+    Learner._backward = failing if each.get("out_of_memory") else backward
     # A process of torchrun trains one trial; a second group on the same store would meet the first one's keys.
     os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_PORT": str(each["port"])}
     study, trial = study_file.load(Path(each["study"])), Trial.model_validate(each["trial"])
     ingredients = Ingredients.model_validate_json(Path(each["ingredients"]).read_text())
     try:
         record = cpt.run_trial(study, trial, ingredients, folder)
-    except (PreemptedError, cpt.memory.Halved) as error:
+    except (PreemptedError, MicroBatchHalvedError) as error:
         held["raised"] = type(error).__name__
     else:
         assert (record is None) == (os.environ["RANK"] != "0")
@@ -70,12 +71,12 @@ def run(each: dict[str, Any]) -> None:
     (folder / f"held-{os.environ['RANK']}.json").write_text(json.dumps(held))
 
 
-backward = loop.Learner._backward
+backward = Learner._backward
 
 
-def failing(self: loop.Learner, batch: Any, predicted: float) -> float:
+def failing(self: Learner, batch: Any, predicted: float) -> float:
     total = backward(self, batch, predicted)
-    if self.micro is None and self.step == 1:
+    if self.micro_batch is None and self.step == 1:
         raise torch.OutOfMemoryError("injected")
     return total
 

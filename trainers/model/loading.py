@@ -1,10 +1,11 @@
-"""The base model and its tokenizer: the embedded tiny one, or any causal language model of transformers."""
+"""Loading the base model and its tokenizer: an embedded one, or any causal language model of transformers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.distributed.configuration_utils import DistributedConfig
@@ -18,37 +19,38 @@ from sweep.study.study import Study, fingerprint_of
 from trainers.model import fitting, output_layer
 from trainers.workers.group import WorkerGroup
 
-logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is the only display
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
 
 
 def load_tokenizer(base: BaseModelSource, path: str) -> Any:
     return _from_pretrained(AutoTokenizer, base, path)
 
 
-def load_model(study: Study, path: str, gang: WorkerGroup) -> Any:
-    """The base model in float32 master weights, ready to train as the study's `execution` says.
+def load_model(study: Study, path: str, workers: WorkerGroup) -> Any:
+    """The base model with float32 master weights, ready for training as the study's `execution` states.
 
-    Of a gang every worker reads its own part of each weight and holds no more than that (transformers' loading into
-    FSDP2). Computing in bfloat16 is then the sharded model's own policy; otherwise see `trainers.model.token_loss`.
+    Each of several workers reads and holds only its own part of each weight (transformers' loading into FSDP2). A
+    sharded model computes in bfloat16 by its own policy; for others see `trainers.model.token_loss`. Raises InputError
+    where the model cannot be loaded, or where the study's `execution` does not suit it.
     """
-    model = _from_pretrained(AutoModelForCausalLM, study.base_model, path, **_options(study, gang))
-    model = model.to(gang.device) if gang.size == 1 else model
+    model = _from_pretrained(AutoModelForCausalLM, study.base_model, path, **_options(study, workers))
+    model = model.to(workers.device) if workers.size == 1 else model
     model.config.use_cache = False
     fitting.checkpoint_activations(model, study.execution)
-    output_layer.fuse(model, study.execution, gang.device)
-    if gang.sharded:
-        fitting.shard(model, study.training.precision, study.execution, alone=gang.size == 1)
+    output_layer.fuse(model, study.execution, workers.device)
+    if workers.sharded:
+        fitting.shard(model, study.training.precision, study.execution, alone=workers.size == 1)
     if study.execution.compile:
         fitting.compile_layers(model)
     return model
 
 
-def _options(study: Study, gang: WorkerGroup) -> dict[str, Any]:
+def _options(study: Study, workers: WorkerGroup) -> dict[str, Any]:
     _refuse_attention(study)
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": study.execution.attention}
-    if gang.size > 1:
+    if workers.size > 1:
         mixed = study.training.precision == "bfloat16"
-        options["distributed_config"] = DistributedConfig(fsdp_size=gang.size, fsdp_mixed_precision=mixed)
+        options["distributed_config"] = DistributedConfig(fsdp_size=workers.size, fsdp_mixed_precision=mixed)
     return options
 
 
@@ -61,13 +63,13 @@ def _refuse_attention(study: Study) -> None:
         )
     if not is_flash_attn_2_available():
         raise InputError(
-            "execution.attention: flash_attention_2 needs the package flash-attn and a GPU, which are not here: "
-            "install it on every node, or write sdpa"
+            "execution.attention: flash_attention_2 needs a GPU and the package flash-attn: install it on every node, "
+            "or write sdpa"
         )
 
 
 def fingerprint(base: BaseModelSource, path: str) -> str:
-    """Stands for the content of the base model: a directory's files, or the commit that a Hugging Face id leads to."""
+    """Identifies the content of the base model: a directory's files, or the commit of a Hugging Face id."""
     if not Path(path).is_dir():
         config = _from_pretrained(AutoConfig, base, path)
         return fingerprint_of([path, getattr(config, "_commit_hash", None)])
@@ -76,8 +78,16 @@ def fingerprint(base: BaseModelSource, path: str) -> str:
 
 
 def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: Any) -> Any:
+    """What a class of transformers loads: from the hub or, where that cannot be reached, from its local copy.
+
+    Raises InputError where there is none.
+    """
+    options |= {"revision": base.revision, "trust_remote_code": base.trust_remote_code}
     try:
-        return loader.from_pretrained(path, revision=base.revision, trust_remote_code=base.trust_remote_code, **options)
+        try:
+            return loader.from_pretrained(path, **options)
+        except httpx2.TransportError:  # transformers falls back on its cache for some of its requests only
+            return loader.from_pretrained(path, **options, local_files_only=True)
     except (OSError, ValueError) as error:
         raise InputError(
             f"base_model.pretrained: {path} could not be loaded ({' '.join(str(error).split())[:300]}); give a "
