@@ -32,6 +32,7 @@ from sweep.study.errors import InputError
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.objective import Objective
+from sweep.verbs.options import ReplayOptions
 from sweep.verbs.table_fit import NamedTable, left_out
 
 HEADS = ("strategy", "trials", "regret, %\nmean", "\nmedian", "\n90th pct.", "curve\nerror", "excess,\n%", "tokens")
@@ -60,18 +61,24 @@ class Comparison:
         return int(np.random.SeedSequence([self.seed, repeat]).generate_state(1)[0])
 
 
-def asked(strategies: str, trials: str, repeats: int, seed: int, curve: float) -> Comparison:
-    """The options, or InputError that names the one that cannot be taken."""
-    names = tuple(dict.fromkeys(name.strip() for name in strategies.split(",")))
+def comparison(options: ReplayOptions) -> Comparison:
+    """The options, checked. Raises InputError naming the one that is wrong."""
+    names = tuple(dict.fromkeys(name.strip() for name in options.strategies.split(",")))
     if unknown := [name for name in names if name not in STRATEGIES]:
         raise InputError(f"--strategies: {unknown[0]!r} is not one of {', '.join(STRATEGIES)}")
-    if repeats < 1:
-        raise InputError(f"--repeats {repeats}: one search or more of each strategy, as in --repeats 20")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: write a whole number from 0")
-    if not 0 <= curve < 1:
-        raise InputError(f"--curve {curve:g}: a share of the trials, from 0 to under 1, as in --curve 0.25")
-    return Comparison(names, _counts(trials), repeats, seed, curve)
+    if options.repeats < 1:
+        raise InputError(f"--repeats {options.repeats}: write a whole number above 0, as in --repeats 20")
+    if options.seed < 0:
+        raise InputError(f"--seed {options.seed}: write a whole number, 0 or above")
+    if not 0 <= options.curve < 1:
+        raise InputError(f"--curve {options.curve:g}: write a share from 0 to below 1, as in --curve 0.25")
+    return Comparison(
+        strategies=names,
+        trials=_counts(options.trials),
+        repeats=options.repeats,
+        seed=options.seed,
+        curve=options.curve,
+    )
 
 
 def _counts(text: str) -> tuple[int, ...]:
