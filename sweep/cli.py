@@ -13,9 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep.verbs import faults
-from sweep.verbs.commands import fits, launches, studies
-from sweep.verbs.terminal import tell
+from sweep.verbs.commands import faults, fits, launches, studies
+from sweep.verbs.commands.terminal import tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.plan: ("almr plan demo", "almr plan study.yaml --check --address auto"),

@@ -69,6 +69,14 @@ def held(file: LockFile, what: str) -> Iterator[None]:
             file.remove()
 
 
+def holder(file: LockFile) -> Owner | None:
+    """The driver that holds the lock; None where there is none, or where it is dead, silent or of another version."""
+    with contextlib.suppress(InputError):
+        owner = _owner(file)
+        return owner if owner and not owner.is_gone() and owner.silent_seconds < STALE_SECONDS else None
+    return None
+
+
 def _take(file: LockFile, owner: Owner, what: str) -> None:
     try:
         file.create(owner.model_dump_json())

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -27,6 +28,7 @@ from trainers.loop.out_of_memory import note_name
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was not there
 PUSH_SECONDS = 30.0  # a running trial's files
 LOOK_SECONDS = 20.0  # a display looks at each
+BESIDE_STEPS = {"horizon", "held_out"}  # in lines of metrics.jsonl that are no step of the main run
 
 
 class Run(RunStorage):
@@ -138,16 +140,19 @@ class Run(RunStorage):
                 self.write(target, source.read_text(encoding="utf-8"))
 
     def progress(self, trial: Trial) -> int:
-        """The last step that a running trial's trunk has logged, 0 before the first."""
+        """The last step that the main run of a running trial has logged, 0 before the first."""
+        return int(self.last_step(trial).get("step", 0))
+
+    def last_step(self, trial: Trial) -> dict[str, Any]:
+        """The metrics of the last step that the main run of a trial has logged; empty before the first."""
         path = self.files.trial(trial.id).metrics
         if self.mirror:
             self.mirror.fetch(self.files.name(path), every_seconds=LOOK_SECONDS)
         try:
-            text = path.read_text()
-            trunk = [line for line in map(json.loads, text.splitlines()) if "horizon" not in line]
-            return int(trunk[-1]["step"])
-        except (OSError, IndexError, ValueError):
-            return 0  # not begun, or a line half written
+            lines: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+        except (OSError, ValueError):
+            return {}  # not begun, or a line half written
+        return next((line for line in reversed(lines) if "step" in line and not BESIDE_STEPS & line.keys()), {})
 
     def ingredients(self) -> Ingredients | None:
         """What the trials are made from; None before it was prepared, and for a replayed study."""

@@ -1,4 +1,4 @@
-"""`almr run`: the whole way from a study to its report and launch bundle, resuming wherever it was left."""
+"""`almr run`: from a study to its report and launch bundle; a run that was interrupted is resumed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from sweep.study.trial import Status
 from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue, Queue, SearchQueue, Turn
 from sweep.verbs.display import Display
+from sweep.verbs.rerun import Rerun, suggestion
 from sweep.verbs.verdict import verdict
 from trainers.tracking import tracking
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run came to. `bundle` is empty where the study names no launch, or where `refusal` says why."""
+    """The results of a run. `bundle` is empty where the study names no launch, or where `refusal` says why.
+
+    `seconds` are of this session, `trial_seconds` and `gpu_hours` of the training of all trials.
+    """
 
     fit: Fit
     run: Run
@@ -43,20 +47,19 @@ class Finished:
     trial_seconds: float
     gpu_hours: float
 
-    def text(self) -> str:
-        cost = f"cost: {clock(self.seconds)} now; all trials {clock(self.trial_seconds)} of worker time"
+    def text(self, again: Rerun) -> str:
+        cost = f"time: {clock(self.seconds)} this session; {clock(self.trial_seconds)} of training in all"
+        cost += f", {self.gpu_hours:,.1f} GPU-hours" if self.gpu_hours else ""
         lines = ["", verdict(self.fit), cost, f"report: {self.report}"]
-        if self.gpu_hours:
-            lines[2] += f", {self.gpu_hours:,.1f} GPU-hours"
         if self.bundle:
             lines.append(f"launch bundle: {self.run.files.launch}")
         if self.refusal:
             lines.append(f"no launch bundle: {self.refusal}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *suggestion(self.fit, again)])
 
     @property
     def status(self) -> int:
-        """The command's exit status: 1 trials failed, 3 the fit refuses its winner, 2 no bundle for another reason."""
+        """The exit status: 1 trials failed, 3 the fit refuses its winner, 2 no bundle for another reason."""
         if self.failed:
             return 1
         return 3 if self.fit.file.refusals else 2 if self.refusal else 0
@@ -78,7 +81,7 @@ class Finished:
 
 
 def run(study: Study, run: Run, console: Console, address: str | None) -> Finished:
-    """Raises InputError for a study that this run cannot take, and where too few trials finished to fit a surface."""
+    """Raises InputError for a study of another recipe than the run's, or where too few trials finished for a fit."""
     began = time.monotonic()
     _refuse_too_small(study)
     _refuse_what_needs_a_folder(study, run)
@@ -170,8 +173,8 @@ def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list
 
 
 def _how_to_insist(run: Run) -> str:
-    stale = f"; {run.files.launch} is of an earlier fit" if run.files.launch.exists() else ""
-    return f'the fit is refused; if the risk is taken: almr export {run.address} --accept-risk "reason"{stale}'
+    stale = f" ({run.files.launch} is from an earlier fit)" if run.files.launch.exists() else ""
+    return f'the fit is refused{stale}; to take the risk: almr export {run.address} --accept-risk "reason"'
 
 
 def _train(study: Study, run: Run, progress: design.RunProgress, console: Console, address: str | None) -> None:
@@ -199,13 +202,11 @@ def _train(study: Study, run: Run, progress: design.RunProgress, console: Consol
 
 
 def _score_finished(study: Study, run: Run, console: Console, address: str | None) -> None:
-    """Finalists, and trials that finished before a benchmark was asked for, go through the cluster once more: a trial
-    that has its record is scored, and keeps its losses.
-    """
+    """Score the finalists, and the trials that finished before the study named a benchmark; their losses stay."""
     trials = scoring.unscored(study, run, design.progress(study, run).trials)
     if not trials:
         return
-    console.print(f"scoring {len(trials)} finished trials, from kept models or by training again", soft_wrap=True)
+    console.print(f"scoring {len(trials)} finished trials, from saved models or by training again", soft_wrap=True)
     _prepare(study, run, console)
     run.keep_provenance(run.stage_code())
     from sweep import controller
@@ -213,8 +214,8 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
     def watch(event: controller.TrialEvent) -> None:
         if event.record:
             lost = event.record.score_failures.get(SCORING)
-            said = f"not scored: {event.trial.id}: {lost}" if lost else f"scored: {event.trial.id}"
-            console.print(said, markup=False, soft_wrap=True)
+            line = f"not scored: {event.trial.id}: {lost}" if lost else f"scored: {event.trial.id}"
+            console.print(line, markup=False, soft_wrap=True)
 
     plain = study.model_copy(update={"search": Search()})
     controller.run_trials(study, run, lambda at_once: GridQueue(plain, run, trials, at_once), watch, address)
@@ -227,14 +228,14 @@ def _queue(study: Study, run: Run, progress: design.RunProgress) -> Callable[[in
 
 
 def _prepare(study: Study, run: Run, console: Console) -> None:
-    told: list[str] = []
+    printed: list[str] = []
     with console.status("loading torch") as status:
         from trainers import prepare
 
         def progress(phase: str, share: float | None) -> None:
             status.update(phase if share is None else f"{phase}: {share:.0%}")
-            if not console.is_terminal and phase not in told:  # a log keeps each phase once
-                told.append(phase)
+            if not console.is_terminal and phase not in printed:  # a log has each phase once
+                printed.append(phase)
                 console.print(phase)
 
         run.keep_ingredients(prepare.prepare(study, progress))

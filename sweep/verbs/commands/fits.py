@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from sweep.store.run import Run
+from sweep.verbs.commands.terminal import REFUSED, err, interruptible, show, tell
 from sweep.verbs.options import RUNS, AsJson, ObjectiveOptions, ReplayOptions, RunName, Runs, TableOptions, grouped
-from sweep.verbs.terminal import REFUSED, err, interruptible, show, tell
 
 Folder = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Write the files and the figures here.")]
 
@@ -30,8 +30,9 @@ def fit(
     """Fit the loss surface, the curve of best LR and the winner. Exit status 3: the fit is refused. Only a TABLE takes
     the options from --columns to --out.
     """
-    from sweep.verbs import outputs, table_fit, verdict
+    from sweep.verbs import outputs, rerun, table_fit, verdict
 
+    then: list[str] = []
     if Path(source).is_file():
         table_fit.refuse_unusable(folder)
         read = table_fit.read(Path(source), table)
@@ -39,8 +40,10 @@ def fit(
         tell(f"left out: {line}" for line in table_fit.left_out(fitted.table))
     else:
         table_fit.refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
-        fitted = outputs.fit(Run.find(source, runs))
-    show(fitted.file.model_dump(mode="json") if as_json else verdict.verdict(fitted))
+        run = Run.find(source, runs)
+        fitted = outputs.fit(run)
+        then = rerun.suggestion(fitted, rerun.of(run))
+    show(fitted.file.model_dump(mode="json") if as_json else "\n".join([verdict.verdict(fitted), *then]))
     raise typer.Exit(REFUSED if fitted.file.refusals else 0)
 
 

@@ -10,8 +10,8 @@ import typer
 
 from sweep.store.run import Run
 from sweep.study.errors import InputError
+from sweep.verbs.commands.terminal import REFUSED, show, tell
 from sweep.verbs.options import RUNS, AcceptRisk, AsJson, RunName, Runs
-from sweep.verbs.terminal import REFUSED, show, tell
 
 if TYPE_CHECKING:
     from analysis.launch.bundle import Exported

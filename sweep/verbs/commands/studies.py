@@ -11,8 +11,8 @@ from sweep.study import study_file
 from sweep.study.errors import InputError
 from sweep.study.study import Study
 from sweep.trials import progress as design
+from sweep.verbs.commands.terminal import err, interruptible, out, show
 from sweep.verbs.options import RUNS, Address, AsJson, RunName, Runs, StudyName
-from sweep.verbs.terminal import err, interruptible, out, show
 
 if TYPE_CHECKING:
     from sweep.planning.plan import StudyPlan
@@ -55,12 +55,13 @@ def _checked(study: Study, run: Run, planned: StudyPlan, address: str | None) ->
 
 def run(study: StudyName, runs: Runs = RUNS, address: Address = None, as_json: AsJson = False) -> None:
     """Run a study to its report and launch bundle. Run it again to resume: finished trials are kept."""
+    from sweep.verbs import rerun
     from sweep.verbs import run as sweep_run
 
     loaded = study_file.load(study)
     with interruptible("finished trials are kept; run the same command again to resume"):
         finished = sweep_run.run(loaded, Run.within(runs, loaded.name), err if as_json else out, address)
-    show(finished.as_json() if as_json else finished.text())
+    show(finished.as_json() if as_json else finished.text(rerun.of(finished.run, study, address)))
     raise typer.Exit(finished.status)
 
 

@@ -15,7 +15,7 @@ from samples import study_content
 
 from sweep import cli
 from sweep.study.errors import InputError
-from sweep.verbs import faults
+from sweep.verbs.commands import faults
 
 ROOT = Path(__file__).parents[3]
 ALMR = "import sys; from sweep.cli import main; main()"

@@ -31,7 +31,7 @@ def show(content: str | dict[str, Any] | list[Any] | RenderableType) -> None:
         unicode = out.encoding.startswith("utf")
         sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=not unicode) + "\n")
     else:
-        out.print(content)
+        out.print(content, soft_wrap=True)
 
 
 @contextmanager
