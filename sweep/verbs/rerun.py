@@ -46,8 +46,8 @@ def suggestion(fitted: Fit, again: Rerun) -> list[str]:
     study, almrs, lrs = fitted.study, *_beyond(fitted.study, points)
     changes = list(_changes(study, almrs, lrs, _repeats(fitted, points)))
     edit = f"{' and '.join(changes)} in {again.study}, then: " if changes else ""
-    chosen = " (the search chooses the trials)" if study.search.proposes else ""
-    return [f"to run more trials{chosen}: {edit}{again.command}"]
+    trials = "more trials, which the search chooses" if study.search.proposes else "the suggested trials"
+    return [f"to run {trials}: {edit}{again.command}"]
 
 
 def _beyond(study: Study, points: set[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study.errors import InputError
 from sweep.study.numbers import clock
-from sweep.study.record import SCORING
+from sweep.study.record import SCORING, Record
 from sweep.study.sections.search import Search
 from sweep.study.study import MINIMUM_TRIALS, Study
 from sweep.study.trial import Status
@@ -95,27 +96,29 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
         run.freeze(study)
         _score_finished(study, run, console, address)
         run.refresh()  # what workers put on an object store beside their records
-        progress = design.progress(study, run)
-        records = progress.records
-        if progress.ended:
-            tried = f"{len(progress.trials)} of {study.search.trials} trials"
-            console.print(f"search ended after {tried}: {progress.ended}", soft_wrap=True)
-        failures = [record for record in records if record.status is Status.FAILED]
-        for record in failures:
-            log = run.shown(run.log(record.trial))
-            console.print(f"failed: {record.trial_id}: {record.reason} ({log})", markup=False, soft_wrap=True)
-        fitted, page, bundle, refusal = _conclude(study, run, console)
+        records = _print_ended(study, run, console)
+        made = _conclude(study, run, console)
     return Finished(
-        fit=fitted,
         run=run,
-        report=page,
-        bundle=bundle,
-        refusal=refusal,
-        failed=len(failures),
+        **made._asdict(),
+        failed=sum(record.status is Status.FAILED for record in records),
         seconds=time.monotonic() - began,
         trial_seconds=sum(record.seconds or 0 for record in records),
         gpu_hours=sum(record.gpu_hours or 0 for record in records),
     )
+
+
+def _print_ended(study: Study, run: Run, console: Console) -> list[Record]:
+    """Say why a search ended early, and which trials failed; returns all records."""
+    progress = design.progress(study, run)
+    if progress.ended:
+        tried = f"{len(progress.trials)} of {study.search.trials} trials"
+        console.print(f"search ended after {tried}: {progress.ended}", soft_wrap=True)
+    for record in progress.records:
+        if record.status is Status.FAILED:
+            log = run.shown(run.log(record.trial))
+            console.print(f"failed: {record.trial_id}: {record.reason} ({log})", markup=False, soft_wrap=True)
+    return progress.records
 
 
 def _may_grow(study: Study, progress: design.RunProgress) -> bool:
@@ -152,29 +155,38 @@ def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
         raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
 
 
-def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list[Path], str | None]:
-    """The fit, the report, the bundle's files, and why there is no bundle where the study asked for one."""
+class Results(NamedTuple):
+    """What is made of the records: see `Finished`."""
+
+    fit: Fit
+    report: Path
+    bundle: list[Path]
+    refusal: str | None
+
+
+def _conclude(study: Study, run: Run, console: Console) -> Results:
+    """Fit, report and export. A study that names no launch gets no bundle, and neither does a refused fit."""
     with console.status("fitting the surface"):
         from sweep.verbs import outputs
 
         fitted = outputs.fit(run)
         page = outputs.report(run, fitted)
         if study.launch is None or study.replay:
-            return fitted, page, [], None
+            return Results(fitted, page, [], None)
         if fitted.file.refusals:
-            return fitted, page, [], _how_to_insist(run)
+            return Results(fitted, page, [], _how_to_insist(run))
         try:
             made = outputs.export(run, fitted=fitted)
         except InputError as error:
-            return fitted, page, [], str(error)
+            return Results(fitted, page, [], str(error))
     for line in made.told:
         console.print(line, markup=False, soft_wrap=True)
-    return fitted, page, made.files, None
+    return Results(fitted, page, made.files, None)
 
 
 def _how_to_insist(run: Run) -> str:
     stale = f" ({run.files.launch} is from an earlier fit)" if run.files.launch.exists() else ""
-    return f'the fit is refused{stale}; to take the risk: almr export {run.address} --accept-risk "reason"'
+    return f'the fit is refused{stale}; to take the risk: almr export {shlex.quote(run.address)} --accept-risk "reason"'
 
 
 def _train(study: Study, run: Run, progress: design.RunProgress, console: Console, address: str | None) -> None:

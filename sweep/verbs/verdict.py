@@ -32,7 +32,7 @@ def verdict(fitted: Fit) -> str:
 
 def _point(winner: Winner, level: str = "") -> str:
     almr, lr = numbers.interval(winner.almr_interval, "almr"), numbers.interval(winner.lr_interval, "lr")
-    return f"ALMR {numbers.almr(winner.almr)} ({level}{almr}), LR {numbers.lr(winner.lr)} ({level}{lr})"
+    return f"ALMR {numbers.almr(winner.almr)} ({level}{almr}), LR {numbers.lr(winner.lr)} ({lr})"
 
 
 def _winner(fitted: Fit) -> list[str]:

@@ -30,7 +30,7 @@ def suggested(fit: Fit, *points: tuple[float, float]) -> str:
     file = fit.file.model_copy(update={"refusals": [Finding(code="edge", message="no", next=trials)]})
     again = rerun.Rerun("study.yaml", "almr run study.yaml")
     [line] = rerun.suggestion(Fit(**vars(fit) | {"file": file}), again)
-    assert line.startswith("to run more trials")
+    assert line.startswith("to run ")
     assert line.endswith("almr run study.yaml")
     return line
 
@@ -46,7 +46,7 @@ def test_a_grid_grown_as_suggested_runs_as_many_trials_as_it_says(low: Fit, tmp_
     again = rerun.Rerun("study.yaml", "almr run study.yaml")
     [line] = rerun.suggestion(low, again)
     found = re.fullmatch(
-        r"to run more trials: add LR ([-0-9e., ]+) to grid \((\d+) more trials\) in study.yaml, then: "
+        r"to run the suggested trials: add LR ([-0-9e., ]+) to grid \((\d+) more trials\) in study.yaml, then: "
         r"almr run study.yaml",
         line,
     )
@@ -87,7 +87,7 @@ def test_of_a_search_the_budget_is_raised_and_the_grid_grows_where_it_has_to(low
     search = searching(trials=14).search
     some = with_study(low, grid=Grid(**GRID), search=search)
     assert suggested(some, (0.4, 2e-4)) == (
-        "to run more trials (the search chooses the trials): raise search.trials above 14 in study.yaml, "
+        "to run more trials, which the search chooses: raise search.trials above 14 in study.yaml, "
         "then: almr run study.yaml"
     )
     beyond = suggested(some, (0.4, 2e-3))
