@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
@@ -15,74 +11,22 @@ from sweep.planning import scoring
 from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study.errors import InputError
-from sweep.study.numbers import clock
 from sweep.study.record import SCORING, Record
 from sweep.study.sections.search import Search
 from sweep.study.study import MINIMUM_TRIALS, Study
 from sweep.study.trial import Status
 from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue, Queue, SearchQueue, Turn
+from sweep.verbs.conclusion import Finished, conclude
 from sweep.verbs.display import Display
-from sweep.verbs.rerun import Rerun, suggestion
-from sweep.verbs.verdict import verdict
 from trainers.tracking import tracking
-
-if TYPE_CHECKING:
-    from analysis.fit.fit import Fit
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The results of a run. `bundle` is empty where the study names no launch, or where `refusal` says why.
-
-    `seconds` are of this session, `trial_seconds` and `gpu_hours` of the training of all trials.
-    """
-
-    fit: Fit
-    run: Run
-    report: Path
-    bundle: list[Path]
-    refusal: str | None
-    failed: int
-    seconds: float
-    trial_seconds: float
-    gpu_hours: float
-
-    def text(self, again: Rerun) -> str:
-        cost = f"time: {clock(self.seconds)} this session; {clock(self.trial_seconds)} of training in all"
-        cost += f", {self.gpu_hours:,.1f} GPU-hours" if self.gpu_hours else ""
-        lines = ["", verdict(self.fit), cost, f"report: {self.report}"]
-        if self.bundle:
-            lines.append(f"launch bundle: {self.run.files.launch}")
-        if self.refusal:
-            lines.append(f"no launch bundle: {self.refusal}")
-        return "\n".join([*lines, *suggestion(self.fit, again)])
-
-    @property
-    def status(self) -> int:
-        """The exit status: 1 trials failed, 3 the fit refuses its winner, 2 no bundle for another reason."""
-        if self.failed:
-            return 1
-        return 3 if self.fit.file.refusals else 2 if self.refusal else 0
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "run": self.run.address,
-            "winner": self.fit.file.winner.model_dump(mode="json"),
-            "refusals": [finding.model_dump(mode="json") for finding in self.fit.file.refusals],
-            "warnings": [finding.model_dump(mode="json") for finding in self.fit.file.warnings],
-            "trials": self.fit.file.trials.model_dump(),
-            "seconds": self.seconds,
-            "trial_seconds": self.trial_seconds,
-            "gpu_hours": self.gpu_hours,
-            "report": str(self.report),
-            "launch": [str(path) for path in self.bundle],
-            "launch_refusal": self.refusal,
-        }
 
 
 def run(study: Study, run: Run, console: Console, address: str | None) -> Finished:
-    """Raises InputError for a study of another recipe than the run's, or where too few trials finished for a fit."""
+    """Train what is left, score, fit, report and export.
+
+    Raises InputError for a study whose recipe is not the run's, and where too few trials finished for a fit.
+    """
     began = time.monotonic()
     _refuse_too_small(study)
     _refuse_what_needs_a_folder(study, run)
@@ -95,12 +39,12 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
             _train(study, run, progress, console, address)
         run.freeze(study)
         _score_finished(study, run, console, address)
-        run.refresh()  # what workers put on an object store beside their records
+        run.refresh()  # files that workers put on an object store beside their records
         records = _print_ended(study, run, console)
-        made = _conclude(study, run, console)
+        results = conclude(study, run, console)
     return Finished(
         run=run,
-        **made._asdict(),
+        results=results,
         failed=sum(record.status is Status.FAILED for record in records),
         seconds=time.monotonic() - began,
         trial_seconds=sum(record.seconds or 0 for record in records),
@@ -122,7 +66,7 @@ def _print_ended(study: Study, run: Run, console: Console) -> list[Record]:
 
 
 def _may_grow(study: Study, progress: design.RunProgress) -> bool:
-    """Whether a grid that was run may have cells beyond its ends; only the records say whether it should."""
+    """Whether a finished grid may be extended beyond its edges; the records decide whether it is."""
     return study.search.bounds is not None and len(progress.trials) < (study.search.trials or 0)
 
 
@@ -136,18 +80,14 @@ def _over(study: Study, run: Run, progress: design.RunProgress) -> bool:
 
 
 def _refuse_too_small(study: Study) -> None:
-    points = len(study.grid.points)
-    if points < MINIMUM_TRIALS and not (study.search.proposes and study.search.space == "range"):
-        what = "cells to search" if study.search.proposes else "trials"
-        advice = "add ALMRs or LRs" + (", or set search.space: range" if study.search.proposes else "")
-        raise InputError(
-            f"study {study.name}: its grid has {points} {what}, a surface needs {MINIMUM_TRIALS}: {advice}"
-        )
-    if study.search.proposes and (study.search.trials or 0) < MINIMUM_TRIALS:
-        raise InputError(
-            f"study {study.name}: search.trials {study.search.trials} is less than the {MINIMUM_TRIALS} that a surface "
-            f"needs: raise it"
-        )
+    """Raises InputError for a study that has fewer trials than a surface needs."""
+    search, points, needed = study.search, len(study.grid.points), f"a surface needs {MINIMUM_TRIALS}"
+    if points < MINIMUM_TRIALS and not (search.proposes and search.space == "range"):
+        what = "cells to search" if search.proposes else "trials"
+        advice = "add ALMRs or LRs" + (", or set search.space: range" if search.proposes else "")
+        raise InputError(f"study {study.name}: its grid has {points} {what}, {needed}: {advice}")
+    if search.proposes and (search.trials or 0) < MINIMUM_TRIALS:
+        raise InputError(f"study {study.name}: search.trials is {search.trials}, {needed}: raise it")
 
 
 def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
@@ -155,46 +95,12 @@ def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
         raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
 
 
-class Results(NamedTuple):
-    """What is made of the records: see `Finished`."""
-
-    fit: Fit
-    report: Path
-    bundle: list[Path]
-    refusal: str | None
-
-
-def _conclude(study: Study, run: Run, console: Console) -> Results:
-    """Fit, report and export. A study that names no launch gets no bundle, and neither does a refused fit."""
-    with console.status("fitting the surface"):
-        from sweep.verbs import outputs
-
-        fitted = outputs.fit(run)
-        page = outputs.report(run, fitted)
-        if study.launch is None or study.replay:
-            return Results(fitted, page, [], None)
-        if fitted.file.refusals:
-            return Results(fitted, page, [], _how_to_insist(run))
-        try:
-            made = outputs.export(run, fitted=fitted)
-        except InputError as error:
-            return Results(fitted, page, [], str(error))
-    for line in made.told:
-        console.print(line, markup=False, soft_wrap=True)
-    return Results(fitted, page, made.files, None)
-
-
-def _how_to_insist(run: Run) -> str:
-    stale = f" ({run.files.launch} is from an earlier fit)" if run.files.launch.exists() else ""
-    return f'the fit is refused{stale}; to take the risk: almr export {shlex.quote(run.address)} --accept-risk "reason"'
-
-
 def _train(study: Study, run: Run, progress: design.RunProgress, console: Console, address: str | None) -> None:
     if not study.replay:
         tracking.refuse_missing(study)
         _prepare(study, run, console)
     run.keep_provenance(run.stage_code())
-    from sweep import controller  # first: it sets what ray reads when it is imported
+    from sweep import controller  # first: it sets variables that Ray reads when it is imported
     from sweep.preflight import preflight
 
     if address:
