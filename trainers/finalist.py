@@ -46,7 +46,7 @@ def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) 
     except memory.Halved:  # its gang starts again with less
         raise
     except Exception as error:  # whatever goes wrong, what was trained stays
-        if not kept and study.resources.gang and not isinstance(error, AnotherModelError):
+        if not kept and study.resources.worker_group and not isinstance(error, AnotherModelError):
             raise  # the other ranks wait for this one: whoever started the gang ends them, and keeps the record
         found = {"score_failures": {SCORING: outcome.one_line(error)}}
     if not outcome.first_rank():

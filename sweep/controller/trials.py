@@ -55,7 +55,7 @@ def run_trials(
         capacity.refuse_impossible(nodes, study.resources)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable(run, study.resources.gang), secrets=cluster.secrets()),
+                tune.with_parameters(_trainable(run, study.resources.worker_group), secrets=cluster.secrets()),
                 cluster.place(study.resources),
             ),
             tune_config=tune.TuneConfig(
@@ -130,7 +130,7 @@ class _Callback(tune.Callback):
         self.watch(TrialEvent(_ours(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(TrialEvent(_ours(trial), self.run.finished(_ours(trial))))
+        self.watch(TrialEvent(_ours(trial), self.run.await_record(_ours(trial))))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
@@ -140,10 +140,9 @@ class _Callback(tune.Callback):
             self.run.finish(record := done.model_copy(update=lost))
             self.watch(TrialEvent(failed, record))
             return
-        asked = self.run.asked(failed)
         record = Record(
             **failed.model_dump(),
-            proposed=asked.proposed if asked else None,
+            proposed=self.run.proposed(failed),
             trial_id=failed.id,
             fingerprint=self.study.fingerprint,
             status=Status.FAILED,

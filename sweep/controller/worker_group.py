@@ -10,7 +10,8 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweep.controller import cluster
-from sweep.store.run import Run, at_worker
+from sweep.store.at_worker import at_worker
+from sweep.store.run import Run
 from sweep.study.record import Record
 from sweep.study.study import Study
 from sweep.study.trial import Trial

@@ -69,7 +69,7 @@ def _models(study: Study, shape: Shape | None, trials: int) -> float | None:
     if shape is None:
         return None
     alone = bool(study.resources.gpus) and study.training.precision == "bfloat16"
-    in_parts = 1 if study.resources.gang or alone else 0
+    in_parts = 1 if study.resources.worker_group or alone else 0
     return MASTER * shape.parameters * ({"best": min(2, trials), "all": trials}[study.keep] + in_parts)
 
 

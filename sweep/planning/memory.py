@@ -83,7 +83,7 @@ def gathered_bytes(layout: TrialMemoryModel) -> float:
     worker that computes in bfloat16, which FSDP2 shards over itself; in float32 it gathers nothing.
     """
     shape, size = layout.shape, layout.compute_bytes
-    if not layout.study.resources.gang and size == MASTER:
+    if not layout.study.resources.worker_group and size == MASTER:
         return 0
     whole = 2 if layout.study.execution.reshard_after_forward else shape.num_hidden_layers
     weights = shape.outer_parameters + whole * shape.layer_parameters

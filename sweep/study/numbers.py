@@ -1,4 +1,4 @@
-"""Numbers as people read them, in figures and reports. What was not measured is a dash, never a 0."""
+"""The one format of each quantity in messages, reports and figures. A missing value is a dash, never a 0."""
 
 from __future__ import annotations
 

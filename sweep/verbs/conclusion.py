@@ -76,16 +76,16 @@ class Finished:
 def conclude(study: Study, run: Run, console: Console) -> Results:
     """Fit, report and export. A study that names no launch gets no bundle, and neither does a refused fit."""
     with console.status("fitting the surface"):
-        from sweep.verbs import outputs
+        from sweep.verbs import fitting, outputs
 
-        fitted = outputs.fit(run)
+        fitted = fitting.fit(run)
         page = outputs.report(run, fitted)
         if study.launch is None or study.replay:
             return Results(fitted, page, [], None)
         if fitted.file.refusals:
             return Results(fitted, page, [], _how_to_insist(run))
         try:
-            made = outputs.export(run, fitted=fitted)
+            made = outputs.export(run, fitted)
         except InputError as error:
             return Results(fitted, page, [], str(error))
     for line in made.told:

@@ -16,7 +16,7 @@ from sweep.study.sections.search import Search
 from sweep.study.study import MINIMUM_TRIALS, Study
 from sweep.study.trial import Status
 from sweep.trials import progress as design
-from sweep.trials.queue import GridQueue, Queue, SearchQueue, Turn
+from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude
 from sweep.verbs.display import Display
 from trainers.tracking import tracking
@@ -35,7 +35,6 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
         progress = design.progress(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
-            progress = design.progress(study, run)  # to ask whether it is over may have added a trial
             _train(study, run, progress, console, address)
         run.freeze(study)
         _score_finished(study, run, console, address)
@@ -71,12 +70,12 @@ def _may_grow(study: Study, progress: design.RunProgress) -> bool:
 
 
 def _over(study: Study, run: Run, progress: design.RunProgress) -> bool:
-    """Whether the records alone say that nothing is to run, so that Ray need not start to hear it."""
+    """Whether the records alone show that nothing is left to run, so that Ray need not start. Writes nothing."""
     state = run.search_state()
     if progress.left or (study.search.proposes and not (progress.ended and state)):
         return False
     at_once = state.at_once if state and study.search.proposes else 1
-    return _queue(study, run, progress)(at_once).next() is Turn.DONE
+    return _queue(study, run, progress)(at_once).finished()
 
 
 def _refuse_too_small(study: Study) -> None:
@@ -99,7 +98,7 @@ def _train(study: Study, run: Run, progress: design.RunProgress, console: Consol
     if not study.replay:
         tracking.refuse_missing(study)
         _prepare(study, run, console)
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
     from sweep import controller  # first: it sets variables that Ray reads when it is imported
     from sweep.preflight import preflight
 
@@ -126,7 +125,7 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
         return
     console.print(f"scoring {len(trials)} finished trials, from saved models or by training again", soft_wrap=True)
     _prepare(study, run, console)
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
     from sweep import controller
 
     def watch(event: controller.TrialEvent) -> None:

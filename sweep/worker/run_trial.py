@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from sweep.store.run import Run, at_worker
+from sweep.store.at_worker import at_worker
+from sweep.store.run import Run
 from sweep.study.record import Record
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
@@ -41,9 +42,8 @@ def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | No
     if record is None:
         return None
     run.keep_base_scores(record)
-    asked = run.asked(trial)
     more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
-    record = record.model_copy(update=more | {"proposed": asked.proposed if asked else None})
+    record = record.model_copy(update=more | {"proposed": run.proposed(trial)})
     run.finish(record)
     return record
 

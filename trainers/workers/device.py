@@ -26,7 +26,7 @@ def open_device(resources: Resources) -> torch.device:
         raise InputError(
             "resources.gpus_per_node: a GPU is asked for, torch sees none on this node: install a torch build with CUDA"
         )
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if resources.gang else 0)
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if resources.worker_group else 0)
     torch.cuda.set_device(device)
     torch.cuda.reset_peak_memory_stats()
     return device

@@ -77,7 +77,7 @@ def opened(study: Study) -> Iterator[WorkerGroup]:
     Raises InputError where the study asks for what this process cannot be.
     """
     device = open_device(study.resources)
-    if not study.resources.gang and not shards_alone(study):
+    if not study.resources.worker_group and not shards_alone(study):
         yield WorkerGroup(0, 1, device)
         return
     _join(study, device)

@@ -1,4 +1,4 @@
-"""GPUs whose speed and memory are published. A leaf: standard library only."""
+"""GPUs whose speed and memory are published."""
 
 from __future__ import annotations
 

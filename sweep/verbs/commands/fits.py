@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sweep.store.run import Run
-from sweep.verbs.commands.terminal import REFUSED, err, interruptible, show, tell
+from sweep.verbs.commands.terminal import REFUSED, err, interruptible, say, show, tell
 from sweep.verbs.options import RUNS, AsJson, ObjectiveOptions, ReplayOptions, RunName, Runs, TableOptions, grouped
 
 Folder = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Write the files and the figures here.")]
@@ -30,18 +30,19 @@ def fit(
     """Fit the loss surface, the curve of best LR and the winner. Exit status 3: the fit is refused. Only a TABLE takes
     the options from --columns to --out.
     """
-    from sweep.verbs import outputs, rerun, table_fit, verdict
+    from sweep.verbs import fitting, rerun, verdict
+    from sweep.verbs.tables import table_fit
 
     then: list[str] = []
     if Path(source).is_file():
         table_fit.refuse_unusable(folder)
         read = table_fit.read(Path(source), table)
-        fitted = outputs.fit_any(read, table_fit.objective(aim, level), folder)
+        fitted = fitting.fit_any(read, table_fit.objective(aim, level), folder)
         tell(f"left out: {line}" for line in table_fit.left_out(fitted.table))
     else:
         table_fit.refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
         run = Run.find(source, runs)
-        fitted = outputs.fit(run)
+        fitted = fitting.fit(run)
         then = rerun.suggestion(fitted, rerun.of(run))
     show(fitted.file.model_dump(mode="json") if as_json else "\n".join([verdict.verdict(fitted), *then]))
     raise typer.Exit(REFUSED if fitted.file.refusals else 0)
@@ -57,8 +58,8 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Replay search strategies on a measured TABLE (CSV or parquet)."""
-    from sweep.verbs import simulate as replays
-    from sweep.verbs import table_fit
+    from sweep.verbs.tables import simulate as replays
+    from sweep.verbs.tables import table_fit
 
     comparison = replays.comparison(replayed)
     table_fit.refuse_unusable(folder)
@@ -75,5 +76,6 @@ def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Write report.html, one self-contained page."""
     from sweep.verbs import outputs
 
-    path = outputs.report(Run.find(run, runs))
+    found = Run.find(run, runs)
+    path = outputs.report(found, outputs.fitted(found, say))
     show({"report": str(path)} if as_json else str(path))

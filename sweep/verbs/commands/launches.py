@@ -10,7 +10,7 @@ import typer
 
 from sweep.store.run import Run
 from sweep.study.errors import InputError
-from sweep.verbs.commands.terminal import REFUSED, show, tell
+from sweep.verbs.commands.terminal import REFUSED, say, show, tell
 from sweep.verbs.options import RUNS, AcceptRisk, AsJson, RunName, Runs
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def export(
     from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
-    made = outputs.export(found, folder, accept_risk=accept_risk, formats=named, verify=verify)
+    options = outputs.ExportOptions(folder, accept_risk, named, verify)
+    made = outputs.export(found, outputs.fitted(found, say), options)
     answer = {"files": [str(path) for path in made.files]}
     _show_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
 
@@ -58,11 +59,11 @@ def confirm(
     if results is None:
         if folder:
             raise InputError("--out: only results rewrite a bundle: add --results FILE")
-        planned = outputs.confirm(found, accept_risk)
+        planned = outputs.confirm(found, outputs.fitted(found, say), accept_risk)
         then = f"then fill in a copy of launch/confirm/results-template.csv: almr confirm {run} --results COPY"
         show(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, then]))
         return
-    done, made = outputs.conclude(found, results, folder, accept_risk)
+    done, made = outputs.conclude(found, outputs.fitted(found, say), results, folder, accept_risk)
     _show_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)
     raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
 

@@ -17,10 +17,14 @@ REFUSED = 3  # the exit status of a fit whose winner the data do not support
 INTERRUPTED = 130
 
 
+def say(line: str) -> None:
+    """Print a message on standard error."""
+    err.print(f"almr: {line}", markup=False, soft_wrap=True)
+
+
 def tell(lines: Iterable[str]) -> None:
-    """Print messages, one line each, on standard error."""
     for line in lines:
-        err.print(f"almr: {line}", markup=False, soft_wrap=True)
+        say(line)
 
 
 def show(content: str | dict[str, Any] | list[Any] | RenderableType) -> None:

@@ -70,6 +70,6 @@ def test_a_run_on_a_cluster_that_is_not_ready_starts_no_trial(address: str, tmp_
     grid = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
     study = make_study(grid=grid, replay={"table": str(table)}, resources={"cpus": 3})
     run = Run(tmp_path / "runs" / "small")
-    with pytest.raises(InputError, match=r"room: resources\.cpus: 3 CPUs of one node asked"):
+    with pytest.raises(InputError, match=r"room: resources\.cpus: a trial needs 3 CPUs of one node"):
         sweep_run.run(study, run, Console(quiet=True), address)
     assert not (run.folder / "trials").exists()

@@ -80,10 +80,10 @@ def test_plan_warns_where_a_corpus_repeats(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["plan", "nothing.yaml"], "no such study file"),
-        (["status", "nothing"], "no run here"),
-        (["fit", "nothing"], "no run here"),
-        (["report", "nothing"], "no run here"),
-        (["export", "nothing"], "no run here"),
+        (["status", "nothing"], "no such run"),
+        (["fit", "nothing"], "no such run"),
+        (["report", "nothing"], "no such run"),
+        (["export", "nothing"], "no such run"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

@@ -15,13 +15,13 @@ from sweep.store.run import Run
 from sweep.study.sections.grid import Grid
 from sweep.study.study import Study
 from sweep.trials import progress as design
-from sweep.verbs import outputs, rerun
+from sweep.verbs import fitting, rerun
 from sweep.verbs.verdict import verdict
 
 
 def fitted(study: Study, folder: Path) -> Fit:
     Driver(study, folder / "small").go()
-    return outputs.fit(Run(folder / "small"))
+    return fitting.fit(Run(folder / "small"))
 
 
 def suggested(fit: Fit, *points: tuple[float, float]) -> str:

@@ -60,7 +60,7 @@ def test_a_trial_of_a_driver_that_is_alive_is_running(run: Run) -> None:
     os.utime(run.files.trial(EARLY.id).request, (0, 0))  # begun long before: by an earlier driver
     text = status(run)
     assert "is running: 2 of 6 trials complete, 0 diverged, 0 failed, 4 left" in text
-    assert "driver: ada, process" in text
+    assert "driver: ada on " in text
     assert "running: ALMR 0.50, LR 1e-2: step 3/8, loss 3.00, 10 s left" in text
     assert "interrupted: ALMR 0.50, LR 1e-3: step 0/8\n" in text
     assert "almr run" not in text

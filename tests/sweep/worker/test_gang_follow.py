@@ -153,12 +153,12 @@ def test_trials_at_once_are_the_placement_groups_that_fit(
 @pytest.mark.parametrize(
     ("nodes", "asked", "words"),
     [
-        ([node(4)], {"cpus": 8}, "resources.cpus: 8 CPUs of one node asked for one trial, the largest has 4"),
-        ([node(4)], {"processes": 8}, "resources.processes: 8 CPUs of one node"),
-        ([node(64, 4)], {"gpus_per_node": 8}, "resources.gpus_per_node: 8 GPUs of one node"),
-        ([node(16, 8)], {"gpus_per_node": 8}, "resources.cpus_per_gpu: 64 CPUs of one node"),
-        ([node(16, 8), node(64)], {"gpus_per_node": 8}, "resources.nodes: 1 asked for one trial, 0 of the cluster's 2"),
-        ([node(64, 8)], {"nodes": 2, "gpus_per_node": 4}, "resources.nodes: 2 asked for one trial, 1 of the cluster"),
+        ([node(4)], {"cpus": 8}, "resources.cpus: a trial needs 8 CPUs of one node, the largest node has 4"),
+        ([node(4)], {"processes": 8}, "resources.processes: a trial needs 8 CPUs of one node"),
+        ([node(64, 4)], {"gpus_per_node": 8}, "resources.gpus_per_node: a trial needs 8 GPUs of one node"),
+        ([node(16, 8)], {"gpus_per_node": 8}, "resources.cpus_per_gpu: a trial needs 64 CPUs of one node"),
+        ([node(16, 8), node(64)], {"gpus_per_node": 8}, "resources.nodes: 0 of the cluster's 2 nodes have 64 CPUs and"),
+        ([node(64, 8)], {"nodes": 2, "gpus_per_node": 4}, "resources.nodes: 1 of the cluster's 1 nodes have 32 CPUs"),
     ],
 )
 def test_what_would_wait_for_ever_is_refused_in_one_line(

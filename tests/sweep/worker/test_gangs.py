@@ -86,7 +86,7 @@ def two_trials(folder: Path, **resources: Any) -> tuple[Run, Study]:
     run.keep_ingredients(Ingredients(
         base_model="none", base_model_fingerprint="none", folders={}, corpora={"original": facts, "additional": facts}
     ))  # fmt: skip
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
     stand_in = Path(__file__).with_name("gang_stand_in.py").read_text()
     (run.files.code / "trainers/cpt.py").write_text(stand_in)
     return run, study

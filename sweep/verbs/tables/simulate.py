@@ -34,7 +34,7 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import MISSING, number, point
 from sweep.study.sections.objective import Objective
 from sweep.verbs.options import ReplayOptions
-from sweep.verbs.table_fit import NamedTable, left_out
+from sweep.verbs.tables.table_fit import NamedTable, left_out
 
 HEADS = (
     *("strategy", "trials", "regret %\nmean", "regret %\nmedian", "regret %\n90th pct."),
