@@ -73,6 +73,16 @@ def tokens(value: Any) -> str:
     return f"{value / size:.3g}{unit}"
 
 
+def size(value: Any) -> str:
+    """Bytes in decimal units: 250 kB, 47.5 GB."""
+    if missing(value):
+        return MISSING
+    for unit, bytes_per_unit in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if value >= bytes_per_unit:
+            return f"{value / bytes_per_unit:.1f} {unit}"
+    return f"{value / 1e3:.0f} kB"
+
+
 def percent(share: Any, digits: int = 0) -> str:
     return MISSING if missing(share) else f"{100 * share:.{digits}f} %"
 

@@ -156,6 +156,6 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
                 console.print(phase)
 
         run.keep_ingredients(prepare.prepare(study, progress))
-    for task in scoring.asked(study):
+    for task in scoring.tasks(study):
         if task.missing:
             console.print(f"not scored: {task.name}: {task.missing}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A trial's sign of life: a file whose time of change says when it last went on. Watched by whoever started it."""
+"""A trial's heartbeat: a file whose modification time says when the trial last made progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS_BETWEEN = 1.0  # a step may take milliseconds, and shared storage is slo
 
 
 class Heartbeat:
-    """`beat` after every step and before whatever takes long; a hang is a file that grows old."""
+    """Written by the trial: `beat` after every step, and before anything that takes long."""
 
     def __init__(self, folder: Path) -> None:
         self.file = TrialFiles(folder).heartbeat
@@ -24,8 +24,22 @@ class Heartbeat:
             self.last = now
 
 
+class HeartbeatWatch:
+    """Read by the process that watches the trial, from the start of an attempt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.began = folder, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since this attempt's last heartbeat, or since its start where it has sent none."""
+        since_start = time.monotonic() - self.began
+        since_heartbeat = seconds_since(self.folder)
+        return since_start if since_heartbeat is None else min(since_heartbeat, since_start)
+
+
 def seconds_since(folder: Path) -> float | None:
-    """By the clock of the machine that asks; None before the first beat."""
+    """Seconds since the last heartbeat, by the clock of the machine that asks; None before the first."""
     try:
         return max(0.0, time.time() - Heartbeat(folder).file.stat().st_mtime)
     except FileNotFoundError:

@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from sweep.planning.disk import Disk
-from sweep.planning.memory import USABLE, TrialMemoryModel
 from sweep.planning.plan import StudyPlan
-from sweep.study.numbers import percent
+from sweep.planning.trial_memory import TrialMemoryModel
+from sweep.study import numbers
+from sweep.study.sizes.memory import USABLE
 
 
 def size_lines(planned: StudyPlan) -> list[str]:
@@ -34,9 +35,9 @@ def _memory(layout: TrialMemoryModel) -> list[str]:
     where = f"micro-batch of {layout.micro_batch} x {layout.study.training.sequence_length:,} tokens"
     lines = [f"memory per GPU: {memory.total / 1e9:.1f} GB (estimate, {where})", f"  = {parts}"]
     if have := layout.study.resources.gpu_bytes:
-        fits = layout.fitting(have)
+        fits = layout.largest_fitting(have)
         largest = f"{fits} sequences" if fits > 1 else "1 sequence" if fits else "none"
-        usable = f"{percent(USABLE)} of {have / 1e9:.0f} GB"
+        usable = f"{numbers.percent(USABLE)} of {have / 1e9:.0f} GB"
         lines.append(
             f"  largest micro-batch that fits in {usable}: {largest} (of {layout.largest_micro_batch} per GPU and step)"
         )
@@ -50,12 +51,7 @@ def _disk(disk: Disk) -> str:
 
 
 def size_text(size: float | None) -> str:
-    if size is None:
-        return "not known"
-    for unit, of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if size >= of:
-            return f"{size / of:.1f} {unit}"
-    return f"{size / 1e3:.0f} kB"
+    return "not known" if size is None else numbers.size(size)
 
 
 def size_json(planned: StudyPlan) -> dict[str, Any]:
@@ -67,7 +63,7 @@ def size_json(planned: StudyPlan) -> dict[str, Any]:
         "parameters": planned.shape.parameters if planned.shape else None,
         "flops_per_trial": planned.flops,
         "micro_batch_sequences": layout.micro_batch if layout else None,
-        "largest_micro_batch_sequences": layout.fitting(have) if layout and have else None,
+        "largest_micro_batch_sequences": layout.largest_fitting(have) if layout and have else None,
         "memory_bytes": asdict(memory) | {"total": memory.total} if memory else None,
         "disk_bytes": asdict(planned.disk) | {"total": planned.disk.total},
     }

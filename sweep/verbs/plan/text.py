@@ -11,6 +11,7 @@ from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
 from sweep.study.numbers import almr, clock, lr, percent
 from sweep.study.study import Study
+from sweep.verbs.plan.benchmark_table import benchmark_table
 from sweep.verbs.plan.grid_table import grid
 from sweep.verbs.plan.size import size_json, size_lines
 
@@ -26,7 +27,7 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
     )
     size = [Text(line) for line in size_lines(planned)]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
-    return Group(Text(head), *size, grid(study, planned), scoring.plan(study), *warnings)
+    return Group(Text(head), *size, grid(study, planned), benchmark_table(study), *warnings)
 
 
 def _how(study: Study, planned: StudyPlan) -> str:

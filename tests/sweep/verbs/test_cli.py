@@ -73,7 +73,9 @@ def test_plan_warns_where_a_corpus_repeats(tmp_path: Path) -> None:
     }
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study_content(corpora=corpora)))
-    assert "corpora.additional repeats at ALMR 0.5, 0.9" in " ".join(invoke("plan", str(path)).stdout.split())
+    assert " at ALMR 0.50, 0.90, and repetition moves the best ALMR" in " ".join(
+        invoke("plan", str(path)).stdout.split()
+    )
 
 
 @pytest.mark.parametrize(
