@@ -50,6 +50,11 @@ def lr(value: Any) -> str:
     return f"{mantissa.rstrip('0').removesuffix('.')}e{int(exponent)}"
 
 
+def point(almr_value: Any, lr_value: Any) -> str:
+    """A point of a grid: ALMR 0.65, LR 3.19e-3."""
+    return f"ALMR {almr(almr_value)}, LR {lr(lr_value)}"
+
+
 def times(ratio: Any) -> str:
     """How many times one quantity is another: 1.3 x, 5.8 x, 3,470 x."""
     if missing(ratio):

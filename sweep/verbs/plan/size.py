@@ -24,8 +24,8 @@ def _model(planned: StudyPlan) -> str:
     assert planned.flops
     token = planned.flops / planned.tokens_per_trial
     return (
-        f"model: {planned.shape.parameters:,} parameters; {token / 1e9:,.1f} GFLOPs a token, "
-        f"{planned.flops:.2e} FLOPs a trial"
+        f"model: {planned.shape.parameters:,} parameters; {token / 1e9:,.1f} GFLOPs per token, "
+        f"{planned.flops:.2e} FLOPs per trial"
     )
 
 
@@ -33,12 +33,13 @@ def _memory(layout: TrialMemoryModel) -> list[str]:
     memory = layout.memory(layout.micro_batch)
     parts = " + ".join(f"{name} {size / 1e9:.1f}" for name, size in asdict(memory).items())
     where = f"micro-batch of {layout.micro_batch} x {layout.study.training.sequence_length:,} tokens"
-    lines = [f"memory of one GPU, {where}, estimated: {memory.total / 1e9:.1f} GB", f"  = {parts}"]
+    lines = [f"memory per GPU: {memory.total / 1e9:.1f} GB (estimate, {where})", f"  = {parts}"]
     if have := layout.study.resources.gpu_bytes:
         fits = layout.largest_fitting(have)
-        largest = f"a micro-batch of up to {fits}" if fits else "no micro-batch"
+        largest = f"{fits} sequences" if fits > 1 else "1 sequence" if fits else "none"
+        usable = f"{numbers.percent(USABLE)} of {have / 1e9:.0f} GB"
         lines.append(
-            f"  into {USABLE:.0%} of {have / 1e9:.0f} GB fits {largest} (a GPU's share is {layout.largest_micro_batch})"
+            f"  largest micro-batch that fits in {usable}: {largest} (of {layout.largest_micro_batch} per GPU and step)"
         )
     return lines
 
@@ -46,7 +47,7 @@ def _memory(layout: TrialMemoryModel) -> list[str]:
 def _disk(disk: Disk) -> str:
     parts = ", ".join(f"{name} {size_text(size)}" for name, size in asdict(disk).items() if size != 0)
     whole = size_text(disk.total) if disk.total is not None else "not known"
-    return f"disk, at most: {whole} ({parts})"
+    return f"disk: at most {whole} ({parts})"
 
 
 def size_text(size: float | None) -> str:
