@@ -11,7 +11,7 @@ from sweep.planning import corpora, warnings
 from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import Disk, disk
 from sweep.planning.model_shape import ShapeLookup, find
-from sweep.planning.trial_memory import TrialMemoryModel
+from sweep.planning.trial_memory import TrialMemory
 from sweep.study.fields import LANGUAGES
 from sweep.study.ingredients import CorpusFacts
 from sweep.study.record import Record
@@ -30,8 +30,8 @@ class StudyPlan:
     language's corpus, at each ALMR of the grid; None if unknown. Branches add no epochs: they read the main run's text.
 
     `trial_seconds`: None where the speed is unknown. `seconds`: for all remaining trials, without start-up. `shape`
-    and `flops` (of one trial): None where the model's shape is unknown. `layout`, the memory of a trial: None also
-    where trials use no GPUs. Held-out evaluation is in neither FLOPs nor time.
+    and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None
+    also where trials use no GPUs. Held-out evaluation is in neither FLOPs nor time.
     """
 
     trials: list[Trial]
@@ -46,7 +46,7 @@ class StudyPlan:
     seconds: float | None
     gpu_hours: float | None
     shape: Shape | None
-    layout: TrialMemoryModel | None
+    trial_memory: TrialMemory | None
     flops: float | None
     disk: Disk
     warnings: list[str]
@@ -62,7 +62,7 @@ def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> 
     epochs = {language: corpora.epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
-    layout = TrialMemoryModel(found.shape, study) if found.shape and study.resources.gpus else None
+    trial_memory = TrialMemory(found.shape, study) if found.shape and study.resources.gpus else None
     flops = _flops(study, found.shape, trained)
     each = trial_seconds(study, trained, progress.records, flops)
     at_once = concurrency(study)
@@ -80,10 +80,10 @@ def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> 
         seconds=None if each is None or at_once is None else each * -(-progress.to_run // at_once),
         gpu_hours=None if each is None else each * progress.to_run * study.resources.gpus / 3600,
         shape=found.shape,
-        layout=layout,
+        trial_memory=trial_memory,
         flops=flops,
         disk=disk(study, found.shape, progress.total, at_once, sizes),
-        warnings=[*warnings.of(study, tokens, epochs, layout), *([found.why_not] if found.why_not else [])],
+        warnings=[*warnings.of(study, tokens, epochs, trial_memory), *([found.why_not] if found.why_not else [])],
     )
 
 

@@ -33,7 +33,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class TrialMemoryModel:
+class TrialMemory:
     """The memory of a study's trial on its workers, by micro-batch."""
 
     shape: Shape
@@ -53,7 +53,7 @@ class TrialMemoryModel:
     def micro_batch(self) -> int:
         return min(self.study.training.micro_batch_sequences or self.largest_micro_batch, self.largest_micro_batch)
 
-    def memory(self, sequences: int) -> Memory:
+    def at(self, sequences: int) -> Memory:
         """Memory at a micro-batch of so many sequences."""
         tokens = sequences * self.study.training.sequence_length
         share = self.shape.parameters / self.study.resources.workers
@@ -84,4 +84,4 @@ class TrialMemoryModel:
     def largest_fitting(self, gpu_bytes: float) -> int:
         """The largest micro-batch that fits in the usable part of a GPU's memory; 0 where none does."""
         sizes = range(1, self.largest_micro_batch + 1)
-        return max((n for n in sizes if self.memory(n).total <= USABLE * gpu_bytes), default=0)
+        return max((n for n in sizes if self.at(n).total <= USABLE * gpu_bytes), default=0)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from sweep.planning.trial_memory import TrialMemoryModel
+from sweep.planning.trial_memory import TrialMemory
 from sweep.study.numbers import almr, percent, size, times
 from sweep.study.sizes.memory import USABLE
 from sweep.study.study import MINIMUM_TRIALS, Study
 
 
-def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], layout: TrialMemoryModel | None) -> list[str]:
+def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_memory: TrialMemory | None) -> list[str]:
     found = [*_lengths(study, tokens), *_repeats(study, epochs)]
     points = len(study.grid.points)
     if points < MINIMUM_TRIALS and not study.search.proposes:
         found.append(f"the grid has {points} trials, but a surface needs {MINIMUM_TRIALS}: add ALMRs or LRs")
     if speed := _speed(study):
         found.append(speed)
-    if layout and (memory := out_of_memory(layout)):
+    if trial_memory and (memory := out_of_memory(trial_memory)):
         found.append(memory)
     return found
 
@@ -57,15 +57,15 @@ def _speed(study: Study) -> str | None:
     return f"time unknown until a trial has finished: state resources.tokens_per_second{instead}"
 
 
-def out_of_memory(layout: TrialMemoryModel) -> str | None:
+def out_of_memory(trial_memory: TrialMemory) -> str | None:
     """One line where the micro-batch does not fit in the stated memory of a GPU, else None."""
-    have = layout.study.resources.gpu_bytes
-    if have is None or layout.memory(layout.micro_batch).total <= USABLE * have:
+    have = trial_memory.study.resources.gpu_bytes
+    if have is None or trial_memory.at(trial_memory.micro_batch).total <= USABLE * have:
         return None
-    if fits := layout.largest_fitting(have):
+    if fits := trial_memory.largest_fitting(have):
         fix = f"lower it to {fits}, the largest that fits"
     else:
-        need = size(layout.memory(1).total)
+        need = size(trial_memory.at(1).total)
         fix = f"one sequence needs {need}: take more gpus_per_node or nodes, or more activation_checkpointing"
     usable = f"{percent(USABLE)} of a GPU's {size(have)}"
-    return f"training.micro_batch_sequences {layout.micro_batch} does not fit in {usable}: {fix}"
+    return f"training.micro_batch_sequences {trial_memory.micro_batch} does not fit in {usable}: {fix}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sweep.planning.trial_memory import TrialMemoryModel
+from sweep.planning.trial_memory import TrialMemory
 from sweep.study.errors import InputError
 from sweep.study.numbers import percent, size
 from sweep.study.sizes.memory import USABLE
@@ -91,16 +91,16 @@ def has_free_capacity(study: Study, nodes: Sequence[NodeReport]) -> list[CheckRe
     return results("free capacity", faults, "a trial can start now")
 
 
-def gpu_memory(layout: TrialMemoryModel | None, nodes: Sequence[NodeReport]) -> list[CheckResult]:
+def gpu_memory(trial_memory: TrialMemory | None, nodes: Sequence[NodeReport]) -> list[CheckResult]:
     """The estimate against the memory that the nodes report; empty where one of the two is missing."""
     reported = [(gpu["total"], node.name) for node in nodes for gpu in _gpus(node)]
-    if layout is None or not reported:
+    if trial_memory is None or not reported:
         return []
     least, where = min(reported)
     usable = f"{percent(USABLE)} of the {size(least)} on {where}"
-    if fits := layout.largest_fitting(least):
+    if fits := trial_memory.largest_fitting(least):
         return [CheckResult("GPU memory", True, f"largest micro-batch that fits in {usable}: {fits} sequences")]
-    need = size(layout.memory(1).total)
+    need = size(trial_memory.at(1).total)
     advice = "take more GPUs per trial, or more activation_checkpointing"
     return [CheckResult("GPU memory", False, f"one sequence needs {need}, more than {usable}: {advice}")]
 

@@ -55,7 +55,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
         *checks.results("tracking", tracker.missing(study.tracking), "its packages are installed"),
         *cluster(study, needed, answer),
         *checks.has_free_capacity(study, answer.nodes),
-        *checks.gpu_memory(planned.layout, answer.nodes),
+        *checks.gpu_memory(planned.trial_memory, answer.nodes),
         *checks.disk_space(_space(run, planned)),
     ]
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from sweep.planning.disk import Disk
 from sweep.planning.plan import StudyPlan
-from sweep.planning.trial_memory import TrialMemoryModel
+from sweep.planning.trial_memory import TrialMemory
 from sweep.study import numbers
 from sweep.study.sizes.memory import USABLE
 
 
 def size_lines(planned: StudyPlan) -> list[str]:
     lines = [_model(planned)] if planned.shape and planned.flops else []
-    if planned.layout:
-        lines += _memory(planned.layout)
+    if planned.trial_memory:
+        lines += _memory(planned.trial_memory)
     return [*lines, _disk(planned.disk)]
 
 
@@ -29,18 +29,17 @@ def _model(planned: StudyPlan) -> str:
     )
 
 
-def _memory(layout: TrialMemoryModel) -> list[str]:
-    memory = layout.memory(layout.micro_batch)
+def _memory(trial_memory: TrialMemory) -> list[str]:
+    memory = trial_memory.at(trial_memory.micro_batch)
     parts = " + ".join(f"{name} {size / 1e9:.1f}" for name, size in asdict(memory).items())
-    where = f"micro-batch of {layout.micro_batch} x {layout.study.training.sequence_length:,} tokens"
+    where = f"micro-batch of {trial_memory.micro_batch} x {trial_memory.study.training.sequence_length:,} tokens"
     lines = [f"memory per GPU: {memory.total / 1e9:.1f} GB (estimate, {where})", f"  = {parts}"]
-    if have := layout.study.resources.gpu_bytes:
-        fits = layout.largest_fitting(have)
+    if have := trial_memory.study.resources.gpu_bytes:
+        fits = trial_memory.largest_fitting(have)
         largest = f"{fits} sequences" if fits > 1 else "1 sequence" if fits else "none"
         usable = f"{numbers.percent(USABLE)} of {have / 1e9:.0f} GB"
-        lines.append(
-            f"  largest micro-batch that fits in {usable}: {largest} (of {layout.largest_micro_batch} per GPU and step)"
-        )
+        own = trial_memory.largest_micro_batch
+        lines.append(f"  largest micro-batch that fits in {usable}: {largest} (of {own} per GPU and step)")
     return lines
 
 
@@ -56,14 +55,14 @@ def size_text(size: float | None) -> str:
 
 def size_json(planned: StudyPlan) -> dict[str, Any]:
     """Bytes and FLOPs; None where they are not known."""
-    layout = planned.layout
-    have = layout.study.resources.gpu_bytes if layout else None
-    memory = layout.memory(layout.micro_batch) if layout else None
+    trial_memory = planned.trial_memory
+    have = trial_memory.study.resources.gpu_bytes if trial_memory else None
+    memory = trial_memory.at(trial_memory.micro_batch) if trial_memory else None
     return {
         "parameters": planned.shape.parameters if planned.shape else None,
         "flops_per_trial": planned.flops,
-        "micro_batch_sequences": layout.micro_batch if layout else None,
-        "largest_micro_batch_sequences": layout.largest_fitting(have) if layout and have else None,
+        "micro_batch_sequences": trial_memory.micro_batch if trial_memory else None,
+        "largest_micro_batch_sequences": trial_memory.largest_fitting(have) if trial_memory and have else None,
         "memory_bytes": asdict(memory) | {"total": memory.total} if memory else None,
         "disk_bytes": asdict(planned.disk) | {"total": planned.disk.total},
     }

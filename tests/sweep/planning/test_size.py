@@ -14,7 +14,7 @@ from samples import make_study, study_content
 from sweep.planning import model_shape
 from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import disk
-from sweep.planning.trial_memory import TrialMemoryModel
+from sweep.planning.trial_memory import TrialMemory
 from sweep.planning.warnings import out_of_memory
 from sweep.study import study_file
 from sweep.study.sections.corpora import BaseModelSource
@@ -84,14 +84,14 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_shards_of_weights_gradients_and_optimizer_add_up_to_the_model() -> None:
     for state, moments in (("float32", 8), ("bfloat16", 4)):
-        memory = TrialMemoryModel(LLAMA, gpu_study(optimizer={"state": state})).memory(1)
+        memory = TrialMemory(LLAMA, gpu_study(optimizer={"state": state})).at(1)
         assert 8 * (memory.weights + memory.gradients + memory.optimizer) == (8 + moments) * LLAMA.parameters
 
 
 def test_a_single_gpu_also_gathers_one_layer_at_a_time() -> None:
-    alone = TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1})).memory(1)
-    assert alone.gathered == TrialMemoryModel(LLAMA, gpu_study()).memory(1).gathered
-    assert TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32")).memory(1).gathered == 0
+    alone = TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1})).at(1)
+    assert alone.gathered == TrialMemory(LLAMA, gpu_study()).at(1).gathered
+    assert TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32")).at(1).gathered == 0
 
 
 @pytest.mark.slow
@@ -165,11 +165,9 @@ def peak_bytes(step: Callable[[], None]) -> int:
 
 def test_checkpointing_and_a_fused_loss_take_less() -> None:
     study = gpu_study()
-    other = TrialMemoryModel(LLAMA.model_copy(update={"model_type": "granite"}), study).memory(1)  # scales its logits
+    other = TrialMemory(LLAMA.model_copy(update={"model_type": "granite"}), study).at(1)  # scales its logits
     by_kind = [
-        TrialMemoryModel(
-            LLAMA, study.model_copy(update={"execution": study.execution.model_copy(update=change)})
-        ).memory(1)
+        TrialMemory(LLAMA, study.model_copy(update={"execution": study.execution.model_copy(update=change)})).at(1)
         for change in (
             {"activation_checkpointing": "none"},
             {"activation_checkpointing": "selective"},
@@ -183,18 +181,18 @@ def test_checkpointing_and_a_fused_loss_take_less() -> None:
 
 
 def test_the_largest_micro_batch_that_fits_is_found_and_the_next_does_not_fit() -> None:
-    layout = TrialMemoryModel(LLAMA, gpu_study({"gpu_gigabytes": 400, "gpus_per_node": 4}))
-    fits = layout.largest_fitting(400e9)
+    trial_memory = TrialMemory(LLAMA, gpu_study({"gpu_gigabytes": 400, "gpus_per_node": 4}))
+    fits = trial_memory.largest_fitting(400e9)
     assert 1 < fits < 8  # a worker has 8 of the batch's 32 sequences
-    assert layout.memory(fits).total <= 0.9 * 400e9 < layout.memory(fits + 1).total
+    assert trial_memory.at(fits).total <= 0.9 * 400e9 < trial_memory.at(fits + 1).total
 
 
 def test_a_warning_about_memory_says_what_fits() -> None:
-    too_many = TrialMemoryModel(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
+    too_many = TrialMemory(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
     assert "lower it to 1, the largest that fits" in (out_of_memory(too_many) or "")
-    none = TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1}))
+    none = TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1}))
     assert "one sequence needs" in (out_of_memory(none) or "")
-    assert out_of_memory(TrialMemoryModel(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
+    assert out_of_memory(TrialMemory(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
 
 
 def test_flops_and_hours_follow_the_formula() -> None:

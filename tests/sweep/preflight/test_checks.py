@@ -9,7 +9,7 @@ import bucket
 import pytest
 from samples import make_study, study_content
 
-from sweep.planning.trial_memory import TrialMemoryModel
+from sweep.planning.trial_memory import TrialMemory
 from sweep.preflight import checks, inputs, preflight, probe
 from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.preflight import Requirements, training_packages
@@ -71,15 +71,15 @@ def test_other_versions_are_named_with_what_to_install() -> None:
 def test_gpu_memory_is_compared_with_what_nodes_report() -> None:
     recipe = study_content()["training"] | {"sequence_length": 8192, "global_batch_tokens": 8192 * 8, "tokens": 65536}
     study = make_study(training=recipe, resources={"gpus_per_node": 8})
-    layout = TrialMemoryModel(KNOWN["meta-llama/Meta-Llama-3-8B"].shape, study)
+    trial_memory = TrialMemory(KNOWN["meta-llama/Meta-Llama-3-8B"].shape, study)
 
     def with_gpus(gigabytes: float) -> list[CheckResult]:
         there = NodeReport("a", {}, {}, seen(gpus=[{"total": gigabytes * GB, "used": 0.0}]))
-        return checks.gpu_memory(layout, [there])
+        return checks.gpu_memory(trial_memory, [there])
 
     assert "more than 90 % of the 40.0 GB on a: take more GPUs" in faults(with_gpus(40))[0]
     assert faults(with_gpus(400)) == []
-    assert checks.gpu_memory(layout, [machine()]) == []
+    assert checks.gpu_memory(trial_memory, [machine()]) == []
 
 
 def test_space_that_is_short_and_space_that_is_not_known() -> None:
