@@ -70,12 +70,24 @@ def held(file: LockFile, what: str) -> Iterator[None]:
             file.remove()
 
 
+def holder(file: LockFile) -> Owner | None:
+    """The driver that holds the lock; None where there is none, or where it is dead, silent or of another version."""
+    with contextlib.suppress(InputError):
+        owner = _owner(file)
+        return owner if owner and _is_alive(owner) else None
+    return None
+
+
+def _is_alive(owner: Owner) -> bool:
+    return not owner.is_gone() and owner.silent_seconds < STALE_SECONDS
+
+
 def _take(file: LockFile, owner: Owner, what: str) -> None:
     try:
         file.create(owner.model_dump_json())
     except FileExistsError:
         other = _owner(file)
-        if other and not other.is_gone() and other.silent_seconds < STALE_SECONDS:
+        if other and _is_alive(other):
             raise InputError(_refusal(what, other, file)) from None
         file.replace(owner.model_dump_json())
         time.sleep(max(file.settle_seconds, 1.0))  # other drivers may replace it too: the last one holds it

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sweep.store.provenance import copy_code, provenance
 from sweep.store.remote import is_remote
@@ -24,6 +24,7 @@ from sweep.study.trial import Proposed, Status, Trial, TrialRequest, read_reques
 Content = TypeVar("Content")
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
 LOOK_SECONDS = 20.0  # between looks of a display at a running trial
+BESIDE_STEPS = {"horizon", "held_out"}  # in lines of metrics.jsonl that are no step of the main run
 
 
 class Run(RunStorage):
@@ -142,15 +143,18 @@ class Run(RunStorage):
 
     def progress(self, trial: Trial) -> int:
         """The last step that the main run of a running trial has logged, 0 before the first."""
+        return int(self.last_step(trial).get("step", 0))
+
+    def last_step(self, trial: Trial) -> dict[str, Any]:
+        """The metrics of the last step that the main run of a trial has logged; empty before the first."""
         path = self.files.trial(trial.id).metrics
         if self.mirror:
             self.mirror.fetch(self.files.name(path), every_seconds=LOOK_SECONDS)
         try:
-            text = path.read_text()
-            main = [line for line in map(json.loads, text.splitlines()) if "horizon" not in line]
-            return int(main[-1]["step"])
-        except (OSError, IndexError, ValueError):
-            return 0  # not begun, or the last line is half written
+            lines: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+        except (OSError, ValueError):
+            return {}  # not begun, or the last line is half written
+        return next((line for line in reversed(lines) if "step" in line and not BESIDE_STEPS & line.keys()), {})
 
     def ingredients(self) -> Ingredients | None:
         """The prepared model and corpora of the trials; None before they are prepared, and for a replayed study."""

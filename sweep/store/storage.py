@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sweep.store import lock
-from sweep.store.lock import LocalLockFile
+from sweep.store.lock import LocalLockFile, LockFile
 from sweep.store.mirror import Mirror, scratch
+from sweep.store.owner import Owner
 from sweep.store.remote import RemoteLockFile, is_remote
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import LOCK, RunFiles
@@ -64,9 +65,15 @@ class RunStorage:
     def held(self) -> Iterator[None]:
         """Lock the run while the block runs. Raises InputError naming the driver that holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.files.lock)
-        with lock.held(file, self.address):
+        with lock.held(self._lock_file(), self.address):
             yield
+
+    def driver(self) -> Owner | None:
+        """The driver that runs the study now, or None."""
+        return lock.holder(self._lock_file())
+
+    def _lock_file(self) -> LockFile:
+        return RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.files.lock)
 
 
 def named(runs: str | Path, name: str) -> str | Path:

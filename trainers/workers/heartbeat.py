@@ -25,6 +25,20 @@ class Heartbeat:
             self.last = now
 
 
+class HeartbeatWatch:
+    """Read by the process that watches the trial, from the start of an attempt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.began = folder, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since this attempt's last heartbeat, or since its start where it has sent none."""
+        since_start = time.monotonic() - self.began
+        since_heartbeat = seconds_since(self.folder)
+        return since_start if since_heartbeat is None else min(since_heartbeat, since_start)
+
+
 def seconds_since(folder: Path) -> float | None:
     """The age of the heartbeat by the clock of this machine; None before the first."""
     try:

@@ -41,7 +41,7 @@ def planned(folder: Path, *more: str, **search: Any) -> str:
 
 def test_a_plan_says_how_many_trials_are_taken_from_how_many_cells(tmp_path: Path) -> None:
     text = planned(tmp_path)
-    assert "15 trials by search (tpe) out of 25 cells, 60% of the grid's tokens" in text
+    assert "15 trials by search (tpe) out of 25 cells, 60 % of the grid's tokens" in text
     assert "0 done, 15 left" in text
     assert "to do" not in text
     assert "out of any point of the range" in planned(tmp_path, space="range")
@@ -148,13 +148,13 @@ def test_asking_whether_a_search_is_finished_writes_nothing(search: dict[str, An
 
 def test_a_plan_says_how_far_a_grid_may_grow(tmp_path: Path) -> None:
     search = GROWING
-    assert "may grow where the optimum leans on an end: to ALMR 0.1 to 0.9, LR 1e-06 to 0.01, 40 trials" in planned(
+    assert "the trials may extend to ALMR 0.10 to 0.90, LR 1e-6 to 1e-2 (40 trials in all)" in planned(
         tmp_path, **search
     )
     expected = {"almr": [0.1, 0.9], "lr": [1e-6, 1e-2], "trials": 40}
     assert json.loads(planned(tmp_path, "--json", **search))["may_grow_to"] == expected
     assert json.loads(planned(tmp_path, "--json"))["may_grow_to"] is None
-    assert "may grow" not in planned(tmp_path)
+    assert "may extend" not in planned(tmp_path)
 
 
 def test_a_search_of_too_few_cells_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from samples import bowl_csv
 from typer.testing import CliRunner
 
 from sweep import cli
+from sweep.verbs.commands.terminal import REFUSED
 
 ALMRS, LRS = [0.1, 0.3, 0.5, 0.7, 0.9], [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]
 NAMES = {"almr": "mix", "lr": "peak_lr", "loss_original": "en_loss", "loss_additional": "zh_loss"}
@@ -84,7 +85,7 @@ def test_a_refused_choice_has_its_own_status(table: Path) -> None:
     frame = pd.read_csv(table)
     frame[frame["peak_lr"] < 3e-3].to_csv(table, index=False)  # the best LR is now beyond the highest one
     result = fit(str(table), "--columns", COLUMNS)
-    assert result.exit_code == cli.REFUSED
+    assert result.exit_code == REFUSED
     assert "REFUSED" in result.stdout
     assert "run next" in result.stdout
 

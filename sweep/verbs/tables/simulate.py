@@ -31,20 +31,24 @@ from analysis.table import table as tables
 from sweep.study.errors import InputError
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
+from sweep.study.numbers import MISSING, number, point
 from sweep.study.sections.objective import Objective
-from sweep.verbs.table_fit import NamedTable, left_out
+from sweep.verbs.options import ReplayOptions
+from sweep.verbs.tables.table_fit import NamedTable, left_out
 
-HEADS = ("strategy", "trials", "regret, %\nmean", "\nmedian", "\n90th pct.", "curve\nerror", "excess,\n%", "tokens")
-
-FOOT = f"""regret: of the best trial found over the best cell, in % of the latter's loss
-curve error: rms of ln(best LR by the surface / by a measured row alone)
-excess: of the loss at that LR over the row's lowest, by the surface of the whole table, in % of the best loss
-{ALL}: the surface of the whole table, against its own noisy rows"""
+HEADS = (
+    *("strategy", "trials", "regret %\nmean", "regret %\nmedian", "regret %\n90th pct."),
+    *("curve\nerror", "excess\nloss %", "tokens"),
+)
+FOOT = f"""regret: loss of the best trial found minus that of the best cell, in % of the latter
+curve error: RMS of ln(LR), the fit's best LR at each ALMR against the best LR of that ALMR's own cells
+excess loss: at the fit's best LR, above the lowest at that ALMR, by the fit of the whole table, in % of the best loss
+{ALL}: the fit of the whole table"""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared. `trials` rises; `curve` is the share of the trials of `surface` that sharpen the curve."""
+    """The searches to replay. `trials` is sorted; `curve` is the share of the trials of `surface` for the curve."""
 
     strategies: tuple[str, ...]
     trials: tuple[int, ...]
@@ -53,25 +57,31 @@ class Comparison:
     curve: float
 
     def searches(self) -> list[tuple[str, int]]:
-        """(strategy, repeat), all strategies of a repeat together: so the time that is left can be told early."""
+        """(strategy, repeat), all strategies of a repeat together, so that the time left is known early."""
         return [(strategy, repeat) for repeat, strategy in itertools.product(range(self.repeats), self.strategies)]
 
     def seed_of(self, repeat: int) -> int:
         return int(np.random.SeedSequence([self.seed, repeat]).generate_state(1)[0])
 
 
-def asked(strategies: str, trials: str, repeats: int, seed: int, curve: float) -> Comparison:
-    """The options, or InputError that names the one that cannot be taken."""
-    names = tuple(dict.fromkeys(name.strip() for name in strategies.split(",")))
+def comparison(options: ReplayOptions) -> Comparison:
+    """The options, checked. Raises InputError naming the one that is wrong."""
+    names = tuple(dict.fromkeys(name.strip() for name in options.strategies.split(",")))
     if unknown := [name for name in names if name not in STRATEGIES]:
         raise InputError(f"--strategies: {unknown[0]!r} is not one of {', '.join(STRATEGIES)}")
-    if repeats < 1:
-        raise InputError(f"--repeats {repeats}: one search or more of each strategy, as in --repeats 20")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: write a whole number from 0")
-    if not 0 <= curve < 1:
-        raise InputError(f"--curve {curve:g}: a share of the trials, from 0 to under 1, as in --curve 0.25")
-    return Comparison(names, _counts(trials), repeats, seed, curve)
+    if options.repeats < 1:
+        raise InputError(f"--repeats {options.repeats}: write a whole number above 0, as in --repeats 20")
+    if options.seed < 0:
+        raise InputError(f"--seed {options.seed}: write a whole number, 0 or above")
+    if not 0 <= options.curve < 1:
+        raise InputError(f"--curve {options.curve:g}: write a share from 0 to below 1, as in --curve 0.25")
+    return Comparison(
+        strategies=names,
+        trials=_counts(options.trials),
+        repeats=options.repeats,
+        seed=options.seed,
+        curve=options.curve,
+    )
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -86,7 +96,7 @@ def _counts(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Simulation:
-    """`rows`: per strategy and number of trials, and last the surface of all cells. `notes`: what was left out."""
+    """`rows`: one per strategy and number of trials, then the fit of all cells. `notes`: rows left out, options cut."""
 
     name: str
     measured: MeasuredTable
@@ -107,13 +117,13 @@ class Simulation:
         write_atomically(RunFiles(folder).figures / "simulate.png", plots.png(plots.draw_simulation(info)))
 
 
-def simulate(named: NamedTable, objective: Objective, asked: Comparison, console: Console) -> Simulation:
-    """Raises InputError for a table that cannot be replayed. Progress is shown on the console if it is a terminal."""
+def simulate(named: NamedTable, objective: Objective, requested: Comparison, console: Console) -> Simulation:
+    """Replay the searches, with a progress bar on a terminal. Raises InputError for a table that cannot be replayed."""
     try:
         measured = MeasuredTable.of(named.table, objective)
     except InputError as error:
         raise InputError(f"{named.name}: {error}") from None
-    possible, clipped = _clipped(asked, len(measured.cells))
+    possible, clipped = _clipped(requested, len(measured.cells))
     searches, outcomes = possible.searches(), {}
     with _progress(console) as progress:
         task = progress.add_task("searches", total=len(searches))
@@ -122,16 +132,16 @@ def simulate(named: NamedTable, objective: Objective, asked: Comparison, console
             progress.advance(task)
     ordered = [o for s in possible.strategies for r in range(possible.repeats) for o in outcomes[s, r]]
     notes = [*(f"left out: {line}" for line in left_out(named.table)), *clipped]
-    return Simulation(named.name, measured, rows([*ordered, everything(measured, asked.seed)]), notes)
+    return Simulation(named.name, measured, rows([*ordered, everything(measured, possible.seed)]), notes)
 
 
-def _clipped(asked: Comparison, cells: int) -> tuple[Comparison, list[str]]:
-    over = [count for count in asked.trials if count > cells]
+def _clipped(requested: Comparison, cells: int) -> tuple[Comparison, list[str]]:
+    over = [count for count in requested.trials if count > cells]
     if not over:
-        return asked, []
-    counts = sorted({min(count, cells) for count in asked.trials})
-    note = f"--trials {','.join(map(str, over))}: the table has {cells} cells, so {cells} trials are all there can be"
-    return replace(asked, trials=tuple(counts)), [note]
+        return requested, []
+    counts = sorted({min(count, cells) for count in requested.trials})
+    note = f"--trials {','.join(map(str, over))}: the table has {cells} cells; replayed with {cells} trials instead"
+    return replace(requested, trials=tuple(counts)), [note]
 
 
 def _progress(console: Console) -> Progress:
@@ -142,32 +152,32 @@ def _progress(console: Console) -> Progress:
 Found = tuple[tuple[str, int], list[SearchOutcome]]
 
 
-def _outcomes(measured: MeasuredTable, asked: Comparison, searches: list[tuple[str, int]]) -> Iterator[Found]:
-    """Each search with its outcomes, as they end; in this process where a second one would not help."""
+def _outcomes(measured: MeasuredTable, compared: Comparison, searches: list[tuple[str, int]]) -> Iterator[Found]:
+    """Each search with its outcomes, as they end; in this process where only one can run."""
     workers = min(_cores(), len(searches))
     if workers == 1:
         for search in searches:
-            yield _search(measured, asked, search)
+            yield _search(measured, compared, search)
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
     try:
-        with _deaf():
-            futures = [pool.submit(_search, measured, asked, search) for search in searches]
+        with _ignoring_interrupts():
+            futures = [pool.submit(_search, measured, compared, search) for search in searches]
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
-        raise InputError(f"one of {workers} processes was killed, as a full memory does: free some memory") from None
+        raise InputError(f"one of {workers} processes was killed, probably out of memory: free some memory") from None
     except BaseException:
         for process in multiprocessing.active_children():
-            process.terminate()  # or the rest of its search would be waited for
+            process.terminate()  # else the interpreter waits for the rest of its search
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that start within it leave Ctrl-C to their parent, which reacts to it afterwards."""
+def _ignoring_interrupts() -> Iterator[None]:
+    """Processes that start inside ignore Ctrl-C: the parent handles it."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -176,13 +186,13 @@ def _deaf() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Of a worker: one thread, also in the libraries that are still to load."""
+    """Start a worker process: one thread, also for libraries that are loaded later."""
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _search(measured: MeasuredTable, asked: Comparison, search: tuple[str, int]) -> Found:
+def _search(measured: MeasuredTable, compared: Comparison, search: tuple[str, int]) -> Found:
     strategy, repeat = search
-    return search, replay(measured, strategy, asked.trials, asked.curve, asked.seed_of(repeat))
+    return search, replay(measured, strategy, compared.trials, compared.curve, compared.seed_of(repeat))
 
 
 def _cores() -> int:
@@ -192,15 +202,20 @@ def _cores() -> int:
 def _head(found: Simulation) -> str:
     measured = found.measured
     complete, cells = len(tables.usable(measured.cells)), len(measured.cells)
-    over = f", {measured.over_the_guard} of them over the guard" if measured.over_the_guard else ""
+    over = f" ({measured.over_the_guard} of them over the guard)" if measured.over_the_guard else ""
     best = measured.cells.iloc[int(np.nanargmin(measured.values))]
+    most = max(row.trials for row in found.rows[:-1])
+    regrets = {row.strategy: row.regret_percent_mean for row in found.rows[:-1] if row.trials == most}
+    lowest = min(regrets.values())
+    first = ", ".join(strategy for strategy, regret in regrets.items() if regret == lowest)
     lines = [
+        f"lowest mean regret with {most} trials: {lowest:.3f} % ({first})",
         f"{found.name}: {cells} cells, {complete} completed{over}, {cells - complete} diverged",
-        f"best cell: ALMR {best['almr']:g}, LR {best['lr']:.3g}: {measured.best:.4f} nats per token",
+        f"best cell: {point(best['almr'], best['lr'])}: {number(measured.best, 4)} nats per token",
     ]
     if measured.noise_percent is not None:
         noise = f"{measured.noise_percent:.2g} % of the best loss"
-        lines.append(f"noise floor: a cell's mean near the best has an sd of {noise}")
+        lines.append(f"noise floor: near the best, the mean of a cell has a standard deviation of {noise}")
     return "\n".join(lines)
 
 
@@ -210,8 +225,7 @@ def _table(rows: list[StrategySummary]) -> Table:
         table.add_column(head, justify="left" if head == "strategy" else "right")
     for row in rows:
         regrets = row.regret_percent_mean, row.regret_percent_median, row.regret_percent_p90
-        error = "" if row.curve_error is None else f"{row.curve_error:.3f}"
-        excess = "" if row.curve_excess_percent is None else f"{row.curve_excess_percent:.3f}"
-        spent = "" if row.tokens is None else f"{row.tokens:,.0f}"
-        table.add_row(row.strategy, str(row.trials), *(f"{regret:.3f}" for regret in regrets), error, excess, spent)
+        values = map(number, (*regrets, row.curve_error, row.curve_excess_percent))
+        tokens = MISSING if row.tokens is None else f"{row.tokens:,.0f}"
+        table.add_row(row.strategy, str(row.trials), *values, tokens)
     return table

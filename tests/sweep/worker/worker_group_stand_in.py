@@ -1,4 +1,4 @@
-"""Put in the place of `trainers/cpt.py` of a run's code: a trial that only adds up over its ranks, or misbehaves.
+"""Replaces `trainers/cpt.py` in a run's staged code: a trial that only sums over its ranks, or misbehaves.
 
 The file `behaviour` of the trial's folder says how: `wait`, `crash` or `hang`; without it the trial completes.
 """
@@ -47,4 +47,4 @@ def misbehave(how: str, rank: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if rank == 1 or how == "wait":
         time.sleep(600)
-    dist.all_reduce(torch.ones(1))  # with a partner that does not come
+    dist.all_reduce(torch.ones(1))  # the other rank never joins

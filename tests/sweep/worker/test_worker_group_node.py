@@ -1,4 +1,4 @@
-"""The launcher of a gang without Ray: processes that start, end, cannot be ended, and are left alone."""
+"""One node of a worker group without Ray: processes that start, end, ignore SIGTERM, and lose their parent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sweep.worker.group import node as nodes
-from sweep.worker.group.node import NodeOutcome, NodeProcesses, RankFailure, free_port
+from sweep.worker.group.node import NodeOutcome, NodeProcesses, RankCommand, RankFailure, free_port
 from sweep.worker.group.torchrun_arguments import Rendezvous
 
 STUBBORN = """
@@ -26,6 +26,11 @@ child = subprocess.Popen(["sleep", "300"], start_new_session=True)
 print(os.getpid(), child.pid, file=open(sys.argv[1], "w"), flush=True)
 time.sleep(300)
 """
+
+
+def rendezvous(port: int, gpus: bool = False) -> Rendezvous:
+    """One node of two workers with three CPUs each."""
+    return Rendezvous(address="127.0.0.1", port=port, nodes=1, node=0, workers_per_node=2, cpus_per_worker=3, gpus=gpus)
 
 
 def alive(pid: int) -> bool:
@@ -38,16 +43,16 @@ def alive(pid: int) -> bool:
 def wait_until(true: Callable[[], Any], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "it did not come about in time"
+        assert time.monotonic() < deadline, "not within the time limit"
         time.sleep(0.02)
 
 
-def keeper(folder: Path, grace_seconds: float, claims: tuple[Path, ...] = ()) -> subprocess.Popen[bytes]:
+def supervisor(folder: Path, grace_seconds: float, locks: tuple[Path, ...] = ()) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", STUBBORN, str(folder / "pids")]
-    asked = {"command": command, "log": str(folder / "log"), "grace_seconds": grace_seconds}
-    argument = json.dumps(asked | {"claims": [str(path) for path in claims]})
+    request = {"command": command, "log": str(folder / "log"), "grace_seconds": grace_seconds}
+    argument = json.dumps(request | {"locks": [str(path) for path in locks]})
     return subprocess.Popen(
-        [sys.executable, "-m", "sweep.worker.group.keeper", argument], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "sweep.worker.group.supervisor", argument], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
 
 
@@ -61,51 +66,51 @@ def pids(folder: Path) -> list[int]:
 
 
 def test_what_ignores_the_request_to_stop_is_killed_with_its_children(tmp_path: Path) -> None:
-    kept = keeper(tmp_path, grace_seconds=0.3)
+    started = supervisor(tmp_path, grace_seconds=0.3)
     processes = pids(tmp_path)
     assert all(map(alive, processes))
-    out, _ = kept.communicate(timeout=30)  # closes the pipe
+    out, _ = started.communicate(timeout=30)  # closes the pipe
     assert json.loads(out) == {"exit_status": -signal.SIGKILL, "stopped": True}
     assert not any(map(alive, processes))
 
 
-@pytest.mark.parametrize("victim", ["starter's child", "keeper"])
+@pytest.mark.parametrize("victim", ["starter's child", "supervisor"])
 def test_nothing_lives_on_when_a_process_between_is_killed(tmp_path: Path, victim: str) -> None:
-    kept = keeper(tmp_path, grace_seconds=0.1)
+    started = supervisor(tmp_path, grace_seconds=0.1)
     processes = pids(tmp_path)
-    [real] = [int(p) for p in Path(f"/proc/{kept.pid}/task/{kept.pid}/children").read_text().split()]
-    os.kill(kept.pid if victim == "starter's child" else real, signal.SIGKILL)
-    if victim == "keeper":  # the kernel ends its child, whose own children nobody knows any more
+    [real] = [int(p) for p in Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()]
+    os.kill(started.pid if victim == "starter's child" else real, signal.SIGKILL)
+    if victim == "supervisor":  # the kernel ends its child, whose own children nothing watches any more
         wait_until(lambda: not alive(processes[0]))
         os.kill(processes[1], signal.SIGKILL)
-    else:  # as Ray does with a worker that ends: the pipe closes too
-        assert kept.stdin
-        kept.stdin.close()
+    else:  # as Ray does when a worker ends: the pipe closes too
+        assert started.stdin
+        started.stdin.close()
         wait_until(lambda: not any(map(alive, processes)))
-    kept.wait()
+    started.wait()
 
 
 def test_a_gpu_is_not_used_before_the_processes_of_the_trial_before_are_gone(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    claim = tmp_path / "gpu-0"
-    before = keeper(first, grace_seconds=1.0, claims=(claim,))
+    lock = tmp_path / "gpu-0"
+    before = supervisor(first, grace_seconds=1.0, locks=(lock,))
     old = pids(first)
     assert before.stdin
     before.stdin.close()  # its process ignores that for a second
-    after = keeper(second, grace_seconds=0.1, claims=(claim,))
+    after = supervisor(second, grace_seconds=0.1, locks=(lock,))
     pids(second)
     assert not any(map(alive, old))
     before.wait()
     after.communicate(timeout=30)
 
 
-def test_a_gang_claims_the_gpus_that_it_was_given_and_none_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gpus_of_a_worker_group_are_locked_and_none_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, MIG-GPU-8a/1/0")
-    of_gpus = nodes.claims(Rendezvous("127.0.0.1", 1, 1, 0, 2, 8, gpus=True))
+    of_gpus = nodes.gpu_locks(rendezvous(1, gpus=True))
     assert [Path(path).name.partition("-gpu-")[2] for path in of_gpus] == ["0", "MIG-GPU-8a-1-0"]
-    assert nodes.claims(Rendezvous("127.0.0.1", 1, 1, 0, 2, 8)) == []
+    assert nodes.gpu_locks(rendezvous(1)) == []
 
 
 RANK = """
@@ -139,8 +144,8 @@ def ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     started = []
 
     def start(what: str, port: int | None = None) -> NodeProcesses:
-        meeting = Rendezvous("127.0.0.1", port or free_port(), 1, 0, 2, 3)
-        started.append(NodeProcesses(meeting, "a_rank", [str(tmp_path), what], tmp_path / "torchrun.log"))
+        command = RankCommand("a_rank", [str(tmp_path), what], tmp_path / "torchrun.log")
+        started.append(NodeProcesses(rendezvous(port or free_port()), command))
         return started[-1]
 
     yield start
@@ -159,8 +164,8 @@ def outcome(node: NodeProcesses) -> NodeOutcome:
 def test_ranks_run_our_code_whatever_lies_where_the_command_was_given(ranks: Any, tmp_path: Path) -> None:
     assert outcome(ranks("end")) == NodeOutcome(), (tmp_path / "torchrun.log").read_text()
     for rank in ("0", "1"):
-        told = (tmp_path / f"rank{rank}").read_text().split()
-        assert told[:4] == [rank, "2", "3", str(nodes.CODE / "analysis/__init__.py")]
+        found = (tmp_path / f"rank{rank}").read_text().split()
+        assert found[:4] == [rank, "2", "3", str(nodes.CODE / "analysis/__init__.py")]
 
 
 @pytest.mark.slow
@@ -170,7 +175,7 @@ def test_a_rank_that_fails_is_named(ranks: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_port_that_was_taken_meanwhile_is_told_apart(ranks: Any) -> None:
+def test_a_port_that_another_process_took_is_recognised(ranks: Any) -> None:
     with socket.socket() as other:
         other.bind(("", 0))
         other.listen()

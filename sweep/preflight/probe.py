@@ -1,4 +1,4 @@
-"""What one machine sees: storage, packages, GPUs. Sent to the nodes whole, so it imports the standard library alone."""
+"""Inspects one machine: storage, packages, GPUs. Sent to the nodes by value: imports the standard library only."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LATE_SECONDS = 5.0  # NFS clients may remember for a while that a file was not there
+LATE_SECONDS = 5.0  # an NFS client may cache for a while that a file does not exist
+
+Inspect = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def look(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer in plain values. `request`: `shared` {name: folder that holds the nonce file}, `nonce`, `paths` {name:
-    what has to be there}, `packages`. Leaves in each shared folder a reply that whoever asked has to find.
+def inspect(request: dict[str, Any]) -> dict[str, Any]:
+    """Returns plain values. `request`: `shared` {name: folder that holds the nonce file}, `nonce`, `paths` {name: path
+    that must exist}, `packages`. Leaves a reply file in each shared folder, for the asking machine to find.
     """
     token = f"{socket.gethostname()}-{uuid.uuid4().hex}"
     nonce = request["nonce"]
@@ -34,14 +37,14 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def exchange(folder: Path, nonce: str, token: str) -> str | None:
-    """Read the nonce that was left in a folder and answer it; returns what is wrong, None if nothing is."""
+    """Read the nonce file of a folder and write the reply file; returns what is wrong, or None."""
     question = folder / question_name(nonce)
     until = time.monotonic() + LATE_SECONDS
     while not question.exists() and folder.is_dir() and time.monotonic() < until:
         time.sleep(0.5)
     try:
         if question.read_text() != nonce:
-            return "another file is in its place"
+            return "its nonce file has other content"
         (folder / reply_name(nonce, token)).write_text(token)
     except OSError as error:
         return error.strerror or type(error).__name__
@@ -64,13 +67,13 @@ def version(package: str) -> str | None:
 
 
 def gpus() -> list[dict[str, float]]:
-    """Bytes that each NVIDIA GPU of this machine has, and that are taken; empty where there is no driver."""
-    asked = ("--query-gpu=memory.total,memory.used", "--format=csv,noheader,nounits")
+    """Bytes of memory of each NVIDIA GPU, total and in use; empty where there is no driver."""
+    arguments = ("--query-gpu=memory.total,memory.used", "--format=csv,noheader,nounits")
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
     try:
-        done = subprocess.run([program, *asked], capture_output=True, text=True, check=True, timeout=30)  # noqa: S603
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=True, timeout=30)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return []
     rows = [[float(part) for part in line.split(",")] for line in done.stdout.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""Gangs on a Ray cluster of two nodes: two at once, and everything free after a stop, a crash and a hang."""
+"""Worker groups on a Ray cluster of two nodes: two at once, and no resource held after a stop, a crash and a hang."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class TwoNodes:
     def free(self) -> bool:
         return bool(self.ray.available_resources().get("CPU") == 4)
 
-    def gangs(self) -> list[set[str]]:
-        """The nodes of each placement group that stands."""
+    def groups(self) -> list[set[str]]:
+        """The nodes of each placement group that exists."""
         table = self.ray.util.placement_group_table().values()
         return [set(group["bundles_to_node_id"].values()) for group in table if group["state"] == "CREATED"]
 
@@ -78,7 +78,7 @@ def two_nodes() -> Iterator[TwoNodes]:
 
 
 def two_trials(folder: Path, **resources: Any) -> tuple[Run, Study]:
-    """A run of two gangs of two nodes each, whose staged code has the stand-in for the training."""
+    """A run of two trials on two nodes each, whose staged code has the stand-in for the training."""
     run = Run(folder)
     study = make_study(grid={"almr": [0.2, 0.6], "lr": [1e-3]}, resources={"nodes": 2, "retries": 0} | resources)
     run.freeze(study)
@@ -87,7 +87,7 @@ def two_trials(folder: Path, **resources: Any) -> tuple[Run, Study]:
         base_model="none", base_model_fingerprint="none", folders={}, corpora={"original": facts, "additional": facts}
     ))  # fmt: skip
     run.stage_code()
-    stand_in = Path(__file__).with_name("gang_stand_in.py").read_text()
+    stand_in = Path(__file__).with_name("worker_group_stand_in.py").read_text()
     (run.files.code / "trainers/cpt.py").write_text(stand_in)
     return run, study
 
@@ -118,7 +118,7 @@ def wait_until(true: Callable[[], Any], driver: subprocess.Popen[str] | None = N
     deadline = time.monotonic() + 240
     while not true():
         assert driver is None or driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline, "it did not come about in time"
+        assert time.monotonic() < deadline, "not within the time limit"
         time.sleep(0.1)
 
 
@@ -128,7 +128,7 @@ def pids(run: Run) -> list[int]:
 
 
 def of_this_run(run: Run) -> list[str]:
-    """The processes that live and name the run: keepers, torchruns and ranks."""
+    """The live processes that name the run: supervisors, torchruns and ranks."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -147,21 +147,23 @@ def records(run: Run, trials: list[Trial]) -> list[Record]:
 
 
 @pytest.mark.timeout(600)
-def test_two_gangs_at_once_free_everything_after_a_crash_a_hang_and_a_stop(two_nodes: TwoNodes, tmp_path: Path) -> None:
+def test_two_worker_groups_at_once_hold_nothing_after_a_crash_a_hang_and_a_stop(
+    two_nodes: TwoNodes, tmp_path: Path
+) -> None:
     patience = round(max(12, 1.5 * two_nodes.seconds) / 60, 2)
     run, study = two_trials(tmp_path / "run", hang_minutes=patience)
     trials = design.trials(study)
     behave(run, trials, "crash", "hang")
     driver = drive(run, two_nodes.cluster.address)
-    wait_until(lambda: len(two_nodes.gangs()) == 2, driver)
-    assert [len(nodes) for nodes in two_nodes.gangs()] == [2, 2], "each gang on two nodes"
+    wait_until(lambda: len(two_nodes.groups()) == 2, driver)
+    assert [len(nodes) for nodes in two_nodes.groups()] == [2, 2], "each worker group on two nodes"
     assert "at once: 2" in ended(driver)
-    assert not of_this_run(run), "a trial has its record when its processes are gone"
+    assert not of_this_run(run), "a record is written after the processes are gone"
     wait_until(two_nodes.free)
     crashed, hung = records(run, trials)
     assert (crashed.status, hung.status) == (Status.FAILED, Status.FAILED)
     assert crashed.reason == "rank 1 was killed by SIGKILL (the machine's memory may be full)"
-    assert hung.reason == f"it hung: no sign of life for {patience:g} minutes (resources.hang_minutes)"
+    assert hung.reason == f"the trial hung: no heartbeat for {patience:g} minutes (resources.hang_minutes)"
     assert "in misbehave" in run.log(trials[1], 1).read_text(), "the log says where a rank hung"
 
     run, study = two_trials(tmp_path / "run")

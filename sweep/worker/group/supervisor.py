@@ -1,10 +1,10 @@
-"""Starts one node's processes of a gang and lets none of them outlive it. Linux only, standard library only.
+"""Starts the processes of one node of a worker group, and leaves none of them when it ends. Linux, standard library.
 
-    python -m sweep.worker.group.keeper '{"command": [...], "log": PATH, "grace_seconds": 10, "claims": [PATH, ...]}'
+    python -m sweep.worker.group.supervisor '{"command": [...], "log": PATH, "grace_seconds": 10, "locks": [PATH, ...]}'
 
-Standard input is a pipe that is never written to: it closes when whoever holds it wants the processes stopped, and
-also when that process dies in whatever way. Then they get SIGTERM, and after the grace period SIGKILL. Standard output
-gets one line of JSON, `{"exit_status": N, "stopped": bool}`, once every one of them is gone.
+Standard input is a pipe that nothing is written to. It closes when its holder wants the processes stopped, and when the
+holder dies. The processes then get SIGTERM, and SIGKILL after the grace period. When all are gone, standard output gets
+one line of JSON: `{"exit_status": N, "stopped": bool}`.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from pathlib import Path
 from typing import IO, Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-CLAIM_SECONDS = 120.0  # what an earlier trial may take to be gone
-CLAIM_HELD = 75  # EX_TEMPFAIL of sysexits.h
+LOCK_SECONDS = 120.0  # how long to wait for the processes of an earlier trial to end
+LOCK_HELD = 75  # exit status: EX_TEMPFAIL of sysexits.h
 
 
 def main() -> None:
-    asked = json.loads(sys.argv[1])
-    _apart()
-    # Ranks that lose their parent become children of this process, so that none escapes it.
+    request = json.loads(sys.argv[1])
+    _detach()
+    # Descendants that lose their parent become children of this process, so that it can kill them.
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     with contextlib.ExitStack() as stack:
-        free = all(stack.enter_context(_claimed(Path(path))) for path in asked["claims"])
-        outcome = _kept(asked) if free else {"exit_status": CLAIM_HELD, "stopped": False}
+        free = all(stack.enter_context(_locked(Path(path))) for path in request["locks"])
+        outcome = _run(request) if free else {"exit_status": LOCK_HELD, "stopped": False}
     print(json.dumps(outcome), flush=True)
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends, in case its keeper is killed."""
+    """Have the kernel kill this process when the thread that started it ends: the supervisor itself may be killed."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -48,8 +48,8 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _apart() -> None:
-    """Ray kills the direct children of a worker that ends. The one that it knows only waits for the real keeper."""
+def _detach() -> None:
+    """Fork, because Ray kills the direct children of a worker that ends. The parent only waits for the child."""
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -57,16 +57,16 @@ def _apart() -> None:
 
 
 @contextlib.contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Hold a file's lock; False where another keeper still has it. It is free once that keeper's processes are gone."""
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold a file's lock; yields False where another supervisor keeps it, which it does until its processes ended."""
     with path.open("a") as lock:
-        deadline = time.monotonic() + CLAIM_SECONDS
-        while not (held := _locked(lock)) and time.monotonic() < deadline and not _asked_to_stop(0.1):
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not (held := _try_lock(lock)) and time.monotonic() < deadline and not _stop_requested(0.1):
             pass
         yield held
 
 
-def _locked(file: IO[str]) -> bool:
+def _try_lock(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -74,14 +74,14 @@ def _locked(file: IO[str]) -> bool:
     return True
 
 
-def _asked_to_stop(seconds: float) -> bool:
+def _stop_requested(seconds: float) -> bool:
     return bool(select.select([sys.stdin], [], [], seconds)[0])
 
 
-def _kept(asked: dict[str, Any]) -> dict[str, Any]:
-    with Path(asked["log"]).open("a") as log:
+def _run(request: dict[str, Any]) -> dict[str, Any]:
+    with Path(request["log"]).open("a") as log:
         process = subprocess.Popen(  # noqa: S603
-            asked["command"],
+            request["command"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -92,8 +92,8 @@ def _kept(asked: dict[str, Any]) -> dict[str, Any]:
     select.select([sys.stdin, ended], [], [])
     stopped = process.poll() is None
     if stopped:
-        _terminate(process, asked["grace_seconds"])
-    _leave_none()
+        _terminate(process, request["grace_seconds"])
+    _kill_descendants()
     return {"exit_status": process.returncode, "stopped": stopped}
 
 
@@ -106,8 +106,8 @@ def _terminate(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
         process.wait()
 
 
-def _leave_none() -> None:
-    """Kill until there is no descendant left: whoever loses its parent comes here."""
+def _kill_descendants() -> None:
+    """Kill the children until none is left: descendants become children when their parents die."""
     while children := _children():
         for child in children:
             with contextlib.suppress(ProcessLookupError):
@@ -124,7 +124,7 @@ def _children() -> list[int]:
 
 def _parent(pid: int) -> int | None:
     try:
-        # "pid (name) state parent ...", and the name may hold anything
+        # "pid (name) state parent ...", and the name may hold any character
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return None

@@ -1,4 +1,4 @@
-"""The preflight on a cluster of two nodes, one of which does not see the storage."""
+"""The preflight on a Ray cluster of two nodes, one of which does not see the storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from samples import bowl_csv, make_study
 
-from sweep.preflight import node, preflight
+from sweep.preflight import preflight, probe
+from sweep.preflight.preflight import Requirements, training_packages
 from sweep.store.run import Run
 from sweep.study.errors import InputError
 
@@ -31,29 +32,31 @@ def address() -> Iterator[str]:
 
 
 def blind_on_one(request: dict[str, Any]) -> dict[str, Any]:
-    """The first node to take the mark sees the storage, the other looks into an empty folder."""
+    """Only the node that creates the mark file sees the storage."""
     try:
         os.close(os.open(request["paths"]["mark"], os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         request = request | {"shared": dict.fromkeys(request["shared"], "/no/such/mount")}
-    return node.look(request)
+    return probe.inspect(request)
 
 
 def test_two_nodes_that_see_all_are_ready(address: str, tmp_path: Path) -> None:
     shared = {"run directory": str(tmp_path / "runs"), "ALMR_CACHE": str(tmp_path / "cache")}
-    nodes, lost = preflight.ask(make_study(), shared, {}, address)
-    assert len(nodes) == 2
-    assert [f for f in preflight.cluster(make_study(), nodes, shared, lost) if not f.ok] == []
-    assert all(found.seen and found.seen["versions"]["ray"] for found in nodes)
+    needed = Requirements(shared, {}, training_packages(make_study()))
+    answer = preflight.ask(needed, address)
+    assert len(answer.nodes) == 2
+    assert [f for f in preflight.cluster(make_study(), needed, answer) if not f.ok] == []
+    assert all(found.seen and found.seen["versions"]["ray"] for found in answer.nodes)
     assert not list(tmp_path.rglob(".almr-check*"))
 
 
 def test_a_node_without_the_storage_is_named(address: str, tmp_path: Path) -> None:
     shared, mark = {"run directory": str(tmp_path)}, {"mark": str(tmp_path / "mark")}
-    nodes, lost = preflight.ask(make_study(), shared, mark, address, look=blind_on_one)
-    found = [f for f in preflight.cluster(make_study(), nodes, shared, lost) if not f.ok]
+    needed = Requirements(shared, mark, training_packages(make_study()))
+    answer = preflight.ask(needed, address, inspect=blind_on_one)
+    found = [f for f in preflight.cluster(make_study(), needed, answer) if not f.ok]
     assert [f.name for f in found] == ["run directory"]
-    assert f"{tmp_path} is not seen from" in found[0].detail
+    assert f" cannot use {tmp_path} (" in found[0].detail
 
 
 def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, cache: Path) -> None:
@@ -70,6 +73,6 @@ def test_a_run_on_a_cluster_that_is_not_ready_starts_no_trial(address: str, tmp_
     grid = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
     study = make_study(grid=grid, replay={"table": str(table)}, resources={"cpus": 3})
     run = Run(tmp_path / "runs" / "small")
-    with pytest.raises(InputError, match=r"room: resources\.cpus: a trial needs 3 CPUs of one node"):
+    with pytest.raises(InputError, match=r"capacity: resources\.cpus: a trial needs 3 CPUs of one node"):
         sweep_run.run(study, run, Console(quiet=True), address)
     assert not (run.folder / "trials").exists()

@@ -1,4 +1,4 @@
-"""A real trial, small, on the ranks of a real torchrun, without Ray: what it comes to, scored later, out of memory."""
+"""A real, small trial on the ranks of a real torchrun, without Ray: its losses, scored later, out of memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import ray
 import torch
 
-from sweep.controller.worker_group import run_gang
+from sweep.controller.worker_group import run_worker_group
 from sweep.store.run import Run
 from sweep.study.record import Record
 from sweep.study.sections.benchmarks import Benchmarks
@@ -25,7 +25,7 @@ from trainers.loop.out_of_memory import MicroBatchHalvedError, store_micro_batch
 from trainers.loop.trial_training import TrialTraining
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-# As torch's out of memory on every rank, of more than two sequences at once; on PYTHONPATH of the ranks.
+# Raises torch's out of memory on every rank for more than two sequences at once; on PYTHONPATH of the ranks.
 SMALL_MEMORY = """
 import torch
 from trainers.model.token_loss import TokenLoss
@@ -47,7 +47,7 @@ def begun(study: Study, address: str, **changes: Any) -> tuple[Run, Study, Trial
 
 
 @pytest.fixture
-def gang(local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Study, Trial]:
+def group_trial(local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Study, Trial]:
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "127.0.0.1")
     return begun(local_study, str(tmp_path / "run"), resources={"processes": 2, "cpus": 1})
 
@@ -60,11 +60,11 @@ def alone(study: Study, trial: Trial, folder: Path) -> Record:
     return record
 
 
-def test_a_gang_comes_to_what_one_worker_does_and_is_scored_when_asked(
-    gang: tuple[Run, Study, Trial], tmp_path: Path
+def test_a_worker_group_has_the_losses_of_one_worker_and_is_scored_on_request(
+    group_trial: tuple[Run, Study, Trial], tmp_path: Path
 ) -> None:
-    run, study, trial = gang
-    record = run_gang(run.address, trial)
+    run, study, trial = group_trial
+    record = run_worker_group(run.address, trial)
     assert record == run.record(trial)
     assert (record.status, record.attempt) == (Status.COMPLETE, 1)
     assert record.provenance["execution"]["workers"] == 2
@@ -73,20 +73,20 @@ def test_a_gang_comes_to_what_one_worker_does_and_is_scored_when_asked(
     assert record.loss.additional == pytest.approx(plain.loss.additional, rel=1e-4)
 
     run.freeze(study.model_copy(update={"benchmarks": Benchmarks(suite="embedded")}))
-    scored = run_gang(run.address, trial)
+    scored = run_worker_group(run.address, trial)
     assert set(scored.scores) == {"cloze_original", "cloze_additional"}
     assert not scored.score_failures
     assert scored.loss == record.loss
 
 
-def test_a_gang_out_of_memory_starts_again_with_fewer_sequences_at_once(
-    gang: tuple[Run, Study, Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_group_out_of_memory_starts_again_with_a_smaller_micro_batch(
+    group_trial: tuple[Run, Study, Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, study, trial = gang
+    run, study, trial = group_trial
     (tmp_path / "limited").mkdir()
     (tmp_path / "limited" / "sitecustomize.py").write_text(SMALL_MEMORY)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "limited"))
-    record = run_gang(run.address, trial)
+    record = run_worker_group(run.address, trial)
     assert record.status is Status.COMPLETE
     assert record.provenance["execution"]["micro_batch_sequences"] == 2
     assert stored_micro_batch(study, run.trial_folder(trial)) == 2

@@ -1,9 +1,8 @@
-"""`almr fit TABLE`: a user's own table and the options that say how to read it and what to minimise."""
+"""A user's own table, and the options that say how to read it and what to minimise."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from analysis.table.import_table import read_table
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES
 from sweep.study.sections.objective import Objective, Weights
+from sweep.verbs.options import ObjectiveOptions, TableOptions
 
 OPTIONS = "--columns, --where, --drop-bad-rows, --weights, --guard, --base, --level and --out"
 
@@ -25,28 +25,29 @@ class NamedTable:
     table: pd.DataFrame
 
 
-def read(path: Path, columns: str | None, where: Sequence[str], drop_bad_rows: bool, base: str | None) -> NamedTable:
-    """As analysis.table.import_table.read_table; `base` has the base model's losses, original=X,additional=Y."""
-    table = read_table(path, columns, where, drop_bad_rows)
-    for name, loss in _by_language("--base", base).items():
+def read(path: Path, options: TableOptions) -> NamedTable:
+    """Read a table, with the base model's losses as columns. Raises InputError as `import_table.read_table`."""
+    table = read_table(path, options.columns, options.where or (), options.drop_bad_rows)
+    for name, loss in _by_language("--base", options.base).items():
         if not 0 < loss < math.inf:
             raise InputError(f"--base: {name}={loss:g} is not a loss in nats per token: write a number above 0")
         table[f"base_loss_{name}"] = loss
     return NamedTable(path.name.split(".")[0], table)
 
 
-def objective(weights: str | None, guard: float | None, level: float | None) -> Objective:
-    shares = _by_language("--weights", weights)
+def objective(options: ObjectiveOptions, level: float | None = None) -> Objective:
+    """The objective of a table's fit. Raises InputError naming the option that is wrong."""
+    shares = _by_language("--weights", options.weights)
     try:
         return Objective(
             weights=Weights(**(dict.fromkeys(LANGUAGES, 0.0) | shares)) if shares else None,
-            forgetting_guard_percent=guard,
+            forgetting_guard_percent=options.guard,
             **({} if level is None else {"level": level}),
         )
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        options = {"forgetting_guard_percent": "--guard", "level": "--level", "original": "--weights"}
-        option = options.get(str(first["loc"][-1] if first["loc"] else ""), "--weights")
+        names = {"forgetting_guard_percent": "--guard", "level": "--level", "original": "--weights"}
+        option = names.get(str(first["loc"][-1] if first["loc"] else ""), "--weights")
         raise InputError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
@@ -65,13 +66,13 @@ def _by_language(option: str, text: str | None) -> dict[str, float]:
 
 
 def left_out(table: pd.DataFrame) -> list[str]:
-    """The bad rows, one line each."""
+    """The bad rows of a table, one line each."""
     bad = table[table["excluded"].astype(str).str.startswith("bad row")]
     return [f"{row.trial_id}: {row.excluded}" for row in bad.itertuples()]
 
 
 def refuse_for_a_run(source: str, *given: Any) -> None:
-    """A run's objective and columns are its own: an option that would be ignored is an error."""
+    """Raises InputError for options of a table where `source` is a run: they would be ignored."""
     if Path(source).suffix in (".csv", ".tsv", ".parquet", ".gz"):
         raise InputError(f"{source}: no such file")
     if any(value is not None and value is not False and value != [] for value in given):
@@ -79,7 +80,7 @@ def refuse_for_a_run(source: str, *given: Any) -> None:
 
 
 def refuse_unusable(folder: Path | None) -> None:
-    """Before the fit, so that its result is not lost."""
+    """Raises InputError, before the fit, for an output folder that cannot be written."""
     if folder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
