@@ -25,8 +25,8 @@ class LoadedRun:
 
     `table` has one row per trial, ordered by (seed, almr, lr): losses in nats per token, `excluded` says why a row is
     not fitted (see analysis.table). `records` are the trials' records in full, by name. `fit` is the content of
-    `fit.json`, None where the run was never fitted. `changes` says what was changed after the fit: the numbers of `fit`
-    are those of the run as it is only where it is empty.
+    `fit.json`, None where the run was never fitted. `changes` says what changed after the fit, a sentence each; where
+    it is empty, `fit` belongs to the run as it is now.
     """
 
     folder: Path
@@ -50,11 +50,12 @@ def load_run(folder: str | Path) -> LoadedRun:
     table = tables.mark_foreign(tables.read_run(files.folder), study)
     records = tuple(read_record(path) for path in files.records())
     fit = read_fit(files.folder) if files.fit.is_file() else None
-    return LoadedRun(files.folder, study, table, records, fit, tuple(changes(fit, study, files)) if fit else ())
+    changed = tuple(changes(fit, study, files)) if fit else ()
+    return LoadedRun(folder=files.folder, study=study, table=table, records=records, fit=fit, changes=changed)
 
 
 def load_fit(study: Study, run: Path, address: str) -> FitResult:
-    """The fit of a run as `fit.json` has it, with the table that it was made from. Fits nothing.
+    """Read the fit of a run from `fit.json`, with the table that it was made from. Fits nothing.
 
     `address` is the run as messages name it. Raises FileNotFoundError where it was never fitted, and InputError where
     `fit.json` cannot be read, or does not belong to the records and the study as they are now.
@@ -62,13 +63,16 @@ def load_fit(study: Study, run: Path, address: str) -> FitResult:
     again = f"almr fit {address}"
     file = read_fit(run, f"write it anew: {again}")
     table = tables.mark_foreign(tables.read_run(run), study)
-    if found := changes(file, study, RunFiles(run)):  # after the table was read: what changes meanwhile is seen
-        raise InputError(f"{RunFiles(run).fit}: out of date: {'; '.join(found)}; fit again: {again}")
+    files = RunFiles(run)
+    if found := changes(file, study, files):  # after the table was read: what changes meanwhile is seen
+        raise InputError(
+            f"{address}/{files.name(files.fit)} is out of date: {', and '.join(found)}; fit again: {again}"
+        )
     return FitResult(table=table, file=file, study=study)
 
 
 def changes(file: FitFile, study: Study, files: RunFiles) -> list[str]:
-    """What has changed in a run since it was fitted, in words; empty where nothing has."""
+    """What changed in a run after it was fitted, a sentence each; empty where nothing did."""
     if file.inputs is None:
-        return ["it does not say which records it was fitted from: an earlier version of almr-sweep wrote it"]
+        return ["an earlier version of almr-sweep wrote it, without the hashes of its records"]
     return file.inputs.changes(FitInputs.of_run(study, files.folder))

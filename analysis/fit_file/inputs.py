@@ -14,7 +14,7 @@ from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
 from sweep.study.study import Study, fingerprint_of
 
-# Fields that change how a launch or a trial is run, not what is fitted.
+# How trials and launch are run: no number of a fit depends on these fields. A field that is not listed counts.
 NOT_FITTED: dict[str, Any] = {
     **dict.fromkeys(("resources", "execution", "tracking", "keep", "benchmarks"), True),
     "launch": {
@@ -27,8 +27,9 @@ NOT_FITTED: dict[str, Any] = {
 
 
 class FitInputs(Schema):
-    """Hashes of all that a fit depends on. `study`: fingerprints of the study's sections.
+    """Hashes of all that a fit depends on.
 
+    `study`: fingerprints of the study's sections, without the fields that only say how trials and launch are run.
     `files`: sha256 of the records and benchmark scores, by name within the run. `rungs`: sha256 of the `fit.json` and
     `study.yaml` of the runs that `launch.transfer.rungs` names, by path.
     """
@@ -39,7 +40,7 @@ class FitInputs(Schema):
 
     @classmethod
     def of_run(cls, study: Study, run: Path) -> Self:
-        """As they are now. Raises OSError."""
+        """Of the files as they are now. Raises OSError."""
         sections = study.model_dump(mode="json", exclude=NOT_FITTED, exclude_defaults=True)
         files = RunFiles(run)
         return cls(
@@ -49,15 +50,15 @@ class FitInputs(Schema):
         )
 
     def changes(self, now: FitInputs) -> list[str]:
-        """What differs now, in words; empty where nothing does."""
-        found = [f"study.yaml has another {name}" for name in _differing(self.study, now.study)]
+        """What differs now, a sentence each; empty where nothing does."""
+        found = [f"study.yaml now has another {name}" for name in _differing(self.study, now.study)]
         # A rung's folder may be missing where the run is read on another machine than it was fitted on.
         moved = {path: digest for path, digest in now.rungs.items() if self.rungs.get(path) != digest}
-        return [*_words(self.files, now.files), *found, *(f"{path} has changed" for path in moved)]
+        return [*_words(self.files, now.files), *found, *(f"{path} is another one now" for path in moved)]
 
 
 def _fitted(files: RunFiles) -> Iterator[Path]:
-    """The records, and what each benchmark question counted in their trials and in the base model."""
+    """The files that a fit reads: records, and the benchmark scores of their trials and of the base model."""
     records = files.records()
     scores = [files.base.scores, files.base.failures, files.base.questions]
     scores += [files.trial(record.parent.name).questions for record in records]
@@ -77,11 +78,11 @@ def _differing(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _words(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """How many trials are new, changed or gone, with an example."""
+    """How many trials are new, changed or missing, with an example. The base model's scores count as one."""
     before, after = ({PurePosixPath(name).parent for name in files} for files in (old, now))
     differing = sorted({PurePosixPath(name).parent for name in _differing(old, now)})
     if not differing:
         return []
-    kinds = Counter("new" if one not in before else "gone" if one not in after else "changed" for one in differing)
-    counts = ", ".join(f"{kinds[kind]} {kind}" for kind in ("new", "changed", "gone") if kinds[kind])
-    return [f"records of trials: {counts} (for example {differing[0]})"]
+    kinds = Counter("new" if one not in before else "missing" if one not in after else "changed" for one in differing)
+    counts = ", ".join(f"{kinds[kind]} {kind}" for kind in ("new", "changed", "missing") if kinds[kind])
+    return [f"the run now has {counts} trial{'s' if len(differing) > 1 else ''} (for example {differing[0]})"]

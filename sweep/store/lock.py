@@ -134,13 +134,13 @@ class _Heartbeat(threading.Thread):
     def run(self) -> None:
         while not self.ended.wait(HEARTBEAT_SECONDS) and not self.lost_to:
             try:
-                self._beat()
+                self._write_heartbeat()
             except Exception as error:  # the run must survive storage that fails for a while
                 logging.getLogger(__name__).warning("the heartbeat of %s failed: %s", self.file, error)
         if self.lost_to:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # also ends a wait
 
-    def _beat(self) -> None:
+    def _write_heartbeat(self) -> None:
         text = self.owner.model_copy(update={"beat": datetime.now(UTC)}).model_dump_json()
         found = _owner(self.file)
         if found is None:

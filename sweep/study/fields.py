@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 from pydantic import BeforeValidator, Field
@@ -32,9 +32,12 @@ Finite = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
 Share = Annotated[Finite, Field(ge=0, le=1)]
 Count = Annotated[int, BeforeValidator(number), Field(gt=0)]
-Pattern = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, BeforeValidator(number), Field(ge=0, lt=2**32)]
 Natural = Annotated[int, BeforeValidator(number), Field(ge=0)]
+Item = TypeVar("Item")
+Several = Annotated[tuple[Item, ...], BeforeValidator(listed)]
+OneOrMore = Annotated[Several[Item], Field(min_length=1)]
 
 
 def exactly_one(model: pydantic.BaseModel, *fields: str) -> None:

@@ -157,7 +157,7 @@ def is_of_trial(name: str, trial_id: str) -> bool:
 
 
 def is_read_by_drivers(name: str) -> bool:
-    """Whether a driver reads the file: not a trial's logs and models, nor the code, which each driver stages anew."""
+    """Whether a driver reads the file: not a trial's logs and models, nor the code, which each driver stages itself."""
     parts = PurePosixPath(name).parts
     if parts[0] == TRIALS:
         return len(parts) == 3 and parts[2] in READ_BY_DRIVERS

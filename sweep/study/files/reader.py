@@ -86,6 +86,6 @@ def _refusal(path: Path, schema: type[Schema], kind: str, error: pydantic.Valida
     if first["type"] == "extra_forbidden":
         return InputError(
             f"{path}: this version of almr-sweep does not know the field {'.'.join(map(str, first['loc']))}: if a "
-            f"newer one wrote the file, upgrade almr-sweep and keep the file; else {remedy}"
+            f"newer one wrote the file, upgrade almr-sweep and keep it; else {remedy}"
         )
     return InputError(f"{path}: not a {kind} ({explain(error, schema)[0]}); {remedy}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Natural, Section, listed
+from sweep.study.fields import Count, Natural, Section, Several
 
 Task = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
-Tasks = Annotated[tuple[Task, ...], BeforeValidator(listed)]
 
 
 class Benchmarks(Section):
@@ -17,7 +16,7 @@ class Benchmarks(Section):
 
     suite: Literal["embedded", "almr"] | None = None
     """A suite by name. `embedded`: 400 questions per language from the held-out text; `almr`: the method's suite."""
-    tasks: Tasks = ()
+    tasks: Several[Task] = ()
     """Tasks of lm-evaluation-harness, or of the `include` folder, by name. Default: none besides the suite's."""
     when: Literal["all", "finalists"] = "all"
     """Score every trial, or only the best `finalists`, once all trials have run."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Finite, Section, exactly_one, listed
+from sweep.study.fields import Count, Finite, OneOrMore, Section, Text, exactly_one
 from sweep.study.sizes.shape import Shape
 
 
@@ -35,9 +35,7 @@ class Corpus(Section):
 
     embedded: Literal["shakespeare", "three-kingdoms", "chinese-poetry"] | None = None
     """A corpus that needs no data hub."""
-    files: (
-        Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(listed), Field(min_length=1)] | None
-    ) = None
+    files: OneOrMore[Text] | None = None
     """Local files or glob patterns, relative to the study file: .txt, .md, .jsonl, .json, .parquet, or compressed."""
     dataset: str | None = None
     """A dataset of the Hugging Face hub."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 import pydantic
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Natural, Positive, Section, Share, listed
+from sweep.study.fields import Count, OneOrMore, Positive, Section, Seed, Share, listed
 
 
 class LrRange(Section):
@@ -33,13 +33,11 @@ LR_LIST = pydantic.TypeAdapter(tuple[Positive, ...])
 class Grid(Section):
     """Every combination of `almr`, `lr` and `seeds` is a point of the grid."""
 
-    almr: Annotated[tuple[Share, ...], BeforeValidator(listed), Field(min_length=1)]
+    almr: OneOrMore[Share]
     """Additional language mixture ratios: the share of training tokens from the additional language, 0 to 1."""
-    lr: LrRange | Annotated[tuple[Positive, ...], BeforeValidator(listed), Field(min_length=1)]
+    lr: LrRange | OneOrMore[Positive]
     """Peak learning rates: a list, or a log-spaced range {from: 1e-5, to: 1e-3, points: 5}."""
-    seeds: Annotated[tuple[Annotated[Natural, Field(lt=2**32)], ...], BeforeValidator(listed), Field(min_length=1)] = (
-        0,
-    )
+    seeds: OneOrMore[Seed] = (0,)
     """Seeds of the data order. Several repeat each (ALMR, LR), which measures the noise."""
 
     @pydantic.field_validator("lr", mode="before")

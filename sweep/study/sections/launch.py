@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import model_validator
 
-from sweep.study.fields import Count, Natural, Pattern, Positive, Section, listed, nearest_multiple
+from sweep.study.fields import Count, Natural, OneOrMore, Positive, Section, Text, nearest_multiple
 from sweep.study.sections.transfer import TransferRule
-from sweep.study.sizes.gpus import GPUS
+from sweep.study.sizes.gpus import GpuName, gpu_memory
 from sweep.study.sizes.shape import Shape
 
 Format = Literal["llamafactory", "torchtitan", "megatron", "axolotl", "native"]
@@ -17,9 +17,9 @@ Format = Literal["llamafactory", "torchtitan", "megatron", "axolotl", "native"]
 class Evaluation(Section):
     """Held-out text for the launch: JSON Lines files with the text in the field `text`."""
 
-    original: Pattern
+    original: Text
     """File or glob pattern of the original language, relative to the study file."""
-    additional: Pattern
+    additional: Text
     """File or glob pattern of the additional language, relative to the study file."""
 
 
@@ -50,7 +50,7 @@ class Launch(Section):
     """Number of times that the run measures its held-out losses."""
     evaluation: Evaluation | None = None
     """Held-out text for the run. Default: none, so the run measures no held-out loss."""
-    gpu: str | None = None
+    gpu: GpuName | None = None
     """Kind of GPU, such as H100-80GB, for its memory and speed. Default: not known."""
     gpu_gigabytes: Positive | None = None
     """Memory of one GPU in GB, where `gpu` is not given or differs. Default: that of `gpu`."""
@@ -66,24 +66,15 @@ class Launch(Section):
     """Kubernetes: container image with the trainer. Default: to be filled in."""
     volume_claim: str | None = None
     """Kubernetes: persistent volume claim that holds the bundle and the data. Default: to be filled in."""
-    formats: Annotated[tuple[Format, ...], BeforeValidator(listed), Field(min_length=1)] = ("llamafactory",)
+    formats: OneOrMore[Format] = ("llamafactory",)
     """Trainers to write configurations for."""
     transfer: TransferRule | None = None
     """How the winner is carried to the large run. Default: rule `direct`, with a warning."""
 
-    @field_validator("gpu")
-    @classmethod
-    def _listed_gpu(cls, value: str | None) -> str | None:
-        if value is not None and value not in GPUS:
-            raise ValueError(f"not a known GPU; write one of {', '.join(GPUS)}, or give gpu_gigabytes instead")
-        return value
-
     @property
     def gpu_bytes(self) -> float | None:
         """Memory of one GPU: as given, else that of `gpu`."""
-        if self.gpu_gigabytes:
-            return self.gpu_gigabytes * 1e9
-        return GPUS[self.gpu].bytes if self.gpu else None
+        return gpu_memory(self.gpu, self.gpu_gigabytes)
 
     @property
     def processes_per_node(self) -> int:

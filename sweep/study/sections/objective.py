@@ -8,11 +8,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from sweep.study.fields import Finite, Positive, Section, exactly_one
+from sweep.study.fields import Finite, Positive, Section, Text, exactly_one
 from sweep.study.record import Record
 from sweep.study.trial import Status
-
-Name = Annotated[str, Field(min_length=1)]
 
 
 class ScoreGuard(Section):
@@ -21,9 +19,9 @@ class ScoreGuard(Section):
     Changes are in the score's own unit. Where a lower score is better, a rise counts as a drop.
     """
 
-    group: Name | None = None
+    group: Text | None = None
     """A group of tasks by its name, or all tasks of a language: original or additional."""
-    task: Name | None = None
+    task: Text | None = None
     """A single task by its name."""
     at_most_drop: Annotated[Finite, Field(ge=0)] | None = None
     """The largest drop that is allowed."""

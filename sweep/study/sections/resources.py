@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from sweep.study.fields import Count, Finite, Natural, Positive, Section
-from sweep.study.sizes.gpus import GPUS, Gpu
+from sweep.study.sizes.gpus import GPUS, Gpu, GpuName, gpu_memory
 
 
 class Resources(Section):
@@ -34,21 +34,12 @@ class Resources(Section):
     """Kill and retry a trial without a heartbeat for this many minutes."""
     tokens_per_second: Positive | None = None
     """Training speed of one trial in tokens/s, for the hours in `almr plan`. Default: from `gpu` and `mfu`."""
-    gpu: str | None = None
+    gpu: GpuName | None = None
     """Kind of GPU, such as H100-80GB, for the hours and memory in `almr plan`. Default: not known."""
     gpu_gigabytes: Positive | None = None
     """Memory of one GPU in GB, for `almr plan`. Default: that of `gpu`."""
     mfu: Annotated[Finite, Field(gt=0, le=1)] | None = None
     """Model FLOP utilisation, 0 to 1, for the hours in `almr plan`. Default: not known."""
-
-    @field_validator("gpu")
-    @classmethod
-    def _listed_gpu(cls, value: str | None) -> str | None:
-        if value is not None and value not in GPUS:
-            raise ValueError(
-                f"not a known GPU; write one of {', '.join(GPUS)}, or give gpu_gigabytes and tokens_per_second instead"
-            )
-        return value
 
     @model_validator(mode="after")
     def _one_kind_of_worker(self) -> Self:
@@ -90,9 +81,7 @@ class Resources(Section):
     @property
     def gpu_bytes(self) -> float | None:
         """Memory of one GPU: as given, else that of `gpu`."""
-        if self.gpu_gigabytes:
-            return self.gpu_gigabytes * 1e9
-        return self.known_gpu.bytes if self.known_gpu else None
+        return gpu_memory(self.gpu, self.gpu_gigabytes)
 
 
 class Execution(Section):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from sweep.study.fields import Count, Finite, Positive, Section, Share, listed, nearest_multiple
+from sweep.study.fields import Count, Finite, Positive, Section, Several, Share, nearest_multiple
 
 
 class Schedule(Section):
@@ -58,7 +58,7 @@ class Training(Section):
     """Tokens per training sequence."""
     tokens: Count
     """Training tokens of one trial."""
-    horizons: Annotated[tuple[Count, ...], BeforeValidator(listed)] = ()
+    horizons: Several[Count] = ()
     """WSD only: shorter token budgets at which each trial is measured too. Default: none."""
     global_batch_tokens: Count
     """Tokens per optimizer step, over all workers of a trial."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Finite, Pattern, Positive, Section, Share
+from sweep.study.fields import Count, Finite, Positive, Section, Share, Text
 
 WIDTH_EXPONENT = -1 / 3
 
@@ -45,7 +45,7 @@ class ModelFacts(Section):
 class Rung(Section):
     """A sweep of a smaller model or token budget: give the `run`, or all of its numbers."""
 
-    run: Pattern | None = None
+    run: Text | None = None
     """Folder of a finished run, relative to the study file."""
     parameters: Count | None = None
     """Number of parameters of its model. Default: that of the run's model, where it is known."""
@@ -117,7 +117,7 @@ class TransferRule(Section):
     """Standard deviation of `parameters_exponent`; it widens the interval of the LR."""
     tokens_exponent_sd: Annotated[Finite, Field(ge=0)] = 0.0
     """Standard deviation of `tokens_exponent`; it widens the interval of the LR."""
-    source: Pattern | None = None
+    source: Text | None = None
     """Where the given exponents are from; required with them."""
     rungs: tuple[Rung, ...] = ()
     """`ladder`: the smaller sweeps."""

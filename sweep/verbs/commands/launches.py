@@ -34,7 +34,7 @@ def export(
     from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
-    options = outputs.ExportOptions(folder, accept_risk, named, verify)
+    options = outputs.ExportOptions(folder=folder, accept_risk=accept_risk, formats=named, verify=verify)
     made = outputs.export(found, outputs.fitted(found, say), options)
     answer = {"files": [str(path) for path in made.files]}
     _show_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
@@ -75,6 +75,6 @@ def _verified(made: Exported) -> dict[str, Any]:
 def _show_bundle(made: Exported, answer: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
     """Exit with status 1 where a trainer's parser reads another setting than the winner's."""
     show(answer if as_json else "\n".join([*lines, *(read.text for read in made.read_back)]))
-    tell(made.told)
+    tell(made.notes)
     if any(read.differences for read in made.read_back):
         raise typer.Exit(1)

@@ -117,7 +117,7 @@ def test_of_many_drivers_one_begins(file: LockFile) -> None:
     assert sorted(came_to) == ["held", *["refused"] * 7]
 
 
-def test_a_beat_is_kept_up(file: LockFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heartbeat_is_written_regularly(file: LockFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.05)
     with lock.held(file, "run"):
         before = json.loads(file.read() or "")

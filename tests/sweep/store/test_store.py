@@ -122,7 +122,7 @@ def test_progress_survives_a_line_half_written(run: Run) -> None:
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n')
     assert run.progress(trial) == 3
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"horizon": 512, "step": 4}\n')
-    assert run.progress(trial) == 3  # the trunk's
+    assert run.progress(trial) == 3  # that of the main run
 
 
 def test_staged_code_is_ours_and_its_hash_is_stable(run: Run) -> None:

@@ -171,7 +171,7 @@ def test_trials_of_an_earlier_grid_are_known_and_only_proposals_count_against_th
     assert design.progress(driver.study, driver.run).to_run == 0
 
 
-def test_trials_that_the_study_no_longer_asks_for_neither_run_again_nor_widen_it(tmp_path: Path) -> None:
+def test_trials_that_the_study_no_longer_includes_neither_run_again_nor_widen_it(tmp_path: Path) -> None:
     wide = Driver(searching(strategy="random", trials=12), tmp_path)
     wide.go(events=20)
     before = {request.trial for request in wide.run.requests()}

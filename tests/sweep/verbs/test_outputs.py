@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from bowl_run import LAUNCH, record, study, write
 from pages import Page
-from samples import study_content
 from typer.testing import CliRunner
 
 from analysis.fit_file.inputs import FitInputs
@@ -15,36 +15,11 @@ from sweep import cli
 from sweep.store.run import Run
 from sweep.study.errors import InputError
 from sweep.study.ingredients import Ingredients
-from sweep.study.record import Record
-from sweep.study.study import Study
 from sweep.study.study_file import dump
 from sweep.study.trial import Trial
 from sweep.verbs import fitting
 
-LAUNCH = {"model": "large", "tokens": 10**9, "global_batch_tokens": 4096, "sequence_length": 128, "gpus_per_node": 1}
 VERBS = ("report", "export", "confirm")
-
-
-def study(**changes) -> Study:
-    grid = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
-    return Study.model_validate(study_content(grid=grid, launch=LAUNCH | {"formats": ["native"]}) | changes)
-
-
-def record(of: Study, trial: Trial, loss: float) -> Record:
-    measured = {"loss": {"original": loss, "additional": loss + 1 - trial.almr / 9}, "attempt": 1, "status": "complete"}
-    identity = {"trial_id": trial.id, "fingerprint": of.fingerprint}
-    return Record.model_validate(identity | trial.model_dump() | measured)
-
-
-def write(run, of: Study, **fields) -> None:
-    """Nine trials in a bowl around ALMR 0.5 and LR 3e-3."""
-    (run / "study.yaml").write_text(dump(of))
-    for almr in of.grid.almr:
-        for i, lr in enumerate(of.grid.lrs):
-            trial = Trial(almr=almr, lr=lr, seed=0)
-            (run / "trials" / trial.id).mkdir(parents=True, exist_ok=True)
-            made = record(of, trial, 3.0 + (almr - 0.5) ** 2 + 0.1 * (i - 1) ** 2)
-            (run / "trials" / trial.id / "record.json").write_text(made.model_dump_json())
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +138,12 @@ def older(run):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (changed, "records of trials: 1 changed (for example trials/almr=0.10_lr=1e-02_seed=0)"),
-        (gone, "records of trials: 1 gone (for example trials/almr=0.10_lr=1e-02_seed=0)"),
-        (new, "records of trials: 1 new (for example trials/almr=0.50_lr=5e-03_seed=0)"),
-        (scored, "records of trials: 1 new (for example base)"),
-        (other_objective, "study.yaml has another objective"),
-        (larger_launch, "study.yaml has another launch"),
+        (changed, "the run now has 1 changed trial (for example trials/almr=0.10_lr=1e-02_seed=0)"),
+        (gone, "the run now has 1 missing trial (for example trials/almr=0.10_lr=1e-02_seed=0)"),
+        (new, "the run now has 1 new trial (for example trials/almr=0.50_lr=5e-03_seed=0)"),
+        (scored, "the run now has 1 new trial (for example base)"),
+        (other_objective, "study.yaml now has another objective"),
+        (larger_launch, "study.yaml now has another launch"),
         (older, "an earlier version of almr-sweep wrote it"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -178,7 +153,7 @@ def test_a_fit_that_is_out_of_date_is_refused_with_the_command(run, no_fit, verb
     files = sorted(run.rglob("*"))
     told = almr(verb, run).exception
     assert isinstance(told, InputError)
-    assert str(told).startswith(f"{run}/fit.json: out of date: ")
+    assert str(told).startswith(f"{run}/fit.json is out of date: ")
     assert says in str(told)
     assert str(told).endswith(f"; fit again: almr fit {run}")
     assert len(str(told).splitlines()) == 1
@@ -193,7 +168,8 @@ def test_what_changes_no_number_of_the_fit_does_not_make_it_old(run, no_fit):
     assert json.loads((run / "launch" / "evidence.json").read_text())["launch"]["nodes"] == 2
 
 
-def test_a_fit_of_the_changed_run_is_in_date_again(run):
+def test_a_fit_of_the_changed_run_is_in_date_again(run, monkeypatch):
+    monkeypatch.setattr(fitting.plots, "figures", lambda *_: {})
     changed(run)
     fitting.fit(Run(run))
     assert almr("report", run).exit_code == 0
@@ -208,7 +184,7 @@ def test_a_smaller_sweep_of_the_ladder_that_was_fitted_again_is_seen(tmp_path):
     before = FitInputs.of_run(of, tmp_path)
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
     (small / "fit.json").write_text('{"winner": 1}')
-    assert before.changes(FitInputs.of_run(of, tmp_path)) == [f"{small}/fit.json has changed"]
+    assert before.changes(FitInputs.of_run(of, tmp_path)) == [f"{small}/fit.json is another one now"]
     (small / "fit.json").unlink()  # as on a machine that has only this run
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
 
