@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,7 +61,8 @@ def confirm(
         if folder:
             raise InputError("--out: only results rewrite a bundle: add --results FILE")
         planned = outputs.confirm(found, outputs.fitted(found, say), accept_risk)
-        then = f"then fill in a copy of launch/confirm/results-template.csv: almr confirm {run} --results COPY"
+        here = ["almr", "confirm", run, *(["--runs", runs] if runs != RUNS else []), "--results", "COPY"]
+        then = f"then fill in a copy of launch/confirm/results-template.csv: {shlex.join(here)}"
         show(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, then]))
         return
     done, made = outputs.conclude(found, outputs.fitted(found, say), results, folder, accept_risk)
