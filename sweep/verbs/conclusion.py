@@ -88,7 +88,7 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
             made = outputs.export(run, fitted)
         except InputError as error:
             return Results(fitted, page, [], str(error))
-    for line in made.told:
+    for line in made.notes:
         console.print(line, markup=False, soft_wrap=True)
     return Results(fitted, page, made.files, None)
 

@@ -17,6 +17,7 @@ from sweep.verbs.options import RUNS
 if TYPE_CHECKING:
     from analysis.fit.fit import Fit
 
+IN_A_TABLE = "to use the suggested trials: run them with your trainer, add their rows to the table, then fit it again"
 SAME = 5e-3  # suggestions are rounded to three digits
 
 
@@ -37,12 +38,15 @@ def of(run: Run, given: str | None = None, address: str | None = None) -> Rerun:
     return Rerun(study, shlex.join(["almr", "run", study, *options]))
 
 
-def suggestion(fitted: Fit, again: Rerun) -> list[str]:
-    """How to run the trials that the refusals, else the warnings, suggest: one line, or none without a study."""
+def suggestion(fitted: Fit, again: Rerun | None) -> list[str]:
+    """How to run the trials that the refusals, else the warnings, suggest: one line, or none without suggestions.
+
+    `again` is None for a user's own table.
+    """
     findings = fitted.file.refusals or fitted.file.warnings
     points = {(trial.almr, trial.lr) for finding in findings for trial in finding.next}
-    if not points or fitted.study is None:
-        return []
+    if not points or fitted.study is None or again is None:
+        return [IN_A_TABLE] if points else []
     study, almrs, lrs = fitted.study, *_beyond(fitted.study, points)
     changes = list(_changes(study, almrs, lrs, _repeats(fitted, points)))
     edit = f"{' and '.join(changes)} in {again.study}, then: " if changes else ""

@@ -33,7 +33,7 @@ def fit(
     from sweep.verbs import fitting, rerun, verdict
     from sweep.verbs.tables import table_fit
 
-    then: list[str] = []
+    again = None
     if Path(source).is_file():
         table_fit.refuse_unusable(folder)
         read = table_fit.read(Path(source), table)
@@ -42,9 +42,9 @@ def fit(
     else:
         table_fit.refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
         run = Run.find(source, runs)
-        fitted = fitting.fit(run)
-        then = rerun.suggestion(fitted, rerun.of(run))
-    show(fitted.file.model_dump(mode="json") if as_json else "\n".join([verdict.verdict(fitted), *then]))
+        fitted, again = fitting.fit(run), rerun.of(run)
+    text = "\n".join([verdict.verdict(fitted), *rerun.suggestion(fitted, again)])
+    show(fitted.file.model_dump(mode="json") if as_json else text)
     raise typer.Exit(REFUSED if fitted.file.refusals else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,7 @@ def export(
     from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
-    options = outputs.ExportOptions(folder, accept_risk, named, verify)
+    options = outputs.ExportOptions(folder=folder, accept_risk=accept_risk, formats=named, verify=verify)
     made = outputs.export(found, outputs.fitted(found, say), options)
     answer = {"files": [str(path) for path in made.files]}
     _show_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
@@ -60,7 +61,8 @@ def confirm(
         if folder:
             raise InputError("--out: only results rewrite a bundle: add --results FILE")
         planned = outputs.confirm(found, outputs.fitted(found, say), accept_risk)
-        then = f"then fill in a copy of launch/confirm/results-template.csv: almr confirm {run} --results COPY"
+        here = ["almr", "confirm", run, *(["--runs", runs] if runs != RUNS else []), "--results", "COPY"]
+        then = f"then fill in a copy of launch/confirm/results-template.csv: {shlex.join(here)}"
         show(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, then]))
         return
     done, made = outputs.conclude(found, outputs.fitted(found, say), results, folder, accept_risk)
@@ -75,6 +77,6 @@ def _verified(made: Exported) -> dict[str, Any]:
 def _show_bundle(made: Exported, answer: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
     """Exit with status 1 where a trainer's parser reads another setting than the winner's."""
     show(answer if as_json else "\n".join([*lines, *(read.text for read in made.read_back)]))
-    tell(made.told)
+    tell(made.notes)
     if any(read.differences for read in made.read_back):
         raise typer.Exit(1)

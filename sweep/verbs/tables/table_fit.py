@@ -16,6 +16,7 @@ from sweep.study.fields import LANGUAGES
 from sweep.study.sections.objective import Objective, Weights
 from sweep.verbs.options import ObjectiveOptions, TableOptions
 
+TABLES = (".csv", ".tsv", ".parquet", ".gz", ".xlsx", ".xls", ".json", ".jsonl")  # what a user may take for a table
 OPTIONS = "--columns, --where, --drop-bad-rows, --weights, --guard, --base, --level and --out"
 
 
@@ -73,10 +74,12 @@ def left_out(table: pd.DataFrame) -> list[str]:
 
 def refuse_for_a_run(source: str, *given: Any) -> None:
     """Raises InputError for options of a table where `source` is a run: they would be ignored."""
-    if Path(source).suffix in (".csv", ".tsv", ".parquet", ".gz"):
+    if Path(source).suffix in TABLES:
         raise InputError(f"{source}: no such file")
     if any(value is not None and value is not False and value != [] for value in given):
-        raise InputError(f"{source}: {OPTIONS} are for a table; a run's columns and objective are in its study")
+        raise InputError(
+            f"{source}: {OPTIONS} are for a table; a run takes its objective from its study: leave them out"
+        )
 
 
 def refuse_unusable(folder: Path | None) -> None:

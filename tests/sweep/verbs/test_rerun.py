@@ -16,7 +16,6 @@ from sweep.study.sections.grid import Grid
 from sweep.study.study import Study
 from sweep.trials import progress as design
 from sweep.verbs import fitting, rerun
-from sweep.verbs.verdict import verdict
 
 
 def fitted(study: Study, folder: Path) -> Fit:
@@ -57,12 +56,6 @@ def test_a_grid_grown_as_suggested_runs_as_many_trials_as_it_says(low: Fit, tmp_
     assert design.progress(grown, Run(tmp_path / "small")).to_run == int(found[2])
 
 
-def test_a_refused_fit_begins_with_the_refusal(low: Fit) -> None:
-    lines = verdict(low).splitlines()
-    assert lines[0].startswith("REFUSED (")
-    assert any(line.startswith("winner (refused): ALMR ") for line in lines)
-
-
 @pytest.mark.parametrize(
     ("points", "expected"),
     [
@@ -96,9 +89,9 @@ def test_of_a_search_the_budget_is_raised_and_the_grid_grows_where_it_has_to(low
     assert "add ALMR 0.40 to grid and raise search.trials above 25 in" in suggested(spent, (0.4, 1e-4))
 
 
-def test_without_a_study_or_suggestions_nothing_is_said(low: Fit) -> None:
+def test_a_table_has_its_own_advice_and_without_suggestions_there_is_none(low: Fit) -> None:
     again = rerun.Rerun("study.yaml", "almr run study.yaml")
-    assert rerun.suggestion(Fit(**vars(low) | {"study": None}), again) == []
+    assert rerun.suggestion(Fit(**vars(low) | {"study": None}), None) == [rerun.IN_A_TABLE]
     none = low.file.model_copy(update={"refusals": [], "warnings": []})
     assert rerun.suggestion(Fit(**vars(low) | {"file": none}), again) == []
 
