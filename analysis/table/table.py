@@ -43,7 +43,7 @@ def read_run(run: Path) -> pd.DataFrame:
 def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The same rows, those that are no trials of this study excluded: another recipe, or where it does not look."""
     points = zip(table["almr"], table["lr"], table["seed"], strict=True)
-    reasons = pd.Series([None if study.asks_for(*point) else OFF_GRID for point in points], table.index, object)
+    reasons = pd.Series([None if study.includes(*point) else OFF_GRID for point in points], table.index, object)
     reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE
     return table.assign(excluded=table["excluded"].where(reasons.isna(), reasons))
 

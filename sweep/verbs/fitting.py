@@ -16,7 +16,7 @@ from sweep.store.run import Run
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.objective import Objective
-from sweep.verbs.table_fit import NamedTable
+from sweep.verbs.tables.table_fit import NamedTable
 
 
 def fit(run: Run) -> Fit:

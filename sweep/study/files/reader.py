@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from sweep.study.errors import InputError
+from sweep.study.errors import InputError, explain
 from sweep.study.fields import Schema
 
 Model = TypeVar("Model", bound=Schema)
@@ -21,18 +21,18 @@ class NewerFileError(InputError):
 
 
 def read(path: Path, schema: type[Model], kind: str, version: int, remedy: str) -> Model:
-    """The file's content. `kind` names it in messages, `remedy` says what to do about one that cannot be read.
+    """Read and validate a file. `kind` names it in messages, `remedy` says what to do about an unreadable one.
 
-    Raises FileNotFoundError where it is missing, and InputError naming file, field and fix where it is of another
-    schema version or not what the schema asks for. The version is looked at first: a file of a newer version is sound,
-    and must be neither called broken nor taken for one of this version. One without a version is taken for this one.
+    Raises FileNotFoundError where it is missing, and InputError naming file, field and fix where it has another schema
+    version or does not follow the schema. The version is checked first: a file of a newer version is sound, so it must
+    not be called broken, nor be read as one of this version. A file without a version is read as one of this version.
     """
     content = parse(path, kind, remedy)
     _refuse_other_version(path, content, version, remedy)
     try:
         return schema.model_validate(content)
     except pydantic.ValidationError as error:
-        raise _refusal(path, kind, error, remedy) from None
+        raise _refusal(path, schema, kind, error, remedy) from None
 
 
 def parse(path: Path, kind: str, remedy: str) -> Any:
@@ -50,7 +50,7 @@ def parse(path: Path, kind: str, remedy: str) -> Any:
 
 
 def _not_finite(content: Any, where: str = "") -> Iterator[str]:
-    """Where Python's JSON has a NaN or an infinity, which no file of the product has."""
+    """The places of NaN and infinity: Python reads them in JSON, but no file of the product has them."""
     if isinstance(content, float) and not math.isfinite(content):
         yield f"{where.lstrip('.') or 'content'} is {content}"
     parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
@@ -80,13 +80,12 @@ def _refuse_other_version(path: Path, content: Any, version: int, remedy: str) -
         )
 
 
-def _refusal(path: Path, kind: str, error: pydantic.ValidationError, remedy: str) -> InputError:
-    """Names the first field that is wrong. One that is not known may come from a newer version."""
+def _refusal(path: Path, schema: type[Schema], kind: str, error: pydantic.ValidationError, remedy: str) -> InputError:
+    """Names the first wrong field. An unknown field may come from a newer version."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"])) or "content"
     if first["type"] == "extra_forbidden":
         return InputError(
-            f"{path}: this version of almr-sweep does not know the field {where}: if a newer one wrote the file, "
-            f"upgrade almr-sweep and keep it; else {remedy}"
+            f"{path}: this version of almr-sweep does not know the field {'.'.join(map(str, first['loc']))}: if a "
+            f"newer one wrote the file, upgrade almr-sweep and keep it; else {remedy}"
         )
-    return InputError(f"{path}: not a {kind} ({where}: {first['msg'].removeprefix('Value error, ')}); {remedy}")
+    return InputError(f"{path}: not a {kind} ({explain(error, schema)[0]}); {remedy}")

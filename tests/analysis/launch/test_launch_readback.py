@@ -1,4 +1,4 @@
-"""Each export is read by its trainer's real parser and means what the winner says. `make test-exports` runs them."""
+"""Each export, read by its trainer's real parser, has the winner's numbers. `make test-exports` runs all of these."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plan(make_plan, make_study):
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(("schedule", "almr"), [("cosine", 0.4), ("wsd", 0.37), ("cosine", 0), ("cosine", 1)])
-def test_an_export_means_what_the_winner_says(plan, tmp_path, name, schedule, almr):
+def test_an_export_has_the_winners_numbers(plan, tmp_path, name, schedule, almr):
     interpreter, made = python(name), plan(name, schedule, almr)
     write(made, name, tmp_path / name)
     verdict = verify(made, tmp_path / name, name, interpreter)
@@ -53,7 +53,7 @@ def test_an_export_means_what_the_winner_says(plan, tmp_path, name, schedule, al
 
 @pytest.mark.parametrize("schedule", ["cosine", "wsd", "no decay"])
 def test_our_own_trainer_reads_what_was_written(plan, tmp_path, schedule):
-    """Also where a WSD launch never decays: there is no step after its last."""
+    """Also where a WSD launch never decays: no step follows its last."""
     made = plan("native", schedule, 0.4)
     write(made, "native", tmp_path / "native")
     assert verify(made, tmp_path / "native", "native").differences == ()
@@ -89,7 +89,7 @@ def test_brief_runs_are_read_back_too(make_fit, make_study, corpora, run):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_another_winner_is_told_apart(plan, tmp_path, name):
+def test_files_of_another_winner_are_found(plan, tmp_path, name):
     interpreter, made = python(name), plan(name, "cosine", 0.4)
     write(replace(made, lr=made.lr * 1.01, almr=0.41), name, tmp_path / name)
     found = verify(made, tmp_path / name, name, interpreter).differences
