@@ -45,7 +45,7 @@ def intro(scores: ScoresFile) -> str:
     trial = scores.winner_trial
     if trial is None:
         return "No trial has a score."
-    where = f"{_point(trial.almr, trial.lr)}, seed {trial.seed}"
+    where = f"{formats.point(trial.almr, trial.lr)}, seed {trial.seed}"
     chosen = (
         f"The chosen trial ran at the predicted optimum: {where}."
         if trial.steps < OWN_POINT
@@ -68,10 +68,6 @@ def legend(scores: ScoresFile) -> str:
     )
 
 
-def _point(almr: float, lr: float) -> str:
-    return f"ALMR {formats.almr(almr)}, LR {formats.lr(lr)}"
-
-
 def _name(row: ScoreRow, label: Label) -> str:
     return label(row.name) if row.kind == "language" else row.name
 
@@ -88,7 +84,7 @@ def change_cells(row: ScoreRow, label: Label) -> list[str]:
         _with(change.value, change.interval) if change else formats.MISSING,
         row.verdict or formats.MISSING,
         formats.MISSING if row.needed is None else f"{row.needed:,}",
-        _point(best.almr, best.lr) if best else formats.MISSING,
+        formats.point(best.almr, best.lr) if best else formats.MISSING,
         formats.number(best and best.value, DIGITS),
         _with(best.change, best.change_interval) if best else formats.MISSING,
         _with(best.above_winner, best.above_winner_interval) if best else formats.MISSING,
@@ -126,7 +122,7 @@ def optimum_cells(row: ScoreRow, label: Label) -> list[str]:
     edge = f" (at the edge of the tried {', '.join(axis.upper() + 's' for axis in best.at_edge)})"
     return [
         name,
-        f"{_point(best.almr, best.lr)}{edge if best.at_edge else ''}",
+        f"{formats.point(best.almr, best.lr)}{edge if best.at_edge else ''}",
         formats.interval(best.almr_interval, "almr"),
         formats.interval(best.lr_interval, "lr"),
         {True: "possibly", False: "no", None: formats.MISSING}[best.holds_winner],

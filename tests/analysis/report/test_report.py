@@ -139,7 +139,7 @@ def test_the_coupling_is_a_factor_a_slope_and_a_test_over_the_almrs_it_is_about(
     text, found = " ".join(page.text.split()), fitted.file.coupling
     form = next(form for form in FORMS if form.name == found.form)
     low, high = form.of(np.array([found.almr_low, found.almr_high]))
-    assert f"changes by a factor of {math.exp(found.slope * (high - low)):.2f} (90 % interval" in text
+    assert f"changes by {numbers.times(math.exp(found.slope * (high - low)))} (90 % interval" in text
     assert f"Yes (p at most 0.002): from ALMR {found.almr_low:.2f} to {found.almr_high:.2f}" in text
     assert f"per unit of {form.name} (" in text
     assert "Tune the two together." in text
