@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sweep.study import numbers
 from sweep.study.sections.launch import Launch
 from sweep.study.sizes.shape import Shape
 
 Checkpointing = Literal["none", "selective", "full"]
-GIGA = 1e9
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class ParallelLayout:
             assert self.memory is not None
             assert self.usable is not None
             return [
-                f"{name}: does not fit into GPU memory: the smallest layout takes {self.memory / GIGA:,.0f} GB of "
-                f"{self.usable / GIGA:,.0f} GB usable. Take more or larger GPUs"
+                f"{name}: does not fit into GPU memory: the smallest layout takes {numbers.size(self.memory)} of "
+                f"{numbers.size(self.usable)} usable. Take more or larger GPUs"
             ]
         return [f"{name}: GPU memory was not checked: {self.why_not}"] if self.why_not else []
 
@@ -80,9 +80,9 @@ class ParallelLayout:
     def _memory_lines(self) -> list[str]:
         if self.memory is None:
             return [f"Memory: not counted, {self.why_not}"]
-        lines = [f"Memory, {part.what}: {part.arithmetic} = {part.bytes / GIGA:.1f} GB" for part in self.parts]
-        of = f" of {self.usable / GIGA:.1f} GB usable" if self.usable else f"; not compared: {self.why_not}"
-        return [*lines, f"Memory of one GPU, in all: {self.memory / GIGA:.1f} GB{of}"]
+        lines = [f"Memory, {part.what}: {part.arithmetic} = {numbers.size(part.bytes)}" for part in self.parts]
+        of = f" of {numbers.size(self.usable)} usable" if self.usable else f"; not compared: {self.why_not}"
+        return [*lines, f"Memory of one GPU, in all: {numbers.size(self.memory)}{of}"]
 
 
 def plain(launch: Launch, why_not: str | None = None) -> ParallelLayout:
