@@ -16,8 +16,8 @@ DOCS = ROOT / "docs"
 MAP = re.compile(r"(<!-- map: make docs -->\n).*?(<!-- end of map -->)", flags=re.DOTALL)
 MODULES = """# Every module
 
-`make docs` writes this page from the first line of each module; do not edit it. [Architecture](architecture.md) says how
-the folders belong together.
+`make docs` writes this page from the first line of each module; do not edit it. [Architecture](architecture.md) says
+how the folders belong together.
 """
 
 
@@ -47,7 +47,9 @@ def modules() -> str:
         if folder.imports:
             lines += [f"Imports from {', '.join(f'`{name}`' for name in folder.imports)}.\n"]
         lines += ["| module | what it is |", "|---|---|"]
-        lines += [f"| [`{path.name}`](../{path.relative_to(ROOT)}) | {first_line(path)} |" for path in named(folder.path)]
+        lines += [
+            f"| [`{path.name}`](../{path.relative_to(ROOT)}) | {first_line(path)} |" for path in named(folder.path)
+        ]
         lines += [""]
     return "\n".join(lines).rstrip() + "\n"
 

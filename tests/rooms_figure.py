@@ -26,7 +26,11 @@ FLOW = (
     Stage("launch", "launch/", ("analysis/launch", "sweep/readback")),
 )
 ROOMS = (
-    ("sweep", "what to run, running it, what happened", "also imports trainers and analysis; ray in controller and preflight alone"),
+    (
+        "sweep",
+        "what to run, running it, what happened",
+        "also imports trainers and analysis; ray in controller and preflight alone",
+    ),
     ("trainers", "one trial from the base model to its losses", "imports no other room"),
     ("analysis", "numbers to a surface to a decision", "imports no other room; never ray or torch"),
 )
@@ -81,7 +85,13 @@ def _feedback() -> Iterator[str]:
 
 def _rooms() -> Iterator[str]:
     top = 330
-    yield _text(MARGIN, top, "The rooms. All three import the ground floor; sweep imports the other two as well.", 17, weight="bold")
+    yield _text(
+        MARGIN,
+        top,
+        "The rooms. All three import the ground floor; sweep imports the other two as well.",
+        17,
+        weight="bold",
+    )
     width = 370
     for number, (name, does, may) in enumerate(ROOMS):
         x = MARGIN + number * (width + 25)

@@ -21,11 +21,11 @@ HEAD = """# Every field of a study
 - A field that is not listed here is an error. A field without a default is **required**.
 - Numbers may be written as `1e-5`. A single value may stand for a list of one.
 - Paths are relative to the study file. Losses are in nats per token, lengths in tokens.
-- [The demo](../sweep/studies/demo.yaml) is a commented example; [a new study](README.md#your-own-study) shows a small one.
+- Examples: [the commented demo](../sweep/studies/demo.yaml) and [a small study](README.md#your-own-study).
 
 **What you may change between runs.** The *recipe* is what a trial's losses depend on: `base_model`, `corpora`, `replay`
-and `training`. `almr run` refuses a run directory whose trials have another recipe. All other sections may change. So may
-`base_model.shape`, a corpus' `tokens` and `language`, and `training.log_every`, `training.evaluate_every` and
+and `training`. `almr run` refuses a run directory whose trials have another recipe. All other sections may change. So
+may `base_model.shape`, a corpus' `tokens` and `language`, and `training.log_every`, `training.evaluate_every` and
 `training.micro_batch_sequences`.
 """
 Model = type[pydantic.BaseModel]
@@ -108,7 +108,9 @@ def paths() -> set[str]:
 def _limits(marks: Iterable[Any]) -> str:
     """The tightest lower and upper limit."""
     flat = [one for mark in marks for one in (mark.metadata if isinstance(mark, FieldInfo) else [mark])]
-    limits = {word: [v for mark in flat if (v := getattr(mark, name, None)) is not None] for name, word in LIMITS.items()}
+    limits = {
+        word: [v for mark in flat if (v := getattr(mark, name, None)) is not None] for name, word in LIMITS.items()
+    }
     lower = max(((max(v), word) for word, v in limits.items() if v and word in ("above", "at least")), default=None)
     upper = min(((min(v), word) for word, v in limits.items() if v and word in ("below", "at most")), default=None)
     return " and ".join(f"{word} {limit:,.10g}" for limit, word in filter(None, (lower, upper)))

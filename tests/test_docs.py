@@ -1,39 +1,162 @@
-"""What the documents say can be found and parsed."""
+"""What the documents say is true of the code, and the generated pages are up to date."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sweep import cli
-from sweep.study import study_file
+from sweep.study.files.layout import RunFiles, ScoreFiles, TrialFiles
+from tests import docs_checks as checks
+from tests import docs_pages, rooms, study_fields
+from tests.rooms import ROOT
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted(p for p in ROOT.rglob("*.md") if not {".venv", ".venvs", "runs"} & set(p.relative_to(ROOT).parts))
+OUTSIDE = {".venv", ".venvs", "runs"}
+PAGES = sorted(p for p in ROOT.rglob("*.md") if not OUTSIDE & set(p.relative_to(ROOT).parts))
+MANUAL = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GENERATED = docs_pages.pages()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
-def test_the_example_study_is_a_study(tmp_path: Path) -> None:
-    [example] = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    path = tmp_path / "study.yaml"
-    path.write_text(example)
-    assert study_file.load(path).grid.lrs[0] == 3e-6
+def doc(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+Check = Callable[[str, Path], Iterator[str]]
+CHECKS: dict[Check, str] = {
+    checks.bad_links: "[one](docs/none.md)",
+    checks.bad_commands: "```sh\nalmr plan demo --chek\n```",
+    checks.bad_fields: "`training.tokns`",
+    checks.bad_paths: "`sweep/none.py`",
+    checks.bad_words: "the best dial",
+    checks.bad_studies: "```yaml\ngrid: {almr: [5], lr: [1e-3]}\n```",
+}
+EXEMPT: dict[str, set[Check]] = {
+    "glossary.md": {checks.bad_words},  # it lists them
+    "study.md": {checks.bad_words},  # written from docstrings, as is
+    "modules.md": set(CHECKS) - {checks.bad_links},
+}
+MORE_FAULTS = [
+    (checks.bad_links, "[one](README.md#none)"),
+    (checks.bad_commands, "```sh\nmake nothing\n```"),
+    (checks.bad_commands, "```sh\npython tests/benchmarks/none.py\n```"),
+    (checks.bad_commands, "```sh\nX=1 sweep/cluster/none.sh\n```"),
+    (checks.bad_commands, "```sh\nalmr none demo\n```"),
+    (checks.bad_commands, "with `almr plan --chek`"),
+    (checks.bad_studies, "```yaml\ngrid: {almr: [0.5], lr: [1e-3]}\n---\ngrids: 1\n```"),
+]
+
+
+@pytest.mark.parametrize("page", MANUAL, ids=name_of)
+def test_a_page_says_what_the_code_does(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    found = {check.__name__: list(check(text, page)) for check in CHECKS if check not in EXEMPT.get(page.name, ())}
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize(("check", "fault"), [*CHECKS.items(), *MORE_FAULTS])
+def test_a_fault_in_a_page_is_found(check: Check, fault: str) -> None:
+    assert list(check(fault, ROOT / "README.md"))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in MANUAL], ids=name_of)
+def test_every_link_of_the_other_pages_leads_somewhere(page: Path) -> None:
+    assert list(checks.bad_links(page.read_text(encoding="utf-8"), page)) == []
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=name_of)
+def test_a_generated_page_is_up_to_date(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == GENERATED[page], "run make docs"
+
+
+def test_the_readme_is_read_in_ten_minutes() -> None:
+    assert len(README.splitlines()) <= 150
+    assert len(README.split()) <= 1800
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        targets = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
+        waiting += {found for t in targets if (found := (page.parent / t).resolve()).exists()} - reached
+    assert set(MANUAL) <= reached
 
 
 def test_every_verb_is_described() -> None:
-    verbs = {command.callback.__name__ for command in cli.app.registered_commands if command.callback}
-    assert set(re.findall(r"^\| `almr (\w+)", README, flags=re.MULTILINE)) == verbs
+    assert set(re.findall(r"^\| `almr (\w+)", README, flags=re.MULTILINE)) == set(checks.verbs())
 
 
-def test_the_map_names_every_module() -> None:
-    for room in ("sweep", "trainers", "analysis"):
-        for path in (ROOT / room).glob("*.py"):
-            assert path.name == "__init__.py" or path.name in README, f"{path.name} is not on the README's map"
+def test_every_study_field_has_its_row() -> None:
+    page = doc("study.md")
+    headings = re.findall(r"^## (.*)$", page, flags=re.MULTILINE)
+    bodies = re.split(r"^## .*$", page, flags=re.MULTILINE)[1:]
+    rows = {
+        f"{place}.{field}".lstrip(".")
+        for heading, body in zip(headings, bodies, strict=True)
+        for place in (re.findall(r"`(.+?)`", heading) or [""])
+        for field in re.findall(r"^\| `(\w+)` \|", body, flags=re.MULTILINE)
+    }
+    assert rows == study_fields.paths()
+
+
+def test_the_map_names_every_folder_and_the_figure_only_folders_that_exist() -> None:
+    page = doc("architecture.md")
+    assert {f"{folder.path}/" for folder in rooms.folders()} <= set(re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE))
+    figure = (ROOT / "docs" / "figures" / "rooms.svg").read_text(encoding="utf-8")
+    shown = re.findall(r">((?:sweep|trainers|analysis)(?:/\w+)?)/?<", figure)
+    assert len(shown) > 15
+    assert all((ROOT / folder).is_dir() for folder in shown)
+
+
+def test_every_file_of_a_run_is_on_its_page() -> None:
+    page = doc("run_directory.md")
+    run = RunFiles(Path("run"))
+    trial = run.trial("one")
+    files = [
+        getattr(place, name)
+        for place in (run, trial, run.base)
+        for kind in (RunFiles, TrialFiles, ScoreFiles)
+        if isinstance(place, kind)
+        for name, member in vars(kind).items()
+        if isinstance(member, property) and name != "base"
+    ]
+    names = {path.name for path in [*files, run.base.folder, trial.log(), trial.log(1), trial.torchrun_log(0)]}
+    assert len(names) > 20
+    assert not {name for name in names if name not in page}
+
+
+def test_the_glossary_is_sorted_and_every_term_is_used() -> None:
+    assert checks.terms() == sorted(set(checks.terms()), key=lambda term: term.lower().replace("-", " "))
+    others = " ".join(page.read_text(encoding="utf-8") for page in MANUAL if page.name != "glossary.md")
+    plain = re.sub(r"\s+", " ", others).lower()
+    assert not [term for term in checks.terms() if not re.search(rf"\b{term.lower()}s?\b", plain)]
+    assert len(checks.private_words()) > 4
+
+
+def test_every_refusal_and_warning_is_explained() -> None:
+    page = doc("report.md")
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, flags=re.MULTILINE)) == checks.codes()
+
+
+def test_a_quoted_message_is_one_of_the_code() -> None:
+    page = doc("troubleshooting.md")
+    assert len(checks.symptoms(page)) > 30
+    assert list(checks.bad_symptoms(page)) == []
+    assert list(checks.bad_symptoms("| `no such message here` | a | b |"))
+
+
+@pytest.mark.parametrize("block", checks.blocks(doc("api.md"), "python"))
+def test_an_example_of_the_python_api_runs(block: str) -> None:
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
