@@ -121,17 +121,17 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit surface, curve and winner. Status 3: fitted, but the choice is refused."""
-    from sweep.verbs import outputs, table_fit, verdict
+    from sweep.verbs import fitting, table_fit, verdict
 
     if Path(source).is_file():
         table_fit.refuse_unusable(folder)
         table = table_fit.read(Path(source), columns, where or (), drop_bad_rows, base)
-        fitted = outputs.fit_any(table, table_fit.objective(weights, guard, level), folder)
+        fitted = fitting.fit_any(table, table_fit.objective(weights, guard, level), folder)
         _tell([f"left out: {line}" for line in table_fit.left_out(fitted.table)])
     else:
         given = columns, where, drop_bad_rows, weights, guard, base, level, folder
         table_fit.refuse_for_a_run(source, *given)
-        fitted = outputs.fit(Run.find(source, runs))
+        fitted = fitting.fit(Run.find(source, runs))
     _print(fitted.file.model_dump(mode="json") if as_json else verdict.verdict(fitted))
     raise typer.Exit(REFUSED if fitted.file.refusals else 0)
 
@@ -178,7 +178,8 @@ def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Write report.html, one self-contained page."""
     from sweep.verbs import outputs
 
-    path = outputs.report(Run.find(run, runs))
+    found = Run.find(run, runs)
+    path = outputs.report(found, outputs.fitted(found, _say))
     _print({"report": str(path)} if as_json else str(path))
 
 
@@ -196,7 +197,8 @@ def export(
     from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
-    made = outputs.export(found, folder, accept_risk=accept_risk, formats=named, verify=verify)
+    options = outputs.ExportOptions(folder, accept_risk, named, verify)
+    made = outputs.export(found, outputs.fitted(found, _say), options)
     answer = {"files": [str(path) for path in made.files]}
     _print_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
 
@@ -217,11 +219,11 @@ def confirm(
     if results is None:
         if folder:
             raise InputError("--out: names the bundle that results rewrite: add --results FILE")
-        planned = outputs.confirm(found, accept_risk)
+        planned = outputs.confirm(found, outputs.fitted(found, _say), accept_risk)
         template = "results: fill in a copy of launch/confirm/results-template.csv, then almr confirm RUN --results IT"
         _print(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, template]))
         return
-    done, made = outputs.conclude(found, results, folder, accept_risk)
+    done, made = outputs.conclude(found, outputs.fitted(found, _say), results, folder, accept_risk)
     _print_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)
     raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
 
@@ -240,7 +242,11 @@ def _print_bundle(made: Exported, answer: dict[str, Any], lines: Iterable[str], 
 
 def _tell(lines: Iterable[str]) -> None:
     for line in lines:
-        err.print(f"almr: {line}", markup=False, soft_wrap=True)
+        _say(line)
+
+
+def _say(line: str) -> None:
+    err.print(f"almr: {line}", markup=False, soft_wrap=True)
 
 
 def _print(content: Any) -> None:

@@ -17,7 +17,7 @@ from sweep.study.sections.objective import Objective
 from sweep.study.study import Study
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """All that is known when a fit is judged. `table` holds all rows; `study` is None for a table of the user's own,
     `scores` where nothing was scored."""

@@ -6,7 +6,7 @@ A row that cannot be used is refused by its line, or kept with the reason in `ex
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,24 @@ LARGEST_LOSS = 1e6  # beyond any perplexity: a sentinel of something that blew u
 
 
 def read_table(
-    path: Path, columns: str | None = None, where: Sequence[str] = (), drop_bad_rows: bool = False
+    path: str | Path,
+    columns: str | Mapping[str, str] | None = None,
+    where: Sequence[str] = (),
+    drop_bad_rows: bool = False,
 ) -> pd.DataFrame:
-    """The rows of a file, in its order: COLUMNS, then `loss_total` and `parameters` if there, and every `score_*`.
+    """Read a CSV or parquet file of trials, one row each, in the file's order.
 
-    `columns`: "ours=theirs,..." (see OURS); what it leaves out is found under its standard name. `where`: "name=value"
-    each, all have to hold. Losses in nats per token. Raises InputError for a file, a column or a filter that is not
-    there, for bad rows (one line each) unless `drop_bad_rows`, and for a mix of several tokens or parameters.
+    The result has COLUMNS, then `loss_total` and `parameters` if there, and every `score_*`. Losses are in nats per
+    token, `almr` is a share of tokens (0 to 1), `excluded` says why a row is not fitted.
+
+    `columns`: the names of the file's columns, {"almr": "mix", ...} or "almr=mix,...", of almr, lr, original,
+    additional, loss, seed, tokens, status, reason, parameters; one that is left out has its standard name. `where`:
+    "name=value" each, all have to hold.
+
+    Raises InputError for a file, a column or a filter that does not exist, for bad rows (one line each) unless
+    `drop_bad_rows`, and for a mix of several tokens or parameters.
     """
+    path = Path(path)
     file = read_file(path)
     sources = _sources(file, columns)
     for condition in where:
@@ -63,7 +73,7 @@ def read_table(
     return table.reindex(columns=[*COLUMNS, *dict.fromkeys(more)]).reset_index(drop=True)
 
 
-def _sources(file: TableFile, columns: str | None) -> dict[str, str]:
+def _sources(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[str, str]:
     """Standard name -> the file's column that it is read from."""
     asked = _asked(file, columns)
     free = [name for name in file.names if name not in asked.values()]
@@ -81,12 +91,20 @@ def _sources(file: TableFile, columns: str | None) -> dict[str, str]:
     return found
 
 
-def _asked(file: TableFile, columns: str | None) -> dict[str, str]:
-    asked: dict[str, str] = {}
-    for piece in [] if columns is None else columns.split(","):
+def _pairs(columns: str | Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
+    if columns is None or isinstance(columns, Mapping):
+        yield from (columns or {}).items()
+        return
+    for piece in columns.split(","):
         ours, _, theirs = (part.strip() for part in piece.partition("="))
         if not (ours and theirs):
             raise InputError(f"--columns: {piece.strip()!r} is not ours=theirs, as in almr=mix")
+        yield ours, theirs
+
+
+def _asked(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[str, str]:
+    asked: dict[str, str] = {}
+    for ours, theirs in _pairs(columns):
         if ours not in OURS:
             raise InputError(f"--columns: {ours!r} is not one of {', '.join(OURS)}")
         if theirs not in file.names:

@@ -7,15 +7,16 @@ flat prior; the noise of a run has a prior worth PRIOR_RUNS runs at the sweep's 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analysis.decision.winner import interval
 from analysis.fit_file.winner import Interval
-from analysis.surfaces.kernels import Array
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
+
+if TYPE_CHECKING:
+    from analysis.surfaces.kernels import Array
 
 DRAWS = 20_000
 PRIOR_RUNS = 4
@@ -92,6 +93,8 @@ def _apart(lrs: list[float]) -> int:
 
 
 def _judged(base: Judgement, lost: list[float], seed: int) -> Judgement:
+    from analysis.decision.winner import interval  # with the surfaces: they take half a second to import
+
     done = [run for run in base.runs if run.loss is not None]
     x = np.log([run.lr for run in done]) - math.log(base.chosen)
     draws = _draws(x, np.array([run.loss for run in done], float), base.noise, seed)

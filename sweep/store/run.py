@@ -6,10 +6,9 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pydantic
+from typing import TypeVar
 
 from sweep.store.provenance import copy_code, provenance
 from sweep.store.remote import is_remote
@@ -18,12 +17,13 @@ from sweep.study import study_file
 from sweep.study.errors import InputError
 from sweep.study.files import cache
 from sweep.study.files.layout import RECORD, TRIALS, ScoreFiles, is_of_trial, is_read_by_drivers
-from sweep.study.ingredients import Ingredients, SearchState
+from sweep.study.ingredients import Ingredients, SearchState, read_ingredients, read_search
 from sweep.study.record import Record, read_record
 from sweep.study.study import Study
-from sweep.study.trial import Proposed, Status, Trial, TrialRequest
+from sweep.study.trial import Proposed, Status, Trial, TrialRequest, read_request
 from trainers.loop.out_of_memory import note_name
 
+Content = TypeVar("Content")
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was not there
 PUSH_SECONDS = 30.0  # a running trial's files
 LOOK_SECONDS = 20.0  # a display looks at each
@@ -77,7 +77,7 @@ class Run(RunStorage):
     def record(self, trial: Trial) -> Record | None:
         """The finished record of a trial, or None. An unreadable one is an InputError: it is never overwritten."""
         try:
-            return read_record(self.files.trial(trial.id).record)
+            return self._read(read_record, self.files.trial(trial.id).record)
         except FileNotFoundError:
             return None
 
@@ -105,11 +105,11 @@ class Run(RunStorage):
         self.write(self.files.trial(trial.id).request, asked.model_dump_json(indent=2))
 
     def asked(self, trial: Trial) -> TrialRequest | None:
-        return _asked(self.files.trial(trial.id).request)
+        return self._read(read_request, self.files.trial(trial.id).request)
 
     def all_asked(self) -> list[TrialRequest]:
         """Every trial that was ever asked for, a search's in the order of its proposals."""
-        found = (_asked(trial.request) for trial in self.files.each_trial())
+        found = (self._read(read_request, trial.request) for trial in self.files.each_trial())
         return sorted((a for a in found if a), key=lambda a: a.proposed.index if a.proposed else -1)
 
     def attempts(self, trial: Trial) -> int:
@@ -117,10 +117,7 @@ class Run(RunStorage):
         return asked.attempt if asked else 0
 
     def search_state(self) -> SearchState | None:
-        try:
-            return SearchState.model_validate_json(self.files.search.read_bytes())
-        except (FileNotFoundError, pydantic.ValidationError):
-            return None  # not searched yet; it only reports, and is written anew by the next run
+        return self._read(read_search, self.files.search)
 
     def finish(self, record: Record) -> None:
         """Written last: all else that the trial left is where the run is kept before it."""
@@ -151,14 +148,14 @@ class Run(RunStorage):
 
     def ingredients(self) -> Ingredients | None:
         """What the trials are made from; None before it was prepared, and for a replayed study."""
-        if not self.files.ingredients.exists():
-            return None
+        return self._read(read_ingredients, self.files.ingredients)
+
+    def _read(self, read: Callable[[Path], Content], path: Path) -> Content:
+        """Read a file; an error names it where the run is kept."""
         try:
-            return Ingredients.model_validate_json(self.files.ingredients.read_bytes())
-        except pydantic.ValidationError:
-            raise InputError(
-                f"{self.shown(self.files.ingredients)}: not readable; delete it and run the study again"
-            ) from None
+            return read(path)
+        except InputError as error:
+            raise type(error)(str(error).replace(str(path), self.shown(path))) from None
 
     def keep_ingredients(self, new: Ingredients) -> None:
         """Raises InputError where finished trials were made from something else under the same name."""
@@ -237,11 +234,3 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
 
         with mirror.pushing(PUSH_SECONDS, wanted):
             yield run
-
-
-def _asked(path: Path) -> TrialRequest | None:
-    """None where it was not asked for, or where the disk was full when it was written."""
-    try:
-        return TrialRequest.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, pydantic.ValidationError):
-        return None

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sweep.study.fields import Schema
+from sweep.study.files import reader
+
+SEARCH_VERSION = INGREDIENTS_VERSION = 1
+AGAIN = "delete it, and run the study again, which writes it anew"
 
 
 class SearchState(Schema):
@@ -55,3 +61,20 @@ class Ingredients(Schema):
     def fingerprints(self) -> dict[str, str]:
         corpora = {f"corpora.{language}": facts.fingerprint for language, facts in self.corpora.items()}
         return {"base_model": self.base_model_fingerprint} | corpora
+
+
+def read_search(path: Path) -> SearchState | None:
+    """A `search.json`; None before a search. Raises InputError where it cannot be read."""
+    try:
+        return reader.read(path, SearchState, "search state", SEARCH_VERSION, AGAIN)
+    except FileNotFoundError:
+        return None
+
+
+def read_ingredients(path: Path) -> Ingredients | None:
+    """An `ingredients.json`; None before it was prepared, and for a replayed study. Raises InputError where it cannot
+    be read."""
+    try:
+        return reader.read(path, Ingredients, "list of ingredients", INGREDIENTS_VERSION, AGAIN)
+    except FileNotFoundError:
+        return None

@@ -68,9 +68,9 @@ class Record(Schema):
     schema_version: int = SCHEMA_VERSION
     trial_id: str
     fingerprint: str
-    almr: float
-    lr: float
-    seed: int
+    almr: float = pydantic.Field(ge=0, le=1)
+    lr: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    seed: int = pydantic.Field(ge=0)
     status: Status
     attempt: int
     reason: str | None = None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 import pydantic
 
 from sweep.study.fields import Schema
+from sweep.study.files import reader
+
+REQUEST_VERSION = 1
 
 
 class Status(StrEnum):
@@ -19,7 +23,7 @@ class Trial(Schema):
     """One point (almr, lr, seed) of a study. `id` names its folder and is never parsed back."""
 
     almr: float = pydantic.Field(ge=0, le=1)
-    lr: float = pydantic.Field(gt=0)
+    lr: float = pydantic.Field(gt=0, allow_inf_nan=False)
     seed: int = pydantic.Field(ge=0)
 
     @property
@@ -59,3 +63,12 @@ class TrialRequest(Schema):
     @property
     def trial(self) -> Trial:
         return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+
+def read_request(path: Path) -> TrialRequest | None:
+    """A `trial.json`; None where the trial was never requested. Raises InputError where it cannot be read."""
+    remedy = "delete it to have the trial requested again"
+    try:
+        return reader.read(path, TrialRequest, "trial request", REQUEST_VERSION, remedy)
+    except FileNotFoundError:
+        return None

@@ -152,16 +152,16 @@ def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
 def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list[Path], str | None]:
     """The fit, the report, the bundle's files, and why there is no bundle where the study asked for one."""
     with console.status("fitting the surface"):
-        from sweep.verbs import outputs
+        from sweep.verbs import fitting, outputs
 
-        fitted = outputs.fit(run)
+        fitted = fitting.fit(run)
         page = outputs.report(run, fitted)
         if study.launch is None or study.replay:
             return fitted, page, [], None
         if fitted.file.refusals:
             return fitted, page, [], _how_to_insist(run)
         try:
-            made = outputs.export(run, fitted=fitted)
+            made = outputs.export(run, fitted)
         except InputError as error:
             return fitted, page, [], str(error)
     for line in made.told:

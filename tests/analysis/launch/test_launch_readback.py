@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.launch.bundle import FORMATS, export, write
+from analysis.launch.bundle import FORMATS, FittedRun, export, write
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.plan.schedule import telling_steps
 from sweep.readback.verify import verify
@@ -82,7 +82,7 @@ def test_brief_runs_are_read_back_too(make_fit, make_study, corpora, run):
     def other(plan, folder, name):
         return verify(replace(plan, lr=1.0) if folder.name == "confirm-3-native" else plan, folder, name)
 
-    export(fit, run, corpora, out, formats=("native",), reader=other)
+    export(FittedRun(fit, run, corpora), out, formats=("native",), reader=other)
     [found] = Evidence.model_validate_json((out / "evidence.json").read_text()).read_back
     assert found.differences[0].startswith("confirm-3-native: lr: 4e-05")
     assert {line.split(": ")[0] for line in found.differences} == {"confirm-3-native"}

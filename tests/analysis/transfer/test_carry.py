@@ -85,4 +85,4 @@ def test_a_ladder_without_its_run_is_refused_with_the_fix(table, tmp_path):
     file = fit_study(study(rule="ladder", rungs=[{"run": str(tmp_path / "gone")}]), table).file
     assert file.transfer is None
     [refusal] = [finding for finding in file.refusals if finding.code == "transfer"]
-    assert "gone/fit.json: not there: give the folder of a finished run" in refusal.message
+    assert "gone/fit.json: No such file or directory: give the folder of a finished run" in refusal.message

@@ -1,0 +1,86 @@
+"""What a fit was made from, as hashes in `fit.json`: they tell whether the file still belongs to its run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field
+
+from sweep.study.fields import Schema
+from sweep.study.files.atomic import sha256
+from sweep.study.files.layout import RunFiles
+from sweep.study.study import Study, fingerprint_of
+
+# Fields that change how a launch or a trial is run, not what is fitted.
+NOT_FITTED: dict[str, Any] = {
+    **dict.fromkeys(("resources", "execution", "tracking", "keep", "benchmarks"), True),
+    "launch": {
+        **dict.fromkeys(("nodes", "gpus_per_node", "micro_batch_sequences", "gpu", "gpu_gigabytes"), True),
+        **dict.fromkeys(("tensor_parallel", "pipeline_parallel", "context_parallel"), True),
+        **dict.fromkeys(("checkpoints", "evaluations", "evaluation", "image", "volume_claim", "formats"), True),
+        "transfer": {"confirm": True},
+    },
+}
+
+
+class FitInputs(Schema):
+    """Hashes of all that a fit depends on. `study`: fingerprints of the study's sections.
+
+    `files`: sha256 of the records and benchmark scores, by name within the run. `rungs`: sha256 of the `fit.json` and
+    `study.yaml` of the runs that `launch.transfer.rungs` names, by path.
+    """
+
+    study: dict[str, str]
+    files: dict[str, str]
+    rungs: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def of_run(cls, study: Study, run: Path) -> Self:
+        """As they are now. Raises OSError."""
+        sections = study.model_dump(mode="json", exclude=NOT_FITTED, exclude_defaults=True)
+        files = RunFiles(run)
+        return cls(
+            study={name: fingerprint_of(section) for name, section in sections.items()},
+            files={files.name(path): sha256(path) for path in _fitted(files)},
+            rungs={str(path): sha256(path) for path in _rungs(study)},
+        )
+
+    def changes(self, now: FitInputs) -> list[str]:
+        """What differs now, in words; empty where nothing does."""
+        found = [f"study.yaml has another {name}" for name in _differing(self.study, now.study)]
+        # A rung's folder may be missing where the run is read on another machine than it was fitted on.
+        moved = {path: digest for path, digest in now.rungs.items() if self.rungs.get(path) != digest}
+        return [*_words(self.files, now.files), *found, *(f"{path} has changed" for path in moved)]
+
+
+def _fitted(files: RunFiles) -> Iterator[Path]:
+    """The records, and what each benchmark question counted in their trials and in the base model."""
+    records = files.records()
+    scores = [files.base.scores, files.base.failures, files.base.questions]
+    scores += [files.trial(record.parent.name).questions for record in records]
+    yield from (*records, *(path for path in scores if path.is_file()))
+
+
+def _rungs(study: Study) -> Iterator[Path]:
+    rule = study.launch.transfer if study.launch else None
+    for rung in rule.rungs if rule else ():
+        if rung.run:
+            files = RunFiles(Path(rung.run))
+            yield from (path for path in (files.fit, files.study) if path.is_file())
+
+
+def _differing(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in old.keys() | now.keys() if old.get(name) != now.get(name))
+
+
+def _words(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """How many records and scores are new, changed or gone, with an example."""
+    differing = _differing(old, now)
+    if not differing:
+        return []
+    kinds = Counter("new" if n not in old else "gone" if n not in now else "changed" for n in differing)
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), reverse=True))
+    return [f"its records: {counts} (for example {differing[0]})"]
