@@ -227,3 +227,10 @@ def codes() -> set[str]:
     """The codes of all refusals and warnings."""
     written = (path.read_text(encoding="utf-8") for path in rooms.files())
     return {code for text in written for code in re.findall(r"""\bcode=["']([a-z_]+)["']""", text)}
+
+
+def variables() -> set[str]:
+    """The environment variables of our own that the product reads or writes, in code, scripts and templates."""
+    files = [path for room in rooms.ROOMS for path in (ROOT / room).rglob("*") if path.is_file()]
+    texts = (path.read_text(encoding="utf-8") for path in files if "__pycache__" not in path.parts)
+    return {name for text in texts for name in re.findall(r"""(?:["']|\$\{?)(ALMR_[A-Z_]+[A-Z])\b""", text)}

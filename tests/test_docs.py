@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import analysis
+from analysis.fit.fit import fit_run
+from analysis.fit_file.fit_file import FitFile
+from analysis.table.import_table import read_table
+from sweep.study import study_file
+from sweep.study.fields import LANGUAGES, Schema
+from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles, ScoreFiles, TrialFiles
+from sweep.study.record import PerLanguage, Record
+from sweep.study.trial import Trial
 from tests import docs_checks as checks
 from tests import docs_pages, rooms, study_fields
 from tests.rooms import ROOT
@@ -135,6 +147,21 @@ def test_every_file_of_a_run_is_on_its_page() -> None:
     assert not {name for name in names if name not in page}
 
 
+@pytest.mark.parametrize(("section", "schema"), [("record.json", Record), ("fit.json", FitFile)])
+def test_every_field_of_a_runs_files_is_explained(section: str, schema: type[Schema]) -> None:
+    text = doc("run_directory.md").split(f"## `{section}`")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \|", text, flags=re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(schema.model_fields)
+
+
+def test_every_extra_and_variable_is_explained() -> None:
+    text = doc("README.md").split("## Installation")[1].split("\n## ")[0]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert set(re.findall(r"^\| `([a-z0-9]+)` \|", text, flags=re.MULTILINE)) == set(extras) - {"dev"}
+    assert checks.variables() <= set(re.findall(r"`(ALMR_\w+)`", text))
+    assert len(checks.variables()) > 4
+
+
 def test_the_glossary_is_sorted_and_every_term_is_used() -> None:
     assert checks.terms() == sorted(set(checks.terms()), key=lambda term: term.lower().replace("-", " "))
     others = " ".join(page.read_text(encoding="utf-8") for page in MANUAL if page.name != "glossary.md")
@@ -155,8 +182,41 @@ def test_a_quoted_message_is_one_of_the_code() -> None:
     assert list(checks.bad_symptoms("| `no such message here` | a | b |"))
 
 
-@pytest.mark.parametrize("block", checks.blocks(doc("api.md"), "python"))
-def test_an_example_of_the_python_api_runs(block: str) -> None:
-    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120)
+def finished_run(folder: Path) -> Path:
+    """A fitted run of the demo's study, with the measured trials of one seed of the dense grid."""
+    study, run = study_file.load("demo"), RunFiles(folder)
+    rows = read_table(ROOT / "tests" / "data" / "dense.csv", where=["seed=0"])
+    for row in rows.to_dict("records"):
+        trial = Trial(almr=row["almr"], lr=row["lr"], seed=row["seed"])
+        loss = {language: row[f"loss_{language}"] for language in LANGUAGES}
+        record = Record(
+            trial_id=trial.id,
+            fingerprint=study.fingerprint,
+            **trial.model_dump(),
+            status=row["status"],
+            attempt=1,
+            loss=PerLanguage(**{name: None if math.isnan(value) else value for name, value in loss.items()}),
+        )
+        write_atomically(run.trial(trial.id).record, record.model_dump_json())
+    write_atomically(run.study, study_file.dump(study))
+    fit = fit_run(study, folder)
+    write_atomically(run.table, fit.table.to_csv(index=False))
+    write_atomically(run.fit, fit.file.model_dump_json())
+    return folder
+
+
+@pytest.mark.slow
+def test_the_example_of_the_python_api_runs(tmp_path: Path) -> None:
+    [example] = checks.blocks(doc("api.md"), "python")
+    finished_run(tmp_path / "runs" / "demo")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert re.findall(r"ALMR (0\.\d\d), LR", done.stdout)[0] == "0.68"
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_every_public_name_is_documented() -> None:
+    rows = re.findall(r"^\| (`.+?) \|", doc("api.md"), flags=re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)", row)} == set(analysis.__all__)
