@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check docs install test-exports clean
+.PHONY: demo test check docs docs-outputs install test-exports clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -19,6 +19,9 @@ check: $(INSTALLED)  ## ruff, mypy and the quick tests
 
 docs: $(INSTALLED)  ## the pages of docs/ that are written from the code: fields, modules, map, figure
 	$(BIN)/python -m tests.docs_pages
+
+docs-outputs: $(INSTALLED)  ## the outputs that documents show, run again: needs runs/demo
+	$(BIN)/python -m tests.docs_outputs
 
 # Each trainer has an environment of its own: their pins clash. llamafactory and axolotl bring more than their parsers need.
 TRAINERS := llamafactory torchtitan megatron axolotl

@@ -38,6 +38,11 @@ def spans(text: str) -> list[str]:
     return [span.replace("\\|", "|") for span in re.findall(r"`([^`\n]+)`", prose(text))]
 
 
+def bad_spans(text: str, page: Path) -> Iterator[str]:
+    """Lines on which inline code does not end: nothing looks into code that is parted."""
+    yield from (line for line in prose(text).splitlines() if line.count("`") % 2)
+
+
 # Links
 
 

@@ -24,7 +24,7 @@ from sweep.study.files.layout import RunFiles, ScoreFiles, TrialFiles
 from sweep.study.record import PerLanguage, Record
 from sweep.study.trial import Trial
 from tests import docs_checks as checks
-from tests import docs_pages, rooms, study_fields
+from tests import docs_outputs, docs_pages, rooms, study_fields
 from tests.rooms import ROOT
 
 OUTSIDE = {".venv", ".venvs", "runs"}
@@ -44,6 +44,7 @@ def doc(name: str) -> str:
 
 Check = Callable[[str, Path], Iterator[str]]
 CHECKS: dict[Check, str] = {
+    checks.bad_spans: "`almr\nplan`",
     checks.bad_links: "[one](docs/none.md)",
     checks.bad_commands: "```sh\nalmr plan demo --chek\n```",
     checks.bad_fields: "`training.tokns`",
@@ -87,6 +88,15 @@ def test_every_link_of_the_other_pages_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", GENERATED, ids=name_of)
 def test_a_generated_page_is_up_to_date(page: Path) -> None:
     assert page.read_text(encoding="utf-8") == GENERATED[page], "run make docs"
+
+
+@pytest.mark.parametrize("block", [b for b in docs_outputs.shown() if b.command.startswith("almr plan")])
+def test_a_plan_that_a_page_shows_is_what_the_command_prints(block: docs_outputs.ShownOutput) -> None:
+    assert block.lines == docs_outputs.output(block.command, block.count), "run make docs-outputs"
+
+
+def test_shown_outputs_are_found() -> None:
+    assert {"README.md", "sizing.md", "tables.md"} <= {block.page.name for block in docs_outputs.shown()}
 
 
 def test_the_readme_is_read_in_ten_minutes() -> None:
