@@ -15,8 +15,8 @@ The public names, each loaded when it is first used; a test runs this example:
         return sum(surface.predict([almr], [lr])[0][0] for surface in fit.surfaces.values()) / 2
 
     search = optuna.create_study(sampler=SurfaceSampler(seed=0))
-    search.optimize(loss, n_trials=12)
-    print(f"best of 12: ALMR {search.best_params['almr']:.2f}, LR {search.best_params['lr']:.2e}")
+    search.optimize(loss, n_trials=10)
+    print(f"best of 10: ALMR {search.best_params['almr']:.2f}, LR {search.best_params['lr']:.2e}")
 """
 
 from __future__ import annotations

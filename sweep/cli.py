@@ -197,7 +197,7 @@ def export(
     from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
-    options = outputs.ExportOptions(folder, accept_risk, named, verify)
+    options = outputs.ExportOptions(folder=folder, accept_risk=accept_risk, formats=named, verify=verify)
     made = outputs.export(found, outputs.fitted(found, _say), options)
     answer = {"files": [str(path) for path in made.files]}
     _print_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
@@ -235,7 +235,7 @@ def _verified(made: Exported) -> dict[str, Any]:
 def _print_bundle(made: Exported, answer: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
     """Status 1 where a trainer's parser reads something else than the winner."""
     _print(answer if as_json else "\n".join([*lines, *(read.text for read in made.read_back)]))
-    _tell(made.told)
+    _tell(made.notes)
     if any(read.differences for read in made.read_back):
         raise typer.Exit(1)
 

@@ -62,8 +62,9 @@ def load_fit(study: Study, run: Path, address: str) -> FitResult:
     again = f"almr fit {address}"
     file = read_fit(run, f"write it anew: {again}")
     table = tables.mark_foreign(tables.read_run(run), study)
-    if found := changes(file, study, RunFiles(run)):  # after the table was read: what changes meanwhile is seen
-        raise InputError(f"{RunFiles(run).fit}: out of date: {'; '.join(found)}; fit again: {again}")
+    files = RunFiles(run)
+    if found := changes(file, study, files):  # after the table was read: what changes meanwhile is seen
+        raise InputError(f"{address}/{files.name(files.fit)}: out of date: {'; '.join(found)}; fit again: {again}")
     return FitResult(table=table, file=file, study=study)
 
 

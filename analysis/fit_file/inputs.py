@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from pydantic import Field
@@ -77,10 +77,11 @@ def _differing(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _words(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """How many records and scores are new, changed or gone, with an example."""
-    differing = _differing(old, now)
+    """How many trials are new, changed or gone, with an example."""
+    before, after = ({PurePosixPath(name).parent for name in files} for files in (old, now))
+    differing = sorted({PurePosixPath(name).parent for name in _differing(old, now)})
     if not differing:
         return []
-    kinds = Counter("new" if n not in old else "gone" if n not in now else "changed" for n in differing)
-    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), reverse=True))
-    return [f"its records: {counts} (for example {differing[0]})"]
+    kinds = Counter("new" if one not in before else "gone" if one not in after else "changed" for one in differing)
+    counts = ", ".join(f"{kinds[kind]} {kind}" for kind in ("new", "changed", "gone") if kinds[kind])
+    return [f"records of trials: {counts} (for example {differing[0]})"]

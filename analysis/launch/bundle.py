@@ -1,4 +1,4 @@
-"""The launch bundle: the files of each trainer format, and the evidence for them. Whole or not there."""
+"""The launch bundle: the files of each trainer format and the evidence for them, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from analysis.launch.scripts import starts
 from sweep.study.files.atomic import sha256
 from sweep.study.ingredients import CorpusFacts
 
-Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # of a folder with the files of a format, by name
+Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # reads a folder with the files of a format back, by its name
 FORMATS: dict[str, Format] = {
     "llamafactory": llamafactory.FORMAT,
     "torchtitan": torchtitan.FORMAT,
@@ -35,8 +35,8 @@ FORMATS: dict[str, Format] = {
 
 
 class Exported(NamedTuple):
-    """The files of a bundle, where the one before it is kept (None where it was not used, or where none was), and what
-    the reader said of each format.
+    """A written bundle: its files, the folder that keeps the bundle before it (None unless that one was used), and what
+    each trainer's parser read.
     """
 
     files: list[Path]
@@ -44,8 +44,8 @@ class Exported(NamedTuple):
     read_back: tuple[ReadBack, ...]
 
     @property
-    def told(self) -> list[str]:
-        return [f"the bundle before this one was used and is kept: {self.kept}"] if self.kept else []
+    def notes(self) -> list[str]:
+        return [f"the previous bundle was used, and is kept in {self.kept}"] if self.kept else []
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,12 @@ def export(
     formats: tuple[str, ...] | None = None,
     reader: Reader | None = None,
 ) -> Exported:
-    """Write the bundle of some formats, by default those that the study's launch names, to the folder `out`.
+    """Write the bundle to the folder `out`, by default in the formats that the study's launch names.
 
-    A bundle already at `out` is replaced, one that was used is kept beside it; a folder of anything else is left alone.
-    A refused winner is exported only where `accept_risk` says why; the bundle repeats it. `reader` reads each format
-    back for the evidence. Raises InputError.
+    A bundle at `out` is replaced, one that was used is kept beside it. `accept_risk` says why a refused winner is
+    exported all the same; the bundle repeats it. `reader` reads each format back for the evidence.
+
+    Raises InputError for a refused winner without a reason, a study without a launch, and where `out` holds other files.
     """
     plan = run.plan(accept_risk)
     place.refuse_foreign(out)
@@ -91,7 +92,7 @@ def export(
 
 
 def confirmation(run: FittedRun, accept_risk: str | None = None) -> ConfirmPlan:
-    """The brief runs that would confirm the launch of a fit. Raises InputError as `export`."""
+    """The brief runs that would confirm the launch. Raises InputError as `export`."""
     return confirm_plan.make(run.fit, run.plan(accept_risk))
 
 
@@ -102,10 +103,10 @@ def _fill(
     confirm, done = confirm_plan.make(fit, plan), confirmed.read(run.folder)
     confirm_plan.write(confirm, plan, folder, tuple(formats), write)
     confirmed.copy(run.folder, folder / confirm_plan.FOLDER)
-    plan, told = confirmed.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
+    plan, notes = confirmed.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
     valid = done if done and done.of(confirm) else None
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
-    warnings = [*told, *written, *starts.warnings(plan)]
+    warnings = [*notes, *written, *starts.warnings(plan)]
     (folder / "README.md").write_text(page.page(plan, formats, warnings), encoding="utf-8")
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
@@ -118,7 +119,7 @@ def _fill(
 
 
 def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:
-    """The launch's files, and those of its brief runs where these can be read."""
+    """Read back the launch's files and those of its brief runs."""
     found = reader(plan, folder / name, name)
     if found.differences is None:
         return found
@@ -131,7 +132,7 @@ def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, 
 
 
 def write(plan: LaunchPlan, name: str, folder: Path) -> list[str]:
-    """One format's files and start scripts; returns what to know before using them."""
+    """Write one format's files and start scripts; returns warnings to read before using them."""
     folder.mkdir()
     warnings = FORMATS[name].write(plan, folder)
     starts.write(plan, folder, name, FORMATS[name].command(plan))

@@ -74,7 +74,7 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
 
 
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:
-    """As a command line names them; None for those of the study. Raises InputError."""
+    """The formats that a command line names; None for those of the study. Raises InputError for an unknown one."""
     known = get_args(Format)
     if unknown := [name for name in names or () if name not in known]:
         raise InputError(f"--format {unknown[0]}: no such format: give {', '.join(known)}")
@@ -86,25 +86,26 @@ def _source(run: Run, fitted: FitResult, formats: tuple[Format, ...] | None) -> 
     study = fitted.study or run.study()
     named = formats or (study.launch.formats if study.launch else ())
     target = launch_layout.target(study, named) if study.launch else None
-    return named, FittedRun(fitted, run.folder, _corpora(run), target)
+    return named, FittedRun(fit=fitted, folder=run.folder, corpora=_corpora(run), target=target)
 
 
 def _corpora(run: Run) -> dict[str, CorpusFacts]:
     ingredients = run.ingredients()
     if ingredients is None:
-        raise InputError(f"{run.files.ingredients}: not there, so document lengths are not known: run the study first")
+        path = run.shown(run.files.ingredients)
+        raise InputError(f"{path}: does not exist, so document lengths are not known: run the study first")
     return ingredients.corpora
 
 
 def confirm(run: Run, fitted: FitResult, accept_risk: str | None = None) -> ConfirmPlan:
-    """What would confirm the launch. Raises InputError as `export`."""
+    """The brief runs that would confirm the launch. Raises InputError as `export`."""
     return bundle.confirmation(_source(run, fitted, None)[1], accept_risk)
 
 
 def conclude(
     run: Run, fitted: FitResult, results: Path, folder: Path | None = None, accept_risk: str | None = None
 ) -> tuple[Confirmed, Exported]:
-    """What the results say, kept with the run, and the bundle written anew, of the formats that it had.
+    """Judge the results of the brief runs, keep the judgement with the run, and write the bundle anew in its formats.
 
     Raises InputError as `export`, and for results that cannot be read.
     """
@@ -124,5 +125,5 @@ def conclude(
 
 
 def _known(names: Any) -> tuple[Format, ...] | None:
-    """Formats as an older bundle names them."""
+    """The formats that an older bundle names, as far as they still exist."""
     return tuple(name for name in get_args(Format) if name in (names or ())) or None

@@ -164,7 +164,7 @@ def _conclude(study: Study, run: Run, console: Console) -> tuple[Fit, Path, list
             made = outputs.export(run, fitted)
         except InputError as error:
             return fitted, page, [], str(error)
-    for line in made.told:
+    for line in made.notes:
         console.print(line, markup=False, soft_wrap=True)
     return fitted, page, made.files, None
 

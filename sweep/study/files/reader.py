@@ -87,6 +87,6 @@ def _refusal(path: Path, kind: str, error: pydantic.ValidationError, remedy: str
     if first["type"] == "extra_forbidden":
         return InputError(
             f"{path}: this version of almr-sweep does not know the field {where}: if a newer one wrote the file, "
-            f"upgrade almr-sweep and keep the file; else {remedy}"
+            f"upgrade almr-sweep and keep it; else {remedy}"
         )
     return InputError(f"{path}: not a {kind} ({where}: {first['msg'].removeprefix('Value error, ')}); {remedy}")

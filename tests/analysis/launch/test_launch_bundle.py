@@ -201,7 +201,7 @@ def test_a_bundle_that_was_used_is_kept_beside_the_new_one(make_fit, corpora, ru
         (out / name).write_text(f"mine {n}")
         made = export(FittedRun(make_fit(lr=7e-5), run, corpora), out)
         assert made.kept == out.with_name(f"launch.before-{n}")
-        assert str(made.kept) in made.told[0]
+        assert str(made.kept) in made.notes[0]
         assert (made.kept / name).read_text() == f"mine {n}"
         assert evidence(made.kept).launch_lr == 2e-5
         assert evidence(out).launch_lr == 7e-5

@@ -284,7 +284,7 @@ def test_results_rewrite_a_bundle_that_was_used_as_it_was_made(finished, corpora
     assert told.exit_code == 0, told.output
     assert "confirmation at the launch's size: moved" in told.stdout
     kept = finished.parent / "elsewhere.before-1"
-    assert f"kept: {kept}" in told.stderr
+    assert f"kept in {kept}" in told.stderr
     assert (kept / "axolotl" / "data" / "mixed.jsonl").read_text() == "mine"
     assert len((kept / "confirm" / "results-template.csv").read_text().splitlines()) == 6
     evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
