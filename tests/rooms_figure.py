@@ -29,7 +29,7 @@ ROOMS = (
     (
         "sweep",
         "what to run, running it, what happened",
-        "also imports trainers and analysis; ray in controller and preflight alone",
+        "imports the other rooms; ray in controller and preflight alone",
     ),
     ("trainers", "one trial from the base model to its losses", "imports no other room"),
     ("analysis", "numbers to a surface to a decision", "imports no other room; never ray or torch"),
@@ -53,7 +53,7 @@ def svg() -> str:
 
 
 def _flow() -> Iterator[str]:
-    yield _text(MARGIN, 34, "The flow. Each stage leaves a file, and the next stage reads it.", 17, weight="bold")
+    yield _text(MARGIN, 34, "The flow. A stage reads the files that the stages before it left.", 17, weight="bold")
     for number, stage in enumerate(FLOW):
         x = MARGIN + number * (BOX + GAP)
         yield f'<rect x="{x}" y="{TOP}" width="{BOX}" height="150" rx="6" fill="{PALE}" stroke="{SOFT}"/>'
