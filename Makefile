@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check install test-exports clean
+.PHONY: demo test check docs docs-outputs install test-exports clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -16,6 +16,12 @@ check: $(INSTALLED)  ## ruff, mypy and the quick tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow"
+
+docs: $(INSTALLED)  ## the pages of docs/ that are written from the code: fields, modules, map, figure
+	$(BIN)/python -m tests.docs_pages
+
+docs-outputs: $(INSTALLED)  ## the outputs that documents show, run again: needs runs/demo
+	$(BIN)/python -m tests.docs_outputs
 
 # Each trainer has an environment of its own: their pins clash. llamafactory and axolotl bring more than their parsers need.
 TRAINERS := llamafactory torchtitan megatron axolotl

@@ -1,7 +1,6 @@
 """The map of the rooms, read from the code: each folder with its entries and the folders that it imports.
 
-python -m tests.rooms            # print the map and the measures of the code
-python -m tests.rooms --figure   # draw docs/figures/rooms.svg anew
+python -m tests.rooms    # print the map and the measures of the code; `make docs` draws docs/figures/rooms.svg
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+"""The pages and figures of `docs/` that are written from the code, so that they cannot differ from it.
+
+make docs    # or: python -m tests.docs_pages
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from tests import rooms, rooms_figure, study_fields
+from tests.rooms import ROOT
+
+DOCS = ROOT / "docs"
+MAP = re.compile(r"(<!-- map: make docs -->\n).*?(<!-- end of map -->)", flags=re.DOTALL)
+MODULES = """# Every module
+
+`make docs` writes this page from the first line of each module; do not edit it. [Architecture](architecture.md) says
+how the folders belong together.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """The content that each generated file has to have."""
+    architecture = DOCS / "architecture.md"
+    return {
+        DOCS / "study.md": study_fields.page(),
+        DOCS / "modules.md": modules(),
+        DOCS / "figures" / "rooms.svg": rooms_figure.svg(),
+        architecture: MAP.sub(lambda found: found[1] + tree() + found[2], architecture.read_text(encoding="utf-8")),
+    }
+
+
+def tree() -> str:
+    """The folders and their entries as a Markdown table: what `python -m tests.rooms` prints, without the imports."""
+    rows = [f"| `{folder.path}/` | {', '.join(f'`{e}`' for e in folder.entries)} |" for folder in rooms.folders()]
+    return "\n".join(["| folder | entries |", "|---|---|", *rows]) + "\n"
+
+
+def modules() -> str:
+    lines = [MODULES]
+    for folder in rooms.folders():
+        if not named(folder.path):
+            continue
+        lines += [f"## `{folder.path}/`\n"]
+        if folder.imports:
+            lines += [f"Imports from {', '.join(f'`{name}`' for name in folder.imports)}.\n"]
+        lines += ["| module | what it is |", "|---|---|"]
+        lines += [
+            f"| [`{path.name}`](../{path.relative_to(ROOT)}) | {first_line(path)} |" for path in named(folder.path)
+        ]
+        lines += [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def named(folder: str) -> list[Path]:
+    """The modules of a folder, without an `__init__.py` that says nothing."""
+    return [path for path in sorted((ROOT / folder).glob("*.py")) if first_line(path)]
+
+
+def first_line(path: Path) -> str:
+    """The first line of a module's docstring, which says what the module is."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    for place, content in pages().items():
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(content, encoding="utf-8")
