@@ -73,7 +73,7 @@ def test_what_is_written_has_the_numbers_of_fit_json_and_nothing_is_fitted(run, 
         told = almr(verb, run)
         assert told.exit_code == 0, told.output
         assert told.stderr == ""
-    assert "LRs: 0.00225" in told.stdout
+    assert "LRs: 2.25e-3" in told.stdout
     assert "4.5e-3" in Page((run / "report.html").read_text()).text
     evidence = json.loads((run / "launch" / "evidence.json").read_text())
     assert (evidence["winner"]["lr"], evidence["launch_lr"]) == (lr, lr)
