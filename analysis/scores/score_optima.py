@@ -18,13 +18,14 @@ from analysis.scores import paired
 from analysis.scores.across import ScoreSpread
 from analysis.scores.read import Scored
 from analysis.scores.targets import ScoreTarget
+from analysis.surfaces.kernel_parameters import FitSettings
 from analysis.surfaces.kernels import Array
-from analysis.surfaces.optima import Lattice, Optima
+from analysis.surfaces.optima import Lattice, LatticeSize, Optima
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
 from sweep.study.study import MINIMUM_TRIALS
 
-POINTS = 17, 25  # ALMRs and LRs: a seventh of the time of the losses' lattice, for optima that are less well known
+SIZE = LatticeSize(17, 25)  # a seventh of the time of the losses' lattice, for optima that are less well known
 EXPLAINED = (
     0.2  # R2 of trials left out: scores dealt out at random stay under it (as in analysis.decision.findings.refusals)
 )
@@ -42,7 +43,7 @@ class ScoreSurface:
         """Of the trials that have the score, at least MINIMUM_TRIALS."""
         almr, lr = _points(scored, found)
         scale = Scale.of(almr, lr, -target.sign * found.values)
-        return ScoreSurface(Surface.fit(scale, seed=seed, error=found.noise), -target.sign)
+        return ScoreSurface(Surface.fit(scale, settings=FitSettings(seed), error=found.noise), -target.sign)
 
     def at(self, almr: float, lr: float) -> tuple[float, float]:
         """The score predicted at a point, and the standard deviation of that."""
@@ -95,7 +96,7 @@ def optimum(
             f"not distinguishable across the grid: trials differ, but ALMR and LR do not explain it (R2 {share:.2f} of "
             f"trials left out)"
         )
-    lattice = Lattice.of({"score": score.surface}, *_points(scored, found), seed, points=POINTS)
+    lattice = Lattice.of({"score": score.surface}, *_points(scored, found), seed, SIZE)
     optima = Optima(lattice.almr, lattice.lr, lattice.mean["score"], lattice.sd["score"], lattice.draws["score"])
     return _optimum(score.turned, optima, choose(optima, lattice, level), winner, len(found.index))
 

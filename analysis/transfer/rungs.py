@@ -1,4 +1,4 @@
-"""The rungs of a ladder: finished runs of smaller sweeps, rungs stated in numbers, and this sweep itself."""
+"""The rungs of a ladder: finished runs of smaller sweeps, rungs given as numbers, and this sweep itself."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from sweep.study.study import Study
 
 
 def gather(stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
-    """Rungs and what to know of them. Raises InputError for a run that is not finished or whose size is not known."""
+    """Rungs and warnings. Raises InputError for a run without a fit, or of a model of unknown size."""
     found, warnings = [], []
     for i, one in enumerate(stated):
         if one.run is None:
             found.append(_of_numbers(one, f"rung {i + 1}"))
         else:
-            rungs, told = _of_run(Path(one.run), one.parameters)
+            rungs, more = _of_run(Path(one.run), one.parameters)
             found += rungs
-            warnings += told
+            warnings += more
     return found, warnings
 
 
 def of_winner(name: str, winner: Winner, parameters: int, tokens: int) -> FittedRung:
+    """A winner as a rung: its intervals become standard deviations of ln LR and of ALMR."""
     lr, almr = winner.lr_interval, winner.almr_interval
     wide = 2 * float(norm.ppf((1 + winner.level) / 2))
     return FittedRung(
@@ -50,7 +51,7 @@ def of_winner(name: str, winner: Winner, parameters: int, tokens: int) -> Fitted
 
 
 def _of_numbers(one: Stated, name: str) -> FittedRung:
-    numbers: Any = one  # its validator saw to it that all are there
+    numbers: Any = one  # its validator requires all of them
     wide = 2 * float(norm.ppf((1 + one.level) / 2))
     return FittedRung(
         name=name,
@@ -64,11 +65,11 @@ def _of_numbers(one: Stated, name: str) -> FittedRung:
 
 
 def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], list[str]]:
-    """One rung for each budget that the run was measured at."""
+    """A rung for each token budget at which the run was measured, and warnings."""
     study, content = _read(folder)
     count = parameters or sizes.of_base(study.base_model, ModelFacts()).parameters
     if count is None:
-        raise InputError(f"launch.transfer.rungs: {folder}: how large its model is, is not known: add parameters")
+        raise InputError(f"launch.transfer.rungs: {folder}: the size of its model is not known: add parameters")
     budgets = content.get("horizons") or [
         {"tokens": study.training.tokens, "winner": content["winner"], "refusals": content.get("refusals", [])}
     ]
@@ -77,24 +78,25 @@ def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], lis
         codes = [code if isinstance(code, str) else code["code"] for code in one["refusals"]]
         if codes:
             warnings.append(
-                f"ladder: the fit of {folder} at {one['tokens']:,} tokens was refused ("
-                f"{', '.join(dict.fromkeys(codes))}): its best LR and ALMR may be only bounds"
+                f"ladder: the fit of {folder} at {one['tokens']:,} tokens is refused "
+                f"({', '.join(dict.fromkeys(codes))}), so its best LR and ALMR may be bounds: run its suggested trials"
             )
     winners = [(one["tokens"], Winner.model_validate(one["winner"])) for one in budgets]
     return [of_winner(str(folder), winner, count, tokens) for tokens, winner in winners], warnings
 
 
 def _read(folder: Path) -> tuple[Study, dict[str, Any]]:
+    """The study and the content of fit.json of a finished run."""
     path = RunFiles(folder).fit
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         Winner.model_validate(content["winner"])
     except FileNotFoundError:
         raise InputError(
-            f"launch.transfer.rungs: {path}: not there: give the folder of a finished run, on this machine"
+            f"launch.transfer.rungs: {path}: no such file: name the folder of a finished run on this machine"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, pydantic.ValidationError):
         raise InputError(
-            f"launch.transfer.rungs: {path}: is no fit of this version: write it again, almr fit"
+            f"launch.transfer.rungs: {path}: not a fit of this version: write it again, almr fit {folder}"
         ) from None
     return study_file.load(RunFiles(folder).study), content

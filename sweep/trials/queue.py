@@ -8,6 +8,7 @@ that was killed goes on with the same proposals.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,16 +66,17 @@ class GridQueue:
 
     def _beyond(self) -> list[Trial]:
         from analysis.search.growth import best_cell, grown
+        from analysis.search.propose import SearchContext
 
-        table, seeds = _table(self.run, self.study), self.study.grid.seeds
-        goal, space = _goal(self.study, table), _space(self.study, table)
-        more = grown(space, table, goal, self.study.search.reach(self.study.grid), False, seeds[0])
+        table, seed = _table(self.run, self.study), self.study.grid.seeds[0]
+        context = SearchContext(table, _goal(self.study, table), _space(self.study, table), seed=seed)
+        more = grown(context, self.study.search.reach(self.study.grid), False)
         known = design.progress(self.study, self.run).trials
         new = [trial for cell in more.cells for trial in self._of(cell) if trial not in known]
         room = (self.study.search.trials or 0) - len(known)
         if not new or room <= 0:
             return []
-        best = more.unit(*best_cell(table, goal, space, seeds[0]))
+        best = more.unit(*best_cell(context))
         near = sorted(new, key=lambda t: float(((more.unit(t.almr, t.lr) - best) ** 2).sum()))
         return self._asked(near[:room], len(known))
 
@@ -143,27 +145,30 @@ class SearchQueue:
     def _propose(self, number: int, outcomes: list[TrialRequest]) -> Proposal | None:
         """None where no cell is free; `stopped` then says so, unless more outcomes may have the search grow."""
         from analysis.search.ask import ask
+        from analysis.search.growth import grown
+        from analysis.search.propose import SearchContext
 
         known = {a.trial for a in outcomes}
         hidden = {a.trial for a in self.asked} - known
         table = _table(self.run, self.study, hidden)
-        pending = sorted((trial.almr, trial.lr) for trial in hidden)
-        search, seed = self.study.search, self.study.grid.seeds[0]
-        goal, space = _goal(self.study, table), _space(self.study, table)
+        search, grid = self.study.search, self.study.grid
+        context = SearchContext(
+            table=table,
+            goal=_goal(self.study, table),
+            space=_space(self.study, table),
+            pending=sorted((trial.almr, trial.lr) for trial in hidden),
+            index=number,
+            curve=search.curve,
+            seed=grid.seeds[0],
+        )
         if search.bounds:
-            space = self._grown(space, table, goal)
-        if not space.without([*zip(table["almr"], table["lr"], strict=True), *pending]).cells:
-            self.stopped = None if hidden and search.bounds else f"all {len(space.cells)} cells were run"
+            context = replace(context, space=grown(context, search.reach(grid), search.space == "range"))
+        if not context.free.cells:
+            self.stopped = None if hidden and search.bounds else f"all {len(context.space.cells)} cells were run"
             return None
-        proposal = ask(search.strategy, table, goal, space, pending, number, search.curve, seed)
+        proposal = ask(search.strategy, context)
         self.stopped = self._why_stop(proposal, int(table["excluded"].isna().sum()))
         return None if self.stopped else proposal
-
-    def _grown(self, space: Space, table: pd.DataFrame, goal: Goal) -> Space:
-        from analysis.search.growth import grown
-
-        search, grid = self.study.search, self.study.grid
-        return grown(space, table, goal, search.reach(grid), search.space == "range", grid.seeds[0])
 
     def _why_stop(self, proposal: Proposal, complete: int) -> str | None:
         tolerance, gain = self.study.search.tolerance, proposal.improvement

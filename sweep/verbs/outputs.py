@@ -127,7 +127,7 @@ def conclude(
     old = evidence.written(out) or {}
     named, target = _target(run.study(), _known(old.get("formats")))
     plan = bundle.confirmation(fitted, corpora, accept_risk, target)
-    judged = bracket.judge(confirm_results.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    judged = bracket.compare(confirm_results.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = confirmed.conclude(plan, judged, results)
     place.refuse_foreign(out)  # before the judgement is kept
     reader = readback.verify if old.get("read_back") else None

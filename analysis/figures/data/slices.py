@@ -13,7 +13,7 @@ from analysis.figures.data import minimised
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import CurvePoint
 from analysis.surfaces.kernels import Array
-from analysis.surfaces.optima import Lattice
+from analysis.surfaces.optima import Lattice, LatticeSize
 from analysis.table import table as tables
 
 MOST = 12  # panels: a table of random points has an ALMR of its own in each
@@ -66,7 +66,7 @@ def _frame(slices: Sequence[Slice], losses: pd.Series) -> tuple[float, float]:
 
 
 def _slice(fit: Fit, trials: pd.DataFrame, almr: float) -> Slice:
-    lattice = Lattice.of(fit.surfaces, np.array([almr]), trials["lr"].to_numpy(float), draws=1)
+    lattice = Lattice.of(fit.surfaces, np.array([almr]), trials["lr"].to_numpy(float), size=LatticeSize(draws=1))
     optima, safety = minimised.unguarded(fit).optima(lattice), minimised.safety(fit, lattice)
     half = norm.ppf((1 + fit.file.winner.level) / 2) * optima.sd[0]
     lost = tables.diverged(fit.table)

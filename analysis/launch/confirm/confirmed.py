@@ -12,7 +12,7 @@ from analysis.fit_file.transfer import EdgeAfter
 from analysis.fit_file.winner import Interval
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.transfer.bracket import Judgement
+from analysis.transfer.bracket import LrComparison
 from analysis.transfer.rules import near_edge
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
@@ -32,7 +32,7 @@ class Confirmed(Schema):
     schema_version: int = 2
     plan: ConfirmPlan
     results_sha256: str
-    judgement: Judgement
+    judgement: LrComparison
     before: float
     after: float
     after_interval: Interval | None
@@ -67,7 +67,7 @@ class Confirmed(Schema):
         return f"confirmation at the launch's size: {self.judgement.answer}: {self.judgement.why}"
 
 
-def conclude(plan: ConfirmPlan, judgement: Judgement, results: Path) -> Confirmed:
+def conclude(plan: ConfirmPlan, judgement: LrComparison, results: Path) -> Confirmed:
     """A moved launch gets the best LR of the brief runs, carried to its budget as the rule carries it."""
     after, interval = plan.launch_lr, None
     if judgement.answer == "moved":
@@ -130,7 +130,7 @@ def apply(
     if not confirmed.moved:
         return plan, [confirmed.text]
     told = f"the LR is the confirmation's: {confirmed.after:.6g}, where the rule says {confirmed.before:.6g}"
-    before, near = (near_edge(edge.over(lr)) if edge else [] for lr in (confirmed.before, confirmed.after))
+    before, near = (near_edge(edge, lr) for lr in (confirmed.before, confirmed.after))
     left = tuple(warning for warning in plan.fit_warnings if warning not in before)
     return replace(plan, lr=confirmed.after, fit_warnings=left), [confirmed.text, told, *near]
 

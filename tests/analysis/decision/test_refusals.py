@@ -9,6 +9,7 @@ import pytest
 from analysis.fit.fit import fit_study, fit_table
 from analysis.table import table as tables
 from analysis.table.import_table import read_table
+from sweep.study import numbers
 from sweep.study.sections.objective import Objective
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,8 @@ def only(file, code):
     [found] = [finding for finding in file.refusals if finding.code == code]
     assert 1 <= len(found.next) <= 6
     assert all(0 <= trial.almr <= 1 and trial.lr > 0 for trial in found.next)
-    assert f"ALMR {found.next[0].almr:.3g}" in found.text
+    first = f"{numbers.almr(found.next[0].almr)} / {numbers.lr(found.next[0].lr)}"
+    assert f"Suggested trials (ALMR / LR): {first}" in found.text
     return found
 
 
@@ -114,7 +116,7 @@ def test_the_grids_own_trials_come_before_new_ones(make_bowl, make_study):
     table = tables.from_records(make_bowl(almrs=(0.1, 0.3)))
     study = make_study()
     found = only(fit_study(study, table).file, "edge")
-    assert "the grid's own trials past it have no outcome yet" in found.message
+    assert "run the grid's own trials beyond it" in found.message
     assert {trial.almr for trial in found.next} <= {0.5, 0.7, 0.9}
     assert {trial.lr for trial in found.next} <= set(study.grid.lrs)
 
@@ -125,8 +127,8 @@ SEARCH = {"strategy": "surface", "trials": 12}
 @pytest.mark.parametrize(
     ("almrs", "search", "advice"),
     [
-        ([0.1, 0.3, 0.5, 0.7, 0.9], {}, "the search has not tried the grid's cells past it: raise search.trials"),
-        ([0.1, 0.3], {}, "set search.bounds.almr past it and raise search.trials"),
+        ([0.1, 0.3, 0.5, 0.7, 0.9], {}, "the search has not tried the grid's cells beyond it: raise search.trials"),
+        ([0.1, 0.3], {}, "set search.bounds.almr beyond it and raise search.trials"),
         ([0.1, 0.3], {"bounds": {"almr": [0.1, 1]}}, "within search.bounds: raise search.trials"),
     ],
 )
@@ -139,7 +141,7 @@ def test_a_search_that_leans_on_an_end_is_told_what_to_change(almrs, search, adv
 
 def test_an_lr_that_does_not_matter_is_flat():
     found = only(fitted(measure(bowl(depth=(0.5, 0)), stream=2)), "flat")
-    assert "of the measured LRs" in found.message
+    assert "of the tried LRs" in found.message
     assert all(np.isclose(ALMRS, trial.almr).any() and np.isclose(LRS, trial.lr).any() for trial in found.next)
 
 

@@ -6,7 +6,7 @@ from known_surfaces import ALMRS, LOWEST, LRS, Known
 
 from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import choose, region
-from analysis.surfaces.optima import Lattice, Optima, refined
+from analysis.surfaces.optima import Lattice, LatticeSize, Optima, refined
 
 MEAN = WeightedGoal({"original": 0.5, "additional": 0.5})
 
@@ -28,7 +28,7 @@ class Certain:
 
 def lattice_of(known: Known, shift: float = 0.0, almrs=ALMRS, lrs=LRS) -> Lattice:
     languages = {name: Certain(known, name, shift) for name in ("original", "additional")}
-    return Lattice.of(languages, np.array(almrs), np.array(lrs), draws=300)
+    return Lattice.of(languages, np.array(almrs), np.array(lrs), size=LatticeSize(draws=300))
 
 
 def winner_of(known: Known, shift: float = 0.0, level: float = 0.9, **ranges):

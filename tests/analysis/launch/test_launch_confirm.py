@@ -16,7 +16,7 @@ from analysis.launch.confirm import results as confirm_results
 from analysis.launch.evidence import go, place
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.read_back import ReadBack
-from analysis.transfer.bracket import judge
+from analysis.transfer.bracket import compare
 from analysis.transfer.rules import near_edge
 from sweep import cli
 from sweep.study.errors import InputError
@@ -53,7 +53,7 @@ def confirm(fit, corpora, run, out, best):
     bundle.export(fit, run, corpora, out)
     plan = bundle.confirmation(fit, corpora)
     path = results(run / "filled.csv", plan, best)
-    judged = judge(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    judged = compare(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = confirmed.conclude(plan, judged, path)
     confirmed.keep(found, path, run, out)
     bundle.export(fit, run, corpora, out)
@@ -119,7 +119,7 @@ def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, r
     fit = make_fit(make_study(launch={"transfer": RULE}))
     edge = EdgeAfter(lr=3e-5, factor=1.5, measured=True, assumption="carried")
     wide = Interval(low=2e-6, high=2e-4)
-    near = tuple(near_edge(edge.factor))
+    near = tuple(near_edge(edge, 2e-5))
     told = {"edge": edge, "lr_interval": wide, "warnings": near}
     fit = replace(fit, file=fit.file.model_copy(update={"transfer": fit.file.transfer.model_copy(update=told)}))
     found, evidence = confirm(fit, corpora, run, out, best=1.2e-5)
@@ -138,7 +138,7 @@ def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, ou
     fit = replace(fit, file=fit.file.model_copy(update={"transfer": transfer}))
     found, evidence = confirm(fit, corpora, run, out, best=3.5e-5)
     assert found.moved
-    assert near_edge(6e-5 / evidence.launch_lr)[0] in evidence.launch_warnings
+    assert near_edge(edge, evidence.launch_lr)[0] in evidence.launch_warnings
     assert "| fail | the divergence edge, carried, is far |" in (out / go.NAME).read_text()
 
 
@@ -185,7 +185,7 @@ def test_an_unreadable_judgement_gives_way_to_the_next(fit, corpora, run, out):
     with pytest.raises(InputError, match="confirm again"):
         bundle.export(fit, run, corpora, out)
     plan, path = bundle.confirmation(fit, corpora), run / "filled.csv"
-    judged = judge(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    judged = compare(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     confirmed.keep(confirmed.conclude(plan, judged, path), path, run, out)
     bundle.export(fit, run, corpora, out)
     assert confirmed.read(run).judgement.answer == "holds"

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from known_surfaces import Known
 from search_samples import TOTAL, lost, measured, search
 
-from analysis.search.propose import DESIGN, WINNER_FIRST, propose
+from analysis.search.propose import DESIGN, WINNER_FIRST, SearchContext, propose
 from analysis.search.space import Point, Space
 
 KNOWN = Known(coupling=1.0)
 
 
 def the_next(table: pd.DataFrame, space: Space, pending: list[Point] = [], curve: float = 0.0, seed: int = 0):  # noqa: B006
-    return propose(table, TOTAL, space, pending, len(table) + len(pending), curve, seed)
+    return propose(SearchContext(table, TOTAL, space, pending, len(table) + len(pending), curve, seed))
 
 
 def test_it_starts_in_the_middle_and_halfway_to_the_ends(cells: Space) -> None:
@@ -116,7 +116,7 @@ def test_the_curve_gets_its_share_after_the_winner(curve: float, expected: int, 
     points: list[Point] = []
     why = []
     for _ in range(24):
-        found = propose(measured(KNOWN, points, 0.002), TOTAL, cells, [], len(points), curve, 0)
+        found = propose(SearchContext(measured(KNOWN, points, 0.002), TOTAL, cells, index=len(points), curve=curve))
         points.append((found.almr, found.lr))
         why.append(found.why)
     assert why.count("curve") == expected

@@ -104,7 +104,7 @@ def test_without_noise_the_rows_show_the_curve_and_the_surface_follows_it() -> N
 
 def test_the_error_is_that_of_the_logarithm(bowl: MeasuredTable) -> None:
     error = everything(bowl, 0).curve_error
-    twice = Reference(bowl.reference.almr, 2 * bowl.reference.lr, bowl.reference.ends)
+    twice = Reference(bowl.reference.almr, 2 * bowl.reference.lr, bowl.reference.lr_range)
     object.__setattr__(found := MeasuredTable(bowl.cells, bowl.goal, None), "reference", twice)
     assert everything(found, 0).curve_error == pytest.approx(math.log(2), abs=2 * error)
 
@@ -113,9 +113,9 @@ def test_what_a_curve_costs_is_how_far_it_is_above_the_lowest_loss() -> None:
     found = MeasuredTable.of(measure(KNOWN, grid(9, 9), noise=0.0), Objective())
     whole = list(range(len(found.cells)))
     assert found.curve(whole, 0).excess_percent == pytest.approx(0, abs=1e-3)
-    reference, surfaces = found.reference, found._whole
-    best = reference.curve(surfaces, found.goal)
-    costs = [reference.excess(best + math.log(by), surfaces, found.goal) for by in (1.5, 2.0)]
+    reference, model = found.reference, found._whole
+    best = reference.curve(model)
+    costs = [reference.excess(best + math.log(by), model) for by in (1.5, 2.0)]
     assert costs[1] / costs[0] == pytest.approx((math.log(2) / math.log(1.5)) ** 2, rel=0.15)  # a parabola in ln LR
 
 
