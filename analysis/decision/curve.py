@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,53 +18,32 @@ MOST_AT_EDGE = 0.1  # share of draws at an edge of the LR range, above which the
 LEAST_SPAN = 1 / 3  # of the measured ALMRs: a slope over less says nothing about the rest
 
 
-class _Best(NamedTuple):
-    """The best value of one hyper-parameter at lattice index `at` of the other."""
-
-    at: int
-    value: float
-    interval: Interval
-    at_edge: bool
-
-
 def best_lrs(optima: Optima, level: float) -> list[CurvePoint]:
     """The best LR at each ALMR of the lattice where the objective allows any LR."""
-    found = _best(optima.lr, optima.lr_at, optima.mean, optima.draws, level)
-    return [
-        CurvePoint(
-            almr=float(optima.almr[best.at]),
-            lr=best.value,
-            lr_low=best.interval.low,
-            lr_high=best.interval.high,
-            at_edge=best.at_edge,
-        )
-        for best in found
-    ]
+    return [CurvePoint(almr=float(optima.almr[k]), **found) for k, found in _best(optima, "lr", level)]
 
 
 def best_almrs(optima: Optima, level: float) -> list[AlmrPoint]:
     """The best ALMR at each LR of the lattice where the objective allows any ALMR."""
-    found = _best(optima.almr, optima.almr_at, optima.mean.T, np.swapaxes(optima.draws, 1, 2), level)
-    return [
-        AlmrPoint(
-            lr=float(optima.lr[best.at]),
-            almr=best.value,
-            almr_low=best.interval.low,
-            almr_high=best.interval.high,
-            at_edge=best.at_edge,
-        )
-        for best in found
-    ]
+    return [AlmrPoint(lr=float(optima.lr[k]), **found) for k, found in _best(optima, "almr", level)]
 
 
-def _best(axis: Array, value_at: Callable[[Array], Array], mean: Array, draws: Array, level: float) -> Iterator[_Best]:
-    """Minima along the last axis of `mean` (K, N) and of `draws` (D, K, N), whose values are `axis` (N,)."""
+def _best(optima: Optima, name: str, level: float) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The best value of one hyper-parameter at each allowed index of the other, as fields of a curve's point."""
+    if name == "lr":
+        axis, value_at, mean, draws = optima.lr, optima.lr_at, optima.mean, optima.draws
+    else:
+        axis, value_at, mean, draws = optima.almr, optima.almr_at, optima.mean.T, np.swapaxes(optima.draws, 1, 2)
     means, drawn = value_at(refined_along(mean)), value_at(refined_along(draws))
     for k in np.flatnonzero(np.isfinite(mean).any(axis=1)):
-        value, of_draws = float(means[k]), drawn[np.isfinite(draws[:, k]).any(axis=1), k]
+        best, of_draws = float(means[k]), drawn[np.isfinite(draws[:, k]).any(axis=1), k]
         # Without a draw that allows any point the best value is unknown: the whole axis.
         found = interval(of_draws, level) if len(of_draws) else Interval(low=float(axis[0]), high=float(axis[-1]))
-        yield _Best(int(k), value, containing(value, found), bool(at_edge(value, axis)))
+        band = containing(best, found)
+        yield (
+            int(k),
+            {name: best, f"{name}_low": band.low, f"{name}_high": band.high, "at_edge": bool(at_edge(best, axis))},
+        )
 
 
 def coupling(optima: Optima, level: float) -> Coupling | None:

@@ -7,7 +7,6 @@ defines the covariance, `kernel_parameters` the mixture over its parameters, `bo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,13 +22,6 @@ from analysis.surfaces.scale_choice import best_scale, left_out
 from analysis.table import table as tables
 
 NOTHING = np.empty(0)
-
-
-class FittedSurface(Protocol):
-    """A surface that can be evaluated: one language's, or a weighted sum of them."""
-
-    def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
-        """Mean and standard deviation of the noise-free loss (nats) at n points: two arrays of shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -138,18 +130,6 @@ def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
     covariance.flat[:: len(mean) + 1] += 1e-9 - member.kernel_.noise(x)
     root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
     return np.asarray(mean + normal @ root.T)
-
-
-@dataclass(frozen=True)
-class WeightedSurface:
-    """A weighted sum of independent surfaces."""
-
-    parts: tuple[tuple[float, FittedSurface], ...]
-
-    def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
-        each = [(share, *surface.predict(almr, lr)) for share, surface in self.parts]
-        mean = sum(share * m for share, m, _ in each)
-        return np.asarray(mean), np.sqrt(sum((share * sd) ** 2 for share, _, sd in each))
 
 
 def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0) -> dict[str, Surface]:

@@ -55,9 +55,7 @@ class LrComparison(Schema):
     next: tuple[float, ...] = ()
 
 
-def compare(
-    runs: list[BriefRun], chosen: float, noise: float, tolerance: float, level: float, seed: int = 0
-) -> LrComparison:
+def compare(runs: list[BriefRun], chosen: float, noise: float, tolerance: float, level: float) -> LrComparison:
     """Compare the chosen LR with brief runs around it.
 
     `noise`: sd of one run's objective in the sweep, in nats; `tolerance` in nats. Raises InputError for fewer than
@@ -86,7 +84,7 @@ def compare(
             )
         why = f"only {distinct} distinct LRs completed, and LR {numbers.lr(lost[0])} diverged: run lower LRs"
         return _with(base, "undecided", why, tuple(min(complete, default=lost[0]) / factor for factor in (2, 4)))
-    return _fitted(base, lost, seed)
+    return _fitted(base, lost)
 
 
 def _distinct(lrs: list[float]) -> int:
@@ -98,11 +96,11 @@ def _distinct(lrs: list[float]) -> int:
     return len(kept)
 
 
-def _fitted(base: LrComparison, lost: list[float], seed: int) -> LrComparison:
+def _fitted(base: LrComparison, lost: list[float]) -> LrComparison:
     """The answer from the quadratic through the complete runs; `lost`: LRs that diverged, ascending."""
     done = [run for run in base.runs if run.loss is not None]
     x = np.log([run.lr for run in done]) - math.log(base.chosen)
-    draws = _draws(x, np.array([run.loss for run in done], float), base.noise, seed)
+    draws = _draws(x, np.array([run.loss for run in done], float), base.noise)
     bowl = draws[draws[:, 2] > 0]
     if len(bowl) < base.level * len(draws):
         probability = numbers.percent(len(bowl) / len(draws))
@@ -161,13 +159,13 @@ def _wider(comparison: LrComparison) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _draws(x: Array, y: Array, noise: float, seed: int) -> Array:
+def _draws(x: Array, y: Array, noise: float) -> Array:
     """Posterior draws (DRAWS, 3) of the coefficients of 1, x, x^2 for losses y (n,); x (n,) is ln(LR / chosen LR)."""
     design = np.stack([np.ones_like(x), x, x**2], axis=1)
     coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
     spare = len(y) - 3
     squares = PRIOR_RUNS * noise**2 + float(((y - design @ coefficients) ** 2).sum()) * (spare > 0)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     variance = squares / random.chisquare(PRIOR_RUNS + max(spare, 0), DRAWS)
     factor = _factor(design)
     return np.asarray(coefficients + np.sqrt(variance)[:, None] * (random.standard_normal((DRAWS, 3)) @ factor.T))

@@ -12,7 +12,7 @@ import pydantic
 from scipy.stats import norm
 
 from analysis.fit_file.transfer import FittedRung
-from analysis.fit_file.winner import Winner
+from analysis.fit_file.winner import Interval, Winner
 from analysis.transfer import sizes
 from sweep.study import study_file
 from sweep.study.errors import InputError
@@ -36,32 +36,22 @@ def gather(stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
 
 
 def of_winner(name: str, winner: Winner, parameters: int, tokens: int) -> FittedRung:
-    """A winner as a rung: its intervals become standard deviations of ln LR and of ALMR."""
-    lr, almr = winner.lr_interval, winner.almr_interval
-    wide = 2 * float(norm.ppf((1 + winner.level) / 2))
-    return FittedRung(
-        name=name,
-        parameters=parameters,
-        tokens=tokens,
-        lr=winner.lr,
-        lr_sd=math.log(lr.high / lr.low) / wide,
-        almr=winner.almr,
-        almr_sd=(almr.high - almr.low) / wide,
-    )
+    """A winner as a rung."""
+    sds = _sds(winner.lr_interval, winner.almr_interval, winner.level)
+    return FittedRung(name=name, parameters=parameters, tokens=tokens, lr=winner.lr, almr=winner.almr, **sds)
 
 
-def _of_numbers(one: Stated, name: str) -> FittedRung:
-    numbers: Any = one  # its validator requires all of them
-    wide = 2 * float(norm.ppf((1 + one.level) / 2))
-    return FittedRung(
-        name=name,
-        parameters=numbers.parameters,
-        tokens=numbers.tokens,
-        lr=numbers.lr,
-        lr_sd=math.log(numbers.lr_high / numbers.lr_low) / wide,
-        almr=numbers.almr,
-        almr_sd=(numbers.almr_high - numbers.almr_low) / wide,
-    )
+def _of_numbers(stated: Stated, name: str) -> FittedRung:
+    given: Any = stated  # its validator requires all numbers
+    lr, almr = Interval(low=given.lr_low, high=given.lr_high), Interval(low=given.almr_low, high=given.almr_high)
+    point = stated.model_dump(include={"parameters", "tokens", "lr", "almr"})
+    return FittedRung(name=name, **point, **_sds(lr, almr, stated.level))
+
+
+def _sds(lr: Interval, almr: Interval, level: float) -> dict[str, float]:
+    """Standard deviations of ln LR and of ALMR from central intervals."""
+    wide = 2 * float(norm.ppf((1 + level) / 2))
+    return {"lr_sd": math.log(lr.high / lr.low) / wide, "almr_sd": (almr.high - almr.low) / wide}
 
 
 def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], list[str]]:

@@ -7,7 +7,7 @@ from analysis.surfaces.checks import cross_validate
 from analysis.surfaces.forms import FORMS, LINEAR, OFFSET
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.scale_choice import best_scale
-from analysis.surfaces.surface import Surface, WeightedSurface, fit_languages
+from analysis.surfaces.surface import Surface, fit_languages
 from sweep.study.errors import InputError
 from sweep.study.study import MINIMUM_TRIALS
 
@@ -182,11 +182,3 @@ def test_more_trials_than_hyperparameters_need_still_all_count():
     assert sd_of_many.mean() < 0.75 * sd_of_few.mean()
     again = of(table)
     assert (again.predict(*BETWEEN)[0] == many.predict(*BETWEEN)[0]).all()
-
-
-def test_the_objective_weighs_means_and_adds_variances(surface):
-    both = WeightedSurface(((0.25, surface), (0.75, surface)))
-    mean, sd = surface.predict([0.4], [1e-4])
-    weighted_mean, weighted_sd = both.predict([0.4], [1e-4])
-    assert weighted_mean == pytest.approx(mean)
-    assert weighted_sd == pytest.approx(sd * np.hypot(0.25, 0.75))

@@ -86,7 +86,7 @@ def test_a_refused_choice_has_its_own_status(table: Path) -> None:
     result = fit(str(table), "--columns", COLUMNS)
     assert result.exit_code == cli.REFUSED
     assert "REFUSED" in result.stdout
-    assert "run next" in result.stdout
+    assert "Suggested trials" in result.stdout
 
 
 def test_bad_rows_are_named_and_can_be_left_out(table: Path) -> None:
