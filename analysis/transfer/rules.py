@@ -95,10 +95,10 @@ def power(winner: Winner, study: Study, rule: TransferRule, step: ScaleStep) -> 
             "rule": "power",
             "source": law.source,
             "assumption": (
-                f"The LR is scaled by {factor:.3g}: parameters ({numbers.times(ratio)})^{law.parameters:g}, tokens "
-                f"({numbers.times(step.token_ratio)})^{law.tokens:g}. The ALMR is unchanged. Source of the exponents: "
-                f"{law.source}. That they hold from this trial to this launch is an assumption. The LR's interval is "
-                f"the sweep's own, {spread}."
+                f"The LR is scaled by {factor:.3g}, for {numbers.times(ratio)} the parameters (exponent "
+                f"{law.parameters:g}) and {numbers.times(step.token_ratio)} the tokens (exponent {law.tokens:g}). The "
+                f"ALMR is unchanged. Source of the exponents: {law.source}. That they hold from this trial to this "
+                f"launch is an assumption. The LR's interval is the sweep's own, {spread}."
             ),
             "lr": winner.lr * factor,
             "lr_interval": _moved(winner, factor, sd),

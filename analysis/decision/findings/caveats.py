@@ -53,10 +53,10 @@ def _untested(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     highest = measured.highest_trained(almr)
     if safety.edge(case, measured) < safety.SAFE * lr or highest >= safety.SAFE * lr:
         return
-    why = (
-        f"unknown whether training diverges at {safety.SAFE:g} x the winner's LR: no trial near ALMR "
-        f"{numbers.almr(almr)} completed above LR {numbers.lr(highest)}"
+    tried = f"no trial near ALMR {numbers.almr(almr)} completed" + (
+        f" above LR {numbers.lr(highest)}" if highest else ""
     )
+    why = f"unknown whether training diverges at {safety.SAFE:g} x the winner's LR: {tried}"
     yield Finding(code="untested", message=why, next=next_trials.trials([(almr, safety.SAFE * lr)], measured))
 
 
@@ -79,9 +79,7 @@ def _natural_end(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     edge = range_edges.of_optimum(case, "almr")
     if edge and edge.natural:
         language = case.label("original" if edge.upper else "additional")
-        why = (
-            f"the best ALMR may be {edge.value:g}, training without any {language} text: check the objective's weights"
-        )
+        why = f"the best ALMR may be {edge.value:g}, training without any {language} text: check objective.weights"
         yield Finding(code="natural_end", message=why)
 
 
@@ -108,10 +106,8 @@ def _miscalibrated(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     for name, check in case.checks.items():
         inside = round(check.coverage[f"{BAND:g}"] * trials)
         if binom.cdf(inside, trials, BAND) < SIGNIFICANCE:
-            why = (
-                f"intervals of the {case.label(name)} surface are too narrow: {inside} of {trials} trials are inside "
-                f"their {numbers.percent(BAND)} bands; assume wider ones"
-            )
+            share = f"{inside} of {trials} trials are inside their {numbers.percent(BAND)} bands"
+            why = f"the {case.label(name)} intervals are too narrow, {share}: assume wider ones"
             yield Finding(code="calibration", message=why)
 
 
@@ -179,7 +175,7 @@ def _first(case: Case, measured: TriedPoints, points: list[tuple[float, float]])
 
 def _diverged(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if count := len(measured.diverged):
-        why = f"{_trials(count)} diverged: their losses are not fitted; the surfaces are only kept from a minimum there"
+        why = f"{_trials(count)} diverged: their losses are not fitted, they only bound the surfaces from below"
         yield Finding(code="diverged", message=why)
 
 

@@ -45,9 +45,8 @@ def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         why = f"{here} a trial diverged at LR {numbers.lr(top)}, which is not above the winner's"
         run = next_trials.trials([(almr, top), (almr, top / 2), (almr, top / 4)], measured)
     why += f". A large model diverges at lower LRs: a factor of {safety.SAFE:g} is required"
-    yield Finding(
-        code="unsafe", message=f"the winner's LR, {numbers.lr(lr)}, is too close to divergence: {why}", next=run
-    )
+    message = f"the winner's LR, {numbers.lr(lr)}, is too close to divergence: {why}"
+    yield Finding(code="unsafe", message=message, next=run)
 
 
 def _contradictory(case: Case, measured: TriedPoints) -> Iterator[Finding]:
@@ -137,23 +136,18 @@ def _flat(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     share = case.region.share if case.region else 0.0
     covered = {name: range_edges.interval_share(case, name) for name in HYPERPARAMETERS}
     wide = [f"{numbers.percent(share)} of the tried range"] if share > FLAT_REGION else []
-    wide += [
-        f"{numbers.percent(covered[name])} of the tried {LABELS[name]}s"
-        for name in HYPERPARAMETERS
-        if covered[name] > FLAT_INTERVAL
-    ]
+    flat = [name for name in HYPERPARAMETERS if covered[name] > FLAT_INTERVAL]
+    wide += [f"{numbers.percent(covered[name])} of the tried {LABELS[name]}s" for name in flat]
     if not wide or not range_edges.known(case) or basins.find(case.optima):
         return
     level = numbers.percent(case.winner.level)
     why = f"the optimum is flat: with a probability of {level} it is anywhere in {' and '.join(wide)}"
-    if covered["lr"] > FLAT_INTERVAL and measured.lrs[-1] < NARROW * measured.lrs[0]:
+    if "lr" in flat and measured.lrs[-1] < NARROW * measured.lrs[0]:
         message = f"{why}; the LRs are too close together: try lower and higher ones"
         yield Finding(code="flat", message=message, next=_beyond_both(case, measured))
         return
     again = next_trials.repeats(measured, _corners(case))
-    yield Finding(
-        code="flat", message=f"{why}; repeat trials with another seed to separate slope from noise", next=again
-    )
+    yield Finding(code="flat", message=f"{why}; repeat trials with another seed", next=again)
 
 
 def _beyond_both(case: Case, measured: TriedPoints) -> tuple[NextTrial, ...]:

@@ -50,12 +50,8 @@ def warned(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         names = ", ".join(f"{name} {change:+.4f}" for name, change in worse)
         yield Finding(code="score", message=f"scores fell at the winner's trial, against the base model: {names}")
     if all(row.base is None for row in case.scores.rows):
-        yield Finding(
-            code="score", message="changes against the base model are unknown, because it was not scored: score it"
-        )
+        yield Finding(code="score", message="changes against the base model are unknown: score the base model")
     if (steps := case.scores.winner_trial.steps) > 1:
-        why = (
-            f"no trial near the winner was scored, the nearest is {steps:.1f} grid steps away: score a trial beside it"
-        )
+        why = f"no trial near the winner was scored, the nearest is {steps:.1f} grid steps away: score one beside it"
         run = next_trials.around(measured, case.winner.almr, case.winner.lr)
         yield Finding(code="score", message=why, next=run)

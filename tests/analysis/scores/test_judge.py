@@ -212,16 +212,14 @@ def test_without_the_base_model_no_change_is_claimed(bowl_case, scores_of):
     assert all(r.change is None and r.base is None and r.winner is not None for r in scores.rows)
     assert scores.guards[0].why_not == "against the base model: arc: not scored"
     warned = list(score_findings.warned(replace(case, scores=scores), TriedPoints.of(case.table)))
-    assert [f.message for f in warned] == [
-        "changes against the base model are unknown, because it was not scored: score it"
-    ]
+    assert [f.message for f in warned] == ["changes against the base model are unknown: score the base model"]
 
 
 def test_a_scored_trial_far_from_the_winner_is_said_to_be_far(bowl_case, scores_of):
     case = bowl_case()
     scores = judge(case, scores_of([(0.1, 1e-5)]))
     [far] = [f for f in score_findings.warned(replace(case, scores=scores), TriedPoints.of(case.table)) if f.next]
-    assert "grid steps away: score a trial beside it" in far.message
+    assert "grid steps away: score one beside it" in far.message
 
 
 def test_lower_is_better_turns_the_verdict_and_other_scales_stay_out_of_a_mean(bowl_case, scores_of):
