@@ -32,13 +32,13 @@ OTHERS: dict[str, Callable[[int], BaseSampler]] = {
 def ask(strategy: str, context: SearchContext) -> Proposal:
     """The next trial under "surface", "tpe", "gp" or "random": a free cell, of which there has to be one."""
     goal, space = context.goal, context.space
-    number = int(np.random.SeedSequence([context.seed, context.index]).generate_state(1)[0])
+    sampler_seed = int(np.random.SeedSequence([context.seed, context.index]).generate_state(1)[0])
     ours = SurfaceSampler(context.seed, context.curve, goal, space) if strategy == "surface" else None
     # Optuna requires one distribution for all trials, also for those of an earlier and wider search.
     everywhere = distributions_of(Space((*space.cells, *context.used)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(sampler=ours or OTHERS[strategy](number))
+        study = optuna.create_study(sampler=ours or OTHERS[strategy](sampler_seed))
         study.add_trials(_trials(context, everywhere))
         suggested = study.ask(everywhere).params
     if ours and ours.last:
@@ -47,8 +47,7 @@ def ask(strategy: str, context: SearchContext) -> Proposal:
 
 
 def _trials(context: SearchContext, distributions: dict[str, BaseDistribution]) -> list[FrozenTrial]:
-    """The trials so far for Optuna. For its own samplers, a trial that diverged or breaks a guard has the value of the
-    worst complete one."""
+    """The trials so far, as Optuna's. One that diverged or breaks a guard has the value of the worst complete trial."""
     table, goal = context.table, context.goal
     values = goal.of_trials(table).to_numpy(float)
     every = tables.objective(table, goal.loss_weights).to_numpy(float)

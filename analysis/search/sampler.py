@@ -63,10 +63,8 @@ class SurfaceSampler(BaseSampler):
             raise InputError("SurfaceSampler minimises one loss: create the study with direction='minimize'")
         if self.space:
             return distributions_of(self.space)
-        for earlier in study.get_trials(deepcopy=False):
-            if set(HYPERPARAMETERS) <= set(
-                earlier.distributions
-            ):  # also of one that was pruned, failed or is in flight
+        for earlier in study.get_trials(deepcopy=False):  # pruned, failed and running ones too
+            if set(HYPERPARAMETERS) <= set(earlier.distributions):
                 return {name: earlier.distributions[name] for name in earlier.distributions}
         return {}
 
