@@ -172,8 +172,8 @@ def _repeats(case: Case, measured: TriedPoints) -> Iterator[Finding]:
             limit = corpus.furthest(most)
             why = (
                 f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {case.label(corpus.language)} corpus "
-                f"{numbers.times(epochs)}, over objective.max_epochs = {most:g}: stay {corpus.within(most)}, add text, "
-                f"or train on fewer tokens"
+                f"{numbers.times(epochs)}, over objective.max_epochs = {most:g}; it stays within that "
+                f"{corpus.within(most)}. Else add text, or train on fewer tokens"
             )
             lrs = next_trials.neighbours(measured.lrs, case.winner.lr)
             yield Finding(code="repeats", message=why, next=next_trials.trials([(limit, lr) for lr in lrs], measured))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def case(fit, **changed):
-    """The case that a fit was judged by, with parts of it changed."""
+    """The case of a fit, with parts of it changed."""
     file = fit.file
     whole = Case(
         table=fit.table,
@@ -128,7 +128,7 @@ def test_almr_0_and_1_are_ends_with_nothing_beyond(make_bowl, make_study, almrs,
     assert not [refusal for refusal in file.refusals if "the best ALMR" in refusal.message]
 
 
-def test_a_minimum_far_below_every_trial_is_not_believed(make_study, make_record):
+def test_a_minimum_far_below_every_trial_is_warned_of(make_study, make_record):
     """Two steep walls with nothing measured between them: the surface dips where no trial is."""
     rows = [
         make_record(a, lr, loss={"original": 3.0 + h + s / 1000, "additional": 3.0 + h + s / 1000}, seed=s)
@@ -150,12 +150,12 @@ def test_an_lr_twice_the_winners_that_no_trial_tested_is_proposed(make_bowl, mak
 
 
 def test_an_error_far_over_the_noise_is_a_misfit_only_where_it_matters(clean):
-    def judged(rmse):
+    def misfits(rmse):
         checks = {name: check.model_copy(update={"rmse": rmse}) for name, check in clean.file.cross_validation.items()}
         return [f.message for f in caveats.find(case(clean, checks=checks)) if f.code == "misfit"]
 
-    assert judged(0.015) == []
-    original, additional = judged(0.03)
+    assert misfits(0.015) == []
+    original, additional = misfits(0.03)
     assert original.startswith("the original surface misses left-out trials by 0.030 nats, ")
     assert additional.startswith("the additional surface misses")
 
@@ -183,7 +183,18 @@ def test_a_curve_that_runs_into_an_end_is_only_a_bound_there(make_bowl, make_stu
     assert found.next[0].almr in (0.1, 0.3)
 
 
-def test_a_coupling_that_cannot_be_told_is_said_so(make_bowl, make_study):
+def test_an_unknown_coupling_is_warned_of(make_bowl, make_study):
     file = fit_study(make_study(), records(make_bowl(lrs=(3e-4, 6e-4, 1e-3, 2e-3)))).file
     assert file.coupling is None
     assert "coupling" in codes(file.warnings)
+
+
+def test_a_warning_names_the_studys_own_languages(clean):
+    corpora = {
+        "original": {"embedded": "shakespeare", "language": "English"},
+        "additional": {"embedded": "three-kingdoms", "language": "Chinese"},
+    }
+    study = type(clean.study).model_validate(clean.study.model_dump() | {"corpora": corpora})
+    checks = {n: check.model_copy(update={"rmse": 0.03}) for n, check in clean.file.cross_validation.items()}
+    found = [f.message for f in caveats.find(case(clean, checks=checks, study=study)) if f.code == "misfit"]
+    assert [message.split(" surface")[0] for message in found] == ["the English", "the Chinese"]

@@ -97,7 +97,7 @@ def test_trials_that_failed_at_random_refuse_nothing(seed):
 
 
 @pytest.mark.parametrize(
-    ("optimum", "dial", "past"),
+    ("optimum", "name", "past"),
     [
         ({"lr": LRS[0]}, "lr", lambda trial: trial.lr < 0.99 * LRS[0]),
         ({"lr": 3 * LRS[-1]}, "lr", lambda trial: trial.lr > 1.01 * LRS[-1]),
@@ -106,9 +106,9 @@ def test_trials_that_failed_at_random_refuse_nothing(seed):
     ],
 )
 @pytest.mark.parametrize("stream", [0, 3])
-def test_an_optimum_on_an_end_or_outside_is_refused_and_trials_past_the_end_are_proposed(optimum, dial, past, stream):
+def test_an_optimum_at_an_edge_or_outside_is_refused_and_trials_beyond_are_suggested(optimum, name, past, stream):
     found = only(fitted(measure(bowl(**optimum), stream=stream)), "edge")
-    assert f"the best {'ALMR' if dial == 'almr' else 'LR'} " in found.message
+    assert f"the best {'ALMR' if name == 'almr' else 'LR'} " in found.message
     assert all(past(trial) for trial in found.next)
 
 
@@ -132,7 +132,7 @@ SEARCH = {"strategy": "surface", "trials": 12}
         ([0.1, 0.3], {"bounds": {"almr": [0.1, 1]}}, "within search.bounds: raise search.trials"),
     ],
 )
-def test_a_search_that_leans_on_an_end_is_told_what_to_change(almrs, search, advice, make_bowl, make_study):
+def test_a_search_with_its_optimum_at_an_edge_names_what_to_change(almrs, search, advice, make_bowl, make_study):
     study = make_study(search=SEARCH | search, grid={"almr": almrs, "lr": list(make_study().grid.lrs)})
     found = only(fit_study(study, tables.from_records(make_bowl(almrs=(0.1, 0.3)))).file, "edge")
     assert advice in found.message
@@ -203,7 +203,7 @@ def test_two_basins_are_contradictory_and_both_are_to_be_measured():
         ({"lrs": (LR0,), "seeds": 3}, "one value of LR"),
     ],
 )
-def test_one_or_two_values_of_a_dial_are_too_few(grid, words):
+def test_one_or_two_values_of_a_hyper_parameter_are_too_few(grid, words):
     table = measure(bowl(), **grid)
     found = only(fitted(table), "few")
     assert words in found.message

@@ -117,7 +117,7 @@ def test_the_edge_probability_is_the_share_of_draws_on_an_end():
 
 
 @pytest.mark.parametrize(("name", "ranges"), [("almr", {"almrs": [0.5]}), ("lr", {"lrs": [1e-4]})])
-def test_one_value_of_a_dial_has_no_edge_and_no_region(name, ranges):
+def test_one_value_of_a_hyper_parameter_has_no_edge_and_no_region(name, ranges):
     winner = winner_of(Known(), **ranges)
     assert winner.at_edge == ()
     assert winner.edge_probability[name] == 0

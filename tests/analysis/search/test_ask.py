@@ -1,4 +1,4 @@
-"""All strategies, asked alike."""
+"""All strategies, through one interface."""
 
 from __future__ import annotations
 

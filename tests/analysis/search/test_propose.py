@@ -58,13 +58,13 @@ def test_before_any_trial_ended_more_than_the_design_can_be_in_flight(cells: Spa
 def test_where_everything_diverges_it_retreats_to_lower_lrs_and_goes_on_to_the_last_cell() -> None:
     space = Space.grid([0.1, 0.4, 0.6, 0.9], np.geomspace(1e-5, 1e-3, 4))
     found = search(lambda points: lost(measured(KNOWN, points), slice(None)), space, len(space.cells))
-    asked = [(one.almr, one.lr) for one in found]
-    assert set(asked) == set(space.cells)
+    proposed = [(one.almr, one.lr) for one in found]
+    assert set(proposed) == set(space.cells)
     assert {one.why for one in found} == {"start"}
-    for i in range(len(DESIGN), len(asked)):
-        lowest = min(lr for _, lr in asked[:i])
-        lower = [lr for _, lr in set(space.cells) - set(asked[:i]) if lr < lowest]
-        assert not lower or asked[i][1] < lowest
+    for i in range(len(DESIGN), len(proposed)):
+        lowest = min(lr for _, lr in proposed[:i])
+        lower = [lr for _, lr in set(space.cells) - set(proposed[:i]) if lr < lowest]
+        assert not lower or proposed[i][1] < lowest
 
 
 def test_a_search_that_diverged_at_first_still_finds_the_bowl(cells: Space) -> None:

@@ -181,7 +181,7 @@ def test_on_a_bowl_our_search_is_near_the_best_after_12_trials_and_better_than_c
 
 
 @pytest.mark.parametrize("points", [grid(1, 15), grid(15, 1)], ids=["one ALMR", "one LR"])
-def test_a_table_of_one_dial_can_be_replayed(points: list[tuple[float, float]]) -> None:
+def test_a_table_of_one_hyper_parameter_can_be_replayed(points: list[tuple[float, float]]) -> None:
     found = MeasuredTable.of(combined(measure(KNOWN, points)), Objective())
     for strategy in ("surface", "random", "grid"):
         [outcome] = replay(found, strategy, [14], 0.5, 0)
@@ -189,7 +189,7 @@ def test_a_table_of_one_dial_can_be_replayed(points: list[tuple[float, float]]) 
         assert (outcome.curve_error is None) == (len({lr for _, lr in points}) == 1)
 
 
-def test_weights_are_what_is_minimised() -> None:
+def test_weights_decide_the_best_cell() -> None:
     found = MeasuredTable.of(measure(KNOWN, grid(9, 3), noise=0), Objective(weights=Weights(original=1, additional=0)))
     best = found.cells.iloc[int(np.nanargmin(found.values))]
     assert best["almr"] == pytest.approx(KNOWN.almr - 0.3, abs=0.06)

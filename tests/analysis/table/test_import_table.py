@@ -101,7 +101,7 @@ def test_every_kind_of_file_reads_alike(tmp_path: Path, name: str) -> None:
         ("lr,almr,loss_original", "almr=lr,lr=almr", {"loss_original": 3.0, "almr": 0.5, "lr": 1e-5}),
     ],
 )
-def test_losses_are_found_by_the_name_that_was_asked_for_or_a_standard_one(
+def test_losses_are_found_by_the_stated_name_or_a_standard_one(
     read: Read, header: str, columns: str | None, found: dict[str, float]
 ) -> None:
     values = ["0.5", "1e-5", "3", "4"][: header.count(",") + 1]
@@ -141,7 +141,7 @@ def test_a_status_is_understood(read: Read, status: str, loss: str, expected: st
     assert math.isnan(row["loss_total"]) == (loss != "3.1")
 
 
-def test_a_reason_is_told_and_the_files_own_exclusion_is_kept(read: Read) -> None:
+def test_a_reason_is_kept_and_the_files_own_exclusion_is_kept(read: Read) -> None:
     table = read(
         "almr,lr,loss,status,reason,excluded,tokens\n0.1,1e-2,9,diverged,over the margin,,64\n"
         "0.1,1e-5,,failed,disk full,,\n0.1,1e-5,,,,wrong data,\n0.1,1e-5,3,,,none,64\n"
@@ -265,7 +265,7 @@ def test_a_column_has_one_use(read: Read) -> None:
 def test_a_filter_takes_the_files_names_and_ours(read: Read, condition: str) -> None:
     text = "almr,lr,en,n,model\n0.1,1e-5,3.0,2048,small\n0.1,1e-5,4.0,4096,large\nwhat,1e-5,4.0,4096,large\n"
     table = read(text, "original=en,tokens=n", where=[condition])
-    assert table["trial_id"].tolist() == ["row 2"]  # the bad row was filtered before it was judged
+    assert table["trial_id"].tolist() == ["row 2"]  # the bad row was filtered before it was checked
     assert table["tokens"].tolist() == [2048]
 
 
@@ -348,9 +348,9 @@ def test_a_combined_loss_beside_one_per_language_has_to_be_chosen(read: Read, tm
 def test_a_file_that_is_no_table_is_refused_in_one_line(
     read: Read, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
-    told = refusal(read, tmp_path, content, name=name)
-    assert told.startswith(f"{name}: {message}")
-    assert "\n" not in told
+    refused = refusal(read, tmp_path, content, name=name)
+    assert refused.startswith(f"{name}: {message}")
+    assert "\n" not in refused
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

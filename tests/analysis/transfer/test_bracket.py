@@ -85,7 +85,7 @@ def test_lrs_that_lie_close_together_count_as_one(close):
 
 
 @pytest.mark.parametrize("far", [0.01, 1, 300])
-def test_a_narrow_bracket_is_judged_wherever_it_lies(far):
+def test_a_narrow_bracket_has_an_answer_wherever_it_lies(far):
     assert answer(runs(CHOSEN, factors=(far, 1.02 * far, 1.04 * far))).answer in ("holds", "moved", "undecided")
 
 

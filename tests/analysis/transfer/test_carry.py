@@ -86,3 +86,16 @@ def test_a_ladder_without_its_run_is_refused_with_the_fix(table, tmp_path):
     assert file.transfer is None
     [refusal] = [finding for finding in file.refusals if finding.code == "transfer"]
     assert "gone/fit.json: no such file: name the folder of a finished run" in refusal.message
+
+
+def test_a_repeated_corpus_is_named_by_its_language_and_the_launchs_passes_are_left_to_the_export(table):
+    """The export counts them over the launch's corpus, which includes what the trials hold out."""
+    named = {
+        "original": {"embedded": "shakespeare", "language": "English"},
+        "additional": {"embedded": "three-kingdoms", "language": "Chinese"},
+    }
+    one = study().model_copy(update={"corpora": make_study(corpora=named).corpora})
+    passes = {"epochs_original": 0.03 * (1 - table["almr"]) / 0.5, "epochs_additional": 0.0 * table["almr"]}
+    warnings = fit_study(one, table.assign(**passes)).file.transfer.warnings
+    [found] = [warning for warning in warnings if "corpus" in warning]
+    assert found.startswith("English corpus: a trial reads 3 % of it, the launch 1,020 x as many tokens of it")

@@ -6,10 +6,10 @@ import numpy as np
 import pydantic
 import pytest
 
-from analysis.fit_file.transfer import FittedRung
+from analysis.fit_file.transfer import EdgeAfter, FittedRung
 from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.transfer import ladder, sizes
-from analysis.transfer.rules import ladder_setting, power
+from analysis.transfer.rules import ladder_setting, near_edge, power
 
 from samples import make_study  # isort: skip
 from sweep.study.errors import InputError
@@ -102,8 +102,8 @@ def test_the_history_of_llama_8b_and_70b_is_nine_fold_apart():
         base_model={"pretrained": "meta-llama/Meta-Llama-3-8B"},
         launch=content | {"sequence_length": 2048, "gpus_per_node": 1},
     )
-    [told] = history(sizes.step(study, TransferRule(rule="direct")))
-    assert "8.8 x apart" in told
+    [warning] = history(sizes.step(study, TransferRule(rule="direct")))
+    assert "8.8 x apart" in warning
 
 
 def test_a_ladder_recovers_an_exact_power_law_in_both_quantities():
@@ -167,3 +167,19 @@ def test_the_interval_holds_the_truth_on_simulated_ladders(rungs, scatter):
         _, interval = line.predict(line.point({"parameters": 1e10, "tokens": 1e9}), 0.9)
         inside += interval.low <= math.log(law(1e10, 1e9)) + scatter * random.standard_normal() <= interval.high
     assert inside / repeats >= 0.83
+
+
+@pytest.mark.parametrize(
+    ("edge", "measured", "says"),
+    [
+        (5.5e-4, False, "3.19e-3, is 5.8 x the estimated divergence LR at its size, 5.5e-4 (a lower bound"),
+        (4.785e-3, True, "3.19e-3, is 0.67 x the estimated divergence LR at its size, 4.79e-3. Run"),
+        (7e-3, True, None),
+        (None, False, None),
+    ],
+)
+def test_a_launch_near_or_over_the_divergence_edge_says_by_how_much(edge, measured, says):
+    scaled = EdgeAfter(lr=edge, factor=None, measured=measured, assumption="scaled")
+    found = near_edge(scaled, 3.19e-3)
+    assert len(found) == (says is not None)
+    assert all(says in warning for warning in found)
