@@ -104,7 +104,7 @@ def _fitted(base: LrComparison, lost: list[float]) -> LrComparison:
     bowl = draws[draws[:, 2] > 0]
     if len(bowl) < base.level * len(draws):
         probability = numbers.percent(len(bowl) / len(draws))
-        why = f"the runs show no minimum, which has a probability of {probability}: run more LRs"
+        why = f"the runs do not show a minimum, the probability of one is {probability}: run more LRs"
         return _with(base, "undecided", why, _wider(base))
     at = -bowl[:, 1] / (2 * bowl[:, 2])
     found = interval(at, base.level)
@@ -130,7 +130,7 @@ def _answered(estimate: LrComparison, lost: list[float]) -> LrComparison:
     bound = f"the tolerance of {estimate.tolerance:g}"
     if lost and lost[0] <= estimate.chosen:
         answer: Answer = "moved" if estimate.best and estimate.best < lost[0] else "undecided"
-        why = f"LR {numbers.lr(lost[0])} diverged, which is not above the chosen LR"
+        why = f"LR {numbers.lr(lost[0])} diverged, and the chosen LR is not below it"
         return _with(estimate, answer, why, () if answer == "moved" else (estimate.runs[0].lr / 2,))
     if high <= estimate.tolerance:
         inside = estimate.interval.low <= estimate.chosen <= estimate.interval.high
