@@ -1,0 +1,51 @@
+"""Records -> table -> loss surfaces -> winner -> launch. Never imports ray or torch.
+
+The public names, each loaded when it is first used; a test runs this example:
+
+    import optuna
+    from analysis import SurfaceSampler, fit_table, load_run, read_table
+
+    run = load_run("runs/demo")  # a run that `almr run demo` finished
+    print(f"{len(run.table)} trials: ALMR {run.fit.winner.almr:.2f}, LR {run.fit.winner.lr:.2e}")
+    fit = fit_table(read_table("runs/demo/trials.csv"))  # or any CSV file with almr, lr and losses
+    print(f"ALMR {fit.winner.almr:.2f}, LR {fit.winner.lr:.2e}, {len(fit.refusals)} refusals")
+
+    def loss(trial):  # train here; this reads the loss off the fitted surfaces
+        almr, lr = trial.suggest_float("almr", 0.05, 0.95), trial.suggest_float("lr", 4e-4, 2.8e-2, log=True)
+        return sum(surface.predict([almr], [lr])[0][0] for surface in fit.surfaces.values()) / 2
+
+    search = optuna.create_study(sampler=SurfaceSampler(seed=0))
+    search.optimize(loss, n_trials=10)
+    print(f"best of 10: ALMR {search.best_params['almr']:.2f}, LR {search.best_params['lr']:.2e}")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.fit.fit import Fit, fit_table
+    from analysis.fit.load import LoadedRun, load_run
+    from analysis.search.sampler import SurfaceSampler
+    from analysis.table.import_table import read_table
+    from sweep.study.errors import InputError
+    from sweep.study.sections.objective import Objective
+
+__all__ = ["Fit", "InputError", "LoadedRun", "Objective", "SurfaceSampler", "fit_table", "load_run", "read_table"]
+HOMES = {
+    "Fit": "analysis.fit.fit",
+    "InputError": "sweep.study.errors",
+    "LoadedRun": "analysis.fit.load",
+    "Objective": "sweep.study.sections.objective",
+    "SurfaceSampler": "analysis.search.sampler",
+    "fit_table": "analysis.fit.fit",
+    "load_run": "analysis.fit.load",
+    "read_table": "analysis.table.import_table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""Scoring a trial that has run: its kept model, or, where none was kept, the same model trained again."""
+"""Scoring of a finished trial: its saved model or, where none was saved, the same model trained again."""
 
 from __future__ import annotations
 
@@ -18,87 +18,89 @@ from sweep.study.sections.resources import Tracking
 from sweep.study.study import Study
 from trainers.benchmarks import outcome
 from trainers.benchmarks.scoring import Scoring
-from trainers.data.corpus import open_packed
-from trainers.loop import out_of_memory as memory
-from trainers.model.model import load_model
+from trainers.data.corpus import open_corpora
+from trainers.loop.out_of_memory import MicroBatchHalvedError
+from trainers.model.loading import load_model
 from trainers.workers.device import open_device
 from trainers.workers.group import WorkerGroup
+from trainers.workers.heartbeat import Heartbeat
 
-SAME_LOSS = 1e-3  # nats: a model trained again on other hardware differs by rounding
+SAME_LOSS = 1e-3  # nats: training again on other hardware differs by rounding
 
 
 class AnotherModelError(ValueError):
-    """A trial that was trained again came to another model."""
+    """Training a trial again gave another model."""
 
 
 def score(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> Record | None:
-    """The trial's record with its scores; all else in it stays. `folder/model` is the kept model, which a gang's
-    first rank scores alone: the others return None.
+    """The trial's record with its scores; all else in it stays.
+
+    A saved model (`folder/model`) is scored by the first of several workers alone. The others return None.
     """
     assert study.benchmarks
     now = study.model_copy(update={"benchmarks": study.benchmarks.model_copy(update={"when": "all"})})
-    kept = TrialFiles(folder).model.is_dir()
+    saved = TrialFiles(folder).model.is_dir()
     try:
-        if kept:
-            found = _kept(now, ingredients, folder) if outcome.first_rank() else {}
+        if saved:
+            found = _score_saved_model(now, ingredients, folder) if outcome.first_rank() else {}
         else:
-            found = _trained_again(now, record, ingredients, folder)
-    except memory.Halved:  # its gang starts again with less
+            found = _train_again(now, record, ingredients, folder)
+    except MicroBatchHalvedError:  # the trial starts again with the smaller micro-batch
         raise
-    except Exception as error:  # whatever goes wrong, what was trained stays
-        if not kept and study.resources.gang and not isinstance(error, AnotherModelError):
-            raise  # the other ranks wait for this one: whoever started the gang ends them, and keeps the record
+    except Exception as error:  # whatever goes wrong in scoring, the record stays
+        if not saved and study.resources.worker_group and not isinstance(error, AnotherModelError):
+            raise  # the other workers wait for this one: the process that started them ends them, the record stays
         found = {"score_failures": {SCORING: outcome.one_line(error)}}
     if not outcome.first_rank():
         return None
     return record.model_copy(update=found | {"provenance": record.provenance | found.get("provenance", {})})
 
 
-def _kept(study: Study, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
-    alone = WorkerGroup(0, 1, open_device(study.resources))
-    corpora = {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
-    scoring = Scoring(study, ingredients, corpora, folder)
+def _score_saved_model(study: Study, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
+    alone = WorkerGroup(0, 1, open_device(study.resources), heartbeat=Heartbeat(folder).signal)
+    scoring = Scoring(study, ingredients, open_corpora(ingredients), folder, alone)
     base = load_model(study, ingredients.base_model, alone)
     scoring.base(base)
     del base  # before the next one is loaded
-    kept = BaseModelSource(
-        pretrained=str(TrialFiles(folder).model), trust_remote_code=study.base_model.trust_remote_code
-    )
-    model = load_model(study.model_copy(update={"base_model": kept}), str(TrialFiles(folder).model), alone)
+    path = str(TrialFiles(folder).model)
+    source = BaseModelSource(pretrained=path, trust_remote_code=study.base_model.trust_remote_code)
+    model = load_model(study.model_copy(update={"base_model": source}), path, alone)
     return scoring.trial(model, diverged=False) | {"provenance": scoring.provenance}
 
 
-def _trained_again(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
-    """A trial is deterministic: its model is had again for the trial's price. Raises ValueError where it is not."""
+def _train_again(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
+    """Train the trial again, which is deterministic, for its scores. Raises AnotherModelError where losses differ."""
     from trainers import cpt
 
-    once = study.model_copy(update={"keep": "none", "tracking": Tracking(tensorboard=False)})  # both have its first run
-    with _beside(folder) as scratch:
+    once = study.model_copy(update={"keep": "none", "tracking": Tracking(tensorboard=False)})  # as in its first run
+    with _scratch_folder(folder) as scratch:
         again = cpt.run_trial(once, record.trial, ingredients, scratch, record.attempt)
         if again is None:
             return {}
         for language in LANGUAGES:
             one, other = getattr(again.loss, language), getattr(record.loss, language)
             if one is None or other is None or abs(one - other) > SAME_LOSS:
+                name = study.language_name(language)
                 raise AnotherModelError(
-                    f"trained again, its {language} loss is {one}, not {other}: state keep: best or all"
+                    f"trained again, its {name} loss is {one} instead of {other}: set keep: best or all, so that "
+                    f"models are saved and need not be trained again"
                 )
-        if (made := TrialFiles(scratch).questions).exists():
-            write_atomically(TrialFiles(folder).questions, made.read_bytes())
+        if (questions := TrialFiles(scratch).questions).exists():
+            write_atomically(TrialFiles(folder).questions, questions.read_bytes())
     provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds", "questions")}
     return {"scores": again.scores, "score_failures": again.score_failures, "provenance": provenance}
 
 
 @contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A folder beside the trial's, the same for all ranks of a gang, with the heartbeat that is watched. Beside, since
-    there lies the note of how much fits into memory. It outlasts a kill: its checkpoint is gone on from.
+def _scratch_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside the trial's, where the stored micro-batch is found; the same for all workers. Its heartbeat is
+    the trial's. A process that is killed leaves it, so that the next one resumes from its checkpoint.
     """
     scratch = folder.with_name(f".again-{folder.name}")
     if outcome.first_rank():
         scratch.mkdir(exist_ok=True)
-        if not (beat := TrialFiles(scratch).heartbeat).is_symlink():
-            beat.symlink_to(TrialFiles(folder).heartbeat)
+        if not (heartbeat := TrialFiles(scratch).heartbeat).is_symlink():
+            heartbeat.symlink_to(TrialFiles(folder).heartbeat)
     try:
         yield scratch
     finally:

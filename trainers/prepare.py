@@ -1,4 +1,4 @@
-"""What has to stand before the first trial starts: the base model and both corpora, packed with its tokenizer."""
+"""Preparation before the first trial: the base model, and both corpora packed with its tokenizer."""
 
 from __future__ import annotations
 
@@ -10,32 +10,40 @@ from sweep.study.ingredients import Ingredients
 from sweep.study.study import Study
 from trainers import tiny
 from trainers.benchmarks import fetching
-from trainers.data import corpus
+from trainers.data import corpus, documents
 from trainers.model import smollm
-from trainers.model.model import fingerprint, load_tokenizer
+from trainers.model.loading import fingerprint, load_tokenizer
 
 Progress = Callable[[str, float | None], None]
 
 
-def prepare(study: Study, progress: Progress = lambda phase, share: None) -> Ingredients:
-    """Build or find in the cache all that trials share.
+def prepare(
+    study: Study, progress: Progress = lambda phase, share: None, earlier: Ingredients | None = None
+) -> Ingredients:
+    """Build all that trials share, or find it in the cache.
 
-    `progress` is told the phase in words, and the share of it that is done where that is known.
+    `progress` receives the name of each phase and the share of it that is done (None: unknown). `earlier` is what this
+    run was prepared with before: where the hub cannot be reached, its commits are used. Raises InputError for a model
+    or a corpus that cannot be loaded.
     """
     base = study.base_model.pretrained or str(_embedded(study, progress))
     tokenizer = load_tokenizer(study.base_model, base)
-    folders = {}
+    sources, folders, recorded = {}, {}, earlier.commits if earlier else {}
     for language in LANGUAGES:
-        progress(f"reading the {language} corpus", None)
+        progress(f"reading the {study.language_name(language)} corpus", None)
         spec = getattr(study.corpora, language)
-        folder = corpus.prepare(spec, f"corpora.{language}", tokenizer, study.training.sequence_length)
-        folders[language] = str(folder)
-    facts = {language: corpus.open_packed(Path(folder)).facts for language, folder in folders.items()}
+        sources[language] = documents.resolve(spec, f"corpora.{language}", recorded.get(language))
+        folders[language] = corpus.prepare(sources[language], tokenizer, study.training.sequence_length)
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
     progress("fingerprinting the base model", None)
-    identity = fingerprint(study.base_model, base)
-    return Ingredients(base_model=base, base_model_fingerprint=identity, folders=folders, corpora=facts)
+    return Ingredients(
+        base_model=base,
+        base_model_fingerprint=fingerprint(study.base_model, base),
+        folders={language: str(folder) for language, folder in folders.items()},
+        corpora={language: corpus.open_packed(folder).facts for language, folder in folders.items()},
+        commits={language: source.commit for language, source in sources.items() if source.commit},
+    )
 
 
 def _embedded(study: Study, progress: Progress) -> Path:

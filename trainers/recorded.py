@@ -1,4 +1,4 @@
-"""A trial answered from a measured table instead of being trained: replay, for rehearsals and comparisons."""
+"""Replay: the record of a trial from a measured table instead of training, for rehearsals and comparisons."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 
 
 def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
-    """The record of the table's row for this trial, after `replay.pace` times the seconds that it took.
+    """The record of the table's row for this trial, after waiting `replay.pace` times the seconds that it took.
 
-    The table is a CSV as `almr fit` writes it (`trials.csv`). Of the study's horizons those are answered that it has
-    columns of. Raises InputError where it has no such row, and
-    RuntimeError for a row whose status is `failed`, as the measured trial did.
+    The table is a CSV that `almr fit` wrote (`trials.csv`). The record has those of the study's horizons that the table
+    has columns for. Raises InputError where the table has no such row, and RuntimeError for a row of status `failed`.
     """
     assert study.replay is not None
     row = _find(study.replay.table, trial)
@@ -58,10 +57,10 @@ def _rows(table: str) -> list[dict[str, Any]]:
     try:
         frame = pd.read_csv(table, float_precision="round_trip")
     except (OSError, ValueError) as error:
-        raise InputError(f"{table}: not readable as CSV ({error}); replay.table has to name a trials.csv") from None
+        raise InputError(f"{table}: not readable as CSV ({error}); set replay.table to a trials.csv") from None
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
-        raise InputError(f"{table}: no column {', '.join(missing)}; replay.table has to name a trials.csv")
+        raise InputError(f"{table}: no column {', '.join(missing)}; set replay.table to a trials.csv")
     return [{str(k): _absent_as_none(v) for k, v in row.items()} for row in frame.to_dict("records")]
 
 
@@ -69,7 +68,7 @@ def _find(table: str, trial: Trial) -> dict[str, Any]:
     for row in _rows(table):
         if row["seed"] == trial.seed and all(math.isclose(row[k], getattr(trial, k)) for k in ("almr", "lr")):
             return row
-    raise InputError(f"{table}: no row for {trial.id}: take it out of the grid, or replay another table")
+    raise InputError(f"{table}: no row for {trial.id}: remove it from the grid, or replay another table")
 
 
 def _horizons(row: dict[str, Any], training: Training) -> Iterator[Horizon]:

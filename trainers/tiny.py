@@ -1,7 +1,7 @@
-"""The embedded base model: a small Llama, pre-trained here on the original language with a trace of the additional.
+"""The embedded base model: a small Llama, pre-trained on the original language with a trace of the additional one.
 
-The trace matters. Real base models have seen a little of most languages; a model that never saw the additional
-language spends a short trial on learning its characters, and its loss surface is flat.
+The trace matters: real base models have seen a little of most languages. A model that never saw the additional language
+spends a short trial on learning its characters, and its loss surface is flat.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sweep.study.files import cache
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
-from trainers.cpt import batches
 from trainers.data import corpus, documents
+from trainers.data.batches import BatchReader
 from trainers.data.mixture import Mixture
-from trainers.loop import loop
+from trainers.loop.learner import train
 
 CORPORA = {"original": Corpus(embedded="shakespeare"), "additional": Corpus(embedded="three-kingdoms")}
 TRACE = 0.03
@@ -29,7 +29,7 @@ SEED = 0
 LR = 4e-3
 VOCABULARY = 2048
 SHAPE: dict[str, Any] = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
-# By name, for ladders: 0.23M, 0.53M, 1.26M, 2.90M and 5.61M parameters. `tiny` is the one that studies can name.
+# Model sizes for ladders: 0.23M, 0.53M, 1.26M, 2.90M and 5.61M parameters. Studies can name only `tiny`.
 SIZES: dict[str, dict[str, Any]] = {
     "0.2m": SHAPE | {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2},
     "tiny": SHAPE,
@@ -41,7 +41,7 @@ TRAINING = Training(
     sequence_length=128,
     tokens=800 * 2048,
     global_batch_tokens=2048,
-    micro_batch_sequences=8,  # 14 % faster than 16 on a CPU core: its logits stay in the cache
+    micro_batch_sequences=8,  # 14 % faster than 16 on a CPU core, whose cache holds the logits
     schedule=Schedule(warmup=0.05, min_lr=0.1),
     optimizer=Optimizer(),
 )
@@ -50,10 +50,10 @@ TRAINING = Training(
 def build(
     progress: Callable[[float], None] = lambda share: None, size: str = "tiny", training: Training = TRAINING
 ) -> Path:
-    """The folder of the embedded base model, trained now (about a minute) where the cache does not hold it.
+    """The folder of the embedded base model; trains it (about a minute) where the cache does not hold it.
 
-    `size` is a name of SIZES; `training` replaces how all of them are pre-trained. `progress` is told the share of
-    training done. The model and its tokenizer never see the embedded corpora's default held-out documents.
+    `size` is a name of SIZES, `training` the recipe of the pre-training. `progress` receives the share of training that
+    is done. The model and its tokenizer never see the embedded corpora's default held-out documents.
     """
     key = [
         training.model_dump(mode="json"),
@@ -72,14 +72,14 @@ def build(
 def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, Any], training: Training) -> None:
     tokenizer = _train_tokenizer(folder)
     packed = {
-        name: corpus.open_packed(corpus.prepare(spec, name, tokenizer, training.sequence_length))
+        name: corpus.open_packed(corpus.prepare(documents.resolve(spec, name), tokenizer, training.sequence_length))
         for name, spec in CORPORA.items()
     }
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(_config(tokenizer, shape))
     mixture = Mixture(TRACE, SEED, tuple((name, c.facts.blocks) for name, c in packed.items()))
-    data = batches(packed, mixture, range(training.steps), training.batch_sequences, torch.device("cpu"))
-    for step in loop.train(model, data, training, LR, watch=lambda step: False):
+    reader = BatchReader(packed, mixture, training.batch_sequences)
+    for step in train(model, reader.read(range(training.steps)), training, LR, watch=lambda step: False):
         progress(step.step / training.steps)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -110,5 +110,5 @@ def _train_tokenizer(folder: Path) -> Any:
 
 def _training_texts() -> Iterator[str]:
     for name, spec in CORPORA.items():
-        texts = documents.read(spec, name, documents.resolve(spec, name))
+        texts = documents.read(documents.resolve(spec, name))
         yield from texts.select(corpus.split(texts, spec.held_out, name)[1])["text"]

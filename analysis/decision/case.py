@@ -17,7 +17,7 @@ from sweep.study.sections.objective import Objective
 from sweep.study.study import Study
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """A fit before its findings. `table` has all rows, used or not. `study` is None for a table that is not of a run,
     `scores` where no benchmark was run, `region` where there is none."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from analysis.fit_file.fit_file import FitFile
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.table import table as tables
@@ -108,6 +109,13 @@ def goal(objective: Objective, table: pd.DataFrame) -> Goal:
             f"weights need the losses of both languages, the table has {measured[0]} alone: remove the weights"
         )
     return WeightedGoal({name: 1 / len(measured) for name in measured})
+
+
+def goal_of(file: FitFile) -> Goal:
+    """The goal of a finished fit."""
+    if file.guard:
+        return GuardedGoal(file.guard.bound, file.winner.level)
+    return WeightedGoal(file.weights or {})
 
 
 def _bound(objective: Objective, measured: tuple[str, ...], table: pd.DataFrame) -> float:

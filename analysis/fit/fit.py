@@ -18,6 +18,7 @@ from analysis.decision.winner import choose, region
 from analysis.fit import horizons
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import FitFile, ForgettingGuard, HorizonFit, TrialCounts
+from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import Transfer
 from analysis.scores.judge import judge
 from analysis.scores.read import Scored
@@ -32,79 +33,107 @@ from sweep.study.sections.objective import Objective
 from sweep.study.study import Study
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Everything that figures and reports draw from. `table` holds all rows, used or not."""
+@dataclass(frozen=True, kw_only=True)
+class Fit(FitResult):
+    """A fit with its surfaces, from which figures are drawn.
 
-    table: pd.DataFrame
+    `surfaces` has one per language; `lattice` their losses over the measured range, `optima` the objective there.
+    """
+
     surfaces: dict[str, Surface]
     goal: Goal
     lattice: Lattice
     optima: Optima
-    file: FitFile
-    study: Study | None = None
 
-    def label(self, language: str) -> str:
-        """The language's own name where the study gives one."""
-        return self.study.language_name(language) if self.study else language
+
+@dataclass(frozen=True)
+class _Given:
+    """What is fitted. `scored`: the benchmark scores of the table's trials; None where nothing was scored."""
+
+    table: pd.DataFrame
+    objective: Objective
+    name: str
+    study: Study | None = None
+    seed: int = 0
+    scored: Scored | None = None
 
 
 def fit_run(study: Study, run: Path) -> Fit:
+    """Fit the records of a run directory, as the study asks. Writes nothing. Raises InputError as `fit_study`, and for
+    a record or score that cannot be read."""
     table = tables.mark_foreign(tables.read_run(run), study)
     return fit_study(study, table, scored=read_scores(run, table))
 
 
 def fit_study(study: Study, table: pd.DataFrame, seed: int = 0, scored: Scored | None = None) -> Fit:
-    """`scored` are the benchmark scores of the table's trials. Raises InputError where fewer trials are usable than a
-    surface needs."""
-    return fit_table(table, study.objective, study.name, study, seed, scored)
+    """Fit the trials of a study. `scored` are the benchmark scores of the table's trials.
+
+    Raises InputError where fewer trials are usable than a surface needs.
+    """
+    return _fit(_Given(table, study.objective, study.name, study, seed, scored))
 
 
-def fit_table(
-    table: pd.DataFrame,
-    objective: Objective,
-    name: str,
-    study: Study | None = None,
-    seed: int = 0,
-    scored: Scored | None = None,
-) -> Fit:
-    """Fit any table (see analysis.table), which need not come from a study. Raises InputError as `fit_study`."""
+def fit_table(table: pd.DataFrame, objective: Objective | None = None, name: str = "table", seed: int = 0) -> Fit:
+    """Fit measured trials: loss surfaces over ALMR and peak LR, the curve of best LR, and the winner. Writes nothing.
+
+    `table` has one row per trial, as `analysis.read_table` gives it, or with these columns alone: `almr` (share of
+    training tokens, 0 to 1), `lr` (peak LR), `loss_original` and `loss_additional` or one `loss_total` (nats per
+    token), and where trials did not complete `status` (complete, diverged, failed) and `excluded` (why a row is left
+    out, else None). `objective` weighs the losses or guards against forgetting; None: equal weights, intervals at 90 %.
+    `seed` is of the posterior draws: equal seeds give equal numbers.
+
+    Returns a Fit: `fit.winner`, `fit.curve`, `fit.refusals`, `fit.warnings`; `fit.file` has the whole content of
+    `fit.json`, and `fit.surfaces[language].predict(almrs, lrs)` gives mean and sd in nats, (n,) each.
+
+    Raises InputError where fewer than 9 trials are usable, or the table lacks a column that the objective needs.
+    """
+    return _fit(_Given(tables.with_status(table), objective or Objective(), name, seed=seed))
+
+
+def _fit(given: _Given) -> Fit:
     with threadpool_limits(1):  # small matrices: more threads are slower, and their number would change last digits
-        return _fit(table, objective, name, study, seed, scored)
+        return _decided(given)
 
 
-def _fit(
-    table: pd.DataFrame, objective: Objective, name: str, study: Study | None, seed: int, scored: Scored | None
-) -> Fit:
-    case = _case(table, objective, study, seed)
-    case = replace(case, scores=judge(case, scored, seed)) if scored else case
+def _decided(given: _Given) -> Fit:
+    objective = given.objective
+    case = _case(given, given.table, objective)
+    case = replace(case, scores=judge(case, given.scored, given.seed)) if given.scored else case
     refused = refusals.find(case)
     plain = objective.model_copy(update={"guards": ()})  # only the full budget is scored
-    budgets, unfitted = horizons.find(case, lambda shorter: _case(shorter, plain, study, seed), refused)
+    budgets, unfitted = horizons.find(case, lambda shorter: _case(given, shorter, plain), refused)
     moved, unmoved = _transfer(case, budgets)
     file = FitFile(
-        study=name,
+        study=given.name,
         weights=case.goal.weights if isinstance(case.goal, WeightedGoal) else None,
         guard=_guard(case),
         winner=case.winner,
         region=case.region,
         curve=case.curve,
         best_almr=best_almrs(case.optima, objective.level),
-        # Under a guard the best LR at an ALMR is where the guard stops it, which says nothing of how the dials act.
+        # Under a guard the best LR at an ALMR is where the guard stops it: it says nothing of how ALMR and LR interact.
         coupling=coupling(case.optima, objective.level) if isinstance(case.goal, WeightedGoal) else None,
         front=front(case.lattice, objective.level),
         divergence=case.edge,
         forms={language: surface.scale.form.name for language, surface in case.surfaces.items()},
         noise={n: float(s.noise([case.winner.almr], [case.winner.lr])[0]) for n, s in case.surfaces.items()},
         cross_validation=case.checks,
-        trials=_count(table),
+        trials=_count(given.table),
         refusals=[*refused, *unmoved],
         warnings=[*caveats.find(case), *unfitted],
         transfer=moved,
         horizons=budgets,
         scores=case.scores,
     )
-    return Fit(table, case.surfaces, case.goal, case.lattice, case.optima, file, study)
+    return Fit(
+        table=given.table,
+        file=file,
+        study=given.study,
+        surfaces=case.surfaces,
+        goal=case.goal,
+        lattice=case.lattice,
+        optima=case.optima,
+    )
 
 
 def _transfer(case: Case, budgets: tuple[HorizonFit, ...]) -> tuple[Transfer | None, list[Finding]]:
@@ -117,8 +146,9 @@ def _transfer(case: Case, budgets: tuple[HorizonFit, ...]) -> tuple[Transfer | N
         return None, [Finding(code="transfer", message=f"no setting for the launch: {error}")]
 
 
-def _case(table: pd.DataFrame, objective: Objective, study: Study | None, seed: int) -> Case:
-    used = tables.usable(table)
+def _case(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
+    """What is known of a table: the given one, or the same trials at a shorter budget."""
+    used, seed = tables.usable(table), given.seed
     aim = goal(objective, table)
     surfaces = fit_languages(table, tables.languages(table) or aim.languages, seed)
     lattice = Lattice.of(surfaces, used["almr"].to_numpy(float), used["lr"].to_numpy(float), seed)
@@ -127,18 +157,18 @@ def _case(table: pd.DataFrame, objective: Objective, study: Study | None, seed: 
     optima = aim.optima(lattice)
     winner = choose(optima, lattice, objective.level)
     return Case(
-        table,
-        objective,
-        study,
-        aim,
-        surfaces,
-        lattice,
-        optima,
-        winner,
-        region(optima, objective.level),
-        best_lrs(optima, objective.level),
-        divergence_edge(table, winner.almr, winner.lr),
-        {language: cross_validate(surface) for language, surface in surfaces.items()},
+        table=table,
+        objective=objective,
+        study=given.study,
+        goal=aim,
+        surfaces=surfaces,
+        lattice=lattice,
+        optima=optima,
+        winner=winner,
+        region=region(optima, objective.level),
+        curve=best_lrs(optima, objective.level),
+        edge=divergence_edge(table, winner.almr, winner.lr),
+        checks={language: cross_validate(surface) for language, surface in surfaces.items()},
     )
 
 

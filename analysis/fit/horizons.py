@@ -1,4 +1,4 @@
-"""Token budgets read off the same trials (WSD horizons): a table for each, and the winner at each."""
+"""Shorter token budgets measured by the same trials (WSD horizons): the table and the winner at each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNMEASURED = "not measured at this horizon"
 
 
 def budgets(table: pd.DataFrame, study: Study | None = None) -> list[int]:
-    """The horizons, ascending, that trials which are not foreign were measured at, or that the study asks for."""
+    """The horizons, ascending: those that the study's own trials were measured at, and those that it asks for."""
     ours = table[~table["excluded"].isin(tables.FOREIGN)]
     columns = ((AT.fullmatch(str(name)), ours[name].notna().any()) for name in ours)
     measured = {int(found[2]) for found, filled in columns if found and filled}
@@ -31,22 +31,23 @@ def budgets(table: pd.DataFrame, study: Study | None = None) -> list[int]:
 
 
 def at(table: pd.DataFrame, tokens: int) -> pd.DataFrame:
-    """The same trials as if their budget had been `tokens`: losses, status, passes over the corpora and `excluded`.
+    """The table of the same trials at a budget of `tokens`: losses, status, passes over the corpora and `excluded`.
 
-    A trial that diverged after its branch to this horizon is complete here. What a study does not ask for, and what
-    failed, stays excluded.
+    A trial that diverged after it branched to this horizon is complete here. Failed trials, and those that the study
+    does not ask for, stay excluded.
     """
     columns = {name: table.get(f"{name}@{tokens}") for name in (*(f"loss_{n}" for n in LANGUAGES), "reason")}
     new = {name: pd.Series(None, table.index, object) if c is None else c for name, c in columns.items()}
     passes = {name: table[name] * tokens / table["tokens"] for n in LANGUAGES if (name := f"epochs_{n}") in table}
-    judged = pd.DataFrame([_judged(row) for row in pd.DataFrame(new).to_dict("records")], table.index, dtype=object)
+    outcomes = pd.DataFrame([_outcome(row) for row in pd.DataFrame(new).to_dict("records")], table.index, dtype=object)
     lost = (table["status"] == Status.FAILED) | table["excluded"].isin(tables.FOREIGN)
-    judged = judged.where(~lost, table[["status", "excluded"]])
+    outcomes = outcomes.where(~lost, table[["status", "excluded"]])
     rest = [name for name in table if "@" not in str(name) and not str(name).startswith("score_")]
-    return table[rest].assign(**(new | passes), tokens=tokens, status=judged["status"], excluded=judged["excluded"])
+    return table[rest].assign(**(new | passes), tokens=tokens, status=outcomes["status"], excluded=outcomes["excluded"])
 
 
-def _judged(row: dict[Any, Any]) -> dict[str, str | None]:
+def _outcome(row: dict[Any, Any]) -> dict[str, str | None]:
+    """A trial's `status` and `excluded` at a horizon, by its losses and the reason of a divergence there."""
     if not pd.isna(row["reason"]):
         return {"status": Status.DIVERGED.value, "excluded": f"{Status.DIVERGED}: {row['reason']}"}
     lacking = any(pd.isna(row[f"loss_{language}"]) for language in LANGUAGES)
@@ -54,19 +55,18 @@ def _judged(row: dict[Any, Any]) -> dict[str, str | None]:
 
 
 def find(
-    full: Case, judge: Callable[[pd.DataFrame], Case], refused: list[Finding]
+    full: Case, fit: Callable[[pd.DataFrame], Case], refused: list[Finding]
 ) -> tuple[tuple[HorizonFit, ...], list[Finding]]:
-    """The winner at each horizon and, last, at the full budget; and a warning for each that has too few losses.
+    """The winner at each horizon and, last, at the full budget; and a warning for each horizon with too few losses.
 
-    `judge` fits a table, `refused` is what speaks against the full budget's fit. Nothing where there are no horizons.
+    `fit` fits a table; `refused` are the refusals of the full budget's fit. Both are empty where there are no horizons.
     """
     found, warnings = [], []
     for tokens in budgets(full.table, full.study):
         try:
-            case = judge(at(full.table, tokens))
+            case = fit(at(full.table, tokens))
         except InputError as error:
-            why = f"at {tokens:,} tokens no winner is told: {error}"
-            warnings.append(Finding(code="horizon", message=why))
+            warnings.append(Finding(code="horizon", message=f"no winner at {tokens:,} tokens: {error}"))
         else:
             found.append(_fit(tokens, case, refusals.find(case)))
     return (*found, _last(full, refused)) if found else (), warnings

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint, DivergenceEdge, FrontPoint
 from analysis.fit_file.findings import Finding
+from analysis.fit_file.inputs import FitInputs
 from analysis.fit_file.scores import ScoresFile
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Region, Winner
 from sweep.study.fields import Schema
+
+SCHEMA_VERSION = 2
 
 
 class CrossValidation(Schema):
@@ -54,10 +59,11 @@ class FitFile(Schema):
 
     `weights` is None under a forgetting guard, `guard` is None under weights. `horizons` has the winner at each token
     budget that the trials were measured at, the full one last; it is empty where that is the only one.
-    `scores` is None where nothing was scored.
+    `scores` is None where nothing was scored. `inputs`: hashes of what was fitted; None for a table of the user's own,
+    and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name.
     """
 
-    schema_version: int = 2
+    schema_version: int = SCHEMA_VERSION
     study: str
     weights: dict[str, float] | None
     guard: ForgettingGuard | None
@@ -77,3 +83,5 @@ class FitFile(Schema):
     transfer: Transfer | None
     horizons: tuple[HorizonFit, ...] = ()
     scores: ScoresFile | None = None
+    inputs: FitInputs | None = None
+    figures: dict[str, str] = Field(default_factory=dict)

@@ -1,14 +1,15 @@
-"""The launch bundle: the files of each trainer format, and the evidence for them. Whole or not there."""
+"""The launch bundle: the files of each trainer format and the evidence for them, written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.fit.fit import Fit
+from analysis.fit_file.result import FitResult
 from analysis.launch.confirm import confirmed
 from analysis.launch.confirm import plan as confirm_plan
 from analysis.launch.confirm.plan import ConfirmPlan
@@ -23,7 +24,7 @@ from analysis.launch.scripts import starts
 from sweep.study.files.atomic import sha256
 from sweep.study.ingredients import CorpusFacts
 
-Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # of a folder with the files of a format, by name
+Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # reads a folder with the files of a format back, by its name
 FORMATS: dict[str, Format] = {
     "llamafactory": llamafactory.FORMAT,
     "torchtitan": torchtitan.FORMAT,
@@ -34,8 +35,8 @@ FORMATS: dict[str, Format] = {
 
 
 class Exported(NamedTuple):
-    """The files of a bundle, where the one before it is kept (None where it was not used, or where none was), and what
-    the reader said of each format.
+    """A written bundle: its files, the folder that keeps the bundle before it (None unless that one was used), and what
+    each trainer's parser read.
     """
 
     files: list[Path]
@@ -43,63 +44,74 @@ class Exported(NamedTuple):
     read_back: tuple[ReadBack, ...]
 
     @property
-    def told(self) -> list[str]:
-        return [f"the bundle before this one was used and is kept: {self.kept}"] if self.kept else []
+    def notes(self) -> list[str]:
+        return [f"the previous bundle was used, and is kept in {self.kept}"] if self.kept else []
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """What a launch is made from: the fit, its run directory, the counts of its text by language (original,
+    additional), and what is known of the launch's model and GPUs.
+    """
+
+    fit: FitResult
+    folder: Path
+    corpora: dict[str, CorpusFacts]
+    target: LaunchHardware | None = None
+
+    def plan(self, accept_risk: str | None) -> LaunchPlan:
+        return plans.make(self.fit, self.corpora, accept_risk, self.target)
 
 
 def export(
-    fit: Fit,
-    run: Path,
-    corpora: dict[str, CorpusFacts],
+    run: FittedRun,
     out: Path,
     accept_risk: str | None = None,
     formats: tuple[str, ...] | None = None,
-    target: LaunchHardware | None = None,
     reader: Reader | None = None,
 ) -> Exported:
-    """Write the bundle of some formats, by default those that the study's launch names.
+    """Write the bundle to the folder `out`, by default in the formats that the study's launch names.
 
-    `run` is the run directory of the fit, `corpora` the counts of its text by language (original, additional), `target`
-    what is known of the launch's model and GPUs; `reader` reads each format back for the evidence.
-    A bundle already at `out` is replaced, one that was used is kept beside it; a folder of anything else is left alone.
-    A refused winner is exported only where `accept_risk` says why; the bundle repeats it. Raises InputError.
+    A bundle at `out` is replaced, one that was used is kept beside it. `accept_risk` says why a refused winner is
+    exported all the same; the bundle repeats it. `reader` reads each format back for the evidence.
+
+    Raises InputError for a refused winner without a reason, for a study without a launch, and where `out` holds other
+    files.
     """
-    plan = plans.make(fit, corpora, accept_risk, target)
+    plan = run.plan(accept_risk)
     place.refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        read = _fill(unfinished, fit, plan, run, formats or plan.launch.formats, reader)
+        read = _fill(unfinished, run, plan, formats or plan.launch.formats, reader)
         kept = place.replace(out, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return Exported(sorted(out / name for name in (*evidence.contents(out), evidence.NAME)), kept, read)
 
 
-def confirmation(
-    fit: Fit, corpora: dict[str, CorpusFacts], accept_risk: str | None = None, target: LaunchHardware | None = None
-) -> ConfirmPlan:
-    """The brief runs that would confirm the launch of a fit. Raises InputError as `export`."""
-    return confirm_plan.make(fit, plans.make(fit, corpora, accept_risk, target))
+def confirmation(run: FittedRun, accept_risk: str | None = None) -> ConfirmPlan:
+    """The brief runs that would confirm the launch. Raises InputError as `export`."""
+    return confirm_plan.make(run.fit, run.plan(accept_risk))
 
 
 def _fill(
-    folder: Path, fit: Fit, plan: LaunchPlan, run: Path, names: tuple[str, ...], reader: Reader | None
+    folder: Path, run: FittedRun, plan: LaunchPlan, names: tuple[str, ...], reader: Reader | None
 ) -> tuple[ReadBack, ...]:
-    formats = {name: FORMATS[name] for name in dict.fromkeys(names)}
-    confirm, done = confirm_plan.make(fit, plan), confirmed.read(run)
+    fit, formats = run.fit, {name: FORMATS[name] for name in dict.fromkeys(names)}
+    confirm, done = confirm_plan.make(fit, plan), confirmed.read(run.folder)
     confirm_plan.write(confirm, plan, folder, tuple(formats), write)
-    confirmed.copy(run, folder / confirm_plan.FOLDER)
-    plan, told = confirmed.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
+    confirmed.copy(run.folder, folder / confirm_plan.FOLDER)
+    plan, notes = confirmed.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
     valid = done if done and done.of(confirm) else None
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
-    warnings = [*told, *written, *starts.warnings(plan)]
+    warnings = [*notes, *written, *starts.warnings(plan)]
     (folder / "README.md").write_text(page.page(plan, formats, warnings), encoding="utf-8")
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
-    gathered = evidence.gather(fit, plan, run, tuple(formats), warnings, folder, valid, read)
+    gathered = evidence.gather(fit, plan, run.folder, tuple(formats), warnings, folder, valid, read)
     (folder / go.NAME).write_text(go.page(gathered, plan.study), encoding="utf-8")
     files = gathered.files | {go.NAME: sha256(folder / go.NAME)}
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
@@ -108,7 +120,7 @@ def _fill(
 
 
 def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:
-    """The launch's files, and those of its brief runs where these can be read."""
+    """Read back the launch's files and those of its brief runs."""
     found = reader(plan, folder / name, name)
     if found.differences is None:
         return found
@@ -121,7 +133,7 @@ def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, 
 
 
 def write(plan: LaunchPlan, name: str, folder: Path) -> list[str]:
-    """One format's files and start scripts; returns what to know before using them."""
+    """Write one format's files and start scripts; returns warnings to read before using them."""
     folder.mkdir()
     warnings = FORMATS[name].write(plan, folder)
     starts.write(plan, folder, name, FORMATS[name].command(plan))

@@ -6,6 +6,7 @@ The page is `template.html.j2`; here are the numbers that it shows.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -16,15 +17,18 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from analysis.figures import drawing as plots
+from analysis.decision.objectives import goal_of
 from analysis.figures.data.languages import base_losses
 from analysis.figures.data.minimised import unguarded
-from analysis.fit.fit import Fit
 from analysis.fit_file.curve import CurvePoint
+from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
 from analysis.scores import words
 from analysis.surfaces.forms import FORMS
+from analysis.surfaces.optima import DRAWS
+from analysis.table import table as tables
 from sweep.study import numbers as formats
+from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
@@ -55,12 +59,12 @@ GUARDED = {
 }
 
 
-def write_report(fit: Fit, run: Path) -> Path:
+def write_report(fit: FitResult, run: Path) -> Path:
     """Write `run/report.html`; it appears whole or not at all."""
     return write_atomically(RunFiles(run).report, render(fit, run))
 
 
-def render(fit: Fit, run: Path) -> str:
+def render(fit: FitResult, run: Path) -> str:
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     names = ("number", "lr", "tokens", "almr", "percent", "interval")
     page.filters |= {name: getattr(formats, name) for name in names}
@@ -83,11 +87,21 @@ def render(fit: Fit, run: Path) -> str:
     )
 
 
-def _images(fit: Fit, run: Path) -> dict[str, str]:
-    return {name: base64.b64encode(plots.png(f)).decode() for name, f in plots.figures(fit, run).items()}
+def _images(fit: FitResult, run: Path) -> dict[str, str]:
+    """The figures that the fit drew. Raises InputError where one is gone, or is of another fit."""
+    drawn = {name: _drawn(fit, RunFiles(run).figures / f"{name}.png") for name in fit.file.figures}
+    return {name: base64.b64encode(content).decode() for name, content in drawn.items()}
 
 
-def _languages(fit: Fit) -> list[dict[str, Any]]:
+def _drawn(fit: FitResult, path: Path) -> bytes:
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != fit.file.figures[path.stem]:
+        why = "is not the figure that this fit drew" if content else "does not exist"
+        raise InputError(f"{path}: {why}: draw it again, almr fit {path.parents[1]}")
+    return content
+
+
+def _languages(fit: FitResult) -> list[dict[str, Any]]:
     """Per surface: what the winner is predicted to do against the base model, and how well the surface fits."""
     file, base = fit.file, base_losses(fit)
     return [
@@ -101,11 +115,11 @@ def _languages(fit: Fit) -> list[dict[str, Any]]:
             "noise": file.noise[name],
             "cross_validation": file.cross_validation[name],
         }
-        for name in fit.surfaces
+        for name in file.forms
     ]
 
 
-def _gain(fit: Fit) -> dict[str, Any] | None:
+def _gain(fit: FitResult) -> dict[str, Any] | None:
     """How far the winner's objective is under the base model's, in nats; None where that was not measured."""
     goal, base, winner = unguarded(fit), base_losses(fit), fit.file.winner
     if not set(goal.languages) <= set(base):
@@ -118,7 +132,7 @@ def _gain(fit: Fit) -> dict[str, Any] | None:
     }
 
 
-def _scores(fit: Fit) -> dict[str, Any] | None:
+def _scores(fit: FitResult) -> dict[str, Any] | None:
     """The tables of scores as text; None where nothing was scored."""
     if (scores := fit.file.scores) is None:
         return None
@@ -132,7 +146,7 @@ def _scores(fit: Fit) -> dict[str, Any] | None:
     }
 
 
-def _coupling(fit: Fit) -> dict[str, Any] | None:
+def _coupling(fit: FitResult) -> dict[str, Any] | None:
     """`factor`: how much the best LR changes over the ALMRs that the slope is of, with its interval.
 
     `bound`: the p-value is the smallest that so many draws can show. `turns`: the curve is no line, see `_turns`.
@@ -147,7 +161,7 @@ def _coupling(fit: Fit) -> dict[str, Any] | None:
         "factor": math.exp(found.slope * span),
         "interval": Interval(low=low, high=high),
         "shown": not found.interval.low <= 0 <= found.interval.high,
-        "bound": found.p_value <= 1 / len(fit.optima.draws),
+        "bound": found.p_value <= 1 / DRAWS,
         "turns": _turns([p for p in fit.file.curve if found.almr_low <= p.almr <= found.almr_high]),
     }
 
@@ -159,13 +173,14 @@ def _turns(curve: Sequence[CurvePoint]) -> bool:
     return over or any(p.lr_high < min(end.lr_low for end in ends) for p in curve)
 
 
-def _why_unknown(fit: Fit) -> str:
+def _why_unknown(fit: FitResult) -> str:
     """Why there is no coupling, and what to measure for one. See analysis.decision.curve.coupling."""
-    for name, axis in (("ALMR", fit.lattice.almr), ("LR", fit.lattice.lr)):
-        if len(axis) == 1:
+    used = tables.usable(fit.table)
+    for name, values in (("ALMR", used["almr"]), ("LR", used["lr"])):
+        if values.nunique() == 1:
             return f"only one {name} was measured. Add others to the grid."
     ends = [p.lr for p in fit.file.curve if p.at_edge]
-    middle = math.sqrt(fit.lattice.lr[0] * fit.lattice.lr[-1])
+    middle = math.sqrt(used["lr"].min() * used["lr"].max())
     beyond = {"lower": any(lr < middle for lr in ends), "higher": any(lr > middle for lr in ends)}
     wanted = " and ".join(word for word, needed in beyond.items() if needed) or "lower and higher"
     guard = ", or the forgetting guard allows none" if fit.file.guard else ""
@@ -175,12 +190,12 @@ def _why_unknown(fit: Fit) -> str:
     )
 
 
-def _trials(fit: Fit) -> dict[str, Any]:
+def _trials(fit: FitResult) -> dict[str, Any]:
     """Every row of the table, best objective first; those that the fit left out come last.
 
     `heads`, and `rows` of as many `cells`, all text. A column of which nothing was measured is not shown.
     """
-    table = fit.table.assign(objective=fit.goal.of_trials(fit.table), left_out=fit.table["excluded"].notna())
+    table = fit.table.assign(objective=goal_of(fit.file).of_trials(fit.table), left_out=fit.table["excluded"].notna())
     table = table.sort_values(["left_out", "objective", "seed", "almr", "lr"])
     columns = [c for c in _columns(fit) if c[1] in table and not table[c[1]].map(formats.missing).all()]
     rows = [
@@ -193,7 +208,7 @@ def _trials(fit: Fit) -> dict[str, Any]:
     return {"heads": [head for head, *_ in columns], "rows": rows}
 
 
-def _columns(fit: Fit) -> list[tuple[str, str, Callable[[Any], str]]]:
+def _columns(fit: FitResult) -> list[tuple[str, str, Callable[[Any], str]]]:
     """Heading, column of the table, and how its values are written."""
     return [
         ("ALMR", "almr", formats.almr),
@@ -201,7 +216,7 @@ def _columns(fit: Fit) -> list[tuple[str, str, Callable[[Any], str]]]:
         ("peak LR", "lr", formats.lr),
         ("seed", "seed", formats.whole),
         ("objective", "objective", lambda value: formats.number(value, 4)),
-        *((fit.label(name), f"loss_{name}", lambda value: formats.number(value, 4)) for name in fit.surfaces),
+        *((fit.label(name), f"loss_{name}", lambda value: formats.number(value, 4)) for name in fit.file.forms),
         *((n.removeprefix("score_"), n, formats.number) for n in fit.table.columns if n.startswith("score_")),
         ("tokens", "tokens", formats.tokens),
         ("seconds", "seconds", lambda value: formats.number(value, 1)),

@@ -110,5 +110,5 @@ def _parsed(path: Path, kind: pydantic.TypeAdapter[Any]) -> Any:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"{path}: {where}: {first['msg']}; {REMEDY}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable ({error}); {REMEDY}") from None

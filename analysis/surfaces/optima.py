@@ -15,6 +15,7 @@ from scipy.interpolate import make_interp_spline
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.surface import Surface
 
+DRAWS = 500
 FARTHEST = 1.5  # lattice steps from the lowest point: the vertex of a slanting valley may lie as far off
 
 
@@ -23,7 +24,7 @@ class LatticeSize(NamedTuple):
 
     almr: int = 25
     lr: int = 41
-    draws: int = 500
+    draws: int = DRAWS
 
 
 SIZE = LatticeSize()

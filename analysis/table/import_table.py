@@ -6,7 +6,7 @@ An unusable row is refused with its line number, or kept with the reason in `exc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,24 @@ LARGEST_LOSS = 1e6  # nats: anything over it is a placeholder or an overflow
 
 
 def read_table(
-    path: Path, columns: str | None = None, where: Sequence[str] = (), drop_bad_rows: bool = False
+    path: str | Path,
+    columns: str | Mapping[str, str] | None = None,
+    where: Sequence[str] = (),
+    drop_bad_rows: bool = False,
 ) -> pd.DataFrame:
-    """The rows of a file, in its order: COLUMNS, then `loss_total` and `parameters` if present, and every `score_*`.
+    """Read a CSV or parquet file of trials, one row each, in the file's order.
 
-    `columns`: "ours=theirs,..." (see OURS); other columns are found by their standard names. `where`: conditions
-    "name=value", all of which have to hold. Losses in nats per token. Raises InputError for a missing file or column, a
-    filter that matches no row, bad rows (one line each) unless `drop_bad_rows`, and several values of tokens or
-    parameters.
+    The result has COLUMNS, then `loss_total` and `parameters` if there, and every `score_*`. Losses are in nats per
+    token, `almr` is a share of tokens (0 to 1), `excluded` says why a row is not fitted.
+
+    `columns`: the names of the file's columns, {"almr": "mix", ...} or "almr=mix,...", of almr, lr, original,
+    additional, loss, seed, tokens, status, reason, parameters; one that is left out has its standard name. `where`:
+    "name=value" each, all have to hold.
+
+    Raises InputError for a file, a column or a filter that does not exist, for bad rows (one line each) unless
+    `drop_bad_rows`, and for a mix of several tokens or parameters.
     """
+    path = Path(path)
     file = read_file(path)
     sources = _sources(file, columns)
     for condition in where:
@@ -63,7 +72,7 @@ def read_table(
     return table.reindex(columns=[*COLUMNS, *dict.fromkeys(more)]).reset_index(drop=True)
 
 
-def _sources(file: TableFile, columns: str | None) -> dict[str, str]:
+def _sources(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[str, str]:
     """Standard name -> the column of the file to read it from."""
     stated = _stated(file, columns)
     free = [name for name in file.names if name not in stated.values()]
@@ -85,13 +94,21 @@ def _sources(file: TableFile, columns: str | None) -> dict[str, str]:
     return found
 
 
-def _stated(file: TableFile, columns: str | None) -> dict[str, str]:
-    """The mapping of --columns."""
-    stated: dict[str, str] = {}
-    for piece in [] if columns is None else columns.split(","):
+def _pairs(columns: str | Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
+    if columns is None or isinstance(columns, Mapping):
+        yield from (columns or {}).items()
+        return
+    for piece in columns.split(","):
         ours, _, theirs = (part.strip() for part in piece.partition("="))
         if not (ours and theirs):
             raise InputError(f"--columns: {piece.strip()!r} is not ours=theirs, as in almr=mix")
+        yield ours, theirs
+
+
+def _stated(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[str, str]:
+    """The mapping of --columns."""
+    stated: dict[str, str] = {}
+    for ours, theirs in _pairs(columns):
         if ours not in OURS:
             raise InputError(f"--columns: {ours!r} is not one of {', '.join(OURS)}")
         if theirs not in file.names:

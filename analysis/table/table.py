@@ -44,7 +44,7 @@ def read_run(run: Path) -> pd.DataFrame:
 def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The table, with the trials that are not of this study excluded: another recipe, or not in its grid or search."""
     points = zip(table["almr"], table["lr"], table["seed"], strict=True)
-    reasons = pd.Series([None if study.asks_for(*point) else OFF_GRID for point in points], table.index, object)
+    reasons = pd.Series([None if study.includes(*point) else OFF_GRID for point in points], table.index, object)
     reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE
     return table.assign(excluded=table["excluded"].where(reasons.isna(), reasons))
 
@@ -83,6 +83,27 @@ def _why_excluded(record: Record) -> str | None:
 
 def _measured(loss: float | None) -> bool:
     return loss is not None and math.isfinite(loss)
+
+
+def with_status(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with `status` and `excluded`, which a table made by hand may lack: by its losses.
+
+    Raises InputError where it has no ALMR, LR or loss.
+    """
+    columns = [column for name in (*LANGUAGES, TOTAL) if (column := f"loss_{name}") in table]
+    lacking = [name for name in ("almr", "lr") if name not in table]
+    if lacking or not columns:
+        raise InputError(f"the table has no column {lacking[0] if lacking else 'loss_original, or loss_total'}: add it")
+    if "status" not in table:
+        table = table.assign(status=Status.COMPLETE.value)
+    if "excluded" in table:
+        return table
+    measured = table[[column for column in columns if table[column].notna().any()]].notna().all(axis=1)
+    reasons = [
+        f"{status}: no reason recorded" if status != Status.COMPLETE else None if whole else "no loss"
+        for status, whole in zip(table["status"], measured, strict=True)
+    ]
+    return table.assign(excluded=pd.Series(reasons, table.index, object))
 
 
 def usable(table: pd.DataFrame) -> pd.DataFrame:

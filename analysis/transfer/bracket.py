@@ -8,16 +8,17 @@ has a scaled inverse chi-square prior worth PRIOR_RUNS runs at the sweep's noise
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analysis.decision.winner import interval
 from analysis.fit_file.winner import Interval
-from analysis.surfaces.kernels import Array
 from sweep.study import numbers
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
+
+if TYPE_CHECKING:
+    from analysis.surfaces.kernels import Array
 
 DRAWS = 20_000
 PRIOR_RUNS = 4
@@ -98,6 +99,8 @@ def _distinct(lrs: list[float]) -> int:
 
 def _fitted(base: LrComparison, lost: list[float]) -> LrComparison:
     """The answer from the quadratic through the complete runs; `lost`: LRs that diverged, ascending."""
+    from analysis.decision.winner import interval  # with the surfaces: they take half a second to import
+
     done = [run for run in base.runs if run.loss is not None]
     x = np.log([run.lr for run in done]) - math.log(base.chosen)
     draws = _draws(x, np.array([run.loss for run in done], float), base.noise)

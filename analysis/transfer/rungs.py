@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pydantic
 from scipy.stats import norm
 
+from analysis.fit_file.fit_file import FitFile, HorizonFit
+from analysis.fit_file.read import read_fit
 from analysis.fit_file.transfer import FittedRung
 from analysis.fit_file.winner import Interval, Winner
 from analysis.transfer import sizes
@@ -56,37 +56,31 @@ def _sds(lr: Interval, almr: Interval, level: float) -> dict[str, float]:
 
 def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], list[str]]:
     """A rung for each token budget at which the run was measured, and warnings."""
-    study, content = _read(folder)
+    study, file = _read(folder)
     count = parameters or sizes.of_base(study.base_model, ModelFacts()).parameters
     if count is None:
         raise InputError(f"launch.transfer.rungs: {folder}: the size of its model is not known: add parameters")
-    budgets = content.get("horizons") or [
-        {"tokens": study.training.tokens, "winner": content["winner"], "refusals": content.get("refusals", [])}
+    codes = tuple(dict.fromkeys(finding.code for finding in file.refusals))
+    whole = HorizonFit(tokens=study.training.tokens, winner=file.winner, refusals=codes)
+    budgets = file.horizons or (whole,)
+    warnings = [
+        f"ladder: the fit of {folder} at {one.tokens:,} tokens is refused ({', '.join(one.refusals)}), so its best LR "
+        f"and ALMR may be bounds: run its suggested trials"
+        for one in budgets
+        if one.refusals
     ]
-    warnings = []
-    for one in budgets:
-        codes = [code if isinstance(code, str) else code["code"] for code in one["refusals"]]
-        if codes:
-            warnings.append(
-                f"ladder: the fit of {folder} at {one['tokens']:,} tokens is refused "
-                f"({', '.join(dict.fromkeys(codes))}), so its best LR and ALMR may be bounds: run its suggested trials"
-            )
-    winners = [(one["tokens"], Winner.model_validate(one["winner"])) for one in budgets]
-    return [of_winner(str(folder), winner, count, tokens) for tokens, winner in winners], warnings
+    return [of_winner(str(folder), one.winner, count, one.tokens) for one in budgets], warnings
 
 
-def _read(folder: Path) -> tuple[Study, dict[str, Any]]:
-    """The study and the content of fit.json of a finished run."""
-    path = RunFiles(folder).fit
+def _read(folder: Path) -> tuple[Study, FitFile]:
+    """The study and the fit.json of a finished run."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        Winner.model_validate(content["winner"])
-    except FileNotFoundError:
+        file = read_fit(folder, f"write it anew: almr fit {folder}")
+    except OSError as error:
         raise InputError(
-            f"launch.transfer.rungs: {path}: no such file: name the folder of a finished run on this machine"
+            f"launch.transfer.rungs: {RunFiles(folder).fit}: {error.strerror}: name the folder of a finished run on "
+            f"this machine"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, pydantic.ValidationError):
-        raise InputError(
-            f"launch.transfer.rungs: {path}: not a fit of this version: write it again, almr fit {folder}"
-        ) from None
-    return study_file.load(RunFiles(folder).study), content
+    except InputError as error:
+        raise InputError(f"launch.transfer.rungs: {error}") from None
+    return study_file.load(RunFiles(folder).study), file

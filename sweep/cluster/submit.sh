@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs a study on a Ray cluster that is already up, from anywhere that reaches its dashboard:
+# Runs a study on an existing Ray cluster, from any machine that reaches its dashboard:
 #
 #   RAY_API_SERVER_ADDRESS=http://HEAD:8265 ALMR_CACHE=/shared/cache ALMR_RUNS=/shared/runs submit.sh /shared/study.yaml
 #
-# The study file and ALMR_CACHE are on storage that every node sees; ALMR_RUNS too, or it is an address such as
-# s3://bucket/runs. Ctrl-C stops only the watching: `ray job stop` stops the run, and the same command resumes it.
+# The study file and ALMR_CACHE must be on storage that every node sees; so must ALMR_RUNS, unless it is an address such
+# as s3://bucket/runs. Ctrl-C ends only the log output; `ray job stop` stops the run, and the same command resumes it.
 set -euo pipefail
 
 : "${RAY_API_SERVER_ADDRESS:?the dashboard of the cluster, http://HEAD:8265}"
@@ -12,6 +12,6 @@ set -euo pipefail
 : "${ALMR_RUNS:?a folder that every node sees, or s3://bucket/folder}"
 study=${1:?usage: submit.sh STUDY}
 
-# No --working-dir: `almr run` stages the code that its workers run, and Ray takes one working directory for both.
+# No --working-dir: `almr run` stages its workers' code, and Ray would use one working directory for both.
 exec ray job submit --address "$RAY_API_SERVER_ADDRESS" -- \
   env "ALMR_CACHE=$ALMR_CACHE" almr run "$study" --runs "$ALMR_RUNS" --address auto

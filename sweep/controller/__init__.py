@@ -1,13 +1,13 @@
-"""What is left to do -> trials on a Ray cluster -> records. Only modules in here import ray."""
+"""Runs trials on a Ray cluster. Of the product only this package and sweep/preflight import ray."""
 
 import os
 
-# Read by ray when it is imported: our own display replaces Tune's, Ctrl-C is ours, and nothing is logged twice.
+# Ray reads these when it is imported: our display replaces Tune's, we handle Ctrl-C, and nothing is logged twice.
 os.environ |= {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_memory_monitor_refresh_ms": "0",  # its kills make fit() itself raise
+    "RAY_memory_monitor_refresh_ms": "0",  # a kill by the memory monitor makes fit() itself raise
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster or starting one here, and what its machines have."""
+"""Joins a Ray cluster or starts one on this machine, and reads the resources of its nodes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sweep.store.run import Run
 from sweep.study.sections.resources import Resources
 from sweep.trials import capacity
 
-OBJECT_STORE_BYTES = 256 * 2**20  # trials pass nothing through it
-# Not in Ray's runtime_env: every node's runtime_env_agent.log has that in full.
+OBJECT_STORE_BYTES = 256 * 2**20  # small: trials exchange nothing through it
+# Not passed in Ray's runtime_env: every node's runtime_env_agent.log shows that in full.
 SECRETS = (
     "HF_TOKEN",
     "WANDB_API_KEY",
@@ -28,7 +28,7 @@ SECRETS = (
 
 @contextlib.contextmanager
 def joined(run: Run, address: str | None) -> Iterator[None]:
-    """Join a cluster or start one here; workers run the code staged in the run directory, whatever the user's cwd."""
+    """Join the cluster at an address, or start one on this machine (None). Workers run the run's staged code."""
     local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     environment = {name: os.environ[name] for name in ("ALMR_CACHE",) if name in os.environ}
     ray.init(
@@ -39,7 +39,7 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
         **({} if address else local),
     )
     for name in ("ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are in records and train.log, in our words
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # records and train.log report failures
     try:
         yield
     finally:
@@ -47,20 +47,20 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
 
 
 def secrets() -> dict[str, str]:
-    """Credentials of this process, to be handed to the workers in memory alone."""
+    """Credentials of this process, which reach the workers through memory only."""
     return {name: os.environ[name] for name in SECRETS if name in os.environ}
 
 
 def nodes() -> list[capacity.Node]:
-    """What each living machine of the cluster has, used or not."""
+    """The resources of each live node of the cluster, used or free."""
     every = ray.nodes()  # type: ignore[no-untyped-call]
     return [node["Resources"] for node in every if node["Alive"]]
 
 
 def place(resources: Resources) -> Any:
-    """A placement group for one trial: a bundle on each of its nodes, all of them on different machines.
+    """A placement group for one trial: one bundle for each of its nodes, each on another machine.
 
-    Tune's own process for the trial lives in the first.
+    Tune's own process of the trial runs in the first bundle.
     """
     bundles = [capacity.bundle(resources) for _ in range(resources.nodes)]
     return tune.PlacementGroupFactory(bundles, strategy="STRICT_SPREAD" if resources.nodes > 1 else "PACK")

@@ -1,6 +1,6 @@
-"""What is left to do -> trials by Ray Tune -> records.
+"""Runs the trials of a queue with Ray Tune until each has a record.
 
-Ray's own state is disposable: Tune asks our queue for trials that have no record, and forgets them when the run ends.
+Ray's own state is disposable: Tune takes trials without a record from our queue, and forgets them when the run ends.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 from ray import tune
 
 from sweep.controller import cluster
-from sweep.controller.worker_group import run_gang
+from sweep.controller.worker_group import run_worker_group
 from sweep.store.run import Run
 from sweep.study.record import SCORING, Record
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
 from sweep.trials import capacity
 from sweep.trials.queue import Queue, Turn
-from sweep.worker import hang
 from sweep.worker.run_trial import work
+from sweep.worker.watchdog import KILLED
 
 REASON_LENGTH = 500
-MOST_TRIALS = 10**9  # the queue says when it is done
+NO_LIMIT = 10**9  # trials: the queue decides when the run is over
 
 
 @dataclass(frozen=True)
 class TrialEvent:
-    """What the controller tells while it runs: a trial started, or ended with its record."""
+    """A trial has started (`record` is None), or ended with its record."""
 
     trial: Trial
     record: Record | None = None
@@ -44,24 +44,24 @@ Watch = Callable[[TrialEvent], None]
 def run_trials(
     study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Watch, address: str | None = None
 ) -> None:
-    """Run what a queue gives until each trial has a record; one that keeps failing gets one that says so, and the
-    others go on.
+    """Run the trials of a queue until each has a record. A trial that fails on every retry gets a record of status
+    failed, and the others go on.
 
-    `make_queue` is told how many trials run at once. `address`: of a Ray cluster, None for this machine alone. Raises
-    InputError where the cluster can never hold a trial. On KeyboardInterrupt finished trials keep their records.
+    `make_queue` takes the number of trials that run at once. `address` is a Ray cluster's; None means this machine.
+    Raises InputError where no node of the cluster can ever hold a trial. After KeyboardInterrupt, records stay.
     """
     with cluster.joined(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.resources)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable(run, study.resources.gang), secrets=cluster.secrets()),
+                tune.with_parameters(_trainable(run, study.resources.worker_group), secrets=cluster.secrets()),
                 cluster.place(study.resources),
             ),
             tune_config=tune.TuneConfig(
-                reuse_actors=True,  # a process that has imported torch serves many trials
+                reuse_actors=True,  # a process that has imported torch runs many trials
                 search_alg=_Searcher(make_queue(capacity.at_once(nodes, study.resources))),
-                num_samples=MOST_TRIALS,
+                num_samples=NO_LIMIT,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
@@ -73,21 +73,21 @@ def run_trials(
         tuner.fit()
 
 
-def _trainable(run: Run, gang: bool) -> Callable[[dict[str, Any], dict[str, str]], dict[str, Any]]:
-    """In the first bundle of a trial's placement group: the trial itself, or the launcher of its gang."""
+def _trainable(run: Run, in_group: bool) -> Callable[[dict[str, Any], dict[str, str]], dict[str, Any]]:
+    """Tune's function for one trial, which runs it in this process, or starts its worker group (`in_group`)."""
     address = run.address
 
     def train(config: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
         os.environ.update(secrets)
         trial = Trial.model_validate(config["trial"])
-        record = run_gang(address, trial) if gang else work(address, trial)
+        record = run_worker_group(address, trial) if in_group else work(address, trial)
         return {"status": record.status.value}
 
     return train
 
 
 class _Searcher(tune.search.Searcher):
-    """Tune's way to ask our queue. It is never saved: the records are the state."""
+    """Gives Tune the trials of our queue. It has no state to save: the records are the state."""
 
     def __init__(self, queue: Queue) -> None:
         super().__init__(metric="status", mode="min")
@@ -112,13 +112,13 @@ class _Searcher(tune.search.Searcher):
 
 
 class _Callback(tune.Callback):
-    """Turns Tune's events into Progress, and a trial that failed for good into its record."""
+    """Passes Tune's events on as TrialEvents, and writes the record of a trial that failed on every retry."""
 
     def __init__(self, study: Study, run: Run, watch: Watch) -> None:
         self.study, self.run, self.watch = study, run, watch
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tuner pickles its callbacks for a restore that we never ask for; a terminal cannot be pickled
+        return {}  # Tuner pickles its callbacks for a restore that we never use; a terminal cannot be pickled
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Callback:
         return self
@@ -130,26 +130,24 @@ class _Callback(tune.Callback):
         self.watch(TrialEvent(_ours(trial)))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(TrialEvent(_ours(trial), self.run.finished(_ours(trial))))
+        self.watch(TrialEvent(_ours(trial), self.run.await_record(_ours(trial))))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
         self.run.refresh(failed)
-        if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # it came again to be scored
-            lost = {"score_failures": {SCORING: _reason(Path(trial.error_file), self.run.log(failed))}}
-            self.run.finish(record := done.model_copy(update=lost))
-            self.watch(TrialEvent(failed, record))
-            return
-        asked = self.run.asked(failed)
-        record = Record(
-            **failed.model_dump(),
-            proposed=asked.proposed if asked else None,
-            trial_id=failed.id,
-            fingerprint=self.study.fingerprint,
-            status=Status.FAILED,
-            attempt=self.run.attempts(failed),
-            reason=_reason(Path(trial.error_file), self.run.log(failed)),
-        )
+        reason = _reason(Path(trial.error_file), self.run.log(failed))
+        if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # a finalist: only its scoring failed
+            record = done.model_copy(update={"score_failures": {SCORING: reason}})
+        else:
+            record = Record(
+                **failed.model_dump(),
+                proposed=self.run.proposed(failed),
+                trial_id=failed.id,
+                fingerprint=self.study.fingerprint,
+                status=Status.FAILED,
+                attempt=self.run.attempts(failed),
+                reason=reason,
+            )
         self.run.finish(record)
         self.watch(TrialEvent(failed, record))
 
@@ -159,14 +157,14 @@ def _ours(trial: Any) -> Trial:
 
 
 def _reason(error_file: Path, log: Path) -> str:
-    """The last line of Tune's account of a failure, which names the exception or how the process ended; the log's last
-    line where the worker ended itself.
+    """Why a trial failed: the watchdog's line at the end of its log, else the last line of Tune's error file, which
+    names the exception or the signal.
     """
-    said = _last_line(log)
-    if said.startswith(hang.KILLED):
-        return said.removeprefix(hang.KILLED)
-    told = re.sub(r"^sweep\.[\w.]+Error: ", "", _last_line(error_file))
-    return told[:REASON_LENGTH] or "the worker ended without saying why"
+    killed = _last_line(log)
+    if killed.startswith(KILLED):
+        return killed.removeprefix(KILLED)
+    reason = re.sub(r"^sweep\.[\w.]+Error: ", "", _last_line(error_file))
+    return reason[:REASON_LENGTH] or "the worker process ended without a message: see its train.log"
 
 
 def _last_line(file: Path) -> str:

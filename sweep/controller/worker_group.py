@@ -1,8 +1,7 @@
-"""A trial of several workers: a torchrun on each node of the trial's own placement group."""
+"""A trial of several workers: one torchrun on each node of the trial's placement group."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -10,124 +9,136 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweep.controller import cluster
-from sweep.store.run import Run, at_worker
+from sweep.store.at_worker import at_worker
+from sweep.store.run import Run
 from sweep.study.record import Record
+from sweep.study.sections.resources import Resources
 from sweep.study.study import Study
 from sweep.study.trial import Trial
 from sweep.trials import capacity
-from sweep.worker.group.follow import FollowedNode, LastWords, PortTakenError, WorkerGroupError, follow
-from sweep.worker.group.node import GRACE_SECONDS, NodeOutcome, NodeProcesses, RankFailure, free_port
+from sweep.worker.group.monitor import LastLogLine, PortTakenError, WorkerGroupError, WorkerNode, wait_for_nodes
+from sweep.worker.group.node import GRACE_SECONDS, NodeOutcome, NodeProcesses, RankCommand, RankFailure, free_port
 from sweep.worker.group.torchrun_arguments import Rendezvous
-from sweep.worker.hang import HeartbeatWatch
-from trainers.loop import out_of_memory as memory
+from trainers.loop.out_of_memory import stored_micro_batch
+from trainers.workers.heartbeat import HeartbeatWatch
 
 PORTS_TRIED = 5
 
 
-def run_gang(address: str, trial: Trial) -> Record:
-    """Run a trial on all workers of the placement group in which this process is, to the record that its rank 0 keeps.
+def run_worker_group(address: str, trial: Trial) -> Record:
+    """Run a trial on all workers of this process's placement group; returns the record that rank 0 has written.
 
-    None of their processes is left when it returns or raises. Raises GangError with the reason.
+    None of their processes is left when it returns or raises. Raises WorkerGroupError with the reason.
     """
     with at_worker(address, trial) as run:
         study = run.study()
         before = run.record_written(trial)
         run.start(trial, study)
-        _until_it_fits(run, study, trial)
+        _retry_out_of_memory(run, study, trial)
         record = run.record(trial)
         if record is None or run.record_written(trial) == before:
-            raise WorkerGroupError("its ranks ended well, and none of them kept a record")
+            raise WorkerGroupError("all ranks exited with status 0, but none wrote record.json")
         if run.mirror:
             run.keep_base_scores(record)
-            run.finish(record)  # the ranks know the folder here, not where the run is kept
+            run.finish(record)  # the ranks wrote to a local folder, not to the object store
         return record
 
 
-def _until_it_fits(run: Run, study: Study, trial: Trial) -> None:
-    """A gang that ran out of memory notes a smaller micro-batch and ends; its processes start again with that."""
+def _retry_out_of_memory(run: Run, study: Study, trial: Trial) -> None:
+    """A worker group that runs out of memory stores a smaller micro-batch and ends; start its processes with that."""
     folder = run.trial_folder(trial)
     while True:
-        micro = memory.noted(study, folder)
+        micro_batch = stored_micro_batch(study, folder)
         try:
-            return _through(run, study, trial)
+            return _retry_taken_port(run, study, trial)
         except WorkerGroupError:
-            if memory.noted(study, folder) == micro:
+            if stored_micro_batch(study, folder) == micro_batch:
                 raise
 
 
-def _through(run: Run, study: Study, trial: Trial) -> None:
+def _retry_taken_port(run: Run, study: Study, trial: Trial) -> None:
     for _ in range(PORTS_TRIED):
         try:
-            silence = HeartbeatWatch(run.trial_folder(trial))
-            return follow(_started(run, study, trial), silence, study.resources.hang_minutes, _last_words(run, trial))
+            heartbeat = HeartbeatWatch(run.trial_folder(trial))
+            nodes = _start_nodes(run, study.resources, trial)
+            return wait_for_nodes(nodes, heartbeat, study.resources.hang_minutes, _last_log_line(run, trial))
         except PortTakenError:
             continue
-    raise WorkerGroupError(f"{PORTS_TRIED} free ports in a row were taken by others before torchrun could")
+    raise WorkerGroupError(f"no port for torchrun: other processes took {PORTS_TRIED} free ports in a row")
 
 
-def _started(run: Run, study: Study, trial: Trial) -> list[FollowedNode]:
-    """This process is on node 0, where the others meet."""
-    asked = study.resources
+def _start_nodes(run: Run, resources: Resources, trial: Trial) -> list[WorkerNode]:
+    """Node 0 is the machine of this process; the others are reached through Ray."""
     address, port = str(ray.util.get_node_ip_address()), free_port()  # type: ignore[no-untyped-call]
 
-    def meeting(node: int) -> Rendezvous:
-        workers, cpus, gpus = asked.workers_per_node, asked.cpus_per_worker, asked.gpus_per_node > 0
-        return Rendezvous(address, port, asked.nodes, node, workers, cpus, gpus)
-
-    there = [_There(meeting(k), study, _node_arguments(run, trial, k)) for k in range(1, asked.nodes)]
-    return [NodeProcesses(meeting(0), *_node_arguments(run, trial, 0)), *there]
-
-
-def _node_arguments(run: Run, trial: Trial, node: int) -> tuple[str, list[str], Path]:
-    files = run.files.trial(trial.id)
-    return "sweep.worker.rank", [str(run.folder), str(files.request)], files.torchrun_log(node)
-
-
-class _There:
-    """A node of the gang on another machine: an actor in its bundle, which holds what Ray gave the bundle."""
-
-    def __init__(self, meeting: Rendezvous, study: Study, arguments: tuple[str, list[str], Path]) -> None:
-        bundle = capacity.bundle(study.resources)
-        self.meeting = meeting
-        start: Any = ray.remote(NodeProcesses).options(
-            num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), scheduling_strategy=_in_bundle(meeting.node)
+    def rendezvous(node: int) -> Rendezvous:
+        return Rendezvous(
+            address=address,
+            port=port,
+            nodes=resources.nodes,
+            node=node,
+            workers_per_node=resources.workers_per_node,
+            cpus_per_worker=resources.cpus_per_worker,
+            gpus=resources.gpus_per_node > 0,
         )
-        self.actor = start.remote(meeting, *arguments, cluster.secrets())
-        self.asked = self.actor.poll.remote()
+
+    others = [
+        _RemoteNode(rendezvous(node), capacity.bundle(resources), _command(run, trial, node))
+        for node in range(1, resources.nodes)
+    ]
+    return [NodeProcesses(rendezvous(0), _command(run, trial, 0)), *others]
+
+
+def _command(run: Run, trial: Trial, node: int) -> RankCommand:
+    files = run.files.trial(trial.id)
+    arguments = [str(run.folder), str(files.request)]
+    return RankCommand("sweep.worker.group.rank", arguments, files.torchrun_log(node))
+
+
+class _RemoteNode:
+    """A node of the worker group on another machine: an actor in the node's bundle of the placement group."""
+
+    def __init__(self, rendezvous: Rendezvous, bundle: capacity.Node, command: RankCommand) -> None:
+        self.node = rendezvous.node
+        start: Any = ray.remote(NodeProcesses).options(
+            num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), scheduling_strategy=_in_bundle(self.node)
+        )
+        self.actor = start.remote(rendezvous, command, cluster.secrets())
+        self.pending = self.actor.poll.remote()
         self.outcome: NodeOutcome | None = None
 
     def poll(self) -> NodeOutcome | None:
-        if self.outcome is None and ray.wait([self.asked], timeout=0)[0]:
-            self.outcome = self._answer(self.asked)
-            self.asked = self.actor.poll.remote()
+        if self.outcome is None and ray.wait([self.pending], timeout=0)[0]:
+            self.outcome = self._answer(self.pending)
+            self.pending = self.actor.poll.remote()
         return self.outcome
 
     def stop(self) -> None:
         try:
             ray.get(self.actor.stop.remote(), timeout=3 * GRACE_SECONDS)
         except ray.exceptions.GetTimeoutError as error:
-            raise TimeoutError(f"node {self.meeting.node} of the gang did not stop") from error
+            raise TimeoutError(f"node {self.node} of the worker group did not stop") from error
         except ray.exceptions.RayActorError:
-            pass  # its keeper stops its processes then
+            pass  # the actor is gone, so that its supervisor stops the processes
         finally:
             ray.kill(self.actor)
 
-    def _answer(self, asked: Any) -> NodeOutcome | None:
+    def _answer(self, pending: Any) -> NodeOutcome | None:
         try:
-            answer: NodeOutcome | None = ray.get(asked)
+            answer: NodeOutcome | None = ray.get(pending)
         except ray.exceptions.RayError as error:
-            lost = f"node {self.meeting.node} of the gang was lost: {_first_line(error)}"
+            lost = f"node {self.node} of the worker group was lost: {_first_line(error)}"
             return NodeOutcome((RankFailure(None, 1, lost),))
         return answer
 
 
 def _in_bundle(node: int) -> PlacementGroupSchedulingStrategy:
     group = ray.util.get_current_placement_group()
-    assert isinstance(group, PlacementGroup), "Tune starts a trial in its placement group"
+    assert isinstance(group, PlacementGroup), "Ray Tune starts a trial in a placement group"
     return PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=node)
 
 
-def _last_words(run: Run, trial: Trial) -> LastWords:
+def _last_log_line(run: Run, trial: Trial) -> LastLogLine:
     def last_line(rank: int) -> str:
         log = run.log(trial, rank)
         return next(reversed(log.read_text(errors="replace").split("\n")[:-1]), "") if log.is_file() else ""

@@ -1,4 +1,4 @@
-"""How large the corpora are: as packed, as stated, or from the size of plain-text files."""
+"""The sizes of the corpora: as packed, as stated, or estimated from the size of plain-text files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sweep.study.ingredients import CorpusFacts
 from sweep.study.sections.corpora import Corpus
 from sweep.study.study import Study
 
-BYTES_PER_TOKEN = 3.5  # between Chinese and English under the usual vocabularies; only until a corpus is tokenised
+BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies; used until a corpus is tokenised
 PLAIN_TEXT = (".txt", ".md", ".jsonl", ".json")
 
 
 def epochs(study: Study, language: str, tokens: int, facts: CorpusFacts | None) -> list[float] | None:
-    """How often a trial of so many tokens reads a corpus, at each ALMR of the grid; None if its size is unknown."""
+    """How many times a trial of `tokens` reads a corpus, at each ALMR of the grid; None if the size is unknown."""
     corpus: Corpus = getattr(study.corpora, language)
     if facts:
         size: float | None = facts.blocks * study.training.sequence_length
@@ -28,12 +28,12 @@ def epochs(study: Study, language: str, tokens: int, facts: CorpusFacts | None) 
 
 
 def packed_tokens(study: Study, language: str, facts: CorpusFacts | None) -> float | None:
-    """Training and held-out text together."""
+    """Tokens of training and held-out text together."""
     return facts.tokens + facts.held_out_tokens if facts else expected_tokens(getattr(study.corpora, language))
 
 
 def expected_tokens(corpus: Corpus) -> float | None:
-    """Tokens of a corpus that was not tokenised yet."""
+    """Tokens of a corpus that has not been tokenised yet; None where nothing tells its size."""
     if corpus.tokens:
         return corpus.tokens
     paths = {Path(file) for pattern in corpus.files or () for file in glob.glob(pattern, recursive=True)}

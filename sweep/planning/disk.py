@@ -1,25 +1,27 @@
-"""What a run may take of the disk, at most."""
+"""An upper bound of the disk space that a run takes."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from sweep.planning.memory import MASTER, MOMENTS
 from sweep.study.fields import LANGUAGES
+from sweep.study.sizes.memory import FLOAT32, MOMENTS
 from sweep.study.sizes.shape import Shape
 from sweep.study.study import Study
 
-TOKEN = 4  # bytes of an int32
-LINE = 400  # bytes of one line of metrics.jsonl, and of its TensorBoard events together
-TRIAL_FILES = 32 * 1024  # record, log, headers of event files
+TOKEN = 4  # bytes: an int32
+LINE = 400  # bytes: one line of metrics.jsonl and its TensorBoard events
+TRIAL_FILES = 32 * 1024  # bytes: record, log, headers of event files
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes, at most. `checkpoints` are of the trials that run at once: a new one is whole before the old one goes.
-    `models` are the trained ones that stay by `keep`, and what one takes while it is written: `best` has the old one
-    beside it, and of a sharded model the workers' parts lie beside the whole.
+    """Upper bounds in bytes; None where the size is not known.
+
+    `checkpoints`: two for each trial that runs at once, because the old one is deleted after the new one is written.
+    `models`: the saved models (`keep`), and the space for writing one: with `best` the previous one still exists, and
+    the workers of a sharded model write their parts before the whole.
     """
 
     corpora: float | None
@@ -34,12 +36,12 @@ class Disk:
 
     @property
     def run_bytes(self) -> float:
-        """What is known of the run directory's part."""
+        """The run directory's part, as far as it is known."""
         return (self.checkpoints or 0) + (self.models or 0) + self.logs
 
 
 def disk(study: Study, shape: Shape | None, trials: int, at_once: int | None, tokens: dict[str, float | None]) -> Disk:
-    """`tokens`: of each corpus, training and held-out text together; `at_once`: trials that run at one time."""
+    """`tokens`: of each corpus, training and held-out text together. `at_once`: trials that run in parallel."""
     known = [tokens[language] for language in LANGUAGES]
     corpora = None if any(n is None for n in known) else TOKEN * sum(n for n in known if n is not None)
     return Disk(
@@ -59,8 +61,8 @@ def _checkpoints(study: Study, shape: Shape | None, at_once: int | None) -> floa
 
 
 def checkpoint_bytes(study: Study, shape: Shape) -> float:
-    """Of one trial: float32 weights and the optimizer's moments."""
-    return (MASTER + MOMENTS[study.training.optimizer.state]) * shape.parameters
+    """Bytes of one checkpoint: float32 weights and the optimizer's moments."""
+    return (FLOAT32 + MOMENTS[study.training.optimizer.state]) * shape.parameters
 
 
 def _models(study: Study, shape: Shape | None, trials: int) -> float | None:
@@ -68,9 +70,10 @@ def _models(study: Study, shape: Shape | None, trials: int) -> float | None:
         return 0
     if shape is None:
         return None
-    alone = bool(study.resources.gpus) and study.training.precision == "bfloat16"
-    in_parts = 1 if study.resources.gang or alone else 0
-    return MASTER * shape.parameters * ({"best": min(2, trials), "all": trials}[study.keep] + in_parts)
+    bfloat16_on_gpu = bool(study.resources.gpus) and study.training.precision == "bfloat16"
+    sharded = study.resources.worker_group or bfloat16_on_gpu
+    copies = {"best": min(2, trials), "all": trials}[study.keep] + (1 if sharded else 0)
+    return FLOAT32 * shape.parameters * copies
 
 
 def _lines(study: Study) -> int:

@@ -1,4 +1,4 @@
-"""The base model's shape: as the study states it, as its directory says, from a table, or from the hub."""
+"""Finds a model's shape: stated in the study, in its directory, in the table of known models, or on the hub."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ShapeLookup(NamedTuple):
 
 
 def find(base: BaseModelSource) -> ShapeLookup:
-    """Asks the hub only for a model that nothing here knows; loads no weights and no transformers."""
+    """Asks the hub only as a last resort. Loads no weights and no transformers."""
     if base.shape:
         return ShapeLookup(base.shape)
     if base.pretrained is None:
-        return ShapeLookup(None, f"base_model: the shape of the embedded model is not planned with; {STATE_IT}")
+        return _unknown("base_model: the embedded model's shape is not used for plans")
     if (Path(base.pretrained) / "config.json").is_file():
         return _read(Path(base.pretrained) / "config.json", base.pretrained)
     if base.pretrained in KNOWN:
@@ -36,16 +36,17 @@ def find(base: BaseModelSource) -> ShapeLookup:
     return _ask_the_hub(base.pretrained, base.revision)
 
 
+def _unknown(why: str) -> ShapeLookup:
+    return ShapeLookup(None, f"{why}: {STATE_IT}")
+
+
 def _ask_the_hub(model: str, revision: str | None) -> ShapeLookup:
     from huggingface_hub import hf_hub_download
 
     try:
         path = hf_hub_download(model, "config.json", revision=revision, etag_timeout=5)
-    except Exception as error:  # the errors of several network libraries come through
-        reason = type(error).__name__
-        return ShapeLookup(
-            None, f"base_model.pretrained: the shape of {model} is not known here ({reason}); {STATE_IT}"
-        )
+    except Exception as error:  # of several network libraries
+        return _unknown(f"the shape of {model} is not known, and the hub did not answer ({type(error).__name__})")
     return _read(Path(path), model)
 
 
@@ -53,13 +54,10 @@ def _read(config: Path, model: str) -> ShapeLookup:
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
         if any(content.get(name) for name in EXPERTS):
-            return ShapeLookup(
-                None, f"base_model: {model} is a mixture of experts, which is not planned for; {STATE_IT}"
-            )
+            return _unknown(f"base_model: {model} is a mixture of experts, whose memory is not estimated")
         return ShapeLookup(_shape(content))
-    except (OSError, ValueError, AttributeError) as error:  # pydantic's own is a ValueError
-        missing = _missing(error)
-        return ShapeLookup(None, f"base_model: {config} is not of the Llama kind ({missing}); {STATE_IT}")
+    except (OSError, ValueError, AttributeError) as error:  # pydantic.ValidationError is a ValueError
+        return _unknown(f"base_model: {config} does not describe a Llama-like model ({_missing(error)})")
 
 
 def _shape(content: dict[str, Any]) -> Shape:

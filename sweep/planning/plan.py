@@ -1,4 +1,4 @@
-"""What a study asks for: trials, tokens, time, memory, FLOPs, disk. Starts nothing and imports nothing heavy."""
+"""Plans a study: trials, tokens, time, memory, FLOPs, disk. Starts nothing and imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from sweep.planning import corpora, warnings
 from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import Disk, disk
-from sweep.planning.memory import TrialMemoryModel
 from sweep.planning.model_shape import ShapeLookup, find
+from sweep.planning.trial_memory import TrialMemory
 from sweep.study.fields import LANGUAGES
 from sweep.study.ingredients import CorpusFacts
 from sweep.study.record import Record
@@ -23,15 +23,15 @@ from sweep.trials.progress import RunProgress
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study asks for. `epochs`: per language, over that corpus, at each ALMR of the grid; None if unknown.
+    """A study's trials and what they take.
 
-    `trials`, `left` and `total` as in Progress, `to_run` as its property.
-    `branch_steps` are those of a trial's branches to shorter horizons, beside its `steps`; `tokens_per_trial` has both.
-    Branches read again what their trunk reads, so they add no epochs.
+    `trials`, `left`, `total` and `to_run` are those of RunProgress. `branch_steps` are the steps of a trial's branches
+    to shorter horizons, `steps` those of its main run; `tokens_per_trial` includes both. `epochs`: passes over each
+    language's corpus, at each ALMR of the grid; None if unknown. Branches add no epochs: they read the main run's text.
 
-    `trial_seconds` is None where nothing says how fast a trial is; `seconds` is for all that is left, start-up apart.
-    `shape` is None where the model's is not known, `flops` (of one trial) then too; `layout`, from which its memory
-    follows, also where trials take no GPUs. Held-out evaluation is in neither FLOPs nor time.
+    `trial_seconds`: None where the speed is unknown. `seconds`: for all remaining trials, without start-up. `shape`
+    and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None
+    also where trials use no GPUs. Held-out evaluation is in neither FLOPs nor time.
     """
 
     trials: list[Trial]
@@ -46,7 +46,7 @@ class StudyPlan:
     seconds: float | None
     gpu_hours: float | None
     shape: Shape | None
-    layout: TrialMemoryModel | None
+    trial_memory: TrialMemory | None
     flops: float | None
     disk: Disk
     warnings: list[str]
@@ -57,12 +57,12 @@ class StudyPlan:
 
 
 def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> StudyPlan:
-    """`facts` are the corpora as a run of this study has them so far: they make the estimates better."""
+    """`facts`: the corpora that a run of this study has packed so far, which replace estimates."""
     tokens = study.training.blocks * study.training.sequence_length
     epochs = {language: corpora.epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
-    layout = TrialMemoryModel(found.shape, study) if found.shape and study.resources.gpus else None
+    trial_memory = TrialMemory(found.shape, study) if found.shape and study.resources.gpus else None
     flops = _flops(study, found.shape, trained)
     each = trial_seconds(study, trained, progress.records, flops)
     at_once = concurrency(study)
@@ -80,10 +80,10 @@ def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> 
         seconds=None if each is None or at_once is None else each * -(-progress.to_run // at_once),
         gpu_hours=None if each is None else each * progress.to_run * study.resources.gpus / 3600,
         shape=found.shape,
-        layout=layout,
+        trial_memory=trial_memory,
         flops=flops,
         disk=disk(study, found.shape, progress.total, at_once, sizes),
-        warnings=[*warnings.of(study, tokens, epochs, layout), *([found.why_not] if found.why_not else [])],
+        warnings=[*warnings.of(study, tokens, epochs, trial_memory), *([found.why_not] if found.why_not else [])],
     )
 
 
@@ -92,13 +92,13 @@ def _flops(study: Study, shape: Shape | None, tokens: int) -> float | None:
 
 
 def _shape(study: Study) -> ShapeLookup:
-    """Looked up where it is used: trials on GPUs, or weights that go to disk."""
+    """Only looked up where it is needed: for trials on GPUs, and weights written to disk."""
     used = study.resources.gpus or study.keep != "none" or study.execution.checkpoint_minutes
     return find(study.base_model) if used and not study.replay else ShapeLookup(None)
 
 
 def trial_seconds(study: Study, tokens: int, records: Sequence[Record], flops: float | None) -> float | None:
-    """As measured on finished trials, else as the study states: tokens per second, or MFU."""
+    """Measured on finished trials, else from the study's tokens per second or MFU."""
     measured = [r.seconds for r in records if r.seconds and r.status == "complete"]
     if measured:
         return statistics.median(measured)
@@ -108,7 +108,7 @@ def trial_seconds(study: Study, tokens: int, records: Sequence[Record], flops: f
 
 
 def concurrency(study: Study) -> int | None:
-    """Trials at once: as stated, else as many as this machine's processors hold; None where only a cluster knows."""
+    """Trials in parallel: as stated, else as many as fit this machine's processors; None where that needs a cluster."""
     elsewhere = study.resources.gpus or study.resources.nodes > 1
     fits = None if elsewhere else max(1, (os.cpu_count() or 1) // study.resources.cpus_per_node)
     return min((n for n in (study.resources.concurrent, fits) if n is not None), default=None)

@@ -1,31 +1,26 @@
-"""The benchmarks of a study: what they ask and take, which data are missing, which trials are still to be scored."""
+"""The benchmarks of a study: questions, time and missing data of each task, and the trials that are not scored yet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from sweep.store.run import Run
-from sweep.study.numbers import clock
 from sweep.study.record import SCORING, Record
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
 from trainers.benchmarks import catalogue, definitions, fetching
 
-CLOZE_TOKENS = 48  # of a question: four continuations with their context
-FORWARD = 3  # a training step takes about three times the work of its forward pass
+CLOZE_TOKENS = 48  # per question: four continuations with their context
+FORWARD = 3  # a training step takes about three times as long as its forward pass
 
 
 @dataclass(frozen=True)
 class PlannedTask:
-    """One task: how many questions of it are asked, a trial's time for them, and the line that says what is missing.
+    """One task: its number of questions, a trial's seconds for them, and one line about missing data.
 
-    None is what is not known beforehand.
+    None: not known beforehand, and for `missing`, nothing.
     """
 
     name: str
@@ -35,32 +30,33 @@ class PlannedTask:
     missing: str | None
 
 
-def asked(study: Study) -> list[PlannedTask]:
+def tasks(study: Study) -> list[PlannedTask]:
     """Every task of the study's benchmarks, in the order in which they run."""
     benchmarks = study.benchmarks
     if benchmarks is None:
         return []
-    gone = fetching.missing(benchmarks)
+    missing = fetching.missing(benchmarks)
     seconds = _seconds(study, catalogue.CLOZE_QUESTIONS, CLOZE_TOKENS, 0)
-    rows = [
-        PlannedTask(name, "cloze", catalogue.CLOZE_QUESTIONS, seconds, None) for name in catalogue.cloze(benchmarks)
+    cloze = PlannedTask(name="", group="cloze", questions=catalogue.CLOZE_QUESTIONS, seconds=seconds, missing=None)
+    return [
+        *(replace(cloze, name=name) for name in catalogue.cloze(benchmarks)),
+        *(_task(study, name, missing.get(name)) for name in catalogue.harness_tasks(benchmarks)),
     ]
-    return rows + [_asked(study, name, gone.get(name)) for name in catalogue.asked(benchmarks)]
 
 
-def _asked(study: Study, name: str, missing: str | None) -> PlannedTask:
+def _task(study: Study, name: str, missing: str | None) -> PlannedTask:
     assert study.benchmarks
     known, limit = catalogue.BY_NAME.get(name), study.benchmarks.limit
-    most = None if limit is None else limit * _subjects(study.benchmarks, name)
+    most = None if limit is None else limit * _subtasks(study.benchmarks, name)
     if known is None:
-        return PlannedTask(name, None, most, None, missing)
+        return PlannedTask(name=name, group=None, questions=most, seconds=None, missing=missing)
     questions = known.questions if most is None else min(most, known.questions)
     seconds = _seconds(study, questions, catalogue.TOKENS_PER_QUESTION, known.generated)
-    return PlannedTask(name, known.group, questions, seconds, missing)
+    return PlannedTask(name=name, group=known.group, questions=questions, seconds=seconds, missing=missing)
 
 
-def _subjects(benchmarks: Benchmarks, name: str) -> int:
-    """A limit is of each."""
+def _subtasks(benchmarks: Benchmarks, name: str) -> int:
+    """The number of subtasks of a task: `limit` is for each."""
     try:
         return len(definitions.leaves(benchmarks, name))
     except ValueError:
@@ -68,52 +64,29 @@ def _subjects(benchmarks: Benchmarks, name: str) -> int:
 
 
 def _seconds(study: Study, questions: int, tokens: int, generated: int) -> float | None:
-    """Prompts at the speed of a forward pass, answers at that of training: an order of magnitude."""
+    """Prompts at the speed of a forward pass, answers at that of training: right to an order of magnitude."""
     speed = study.resources.tokens_per_second
     return questions * (tokens / FORWARD + generated) / speed if speed else None
 
 
-def plan(study: Study) -> RenderableType:
-    """The part of `almr plan` on benchmarks; nothing where the study has none."""
-    rows = _planned(study)
-    if not rows:
-        return Group()
-    table = Table("benchmark", "group", "questions", "time a model, about", box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        time = "?" if row.seconds is None else clock(row.seconds)
-        table.add_row(row.name, row.group or "", "?" if row.questions is None else f"{row.questions:,}", time)
-    gone = [f"not here: {row.name}: {row.missing}" for row in rows if row.missing]
-    if gone:
-        gone.append("what is not here is fetched when the run starts, where its source can be reached; else not scored")
-    return Group(Text(_head(study, rows)), table, *(Text(line, style="yellow") for line in gone))
-
-
-def _head(study: Study, rows: list[PlannedTask]) -> str:
-    assert study.benchmarks
-    which = f"the best {study.benchmarks.finalists}" if study.benchmarks.when == "finalists" else "every trial"
-    known = [row.seconds for row in rows if row.seconds is not None]
-    total = f", about {clock(sum(known))} a model" if len(known) == len(rows) else ""
-    return f"benchmarks: {len(rows)} tasks for {which} and the base model{total}"
-
-
 def plan_json(study: Study) -> list[dict[str, Any]]:
-    return [vars(row) for row in _planned(study)]
+    return [vars(task) for task in planned(study)]
 
 
-def _planned(study: Study) -> list[PlannedTask]:
-    """Raises InputError for a task file of the user's own that is broken: a run says so and goes on without it."""
+def planned(study: Study) -> list[PlannedTask]:
+    """As `tasks`. Raises InputError for a broken task file of the user's; a run only reports it and goes on."""
     if study.benchmarks:
         fetching.refuse_broken(study.benchmarks)
-    return asked(study)
+    return tasks(study)
 
 
 def unscored(study: Study, run: Run, trials: list[Trial]) -> list[Trial]:
-    """Finished trials that lack a score which the study now asks for: of all, or of the best by their objective."""
+    """Finished trials without a score that the study now requests: of all trials, or of the best by the objective."""
     if study.benchmarks is None or study.replay:
         return []
     records = [record for trial in trials if (record := run.record(trial)) and record.status is Status.COMPLETE]
-    wanted = records if study.benchmarks.when == "all" else _best(study, records)
-    return [record.trial for record in wanted if _lacks(study, record)]
+    candidates = records if study.benchmarks.when == "all" else _best(study, records)
+    return [record.trial for record in candidates if _lacks(study, record)]
 
 
 def _best(study: Study, records: list[Record]) -> list[Record]:
@@ -123,15 +96,15 @@ def _best(study: Study, records: list[Record]) -> list[Record]:
 
 
 def _lacks(study: Study, record: Record) -> bool:
-    """What failed counts as scored: it is told, and not tried with every run."""
+    """A task that failed counts as scored: it is reported, and not tried again with every run."""
     assert study.benchmarks
     known = record.scores.keys() | record.score_failures.keys()
     if SCORING in known:
         return False
-    return not set(catalogue.every(study.benchmarks)) <= known or _asked_otherwise(study.benchmarks, record)
+    return not set(catalogue.all_tasks(study.benchmarks)) <= known or _other_questions(study.benchmarks, record)
 
 
-def _asked_otherwise(benchmarks: Benchmarks, record: Record) -> bool:
-    """Whether its questions were others: more, fewer, or after other examples. The embedded ones never change."""
+def _other_questions(benchmarks: Benchmarks, record: Record) -> bool:
+    """Whether it was scored on other questions: more, fewer, or after other examples. Embedded ones never change."""
     before = record.provenance.get("questions")
-    return before is not None and before != benchmarks.questions and bool(catalogue.asked(benchmarks))
+    return before is not None and before != benchmarks.questions and bool(catalogue.harness_tasks(benchmarks))

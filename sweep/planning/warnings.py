@@ -1,45 +1,50 @@
-"""What a plan warns of: what would be run is not what was meant, or cannot be estimated."""
+"""Warnings of a plan: the trials would not be as stated, or cannot be estimated."""
 
 from __future__ import annotations
 
-from sweep.planning.memory import USABLE, TrialMemoryModel
+from sweep.planning.trial_memory import TrialMemory
+from sweep.study.numbers import almr, percent, size, times
+from sweep.study.sizes.memory import USABLE
 from sweep.study.study import MINIMUM_TRIALS, Study
 
 
-def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], layout: TrialMemoryModel | None) -> list[str]:
+def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_memory: TrialMemory | None) -> list[str]:
     found = [*_lengths(study, tokens), *_repeats(study, epochs)]
-    if len(study.grid.points) < MINIMUM_TRIALS and not study.search.proposes:
-        found.append(f"the grid has fewer than the {MINIMUM_TRIALS} trials that a surface needs: add ALMRs or LRs")
+    points = len(study.grid.points)
+    if points < MINIMUM_TRIALS and not study.search.proposes:
+        found.append(f"the grid has {points} trials, but a surface needs {MINIMUM_TRIALS}: add ALMRs or LRs")
     if speed := _speed(study):
         found.append(speed)
-    if layout and (memory := out_of_memory(layout)):
+    if trial_memory and (memory := out_of_memory(trial_memory)):
         found.append(memory)
     return found
 
 
 def _lengths(study: Study, tokens: int) -> list[str]:
     found = []
-    if tokens != study.training.tokens:
-        found.append(f"training.tokens {study.training.tokens:,} is not whole batches: a trial takes {tokens:,}")
+    if tokens != (stated := study.training.tokens):
+        found.append(f"training.tokens {stated:,} is not a whole number of batches: trials train on {tokens:,}")
     for horizon in study.training.horizons:
         if horizon % study.training.global_batch_tokens:
-            takes = study.training.steps_of(horizon) * study.training.global_batch_tokens
-            found.append(f"training.horizons {horizon:,} is not whole batches: its branch ends at {takes:,}")
+            ends = study.training.steps_of(horizon) * study.training.global_batch_tokens
+            found.append(f"training.horizons {horizon:,} is not a whole number of batches: its branch ends at {ends:,}")
     return found
 
 
 def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
     found = []
-    for language, times in epochs.items():
-        if times is None:
-            found.append(f"corpora.{language}: size not known before it is read; state `tokens:` to see its epochs")
+    for language, passes in epochs.items():
+        name = study.language_name(language)
+        corpus = f"corpora.{language}" + (f" ({name})" if name != language else "")
+        if passes is None:
+            found.append(f"{corpus}: size unknown until it is read: state `tokens` to plan its epochs")
             continue
-        repeats = {almr: n for almr, n in zip(study.grid.almr, times, strict=True) if n > 1}
+        repeats = {ratio: n for ratio, n in zip(study.grid.almr, passes, strict=True) if n > 1}
         if repeats:
-            worst = max(repeats, key=lambda almr: repeats[almr])
+            ratios, most = ", ".join(map(almr, repeats)), times(max(repeats.values()))
             found.append(
-                f"corpora.{language} repeats at ALMR {', '.join(f'{a:g}' for a in repeats)} "
-                f"(up to {repeats[worst]:.1f} times): repeated text moves the best ALMR; add text or cut tokens"
+                f"{corpus} is read up to {most} at ALMR {ratios}, and repetition moves the best ALMR: add text, "
+                f"or lower training.tokens"
             )
     return found
 
@@ -48,22 +53,19 @@ def _speed(study: Study) -> str | None:
     resources = study.resources
     if resources.tokens_per_second or (resources.gpus and resources.gpu and resources.mfu):
         return None
-    instead = ", or resources.gpu and resources.mfu," if resources.gpus else ""
-    return f"resources.tokens_per_second{instead} is not stated: no time is estimated before a trial has finished"
+    instead = ", or resources.gpu and resources.mfu" if resources.gpus else ""
+    return f"time unknown until a trial has finished: state resources.tokens_per_second{instead}"
 
 
-def out_of_memory(layout: TrialMemoryModel) -> str | None:
-    """One line where the micro-batch does not fit into the stated memory of a GPU; None where it fits or none is."""
-    have = layout.study.resources.gpu_bytes
-    if have is None or layout.memory(layout.micro_batch).total <= USABLE * have:
+def out_of_memory(trial_memory: TrialMemory) -> str | None:
+    """One line where the micro-batch does not fit in the stated memory of a GPU, else None."""
+    have = trial_memory.study.resources.gpu_bytes
+    if have is None or trial_memory.at(trial_memory.micro_batch).total <= USABLE * have:
         return None
-    fits = layout.fitting(have)
-    if fits:
-        fix = f"the largest that fits is {fits}"
+    if fits := trial_memory.largest_fitting(have):
+        fix = f"lower it to {fits}, the largest that fits"
     else:
-        need = layout.memory(1).total / 1e9
-        fix = f"one sequence needs {need:.0f} GB: more gpus_per_node or nodes, or more activation_checkpointing"
-    return (
-        f"training.micro_batch_sequences {layout.micro_batch} does not fit into {USABLE:.0%} of {have / 1e9:.0f} GB "
-        f"a GPU: {fix}"
-    )
+        need = size(trial_memory.at(1).total)
+        fix = f"one sequence needs {need}: take more gpus_per_node or nodes, or more activation_checkpointing"
+    usable = f"{percent(USABLE)} of a GPU's {size(have)}"
+    return f"training.micro_batch_sequences {trial_memory.micro_batch} does not fit in {usable}: {fix}"

@@ -1,4 +1,4 @@
-"""Whether model, tokenizer and corpora of a study are there, without reading the corpora or the weights."""
+"""Checks that a study's model, tokenizer and corpora can be read, without reading the corpora or the weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sweep.preflight.checks import CheckResult, verdict
+from sweep.preflight.checks import CheckResult, results
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES
 from sweep.study.sections.corpora import Corpus
@@ -18,28 +18,26 @@ WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 
 def inputs(study: Study) -> list[CheckResult]:
     if study.replay:
-        there = Path(study.replay.table).is_file()
-        return [
-            CheckResult("replay.table", there, study.replay.table if there else f"{study.replay.table}: no such file")
-        ]
-    corpora = [finding for name in LANGUAGES for finding in corpus(getattr(study.corpora, name), f"corpora.{name}")]
+        table = study.replay.table
+        return results("replay.table", [] if Path(table).is_file() else [f"{table}: no such file"], table)
+    corpora = [result for name in LANGUAGES for result in corpus(getattr(study.corpora, name), f"corpora.{name}")]
     return [*model(study), *corpora]
 
 
 def model(study: Study) -> list[CheckResult]:
     base = study.base_model
     if base.pretrained is None:
-        return [CheckResult("base model", True, "the embedded one, made on first use")]
+        return [CheckResult("base model", True, "embedded, built on first use")]
     if Path(base.pretrained).is_dir():
         there = any(file for pattern in WEIGHTS for file in Path(base.pretrained).glob(pattern))
-        fault = [] if there else [f"{base.pretrained} holds no weights ({', '.join(WEIGHTS)})"]
+        fault = [] if there else [f"{base.pretrained} contains no weights ({', '.join(WEIGHTS)}): correct the path"]
     else:
         fault = _unreachable("model", base.pretrained, base.revision)
-    return [*verdict("base model", fault, base.pretrained), *([] if fault else tokenizer(study))]
+    return [*results("base model", fault, base.pretrained), *([] if fault else tokenizer(study))]
 
 
 def tokenizer(study: Study) -> list[CheckResult]:
-    from trainers.model.model import load_tokenizer
+    from trainers.model.loading import load_tokenizer
 
     assert study.base_model.pretrained
     try:
@@ -47,29 +45,30 @@ def tokenizer(study: Study) -> list[CheckResult]:
     except InputError as error:
         return [CheckResult("tokenizer", False, str(error))]
     if loaded.eos_token_id is None:
-        return [CheckResult("tokenizer", False, "it has no end-of-text token to part documents with")]
+        fault = "no end-of-text token to separate documents with: set eos_token in tokenizer_config.json"
+        return [CheckResult("tokenizer", False, fault)]
     return [CheckResult("tokenizer", True, f"{len(loaded):,} tokens")]
 
 
 def corpus(spec: Corpus, where: str) -> list[CheckResult]:
     if spec.embedded:
-        return [CheckResult(where, True, f"{spec.embedded}, embedded, fetched on first use")]
+        return [CheckResult(where, True, f"{spec.embedded}, embedded, downloaded on first use")]
     if spec.dataset:
-        return verdict(where, _unreachable("dataset", spec.dataset, spec.revision), spec.dataset)
+        return results(where, _unreachable("dataset", spec.dataset, spec.revision), spec.dataset)
     found = {pattern: glob.glob(pattern, recursive=True) for pattern in spec.files or ()}
-    faults = [f"{pattern} matches no file" for pattern, matches in found.items() if not matches]
+    faults = [f"{pattern} matches no file: correct the path" for pattern, matches in found.items() if not matches]
     files = [file for matches in found.values() for file in matches]
     faults += [f"{file} cannot be read: correct its permissions" for file in files if not os.access(file, os.R_OK)][:3]
-    return verdict(where, faults, f"{len(files)} files")
+    return results(where, faults, f"{len(files)} files")
 
 
 def _unreachable(kind: str, name: str, revision: str | None) -> list[str]:
-    """Why the hub does not give a model or data set; empty where it does, or where a copy is cached here."""
+    """Why the hub does not serve a model or data set; empty where it does, or where this machine has cached a copy."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     try:
         getattr(HfApi(), f"{kind}_info")(name, revision=revision, timeout=20)
-    except Exception as error:  # the errors of several network libraries come through
+    except Exception as error:  # of several network libraries
         if kind == "model" and isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
             return []
         return [_explain(kind, name, error)]
@@ -78,4 +77,4 @@ def _unreachable(kind: str, name: str, revision: str | None) -> list[str]:
 
 def _explain(kind: str, name: str, error: Any) -> str:
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
-    return f"{name} cannot be reached on the hub ({reason}); check its name, the network and HF_TOKEN"
+    return f"{name} cannot be reached on the hub ({reason}): check its name, the network and HF_TOKEN"

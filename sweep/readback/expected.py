@@ -1,4 +1,4 @@
-"""What a bundle must mean, whatever the trainer: the winner's numbers, and the same read from a trainer's files."""
+"""The launch plan's numbers, compared with those that a trainer reads from the bundle's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RELATIVE = 1e-6
 
 
 def expected(plan: LaunchPlan) -> dict[str, Any]:
-    """The numbers that every trainer states in some way, under the names that the readers give them."""
+    """The numbers that every trainer's files state in some way, under the names that the readers use."""
     recipe = plan.study.training.optimizer
     return {
         "lr": plan.lr,
@@ -34,23 +34,23 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
 
 
 def question(plan: LaunchPlan) -> dict[str, Any]:
-    """What a reader is asked beside the files: the GPUs that share a batch, and the steps whose LR it is to give."""
+    """The second argument of a reader: the GPUs that share a batch, and the steps whose LR it returns."""
     return {"processes": plan.launch.processes, "steps": telling_steps(plan.parts)}
 
 
 def differences(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
-    """One line for each value that is not the winner's; `found` is a reader's answer."""
-    wanted, found = expected(plan), _as_tokens(plan, found)
+    """One line for each value that differs from the plan's. `found`: a reader's answer."""
+    found = _with_token_share(plan, found)
     lines = [
-        f"{name}: {found.get(name)!r} where the winner has {value!r}"
-        for name, value in wanted.items()
+        f"{name}: {found.get(name)!r}, but the winner has {value!r}"
+        for name, value in expected(plan).items()
         if name not in found.get("not_stated", ()) and not _same(found.get(name), value)
     ]
     return lines + _schedule(plan, found)
 
 
-def _as_tokens(plan: LaunchPlan, found: dict[str, Any]) -> dict[str, Any]:
-    """A share of documents is of tokens by the mean tokens of a document; the other shares are of tokens."""
+def _with_token_share(plan: LaunchPlan, found: dict[str, Any]) -> dict[str, Any]:
+    """Convert shares of documents into the ALMR, a share of tokens, by each corpus' mean tokens per document."""
     shares = found.pop("document_shares", None)
     if shares is None:
         return found
@@ -64,12 +64,12 @@ def _same(found: Any, value: float) -> bool:
 
 
 def _schedule(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
-    """Trainers count a step from 0 or from 1: the LR must lie between those of a step and of the next."""
+    """Trainers count steps from 0 or from 1: the LR must lie between those of a step and of the next."""
     schedule, lines = plan.study.training.schedule, []
     for step, lr in zip(telling_steps(plan.parts), found.get("lrs") or [], strict=False):
         around = [plan.lr * lr_share(schedule, plan.parts, at) for at in (step, step + 1)]
-        # A warm-up may also begin at 0 where the trials' begins at the last LR, and the other way round.
+        # A warm-up may begin at LR 0 where the trials' begins at the minimum LR, and the other way round.
         slack = plan.lr * (schedule.min_lr if step < plan.warmup_steps else RELATIVE)
         if not min(around) - slack <= lr <= max(around) + slack:
-            lines.append(f"LR of step {step}: {lr:.6g} where the winner's schedule has {around[0]:.6g}")
-    return lines if found.get("lrs") else ["schedule: the reader gave no LR"]
+            lines.append(f"LR of step {step}: {lr:.6g}, but the winner's schedule has {around[0]:.6g}")
+    return lines if found.get("lrs") else ["schedule: the reader returned no LR"]

@@ -1,7 +1,7 @@
-"""One driver at a time on one run: a lock file that names its owner, whose beat in it says that he lives.
+"""One driver at a time per run: a lock file that names its owner and holds the owner's heartbeat.
 
-File locks of the operating system are not to be relied on over NFS, and object stores have none. Creating a file only
-where there is none is atomic on all of them.
+File locks of the operating system are unreliable over NFS, and object stores have none. Creating a file only where
+none exists is atomic on all of them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ import pydantic
 
 from sweep.store.owner import Owner
 from sweep.study.errors import InputError
+from sweep.study.files.atomic import write_atomically
 
-BEAT_SECONDS = 30.0
-STALE_SECONDS = 300.0  # ten beats, and far more than clocks of one cluster differ
+HEARTBEAT_SECONDS = 30.0
+STALE_SECONDS = 300.0  # ten heartbeats, and far more than the clocks of one cluster differ
 
 
 class LockFile(Protocol):
-    """A file on some storage. `settle_seconds`: how long two that create it at once may both believe they did."""
+    """A file on some storage. For `settle_seconds`, two drivers that create it in parallel may both see success."""
 
     settle_seconds: float
 
     def create(self, text: str) -> None:
-        """Raises FileExistsError where it exists."""
+        """Raises FileExistsError where the file exists."""
 
     def read(self) -> str | None: ...
 
@@ -46,27 +47,39 @@ class LockFile(Protocol):
 
 @contextlib.contextmanager
 def held(file: LockFile, what: str) -> Iterator[None]:
-    """Hold `file` while the block runs. Raises InputError naming the owner where another driver has it.
+    """Hold `file`, the lock of the run `what`, while the block runs. Raises InputError naming another driver's owner.
 
-    A driver that was silent for so long that another took its lock is interrupted at its next beat.
+    A driver without a heartbeat for `STALE_SECONDS` loses its lock to the next driver, and is then interrupted.
     """
     owner = Owner.here()
     _take(file, owner, what)
-    heart = _Heart(file, owner)
-    heart.start()
+    heartbeat = _Heartbeat(file, owner)
+    heartbeat.start()
     try:
         yield
     except KeyboardInterrupt:
-        if heart.lost_to:
+        if heartbeat.lost_to:
             raise InputError(
-                f"{what}: {heart.lost_to} has taken this run over, since nothing was heard from here for "
-                f"{STALE_SECONDS / 60:g} min; leave it to that driver, or stop it there first"
+                f"{what}: {heartbeat.lost_to} has taken over this run, because this driver wrote no heartbeat for "
+                f"{STALE_SECONDS / 60:g} min. Leave the run to that driver, or stop it first"
             ) from None
         raise
     finally:
-        heart.stop()
-        if not heart.lost_to and (found := _owner(file)) and found.token == owner.token:
+        heartbeat.stop()
+        if not heartbeat.lost_to and (found := _owner(file)) and found.token == owner.token:
             file.remove()
+
+
+def holder(file: LockFile) -> Owner | None:
+    """The driver that holds the lock; None where there is none, or where it is dead, silent or of another version."""
+    with contextlib.suppress(InputError):
+        owner = _owner(file)
+        return owner if owner and _is_alive(owner) else None
+    return None
+
+
+def _is_alive(owner: Owner) -> bool:
+    return not owner.is_gone() and owner.silent_seconds < STALE_SECONDS
 
 
 def _take(file: LockFile, owner: Owner, what: str) -> None:
@@ -74,10 +87,10 @@ def _take(file: LockFile, owner: Owner, what: str) -> None:
         file.create(owner.model_dump_json())
     except FileExistsError:
         other = _owner(file)
-        if other and not other.is_gone() and other.silent_seconds < STALE_SECONDS:
+        if other and _is_alive(other):
             raise InputError(_refusal(what, other, file)) from None
         file.replace(owner.model_dump_json())
-        time.sleep(max(file.settle_seconds, 1.0))  # others may replace it at this moment: the last one holds it
+        time.sleep(max(file.settle_seconds, 1.0))  # other drivers may replace it too: the last one holds it
     else:
         time.sleep(file.settle_seconds)
     other = _owner(file)
@@ -87,12 +100,11 @@ def _take(file: LockFile, owner: Owner, what: str) -> None:
 
 def _refusal(what: str, other: Owner | None, file: LockFile) -> str:
     if other is None:
-        return f"{what}: another driver was starting or ending at this moment ({file}); try again"
-    silent, minutes = max(0.0, other.silent_seconds), STALE_SECONDS / 60
+        return f"{what}: another driver is just starting or ending ({file}): try again"
     return (
-        f"{what}: another driver is running this study: {other}, last heard of {silent:.0f} s ago; wait for it, or "
-        f"stop it there. If it is dead: it is replaced {minutes:g} min after its last sign of life, or now if {file} "
-        f"is deleted"
+        f"{what} is already being run by {other.user} on {other.host} (pid {other.process}, alive "
+        f"{max(0.0, other.silent_seconds):.0f} s ago). Watch it: almr status {what}. If that process is dead, wait "
+        f"{STALE_SECONDS / 60:g} min or delete {file}"
     )
 
 
@@ -103,11 +115,11 @@ def _owner(file: LockFile) -> Owner | None:
     try:
         return Owner.model_validate_json(text)
     except pydantic.ValidationError:
-        raise InputError(f"{file}: not a lock file of this version; delete it if no other driver is running") from None
+        raise InputError(f"{file}: not a lock file of this version: delete it if no other driver is running") from None
 
 
-class _Heart(threading.Thread):
-    """Refreshes the beat; `lost_to` is set, and the main thread interrupted, once another driver has the lock."""
+class _Heartbeat(threading.Thread):
+    """Writes the heartbeat. Once another driver has the lock, sets `lost_to` and interrupts the main thread."""
 
     def __init__(self, file: LockFile, owner: Owner) -> None:
         super().__init__(name="almr-lock", daemon=True)
@@ -120,15 +132,15 @@ class _Heart(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        while not self.ended.wait(BEAT_SECONDS) and not self.lost_to:
+        while not self.ended.wait(HEARTBEAT_SECONDS) and not self.lost_to:
             try:
-                self._beat()
-            except Exception as error:  # storage that is away for a while must not end the run
-                logging.getLogger(__name__).warning("the beat of %s failed: %s", self.file, error)
+                self._write_heartbeat()
+            except Exception as error:  # the run must survive storage that fails for a while
+                logging.getLogger(__name__).warning("the heartbeat of %s failed: %s", self.file, error)
         if self.lost_to:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it from a wait too
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # also ends a wait
 
-    def _beat(self) -> None:
+    def _write_heartbeat(self) -> None:
         text = self.owner.model_copy(update={"beat": datetime.now(UTC)}).model_dump_json()
         found = _owner(self.file)
         if found is None:
@@ -140,7 +152,7 @@ class _Heart(threading.Thread):
 
 
 class LocalLockFile:
-    """On a local disk or NFS: the file appears whole, by a link, or with O_EXCL where there are no links."""
+    """A lock file on a local disk or NFS. It appears whole, by a link, or by O_EXCL where there are no links."""
 
     settle_seconds = 0.0
 
@@ -151,7 +163,7 @@ class LocalLockFile:
         return str(self.path)
 
     def create(self, text: str) -> None:
-        whole = self._written(text)
+        whole = write_atomically(self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}"), text)
         try:
             os.link(whole, self.path)
         except FileExistsError:
@@ -169,12 +181,7 @@ class LocalLockFile:
             return None
 
     def replace(self, text: str) -> None:
-        self._written(text).replace(self.path)
+        write_atomically(self.path, text)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
-
-    def _written(self, text: str) -> Path:
-        path = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
-        path.write_text(text, encoding="utf-8")
-        return path

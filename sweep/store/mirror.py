@@ -1,8 +1,11 @@
 """A run on an object store, and the local folder that mirrors it.
 
-Whoever reads or writes a run does so in a folder. Where the run is kept under an address that fsspec knows
-(s3://bucket/runs/small), that folder is a mirror: files are fetched when they are new there, and put when they are new
-here, each whole. Neither rename nor append is asked of the store.
+All code reads and writes a run in a folder. For a run at an address of fsspec (s3://bucket/runs/small), the folder is
+a mirror: files that are new in the store are fetched, and files that are new here are put, each whole. The store needs
+neither rename nor append.
+
+fsspec.generic.rsync does not serve: it compares sizes only, so that an edited record is missed, writes files in place,
+and lists both sides on every call.
 """
 
 from __future__ import annotations
@@ -22,33 +25,34 @@ from typing import Any
 from sweep.store.remote import one_line, open_store
 from sweep.study.errors import InputError
 from sweep.study.files import cache
+from sweep.study.files.atomic import write_atomically
 
 MANIFEST = ".mirror.json"
-DOTTED = (".metadata",)  # a checkpoint's index, as torch.distributed.checkpoint names it
-LAST = "/state.json"  # says that a checkpoint is whole
+DOTTED = (".metadata",)  # the index of a checkpoint of torch.distributed.checkpoint
+LAST = "/state.json"  # marks a checkpoint as whole
 
 
 def scratch(address: str) -> Path:
-    """Where this host mirrors a run: the same folder each time, so that only what is new is fetched."""
+    """The folder in which this host mirrors a run: always the same, so that only new files are fetched."""
     digest = hashlib.sha256(f"{socket.gethostname()} {address}".encode()).hexdigest()[:16]
     return cache.root() / "mirrors" / digest / address.rstrip("/").rsplit("/", 1)[-1]
 
 
 class Mirror:
-    """`folder` mirrors what is under `address`. Names are paths relative to both.
+    """Keeps `folder` and the files under `address` in step. Names are paths relative to both.
 
-    Raises InputError for a protocol that is not known or whose package is missing, and for a store that cannot be read.
+    Raises InputError for an unknown protocol, a missing package, and a store that cannot be read.
     """
 
     def __init__(self, address: str, folder: Path) -> None:
         self.address, self.folder = address.rstrip("/"), folder
         self.fs, self.root = open_store(self.address)
         self.lock = threading.RLock()  # a display reads while trials end
-        self.known: dict[str, list[Any]] = _read_manifest(folder)  # name -> signature there, size and time here
-        self.asked: dict[str, float] = {}
+        self.known: dict[str, list[Any]] = _read_manifest(folder)  # name -> signature in the store, size and time here
+        self.fetched: dict[str, float] = {}
 
     def pull(self, under: str = "", wanted: Callable[[str], bool] = lambda name: True) -> None:
-        """Fetch what is new or changed below a folder, by one listing; what is gone there goes here too."""
+        """Fetch new and changed files below a folder, with one listing. Files deleted in the store are deleted here."""
         with self.lock, self._explained():
             self.fs.invalidate_cache()
             listed = self._find(f"{self.root}/{under}".rstrip("/"))
@@ -58,15 +62,15 @@ class Mirror:
             for name in [n for n in self.known if n.startswith(under) and wanted(n) and n not in there]:
                 (self.folder / name).unlink(missing_ok=True)
                 del self.known[name]
-            self._keep_manifest()
+            self._write_manifest()
 
     def fetch(self, *names: str, every_seconds: float = 0.0) -> None:
-        """Fetch some files by name, without a listing, at most so often; one that is not there is left out."""
+        """Fetch files by name, without a listing, each at most once in `every_seconds`. Missing files are left out."""
         now = time.monotonic()
-        due = [n for n in names if now - self.asked.get(n, -float("inf")) >= every_seconds]
+        due = [n for n in names if now - self.fetched.get(n, -float("inf")) >= every_seconds]
         if not due:
             return
-        self.asked |= dict.fromkeys(due, now)
+        self.fetched |= dict.fromkeys(due, now)
         with self.lock, self._explained():
             content = self.fs.cat([f"{self.root}/{name}" for name in due], on_error="return")
             for path, found in content.items():
@@ -77,7 +81,7 @@ class Mirror:
                 self._write(self._name(path), found)
 
     def push(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
-        """Put what was written here since it was last fetched or put; what was deleted here goes there too."""
+        """Put the files that changed here since the last fetch or put. Files deleted here are deleted in the store."""
         with self.lock, self._explained():
             new = [name for name in self._local() if wanted(name) and self._is_new(name)]
             self.put(*[name for name in new if not name.endswith(LAST)])
@@ -87,11 +91,11 @@ class Mirror:
                 with contextlib.suppress(FileNotFoundError):
                     self.fs.rm_file(f"{self.root}/{name}")
                 del self.known[name]
-            self._keep_manifest()
+            self._write_manifest()
 
     @contextlib.contextmanager
     def pushing(self, every_seconds: float, wanted: Callable[[str], bool]) -> Iterator[None]:
-        """Push while the block runs, and once more at its end, however it ends."""
+        """Push every `every_seconds` while the block runs, and once at its end, also after an error."""
         ended = threading.Event()
 
         def push() -> None:
@@ -99,7 +103,7 @@ class Mirror:
                 try:
                     self.push(wanted)
                 except InputError as error:
-                    logging.getLogger(__name__).warning("%s", error)  # the last one counts
+                    logging.getLogger(__name__).warning("%s", error)  # only the last push has to succeed
 
         pusher = threading.Thread(target=push, name="almr-mirror", daemon=True)
         pusher.start()
@@ -111,10 +115,11 @@ class Mirror:
             self.push(wanted)
 
     def put(self, *names: str) -> None:
+        """Put files by name."""
         if not names:
             return
         with self.lock, self._explained():
-            before = {name: self._stat(name) for name in names}  # what changes meanwhile is put next time
+            before = {name: self._stat(name) for name in names}  # a change during the put is put next time
             self.fs.put([str(self.folder / name) for name in names], [f"{self.root}/{name}" for name in names])
             self.known |= {name: [None, *stat] for name, stat in before.items()}
 
@@ -137,10 +142,7 @@ class Mirror:
             self.known[name] = [new[name], *self._stat(name)]
 
     def _write(self, name: str, content: bytes) -> None:
-        part = self.folder / _part(name)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(self.folder / name)
+        write_atomically(self.folder / name, content)
         self.known[name] = [None, *self._stat(name)]
 
     def _name(self, path: str) -> str:
@@ -157,28 +159,25 @@ class Mirror:
         return tuple(self.known.get(name, [None])[1:]) != self._stat(name)
 
     def _local(self) -> Iterator[str]:
-        """Names of all files here; those that begin with a dot are still being written, or are ours."""
+        """Names of all files here, except those with a dot: files being written, and the manifest."""
         for folder, folders, files in os.walk(self.folder):
             folders[:] = [f for f in folders if not f.startswith(".")]
             for file in files:
                 if not file.startswith(".") or file in DOTTED:
                     yield (Path(folder) / file).relative_to(self.folder).as_posix()
 
-    def _keep_manifest(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f"{MANIFEST}.{os.getpid()}"
-        part.write_text(json.dumps({"address": self.address, "files": self.known}))
-        part.replace(self.folder / MANIFEST)
+    def _write_manifest(self) -> None:
+        write_atomically(self.folder / MANIFEST, json.dumps({"address": self.address, "files": self.known}))
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """A store raises what its own libraries raise: one line for all."""
+        """Turn the errors of any store's library into one line."""
         try:
             yield
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{self.address}: the store does not answer as it should: {one_line(error)}") from error
+            raise InputError(f"{self.address}: reading or writing the store failed: {one_line(error)}") from error
 
 
 def _read_manifest(folder: Path) -> dict[str, list[Any]]:
@@ -190,7 +189,7 @@ def _read_manifest(folder: Path) -> dict[str, list[Any]]:
 
 
 def _signature(info: dict[str, Any]) -> str:
-    """Changes when the file does: of all that the store tells of it (size, time, ETag)."""
+    """A hash of all that the store knows of a file (size, time, ETag): it changes when the file does."""
     return hashlib.sha256(repr(sorted(info.items())).encode()).hexdigest()[:16]
 
 

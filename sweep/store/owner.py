@@ -1,4 +1,7 @@
-"""Who holds a run, and whether he still lives: told at once on the same host, elsewhere by his silence."""
+"""The owner of a lock, and whether that process still runs: by its process id on this host, elsewhere by its heartbeat.
+
+psutil's public creation time depends on the system clock: after a correction a live process would look like another.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from sweep.study.fields import Schema
 
 
 class Owner(Schema):
-    """Who holds a lock. `boot`, `namespace` and `started` tell on the same host whether the process still lives."""
+    """The process that holds a lock. `beat` is its last heartbeat.
+
+    `boot`, `namespace` and `started` identify the process on its own host, `machine` identifies the host itself.
+    """
 
     token: str
     user: str
@@ -48,7 +54,7 @@ class Owner(Schema):
         return (datetime.now(UTC) - self.beat).total_seconds()
 
     def is_gone(self) -> bool:
-        """Whether this is a process of this host that has ended. Of other hosts only the beat tells."""
+        """Whether this is a process of this host that has ended. False for other hosts: only the heartbeat is known."""
         here = Owner.here()
         if self.host != here.host or self.boot is None:
             return False
@@ -57,13 +63,13 @@ class Owner(Schema):
         return self.namespace == here.namespace and _started(self.process) != self.started
 
     def __str__(self) -> str:
-        return f"{self.user}, process {self.process} on {self.host}, since {self.since:%Y-%m-%d %H:%M} UTC"
+        return f"{self.user} on {self.host} (pid {self.process})"
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # a container's user may have no name
         return f"user {os.getuid()}"
 
 
@@ -75,12 +81,12 @@ def _read(path: Path) -> str | None:
 
 
 def _machine() -> str | None:
-    identity = _read(Path("/etc/machine-id"))  # not to be shown as it is
+    identity = _read(Path("/etc/machine-id"))  # the file is confidential: only its hash is written
     return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else None
 
 
 def _namespace() -> str | None:
-    """Process numbers mean the same only within one of these: containers of a host have their own."""
+    """The namespace of process ids: each container of a host has its own."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -88,7 +94,7 @@ def _namespace() -> str | None:
 
 
 def _started(process: int) -> str | None:
-    """When a process started, in ticks since boot; None for one that has ended, or where the system does not tell."""
+    """The start of a process, in clock ticks since boot; None if it has ended, or on a system without /proc."""
     stat = _read(Path(f"/proc/{process}/stat"))
     fields = stat.rsplit(")", 1)[-1].split() if stat else ["X"]
     return None if fields[0] in "ZX" else fields[19]

@@ -1,4 +1,4 @@
-"""What a run's numbers come from: the code that its workers run, the versions, the host."""
+"""The provenance of a run: a copy of the code that its workers run, the versions and the host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", 
 
 
 def copy_code(folder: Path) -> str:
-    """Copy our packages to `folder`, which is emptied first; returns the sha256 of what was copied."""
+    """Copy our packages to `folder`, which is emptied first; returns the sha256 of the copies."""
     shutil.rmtree(folder, ignore_errors=True)
     for package in PACKAGES:
         source = Path(__file__).parents[2] / package
@@ -42,8 +42,8 @@ def provenance(code_sha256: str) -> dict[str, Any]:
 
 
 def _git_sha() -> str | None:
-    """The commit our code comes from, with `-dirty` where it was changed; None where it is not a checkout."""
-    # An installed copy may lie inside somebody else's checkout: only a tracked file speaks for ours.
+    """The commit of our code, with `-dirty` where it was changed; None outside a checkout."""
+    # An installed copy may lie inside another project's checkout, which does not track this file.
     tracked = _git("ls-files", "--error-unmatch", __file__)
     return _git("describe", "--always", "--dirty", "--abbrev=40", "--match=") if tracked else None
 

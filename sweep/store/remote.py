@@ -1,4 +1,4 @@
-"""Addresses of object stores: opened by fsspec, with one clear line for whatever cannot be."""
+"""Object stores: opening their addresses by fsspec, with one clear line for every failure, and a lock file there."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 from sweep.study.errors import InputError
 
-# A put on these shows a file before it is whole, or there is no put at all.
+# On these, a file is visible before it is whole, or nothing can be put.
 NOT_WHOLE = ("sftp", "ssh", "ftp", "hdfs", "webhdfs", "smb", "http", "https")
 
 
 def is_remote(address: str) -> bool:
+    """Whether an address names a protocol, as in s3://bucket/run; else it is a folder."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", address) is not None and "://" in address
 
 
 class RemoteLockFile:
-    """A lock file beside the run's files; created only where there is none, as far as the store can do that."""
+    """A lock file on an object store, created only where none exists, as far as the store can do that."""
 
-    settle_seconds = 1.0  # some stores only look before they write
+    settle_seconds = 1.0  # some stores look for the file first, then write it
 
     def __init__(self, address: str) -> None:
         self.shown = address
@@ -35,8 +36,8 @@ class RemoteLockFile:
             raise
         except Exception as error:
             if self.read() is None:
-                raise InputError(f"{self.shown}: cannot be written: {one_line(error)}") from error
-            raise FileExistsError(self.shown) from None  # stores say in many ways that a file is there
+                raise InputError(f"{self.shown}: the lock file cannot be written: {one_line(error)}") from error
+            raise FileExistsError(self.shown) from None  # stores report an existing file in many ways
 
     def read(self) -> str | None:
         self.fs.invalidate_cache()
@@ -54,6 +55,7 @@ class RemoteLockFile:
 
 
 def open_store(address: str) -> tuple[Any, str]:
+    """The fsspec filesystem of an address, and the path on it. Raises InputError where it cannot be opened."""
     from fsspec.core import url_to_fs
 
     protocol = address.split(":", 1)[0]
@@ -64,7 +66,7 @@ def open_store(address: str) -> tuple[Any, str]:
     except ImportError as error:
         raise InputError(f"{address}: {one_line(error)}: pip install 'almr-sweep[{_extra(protocol)}]'") from None
     except Exception as error:
-        raise InputError(f"{address}: no storage that fsspec can open: {one_line(error)}") from None
+        raise InputError(f"{address}: fsspec cannot open this storage: {one_line(error)}") from None
     return fs, str(root).rstrip("/")
 
 
@@ -73,4 +75,5 @@ def _extra(protocol: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks, or its type where it has none."""
     return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,6 +1,6 @@
-"""Where a run is kept, and how its files get there and here: a folder (of NFS too), or an object store's address.
+"""The storage of a run: a folder, on NFS too, or an address of an object store with a local mirror.
 
-Nothing here knows which files a run has: `Run` in sweep/store/run.py does.
+Nothing here depends on which files a run has.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from sweep.store import lock
-from sweep.store.lock import LocalLockFile
+from sweep.store.lock import LocalLockFile, LockFile
 from sweep.store.mirror import Mirror, scratch
+from sweep.store.owner import Owner
 from sweep.store.remote import RemoteLockFile, is_remote
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import LOCK, RunFiles
 
 
 class RunStorage:
-    """`address` is where the run is kept, `folder` where its files are read and written here: the same folder, or the
-    `mirror` of an address that fsspec knows.
-    """
+    """A run's storage. Its files are read and written in `folder`: at `address` itself, or in the `mirror` of it."""
 
     def __init__(self, address: str | Path, folder: Path | None = None) -> None:
         self.mirror: Mirror | None = None
@@ -36,39 +35,45 @@ class RunStorage:
         self.files = RunFiles(self.folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Ray Tune pickles what it is given; a connection to a store cannot be, its address can."""
+        """For Ray Tune, which pickles its arguments: a connection to a store cannot be pickled, an address can."""
         return type(self), (self.address, self.folder if self.mirror else None)
 
-    def fetch(self, wanted: Callable[[str], bool], under: str = "") -> None:
-        """Have here what others wrote below a folder of the run."""
+    def pull(self, wanted: Callable[[str], bool], under: str = "") -> None:
+        """Bring the files that other hosts wrote below a folder of the run."""
         if self.mirror:
             self.mirror.pull(under, lambda name: name != LOCK and wanted(name))
         elif under:
             with contextlib.suppress(FileNotFoundError):
-                os.listdir(self.folder / under)  # NFS shows a new file once its folder was read anew
+                os.listdir(self.folder / under)  # NFS shows a new file once its folder is read again
 
-    def put(self, wanted: Callable[[str], bool]) -> None:
-        """Put what was written here where the run is kept."""
+    def push(self, wanted: Callable[[str], bool]) -> None:
+        """Bring the files that were written here to where other hosts read them."""
         if self.mirror:
             self.mirror.push(wanted)
 
     def write(self, path: Path, text: str) -> None:
-        """A file of the run, whole, here and where the run is kept."""
+        """Write a file of the run, whole, here and at its address."""
         write_atomically(path, text)
         if self.mirror:
             self.mirror.put(self.files.name(path))
 
     def shown(self, path: Path) -> str:
-        """A file of the run as a person finds it."""
+        """The path or address under which a user finds a file of the run."""
         return f"{self.address}/{self.files.name(path)}"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the run for one driver. Raises InputError naming who holds it."""
+        """Lock the run while the block runs. Raises InputError naming the driver that holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.files.lock)
-        with lock.held(file, self.address):
+        with lock.held(self._lock_file(), self.address):
             yield
+
+    def driver(self) -> Owner | None:
+        """The driver that runs the study now, or None."""
+        return lock.holder(self._lock_file())
+
+    def _lock_file(self) -> LockFile:
+        return RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.files.lock)
 
 
 def named(runs: str | Path, name: str) -> str | Path:

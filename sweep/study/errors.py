@@ -1,7 +1,99 @@
-"""The error that a user's input causes."""
+"""The error for wrong input from a user, and what pydantic finds wrong with a file, as one plain line per field."""
 
 from __future__ import annotations
 
+import difflib
+import reprlib
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+import pydantic
+
+LONGEST = 60  # letters of a value that a message shows
+EXPECTED = {
+    "bool": "true or false",
+    "dict": "a mapping of fields",
+    "finite": "a finite number",
+    "float": "a number",
+    "int": "a whole number",
+    "model": "a mapping of fields",
+    "string": "text",
+    "tuple": "a list",
+}
+_REPR = reprlib.Repr()  # a value may be a huge tree of YAML aliases
+_REPR.maxstring = _REPR.maxother = LONGEST
+LIMITS = {
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:g}",
+}
+
 
 class InputError(ValueError):
-    """Bad input from a user: the message names the file, the field and the fix. Shown as one line, exit status 2."""
+    """Wrong input from a user. The message names file, field and fix; it is shown as one line, with exit status 2."""
+
+
+def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -> list[str]:
+    """One line per wrong field. `schema` is the model that was validated."""
+    return [_line(detail, schema) for detail in error.errors(include_url=False)]
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: close to YAML, and cut where it is long."""
+    text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else _REPR.repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _line(error: Any, schema: type[pydantic.BaseModel]) -> str:
+    location, kind, given = error["loc"], error["type"], error["input"]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    if kind == "extra_forbidden":
+        return f"{path}: unknown field. {_suggestion(location, schema)}"
+    if kind in LIMITS:
+        return f"{path} is {shown(given)}: must be {_limit(kind, error['ctx'], given)}"
+    fault = _fault(kind, error, given)
+    return f"{path}: {fault}" if path else fault
+
+
+def _fault(kind: str, error: Any, given: Any) -> str:
+    if kind == "missing":
+        return "required, but missing"
+    if kind == "literal_error":
+        return f"expected {error['ctx']['expected']}, found {shown(given)}"
+    if kind == "string_pattern_mismatch":
+        return f"{shown(given)} is not a name: use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+    if kind in ("too_short", "string_too_short"):
+        return "it is empty: write at least one value"
+    if kind == "too_long":
+        return f"write {error['ctx']['max_length']} values, found {shown(given)}"
+    subject, _, reason = kind.partition("_")
+    if subject in EXPECTED and reason.endswith(("type", "parsing", "number", "from_float")):
+        return f"expected {EXPECTED[subject]}, found {shown(given)}"
+    message = error["msg"].removeprefix("Value error, ")
+    return message if isinstance(given, dict | pydantic.BaseModel) else f"{message} (found {shown(given)})"
+
+
+def _limit(kind: str, limits: dict[str, float], given: float) -> str:
+    """The broken limit; a share over 1 was probably meant in percent."""
+    limit = "0 to 1" if limits.get("le") == 1 else LIMITS[kind].format(**limits)
+    percent = 1 in limits.values() and 1 < given <= 100
+    return f"{limit}. In percent? Write {given / 100:g}" if percent else limit
+
+
+def _suggestion(location: Sequence[int | str], schema: type[pydantic.BaseModel]) -> str:
+    """The known field of the same section that is spelled most like the unknown one, else all of them."""
+    *section, field = location
+    for part in section:
+        inner = (_schemas(f.annotation) for name, f in schema.model_fields.items() if part in (name, f.alias))
+        schema = next(next(inner, iter(())), schema)
+    known = [field.alias or name for name, field in schema.model_fields.items()]
+    close = difflib.get_close_matches(str(field), known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"Fields here: {', '.join(known)}"
+
+
+def _schemas(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _schemas(argument)

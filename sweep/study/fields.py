@@ -1,26 +1,30 @@
-"""The kinds of value that a study is written in, and how they forgive YAML. A leaf: pydantic only."""
+"""The kinds of value in a study file, and the base classes of its sections and of the files of a run."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import contextlib
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticKnownError
 
 
 def number(value: Any) -> Any:
-    """YAML 1.1 reads `1e-5` as text; a user means a number."""
+    """Convert text to a number: YAML 1.1 reads `1e-5` as text. Refuse true and false, which pydantic reads as 1 and 0.
+
+    A resolver for all of YAML would turn other text into numbers, such as the git revision 12e4567.
+    """
     if isinstance(value, bool):
-        raise ValueError("write a number, not true or false")
+        raise PydanticKnownError("float_type")
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):  # pydantic then names the field
             return float(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a number") from None
     return value
 
 
 def listed(value: Any) -> Any:
+    """A list of one value may be written as the value."""
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -28,26 +32,36 @@ Finite = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
 Share = Annotated[Finite, Field(ge=0, le=1)]
 Count = Annotated[int, BeforeValidator(number), Field(gt=0)]
-Pattern = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, BeforeValidator(number), Field(ge=0, lt=2**32)]
 Natural = Annotated[int, BeforeValidator(number), Field(ge=0)]
+Item = TypeVar("Item")
+Several = Annotated[tuple[Item, ...], BeforeValidator(listed)]
+OneOrMore = Annotated[Several[Item], Field(min_length=1)]
 
 
 def exactly_one(model: pydantic.BaseModel, *fields: str) -> None:
+    """Raises ValueError unless exactly one of the fields is given."""
     given = [name for name in fields if getattr(model, name) is not None]
     if len(given) != 1:
         raise ValueError(f"give exactly one of {', '.join(fields)} (found {', '.join(given) or 'none'})")
 
 
 def nearest_multiple(value: int, unit: int) -> int:
-    """The multiple of `unit` that a value may have meant, at least one."""
+    """The positive multiple of `unit` nearest to a value."""
     return max(1, round(value / unit)) * unit
 
 
 class Schema(pydantic.BaseModel):
-    """A frozen row or file of this product: an unknown field is an error, never ignored."""
+    """A frozen, validated object: an unknown field is an error, never ignored."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
 LANGUAGES: tuple[str, str] = ("original", "additional")
+
+
+class Section(Schema):
+    """A section of a study file. The string below a field is its description in the documentation."""
+
+    model_config = pydantic.ConfigDict(use_attribute_docstrings=True)

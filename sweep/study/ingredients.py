@@ -1,13 +1,21 @@
-"""What the trials of a run are made from, and how far its search is: two files of a run directory."""
+"""Two files of a run directory: the prepared model and corpora of its trials, and the state of its search."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from pydantic import Field
+
 from sweep.study.fields import Schema
+from sweep.study.files import reader
+
+SEARCH_VERSION = INGREDIENTS_VERSION = 1
+AGAIN = "delete it, and run the study again, which writes a new one"
 
 
 class SearchState(Schema):
-    """`search.json`: what a search came to. `stopped` says why it ended before its budget; None where it did not.
-    `at_once`: how many trials ran at a time, on which its proposals depend.
+    """`search.json`: how a search ended. `asked` is its number of proposals; `stopped` is the reason for an end before
+    the budget, else None. Proposals depend on `at_once`, the number of trials in parallel.
     """
 
     strategy: str
@@ -18,10 +26,10 @@ class SearchState(Schema):
 
 
 class CorpusFacts(Schema):
-    """What a prepared corpus holds: counts over its training documents, and the held-out ones beside them.
+    """Counts of a prepared corpus: of its training documents, and of the held-out ones.
 
-    `blocks` are the packed training sequences that trials draw from. `files` are the documents as local files, where
-    the corpus has any. `fingerprint` stands for text, tokenizer, block length and split together.
+    `blocks` are the packed training sequences that trials draw from. `files` are the documents' local files, if any.
+    `fingerprint` identifies text, tokenizer, block length and split together.
     """
 
     fingerprint: str
@@ -41,17 +49,35 @@ class CorpusFacts(Schema):
 
 
 class Ingredients(Schema):
-    """What all trials of a study are made from: `ingredients.json` of a run.
+    """`ingredients.json`: the prepared model and corpora of all trials of a run.
 
-    `base_model` is a directory or Hugging Face id, `folders` the packed corpus of each language, as paths that every
-    worker can open. The fingerprints, here and in the facts, stand for content: paths may stay while it changes.
+    `base_model` is a directory or Hugging Face id, `folders` the path of each language's packed corpus, which every
+    worker can open. Fingerprints identify content: a path may stay the same while its content changes. `commits` are
+    those of the corpora that are data sets of the hub, for a resume that cannot reach it.
     """
 
     base_model: str
     base_model_fingerprint: str
     folders: dict[str, str]
     corpora: dict[str, CorpusFacts]
+    commits: dict[str, str] = Field(default_factory=dict)
 
     def fingerprints(self) -> dict[str, str]:
         corpora = {f"corpora.{language}": facts.fingerprint for language, facts in self.corpora.items()}
         return {"base_model": self.base_model_fingerprint} | corpora
+
+
+def read_search(path: Path) -> SearchState | None:
+    """A `search.json`; None before a search. Raises InputError where it cannot be read."""
+    try:
+        return reader.read(path, SearchState, "search state", SEARCH_VERSION, AGAIN)
+    except FileNotFoundError:
+        return None
+
+
+def read_ingredients(path: Path) -> Ingredients | None:
+    """An `ingredients.json`; None where there is none. Raises InputError where it cannot be read."""
+    try:
+        return reader.read(path, Ingredients, "list of ingredients", INGREDIENTS_VERSION, AGAIN)
+    except FileNotFoundError:
+        return None

@@ -1,4 +1,4 @@
-"""Numbers as people read them, in figures and reports. What was not measured is a dash, never a 0."""
+"""The one format of each quantity in messages, reports and figures. A missing value is a dash, never a 0."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ def lr(value: Any) -> str:
     return f"{mantissa.rstrip('0').removesuffix('.')}e{int(exponent)}"
 
 
+def point(almr_value: Any, lr_value: Any) -> str:
+    """A point of a grid: ALMR 0.65, LR 3.19e-3."""
+    return f"ALMR {almr(almr_value)}, LR {lr(lr_value)}"
+
+
 def times(ratio: Any) -> str:
     """How many times one quantity is another: 1.3 x, 5.8 x, 3,470 x."""
     if missing(ratio):
@@ -66,6 +71,16 @@ def tokens(value: Any) -> str:
         return MISSING
     size, unit = next(((s, u) for s, u in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")) if value >= s), (1, ""))
     return f"{value / size:.3g}{unit}"
+
+
+def size(value: Any) -> str:
+    """Bytes in decimal units: 250 kB, 47.5 GB."""
+    if missing(value):
+        return MISSING
+    for unit, bytes_per_unit in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if value >= bytes_per_unit:
+            return f"{value / bytes_per_unit:.1f} {unit}"
+    return f"{value / 1e3:.0f} kB"
 
 
 def percent(share: Any, digits: int = 0) -> str:

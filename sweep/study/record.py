@@ -1,4 +1,4 @@
-"""A record: the outcome of a trial, `record.json`."""
+"""The record of a trial, `record.json`, and its parts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from sweep.study.files import reader
 from sweep.study.trial import Proposed, Status, Trial
 
 SCHEMA_VERSION = 1
-
-
-SCORING = "scoring"  # the key of `score_failures` where no task at all could be scored
+SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
 
 
 class PerLanguage(Schema):
-    """A number for each language; None where it was not measured (missing is never zero)."""
+    """A number for each language; None where it was not measured, never zero."""
 
     original: float | None = None
     additional: float | None = None
@@ -27,8 +25,8 @@ class PerLanguage(Schema):
 class Score(Schema):
     """One benchmark score with its standard error over n questions.
 
-    `version` and `prompt_sha256` are the task's: only scores in which both are equal can be compared. `group` is the
-    task group that it counts in, `language` the corpus whose language the task is in, `metric` what the value is.
+    `version` and `prompt_sha256` are those of the task: only scores with equal ones can be compared. `group` is the
+    task group of the score, `language` the language of the task, `metric` the name of the value, such as acc.
     """
 
     value: float
@@ -43,10 +41,10 @@ class Score(Schema):
 
 
 class Horizon(Schema):
-    """What a shorter token budget came to: a branch off the trial's trunk, with a decay of its own.
+    """The result at a shorter token budget: a branch off the trial's main run, with its own decay.
 
-    `tokens` is the budget as the study asks for it, `steps` the same in whole batches. A branch that diverged has the
-    `reason`, and no loss.
+    `tokens` is the budget in the study, `steps` the same in whole batches. A branch that diverged has a `reason` and
+    no loss.
     """
 
     tokens: int
@@ -59,18 +57,18 @@ class Horizon(Schema):
 class Record(Schema):
     """The outcome of a trial, `record.json`: written last and atomically, the only definition of done.
 
-    Losses are nats per token on the held-out text. `almr` is the ratio asked for and `almr_achieved` the one
-    counted in training tokens; `epochs` says how often each corpus was gone through. `seconds` is the whole trial,
-    `training_seconds` its optimizer steps alone. `tokens` and `steps` are of the run to its full budget,
-    `trained_tokens` counts those of the branches to shorter `horizons` too.
+    Losses are nats per token on the held-out text. `almr` is the requested ratio, `almr_achieved` the ratio of the
+    training tokens. `epochs` is the number of passes over each corpus. `seconds` is the time of the whole trial,
+    `training_seconds` that of its optimizer steps. `tokens` and `steps` are those of the main run; `trained_tokens`
+    includes the branches to shorter `horizons`.
     """
 
     schema_version: int = SCHEMA_VERSION
     trial_id: str
     fingerprint: str
-    almr: float
-    lr: float
-    seed: int
+    almr: float = pydantic.Field(ge=0, le=1)
+    lr: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    seed: int = pydantic.Field(ge=0)
     status: Status
     attempt: int
     reason: str | None = None
@@ -101,5 +99,5 @@ class Record(Schema):
 
 
 def read_record(path: Path) -> Record:
-    """Raises FileNotFoundError, and InputError naming the file where it is no record of this version."""
-    return reader.read(path, Record, "record", SCHEMA_VERSION, "delete it to have the trial run again")
+    """Read a record. Raises FileNotFoundError, and InputError naming a file that is no record of this version."""
+    return reader.read(path, Record, "record", SCHEMA_VERSION, "delete it to run the trial again")

@@ -1,4 +1,4 @@
-"""The study file: what is swept, on which model and text. A leaf: standard library and pydantic only."""
+"""The study: one YAML file that says what is swept, on which model and text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sweep.study.fields import Finite, Schema, nearest_multiple
+from sweep.study.fields import Finite, Section, nearest_multiple
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
 from sweep.study.sections.grid import Grid
@@ -18,31 +18,49 @@ from sweep.study.sections.resources import Execution, Resources, Tracking
 from sweep.study.sections.search import Search
 from sweep.study.sections.training import Training
 
-MINIMUM_TRIALS = 9  # a quadratic in two dials has six coefficients; its noise has to be seen too
+MINIMUM_TRIALS = 9  # a quadratic in two hyper-parameters has six coefficients; the others show the noise
 
 
-class Replay(Schema):
-    """Answer trials from a measured table instead of training; `pace` is the share of the real time to wait."""
+class Replay(Section):
+    """Answer trials from a measured table instead of training."""
 
     table: str
+    """CSV file of measured trials, as `trials.csv` of a run, relative to the study file."""
     pace: Annotated[Finite, Field(ge=0)] = 0.0
+    """Share of each trial's measured time to wait."""
 
 
-class Study(Schema):
+class Study(Section):
+    """One sweep of a small model, and the large run that it prepares."""
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """Name of the run directory: letters, digits, `.`, `_` and `-`."""
     base_model: BaseModelSource
+    """The model that every trial continues from."""
     corpora: Corpora
+    """The two corpora that trials mix."""
     training: Training
+    """The recipe that all trials share."""
     grid: Grid
+    """The ALMRs, LRs and seeds."""
     search: Search = Search()
+    """How trials are chosen from the grid. Default: all of it."""
     objective: Objective = Objective()
+    """The loss that the winner minimises. Default: the mean of both languages."""
     resources: Resources = Resources()
+    """What one trial takes of the cluster. Default: one CPU core."""
     execution: Execution = Execution()
+    """Settings of speed and memory."""
     tracking: Tracking = Tracking()
-    keep: Annotated[Literal["none", "best", "all"], Field(description="which trained models stay on disk")] = "none"
+    """Where training curves go."""
+    keep: Literal["none", "best", "all"] = "none"
+    """Which trained models stay on disk."""
     benchmarks: Benchmarks | None = None
+    """Benchmarks that trials are scored on. Default: none."""
     launch: Launch | None = None
+    """The large run that the winner is exported to. Default: none, so there is no launch bundle."""
     replay: Replay | None = None
+    """Answer trials from a measured table instead of training. Default: train."""
 
     @model_validator(mode="after")
     def _searchable(self) -> Self:
@@ -63,23 +81,23 @@ class Study(Schema):
         return self
 
     def language_name(self, language: str) -> str:
-        """The user's own name of "original" or "additional", such as "English"; the word itself where none is given."""
+        """The user's own name of "original" or "additional", such as "English"; without one, the word itself."""
         corpus = getattr(self.corpora, language, None)
         return (corpus.language if corpus else None) or language
 
-    def asks_for(self, almr: float, lr: float, seed: int) -> bool:
-        """Whether a trial is one of this study's: in its grid, or where its search may go."""
+    def includes(self, almr: float, lr: float, seed: int) -> bool:
+        """Whether a trial belongs to this study: a point of its grid, or one that its search may propose."""
         if (almr, lr, seed) in set(self.grid.points):
             return True
         return seed in self.grid.seeds and self.search.may_propose(self.grid, almr, lr)
 
     def recipe(self) -> dict[str, Any]:
-        """What a trial's numbers depend on. All other fields may change between runs."""
+        """The fields that a trial's numbers depend on. All others may change while trials keep their records."""
         recipe = self.model_dump(mode="json", include={"base_model", "corpora", "replay"})
         recipe["training"] = self.training.recipe()
-        del recipe["base_model"]["shape"]  # it only describes, like a corpus' size
+        del recipe["base_model"]["shape"]  # this and the next are only descriptions
         for corpus in recipe["corpora"].values():
-            del corpus["tokens"], corpus["language"]  # they only describe
+            del corpus["tokens"], corpus["language"]
         return recipe
 
     @property

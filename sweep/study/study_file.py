@@ -1,4 +1,4 @@
-"""Study files: where they are found, one clear line for whatever is wrong with one, how two of them differ."""
+"""Study files: finding, reading and writing them, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -10,35 +10,46 @@ from typing import Any
 import pydantic
 import yaml
 
-from sweep.study.errors import InputError
+from sweep.study.errors import InputError, explain
 from sweep.study.study import Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
-SQLITE = "sqlite:///"  # of a path that follows: one more slash, and it is absolute
+SQLITE = "sqlite:///"  # before a relative path; before an absolute one there is one more slash
 MLFLOW_SERVICES = ("databricks", "databricks-uc", "uc")
+
+
+class _StudyLoader(yaml.SafeLoader):
+    """Safe YAML in which a key that is written twice is an error; PyYAML would take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a field's name has to be a word", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value} is written twice: remove one", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return node
 
 
 def load(source: str | Path) -> Study:
     """Read a study file, or a shipped study by its bare name. Raises InputError naming file, field and fix."""
     path = find(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-        _refuse_duplicate_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
-        content = yaml.safe_load(text)
-    except InputError:
-        raise
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    content = _content(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: a study is a mapping of fields; start from the shipped {SHIPPED.name}/demo.yaml")
     try:
         study = Study.model_validate(content)
     except pydantic.ValidationError as error:
-        raise InputError("\n".join(f"{path}: {line}" for line in _explain(error))) from None
+        raise InputError("\n".join(f"{path}: {line}" for line in explain(error, Study))) from None
     return _with_absolute_paths(study, path.parent)
 
 
 def find(source: str | Path) -> Path:
+    """The path of a study file, or of a shipped study by its bare name. Raises InputError."""
     shipped = SHIPPED / f"{source}.yaml"
     if Path(source).name == str(source) and not Path(source).suffix and shipped.exists():
         return shipped
@@ -48,42 +59,19 @@ def find(source: str | Path) -> Path:
     return Path(source)
 
 
-def _refuse_duplicate_keys(node: yaml.Node | None, path: Path) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise InputError(f"{path}:{key.start_mark.line + 1}: a field's name has to be a word")
-            if key.value in seen:
-                raise InputError(f"{path}:{key.start_mark.line + 1}: {key.value} is written twice: remove one")
-            seen.add(key.value)
-            _refuse_duplicate_keys(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_duplicate_keys(item, path)
-
-
-def _explain(error: pydantic.ValidationError) -> list[str]:
-    return [f"{_dotted(e['loc'])}: {_fix(e)}" for e in error.errors(include_url=False, include_context=False)]
-
-
-def _dotted(location: tuple[int | str, ...]) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.lstrip(".") or "study"
-
-
-def _fix(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "no such field: check its spelling and indentation"
-    if error["type"] == "missing":
-        return "this field is required: add it"
-    message = error["msg"].removeprefix("Value error, ")
-    given = error["input"]
-    return message if isinstance(given, dict | pydantic.BaseModel) else f"{message} (found {given!r})"
+def _content(path: Path) -> Any:
+    try:
+        return _StudyLoader(path.read_text(encoding="utf-8")).get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else path
+        raise InputError(f"{where}: {error.problem}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
 
 
 def _with_absolute_paths(study: Study, folder: Path) -> Study:
-    """Paths in a study file are relative to it; workers and the frozen copy need them absolute."""
+    """Paths in a study file are relative to it; workers and the copy in the run need them absolute."""
     content = study.model_dump(mode="json", by_alias=True)
     for corpus in content["corpora"].values():
         corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
@@ -104,19 +92,19 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
 
 
 def _of_launch(launch: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Where the launch names a file or a folder: held-out text, and the runs of a ladder."""
+    """The fields of a launch that hold a path: held-out text, and the runs of a ladder."""
     yield from ((launch["evaluation"], field) for field in launch.get("evaluation") or {})
     yield from ((rung, "run") for rung in (launch.get("transfer") or {}).get("rungs") or () if rung["run"])
 
 
 def _absolute(folder: Path, pattern: str) -> str:
-    """A glob below the study's folder, whose own name must not be read as one."""
+    """A glob pattern below the study's folder, whose own name must not be read as a pattern."""
     given = Path(pattern).expanduser()
     return str(given) if given.is_absolute() else str(Path(glob.escape(str(folder.resolve()))) / given)
 
 
 def _absolute_uri(folder: Path, uri: str) -> str:
-    """Of MLflow: a folder, or a file of SQLite. The address of a server and the name of a service stay."""
+    """An MLflow URI with an absolute path, if it is a folder or an SQLite file. Servers and services stay as given."""
     scheme, path = (SQLITE, uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else ("", uri.removeprefix("file:"))
     if not path or ":" in path or path.startswith("/") or path in MLFLOW_SERVICES:
         return uri
@@ -124,13 +112,13 @@ def _absolute_uri(folder: Path, uri: str) -> str:
 
 
 def dump(study: Study) -> str:
-    """The study as YAML that `load` reads back to the same study."""
+    """The study as YAML, which `load` reads back to an equal study."""
     content = study.model_dump(mode="json", by_alias=True, exclude_none=True)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def changed_fields(old: Study, new: Study) -> list[str]:
-    """Dotted paths of the recipe that differ, each with both values."""
+    """The fields of the recipe that differ, each as a dotted path with both values."""
     before, after = _flat(old.recipe()), _flat(new.recipe())
     return [
         f"{path}: {before.get(path)!r} -> {after.get(path)!r}"

@@ -1,25 +1,31 @@
-"""A trial (one point of a study) and its record (what came of it). A leaf: standard library and pydantic only."""
+"""A trial (one point of a study), its status, and its request by a driver."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 import pydantic
 
 from sweep.study.fields import Schema
+from sweep.study.files import reader
+
+REQUEST_VERSION = 1
 
 
 class Status(StrEnum):
+    """How a trial ended."""
+
     COMPLETE = "complete"
-    DIVERGED = "diverged"  # data: it bounds the surface
-    FAILED = "failed"  # infrastructure: it is retried
+    DIVERGED = "diverged"  # a result: such cells are bad
+    FAILED = "failed"  # a fault of infrastructure: it is retried
 
 
 class Trial(Schema):
     """One point (almr, lr, seed) of a study. `id` names its folder and is never parsed back."""
 
     almr: float = pydantic.Field(ge=0, le=1)
-    lr: float = pydantic.Field(gt=0)
+    lr: float = pydantic.Field(gt=0, allow_inf_nan=False)
     seed: int = pydantic.Field(ge=0)
 
     @property
@@ -34,11 +40,11 @@ def _shortest_scientific(value: float) -> str:
 
 
 class Proposed(Schema):
-    """Why a search asked for a trial: its number in the search, from 0, and what it was to do ("start", "winner",
-    "curve", the name of another strategy, or "grown" for a cell beyond the grid).
+    """Why a search proposed a trial.
 
-    `improvement`: by how much (nats per token) the best single trial was then expected to lower the surface's best
-    loss; None before there was a surface.
+    `index` is its number in the search, from 0. `why` is its purpose: "start", "winner", "curve", the name of another
+    strategy, or "grown" for a cell beyond the grid. `improvement` is the expected gain of the best single trial over
+    the surface's best loss at that time, in nats per token; None before there was a surface.
     """
 
     index: int
@@ -47,7 +53,7 @@ class Proposed(Schema):
 
 
 class TrialRequest(Schema):
-    """`trial.json`: a trial that was asked for. `attempt` counts how often it was begun, `proposed` is of a search."""
+    """`trial.json`: a requested trial. `attempt` counts its attempts; `proposed` is None for a trial of the grid."""
 
     almr: float
     lr: float
@@ -59,3 +65,12 @@ class TrialRequest(Schema):
     @property
     def trial(self) -> Trial:
         return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+
+def read_request(path: Path) -> TrialRequest | None:
+    """A `trial.json`; None where the trial was never requested. Raises InputError where it cannot be read."""
+    remedy = "delete it to request the trial again"
+    try:
+        return reader.read(path, TrialRequest, "trial request", REQUEST_VERSION, remedy)
+    except FileNotFoundError:
+        return None

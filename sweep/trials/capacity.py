@@ -1,4 +1,4 @@
-"""Whether and how often a trial's workers fit on a cluster, told from what its nodes have. Pure."""
+"""How many trials fit on the nodes of a cluster in parallel. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from sweep.study.errors import InputError
 from sweep.study.sections.resources import Resources
 
-Node = dict[str, float]  # what Ray counts on a machine: CPU, GPU and others
+Node = dict[str, float]  # the resources of a machine as Ray counts them: CPU, GPU and others
 
 
 def bundle(resources: Resources) -> Node:
-    """What a trial takes of each of its nodes; what it does not need is left out."""
-    asked = {"CPU": float(resources.cpus_per_node), "GPU": float(resources.gpus_per_node)}
-    return {key: amount for key, amount in asked.items() if amount}
+    """The resources that a trial takes of each of its nodes, without those that it does not need."""
+    needed = {"CPU": float(resources.cpus_per_node), "GPU": float(resources.gpus_per_node)}
+    return {key: amount for key, amount in needed.items() if amount}
 
 
 def at_once(nodes: Sequence[Node], resources: Resources) -> int:
-    """Trials that fit at once, at most as many as the study states. A trial's nodes are different machines."""
+    """Trials that fit in parallel, at most `resources.concurrent`. The nodes of one trial are different machines."""
     held = [_times(node, bundle(resources)) for node in nodes]
     trials = sum(held) // resources.nodes
     while trials and sum(min(times, trials) for times in held) < trials * resources.nodes:
@@ -26,30 +26,30 @@ def at_once(nodes: Sequence[Node], resources: Resources) -> int:
 
 
 def refuse_impossible(nodes: Sequence[Node], resources: Resources) -> None:
-    """Raises InputError for what would wait for ever: too much of one node, or more nodes than there are."""
-    asked = bundle(resources)
-    for key, amount in asked.items():
+    """Raises InputError for a trial that would wait for ever: it needs larger nodes, or more nodes, than there are."""
+    needed = bundle(resources)
+    for key, amount in needed.items():
         largest = max((node.get(key, 0) for node in nodes), default=0)
         if amount > largest:
             raise InputError(
-                f"{_field(resources, key)}: {amount:g} {key}s of one node asked for one trial, the largest has "
-                f"{largest:g}: lower it, or use a larger node"
+                f"{_field(resources, key)}: a trial needs {amount:g} {key}s of one node, the largest node has "
+                f"{largest:g}: lower it, or use larger nodes"
             )
-    able = sum(_times(node, asked) > 0 for node in nodes)
+    able = sum(_times(node, needed) > 0 for node in nodes)
     if able < resources.nodes:
-        parts = " and ".join(f"{amount:g} {key}s" for key, amount in asked.items())
+        parts = " and ".join(f"{amount:g} {key}s" for key, amount in needed.items())
         raise InputError(
-            f"resources.nodes: {resources.nodes} asked for one trial, {able} of the cluster's {len(nodes)} have "
-            f"{parts} each: lower one of these, or add nodes"
+            f"resources.nodes: {able} of the cluster's {len(nodes)} nodes have {parts}, and a trial needs "
+            f"{resources.nodes} such nodes: lower one of these, or add nodes"
         )
 
 
-def _times(node: Node, asked: Node) -> int:
-    return min(int(node.get(key, 0) // amount) for key, amount in asked.items())
+def _times(node: Node, needed: Node) -> int:
+    return min(int(node.get(key, 0) // amount) for key, amount in needed.items())
 
 
 def _field(resources: Resources, key: str) -> str:
-    """What to change in the study where there is too little of a kind."""
+    """The field of the study to change where a resource is too scarce."""
     if key == "GPU":
         return "resources.gpus_per_node"
     if resources.gpus_per_node:

@@ -1,4 +1,4 @@
-"""Study -> trials, and how far a run of it is. Starts nothing and imports nothing heavy."""
+"""The trials of a study, and the progress of a run. Starts nothing and imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def trials(study: Study) -> list[Trial]:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a study's run is. `trials` are those that are known: a grid's points, or what a search asked for so far,
-    `left` those of them without an outcome, `total` how many there will be at most, `records` all outcomes.
+    """The progress of a run. `trials` are all known trials: the grid's points, or a search's proposals so far. `left`
+    are those without a result, `total` is the largest number of trials, and `ended` the reason why a search stopped.
     """
 
     trials: list[Trial]
@@ -29,11 +29,12 @@ class RunProgress:
 
     @property
     def to_run(self) -> int:
-        """At most; a search that has ended before its budget is asked again whether it has."""
+        """Upper bound: a search that stopped early is checked again when the run resumes."""
         return len(self.left) + self.total - len(self.trials)
 
     @property
     def settled(self) -> list[Record]:
+        """The records of trials that will not run again."""
         left = set(self.left)
         return [record for record in self.records if record.trial not in left]
 
@@ -43,19 +44,19 @@ class RunProgress:
 
 
 def progress(study: Study, run: Run) -> RunProgress:
-    """From the files of the run alone."""
-    asked = [a.trial for a in run.all_asked() if a.proposed and study.asks_for(a.almr, a.lr, a.seed)]
-    every = asked if study.search.proposes else list(dict.fromkeys([*trials(study), *asked]))
+    """Read the progress from the files of the run."""
+    proposed = [r.trial for r in run.requests() if r.proposed and study.includes(r.almr, r.lr, r.seed)]
+    every = proposed if study.search.proposes else list(dict.fromkeys([*trials(study), *proposed]))
     total = max(len(every), _most(study)) if study.search.proposes else len(every)
     records = [record for trial in every if (record := run.record(trial))]
     state = run.search_state() if study.search.proposes else None
-    same = state is not None and (state.asked, state.strategy) == (len(asked), study.search.strategy)
+    same = state is not None and (state.asked, state.strategy) == (len(proposed), study.search.strategy)
     ended = state.stopped if state and same else None
-    return RunProgress(every, run.left(every), total, records, ended)
+    return RunProgress(trials=every, left=run.left(every), total=total, records=records, ended=ended)
 
 
 def _most(study: Study) -> int:
-    """A search's budget, at most every cell that it may try."""
+    """The budget of a search, or the number of cells that it may try, if smaller."""
     search = study.search
     bounded = search.space == "cells" and search.bounds is None
     return min(search.trials or 0, len(study.grid.points)) if bounded else search.trials or 0

@@ -1,4 +1,4 @@
-"""What a person sees while trials run: one live display on a terminal, one line per finished trial elsewhere."""
+"""Progress while trials run: a live display on a terminal, one line per finished trial in a log."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.store.run import Run
-from sweep.study.numbers import clock
+from sweep.study.numbers import clock, point
 from sweep.study.record import Record
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
 
 
 class Display:
-    """Follows a sweep. `finished` are the records that an earlier run left."""
+    """Shows a sweep. `finished` are the records of earlier sessions, `total` is the number of trials."""
 
     def __init__(self, console: Console, study: Study, run: Run, total: int, finished: list[Record]) -> None:
         self.console, self.study, self.run = console, study, run
@@ -29,8 +29,8 @@ class Display:
         self.records = {record.trial_id: record for record in finished}
         self.running: dict[str, tuple[Trial, float]] = {}  # with the time it started
         self.began = time.monotonic()
-        self.ended_here: list[float] = []  # seconds of the trials that this run completed
-        self.widest = 1
+        self.durations: list[float] = []  # seconds, of the trials that this session completed
+        self.in_parallel = 1  # at most so far
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -42,14 +42,14 @@ class Display:
 
     def started(self, trial: Trial) -> None:
         self.running[trial.id] = (trial, time.monotonic())
-        self.widest = max(self.widest, len(self.running))
+        self.in_parallel = max(self.in_parallel, len(self.running))
         self.total = max(self.total, len(self.records.keys() | self.running.keys()))  # a grid may grow
 
     def ended(self, record: Record) -> None:
         _, started = self.running.pop(record.trial_id, (None, None))
         self.records[record.trial_id] = record
         if started is not None and record.status is Status.COMPLETE:
-            self.ended_here.append(time.monotonic() - started)
+            self.durations.append(time.monotonic() - started)
         if not self.console.is_terminal:
             self.console.print(self._line(record), highlight=False, soft_wrap=True)
 
@@ -67,12 +67,12 @@ class Display:
         return " · ".join([*parts, *([f"{failed} failed"] if failed else []), self._eta()])
 
     def _eta(self) -> str:
-        """From the trials that ended in this run, less what the running ones have already done."""
-        if not self.ended_here:
+        """The time left, by the median trial of this session, less the steps that running trials have done."""
+        if not self.durations:
             return f"{clock(time.monotonic() - self.began)} so far"
         done = sum(self.run.progress(t) / self.study.training.steps for t, _ in list(self.running.values()))
         trials_left = max(0.0, self.total - len(self.records) - done)
-        seconds = trials_left * statistics.median(self.ended_here) / self.widest
+        seconds = trials_left * statistics.median(self.durations) / self.in_parallel
         return f"about {clock(seconds)} left"
 
     def _best(self) -> str:
@@ -80,7 +80,7 @@ class Display:
         if not losses:
             return "no finished trial yet"
         loss, record = min(losses, key=lambda pair: pair[0])
-        return f"best so far: ALMR {record.almr:g}, LR {record.lr:g}: {loss:.4f} nats per token"
+        return f"best so far: {point(record.almr, record.lr)}: {loss:.4f} nats per token"
 
     def _line(self, record: Record) -> str:
         loss = self.study.objective.of_record(record)

@@ -1,143 +1,129 @@
-"""The files that a finished run is turned into, each of which can be made again on its own."""
+"""The report, the launch bundle and the confirmation of a fitted run: what they say is in its `fit.json`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from analysis.figures import drawing as plots
-from analysis.fit.fit import Fit, fit_run, fit_study, fit_table
+from analysis.fit.load import load_fit
+from analysis.fit_file.result import FitResult
 from analysis.launch import bundle
-from analysis.launch.bundle import Exported
+from analysis.launch.bundle import Exported, FittedRun
 from analysis.launch.confirm import confirmed
 from analysis.launch.confirm import results as confirm_results
 from analysis.launch.confirm.confirmed import Confirmed
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.evidence import evidence, place
-from analysis.launch.plan.layout import LaunchHardware
-from analysis.report import page as pages
-from analysis.scores import files as score_files
-from analysis.scores.read import read as read_scores
-from analysis.table import table as tables
 from analysis.transfer import bracket
 from sweep.planning import launch_layout
 from sweep.readback import verify as readback
 from sweep.store.run import Run
 from sweep.study.errors import InputError
-from sweep.study.files.atomic import write_atomically
-from sweep.study.files.layout import RunFiles
 from sweep.study.ingredients import CorpusFacts
 from sweep.study.sections.launch import Format
-from sweep.study.sections.objective import Objective
-from sweep.study.study import Study
-from sweep.verbs.table_fit import NamedTable
 
 
-def fit(run: Run) -> Fit:
-    """Fit the run's records and write `trials.csv`, also where no fit can be made, `fit.json`, `figures/` and, where
-    trials were scored, `scores.csv` and `scores.md`."""
-    study = run.study()
-    table = tables.mark_foreign(tables.read_run(run.folder), study)
-    write_atomically(run.files.table, table.to_csv(index=False))
-    run.share()  # also where no fit can be made of it
-    fitted = _written(fit_study(study, table, scored=read_scores(run.folder, table)), run.folder)
-    run.share()
-    return fitted
+def fitted(run: Run, tell: Callable[[str], None]) -> FitResult:
+    """The run's fit as its `fit.json` has it. A run that was never fitted is fitted first, and `tell` says so.
+
+    Raises InputError where `fit.json` does not belong to the run's records and study as they are now.
+    """
+    if not run.files.fit.is_file():
+        from sweep.verbs import fitting  # drawing and surfaces take a second to import
+
+        tell(f"{run.address} was never fitted: fitting it first, as almr fit does")
+        return fitting.fit(run)
+    return load_fit(run.study(), run.folder, run.address)
 
 
-def _written(fitted: Fit, folder: Path) -> Fit:
-    write_atomically(RunFiles(folder).fit, fitted.file.model_dump_json(indent=2))
-    for name, text in score_files.texts(fitted.file.scores).items():
-        write_atomically(folder / name, text)
-    plots.write_figures(fitted, folder)
-    return fitted
+def report(run: Run, fitted: FitResult) -> Path:
+    """Write the page of a fit. Raises InputError where its figures are not those that the fit drew."""
+    from analysis.report import page as pages
 
-
-def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit:
-    """Fit a user's own table; with a folder, the same files as for a run, and its report, are written there."""
-    fitted = fit_table(named.table, objective, named.name)
-    if folder:
-        write_atomically(RunFiles(folder).table, named.table.to_csv(index=False))
-        pages.write_report(_written(fitted, folder), folder)
-    return fitted
-
-
-def report(run: Run, fitted: Fit | None = None) -> Path:
-    page = pages.write_report(fitted or fit_run(run.study(), run.folder), run.folder)
+    page = pages.write_report(fitted, run.folder)
     run.share()
     return page
 
 
-def export(
-    run: Run,
-    folder: Path | None = None,
-    fitted: Fit | None = None,
-    accept_risk: str | None = None,
-    formats: tuple[Format, ...] | None = None,
-    verify: bool = False,
-) -> Exported:
-    """The launch bundle, by default of the formats that the study names; of a fit with refusals only where
-    `accept_risk` says why. With `verify` it is read back by the trainers' own parsers, where they are installed.
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a bundle is exported: by default to the run's `launch/`, in the formats that the study names.
+
+    `accept_risk` says why a refused fit is exported all the same. With `verify` the bundle is read back by the
+    trainers' own parsers, where they are installed.
+    """
+
+    folder: Path | None = None
+    accept_risk: str | None = None
+    formats: tuple[Format, ...] | None = None
+    verify: bool = False
+
+
+def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()) -> Exported:
+    """Write the launch bundle of a fit.
 
     Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
     """
-    fitted = fitted or fit_run(run.study(), run.folder)
-    named, target = _target(run.study(), formats)
-    out = folder or run.files.launch
-    reader = readback.verify if verify else None
-    made = bundle.export(fitted, run.folder, _corpora(run), out, accept_risk, named, target, reader)
+    named, source = _source(run, fitted, options.formats)
+    reader = readback.verify if options.verify else None
+    made = bundle.export(source, options.folder or run.files.launch, options.accept_risk, named, reader)
     run.share()
     return made
 
 
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:
-    """As a command line names them; None for those of the study. Raises InputError."""
+    """The formats that a command line names; None for those of the study. Raises InputError for an unknown one."""
     known = get_args(Format)
     if unknown := [name for name in names or () if name not in known]:
         raise InputError(f"--format {unknown[0]}: no such format: give {', '.join(known)}")
     return cast(tuple[Format, ...], tuple(names)) if names else None
 
 
-def _target(study: Study, formats: tuple[Format, ...] | None) -> tuple[tuple[Format, ...], LaunchHardware | None]:
+def _source(run: Run, fitted: FitResult, formats: tuple[Format, ...] | None) -> tuple[tuple[Format, ...], FittedRun]:
+    """The formats, by default those of the study, and what a launch is made from."""
+    study = fitted.study or run.study()
     named = formats or (study.launch.formats if study.launch else ())
-    return named, launch_layout.target(study, named) if study.launch else None
+    target = launch_layout.target(study, named) if study.launch else None
+    return named, FittedRun(fit=fitted, folder=run.folder, corpora=_corpora(run), target=target)
 
 
 def _corpora(run: Run) -> dict[str, CorpusFacts]:
     ingredients = run.ingredients()
     if ingredients is None:
-        raise InputError(f"{run.files.ingredients}: not there, so document lengths are not known: run the study first")
+        path = run.shown(run.files.ingredients)
+        raise InputError(f"{path}: does not exist, so document lengths are not known: run the study first")
     return ingredients.corpora
 
 
-def confirm(run: Run, accept_risk: str | None = None) -> ConfirmPlan:
-    """What would confirm the launch. Raises InputError as `export`."""
-    _, target = _target(run.study(), None)
-    return bundle.confirmation(fit_run(run.study(), run.folder), _corpora(run), accept_risk, target)
+def confirm(run: Run, fitted: FitResult, accept_risk: str | None = None) -> ConfirmPlan:
+    """The brief runs that would confirm the launch. Raises InputError as `export`."""
+    return bundle.confirmation(_source(run, fitted, None)[1], accept_risk)
 
 
 def conclude(
-    run: Run, results: Path, folder: Path | None = None, accept_risk: str | None = None
+    run: Run, fitted: FitResult, results: Path, folder: Path | None = None, accept_risk: str | None = None
 ) -> tuple[Confirmed, Exported]:
-    """What the results say, kept with the run, and the bundle written anew, of the formats that it had.
+    """Judge the results of the brief runs, keep the judgement with the run, and write the bundle anew in its formats.
 
     Raises InputError as `export`, and for results that cannot be read.
     """
-    fitted, corpora, out = fit_run(run.study(), run.folder), _corpora(run), folder or run.files.launch
+    out = folder or run.files.launch
     old = evidence.written(out) or {}
-    named, target = _target(run.study(), _known(old.get("formats")))
-    plan = bundle.confirmation(fitted, corpora, accept_risk, target)
+    named, source = _source(run, fitted, _known(old.get("formats")))
+    plan = bundle.confirmation(source, accept_risk)
     judged = bracket.compare(confirm_results.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = confirmed.conclude(plan, judged, results)
     place.refuse_foreign(out)  # before the judgement is kept
     reader = readback.verify if old.get("read_back") else None
     with run.locked():
         confirmed.keep(found, results, run.folder, out)
-        made = bundle.export(fitted, run.folder, corpora, out, accept_risk, named, target, reader)
+        made = bundle.export(source, out, accept_risk, named, reader)
     run.share()
     return found, made
 
 
 def _known(names: Any) -> tuple[Format, ...] | None:
-    """Formats as an older bundle names them."""
+    """The formats that an older bundle names, as far as they still exist."""
     return tuple(name for name in get_args(Format) if name in (names or ())) or None

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime
 from typing import Any
 
 from sweep.store.run import Run
-from sweep.study.numbers import clock
-from sweep.study.trial import Status
+from sweep.study.numbers import clock, number, point
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
 from sweep.trials import progress as design
+from sweep.verbs import rerun
 
 
 def status_json(run: Run) -> dict[str, Any]:
-    """From the files alone. `begun`: trials that were started and have no record: running now, or interrupted."""
+    """From the files alone. `begun`: the trials that were started and have no record; they are `running` where a driver
+    is alive and has started them, else `interrupted`.
+    """
     study = run.study()
     progress = design.progress(study, run)
     records = progress.records
     done = {record.trial_id for record in records}
-    begun = [t.id for t in progress.trials if t.id not in done and run.attempts(t)]
+    begun = [trial for trial in progress.trials if trial.id not in done and run.attempts(trial)]
+    driver = run.driver()
+    running = [trial for trial in begun if driver and _started(run, trial) >= driver.since]
     measured = [(loss, r) for r in records if (loss := study.objective.of_record(r)) is not None]
     best = min(measured, key=lambda pair: pair[0], default=None)
     return {
@@ -24,9 +32,13 @@ def status_json(run: Run) -> dict[str, Any]:
         "strategy": study.search.strategy,
         "trials": progress.total,
         **{status.value: sum(record.status is status for record in records) for status in Status},
-        "begun": begun,
+        "begun": [trial.id for trial in begun],
+        "running": [_step(run, study, trial) for trial in running],
+        "interrupted": [_step(run, study, trial) for trial in begun if trial not in running],
         "left": len(progress.left) if progress.ended else progress.to_run,
         "ended": progress.ended,
+        "driver": driver and str(driver),
+        "resume": rerun.of(run).command,
         "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
         "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
         "gpu_hours": sum(r.gpu_hours or 0 for r in records),
@@ -34,16 +46,62 @@ def status_json(run: Run) -> dict[str, Any]:
     }
 
 
+def _started(run: Run, trial: Trial) -> datetime:
+    """When the last attempt at a trial began."""
+    return datetime.fromtimestamp(run.files.trial(trial.id).request.stat().st_mtime).astimezone()
+
+
+def _step(run: Run, study: Study, trial: Trial) -> dict[str, Any]:
+    """How far a trial is. `seconds_left` is for the steps of its main run."""
+    last, steps = run.last_step(trial), study.training.steps
+    step, loss, seconds = int(last.get("step", 0)), last.get("loss"), last.get("seconds")
+    return {
+        "trial_id": trial.id,
+        "almr": trial.almr,
+        "lr": trial.lr,
+        "step": step,
+        "steps": steps,
+        "loss": loss if loss is not None and math.isfinite(loss) else None,
+        "seconds_left": seconds / step * (steps - step) if step and seconds is not None else None,
+    }
+
+
 def status(run: Run) -> str:
     now = status_json(run)
     lines = [
-        f"{now['run']}: {now['trials']} trials: {now['complete']} complete, {now['diverged']} diverged, "
-        f"{now['failed']} failed, {now['left']} left",
+        f"{now['run']} {_state(now)}: {now['complete']} of {now['trials']} trials complete, "
+        f"{now['diverged']} diverged, {now['failed']} failed, {now['left']} left",
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
-        *(f"begun, without a record (running or interrupted): {trial}" for trial in now["begun"]),
+        *([f"best trial: {_point(now['best'])}: {now['best']['objective']:.4f} nats per token"] if now["best"] else []),
+        *([f"driver: {now['driver']}"] if now["driver"] else []),
+        *(f"running: {_point(trial)}: {_how_far(trial)}" for trial in now["running"]),
+        *(f"interrupted: {_point(trial)}: {_how_far(trial)}" for trial in now["interrupted"]),
         *(f"failed: {trial}: {reason}" for trial, reason in now["failures"].items()),
+        f"time: {clock(now['trial_seconds'])} of training in all{_gpu_hours(now['gpu_hours'])}",
     ]
-    if now["best"]:
-        best = now["best"]
-        lines.append(f"best trial: ALMR {best['almr']:g}, LR {best['lr']:g}: {best['objective']:.4f} nats per token")
-    return "\n".join([*lines, f"cost so far: {clock(now['trial_seconds'])} of trials"])
+    if now["left"] and not now["driver"]:
+        lines.append(f"to resume: {now['resume']}")
+    return "\n".join(lines)
+
+
+def _state(now: dict[str, Any]) -> str:
+    if now["driver"]:
+        return "is running"
+    return "is stopped" if now["left"] else "is finished"
+
+
+def _point(found: dict[str, Any]) -> str:
+    return point(found["almr"], found["lr"])
+
+
+def _how_far(trial: dict[str, Any]) -> str:
+    parts = [f"step {trial['step']}/{trial['steps']}"]
+    if trial["loss"] is not None:
+        parts.append(f"loss {number(trial['loss'], 2)}")
+    if trial["seconds_left"] is not None:
+        parts.append(f"{clock(trial['seconds_left'])} left")
+    return ", ".join(parts)
+
+
+def _gpu_hours(hours: float) -> str:
+    return f", {hours:,.1f} GPU-hours" if hours else ""

@@ -1,116 +1,144 @@
-"""A fit in a few lines of text: what was chosen, how well it is known, and what speaks against it."""
+"""A fit in a few lines of text: refused or not, the winner, how well it is known, and the warnings."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+from sweep.study import numbers
 
 if TYPE_CHECKING:
     from analysis.fit.fit import Fit
+    from analysis.fit_file.curve import Coupling
     from analysis.fit_file.fit_file import CrossValidation, FitFile
-    from analysis.fit_file.winner import Interval
+    from analysis.fit_file.winner import Winner
 
 
 def verdict(fitted: Fit) -> str:
     file = fitted.file
     lines = [
-        *_winner(file),
+        *(f"REFUSED ({finding.code}): {finding.text}" for finding in file.refusals),
+        *_winner(fitted),
         *_horizons(file),
-        *_goal(file),
-        *_safety(file),
-        *_coupling(file),
-        *_quality(fitted),
+        *_region(file),
+        _divergence(file),
+        _coupling(fitted),
+        *_accuracy(fitted),
         *_scores(file),
+        *(f"warning: {finding.text}" for finding in file.warnings),
     ]
-    lines += [f"warning: {finding.text}" for finding in file.warnings]
-    return "\n".join([*lines, *(f"REFUSED ({finding.code}): {finding.text}" for finding in file.refusals)])
+    return "\n".join(lines)
 
 
-def _range(interval: Interval, form: str) -> str:
-    return f"{interval.low:{form}} to {interval.high:{form}}"
+def _point(winner: Winner, level: str = "") -> str:
+    almr, lr = numbers.interval(winner.almr_interval, "almr"), numbers.interval(winner.lr_interval, "lr")
+    return f"ALMR {numbers.almr(winner.almr)} ({level}{almr}), LR {numbers.lr(winner.lr)} ({lr})"
 
 
-def _winner(file: FitFile) -> list[str]:
-    winner, level = file.winner, f"{file.winner.level:.0%}"
-    counts = file.trials
+def _winner(fitted: Fit) -> list[str]:
+    winner, counts = fitted.file.winner, fitted.file.trials
+    refused = " (refused)" if fitted.file.refusals else ""
+    loss = f"{numbers.number(winner.objective, 4)} ({numbers.interval(winner.objective_interval, digits=4)})"
     return [
-        f"winner: ALMR {winner.almr:.2f} ({level} {_range(winner.almr_interval, '.2f')}), "
-        f"LR {winner.lr:.2e} ({level} {_range(winner.lr_interval, '.2e')})",
-        f"objective there: {winner.objective:.4f} nats per token ({_range(winner.objective_interval, '.4f')})",
-        f"from {counts.complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
+        f"winner{refused}: {_point(winner, f'{numbers.percent(winner.level)} interval ')}",
+        f"objective there: {loss} nats per token, {_objective(fitted)}",
+        f"based on {counts.complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
     ]
+
+
+def _objective(fitted: Fit) -> str:
+    if guard := fitted.file.guard:
+        return (
+            f"the {fitted.label('additional')} loss with the {fitted.label('original')} loss at most "
+            f"{numbers.number(guard.bound, 4)}, {guard.percent:g} % above the base model's (probability "
+            f"{numbers.percent(guard.probability)})"
+        )
+    weights = (fitted.file.weights or {}).items()
+    return "the loss of " + " and ".join(f"{fitted.label(name)} (weight {share:.2g})" for name, share in weights)
 
 
 def _horizons(file: FitFile) -> list[str]:
     return [
-        f"at {one.tokens:,} tokens: ALMR {one.winner.almr:.2f} ({_range(one.winner.almr_interval, '.2f')}), "
-        f"LR {one.winner.lr:.2e} ({_range(one.winner.lr_interval, '.2e')})"
-        + (f"; refused: {', '.join(one.refusals)}" if one.refusals else "")
+        f"at {one.tokens:,} tokens: {_point(one.winner)}"
+        + (f"; refused ({', '.join(one.refusals)})" if one.refusals else "")
         for one in file.horizons
     ]
 
 
-def _goal(file: FitFile) -> list[str]:
-    """What was minimised."""
-    if file.guard:
-        return [
-            f"objective: the additional language's loss, with the original's at most {file.guard.bound:.4f} "
-            f"({file.guard.percent:g} % above the base model); kept there with probability {file.guard.probability:.2f}"
-        ]
-    weights = " and ".join(f"{share:.2g} for {name}" for name, share in (file.weights or {}).items())
-    return [f"objective: the mean loss, weighted {weights}"]
+def _region(file: FitFile) -> list[str]:
+    if file.region is None:
+        return []
+    share, level = numbers.percent(file.region.share, 1), numbers.percent(file.region.level)
+    return [f"together, ALMR and LR are pinned to {share} of the searched area ({level} region)"]
 
 
-def _safety(file: FitFile) -> list[str]:
+def _divergence(file: FitFile) -> str:
     edge = file.divergence
-    share = [f"the joint region covers {file.region.share:.1%} of the measured range"] if file.region else []
     if edge.factor is None:
-        return [*share, f"{edge.trials} trials diverged, at LRs that draw no edge"]
-    if not edge.trials:
-        return [*share, f"nothing diverged up to {edge.factor:.2g} times the winner's LR"]
-    return [*share, f"the divergence edge is at {edge.factor:.2g} times the winner's LR (LR {edge.lr:.2e})"]
+        return f"divergence: {edge.trials} trials diverged, which does not bound the LR"
+    lr = f"LR {numbers.lr(edge.lr)}, {numbers.times(edge.factor)} the winner's"
+    return f"divergence: from about {lr}" if edge.trials else f"divergence: none up to {lr}"
 
 
-def _coupling(file: FitFile) -> list[str]:
-    if not file.coupling:
-        return ["coupling of ALMR and LR: not known"]
-    slope = file.coupling
-    bend = "" if slope.straight else "; the curve is not straight, so this is only an average"
+def _coupling(fitted: Fit) -> str:
+    if found := fitted.file.coupling:
+        p = f"p {'at most' if found.p_value <= 1 / len(fitted.optima.draws) else '='} {found.p_value:.2g}"
+        change = f"{numbers.times(_factor(found))} from ALMR {numbers.almr(found.almr_low)} to"
+        change += f" {numbers.almr(found.almr_high)}"
+        if found.interval.low <= 0 <= found.interval.high:
+            return f"coupling: none found ({p}): the best LR changes by {change}"
+        bend = "" if found.straight else ", not in a straight line"
+        return f"coupling: the best LR depends on ALMR ({p}): {change}{bend}; tune the two together"
+    if fitted.file.guard:
+        return "coupling: not estimated under a forgetting guard"
+    return "coupling: not known: at too few ALMRs the best LR lies inside the tried range"
+
+
+def _factor(found: Coupling) -> float:
+    """The change of the best LR over the ALMRs of the slope, along its line."""
+    import numpy as np
+
+    from analysis.surfaces.forms import FORMS
+
+    form = next(form for form in FORMS if form.name == found.form)
+    low, high = form.of(np.array([found.almr_low, found.almr_high]))
+    return math.exp(found.slope * (high - low))
+
+
+def _accuracy(fitted: Fit) -> list[str]:
     return [
-        f"coupling: ln LR* changes by {slope.slope:+.2f} per unit of {slope.form} "
-        f"({file.winner.level:.0%} {_range(slope.interval, '+.2f')}; no coupling: p = {slope.p_value:.2g}){bend}"
-    ]
-
-
-def _quality(fitted: Fit) -> list[str]:
-    return [
-        f"{fitted.label(name)}: noise {fitted.file.noise[name]:.4f} nats at the winner; leave-one-out error "
-        f"{check.rmse:.4f}; trials inside their bands: {_calibration(check)}"
+        f"{fitted.label(name)}: noise {numbers.number(fitted.file.noise[name], 4)} nats, leave-one-out error "
+        f"{numbers.number(check.rmse, 4)} nats, {_coverage(check)}"
         for name, check in fitted.file.cross_validation.items()
     ]
 
 
+def _coverage(check: CrossValidation) -> str:
+    shares = check.coverage.items()
+    inside = (f"{numbers.percent(share)} in the {numbers.percent(float(level))} band" for level, share in shares)
+    return f"trials: {', '.join(inside)}"
+
+
 def _scores(file: FitFile) -> list[str]:
-    """What was told from the base model, and the guards."""
-    if file.scores is None or file.scores.winner_trial is None:
+    """Which scores changed against the base model, and the guards that are kept."""
+    scores = file.scores
+    if scores is None or scores.winner_trial is None:
         return []
-    told = [f"{word} {', '.join(names)}" for word in ("better", "worse") if (names := _named(file, word))]
-    rest = sum(row.verdict == "not distinguishable" for row in file.scores.rows)
-    kept = [
-        f"{guard.guard}: kept with a probability of {guard.probability:.0%}"
-        for guard in file.scores.guards
-        if guard.kept
-    ]
+    changes = [f"{word} {', '.join(found)}" for word in ("better", "worse") if (found := _changed(file, word))]
+    unclear = sum(row.verdict == "not distinguishable" for row in scores.rows)
+    at = numbers.point(scores.winner_trial.almr, scores.winner_trial.lr)
+    kept = [f"{g.guard}: kept with probability {numbers.percent(g.probability)}" for g in scores.guards if g.kept]
+    verdicts = "; ".join([*changes, f"{unclear} not distinguishable"])
     return [
-        f"scores of {file.scores.winner_trial.trial_id} against the base model, {file.scores.comparisons} comparisons: "
-        f"{'; '.join([*told, f'{rest} not distinguishable'])}",
+        f"scores at {at} against the base model, {scores.comparisons} comparisons (Holm-corrected): {verdicts}",
         *([f"guards: {'; '.join(kept)}"] if kept else []),
     ]
 
 
-def _named(file: FitFile, word: str) -> list[str]:
+def _changed(file: FitFile, word: str) -> list[str]:
     rows = file.scores.rows if file.scores else ()
-    return [f"{row.name} {row.change.value:+.3f}" for row in rows if row.verdict == word and row.change]
-
-
-def _calibration(check: CrossValidation) -> str:
-    return ", ".join(f"{share:.0%} (of {float(level):.0%})" for level, share in check.coverage.items())
+    return [
+        f"{row.name} {numbers.number(row.change.value, 3, sign=True)}"
+        for row in rows
+        if row.verdict == word and row.change
+    ]

@@ -1,4 +1,4 @@
-"""One trial in a worker process: run it, keep its log, write its record. Knows nothing of Ray."""
+"""Runs one trial in a worker process: its log, its numbers, its record. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from sweep.store.run import Run, at_worker
+from sweep.store.at_worker import at_worker
+from sweep.store.run import Run
 from sweep.study.record import Record
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
-from sweep.worker import hang
+from sweep.worker.watchdog import watchdog
 
 
 def work(address: str, trial: Trial) -> Record:
-    """Run a trial of the run's study to its record, which is written last. What it raises is in its `train.log` too.
+    """Run a trial of the run's study and write its record last. Exceptions are written to its `train.log` too.
 
-    A trial that hangs takes the process with it.
+    A trial that hangs ends with this whole process.
     """
     with at_worker(address, trial) as run:
         return _work(run, trial)
@@ -31,42 +32,43 @@ def _work(run: Run, trial: Trial) -> Record:
     attempt = run.start(trial, study)
     with _logged(run.log(trial), attempt), _watched(run, study, trial):
         record = carry_out(run, study, trial, attempt)
-    assert record, "a trial of one worker has its record"
+    assert record, "a single worker returns a record"
     return record
 
 
 def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
-    """The trial itself, on every rank of a gang; rank 0 keeps the record, and the others return None."""
-    record = _until_it_fits(lambda: _outcome(run, study, trial, attempt))
+    """Run the trial on this rank. Rank 0 writes the record and returns it; the other ranks return None."""
+    record = _retry_out_of_memory(lambda: _train_or_score(run, study, trial, attempt))
     if record is None:
         return None
     run.keep_base_scores(record)
-    asked = run.asked(trial)
     more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
-    record = record.model_copy(update=more | {"proposed": asked.proposed if asked else None})
+    record = record.model_copy(update=more | {"proposed": run.proposed(trial)})
     run.finish(record)
     return record
 
 
-def _until_it_fits(outcome: Callable[[], Record | None]) -> Record | None:
-    """A worker alone that ran out of memory begins anew with the micro-batch that it noted; a gang is started again."""
-    from trainers.loop.out_of_memory import Halved, forget
+def _retry_out_of_memory(attempt: Callable[[], Record | None]) -> Record | None:
+    """Start a single worker's trial again, with the smaller micro-batch that it stored. Raises MicroBatchHalvedError in
+    a worker group, whose processes have to be started again.
+    """
+    from trainers.loop.out_of_memory import MicroBatchHalvedError, free_memory
 
     while True:
         try:
-            return outcome()
-        except Halved:
+            return attempt()
+        except MicroBatchHalvedError:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise
-        forget()  # out of the handler, whose traceback holds the model
+        free_memory()  # outside the handler: its traceback refers to the model
 
 
-def _outcome(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
-    return _score(run, study, trial) if _finished(run, study, trial) else _train(run, study, trial, attempt)
+def _train_or_score(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
+    return _score(run, study, trial) if _is_finalist(run, study, trial) else _train(run, study, trial, attempt)
 
 
-def _finished(run: Run, study: Study, trial: Trial) -> bool:
-    """A finished trial that comes again is a finalist, to be scored."""
+def _is_finalist(run: Run, study: Study, trial: Trial) -> bool:
+    """Whether the trial has finished, and was requested again to be scored."""
     done = run.record(trial)
     return done is not None and done.status is Status.COMPLETE and bool(study.benchmarks) and not study.replay
 
@@ -76,7 +78,7 @@ def _score(run: Run, study: Study, trial: Trial) -> Record | None:
 
     done, ingredients = run.record(trial), run.ingredients()
     assert done, "a finalist has its record"
-    assert ingredients, "a finished trial had its ingredients"
+    assert ingredients, "a finished trial has its ingredients"
     return finalist.score(study, done, ingredients, run.trial_folder(trial))
 
 
@@ -88,14 +90,14 @@ def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
     from trainers import cpt
 
     ingredients = run.ingredients()
-    assert ingredients, "a trial is started after its ingredients are kept"
+    assert ingredients, "ingredients are written before a trial starts"
     return cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
 
 
 def _watched(run: Run, study: Study, trial: Trial) -> contextlib.AbstractContextManager[None]:
     if study.replay:
-        return contextlib.nullcontext()  # it waits as long as the measured trial took, without a sign
-    return hang.killed_when_silent(run.trial_folder(trial), study.resources.hang_minutes, run.log(trial))
+        return contextlib.nullcontext()  # a replay waits as long as the measured trial took, without heartbeats
+    return watchdog(run.trial_folder(trial), study.resources.hang_minutes, run.log(trial))
 
 
 @contextlib.contextmanager
@@ -114,7 +116,7 @@ def _logged(path: Path, attempt: int) -> Iterator[None]:
 
 
 def log_handler(stream: TextIO) -> logging.Handler:
-    """What is logged goes to the stream, until the handler is taken off the root logger."""
+    """A new handler of the root logger that writes to the stream."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)

@@ -69,7 +69,7 @@ def replayed(folder: Path, trials: int) -> Study:
 def measured(folder: Path, study: Study) -> list[Moment]:
     run, counted, moments = Run(folder / "run"), itertools.count(1), list[Moment]()
     run.freeze(study)
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
 
     def watch(progress: controller.Progress) -> None:
         if progress.record is None:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from analysis.search.measured import MeasuredTable
 from sweep.study.sections.objective import Objective
-from sweep.verbs import table_fit
+from sweep.verbs.tables import table_fit
 
 LAYOUTS = ((5, 3), (4, 4))  # ALMRs, and LRs at each
 

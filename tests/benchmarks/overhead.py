@@ -104,7 +104,7 @@ def with_processes(
 
 
 def records(run: Run) -> list[Record]:
-    return [record for asked in run.all_asked() if (record := run.record(asked.trial))]
+    return [record for request in run.requests() if (record := run.record(request.trial))]
 
 
 def print_table(study: Study, workers: int, prepared: float, rows: dict[str, tuple[float, list[Record]]]) -> None:

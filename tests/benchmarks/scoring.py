@@ -23,7 +23,7 @@ from sweep.study.study import Study
 from sweep.study.trial import Trial
 from trainers import cpt, prepare
 from trainers.benchmarks import catalogue, harness
-from trainers.model.model import load_model, load_tokenizer
+from trainers.model.loading import load_model, load_tokenizer
 from trainers.workers.group import ALONE
 
 TRIAL = Trial(almr=0.7, lr=3.4e-3, seed=0)
@@ -60,7 +60,7 @@ def trial(study: Study, ingredients: Ingredients) -> Record:
 def stock(study: Study, ingredients: Ingredients, benchmarks: Benchmarks, whole: float) -> None:
     model = load_model(study, ingredients.base_model, ALONE)
     tokenizer = load_tokenizer(study.base_model, ingredients.base_model)
-    for name in catalogue.asked(benchmarks):
+    for name in catalogue.harness_tasks(benchmarks):
         for time_of in ("first in a process", "after it"):
             began = time.perf_counter()
             found = harness.run([name], benchmarks, model, tokenizer, "float32", lambda: None)

@@ -132,22 +132,22 @@ def recipe(shape: str, steps: int) -> Training:
 
 def ours(shape: str, steps: int) -> tuple[Any, list[float]]:
     """As `trainers.cpt` trains: FSDP2's bfloat16 policy, compiled layers and checkpointed activations on a GPU."""
-    from trainers.loop import loop
+    from trainers.loop.learner import Learner
     from trainers.model import fitting, output_layer
     from trainers.model.token_loss import TokenLoss
-    from trainers.workers import group as gang
+    from trainers.workers.group import WorkerGroup
 
     model, training, gpu = make(shape), recipe(shape, steps), torch.cuda.is_available()
     how = "full" if shape in ("1B", "8B") else "none"
     execution = Execution(compile=gpu, activation_checkpointing=how)
     fitting.checkpoint_activations(model, execution)
     output_layer.fuse(model, execution, model.device)
-    workers = gang.WorkerGroup(0, 1, model.device, sharded=gpu)
+    workers = WorkerGroup(0, 1, model.device, sharded=gpu)
     if gpu:
         torch.distributed.init_process_group("nccl", store=torch.distributed.HashStore(), rank=0, world_size=1)
         fitting.shard(model, training.precision, execution, alone=True)
         fitting.compile_layers(model)
-    learner = loop.Learner(model, training, 1e-4, TokenLoss(model), workers)
+    learner = Learner(TokenLoss(model), training, 1e-4, workers)
     ends = [step.seconds for step in learner.train(data(shape, steps, model.device), lambda step: 1.0, lambda s: False)]
     return model, [b - a for a, b in pairwise(ends[1:])]  # the first two steps warm up
 

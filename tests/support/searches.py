@@ -90,19 +90,17 @@ class Driver:
             status, loss = Status.FAILED, PerLanguage()
         elif trial.lr >= self.diverging:
             status, loss = Status.DIVERGED, PerLanguage()
-        asked = self.run.asked(trial)
         return Record(
             **trial.model_dump(), trial_id=trial.id, fingerprint=self.study.fingerprint, status=status, attempt=1,
-            loss=loss, proposed=asked.proposed if asked else None,
+            loss=loss, proposed=self.run.proposed(trial),
         )  # fmt: skip
 
     @property
     def proposals(self) -> list[tuple[int, float, float, str]]:
-        asked = self.run.all_asked()
-        return [(a.proposed.index, a.almr, a.lr, a.proposed.why) for a in asked if a.proposed]
+        return [(r.proposed.index, r.almr, r.lr, r.proposed.why) for r in self.run.requests() if r.proposed]
 
     @property
     def table(self) -> dict[str, tuple[str, float | None]]:
         """What came of each trial."""
-        records = [self.run.record(asked.trial) for asked in self.run.all_asked()]
+        records = [self.run.record(request.trial) for request in self.run.requests()]
         return {r.trial_id: (r.status.value, r.loss.original) for r in records if r}

@@ -12,8 +12,9 @@ from sweep.study.sections.training import Schedule, Training
 from sweep.study.study import Study
 from sweep.study.trial import Status, Trial
 from trainers import cpt, prepare
-from trainers.loop import loop
 from trainers.loop.divergence import DivergenceWatch
+from trainers.loop.learner import StepMetrics, train
+from trainers.loop.optimizer import lr_shares
 
 TIMINGS = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes"}
 
@@ -109,16 +110,16 @@ def test_not_a_number_is_absent_from_the_record(
 def test_forgetting_is_not_divergence() -> None:
     base = {"original": 3.0, "additional": 5.0}
     watch = DivergenceWatch(almr=0.9, base=base, margin=1.0, measure=dict)
-    assert watch.judge({"original": 6.0, "additional": 4.0}, 10) is None
-    assert "1.300 nats" in str(watch.judge({"original": 7.0, "additional": 6.0}, 10))
-    assert "not finite" in str(watch.judge({"original": math.inf, "additional": 4.0}, 10))
+    assert watch.divergence({"original": 6.0, "additional": 4.0}, 10) is None
+    assert "1.300 nats" in str(watch.divergence({"original": 7.0, "additional": 6.0}, 10))
+    assert "not finite" in str(watch.divergence({"original": math.inf, "additional": 4.0}, 10))
 
 
 def watched(losses: list[float], held_out: float) -> int:
     """The step at which the watch stops a trial with these training losses, 0 if it never does."""
     measured = {"original": held_out, "additional": held_out}
     watch = DivergenceWatch(0.5, {"original": 3.0, "additional": 3.0}, margin=1.0, measure=lambda: measured)
-    steps = (loop.StepMetrics(i + 1, i + 1, loss, 1e-3, 1.0, 0.0) for i, loss in enumerate(losses))
+    steps = (StepMetrics(i + 1, i + 1, loss, 1e-3, 1.0, 0.0) for i, loss in enumerate(losses))
     return next((step.step for step in steps if watch(step)), 0)
 
 
@@ -147,13 +148,13 @@ def test_gradient_does_not_depend_on_the_micro_batch() -> None:
         )
         data = [torch.arange(64).reshape(8, 8) % 50 for _ in range(4)]
         recipe = training(tokens=256, micro_batch_sequences=micro)
-        losses.append([step.loss for step in loop.train(model, data, recipe, 1e-2, lambda step: False)])
+        losses.append([step.loss for step in train(model, data, recipe, 1e-2, lambda step: False)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert losses[2] == pytest.approx(losses[0], rel=1e-5)
 
 
 def lrs(schedule: Schedule, steps: int) -> list[float]:
-    share = loop.lr_shares(training(tokens=steps * 64, schedule=schedule), steps)
+    share = lr_shares(training(tokens=steps * 64, schedule=schedule), steps)
     return [share(step) for step in range(steps + 1)]
 
 

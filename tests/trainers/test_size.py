@@ -18,10 +18,11 @@ from sweep.study.sections.training import Optimizer, Training
 from sweep.study.study import Study
 from sweep.study.trial import Trial
 from trainers import cpt, prepare
-from trainers.loop import loop
-from trainers.loop import out_of_memory as memory
+from trainers.data.batches import BatchReader
 from trainers.loop.checkpoint import Checkpoints
+from trainers.loop.learner import Learner, train
 from trainers.loop.optimizer import make_optimizer, set_lr
+from trainers.loop.out_of_memory import MicroBatchHalvedError, halved, store_micro_batch, stored_micro_batch
 from trainers.model import fitting, output_layer
 from trainers.model.token_loss import IGNORED, TokenLoss, positions
 from trainers.workers.group import ALONE, WorkerGroup
@@ -48,7 +49,7 @@ def trained(model: Any, execution: Execution | None = None, **changes: Any) -> l
         fitting.checkpoint_activations(model, execution)
         output_layer.fuse(model, execution, torch.device("cpu"))
     data = [torch.arange(64).reshape(8, 8) % 50 for _ in range(4)]
-    return [step.loss for step in loop.train(model, data, recipe(**changes), 1e-2, lambda step: False)]
+    return [step.loss for step in train(model, data, recipe(**changes), 1e-2, lambda step: False)]
 
 
 def run(study: Study, folder: Path, lr: float = 1e-2) -> Record:
@@ -113,7 +114,7 @@ def test_a_model_with_scaled_logits_keeps_its_own_output_layer() -> None:
 
 
 def test_a_kernel_for_gpus_is_one_line_without() -> None:
-    with pytest.raises(InputError, match=r"execution\.cross_entropy: liger runs on GPUs alone: write torch"):
+    with pytest.raises(InputError, match=r"execution\.cross_entropy: liger needs a GPU: write torch"):
         output_layer.fuse(llama(), Execution(cross_entropy="liger"), torch.device("cpu"))
 
 
@@ -170,8 +171,8 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_no_number(
 
 def test_one_sequence_too_many_is_one_line() -> None:
     with pytest.raises(RuntimeError, match="out of memory with one sequence at once: take more GPUs"):
-        memory.halve(1, 8)
-    assert [memory.halve(9, 8), memory.halve(3, 8)] == [4, 1]
+        halved(1, 8)
+    assert [halved(9, 8), halved(3, 8)] == [4, 1]
 
 
 def test_a_sharded_model_is_not_gone_on_with_after_it_ran_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,23 +181,23 @@ def test_a_sharded_model_is_not_gone_on_with_after_it_ran_out_of_memory(monkeypa
     def full(self: Any, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
         raise torch.OutOfMemoryError("injected")
 
-    learner = loop.Learner(llama(), recipe(), 1e-2, gang=WorkerGroup(0, 1, torch.device("cpu"), sharded=True))
+    learner = Learner(TokenLoss(llama()), recipe(), 1e-2, WorkerGroup(0, 1, torch.device("cpu"), sharded=True))
     monkeypatch.setattr(TokenLoss, "sum", full)
-    with pytest.raises(memory.Halved, match="micro_batch_sequences 4"):
+    with pytest.raises(MicroBatchHalvedError, match="micro_batch_sequences 4"):
         [*learner.train([torch.arange(64).reshape(8, 8) % 50], lambda step: 1.0, lambda step: False)]
 
 
 def test_a_note_never_rises(local_study: Study, tmp_path: Path) -> None:
     for micro, left in ((4, 4), (2, 2), (3, 2)):
-        memory.note(local_study, tmp_path / "trial", micro)
-        assert memory.noted(local_study, tmp_path / "another trial") == left
+        store_micro_batch(local_study, tmp_path / "trial", micro)
+        assert stored_micro_batch(local_study, tmp_path / "another trial") == left
 
 
 def test_a_note_is_of_what_memory_depends_on(local_study: Study, tmp_path: Path) -> None:
-    memory.note(local_study, tmp_path / "trial", 2)
-    assert memory.noted(local_study, tmp_path / "another trial") == 2
+    store_micro_batch(local_study, tmp_path / "trial", 2)
+    assert stored_micro_batch(local_study, tmp_path / "another trial") == 2
     lighter = local_study.model_copy(update={"execution": Execution(activation_checkpointing="full")})
-    assert memory.noted(lighter, tmp_path / "trial") is None
+    assert stored_micro_batch(lighter, tmp_path / "trial") is None
 
 
 def test_a_trial_that_was_killed_goes_on_as_if_it_had_not(
@@ -205,7 +206,7 @@ def test_a_trial_that_was_killed_goes_on_as_if_it_had_not(
     study = with_training(local_study, log_every=1)
     whole = run(study, tmp_path / "whole")
     often = study.model_copy(update={"execution": Execution(checkpoint_minutes=1e-9)})
-    save, read, seen = Checkpoints.save, cpt.batches, []
+    save, read, seen = Checkpoints.save, BatchReader.read, []
 
     def dying(self: Checkpoints, *arguments: Any) -> None:
         save(self, *arguments)
@@ -213,11 +214,11 @@ def test_a_trial_that_was_killed_goes_on_as_if_it_had_not(
             (self.folder.parent / "metrics.jsonl").open("a").write('{"half a li')
             raise KeyboardInterrupt
 
-    def watched(corpora: Any, mixture: Any, steps: range, *arguments: Any) -> Any:
+    def watched(self: BatchReader, steps: range) -> Any:
         seen.append(steps)
-        return read(corpora, mixture, steps, *arguments)
+        return read(self, steps)
 
-    monkeypatch.setattr(cpt, "batches", watched)
+    monkeypatch.setattr(BatchReader, "read", watched)
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", dying)
         with pytest.raises(KeyboardInterrupt):
@@ -239,7 +240,7 @@ def curve(folder: Path) -> list[tuple[Any, ...]]:
 
 
 def test_another_recipes_checkpoint_is_not_gone_on_from(local_study: Study, tmp_path: Path) -> None:
-    learner = loop.Learner(llama(), recipe(), 1e-2)
+    learner = Learner(TokenLoss(llama()), recipe(), 1e-2)
     list(learner.train([torch.arange(64).reshape(8, 8) % 50], lambda step: 1.0, lambda step: False))
     Checkpoints(tmp_path, {"fingerprint": "a"}, None, ALONE).save(learner, {"x": 1})
     assert Checkpoints(tmp_path, {"fingerprint": "a"}, None, ALONE).newest() == {"x": 1}

@@ -1,8 +1,9 @@
-"""The embedded suite: which of four continuations is the real one? Made of the held-out text, in seconds a trial.
+"""The embedded suite, a cloze test made from held-out text: which of four continuations is the real one?
 
 A question is `CONTEXT` tokens of held-out text and four continuations of equal length: the one that follows, and three
-from other places of the same corpus. The model's answer is the continuation of the highest summed log-likelihood, so
-chance is 1/4. The lengths are such that the embedded base model is well above chance and well below 1 in both.
+from other blocks of the same corpus. The model's answer is the continuation with the highest summed log-likelihood;
+chance is 1/4. At these lengths the embedded base model is well above chance and well below 1 in both languages. A trial
+takes seconds.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from trainers.data.corpus import PackedCorpus, blocks
 
 VERSION = "1"
 CONTEXT, CONTINUATION, CHOICES = 8, 4, 4  # tokens, tokens, continuations
-WINDOWS = 20_000  # are looked at; a large corpus has more than are needed
-ROWS = 64  # at once
+WINDOWS = 20_000  # candidates at most: a large corpus has more than are needed
+ROWS = 64  # of one forward pass
 SEED = 0
 
 Tokens = NDArray[np.int64]
@@ -34,23 +35,23 @@ class Cloze:
 
     @staticmethod
     def of(corpus: PackedCorpus, end: int | None) -> Cloze:
-        """The same questions for the same held-out text. `end` is the token that parts documents: no window spans it.
+        """The questions of a corpus, the same for the same held-out text. No window spans `end`, the end-of-text token.
 
-        Raises ValueError where the held-out text has too few places to draw from.
+        Raises ValueError where fewer than `CHOICES` blocks can be used.
         """
         windows, places = _windows(corpus, end)
         if len(np.unique(places)) < CHOICES:
-            raise ValueError(f"its held-out text has {len(windows)} places to ask about: hold out more of it")
-        asked = np.linspace(0, len(windows) - 1, min(CLOZE_QUESTIONS, len(windows))).round().astype(int)
+            raise ValueError(f"its held-out text gives only {len(windows)} windows for questions: raise held_out")
+        chosen = np.linspace(0, len(windows) - 1, min(CLOZE_QUESTIONS, len(windows))).round().astype(int)
         random = np.random.default_rng(SEED)
-        others = np.stack([_elsewhere(random, windows, places, question) for question in asked])
-        choices = np.concatenate([windows[asked, None, CONTEXT:], others], axis=1)
-        contexts = np.repeat(windows[asked, None, :CONTEXT], CHOICES, axis=1)
+        others = np.stack([_elsewhere(random, windows, places, question) for question in chosen])
+        choices = np.concatenate([windows[chosen, None, CONTEXT:], others], axis=1)
+        contexts = np.repeat(windows[chosen, None, :CONTEXT], CHOICES, axis=1)
         return Cloze(np.concatenate([contexts, choices], axis=2))
 
     @torch.no_grad()
     def answers(self, model: Any) -> list[int]:
-        """1 for every question that is answered right, else 0. Raises ValueError where the model answers NaN."""
+        """1 for each question that is answered correctly, else 0. Raises ValueError for likelihoods that are NaN."""
         training, parts = model.training, torch.split(torch.from_numpy(self.rows).flatten(0, 1), ROWS)
         model.eval()
         likelihoods = torch.cat([_log_likelihoods(model, part.to(model.device)).cpu() for part in parts])
@@ -62,7 +63,7 @@ class Cloze:
 
 
 def _windows(corpus: PackedCorpus, end: int | None) -> tuple[Tokens, NDArray[np.int64]]:
-    """Windows of held-out text (windows, tokens) that lie in one document, and the block that each is of."""
+    """Windows of held-out text within one document (windows, tokens), and the block of each."""
     length = CONTEXT + CONTINUATION
     total = len(corpus.held_out)
     each = max(1, corpus.facts.held_out_tokens // total // length)
@@ -75,7 +76,7 @@ def _windows(corpus: PackedCorpus, end: int | None) -> tuple[Tokens, NDArray[np.
 
 
 def _elsewhere(random: np.random.Generator, windows: Tokens, places: NDArray[np.int64], question: int) -> Tokens:
-    """Continuations from other blocks than the question's, each another one than the real."""
+    """Wrong continuations, from other blocks than the question's."""
     far = (places != places[question]) & (windows[:, CONTEXT:] != windows[question, CONTEXT:]).any(1)
     drawn: Tokens = windows[random.choice(np.flatnonzero(far), CHOICES - 1, replace=False), CONTEXT:]
     return drawn

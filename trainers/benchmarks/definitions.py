@@ -1,4 +1,4 @@
-"""What a task's name stands for in the files of lm-evaluation-harness, ours and a user's, which data it asks for."""
+"""Task definitions by name, from the task files of lm-evaluation-harness, our own and the user's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OURS = Path(__file__).parent / "tasks"
 
 @dataclass(frozen=True)
 class TaskDefinition:
-    """One task that asks questions: its file, and the fields that say where they come from."""
+    """One task with questions of its own (no group): its file, and the fields of that file."""
 
     name: str
     file: Path
@@ -28,32 +28,33 @@ class TaskDefinition:
         return self.config.get("dataset_name")
 
     @property
-    def asked(self) -> str:
-        """The split that the questions are of."""
+    def question_split(self) -> str:
+        """The split that holds the questions."""
         return str(self.config.get("test_split") or self.config.get("validation_split") or "train")
 
     @property
     def published(self) -> list[str]:
-        """Of a task of ours the names of its files as they are published, else empty."""
+        """The file names under which the data of our own task are published; empty for other tasks."""
         stated = self.config.get("metadata")
         return list(stated.get("published", [])) if isinstance(stated, dict) else []
 
     def shots(self, wanted: int | None) -> int:
-        """Examples before a question; a task that says 0 means it."""
+        """Examples before each question: `wanted` (None: as the task states), but none where the task states 0."""
         stated = self.config.get("num_fewshot")
         return int(stated or 0) if wanted is None or stated == 0 else wanted
 
     def splits(self, wanted: int | None) -> list[str]:
+        """The splits that are read: the questions' and, for examples that are not in the task file, theirs."""
         shot = self.config.get("fewshot_split") or self.config.get("training_split")
         written_out = (self.config.get("fewshot_config") or {}).get("samples", 0) != 0
-        needed = [self.asked]
+        needed = [self.question_split]
         if self.shots(wanted) and not written_out:
-            needed.append(str(shot or self.asked))
+            needed.append(str(shot or self.question_split))
         return list(dict.fromkeys(needed))
 
 
 def stock() -> Path:
-    """The harness' own task files. Raises ValueError where it is not installed."""
+    """The folder of the harness' own task files. Raises ValueError where the harness is not installed."""
     found = importlib.util.find_spec("lm_eval")
     if found is None or not found.submodule_search_locations:
         raise ValueError("lm-evaluation-harness is not installed: pip install 'almr-sweep[bench]'")
@@ -61,8 +62,9 @@ def stock() -> Path:
 
 
 def leaves(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
-    """The tasks that a name stands for, in the order of their names. Raises ValueError where there is none, and its
-    BrokenTaskError where that is a file's fault.
+    """The tasks that a name defines (those of a group, or one), sorted by name.
+
+    Raises ValueError where there is none, and BrokenTaskError (a ValueError) where a task file is faulty.
     """
     for folder in _folders(benchmarks, name):
         files = task_files.read(folder)
@@ -73,7 +75,7 @@ def leaves(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
 
 
 def _none(include: str | None) -> ValueError:
-    """Why no file defines a name; one that cannot be read may be the one that was to."""
+    """The error for a name that no file defines. It names unreadable files, since one of them may define it."""
     none = "no task of this name in lm-evaluation-harness 0.4.13"
     if include and (unreadable := task_files.read(Path(include)).unreadable):
         first, *others = [(path, f"not readable: {why}") for path, why in unreadable.items()]
@@ -83,7 +85,7 @@ def _none(include: str | None) -> ValueError:
 
 
 def _folders(benchmarks: Benchmarks, name: str) -> list[Path]:
-    """Where a name may be defined, the user's own first."""
+    """The folders whose files may define a name, the user's own first."""
     own = [Path(benchmarks.include)] if benchmarks.include else []
     entry = catalogue.known(name)
     if entry and not entry.stock:

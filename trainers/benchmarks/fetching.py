@@ -1,4 +1,4 @@
-"""Data of the benchmarks before the sweep starts: what is published and can be reached is fetched into the cache."""
+"""Fetching the data of the benchmarks into the cache, before the sweep starts."""
 
 from __future__ import annotations
 
@@ -8,44 +8,14 @@ from collections.abc import Callable, Iterator
 
 from sweep.study.errors import InputError
 from sweep.study.sections.benchmarks import Benchmarks
-from trainers.benchmarks import catalogue, data, definitions, outcome
+from trainers.benchmarks import catalogue, definitions, outcome, task_data
 from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.task_files import BrokenTaskError
 
 
-def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
-    """Fetch what no local copy holds. What cannot be had is left: `missing` says so, trials are scored without."""
-    with _quiet():
-        _fetch_all(benchmarks, progress)
-
-
-def _fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
-    given_up: set[str] = set()
-    for name in catalogue.asked(benchmarks):
-        for leaf in _to_fetch(benchmarks, name):
-            source = str(leaf.config.get("dataset_path"))
-            if source in given_up:
-                continue
-            progress(f"fetching the data of {name}", None)
-            try:
-                data.fetch(benchmarks, leaf)
-            except ConnectionError:
-                return  # no hub in reach: every other one would be waited for too
-            except Exception:  # whatever `datasets` and the network raise
-                given_up.add(source)
-
-
-def _to_fetch(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
-    """None of a task that cannot be found or read: `missing` says why, and nothing else is to be lost for it."""
-    try:
-        return _not_here(benchmarks, name)
-    except Exception:  # whatever a task file of the user's own leads to
-        return []
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The hub's own words on what it cannot reach: `missing` says it in one line."""
+    """Silence huggingface_hub's warnings: `missing` reports the same in one line."""
     log = logging.getLogger("huggingface_hub")
     before = log.level
     log.setLevel(logging.ERROR)
@@ -55,35 +25,61 @@ def _quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
+@_quiet()
+def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], None]) -> None:
+    """Fetch all data without a local copy. Tasks whose data cannot be fetched are not scored, see `missing`."""
+    given_up: set[str] = set()
+    for name in catalogue.harness_tasks(benchmarks):
+        for leaf in _to_fetch(benchmarks, name):
+            source = str(leaf.config.get("dataset_path"))
+            if source in given_up:
+                continue
+            progress(f"fetching the data of {name}", None)
+            try:
+                task_data.fetch(benchmarks, leaf)
+            except ConnectionError:
+                return  # the hub cannot be reached: each further task would wait for its time-out too
+            except Exception:  # whatever `datasets` and the network raise
+                given_up.add(source)
+
+
+def _to_fetch(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
+    """The tasks without data; none for a name that cannot be found or read, for which `missing` gives the reason."""
+    try:
+        return _not_here(benchmarks, name)
+    except Exception:  # whatever the user's own task file causes
+        return []
+
+
 def missing(benchmarks: Benchmarks) -> dict[str, str]:
-    """Of every task that cannot be scored on this machine as it stands, one line: why, and what to do."""
+    """For every task that cannot be scored on this machine now, one line with the reason and what to do."""
     found = {}
-    for name in catalogue.asked(benchmarks):
+    for name in catalogue.harness_tasks(benchmarks):
         try:
-            gone = _not_here(benchmarks, name)
-        except Exception as error:  # whatever a task file of the user's own leads to
+            absent = _not_here(benchmarks, name)
+        except Exception as error:  # whatever the user's own task file causes
             found[name] = outcome.one_line(error)
             continue
-        if gone:
-            others = f" (and of {len(gone) - 1} more)" if len(gone) > 1 else ""
-            found[name] = data.missing(benchmarks, name, gone[0]) + others
+        if absent:
+            others = f" (and of {len(absent) - 1} more)" if len(absent) > 1 else ""
+            found[name] = task_data.missing(benchmarks, name, absent[0]) + others
     return found
 
 
 def refuse_broken(benchmarks: Benchmarks) -> None:
-    """Raises InputError with a line for each task that a file of the user's own keeps from being one."""
+    """Raises InputError with a line for each task that is faulty in the user's own task files."""
     own, lines = benchmarks.include, []
-    for name in catalogue.asked(benchmarks) if own else ():
+    for name in catalogue.harness_tasks(benchmarks) if own else ():
         try:
             definitions.leaves(benchmarks, name)
         except BrokenTaskError as error:
             if error.path.is_relative_to(own or ""):
                 lines.append(f"benchmarks.tasks: {name}: {error}")
-        except ValueError:  # `missing` tells it
+        except ValueError:  # reported by `missing`
             continue
     if lines:
         raise InputError("\n".join(lines))
 
 
 def _not_here(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
-    return [leaf for leaf in definitions.leaves(benchmarks, name) if data.locate(benchmarks, name, leaf) is None]
+    return [leaf for leaf in definitions.leaves(benchmarks, name) if task_data.locate(benchmarks, name, leaf) is None]

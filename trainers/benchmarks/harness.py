@@ -1,7 +1,7 @@
-"""lm-evaluation-harness in this process, on a model that stands in memory: task names in, an Outcome out.
+"""Scoring with lm-evaluation-harness, in this process, on a model in memory.
 
-Its `evaluate` is called rather than `simple_evaluate`, which collects facts on the machine for seconds each time. Every
-rank of a gang runs the same questions in the same order, so that a sharded model is whole in each forward pass.
+`evaluate` is called instead of `simple_evaluate`, which collects facts about the machine for seconds each time. All
+workers of a trial run the same questions in the same order, as the forward passes of a sharded model require.
 """
 
 from __future__ import annotations
@@ -20,30 +20,29 @@ import yaml
 from sweep.study.files import cache
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import fingerprint_of
-from trainers.benchmarks import catalogue, data, definitions, outcome, sandbox
+from trainers.benchmarks import catalogue, definitions, outcome, sandbox, task_data
 from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.outcome import ScoringOutcome
 
 SHOT_SEED = 1234  # lm-evaluation-harness' own
-Beat = Callable[[], None]
 
 
 def run(
-    names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, beat: Beat
+    names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, heartbeat: Callable[[], None]
 ) -> ScoringOutcome:
-    """Every task on its own: one that cannot be scored is in the outcome's failures, and the others go on."""
+    """Score the model on each task. A task that cannot be scored is a failure in the outcome; the others continue."""
     if not names:
         return ScoringOutcome()
     try:
         with _quiet():
-            lm = _language_model(model, tokenizer, benchmarks.batch, precision, beat)
+            lm = _language_model(model, tokenizer, benchmarks.batch, precision, heartbeat)
     except ImportError:
         return outcome.failed(names, "lm-evaluation-harness is not installed: pip install 'almr-sweep[bench]'")
     if not _answers(model, tokenizer):
         return outcome.failed(names, "the model answers NaN")
     found = ScoringOutcome()
     for name in names:
-        beat()
+        heartbeat()
         try:
             with _quiet():
                 found |= _score(name, benchmarks, lm)
@@ -54,7 +53,7 @@ def run(
 
 @torch.no_grad()
 def _answers(model: Any, tokenizer: Any) -> bool:
-    """Whether its likelihoods are numbers. Of NaN a greedy answer makes text like any other."""
+    """Whether the model's logits are finite: from NaN, greedy decoding makes text like any other."""
     token = torch.tensor([[tokenizer.eos_token_id or 0]], device=model.device)
     return bool(model(input_ids=token).logits.isfinite().all())
 
@@ -64,7 +63,7 @@ def _score(name: str, benchmarks: Benchmarks, lm: Any) -> ScoringOutcome:
 
     tasks = loaded(benchmarks, name)
     for task in tasks.values():
-        task.set_fewshot_seed(seed=SHOT_SEED)  # drawing examples moves it on: every model is to see the same ones
+        task.set_fewshot_seed(seed=SHOT_SEED)  # drawing examples advances it, and every model has to see the same ones
     results = evaluate(
         lm,
         {"tasks": tasks},
@@ -76,14 +75,16 @@ def _score(name: str, benchmarks: Benchmarks, lm: Any) -> ScoringOutcome:
 
 
 def _outcome(name: str, tasks: dict[str, Any], results: Any) -> ScoringOutcome:
-    """A task's score is the mean over its questions, those of its subjects together, of its first metric and filter."""
+    """A task's outcome. Its score is the mean of its first metric and filter over the questions of all its subjects."""
     metric, kind = _first_metric(next(iter(tasks.values())), results)
     samples = [sample for leaf in sorted(tasks) for sample in _samples(results, leaf, kind)]
     values = [_number(sample.get(metric)) for sample in samples]
     if not values:
-        raise ValueError("it has no question")
+        raise ValueError("the task has no questions")
     if None in values:
-        raise ValueError(f"its metric {metric} is not a number a question: it cannot be compared question by question")
+        raise ValueError(
+            f"its metric {metric} gives no number per question, so models cannot be compared question by question"
+        )
     entry = catalogue.known(name)
     score = outcome.score(
         [value for value in values if value is not None],
@@ -98,10 +99,10 @@ def _outcome(name: str, tasks: dict[str, Any], results: Any) -> ScoringOutcome:
 
 
 def _first_metric(task: Any, results: Any) -> tuple[str, str]:
-    """Its first metric, and of several ways to read an answer the first."""
+    """The task's first metric, and its first filter (a way to read the answer)."""
     samples = results["samples"][task.task_name]
     if not samples:
-        raise ValueError("it has no question")
+        raise ValueError("the task has no questions")
     stated = task.config.metric_list or [{"metric": name} for name in samples[0]["metrics"]]
     first = stated[0]["metric"]
     name = first if isinstance(first, str) else getattr(first, "__name__", "")
@@ -124,7 +125,7 @@ def _flat(answers: Any) -> Iterator[Any]:
 
 
 def _number(value: Any) -> float | None:
-    """A question's number; None where the metric is of the whole corpus."""
+    """A question's number; None for a metric of the whole corpus."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -132,18 +133,18 @@ def _number(value: Any) -> float | None:
 
 
 def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
-    """The tasks that a name stands for, with their data; kept by a warm worker. Raises ValueError for missing data."""
+    """The tasks that a name defines, with their data, cached in this process. Raises ValueError for missing data."""
     found = []
     for leaf in definitions.leaves(benchmarks, name):
-        files = data.locate(benchmarks, name, leaf)
+        files = task_data.locate(benchmarks, name, leaf)
         if files is None:
-            raise ValueError(data.missing(benchmarks, name, leaf))
-        found.append((leaf, data.override(leaf, files, benchmarks.shots)))
+            raise ValueError(task_data.missing(benchmarks, name, leaf))
+        found.append((leaf, task_data.override(leaf, files, benchmarks.shots)))
     return _tasks(_written(found), tuple(leaf.name for leaf, _ in found), benchmarks.shots)
 
 
 def _written(found: list[tuple[TaskDefinition, dict[str, Any]]]) -> Path:
-    """A folder with a task file for each, which includes the original one and reads our files."""
+    """A folder with one task file for each task, which includes the original file and reads the located data."""
     content = {leaf.name: {"include": str(leaf.file), "task": leaf.name} | change for leaf, change in found}
 
     def build(folder: Path) -> None:
@@ -165,27 +166,27 @@ def _tasks(folder: Path, names: tuple[str, ...], shots: int | None) -> dict[str,
     return tasks
 
 
-def _language_model(model: Any, tokenizer: Any, batch: int, precision: str, beat: Beat) -> Any:
+def _language_model(model: Any, tokenizer: Any, batch: int, precision: str, heartbeat: Callable[[], None]) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    class Beating(HFLM):  # type: ignore[misc]
-        """Shows a sign of life with every batch: a benchmark takes longer than a hang may."""
+    class WithHeartbeat(HFLM):  # type: ignore[misc]
+        """Signals the heartbeat with every batch: a benchmark takes longer than `resources.hang_minutes`."""
 
         def _model_call(self, *arguments: Any, **options: Any) -> Any:
-            beat()
+            heartbeat()
             return super()._model_call(*arguments, **options)
 
         def _model_generate(self, *arguments: Any, **options: Any) -> Any:
-            beat()
+            heartbeat()
             return super()._model_generate(*arguments, **options)
 
     mixed = "bfloat16" if precision == "bfloat16" else None
-    return Beating(pretrained=model, tokenizer=tokenizer, batch_size=batch, mixed_precision_dtype=mixed)
+    return WithHeartbeat(pretrained=model, tokenizer=tokenizer, batch_size=batch, mixed_precision_dtype=mixed)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing is downloaded, whatever a task file asks; nothing is printed, and only errors are logged."""
+    """Download nothing, whatever a task file requests, print nothing, and log only errors."""
     import datasets
     from huggingface_hub import constants
 

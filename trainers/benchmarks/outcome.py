@@ -1,4 +1,4 @@
-"""What scoring one model comes to: scores with their standard errors, each question's outcome, and what went wrong."""
+"""The outcome of scoring one model: scores with their standard errors, a number per question, and failures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ REASON_LENGTH = 300
 
 @dataclass(frozen=True)
 class ScoringOutcome:
-    """`questions`: of each task a number a question, in an order that is the same for every model. `failures`: the
-    reason, in one line, why a task has no score.
+    """Scores by task. `questions` holds for each task one number per question, in an order that is the same for every
+    model; `failures` the reason, in one line, why a task has no score.
     """
 
     scores: dict[str, Score] = field(default_factory=dict)
@@ -35,10 +35,11 @@ class ScoringOutcome:
         )
 
     def write(self, folder: Path) -> None:
-        """`questions.json`, whole or not at all. The scores are the record's."""
+        """Write `questions.json`; the scores are written with the record."""
         _write(ScoreFiles(folder).questions, self.questions)
 
     def write_base(self, folder: Path) -> None:
+        """Write the outcome of the base model, for `read_base`."""
         self.write(folder)
         _write(ScoreFiles(folder).failures, self.failures)
         _write(ScoreFiles(folder).scores, {task: score.model_dump() for task, score in self.scores.items()})
@@ -54,6 +55,7 @@ class ScoringOutcome:
 
 
 def failed(tasks: Iterable[str], error: BaseException | str) -> ScoringOutcome:
+    """The outcome of tasks that all failed for one reason."""
     return ScoringOutcome(failures=dict.fromkeys(tasks, one_line(error)))
 
 
@@ -65,7 +67,7 @@ def one_line(error: BaseException | str) -> str:
 
 
 def score(values: Sequence[float], **about: Any) -> Score:
-    """The mean over questions, and its standard error: the standard deviation over the root of n."""
+    """The mean over questions with its standard error, the standard deviation / sqrt(n)."""
     spread = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
     return Score(value=statistics.fmean(values), stderr=spread, n=len(values), **about)
 
@@ -78,7 +80,7 @@ def sha256(parts: Iterable[str]) -> str:
 
 
 def first_rank() -> bool:
-    """Whether this process is the one of its gang that writes; a trial of one worker is."""
+    """Whether this process is the worker of its trial that writes (torchrun's rank 0, or the only one)."""
     return os.environ.get("RANK", "0") == "0"
 
 

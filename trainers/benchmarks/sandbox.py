@@ -1,7 +1,7 @@
-"""Code that a model wrote, run apart: a process of its own with limits of time, memory, files and processes, an empty
-environment and folder, and, where the kernel lets a user have one, a network namespace without a network.
+"""Running code that a model wrote, in a process of its own: with limits on time, memory, files and processes, an empty
+environment and folder, and without a network where the kernel lets a user have a network namespace.
 
-It keeps mistakes from doing harm. It is no wall against code that is meant to do harm: a container is.
+It protects from mistakes, not from malicious code: for that use a container.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROCESSES = 256
 
 
 def passes(program: str) -> bool:
-    """Whether a Python program ends well within the limits."""
+    """Whether a Python program exits with status 0 within the limits."""
     with tempfile.TemporaryDirectory(prefix="almr-code-") as folder:
         try:
             done = subprocess.run(  # noqa: S603
@@ -59,7 +59,7 @@ def _limit() -> None:
 
 @lru_cache
 def _apart() -> tuple[str, ...]:
-    """The command that takes the network away; empty where the kernel does not let a user do so."""
+    """The command prefix that removes the network; empty where the kernel does not let a user do so."""
     unshare = shutil.which("unshare")
     if unshare is None:
         return ()
@@ -69,13 +69,13 @@ def _apart() -> tuple[str, ...]:
 
 
 class _CodeEval:
-    """The one method of the metric `code_eval` that task files use."""
+    """Replaces the metric `code_eval`, of which task files use only `compute`."""
 
     def compute(
         self, references: list[str], predictions: list[list[str]], k: list[int]
     ) -> tuple[dict[str, float], Any]:
-        """pass@1: the share of programs, each with its test, that pass."""
-        assert k == [1], "greedy answers are one a question"
+        """pass@1: the share of programs that pass their tests."""
+        assert k == [1], "greedy decoding gives one answer per question"
         results = [
             passes(f"{program}\n{test}")
             for test, programs in zip(references, predictions, strict=True)
@@ -86,7 +86,7 @@ class _CodeEval:
 
 @contextlib.contextmanager
 def instead_of_code_eval() -> Iterator[None]:
-    """Task files that load `code_eval`, a metric that is downloaded and runs code in this process, get ours instead."""
+    """Give task files our metric for `code_eval`, which would be downloaded and would run code in this process."""
     import evaluate
 
     load = evaluate.load

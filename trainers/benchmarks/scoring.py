@@ -1,6 +1,6 @@
-"""What a trial does about benchmarks: scores its base model once for all trials, and its own model at the end.
+"""The benchmarks of a trial: the base model is scored once for all trials, the trained model at the end.
 
-On a gang every rank calls these with the sharded model and does the same forward passes; what rank 0 finds counts.
+All workers of a trial call this with the sharded model and do the same forward passes; the first one's outcome counts.
 """
 
 from __future__ import annotations
@@ -16,32 +16,39 @@ import torch
 from sweep.study.fields import LANGUAGES
 from sweep.study.files import cache
 from sweep.study.ingredients import Ingredients
+from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import Study, fingerprint_of
-from trainers.benchmarks import catalogue, cloze, data, definitions, harness, outcome
+from trainers.benchmarks import catalogue, cloze, definitions, harness, outcome, task_data
 from trainers.benchmarks.catalogue import CLOZE
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import PackedCorpus
-from trainers.loop.loop import reshard
-from trainers.model.model import load_tokenizer
-from trainers.workers.heartbeat import Heartbeat
+from trainers.model.fitting import reshard
+from trainers.model.loading import load_tokenizer
+from trainers.workers.group import WorkerGroup
 
 GROUPS = {"original": "cloze, original language", "additional": "cloze, additional language"}
 BASES = "base_scores"
 
 
 class Scoring:
-    """The benchmarks of one trial. Where the study has none, or scores only finalists, nothing is done."""
+    """Scores one trial. Does nothing where the study has no benchmarks or scores only finalists."""
 
-    def __init__(self, study: Study, ingredients: Ingredients, corpora: dict[str, PackedCorpus], folder: Path) -> None:
+    def __init__(
+        self,
+        study: Study,
+        ingredients: Ingredients,
+        corpora: dict[str, PackedCorpus],
+        folder: Path,
+        workers: WorkerGroup,
+    ) -> None:
         self.study, self.ingredients, self.corpora, self.folder = study, ingredients, corpora, folder
-        asked = study.benchmarks
-        self.benchmarks = asked if asked and asked.when == "all" else None
+        self.workers = workers
+        self.benchmarks = study.benchmarks if study.benchmarks and study.benchmarks.when == "all" else None
         self.seconds = 0.0
         self.base_name: str | None = None
-        self.beat = Heartbeat(folder).beat
 
     def base(self, model: Any) -> None:
-        """Score the base model on what no trial has scored it on yet; no weight changes, no random number is drawn."""
+        """Score the base model on tasks without a cached score. No weight changes, and no random number is drawn."""
         if self.benchmarks:
             found = ScoringOutcome()
             for task in self._tasks():
@@ -51,27 +58,27 @@ class Scoring:
             self.base_name = name
 
     def trial(self, model: Any, diverged: bool) -> dict[str, Any]:
-        """The record's fields; `questions.json` is written into the trial's folder. A diverged model is not scored."""
+        """The scores as fields of the record; writes `questions.json`. A diverged model is not scored."""
         if self.benchmarks is None or diverged:
             return {}
         began = time.perf_counter()
         found = self._score(self._tasks(), model)
-        if outcome.first_rank():
+        if self.workers.first:
             found.write(self.folder)
         self.seconds = time.perf_counter() - began
         return {"scores": found.scores, "score_failures": found.failures}
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Which measurement of the base model the scores are compared with, what scoring took, and what was asked."""
+        """The name of the base model's scores, the seconds that scoring took, and how questions were limited."""
         if self.benchmarks is None:
             return {}
-        asked = self.benchmarks.questions
-        return {"base_scores": self.base_name, "scoring_seconds": self.seconds, "questions": asked}
+        questions = self.benchmarks.questions
+        return {"base_scores": self.base_name, "scoring_seconds": self.seconds, "questions": questions}
 
     def _tasks(self) -> list[str]:
         assert self.benchmarks
-        return catalogue.every(self.benchmarks)
+        return catalogue.all_tasks(self.benchmarks)
 
     def _score(self, tasks: list[str], model: Any) -> ScoringOutcome:
         assert self.benchmarks
@@ -79,22 +86,22 @@ class Scoring:
         tokenizer = load_tokenizer(self.study.base_model, self.ingredients.base_model)
         for language in LANGUAGES:
             if CLOZE[language] in tasks:
-                self.beat()
+                self.workers.heartbeat()
                 found |= score_cloze(language, self.corpora[language], model, tokenizer.eos_token_id)
         stock = [task for task in tasks if task not in CLOZE.values()]
         if stock:
             training = model.training
             with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
                 precision = self.study.training.precision
-                found |= harness.run(stock, self.benchmarks, model, tokenizer, precision, self.beat)
+                found |= harness.run(stock, self.benchmarks, model, tokenizer, precision, self.workers.heartbeat)
             model.train(training)
         reshard(model)
         return found
 
     def _once(self, task: str, score: Callable[[], ScoringOutcome]) -> ScoringOutcome:
-        """The base model's outcome on a task, from the cache where it has a score there. Failures are tried again."""
+        """The base model's outcome on a task, from the cache if it is there. Failures are not cached."""
         folder = cache.root() / BASES / fingerprint_of(self._key(task))
-        if _agreed(folder.is_dir()):
+        if self.workers.broadcast(folder.is_dir()):
             return ScoringOutcome.read_base(folder)
         found = score()
         if not found.failures:
@@ -102,51 +109,41 @@ class Scoring:
         return found
 
     def _key(self, task: str) -> list[Any]:
-        """What a score of the base model depends on."""
+        """Everything that a score of the base model depends on."""
         assert self.benchmarks
         device = torch.cuda.get_device_name() if self.study.resources.gpus else "cpu"
         versions = {name: _version(name) for name in ("torch", "lm-eval")}
         shared = [task, self.ingredients.fingerprints(), self.study.training.precision, device, versions]
         if task in CLOZE.values():
             return [*shared, cloze.VERSION]
-        return [*shared, self.benchmarks.questions, *_content(self, task)]
+        return [*shared, self.benchmarks.questions, *_content(self.benchmarks, task)]
 
 
-def _content(scoring: Scoring, task: str) -> list[Any]:
-    """A task's definition and the state of its files. Of a task that cannot be found, nothing: scoring it says why."""
-    assert scoring.benchmarks
+def _content(benchmarks: Benchmarks, task: str) -> list[Any]:
+    """A task's definition and the state of its data files; empty for a task that cannot be found, which then fails."""
     found: list[Any] = []
     try:
-        for leaf in definitions.leaves(scoring.benchmarks, task):
-            files = data.locate(scoring.benchmarks, task, leaf)
+        for leaf in definitions.leaves(benchmarks, task):
+            files = task_data.locate(benchmarks, task, leaf)
             paths = [Path(path) for split in (files.splits if files else {}).values() for path in split]
             states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
             found.append([leaf.name, repr(leaf.config), states])
-    except Exception:  # whatever a task file of the user's own leads to
+    except Exception:  # whatever the user's own task file causes
         return []
     return found
 
 
 def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> ScoringOutcome:
-    """A language's task of the embedded suite. `end` is the tokenizer's: a model's config may name several."""
+    """The outcome on the embedded suite's task of a language. `end` is the tokenizer's end-of-text token."""
     task = CLOZE[language]
     try:
-        asked = cloze.Cloze.of(corpus, end)
-        answers = asked.answers(model)
+        test = cloze.Cloze.of(corpus, end)
+        answers = test.answers(model)
     except ValueError as error:
         return outcome.failed([task], error)
-    about = {"version": cloze.VERSION, "prompt_sha256": outcome.sha256([str(asked.rows.tolist())])}
+    about = {"version": cloze.VERSION, "prompt_sha256": outcome.sha256([str(test.rows.tolist())])}
     made = outcome.score(answers, **about, group=GROUPS[language], language=language, metric="acc")
     return ScoringOutcome({task: made}, {task: list(map(float, answers))})
-
-
-def _agreed(here: bool) -> bool:
-    """What rank 0 found, on every rank: they have to do the same forward passes."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return here
-    said = [here]
-    torch.distributed.broadcast_object_list(said, src=0)
-    return said[0]
 
 
 def _version(package: str) -> str | None:

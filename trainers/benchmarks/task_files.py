@@ -1,6 +1,6 @@
-"""Task files of lm-evaluation-harness, read without importing it, and what is wrong with one that is a user's own.
+"""Reading task files of lm-evaluation-harness without importing it, with checks for the user's own.
 
-A task file is YAML with an `include` of another one; tags such as `!function` are left to the harness.
+A task file is YAML that may `include` others; tags such as `!function` are ignored here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORDS = {str: "text", dict: "a mapping", int: "a whole number"}
 
 
 class BrokenTaskError(ValueError):
-    """A task file that cannot be what it is taken for: one line with the file, the field and the fix."""
+    """A faulty task file: one line with the file, the field and the fix."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path}: {why}")
@@ -29,7 +29,7 @@ class BrokenTaskError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe: what is not plain YAML becomes None."""
+    """A safe loader: a value with a tag of its own becomes None."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, tag, node: None)
@@ -37,7 +37,7 @@ _Loader.add_multi_constructor("!", lambda loader, tag, node: None)
 
 @dataclass(frozen=True)
 class TaskFiles:
-    """A folder's files: every task, group and tag by its name, and why those that cannot be read name nothing."""
+    """The task files of a folder, by the names of their tasks, groups and tags. `unreadable`: the errors of others."""
 
     named: dict[str, list[tuple[Path, Config]]] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ def read(folder: Path) -> TaskFiles:
         try:
             config = _config_of(path)
         except RecursionError:
-            found.unreadable[path] = "it includes itself"
+            found.unreadable[path] = "the file includes itself"
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             found.unreadable[path] = _why(error)
         else:
@@ -66,7 +66,7 @@ def _why(error: Exception) -> str:
 
 
 def _config_of(path: Path) -> Config:
-    """A task file with what it includes. Raises ValueError where it is not a mapping."""
+    """The fields of a task file, those of its includes among them. Raises ValueError where it is not a mapping."""
     content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # a safe loader of ours
     if not isinstance(content, dict):
         raise ValueError("a task file is a mapping of fields")
@@ -85,7 +85,7 @@ def _names(config: Config) -> Iterator[str]:
 
 
 def members(path: Path, config: Config) -> list[str]:
-    """The names that a group stands for."""
+    """The names of a group's tasks. Raises BrokenTaskError where it does not list them."""
     stated = config.get("task")
     if not isinstance(stated, list) or not stated:
         raise BrokenTaskError(path, "task: a group needs the list of its tasks: add it")
@@ -101,7 +101,7 @@ def members(path: Path, config: Config) -> list[str]:
 
 
 def refuse_broken(path: Path, config: Config) -> None:
-    """Of one task: whatever this package reads of its file has to be of the kind that the harness takes."""
+    """Raises BrokenTaskError where a field that this package reads is not of the type that the harness expects."""
     if not isinstance(config.get("task"), str):
         raise BrokenTaskError(path, "task: this field is required: name the task")
     for name, kind in KINDS.items():

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from huggingface_hub import HfApi
 
 from sweep.study.errors import InputError
 from sweep.study.files import cache
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import Corpus
 from sweep.study.study import fingerprint_of
-from trainers.data import embedded
+from trainers.data import embedded, hub
 
 SHOW_PROGRESS_OVER = 5000  # documents; fewer take seconds
 BUILDERS = {".txt": "text", ".md": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -25,22 +24,33 @@ COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 @dataclass(frozen=True)
 class DocumentSource:
-    """Text that was found but not yet read. `fingerprint` stands for its content and how it is read."""
+    """Text that was found but not yet read. `where` is the study's field, for errors.
 
-    builder: str
-    files: tuple[str, ...]
+    `fingerprint` identifies the content and how it is read; `commit` is that of a data set of the hub.
+    """
+
+    spec: Corpus
+    where: str
     fingerprint: str
+    builder: str = "hub"
+    files: tuple[str, ...] = ()
+    commit: str | None = None
 
 
-def resolve(spec: Corpus, where: str) -> DocumentSource:
+def resolve(spec: Corpus, where: str, recorded_commit: str | None = None) -> DocumentSource:
+    """Find a corpus' text. `recorded_commit` is used where the hub cannot be reached, see `hub.commit`.
+
+    Raises InputError for files that are missing, empty or of several kinds, and for a data set of unknown commit.
+    """
     if spec.dataset:
-        return DocumentSource(
-            "hub", (), fingerprint_of(_hub_arguments(spec) | {"field": spec.field, "commit": _commit(spec)})
-        )
+        commit = hub.commit(spec, where, recorded_commit)
+        fingerprint = fingerprint_of(hub.arguments(spec) | {"field": spec.field, "commit": commit})
+        return DocumentSource(spec, where, fingerprint, commit=commit)
     files = [str(embedded.fetch(spec.embedded))] if spec.embedded else _matches(spec, where)
     builder = _builder(files, where)
     content = [_sha256(file, where) for file in files]
-    return DocumentSource(builder, tuple(files), fingerprint_of([builder, spec.field, spec.encoding, content]))
+    fingerprint = fingerprint_of([builder, spec.field, spec.encoding, content])
+    return DocumentSource(spec, where, fingerprint, builder, tuple(files))
 
 
 def _sha256(file: str, where: str) -> str:
@@ -75,15 +85,17 @@ def _builder(files: list[str], where: str) -> str:
     return builder
 
 
-def read(spec: Corpus, where: str, source: DocumentSource) -> datasets.Dataset:
+def read(source: DocumentSource) -> datasets.Dataset:
     """All documents, as a dataset with one column `text`; empty ones are dropped.
 
-    A text file among several is one document; a single text file has one per paragraph (parted by empty lines).
+    A text file among several is one document; a single text file holds one per paragraph (separated by empty lines).
+    Raises InputError for text that cannot be read, or of which there is none.
     """
+    spec, where = source.spec, source.where
     datasets.disable_progress_bars()
-    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # what it reports comes as an exception too
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # what it logs, it raises too
     try:
-        rows = _load(spec, source)
+        rows = hub.load(spec, source.commit) if source.builder == "hub" else _load_files(source)
     except Exception as error:  # the loaders of `datasets` raise whatever their readers raise
         raise InputError(f"{where}: {_explain(error, spec)}") from None
     if spec.documents and source.builder != "hub":
@@ -97,43 +109,20 @@ def read(spec: Corpus, where: str, source: DocumentSource) -> datasets.Dataset:
     return texts
 
 
-def _load(spec: Corpus, source: DocumentSource) -> datasets.Dataset:
-    if source.builder == "hub":
-        return _load_hub(spec)
+def _load_files(source: DocumentSource) -> datasets.Dataset:
     options: dict[str, Any] = {}
+    encoding = source.spec.encoding
     if source.builder == "text":
         sample_by = "document" if len(source.files) > 1 else "paragraph"
-        # "utf-8-sig" also takes off the mark that some editors put before the first letter.
-        options = {"sample_by": sample_by, "encoding": "utf-8-sig" if spec.encoding == "utf-8" else spec.encoding}
+        # "utf-8-sig" also drops the byte-order mark that some editors write.
+        options = {"sample_by": sample_by, "encoding": "utf-8-sig" if encoding == "utf-8" else encoding}
     elif source.builder == "json":
-        options = {"encoding": spec.encoding}
-    # `datasets` knows files by their path and time, we by content: the same path may hold other text.
+        options = {"encoding": encoding}
+    # The cache of `datasets` goes by path and time; a folder by content keeps other text at the same path apart.
     folder = str(cache.root() / "datasets" / source.fingerprint)
     return datasets.load_dataset(
         source.builder, data_files=list(source.files), split="train", cache_dir=folder, **options
     )
-
-
-def _hub_arguments(spec: Corpus) -> dict[str, Any]:
-    return {"path": spec.dataset, "name": spec.config, "split": spec.split, "revision": spec.revision}
-
-
-def _commit(spec: Corpus) -> str | None:
-    """The commit that a Hugging Face dataset stands at now; None for what is not on the hub or out of reach."""
-    try:
-        return HfApi().dataset_info(spec.dataset or "", revision=spec.revision).sha
-    except Exception:  # the errors of several network libraries come through
-        return None  # loading it says what is wrong
-
-
-def _load_hub(spec: Corpus) -> datasets.Dataset:
-    if spec.documents is None:
-        return datasets.load_dataset(**_hub_arguments(spec), cache_dir=str(cache.root() / "datasets"))
-    # Streaming reads only the head of what may be terabytes.
-    stream = datasets.load_dataset(**_hub_arguments(spec), streaming=True)
-    if spec.field in (stream.column_names or [spec.field]):
-        stream = stream.select_columns([spec.field])
-    return datasets.Dataset.from_list(list(stream.take(spec.documents)))
 
 
 def _text_column(rows: datasets.Dataset, spec: Corpus, where: str) -> datasets.Dataset:
@@ -161,7 +150,9 @@ def _explain(error: BaseException, spec: Corpus) -> str:
 
 
 def as_files(source: DocumentSource, texts: datasets.Dataset, folder: Path, final: Path) -> tuple[str, ...]:
-    """The documents as local files that other trainers read alike: text files differ there in what a document is."""
+    """The documents as local files for other trainers, which split plain text into documents in other ways: that is
+    written as JSON Lines into `folder`, which is later renamed to `final`.
+    """
     if source.builder != "text":
         return source.files
     texts.to_json(str(folder / "documents.jsonl"), force_ascii=False)

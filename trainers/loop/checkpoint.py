@@ -1,8 +1,8 @@
-"""Checkpoints of a trial under way, so that it goes on after a preemption, on as many workers or on others.
+"""Checkpoints of a running trial, from which it resumes after a preemption, on any number of workers.
 
-They lie in the trial's folder as `checkpoint/step-N`, by torch.distributed.checkpoint: every worker writes its own
-part. One is written beside its predecessor and takes its name when it is whole: a crash at any moment leaves one to go
-on from.
+They are written to `checkpoint/step-N` in the trial's folder, by torch.distributed.checkpoint: every worker writes its
+own part. A checkpoint gets its name when it is complete, and only then is its predecessor deleted: a crash at any
+moment leaves one to resume from.
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from trainers.loop.loop import Learner
+from trainers.loop.learner import Learner
 from trainers.workers.group import WorkerGroup
 
-FLAT = StateDictOptions(flatten_optimizer_state_dict=True)  # by weight, whatever the optimizer's groups
+FLAT = StateDictOptions(flatten_optimizer_state_dict=True)  # by the weights' names, whatever the optimizer's groups
 
 
 class Checkpoints:
-    """Of the trial in `folder`. `identity` has to be the same for one to be gone on from, a JSON object.
-
-    Every worker of a gang calls the same methods.
+    """The checkpoints of the trial in `folder`, one every `minutes` (None: never). A checkpoint is used only if it has
+    the same `identity`, a JSON object. All workers of the trial call the same methods.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], minutes: float | None, gang: WorkerGroup) -> None:
-        self.folder, self.identity, self.minutes, self.gang = folder / "checkpoint", identity, minutes, gang
+    def __init__(self, folder: Path, identity: dict[str, Any], minutes: float | None, workers: WorkerGroup) -> None:
+        self.folder, self.identity, self.minutes, self.workers = folder / "checkpoint", identity, minutes, workers
         self.last = time.monotonic()
+        self.found: dict[str, Any] | None = None
 
     def newest(self) -> dict[str, Any] | None:
-        """The state that was saved with the newest checkpoint, None where there is none of this trial."""
-        state: dict[str, Any] | None = self.gang.told(self._newest() if self.gang.first else None)
-        return state
+        """The state that was saved with the newest checkpoint; None where this trial has none."""
+        self.found = self.workers.broadcast(self._newest() if self.workers.first else None)
+        return self.found["state"] if self.found else None
 
     def due(self) -> bool:
         """Whether it is time for the next one; the first worker's clock decides."""
         if self.minutes is None:
             return False
-        return bool(self.gang.max(self.gang.first and time.monotonic() - self.last >= 60 * self.minutes)[0])
+        return bool(self.workers.max(self.workers.first and time.monotonic() - self.last >= 60 * self.minutes)[0])
 
     def save(self, learner: Learner, state: dict[str, Any]) -> None:
-        """Save weights, optimizer and random numbers, with a `state` of the caller's, a JSON object."""
+        """Save weights, optimizer and random state, with the caller's `state`, a JSON object."""
         unfinished, final = self.folder / f".step-{learner.step}", self.folder / f"step-{learner.step}"
-        if self.gang.first:
+        if self.workers.first:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-        self.gang.wait()
-        save(_tensors(learner), checkpoint_id=unfinished, no_dist=not self.gang.sharded)
-        torch.save(_random_numbers(self.gang.device), unfinished / f"random-{self.gang.rank}.pt")
-        self.gang.wait()
-        if self.gang.first:
-            content = {"identity": self.identity, "workers": self.gang.size, "step": learner.step, "state": state}
+        self.workers.wait()
+        save(_tensors(learner), checkpoint_id=unfinished, no_dist=not self.workers.sharded)
+        torch.save(_random_state(self.workers.device), unfinished / f"random-{self.workers.rank}.pt")
+        self.workers.wait()
+        if self.workers.first:
+            content = {"identity": self.identity, "workers": self.workers.size, "step": learner.step, "state": state}
             (unfinished / "state.json").write_text(json.dumps(content))
             shutil.rmtree(final, ignore_errors=True)
             unfinished.rename(final)
@@ -70,33 +70,25 @@ class Checkpoints:
         self.last = time.monotonic()
 
     def load(self, learner: Learner) -> None:
-        """Put a learner back to where the newest checkpoint has it."""
-        content = self.gang.told(self._content() if self.gang.first else None)
-        assert content, "newest() found it"
-        folder = self.folder / f"step-{content['step']}"
+        """Restore a learner from the checkpoint that `newest` found."""
+        assert self.found
+        folder = self.folder / f"step-{self.found['step']}"
         tensors = _tensors(learner)
-        load(tensors, checkpoint_id=folder, no_dist=not self.gang.sharded)
+        load(tensors, checkpoint_id=folder, no_dist=not self.workers.sharded)
         set_model_state_dict(learner.model, tensors["model"])
         set_optimizer_state_dict(learner.model, learner.optimizer, tensors["optimizer"], options=FLAT)
-        if content["workers"] == self.gang.size:
-            _draw_from(torch.load(folder / f"random-{self.gang.rank}.pt"), self.gang.device)
-        learner.step = content["step"]
+        if self.found["workers"] == self.workers.size:
+            _restore_random_state(torch.load(folder / f"random-{self.workers.rank}.pt"), self.workers.device)
+        learner.step = self.found["step"]
 
     def delete(self) -> None:
-        if self.gang.first:
+        if self.workers.first:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest(self) -> dict[str, Any] | None:
-        content = self._content()
-        if content is None or content["identity"] != self.identity:
-            return None
-        state: dict[str, Any] = content["state"]
-        return state
-
-    def _content(self) -> dict[str, Any] | None:
         found = sorted(self.folder.glob("step-*/state.json"), key=lambda path: int(path.parent.name.split("-")[1]))
         content: dict[str, Any] | None = json.loads(found[-1].read_text()) if found else None
-        return content
+        return content if content and content["identity"] == self.identity else None
 
     def _clear(self, keep: Path) -> None:
         for path in self.folder.iterdir():
@@ -109,12 +101,12 @@ def _tensors(learner: Learner) -> dict[str, Any]:
     return {"model": get_model_state_dict(learner.model), "optimizer": optimizer}
 
 
-def _random_numbers(device: torch.device) -> dict[str, torch.Tensor]:
+def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
     cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
     return {"cpu": torch.get_rng_state()} | cuda
 
 
-def _draw_from(kept: dict[str, torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(kept["cpu"])
-    if device.type == "cuda" and "cuda" in kept:
-        torch.cuda.set_rng_state(kept["cuda"], device)
+def _restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

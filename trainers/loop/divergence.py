@@ -1,4 +1,4 @@
-"""When a trial counts as diverged, and noticing it early."""
+"""Divergence of a trial, and stopping it early."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from trainers.loop.loop import StepMetrics
+from trainers.loop.learner import StepMetrics
 
-SMOOTHED_STEPS = 10  # training loss is averaged over so many steps before it can raise suspicion
+SMOOTHED_STEPS = 10  # the training loss is averaged over so many steps before it counts as suspicious
 
 
 @dataclass
 class DivergenceWatch:
-    """Stops a trial whose held-out loss, weighted as its own mixture, is `margin` nats above the base model's.
+    """Stops a trial whose held-out loss, weighted by its ALMR, is more than `margin` nats above the base model's.
 
-    Weighting by the mixture tells blowing up from forgetting: a trial on much additional text may lose the original
-    language and yet train well. The cheap training loss raises suspicion, the held-out loss (`measure`) decides, and
-    it has to do so twice, SMOOTHED_STEPS apart: a spike at the end of the warm-up often heals.
+    Weighting by the ALMR distinguishes divergence from forgetting: a trial with much additional text may forget the
+    original language and still train well. A high training loss only raises suspicion. The held-out loss (`measure`)
+    decides, and has to exceed the margin twice, SMOOTHED_STEPS apart: a spike after the warm-up often recovers.
     """
 
     almr: float
@@ -31,11 +31,11 @@ class DivergenceWatch:
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=SMOOTHED_STEPS))
 
     def copy(self) -> DivergenceWatch:
-        """As it is now, for a branch: what it sees there is none of the trunk's affair."""
+        """An independent copy, for a branch."""
         return replace(self, recent=self.recent.copy())
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it, for `restore`."""
+        """The state that a checkpoint holds, for `restore`."""
         return {"above_before": self.above_before, "recent": list(self.recent)}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -43,6 +43,7 @@ class DivergenceWatch:
         self.recent.extend(state["recent"])
 
     def __call__(self, step: StepMetrics) -> bool:
+        """Look at a training step; returns whether the trial has diverged, with the cause in `reason`."""
         self.recent.append(step.loss)
         if not (math.isfinite(step.loss) and math.isfinite(step.grad_norm)):
             self.reason = f"the training loss or its gradient is not finite at step {step.step}"
@@ -54,13 +55,13 @@ class DivergenceWatch:
         if not self._suspicious():
             self.above_before = False
             return
-        self.recent.clear()  # the next look is SMOOTHED_STEPS away
-        verdict = self.judge(self.measure(), step.step)
-        self.reason = verdict if self.above_before else None
-        self.above_before = verdict is not None
+        self.recent.clear()  # so that the next check is SMOOTHED_STEPS later
+        divergence = self.divergence(self.measure(), step.step)
+        self.reason = divergence if self.above_before else None
+        self.above_before = divergence is not None
 
-    def judge(self, held_out: dict[str, float], step: int) -> str | None:
-        """Why this held-out loss is divergence, or None."""
+    def divergence(self, held_out: dict[str, float], step: int) -> str | None:
+        """The reason why this held-out loss counts as divergence; None where it does not."""
         if not all(math.isfinite(loss) for loss in held_out.values()):
             return f"the held-out loss is not finite at step {step}"
         excess = self._mixed(held_out) - self._mixed(self.base)
@@ -72,4 +73,5 @@ class DivergenceWatch:
         return sum(self.recent) / len(self.recent) > self._mixed(self.base) + self.margin
 
     def _mixed(self, losses: dict[str, float]) -> float:
+        """Both languages' losses, weighted by the ALMR."""
         return self.almr * losses["additional"] + (1 - self.almr) * losses["original"]

@@ -1,19 +1,24 @@
-"""AdamW, with moments in float32, bfloat16 or 8 bits."""
+"""The optimizer, AdamW with moments in float32, bfloat16 or 8 bits, and the LR schedule."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
+from transformers import get_scheduler
 
 from sweep.study.errors import InputError
-from sweep.study.sections.training import Optimizer
+from sweep.study.sections.training import Optimizer, Training
 
 
 def make_optimizer(model: torch.nn.Module, recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
-    """AdamW; weight decay on matrices only, as the models that we continue from were trained."""
+    """AdamW with weight decay on matrices only, as the base models were trained.
+
+    Raises InputError for 8-bit moments without torchao.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
@@ -30,7 +35,7 @@ def make_optimizer(model: torch.nn.Module, recipe: Optimizer, lr: float) -> torc
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(lr)  # torchao compiles its step, for which a new number would be a new program
+            group["lr"].fill_(lr)  # torchao's compiled step would be compiled again for a new number
         else:
             group["lr"] = lr
 
@@ -47,9 +52,9 @@ def _eight_bit(groups: list[dict[str, Any]], common: dict[str, Any]) -> torch.op
 
 
 class BFloat16Moments(torch.optim.Optimizer):
-    """AdamW whose moments rest in bfloat16 and are float32 while a parameter is stepped, by torch's fused kernel.
+    """AdamW that stores its moments in bfloat16; a step computes in float32, with torch's fused kernel.
 
-    They are rounded to nearest: with `beta2` over 0.99 the second moment's steps are lost in the rounding.
+    Moments are rounded to nearest: with `beta2` above 0.99 the rounding swallows the second moment's updates.
     """
 
     def __init__(self, groups: Any, lr: float, betas: tuple[float, float], eps: float) -> None:
@@ -68,11 +73,11 @@ class BFloat16Moments(torch.optim.Optimizer):
             state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
             state["exp_avg"] = torch.zeros_like(parameter, dtype=torch.bfloat16)
             state["exp_avg_sq"] = torch.zeros_like(parameter, dtype=torch.bfloat16)
-        kept = [_local(state[name]) for name in ("exp_avg", "exp_avg_sq")]
-        full = [moment.float() for moment in kept]
+        stored = [local_part(state[name]) for name in ("exp_avg", "exp_avg_sq")]
+        full = [moment.float() for moment in stored]
         adamw(
-            [_local(parameter)],
-            [_local(parameter.grad)],
+            [local_part(parameter)],
+            [local_part(parameter.grad)],
             [full[0]],
             [full[1]],
             [],
@@ -86,10 +91,27 @@ class BFloat16Moments(torch.optim.Optimizer):
             eps=group["eps"],
             maximize=False,
         )
-        for moment, new in zip(kept, full, strict=True):
+        for moment, new in zip(stored, full, strict=True):
             moment.copy_(new)
 
 
-def _local(tensor: Any) -> torch.Tensor:
-    """This worker's shard."""
+def local_part(tensor: Any) -> torch.Tensor:
+    """This worker's part of a sharded tensor; a plain tensor itself."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def lr_shares(training: Training, steps: int) -> Callable[[int], float]:
+    """The LR at each step (from 0) of a run of so many steps, as a share of the peak LR.
+
+    `steps` may be fewer than the recipe's (a horizon): the warm-up is then as long, the decay its share of `steps`.
+    """
+    schedule, warmup = training.schedule, training.warmup_steps
+    unused = torch.optim.SGD([torch.zeros(1)])  # transformers makes a schedule only for an optimizer
+    if schedule.name == "wsd":
+        decay = min(steps - training.decay_from(steps), steps - warmup)  # each is rounded: together they must fit
+        specific = {"num_decay_steps": decay, "min_lr_ratio": schedule.min_lr}
+        made = get_scheduler("warmup_stable_decay", unused, warmup, steps, specific)
+    else:
+        made = get_scheduler("cosine_with_min_lr", unused, warmup, steps, {"min_lr_rate": schedule.min_lr})
+    share: Callable[[int], float] = made.lr_lambdas[0]
+    return share

@@ -1,17 +1,18 @@
-"""Finished models on disk: `trials/<id>/model`, a Hugging Face directory, and beside it `kept.json` with its objective.
+"""Saved models: `trials/<id>/model`, a Hugging Face directory, and beside it `kept.json` with its objective.
 
-Where only the best stay, the others are removed by whoever finishes: under a lock, so that at no time more models lie
-there than stay and one that is being written.
+Where only the best are saved, each trial that finishes deletes the worse ones. It holds a lock meanwhile, so that the
+disk holds at most one model more than are saved in the end.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,68 +25,64 @@ from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
 from trainers.workers.group import WorkerGroup
 
+log = logging.getLogger(__name__)
 FILE_BYTES = 4 * 2**30  # of the weights in one file
 LOCK_SECONDS = 1.0
 
 
-def keep(
-    model: Any,
-    tokenizer: Any,
-    folder: Path,
-    objective: float | None,
-    most: int | None,
-    gang: WorkerGroup,
-    beat: Callable[[], None],
+def save_if_best(
+    model: Any, tokenizer: Any, folder: Path, objective: float | None, most: int | None, workers: WorkerGroup
 ) -> bool:
-    """Keep a trial's model in its `folder`, where it is among the `most` best of the run (None: always). Lower
-    objectives are better. Returns whether it was kept. Every worker of a gang calls it.
+    """Save a trial's model in its `folder` if it is among the `most` best of the run (None: always); returns whether.
+
+    A lower objective is better. All workers of the trial call it.
     """
-    with _locked(folder.parent, gang, beat):
-        wanted = gang.told(_rank(folder, objective) < most if most is not None and gang.first else True)
+    with _locked(folder.parent, workers):
+        wanted = workers.broadcast(_rank(folder, objective) < most if most is not None and workers.first else True)
         if wanted:
-            save(model, tokenizer, TrialFiles(folder).model, gang)
-            if gang.first:
+            save(model, tokenizer, TrialFiles(folder).model, workers)
+            if workers.first:
                 write_atomically(TrialFiles(folder).saved_model_note, json.dumps({"objective": objective}))
-        if gang.first and most is not None:
+        if workers.first and most is not None:
             prune(folder.parent, most)
     return bool(wanted)
 
 
 def prune(trials: Path, most: int) -> None:
-    """Remove all kept models of a run but the `most` best."""
-    for files in [TrialFiles(path) for _, path in _kept(trials)[most:]]:
+    """Delete all saved models of a run except the `most` best."""
+    for files in [TrialFiles(path) for _, path in _saved(trials)[most:]]:
         shutil.rmtree(files.model, ignore_errors=True)
         files.saved_model_note.unlink(missing_ok=True)
 
 
-def save(model: Any, tokenizer: Any, folder: Path, gang: WorkerGroup) -> None:
+def save(model: Any, tokenizer: Any, folder: Path, workers: WorkerGroup) -> None:
     """Write a model and its tokenizer as a Hugging Face directory, whole or not at all.
 
-    Of a sharded model every worker writes its part, and the files are joined on disk: none holds all weights.
+    Each worker writes its part of a sharded model, and the files are joined on disk: no worker holds all weights.
     """
     unfinished = folder.with_name(f".{folder.name}")
-    if gang.first:
+    if workers.first:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-    gang.wait()
-    if gang.sharded:
-        _save_sharded(model, unfinished, gang)
+    workers.wait()
+    if workers.sharded:
+        _save_sharded(model, unfinished, workers)
     else:
         model.save_pretrained(unfinished)
-    if gang.first:
+    if workers.first:
         tokenizer.save_pretrained(unfinished)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-    gang.wait()
+    workers.wait()
 
 
-def _save_sharded(model: Any, folder: Path, gang: WorkerGroup) -> None:
+def _save_sharded(model: Any, folder: Path, workers: WorkerGroup) -> None:
     tied = set(model.all_tied_weights_keys)
     weights = {name: value for name, value in get_model_state_dict(model).items() if name not in tied}
     writer = HuggingFaceStorageWriter(str(folder), _files(weights), save_distributed=True, enable_consolidation=True)
     save_in_parts(weights, storage_writer=writer)
-    gang.wait()
-    if gang.first:
+    workers.wait()
+    if workers.first:
         shutil.rmtree(folder / "sharded", ignore_errors=True)
         model.config.architectures = [type(model).__name__.removeprefix("FSDP")]
         model.config.save_pretrained(folder)
@@ -93,7 +90,7 @@ def _save_sharded(model: Any, folder: Path, gang: WorkerGroup) -> None:
 
 
 def _files(weights: dict[str, Any]) -> dict[str, int]:
-    """Which file each weight goes into, from 1, in their order."""
+    """The number (from 1) of the file that each weight is written to, in the order of the weights."""
     files, filled, at = {}, 0, 1
     for name, value in weights.items():
         size = value.numel() * value.element_size()
@@ -104,22 +101,21 @@ def _files(weights: dict[str, Any]) -> dict[str, int]:
 
 
 def _rank(folder: Path, objective: float | None) -> int:
-    """How many other kept models are at least as good."""
-    return sum(other <= _or_infinite(objective) for other, path in _kept(folder.parent) if path != folder)
+    """How many other saved models are at least as good."""
+    return sum(other <= _or_infinite(objective) for other, path in _saved(folder.parent) if path != folder)
 
 
-def _kept(trials: Path) -> list[tuple[float, Path]]:
-    """The kept models' objectives and folders, best first."""
-    found = [(_or_infinite(json.loads(path.read_text())["objective"]), path.parent) for path in _notes(trials)]
+def _saved(trials: Path) -> list[tuple[float, Path]]:
+    """The saved models' objectives and the folders of their trials, best first."""
+    found = []
+    for files in map(TrialFiles, trials.glob("*")):
+        try:
+            objective = json.loads(files.saved_model_note.read_text())["objective"]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if files.model.is_dir():
+            found.append((_or_infinite(objective), files.folder))
     return sorted(found)
-
-
-def _notes(trials: Path) -> Iterator[Path]:
-    return (
-        files.saved_model_note
-        for path in trials.glob("*")
-        if (files := TrialFiles(path)).model.is_dir() and files.saved_model_note.is_file()
-    )
 
 
 def _or_infinite(value: float | None) -> float:
@@ -127,21 +123,26 @@ def _or_infinite(value: float | None) -> float:
 
 
 @contextmanager
-def _locked(trials: Path, gang: WorkerGroup, beat: Callable[[], None]) -> Iterator[None]:
-    """One trial at a time; whoever waits shows that it lives."""
-    if not gang.first:
+def _locked(trials: Path, workers: WorkerGroup) -> Iterator[None]:
+    """Hold the lock of a run's saved models, with heartbeats while waiting for it."""
+    if not workers.first:
         yield
         return
     with (trials / ".kept.lock").open("a") as lock:
-        while not _taken(lock):
-            beat()
+        while not _acquired(lock):
+            workers.heartbeat()
             time.sleep(LOCK_SECONDS)
         yield
 
 
-def _taken(lock: Any) -> bool:
+def _acquired(lock: Any) -> bool:
+    """Whether the lock is held now. Without locks in the file system it counts as held: two trials that finish at once
+    may then both save a model, and the later one deletes the worse.
+    """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        log.warning("saving the model without a lock: the file system of %s has none (%s)", lock.name, error)
     return True

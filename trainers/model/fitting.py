@@ -1,6 +1,6 @@
 """Fitting a model to its device: activation checkpointing, FSDP2 of a single worker, torch.compile.
 
-None of it changes what is computed but by rounding, nor the names of the weights.
+All of it changes results by rounding only, and leaves the names of the weights.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from sweep.study.sections.resources import Execution
 
 aten = torch.ops.aten
-# What takes longest to compute again, for the memory that it takes: products of matrices, and attention.
-KEPT = {
+# Saved by selective checkpointing: matrix products and attention take longest to recompute for their memory.
+SAVED = {
     aten.mm.default,
     aten.addmm.default,
     aten.bmm.default,
@@ -30,12 +30,14 @@ KEPT = {
 
 
 def layers(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """Its decoder layers, by the class that transformers gives them all."""
+    """The decoder layers of a model, found by the class that transformers derives all of them from."""
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
 def checkpoint_activations(model: Any, execution: Execution) -> None:
-    """`full` keeps the input of every decoder layer, `selective` its products of matrices and attention too."""
+    """Recompute activations: `full` saves the input of every decoder layer, `selective` also its matrix products and
+    attention.
+    """
     if execution.activation_checkpointing == "none":
         return
     how: dict[str, Any] = {"use_reentrant": False}
@@ -45,11 +47,13 @@ def checkpoint_activations(model: Any, execution: Execution) -> None:
 
 
 def _policy(context: Any, operation: Any, *arguments: Any, **more: Any) -> CheckpointPolicy:
-    return CheckpointPolicy.MUST_SAVE if operation in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
+    return CheckpointPolicy.MUST_SAVE if operation in SAVED else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 def shard(model: Any, precision: str, execution: Execution, alone: bool) -> None:
-    """FSDP2 of a worker `alone`, over itself; of a gang's model, which was sharded as it was loaded, the rest."""
+    """Shard the model of a single worker (`alone`) with FSDP2, and set when layers are resharded. The model of several
+    workers was sharded when it was loaded.
+    """
     if alone:
         policy = (
             MixedPrecisionPolicy(torch.bfloat16, torch.float32) if precision == "bfloat16" else MixedPrecisionPolicy()
@@ -64,9 +68,19 @@ def shard(model: Any, precision: str, execution: Execution, alone: bool) -> None
 
 
 def compile_layers(model: torch.nn.Module) -> None:
-    """Each decoder layer by itself: they share one program, which later trials of this process find made.
+    """Compile each decoder layer by itself: all share one program, which later trials of this process use again.
 
-    Its `forward` alone, so that what FSDP2 does before and after it stays outside.
+    Only `forward` is compiled, so that FSDP2's hooks stay outside.
     """
     for layer in layers(model):
         layer.forward = torch.compile(layer.forward)
+
+
+def reshard(model: torch.nn.Module) -> None:
+    """Free the parameters that FSDP2 gathered for a forward pass.
+
+    FSDP2 does so after a backward pass. An evaluation has none, and an optimizer must not be given gathered parameters.
+    """
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()

@@ -1,8 +1,8 @@
-"""The output layer and the cross-entropy in one, so that all logits never exist at once.
+"""Output layer and cross-entropy fused, so that never all logits are in memory.
 
-At 8B, a vocabulary of 128k and 8,192 tokens logits take 4 GB in float32, their gradient as much again. The layer's own
-`forward` returns the loss while it is asked to: it is still the model that calls it, so that FSDP2 has gathered its
-weights by then.
+At a vocabulary of 128k and 8,192 tokens the logits take 4 GB in float32, and their gradient as much again. The layer's
+`forward` returns the loss instead of logits while targets are set. The model itself calls it, so that FSDP2 has
+gathered the layer's weights by then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class OutputLayer:
-    """Takes the place of the `forward` of a model's output layer."""
+    """Replaces the `forward` of a model's output layer by the fused loss where that saves memory, or `always`."""
 
     def __init__(self, layer: torch.nn.Linear, kernel: Kernel, always: bool) -> None:
         self.layer, self.kernel, self.always = layer, kernel, always
@@ -34,7 +34,7 @@ class OutputLayer:
         weight = self.layer.weight
         if self.targets is None:
             return linear(hidden, weight)
-        if torch.is_autocast_enabled(hidden.device.type):  # neither kernel is on autocast's list
+        if torch.is_autocast_enabled(hidden.device.type):  # autocast knows neither kernel
             hidden, weight = hidden.bfloat16(), weight.bfloat16()
         return self.kernel(hidden.flatten(0, 1), weight, self.targets.flatten())
 
@@ -43,7 +43,7 @@ class OutputLayer:
 
 
 def fuse(model: Any, execution: Execution, device: torch.device) -> None:
-    """Prepare a model's output layer. Raises InputError where the study asks for a kernel that is not to be had."""
+    """Prepare a model's output layer. Raises InputError where the kernel is missing or does not suit it."""
     layer = model.get_output_embeddings()
     plain = model.config.model_type in PLAIN_LOGITS and isinstance(layer, torch.nn.Linear) and layer.bias is None
     liger = execution.cross_entropy == "liger"
@@ -58,7 +58,7 @@ def fuse(model: Any, execution: Execution, device: torch.device) -> None:
 
 @contextmanager
 def fused(model: Any, targets: torch.Tensor) -> Iterator[bool]:
-    """Whether the model, called inside, gives the summed loss of `targets` in place of its logits."""
+    """Whether the model, called inside, returns the summed loss of `targets` in place of its logits."""
     own: OutputLayer | None = getattr(model, "output_layer", None)
     if own is None or not own.wanted(targets.numel()):
         yield False
@@ -78,7 +78,7 @@ def _in_parts(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor)
 
 def _liger(device: torch.device) -> Kernel:
     if device.type != "cuda":
-        raise InputError("execution.cross_entropy: liger runs on GPUs alone: write torch")
+        raise InputError("execution.cross_entropy: liger needs a GPU: write torch")
     try:
         from liger_kernel.transformers.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyLoss
     except ImportError:

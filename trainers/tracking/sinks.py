@@ -1,4 +1,4 @@
-"""The tools that a trial's curves go to, each behind `put` and `close`. What they raise is the caller's to catch."""
+"""The tracking tools that receive a trial's curves, each as a sink. The caller catches what they raise."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sweep.study.study import Study
 from sweep.study.trial import Trial
 
 Values = dict[str, float]
-SECONDS = 30  # that a server has to answer in
+SECONDS = 30  # for a server to answer
 
 
 class Sink(Protocol):
-    """One tool. `put` takes values by name at a step; `close` is told whether the trial ended without an error."""
+    """One tool. `put` receives values by name at a step, `close` whether the trial ended without an error."""
 
     def put(self, values: Values, step: int) -> None: ...
 
@@ -23,7 +23,7 @@ class Sink(Protocol):
 
 
 class TensorBoard:
-    """Event files in the trial's folder. Those of an attempt that went further are hidden behind `first_step`."""
+    """Event files in the trial's folder; what an earlier attempt wrote from `first_step` on is hidden."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
         from tensorboardX import SummaryWriter
@@ -39,7 +39,7 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of the project, in a group named like the study. WANDB_MODE=offline keeps it in the trial's folder."""
+    """A run in the project, in a group of the study's name. WANDB_MODE=offline writes it to the trial's folder."""
 
     def __init__(self, project: str, study: Study, trial: Trial, folder: Path) -> None:
         import wandb
@@ -48,34 +48,34 @@ class WandB:
             project=project,
             group=study.name,
             name=trial.id,
-            config=described(study, trial),
+            config=description(study, trial),
             dir=str(folder),
             settings=wandb.Settings(silent=True, init_timeout=SECONDS),
         )
 
     def put(self, values: Values, step: int) -> None:
-        self.run.log(values | {"trial_step": step})  # its own step may never go back, ours does on a branch
+        self.run.log(values | {"trial_step": step})  # W&B's own step must not decrease, as a branch's does
 
     def close(self, ended_well: bool) -> None:
         self.run.finish(exit_code=0 if ended_well else 1)
 
 
 class MLflow:
-    """A run of the experiment that is named like the study."""
+    """A run in the experiment of the study's name."""
 
     def __init__(self, uri: str, study: Study, trial: Trial) -> None:
-        # Its own seven retries with growing pauses would hold the trial up for minutes.
+        # MLflow's own seven retries with growing pauses would delay the trial by minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(SECONDS))
         from mlflow import MlflowClient
 
         self.client: Any = MlflowClient(tracking_uri=uri)
         self.run = self.client.create_run(self._experiment(study.name), run_name=trial.id).info.run_id
-        for name, value in described(study, trial).items():
+        for name, value in description(study, trial).items():
             self.client.log_param(self.run, name, value)
 
     def _experiment(self, name: str) -> str:
-        """Several trials may want to make it at once."""
+        """The id of the experiment, which several trials may try to create at once."""
         if found := self.client.get_experiment_by_name(name):
             return str(found.experiment_id)
         try:
@@ -95,8 +95,8 @@ class MLflow:
         self.client.set_terminated(self.run, "FINISHED" if ended_well else "FAILED")
 
 
-def described(study: Study, trial: Trial) -> dict[str, Any]:
-    """What a trial is told apart by in a tool that shows many."""
+def description(study: Study, trial: Trial) -> dict[str, Any]:
+    """What distinguishes a trial from others in the tool."""
     return {
         "study": study.name,
         **trial.model_dump(),

@@ -1,4 +1,4 @@
-"""What the trial runs on: its device, its peak speed where that is published, its memory."""
+"""The device of a trial: its peak speed, where that is published, and its memory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 from sweep.study.errors import InputError
 from sweep.study.sections.resources import Resources
 
-# Dense bf16 peak FLOP/s by the device's name, from NVIDIA's data sheets: MFU is only stated where the peak is known.
+# Dense bfloat16 peak FLOP/s by the device's name, from NVIDIA's data sheets. MFU is stated only for these.
 PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12}
 
 
 def open_device(resources: Resources) -> torch.device:
-    """The trial's device: its GPU where it asks for one, else the CPU with its number of threads.
+    """This worker's device: its GPU where the study has GPUs, else the CPU with its number of threads.
 
-    Raises InputError where it asks for a GPU and torch sees none.
+    Raises InputError where torch sees no GPU.
     """
     if not resources.gpus:
         torch.set_num_threads(resources.cpus_per_worker)
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError(
-            "resources.gpus_per_node: a GPU is asked for, torch sees none on this node: install a torch build with CUDA"
+            "resources.gpus_per_node: torch sees no GPU on this node: install a torch build with CUDA, or write 0"
         )
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if resources.gang else 0)
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if resources.worker_group else 0)
     torch.cuda.set_device(device)
     torch.cuda.reset_peak_memory_stats()
     return device
@@ -38,14 +38,14 @@ def device_name(device: torch.device) -> str:
 
 def mfu(parameters: int, tokens_per_second: float, device: torch.device, workers: int = 1) -> float | None:
     """Model FLOP utilisation of all workers together, at 6 FLOPs per parameter and token (Kaplan et al., arXiv
-    2001.08361); None on a CPU.
+    2001.08361); None on a device of unknown peak.
     """
     peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device_name(device)), None)
     return None if peak is None else 6 * parameters * tokens_per_second / (peak * workers)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """On a GPU of this trial; on a CPU of the worker process, which outlives trials."""
+    """The peak memory of this trial on a GPU; on a CPU that of the worker process, which may run several trials."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,4 +1,4 @@
-"""A trial's sign of life: a file whose time of change says when it last went on. Watched by whoever started it."""
+"""The heartbeat of a trial: a file whose modification time says when the trial last made progress."""
 
 from __future__ import annotations
 
@@ -11,22 +11,37 @@ SECONDS_BETWEEN = 1.0  # a step may take milliseconds, and shared storage is slo
 
 
 class Heartbeat:
-    """`beat` after every step and before whatever takes long; a hang is a file that grows old."""
+    """Touches the file of a trial; a file that grows old is a trial that hangs."""
 
     def __init__(self, folder: Path) -> None:
         self.file = TrialFiles(folder).heartbeat
         self.last = -SECONDS_BETWEEN
 
-    def beat(self) -> None:
+    def signal(self) -> None:
+        """Called after every step and before whatever takes long; touches the file at most once a second."""
         now = time.monotonic()
         if now - self.last >= SECONDS_BETWEEN:
             self.file.touch()
             self.last = now
 
 
+class HeartbeatWatch:
+    """Read by the process that watches the trial, from the start of an attempt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.began = folder, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since this attempt's last heartbeat, or since its start where it has sent none."""
+        since_start = time.monotonic() - self.began
+        since_heartbeat = seconds_since(self.folder)
+        return since_start if since_heartbeat is None else min(since_heartbeat, since_start)
+
+
 def seconds_since(folder: Path) -> float | None:
-    """By the clock of the machine that asks; None before the first beat."""
+    """The age of the heartbeat by the clock of this machine; None before the first."""
     try:
-        return max(0.0, time.time() - Heartbeat(folder).file.stat().st_mtime)
+        return max(0.0, time.time() - TrialFiles(folder).heartbeat.stat().st_mtime)
     except FileNotFoundError:
         return None

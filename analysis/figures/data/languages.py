@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import FrontPoint
+from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import LossAtWinner
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
@@ -84,9 +85,9 @@ def _frame(fit: Fit, shown: list[pd.DataFrame]) -> dict[str, tuple[float, float]
     return frame
 
 
-def base_losses(fit: Fit) -> dict[str, float]:
+def base_losses(fit: FitResult) -> dict[str, float]:
     """The base model's loss of each language for which the table has one."""
-    columns = {name: f"base_loss_{name}" for name in fit.surfaces}
+    columns = {name: f"base_loss_{name}" for name in fit.file.forms}
     known = {name: fit.table[column].astype(float).dropna() for name, column in columns.items() if column in fit.table}
     return {name: float(losses.median()) for name, losses in known.items() if len(losses)}
 

@@ -6,14 +6,15 @@ import pandas as pd
 
 from analysis.decision.objectives import GuardedGoal, WeightedGoal
 from analysis.fit.fit import Fit
+from analysis.fit_file.result import FitResult
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice
 from analysis.table import table as tables
 
 
-def unguarded(fit: Fit) -> WeightedGoal:
+def unguarded(fit: FitResult) -> WeightedGoal:
     """The objective as weights, also under a guard, which then forbids none of it."""
-    return fit.goal if isinstance(fit.goal, WeightedGoal) else WeightedGoal({"additional": 1.0})
+    return WeightedGoal(fit.file.weights or {"additional": 1.0})
 
 
 def quantity(fit: Fit) -> str:

@@ -6,22 +6,22 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import pydantic
-
 from analysis.fit_file.transfer import EdgeAfter
 from analysis.fit_file.winner import Interval
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer.bracket import LrComparison
-from analysis.transfer.rules import near_edge
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
+from sweep.study.files import reader
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
 
 NAME = "judgement.json"
+SCHEMA_VERSION = 2
 RESULTS = "results.csv"
 PREVIOUS = "previous-evidence.json"
+AGAIN = "delete it, and confirm again: almr confirm RUN --results FILE"
 
 
 class Confirmed(Schema):
@@ -29,7 +29,7 @@ class Confirmed(Schema):
     it was measured; they are the same unless the answer is `moved`.
     """
 
-    schema_version: int = 2
+    schema_version: int = SCHEMA_VERSION
     plan: ConfirmPlan
     results_sha256: str
     judgement: LrComparison
@@ -104,17 +104,17 @@ def keep(confirmed: Confirmed, results: Path, run: Path, bundle: Path) -> None:
 def read(run: Path) -> Confirmed | None:
     path = RunFiles(run).confirmation / NAME
     try:
-        return Confirmed.model_validate_json(path.read_bytes())
+        return reader.read(path, Confirmed, "judgement", SCHEMA_VERSION, AGAIN)
     except FileNotFoundError:
         return None
-    except pydantic.ValidationError:
-        raise InputError(f"{path}: is no judgement of this version: confirm again, almr confirm") from None
 
 
 def _earlier(run: Path) -> Confirmed | None:
-    """None also where it cannot be read: another takes its place."""
+    """None also where it cannot be read: another takes its place, unless a newer version wrote it."""
     try:
         return read(run)
+    except reader.NewerFileError:
+        raise
     except InputError:
         return None
 
@@ -129,6 +129,8 @@ def apply(
         return plan, ["the run's confirmation is of another setting than this launch: confirm again"]
     if not confirmed.moved:
         return plan, [confirmed.text]
+    from analysis.transfer.rules import near_edge  # with the surfaces: it takes half a second to import
+
     told = f"the LR is the confirmation's: {confirmed.after:.6g}, where the rule says {confirmed.before:.6g}"
     before, near = (near_edge(edge, lr) for lr in (confirmed.before, confirmed.after))
     left = tuple(warning for warning in plan.fit_warnings if warning not in before)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.fit.fit import Fit
 from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.result import FitResult
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer import sizes
 from sweep.study.errors import InputError
@@ -86,7 +86,7 @@ class ConfirmPlan(Schema):
         ]
 
 
-def make(fit: Fit, plan: LaunchPlan) -> ConfirmPlan:
+def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
     """Raises InputError for a budget under one global batch, or over the launch's."""
     launch, transfer = plan.launch, fit.file.transfer
     assert transfer is not None  # a plan was made from it
@@ -149,7 +149,7 @@ def _gpu_hours(plan: LaunchPlan, flops: float | None) -> float | None:
     return flops / (GPUS[gpu].flops * resources.mfu) / 3600
 
 
-def _notes(fit: Fit, highest: float, steps: int) -> list[str]:
+def _notes(fit: FitResult, highest: float, steps: int) -> list[str]:
     transfer = fit.file.transfer
     assert transfer is not None
     found = []

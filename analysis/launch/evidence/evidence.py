@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.fit.fit import Fit
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import CrossValidation, ForgettingGuard, TrialCounts
+from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.confirmed import Confirmed
@@ -22,15 +22,17 @@ from analysis.launch.plan.risk import AcceptedRisk
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES, Schema
+from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
-from sweep.study.ingredients import Ingredients, SearchState
+from sweep.study.ingredients import read_ingredients, read_search
 from sweep.study.record import PerLanguage
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
 from sweep.study.study import Study
 
 NAME = "evidence.json"
+SCHEMA_VERSION = 5
 
 
 class StudyEvidence(Schema):
@@ -95,7 +97,7 @@ class Evidence(Schema):
     `base_model_fingerprint` stands for the trials' weights and tokenizer, a corpus' for text and tokenizer.
     """
 
-    schema_version: int = 5
+    schema_version: int = SCHEMA_VERSION
     study: StudyEvidence
     search: SearchEvidence
     base_model: BaseModelSource
@@ -132,7 +134,7 @@ class Evidence(Schema):
 
 
 def gather(
-    fit: Fit,
+    fit: FitResult,
     plan: LaunchPlan,
     run: Path,
     formats: tuple[str, ...],
@@ -188,12 +190,18 @@ def contents(folder: Path) -> Iterator[str]:
 
 
 def written(folder: Path) -> dict[str, Any] | None:
-    """What the evidence of a bundle says, by whatever version; None where there is no bundle."""
+    """What the evidence of a bundle says, by this version or an older one; None where there is no bundle.
+
+    Raises InputError where a newer version wrote it.
+    """
+    path = folder / NAME
     try:
-        content: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return content if isinstance(content["files"], dict) and isinstance(content["links"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        sound = isinstance(content["files"], dict) and isinstance(content["links"], dict)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    reader.refuse_newer(path, content, SCHEMA_VERSION)
+    return content if sound else None
 
 
 def state(path: Path) -> str:
@@ -207,20 +215,21 @@ def _sha256_if_there(path: Path) -> str | None:
 
 def _search(study: Study, run: Path) -> SearchEvidence:
     """As search.json says of the study's own strategy; it is not there where a grid was run."""
-    path = RunFiles(run).search
-    state = SearchState.model_validate_json(path.read_bytes()) if study.search.proposes and path.exists() else None
+    state = read_search(RunFiles(run).search) if study.search.proposes else None
     asked, stopped = (state.asked, state.stopped) if state else (None, None)
     return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
 
 
 def _base_model_fingerprint(run: Path) -> str | None:
-    path = RunFiles(run).ingredients
-    return Ingredients.model_validate_json(path.read_bytes()).base_model_fingerprint if path.exists() else None
+    ingredients = read_ingredients(RunFiles(run).ingredients)
+    return ingredients.base_model_fingerprint if ingredients else None
 
 
 def _provenance(run: Path) -> dict[str, Any] | None:
     path = RunFiles(run).provenance
-    content: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return None
+    content: dict[str, Any] = reader.parse(path, "provenance file", "run the study again, which writes it anew")
     return content
 
 

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass, field
 
-from analysis.fit.fit import Fit
+from analysis.fit_file.result import FitResult
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.risk import AcceptedRisk, accept
 from analysis.launch.plan.schedule import Steps
@@ -135,7 +135,7 @@ def whole_steps(launch: Launch) -> int:
 
 
 def make(
-    fit: Fit,
+    fit: FitResult,
     corpora: dict[str, CorpusFacts],
     accept_risk: str | None = None,
     target: LaunchHardware | None = None,

@@ -1,6 +1,6 @@
-"""How the launch lies on its GPUs: degrees of parallelism, micro-batch, what is computed again, and the memory of it.
+"""The launch's layout on its GPUs: degrees of parallelism, micro-batch, activation checkpointing and memory.
 
-Only the words: they are chosen where the model's memory is counted, and every format writes them in its own.
+A layout is chosen where the model's memory is counted; every format writes it in its trainer's own fields.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""axolotl.yaml by axolotl's AxolotlInputConfig, the LR by the scheduler that its trainer takes from transformers.
+"""Reads axolotl.yaml with axolotl's AxolotlInputConfig; the LRs come from transformers' scheduler, as in its trainer.
 
-python axolotl.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package.
+python axolotl.py FOLDER QUESTION: prints one line of JSON. Imports nothing of this package.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""llamafactory.yaml by LLaMA-Factory's get_train_args and the scheduler of its trainer.
+"""Reads llamafactory.yaml with LLaMA-Factory's get_train_args; the LRs come from the scheduler of its trainer.
 
-python llamafactory.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package.
+python llamafactory.py FOLDER QUESTION: prints one line of JSON. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
         print(f"llamafactory 0.9.5 is not installed here ({error})", file=sys.stderr)
         sys.exit(4)
     settings = yaml.safe_load(Path("llamafactory.yaml").read_text(encoding="utf-8"))
-    # What only a machine with GPUs takes; no number depends on it.
+    # Settings that need GPUs are replaced; no number depends on them.
     settings |= {"deepspeed": None, "use_cpu": True, "output_dir": "/tmp/almr-readback"}  # noqa: S108
     model, data, training, *_ = get_train_args(settings)
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * question["processes"]
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def shares(data: Any) -> dict[str, float]:
-    """Of documents, by corpus; every name must stand in dataset_info.json."""
+    """Share of documents by corpus; every name must be in dataset_info.json."""
     known = json.loads(Path("dataset_info.json").read_text(encoding="utf-8"))
     assert set(data.dataset) <= set(known), f"{data.dataset} are not all in dataset_info.json"
     if len(data.dataset) == 1:

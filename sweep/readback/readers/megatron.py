@@ -1,7 +1,7 @@
-"""megatron_args.txt: --data-path by megatron-core's get_blend_from_list, the LR by its OptimizerParamScheduler.
+"""Reads megatron_args.txt: --data-path with megatron-core's get_blend_from_list, the LRs with OptimizerParamScheduler.
 
-python megatron.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package.
-Megatron-LM's argument parser is in no package; the other arguments are read by their names.
+python megatron.py FOLDER QUESTION: prints one line of JSON. Imports nothing of this package.
+No package contains Megatron-LM's argument parser: the other arguments are read by their names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-SHIFT = 1  # Megatron's seeds are over 0
+SHIFT = 1  # Megatron's seeds begin at 1
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     given = arguments((folder / "megatron_args.txt").read_text(encoding="utf-8").splitlines())
     one = {name: values[0] for name, values in given.items() if len(values) == 1}
     prefixes, weights = get_blend_from_list(given.get("data-path") or given["train-data-path"])
-    assert weights, "the weights were lost"
+    assert weights, "the blend has no weights"
     assert all(weight > 0 for weight in weights)
     sequences, length = int(one["global-batch-size"]), int(one["seq-length"])
     shares = {Path(prefix).name.split("_text_")[0]: weight for prefix, weight in zip(prefixes, weights, strict=True)}

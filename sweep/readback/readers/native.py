@@ -1,4 +1,4 @@
-"""study.yaml by the product's own study reader, its LR by its own training loop.
+"""Reads study.yaml with the product's own study reader; the LRs come from its own training loop.
 
 python native.py FOLDER QUESTION: prints one line of JSON.
 """
@@ -10,14 +10,13 @@ import sys
 from pathlib import Path
 
 from sweep.study import study_file
-from trainers.loop.loop import lr_shares
+from trainers.loop.optimizer import lr_shares
 
 
 def main() -> None:
     folder, question = Path(sys.argv[1]), json.loads(sys.argv[2])
     study = study_file.load(str(folder / "study.yaml"))
-    (point,) = study.grid.points
-    almr, lr, seed = point
+    [(almr, lr, seed)] = study.grid.points
     training, optimizer = study.training, study.training.optimizer
     share = lr_shares(training, training.steps)
     answer = {
@@ -35,7 +34,7 @@ def main() -> None:
         "epsilon": optimizer.epsilon,
         "weight_decay": optimizer.weight_decay,
         "max_grad_norm": optimizer.max_grad_norm,
-        "not_stated": ["checkpoint_steps"],  # it saves by the minute
+        "not_stated": ["checkpoint_steps"],  # it saves every so many minutes
         "lrs": [lr * share(step) for step in question["steps"]],
     }
     print(json.dumps(answer))

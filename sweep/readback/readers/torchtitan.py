@@ -1,6 +1,6 @@
-"""almr_launch.py by torchtitan's ConfigManager, its LR by torchtitan's own scheduler.
+"""Reads almr_launch.py with torchtitan's ConfigManager; the LRs come from torchtitan's own scheduler.
 
-python torchtitan.py FOLDER QUESTION: prints one line of JSON. A script of its own: no import of this package.
+python torchtitan.py FOLDER QUESTION: prints one line of JSON. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def registered(weights: dict[str, float]) -> None:
 
 
 def lrs(config: Any, lr: float, steps: list[int]) -> list[float]:
-    """torchtitan makes its scheduler for optimizers that it built: a stand-in holds one."""
+    """torchtitan builds its scheduler from a list of optimizers; the one here has no parameters of a model."""
     import torch
 
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)

@@ -1,4 +1,4 @@
-"""The one way in which a file of the product is written: whole, or not at all."""
+"""Writing a file whole or not at all, and the sha256 of a file. All files of the product are written here."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
-    """Write text (as UTF-8) or bytes; returns the path. The folder is made where it is missing.
+    """Write text (as UTF-8) or bytes; returns the path. A missing folder is created.
 
-    A reader sees the old file or the new one, never a part, also after a crash of the machine. Raises OSError.
+    A reader sees the old file or the new one, never a part, even after a crash of the machine. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -20,13 +20,13 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
             opened.write(content.encode("utf-8") if isinstance(content, str) else content)
             opened.flush()
             os.fsync(opened.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes it private
+        Path(temporary).chmod(0o644)  # mkstemp creates it private
         return Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex, read piecewise: weights are larger than memory. Raises OSError."""
+    """The sha256 of a file's bytes, in hex, read in pieces: weights may be larger than memory. Raises OSError."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

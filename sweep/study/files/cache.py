@@ -1,4 +1,4 @@
-"""The cache of things that are built once and only read afterwards: a folder stands whole under its name, or not."""
+"""The cache of folders that are built once and only read afterwards. A folder is complete, or it does not exist."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 def root() -> Path:
-    """`$ALMR_CACHE`, else `~/.cache/almr-sweep`. On a cluster it has to be storage that every node sees."""
+    """`$ALMR_CACHE`, else `~/.cache/almr-sweep`. On a cluster, every node has to see this folder."""
     return Path(os.environ.get("ALMR_CACHE") or Path.home() / ".cache" / "almr-sweep").expanduser().resolve()
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
-    """Return `folder`; where it is missing, `build` fills a temporary one beside it that then takes its name.
+    """Return `folder`. Where it is missing, `build` fills a temporary folder beside it, which is then renamed.
 
-    Two builders at once both finish, and the first one's result stays.
+    If two processes build it in parallel, both finish, and the first result stays.
     """
     if folder.is_dir():
         return folder
@@ -25,7 +25,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         build(unfinished)
-        unfinished.chmod(0o755)  # mkdtemp makes it private; others may read what is finished
+        unfinished.chmod(0o755)  # mkdtemp creates it private; a finished folder is for all users
         try:
             unfinished.rename(folder)
         except OSError:

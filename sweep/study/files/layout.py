@@ -1,4 +1,4 @@
-"""The layout of a run directory: where each of its files lies. No other module names them."""
+"""The layout of a run directory: the path of each of its files. No other module knows them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 TRIALS, RECORD, LOCK = "trials", "record.json", "lock.json"
-READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # of a trial's files: what is fitted and reported
+READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # the files of a trial that are fitted and reported
 
 
 @dataclass(frozen=True)
 class ScoreFiles:
-    """Benchmark scores of one model. A trial's own scores are in its record; of it only `questions` exists."""
+    """The files of one model's benchmark scores. A trial has only `questions`: its scores are in its record."""
 
     folder: Path
 
@@ -26,7 +26,7 @@ class ScoreFiles:
 
     @property
     def questions(self) -> Path:
-        """What each question counted, by task."""
+        """The score of each question, by task."""
         return self.folder / "questions.json"
 
 
@@ -53,7 +53,7 @@ class TrialFiles(ScoreFiles):
 
     @property
     def model(self) -> Path:
-        """The trained model, a Hugging Face directory, where the study keeps it."""
+        """The trained model, a Hugging Face directory, where the study saves it."""
         return self.folder / "model"
 
     @property
@@ -62,7 +62,7 @@ class TrialFiles(ScoreFiles):
         return self.folder / "kept.json"
 
     def log(self, rank: int = 0) -> Path:
-        """What a rank of the trial printed."""
+        """The output of a rank of the trial."""
         return self.folder / (f"train.rank{rank}.log" if rank else "train.log")
 
     def torchrun_log(self, node: int) -> Path:
@@ -132,32 +132,32 @@ class RunFiles:
 
     @property
     def confirmation(self) -> Path:
-        """What a confirmation at the launch's size came to."""
+        """The results of the confirmation runs of the large model."""
         return self.folder / "confirmation"
 
     def trial(self, trial_id: str) -> TrialFiles:
         return TrialFiles(self.trials / trial_id)
 
     def each_trial(self) -> Iterator[TrialFiles]:
-        """The files of every trial that has a folder, by name."""
+        """The files of every trial that has a folder, sorted by name."""
         return (TrialFiles(path) for path in sorted(self.trials.glob("*")) if path.is_dir())
 
     def records(self) -> list[Path]:
-        """Every record, by the name of its folder."""
+        """The path of every record, sorted by trial."""
         return sorted(self.trials.glob(f"*/{RECORD}"))
 
     def name(self, path: Path) -> str:
-        """A file's name within the run, as an object store has it."""
+        """A file's path relative to the run, as in an object store."""
         return path.relative_to(self.folder).as_posix()
 
 
 def is_of_trial(name: str, trial_id: str) -> bool:
-    """Whether a name within a run is of one of this trial's files."""
+    """Whether a path relative to the run belongs to this trial."""
     return name.startswith(f"{TRIALS}/{trial_id}/")
 
 
 def is_read_by_drivers(name: str) -> bool:
-    """Of a trial what is fitted, not what it logs and saves; nor the code, which is staged anew."""
+    """Whether a driver reads the file: not a trial's logs and models, nor the code, which each driver stages itself."""
     parts = PurePosixPath(name).parts
     if parts[0] == TRIALS:
         return len(parts) == 3 and parts[2] in READ_BY_DRIVERS

@@ -1,47 +1,91 @@
-"""The one reader of the JSON files that carry a schema version: records and `fit.json`."""
+"""The one reader of the product's JSON files."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 
-from sweep.study.errors import InputError
+from sweep.study.errors import InputError, explain
 from sweep.study.fields import Schema
 
 Model = TypeVar("Model", bound=Schema)
 
 
-def read(path: Path, schema: type[Model], kind: str, version: int, remedy: str) -> Model:
-    """The file's content. `kind` names it in messages, `remedy` says what to do about one that cannot be read.
+class NewerFileError(InputError):
+    """A file that a newer version of almr-sweep wrote: it is sound, and must be kept."""
 
-    Raises FileNotFoundError where it is missing, and InputError naming the file where it is of another schema version
-    or not what the schema asks for. The version is looked at first: a file of a newer version is sound, and must be
-    neither called broken nor taken for one of this version.
+
+def read(path: Path, schema: type[Model], kind: str, version: int, remedy: str) -> Model:
+    """Read and validate a file. `kind` names it in messages, `remedy` says what to do about an unreadable one.
+
+    Raises FileNotFoundError where it is missing, and InputError naming file, field and fix where it has another schema
+    version or does not follow the schema. The version is checked first: a file of a newer version is sound, so it must
+    not be called broken, nor be read as one of this version. A file without a version is read as one of this version.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a {kind} (not JSON: {error}); {remedy}") from None
-    refuse_other_version(content, version, path)
+    content = parse(path, kind, remedy)
+    _refuse_other_version(path, content, version, remedy)
     try:
         return schema.model_validate(content)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "content"
-        raise InputError(f"{path}: not a {kind} ({where}: {first['msg']}); {remedy}") from None
+        raise _refusal(path, schema, kind, error, remedy) from None
 
 
-def refuse_other_version(content: Any, version: int, path: Path) -> None:
-    """Raises InputError where the content states another schema version; without one it is taken for this version."""
+def parse(path: Path, kind: str, remedy: str) -> Any:
+    """The JSON of a file. Raises FileNotFoundError, and InputError naming the file and the remedy."""
+    try:
+        content = json.loads(path.read_bytes())
+        wrong = next(_not_finite(content), None)
+    except RecursionError:
+        raise InputError(f"{path}: not a {kind} (nested too deeply); {remedy}") from None
+    except ValueError as error:  # of UTF-8 too
+        raise InputError(f"{path}: not a {kind} (not JSON: {error}); {remedy}") from None
+    if wrong is not None:
+        raise InputError(f"{path}: not a {kind} ({wrong}: write a number, or null where none was measured); {remedy}")
+    return content
+
+
+def _not_finite(content: Any, where: str = "") -> Iterator[str]:
+    """The places of NaN and infinity: Python reads them in JSON, but no file of the product has them."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield f"{where.lstrip('.') or 'content'} is {content}"
+    parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for name, part in parts:
+        yield from _not_finite(part, f"{where}.{name}")
+
+
+def refuse_newer(path: Path, content: Any, version: int) -> None:
+    """Raises NewerFileError where the content states a newer schema version."""
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > version:
+        raise NewerFileError(
+            f"{path}: written by a newer version of almr-sweep (schema_version {found}, this one reads {version}): "
+            f"upgrade almr-sweep, and keep the file"
+        )
+
+
+def _refuse_other_version(path: Path, content: Any, version: int, remedy: str) -> None:
     found = content.get("schema_version", version) if isinstance(content, dict) else version
-    if found == version:
-        return
-    newer = isinstance(found, int) and not isinstance(found, bool) and found > version
-    written = "a newer" if newer else "another"
-    raise InputError(
-        f"{path}: schema_version {str(found)[:20]!s}, and this version of almr-sweep reads {version}: it was "
-        f"written by {written} version; read it with that one, and keep the file"
-    )
+    refuse_newer(path, content, version)
+    if not isinstance(found, int):
+        raise InputError(f"{path}: schema_version is {str(found)[:20]!r}, not a number; {remedy}")
+    if found < version:
+        raise InputError(
+            f"{path}: written by an older version of almr-sweep (schema_version {found}, this one reads {version}): "
+            f"{remedy}"
+        )
+
+
+def _refusal(path: Path, schema: type[Schema], kind: str, error: pydantic.ValidationError, remedy: str) -> InputError:
+    """Names the first wrong field. An unknown field may come from a newer version."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "extra_forbidden":
+        return InputError(
+            f"{path}: this version of almr-sweep does not know the field {'.'.join(map(str, first['loc']))}: if a "
+            f"newer one wrote the file, upgrade almr-sweep and keep it; else {remedy}"
+        )
+    return InputError(f"{path}: not a {kind} ({explain(error, schema)[0]}); {remedy}")

@@ -1,25 +1,28 @@
-"""A study's `base_model` and `corpora`."""
+"""`base_model` and `corpora`: the model that trials continue from, and their text."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Finite, Schema, exactly_one, listed
+from sweep.study.fields import Count, Finite, OneOrMore, Section, Text, exactly_one
 from sweep.study.sizes.shape import Shape
 
 
-class BaseModelSource(Schema):
-    """The model that training continues from: an embedded one, or a Hugging Face id or directory. `shape` states
-    its sizes for `almr plan` where they cannot be looked up; training reads the model's own.
-    """
+class BaseModelSource(Section):
+    """The model that every trial continues from: give `embedded` or `pretrained`."""
 
     embedded: Literal["tiny", "smollm2-135m"] | None = None
+    """A model that needs no model hub."""
     pretrained: str | None = None
+    """A Hugging Face id, or a directory (relative to the study file)."""
     revision: str | None = None
+    """Branch, tag or commit of the Hugging Face repository. Default: the newest."""
     trust_remote_code: bool = False
+    """Run Python code that comes with the model."""
     shape: Shape | None = None
+    """The model's sizes for `almr plan`, where they cannot be looked up. Training reads the model's own."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -27,27 +30,33 @@ class BaseModelSource(Schema):
         return self
 
 
-class Corpus(Schema):
-    """Text of one language: embedded, local files, or a Hugging Face dataset.
-
-    `held_out` is the share of its bytes, by whole documents, that no trial trains on. `documents` caps how many are
-    read; `tokens` states the size, for `almr plan`, before the corpus was ever tokenised.
-    """
+class Corpus(Section):
+    """Text of one language: give `embedded`, `files` or `dataset`."""
 
     embedded: Literal["shakespeare", "three-kingdoms", "chinese-poetry"] | None = None
-    files: (
-        Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(listed), Field(min_length=1)] | None
-    ) = None
+    """A corpus that needs no data hub."""
+    files: OneOrMore[Text] | None = None
+    """Local files or glob patterns, relative to the study file: .txt, .md, .jsonl, .json, .parquet, or compressed."""
     dataset: str | None = None
+    """A dataset of the Hugging Face hub."""
     config: str | None = None
+    """Configuration of the dataset. Default: the dataset's own."""
     split: str = "train"
+    """Split of the dataset."""
     revision: str | None = None
+    """Branch, tag or commit of the dataset. Default: the newest."""
     field: str = "text"
+    """Name of the column or JSON field that holds the text."""
     encoding: str = "utf-8"
+    """Character encoding of the local files."""
     documents: Count | None = None
+    """Most documents that are read. Default: all."""
     held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
+    """Share of the bytes, in whole documents, that is never trained on: the held-out losses are measured there."""
     tokens: Count | None = None
+    """Size in tokens, for `almr plan` before the corpus is tokenised for the first time. Default: not known."""
     language: str | None = None
+    """Name of the language in reports and messages, such as English. Default: "original" or "additional"."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -55,6 +64,10 @@ class Corpus(Schema):
         return self
 
 
-class Corpora(Schema):
+class Corpora(Section):
+    """The two corpora that trials mix."""
+
     original: Corpus
+    """Text of the base model's own language: the replay data."""
     additional: Corpus
+    """Text of the language to add."""

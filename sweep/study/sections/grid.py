@@ -1,22 +1,25 @@
-"""The grid of a study: which ALMRs, LRs and seeds. A leaf: standard library and pydantic only."""
+"""`grid`: the ALMRs, LRs and seeds of a study."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
 import pydantic
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Natural, Positive, Schema, Share, listed
+from sweep.study.fields import Count, OneOrMore, Positive, Section, Seed, Share, listed
 
 
-class LrRange(Schema):
+class LrRange(Section):
     """Log-spaced LRs, both ends included, rounded to four significant digits so that they can be written down."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = pydantic.ConfigDict(populate_by_name=True)
     start: Annotated[Positive, Field(alias="from")]
+    """The lowest LR."""
     to: Positive
+    """The highest LR."""
     points: Annotated[Count, Field(ge=2, le=1000)]
+    """Number of LRs."""
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -27,17 +30,20 @@ class LrRange(Schema):
 LR_LIST = pydantic.TypeAdapter(tuple[Positive, ...])
 
 
-class Grid(Schema):
-    almr: Annotated[tuple[Share, ...], BeforeValidator(listed), Field(min_length=1)]
-    lr: LrRange | Annotated[tuple[Positive, ...], BeforeValidator(listed), Field(min_length=1)]
-    seeds: Annotated[tuple[Annotated[Natural, Field(lt=2**32)], ...], BeforeValidator(listed), Field(min_length=1)] = (
-        0,
-    )
+class Grid(Section):
+    """Every combination of `almr`, `lr` and `seeds` is a point of the grid."""
+
+    almr: OneOrMore[Share]
+    """Additional language mixture ratios: the share of training tokens from the additional language, 0 to 1."""
+    lr: LrRange | OneOrMore[Positive]
+    """Peak learning rates: a list, or a log-spaced range {from: 1e-5, to: 1e-3, points: 5}."""
+    seeds: OneOrMore[Seed] = (0,)
+    """Seeds of the data order. Several repeat each (ALMR, LR), which measures the noise."""
 
     @pydantic.field_validator("lr", mode="before")
     @classmethod
     def _range_or_list(cls, value: Any) -> Any:
-        # Deciding here keeps the union's other branch out of the user's error message.
+        # To decide here keeps the errors of the union's other branch out of the user's message.
         return LrRange.model_validate(value) if isinstance(value, dict) else LR_LIST.validate_python(listed(value))
 
     @model_validator(mode="after")

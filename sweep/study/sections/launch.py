@@ -1,71 +1,80 @@
-"""A study's `launch`: the one large run that the winner is exported to. A leaf: standard library and pydantic only."""
+"""`launch`: the one large run that the winner is exported to."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import model_validator
 
-from sweep.study.fields import Count, Natural, Pattern, Positive, Schema, listed, nearest_multiple
+from sweep.study.fields import Count, Natural, OneOrMore, Positive, Section, Text, nearest_multiple
 from sweep.study.sections.transfer import TransferRule
-from sweep.study.sizes.gpus import GPUS
+from sweep.study.sizes.gpus import GpuName, gpu_memory
 from sweep.study.sizes.shape import Shape
 
 Format = Literal["llamafactory", "torchtitan", "megatron", "axolotl", "native"]
 
 
-class Evaluation(Schema):
-    """Held-out text of each language for the launch: JSON Lines files, their text in the field `text`."""
+class Evaluation(Section):
+    """Held-out text for the launch: JSON Lines files with the text in the field `text`."""
 
-    original: Pattern
-    additional: Pattern
+    original: Text
+    """File or glob pattern of the original language, relative to the study file."""
+    additional: Text
+    """File or glob pattern of the additional language, relative to the study file."""
 
 
-class Launch(Schema):
+class Launch(Section):
     """The one large run that the winner is exported to.
 
-    `gpu` (a name of sweep/study/sizes/gpus.py) or `gpu_gigabytes`, and `shape` where the model's is not known, let the
-    bundle choose the parallelism and check the memory; `tensor_parallel`, `pipeline_parallel` and
-    `context_parallel` set it.
-    Without GPUs the run has one process a node. `image` and `volume_claim` are for Kubernetes: the container image with
-    the trainer, and the claim on which the bundle and the data lie. Without `transfer` the rule is `direct`, with a
-    warning.
+    With `gpu` or `gpu_gigabytes`, and a model whose shape is known or given, the bundle chooses the parallelism and
+    checks the memory.
     """
 
     model: str
+    """The large model: a Hugging Face id, or a directory (relative to the study file)."""
     tokens: Count
+    """Training tokens of the run."""
     global_batch_tokens: Count
+    """Tokens per optimizer step, over all GPUs."""
     sequence_length: Count
+    """Tokens per training sequence."""
     nodes: Count = 1
+    """Number of machines."""
     gpus_per_node: Natural = 8
+    """GPUs per machine. 0: no GPUs, one process per machine."""
     micro_batch_sequences: Count = 1
-    checkpoints: Annotated[Count, Field(description="how many checkpoints the run writes")] = 20
-    evaluations: Annotated[Count, Field(description="how often the run measures its held-out losses")] = 20
+    """Sequences that one GPU takes in one forward pass."""
+    checkpoints: Count = 20
+    """Number of checkpoints that the run writes."""
+    evaluations: Count = 20
+    """Number of times that the run measures its held-out losses."""
     evaluation: Evaluation | None = None
-    gpu: str | None = None
+    """Held-out text for the run. Default: none, so the run measures no held-out loss."""
+    gpu: GpuName | None = None
+    """Kind of GPU, such as H100-80GB, for its memory and speed. Default: not known."""
     gpu_gigabytes: Positive | None = None
+    """Memory of one GPU in GB, where `gpu` is not given or differs. Default: that of `gpu`."""
     shape: Shape | None = None
+    """The model's sizes, where it is not a known model. Default: those of the known model."""
     tensor_parallel: Count | None = None
+    """GPUs that share each layer. Default: chosen from the memory."""
     pipeline_parallel: Count | None = None
+    """Pipeline stages that the layers are split into. Default: chosen from the memory."""
     context_parallel: Count | None = None
+    """GPUs that share each sequence. Default: chosen from the memory."""
     image: str | None = None
+    """Kubernetes: container image with the trainer. Default: to be filled in."""
     volume_claim: str | None = None
-    formats: Annotated[tuple[Format, ...], BeforeValidator(listed), Field(min_length=1)] = ("llamafactory",)
+    """Kubernetes: persistent volume claim that holds the bundle and the data. Default: to be filled in."""
+    formats: OneOrMore[Format] = ("llamafactory",)
+    """Trainers to write configurations for."""
     transfer: TransferRule | None = None
-
-    @field_validator("gpu")
-    @classmethod
-    def _listed_gpu(cls, value: str | None) -> str | None:
-        if value is not None and value not in GPUS:
-            raise ValueError(f"known are {', '.join(GPUS)}; else give gpu_gigabytes instead")
-        return value
+    """How the winner is carried to the large run. Default: rule `direct`, with a warning."""
 
     @property
     def gpu_bytes(self) -> float | None:
-        """Memory of one GPU: as stated, else of the GPU's kind."""
-        if self.gpu_gigabytes:
-            return self.gpu_gigabytes * 1e9
-        return GPUS[self.gpu].bytes if self.gpu else None
+        """Memory of one GPU: as given, else that of `gpu`."""
+        return gpu_memory(self.gpu, self.gpu_gigabytes)
 
     @property
     def processes_per_node(self) -> int:
@@ -81,7 +90,7 @@ class Launch(Schema):
 
     @property
     def tokens_per_pass(self) -> int:
-        """Tokens that all GPUs together take in one micro-batch each."""
+        """Tokens of one forward pass on all GPUs together."""
         return self.processes * self.micro_batch_sequences * self.sequence_length
 
     @model_validator(mode="after")
@@ -101,7 +110,7 @@ class Launch(Schema):
 
     @model_validator(mode="after")
     def _whole_copies(self) -> Self:
-        """A copy of the model takes tensor x pipeline x context GPUs."""
+        """One copy of the model takes tensor x pipeline x context GPUs."""
         for name, of in (("tensor_parallel", self.processes_per_node), ("pipeline_parallel", self.nodes)):
             if (degree := getattr(self, name)) and self.processes % degree:
                 raise ValueError(f"{name} {degree} does not divide {self.processes} GPUs: write {of}, or 1")

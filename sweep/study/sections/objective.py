@@ -1,4 +1,4 @@
-"""Guards: what a winner's benchmark scores have to keep, as the study states it. A leaf: pydantic only."""
+"""`objective`: the loss that the winner minimises, and the guards that it has to keep."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from sweep.study.fields import Finite, Positive, Schema, exactly_one
+from sweep.study.fields import Finite, Positive, Section, Text, exactly_one
 from sweep.study.record import Record
 from sweep.study.trial import Status
 
-Name = Annotated[str, Field(min_length=1)]
 
+class ScoreGuard(Section):
+    """A limit on the change of a benchmark score against the base model: one `task` or `group`, one limit.
 
-class ScoreGuard(Schema):
-    """A task, or a group of tasks by its name or by its language (original, additional), whose score may fall by
-    `at_most_drop`, or has to rise by `at_least_gain`, against the base model. Both in the score's own unit; a score of
-    which lower is better "falls" when it rises.
+    Changes are in the score's own unit. Where a lower score is better, a rise counts as a drop.
     """
 
-    group: Name | None = None
-    task: Name | None = None
+    group: Text | None = None
+    """A group of tasks by its name, or all tasks of a language: original or additional."""
+    task: Text | None = None
+    """A single task by its name."""
     at_most_drop: Annotated[Finite, Field(ge=0)] | None = None
+    """The largest drop that is allowed."""
     at_least_gain: Annotated[Finite, Field(ge=0)] | None = None
+    """The smallest gain that is required."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -38,7 +40,7 @@ class ScoreGuard(Schema):
 
     @property
     def least(self) -> float:
-        """The smallest change for the better that keeps the guard: below 0 where a drop is allowed."""
+        """The smallest improvement that keeps the guard; negative where a drop is allowed."""
         return -self.at_most_drop if self.at_most_drop is not None else self.at_least_gain or 0.0
 
     @property
@@ -48,9 +50,13 @@ class ScoreGuard(Schema):
         return f"{self.name} has to gain at least {self.at_least_gain:g}"
 
 
-class Weights(Schema):
+class Weights(Section):
+    """Weight of each language's held-out loss; only their ratio matters."""
+
     original: Annotated[Finite, Field(ge=0, le=1e6)] = 0.5
+    """Weight of the original language."""
     additional: Annotated[Finite, Field(ge=0, le=1e6)] = 0.5
+    """Weight of the additional language."""
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -64,20 +70,23 @@ class Weights(Schema):
         return {"original": self.original / total, "additional": self.additional / total}
 
 
-class Objective(Schema):
-    """What the winner minimises: the weighted mean of the two held-out losses, or the additional language's loss where
-    the original's is at most `forgetting_guard_percent` above the base model's. Intervals are at `level`.
+class Objective(Section):
+    """The loss that the winner minimises, in nats per token, and the conditions under which a winner is refused.
 
-    A winner under which a trial reads a corpus more than `max_epochs` times is refused: up to four passes are about
-    as good as new text (Muennighoff et al., arXiv 2305.16264). So is one that does not keep every one of `guards`, on
-    benchmark scores, with the probability of the intervals.
+    The default of `max_epochs` is from Muennighoff et al., arXiv 2305.16264: up to four passes over a corpus are about
+    as good as new text.
     """
 
     weights: Weights | None = None
+    """Minimise the weighted mean of the two held-out losses. Default: equal weights."""
     forgetting_guard_percent: Annotated[Finite, Field(ge=0)] | None = None
+    """Instead: minimise the additional language's loss; the original's may rise this many percent over the base's."""
     level: Annotated[Finite, Field(ge=0.5, lt=1)] = 0.9
+    """Probability that the reported intervals cover."""
     max_epochs: Positive = 4.0
+    """Refuse a winner with which a trial reads a corpus more often than this."""
     guards: tuple[ScoreGuard, ...] = ()
+    """Limits on benchmark scores; the winner has to keep each with probability `level`. Default: none."""
 
     @model_validator(mode="after")
     def _one_goal(self) -> Self:
@@ -87,24 +96,24 @@ class Objective(Schema):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Each language's weight in what is minimised; equal where the study names none."""
+        """Each language's weight in the objective; equal weights by default."""
         if self.forgetting_guard_percent is not None:
             return {"original": 0.0, "additional": 1.0}
         return (self.weights or Weights()).shares
 
     def bound(self, base: float) -> float:
-        """The forgetting guard's limit of the original language's loss, from the base model's; both in nats per token.
+        """The highest loss of the original language that the forgetting guard allows, in nats per token.
 
-        Infinite without a guard.
+        `base` is the base model's loss. Infinite without a guard.
         """
         percent = self.forgetting_guard_percent
         return math.inf if percent is None else base * (1 + percent / 100)
 
     def of_losses(self, loss: Mapping[str, float | None], base: Mapping[str, float | None]) -> float | None:
-        """What is minimised, of one trial, in nats per token.
+        """The objective of one trial, in nats per token.
 
-        `loss` and `base` hold a loss for each language, of the trained model and of the base model. None where a loss
-        that is needed is missing, or the forgetting guard is broken.
+        `loss` and `base` hold each language's loss of the trained model and of the base model. None where a needed
+        loss is missing, or where the trial exceeds the forgetting guard.
         """
         if self.forgetting_guard_percent is not None:
             original, before = loss.get("original"), base.get("original")
@@ -116,7 +125,7 @@ class Objective(Schema):
         )
 
     def of_record(self, record: Record) -> float | None:
-        """As `of_losses`, of a trial's record; None of a trial that is not complete."""
+        """The objective of a recorded trial, as `of_losses`; None where the trial is not complete."""
         if record.status is not Status.COMPLETE:
             return None
         return self.of_losses(record.loss.model_dump(), record.base_loss.model_dump())

@@ -1,44 +1,45 @@
-"""What a trial takes of the cluster, and how it is computed there. A leaf: standard library and pydantic only."""
+"""`resources`, `execution` and `tracking`: what a trial takes of the cluster, and how it runs there."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Finite, Natural, Positive, Schema
-from sweep.study.sizes.gpus import GPUS, Gpu
+from sweep.study.fields import Count, Finite, Natural, Positive, Section
+from sweep.study.sizes.gpus import GPUS, Gpu, GpuName, gpu_memory
 
 
-class Resources(Schema):
-    """What one trial takes, and how many run at once (None: as many as fit). `tokens_per_second`: of one trial.
+class Resources(Section):
+    """What one trial takes of the cluster.
 
-    A trial is `nodes` x (GPUs of a node) worker processes; without GPUs, `nodes` x `processes`, each of `cpus` cores.
-    More than one worker makes a gang. A trial that shows no sign of life for `hang_minutes` is killed and tried again.
-
-    `gpu` (a name of sweep/study/sizes/gpus.py), `mfu` (model FLOP utilisation, a share) and `gpu_gigabytes` are for
-    `almr plan` alone: its hours where no `tokens_per_second` is stated, and what fits into memory.
+    A trial has one worker process per GPU; without GPUs, `processes` on each node.
     """
 
     nodes: Count = 1
+    """Machines that one trial takes."""
     gpus_per_node: Natural = 0
+    """GPUs that one trial takes on each machine. 0: train on CPUs."""
     cpus_per_gpu: Count = 8
-    processes: Annotated[Count, Field(description="worker processes a node, of a trial without GPUs")] = 1
-    cpus: Annotated[Count, Field(description="cores of a worker, of a trial without GPUs")] = 1
+    """CPU cores reserved with each GPU."""
+    processes: Count = 1
+    """Without GPUs: worker processes on each machine."""
+    cpus: Count = 1
+    """Without GPUs: CPU cores of each worker process."""
     concurrent: Count | None = None
+    """Most trials that run in parallel. Default: as many as fit on the cluster."""
     retries: Natural = 1
+    """How often a failed trial is tried again."""
     hang_minutes: Positive = 30.0
+    """Kill and retry a trial without a heartbeat for this many minutes."""
     tokens_per_second: Positive | None = None
-    gpu: str | None = None
+    """Training speed of one trial in tokens/s, for the hours in `almr plan`. Default: from `gpu` and `mfu`."""
+    gpu: GpuName | None = None
+    """Kind of GPU, such as H100-80GB, for the hours and memory in `almr plan`. Default: not known."""
     gpu_gigabytes: Positive | None = None
+    """Memory of one GPU in GB, for `almr plan`. Default: that of `gpu`."""
     mfu: Annotated[Finite, Field(gt=0, le=1)] | None = None
-
-    @field_validator("gpu")
-    @classmethod
-    def _listed_gpu(cls, value: str | None) -> str | None:
-        if value is not None and value not in GPUS:
-            raise ValueError(f"known are {', '.join(GPUS)}; else give gpu_gigabytes and tokens_per_second instead")
-        return value
+    """Model FLOP utilisation, 0 to 1, for the hours in `almr plan`. Default: not known."""
 
     @model_validator(mode="after")
     def _one_kind_of_worker(self) -> Self:
@@ -57,7 +58,8 @@ class Resources(Schema):
         return self.nodes * self.workers_per_node
 
     @property
-    def gang(self) -> bool:
+    def worker_group(self) -> bool:
+        """Whether a trial has several workers, which train together as a group."""
         return self.workers > 1
 
     @property
@@ -78,34 +80,36 @@ class Resources(Schema):
 
     @property
     def gpu_bytes(self) -> float | None:
-        """Memory of one GPU: as stated, else of the GPU's kind."""
-        if self.gpu_gigabytes:
-            return self.gpu_gigabytes * 1e9
-        return self.known_gpu.bytes if self.known_gpu else None
+        """Memory of one GPU: as given, else that of `gpu`."""
+        return gpu_memory(self.gpu, self.gpu_gigabytes)
 
 
-class Execution(Schema):
-    """How a trial is computed: what changes its speed and memory, and its numbers by rounding alone.
+class Execution(Section):
+    """Settings that change the speed and memory of a trial, and its numbers only by rounding.
 
-    A gang shards weights, gradients and optimizer over its workers (FSDP2). `checkpoint_minutes`: how often a trial
-    saves what it needs to go on after a preemption; None never.
+    A worker group shards weights, gradients and optimizer states over its workers (FSDP2).
     """
 
     activation_checkpointing: Literal["none", "selective", "full"] = "none"
+    """Recompute activations in the backward pass to save memory: never, for some operations, or for whole layers."""
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
-    cross_entropy: Annotated[
-        Literal["torch", "liger"], Field(description="liger: fused with the output layer, of the extra `kernels`")
-    ] = "torch"
+    """Attention kernel, as in transformers."""
+    cross_entropy: Literal["torch", "liger"] = "torch"
+    """Loss kernel. `liger` is fused with the output layer, and needs the extra `kernels`."""
     compile: bool = False
+    """Compile the model with torch.compile."""
     reshard_after_forward: bool = True
+    """Worker groups: free a layer's gathered weights after its forward pass. false: faster, more memory."""
     checkpoint_minutes: Positive | None = None
+    """Minutes between checkpoints, from which a preempted trial continues. Default: none are written."""
 
 
-class Tracking(Schema):
-    """Where a trial's curves go beside its `metrics.jsonl`: TensorBoard files in its folder, a W&B project, an MLflow
-    tracking URI.
-    """
+class Tracking(Section):
+    """Where training curves go, besides the `metrics.jsonl` of each trial."""
 
     tensorboard: bool = True
+    """Write TensorBoard files into the trial's folder."""
     wandb: str | None = None
+    """Weights & Biases project. Default: none."""
     mlflow: str | None = None
+    """MLflow tracking URI; a path is relative to the study file. Default: none."""

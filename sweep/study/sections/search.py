@@ -1,4 +1,4 @@
-"""How a study goes through its grid: all of it, or a few trials that a search proposes. A leaf: pydantic only."""
+"""`search`: whether the whole grid is run, or a few trials that a search proposes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Finite, Positive, Schema, Share
+from sweep.study.fields import Count, Finite, Positive, Section, Share
 from sweep.study.sections.grid import Grid
 
 PROPOSING = ("surface", "tpe", "gp", "random")
 
 
-class Bounds(Schema):
-    """How far a search may go beyond the grid, [lowest, highest] of each dial; None: not at all."""
+class Bounds(Section):
+    """How far trials may go beyond the grid where the optimum is at its edge."""
 
     almr: tuple[Share, Share] | None = None
+    """[lowest, highest] ALMR. Default: the grid's."""
     lr: tuple[Positive, Positive] | None = None
+    """[lowest, highest] LR. Default: the grid's."""
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -26,21 +28,21 @@ class Bounds(Schema):
         return self
 
 
-class Search(Schema):
-    """`grid` runs every point of the grid, the other strategies propose `trials` of them one after another.
-
-    `space`: the grid's own cells, or any point of its range. `curve` is the share of the trials of `surface` that
-    sharpen the curve of best LR; the others improve the winner. A search stops early once the best single trial is
-    expected to improve the surface's best loss by less than `tolerance` nats per token. `bounds`: where the optimum
-    leans on an end of the grid, cells beyond it are added, up to there and up to `trials`.
-    """
+class Search(Section):
+    """How trials are chosen from the grid."""
 
     strategy: Literal["grid", "surface", "tpe", "gp", "random"] = "grid"
+    """`grid` runs every point; `surface` proposes trials on the fitted surface; the others are Optuna's samplers."""
     trials: Count | None = None
+    """Most trials of a search, or of a grid with `bounds`. Required there; a plain grid takes none."""
     space: Literal["cells", "range"] = "cells"
+    """Where a search may propose: the grid's cells, or any point between its lowest and highest values."""
     curve: Annotated[Share, Field(lt=1)] = 0.25
+    """`surface`: the share of trials that sharpens the curve of best LR; the others improve the winner."""
     tolerance: Annotated[Finite, Field(ge=0)] = 0.0
+    """`surface`: stop once the next trial is expected to improve the best loss by less, in nats per token."""
     bounds: Bounds | None = None
+    """Where the optimum is at the edge of the grid, add cells beyond it, within these bounds. Default: none."""
 
     @property
     def proposes(self) -> bool:
@@ -66,7 +68,7 @@ class Search(Schema):
         """Raises ValueError where bounds exclude a part of the grid, or the budget of a growing grid does."""
         if not self.proposes and self.trials is not None and self.trials < len(grid.points):
             raise ValueError(f"search.trials {self.trials} is less than the grid's {len(grid.points)}: raise it")
-        for name, ends, values in self._dials(grid):
+        for name, ends, values in self._hyper_parameters(grid):
             if ends and not (ends[0] <= min(values) and max(values) <= ends[1]):
                 raise ValueError(f"search.bounds.{name} {list(ends)} do not hold the grid's own {name}: widen them")
             if ends and len(values) == 1 and ends != (values[0], values[0]):
@@ -76,14 +78,14 @@ class Search(Schema):
                 )
 
     def reach(self, grid: Grid) -> dict[str, tuple[float, float]]:
-        """The lowest and highest of each dial that may be proposed."""
-        return {name: ends or (min(values), max(values)) for name, ends, values in self._dials(grid)}
+        """The lowest and highest value that may be proposed, by hyper-parameter."""
+        return {name: ends or (min(values), max(values)) for name, ends, values in self._hyper_parameters(grid)}
 
     def may_propose(self, grid: Grid, almr: float, lr: float) -> bool:
         """Whether (almr, lr), not a cell of the grid, may be a trial of this search."""
         inside = all(low <= x <= high for x, (low, high) in zip((almr, lr), self.reach(grid).values(), strict=True))
         return inside and (self.bounds is not None or (self.proposes and self.space == "range"))
 
-    def _dials(self, grid: Grid) -> list[tuple[str, tuple[float, float] | None, tuple[float, ...]]]:
+    def _hyper_parameters(self, grid: Grid) -> list[tuple[str, tuple[float, float] | None, tuple[float, ...]]]:
         bounds = self.bounds or Bounds()
         return [("almr", bounds.almr, grid.almr), ("lr", bounds.lr, grid.lrs)]

@@ -1,21 +1,25 @@
-"""How a trial trains: lengths, schedule and optimizer. A leaf: standard library and pydantic only."""
+"""`training`: lengths, schedule and optimizer of every trial."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from sweep.study.fields import Count, Finite, Positive, Schema, Share, listed, nearest_multiple
+from sweep.study.fields import Count, Finite, Positive, Section, Several, Share, nearest_multiple
 
 
-class Schedule(Schema):
-    """LR over the steps: linear warm-up, then cosine, or stable and a cosine decay (WSD). Shares are of all steps."""
+class Schedule(Section):
+    """LR over the steps: linear warm-up, then a cosine decay, or a constant LR and a cosine decay (WSD)."""
 
     name: Literal["cosine", "wsd"] = "cosine"
+    """Shape after the warm-up."""
     warmup: Share = 0.1
-    decay: Annotated[Share, Field(description="WSD only: the share of steps that decays")] = 0.2
-    min_lr: Annotated[Share, Field(description="the last LR as a share of the peak")] = 0.1
+    """Share of all steps that warms up."""
+    decay: Share = 0.2
+    """WSD only: share of all steps that decays."""
+    min_lr: Share = 0.1
+    """The last LR, as a share of the peak LR."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -24,46 +28,58 @@ class Schedule(Schema):
         return self
 
 
-class Optimizer(Schema):
-    """AdamW. `state` is what its moments are kept in: int8 (of the extra `kernels`) and bfloat16 take less memory."""
+class Optimizer(Section):
+    """The optimizer and its constants."""
 
     name: Literal["adamw"] = "adamw"
+    """AdamW is the only one."""
     state: Literal["float32", "bfloat16", "int8"] = "float32"
+    """Number type of the moments. bfloat16 and int8 take less memory; int8 needs the extra `kernels`."""
     beta1: Annotated[Finite, Field(ge=0, lt=1)] = 0.9
+    """Decay rate of the first moment, per step."""
     beta2: Annotated[Finite, Field(ge=0, lt=1)] = 0.95
+    """Decay rate of the second moment, per step."""
     epsilon: Positive = 1e-8
+    """Added to the denominator of the update."""
     weight_decay: Annotated[Finite, Field(ge=0)] = 0.1
+    """Decoupled weight decay: weights shrink by LR x this per step."""
     max_grad_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
 
 
-class Training(Schema):
-    """The recipe that every trial of a study shares. Lengths and sizes are in tokens.
+class Training(Section):
+    """The recipe that all trials of a study share.
 
-    A trial has diverged when a loss is not finite, or when its held-out loss on its own mixture is more than
-    `divergence_margin` nats above the base model's. Every `evaluate_every` steps the held-out losses are logged, which
-    changes no number of the record.
-
-    `horizons` are shorter token budgets that a WSD trial is measured at too, ascending. Each branches off the trial's
-    trunk for the decay that a run of so many tokens would have. The warm-up is as many steps for all of them:
-    `schedule.warmup` of the full run.
-
-    `micro_batch_sequences` is what one worker takes at once; it changes the numbers by rounding alone. With
-    `document_masking` tokens attend to their own document only, where a sequence holds several.
+    Each of `horizons` is measured on a branch off the trial's main run, with the decay that a run of so many tokens
+    would have. All horizons have the warm-up steps of the full run.
     """
 
     sequence_length: Annotated[Count, Field(ge=2)]
+    """Tokens per training sequence."""
     tokens: Count
-    horizons: Annotated[tuple[Count, ...], BeforeValidator(listed)] = ()
+    """Training tokens of one trial."""
+    horizons: Several[Count] = ()
+    """WSD only: shorter token budgets at which each trial is measured too. Default: none."""
     global_batch_tokens: Count
+    """Tokens per optimizer step, over all workers of a trial."""
     micro_batch_sequences: Count | None = None
+    """Sequences that a worker takes in one forward pass; changes numbers only by rounding. Default: its whole share."""
     schedule: Schedule = Schedule()
+    """LR over the steps."""
     optimizer: Optimizer = Optimizer()
+    """The optimizer and its constants."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Number type of the forward and backward pass."""
     document_masking: bool = False
+    """Let tokens attend only to their own document, where a sequence holds several."""
     evaluation_tokens: Count = 32768
+    """Most held-out tokens, per language, that a loss is measured on."""
     divergence_margin: Positive = 1.0
+    """A trial has diverged if the held-out loss on its mixture exceeds the base model's by more, in nats per token."""
     log_every: Count = 10
+    """Steps between logged training losses."""
     evaluate_every: Count | None = None
+    """Steps between logged held-out losses, for the curves only. Default: only at the end."""
 
     @model_validator(mode="after")
     def _whole_sequences(self) -> Self:
@@ -92,7 +108,7 @@ class Training(Schema):
         return self
 
     def _fault(self, horizon: int, longer: int) -> str | None:
-        """What is wrong with a horizon, given the next longer one or, after the last, the full budget."""
+        """The fault of a horizon, or None. `longer`: the next longer one, or the full budget after the last."""
         steps = self.steps_of(horizon)
         if horizon < self.global_batch_tokens:
             return f"is less than one global batch: write {self.global_batch_tokens} or more"
@@ -108,9 +124,9 @@ class Training(Schema):
         return None
 
     def recipe(self) -> dict[str, Any]:
-        """The fields that a trial's numbers depend on: not what is only logged, nor how a batch is cut.
+        """The fields that a trial's numbers depend on: without logging, and without the size of a micro-batch.
 
-        A field that came later stands in it only where it is used: studies that do not, keep their fingerprint.
+        Newer fields enter the recipe only when set, so that older studies keep their fingerprint.
         """
         recipe = self.model_dump(mode="json", exclude={"log_every", "evaluate_every", "micro_batch_sequences"})
         if self.optimizer.state == "float32":
@@ -129,12 +145,12 @@ class Training(Schema):
         return round(self.schedule.warmup * self.steps)
 
     def decay_from(self, steps: int) -> int:
-        """The step (from 0) that the WSD decay of a run of so many steps begins at."""
+        """The step, from 0, at which the WSD decay begins in a run of `steps` steps."""
         return steps - round(self.schedule.decay * steps)
 
     @property
     def branch_steps(self) -> int:
-        """Steps that one trial takes on all of its branches together."""
+        """Optimizer steps of one trial on all of its branches together."""
         return sum(steps - self.decay_from(steps) for steps in map(self.steps_of, self.horizons))
 
     @property
@@ -143,5 +159,5 @@ class Training(Schema):
 
     @property
     def blocks(self) -> int:
-        """Blocks (sequences) that one trial trains on; its branches read them again."""
+        """Sequences that one trial trains on; its branches read the same ones again."""
         return self.steps * self.batch_sequences

@@ -1,4 +1,4 @@
-"""A study's `launch.transfer`: how the winner is carried to the large run. A leaf: pydantic only."""
+"""`launch.transfer`: how the winner is carried to the large run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from sweep.study.fields import Count, Finite, Pattern, Positive, Schema, Share
+from sweep.study.fields import Count, Finite, Positive, Section, Share, Text
 
 WIDTH_EXPONENT = -1 / 3
 
 
 class Law(NamedTuple):
-    """Best peak LR in proportion to parameters ** `parameters` x tokens ** `tokens`."""
+    """A published law: the best peak LR is proportional to parameters ** `parameters` x tokens ** `tokens`."""
 
     parameters: float
     tokens: float
@@ -33,28 +33,38 @@ LAWS = {
 }
 
 
-class ModelFacts(Schema):
-    """What a model is: its parameters, and the tokens that it was pre-trained on. None: not known."""
+class ModelFacts(Section):
+    """Facts of a model that cannot be looked up."""
 
     parameters: Count | None = None
+    """Number of parameters. Default: that of the known model, or of `shape`."""
     pretraining_tokens: Count | None = None
+    """Tokens that the model was pre-trained on. Default: those of the known model."""
 
 
-class Rung(Schema):
-    """A sweep of a smaller model or budget: `run`, the folder of a finished one, or its numbers. `parameters` may be
-    left out for a run of a model that is known, or whose study states its shape.
-    """
+class Rung(Section):
+    """A sweep of a smaller model or token budget: give the `run`, or all of its numbers."""
 
-    run: Pattern | None = None
+    run: Text | None = None
+    """Folder of a finished run, relative to the study file."""
     parameters: Count | None = None
+    """Number of parameters of its model. Default: that of the run's model, where it is known."""
     tokens: Count | None = None
+    """Training tokens of its trials."""
     lr: Positive | None = None
+    """Its best LR."""
     lr_low: Positive | None = None
+    """Lower end of the interval of its best LR."""
     lr_high: Positive | None = None
+    """Upper end of the interval of its best LR."""
     almr: Share | None = None
+    """Its best ALMR, 0 to 1."""
     almr_low: Share | None = None
+    """Lower end of the interval of its best ALMR."""
     almr_high: Share | None = None
+    """Upper end of the interval of its best ALMR."""
     level: Annotated[Finite, Field(ge=0.5, lt=1)] = 0.9
+    """Probability that its intervals cover."""
 
     @model_validator(mode="after")
     def _run_or_numbers(self) -> Self:
@@ -67,49 +77,58 @@ class Rung(Schema):
         missing = [name for name in ("parameters", *names) if getattr(self, name) is None]
         if missing:
             raise ValueError(f"give run, or all of a rung's numbers (missing: {', '.join(missing)})")
-        for dial in ("lr", "almr"):
-            low, value, high = (getattr(self, f"{dial}{end}") for end in ("_low", "", "_high"))
+        for name in ("lr", "almr"):
+            low, value, high = (getattr(self, f"{name}{end}") for end in ("_low", "", "_high"))
             if not low <= value <= high:
-                raise ValueError(f"{dial} {value:g} is not between {dial}_low {low:g} and {dial}_high {high:g}")
+                raise ValueError(f"{name} {value:g} is not between {name}_low {low:g} and {name}_high {high:g}")
         return self
 
 
-class Confirmation(Schema):
-    """The brief runs at the target size that `almr confirm` judges: `runs` LRs from 1/`factor` to `factor` times the
-    chosen one, of `tokens` each (by default 1 % of the launch, at least 100 steps).
-
-    `tolerance`: nats per token that the chosen LR may cost over the best one and still hold.
-    """
+class Confirmation(Section):
+    """The short runs of the large model with which `almr confirm` tests the chosen LR."""
 
     runs: Annotated[Count, Field(ge=3, le=5)] = 5
+    """Number of LRs that are tried."""
     factor: Annotated[Finite, Field(gt=1, le=10)] = 2.0
+    """The LRs range from 1/factor to factor times the chosen LR."""
     tokens: Count | None = None
+    """Training tokens of each run. Default: 1 % of the launch, at least 100 steps."""
     tolerance: Positive = 0.005
+    """The chosen LR is confirmed if its loss exceeds the best by at most this, in nats per token."""
 
 
-class TransferRule(Schema):
-    """`direct`: the small model's ALMR and LR unchanged. `power`: LR x (parameters' ratio) ** `parameters_exponent` x
-    (tokens' ratio) ** `tokens_exponent`, both stated with their `source`, or those of a published `law`; the ALMR
-    unchanged. `ladder`: the exponents of LR and the drift of ALMR fitted from `rungs`, smaller sweeps, and this
-    one; a budget that they do not vary takes the stated `tokens_exponent`.
+class TransferRule(Section):
+    """How the winner is carried from the small model to the large one.
 
-    `*_exponent_sd` widen the interval. `trial` and `launch` state what is not known of the two models. The LR at which
-    training diverges is taken to move by (parameters' ratio) ** `edge_exponent`, by default that of 1 / width where
-    width, depth and parameters grow together (Yang et al., arXiv 2203.03466).
+    `direct`: ALMR and LR unchanged. `power`: LR x (ratio of parameters) ** `parameters_exponent` x (ratio of tokens) **
+    `tokens_exponent`; ALMR unchanged. `ladder`: the exponents of LR and the drift of ALMR are fitted on `rungs` and
+    this sweep.
     """
 
     rule: Literal["direct", "power", "ladder"]
+    """The rule; there is no default."""
     law: Literal["step-law", "deepseek"] | None = None
+    """`power`: take both exponents from this published law."""
     parameters_exponent: Finite | None = None
+    """`power`: exponent of the number of parameters."""
     tokens_exponent: Finite | None = None
+    """Exponent of the training tokens: of `power`, and of a `ladder` whose rungs all have one token budget."""
     parameters_exponent_sd: Annotated[Finite, Field(ge=0)] = 0.0
+    """Standard deviation of `parameters_exponent`; it widens the interval of the LR."""
     tokens_exponent_sd: Annotated[Finite, Field(ge=0)] = 0.0
-    source: Pattern | None = None
+    """Standard deviation of `tokens_exponent`; it widens the interval of the LR."""
+    source: Text | None = None
+    """Where the given exponents are from; required with them."""
     rungs: tuple[Rung, ...] = ()
+    """`ladder`: the smaller sweeps."""
     trial: ModelFacts = ModelFacts()
+    """Facts of the small model, where it is not a known model."""
     launch: ModelFacts = ModelFacts()
+    """Facts of the large model, where it is not a known model."""
     edge_exponent: Annotated[Finite, Field(le=0)] = WIDTH_EXPONENT
+    """The divergence LR scales as parameters ** this. Default: 1 / width (Yang et al., arXiv 2203.03466)."""
     confirm: Confirmation = Confirmation()
+    """The confirmation runs."""
 
     @model_validator(mode="after")
     def _nothing_silent(self) -> Self:
@@ -139,12 +158,12 @@ class TransferRule(Schema):
 
     @property
     def exponents(self) -> Law | None:
-        """Those of the rule `power`."""
+        """The exponents of rule `power`, given or of its law; None for other rules."""
         if self.rule != "power":
             return None
         if self.law:
             return LAWS[self.law]
-        assert self.parameters_exponent is not None  # the validator saw to it
+        assert self.parameters_exponent is not None  # the validator guarantees it
         assert self.tokens_exponent is not None
         assert self.source is not None
         return Law(self.parameters_exponent, self.tokens_exponent, self.source)

@@ -1,8 +1,10 @@
-"""GPUs whose speed and memory are published. A leaf: standard library only."""
+"""GPUs whose speed and memory are published."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
 
 
 class Gpu(NamedTuple):
@@ -21,3 +23,19 @@ GPUS = {
     "H200-141GB": Gpu(989e12, 141e9),
     "B200-180GB": Gpu(2250e12, 180e9),
 }
+
+
+def gpu_memory(name: str | None, gigabytes: float | None) -> float | None:
+    """Bytes of memory of one GPU: as given, else as sold under this name; None where neither is given."""
+    if gigabytes:
+        return gigabytes * 1e9
+    return GPUS[name].bytes if name else None
+
+
+def _known(name: str) -> str:
+    if name not in GPUS:
+        raise ValueError(f"not a known GPU; write one of {', '.join(GPUS)}, or remove it and give gpu_gigabytes")
+    return name
+
+
+GpuName = Annotated[str, AfterValidator(_known)]

@@ -13,7 +13,7 @@ from sweep.study.sizes.shape import Shape
 
 
 class KnownModel(NamedTuple):
-    """A model's shape, and the tokens that it was pre-trained on."""
+    """A model's shape, and the number of tokens of its pre-training."""
 
     shape: Shape
     pretraining_tokens: int

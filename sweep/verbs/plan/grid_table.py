@@ -1,34 +1,35 @@
-"""A study's grid as a table: what is done of each cell."""
+"""A study's grid as a table: which cells are done, and how often a trial reads each corpus."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
 from sweep.planning.plan import StudyPlan
+from sweep.study import numbers
 from sweep.study.fields import LANGUAGES
 from sweep.study.study import Study
 from sweep.study.trial import Trial
 
 
 def grid(study: Study, planned: StudyPlan) -> Table:
-    """One row per ALMR: epochs over each corpus, then a cell per LR with what is done of its seeds."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("ALMR", justify="right")
-    for language in LANGUAGES:
-        table.add_column(f"epochs of\n{language}", justify="right")
-    for lr in study.grid.lrs:
-        table.add_column(f"LR\n{lr:.1e}", justify="center")
+    """One column per ALMR, one row per LR; below, the epochs over each corpus."""
+    table = Table("LR / ALMR", box=None, padding=(0, 1, 0, 0))
+    for almr in study.grid.almr:
+        table.add_column(numbers.almr(almr), justify="right", no_wrap=True)
     left = {trial.id for trial in planned.left}
     known = {trial.id for trial in planned.trials}
-    for i, almr in enumerate(study.grid.almr):
-        epochs = (planned.epochs[language] for language in LANGUAGES)
-        cells = (_cell(study, almr, lr, known, left) for lr in study.grid.lrs)
-        table.add_row(f"{almr:g}", *("?" if e is None else f"{e[i]:.3g}" for e in epochs), *cells)
+    for lr in study.grid.lrs:
+        table.add_row(numbers.lr(lr), *(_cell(study, almr, lr, known, left) for almr in study.grid.almr))
+    for language in LANGUAGES:
+        epochs = planned.epochs[language]
+        shown = [f"{n:.2g}" for n in epochs] if epochs else ["?"] * len(study.grid.almr)
+        table.add_row(f"{study.language_name(language)} epochs", *shown)
     return table
 
 
 def _cell(study: Study, almr: float, lr: float, known: set[str], left: set[str]) -> str:
     here = [Trial(almr=almr, lr=lr, seed=seed).id for seed in study.grid.seeds]
     done = sum(trial in known and trial not in left for trial in here)
-    unknown = "open" if study.search.proposes and not known & set(here) else "to do"
-    return f"{done}/{len(study.grid.seeds)} done" if done else unknown
+    if not done:
+        return "open" if study.search.proposes and not known & set(here) else "to do"
+    return "done" if len(here) == 1 else f"{done}/{len(here)}"

@@ -6,14 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 from sweep.planning.disk import Disk
-from sweep.planning.memory import USABLE, TrialMemoryModel
 from sweep.planning.plan import StudyPlan
+from sweep.planning.trial_memory import TrialMemory
+from sweep.study import numbers
+from sweep.study.sizes.memory import USABLE
 
 
 def size_lines(planned: StudyPlan) -> list[str]:
     lines = [_model(planned)] if planned.shape and planned.flops else []
-    if planned.layout:
-        lines += _memory(planned.layout)
+    if planned.trial_memory:
+        lines += _memory(planned.trial_memory)
     return [*lines, _disk(planned.disk)]
 
 
@@ -22,50 +24,45 @@ def _model(planned: StudyPlan) -> str:
     assert planned.flops
     token = planned.flops / planned.tokens_per_trial
     return (
-        f"model: {planned.shape.parameters:,} parameters; {token / 1e9:,.1f} GFLOPs a token, "
-        f"{planned.flops:.2e} FLOPs a trial"
+        f"model: {planned.shape.parameters:,} parameters; {token / 1e9:,.1f} GFLOPs per token, "
+        f"{planned.flops:.2e} FLOPs per trial"
     )
 
 
-def _memory(layout: TrialMemoryModel) -> list[str]:
-    memory = layout.memory(layout.micro_batch)
+def _memory(trial_memory: TrialMemory) -> list[str]:
+    memory = trial_memory.at(trial_memory.micro_batch)
     parts = " + ".join(f"{name} {size / 1e9:.1f}" for name, size in asdict(memory).items())
-    where = f"micro-batch of {layout.micro_batch} x {layout.study.training.sequence_length:,} tokens"
-    lines = [f"memory of one GPU, {where}, estimated: {memory.total / 1e9:.1f} GB", f"  = {parts}"]
-    if have := layout.study.resources.gpu_bytes:
-        fits = layout.fitting(have)
-        largest = f"a micro-batch of up to {fits}" if fits else "no micro-batch"
-        lines.append(
-            f"  into {USABLE:.0%} of {have / 1e9:.0f} GB fits {largest} (a GPU's share is {layout.largest_micro_batch})"
-        )
+    where = f"micro-batch of {trial_memory.micro_batch} x {trial_memory.study.training.sequence_length:,} tokens"
+    lines = [f"memory per GPU: {memory.total / 1e9:.1f} GB (estimate, {where})", f"  = {parts}"]
+    if have := trial_memory.study.resources.gpu_bytes:
+        fits = trial_memory.largest_fitting(have)
+        largest = f"{fits} sequences" if fits > 1 else "1 sequence" if fits else "none"
+        usable = f"{numbers.percent(USABLE)} of {have / 1e9:.0f} GB"
+        own = trial_memory.largest_micro_batch
+        lines.append(f"  largest micro-batch that fits in {usable}: {largest} (of {own} per GPU and step)")
     return lines
 
 
 def _disk(disk: Disk) -> str:
     parts = ", ".join(f"{name} {size_text(size)}" for name, size in asdict(disk).items() if size != 0)
     whole = size_text(disk.total) if disk.total is not None else "not known"
-    return f"disk, at most: {whole} ({parts})"
+    return f"disk: at most {whole} ({parts})"
 
 
 def size_text(size: float | None) -> str:
-    if size is None:
-        return "not known"
-    for unit, of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if size >= of:
-            return f"{size / of:.1f} {unit}"
-    return f"{size / 1e3:.0f} kB"
+    return "not known" if size is None else numbers.size(size)
 
 
 def size_json(planned: StudyPlan) -> dict[str, Any]:
     """Bytes and FLOPs; None where they are not known."""
-    layout = planned.layout
-    have = layout.study.resources.gpu_bytes if layout else None
-    memory = layout.memory(layout.micro_batch) if layout else None
+    trial_memory = planned.trial_memory
+    have = trial_memory.study.resources.gpu_bytes if trial_memory else None
+    memory = trial_memory.at(trial_memory.micro_batch) if trial_memory else None
     return {
         "parameters": planned.shape.parameters if planned.shape else None,
         "flops_per_trial": planned.flops,
-        "micro_batch_sequences": layout.micro_batch if layout else None,
-        "largest_micro_batch_sequences": layout.fitting(have) if layout and have else None,
+        "micro_batch_sequences": trial_memory.micro_batch if trial_memory else None,
+        "largest_micro_batch_sequences": trial_memory.largest_fitting(have) if trial_memory and have else None,
         "memory_bytes": asdict(memory) | {"total": memory.total} if memory else None,
         "disk_bytes": asdict(planned.disk) | {"total": planned.disk.total},
     }

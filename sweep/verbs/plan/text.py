@@ -9,8 +9,9 @@ from rich.text import Text
 
 from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
-from sweep.study.numbers import clock
+from sweep.study.numbers import almr, clock, lr, percent
 from sweep.study.study import Study
+from sweep.verbs.plan.benchmark_table import benchmark_table
 from sweep.verbs.plan.grid_table import grid
 from sweep.verbs.plan.size import size_json, size_lines
 
@@ -18,24 +19,28 @@ from sweep.verbs.plan.size import size_json, size_lines
 def plan(study: Study, planned: StudyPlan) -> RenderableType:
     done = planned.total - planned.to_run
     head = (
-        f"{study.name}: {planned.total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMR x "
-        f"{len(study.grid.lrs)} LR x {len(study.grid.seeds)} seeds), {done} done, {planned.to_run} left\n"
+        f"{study.name}: {planned.total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
+        f"{len(study.grid.lrs)} LRs x {_count(len(study.grid.seeds), 'seed')}), {done} done, {planned.to_run} left\n"
         f"each trial: {_steps(planned)} x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}{_growth(study)}"
     )
     size = [Text(line) for line in size_lines(planned)]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
-    return Group(Text(head), *size, grid(study, planned), scoring.plan(study), *warnings)
+    return Group(Text(head), *size, grid(study, planned), benchmark_table(study), *warnings)
 
 
 def _how(study: Study, planned: StudyPlan) -> str:
-    """What a search's trials are taken from."""
+    """From what a search takes its trials."""
     if not study.search.proposes:
         return ""
-    share = planned.total / len(study.grid.points)
+    share = percent(planned.total / len(study.grid.points))
     where = f"{len(study.grid.points)} cells" if study.search.space == "cells" else "any point of the range"
-    return f" by search ({study.search.strategy}) out of {where}, {share:.0%} of the grid's tokens"
+    return f" by search ({study.search.strategy}) out of {where}, {share} of the grid's tokens"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _growth(study: Study) -> str:
@@ -43,30 +48,33 @@ def _growth(study: Study) -> str:
     if not reach:
         return ""
     (a0, a1), (r0, r1) = reach["almr"], reach["lr"]
-    ends = f"ALMR {a0:g} to {a1:g}, LR {r0:g} to {r1:g}, {reach['trials']} trials"
-    return f"\nmay grow where the optimum leans on an end: to {ends}"
+    ends = f"ALMR {almr(a0)} to {almr(a1)}, LR {lr(r0)} to {lr(r1)} ({reach['trials']} trials in all)"
+    return f"\nif the optimum is at the edge of the grid, the trials may extend to {ends}"
 
 
 def growth(study: Study) -> dict[str, Any] | None:
-    """How far a study with bounds may go: [lowest, highest] `almr` and `lr`, and `trials` with all that it adds."""
+    """How far a study with bounds may extend: [lowest, highest] `almr` and `lr`, and `trials` in all."""
     if not study.search.bounds:
         return None
-    reach = {dial: list(ends) for dial, ends in study.search.reach(study.grid).items()}
+    reach = {name: list(ends) for name, ends in study.search.reach(study.grid).items()}
     return reach | {"trials": study.search.trials}
 
 
 def _steps(planned: StudyPlan) -> str:
     if not planned.branch_steps:
         return f"{planned.steps:,} steps"
-    return f"({planned.steps:,} steps + {planned.branch_steps:,} on branches to its horizons)"
+    return f"({planned.steps:,} steps + {planned.branch_steps:,} in branches to its horizons)"
 
 
 def _cost(study: Study, planned: StudyPlan) -> str:
     if planned.trial_seconds is None:
-        return "time: not known"
-    cost = f"time: {clock(planned.trial_seconds)} a trial"
+        return "time: unknown until a trial has finished"
+    cost = f"time: {clock(planned.trial_seconds)} per trial"
+    if not planned.to_run:
+        return f"{cost}; nothing left to run"
     if planned.seconds is not None:
-        cost += f", {clock(planned.seconds)} for what is left with {concurrency(study)} at once, start-up apart"
+        left = _count(planned.to_run, "trial")
+        cost += f"; {clock(planned.seconds)} for {left}, {concurrency(study)} in parallel (start-up not counted)"
     return cost + (f"; {planned.gpu_hours:,.1f} GPU-hours" if study.resources.gpus else "")
 
 

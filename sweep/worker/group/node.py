@@ -1,4 +1,4 @@
-"""One node's share of a gang: its torchrun, in the hands of a keeper. Knows nothing of Ray."""
+"""One node of a worker group: its torchrun, under a supervisor. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from sweep.worker.group.keeper import CLAIM_HELD
-from sweep.worker.group.torchrun_arguments import PORT_TAKEN, Rendezvous, arguments
+from sweep.worker.group.supervisor import LOCK_HELD
+from sweep.worker.group.torchrun_arguments import PORT_TAKEN, Rendezvous, torchrun_arguments
 
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
-CODE = Path(__file__).parents[3]  # where our packages lie: on a worker, the snapshot that came with the run
+CODE = Path(__file__).parents[3]  # the folder of our packages: on a worker, the run's staged code
+
+
+class RankCommand(NamedTuple):
+    """What every rank of a node runs: `module` with `arguments`. torchrun itself prints to `log`."""
+
+    module: str
+    arguments: list[str]
+    log: Path
 
 
 @dataclass(frozen=True)
 class RankFailure:
-    """Of one rank, or of its torchrun (None). `message` is its exception; None where it could not tell."""
+    """The failure of one rank, or of its torchrun (`rank` None). `message`: its exception; None where it gave none."""
 
     rank: int | None
     exit_status: int
@@ -36,7 +44,7 @@ class RankFailure:
 
 @dataclass(frozen=True)
 class NodeOutcome:
-    """How a node's processes ended, all of them gone. No failures: they finished."""
+    """How a node's processes ended; all of them are gone. Without failures they finished."""
 
     failures: tuple[RankFailure, ...] = ()
 
@@ -46,93 +54,90 @@ class NodeOutcome:
 
 
 class NodeProcesses:
-    """Started when it is made. Every rank runs `module` with `module_arguments`; `log` gets torchrun's own words.
-    `secrets` are added to the environment.
-    """
+    """The processes of one node, started by the constructor. `secrets` are added to their environment."""
 
     def __init__(
-        self,
-        meeting: Rendezvous,
-        module: str,
-        module_arguments: list[str],
-        log: Path,
-        secrets: Mapping[str, str] = MappingProxyType({}),
+        self, rendezvous: Rendezvous, command: RankCommand, secrets: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="almr-gang-"))
+        self.scratch = Path(tempfile.mkdtemp(prefix="almr-node-"))
         self.failures = self.scratch / "failures.json"
         torchrun = [sys.executable, "-m", "sweep.worker.group.torchrun", str(self.failures)]
-        command = [*torchrun, *arguments(meeting, GRACE_SECONDS), module, *module_arguments]
-        asked = {"command": command, "log": str(log), "grace_seconds": GRACE_SECONDS, "claims": claims(meeting)}
-        self.keeper = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "sweep.worker.group.keeper", json.dumps(asked)],
+        ranks = [*torchrun_arguments(rendezvous, GRACE_SECONDS), command.module, *command.arguments]
+        request = {"command": [*torchrun, *ranks], "log": str(command.log), "grace_seconds": GRACE_SECONDS}
+        self.supervisor = subprocess.Popen(  # noqa: S603
+            [
+                *(sys.executable, "-m", "sweep.worker.group.supervisor"),
+                json.dumps(request | {"locks": gpu_locks(rendezvous)}),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=CODE,
-            env=_environment(meeting) | dict(secrets),
-            start_new_session=True,  # Ctrl-C reaches whoever started it, and through the pipe the keeper
+            env=_environment(rendezvous) | dict(secrets),
+            start_new_session=True,  # Ctrl-C reaches only this process, which closes the supervisor's pipe
         )
         self.outcome: NodeOutcome | None = None
 
     def poll(self) -> NodeOutcome | None:
         """None while its processes run."""
-        if self.outcome is None and self._ended(0):
-            self.outcome = self._concluded()
+        if self.outcome is None and self._has_ended(0):
+            self.outcome = self._read_outcome()
         return self.outcome
 
     def stop(self) -> None:
         """Returns when no process of the node is left. Raises TimeoutError where one cannot be killed."""
-        assert self.keeper.stdin
+        assert self.supervisor.stdin
         with contextlib.suppress(BrokenPipeError):
-            self.keeper.stdin.close()
+            self.supervisor.stdin.close()
         if self.poll() is None:
-            if not self._ended(2 * GRACE_SECONDS):
+            if not self._has_ended(2 * GRACE_SECONDS):
                 raise TimeoutError(f"processes on {socket.gethostname()} could not be killed")
-            self.outcome = self._concluded()
+            self.outcome = self._read_outcome()
 
-    def _ended(self, seconds: float) -> bool:
-        assert self.keeper.stdout
-        return bool(select.select([self.keeper.stdout], [], [], seconds)[0])
+    def _has_ended(self, seconds: float) -> bool:
+        assert self.supervisor.stdout
+        return bool(select.select([self.supervisor.stdout], [], [], seconds)[0])
 
-    def _concluded(self) -> NodeOutcome:
-        assert self.keeper.stdout
-        said = self.keeper.stdout.read()
-        self.keeper.wait()
-        found = json.loads(self.failures.read_text()) if self.failures.exists() else []
+    def _read_outcome(self) -> NodeOutcome:
+        assert self.supervisor.stdout
+        answer = self.supervisor.stdout.read()
+        self.supervisor.wait()
+        failures = json.loads(self.failures.read_text()) if self.failures.exists() else []
         shutil.rmtree(self.scratch, ignore_errors=True)
-        if found:
-            return NodeOutcome(tuple(RankFailure(**failure) for failure in found))
-        return _without_ranks(json.loads(said) if said else None)
+        if failures:
+            return NodeOutcome(tuple(RankFailure(**failure) for failure in failures))
+        return _torchrun_outcome(json.loads(answer) if answer else None)
 
 
 def free_port() -> int:
-    """Free when asked; somebody may take it before torchrun does."""
+    """A port that is free now; another process may take it before torchrun does."""
     with socket.socket() as found:
         found.bind(("", 0))
         return int(found.getsockname()[1])
 
 
-def _without_ranks(said: dict[str, Any] | None) -> NodeOutcome:
-    if said is None:
-        return NodeOutcome((RankFailure(None, -9, "the keeper of its processes was killed"),))
-    status = said["exit_status"]
-    if status == CLAIM_HELD:
-        return NodeOutcome((RankFailure(None, status, "a GPU is still held by the processes of an earlier trial"),))
+def _torchrun_outcome(answer: dict[str, Any] | None) -> NodeOutcome:
+    """Of a node none of whose ranks reported a failure. `answer`: its supervisor's, None where that was killed."""
+    if answer is None:
+        return NodeOutcome((RankFailure(None, -9, "the supervisor of the node's processes was killed"),))
+    status = answer["exit_status"]
+    if status == LOCK_HELD:
+        return NodeOutcome((RankFailure(None, status, "a GPU is still in use by the processes of an earlier trial"),))
     return NodeOutcome() if status == 0 else NodeOutcome((RankFailure(None, status),))
 
 
-def _environment(meeting: Rendezvous) -> dict[str, str]:
+def _environment(rendezvous: Rendezvous) -> dict[str, str]:
     """Our packages come first, and nothing is imported from the folder in which a process happens to start."""
     path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
     return os.environ | {
         "PYTHONPATH": path,
         "PYTHONSAFEPATH": "1",
-        "OMP_NUM_THREADS": str(meeting.cpus_per_worker),
+        "OMP_NUM_THREADS": str(rendezvous.cpus_per_worker),
     }
 
 
-def claims(meeting: Rendezvous) -> list[str]:
-    """A file to lock for each GPU that Ray gave to this process."""
-    # A gang without GPUs leaves the variable as the machine has it, and takes none of them.
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if meeting.gpus else []
+def gpu_locks(rendezvous: Rendezvous) -> list[str]:
+    """A lock file for each GPU that Ray gave to this process."""
+    # Without GPUs the variable is the machine's own: it may name GPUs that the worker group does not use.
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if rendezvous.gpus else []
     names = [gpu.strip().replace("/", "-") for gpu in gpus if gpu.strip()]
     return [str(Path(tempfile.gettempdir()) / f"almr-{os.getuid()}-gpu-{name}") for name in names]

@@ -1,9 +1,9 @@
-"""torchrun, with what became of its workers as a file that a program can read.
+"""torchrun, which also writes the failures of its ranks to a JSON file.
 
     python -m sweep.worker.group.torchrun FAILURES_FILE [torchrun's own arguments]
 
-On a failure the file gets a JSON list of `{"rank", "exit_status", "message", "timestamp"}`, one for each worker that
-failed by itself; `message` is the exception, None where the worker could not tell.
+After a failure the file holds a JSON list of `{"rank", "exit_status", "message", "timestamp"}`, one entry for each rank
+that failed by itself. `message` is the exception, or None where the rank reported none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     try:
         run(parse_args(arguments))  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
-        Path(failures_file).write_text(json.dumps(_told(error.failures)))
+        Path(failures_file).write_text(json.dumps(_own_failures(error.failures)))
         raise
     except Exception as error:
         if "EADDRINUSE" in str(error) or "address already in use" in str(error):
@@ -33,18 +33,18 @@ def main() -> None:
         raise
 
 
-def _told(failures: dict[int, ProcessFailure]) -> list[dict[str, Any]]:
-    """In the order in which they were noticed. torchrun sends SIGTERM to the others, and counts these too."""
+def _own_failures(failures: dict[int, ProcessFailure]) -> list[dict[str, Any]]:
+    """In torchrun's order, without the ranks that torchrun itself stopped by SIGTERM, unless there are no others."""
     by_itself = {rank: f for rank, f in failures.items() if f.exitcode != -signal.SIGTERM}
-    return [_one(rank, failure) for rank, failure in (by_itself or failures).items()]
+    return [_as_json(rank, failure) for rank, failure in (by_itself or failures).items()]
 
 
-def _one(rank: int, failure: ProcessFailure) -> dict[str, Any]:
-    told = isinstance(failure.error_file_data.get("message"), dict)
+def _as_json(rank: int, failure: ProcessFailure) -> dict[str, Any]:
+    message = failure.error_file_data.get("message")
     return {
         "rank": rank,
         "exit_status": failure.exitcode,
-        "message": failure.error_file_data["message"]["message"] if told else None,
+        "message": message["message"] if isinstance(message, dict) else None,
         "timestamp": failure.timestamp,
     }
 

@@ -1,16 +1,16 @@
-"""How torchrun is told where a gang meets. Apart from `torchrun.py`, which costs the import of torch."""
+"""torchrun's arguments for a worker group. Separate from `torchrun.py`, which imports torch."""
 
 from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
 
-PORT_TAKEN = errno.EADDRINUSE  # the exit status of sweep.worker.group.torchrun where the port was taken meanwhile
+PORT_TAKEN = errno.EADDRINUSE  # exit status of sweep.worker.group.torchrun where another process has taken the port
 
 
 @dataclass(frozen=True)
 class Rendezvous:
-    """Where the nodes of a gang meet (address and port of node 0), and which of them this one is."""
+    """The rendezvous of a worker group's nodes (address and port of node 0), as node number `node` sees it."""
 
     address: str
     port: int
@@ -21,14 +21,14 @@ class Rendezvous:
     gpus: bool = False
 
 
-def arguments(meeting: Rendezvous, grace_seconds: float) -> list[str]:
-    """A static rendezvous: nobody joins later, and Tune starts a gang that failed anew."""
+def torchrun_arguments(rendezvous: Rendezvous, grace_seconds: float) -> list[str]:
+    """A static rendezvous without restarts: Ray Tune starts a worker group that failed again, as a whole."""
     return [
-        f"--nnodes={meeting.nodes}",
-        f"--node-rank={meeting.node}",
-        f"--nproc-per-node={meeting.workers_per_node}",
-        f"--master-addr={meeting.address}",
-        f"--master-port={meeting.port}",
+        f"--nnodes={rendezvous.nodes}",
+        f"--node-rank={rendezvous.node}",
+        f"--nproc-per-node={rendezvous.workers_per_node}",
+        f"--master-addr={rendezvous.address}",
+        f"--master-port={rendezvous.port}",
         f"--shutdown-timeout={max(1, int(grace_seconds / 2))}",
         "--max-restarts=0",
         "-m",

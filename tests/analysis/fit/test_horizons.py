@@ -75,7 +75,7 @@ def test_a_horizon_with_too_few_losses_is_left_out_with_a_warning(table):
     file = fit_table(few, Objective(), "moving").file
     assert file.horizons == ()  # the full budget alone is nothing to compare
     (warning,) = [finding for finding in file.warnings if finding.code == "horizon"]
-    assert warning.message.startswith("at 1,000 tokens no winner is told: ")
+    assert warning.message.startswith("no winner at 1,000 tokens: ")
     assert "5 usable trials" in warning.message
 
 

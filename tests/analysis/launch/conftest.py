@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from analysis.fit.fit import Fit
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.launch.bundle import write
 from analysis.launch.plan.launch_plan import LaunchPlan
@@ -111,8 +111,8 @@ def warning() -> Finding:
 
 
 @pytest.fixture
-def make_fit(run: Path) -> Callable[..., Fit]:
-    def make(of: Study | None = None, almr: float = 0.4, lr: float = 2e-5, **fields: Any) -> Fit:
+def make_fit(run: Path) -> Callable[..., FitResult]:
+    def make(of: Study | None = None, almr: float = 0.4, lr: float = 2e-5, **fields: Any) -> FitResult:
         """`fields` of the fit file, such as `refusals`, replace those of a clean one."""
         of = of or study()
         for record in records(of):
@@ -120,8 +120,7 @@ def make_fit(run: Path) -> Callable[..., Fit]:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "record.json").write_text(record.model_dump_json())
         (run / "study.yaml").write_text(dump(of))
-        nothing: Any = None  # a bundle is made of the file alone
-        return Fit(tables.read_run(run), {}, nothing, nothing, nothing, _file(of, almr, lr, fields), of)
+        return FitResult(table=tables.read_run(run), file=_file(of, almr, lr, fields), study=of)
 
     return make
 
@@ -168,7 +167,7 @@ def _winner(almr: float, lr: float) -> Winner:
 
 
 @pytest.fixture
-def make_plan(make_fit: Callable[..., Fit], corpora: dict[str, CorpusFacts]) -> Callable[..., LaunchPlan]:
+def make_plan(make_fit: Callable[..., FitResult], corpora: dict[str, CorpusFacts]) -> Callable[..., LaunchPlan]:
     """The plan of a study for a format, with its layout; `counted` replaces the corpora."""
 
     def make(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.fit_file.findings import Finding
-from analysis.launch.bundle import export
+from analysis.launch.bundle import FittedRun, export
 from analysis.launch.evidence.evidence import Evidence, SearchEvidence
 from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.scripts import starts
@@ -45,7 +45,7 @@ def embedded(make_study, make_facts, tmp_path):
 
 def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
     study, counted = embedded
-    paths = export(make_fit(study), run, counted, out).files
+    paths = export(FittedRun(make_fit(study), run, counted), out).files
     names = [name for path in paths if not (name := path.relative_to(out).as_posix()).startswith("confirm")]
     text = ["data/additional.jsonl", "data/original.jsonl"]
     own = [*text, "dataset_info.json", "deepspeed_zero3.json", "llamafactory.yaml"]
@@ -58,14 +58,14 @@ def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
 
 def test_evidence_hashes_every_other_file(make_fit, embedded, run, out):
     study, counted = embedded
-    paths = export(make_fit(study), run, counted, out).files
+    paths = export(FittedRun(make_fit(study), run, counted), out).files
     expected = {path.relative_to(out).as_posix(): sha256(path) for path in paths if path.name != "evidence.json"}
     assert evidence(out).files == expected
     assert evidence(out).links == {}
 
 
 def test_evidence_names_the_trials_and_their_records(make_fit, corpora, run, out):
-    export(make_fit(), run, corpora, out)
+    export(FittedRun(make_fit(), run, corpora), out)
     found = evidence(out)
     assert [trial.trial_id for trial in found.excluded_trials] == ["almr=0.50_lr=1e-04_seed=3"]
     assert found.excluded_trials[0].excluded.startswith("diverged")
@@ -77,19 +77,19 @@ def test_evidence_names_the_trials_and_their_records(make_fit, corpora, run, out
 
 
 def test_evidence_says_how_the_trials_were_chosen(make_fit, make_study, corpora, run, out):
-    export(make_fit(), run, corpora, out)
+    export(FittedRun(make_fit(), run, corpora), out)
     assert evidence(out).search == SearchEvidence(strategy="grid", budget=None, asked=None, stopped=None)
     state = SearchState(strategy="surface", budget=24, asked=17, stopped="it gained too little", at_once=2)
     (run / "search.json").write_text(state.model_dump_json())
     searched = make_study(search={"strategy": "surface", "trials": 24}, grid={"almr": [0.1, 0.5], "lr": [1e-5, 1e-4]})
-    export(make_fit(searched), run, corpora, out)
+    export(FittedRun(make_fit(searched), run, corpora), out)
     stopped = SearchEvidence(strategy="surface", budget=24, asked=17, stopped="it gained too little")
     assert evidence(out).search == stopped
 
 
 def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
-    export(fit, run, corpora, out)
+    export(FittedRun(fit, run, corpora), out)
     found = evidence(out)
     assert found.schema_version == 5
     assert found.formats == ("llamafactory",)
@@ -105,7 +105,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
 
 def test_evidence_of_a_guarded_fit_has_the_guard_for_weights(make_fit, corpora, run, out):
     guard = {"percent": 2.0, "bound": 2.55, "probability": 0.93}
-    export(make_fit(weights=None, guard=guard), run, corpora, out)
+    export(FittedRun(make_fit(weights=None, guard=guard), run, corpora), out)
     found = evidence(out)
     assert found.weights is None
     assert found.guard.model_dump() == guard
@@ -114,7 +114,7 @@ def test_evidence_of_a_guarded_fit_has_the_guard_for_weights(make_fit, corpora, 
 def test_a_refused_winner_is_not_exported(make_fit, corpora, run, out, refusal):
     other = Finding(code="flat", message="the optimum is flat")
     with pytest.raises(InputError) as error:
-        export(make_fit(refusals=[refusal, other]), run, corpora, out)
+        export(FittedRun(make_fit(refusals=[refusal, other]), run, corpora), out)
     assert str(error.value).splitlines() == [
         refusal.text,
         other.text,
@@ -125,10 +125,10 @@ def test_a_refused_winner_is_not_exported(make_fit, corpora, run, out, refusal):
 
 
 def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refusal):
-    export(make_fit(), run, corpora, out)
+    export(FittedRun(make_fit(), run, corpora), out)
     before = files(out)
     with pytest.raises(InputError):
-        export(make_fit(lr=7e-5, refusals=[refusal]), run, corpora, out)
+        export(FittedRun(make_fit(lr=7e-5, refusals=[refusal]), run, corpora), out)
     assert files(out) == before
 
 
@@ -136,13 +136,13 @@ def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refu
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_blank_reason_is_none(make_fit, corpora, run, out, refusal, blank, refused):
     with pytest.raises(InputError, match="the reason is blank"):
-        export(make_fit(refusals=[refusal] * refused), run, corpora, out, accept_risk=blank)
+        export(FittedRun(make_fit(refusals=[refusal] * refused), run, corpora), out, accept_risk=blank)
     assert not out.exists()
 
 
 def test_an_accepted_risk_is_in_the_evidence_and_on_top_of_the_yaml(make_fit, corpora, run, out, refusal):
     reason = 'the 70B run is "short"; # $(stop)'
-    export(make_fit(refusals=[refusal]), run, corpora, out, accept_risk=f" {reason}\n")
+    export(FittedRun(make_fit(refusals=[refusal]), run, corpora), out, accept_risk=f" {reason}\n")
     found = evidence(out).accepted_risk
     assert (found.reason, found.refusals) == (reason, (refusal,))
     head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:7]
@@ -152,27 +152,27 @@ def test_an_accepted_risk_is_in_the_evidence_and_on_top_of_the_yaml(make_fit, co
 
 
 def test_a_reason_that_is_no_utf8_is_written_all_the_same(make_fit, corpora, run, out, refusal):
-    export(make_fit(refusals=[refusal]), run, corpora, out, accept_risk="caf\udce9")
+    export(FittedRun(make_fit(refusals=[refusal]), run, corpora), out, accept_risk="caf\udce9")
     assert evidence(out).accepted_risk.reason == "caf\\udce9"
 
 
 def test_a_reason_without_a_refusal_accepts_nothing(make_fit, corpora, run, out):
-    export(make_fit(), run, corpora, out, accept_risk="just in case")
+    export(FittedRun(make_fit(), run, corpora), out, accept_risk="just in case")
     assert evidence(out).accepted_risk is None
     assert "just in case" not in (out / "llamafactory" / "llamafactory.yaml").read_text()
 
 
 def test_a_bundle_is_replaced_whole(make_fit, make_study, corpora, run, out, embedded):
     study, counted = embedded
-    export(make_fit(study), run, counted, out)
-    export(make_fit(lr=7e-5), run, corpora, out)
+    export(FittedRun(make_fit(study), run, counted), out)
+    export(FittedRun(make_fit(lr=7e-5), run, corpora), out)
     assert not (out / "llamafactory" / "data").exists()
     assert "7.0e-05" in (out / "llamafactory" / "llamafactory.yaml").read_text()
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_failure_leaves_the_old_bundle(make_fit, corpora, run, out, monkeypatch):
-    export(make_fit(), run, corpora, out)
+    export(FittedRun(make_fit(), run, corpora), out)
     before = files(out)
 
     def fails(*_):
@@ -180,7 +180,7 @@ def test_a_failure_leaves_the_old_bundle(make_fit, corpora, run, out, monkeypatc
 
     monkeypatch.setattr(starts, "start_script", fails)
     with pytest.raises(OSError, match="disk full"):
-        export(make_fit(lr=7e-5), run, corpora, out)
+        export(FittedRun(make_fit(lr=7e-5), run, corpora), out)
     assert files(out) == before
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
@@ -190,18 +190,18 @@ def test_a_folder_of_other_files_is_left_alone(make_fit, corpora, run, out, name
     out.mkdir()
     (out / name).write_text("mine")
     with pytest.raises(InputError, match="which no export wrote"):
-        export(make_fit(), run, corpora, out)
+        export(FittedRun(make_fit(), run, corpora), out)
     assert (out / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["llamafactory/llama3-8.log", "confirm/results-template.csv", "llamafactory/start.sh"])
 def test_a_bundle_that_was_used_is_kept_beside_the_new_one(make_fit, corpora, run, out, name):
     for n in (1, 2):
-        assert export(make_fit(), run, corpora, out).kept is None
+        assert export(FittedRun(make_fit(), run, corpora), out).kept is None
         (out / name).write_text(f"mine {n}")
-        made = export(make_fit(lr=7e-5), run, corpora, out)
+        made = export(FittedRun(make_fit(lr=7e-5), run, corpora), out)
         assert made.kept == out.with_name(f"launch.before-{n}")
-        assert str(made.kept) in made.told[0]
+        assert str(made.kept) in made.notes[0]
         assert (made.kept / name).read_text() == f"mine {n}"
         assert evidence(made.kept).launch_lr == 2e-5
         assert evidence(out).launch_lr == 7e-5
@@ -213,7 +213,7 @@ def test_the_working_directory_is_not_replaced(make_fit, corpora, run, out, monk
     monkeypatch.chdir(out / "mine")
     for given in (Path(), Path(".."), Path("/")):
         with pytest.raises(InputError, match="holds the working directory"):
-            export(make_fit(), run, corpora, given)
+            export(FittedRun(make_fit(), run, corpora), given)
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
@@ -223,7 +223,7 @@ def test_a_file_or_link_in_the_way_is_refused(make_fit, corpora, run, out, tmp_p
     else:
         out.symlink_to(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
-        export(make_fit(), run, corpora, out)
+        export(FittedRun(make_fit(), run, corpora), out)
 
 
 def test_a_lost_record_is_named(make_fit, corpora, run, out):
@@ -231,7 +231,7 @@ def test_a_lost_record_is_named(make_fit, corpora, run, out):
     lost = run / "trials" / "almr=0.10_lr=1e-05_seed=3" / "record.json"
     lost.unlink()
     with pytest.raises(InputError, match="the fit used this record and it is gone"):
-        export(fit, run, corpora, out)
+        export(FittedRun(fit, run, corpora), out)
     assert not out.exists()
 
 
@@ -251,7 +251,7 @@ def test_the_go_list_says_what_the_trainers_parser_read(make_fit, embedded, run,
         asked.append((folder.name, (folder / "llamafactory.yaml").is_file()))
         return ReadBack(name=name, **found)
 
-    export(make_fit(study), run, counted, out, reader=reader)
+    export(FittedRun(make_fit(study), run, counted), out, reader=reader)
     assert asked[0] == ("llamafactory", True)
     [line] = [line for line in (out / "GO.md").read_text().splitlines() if "was read back by" in line]
     assert line.startswith(f"| {state} |")

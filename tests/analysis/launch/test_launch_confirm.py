@@ -3,14 +3,17 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from analysis.fit_file.inputs import FitInputs
 from analysis.fit_file.transfer import EdgeAfter, Exponent
 from analysis.fit_file.winner import Interval
 from analysis.launch import bundle
+from analysis.launch.bundle import FittedRun
 from analysis.launch.confirm import confirmed
 from analysis.launch.confirm import results as confirm_results
 from analysis.launch.evidence import go, place
@@ -19,6 +22,7 @@ from analysis.launch.evidence.read_back import ReadBack
 from analysis.transfer.bracket import compare
 from analysis.transfer.rules import near_edge
 from sweep import cli
+from sweep.study import study_file
 from sweep.study.errors import InputError
 from sweep.study.ingredients import Ingredients
 
@@ -40,6 +44,10 @@ def written(folder):
     return yaml.safe_load((folder / "llamafactory.yaml").read_text())
 
 
+def planned(fit, corpora):
+    return bundle.confirmation(FittedRun(fit, Path("not-read"), corpora))
+
+
 def results(path, plan, best, curvature=0.05):
     lines = ["lr,seed,status,loss_original,loss_additional"]
     for lr in plan.lrs:
@@ -50,18 +58,18 @@ def results(path, plan, best, curvature=0.05):
 
 
 def confirm(fit, corpora, run, out, best):
-    bundle.export(fit, run, corpora, out)
-    plan = bundle.confirmation(fit, corpora)
+    bundle.export(FittedRun(fit, run, corpora), out)
+    plan = planned(fit, corpora)
     path = results(run / "filled.csv", plan, best)
     judged = compare(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = confirmed.conclude(plan, judged, path)
     confirmed.keep(found, path, run, out)
-    bundle.export(fit, run, corpora, out)
+    bundle.export(FittedRun(fit, run, corpora), out)
     return found, Evidence.model_validate_json((out / "evidence.json").read_text())
 
 
 def test_the_plan_counts_its_tokens_and_compute(fit, corpora):
-    plan = bundle.confirmation(fit, corpora)
+    plan = planned(fit, corpora)
     assert [lr / plan.lr for lr in plan.lrs] == pytest.approx([0.5, 0.7071, 1, 1.4142, 2], rel=1e-3)
     assert (plan.steps, plan.tokens) == (100, 100 * 4_194_304)
     assert plan.total_tokens == 5 * plan.tokens
@@ -72,20 +80,20 @@ def test_the_plan_counts_its_tokens_and_compute(fit, corpora):
 
 def test_gpu_hours_come_from_a_stated_gpu_and_mfu(make_fit, make_study, corpora):
     resources = {"gpus_per_node": 1, "gpu": "H100-80GB", "mfu": 0.4}
-    plan = bundle.confirmation(make_fit(make_study(resources=resources)), corpora)
+    plan = planned(make_fit(make_study(resources=resources)), corpora)
     assert plan.gpu_hours == pytest.approx(plan.flops / (989e12 * 0.4) / 3600)
 
 
 def test_brief_runs_are_centred_where_the_rule_puts_their_own_budget(fit, corpora):
     moved = fit.file.transfer.model_copy(update={"tokens": Exponent(value=0.5, interval=None, fitted=False)})
-    plan = bundle.confirmation(replace(fit, file=fit.file.model_copy(update={"transfer": moved})), corpora)
+    plan = planned(replace(fit, file=fit.file.model_copy(update={"transfer": moved})), corpora)
     assert plan.lr == pytest.approx(2e-5 * plan.share_of_launch**0.5 / 5**0.5)
     assert plan.launch_lr == 2e-5
 
 
 def test_every_brief_run_has_its_own_configuration(fit, corpora, run, out):
-    bundle.export(fit, run, corpora, out)
-    plan = bundle.confirmation(fit, corpora)
+    bundle.export(FittedRun(fit, run, corpora), out)
+    plan = planned(fit, corpora)
     for i, lr in enumerate(plan.lrs):
         settings = written(out / f"confirm-{i + 1}-llamafactory")
         assert (settings["learning_rate"], settings["max_steps"]) == (lr, 100)
@@ -145,7 +153,7 @@ def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, ou
 def test_a_confirmation_of_another_setting_is_not_applied(fit, make_fit, corpora, run, out):
     confirm(fit, corpora, run, out, best=1.2e-5)
     other = make_fit(fit.study, lr=3e-5)
-    bundle.export(other, run, corpora, out)
+    bundle.export(FittedRun(other, run, corpora), out)
     evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
     assert (evidence.launch_lr, evidence.confirmation) == (3e-5, None)
     assert any("confirm again" in warning for warning in evidence.launch_warnings)
@@ -167,13 +175,13 @@ def test_a_launch_of_another_shape_takes_a_confirmation_of_its_own(
     confirm(fit, corpora, run, out, best=1.2e-5)
     other = make_study(launch={"transfer": RULE} | changed.get("launch", {}))
     weights = {"weights": changed["weights"]} if "weights" in changed else {}
-    bundle.export(make_fit(other, **weights), run, corpora, out)
+    bundle.export(FittedRun(make_fit(other, **weights), run, corpora), out)
     evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
     assert (evidence.launch_lr, evidence.confirmation) == (2e-5, None)
 
 
 def test_late_digits_of_another_processor_do_not_make_another_launch(fit, corpora):
-    plan = bundle.confirmation(fit, corpora)
+    plan = planned(fit, corpora)
     assert plan.confirms(plan.model_copy(update={"lr": plan.lr * (1 + 1e-8), "almr": plan.almr + 1e-9}))
     assert not plan.confirms(plan.model_copy(update={"lr": plan.lr * 1.01}))
     assert not plan.confirms(plan.model_copy(update={"weights": {"original": 0.4, "additional": 0.6}}))
@@ -183,11 +191,11 @@ def test_an_unreadable_judgement_gives_way_to_the_next(fit, corpora, run, out):
     confirm(fit, corpora, run, out, best=2e-5)
     (run / "confirmation" / "judgement.json").write_text("{")
     with pytest.raises(InputError, match="confirm again"):
-        bundle.export(fit, run, corpora, out)
-    plan, path = bundle.confirmation(fit, corpora), run / "filled.csv"
+        bundle.export(FittedRun(fit, run, corpora), out)
+    plan, path = planned(fit, corpora), run / "filled.csv"
     judged = compare(confirm_results.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     confirmed.keep(confirmed.conclude(plan, judged, path), path, run, out)
-    bundle.export(fit, run, corpora, out)
+    bundle.export(FittedRun(fit, run, corpora), out)
     assert confirmed.read(run).judgement.answer == "holds"
 
 
@@ -206,18 +214,20 @@ def test_bad_results_are_named_with_their_line(fit, corpora, tmp_path, text, say
     path = tmp_path / "results.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=says):
-        confirm_results.read(path, bundle.confirmation(fit, corpora))
+        confirm_results.read(path, planned(fit, corpora))
 
 
 def test_rows_that_were_not_run_are_left_out_and_diverged_ones_kept(fit, corpora, tmp_path):
     path = tmp_path / "results.csv"
     path.write_text("lr,seed,status,loss_original,loss_additional\n1e-5,3,,,\n2e-5,3,diverged,,\n3e-5,3,,2,3\n")
-    found = confirm_results.read(path, bundle.confirmation(fit, corpora))
+    found = confirm_results.read(path, planned(fit, corpora))
     assert [(row.lr, row.loss) for row in found] == [(2e-5, None), (3e-5, 2.5)]
 
 
 def test_the_page_says_no_go_for_a_refused_fit(make_fit, make_study, corpora, run, out, refusal):
-    bundle.export(make_fit(make_study(), refusals=[refusal]), run, corpora, out, accept_risk="a rehearsal | only")
+    bundle.export(
+        FittedRun(make_fit(make_study(), refusals=[refusal]), run, corpora), out, accept_risk="a rehearsal | only"
+    )
     page = (out / go.NAME).read_text()
     assert page.startswith("# NO GO")
     assert "| fail | the fit stands by its winner |" in page
@@ -228,12 +238,13 @@ def test_the_page_says_no_go_for_a_refused_fit(make_fit, make_study, corpora, ru
 
 
 @pytest.fixture
-def finished(fit, corpora, run, monkeypatch):
+def finished(fit, corpora, run):
     """The folder of a run that the verb finds; its fit is the given one."""
     known = Ingredients(base_model="m", base_model_fingerprint="0" * 16, folders={}, corpora=corpora)
     (run / "ingredients.json").write_text(known.model_dump_json())
-    monkeypatch.setattr("sweep.verbs.outputs.fit_run", lambda study, folder: fit)
-    bundle.export(fit, run, corpora, run / "launch")
+    inputs = FitInputs.of_run(study_file.load(run / "study.yaml"), run)
+    (run / "fit.json").write_text(fit.file.model_copy(update={"inputs": inputs}).model_dump_json())
+    bundle.export(FittedRun(fit, run, corpora), run / "launch")
     return run
 
 
@@ -254,7 +265,7 @@ def test_the_verb_prints_bracket_tokens_and_cost(finished):
     [(2e-5, 0.05, 0, "holds"), (1.2e-5, 0.05, 0, "moved"), (3e-6, 0.05, 3, "undecided")],
 )
 def test_the_verb_judges_results(finished, corpora, fit, best, curvature, status, answer):
-    path = results(finished / "filled.csv", bundle.confirmation(fit, corpora), best, curvature)
+    path = results(finished / "filled.csv", planned(fit, corpora), best, curvature)
     told = almr(finished, "--results", path)
     assert told.exit_code == status, told.output
     assert f"confirmation at the launch's size: {answer}" in told.stdout
@@ -265,15 +276,15 @@ def test_the_verb_judges_results(finished, corpora, fit, best, curvature, status
 def test_results_rewrite_a_bundle_that_was_used_as_it_was_made(finished, corpora, fit):
     """Its formats, also in another folder, and what the user put there stays."""
     out = finished.parent / "elsewhere"
-    bundle.export(fit, finished, corpora, out, formats=("llamafactory", "axolotl"), reader=lambda *_: UNREAD)
+    bundle.export(FittedRun(fit, finished, corpora), out, formats=("llamafactory", "axolotl"), reader=lambda *_: UNREAD)
     (out / "axolotl" / "data").mkdir()
     (out / "axolotl" / "data" / "mixed.jsonl").write_text("mine")
-    path = results(out / "confirm" / "results-template.csv", bundle.confirmation(fit, corpora), 1.2e-5)
+    path = results(out / "confirm" / "results-template.csv", planned(fit, corpora), 1.2e-5)
     told = almr(finished, "--results", path, "--out", out)
     assert told.exit_code == 0, told.output
     assert "confirmation at the launch's size: moved" in told.stdout
     kept = finished.parent / "elsewhere.before-1"
-    assert f"kept: {kept}" in told.stderr
+    assert f"kept in {kept}" in told.stderr
     assert (kept / "axolotl" / "data" / "mixed.jsonl").read_text() == "mine"
     assert len((kept / "confirm" / "results-template.csv").read_text().splitlines()) == 6
     evidence = Evidence.model_validate_json((out / "evidence.json").read_text())
@@ -285,8 +296,8 @@ def test_results_rewrite_a_bundle_that_was_used_as_it_was_made(finished, corpora
 def test_a_parser_that_reads_something_else_fails_the_verb(finished, corpora, fit, monkeypatch):
     wrong = UNREAD.model_copy(update={"differences": ("lr: 2 where the winner has 1",)})
     monkeypatch.setattr("sweep.readback.verify.verify", lambda *_: wrong)
-    bundle.export(fit, finished, corpora, finished / "launch", reader=lambda *_: UNREAD)
-    path = results(finished / "filled.csv", bundle.confirmation(fit, corpora), 2e-5)
+    bundle.export(FittedRun(fit, finished, corpora), finished / "launch", reader=lambda *_: UNREAD)
+    path = results(finished / "filled.csv", planned(fit, corpora), 2e-5)
     told = almr(finished, "--results", path)
     assert told.exit_code == 1
     assert "WRONG: lr: 2" in told.stdout
@@ -297,7 +308,7 @@ def test_a_brief_run_that_was_not_read_leaves_its_format_unread(fit, corpora, ru
         why = {"why_not": "it took too long"} if folder.name.startswith("confirm-2") else {"parsers": "p"}
         return ReadBack(name=name, differences=None if "why_not" in why else (), **why)
 
-    bundle.export(fit, run, corpora, out, reader=reader)
+    bundle.export(FittedRun(fit, run, corpora), out, reader=reader)
     [found] = Evidence.model_validate_json((out / "evidence.json").read_text()).read_back
     assert found.differences is None
     assert found.why_not == "confirm-2-llamafactory: it took too long"
@@ -313,7 +324,7 @@ def test_a_link_that_came_back_as_a_file_is_no_use_of_the_bundle(tmp_path):
 
 
 def test_a_folder_that_is_no_bundle_is_refused_before_the_judgement_is_kept(finished, corpora, fit, tmp_path):
-    path = results(finished / "filled.csv", bundle.confirmation(fit, corpora), 2e-5)
+    path = results(finished / "filled.csv", planned(fit, corpora), 2e-5)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     told = almr(finished, "--results", path, "--out", tmp_path / "other")

@@ -18,10 +18,10 @@ from golden import assert_golden
 from analysis.launch.bundle import FORMATS, write
 from analysis.launch.formats import axolotl, megatron, native, torchtitan
 from analysis.launch.formats.llamafactory_data import DocumentMixture
+from analysis.launch.plan import layout_choice
 from analysis.launch.plan.ratio import token_share
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.names import job_name
-from sweep.planning import launch_layout
 from sweep.study.errors import InputError
 from sweep.study.sizes.models import KNOWN
 
@@ -210,7 +210,7 @@ def test_a_job_has_a_name_that_kubernetes_takes(study, name):
 def test_a_70b_is_laid_out_so_that_it_fits(stated):
     shape = KNOWN["meta-llama/Meta-Llama-3-70B"].shape
     for name in FORMATS:
-        layout = launch_layout.choose(name, stated, shape)
+        layout = layout_choice.choose(name, stated, shape)
         assert layout.data * layout.tensor * layout.pipeline * layout.context == 128
         assert layout.accumulation(stated.launch) * layout.data * layout.micro_batch == stated.launch.batch_sequences
         if name in ("torchtitan", "megatron"):
@@ -221,10 +221,10 @@ def test_a_70b_is_laid_out_so_that_it_fits(stated):
 def test_what_does_not_fit_or_is_not_known_is_said(make_study):
     shape = KNOWN["meta-llama/Meta-Llama-3-70B"].shape
     small = make_study(launch={"nodes": 1, "gpu": "A100-40GB"})
-    assert "no layout that was tried fits" in launch_layout.choose("megatron", small, shape).warnings("megatron")[0]
-    unknown = launch_layout.choose("native", small, None, "its shape is not known")
+    assert "no layout that was tried fits" in layout_choice.choose("megatron", small, shape).warnings("megatron")[0]
+    unknown = layout_choice.choose("native", small, None, "its shape is not known")
     assert "its shape is not known" in " ".join(unknown.lines(small.launch))
-    assert "launch.gpu" in launch_layout.choose("native", make_study(), shape).warnings("native")[0]
+    assert "launch.gpu" in layout_choice.choose("native", make_study(), shape).warnings("native")[0]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_our_own_trainers_memory_is_that_of_its_precision_and_moments(make_study
     for precision, state in (("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "int8")):
         training = make_study().training.model_dump() | {"precision": precision, "optimizer": {"state": state}}
         of = make_study(training=training, launch=STATED)
-        memory[precision, state] = {p.what: p.bytes for p in launch_layout.choose("native", of, shape).parts}
+        memory[precision, state] = {p.what: p.bytes for p in layout_choice.choose("native", of, shape).parts}
     whole, half, small = memory.values()
     assert whole["gathered"] == 2 * half["gathered"]
     assert 1.5 < whole["activations"] / half["activations"] <= 2

@@ -1,4 +1,4 @@
-"""Each export is read by its trainer's real parser and means what the winner says. `make test-exports` runs them."""
+"""Each export, read by its trainer's real parser, has the winner's numbers. `make test-exports` runs all of these."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.launch.bundle import FORMATS, export, write
+from analysis.launch.bundle import FORMATS, FittedRun, export, write
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.plan.schedule import telling_steps
 from sweep.readback.verify import verify
@@ -44,7 +44,7 @@ def plan(make_plan, make_study):
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(("schedule", "almr"), [("cosine", 0.4), ("wsd", 0.37), ("cosine", 0), ("cosine", 1)])
-def test_an_export_means_what_the_winner_says(plan, tmp_path, name, schedule, almr):
+def test_an_export_has_the_winners_numbers(plan, tmp_path, name, schedule, almr):
     interpreter, made = python(name), plan(name, schedule, almr)
     write(made, name, tmp_path / name)
     verdict = verify(made, tmp_path / name, name, interpreter)
@@ -53,7 +53,7 @@ def test_an_export_means_what_the_winner_says(plan, tmp_path, name, schedule, al
 
 @pytest.mark.parametrize("schedule", ["cosine", "wsd", "no decay"])
 def test_our_own_trainer_reads_what_was_written(plan, tmp_path, schedule):
-    """Also where a WSD launch never decays: there is no step after its last."""
+    """Also where a WSD launch never decays: no step follows its last."""
     made = plan("native", schedule, 0.4)
     write(made, "native", tmp_path / "native")
     assert verify(made, tmp_path / "native", "native").differences == ()
@@ -82,14 +82,14 @@ def test_brief_runs_are_read_back_too(make_fit, make_study, corpora, run):
     def other(plan, folder, name):
         return verify(replace(plan, lr=1.0) if folder.name == "confirm-3-native" else plan, folder, name)
 
-    export(fit, run, corpora, out, formats=("native",), reader=other)
+    export(FittedRun(fit, run, corpora), out, formats=("native",), reader=other)
     [found] = Evidence.model_validate_json((out / "evidence.json").read_text()).read_back
     assert found.differences[0].startswith("confirm-3-native: lr: 4e-05")
     assert {line.split(": ")[0] for line in found.differences} == {"confirm-3-native"}
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_another_winner_is_told_apart(plan, tmp_path, name):
+def test_files_of_another_winner_are_found(plan, tmp_path, name):
     interpreter, made = python(name), plan(name, "cosine", 0.4)
     write(replace(made, lr=made.lr * 1.01, almr=0.41), name, tmp_path / name)
     found = verify(made, tmp_path / name, name, interpreter).differences

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from pages import Page
 
-from analysis.figures import drawing as plots
 from analysis.fit.fit import fit_run, fit_study, fit_table
 from analysis.fit_file.curve import CurvePoint, DivergenceEdge
 from analysis.fit_file.findings import Finding, NextTrial
@@ -16,13 +15,14 @@ from analysis.report.page import render, write_report
 from analysis.surfaces.forms import FORMS
 from analysis.table import table as tables
 from sweep.study.sections.objective import Objective
+from sweep.verbs.fitting import keep_figures
 
 HOSTILE = '<script>alert("$x$")</script>'
 
 
 @pytest.fixture(scope="module")
 def html(fitted, tmp_path_factory) -> str:
-    return render(fitted, tmp_path_factory.mktemp("run"))
+    return with_figures(fitted, tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,9 @@ def page(html) -> Page:
     return Page(html)
 
 
-@pytest.fixture
-def no_figures(monkeypatch) -> None:
-    """For pages whose figures do not matter: drawing them takes a second."""
-    monkeypatch.setattr(plots, "figures", lambda fit, run: {})
+def with_figures(fit, run) -> str:
+    """The page of a fit whose figures were drawn. Where they do not matter a page has none: a figure takes a second."""
+    return render(keep_figures(fit, run), run)
 
 
 def words(fit, run, **changes) -> str:
@@ -42,7 +41,7 @@ def words(fit, run, **changes) -> str:
     return " ".join(Page(render(changed, run)).text.split())
 
 
-def test_the_page_leads_with_the_winner_and_its_warnings(fitted, no_figures, tmp_path):
+def test_the_page_leads_with_the_winner_and_its_warnings(fitted, tmp_path):
     warnings = [Finding(code="one", message="first warning"), Finding(code="two", message="second warning")]
     text = words(fitted, tmp_path, refusals=[], warnings=warnings)
     dial = f"ALMR{fitted.file.winner.almr:.3g}"
@@ -57,7 +56,7 @@ def test_the_page_leads_with_the_winner_and_its_warnings(fitted, no_figures, tmp
     assert "Do not launch" not in text
 
 
-def test_a_refusal_stands_above_the_winner_with_the_trials_to_run_next(fitted, no_figures, tmp_path):
+def test_a_refusal_stands_above_the_winner_with_the_trials_to_run_next(fitted, tmp_path):
     trials = (NextTrial(almr=0.35, lr=2e-4), NextTrial(almr=0.65, lr=3e-4))
     refusals = [Finding(code="one", message="too flat & wide", next=trials), Finding(code="two", message="too few")]
     file = fitted.file.model_copy(update={"refusals": refusals, "warnings": []})
@@ -72,7 +71,7 @@ def test_a_refusal_stands_above_the_winner_with_the_trials_to_run_next(fitted, n
     assert "No warnings" not in text
 
 
-def test_without_a_finding_the_page_says_so(fitted, no_figures, tmp_path):
+def test_without_a_finding_the_page_says_so(fitted, tmp_path):
     assert "No warnings." in words(fitted, tmp_path, refusals=[], warnings=[])
 
 
@@ -87,10 +86,10 @@ def test_the_page_needs_nothing_beside_it(html, page):
 def test_its_figures_are_those_of_the_run(tmp_path, make_bowl, make_study, write_run):
     study = make_study()
     run = write_run(tmp_path / "run", make_bowl(), study)
-    fit = fit_run(study, run)
+    fit = keep_figures(fit_run(study, run), run)
     path = write_report(fit, run)
     inside = [base64.b64decode(link.split(",")[1]) for link in Page(path.read_text(encoding="utf-8")).links]
-    assert inside == [figure.read_bytes() for figure in plots.write_figures(fit, run)]
+    assert inside == [(run / "figures" / f"{name}.png").read_bytes() for name in fit.file.figures]
     assert path == run / "report.html"
     assert [p.name for p in run.iterdir() if "report" in p.name] == ["report.html"]
 
@@ -146,12 +145,12 @@ def test_the_coupling_is_a_factor_a_slope_and_a_test_over_the_almrs_it_is_about(
     assert "turns on the way" not in text
 
 
-def test_a_p_value_that_was_resolved_is_given_as_it_is(fitted, no_figures, tmp_path):
+def test_a_p_value_that_was_resolved_is_given_as_it_is(fitted, tmp_path):
     coupling = fitted.file.coupling.model_copy(update={"p_value": 0.034})
     assert "test of no coupling: p = 0.034" in words(fitted, tmp_path, coupling=coupling)
 
 
-def test_a_curve_that_turns_is_not_summed_up_by_a_line(fitted, no_figures, tmp_path):
+def test_a_curve_that_turns_is_not_summed_up_by_a_line(fitted, tmp_path):
     found = fitted.file.coupling
     places = zip((found.almr_low, 0.5, found.almr_high), (1e-4, 5e-4, 2e-4), strict=True)
     curve = [CurvePoint(almr=a, lr=lr, lr_low=lr / 1.1, lr_high=lr * 1.1, at_edge=False) for a, lr in places]
@@ -160,7 +159,7 @@ def test_a_curve_that_turns_is_not_summed_up_by_a_line(fitted, no_figures, tmp_p
     assert "turns on the way" not in words(fitted, tmp_path, curve=wide)
 
 
-def test_how_firm_the_winner_is(fitted, no_figures, tmp_path):
+def test_how_firm_the_winner_is(fitted, tmp_path):
     shares = {"almr": 0.2, "lr": 0.01}
     winner = fitted.file.winner.model_copy(update={"edge_probability": shares})
     text = words(fitted, tmp_path, winner=winner)
@@ -182,7 +181,7 @@ def test_how_firm_the_winner_is(fitted, no_figures, tmp_path):
         (DivergenceEdge(trials=2, lr=None, factor=None), "where the divergence edge runs is not known"),
     ],
 )
-def test_the_distance_to_divergence_is_said(fitted, no_figures, tmp_path, edge, shown):
+def test_the_distance_to_divergence_is_said(fitted, tmp_path, edge, shown):
     assert shown in words(fitted, tmp_path, divergence=edge)
 
 
@@ -207,7 +206,7 @@ def test_a_table_of_the_users_own_has_a_page(make_bowl, tmp_path):
     table["loss_total"] = (table["loss_original"] + table["loss_additional"]) / 2
     table = table.assign(loss_original=math.nan, loss_additional=math.nan, score_quiz=0.5)
     fit = fit_table(table, Objective(), HOSTILE)
-    page = Page(render(fit, tmp_path))
+    page = Page(with_figures(fit, tmp_path))
     text = " ".join(page.text.split())
     assert "script" not in page.tags
     assert text.count(HOSTILE) == 2
@@ -226,7 +225,7 @@ def test_cost_is_summed_over_what_was_recorded(page):
     assert "the 32 of 33 trials that recorded their time" in text
 
 
-def test_what_no_trial_recorded_is_not_a_zero(no_figures, make_bowl, make_study, tmp_path):
+def test_what_no_trial_recorded_is_not_a_zero(make_bowl, make_study, tmp_path):
     table = tables.from_records(make_bowl(coupling=0.0)).assign(gpu_hours=None, base_loss_original=None)
     text = " ".join(Page(render(fit_study(make_study(), table), tmp_path)).text.split())
     assert "GPU-hours–" in text
@@ -235,7 +234,7 @@ def test_what_no_trial_recorded_is_not_a_zero(no_figures, make_bowl, make_study,
     assert "do not show that the best LR depends on the ALMR" in text
 
 
-def test_one_almr_claims_no_coupling(no_figures, make_bowl, make_study, tmp_path):
+def test_one_almr_claims_no_coupling(make_bowl, make_study, tmp_path):
     table = tables.from_records(make_bowl(almrs=(0.5,), seeds=(0, 1)))
     text = " ".join(Page(render(fit_study(make_study(), table), tmp_path)).text.split())
     assert "is not known: only one ALMR was measured" in text
@@ -243,18 +242,18 @@ def test_one_almr_claims_no_coupling(no_figures, make_bowl, make_study, tmp_path
 
 @pytest.mark.parametrize(("best", "wanted"), [(3e-6, "Add lower LRs"), (4e-3, "Add higher LRs")])
 def test_a_best_lr_past_the_end_claims_no_coupling_and_says_where_to_look(
-    no_figures, make_bowl, make_study, tmp_path, best, wanted
+    make_bowl, make_study, tmp_path, best, wanted
 ):
     records = make_bowl(coupling=0.0)
     shifted = [r.model_copy(update={"lr": r.lr * best / 1.1e-4}) for r in records]
     table = tables.from_records(shifted)
     table = table[table["lr"].between(9e-6, 1.1e-3)]
-    fit = fit_table(table, Objective(), "shifted", make_study())
+    fit = fit_study(make_study(), table)
     assert fit.file.coupling is None
     assert wanted in " ".join(Page(render(fit, tmp_path)).text.split())
 
 
-def test_scores_have_columns(no_figures, make_bowl, make_record, make_study, tmp_path):
+def test_scores_have_columns(make_bowl, make_record, make_study, tmp_path):
     scored = make_record(0.5, 2e-4, loss={"original": 3.3, "additional": 3.9}, scores={HOSTILE: {"value": 0.25}})
     page = Page(render(fit_study(make_study(), tables.from_records([*make_bowl(), scored])), tmp_path))
     header = next(row for row in page.rows if row[0] == "ALMR")
@@ -263,7 +262,7 @@ def test_scores_have_columns(no_figures, make_bowl, make_record, make_study, tmp
     assert sorted(set(scores)) == ["0.250", "–"]
 
 
-def test_a_users_text_is_text(no_figures, make_bowl, make_record, make_study, tmp_path):
+def test_a_users_text_is_text(make_bowl, make_record, make_study, tmp_path):
     study = make_study(
         base_model={"pretrained": HOSTILE},
         corpora={
@@ -285,11 +284,11 @@ def test_a_users_text_is_text(no_figures, make_bowl, make_record, make_study, tm
 @pytest.mark.parametrize(
     ("content", "shown"), [('{"host": "h1"}', '"host": "h1"'), ("{cut", "{cut"), (None, "has no provenance.json")]
 )
-def test_provenance_is_shown_as_it_is(no_figures, fitted, tmp_path, content, shown):
+def test_provenance_is_shown_as_it_is(fitted, tmp_path, content, shown):
     if content:
         (tmp_path / "provenance.json").write_text(content)
     assert shown in Page(render(fitted, tmp_path)).text
 
 
 def test_the_same_fit_gives_the_same_page(fitted, html, tmp_path):
-    assert render(fitted, tmp_path) == html
+    assert with_figures(fitted, tmp_path) == html

@@ -99,9 +99,20 @@ def bowl_case(fitted: Fit) -> Callable[..., Case]:
 
     def case(*guards: dict[str, Any]) -> Case:
         file, objective = fitted.file, Objective.model_validate({"guards": guards})
-        known = (fitted.table, objective, fitted.study, fitted.goal, fitted.surfaces, fitted.lattice, fitted.optima)
-        judged = (file.winner, file.region, file.curve, file.divergence, file.cross_validation)
-        return Case(*known, *judged)
+        return Case(
+            table=fitted.table,
+            objective=objective,
+            study=fitted.study,
+            goal=fitted.goal,
+            surfaces=fitted.surfaces,
+            lattice=fitted.lattice,
+            optima=fitted.optima,
+            winner=file.winner,
+            region=file.region,
+            curve=file.curve,
+            edge=file.divergence,
+            checks=file.cross_validation,
+        )
 
     return case
 

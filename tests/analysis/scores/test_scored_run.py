@@ -16,7 +16,7 @@ from analysis.scores.read import read
 from analysis.table import table as tables
 from sweep.store.run import Run
 from sweep.study.errors import InputError
-from sweep.verbs import outputs, verdict
+from sweep.verbs import fitting, verdict
 
 HOSTILE = '<script>alert("x")</script> | `a` [b](c)'
 GUARDS = {"guards": [{"group": "Chinese", "at_least_gain": 0.05}, {"group": "English", "at_most_drop": 0.01}]}
@@ -40,7 +40,7 @@ def run(tmp_path_factory, scored_run, make_study):
 
 @pytest.fixture(scope="module")
 def fitted_run(run):
-    return outputs.fit(Run(run))
+    return fitting.fit(Run(run))
 
 
 def test_the_tables_are_written_beside_the_fit(run, fitted_run):
@@ -63,8 +63,7 @@ def test_the_tables_are_written_beside_the_fit(run, fitted_run):
     assert [row["name"] for row in saved["rows"]] == list(rows)
 
 
-def test_the_report_has_the_table_with_intervals_and_verdicts(run, fitted_run, monkeypatch):
-    monkeypatch.setattr(plots, "figures", lambda fit, run: {})
+def test_the_report_has_the_table_with_intervals_and_verdicts(run, fitted_run):
     page = Page(render(fitted_run, run))
     found = next(row for row in page.rows if row[0] == "ceval")
     change = next(row.change for row in fitted_run.file.scores.rows if row.name == "ceval")
@@ -78,8 +77,8 @@ def test_the_report_has_the_table_with_intervals_and_verdicts(run, fitted_run, m
 
 def test_the_verdict_names_what_changed_and_the_guards(fitted_run):
     text = verdict.verdict(fitted_run)
-    assert "against the base model, 7 comparisons: better ceval +0." in text
-    assert "guards: Chinese has to gain at least 0.05: kept with a probability of 100%" in text
+    assert "against the base model, 7 comparisons (Holm-corrected): better ceval +0." in text
+    assert "guards: Chinese has to gain at least 0.05: kept with probability 100 %" in text
     assert "REFUSED (guard): a guard is broken, English may drop by at most 0.01" in text
 
 

@@ -85,7 +85,7 @@ def test_a_ladder_without_its_run_is_refused_with_the_fix(table, tmp_path):
     file = fit_study(study(rule="ladder", rungs=[{"run": str(tmp_path / "gone")}]), table).file
     assert file.transfer is None
     [refusal] = [finding for finding in file.refusals if finding.code == "transfer"]
-    assert "gone/fit.json: no such file: name the folder of a finished run" in refusal.message
+    assert "gone/fit.json: No such file or directory: name the folder of a finished run" in refusal.message
 
 
 def test_a_repeated_corpus_is_named_by_its_language_and_the_launchs_passes_are_left_to_the_export(table):

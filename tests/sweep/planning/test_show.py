@@ -48,4 +48,5 @@ def test_a_check_that_fails_is_a_line_and_status_2(tmp_path: Path) -> None:
 
 
 def test_a_small_study_has_no_memory_to_plan(tmp_path: Path) -> None:
-    assert "memory of one GPU" not in invoke("demo", "--runs", str(tmp_path)).stdout
+    assert "memory per GPU" in invoke("llama3-8b-zh", "--runs", str(tmp_path)).stdout
+    assert "memory per GPU" not in invoke("demo", "--runs", str(tmp_path)).stdout

@@ -1,4 +1,4 @@
-"""Memory, FLOPs and disk are what models of that shape take."""
+"""Memory, FLOPs and disk space agree with published and measured values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from samples import make_study, study_content
 from sweep.planning import model_shape
 from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import disk
-from sweep.planning.memory import TrialMemoryModel, layer_bytes, logit_bytes
+from sweep.planning.trial_memory import TrialMemory
 from sweep.planning.warnings import out_of_memory
 from sweep.study import study_file
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes import shape as shapes
+from sweep.study.sizes.memory import layer_bytes, logit_bytes
 from sweep.study.sizes.models import KNOWN
 from sweep.study.sizes.shape import Shape
 from sweep.study.study import Study
@@ -56,7 +57,7 @@ def test_shape_is_read_from_a_model_directory(small_model: Path) -> None:
     assert (found.shape.hidden_size, found.shape.num_hidden_layers, found.shape.vocab_size) == (32, 2, 300)
 
 
-def test_a_shape_that_is_stated_comes_first_and_is_not_of_the_recipe(small_model: Path) -> None:
+def test_a_stated_shape_comes_first_and_is_not_part_of_the_recipe(small_model: Path) -> None:
     stated = make_study(base_model={"pretrained": str(small_model), "shape": LLAMA.model_dump()})
     assert model_shape.find(stated.base_model).shape == LLAMA
     assert stated.fingerprint == make_study(base_model={"pretrained": str(small_model)}).fingerprint
@@ -65,7 +66,7 @@ def test_a_shape_that_is_stated_comes_first_and_is_not_of_the_recipe(small_model
 @pytest.mark.parametrize(
     ("content", "why"), [({"hidden_size": 8}, "num_hidden_layers"), ({"num_experts": 4}, "experts")]
 )
-def test_a_model_of_another_kind_has_no_shape_and_one_line_why(tmp_path: Path, content: Any, why: str) -> None:
+def test_a_model_of_another_kind_has_no_shape_and_one_line_says_why(tmp_path: Path, content: Any, why: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps(content))
     found = model_shape.find(BaseModelSource(pretrained=str(tmp_path)))
     assert found.shape is None
@@ -78,19 +79,19 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: (_ for _ in ()).throw(OSError("no route")))
     found = model_shape.find(BaseModelSource(pretrained="nobody/nothing"))
     assert found.why_not
-    assert "the shape of nobody/nothing is not known here (OSError); state base_model.shape" in found.why_not
+    assert "of nobody/nothing is not known, and the hub did not answer (OSError): state base_model" in found.why_not
 
 
 def test_shards_of_weights_gradients_and_optimizer_add_up_to_the_model() -> None:
     for state, moments in (("float32", 8), ("bfloat16", 4)):
-        memory = TrialMemoryModel(LLAMA, gpu_study(optimizer={"state": state})).memory(1)
+        memory = TrialMemory(LLAMA, gpu_study(optimizer={"state": state})).at(1)
         assert 8 * (memory.weights + memory.gradients + memory.optimizer) == (8 + moments) * LLAMA.parameters
 
 
-def test_a_gpu_alone_gathers_a_layer_at_a_time_too() -> None:
-    alone = TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1})).memory(1)
-    assert alone.gathered == TrialMemoryModel(LLAMA, gpu_study()).memory(1).gathered
-    assert TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32")).memory(1).gathered == 0
+def test_a_single_gpu_also_gathers_one_layer_at_a_time() -> None:
+    alone = TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1})).at(1)
+    assert alone.gathered == TrialMemory(LLAMA, gpu_study()).at(1).gathered
+    assert TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32")).at(1).gathered == 0
 
 
 @pytest.mark.slow
@@ -129,7 +130,7 @@ def test_activations_are_what_autograd_keeps_of_a_layer(size: int) -> None:
 @pytest.mark.parametrize("size", [2, 4])
 @pytest.mark.parametrize("family", ["llama", "granite"])
 def test_logits_are_what_the_loss_takes(size: int, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The peak of a step of the trainer's loss on a model of no layers: of one that goes in parts, and of one whole."""
+    """The peak memory of the trainer's loss on a model without layers, computed in parts and at once."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -152,7 +153,7 @@ def test_logits_are_what_the_loss_takes(size: int, family: str, monkeypatch: pyt
 
 
 def peak_bytes(step: Callable[[], None]) -> int:
-    """The most that is allocated at once, as torch counts it."""
+    """Peak of allocated bytes, from torch's profiler."""
     import torch
 
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
@@ -164,11 +165,9 @@ def peak_bytes(step: Callable[[], None]) -> int:
 
 def test_checkpointing_and_a_fused_loss_take_less() -> None:
     study = gpu_study()
-    other = TrialMemoryModel(LLAMA.model_copy(update={"model_type": "granite"}), study).memory(1)  # scales its logits
+    other = TrialMemory(LLAMA.model_copy(update={"model_type": "granite"}), study).at(1)  # scales its logits
     by_kind = [
-        TrialMemoryModel(
-            LLAMA, study.model_copy(update={"execution": study.execution.model_copy(update=change)})
-        ).memory(1)
+        TrialMemory(LLAMA, study.model_copy(update={"execution": study.execution.model_copy(update=change)})).at(1)
         for change in (
             {"activation_checkpointing": "none"},
             {"activation_checkpointing": "selective"},
@@ -182,18 +181,18 @@ def test_checkpointing_and_a_fused_loss_take_less() -> None:
 
 
 def test_the_largest_micro_batch_that_fits_is_found_and_the_next_does_not_fit() -> None:
-    layout = TrialMemoryModel(LLAMA, gpu_study({"gpu_gigabytes": 400, "gpus_per_node": 4}))
-    fits = layout.fitting(400e9)
+    trial_memory = TrialMemory(LLAMA, gpu_study({"gpu_gigabytes": 400, "gpus_per_node": 4}))
+    fits = trial_memory.largest_fitting(400e9)
     assert 1 < fits < 8  # a worker has 8 of the batch's 32 sequences
-    assert layout.memory(fits).total <= 0.9 * 400e9 < layout.memory(fits + 1).total
+    assert trial_memory.at(fits).total <= 0.9 * 400e9 < trial_memory.at(fits + 1).total
 
 
-def test_out_of_memory_says_what_fits_instead() -> None:
-    too_many = TrialMemoryModel(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
-    assert "largest that fits is 1" in (out_of_memory(too_many) or "")
-    none = TrialMemoryModel(LLAMA, gpu_study({"gpus_per_node": 1}))
+def test_a_warning_about_memory_says_what_fits() -> None:
+    too_many = TrialMemory(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
+    assert "lower it to 1, the largest that fits" in (out_of_memory(too_many) or "")
+    none = TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1}))
     assert "one sequence needs" in (out_of_memory(none) or "")
-    assert out_of_memory(TrialMemoryModel(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
+    assert out_of_memory(TrialMemory(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
 
 
 def test_flops_and_hours_follow_the_formula() -> None:

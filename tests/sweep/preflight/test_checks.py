@@ -1,4 +1,4 @@
-"""What nodes answer becomes one line for each fault."""
+"""Each fault that the nodes report is one line that says how to fix it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import bucket
 import pytest
 from samples import make_study, study_content
 
-from sweep.planning.memory import TrialMemoryModel
-from sweep.preflight import checks, inputs, node, preflight
+from sweep.planning.trial_memory import TrialMemory
+from sweep.preflight import checks, inputs, preflight, probe
 from sweep.preflight.checks import CheckResult, NodeReport
+from sweep.preflight.preflight import Requirements, training_packages
 from sweep.store.run import Run
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sizes.models import KNOWN
@@ -29,7 +30,7 @@ def machine(name: str = "a", gpus: int = 8, free: int | None = None, **changes: 
     return NodeReport(name, counted, counted | {"GPU": float(gpus if free is None else free)}, seen(**changes))
 
 
-def gang(nodes: int = 1) -> Study:
+def of_eight_gpus(nodes: int = 1) -> Study:
     recipe = study_content()["training"] | {"global_batch_tokens": 32 * 48}
     return make_study(training=recipe, resources={"nodes": nodes, "gpus_per_node": 8})
 
@@ -39,87 +40,94 @@ def faults(findings: list[CheckResult]) -> list[str]:
 
 
 def test_a_node_that_does_not_answer_is_named() -> None:
-    late = NodeReport("b", {}, {}, None, "60 s have passed")
-    assert faults(checks.answered([machine(), late])) == ["b does not answer (60 s have passed)"]
+    late = NodeReport("b", {}, {}, None, "waited 60 s")
+    assert faults(checks.answered([machine(), late])) == ["b does not answer (waited 60 s): restart Ray there"]
 
 
 @pytest.mark.parametrize(("nodes", "fits"), [(1, True), (2, True), (3, False)])
-def test_room_is_for_whole_gangs(nodes: int, fits: bool) -> None:
+def test_capacity_is_for_whole_worker_groups(nodes: int, fits: bool) -> None:
     cluster = [machine("a"), machine("b"), machine("c", gpus=4)]
-    assert (not faults(checks.room(gang(nodes), cluster))) == fits
+    assert (not faults(checks.has_capacity(of_eight_gpus(nodes), cluster))) == fits
 
 
-def test_taken_gpus_are_told_from_too_few() -> None:
-    assert "no room for a trial of 1 x 64 CPU, 8 GPU now" in faults(checks.free_now(gang(), [machine(free=3)]))[0]
+def test_gpus_in_use_outside_ray_are_distinguished_from_too_few() -> None:
+    [short] = faults(checks.has_free_capacity(of_eight_gpus(), [machine(free=3)]))
+    assert short == "a trial needs 1 x (64 CPU, 8 GPU), which is not free: wait, or stop other jobs"
     stranger = [{"total": 80 * GB, "used": 40 * GB}]
     outside = NodeReport("a", {"CPU": 64.0, "GPU": 8.0}, {"CPU": 64.0, "GPU": 8.0}, seen(gpus=stranger))
-    assert faults(checks.free_now(gang(), [outside])) == ["a: 40 GB of a GPU are taken outside Ray"]
+    [foreign] = faults(checks.has_free_capacity(of_eight_gpus(), [outside]))
+    assert foreign == "a: processes outside Ray use 40.0 GB of a GPU: stop them"
 
 
 def test_other_versions_are_named_with_what_to_install() -> None:
     nodes = [machine("a"), machine("b", versions={"torch": "1"}), machine("c", versions={"torch": None})]
-    assert faults(checks.versions(nodes, {"torch": "2"})) == [
+    assert faults(checks.same_versions(nodes, {"torch": "2"})) == [
         "torch is 2 here, 1 on b: install 2",
         "torch is 2 here, not installed on c: install 2",
     ]
-    assert faults(checks.versions([], {"torch": None})) == ["torch is not installed on this machine"]
+    assert faults(checks.same_versions([], {"torch": None})) == ["torch is not installed on this machine: install it"]
 
 
-def test_gpu_memory_is_held_against_what_nodes_report() -> None:
+def test_gpu_memory_is_compared_with_what_nodes_report() -> None:
     recipe = study_content()["training"] | {"sequence_length": 8192, "global_batch_tokens": 8192 * 8, "tokens": 65536}
     study = make_study(training=recipe, resources={"gpus_per_node": 8})
-    layout = TrialMemoryModel(KNOWN["meta-llama/Meta-Llama-3-8B"].shape, study)
+    trial_memory = TrialMemory(KNOWN["meta-llama/Meta-Llama-3-8B"].shape, study)
 
     def with_gpus(gigabytes: float) -> list[CheckResult]:
         there = NodeReport("a", {}, {}, seen(gpus=[{"total": gigabytes * GB, "used": 0.0}]))
-        return checks.gpu_memory(layout, [there])
+        return checks.gpu_memory(trial_memory, [there])
 
-    assert "more than 90% of the 40 GB on a" in faults(with_gpus(40))[0]
+    assert "more than 90 % of the 40.0 GB on a: take more GPUs" in faults(with_gpus(40))[0]
     assert faults(with_gpus(400)) == []
-    assert checks.gpu_memory(layout, [machine()]) == []
+    assert checks.gpu_memory(trial_memory, [machine()]) == []
 
 
 def test_space_that_is_short_and_space_that_is_not_known() -> None:
-    [short] = faults(checks.space({"/runs": (2e12, 1e12), "/cache": (None, 1e12)}))
-    assert short == "/runs has 1000.0 GB free, up to 2000.0 GB are planned: make room"
+    [short] = faults(checks.disk_space({"/runs": (2e12, 1e12), "/cache": (None, 1e12)}))
+    assert short == "/runs needs up to 2.0 TB, 1.0 TB free: free some space, or move it"
+    [fine] = checks.disk_space({"/runs": (0, 80e9), "/cache": (None, 1e12)})
+    assert fine.text == "ok: disk: /runs needs 0 kB, 80.0 GB free; /cache needs an unknown amount, 1.0 TB free"
 
 
 def test_a_node_reads_the_nonce_and_answers_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "LATE_SECONDS", 0.0)
     other = tmp_path / "other"
     other.mkdir()
     shared = {"here": str(tmp_path), "other": str(other), "gone": str(tmp_path / "gone")}
-    (tmp_path / node.question_name("n")).write_text("n")
-    answer = node.look({"shared": shared, "nonce": "n", "paths": {"x": "/no/such"}, "packages": ["torch", "no-such"]})
+    (tmp_path / probe.question_name("n")).write_text("n")
+    answer = probe.inspect(
+        {"shared": shared, "nonce": "n", "paths": {"x": "/no/such"}, "packages": ["torch", "no-such"]}
+    )
     assert set(answer["unseen"]) == {"other", "gone"}
     assert answer["missing"] == {"x": "/no/such"}
-    assert (tmp_path / node.reply_name("n", answer["token"])).is_file()
+    assert (tmp_path / probe.reply_name("n", answer["token"])).is_file()
     assert answer["versions"]["torch"]
     assert answer["versions"]["no-such"] is None
 
 
 def test_alone_this_machine_is_the_cluster_and_nothing_is_left_behind(tmp_path: Path) -> None:
     study = make_study()
-    nodes, lost = preflight.ask(study, {"run directory": str(tmp_path)}, {}, None)
-    assert lost == {"run directory": []}
-    assert faults(preflight.cluster(study, nodes, {"run directory": str(tmp_path)}, lost)) == []
+    needed = Requirements({"run directory": str(tmp_path)}, {}, training_packages(study))
+    answer = preflight.ask(needed, None)
+    assert answer.lost == {"run directory": []}
+    assert faults(preflight.cluster(study, needed, answer)) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_the_same_name_on_another_disk_is_told_by_its_lost_reply() -> None:
-    [line] = faults(checks.storage([machine("a")], {"ALMR_CACHE": "/cache"}, {"ALMR_CACHE": ["a"]}))
-    assert line.startswith("what a writes to /cache is not seen here")
+def test_a_folder_of_the_same_name_on_another_disk_is_found_by_its_lost_reply() -> None:
+    [line] = faults(checks.shared_storage([machine("a")], {"ALMR_CACHE": "/cache"}, {"ALMR_CACHE": ["a"]}))
+    assert line == "a writes to another folder named /cache: put it on shared storage"
 
 
 def test_inputs_that_are_not_there_are_named(tmp_path: Path) -> None:
     corpora = study_content()["corpora"] | {"additional": {"files": str(tmp_path / "*.jsonl")}}
     study = make_study(base_model={"pretrained": str(tmp_path)}, corpora=corpora)
     found = faults(inputs.inputs(study))
-    assert f"{tmp_path} holds no weights" in found[0]
-    assert found[1] == f"{tmp_path}/*.jsonl matches no file"
+    assert f"{tmp_path} contains no weights" in found[0]
+    assert found[1] == f"{tmp_path}/*.jsonl matches no file: correct the path"
 
 
-def test_an_unreachable_hub_is_said_of_model_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported_for_model_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_route(*a: Any, **b: Any) -> None:
         raise OSError("no route")
 
@@ -165,13 +173,13 @@ def test_what_an_object_store_cannot_do_is_found_before_the_run(local_study: Stu
 
 
 def test_what_benchmarks_need_is_asked_for(local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = node.version
-    monkeypatch.setattr(node, "version", lambda name: None if name == "lm-eval" else there(name))
+    there = probe.version
+    monkeypatch.setattr(probe, "version", lambda name: None if name == "lm-eval" else there(name))
     stated = {"tasks": ["gsm8k"], "data": str(tmp_path / "data"), "include": str(tmp_path)}
     study = local_study.model_copy(update={"benchmarks": Benchmarks.model_validate(stated)})
     found = faults(full(study, Run(tmp_path / "runs" / "small")))
-    assert found[0] == "lm-eval is not installed on this machine"
-    assert found[1].startswith(f"{tmp_path}/data is not there on ")
+    assert found[0] == "lm-eval is not installed on this machine: install it"
+    assert f" does not see {tmp_path}/data: put it on" in found[1]
     assert len(found) == 2
     embedded = local_study.model_copy(update={"benchmarks": Benchmarks(suite="embedded")})
     assert faults(full(embedded, Run(tmp_path / "runs" / "small"))) == []
@@ -179,9 +187,7 @@ def test_what_benchmarks_need_is_asked_for(local_study: Study, tmp_path: Path, m
 
 def test_int8_moments_need_their_package_everywhere() -> None:
     recipe = study_content()["training"] | {"optimizer": {"state": "int8"}}
-    nodes, _ = preflight.ask(make_study(training=recipe), {}, {}, None)
-    assert nodes[0].seen
-    assert "torchao" in nodes[0].seen["versions"]
-    nodes, _ = preflight.ask(make_study(), {}, {}, None)
-    assert nodes[0].seen
-    assert "torchao" not in nodes[0].seen["versions"]
+    for study, needed in ((make_study(training=recipe), True), (make_study(), False)):
+        [node] = preflight.ask(Requirements({}, {}, training_packages(study)), None).nodes
+        assert node.seen
+        assert ("torchao" in node.seen["versions"]) == needed

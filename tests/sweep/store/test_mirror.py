@@ -16,7 +16,8 @@ from samples import bowl_csv, make_study, study_content
 
 from analysis.scores.read import read
 from analysis.table import table as tables
-from sweep.store.run import Run, at_worker
+from sweep.store.at_worker import at_worker
+from sweep.store.run import Run
 from sweep.study.errors import InputError
 from sweep.study.record import PerLanguage, Record
 from sweep.study.study import Study
@@ -78,7 +79,7 @@ def test_a_worker_leaves_its_files_before_its_record(kept: Path, tmp_path: Path)
     assert puts.index("put record.json") > max(puts.index("put metrics.jsonl"), puts.index("put weights"))
     assert not scratch.exists()
     run.refresh(trial)
-    assert run.finished(trial) == record(study, trial)
+    assert run.await_record(trial) == record(study, trial)
     assert not (run.trial_folder(trial) / "checkpoint").exists()  # a driver has no use for it
 
 
@@ -112,7 +113,7 @@ def test_a_preempted_trial_goes_on_elsewhere_with_its_files_and_cleans_them_up(k
 
 
 def test_a_running_trial_is_seen_from_the_driver(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.store.run.PUSH_SECONDS", 0.05)
+    monkeypatch.setattr("sweep.store.at_worker.PUSH_SECONDS", 0.05)
     monkeypatch.setattr("sweep.store.run.LOOK_SECONDS", 0.0)
     run, _, trial = begun(kept)
     with at_worker(run.address, trial) as at:
@@ -162,7 +163,7 @@ def test_a_driver_holds_the_run_for_all_hosts(kept: Path, tmp_path: Path, monkey
     monkeypatch.setattr("sweep.store.remote.RemoteLockFile.settle_seconds", 0.0)
     run, _, _ = begun(kept)
     with run.locked():
-        with pytest.raises(InputError, match=rf"process {os.getpid()} on .*bucket://{kept}/lock\.json"):  # noqa: SIM117
+        with pytest.raises(InputError, match=rf"\(pid {os.getpid()}, .* delete bucket://{kept}/lock\.json"):  # noqa: SIM117
             with elsewhere(kept, tmp_path).locked():
                 pass
         (run.folder / "report.html").write_text("page")
@@ -173,9 +174,9 @@ def test_a_driver_holds_the_run_for_all_hosts(kept: Path, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("nosuch://a/b", r"nosuch://a/b/run: no storage that fsspec can open: Protocol not known: nosuch"),
+        ("nosuch://a/b", r"nosuch://a/b/run: fsspec cannot open this storage: Protocol not known: nosuch"),
         ("hdfs://a/b", "hdfs does not write files whole: mount it"),
-        ("fails://a/b", "fails://a/b/run: the store does not answer as it should: no credentials"),
+        ("fails://a/b", "fails://a/b/run: reading or writing the store failed: no credentials"),
         ("missing://a/b", r"Install s3fs.*: pip install 'almr-sweep\[s3\]'"),
     ],
 )

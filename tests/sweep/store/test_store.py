@@ -79,7 +79,7 @@ def test_other_content_under_the_same_name_is_refused(run: Run) -> None:
     run.keep_ingredients(ingredients())
     run.keep_ingredients(ingredients(original="early"))
     run.finish(record(make_study(), design.trials(make_study())[0]))
-    with pytest.raises(InputError, match=r"content of base_model, corpora\.additional is not"):
+    with pytest.raises(InputError, match=r"content of base_model, corpora\.additional has changed"):
         run.keep_ingredients(ingredients(original="early", model="n", additional="b"))
     assert run.ingredients() == ingredients(original="early")
 
@@ -122,7 +122,7 @@ def test_progress_survives_a_line_half_written(run: Run) -> None:
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n')
     assert run.progress(trial) == 3
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"horizon": 512, "step": 4}\n')
-    assert run.progress(trial) == 3  # the trunk's
+    assert run.progress(trial) == 3  # that of the main run
 
 
 def test_staged_code_is_ours_and_its_hash_is_stable(run: Run) -> None:
@@ -134,7 +134,7 @@ def test_staged_code_is_ours_and_its_hash_is_stable(run: Run) -> None:
 
 def test_provenance_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret_value")
-    run.keep_provenance(run.stage_code())
+    run.stage_code()
     run.freeze(make_study())
     written = [p for p in run.folder.rglob("*") if p.is_file()]
     assert not [path for path in written if b"hf_secret_value" in path.read_bytes()]
@@ -142,12 +142,19 @@ def test_provenance_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_finding_a_run_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="almr run"):
+    with pytest.raises(InputError, match=f"nothing: no such run, here or in {tmp_path}/; start one: almr run"):
         Run.find("nothing", tmp_path)
 
 
+def test_a_missing_file_is_not_called_a_run(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("notes")
+    for name, says in ((str(tmp_path / "t.xlsx"), "t.xlsx: no such file$"), (str(tmp_path / "notes.md"), "not a run")):
+        with pytest.raises(InputError, match=says):
+            Run.find(name, tmp_path)
+
+
 def test_a_second_driver_is_refused_with_the_first_ones_name(run: Run) -> None:
-    says = rf"another driver is running this study: .*, process {os.getpid()} on"
+    says = rf"small is already being run by .* \(pid {os.getpid()}, .*delete {run.files.lock}$"
     with run.locked(), pytest.raises(InputError, match=says), Run(run.folder).locked():
         pass
     with run.locked():

@@ -27,7 +27,7 @@ def grown_grid(trials: int = 24, bounds: Any = BOUNDS, grid: Any = NINE) -> Stud
 
 def beyond(driver: Driver) -> list[float]:
     """The LRs over the grid's that were tried."""
-    return sorted({asked.lr for asked in driver.run.all_asked() if asked.lr > GRID_ENDS})
+    return sorted({request.lr for request in driver.run.requests() if request.lr > GRID_ENDS})
 
 
 @pytest.mark.parametrize("strategy", ["surface", "tpe"])
@@ -74,7 +74,7 @@ def test_a_grid_grows_to_its_bounds_and_no_further(tmp_path: Path) -> None:
     assert beyond(driver) == [5e-5]
     downward = Driver(grown_grid(bounds={"lr": [5e-6, 4e-5]}), tmp_path / "downward", room=2, known=Known(lr=1e-6))
     downward.go()
-    assert min(asked.lr for asked in downward.run.all_asked()) == 5e-6
+    assert min(request.lr for request in downward.run.requests()) == 5e-6
     assert not beyond(downward)
 
 
@@ -87,7 +87,7 @@ def test_nothing_grows_where_the_optimum_is_inside(strategy: str, tmp_path: Path
     driver.go()
     grid = set(design.trials(study))
     assert len(driver.table) == 12
-    assert {asked.trial for asked in driver.run.all_asked()} == grid
+    assert {request.trial for request in driver.run.requests()} == grid
 
 
 @pytest.mark.parametrize("events", [18, 19, 23])
@@ -123,7 +123,7 @@ def test_each_seed_of_a_grown_cell_is_run(tmp_path: Path) -> None:
     driver = Driver(grown_grid(21, grid=NINE | {"seeds": [0, 1]}), tmp_path, room=2)
     driver.go()
     assert len(driver.table) == 21
-    assert [asked.seed for asked in driver.run.all_asked() if asked.proposed] == [0, 1, 0]
+    assert [request.seed for request in driver.run.requests() if request.proposed] == [0, 1, 0]
 
 
 def test_a_grid_of_which_nothing_completes_does_not_grow(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_free_range_grows_within_its_bounds(tmp_path: Path) -> None:
 def test_trials_between_the_cells_add_no_cells_between_them(tmp_path: Path) -> None:
     free = Driver(searching(NINE, strategy="random", space="range", trials=9), tmp_path)
     free.go()
-    between = {asked.trial for asked in free.run.all_asked()}
+    between = {request.trial for request in free.run.requests()}
     driver = Driver(searching(NINE, strategy="random", trials=18, bounds=BOUNDS), tmp_path)
     given = driver.go()
     assert {trial.almr for trial in between} - set(NINE["almr"]), "or there is nothing to see"

@@ -56,7 +56,7 @@ def test_the_order_in_which_trials_end_changes_no_proposal(whole: Driver, tmp_pa
 def test_a_killed_search_goes_on_to_the_same_trials(whole: Driver, tmp_path: Path, events: int) -> None:
     killed = dataclasses.replace(whole, folder=tmp_path)
     killed.go(events=events)
-    begun = killed.run.left(asked.trial for asked in killed.run.all_asked())
+    begun = killed.run.left(request.trial for request in killed.run.requests())
     again = killed.go()
     assert again[: len(begun)] == begun
     assert killed.proposals == whole.proposals
@@ -150,7 +150,7 @@ def test_a_free_range_is_searched_between_the_cells(tmp_path: Path) -> None:
     assert len(set(cells(driver))) == 9
     assert all(0.1 <= almr <= 0.9 and 1e-5 <= lr <= 1e-3 for almr, lr in cells(driver))
     assert any(almr not in (0.1, 0.9) and lr not in (1e-5, 1e-3) for almr, lr in cells(driver))
-    assert all(driver.study.asks_for(almr, lr, 0) for almr, lr in cells(driver))
+    assert all(driver.study.includes(almr, lr, 0) for almr, lr in cells(driver))
 
 
 def plain(folder: Path, study: Study, **changes: float) -> Driver:
@@ -171,10 +171,10 @@ def test_trials_of_an_earlier_grid_are_known_and_only_proposals_count_against_th
     assert design.progress(driver.study, driver.run).to_run == 0
 
 
-def test_trials_that_the_study_no_longer_asks_for_neither_run_again_nor_widen_it(tmp_path: Path) -> None:
+def test_trials_that_the_study_no_longer_includes_neither_run_again_nor_widen_it(tmp_path: Path) -> None:
     wide = Driver(searching(strategy="random", trials=12), tmp_path)
     wide.go(events=20)
-    before = {asked.trial for asked in wide.run.all_asked()}
+    before = {request.trial for request in wide.run.requests()}
     narrow = Driver(searching(GRID | {"lr": [1e-5, 3.162e-05, 1e-4]}, trials=12), tmp_path)
     given = narrow.go()
     assert max(lr for _, lr in cells(wide)) > 1e-4, "or there is nothing to see"

@@ -59,14 +59,14 @@ def test_what_a_search_cannot_be_is_one_clear_line(tmp_path: Path, changes: dict
         ({"trials": 12, "bounds": {"lr": [1e-4, 1e-1]}}, True, True),
     ],
 )
-def test_a_study_asks_for_its_cells_its_range_or_its_bounds(search: Any, between: bool, beyond: bool) -> None:
+def test_a_study_includes_its_cells_its_range_or_its_bounds(search: Any, between: bool, beyond: bool) -> None:
     study = make_study(search=search)
-    assert study.asks_for(0.5, 1e-2, 0)
-    assert study.asks_for(0.3, 2e-3, 0) is between
-    assert study.asks_for(0.5, 5e-2, 0) is beyond
-    assert not study.asks_for(0.5, 2e-1, 0)
-    assert not study.asks_for(0.95, 2e-3, 0)
-    assert not study.asks_for(0.5, 1e-2, 1)
+    assert study.includes(0.5, 1e-2, 0)
+    assert study.includes(0.3, 2e-3, 0) is between
+    assert study.includes(0.5, 5e-2, 0) is beyond
+    assert not study.includes(0.5, 2e-1, 0)
+    assert not study.includes(0.95, 2e-3, 0)
+    assert not study.includes(0.5, 1e-2, 1)
 
 
 def test_the_search_is_no_part_of_the_recipe() -> None:

@@ -20,7 +20,7 @@ from sweep.store.run import Run
 from sweep.study.errors import InputError
 from sweep.study.study import Replay, Study
 from sweep.study.trial import Trial
-from sweep.trials.queue import Queue
+from sweep.trials.queue import Queue, Turn
 from sweep.verbs import run as sweep_run
 from sweep.verbs.display import Display
 
@@ -41,7 +41,7 @@ def planned(folder: Path, *more: str, **search: Any) -> str:
 
 def test_a_plan_says_how_many_trials_are_taken_from_how_many_cells(tmp_path: Path) -> None:
     text = planned(tmp_path)
-    assert "15 trials by search (tpe) out of 25 cells, 60% of the grid's tokens" in text
+    assert "15 trials by search (tpe) out of 25 cells, 60 % of the grid's tokens" in text
     assert "0 done, 15 left" in text
     assert "to do" not in text
     assert "out of any point of the range" in planned(tmp_path, space="range")
@@ -83,10 +83,10 @@ def test_bounds_that_are_given_to_a_grid_that_was_run_make_it_grow(
     grid = searching(LOW, strategy="grid", trials=None).model_copy(update={"replay": Replay(table="/by/hand")})
     run = Run(tmp_path / "small")
     sweep_run.run(grid, run, Console(quiet=True), None)
-    assert len(run.all_asked()) == 15
+    assert len(run.requests()) == 15
     bounded = searching(LOW, strategy="grid", trials=20, bounds={"lr": [1e-5, 1e-3]})
     sweep_run.run(bounded.model_copy(update={"replay": grid.replay}), run, Console(quiet=True), None)
-    assert sum(asked.lr > 4e-5 for asked in run.all_asked()) == 5
+    assert sum(request.lr > 4e-5 for request in run.requests()) == 5
 
 
 def by_hand(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
@@ -112,25 +112,49 @@ def test_what_the_records_say_is_over_starts_no_ray(
     monkeypatch.setattr(controller, "run_trials", by_hand)
     sweep_run.run(study, run, Console(quiet=True), None)
     monkeypatch.setattr(controller, "run_trials", never)
-    before = len(run.all_asked())
+    before = len(run.requests())
     sweep_run.run(study, run, Console(quiet=True), None)
-    assert len(run.all_asked()) == before
+    assert len(run.requests()) == before
     if study.search.proposes:
         monkeypatch.setattr(controller, "run_trials", by_hand)
         more = searching(trials=before + 1).model_copy(update={"replay": study.replay})
         sweep_run.run(more, run, Console(quiet=True), None)
-        assert len(run.all_asked()) == before + 1
+        assert len(run.requests()) == before + 1
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+GROWING = {"strategy": "grid", "trials": 40, "bounds": {"lr": [1e-6, 1e-2]}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("search", [GROWING, SEARCH, {"tolerance": 10.0, "trials": 20}], ids=["grid", "tpe", "surface"])
+def test_asking_whether_a_search_is_finished_writes_nothing(search: dict[str, Any], tmp_path: Path) -> None:
+    """Neither while trials are left, nor where the next one would be a new proposal, nor at the end."""
+    driver = Driver(searching(LOW, **search), tmp_path, room=1, at_once=1)
+    answers = []
+    for events in (0, 4, 26, 5, 10**6):  # at 30 the grid is run, and only cells beyond it are left
+        driver.go(events=events)
+        before, queue = contents(tmp_path), driver._queue()
+        answers.append(queue.finished())
+        assert queue.finished() == answers[-1]
+        assert contents(tmp_path) == before
+        assert isinstance(queue.next(), Turn) == answers[-1]
+    assert answers[:2] == [False, False]
+    assert answers[-1]
 
 
 def test_a_plan_says_how_far_a_grid_may_grow(tmp_path: Path) -> None:
-    search = {"strategy": "grid", "trials": 40, "bounds": {"lr": [1e-6, 1e-2]}}
-    assert "may grow where the optimum leans on an end: to ALMR 0.1 to 0.9, LR 1e-06 to 0.01, 40 trials" in planned(
+    search = GROWING
+    assert "the trials may extend to ALMR 0.10 to 0.90, LR 1e-6 to 1e-2 (40 trials in all)" in planned(
         tmp_path, **search
     )
     expected = {"almr": [0.1, 0.9], "lr": [1e-6, 1e-2], "trials": 40}
     assert json.loads(planned(tmp_path, "--json", **search))["may_grow_to"] == expected
     assert json.loads(planned(tmp_path, "--json"))["may_grow_to"] is None
-    assert "may grow" not in planned(tmp_path)
+    assert "may extend" not in planned(tmp_path)
 
 
 def test_a_search_of_too_few_cells_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from samples import study_content
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from sweep import cli
@@ -16,11 +19,37 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, list(arguments))
 
 
-@pytest.mark.parametrize("verb", ["plan", "run", "status", "fit", "report", "export", "confirm", "simulate"])
-def test_help_fits_a_screen(verb: str) -> None:
-    result = invoke(verb, "--help")
+VERBS = [name for command in cli.app.registered_commands if (name := command.callback and command.callback.__name__)]
+
+
+def test_every_verb_is_there() -> None:
+    assert VERBS == ["plan", "run", "status", "fit", "simulate", "report", "export", "confirm"]
+
+
+@pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS)], ids=["almr", *VERBS])
+def test_help_fits_a_screen_and_has_a_short_option(arguments: list[str]) -> None:
+    result = invoke(*arguments, "--help")
     assert result.exit_code == 0
-    assert len(result.stdout.splitlines()) <= 24
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert "..." not in "".join(lines[1:])  # no summary of a verb is cut
+    assert invoke(*arguments, "-h").stdout == result.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_of_a_help_text_are_two_commands_that_can_be_parsed(verb: str) -> None:
+    examples = invoke(verb, "--help").stdout.split("Examples:\n")[1].strip().splitlines()
+    assert len(examples) == 2
+    for example in examples:
+        name, *arguments = shlex.split(example)
+        assert (name, arguments[0]) == ("almr", verb)
+        get_command(cli.app).commands[verb].make_context(verb, arguments[1:])  # type: ignore[attr-defined]
+
+
+def test_the_version_is_printed() -> None:
+    result = invoke("--version")
+    assert (result.exit_code, result.stdout) == (0, f"almr {importlib.metadata.version('almr-sweep')}\n")
 
 
 def test_plan_prints_what_the_study_asks_for(tmp_path: Path) -> None:
@@ -44,17 +73,19 @@ def test_plan_warns_where_a_corpus_repeats(tmp_path: Path) -> None:
     }
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study_content(corpora=corpora)))
-    assert "corpora.additional repeats at ALMR 0.5, 0.9" in " ".join(invoke("plan", str(path)).stdout.split())
+    assert " at ALMR 0.50, 0.90, and repetition moves the best ALMR" in " ".join(
+        invoke("plan", str(path)).stdout.split()
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["plan", "nothing.yaml"], "no such study file"),
-        (["status", "nothing"], "no run here"),
-        (["fit", "nothing"], "no run here"),
-        (["report", "nothing"], "no run here"),
-        (["export", "nothing"], "no run here"),
+        (["status", "nothing"], "no such run"),
+        (["fit", "nothing"], "no such run"),
+        (["report", "nothing"], "no such run"),
+        (["export", "nothing"], "no such run"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

@@ -215,7 +215,9 @@ def test_credentials_are_not_in_the_environment_that_ray_logs(tmp_path: Path, mo
 
 def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits(tmp_path: Path) -> None:
     study = replayed(tmp_path, resources={"cpus": 4096})
-    assert "resources.cpus: 4096 CPUs of one node asked for one trial" in almr(tmp_path, "run", str(study), status=(2,))
+    assert "resources.cpus: a trial needs 4096 CPUs of one node, the largest" in almr(
+        tmp_path, "run", str(study), status=(2,)
+    )
 
 
 def test_when_nothing_can_be_fitted_the_reasons_are_shown(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sweep.study.record import Record
 from sweep.study.study import Study
 from sweep.study.trial import Trial
 from sweep.trials import progress as design
+from sweep.verbs.plan.benchmark_table import benchmark_table
 
 ALMR = "from sweep.cli import main; main()"
 GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
@@ -112,10 +113,10 @@ def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Pa
 def test_the_plan_refuses_a_task_file_that_is_broken(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "mine.yaml").write_text("group: mine\n")
     study = with_benchmarks(tasks=["mine"], include=str(tmp_path))
-    for show in (scoring.plan, scoring.plan_json):
+    for show in (benchmark_table, scoring.plan_json):
         with pytest.raises(InputError, match=r"benchmarks\.tasks: mine: .*mine\.yaml: task"):
             show(study)
-    assert [bool(row.missing) for row in scoring.asked(study)] == [True]  # a run says it and goes on
+    assert [bool(row.missing) for row in scoring.tasks(study)] == [True]  # a run reports it and goes on
 
 
 def test_the_embedded_suite_misses_nothing() -> None:

@@ -13,6 +13,8 @@ from samples import bowl_csv
 from typer.testing import CliRunner
 
 from sweep import cli
+from sweep.verbs import rerun
+from sweep.verbs.commands.terminal import REFUSED
 
 ALMRS, LRS = [0.1, 0.3, 0.5, 0.7, 0.9], [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]
 NAMES = {"almr": "mix", "lr": "peak_lr", "loss_original": "en_loss", "loss_additional": "zh_loss"}
@@ -84,8 +86,10 @@ def test_a_refused_choice_has_its_own_status(table: Path) -> None:
     frame = pd.read_csv(table)
     frame[frame["peak_lr"] < 3e-3].to_csv(table, index=False)  # the best LR is now beyond the highest one
     result = fit(str(table), "--columns", COLUMNS)
-    assert result.exit_code == cli.REFUSED
-    assert "REFUSED" in result.stdout
+    assert result.exit_code == REFUSED
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("REFUSED (")
+    assert lines[-1] == rerun.IN_A_TABLE
     assert "Suggested trials" in result.stdout
 
 
@@ -123,4 +127,5 @@ def test_options_that_cannot_be_taken_are_refused(table: Path, options: list[str
 
 def test_options_of_a_table_are_refused_for_a_run_and_a_lost_file_is_said(tmp_path: Path) -> None:
     assert "for a table" in refusal("demo", "--weights", "original=1,additional=2", "--runs", str(tmp_path))
-    assert "no such file" in refusal(str(tmp_path / "lost.csv"))
+    for name in ("lost.csv", "lost.xlsx"):
+        assert refusal(str(tmp_path / name)) == f"{tmp_path / name}: no such file"

@@ -82,4 +82,4 @@ def test_a_model_that_answers_nan_is_one_line() -> None:
 
 def test_too_little_text_is_one_line() -> None:
     found = scoring.score_cloze("original", counting(rows=2), Knowing(), 1990)
-    assert "hold out more" in found.failures["cloze_original"]
+    assert "raise held_out" in found.failures["cloze_original"]

@@ -12,7 +12,7 @@ import pytest
 
 from sweep.study.errors import InputError
 from sweep.study.sections.benchmarks import Benchmarks
-from trainers.benchmarks import catalogue, data, definitions, fetching, harness, sandbox
+from trainers.benchmarks import catalogue, definitions, fetching, harness, sandbox, task_data
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.benchmarks.tasks import formats, metrics
 
@@ -39,7 +39,7 @@ def run(model: Path, benchmarks: Benchmarks, broken: bool = False) -> ScoringOut
     if broken:
         loaded.lm_head.weight.data.fill_(math.nan)
     tokenizer = AutoTokenizer.from_pretrained(model)
-    return harness.run(catalogue.asked(benchmarks), benchmarks, loaded, tokenizer, "float32", lambda: None)
+    return harness.run(catalogue.harness_tasks(benchmarks), benchmarks, loaded, tokenizer, "float32", lambda: None)
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ BROKEN = {
     "odd": ("group: odd\ntask: [[1]]\n", "odd.yaml: task: [1] is not the name of a task"),
     "kind": ("task: kind\nfewshot_config: many\n", "kind.yaml: fewshot_config: has to be a mapping (found 'many')"),
     "yaml": ("task: yaml\n  bad: [\n", "yaml.yaml: not readable: line 2: mapping values are not allowed here"),
-    "self": ("include: self.yaml\n", "self.yaml: not readable: it includes itself"),
+    "self": ("include: self.yaml\n", "self.yaml: not readable: the file includes itself"),
 }
 
 
@@ -114,13 +114,13 @@ def test_what_the_harness_takes_of_a_task_file_is_taken(tmp_path: Path, cache: P
 
 def test_every_task_of_the_suite_is_one_that_the_harness_or_we_have() -> None:
     benchmarks = Benchmarks(suite="almr", unsafe_code=True)
-    for name in catalogue.asked(benchmarks):
+    for name in catalogue.harness_tasks(benchmarks):
         assert definitions.leaves(benchmarks, name), name
 
 
 def test_code_is_off_unless_the_study_says_so() -> None:
-    assert not {"humaneval", "mbpp"} & set(catalogue.asked(Benchmarks(suite="almr", tasks=["humaneval"])))
-    assert {"humaneval", "mbpp"} <= set(catalogue.asked(Benchmarks(suite="almr", unsafe_code=True)))
+    assert not {"humaneval", "mbpp"} & set(catalogue.harness_tasks(Benchmarks(suite="almr", tasks=["humaneval"])))
+    assert {"humaneval", "mbpp"} <= set(catalogue.harness_tasks(Benchmarks(suite="almr", unsafe_code=True)))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_local_copy_is_found_however_it_is_laid_out(tmp_path: Path, cache: Pat
     (tmp_path / "cmmlu" / file).touch()
     benchmarks = Benchmarks(tasks=["cmmlu_agronomy"], data=str(tmp_path))
     [leaf] = definitions.leaves(benchmarks, "cmmlu_agronomy")
-    files = data.locate(benchmarks, "cmmlu_agronomy", leaf)
+    files = task_data.locate(benchmarks, "cmmlu_agronomy", leaf)
     assert files is not None
     assert files.splits == {"test": [str(tmp_path / "cmmlu" / file)]}
 

@@ -91,7 +91,7 @@ def test_a_model_that_cannot_be_had_again_leaves_the_record_as_it_was(local_stud
     other = record.model_copy(update={"loss": record.loss.model_copy(update={"original": 1.0})})
     found = finalist.score(late, other, prepare.prepare(late), tmp_path / "trial")
     assert found.loss == other.loss
-    assert "state keep: best or all" in found.score_failures["scoring"]
+    assert "set keep: best or all" in found.score_failures["scoring"]
 
 
 @pytest.mark.slow

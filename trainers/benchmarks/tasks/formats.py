@@ -1,4 +1,4 @@
-"""The published files of our tasks -> rows. Called by the harness with the fields `metadata` and `dataset_kwargs`."""
+"""Readers of the published files of our own tasks. The harness passes the fields `metadata` and `dataset_kwargs`."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Any
 
 import datasets
 
-LEAST_RELEVANCE = 3  # of LCSTS: the authors test on the pairs that people scored 3, 4 or 5
+LEAST_RELEVANCE = 3  # LCSTS is tested on the pairs that its annotators scored 3, 4 or 5
 Rows = Iterator[dict[str, Any]]
 
 
 def squad(data_files: list[str], **other: Any) -> Any:
-    """DRCD and CMRC 2018, both in the format of SQuAD: {"data": [{"paragraphs": [{"context", "qas": [...]}]}]}."""
+    """Read DRCD or CMRC 2018, both in the format of SQuAD: {"data": [{"paragraphs": [{"context", "qas": [...]}]}]}."""
     return _read(data_files, "SQuAD's", _squad)
 
 
 def c3(data_files: list[str], **other: Any) -> Any:
-    """C3: a list of [[sentences], [{"question", "choice", "answer"}], id]."""
+    """Read C3: a list of [[sentences], [{"question", "choice", "answer"}], id]."""
     return _read(data_files, "C3's", _c3)
 
 
 def lcsts(data_files: list[str], **other: Any) -> Any:
-    """LCSTS: <doc id=0> with <human_label>, <summary> and <short_text>."""
+    """Read LCSTS: <doc id=0> with <human_label>, <summary> and <short_text>."""
     return _read(data_files, "LCSTS's", _lcsts)
 
 
-def _read(data_files: list[str], whose: str, rows_of: Callable[[str], Rows]) -> Any:
+def _read(data_files: list[str], owner: str, rows_of: Callable[[str], Rows]) -> Any:
     rows: list[dict[str, Any]] = []
     for file in data_files:
         try:
             found = list(rows_of(Path(file).read_text(encoding="utf-8-sig")))
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{file}: not in {whose} published format ({type(error).__name__}: {error})") from None
+            raise ValueError(f"{file}: not in {owner} published format ({type(error).__name__}: {error})") from None
         if not found:
-            raise ValueError(f"{file}: has no question in {whose} published format")
+            raise ValueError(f"{file}: has no question in {owner} published format")
         rows += found
     return datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)})
 

@@ -1,4 +1,4 @@
-"""Metrics of our Chinese tasks, by characters, since Chinese does not part words. Each is 0 to 1 a question."""
+"""Metrics of our Chinese tasks, by characters, since Chinese writes no spaces. Each is 0 to 1 per question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def character_f1(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """F1 over characters in common, and exact match, each the best over the accepted answers."""
+    """F1 over common characters, and exact match; each the best over the accepted answers."""
     answer, accepted = _plain(results[0]), [_plain(text) for text in doc["answers"]]
     return {"f1": max(_f1(answer, a) for a in accepted), "exact_match": max(float(answer == a) for a in accepted)}
 
@@ -37,5 +37,5 @@ def _common_subsequence(one: str, other: str) -> int:
 
 
 def _plain(text: str) -> str:
-    """Without spaces, punctuation and symbols, in lower case."""
+    """The text in lower case, without spaces, punctuation and symbols."""
     return "".join(c for c in text.lower() if unicodedata.category(c)[0] not in "ZPSC")

@@ -1,0 +1,78 @@
+"""A run directory in Python: its study, its trials, and what was fitted to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.inputs import FitInputs
+from analysis.fit_file.read import read_fit
+from analysis.fit_file.result import FitResult
+from analysis.table import table as tables
+from sweep.study import study_file
+from sweep.study.errors import InputError
+from sweep.study.files.layout import RunFiles
+from sweep.study.record import Record, read_record
+from sweep.study.study import Study
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run directory as it was read.
+
+    `table` has one row per trial, ordered by (seed, almr, lr): losses in nats per token, `excluded` says why a row is
+    not fitted (see analysis.table). `records` are the trials' records in full, by name. `fit` is the content of
+    `fit.json`, None where the run was never fitted. `changes` says what changed after the fit, a sentence each; where
+    it is empty, `fit` belongs to the run as it is now.
+    """
+
+    folder: Path
+    study: Study
+    table: pd.DataFrame
+    records: tuple[Record, ...]
+    fit: FitFile | None
+    changes: tuple[str, ...] = ()
+
+
+def load_run(folder: str | Path) -> LoadedRun:
+    """Read a run directory, such as `runs/demo`. Fits and writes nothing.
+
+    Raises InputError where the folder is no run, has no finished trial, or holds a file that cannot be read (the
+    message names it), also one of a newer version of almr-sweep.
+    """
+    files = RunFiles(Path(folder))
+    if not files.study.is_file():
+        raise InputError(f"{folder}: not a run: a run is a folder with study.yaml")
+    study = study_file.load(files.study)
+    table = tables.mark_foreign(tables.read_run(files.folder), study)
+    records = tuple(read_record(path) for path in files.records())
+    fit = read_fit(files.folder) if files.fit.is_file() else None
+    changed = tuple(changes(fit, study, files)) if fit else ()
+    return LoadedRun(folder=files.folder, study=study, table=table, records=records, fit=fit, changes=changed)
+
+
+def load_fit(study: Study, run: Path, address: str) -> FitResult:
+    """Read the fit of a run from `fit.json`, with the table that it was made from. Fits nothing.
+
+    `address` is the run as messages name it. Raises FileNotFoundError where it was never fitted, and InputError where
+    `fit.json` cannot be read, or does not belong to the records and the study as they are now.
+    """
+    again = f"almr fit {address}"
+    file = read_fit(run, f"write it anew: {again}")
+    table = tables.mark_foreign(tables.read_run(run), study)
+    files = RunFiles(run)
+    if found := changes(file, study, files):  # after the table was read: what changes meanwhile is seen
+        raise InputError(
+            f"{address}/{files.name(files.fit)} is out of date: {', and '.join(found)}; fit again: {again}"
+        )
+    return FitResult(table=table, file=file, study=study)
+
+
+def changes(file: FitFile, study: Study, files: RunFiles) -> list[str]:
+    """What changed in a run after it was fitted, a sentence each; empty where nothing did."""
+    if file.inputs is None:
+        return ["an earlier version of almr-sweep wrote it, without the hashes of its records"]
+    return file.inputs.changes(FitInputs.of_run(study, files.folder))

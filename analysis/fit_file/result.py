@@ -1,0 +1,52 @@
+"""What a fit decided, in memory: the content of `fit.json`, the table that it was fitted from, and the study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.fit_file.curve import CurvePoint
+from analysis.fit_file.findings import Finding
+from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.winner import Winner
+from sweep.study.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """All that reports and launches need of a fit.
+
+    `table` has one row per trial, used or not (see analysis.table). `study` is None for a table of the user's own.
+    """
+
+    table: pd.DataFrame
+    file: FitFile
+    study: Study | None = None
+
+    @property
+    def winner(self) -> Winner:
+        """The chosen ALMR and peak LR, with their intervals and the losses there in nats per token."""
+        return self.file.winner
+
+    @property
+    def curve(self) -> list[CurvePoint]:
+        """The best peak LR at each ALMR, with its interval."""
+        return self.file.curve
+
+    @property
+    def refusals(self) -> list[Finding]:
+        """Why the winner should not be launched, each with the trials to run next; empty where nothing speaks against
+        it."""
+        return self.file.refusals
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What to know before the winner is launched."""
+        return self.file.warnings
+
+    def label(self, language: str) -> str:
+        """The language's own name where the study gives one."""
+        return self.study.language_name(language) if self.study else language

@@ -1,0 +1,167 @@
+"""Chooses how the launch is laid out on its GPUs, for each format: the fewest GPUs per model copy whose memory fits.
+
+State: 16 bytes per parameter (weight, gradient, master copy and two moments, of which bfloat16 or float32 differ by
+trainer), sharded over all GPUs by FSDP and ZeRO-3 (Rajbhandari et al., arXiv 1910.02054). Megatron keeps bfloat16
+weights and float32 gradients unsharded in each copy and shards the other 12 bytes over the copies. Activations:
+sweep/study/sizes/memory.py. Tensor parallelism also splits them by sequence (Korthikanti et al., arXiv 2205.05198). The
+first stage of a pipeline holds one micro-batch for each stage, so the activations of all layers for one micro-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from analysis.launch.plan.layout import Checkpointing, MemoryPart, ParallelLayout, plain
+from sweep.study.sections.launch import Format, Launch
+from sweep.study.sizes.memory import BFLOAT16, FLOAT32, LOSS, MOMENTS, USABLE, activation_bytes, logit_bytes
+from sweep.study.sizes.shape import Shape
+from sweep.study.study import Study
+
+STATE = 16
+DEGREES = (1, 2, 4, 8)
+PREFERRED: tuple[Checkpointing, ...] = ("selective", "full")
+NO_GPU = "state launch.gpu or launch.gpu_gigabytes"
+
+
+def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None = None) -> ParallelLayout:
+    """The first layout that fits, else the one that takes least memory. Without a shape, and then `why_not` says why,
+    the layout that the launch states.
+    """
+    launch = study.launch
+    assert launch
+    if shape is None:
+        return replace(_stated(name, launch), why_not=why_not)
+    usable = launch.gpu_bytes * USABLE if launch.gpu_bytes else None
+    tried = [
+        replace(layout, parts=_memory_parts(name, study, shape, layout), usable=usable)
+        for layout in _candidates(name, study, shape)
+    ]
+    if not tried:
+        return replace(_stated(name, launch), why_not="no degrees of parallelism divide its heads, layers and batch")
+    if usable is None:
+        return replace(tried[0], why_not=NO_GPU)
+    return next((layout for layout in tried if layout.fits), min(tried, key=lambda layout: layout.memory or 0))
+
+
+def _stated(name: Format, launch: Launch) -> ParallelLayout:
+    if name not in ("torchtitan", "megatron"):
+        return plain(launch)
+    tensor, context = launch.tensor_parallel or 1, launch.context_parallel or 1
+    pipeline = launch.pipeline_parallel or 1 if name == "megatron" else 1
+    data = launch.processes // (tensor * pipeline * context)
+    return ParallelLayout(
+        data=data, tensor=tensor, pipeline=pipeline, context=context, micro_batch=launch.micro_batch_sequences
+    )
+
+
+def _candidates(name: Format, study: Study, shape: Shape) -> Iterator[ParallelLayout]:
+    launch = study.launch
+    assert launch
+    if name in ("llamafactory", "axolotl", "native"):
+        checkpointing = study.execution.activation_checkpointing if name == "native" else "full"
+        yield replace(plain(launch), checkpointing=checkpointing)
+        return
+    for tensor, pipeline in _degrees(name, launch, shape):
+        context = launch.context_parallel or 1
+        data, rest = divmod(launch.processes, tensor * pipeline * context)
+        if rest or not data or launch.batch_sequences % (data * launch.micro_batch_sequences):
+            continue
+        for checkpointing in PREFERRED:
+            yield ParallelLayout(
+                data=data,
+                tensor=tensor,
+                pipeline=pipeline,
+                context=context,
+                micro_batch=launch.micro_batch_sequences,
+                checkpointing=checkpointing,
+            )
+
+
+def _degrees(name: Format, launch: Launch, shape: Shape) -> list[tuple[int, int]]:
+    """(tensor, pipeline): tensor parallelism stays in a node and divides the key heads; stages have equal layers."""
+    keys = shape.num_key_value_heads or shape.num_attention_heads
+    tensors = [launch.tensor_parallel] if launch.tensor_parallel else _dividing(launch.processes_per_node, keys)
+    stages = [launch.pipeline_parallel] if launch.pipeline_parallel else [1]
+    if name == "megatron" and not launch.pipeline_parallel:
+        stages = [n for n in range(1, 17) if shape.num_hidden_layers % n == 0]
+    if name == "torchtitan":
+        stages = [1]
+    return sorted(((t, p) for t in tensors for p in stages), key=lambda pair: (pair[0] * pair[1], pair[1]))
+
+
+def _dividing(gpus: int, heads: int) -> list[int]:
+    return [n for n in DEGREES if gpus % n == 0 and heads % n == 0]
+
+
+def _memory_parts(name: Format, study: Study, shape: Shape, layout: ParallelLayout) -> tuple[MemoryPart, ...]:
+    launch, sizes = study.launch, _sizes(name, study)
+    assert launch
+    tokens = layout.micro_batch * launch.sequence_length / (layout.tensor * layout.context)
+    state = _megatron_state(shape, layout) if name == "megatron" else _sharded_state(shape, layout, sizes)
+    activations = _activations(tokens, shape, layout, sizes.element)
+    return (*state, activations, _logits(name, study, tokens, shape))
+
+
+class _Sizes(NamedTuple):
+    """Bytes of an element that is computed with, and of the whole state of a parameter."""
+
+    element: int
+    state: float
+
+
+def _sizes(name: Format, study: Study) -> _Sizes:
+    """Our own trainer computes as the trials did; the others' configurations say bfloat16 and moments in float32."""
+    if name != "native":
+        return _Sizes(BFLOAT16, STATE)
+    training = study.training
+    element = BFLOAT16 if training.precision == "bfloat16" else FLOAT32
+    return _Sizes(element, 2 * FLOAT32 + MOMENTS[training.optimizer.state])
+
+
+def _sharded_state(shape: Shape, layout: ParallelLayout, sizes: _Sizes) -> list[MemoryPart]:
+    gpus = layout.data * layout.tensor * layout.context
+    gathered = sizes.element * (2 * shape.outer_parameters + 3 * shape.layer_parameters)
+    return [
+        MemoryPart(
+            "weights, gradients, optimizer",
+            sizes.state * shape.parameters / gpus,
+            f"{sizes.state:.3g} bytes x {shape.parameters:,} parameters / {gpus} GPUs",
+        ),
+        MemoryPart(
+            "gathered",
+            gathered / layout.tensor,
+            f"{sizes.element} bytes x (2 x embeddings + 3 x a layer of {shape.layer_parameters:,}) / {layout.tensor}",
+        ),
+    ]
+
+
+def _megatron_state(shape: Shape, layout: ParallelLayout) -> list[MemoryPart]:
+    """Of the largest stage of the pipeline: the one with the embeddings, or with the output layer."""
+    layers = shape.num_hidden_layers / layout.pipeline * shape.layer_parameters
+    outer = shape.outer_parameters / (1 if layout.pipeline == 1 else 2)
+    own, copies = (layers + outer) / layout.tensor, layout.data * layout.context
+    weight, moments = BFLOAT16 + FLOAT32, 3 * FLOAT32
+    return [
+        MemoryPart("weights and gradients", weight * own, f"{weight} bytes x {own:,.0f} parameters of a stage"),
+        MemoryPart("optimizer", moments * own / copies, f"{moments} bytes x {own:,.0f} / {copies} copies"),
+    ]
+
+
+def _activations(tokens: float, shape: Shape, layout: ParallelLayout, element: int) -> MemoryPart:
+    kept, again = activation_bytes(shape, layout.checkpointing, element)
+    return MemoryPart(
+        "activations",
+        tokens * (shape.num_hidden_layers * kept + again),
+        f"{tokens:,.0f} tokens x ({shape.num_hidden_layers} layers x {kept:,.0f} bytes + {again:,.0f})",
+    )
+
+
+def _logits(name: Format, study: Study, tokens: float, shape: Shape) -> MemoryPart:
+    """Our own trainer computes them in parts, the others all at once."""
+    kernel, words = study.execution.cross_entropy, f"{shape.vocab_size:,} words x {tokens:,.0f}"
+    if name == "native" and (kernel == "liger" or shape.rows_at_once(tokens) < tokens):
+        size = logit_bytes(shape, tokens, _sizes(name, study).element, kernel)
+        return MemoryPart("logits", size, f"in parts, of {words}, and their gradients")
+    return MemoryPart("logits", LOSS * shape.vocab_size * tokens, f"{LOSS} bytes x {words}")

@@ -1,0 +1,86 @@
+"""Runs the probe on every node of a Ray cluster, as one task pinned to each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+from ray import cloudpickle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweep.preflight import probe
+from sweep.preflight.checks import NodeReport
+from sweep.preflight.probe import Inspect
+from sweep.study.errors import InputError
+
+ANSWER_SECONDS = 60.0
+LATE = f"waited {ANSWER_SECONDS:.0f} s"
+CONNECT_SECONDS = 5.0
+
+
+def query(request: dict[str, Any], address: str, inspect: Inspect = probe.inspect) -> list[NodeReport]:
+    """One report per live node. Raises InputError where no cluster is at the address."""
+    with _joined(address):
+        every = ray.nodes()  # type: ignore[no-untyped-call]
+        alive = {node["NodeID"]: node for node in every if node["Alive"]}
+        free = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
+        pending = {node_id: _pinned(inspect, node_id).remote(request) for node_id in alive}
+        ready, _ = ray.wait(list(pending.values()), num_returns=len(pending), timeout=ANSWER_SECONDS)
+        answers = {node_id: _answer(ref) if ref in ready else (None, LATE) for node_id, ref in pending.items()}
+        return [
+            NodeReport(node["NodeManagerHostname"], node["Resources"], free.get(node_id, {}), *answers[node_id])
+            for node_id, node in alive.items()
+        ]
+
+
+def _pinned(inspect: Inspect, node_id: str) -> Any:
+    where: Any = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(inspect)
+
+
+def _answer(ref: Any) -> tuple[dict[str, Any] | None, str]:
+    try:
+        return ray.get(ref), ""
+    except Exception as error:  # of any kind: a node's worker may have died
+        lines = str(error).strip().splitlines()
+        return None, lines[-1][:200] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _joined(address: str) -> Iterator[None]:
+    """The probe is pickled by value: a node that does not see the storage has no copy of it."""
+    _refuse_closed(address)
+    cloudpickle.register_pickle_by_value(probe)  # type: ignore[no-untyped-call]
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        raise _no_cluster(address, error) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        cloudpickle.unregister_pickle_by_value(probe)  # type: ignore[no-untyped-call]
+
+
+def _refuse_closed(address: str) -> None:
+    """Raises InputError at once for an address where nothing listens, which Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(
+        f"--address {address}: no Ray cluster answers there ({reason}): start one, or correct the address"
+    )

@@ -1,0 +1,82 @@
+"""The verbs that hand over: `export`, `confirm`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweep.store.run import Run
+from sweep.study.errors import InputError
+from sweep.verbs.commands.terminal import REFUSED, say, show, tell
+from sweep.verbs.options import RUNS, AcceptRisk, AsJson, RunName, Runs
+
+if TYPE_CHECKING:
+    from analysis.launch.bundle import Exported
+
+
+def export(
+    run: RunName,
+    runs: Runs = RUNS,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Bundle's folder.  [default: launch/ in the run]")
+    ] = None,
+    accept_risk: AcceptRisk = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", metavar="TRAINER", help="Repeatable.  [default: those of the study]")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Parse the files by each installed trainer.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the launch bundle: the large run's settings and evidence."""
+    from sweep.verbs import outputs
+
+    found, named = Run.find(run, runs), outputs.formats(formats)
+    options = outputs.ExportOptions(folder=folder, accept_risk=accept_risk, formats=named, verify=verify)
+    made = outputs.export(found, outputs.fitted(found, say), options)
+    answer = {"files": [str(path) for path in made.files]}
+    _show_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
+
+
+def confirm(
+    run: RunName,
+    runs: Runs = RUNS,
+    results: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Judge this copy of results-template.csv, filled in.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Bundle to rewrite.  [default: launch/ in the run]")
+    ] = None,
+    accept_risk: AcceptRisk = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the short runs that test the launch, or judge results. Exit status 3: undecided."""
+    from sweep.verbs import outputs
+
+    found = Run.find(run, runs)
+    if results is None:
+        if folder:
+            raise InputError("--out: only results rewrite a bundle: add --results FILE")
+        planned = outputs.confirm(found, outputs.fitted(found, say), accept_risk)
+        here = ["almr", "confirm", run, *(["--runs", runs] if runs != RUNS else []), "--results", "COPY"]
+        then = f"then fill in a copy of launch/confirm/results-template.csv: {shlex.join(here)}"
+        show(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, then]))
+        return
+    done, made = outputs.conclude(found, outputs.fitted(found, say), results, folder, accept_risk)
+    _show_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)
+    raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
+
+
+def _verified(made: Exported) -> dict[str, Any]:
+    return {"verified": [read.model_dump() for read in made.read_back]}
+
+
+def _show_bundle(made: Exported, answer: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """Exit with status 1 where a trainer's parser reads another setting than the winner's."""
+    show(answer if as_json else "\n".join([*lines, *(read.text for read in made.read_back)]))
+    tell(made.notes)
+    if any(read.differences for read in made.read_back):
+        raise typer.Exit(1)

@@ -1,0 +1,73 @@
+"""The verbs on a study: `plan`, `run`, `status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweep.store.run import Run
+from sweep.study import study_file
+from sweep.study.errors import InputError
+from sweep.study.study import Study
+from sweep.trials import progress as design
+from sweep.verbs.commands.terminal import err, interruptible, out, show
+from sweep.verbs.options import RUNS, Address, AsJson, RunName, Runs, StudyName
+
+if TYPE_CHECKING:
+    from sweep.planning.plan import StudyPlan
+    from sweep.preflight.checks import CheckResult
+
+
+def plan(
+    study: StudyName,
+    runs: Runs = RUNS,
+    check: Annotated[bool, typer.Option("--check", help="Check model, data, GPUs, disk and storage too.")] = False,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a study's trials, tokens, time, memory and disk. Starts nothing."""
+    from sweep.planning import plan as plans
+    from sweep.verbs.plan import text
+
+    if address and not check:
+        raise InputError("--address: only the checks ask a cluster: add --check")
+    loaded = study_file.load(study)
+    run = Run.within(runs, loaded.name)
+    known = run.ingredients()
+    planned = plans.plan(loaded, design.progress(loaded, run), known.corpora if known else {})
+    findings = _checked(loaded, run, planned, address) if check else []
+    if as_json:
+        show(text.plan_json(loaded, planned) | ({"checks": [f._asdict() for f in findings]} if check else {}))
+    else:
+        show(text.plan(loaded, planned))
+        for finding in findings:
+            (out if finding.ok else err).print(finding.text, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)
+
+
+def _checked(study: Study, run: Run, planned: StudyPlan, address: str | None) -> list[CheckResult]:
+    from sweep.preflight import preflight
+
+    with err.status("checking"):
+        return preflight.full(study, run, planned, address)
+
+
+def run(study: StudyName, runs: Runs = RUNS, address: Address = None, as_json: AsJson = False) -> None:
+    """Run a study to its report and launch bundle. Run it again to resume: finished trials are kept."""
+    from sweep.verbs import rerun
+    from sweep.verbs import run as sweep_run
+
+    loaded = study_file.load(study)
+    with interruptible("finished trials are kept; run the same command again to resume"):
+        finished = sweep_run.run(loaded, Run.within(runs, loaded.name), err if as_json else out, address)
+    show(finished.as_json() if as_json else finished.text(rerun.of(finished.run, study, address)))
+    raise typer.Exit(finished.status)
+
+
+def status(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
+    """Print what is done, running and left, and the best trial so far. Reads files only."""
+    from sweep.verbs import status as summary
+
+    found = Run.find(run, runs)
+    show(summary.status_json(found) if as_json else summary.status(found))

@@ -1,0 +1,98 @@
+"""The end of `almr run`: fit, report and launch bundle, and what is printed of them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.console import Console
+
+from sweep.store.run import Run
+from sweep.study.errors import InputError
+from sweep.study.numbers import clock
+from sweep.study.study import Study
+from sweep.verbs.rerun import Rerun, suggestion
+from sweep.verbs.verdict import verdict
+
+if TYPE_CHECKING:
+    from analysis.fit.fit import Fit
+
+
+class Results(NamedTuple):
+    """What is made of the records. `bundle` is empty where the study names no launch, or where `refusal` says why."""
+
+    fit: Fit
+    report: Path
+    bundle: list[Path]
+    refusal: str | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run. `seconds` are of this session, `trial_seconds` and `gpu_hours` of the training of all trials."""
+
+    run: Run
+    results: Results
+    failed: int
+    seconds: float
+    trial_seconds: float
+    gpu_hours: float
+
+    def text(self, again: Rerun) -> str:
+        cost = f"time: {clock(self.seconds)} this session; {clock(self.trial_seconds)} of training in all"
+        cost += f", {self.gpu_hours:,.1f} GPU-hours" if self.gpu_hours else ""
+        lines = ["", verdict(self.results.fit), cost, f"report: {self.results.report}"]
+        if self.results.bundle:
+            lines.append(f"launch bundle: {self.run.files.launch}")
+        if self.results.refusal:
+            lines.append(f"no launch bundle: {self.results.refusal}")
+        return "\n".join([*lines, *suggestion(self.results.fit, again)])
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 trials failed, 3 the fit refuses its winner, 2 no bundle for another reason."""
+        if self.failed:
+            return 1
+        return 3 if self.results.fit.file.refusals else 2 if self.results.refusal else 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "run": self.run.address,
+            "winner": self.results.fit.file.winner.model_dump(mode="json"),
+            "refusals": [finding.model_dump(mode="json") for finding in self.results.fit.file.refusals],
+            "warnings": [finding.model_dump(mode="json") for finding in self.results.fit.file.warnings],
+            "trials": self.results.fit.file.trials.model_dump(),
+            "seconds": self.seconds,
+            "trial_seconds": self.trial_seconds,
+            "gpu_hours": self.gpu_hours,
+            "report": str(self.results.report),
+            "launch": [str(path) for path in self.results.bundle],
+            "launch_refusal": self.results.refusal,
+        }
+
+
+def conclude(study: Study, run: Run, console: Console) -> Results:
+    """Fit, report and export. A study that names no launch gets no bundle, and neither does a refused fit."""
+    with console.status("fitting the surface"):
+        from sweep.verbs import fitting, outputs
+
+        fitted = fitting.fit(run)
+        page = outputs.report(run, fitted)
+        if study.launch is None or study.replay:
+            return Results(fitted, page, [], None)
+        if fitted.file.refusals:
+            return Results(fitted, page, [], _how_to_insist(run))
+        try:
+            made = outputs.export(run, fitted)
+        except InputError as error:
+            return Results(fitted, page, [], str(error))
+    for line in made.notes:
+        console.print(line, markup=False, soft_wrap=True)
+    return Results(fitted, page, made.files, None)
+
+
+def _how_to_insist(run: Run) -> str:
+    stale = f" ({run.files.launch} is from an earlier fit)" if run.files.launch.exists() else ""
+    return f'the fit is refused{stale}; to take the risk: almr export {shlex.quote(run.address)} --accept-risk "reason"'

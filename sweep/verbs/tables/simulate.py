@@ -1,0 +1,231 @@
+"""`almr simulate TABLE`: searches replayed on a measured table, side by side, and what they found."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from analysis.figures import drawing as plots
+from analysis.figures.data import simulation_info
+from analysis.search.measured import MeasuredTable
+from analysis.search.outcomes import ALL, SearchOutcome, StrategySummary, rows
+from analysis.search.replay import STRATEGIES, everything, replay
+from analysis.table import table as tables
+from sweep.study.errors import InputError
+from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import RunFiles
+from sweep.study.numbers import MISSING, number, point
+from sweep.study.sections.objective import Objective
+from sweep.verbs.options import ReplayOptions
+from sweep.verbs.tables.table_fit import NamedTable, left_out
+
+HEADS = (
+    *("strategy", "trials", "regret %\nmean", "regret %\nmedian", "regret %\n90th pct."),
+    *("curve\nerror", "excess\nloss %", "tokens"),
+)
+FOOT = f"""regret: loss of the best trial found minus that of the best cell, in % of the latter
+curve error: RMS of ln(LR), the fit's best LR at each ALMR against the best LR of that ALMR's own cells
+excess loss: at the fit's best LR, above the lowest at that ALMR, by the fit of the whole table, in % of the best loss
+{ALL}: the fit of the whole table"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The searches to replay. `trials` is sorted; `curve` is the share of the trials of `surface` for the curve."""
+
+    strategies: tuple[str, ...]
+    trials: tuple[int, ...]
+    repeats: int
+    seed: int
+    curve: float
+
+    def searches(self) -> list[tuple[str, int]]:
+        """(strategy, repeat), all strategies of a repeat together, so that the time left is known early."""
+        return [(strategy, repeat) for repeat, strategy in itertools.product(range(self.repeats), self.strategies)]
+
+    def seed_of(self, repeat: int) -> int:
+        return int(np.random.SeedSequence([self.seed, repeat]).generate_state(1)[0])
+
+
+def comparison(options: ReplayOptions) -> Comparison:
+    """The options, checked. Raises InputError naming the one that is wrong."""
+    names = tuple(dict.fromkeys(name.strip() for name in options.strategies.split(",")))
+    if unknown := [name for name in names if name not in STRATEGIES]:
+        raise InputError(f"--strategies: {unknown[0]!r} is not one of {', '.join(STRATEGIES)}")
+    if options.repeats < 1:
+        raise InputError(f"--repeats {options.repeats}: write a whole number above 0, as in --repeats 20")
+    if options.seed < 0:
+        raise InputError(f"--seed {options.seed}: write a whole number, 0 or above")
+    if not 0 <= options.curve < 1:
+        raise InputError(f"--curve {options.curve:g}: write a share from 0 to below 1, as in --curve 0.25")
+    return Comparison(
+        strategies=names,
+        trials=_counts(options.trials),
+        repeats=options.repeats,
+        seed=options.seed,
+        curve=options.curve,
+    )
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        counts = sorted({int(piece) for piece in text.split(",")})
+    except ValueError:
+        counts = [0]
+    if counts[0] < 1:
+        raise InputError(f"--trials {text}: write whole numbers above 0, as in --trials 8,12,16")
+    return tuple(counts)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """`rows`: one per strategy and number of trials, then the fit of all cells. `notes`: rows left out, options cut."""
+
+    name: str
+    measured: MeasuredTable
+    rows: list[StrategySummary]
+    notes: list[str]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [asdict(row) for row in self.rows]
+
+    def text(self) -> RenderableType:
+        return Group(Text(_head(self)), Text(), _table(self.rows), Text(), Text(FOOT))
+
+    def write(self, folder: Path) -> None:
+        write_atomically(folder / "simulate.json", dumps(self.as_json(), indent=2) + "\n")
+        table = pd.DataFrame(self.as_json(), columns=[field.name for field in fields(StrategySummary)])
+        write_atomically(folder / "simulate.csv", table.to_csv(index=False))
+        info = simulation_info(self.rows, self.measured.noise_percent)
+        write_atomically(RunFiles(folder).figures / "simulate.png", plots.png(plots.draw_simulation(info)))
+
+
+def simulate(named: NamedTable, objective: Objective, requested: Comparison, console: Console) -> Simulation:
+    """Replay the searches, with a progress bar on a terminal. Raises InputError for a table that cannot be replayed."""
+    try:
+        measured = MeasuredTable.of(named.table, objective)
+    except InputError as error:
+        raise InputError(f"{named.name}: {error}") from None
+    possible, clipped = _clipped(requested, len(measured.cells))
+    searches, outcomes = possible.searches(), {}
+    with _progress(console) as progress:
+        task = progress.add_task("searches", total=len(searches))
+        for search, found in _outcomes(measured, possible, searches):
+            outcomes[search] = found
+            progress.advance(task)
+    ordered = [o for s in possible.strategies for r in range(possible.repeats) for o in outcomes[s, r]]
+    notes = [*(f"left out: {line}" for line in left_out(named.table)), *clipped]
+    return Simulation(named.name, measured, rows([*ordered, everything(measured, possible.seed)]), notes)
+
+
+def _clipped(requested: Comparison, cells: int) -> tuple[Comparison, list[str]]:
+    over = [count for count in requested.trials if count > cells]
+    if not over:
+        return requested, []
+    counts = sorted({min(count, cells) for count in requested.trials})
+    note = f"--trials {','.join(map(str, over))}: the table has {cells} cells; replayed with {cells} trials instead"
+    return replace(requested, trials=tuple(counts)), [note]
+
+
+def _progress(console: Console) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+Found = tuple[tuple[str, int], list[SearchOutcome]]
+
+
+def _outcomes(measured: MeasuredTable, compared: Comparison, searches: list[tuple[str, int]]) -> Iterator[Found]:
+    """Each search with its outcomes, as they end; in this process where only one can run."""
+    workers = min(_cores(), len(searches))
+    if workers == 1:
+        for search in searches:
+            yield _search(measured, compared, search)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+    try:
+        with _ignoring_interrupts():
+            futures = [pool.submit(_search, measured, compared, search) for search in searches]
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool:
+        raise InputError(f"one of {workers} processes was killed, probably out of memory: free some memory") from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # else the interpreter waits for the rest of its search
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Processes that start inside ignore Ctrl-C: the parent handles it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
+def _begin() -> None:
+    """Start a worker process: one thread, also for libraries that are loaded later."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _search(measured: MeasuredTable, compared: Comparison, search: tuple[str, int]) -> Found:
+    strategy, repeat = search
+    return search, replay(measured, strategy, compared.trials, compared.curve, compared.seed_of(repeat))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _head(found: Simulation) -> str:
+    measured = found.measured
+    complete, cells = len(tables.usable(measured.cells)), len(measured.cells)
+    over = f" ({measured.over_the_guard} of them over the guard)" if measured.over_the_guard else ""
+    best = measured.cells.iloc[int(np.nanargmin(measured.values))]
+    most = max(row.trials for row in found.rows[:-1])
+    regrets = {row.strategy: row.regret_percent_mean for row in found.rows[:-1] if row.trials == most}
+    lowest = min(regrets.values())
+    first = ", ".join(strategy for strategy, regret in regrets.items() if regret == lowest)
+    lines = [
+        f"lowest mean regret with {most} trials: {lowest:.3f} % ({first})",
+        f"{found.name}: {cells} cells, {complete} completed{over}, {cells - complete} diverged",
+        f"best cell: {point(best['almr'], best['lr'])}: {number(measured.best, 4)} nats per token",
+    ]
+    if measured.noise_percent is not None:
+        noise = f"{measured.noise_percent:.2g} % of the best loss"
+        lines.append(f"noise floor: near the best, the mean of a cell has a standard deviation of {noise}")
+    return "\n".join(lines)
+
+
+def _table(rows: list[StrategySummary]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in HEADS:
+        table.add_column(head, justify="left" if head == "strategy" else "right")
+    for row in rows:
+        regrets = row.regret_percent_mean, row.regret_percent_median, row.regret_percent_p90
+        values = map(number, (*regrets, row.curve_error, row.curve_excess_percent))
+        tokens = MISSING if row.tokens is None else f"{row.tokens:,.0f}"
+        table.add_row(row.strategy, str(row.trials), *values, tokens)
+    return table

@@ -1,0 +1,133 @@
+"""What a user sees when something goes wrong: one line that names the cause and the remedy, and an exit status."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from samples import study_content
+
+from sweep import cli
+from sweep.study.errors import InputError
+from sweep.verbs.commands import faults
+
+ROOT = Path(__file__).parents[3]
+ALMR = "import sys; from sweep.cli import main; main()"
+
+
+class ReadTimeout(OSError):  # noqa: N818
+    """As `requests` derives its own from OSError, without a number and a file."""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.csv"), "a.csv: No such file or directory; "),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/runs"),
+            "/runs: Permission denied; check its permissions",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", b"/runs"), "/runs: Permission denied; check its "),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some space"),
+        (OSError(errno.ENOSPC, "No space left on device", "t.csv"), "t.csv: No space left on device; free some space"),
+        (TimeoutError("timed out"), "no answer in time (timed out); check the network"),
+        (TimeoutError(), "no answer in time (TimeoutError); check the network"),
+        (ReadTimeout("host:\n  read timed out"), "no answer in time (host: read timed out); check the network"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused); check the network"),
+        (OSError("model: no such repository"), "model: no such repository; run again with --debug"),
+    ],
+)
+def test_an_error_of_the_system_says_what_it_is_and_what_to_do(error: OSError, expected: str) -> None:
+    [line], status = faults.explain(error)
+    assert status == 2
+    assert expected in line
+    assert "a file" not in line
+
+
+def test_input_errors_keep_their_lines_and_others_are_called_internal() -> None:
+    assert faults.explain(InputError("one\ntwo")) == (["one", "two"], 2)
+    [line], status = faults.explain(KeyError("nothing\nof that"))
+    assert status == 70
+    assert line.startswith("internal error: KeyError: ")
+    assert "--debug" in line
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    monkeypatch.setattr("sys.argv", ["almr", *arguments])
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    return raised.value.code
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def load(source: str) -> None:
+        raise error
+
+    monkeypatch.setattr("sweep.study.study_file.load", load)
+
+
+def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken(monkeypatch, ZeroDivisionError("division by zero"))
+    monkeypatch.delenv("ALMR_DEBUG", raising=False)
+    assert ended(monkeypatch, "plan", "demo") == 70
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("almr: internal error: ZeroDivisionError: division by zero; run again with --debug")
+    for arguments in (["--debug", "plan", "demo"], ["plan", "demo", "--debug"]):
+        assert ended(monkeypatch, *arguments) == 70
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith("Traceback")
+        assert lines[-1] == line
+    monkeypatch.setenv("ALMR_DEBUG", "0")
+    ended(monkeypatch, "plan", "demo")
+    assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.setenv("ALMR_DEBUG", "1")
+    ended(monkeypatch, "plan", "demo")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_time_out_is_not_called_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    broken(monkeypatch, TimeoutError("timed out"))
+    assert ended(monkeypatch, "plan", "demo") == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("almr: no answer in time (timed out); ")
+
+
+def almr(
+    folder: Path, *arguments: str, before: str = "", encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-c", f"{before}\n{ALMR}", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+
+
+def test_a_deleted_working_directory_is_said(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    done = almr(tmp_path / "gone", "plan", "demo", before="import os; os.rmdir(os.getcwd())")
+    assert done.returncode == 2
+    assert done.stderr == b"almr: the working directory was deleted: change to another one and try again\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_chinese_gets_other_characters_and_no_crash(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "中文.yaml"
+    path.write_text(yaml.safe_dump(study_content()))
+    table = tmp_path / "三国.csv"
+    assert almr(tmp_path, "plan", str(path), encoding=encoding).returncode == 0
+    done = almr(tmp_path, "fit", str(table), encoding=encoding)
+    assert done.returncode == 2
+    assert done.stderr.decode(encoding).endswith("/??.csv: no such file\n")
+    path.write_text(yaml.safe_dump(study_content(corpora=corpora("中文"))))
+    answer = almr(tmp_path, "plan", str(path), "--check", "--json", encoding=encoding)
+    assert "中文" in str(json.loads(answer.stdout.decode(encoding)))
+
+
+def corpora(folder: str) -> dict[str, dict[str, str]]:
+    return {"original": {"files": f"{folder}/*.txt"}, "additional": {"files": f"{folder}/*.txt"}}

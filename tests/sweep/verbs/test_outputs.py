@@ -1,0 +1,205 @@
+"""Report, export and confirm read `fit.json`: they agree with it, say when it is out of date, and never fit again."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from bowl_run import LAUNCH, record, study, write
+from pages import Page
+from typer.testing import CliRunner
+
+from analysis.fit_file.inputs import FitInputs
+from sweep import cli
+from sweep.store.run import Run
+from sweep.study.errors import InputError
+from sweep.study.ingredients import Ingredients
+from sweep.study.study_file import dump
+from sweep.study.trial import Trial
+from sweep.verbs import fitting
+
+VERBS = ("report", "export", "confirm")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that was fitted once, to be copied."""
+    run = tmp_path_factory.mktemp("runs") / "small"
+    run.mkdir()
+    write(run, study())
+    counts = {"fingerprint": "0" * 16, "documents": 9, "tokens": 900, "bytes": 900, "blocks": 9}
+    held_out = {f"held_out_{name}": 1 for name in ("documents", "tokens", "bytes", "blocks")}
+    corpora = dict.fromkeys(("original", "additional"), counts | held_out | {"files": ("text.jsonl",)})
+    content = {"base_model": "m", "base_model_fingerprint": "0" * 16, "folders": {}, "corpora": corpora}
+    (run / "ingredients.json").write_text(Ingredients.model_validate(content).model_dump_json())
+    fitting.fit(Run(run))
+    return run
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "small")
+    return tmp_path / "small"
+
+
+def almr(verb, run):
+    risk = [] if verb == "report" else ["--accept-risk", "a test"]
+    return CliRunner().invoke(cli.app, [verb, str(run), *risk])
+
+
+def never(*_, **__):
+    raise AssertionError("it was fitted again")
+
+
+@pytest.fixture
+def no_fit(monkeypatch):
+    monkeypatch.setattr(fitting, "fit_study", never)
+    monkeypatch.setattr(fitting.plots, "figures", never)
+
+
+def change_lr(run, lr=4.5e-3):
+    """As if the fit had found another LR: what is written after it has to say the same."""
+    path = run / "fit.json"
+    content = json.loads(path.read_text())
+    content["winner"]["lr"] = content["transfer"]["lr"] = lr
+    path.write_text(json.dumps(content))
+    return lr
+
+
+def test_what_is_written_has_the_numbers_of_fit_json_and_nothing_is_fitted(run, no_fit):
+    lr = change_lr(run)
+    for verb in VERBS:
+        told = almr(verb, run)
+        assert told.exit_code == 0, told.output
+        assert told.stderr == ""
+    assert "LRs: 0.00225" in told.stdout
+    assert "4.5e-3" in Page((run / "report.html").read_text()).text
+    evidence = json.loads((run / "launch" / "evidence.json").read_text())
+    assert (evidence["winner"]["lr"], evidence["launch_lr"]) == (lr, lr)
+
+
+def test_a_run_that_was_never_fitted_is_fitted_first_and_it_is_said(run, finished):
+    before = (run / "fit.json").read_bytes()
+    (run / "fit.json").unlink()
+    shutil.rmtree(run / "figures")
+    told = almr("report", run)
+    assert told.exit_code == 0, told.output
+    assert told.stderr.splitlines() == [f"almr: {run} was never fitted: fitting it first, as almr fit does"]
+    assert (run / "fit.json").read_bytes() == before
+    assert sorted(p.name for p in (run / "figures").iterdir()) == sorted(
+        p.name for p in (finished / "figures").iterdir()
+    )
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def first_record(run):
+    return min(run.glob("trials/*/record.json"))
+
+
+def changed(run):
+    path = first_record(run)
+    path.write_text(path.read_text().replace('"attempt":1', '"attempt":2'))
+
+
+def gone(run):
+    first_record(run).unlink()
+
+
+def new(run):
+    trial = Trial(almr=0.5, lr=5e-3, seed=0)
+    (run / "trials" / trial.id).mkdir()
+    (run / "trials" / trial.id / "record.json").write_text(record(study(), trial, 3.0).model_dump_json())
+
+
+def other_objective(run):
+    (run / "study.yaml").write_text(dump(study(objective={"weights": {"original": 0.2, "additional": 0.8}})))
+
+
+def larger_launch(run):
+    (run / "study.yaml").write_text(dump(study(launch=LAUNCH | {"tokens": 2 * 10**9})))
+
+
+def scored(run):
+    (run / "base").mkdir()
+    (run / "base" / "scores.json").write_text("{}")
+
+
+def older(run):
+    content = json.loads((run / "fit.json").read_text())
+    del content["inputs"]
+    (run / "fit.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (changed, "the run now has 1 changed trial (for example trials/almr=0.10_lr=1e-02_seed=0)"),
+        (gone, "the run now has 1 missing trial (for example trials/almr=0.10_lr=1e-02_seed=0)"),
+        (new, "the run now has 1 new trial (for example trials/almr=0.50_lr=5e-03_seed=0)"),
+        (scored, "the run now has 1 new trial (for example base)"),
+        (other_objective, "study.yaml now has another objective"),
+        (larger_launch, "study.yaml now has another launch"),
+        (older, "an earlier version of almr-sweep wrote it"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_fit_that_is_out_of_date_is_refused_with_the_command(run, no_fit, verb, change, says):
+    change(run)
+    files = sorted(run.rglob("*"))
+    told = almr(verb, run).exception
+    assert isinstance(told, InputError)
+    assert str(told).startswith(f"{run}/fit.json is out of date: ")
+    assert says in str(told)
+    assert str(told).endswith(f"; fit again: almr fit {run}")
+    assert len(str(told).splitlines()) == 1
+    assert sorted(run.rglob("*")) == files
+
+
+def test_what_changes_no_number_of_the_fit_does_not_make_it_old(run, no_fit):
+    launch = LAUNCH | {"nodes": 2, "gpu": "H100-80GB", "formats": ["native"], "checkpoints": 3}
+    (run / "study.yaml").write_text(dump(study(launch=launch, keep="best", resources={"gpus_per_node": 1})))
+    told = almr("export", run)
+    assert told.exit_code == 0, told.output
+    assert json.loads((run / "launch" / "evidence.json").read_text())["launch"]["nodes"] == 2
+
+
+def test_a_fit_of_the_changed_run_is_in_date_again(run, monkeypatch):
+    monkeypatch.setattr(fitting.plots, "figures", lambda *_: {})
+    changed(run)
+    fitting.fit(Run(run))
+    assert almr("report", run).exit_code == 0
+
+
+def test_a_smaller_sweep_of_the_ladder_that_was_fitted_again_is_seen(tmp_path):
+    small = tmp_path / "small-model"
+    small.mkdir()
+    (small / "fit.json").write_text("{}")
+    rule = {"rule": "ladder", "rungs": [{"run": str(small), "parameters": 10**6}]}
+    of = study(launch=LAUNCH | {"transfer": rule})
+    before = FitInputs.of_run(of, tmp_path)
+    assert before.changes(FitInputs.of_run(of, tmp_path)) == []
+    (small / "fit.json").write_text('{"winner": 1}')
+    assert before.changes(FitInputs.of_run(of, tmp_path)) == [f"{small}/fit.json is another one now"]
+    (small / "fit.json").unlink()  # as on a machine that has only this run
+    assert before.changes(FitInputs.of_run(of, tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"of another fit", "is not the figure that this fit drew"), (None, "does not exist")]
+)
+def test_a_report_shows_only_the_figures_of_its_fit(run, content, says):
+    path = run / "figures" / "objective.png"
+    path.write_bytes(content) if content else path.unlink()
+    told = str(almr("report", run).exception)
+    assert told == f"{path}: {says}: draw it again, almr fit {run}"
+
+
+def test_a_bundle_needs_no_surfaces():
+    code = "import sweep.verbs.outputs, sys; print({'sklearn', 'scipy', 'matplotlib', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

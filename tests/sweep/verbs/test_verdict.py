@@ -1,0 +1,98 @@
+"""The text of a fit: the verdict first, then numbers of one format, in the user's own names of the languages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from searches import LOW, Driver, searching
+
+from analysis.fit.fit import Fit
+from analysis.fit_file.curve import Coupling, DivergenceEdge
+from analysis.fit_file.winner import Interval
+from sweep.store.run import Run
+from sweep.verbs import fitting
+from sweep.verbs.verdict import verdict
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """A fit of 5 ALMRs and 3 LRs, all below the best one."""
+    folder: Path = tmp_path_factory.mktemp("low") / "small"
+    study = searching(LOW, strategy="grid", trials=None)
+    corpora = study.corpora
+    named = corpora.model_copy(
+        update={
+            "original": corpora.original.model_copy(update={"language": "Welsh"}),
+            "additional": corpora.additional.model_copy(update={"language": "Maori"}),
+        }
+    )
+    Driver(study.model_copy(update={"corpora": named}), folder).go()
+    return fitting.fit(Run(folder))
+
+
+def lines(fit: Fit, **changes: object) -> list[str]:
+    return verdict(replace(fit, file=fit.file.model_copy(update=changes))).splitlines()
+
+
+def test_a_refusal_comes_before_the_winner(refused: Fit) -> None:
+    text = lines(refused)
+    assert text[0].startswith("REFUSED (")
+    [winner] = [line for line in text if line.startswith("winner")]
+    assert winner.startswith("winner (refused): ALMR 0.")
+    assert lines(refused, refusals=[])[0] == winner.replace(" (refused)", "")
+
+
+def test_languages_have_the_users_names_and_numbers_one_format(refused: Fit) -> None:
+    text = "\n".join(lines(refused, refusals=[], warnings=[]))
+    assert "the loss of Welsh (weight 0.5) and Maori (weight 0.5)" in text
+    assert "\nWelsh: noise 0." in text
+    assert "original" not in text
+    assert "additional" not in text
+    assert re.search(r"LR \de-5 \(", text)
+    assert not re.search(r"e-0\d", text)  # 4e-5, never 4e-05
+    assert not re.search(r"\d%", text)  # 90 %, never 90%
+
+
+@pytest.mark.parametrize(
+    ("coupling", "expected"),
+    [
+        ({}, "coupling: the best LR depends on ALMR (p = 0.04): 2.7 x from ALMR 0.10 to 0.60; tune the two together"),
+        ({"straight": False}, "2.7 x from ALMR 0.10 to 0.60, not in a straight line; tune the two together"),
+        ({"interval": Interval(low=-1, high=3)}, "coupling: none found (p = 0.04): the best LR changes by 2.7 x from"),
+        ({"p_value": 1e-9}, "depends on ALMR (p at most 1e-09)"),
+        ({"slope": -2.0}, "(p = 0.04): 0.37 x from ALMR 0.10 to 0.60"),
+    ],
+)
+def test_the_coupling_is_a_factor_over_the_almrs_it_was_seen_at(
+    refused: Fit, coupling: dict[str, object], expected: str
+) -> None:
+    found = Coupling(
+        form="ALMR",
+        slope=2.0,
+        interval=Interval(low=1, high=3),
+        probability=0.99,
+        p_value=0.04,
+        straight=True,
+        almr_low=0.1,
+        almr_high=0.6,
+    )
+    [line] = [line for line in lines(refused, coupling=found.model_copy(update=coupling)) if "coupling: " in line]
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("edge", "expected"),
+    [
+        ((0, 4e-5, 8.8), "divergence: none up to LR 4e-5, 8.8 x the winner's"),
+        ((3, 4e-5, 8.8), "divergence: from about LR 4e-5, 8.8 x the winner's"),
+        ((3, None, None), "divergence: 3 trials diverged, which does not bound the LR"),
+    ],
+)
+def test_where_training_diverges_is_an_lr_and_a_factor(
+    refused: Fit, edge: tuple[int, float | None, float | None], expected: str
+) -> None:
+    trials, lr, factor = edge
+    assert expected in lines(refused, divergence=DivergenceEdge(trials=trials, lr=lr, factor=factor))

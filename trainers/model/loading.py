@@ -1,0 +1,103 @@
+"""Loading the base model and its tokenizer: an embedded one, or any causal language model of transformers."""
+
+from __future__ import annotations
+
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.distributed.configuration_utils import DistributedConfig
+from transformers.utils import logging
+from transformers.utils.import_utils import is_flash_attn_2_available
+
+from sweep.study.errors import InputError
+from sweep.study.files.atomic import sha256
+from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.study import Study, fingerprint_of
+from trainers.model import fitting, output_layer
+from trainers.workers.group import WorkerGroup
+
+log = getLogger(__name__)
+SAVES_THE_WAIT = "without a network, HF_HUB_OFFLINE=1 in the environment saves the wait for time-outs"
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
+
+
+def load_tokenizer(base: BaseModelSource, path: str) -> Any:
+    return _from_pretrained(AutoTokenizer, base, path)
+
+
+def load_model(study: Study, path: str, workers: WorkerGroup) -> Any:
+    """The base model with float32 master weights, ready for training as the study's `execution` states.
+
+    Each of several workers reads and holds only its own part of each weight (transformers' loading into FSDP2). A
+    sharded model computes in bfloat16 by its own policy; for others see `trainers.model.token_loss`. Raises InputError
+    where the model cannot be loaded, or where the study's `execution` does not suit it.
+    """
+    model = _from_pretrained(AutoModelForCausalLM, study.base_model, path, **_options(study, workers))
+    model = model.to(workers.device) if workers.size == 1 else model
+    model.config.use_cache = False
+    fitting.checkpoint_activations(model, study.execution)
+    output_layer.fuse(model, study.execution, workers.device)
+    if workers.sharded:
+        fitting.shard(model, study.training.precision, study.execution, alone=workers.size == 1)
+    if study.execution.compile:
+        fitting.compile_layers(model)
+    return model
+
+
+def _options(study: Study, workers: WorkerGroup) -> dict[str, Any]:
+    _refuse_attention(study)
+    options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": study.execution.attention}
+    if workers.size > 1:
+        mixed = study.training.precision == "bfloat16"
+        options["distributed_config"] = DistributedConfig(fsdp_size=workers.size, fsdp_mixed_precision=mixed)
+    return options
+
+
+def _refuse_attention(study: Study) -> None:
+    if study.execution.attention != "flash_attention_2":
+        return
+    if study.training.precision != "bfloat16":
+        raise InputError(
+            "execution.attention: flash_attention_2 computes in bfloat16: write training.precision: bfloat16"
+        )
+    if not is_flash_attn_2_available():
+        raise InputError(
+            "execution.attention: flash_attention_2 needs a GPU and the package flash-attn: install it on every node, "
+            "or write sdpa"
+        )
+
+
+def fingerprint(base: BaseModelSource, path: str) -> str:
+    """Identifies the content of the base model: a directory's files, or the commit of a Hugging Face id."""
+    if not Path(path).is_dir():
+        config = _from_pretrained(AutoConfig, base, path)
+        return fingerprint_of([path, getattr(config, "_commit_hash", None)])
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    return fingerprint_of([[str(file.relative_to(path)), sha256(file)] for file in files])
+
+
+def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: Any) -> Any:
+    """What a class of transformers loads: from the hub or, where that cannot be reached, from its local copy.
+
+    Raises InputError where there is none.
+    """
+    options |= {"revision": base.revision, "trust_remote_code": base.trust_remote_code}
+    try:
+        try:
+            return loader.from_pretrained(path, **options)
+        except httpx2.TransportError as error:  # transformers itself uses its cache for some of its requests only
+            log.warning("%s: the hub cannot be reached (%s): using the cached copy; %s", path, error, SAVES_THE_WAIT)
+            return loader.from_pretrained(path, **options, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"base_model.pretrained: {path} could not be loaded ({' '.join(str(error).split())[:300]}); give a "
+            f"directory that save_pretrained wrote, or the id of a causal language model that this machine can reach"
+        ) from None
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,117 @@
+"""The record of a trial, from what it was made from and what its training measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweep.study.ingredients import Ingredients
+from sweep.study.record import PerLanguage, Record
+from sweep.study.study import Study
+from sweep.study.trial import Status, Trial
+from trainers.loop.held_out import Losses
+from trainers.loop.learner import Learner
+from trainers.loop.trial_training import TrialTraining, finite
+from trainers.model.loading import parameters
+from trainers.workers.device import device_name, mfu
+from trainers.workers.group import WorkerGroup
+
+
+@dataclass(frozen=True)
+class TrialSetup:
+    """What one trial is made from, as one of its workers sees it. `began` is a reading of `time.perf_counter`."""
+
+    study: Study
+    trial: Trial
+    ingredients: Ingredients
+    folder: Path
+    attempt: int
+    workers: WorkerGroup
+    began: float
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial measured after its training. `reason` says why it diverged, `scored` are fields of the record."""
+
+    losses: Losses
+    reason: str | None
+    scored: dict[str, Any]
+    scoring_provenance: dict[str, Any]
+    memory_bytes: int
+
+
+def make_record(setup: TrialSetup, training: TrialTraining, result: TrialResult) -> Record:
+    study, trial = setup.study, setup.trial
+    return Record(
+        **trial.model_dump(),
+        trial_id=trial.id,
+        fingerprint=study.fingerprint,
+        attempt=setup.attempt,
+        status=Status.DIVERGED if result.reason else Status.COMPLETE,
+        reason=result.reason,
+        **_counts(training),
+        **_losses(training, result.losses),
+        horizons=tuple(training.horizons[tokens] for tokens in study.training.horizons),
+        **result.scored,
+        **_cost(training.learner, study, time.perf_counter() - setup.began),
+        peak_memory_bytes=result.memory_bytes,
+        provenance=_provenance(setup, training) | result.scoring_provenance,
+    )
+
+
+def _counts(training: TrialTraining) -> dict[str, Any]:
+    """What the main run was trained on, counted in blocks of equal length. Branches draw the same blocks."""
+    learner, reader = training.learner, training.reader
+    length = learner.training.sequence_length
+    drawn = learner.step * reader.sequences
+    epochs = reader.mixture.epochs(drawn)
+    return {
+        "steps": learner.step,
+        "tokens": drawn * length,
+        "trained_tokens": learner.steps_taken * reader.sequences * length,
+        "almr_achieved": epochs["additional"] * reader.corpora["additional"].facts.blocks / drawn,
+        "epochs": PerLanguage(**epochs),
+    }
+
+
+def _losses(training: TrialTraining, losses: Losses) -> dict[str, PerLanguage]:
+    base, bits_per_byte = training.watch.base, training.held_out.bits_per_byte
+    return {
+        "loss": PerLanguage(**finite(losses)),
+        "base_loss": PerLanguage(**finite(base)),
+        "bits_per_byte": PerLanguage(**finite(bits_per_byte(losses))),
+        "base_bits_per_byte": PerLanguage(**finite(bits_per_byte(base))),
+    }
+
+
+def _cost(learner: Learner, study: Study, seconds: float) -> dict[str, Any]:
+    device, workers = learner.workers.device, learner.workers.size
+    speed = learner.steps_taken * study.training.global_batch_tokens / learner.seconds
+    return {
+        "seconds": seconds,
+        "training_seconds": learner.seconds,
+        "tokens_per_second": speed,
+        "mfu": mfu(parameters(learner.model), speed, device, workers),
+        "gpu_hours": seconds * study.resources.gpus / 3600,
+    }
+
+
+def _provenance(setup: TrialSetup, training: TrialTraining) -> dict[str, Any]:
+    learner, workers = training.learner, setup.workers
+    own = setup.study.training.batch_sequences // workers.size
+    return {
+        "parameters": parameters(learner.model),
+        "device": device_name(workers.device),
+        "torch": torch.__version__,
+        "fingerprints": setup.ingredients.fingerprints(),
+        "execution": {
+            "workers": workers.size,
+            "micro_batch_sequences": min(learner.micro_batch or own, own),
+            "gone_on_from_steps": training.resumed,
+        },
+    }
