@@ -1,4 +1,4 @@
-"""Everything that is known when a fit is judged."""
+"""A fit before its findings: the input of all refusals and warnings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sweep.study.study import Study
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """All that is known when a fit is judged. `table` holds all rows; `study` is None for a table of the user's own,
-    `scores` where nothing was scored."""
+    """A fit before its findings. `table` has all rows, used or not. `study` is None for a table that is not of a run,
+    `scores` where no benchmark was run, `region` where there is none."""
 
     table: pd.DataFrame
     objective: Objective
@@ -35,3 +35,7 @@ class Case:
     edge: DivergenceEdge
     checks: dict[str, CrossValidation]
     scores: ScoresFile | None = None
+
+    def label(self, language: str) -> str:
+        """The language's own name where the study gives one."""
+        return self.study.language_name(language) if self.study else language

@@ -1,76 +1,61 @@
-"""The curve of best LR against ALMR, the best ALMR against LR, and whether the two dials are coupled at all."""
+"""The curve of best LR against ALMR, the best ALMR against LR, and the test whether the two are coupled."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
-from analysis.decision.winner import interval
+from analysis.decision.winner import at_edge, containing, interval
 from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint
 from analysis.fit_file.winner import Interval
 from analysis.surfaces.forms import FORMS, Form
 from analysis.surfaces.kernels import Array
-from analysis.surfaces.optima import Optima
+from analysis.surfaces.optima import Optima, refined_along
 
-PINNED = 0.1  # the share of draws on an end of the LR range over which an ALMR's best LR is only a bound
-LEAST_SPAN = 1 / 3  # of the ALMRs measured: over less, a slope says nothing of the rest
+MOST_AT_EDGE = 0.1  # share of draws at an edge of the LR range, above which the best LR at an ALMR is only a bound
+LEAST_SPAN = 1 / 3  # of the measured ALMRs: a slope over less says nothing about the rest
 
 
 def best_lrs(optima: Optima, level: float) -> list[CurvePoint]:
-    """One point per ALMR of the lattice at which the objective allows any LR."""
-    means, draws = optima.best_lr(optima.mean), optima.best_lr(optima.draws)
-    points = []
-    for k in np.flatnonzero(np.isfinite(optima.mean).any(axis=1)):
-        band = _band(draws[np.isfinite(optima.draws[:, k]).any(axis=1), k], optima.lr, level)
-        points.append(
-            CurvePoint(
-                almr=float(optima.almr[k]),
-                lr=float(means[k]),
-                lr_low=min(band.low, float(means[k])),
-                lr_high=max(band.high, float(means[k])),
-                at_edge=_at_end(means[k], optima.lr),
-            )
-        )
-    return points
+    """The best LR at each ALMR of the lattice where the objective allows any LR."""
+    return [CurvePoint(almr=float(optima.almr[k]), **found) for k, found in _best(optima, "lr", level)]
 
 
 def best_almrs(optima: Optima, level: float) -> list[AlmrPoint]:
-    """One point per LR of the lattice at which the objective allows any ALMR."""
-    means, draws = optima.best_almr(optima.mean), optima.best_almr(optima.draws)
-    points = []
-    for k in np.flatnonzero(np.isfinite(optima.mean).any(axis=0)):
-        band = _band(draws[np.isfinite(optima.draws[:, :, k]).any(axis=1), k], optima.almr, level)
-        points.append(
-            AlmrPoint(
-                lr=float(optima.lr[k]),
-                almr=float(means[k]),
-                almr_low=min(band.low, float(means[k])),
-                almr_high=max(band.high, float(means[k])),
-                at_edge=_at_end(means[k], optima.almr),
-            )
+    """The best ALMR at each LR of the lattice where the objective allows any ALMR."""
+    return [AlmrPoint(lr=float(optima.lr[k]), **found) for k, found in _best(optima, "almr", level)]
+
+
+def _best(optima: Optima, name: str, level: float) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The best value of one hyper-parameter at each allowed index of the other, as fields of a curve's point."""
+    if name == "lr":
+        axis, value_at, mean, draws = optima.lr, optima.lr_at, optima.mean, optima.draws
+    else:
+        axis, value_at, mean, draws = optima.almr, optima.almr_at, optima.mean.T, np.swapaxes(optima.draws, 1, 2)
+    means, drawn = value_at(refined_along(mean)), value_at(refined_along(draws))
+    for k in np.flatnonzero(np.isfinite(mean).any(axis=1)):
+        best, of_draws = float(means[k]), drawn[np.isfinite(draws[:, k]).any(axis=1), k]
+        # Without a draw that allows any point the best value is unknown: the whole axis.
+        found = interval(of_draws, level) if len(of_draws) else Interval(low=float(axis[0]), high=float(axis[-1]))
+        band = containing(best, found)
+        yield (
+            int(k),
+            {name: best, f"{name}_low": band.low, f"{name}_high": band.high, "at_edge": bool(at_edge(best, axis))},
         )
-    return points
-
-
-def _band(found: Array, axis: Array, level: float) -> Interval:
-    """Where no draw allows any point, nothing is known: the whole axis."""
-    return interval(found, level) if len(found) else Interval(low=float(axis[0]), high=float(axis[-1]))
-
-
-def _at_end(value: float, axis: Array) -> bool:
-    return bool(len(axis) > 1 and (value <= axis[0] * (1 + 1e-9) or value >= axis[-1] * (1 - 1e-9)))
 
 
 def coupling(optima: Optima, level: float) -> Coupling | None:
-    """None where the best LR is inside the measured range over too few ALMRs to tell a slope.
+    """The slope of ln(best LR) against ALMR; None where the best LR is inside the measured range at too few ALMRs.
 
-    An ALMR whose best LR lies on an end of the range is left out: there it is only a bound, which would pull the slope
-    to zero. The others count by the precision of their best LR.
+    An ALMR whose best LR is at an edge of the range is left out: that LR is only a bound, which would pull the slope
+    towards zero. The others are weighted by the precision of their best LR.
     """
     if min(len(optima.almr), len(optima.lr)) < 2:
         return None
-    best = optima.best_lr(optima.draws)
-    ends = (best <= optima.lr[0] * (1 + 1e-9)) | (best >= optima.lr[-1] * (1 - 1e-9))
-    kept = ends.mean(axis=0) < PINNED
+    best = optima.lr_at(refined_along(optima.draws))
+    kept = at_edge(best, optima.lr).mean(axis=0) < MOST_AT_EDGE
     if kept.sum() < 3 or np.ptp(optima.almr[kept]) < LEAST_SPAN * np.ptp(optima.almr):
         return None
     almr, log_lr = optima.almr[kept], np.log(best[:, kept])
@@ -90,31 +75,32 @@ def coupling(optima: Optima, level: float) -> Coupling | None:
 
 
 def _slopes(x: Array, log_lr: Array) -> Array:
-    """Weighted least squares of each draw (draws, k) on x (k,): (draws,)."""
+    """Weighted least-squares slopes (D,) of the draws `log_lr` (D, k) on `x` (k,)."""
     weights = _precision(log_lr)
     centred = x - weights @ x / weights.sum()
-    # Measured from the first, equal optima have a slope of exactly 0 rather than a rounding error's sign.
+    # Relative to the first, equal optima give a slope of exactly 0, not the sign of a rounding error.
     return np.asarray((log_lr - log_lr[:, :1]) @ (weights * centred) / (weights @ centred**2))
 
 
 def _line(x: Array, log_lr: Array) -> Array:
-    """The weighted least squares line through the median curve, at x (k,)."""
+    """The weighted least-squares line through the median curve, at `x` (k,)."""
     fitted = np.polynomial.Polynomial.fit(x, np.median(log_lr, axis=0), 1, w=np.sqrt(_precision(log_lr)))
     return np.asarray(fitted(x))
 
 
 def _bend(form: Form, almr: Array, log_lr: Array) -> float:
-    """What a line in the form leaves of the median curve."""
+    """Weighted squared residuals of the median curve about a line in this transform of ALMR."""
     return float(_precision(log_lr) @ (np.median(log_lr, axis=0) - _line(form.of(almr), log_lr)) ** 2)
 
 
 def _straight(x: Array, log_lr: Array, level: float) -> bool:
+    """Whether the line lies inside the curve's band at a share `level` of the ALMRs or more."""
     low, high = np.quantile(log_lr, [(1 - level) / 2, (1 + level) / 2], axis=0)
     line = _line(x, log_lr)
     return bool(((line < low) | (line > high)).mean() <= 1 - level)
 
 
 def _precision(log_lr: Array) -> Array:
-    """Weights (k,) of mean about 1, none of which dwarfs the others."""
+    """Inverse variances (k,) of ln LR; a tenth of the mean variance is added, so that no ALMR dominates."""
     variance = log_lr.var(axis=0)
     return np.asarray(1 / (variance + 0.1 * variance.mean() + 1e-12))

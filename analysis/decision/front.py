@@ -1,4 +1,4 @@
-"""The Pareto front: how the winner moves as weight goes from the original language to the additional one."""
+"""The Pareto front: the winner as a function of the additional language's weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = np.linspace(0, 1, 21)
 
 
 def front(lattice: Lattice, level: float) -> list[FrontPoint]:
-    """One point per weight, from the original language alone to the additional alone; empty without both languages."""
+    """The winner at each of WEIGHTS, from 0 (original language alone) to 1; empty where a language was not measured."""
     if set(lattice.mean) != set(LANGUAGES):
         return []
     points = []

@@ -1,4 +1,4 @@
-"""What a winner minimises, as a function of the languages' losses: a weighted mean, or one language under a guard."""
+"""The objective as a function of the languages' losses: their weighted mean, or one of them under a guard."""
 
 from __future__ import annotations
 
@@ -14,18 +14,26 @@ from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.table import table as tables
 from sweep.study.errors import InputError
+from sweep.study.fields import LANGUAGES
 from sweep.study.sections.objective import Objective
 
 
 class Goal(Protocol):
+    """An objective, in nats per token."""
+
     @property
     def languages(self) -> tuple[str, ...]:
-        """Whose losses the objective is made of."""
+        """The languages whose losses the objective or its guard needs."""
 
-    def optima(self, lattice: Lattice) -> Optima: ...
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weights of the languages' losses in the objective, above 0."""
+
+    def optima(self, lattice: Lattice) -> Optima:
+        """The objective on the lattice."""
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
-        """The objective of each row in nats per token; NaN where it has none."""
+        """The objective of each row; NaN where a loss is missing or the guard is broken."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +44,18 @@ class WeightedGoal:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        return tuple(name for name, share in self.weights.items() if share > 0)
+        return tuple(self.loss_weights)
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {name: share for name, share in self.weights.items() if share > 0}
 
     def optima(self, lattice: Lattice) -> Optima:
-        sd = np.sqrt(sum((self.weights[name] * lattice.sd[name]) ** 2 for name in self.languages))
+        sd = np.sqrt(sum((share * lattice.sd[name]) ** 2 for name, share in self.loss_weights.items()))
         return Optima(lattice.almr, lattice.lr, self._mean(lattice.mean), sd, self._mean(lattice.draws))
 
     def _mean(self, losses: dict[str, Array]) -> Array:
-        return np.asarray(sum(self.weights[name] * losses[name] for name in self.languages))
+        return np.asarray(sum(share * losses[name] for name, share in self.loss_weights.items()))
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
         return tables.objective(table, self.weights)
@@ -51,29 +63,33 @@ class WeightedGoal:
 
 @dataclass(frozen=True)
 class GuardedGoal:
-    """The additional language's loss where the original's is at most `bound` nats (the forgetting guard).
+    """The additional language's loss, where the original language's is at most `bound` nats (the forgetting guard).
 
-    The winner is the best point at which the guard holds with probability `level` or more; where no point is so safe,
-    the one whose original-language loss is at most so high with that probability.
+    The winner is the best point that keeps the guard with probability `level` or more; without such a point, the one
+    with the lowest upper limit (at `level`) of the original language's loss.
     """
 
     bound: float
     level: float
-    languages: tuple[str, ...] = ("original", "additional")
+    languages: tuple[str, ...] = LANGUAGES
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"additional": 1.0}
 
     def optima(self, lattice: Lattice) -> Optima:
         upper = self.upper(lattice)
-        holds = upper <= max(self.bound, upper.min())
+        allowed = upper <= max(self.bound, upper.min())
         draws = np.where(lattice.draws["original"] <= self.bound, lattice.draws["additional"], np.inf)
-        mean = np.where(holds, lattice.mean["additional"], np.inf)
+        mean = np.where(allowed, lattice.mean["additional"], np.inf)
         return Optima(lattice.almr, lattice.lr, mean, lattice.sd["additional"], draws)
 
     def probability(self, lattice: Lattice) -> Array:
-        """That the original language's loss is at most the bound, at each point of the lattice: (A, L)."""
+        """The probability that the guard is kept at each point of the lattice: (A, L)."""
         return np.asarray(norm.cdf((self.bound - lattice.mean["original"]) / np.maximum(lattice.sd["original"], 1e-12)))
 
     def upper(self, lattice: Lattice) -> Array:
-        """What the original language's loss is at most, with probability `level`, at each point: (A, L), in nats."""
+        """The upper limit (at `level`) of the original language's loss at each point: (A, L), in nats."""
         return np.asarray(lattice.mean["original"] + norm.ppf(self.level) * lattice.sd["original"])
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
@@ -82,14 +98,16 @@ class GuardedGoal:
 
 
 def goal(objective: Objective, table: pd.DataFrame) -> Goal:
-    """Raises InputError where the table lacks what the objective needs."""
+    """The stated objective, for a table. Raises InputError where the table lacks a loss that it needs."""
     measured = tables.languages(table)
     if objective.forgetting_guard_percent is not None:
         return GuardedGoal(_bound(objective, measured, table), objective.level)
-    if measured in ((), ("original", "additional")):
+    if measured in ((), LANGUAGES):
         return WeightedGoal(objective.shares)
     if objective.weights is not None:
-        raise InputError(f"weights are of two languages, and the only loss here is {measured[0]}: leave them out")
+        raise InputError(
+            f"weights need the losses of both languages, the table has {measured[0]} alone: remove the weights"
+        )
     return WeightedGoal({name: 1 / len(measured) for name in measured})
 
 
@@ -101,10 +119,11 @@ def goal_of(file: FitFile) -> Goal:
 
 
 def _bound(objective: Objective, measured: tuple[str, ...], table: pd.DataFrame) -> float:
+    """The guard's limit in nats, from the median of the base model's losses in the table."""
     base = table["base_loss_original"].astype(float).dropna()
-    if measured != ("original", "additional") or not len(base):
+    if measured != LANGUAGES or not len(base):
         raise InputError(
-            "the forgetting guard needs the losses of both languages and the base model's loss of the original one "
-            "(base_loss_original): give them, or use weights"
+            "the forgetting guard needs the losses of both languages and the base model's loss on the original one "
+            "(base_loss_original): add these columns, or use weights instead"
         )
     return objective.bound(float(base.median()))

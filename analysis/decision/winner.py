@@ -1,4 +1,4 @@
-"""The winner: the point of the lattice that minimises the objective, its intervals and the joint region around it."""
+"""The winner: the minimum of the mean objective, its intervals and its joint region."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from scipy.stats import gaussian_kde, norm
 from analysis.fit_file.winner import Interval, LossAtWinner, Region, RegionRow, Winner
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
+from analysis.table.table import HYPERPARAMETERS
 
-REGION_POINTS = 41
+REGION_POINTS = 41  # of the density's lattice, on each axis
 JITTER = 0.003  # of the measured range
 
 
 def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:
+    """The minimum of the mean objective, with intervals at `level` from the draws' optima."""
     almr, lr = optima.best()
     i, j = np.unravel_index(optima.mean.argmin(), optima.mean.shape)
-    drawn = optima.drawn_best()
-    # The draws' quantiles need not hold the mean surface's own minimum; an interval that excludes its point misleads.
-    # Where no draw allows any point, nothing is known.
+    drawn, axes = optima.drawn_best(), (optima.almr, optima.lr)
+    # The draws' quantiles need not contain the minimum of the mean: the interval is widened to it.
+    # Where no draw allows any point, nothing is known: the whole axis.
     almr_interval, lr_interval = (
-        _holding(value, interval(found if len(found) else axis, level if len(found) else 1.0))
-        for value, found, axis in zip((almr, lr), drawn, (optima.almr, optima.lr), strict=True)
+        containing(value, interval(found if len(found) else axis, level if len(found) else 1.0))
+        for value, found, axis in zip((almr, lr), drawn, axes, strict=True)
     )
     return Winner(
         almr=almr,
@@ -31,10 +33,10 @@ def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:
         almr_interval=almr_interval,
         lr_interval=lr_interval,
         level=level,
-        at_edge=tuple(n for n, v, axis in (("almr", almr, optima.almr), ("lr", lr, optima.lr)) if _at_end(v, axis)),
+        at_edge=tuple(n for n, v, axis in zip(HYPERPARAMETERS, (almr, lr), axes, strict=True) if at_edge(v, axis)),
         edge_probability={
-            name: float(_at_end(d, axis).mean()) if len(d) and len(axis) > 1 else 0.0
-            for name, d, axis in zip(("almr", "lr"), drawn, (optima.almr, optima.lr), strict=True)
+            name: float(at_edge(d, axis).mean()) if len(d) and len(axis) > 1 else 0.0
+            for name, d, axis in zip(HYPERPARAMETERS, drawn, axes, strict=True)
         },
         losses={
             name: LossAtWinner(mean=float(lattice.mean[name][i, j]), interval=interval(draws[:, i, j], level))
@@ -44,36 +46,39 @@ def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:
 
 
 def interval(values: Array, level: float) -> Interval:
-    """The central interval of n draws."""
+    """The central interval of draws (n,) at `level`."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(low=float(low), high=float(high))
 
 
 def band(mean: float, sd: float, level: float) -> Interval:
+    """The central interval of a normal at `level`."""
     half = float(norm.ppf((1 + level) / 2)) * sd
     return Interval(low=mean - half, high=mean + half)
 
 
-def _holding(value: float, found: Interval) -> Interval:
+def containing(value: float, found: Interval) -> Interval:
+    """The interval, widened to the value."""
     return Interval(low=min(found.low, value), high=max(found.high, value))
 
 
-def _at_end(value: Array | float, axis: Array) -> Array:
+def at_edge(value: Array | float, axis: Array) -> Array:
+    """Whether values are at the lowest or the highest of `axis` (N,); False where the axis has one value."""
     if len(axis) == 1:
         return np.zeros(np.shape(value), dtype=bool)
     return np.asarray((value <= axis[0] * (1 + 1e-9)) | (value >= axis[-1] * (1 - 1e-9)))
 
 
 def region(optima: Optima, level: float) -> Region | None:
-    """The highest-density region of the draws' optima, by a kernel density over a lattice of its own around them.
+    """The joint highest-density region of the optimum, by a kernel density estimate of the draws' optima.
 
-    None where a dial has one value, or no draw has an optimum.
+    None where ALMR or LR has one value, or no draw has an optimum.
     """
     almr, lr = optima.drawn_best()
     if min(len(optima.almr), len(optima.lr)) < 2 or not len(almr):
         return None
     points = np.stack([_unit(almr, optima.almr), _unit(np.log(lr), np.log(optima.lr))])
-    # Optima on one point or one line have no density; the jitter is far under the resolution of any grid.
+    # Optima on one point or line have no density; the jitter is far finer than any grid.
     points = points + JITTER * np.random.default_rng(0).standard_normal(points.shape)
     density = gaussian_kde(points)
     low, high = np.clip(points.min(axis=1) - 0.02, 0, 1), np.clip(points.max(axis=1) + 0.02, 0, 1)
@@ -86,14 +91,15 @@ def region(optima: Optima, level: float) -> Region | None:
 
 
 def _row(optima: Optima, u: float, v: Array, density: Array, threshold: float) -> RegionRow:
+    """The region's LRs at ALMR `u`, from the density at LRs `v`; both in shares of the range."""
     above = np.flatnonzero(density >= threshold)
-    ends = np.array([_crossing(v, density, threshold, above[0], -1), _crossing(v, density, threshold, above[-1], 1)])
-    low, high = optima.lr_at(ends * (len(optima.lr) - 1))
+    limits = np.array([_crossing(v, density, threshold, above[0], -1), _crossing(v, density, threshold, above[-1], 1)])
+    low, high = optima.lr_at(limits * (len(optima.lr) - 1))
     return RegionRow(almr=float(optima.almr_at(u * (len(optima.almr) - 1))), lr_low=float(low), lr_high=float(high))
 
 
 def _crossing(axis: Array, density: Array, threshold: float, inside: int, step: int) -> float:
-    """Where the density falls to the threshold between a point inside and the next: thin regions are lost otherwise."""
+    """Where the density falls to the threshold beside an inside point; without it, thin regions would vanish."""
     outside = inside + step
     if not 0 <= outside < len(axis):
         return float(axis[inside])
@@ -101,4 +107,5 @@ def _crossing(axis: Array, density: Array, threshold: float, inside: int, step: 
 
 
 def _unit(values: Array, axis: Array) -> Array:
+    """Values in shares of the axis' range."""
     return np.asarray((values - axis[0]) / (axis[-1] - axis[0]))

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from analysis.decision.case import Case
 from analysis.decision.curve import best_almrs, best_lrs, coupling
-from analysis.decision.edge import divergence_edge
+from analysis.decision.divergence import divergence_edge
 from analysis.decision.findings import caveats, refusals
 from analysis.decision.front import front
 from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal, goal

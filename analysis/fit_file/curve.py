@@ -1,4 +1,4 @@
-"""The curve of best LR against ALMR, the Pareto front and the divergence edge, as `fit.json` has them."""
+"""The parts of `fit.json` about the curve of best LR against ALMR, the Pareto front and the divergence edge."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sweep.study.fields import Schema
 
 
 class CurvePoint(Schema):
-    """The best LR at one ALMR. `at_edge`: that best is the smallest or largest LR measured."""
+    """The best LR at one ALMR. `at_edge`: it is the lowest or highest LR tried, and so only a bound."""
 
     almr: float
     lr: float
@@ -17,7 +17,7 @@ class CurvePoint(Schema):
 
 
 class AlmrPoint(Schema):
-    """The best ALMR at one LR. `at_edge`: that best is the smallest or largest ALMR measured."""
+    """The best ALMR at one LR. `at_edge`: it is the lowest or highest ALMR tried, and so only a bound."""
 
     lr: float
     almr: float
@@ -27,10 +27,10 @@ class AlmrPoint(Schema):
 
 
 class Coupling(Schema):
-    """Slope of ln LR* per unit of `form`, a function of ALMR, over the ALMRs from `almr_low` to `almr_high`.
+    """The slope of ln(best LR) per unit of `form`, a transform of ALMR, from `almr_low` to `almr_high`.
 
-    `probability` is the posterior probability that it is above zero; `p_value` the two-sided test of no coupling.
-    `straight`: the line stays within the curve's intervals; where it does not, the slope is only an average.
+    `probability`: posterior probability that it is above 0; `p_value`: two-sided test of no coupling. `straight`: the
+    line stays inside the curve's intervals; if not, the slope is only an average.
     """
 
     form: str
@@ -44,7 +44,7 @@ class Coupling(Schema):
 
 
 class FrontPoint(Schema):
-    """The winner where the additional language weighs `weight`; losses in nats per token, by language."""
+    """The winner with `weight` on the additional language; losses in nats per token, by language."""
 
     weight: float
     almr: float
@@ -56,10 +56,10 @@ class FrontPoint(Schema):
 
 
 class DivergenceEdge(Schema):
-    """`lr` is the edge at the winner's ALMR and `factor` its ratio to the winner's LR.
+    """The LR above which trials diverge at the winner's ALMR, and `factor`, its ratio to the winner's LR.
 
-    With `trials` = 0 nothing diverged: `lr` is then the highest LR measured, and the edge lies above it. None where the
-    diverged trials do not say on which side of the winner they lie.
+    `trials`: number of diverged trials. With 0, `lr` is the highest LR tried, a lower bound of the edge. None where the
+    diverged trials lie at lower LRs than the others.
     """
 
     trials: int

@@ -1,19 +1,20 @@
-"""Refusals and warnings of a fit. A refusal stops the export; a warning goes with it."""
+"""Refusals and warnings of a fit. A refusal stops the export; a warning is exported with the winner."""
 
 from __future__ import annotations
 
+from sweep.study import numbers
 from sweep.study.fields import Schema
 
 
 class NextTrial(Schema):
-    """A trial worth running: it would settle the finding that names it."""
+    """A suggested trial, which would help to settle a finding."""
 
     almr: float
     lr: float
 
 
 class Finding(Schema):
-    """`code` is one word for scripts, `message` a sentence for people, `next` what to run next."""
+    """`code` is one word for scripts, `message` a sentence for people, `next` the suggested trials."""
 
     code: str
     message: str
@@ -21,7 +22,8 @@ class Finding(Schema):
 
     @property
     def text(self) -> str:
-        """The message, with the trials to run next."""
+        """The message and the suggested trials, in one line."""
         if not self.next:
             return self.message
-        return f"{self.message}; run next: {', '.join(f'ALMR {t.almr:.3g} LR {t.lr:.3g}' for t in self.next)}"
+        trials = ", ".join(f"{numbers.almr(trial.almr)} / {numbers.lr(trial.lr)}" for trial in self.next)
+        return f"{self.message}. Suggested trials (ALMR / LR): {trials}"

@@ -1,4 +1,4 @@
-"""`fit.json`: everything that a fit decided."""
+"""The content of `fit.json`: the result of a fit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SCHEMA_VERSION = 2
 
 
 class CrossValidation(Schema):
-    """Leave-one-out: root mean square error in nats, and the share of trials inside their 50, 80 and 90 % bands.
+    """Leave-one-out cross-validation: root mean square error in nats, and share of trials inside each band.
 
-    In `rmse` a trial counts by the precision that the fit gives it: towards the divergence edge little. `plain_rmse`
-    counts all alike.
+    `rmse` weights a trial by its precision, which is low near the divergence edge; `plain_rmse` weights all alike.
+    `coverage` is by level of the band: "0.5", "0.8", "0.9".
     """
 
     rmse: float
@@ -28,7 +28,7 @@ class CrossValidation(Schema):
 
 
 class HorizonFit(Schema):
-    """The winner of the trials as they were at `tokens`, and the codes of what a fit of them alone is refused for."""
+    """The winner at a token horizon, `tokens`, and the codes of the refusals of a fit to that horizon alone."""
 
     tokens: int
     winner: Winner
@@ -43,7 +43,7 @@ class TrialCounts(Schema):
 
 
 class ForgettingGuard(Schema):
-    """The forgetting guard: the original language's loss is to be at most `bound` nats.
+    """The forgetting guard: the original language's loss has to be at most `bound` nats, `percent` over the base model.
 
     `probability`: that the winner keeps it.
     """

@@ -1,4 +1,4 @@
-"""The scores' part of `fit.json`: what changed against the base model, what it is worth, where each score is best."""
+"""The part of `fit.json` about benchmark scores: changes against the base model, and where each score is best."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class Correlation(Schema):
 
 
 class ScoreOptimum(Schema):
-    """Where the score's own surface is best, with the joint region that may hold it, for the questions that were asked.
+    """The optimum of the score's own surface, with its joint region; for this benchmark's questions.
 
-    `holds_winner`: the region holds the winner. `behind`: by how much the score at the winner is worse than that best,
-    by the surface.
+    `holds_winner`: the region contains the winner. `behind`: how much worse the surface is at the
+    winner than at the optimum.
     """
 
     almr: float
@@ -78,8 +78,8 @@ class ScoreOptimum(Schema):
 class ScoreRow(Schema):
     """One task, or the mean over a group's or a language's tasks. Nothing that was not measured has a number.
 
-    `why_no_change` and `why_no_optimum` stand where there is none; `needed` is how many questions would decide a
-    difference as large as this one, where these did not.
+    `why_no_change` and `why_no_optimum` give the reason where there is none; `needed`: the number of questions that
+    would decide a difference of this size, where these did not.
     """
 
     name: str
@@ -104,7 +104,7 @@ class ScoreRow(Schema):
 
 
 class WinnerTrial(Schema):
-    """The scored trial nearest to the winner, which stands for it; `steps` is how far off, in steps of the grid."""
+    """The scored trial nearest to the winner, which represents it; `steps`: its distance in grid steps."""
 
     trial_id: str
     almr: float
@@ -116,7 +116,7 @@ class WinnerTrial(Schema):
 class GuardVerdict(Schema):
     """A guard of the objective at the winner. `change` is for the better where it is above 0.
 
-    `probability` that the guard is kept; None where it cannot be judged, and `why_not` says why. `source`: what the
+    `probability` that the guard is kept; None where it cannot be checked, and `why_not` says why. `source`: what the
     change is read off.
     """
 
@@ -131,7 +131,7 @@ class GuardVerdict(Schema):
 
 
 class ScoresFile(Schema):
-    """`winner_trial` is None where no trial has a score. `notes`: what the reader of the table has to know."""
+    """Scores of a run. `winner_trial` is None where no trial has a score; `notes` are for readers of the table."""
 
     level: float
     winner_trial: WinnerTrial | None

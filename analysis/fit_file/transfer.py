@@ -1,4 +1,4 @@
-"""What a rule came to: the launch's setting, how far it can be off, and what the step to it assumes."""
+"""The part of `fit.json` about the transfer: the launch's setting, its uncertainty and its assumptions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Rule = Literal["direct", "power", "ladder"]
 
 
 class Exponent(Schema):
-    """Of one quantity in a power law of the LR. `fitted`: from rungs; else it was stated or published. `interval` is
-    None where nothing says how well it is known."""
+    """An exponent of a power law of the LR. `fitted`: from rungs, else stated or published. `interval`: None where its
+    uncertainty is not known."""
 
     value: float
     interval: Interval | None
@@ -20,7 +20,7 @@ class Exponent(Schema):
 
 
 class FittedRung(Schema):
-    """A sweep that a ladder was fitted from. `sd` are standard deviations: of ln LR, and of ALMR."""
+    """A sweep that a ladder was fitted to. `lr_sd` is the standard deviation of ln LR, `almr_sd` of ALMR."""
 
     name: str
     parameters: int
@@ -32,9 +32,9 @@ class FittedRung(Schema):
 
 
 class EdgeAfter(Schema):
-    """The divergence edge carried to the launch's size: its LR, and its ratio to the launch's LR. None: not known.
+    """The divergence edge scaled to the launch's size: `lr`, and its ratio to the launch's LR. None: not known.
 
-    `measured` is False where nothing diverged in the sweep: the edge then lies above this LR.
+    `measured` is False where no trial diverged: `lr` is then a lower bound.
     """
 
     lr: float | None
@@ -43,19 +43,19 @@ class EdgeAfter(Schema):
     assumption: str
 
     def over(self, lr: float) -> float | None:
-        """The edge's ratio to another LR, such as one that a confirmation moved."""
+        """The edge's ratio to another LR, such as one from a confirmation."""
         return None if self.lr is None else self.lr / lr
 
 
 class Cost(Schema):
-    """Nats per token that an LR costs over the chosen one, with its interval; below 0 it would gain."""
+    """The loss at another LR minus the loss at the chosen one, in nats per token."""
 
     nats: float
     interval: Interval
 
 
 class LrCost(Schema):
-    """What half and twice the LR cost, on the small model's surface at its winner. None: outside the measured LRs."""
+    """The cost of half and of twice the LR, on the small model's surface at its winner. None: outside the tried LRs."""
 
     half: Cost | None
     double: Cost | None
@@ -63,12 +63,11 @@ class LrCost(Schema):
 
 
 class Transfer(Schema):
-    """The setting for the launch, and the interval of each dial at the winner's level.
+    """The setting for the launch, with intervals at the winner's level.
 
-    Of `direct` and `power` the intervals are the small model's own, widened only by what the exponents' stated sd adds;
-    of `ladder` they are prediction intervals. `parameters` and `tokens` are the exponents that LR was carried by,
-    `size_ratio` and `token_ratio` how far: launch over trial, None where not known. `rungs`, of a ladder alone, have
-    this sweep too.
+    Rules `direct` and `power`: the small model's intervals, widened by the exponents' stated sd alone; `ladder`:
+    prediction intervals. `parameters` and `tokens` are the exponents that scaled the LR, `size_ratio` and `token_ratio`
+    the ratios launch / trial, None where not known. `rungs`: of a ladder, this sweep included.
     """
 
     rule: Rule
@@ -88,5 +87,5 @@ class Transfer(Schema):
     warnings: tuple[str, ...]
 
     def lr_at(self, share: float) -> float:
-        """The LR that the rule predicts for a run of this share of the launch's tokens."""
+        """The LR that the rule predicts for a run with this share of the launch's tokens."""
         return float(self.lr * share ** (self.tokens.value if self.tokens else 0.0))

@@ -1,4 +1,4 @@
-"""The winner and its joint region, as `fit.json` has them."""
+"""The part of `fit.json` about the winner and its joint region."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class LossAtWinner(Schema):
 class Winner(Schema):
     """The chosen point: the minimum of the mean objective surface. `objective` is that minimum, in nats per token.
 
-    `at_edge` names the dials ("almr", "lr") whose best value is the end of the measured range; `edge_probability` is
-    the share of posterior draws whose optimum is on any end.
+    `at_edge` names the hyper-parameters ("almr", "lr") whose best value is at an edge of the tried range;
+    `edge_probability` is the share of posterior draws whose optimum is at one of its edges. Intervals are at `level`.
     """
 
     almr: float
@@ -37,15 +37,17 @@ class Winner(Schema):
 
 
 class RegionRow(Schema):
+    """The region's LRs at one ALMR."""
+
     almr: float
     lr_low: float
     lr_high: float
 
 
 class Region(Schema):
-    """The joint region that holds the optimum with probability `level`: LRs from `lr_low` to `lr_high` at each ALMR.
+    """The joint region that contains the optimum with probability `level`.
 
-    `share` is its share of the measured range of ALMR and ln LR.
+    `share` is its share of the tried range of ALMR and ln LR.
     """
 
     level: float

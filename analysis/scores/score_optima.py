@@ -18,13 +18,14 @@ from analysis.scores import paired
 from analysis.scores.across import ScoreSpread
 from analysis.scores.read import Scored, ScoredModel
 from analysis.scores.targets import ScoreTarget
+from analysis.surfaces.kernel_parameters import FitSettings
 from analysis.surfaces.kernels import Array
-from analysis.surfaces.optima import Lattice, Optima
+from analysis.surfaces.optima import Lattice, LatticeSize, Optima
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
 from sweep.study.study import MINIMUM_TRIALS
 
-POINTS = 17, 25  # ALMRs and LRs: a seventh of the time of the losses' lattice, since these optima are less certain
+SIZE = LatticeSize(17, 25)  # a seventh of the time of the losses' lattice, since these optima are less certain
 EXPLAINED = 0.2  # leave-one-out R2: shuffled scores stay under it (as in analysis.decision.findings.refusals)
 
 
@@ -40,7 +41,7 @@ class ScoreSurface:
         """Fit the trials that have the score, at least MINIMUM_TRIALS."""
         almr, lr = _points(scored, spread)
         scale = Scale.of(almr, lr, -target.sign * spread.values)
-        return ScoreSurface(Surface.fit(scale, seed=seed, error=spread.noise), -target.sign)
+        return ScoreSurface(Surface.fit(scale, settings=FitSettings(seed), error=spread.noise), -target.sign)
 
     def at(self, almr: float, lr: float) -> tuple[float, float]:
         """The predicted score at a point and its standard deviation."""
@@ -124,7 +125,7 @@ def optimum(run: ScoredRun, target: ScoreTarget) -> ScoreOptimum | str | None:
             f"not distinguishable across the grid: trials differ, but not by ALMR and LR (leave-one-out R2 {share:.2f})"
         )
     spread = run.spreads[target]
-    lattice = Lattice.of({"score": score.surface}, *_points(run.scored, spread), run.seed, points=POINTS)
+    lattice = Lattice.of({"score": score.surface}, *_points(run.scored, spread), run.seed, SIZE)
     optima = Optima(lattice.almr, lattice.lr, lattice.mean["score"], lattice.sd["score"], lattice.draws["score"])
     return _optimum(run, target, optima, choose(optima, lattice, run.level))
 

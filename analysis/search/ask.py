@@ -1,7 +1,7 @@
-"""The next trial under any strategy: Optuna's own samplers, and ours, asked alike. The state is the trials themselves.
+"""The next trial under any strategy, Optuna's own samplers or SurfaceSampler, through one interface.
 
-Every question builds the Optuna study anew from the trials that are known, with a seed of the trial's own number: so a
-search that was killed goes on with the same proposals.
+Each call builds a new Optuna study from the trials so far, seeded by the number of the trial. There is no other state:
+a search that was killed continues with the same proposals.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from analysis.decision.objectives import Goal
-from analysis.search.gain import minimised
-from analysis.search.propose import Proposal
+from analysis.search.propose import Proposal, SearchContext
 from analysis.search.sampler import SurfaceSampler, distributions_of
 from analysis.search.space import Point, Space
 from analysis.table import table as tables
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)  # its advice on packages is not for the users of a search
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # its advice on packages would reach the users of a search
 OTHERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
@@ -31,41 +29,28 @@ OTHERS: dict[str, Callable[[int], BaseSampler]] = {
 }
 
 
-def ask(
-    strategy: str,
-    table: pd.DataFrame,
-    goal: Goal,
-    space: Space,
-    pending: list[Point],
-    index: int,
-    curve: float = 0.25,
-    seed: int = 0,
-) -> Proposal:
-    """Trial number `index` (from 0) under "surface", "tpe", "gp" or "random": a cell that is neither in the table nor
-    pending, of which there has to be one. `table` as in analysis.table, with one row per trial that has an outcome.
-    """
-    number = int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
-    ours = SurfaceSampler(seed, curve, goal, space) if strategy == "surface" else None
-    used = [*zip(table["almr"], table["lr"], strict=True), *pending]
-    # Trials of an earlier and wider search count too: to Optuna all have to be of the same distributions.
-    everywhere = distributions_of(Space((*space.cells, *used)))
+def ask(strategy: str, context: SearchContext) -> Proposal:
+    """The next trial under "surface", "tpe", "gp" or "random": a free cell, of which there has to be one."""
+    goal, space = context.goal, context.space
+    sampler_seed = int(np.random.SeedSequence([context.seed, context.index]).generate_state(1)[0])
+    ours = SurfaceSampler(context.seed, context.curve, goal, space) if strategy == "surface" else None
+    # Optuna requires one distribution for all trials, also for those of an earlier and wider search.
+    everywhere = distributions_of(Space((*space.cells, *context.used)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(sampler=ours or OTHERS[strategy](number))
-        study.add_trials(_trials(table, goal, pending, everywhere))
-        asked = study.ask(everywhere).params
+        study = optuna.create_study(sampler=ours or OTHERS[strategy](sampler_seed))
+        study.add_trials(_trials(context, everywhere))
+        suggested = study.ask(everywhere).params
     if ours and ours.last:
         return ours.last
-    free = space.without(used)
-    return Proposal(*space.nearest(asked["almr"], asked["lr"], free.cells), strategy)
+    return Proposal(*space.nearest(suggested["almr"], suggested["lr"], context.free.cells), strategy)
 
 
-def _trials(
-    table: pd.DataFrame, goal: Goal, pending: list[Point], distributions: dict[str, BaseDistribution]
-) -> list[FrozenTrial]:
-    """Trials that diverged, or break a guard, count for Optuna's own samplers as bad as the worst that completed."""
+def _trials(context: SearchContext, distributions: dict[str, BaseDistribution]) -> list[FrozenTrial]:
+    """The trials so far, as Optuna's. One that diverged or breaks a guard has the value of the worst complete trial."""
+    table, goal = context.table, context.goal
     values = goal.of_trials(table).to_numpy(float)
-    every = tables.objective(table, minimised(goal)).to_numpy(float)
+    every = tables.objective(table, goal.loss_weights).to_numpy(float)
     worst = float(np.nanmax(every)) if np.isfinite(every).any() else 0.0
     losses = [f"loss_{name}" for name in goal.languages]
     lost = table.index.isin(tables.diverged(table).index)
@@ -78,7 +63,7 @@ def _trials(
         found.append(
             _trial((row["almr"], row["lr"]), distributions, state, attributes, value if value == value else worst)
         )
-    return found + [_trial(point, distributions, TrialState.RUNNING, {}, None) for point in pending]
+    return found + [_trial(point, distributions, TrialState.RUNNING, {}, None) for point in context.pending]
 
 
 def _trial(

@@ -1,27 +1,27 @@
-"""What a trial at each cell is worth: to the winner, and to the curve of best LR against ALMR."""
+"""The value of a trial at each cell: for the winner, and for the curve of best LR against ALMR."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
-from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal
-from analysis.search.space import Space
+from analysis.decision.objectives import Goal, GuardedGoal
+from analysis.search.space import Point, Space
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import refined, refined_along
 from analysis.surfaces.surface import Surface
 
 ALMRS, LRS, DRAWS = 13, 25, 200
-SLIGHT = 1e-12
+SLIGHT = 1e-12  # added to denominators that may be 0
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """What is minimised at n cells: `mean`, `sd` of the surface and `noise` of one trial (n,), in nats, and the
-    probability `allowed` that a forgetting guard holds there (1 without one).
+class PredictedObjective(NamedTuple):
+    """The objective without its guard at n points, each (n,): `mean` and `sd` of the surface and `noise`, the sd of one
+    trial, in nats; and `allowed`, the probability that a forgetting guard is kept (1 without one).
     """
 
     mean: Array
@@ -29,39 +29,45 @@ class Outlook:
     noise: Array
     allowed: Array
 
-    @classmethod
-    def of(cls, surfaces: Mapping[str, Surface], goal: Goal, almr: Array, lr: Array) -> Outlook:
-        shares = minimised(goal)
-        predicted = {name: surfaces[name].predict(almr, lr) for name in shares}
+
+@dataclass(frozen=True)
+class ObjectiveModel:
+    """An objective and the surfaces of the languages' losses that it needs."""
+
+    surfaces: Mapping[str, Surface]
+    goal: Goal
+
+    def predict(self, almr: Array, lr: Array) -> PredictedObjective:
+        """The objective at n points; the languages' surfaces are independent."""
+        shares = self.goal.loss_weights
+        predicted = {name: self.surfaces[name].predict(almr, lr) for name in shares}
         mean = sum(share * predicted[name][0] for name, share in shares.items())
         variance = sum((share * predicted[name][1]) ** 2 for name, share in shares.items())
-        noise = sum((share * surfaces[name].noise(almr, lr)) ** 2 for name, share in shares.items())
-        return cls(np.asarray(mean), np.sqrt(variance), np.sqrt(noise), _allowed(surfaces, goal, almr, lr))
+        noise = sum((share * self.surfaces[name].noise(almr, lr)) ** 2 for name, share in shares.items())
+        guarded = isinstance(self.goal, GuardedGoal)
+        allowed = norm.cdf(self.guard_margin(almr, lr)) if guarded else np.ones(len(almr))
+        return PredictedObjective(np.asarray(mean), np.sqrt(variance), np.sqrt(noise), np.asarray(allowed))
 
+    def guard_margin(self, almr: Array, lr: Array) -> Array:
+        """How far the original language's loss is below the guard's bound at n points, in its sds: (n,).
 
-def minimised(goal: Goal) -> dict[str, float]:
-    """The weights of the languages' losses in what is minimised."""
-    if isinstance(goal, WeightedGoal):
-        return {name: goal.weights[name] for name in goal.languages}
-    return {"additional": 1.0}
+        It ranks points also where the probability of keeping the guard is numerically 0.
+        """
+        assert isinstance(self.goal, GuardedGoal), "only a guard has a margin"
+        mean, sd = self.surfaces["original"].predict(almr, lr)
+        return np.asarray((self.goal.bound - mean) / np.maximum(sd, SLIGHT))
 
+    def sample(self, almr: Array, lr: Array, seed: int) -> Array:
+        """Joint posterior draws of the objective, without its guard, at n points: (DRAWS, n), in nats."""
+        shares = enumerate(self.goal.loss_weights.items())
+        drawn = [share * self.surfaces[name].sample(almr, lr, DRAWS, seed + i) for i, (name, share) in shares]
+        return np.asarray(np.sum(drawn, axis=0))
 
-def _allowed(surfaces: Mapping[str, Surface], goal: Goal, almr: Array, lr: Array) -> Array:
-    if not isinstance(goal, GuardedGoal):
-        return np.ones(len(almr))
-    return np.asarray(norm.cdf(_margin(surfaces, goal, almr, lr)))
-
-
-def _margin(surfaces: Mapping[str, Surface], goal: GuardedGoal, almr: Array, lr: Array) -> Array:
-    """How far the original language's loss is under the bound, in its standard deviations: (n,)."""
-    mean, sd = surfaces["original"].predict(almr, lr)
-    return np.asarray((goal.bound - mean) / np.maximum(sd, SLIGHT))
-
-
-def within_guard(surfaces: Mapping[str, Surface], goal: Goal, free: Space) -> Array:
-    """Rises with the probability that a guard holds at each free cell, also where that is as good as 0: (n,)."""
-    assert isinstance(goal, GuardedGoal), "without a guard every complete trial counts"
-    return _margin(surfaces, goal, free.almr, free.lr)
+    def conditioned_on_mean(self, points: Sequence[Point]) -> ObjectiveModel:
+        """The model after trials at these points whose losses equal the surfaces' means."""
+        almrs, lrs = [almr for almr, _ in points], [lr for _, lr in points]
+        surfaces = {name: surface.conditioned_on_mean(almrs, lrs) for name, surface in self.surfaces.items()}
+        return ObjectiveModel(surfaces, self.goal)
 
 
 def expected_improvement(mean: Array, sd: Array, best: float) -> Array:
@@ -71,31 +77,27 @@ def expected_improvement(mean: Array, sd: Array, best: float) -> Array:
     return np.asarray(sd * (z * norm.cdf(z) + norm.pdf(z)))
 
 
-def of_sharpening(
-    what: str, surfaces: Mapping[str, Surface], goal: Goal, space: Space, free: Space, seed: int
-) -> Array:
-    """The share of the variance that one trial at each free cell explains (n,): of the "curve" (of ln LR* at each ALMR)
-    or of the "winner" (of where the optimum is, in the space's own coordinates).
+def variance_explained(target: str, model: ObjectiveModel, space: Space, free: Space, seed: int) -> Array:
+    """The share of the target's posterior variance that one trial at each free cell explains: (n,).
 
-    Over joint draws of the surface the loss of a trial there predicts either linearly; that prediction's R2.
+    `target`: "curve", ln of the best LR at each ALMR, or "winner", the optimum in the space's own coordinates. Over
+    joint draws of the objective, the R2 of the linear prediction of the target from one trial's loss.
     """
-    almrs, lrs = np.linspace(*space.ends[0], ALMRS), np.geomspace(*space.ends[1], LRS)
+    almrs, lrs = np.linspace(*space.bounds[0], ALMRS), np.geomspace(*space.bounds[1], LRS)
     lattice = [axis.ravel() for axis in np.meshgrid(almrs, lrs, indexing="ij")]
     almr, lr = (np.concatenate(pair) for pair in zip(lattice, (free.almr, free.lr), strict=True))
-    shares = list(enumerate(minimised(goal).items()))
-    drawn = np.sum([share * surfaces[name].sample(almr, lr, DRAWS, seed + i) for i, (name, share) in shares], axis=0)
-    at_lattice = drawn[:, : len(lattice[0])]
-    if isinstance(goal, GuardedGoal):
-        original = surfaces["original"].sample(lattice[0], lattice[1], DRAWS, seed + len(shares))
-        at_lattice = np.where(original <= goal.bound, at_lattice, np.inf)
+    drawn = model.sample(almr, lr, seed)
+    at_lattice, at_cells = drawn[:, : len(lattice[0])], drawn[:, len(lattice[0]) :]
+    if isinstance(model.goal, GuardedGoal):
+        original = model.surfaces["original"].sample(lattice[0], lattice[1], DRAWS, seed + len(model.goal.loss_weights))
+        at_lattice = np.where(original <= model.goal.bound, at_lattice, np.inf)
     losses = at_lattice.reshape(DRAWS, ALMRS, LRS)
-    target = refined_along(losses) if what == "curve" else np.stack(refined(losses), axis=1) / [ALMRS - 1, LRS - 1]
-    at_cells = drawn[:, len(lattice[0]) :]
-    return _explained(target, at_cells, Outlook.of(surfaces, goal, free.almr, free.lr).noise)
+    values = refined_along(losses) if target == "curve" else np.stack(refined(losses), axis=1) / [ALMRS - 1, LRS - 1]
+    return _explained(values, at_cells, model.predict(free.almr, free.lr).noise)
 
 
 def _explained(target: Array, losses: Array, noise: Array) -> Array:
-    """R2 of predicting targets (draws, k), as a whole, from each of losses (draws, n) with noise of sd (n,): (n,)."""
+    """R2 (n,) of predicting the targets (D, k) together from each of losses (D, n) with noise of sd (n,)."""
     target, losses = target - target.mean(axis=0), losses - losses.mean(axis=0)
     covariance = target.T @ losses / len(losses)
     explained = (covariance**2).sum(axis=0) / (losses.var(axis=0) + noise**2 + SLIGHT)

@@ -1,54 +1,53 @@
-"""Cells beyond the grid, where the optimum leans on one of its ends."""
+"""Extension of a search's space beyond its edges, where the optimum is at one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
-from analysis.decision.objectives import Goal
-from analysis.search import gain
-from analysis.search.propose import ENOUGH, fit
+from analysis.search.propose import ENOUGH, SearchContext, fit
 from analysis.search.space import Point, Space
 from analysis.table import table as tables
+from analysis.table.table import HYPERPARAMETERS
 
-RANGE_STEPS = 8  # a free range grows by so large a part of itself
-KEPT = 0.5  # the least probability of a guard at a cell that may be the best
+RANGE_STEPS = 8  # a free range grows by an eighth of itself
+LEAST_ALLOWED = 0.5  # probability that a guard is kept at a cell that may be the best
 
 
-def grown(space: Space, table: pd.DataFrame, goal: Goal, reach: Mapping[str, Point], free: bool, seed: int) -> Space:
-    """The space, with one step more beyond each end that the best cell of the surface lies on and that was tried.
+def grown(context: SearchContext, reach: Mapping[str, Point], free: bool) -> Space:
+    """The space, one step larger beyond each tried edge at which the best cell of the surface is.
 
-    `reach` bounds each dial, `free` says that the space stands for a range. A step is that of the grid at that end.
+    `reach`: the bounds of each hyper-parameter. `free`: the space is a range, not a grid.
     """
+    table, space = context.table, context.space
     tried = table[table["status"] != "failed"]
     if len(tables.usable(table)) < ENOUGH:
         return space
-    best = dict(zip(("almr", "lr"), best_cell(table, goal, space, seed), strict=True))
+    best = dict(zip(HYPERPARAMETERS, best_cell(context), strict=True))
     values = {"almr": sorted(set(space.almr)), "lr": sorted(set(space.lr))}
-    for dial, along in list(values.items()):
+    for name, along in list(values.items()):
         for upper in (False, True):
-            end = along[-1 if upper else 0]
-            if best[dial] == end and (tried[dial] == end).any():
-                values[dial] = sorted({*values[dial], _beyond(dial, along, upper, reach[dial], free)})
+            edge = along[-1 if upper else 0]
+            if best[name] == edge and (tried[name] == edge).any():
+                values[name] = sorted({*values[name], _beyond(name, along, upper, reach[name], free)})
     if free:
         return Space.range(*((v[0], v[-1]) for v in values.values()))
     return Space.grid(*values.values())
 
 
-def best_cell(table: pd.DataFrame, goal: Goal, space: Space, seed: int) -> Point:
-    """Where the surface is lowest, of the cells that keep a guard if any does."""
-    outlook = gain.Outlook.of(fit(table, goal, space, seed), goal, space.almr, space.lr)
-    allowed = outlook.allowed >= KEPT
-    return space.cells[int(np.where(allowed | ~allowed.any(), outlook.mean, np.inf).argmin())]
+def best_cell(context: SearchContext) -> Point:
+    """The cell with the lowest mean of the surface, among those that probably keep the guard, if any does."""
+    predicted = fit(context).predict(context.space.almr, context.space.lr)
+    allowed = predicted.allowed >= LEAST_ALLOWED
+    return context.space.cells[int(np.where(allowed | ~allowed.any(), predicted.mean, np.inf).argmin())]
 
 
-def _beyond(dial: str, along: list[float], upper: bool, reach: Point, free: bool) -> float:
-    """The next value after an end, at most as far as `reach`; the end itself where a dial has one value."""
-    end, inner = (along[-1], along[-2:][0]) if upper else (along[0], along[:2][-1])
-    if dial == "almr":
-        step = (along[-1] - along[0]) / RANGE_STEPS * (1 if upper else -1) if free else end - inner
-        return float(np.clip(round(end + step, 4), *reach))
-    ratio = (along[-1] / along[0]) ** ((1 if upper else -1) / RANGE_STEPS) if free else end / inner
-    return float(np.clip(float(f"{end * ratio:.3e}"), *reach))
+def _beyond(name: str, along: list[float], upper: bool, reach: Point, free: bool) -> float:
+    """One step beyond an edge of the ascending values, clipped to `reach`; the edge itself, if it is the only value."""
+    edge, inner = (along[-1], along[-2:][0]) if upper else (along[0], along[:2][-1])
+    if name == "almr":
+        step = (along[-1] - along[0]) / RANGE_STEPS * (1 if upper else -1) if free else edge - inner
+        return float(np.clip(round(edge + step, 4), *reach))
+    ratio = (along[-1] / along[0]) ** ((1 if upper else -1) / RANGE_STEPS) if free else edge / inner
+    return float(np.clip(float(f"{edge * ratio:.3e}"), *reach))

@@ -1,4 +1,4 @@
-"""What replayed searches found, one by one and over their repeats."""
+"""Results of replayed searches: of each one, and summaries over repeats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALL = "all cells"
 
 
 class SearchOutcome(NamedTuple):
-    """What one search had found after `trials` trials."""
+    """The result of one search after `trials` trials. Units as in MeasuredTable."""
 
     strategy: str
     trials: int
@@ -25,7 +25,7 @@ class SearchOutcome(NamedTuple):
 @dataclass(frozen=True)
 class StrategySummary:
     """A strategy after `trials` trials, over its repeats. `curve_error` and `curve_excess_percent` are means over the
-    repeats that have one, `tokens` the mean of what a search spent; None where there is none.
+    repeats that have one, `tokens` is the mean over the repeats; None where none is known.
     """
 
     strategy: str
@@ -42,12 +42,19 @@ class StrategySummary:
     def of(cls, outcomes: Sequence[SearchOutcome]) -> Self:
         """The repeats of one strategy and one number of trials."""
         first, regrets = outcomes[0], [outcome.regret_percent for outcome in outcomes]
-        spread = float(np.mean(regrets)), float(np.median(regrets)), float(np.percentile(regrets, 90))
-        errors = _mean([o.curve_error for o in outcomes if o.curve_error is not None])
-        excess = _mean([o.curve_excess_percent for o in outcomes if o.curve_excess_percent is not None])
+        excesses = [o.curve_excess_percent for o in outcomes if o.curve_excess_percent is not None]
         tokens = [outcome.tokens for outcome in outcomes if outcome.tokens is not None]
-        spent = _mean(tokens) if len(tokens) == len(outcomes) else None
-        return cls(first.strategy, first.trials, len(outcomes), *spread, errors, excess, spent)
+        return cls(
+            strategy=first.strategy,
+            trials=first.trials,
+            repeats=len(outcomes),
+            regret_percent_mean=float(np.mean(regrets)),
+            regret_percent_median=float(np.median(regrets)),
+            regret_percent_p90=float(np.percentile(regrets, 90)),
+            curve_error=_mean([o.curve_error for o in outcomes if o.curve_error is not None]),
+            curve_excess_percent=_mean(excesses),
+            tokens=_mean(tokens) if len(tokens) == len(outcomes) else None,
+        )
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -55,7 +62,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def rows(outcomes: Iterable[SearchOutcome]) -> list[StrategySummary]:
-    """One row per strategy and number of trials, in the order in which they first come."""
+    """One summary per strategy and number of trials, in order of first appearance."""
     groups: dict[tuple[str, int], list[SearchOutcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.strategy, outcome.trials), []).append(outcome)

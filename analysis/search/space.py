@@ -1,4 +1,4 @@
-"""Where a search may go: a list of cells, each used at most once."""
+"""The cells that a search may propose, each at most once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import numpy as np
 from analysis.surfaces.kernels import Array
 
 Point = tuple[float, float]
-RANGE_ALMRS, RANGE_LRS = 41, 61  # so many values of each dial stand for a free range
+RANGE_ALMRS, RANGE_LRS = 41, 61  # the grid of a free range
 
 
 @dataclass(frozen=True)
 class Space:
-    """Cells as (almr, lr); `almr` and `lr` are arrays (n,). Distances are in shares of the range, LR's logarithmic."""
+    """n cells as (ALMR, LR); `almr` and `lr` are arrays (n,). Distances are in shares of the range, of ln LR for LR."""
 
     cells: tuple[Point, ...]
 
     @classmethod
     def grid(cls, almrs: Iterable[float], lrs: Iterable[float]) -> Space:
+        """All pairs of these values."""
         return cls(tuple(itertools.product(sorted(set(almrs)), sorted(set(lrs)))))
 
     @classmethod
     def range(cls, almr: Point, lr: Point) -> Space:
-        """A free range, as fine a grid as is worth telling apart: values that can be written down."""
+        """A free range (lowest, highest) of each, as a fine grid of rounded values."""
         almrs = [round(float(a), 3) for a in np.linspace(*almr, RANGE_ALMRS if almr[0] < almr[1] else 1)]
         lrs = [float(f"{r:.2e}") for r in np.geomspace(*lr, RANGE_LRS if lr[0] < lr[1] else 1)]
         return cls.grid(np.clip(almrs, *almr).tolist(), np.clip(lrs, *lr).tolist())
@@ -40,22 +41,23 @@ class Space:
         return np.array([lr for _, lr in self.cells])
 
     @property
-    def ends(self) -> tuple[Point, Point]:
-        """The lowest and the highest ALMR, and LR."""
+    def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """(lowest, highest) ALMR and (lowest, highest) LR."""
         return (float(self.almr.min()), float(self.almr.max())), (float(self.lr.min()), float(self.lr.max()))
 
     def without(self, used: Iterable[Point]) -> Space:
+        """The cells that are not among the used points."""
         taken = set(used)
         return Space(tuple(cell for cell in self.cells if cell not in taken))
 
     def unit(self, almr: Array | float, lr: Array | float) -> Array:
         """Coordinates in [0, 1] over the space: (n, 2)."""
-        (a0, a1), (r0, r1) = self.ends
+        (a0, a1), (r0, r1) = self.bounds
         u = (np.atleast_1d(almr) - a0) / ((a1 - a0) or 1.0)
         return np.stack([u, np.log(np.atleast_1d(lr) / r0) / (np.log(r1 / r0) or 1.0)], axis=1)
 
     def nearest(self, almr: float, lr: float, free: Sequence[Point]) -> Point:
-        """Of the free cells, the nearest to a point that need not be a cell."""
+        """The nearest of the free cells to any point."""
         among = np.array(free)
         apart = self.unit(among[:, 0], among[:, 1]) - self.unit(almr, lr)
         return free[int((apart**2).sum(axis=1).argmin())]

@@ -1,4 +1,4 @@
-"""What a grid with a budget of N trials would have run of a larger measured table."""
+"""The cells that a grid with a budget of N trials would have run, out of a larger measured table."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from analysis.search.space import Point, Space
 
-LONGEST = 2  # times as many values of one dial as of the other, where the table has them
+LONGEST = 2  # ratio of the numbers of ALMRs and LRs, where the table has enough of both
 
 
 def subgrid(space: Space, trials: int, seed: int) -> list[Point]:
-    """An even grid of at most `trials` cells, which the seed shifts as far as there is room; all cells if they fit.
+    """An even grid of at most `trials` cells, shifted by the seed within its room; all cells if they fit.
 
-    It takes values of the table at even steps of their order. Where the table lacks a cell of it, the nearest one that
-    is not taken yet stands in.
+    Its values are those of the table at even steps of their rank. A cell that the table lacks is replaced by the
+    nearest one that is not taken.
     """
     if trials >= len(space.cells):
         return list(space.cells)
@@ -29,7 +29,7 @@ def subgrid(space: Space, trials: int, seed: int) -> list[Point]:
 
 
 def _shape(almrs: int, lrs: int, trials: int) -> tuple[int, int]:
-    """The most cells; of shapes with as many the one most nearly square, then the one with more LRs."""
+    """(ALMRs, LRs) with the most cells; among these the squarest, then the one with more LRs."""
 
     def square_enough(k: int, m: int) -> bool:
         return (m <= LONGEST * k or k == almrs) and (k <= LONGEST * m or m == lrs)
@@ -40,5 +40,5 @@ def _shape(almrs: int, lrs: int, trials: int) -> tuple[int, int]:
 
 
 def _evenly(values: np.ndarray, count: int, shift: float) -> list[float]:
-    """One from each of `count` equal parts of the values; `shift` in [0, 1) says how far into its part."""
+    """One value from each of `count` equal parts, at the position `shift` in [0, 1) within its part."""
     return [float(values[int((i + shift) * len(values) / count)]) for i in range(count)]

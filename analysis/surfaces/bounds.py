@@ -1,8 +1,8 @@
-"""Diverged trials as bounds: such a trial has no loss to fit, but its loss is no better than that of its neighbour.
+"""Diverged trials as lower bounds of the loss: the loss at a diverged trial is at least that of its nearest neighbour.
 
 The bound enters as a probit likelihood, P(loss + noise >= bound), approximated by expectation propagation (Rasmussen &
-Williams 2006, section 3.6): each bound that matters becomes one normal observation. A bound that the surface respects
-anyway changes nothing.
+Williams 2006, section 3.6): each active bound becomes one normal pseudo-observation. An inactive bound, which the
+surface satisfies anyway, adds nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from scipy.stats import norm
 from analysis.surfaces.kernels import Array
 
 SWEEPS = 20
-NEGLIGIBLE = 1e-6  # the precision, for losses of sd 1, under which a bound says nothing
+NEGLIGIBLE = 1e-6  # a site of lower precision, for losses of sd 1, is an inactive bound
 
 
 def of_neighbours(x: Array, y: Array, diverged: Array) -> Array:
-    """The bound of each diverged point (m, 2): the loss of the nearest of n trials at no higher LR.
+    """The lower bound (m,) at each diverged point (m, 2): the loss of the nearest complete trial at no higher LR.
 
-    x (n, 2) are the trials' scaled inputs, y (n,) their losses. Where all have a higher LR, the nearest of all.
+    `x` (n, 2) are the scaled inputs of the complete trials, `y` (n,) their scaled losses. If all of them have a higher
+    LR, the nearest of all.
     """
     squared = ((diverged[:, None] - x[None]) ** 2).sum(axis=2)
     below = np.where(x[None, :, 1] <= diverged[:, None, 1] + 1e-9, squared, np.inf)
@@ -29,22 +30,23 @@ def of_neighbours(x: Array, y: Array, diverged: Array) -> Array:
 
 
 def as_observations(mean: Array, covariance: Array, bound: Array, noise: Array) -> tuple[Array, Array]:
-    """Normal observations that stand for f + noise >= bound: their values and variances, infinite where none is needed.
+    """Expectation propagation of f + noise >= bound: values (m,) and variances (m,) of the pseudo-observations.
 
-    `mean` (m,) and `covariance` (m, m) are of the noise-free surface before the bounds, `noise` (m,) is a variance.
+    `mean` (m,) and `covariance` (m, m) are the posterior of the noise-free surface without the bounds, `noise` (m,) is
+    the variance of one trial's noise. The variance of an inactive bound is infinite.
     """
     precision, shift = np.zeros_like(mean), np.zeros_like(mean)
     for _ in range(SWEEPS):
         for i in range(len(mean)):
             m, variance = _cavity(mean, covariance, precision, shift, i)
             precision[i], shift[i] = _site(m, variance, bound[i], noise[i])
-    matters = precision > NEGLIGIBLE
-    safe = np.where(matters, precision, 1.0)
-    return np.where(matters, shift / safe, mean), np.where(matters, 1 / safe, np.inf)
+    active = precision > NEGLIGIBLE
+    safe = np.where(active, precision, 1.0)
+    return np.where(active, shift / safe, mean), np.where(active, 1 / safe, np.inf)
 
 
 def _cavity(mean: Array, covariance: Array, precision: Array, shift: Array, i: int) -> tuple[float, float]:
-    """Mean and variance at point i given all other bounds."""
+    """The cavity: mean and variance at point i, conditioned on all other sites."""
     others = np.flatnonzero((precision > NEGLIGIBLE) & (np.arange(len(mean)) != i))
     if not len(others):
         return float(mean[i]), float(covariance[i, i])
@@ -55,7 +57,10 @@ def _cavity(mean: Array, covariance: Array, precision: Array, shift: Array, i: i
 
 
 def _site(m: float, variance: float, bound: float, noise: float) -> tuple[float, float]:
-    """Precision, and precision times mean, of the normal that moves (m, variance) to the moments under the bound."""
+    """The site that gives the cavity (m, variance) the moments of the bounded posterior: precision, precision x mean.
+
+    Moments of a normal times a probit: R&W equation 3.58. Site parameters: R&W equation 3.59.
+    """
     total = np.sqrt(variance + noise)
     z = (m - bound) / total
     ratio = float(np.exp(norm.logpdf(z) - log_ndtr(z)))

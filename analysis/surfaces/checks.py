@@ -1,4 +1,4 @@
-"""How well a surface predicts trials that it has not seen: leave-one-out error and the calibration of its bands."""
+"""Leave-one-out cross-validation of a surface: its error, and the calibration of its predictive bands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ LEVELS = (0.5, 0.8, 0.9)
 
 
 def cross_validate(surface: Surface) -> CrossValidation:
+    """Leave-one-out errors in nats, and the share of trials inside the predictive band at each of LEVELS."""
     predicted, sd = surface.leave_one_out()
     error = surface.scale.loss - predicted
     noise = surface.noise(surface.scale.almr, surface.scale.lr)

@@ -1,4 +1,4 @@
-"""The forms of ALMR in which a loss may be smooth, one of which cross-validation chooses.
+"""Candidate transforms of ALMR for the input of a surface; cross-validation chooses one (scale_choice).
 
 In one published CPT sweep the original language's loss is close to linear in ln(1 - ALMR) and the additional
 language's in ALMR; the D-CPT law (Que et al., arXiv 2406.01375) is a power of a mixture ratio with an offset, which
@@ -15,20 +15,20 @@ import numpy as np
 from analysis.surfaces.kernels import Array
 
 OFFSET = 0.01
-WIDEST_STEP = 0.6
+WIDEST_STEP = 0.6  # share of the measured range in the transformed ALMR
 
 
 @dataclass(frozen=True)
 class Form:
-    """`name` is the formula, for people and for `fit.json`; `of` maps ALMRs to coordinates and rises with ALMR."""
+    """A transform of ALMR: `name`, its formula as in `fit.json`, and `of`, an increasing function."""
 
     name: str
     of: Callable[[Array], Array]
 
     def suits(self, almr: Array) -> bool:
-        """Whether the measured ALMRs cover the form's range: no step between two of them takes most of it.
+        """Whether the measured ALMRs cover the transformed range: no gap between neighbours exceeds WIDEST_STEP of it.
 
-        Inside such a step nothing is known, and no trial that is left out can tell.
+        Inside a wider gap there is no trial to fit, and none to leave out.
         """
         values = self.of(np.unique(almr))
         return bool(np.diff(values).max() <= WIDEST_STEP * np.ptp(values))

@@ -1,11 +1,10 @@
-"""Covariances of a loss surface in two scaled inputs: u, a form of ALMR, and v, ln LR, each in [-1, 1] over the trials.
+"""The covariance of a loss surface in two scaled inputs, each in [-1, 1] over the trials: u, of ALMR, and v, of ln LR.
 
 surface = quadratic trend + smooth residual + noise. The trend's six coefficients are integrated out rather than
-fitted and forgotten (Rasmussen & Williams 2006, section 2.7). The residual is Matérn 7/2: loss rises far faster
-towards divergence than any quadratic, and under the infinitely smooth squared exponential that misfit is passed on to
-the minimum, with intervals that are much too narrow; under Matérn 5/2 draws are rougher than losses are, with intervals
-of the optimum that are too wide. The noise's sd grows with LR: trials near the divergence edge repeat far less well
-than those at low LRs.
+estimated (Rasmussen & Williams 2006, section 2.7). The residual is Matérn 7/2. Loss rises far faster towards divergence
+than any quadratic: the infinitely smooth squared exponential carries that misfit to the minimum, and its intervals are
+much too narrow; draws under Matérn 5/2 are rougher than losses are, and their intervals too wide. The sd of the noise
+grows with LR: trials near the divergence edge repeat far less well than trials at low LRs.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from sklearn.gaussian_process import kernels
 
 Array = NDArray[np.float64]
 
-TREND_SD = 10.0  # in the losses' own spread: wide enough not to shrink any real trend
+TREND_SD = 10.0  # for losses of sd 1: wide enough not to shrink any real trend
 
-
-# ln of each hyperparameter's range, in the order of SurfaceKernel's theta.
+# ln of the range of each kernel parameter, in the order of SurfaceKernel's theta.
 BOUNDS = np.log([(1e-5, 1e4), (0.2, 100.0), (0.2, 100.0), (1e-2, 3.0), (1e-9, 10.0)])
-# Where a search for them starts: the medians of their priors.
+# The medians of their priors, where the optimiser starts.
 START = np.log([10.0, 3.0, 3.0, 0.3, 1e-3])
 
 
 class SurfaceKernel(kernels.Kernel):  # type: ignore[misc]
-    """All three parts in one: as a sum of sklearn's kernels, looking up hyperparameters is half of a fit's time.
+    """Trend, residual and noise in one kernel, for losses of sd 1.
 
-    theta is ln of the residual's variance, its length scales in u and v, the noise's growth and its level: the noise
-    has the variance level * exp(2 * growth * v), independent from trial to trial. The trend's coefficients are
-    independent normals of sd `trend_sd`. The losses have sd 1.
+    `theta` (5,) is ln of: the variance of the residual, its length scales in u and v, the growth and the level of the
+    noise. One trial's noise has the variance level * exp(2 * growth * v), independent of other trials. The coefficients
+    of the trend are independent normals of sd `trend_sd`. Written out, because a sum of sklearn's kernels spends half
+    of a fit's time on looking up parameters.
     """
 
     theta: Array = START  # a plain value, which sklearn's property of that name is not
@@ -54,7 +53,7 @@ class SurfaceKernel(kernels.Kernel):  # type: ignore[misc]
         return (covariance, self._gradient(X, r, decay, residual)) if eval_gradient else covariance
 
     def _gradient(self, x: Array, r: Array, decay: Array, residual: Array) -> Array:
-        """With respect to theta: (n, n, 5)."""
+        """Derivative of the covariance with respect to theta: (n, n, 5)."""
         _, *scales, growth, _ = np.exp(self.theta)
         slope = 7 / 5 * (1 + r * (1 + r / 3)) * decay
         by_scales = [slope * np.subtract.outer(column, column) ** 2 for column in (x / scales).T]
@@ -65,7 +64,7 @@ class SurfaceKernel(kernels.Kernel):  # type: ignore[misc]
         return np.asarray((self._features(X) ** 2).sum(axis=1) + np.exp(self.theta[0]) + self.noise(X))
 
     def noise(self, x: Array) -> Array:
-        """The noise's variance at each of (n, 2): (n,)."""
+        """Variance of one trial's noise at inputs (n, 2): (n,)."""
         *_, growth, level = np.exp(self.theta)
         return np.asarray(level * np.exp(2 * growth * x[:, 1]))
 

@@ -1,13 +1,13 @@
-"""The objective over a lattice of the measured range, as mean and as posterior draws, and where each is smallest.
+"""Losses and objective on a lattice over the measured range, and the optimum of their mean and of each posterior draw.
 
-Every interval of the product comes from here: each draw is a surface of its own with its own optimum, and the
-quantiles of those optima are the interval. Nothing is predicted outside the measured range.
+All intervals come from here: each draw is a surface with its own optimum, and the interval of the optimum is given by
+the quantiles of these. Nothing is predicted outside the measured range.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
@@ -16,13 +16,23 @@ from analysis.surfaces.kernels import Array
 from analysis.surfaces.surface import Surface
 
 DRAWS = 500
-ALMR_POINTS, LR_POINTS = 25, 41
-FARTHEST = 1.5  # lattice steps from the smallest point: the vertex of a slanting valley may lie that far off
+FARTHEST = 1.5  # lattice steps from the lowest point: the vertex of a slanting valley may lie as far off
+
+
+class LatticeSize(NamedTuple):
+    """Points on each axis, and posterior draws."""
+
+    almr: int = 25
+    lr: int = 41
+    draws: int = DRAWS
+
+
+SIZE = LatticeSize()
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """The losses of each language at every (almr, lr): `mean` and `sd` (A, L), `draws` (draws, A, L), in nats."""
+    """Each language's loss in nats at every (almr, lr): `mean` and `sd` (A, L), posterior `draws` (D, A, L)."""
 
     almr: Array
     lr: Array
@@ -37,24 +47,23 @@ class Lattice:
         almr: Array,
         lr: Array,
         seed: int = 0,
-        draws: int = DRAWS,
-        points: tuple[int, int] = (ALMR_POINTS, LR_POINTS),
+        size: LatticeSize = SIZE,
     ) -> Self:
-        """`almr` and `lr` are the measured values: their ranges bound the lattice, which has so many `points`."""
-        a = np.linspace(almr.min(), almr.max(), points[0] if np.ptp(almr) else 1)
-        r = np.geomspace(lr.min(), lr.max(), points[1] if np.ptp(lr) else 1)
+        """Evaluate the surfaces over the range of the measured values `almr` and `lr`."""
+        a = np.linspace(almr.min(), almr.max(), size.almr if np.ptp(almr) else 1)
+        r = np.geomspace(lr.min(), lr.max(), size.lr if np.ptp(lr) else 1)
         every_almr, every_lr = (axis.ravel() for axis in np.meshgrid(a, r, indexing="ij"))
         shape = (len(a), len(r))
         means, deviations, drawn = {}, {}, {}
         for i, (name, surface) in enumerate(surfaces.items()):
             mean, sd = surface.predict(every_almr, every_lr)
             means[name], deviations[name] = mean.reshape(shape), sd.reshape(shape)
-            # Each language gets its own stream, or the draws of the two would move together.
-            drawn[name] = surface.sample(every_almr, every_lr, draws, seed + 1000 * i).reshape(-1, *shape)
+            # A random stream per language: with a shared one their draws would be correlated.
+            drawn[name] = surface.sample(every_almr, every_lr, size.draws, seed + 1000 * i).reshape(-1, *shape)
         return cls(a, r, means, deviations, drawn)
 
     def finer(self, times: int = 3) -> Self:
-        """The same with `times` as many steps on each axis, by cubic splines."""
+        """The lattice with `times` as many steps on each axis, by cubic splines."""
         almr = np.linspace(self.almr[0], self.almr[-1], (len(self.almr) - 1) * times + 1)
         lr = np.geomspace(self.lr[0], self.lr[-1], (len(self.lr) - 1) * times + 1)
         parts = ({k: _splined(v, times) for k, v in part.items()} for part in (self.mean, self.sd, self.draws))
@@ -62,7 +71,7 @@ class Lattice:
 
 
 def _splined(values: Array, times: int) -> Array:
-    """(..., A, L) with `times` as many even steps on its last two axes."""
+    """Cubic splines through (..., A, L) at `times` as many even steps on the last two axes."""
     for axis in (-2, -1):
         last = values.shape[axis] - 1
         if last:
@@ -73,9 +82,9 @@ def _splined(values: Array, times: int) -> Array:
 
 @dataclass(frozen=True)
 class Optima:
-    """What is minimised, over the lattice: almr (A,), lr (L,), mean and sd (A, L), draws (draws, A, L).
+    """The objective on the lattice: `almr` (A,), `lr` (L,), `mean` and `sd` (A, L), `draws` (D, A, L), in nats.
 
-    Infinite where the objective forbids a point. A draw that forbids every point has no optimum and is left out.
+    Infinite where a guard forbids a point. A draw in which every point is forbidden has no optimum and is left out.
     """
 
     almr: Array
@@ -85,35 +94,29 @@ class Optima:
     draws: Array
 
     def almr_at(self, index: Array | float) -> Array:
+        """ALMR at fractional lattice indices."""
         return np.asarray(np.interp(index, np.arange(len(self.almr)), self.almr))
 
     def lr_at(self, index: Array | float) -> Array:
+        """LR at fractional lattice indices."""
         return np.asarray(np.exp(np.interp(index, np.arange(len(self.lr)), np.log(self.lr))))
 
     def best(self) -> tuple[float, float]:
-        """(almr, lr) of the smallest mean."""
+        """(ALMR, LR) of the optimum of the mean."""
         [i], [j] = refined(self.mean[None])
         return float(self.almr_at(i)), float(self.lr_at(j))
 
     def drawn_best(self) -> tuple[Array, Array]:
-        """ALMRs and LRs of each draw's optimum."""
+        """ALMR and LR of each draw's optimum: two arrays, of the draws that have one."""
         i, j = refined(self.draws[np.isfinite(self.draws).any(axis=(1, 2))])
         return self.almr_at(i), self.lr_at(j)
 
-    def best_lr(self, losses: Array) -> Array:
-        """The best LR at each ALMR of the lattice: (..., A, L) -> (..., A)."""
-        return self.lr_at(refined_along(losses))
-
-    def best_almr(self, losses: Array) -> Array:
-        """The best ALMR at each LR of the lattice: (..., A, L) -> (..., L)."""
-        return self.almr_at(refined_along(np.swapaxes(losses, -1, -2)))
-
 
 def refined(losses: Array) -> tuple[Array, Array]:
-    """Fractional indices of the smallest of (n, A, L): two arrays (n,).
+    """Fractional indices of the minimum of each of (n, A, L): two arrays (n,).
 
-    An optimum inside is the vertex of the paraboloid through its eight neighbours: with a parabola per axis, that of a
-    slanting valley would stay on the lattice. Where there is no such vertex near by, a parabola per axis; one at an end
+    An interior minimum is the vertex of the paraboloid through its eight neighbours; a parabola per axis would leave
+    that of a slanting valley on the lattice. Without such a vertex near by, a parabola per axis. A minimum at an edge
     stays there.
     """
     flat = losses.reshape(len(losses), np.prod(losses.shape[1:], dtype=int)).argmin(axis=1)
@@ -126,7 +129,7 @@ def refined(losses: Array) -> tuple[Array, Array]:
 
 
 def _joint_vertex(losses: Array, i: Array, j: Array) -> tuple[Array, Array]:
-    """Whether a paraboloid through the points around (i, j) has its vertex near by (n,), and its offsets (2, n)."""
+    """Whether the paraboloid around (i, j) has a minimum within FARTHEST steps (n,), and its offset (2, n)."""
     each, last = np.arange(len(losses)), np.array(losses.shape[1:]) - 1
 
     def at(di: int, dj: int) -> Array:
@@ -143,14 +146,14 @@ def _joint_vertex(losses: Array, i: Array, j: Array) -> tuple[Array, Array]:
 
 
 def refined_along(losses: Array) -> Array:
-    """Fractional indices of the smallest along the last axis: (..., L) -> (...)."""
+    """Fractional index of the minimum along the last axis: (..., L) -> (...)."""
     lines = losses.reshape(-1, losses.shape[-1])
     lowest = lines.argmin(axis=1)
     return np.asarray(lowest + _vertex(lines, lowest)).reshape(losses.shape[:-1])
 
 
 def _vertex(lines: Array, lowest: Array) -> Array:
-    """Offset in [-1/2, 1/2] of a parabola's vertex from the smallest point of each line: (n, L), (n,) -> (n,)."""
+    """Offset in [-1/2, 1/2] of a parabola's vertex from the lowest point of each line: (n, L), (n,) -> (n,)."""
     each, last = np.arange(len(lines)), lines.shape[1] - 1
     inside = (lowest > 0) & (lowest < last)
     left, right = lines[each, np.maximum(lowest - 1, 0)], lines[each, np.minimum(lowest + 1, last)]

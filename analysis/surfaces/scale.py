@@ -1,4 +1,4 @@
-"""Trials -> the numbers that a process sees: inputs in [-1, 1], losses of mean 0 and sd 1, and back to nats."""
+"""Scaling of trials for a Gaussian process: inputs to [-1, 1], losses to mean 0 and sd 1, and predictions to nats."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from analysis.surfaces.kernels import Array
 from sweep.study.errors import InputError
 from sweep.study.study import MINIMUM_TRIALS
 
-WIDTH = 2.0  # of the losses under the knee
-Span = tuple[tuple[float, float], tuple[float, float]]
-LARGEST = 20.0  # in widths over the knee: beyond, a prediction is as good as infinite
+WIDTH = 2.0  # scale of the compression, in units of knee - lowest loss
+Ranges = tuple[tuple[float, float], tuple[float, float]]
+LARGEST = 20.0  # compressed widths over the knee, where a prediction is cut off: exp(20) widths are as good as infinite
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Arrays are those of the n complete trials; `loss` in nats. Inputs are linear in `form` of ALMR and in ln LR.
+    """The scaling of n complete trials: arrays (n,), `loss` in nats. Inputs are linear in `form` of ALMR and in ln LR.
 
-    Losses over the knee count by their logarithm: towards divergence they rise exponentially and jump, and no smooth
-    surface follows that without bending at its minimum. `span`: the range to scale by, where it is not the trials' own.
+    Losses over the knee are compressed logarithmically: towards divergence they rise exponentially and jump, and a
+    smooth surface that followed them would be distorted at its minimum. `span`: the ranges of ALMR and LR to scale by,
+    None for those of the trials.
     """
 
     almr: Array
     lr: Array
     loss: Array
     form: Form = LINEAR
-    span: Span | None = None
+    span: Ranges | None = None
 
     @classmethod
     def of(cls, almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, form: Form = LINEAR) -> Self:
@@ -42,12 +43,13 @@ class Scale:
         return cls(a, r, y, form)
 
     @property
-    def ends(self) -> Span:
-        """The lowest and the highest ALMR, and LR, that are -1 and 1 in the inputs."""
+    def ranges(self) -> Ranges:
+        """(lowest, highest) ALMR and (lowest, highest) LR, which the inputs map to (-1, 1)."""
         return self.span or ((self.almr.min(), self.almr.max()), (self.lr.min(), self.lr.max()))
 
     def inputs(self, almr: ArrayLike, lr: ArrayLike) -> Array:
-        almrs, lrs = self.ends
+        """Scaled inputs of n points: (n, 2)."""
+        almrs, lrs = self.ranges
         columns = (
             _to_unit(self.form.of(np.asarray(almr, float)), *self.form.of(np.array(almrs))),
             _to_unit(np.log(np.asarray(lr, float)), *np.log(lrs)),
@@ -56,7 +58,7 @@ class Scale:
 
     @cached_property
     def knee(self) -> float:
-        """The loss in nats over which differences are compressed: the third quartile, below which a choice is made."""
+        """The loss in nats above which losses are compressed: the third quartile, well above any candidate optimum."""
         return float(np.quantile(self.loss, 0.75))
 
     @cached_property
@@ -68,26 +70,28 @@ class Scale:
         return self.compress(self.loss)
 
     def compress(self, loss: Array) -> Array:
-        """Losses in nats, with what is over the knee logarithmic."""
+        """Losses in nats, compressed above the knee."""
         over = np.maximum(loss - self.knee, 0)
         return np.asarray(np.minimum(loss, self.knee) + self._width * np.log1p(over / self._width))
 
     @cached_property
     def spread(self) -> float:
+        """Standard deviation of the compressed losses; 1 where all are equal."""
         return float(self._compressed.std()) or 1.0
 
     @property
     def targets(self) -> Array:
+        """Compressed losses of mean 0 and sd 1: (n,)."""
         return np.asarray((self._compressed - self._compressed.mean()) / self.spread)
 
     def nats(self, scaled: Array) -> Array:
-        """The losses that numbers of the process stand for."""
+        """Losses in nats of scaled values, the inverse of `targets`."""
         compressed = self._compressed.mean() + self.spread * scaled
         over = np.maximum(compressed - self.knee, 0) / self._width
         return np.asarray(np.minimum(compressed, self.knee) + self._width * np.expm1(np.minimum(over, LARGEST)))
 
     def nats_of_sd(self, scaled_sd: Array, scaled: Array) -> Array:
-        """Standard deviations in nats of the process's own about its numbers `scaled`."""
+        """Standard deviations in nats of scaled ones about the scaled values `scaled` (linearised)."""
         over = (self._compressed.mean() + self.spread * scaled - self.knee) / self._width
         return np.asarray(self.spread * scaled_sd * np.exp(np.clip(over, 0, LARGEST)))
 

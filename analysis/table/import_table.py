@@ -1,6 +1,6 @@
-"""A measured CSV or parquet -> the table of analysis.table, so that a team can fit what it already ran.
+"""Import of a CSV or parquet file of finished trials as the table of analysis.table.
 
-A row that cannot be used is refused by its line, or kept with the reason in `excluded`.
+An unusable row is refused with its line number, or kept with the reason in `excluded`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.table.table import COLUMNS, usable
+from analysis.table.table import COLUMNS, HYPERPARAMETERS, usable
 from analysis.table.table_file import MISSING, TableFile, listing, number_of, read_file, text_of
 from sweep.study.errors import InputError
 from sweep.study.trial import Status
 
-DIALS = ("almr", "lr")
 PLAIN = {"loss_original": "original", "loss_additional": "additional", "loss_total": "loss"}
 OURS = (
-    {name: name for name in DIALS}
+    {name: name for name in HYPERPARAMETERS}
     | {plain: name for name, plain in PLAIN.items()}
     | {name: name for name in ("seed", "tokens", "status", "reason", "parameters")}
     | {"base_original": "base_loss_original", "base_additional": "base_loss_additional"}
 )
-KEY = (*DIALS, "seed", "tokens", "parameters")
+KEY = (*HYPERPARAMETERS, "seed", "tokens", "parameters")
 TEXTS = ("trial_id", "status", "reason", "fingerprint", "excluded")
 WHOLE = ("seed", "attempt", "tokens", "steps", "trained_tokens", "peak_memory_bytes", "parameters")
 WORDS = {
@@ -36,7 +35,7 @@ WORDS = {
 }
 STATUS = {word: status.value for status, words in WORDS.items() for word in words}
 MOST_LINES = 20
-LARGEST_LOSS = 1e6  # beyond any perplexity: a sentinel of something that blew up
+LARGEST_LOSS = 1e6  # nats: anything over it is a placeholder or an overflow
 
 
 def read_table(
@@ -62,7 +61,7 @@ def read_table(
     sources = _sources(file, columns)
     for condition in where:
         file = _filter(file, sources, condition)
-    table = _judged(file, sources)
+    table = _standardised(file, sources)
     faults = table.pop("fault").dropna()
     if len(faults) and not drop_bad_rows:
         raise InputError(_complaint(file, faults))
@@ -74,14 +73,18 @@ def read_table(
 
 
 def _sources(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Standard name -> the file's column that it is read from."""
-    asked = _asked(file, columns)
-    free = [name for name in file.names if name not in asked.values()]
+    """Standard name -> the column of the file to read it from."""
+    stated = _stated(file, columns)
+    free = [name for name in file.names if name not in stated.values()]
     standard = [*COLUMNS, "parameters", *(name for name in free if name.startswith("score_"))]
-    found = asked | _losses(file, free, asked)
-    # A column without a value, as our own trials.csv has them, is as good as none.
-    found |= {n: n for n in standard if n in free and n not in {*PLAIN, *asked} and (n in DIALS or file.has_values(n))}
-    lacking = [name for name in DIALS if name not in found]
+    found = stated | _losses(file, free, stated)
+    # An empty column, as in our own trials.csv, counts as missing.
+    found |= {
+        n: n
+        for n in standard
+        if n in free and n not in {*PLAIN, *stated} and (n in HYPERPARAMETERS or file.has_values(n))
+    }
+    lacking = [name for name in HYPERPARAMETERS if name not in found]
     lacking += [] if set(PLAIN) & set(found) else ["a loss"]
     if lacking:
         raise InputError(
@@ -102,24 +105,25 @@ def _pairs(columns: str | Mapping[str, str] | None) -> Iterator[tuple[str, str]]
         yield ours, theirs
 
 
-def _asked(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[str, str]:
-    asked: dict[str, str] = {}
+def _stated(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[str, str]:
+    """The mapping of --columns."""
+    stated: dict[str, str] = {}
     for ours, theirs in _pairs(columns):
         if ours not in OURS:
             raise InputError(f"--columns: {ours!r} is not one of {', '.join(OURS)}")
         if theirs not in file.names:
             raise file.without(theirs)
-        if OURS[ours] in asked or theirs in asked.values():
-            raise InputError(f"--columns: {ours if OURS[ours] in asked else theirs} is given twice; leave one out")
-        asked[OURS[ours]] = theirs
-    if "loss_total" in asked and len(set(PLAIN) & set(asked)) > 1:
+        if OURS[ours] in stated or theirs in stated.values():
+            raise InputError(f"--columns: {ours if OURS[ours] in stated else theirs} is given twice; leave one out")
+        stated[OURS[ours]] = theirs
+    if "loss_total" in stated and len(set(PLAIN) & set(stated)) > 1:
         raise InputError("--columns: give loss, or original and additional, not both")
-    return asked
+    return stated
 
 
-def _losses(file: TableFile, free: list[str], asked: Mapping[str, str]) -> dict[str, str]:
-    """The loss columns that nobody had to ask for: one per language, or a combined one."""
-    given = set(PLAIN) & set(asked)
+def _losses(file: TableFile, free: list[str], stated: Mapping[str, str]) -> dict[str, str]:
+    """The loss columns found by name: one per language, or a combined one."""
+    given = set(PLAIN) & set(stated)
     allowed = (
         [] if "loss_total" in given else [n for n in PLAIN if n not in given and not (given and n == "loss_total")]
     )
@@ -129,7 +133,7 @@ def _losses(file: TableFile, free: list[str], asked: Mapping[str, str]) -> dict[
     found = filled if filled or given else found
     if "loss_total" in found and len(found) > 1:
         choices = " or ".join(f"{PLAIN[name]}={theirs}" for name, theirs in found.items())
-        raise InputError(f"{file.path}: a combined loss and one per language: choose with --columns {choices}")
+        raise InputError(f"{file.path}: has a combined loss and one per language: choose with --columns {choices}")
     return found
 
 
@@ -151,8 +155,8 @@ def _same(cell: Any, value: str) -> bool:
     return number_of(cell) == number_of(value) or text_of(cell) == text_of(value)
 
 
-def _judged(file: TableFile, sources: Mapping[str, str]) -> pd.DataFrame:
-    """One standard row per row, the index its number, and `fault`: why it is a bad row, or None."""
+def _standardised(file: TableFile, sources: Mapping[str, str]) -> pd.DataFrame:
+    """Standard rows, indexed by row number, with `fault`: why a row is bad, or None."""
     largest = max((n for n in map(number_of, file.column(sources["almr"])) if math.isfinite(n)), default=0.0)
     hint = "is it in percent? divide by 100" if largest <= 100 else "write the additional language's share of tokens"
     rows = [_row({name: row[sources[name]] for name in sources}, n, hint) for n, row in file.rows.items()]
@@ -161,7 +165,7 @@ def _judged(file: TableFile, sources: Mapping[str, str]) -> pd.DataFrame:
     if "seed" in table:
         table["fault"] = table["fault"].where(table["fault"].notna(), _repeated(table, key, file.unit))
     else:
-        # Repeats differ: rows that agree in every loss too are one trial that was written twice.
+        # Without seeds, rows that agree in every loss too are one trial, written twice.
         same = [*key, *(name for name in PLAIN if name in table)]
         table["fault"] = table["fault"].where(table["fault"].notna(), _repeated(table, same, file.unit))
         table["seed"] = table.groupby(key, dropna=False).cumcount()
@@ -170,6 +174,7 @@ def _judged(file: TableFile, sources: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _row(cells: Mapping[str, Any], number: int, hint: str) -> dict[str, Any]:
+    """The standard row of a file's row, with its `fault`."""
     texts = {name: text_of(cells.get(name)) or None for name in TEXTS}
     texts["trial_id"] = texts["trial_id"] or f"row {number}"
     excluded = None if str(texts["excluded"]).lower() in ("false", "0", "no") else texts["excluded"]
@@ -185,6 +190,7 @@ def _row(cells: Mapping[str, Any], number: int, hint: str) -> dict[str, Any]:
 
 
 def _status(cell: Any, losses: Iterable[float]) -> str:
+    """The status of a row; without a status column's word, infinite losses mean diverged."""
     word = "" if cell is None else str(cell).strip().lower()
     if word in STATUS or word not in MISSING:
         return STATUS.get(word, word)
@@ -192,11 +198,11 @@ def _status(cell: Any, losses: Iterable[float]) -> str:
 
 
 def _faults(cells: Mapping[str, Any], status: str, hint: str) -> dict[str, str]:
-    """Column -> what is wrong with its cell. Of a trial that did not complete, only where it stood is looked at."""
+    """Column -> the fault of its cell. Of a trial that did not complete, only the columns of KEY are checked."""
     complete = status == Status.COMPLETE
-    needed = {*KEY, *PLAIN} if complete else {*DIALS, "seed"}
-    looked_at = {*OURS.values(), *(c for c in cells if c.startswith("score_"))} - set(TEXTS) if complete else set(KEY)
-    losses_last = sorted(looked_at & set(cells), key=lambda name: (name in PLAIN, list(cells).index(name)))
+    needed = {*KEY, *PLAIN} if complete else {*HYPERPARAMETERS, "seed"}
+    checked = {*OURS.values(), *(c for c in cells if c.startswith("score_"))} - set(TEXTS) if complete else set(KEY)
+    losses_last = sorted(checked & set(cells), key=lambda name: (name in PLAIN, list(cells).index(name)))
     found = {name: _fault(name, cells[name], name in needed, hint) for name in losses_last}
     if status not in STATUS.values():
         found["status"] = f"status {status!r} is not complete, diverged or failed"
@@ -217,25 +223,26 @@ def _fault(name: str, cell: Any, needed: bool, hint: str) -> str | None:
 
 
 def _repeated(table: pd.DataFrame, key: list[str], unit: str) -> pd.Series:
-    """The fault of each row whose key an earlier one has. A failed row is no data: its trial may stand again."""
+    """The fault of each row that repeats an earlier one's key. A failed trial may be repeated."""
     data = table[table["fault"].isna()]
     data = data[data["excluded"].isna() | data["excluded"].astype(str).str.startswith("diverged: ")]
     first = data.index.to_series().groupby([data[name] for name in key], dropna=False).transform("first")
-    return first[first != first.index].map(lambda n: f"{', '.join(key)} are those of {unit} {n}")
+    return first[first != first.index].map(lambda n: f"the same {', '.join(key)} as {unit} {n}")
 
 
 def _complaint(file: TableFile, faults: pd.Series) -> str:
     lines = [f"{file.path}, {file.unit} {number}: {fault}" for number, fault in faults.items()]
     more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
-    return "\n".join([*lines[:MOST_LINES], *more, "mend them, or pass --drop-bad-rows to leave them out"])
+    return "\n".join([*lines[:MOST_LINES], *more, "correct them, or pass --drop-bad-rows to leave them out"])
 
 
 def _refuse_mixture(path: Path, table: pd.DataFrame) -> None:
+    """Raise InputError where usable rows differ in tokens or parameters."""
     for name in ("tokens", "parameters"):
         values = sorted(set(usable(table)[name].dropna())) if name in table else []
         texts = [str(int(v)) if v == int(v) else str(float(v)) for v in values]
         if len(values) > 1:
             raise InputError(
                 f"{path}: {len(values)} values of {name} ({listing(texts)}): "
-                f"one surface is of one; choose with --where {name}={texts[0]}"
+                f"a fit takes one; choose with --where {name}={texts[0]}"
             )

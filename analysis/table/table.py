@@ -1,4 +1,4 @@
-"""Records -> one row per trial. A row that the fit must not use keeps its place, with the reason in `excluded`."""
+"""The table of trials: records -> one row per trial. `excluded` holds why the fit must not use a row."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sweep.study.record import Horizon, Record, read_record
 from sweep.study.study import Study
 from sweep.study.trial import Status
 
+HYPERPARAMETERS = ("almr", "lr")  # of a sweep, in the order of every (ALMR, LR) point
 SCALARS = (
     *("trial_id", "almr", "almr_achieved", "lr", "seed", "status", "reason", "attempt", "tokens", "steps"),
     "trained_tokens",
@@ -30,18 +31,18 @@ COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for languag
 def read_run(run: Path) -> pd.DataFrame:
     """The table of a run directory: one row per `trials/*/record.json`, ordered by (seed, almr, lr).
 
-    Columns are COLUMNS (losses in nats per token), then `score_<name>` for each benchmark, and for each horizon the
-    losses, bits per byte and why a branch diverged, as in `loss_original@81920`. Raises InputError for
-    a folder without records and for a record that is not readable, naming the file.
+    Columns are COLUMNS (losses in nats per token), then `score_<name>` for each benchmark, and for each token horizon
+    the losses, bits per byte and why its branch diverged, as in `loss_original@81920`. Raises InputError for a folder
+    without records and for an unreadable record.
     """
     paths = RunFiles(run).records()
     if not paths:
-        raise InputError(f"{run}: no finished trials in it; run the study first: almr run STUDY")
+        raise InputError(f"{run}: no finished trials: run the study first, almr run STUDY")
     return from_records(read_record(path) for path in paths)
 
 
 def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The same rows, those that are no trials of this study excluded: another recipe, or where it does not look."""
+    """The table, with the trials that are not of this study excluded: another recipe, or not in its grid or search."""
     points = zip(table["almr"], table["lr"], table["seed"], strict=True)
     reasons = pd.Series([None if study.includes(*point) else OFF_GRID for point in points], table.index, object)
     reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE
@@ -49,6 +50,7 @@ def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def from_records(records: Iterable[Record]) -> pd.DataFrame:
+    """The table of these records, ordered by (seed, almr, lr)."""
     table = pd.DataFrame([_row(record) for record in records])
     table = table.reindex(columns=[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)])
     return table.sort_values(["seed", "almr", "lr"], ignore_index=True)
@@ -61,12 +63,12 @@ def _row(record: Record) -> dict[str, Any]:
         row |= {f"{name}_{language}": getattr(getattr(record, name), language) for language in LANGUAGES}
     row |= {f"score_{name}": score.value for name, score in record.scores.items()}
     for horizon in record.horizons:
-        row |= _measured_at(horizon)
+        row |= _horizon_columns(horizon)
     row["excluded"] = _why_excluded(record)
     return row
 
 
-def _measured_at(horizon: Horizon) -> dict[str, Any]:
+def _horizon_columns(horizon: Horizon) -> dict[str, Any]:
     names = [(name, language) for name in ("loss", "bits_per_byte") for language in LANGUAGES]
     numbers = {f"{name}_{lang}@{horizon.tokens}": getattr(getattr(horizon, name), lang) for name, lang in names}
     return numbers | {f"reason@{horizon.tokens}": horizon.reason}
@@ -105,22 +107,23 @@ def with_status(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def usable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the fit uses."""
     return table[table["excluded"].isna()]
 
 
 def diverged(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that bound the surfaces: diverged, and left out for no other reason."""
+    """The rows that are excluded because they diverged, which bound the surfaces."""
     return table[table["excluded"].astype(str).str.startswith(f"{Status.DIVERGED}: ")]
 
 
 def languages(table: pd.DataFrame) -> tuple[str, ...]:
-    """Whose losses were measured: of LANGUAGES, else "total" where the table has one loss for both."""
+    """The languages whose losses were measured; ("total",) where the table has one combined loss."""
     used = usable(table)
     measured = [n for n in (*LANGUAGES, TOTAL) if f"loss_{n}" in table and used[f"loss_{n}"].notna().any()]
     return tuple(n for n in measured if n != TOTAL or len(measured) == 1)
 
 
 def objective(table: pd.DataFrame, weights: dict[str, float]) -> pd.Series:
-    """The weighted mean of the held-out losses, per trial; NaN where a weighted language was not measured."""
+    """The weighted mean of the held-out losses of each row, in nats; NaN where one with a weight is missing."""
     parts = [share * table[f"loss_{language}"].astype(float) for language, share in weights.items() if share > 0]
     return sum(parts[1:], start=parts[0])

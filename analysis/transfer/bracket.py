@@ -1,7 +1,8 @@
-"""Brief runs at a few LRs -> the best LR there with its interval, and whether the chosen one is near enough.
+"""Brief runs at a few LRs -> the best LR with its interval, and whether the chosen LR is near enough to it.
 
-Near its minimum the loss is quadratic in ln LR. The quadratic's coefficients are drawn from their posterior under a
-flat prior; the noise of a run has a prior worth PRIOR_RUNS runs at the sweep's own, so that three runs say something.
+Near its minimum the loss is quadratic in ln LR. The coefficients of the quadratic have a flat prior; the noise variance
+has a scaled inverse chi-square prior worth PRIOR_RUNS runs at the sweep's noise, so that three runs give an interval
+(Gelman et al., Bayesian Data Analysis, sections 2.6 and 14.2). Intervals are quantiles of posterior draws.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.fit_file.winner import Interval
+from sweep.study import numbers
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
 
@@ -21,22 +23,23 @@ if TYPE_CHECKING:
 DRAWS = 20_000
 PRIOR_RUNS = 4
 LEAST_LRS = 3
-CLOSE = 1.01  # LRs closer than this say nothing of a curvature
+CLOSE = 1.01  # LRs within this factor count as one: they say nothing about a curvature
 Answer = Literal["holds", "moved", "undecided"]
 
 
 class BriefRun(Schema):
-    """One brief run. `loss` in nats per token, in what is minimised; None where it diverged."""
+    """One brief run. `loss`: its objective in nats per token; None where it diverged."""
 
     lr: float
     loss: float | None
 
 
-class Judgement(Schema):
-    """`chosen` is the LR that was to be confirmed, at the brief runs' own budget; `best` the quadratic's minimum there,
-    None where it has none or where it lies outside of the runs. `cost` is what the chosen LR costs over the best, nats.
+class LrComparison(Schema):
+    """The comparison of `chosen`, the predicted LR at the brief runs' token budget, with the best LR of the runs.
 
-    `holds`: that cost is under `tolerance` at the interval's level. `moved`: it is over it, and the best LR is known.
+    `best`: minimum of the quadratic, None where it has none or it is outside the LRs that were run. `cost`: nats per
+    token of the chosen LR over the best. `answer`: "holds" where the cost's interval is within `tolerance`, "moved"
+    where it is over it and the best LR is known. `next`: LRs to run where it is undecided.
     """
 
     answer: Answer
@@ -53,11 +56,13 @@ class Judgement(Schema):
     next: tuple[float, ...] = ()
 
 
-def judge(
-    runs: list[BriefRun], chosen: float, noise: float, tolerance: float, level: float, seed: int = 0
-) -> Judgement:
-    """`noise` is the sd of a run's loss that the sweep found, in nats. Raises InputError for under three LRs."""
-    base = Judgement(
+def compare(runs: list[BriefRun], chosen: float, noise: float, tolerance: float, level: float) -> LrComparison:
+    """Compare the chosen LR with brief runs around it.
+
+    `noise`: sd of one run's objective in the sweep, in nats; `tolerance` in nats. Raises InputError for fewer than
+    LEAST_LRS distinct LRs without a diverged run.
+    """
+    base = LrComparison(
         answer="undecided",
         why="",
         chosen=chosen,
@@ -70,21 +75,21 @@ def judge(
         noise=noise,
         runs=tuple(sorted(runs, key=lambda run: run.lr)),
     )
-    told = {run.lr: run.loss for run in runs if run.loss is not None}
+    complete = sorted({run.lr for run in runs if run.loss is not None})
     lost = sorted(run.lr for run in runs if run.loss is None)
-    if (apart := _apart(sorted(told))) < LEAST_LRS:
+    if (distinct := _distinct(complete)) < LEAST_LRS:
         if not lost:
             raise InputError(
-                f"{apart} LRs have a loss, those under {CLOSE - 1:.0%} apart counted as one: a quadratic in ln LR "
-                f"needs {LEAST_LRS}: run the others too"
+                f"{distinct} distinct LRs have a loss (LRs under {numbers.percent(CLOSE - 1)} apart count as one), a "
+                f"quadratic in ln LR needs {LEAST_LRS}: run the others too"
             )
-        why = f"only {apart} LRs were trained to the end, the lowest that diverged is {lost[0]:.4g}"
-        return _with(base, "undecided", why, tuple(min(told, default=lost[0]) / factor for factor in (2, 4)))
-    return _judged(base, lost, seed)
+        why = f"only {distinct} distinct LRs completed, and LR {numbers.lr(lost[0])} diverged: run lower LRs"
+        return _with(base, "undecided", why, tuple(min(complete, default=lost[0]) / factor for factor in (2, 4)))
+    return _fitted(base, lost)
 
 
-def _apart(lrs: list[float]) -> int:
-    """How many of the ascending LRs lie apart."""
+def _distinct(lrs: list[float]) -> int:
+    """Number of ascending LRs that are a factor of CLOSE or more apart."""
     kept: list[float] = []
     for lr in lrs:
         if not kept or lr >= CLOSE * kept[-1]:
@@ -92,21 +97,23 @@ def _apart(lrs: list[float]) -> int:
     return len(kept)
 
 
-def _judged(base: Judgement, lost: list[float], seed: int) -> Judgement:
+def _fitted(base: LrComparison, lost: list[float]) -> LrComparison:
+    """The answer from the quadratic through the complete runs; `lost`: LRs that diverged, ascending."""
     from analysis.decision.winner import interval  # with the surfaces: they take half a second to import
 
     done = [run for run in base.runs if run.loss is not None]
     x = np.log([run.lr for run in done]) - math.log(base.chosen)
-    draws = _draws(x, np.array([run.loss for run in done], float), base.noise, seed)
+    draws = _draws(x, np.array([run.loss for run in done], float), base.noise)
     bowl = draws[draws[:, 2] > 0]
     if len(bowl) < base.level * len(draws):
-        why = f"the runs show no minimum: a bowl has a probability of {len(bowl) / len(draws):.0%}"
+        probability = numbers.percent(len(bowl) / len(draws))
+        why = f"the runs do not show a minimum, the probability of one is {probability}: run more LRs"
         return _with(base, "undecided", why, _wider(base))
     at = -bowl[:, 1] / (2 * bowl[:, 2])
     found = interval(at, base.level)
     best = float(np.median(at))
-    cost = bowl[:, 2] * at**2  # over the chosen LR, which is 0
-    told = base.model_copy(
+    cost = bowl[:, 2] * at**2  # of x = 0, the chosen LR
+    estimate = base.model_copy(
         update={
             "best": base.chosen * math.exp(best) if x.min() <= best <= x.max() else None,
             "interval": Interval(low=base.chosen * math.exp(found.low), high=base.chosen * math.exp(found.high)),
@@ -114,65 +121,60 @@ def _judged(base: Judgement, lost: list[float], seed: int) -> Judgement:
             "cost_interval": interval(cost, base.level),
         }
     )
-    return _answered(told, lost)
+    return _answered(estimate, lost)
 
 
-def _answered(told: Judgement, lost: list[float]) -> Judgement:
-    assert told.cost_interval is not None
-    assert told.interval is not None
-    inside = told.interval.low <= told.chosen <= told.interval.high
-    cost = f"{told.cost:.4f} nats ({told.cost_interval.low:.4f} to {told.cost_interval.high:.4f})"
-    bound = f"the tolerance of {told.tolerance:g}"
-    if lost and lost[0] <= told.chosen:
-        answer: Answer = "moved" if told.best and told.best < lost[0] else "undecided"
-        return _with(told, answer, f"LR {lost[0]:.4g}, not over the chosen one, diverged", _lower(told, answer))
-    if told.cost_interval.high <= told.tolerance:
-        where = "is inside the interval" if inside else "is outside of the interval, but near enough"
-        return _with(told, "holds", f"the chosen LR {where}: it costs {cost}, under {bound}")
-    if told.cost_interval.low <= told.tolerance:
-        return _with(told, "undecided", f"the chosen LR costs {cost}, which {bound} is inside of", _around(told))
-    if told.best is None:
-        why = f"the chosen LR costs {cost}, over {bound}, but the best lies outside of the LRs that were run"
-        return _with(told, "undecided", why, _wider(told))
-    return _with(told, "moved", f"the chosen LR costs {cost}, over {bound}")
+def _answered(estimate: LrComparison, lost: list[float]) -> LrComparison:
+    """The estimate with its answer, in words, and what to run next."""
+    assert estimate.cost_interval is not None
+    assert estimate.interval is not None
+    low, high = estimate.cost_interval.low, estimate.cost_interval.high
+    cost = f"{estimate.cost:.4f} nats over the best ({low:.4f} to {high:.4f})"
+    bound = f"the tolerance of {estimate.tolerance:g}"
+    if lost and lost[0] <= estimate.chosen:
+        answer: Answer = "moved" if estimate.best and estimate.best < lost[0] else "undecided"
+        why = f"LR {numbers.lr(lost[0])} diverged, and the chosen LR is not below it"
+        return _with(estimate, answer, why, () if answer == "moved" else (estimate.runs[0].lr / 2,))
+    if high <= estimate.tolerance:
+        inside = estimate.interval.low <= estimate.chosen <= estimate.interval.high
+        where = "inside" if inside else "outside, but near enough to,"
+        why = f"the chosen LR costs {cost}, within {bound}; it is {where} the interval of the best LR"
+        return _with(estimate, "holds", why)
+    if low <= estimate.tolerance:
+        why = f"the chosen LR costs {cost}, and {bound} is inside that interval: repeat the runs with another seed"
+        return _with(estimate, "undecided", why, tuple(run.lr for run in estimate.runs if run.loss is not None))
+    if estimate.best is None:
+        why = f"the chosen LR costs {cost}, over {bound}, and the best LR is outside those that ran: add LRs"
+        return _with(estimate, "undecided", why, _wider(estimate))
+    return _with(estimate, "moved", f"the chosen LR costs {cost}, over {bound}")
 
 
-def _with(judgement: Judgement, answer: Answer, why: str, more: tuple[float, ...] = ()) -> Judgement:
-    return judgement.model_copy(update={"answer": answer, "why": why, "next": more})
+def _with(comparison: LrComparison, answer: Answer, why: str, more: tuple[float, ...] = ()) -> LrComparison:
+    return comparison.model_copy(update={"answer": answer, "why": why, "next": more})
 
 
-def _wider(judgement: Judgement) -> tuple[float, ...]:
-    """LRs to run next: beyond the end that the losses fall towards, or beyond both."""
-    done = [run for run in judgement.runs if run.loss is not None]
+def _wider(comparison: LrComparison) -> tuple[float, ...]:
+    """LRs to run next: beyond the edge of the runs towards which the losses fall, or beyond both."""
+    done = [run for run in comparison.runs if run.loss is not None]
     lowest = min(done, key=lambda run: run.loss or math.inf).lr
     low, high = done[0].lr, done[-1].lr
     found = [low / 2] if lowest == low else [high * 2] if lowest == high else [low / 2, high * 2]
     return tuple(found)
 
 
-def _around(judgement: Judgement) -> tuple[float, ...]:
-    """The same LRs with another seed: nothing but noise leaves it open."""
-    return tuple(run.lr for run in judgement.runs if run.loss is not None)
-
-
-def _lower(judgement: Judgement, answer: Answer) -> tuple[float, ...]:
-    return () if answer == "moved" else (judgement.runs[0].lr / 2,)
-
-
-def _draws(x: Array, y: Array, noise: float, seed: int) -> Array:
-    """Coefficients (DRAWS, 3) of 1, x and x^2 from their posterior; x (n,) is ln LR over the chosen one."""
+def _draws(x: Array, y: Array, noise: float) -> Array:
+    """Posterior draws (DRAWS, 3) of the coefficients of 1, x, x^2 for losses y (n,); x (n,) is ln(LR / chosen LR)."""
     design = np.stack([np.ones_like(x), x, x**2], axis=1)
     coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
     spare = len(y) - 3
     squares = PRIOR_RUNS * noise**2 + float(((y - design @ coefficients) ** 2).sum()) * (spare > 0)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     variance = squares / random.chisquare(PRIOR_RUNS + max(spare, 0), DRAWS)
-    half = _half(design)
-    return np.asarray(coefficients + np.sqrt(variance)[:, None] * (random.standard_normal((DRAWS, 3)) @ half.T))
+    factor = _factor(design)
+    return np.asarray(coefficients + np.sqrt(variance)[:, None] * (random.standard_normal((DRAWS, 3)) @ factor.T))
 
 
-def _half(design: Array) -> Array:
-    """The lower half (3, 3) of (design' design)^-1, without squaring: LRs far from the chosen one are nearly alike."""
-    reversed_half = np.linalg.inv(np.linalg.qr(design[:, ::-1], mode="r"))
-    half = reversed_half[::-1, ::-1]
-    return np.asarray(half * np.sign(np.diag(half)))
+def _factor(design: Array) -> Array:
+    """F (3, 3) of (design' design)^-1 = F F', by QR: far from the chosen LR the columns are nearly collinear."""
+    factor = np.linalg.inv(np.linalg.qr(design[:, ::-1], mode="r"))[::-1, ::-1]
+    return np.asarray(factor * np.sign(np.diag(factor)))

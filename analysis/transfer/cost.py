@@ -1,4 +1,4 @@
-"""How much an LR off by a factor of two costs, and how far the launch's LR is from where training diverges."""
+"""The cost of an LR that is off by a factor of two, and the divergence edge scaled to the launch's size."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import math
 import numpy as np
 
 from analysis.decision.case import Case
-from analysis.decision.findings.agreement import minimised
-from analysis.decision.winner import interval
+from analysis.decision.winner import containing, interval
 from analysis.fit_file.transfer import Cost, EdgeAfter, LrCost
 from analysis.surfaces.kernels import Array
 from analysis.transfer.sizes import ScaleStep
 from sweep.study.sections.transfer import TransferRule
 
-ON_SMALL = "the small model's surface at its winner, in the minimised loss: that a large model's is as sharp is assumed"
+ON_SMALL = "the small model's surface at its winner; the large model is assumed to be equally sensitive"
 
 
 def of_lr(case: Case) -> LrCost:
-    weights = minimised(case)
+    """The cost of half and of twice the winner's LR, in nats of the objective without its guard."""
+    weights = case.goal.loss_weights
     row = int(np.abs(case.lattice.almr - case.winner.almr).argmin())
     mean = sum(share * case.lattice.mean[name][row] for name, share in weights.items())
     draws = sum(share * case.lattice.draws[name][:, row] for name, share in weights.items())
@@ -27,7 +27,7 @@ def of_lr(case: Case) -> LrCost:
 
 
 def _cost(case: Case, mean: Array, draws: Array, factor: float) -> Cost | None:
-    """`mean` (L,) and `draws` (draws, L) are the minimised loss along the winner's ALMR."""
+    """The cost of `factor` x the winner's LR; `mean` (L,) and `draws` (D, L) are the loss at the winner's ALMR."""
     axis, at = np.log(case.lattice.lr), math.log(case.winner.lr)
     there = at + math.log(factor)
     if not axis[0] <= there <= axis[-1]:
@@ -36,18 +36,15 @@ def _cost(case: Case, mean: Array, draws: Array, factor: float) -> Cost | None:
     def between(line: Array) -> float:
         return float(np.interp(there, axis, line) - np.interp(at, axis, line))
 
-    found = interval(np.array([between(line) for line in draws]), case.winner.level)
-    nats = between(mean)
-    found = found.model_copy(update={"low": min(found.low, nats), "high": max(found.high, nats)})
-    return Cost(nats=nats, interval=found)
+    nats, drawn = between(mean), np.array([between(line) for line in draws])
+    return Cost(nats=nats, interval=containing(nats, interval(drawn, case.winner.level)))
 
 
 def edge_after(case: Case, lr: float, step: ScaleStep, rule: TransferRule) -> EdgeAfter:
-    """The sweep's own edge x (parameters' ratio) ** `edge_exponent`."""
+    """The sweep's edge x (ratio of the parameters) ** `edge_exponent`."""
     assumption = (
-        f"the LR at which training diverges falls as parameters ** {rule.edge_exponent:.3g} (launch.transfer."
-        f"edge_exponent; -1/3 is 1 / width where width, depth and parameters grow together, Yang et al., "
-        f"arXiv 2203.03466); an assumption, not measured here"
+        f"assumes that the divergence LR scales as parameters^{rule.edge_exponent:.3g} (launch.transfer.edge_exponent; "
+        f"-1/3: as 1 / width, where width and depth grow together, Yang et al., arXiv 2203.03466)"
     )
     edge, ratio = case.edge, step.size_ratio
     at = None if edge.lr is None or ratio is None else edge.lr * ratio**rule.edge_exponent

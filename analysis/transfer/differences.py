@@ -1,31 +1,33 @@
-"""What differs between a trial and the launch and is known to move the best LR or ALMR: warnings in words."""
+"""Differences between a trial and the launch that are known to move the best LR or ALMR, as warnings."""
 
 from __future__ import annotations
 
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
 from analysis.transfer.sizes import ScaleStep
+from sweep.study import numbers
 from sweep.study.sections.launch import Launch
 from sweep.study.study import Study
 
-NOTABLE = 1.5  # a ratio of pre-training tokens per parameter that is worth a word
+NOTABLE = 1.5  # least ratio of pre-training tokens per parameter to warn of
 
 
 def lengths(study: Study, launch: Launch) -> list[str]:
+    """Training tokens, global batch and sequence length, where they differ."""
     pairs = [
         ("training tokens", study.training.tokens, launch.tokens),
         ("global batch in tokens", study.training.global_batch_tokens, launch.global_batch_tokens),
         ("sequence length", study.training.sequence_length, launch.sequence_length),
     ]
     return [
-        f"{name}: {small:,} in a trial, {large:,} in the launch ({large / small:.3g} x)"
+        f"{name}: {small:,} in a trial, {large:,} in the launch ({numbers.times(large / small)})"
         for name, small, large in pairs
         if small != large
     ]
 
 
 def history(step: ScaleStep) -> list[str]:
-    """Pre-training tokens per parameter: a model that saw more of them is further from where it started."""
+    """Pre-training tokens per parameter, where they differ by NOTABLE or more, or are not known."""
     facts = {"trial": step.trial, "launch": step.launch}
     missing = [
         f"launch.transfer.{name}.{field}"
@@ -34,26 +36,35 @@ def history(step: ScaleStep) -> list[str]:
         if getattr(model, field) is None
     ]
     if missing:
-        return [f"pre-training tokens per parameter of trial and launch cannot be compared: state {', '.join(missing)}"]
+        return [f"pre-training tokens per parameter cannot be compared: set {', '.join(missing)}"]
     small, large = ((m.pretraining_tokens or 0) / (m.parameters or 1) for m in facts.values())
     ratio = max(small / large, large / small)
     if ratio < NOTABLE:
         return []
+    trial, target = numbers.tokens(small), numbers.tokens(large)
     return [
-        f"pre-training tokens per parameter: {small:,.4g} for the trials' model, {large:,.4g} for the launch's "
-        f"({ratio:.3g} x apart): how far a model was trained moves its best LR and ALMR, and no rule here allows for it"
+        f"pre-training tokens per parameter: {trial} for the trials' model, {target} for the launch's "
+        f"({numbers.times(ratio)} apart). This moves the best LR and ALMR; no transfer rule corrects for it"
     ]
 
 
 def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
-    """Passes over each corpus, by the trials' own count, where trial or launch goes over it more than once."""
+    """Corpora that a trial, or a launch of the trials' text alone, reads more than once.
+
+    Only the trial's passes are stated. The launch's are counted from its own corpus at the export, which includes the
+    documents that the trials hold out.
+    """
     found = []
-    for one in repetition.of(case.table):
-        trial = one.epochs(almr)
-        launch = trial * step.token_ratio
-        if max(trial, launch) > 1 and trial != launch:
+    for corpus in repetition.of(case.table):
+        passes = corpus.epochs(almr)
+        if max(passes, passes * step.token_ratio) > 1 and step.token_ratio != 1:
             found.append(
-                f"passes over the {one.language} corpus that the trials read: {trial:.3g} in a trial, {launch:.3g} in "
-                f"the launch, unless it reads more text: repetition moves the best ALMR"
+                f"{case.label(corpus.language)} corpus: a trial reads {_passes(passes)}, the launch "
+                f"{numbers.times(step.token_ratio)} as many tokens of it. Repeated text moves the best ALMR: give the "
+                f"launch a larger corpus"
             )
     return found
+
+
+def _passes(count: float) -> str:
+    return f"it {numbers.times(count)}" if count > 1 else f"{numbers.percent(count)} of it"

@@ -1,9 +1,10 @@
-"""A dial's best value over a ladder of sweeps, linear in ln parameters and ln tokens, and its prediction interval.
+"""Prediction of a best LR or ALMR from a ladder of sweeps: linear in ln parameters and ln tokens.
 
-Each rung's best value is known to its own sd; beyond that, rungs scatter about the line with an sd `tau` that is not
-known. Its posterior is taken on a grid, under a half-normal prior and a flat one on the line, and the prediction is the
-mixture over it: so it widens with the distance from the rungs, and with how badly they follow a line. Where no rung is
-left over to tell tau, it is taken as 0: the interval is then that of the rungs' own alone, which is said.
+A random-effects regression (Gelman et al., Bayesian Data Analysis, section 5.4): each rung's best value has its own sd,
+and rungs scatter about the line with an unknown sd `tau`. The posterior of tau is computed on a grid, under a
+half-normal prior on tau and a flat prior on the line. The prediction is the mixture over it, so its interval widens
+with the distance from the rungs and with their scatter. Without a spare rung tau is 0, and the interval is that of the
+rungs alone, as the transfer's assumption then says.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from analysis.fit_file.winner import Interval
 from analysis.surfaces.kernels import Array
 from sweep.study.errors import InputError
 
-PRIOR = {"lr": 0.25, "almr": 0.1}  # of tau: in ln LR and in ALMR; seeds alone move a best LR by about 0.1
+PRIOR = {"lr": 0.25, "almr": 0.1}  # scale of tau, in ln LR and in ALMR; seeds alone move a best LR by about 0.1
 GRID = 60
-LEAST = {"lr": 0.02, "almr": 0.005}  # sd of a rung: an interval that says less is a rounding, not knowledge
+LEAST = {"lr": 0.02, "almr": 0.005}  # sd of a rung: a narrower interval is an artefact of rounding
 FAR_APART = 1.05  # two sizes or budgets closer than this are one
 
 
 @dataclass(frozen=True)
 class LadderLine:
-    """`x` (n, p) is 1 and the centred logarithms that the rungs vary, `names` those; `y` and `sd` (n,) the dial."""
+    """The regression of n rungs: `x` (n, p) has 1 and the centred logarithms of `names`, `y` and `sd` (n,) the values.
+
+    `centre` (p - 1,) was subtracted from the logarithms, `prior` is the scale of tau.
+    """
 
     x: Array
     y: Array
@@ -39,17 +43,17 @@ class LadderLine:
 
     @property
     def spare(self) -> int:
-        """Rungs over what the line needs."""
+        """Rungs beyond the number of coefficients."""
         return int(len(self.y) - self.x.shape[1])
 
     def at(self, tau: float) -> tuple[Array, Array]:
-        """Coefficients (p,) and their covariance (p, p) where rungs scatter by `tau`."""
+        """Weighted least-squares coefficients (p,) and their covariance (p, p), given `tau`."""
         weights = 1 / (self.sd**2 + tau**2)
         covariance = np.asarray(np.linalg.inv((self.x.T * weights) @ self.x), np.float64)
         return covariance @ (self.x.T * weights) @ self.y, covariance
 
     def scatter(self) -> tuple[Array, Array]:
-        """Values of tau and the posterior probability of each."""
+        """Values of tau (GRID,) and their posterior probabilities."""
         if not self.spare:
             return np.zeros(1), np.ones(1)
         taus = np.linspace(0, 4 * self.prior, GRID)
@@ -58,6 +62,7 @@ class LadderLine:
         return taus, np.asarray(probability / probability.sum(), float)
 
     def _log_posterior(self, tau: float) -> float:
+        """Log posterior of tau up to a constant (Bayesian Data Analysis, equation 5.21, with a line for the mean)."""
         coefficients, covariance = self.at(tau)
         variance = self.sd**2 + tau**2
         misfit = ((self.y - self.x @ coefficients) ** 2 / variance).sum()
@@ -65,20 +70,21 @@ class LadderLine:
         return float((determinant - np.log(variance).sum() - misfit) / 2 - (tau / self.prior) ** 2 / 2)
 
     def predict(self, point: Array, level: float) -> tuple[float, Interval]:
-        """The dial at `point` (p,), as a row of `x`, of a model of its own: tau is in the interval."""
-        return self._mixed(point, level, own=True)
+        """The value at `point` (p,), a row of `x`, and its prediction interval for a new sweep, which includes tau."""
+        return self._mixed(point, level, scatter=1.0)
 
     def slope(self, name: str, level: float) -> tuple[float, Interval]:
+        """The coefficient of ln parameters or ln tokens, with its interval."""
         point = np.array([0.0, *(float(n == name) for n in self.names)])
-        return self._mixed(point, level, own=False)
+        return self._mixed(point, level, scatter=0.0)
 
-    def _mixed(self, point: Array, level: float, own: bool) -> tuple[float, Interval]:
+    def _mixed(self, point: Array, level: float, scatter: float) -> tuple[float, Interval]:
         taus, probability = self.scatter()
         fits = [self.at(tau) for tau in taus]
         means = np.array([point @ c for c, _ in fits])
-        sds = np.sqrt([point @ v @ point + own * tau**2 for (_, v), tau in zip(fits, taus, strict=True)])
-        ends = [_quantile(means, sds, probability, q) for q in ((1 - level) / 2, (1 + level) / 2)]
-        return float(probability @ means), Interval(low=ends[0], high=ends[1])
+        sds = np.sqrt([point @ v @ point + scatter * tau**2 for (_, v), tau in zip(fits, taus, strict=True)])
+        low, high = (_quantile(means, sds, probability, q) for q in ((1 - level) / 2, (1 + level) / 2))
+        return float(probability @ means), Interval(low=low, high=high)
 
     def point(self, values: dict[str, float]) -> Array:
         """The row of `x` at these parameters and tokens."""
@@ -86,12 +92,13 @@ class LadderLine:
 
 
 def _quantile(means: Array, sds: Array, probability: Array, share: float) -> float:
+    """Quantile of a mixture of normals."""
     low, high = (means - 12 * sds).min(), (means + 12 * sds).max()
     return float(brentq(lambda value: probability @ norm.cdf((value - means) / sds) - share, low, high))
 
 
 def varied(rungs: Sequence[FittedRung]) -> tuple[str, ...]:
-    """Which of parameters and tokens the rungs vary."""
+    """Which of "parameters" and "tokens" differ between the rungs."""
     found = []
     for name in ("parameters", "tokens"):
         values = [getattr(rung, name) for rung in rungs]
@@ -100,20 +107,22 @@ def varied(rungs: Sequence[FittedRung]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def line(rungs: Sequence[FittedRung], dial: str, tokens_exponent: float = 0.0) -> LadderLine:
-    """The line of ln LR, or of ALMR. Rungs of one budget take `tokens_exponent` for LR. Raises InputError for rungs
-    that do not tell one."""
+def line(rungs: Sequence[FittedRung], name: str, tokens_exponent: float = 0.0) -> LadderLine:
+    """The regression of ln LR (`name` "lr") or of ALMR ("almr").
+
+    For rungs of one budget, ln LR takes `tokens_exponent`. Raises InputError where the rungs do not determine a line.
+    """
     names = varied(rungs)
-    logs = np.log(np.array([[getattr(rung, name) for name in names] for rung in rungs], float))
+    logs = np.log(np.array([[getattr(rung, n) for n in names] for rung in rungs], float))
     x = np.concatenate([np.ones((len(rungs), 1)), logs - logs.mean(axis=0)], axis=1)
     if not names or np.linalg.matrix_rank(x) < x.shape[1]:
         what = " and ".join(names) or "parameters and tokens"
         raise InputError(
-            f"launch.transfer.rungs: {len(rungs)} sweeps, this one counted, do not tell the effect of {what}: add "
-            f"sweeps of other sizes or budgets"
+            f"launch.transfer.rungs: {len(rungs)} sweeps, this one included, do not determine the effect of {what}: "
+            f"add sweeps of other sizes or budgets"
         )
-    y = np.array([np.log(rung.lr) if dial == "lr" else rung.almr for rung in rungs])
-    if dial == "lr" and "tokens" not in names:
+    y = np.array([np.log(rung.lr) if name == "lr" else rung.almr for rung in rungs])
+    if name == "lr" and "tokens" not in names:
         y = y - tokens_exponent * np.log([rung.tokens for rung in rungs])
-    sd = np.maximum([getattr(rung, f"{dial}_sd") for rung in rungs], LEAST[dial])
-    return LadderLine(x, y, np.asarray(sd), names, logs.mean(axis=0), PRIOR[dial])
+    sd = np.maximum([getattr(rung, f"{name}_sd") for rung in rungs], LEAST[name])
+    return LadderLine(x, y, np.asarray(sd), names, logs.mean(axis=0), PRIOR[name])

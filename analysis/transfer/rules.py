@@ -1,4 +1,4 @@
-"""Winner -> the large model's setting, by the rule that the study names. What it assumes is written beside it."""
+"""Transfer rules: winner -> setting of the launch, by the study's rule, with the rule's assumptions in words."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import numpy as np
 from scipy.stats import norm
 
 from analysis.decision.case import Case
-from analysis.fit_file.transfer import Exponent, FittedRung, Transfer
+from analysis.fit_file.transfer import EdgeAfter, Exponent, FittedRung, Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.transfer import cost, differences, ladder, rungs, sizes
 from analysis.transfer.sizes import ScaleStep
+from sweep.study import numbers
 from sweep.study.errors import InputError
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.study import Study
 
 DIRECT = (
-    "The large run uses the small model's ALMR and peak LR unchanged (Xi et al., arXiv 2409.06624). That the optimum "
-    "carries over from the small model is an assumption: this sweep did not test it."
+    "The launch uses the small model's ALMR and peak LR unchanged (Xi et al., arXiv 2409.06624). That the large model "
+    "has the same optimum is an assumption, which this sweep did not test."
 )
-UNNAMED = "launch.transfer is not stated: the rule is direct, the method's own assumption; name it, or power or ladder"
-NEAR = 2.0
+UNNAMED = "launch.transfer is not set, so the rule is direct (ALMR and LR unchanged): set direct, power or ladder"
+NEAR = 2.0  # a divergence edge under this many times the launch's LR is close
 
 
 def direct(winner: Winner, study: Study) -> Transfer:
+    """The winner, unchanged."""
     return Transfer(
         rule="direct",
         assumption=DIRECT,
@@ -39,9 +41,9 @@ def direct(winner: Winner, study: Study) -> Transfer:
 
 
 def carry(case: Case, budgets: list[tuple[int, Winner]]) -> Transfer:
-    """The case's winner at its launch, by the rule of its study; `budgets` are the winners at shorter horizons.
+    """The winner transferred to the study's launch; `budgets` are (tokens, winner) at each token horizon.
 
-    Raises InputError where the rule needs what is not there: a size, or a ladder's runs.
+    Raises InputError where an input of the rule is missing: a model's size, or a run of a ladder.
     """
     study = case.study
     assert study is not None
@@ -49,50 +51,54 @@ def carry(case: Case, budgets: list[tuple[int, Winner]]) -> Transfer:
     rule = study.launch.transfer or TransferRule(rule="direct")
     step = sizes.step(study, rule)
     if rule.rule == "power":
-        moved = power(case.winner, study, rule, step)
+        setting = power(case.winner, study, rule, step)
     elif rule.rule == "ladder":
-        moved = _ladder(case.winner, study, rule, step, budgets)
+        setting = _ladder(case.winner, study, rule, step, budgets)
     else:
-        moved = direct(case.winner, study)
-    found = cost.edge_after(case, moved.lr, step, rule)
+        setting = direct(case.winner, study)
+    edge = cost.edge_after(case, setting.lr, step, rule)
     warnings = [
         *([] if study.launch.transfer else [UNNAMED]),
-        *moved.warnings,
+        *setting.warnings,
         *differences.history(step),
-        *differences.repeats(case, moved.almr, step),
-        *near_edge(found.factor),
+        *differences.repeats(case, setting.almr, step),
+        *near_edge(edge, setting.lr),
     ]
-    told = {"edge": found, "lr_cost": cost.of_lr(case), "warnings": tuple(warnings)}
-    return moved.model_copy(update=told | {"size_ratio": step.size_ratio, "token_ratio": step.token_ratio})
+    more = {"edge": edge, "lr_cost": cost.of_lr(case), "warnings": tuple(warnings)}
+    return setting.model_copy(update=more | {"size_ratio": step.size_ratio, "token_ratio": step.token_ratio})
 
 
-def near_edge(factor: float | None) -> list[str]:
-    """What to know where the carried edge is within a factor of the launch's LR."""
-    if factor is None or factor >= NEAR:
+def near_edge(edge: EdgeAfter | None, lr: float) -> list[str]:
+    """A warning where the launch's LR, `lr`, is over the scaled divergence edge or closer to it than NEAR."""
+    factor = edge.over(lr) if edge else None
+    if edge is None or factor is None or factor >= NEAR:
         return []
+    bound = "" if edge.measured else " (a lower bound: no trial diverged)"
     return [
-        f"carried to the launch's size, the divergence edge is at {factor:.2g} times its LR: under {NEAR:g} is close"
+        f"training may diverge: the launch's LR, {numbers.lr(lr)}, is {numbers.times(1 / factor)} the estimated "
+        f"divergence LR at its size, {numbers.lr(edge.lr)}{bound}. Run the confirmation runs before the launch"
     ]
 
 
 def power(winner: Winner, study: Study, rule: TransferRule, step: ScaleStep) -> Transfer:
+    """LR x (ratio of the parameters) ** a x (ratio of the tokens) ** b, with stated exponents; ALMR unchanged."""
     law, ratio = rule.exponents, step.size_ratio
     assert law is not None
     if ratio is None:
-        raise InputError("launch.transfer: rule power needs both sizes: state trial.parameters and launch.parameters")
+        raise InputError("launch.transfer: rule power needs both sizes: set trial.parameters and launch.parameters")
     logs = math.log(ratio), math.log(step.token_ratio)
     factor = math.exp(law.parameters * logs[0] + law.tokens * logs[1])
     sd = math.hypot(rule.parameters_exponent_sd * logs[0], rule.tokens_exponent_sd * logs[1])
-    own = " and the exponents' stated sd" if sd else "; it holds no allowance for the exponents"
+    spread = "and the exponents' stated sd" if sd else "without the uncertainty of the exponents"
     return direct(winner, study).model_copy(
         update={
             "rule": "power",
             "source": law.source,
             "assumption": (
-                f"LR x (parameters x {ratio:.4g}) ** {law.parameters:g} x (tokens x {step.token_ratio:.4g}) ** "
-                f"{law.tokens:g} = x {factor:.4g}; the ALMR unchanged. Source of the exponents: {law.source}. "
-                f"That they hold from this trial to this launch is an assumption. The LR's interval is the "
-                f"sweep's own{own}."
+                f"The LR is scaled by {factor:.3g}, for {numbers.times(ratio)} the parameters (exponent "
+                f"{law.parameters:g}) and {numbers.times(step.token_ratio)} the tokens (exponent {law.tokens:g}). The "
+                f"ALMR is unchanged. Source of the exponents: {law.source}. That they hold from this trial to this "
+                f"launch is an assumption. The LR's interval is the sweep's own, {spread}."
             ),
             "lr": winner.lr * factor,
             "lr_interval": _moved(winner, factor, sd),
@@ -109,12 +115,13 @@ def power(winner: Winner, study: Study, rule: TransferRule, step: ScaleStep) -> 
 
 
 def _stated(value: float, sd: float, winner: Winner) -> Interval | None:
+    """The interval of a stated exponent; None without a stated sd."""
     half = float(norm.ppf((1 + winner.level) / 2)) * sd
     return Interval(low=value - half, high=value + half) if sd else None
 
 
 def _moved(winner: Winner, factor: float, sd: float) -> Interval:
-    """Each side of the LR's interval in ln LR, with the exponents' part added in squares."""
+    """The LR's interval, scaled; on each side in ln LR, the exponents' uncertainty is added in quadrature."""
     more = float(norm.ppf((1 + winner.level) / 2)) * sd
     below = math.hypot(math.log(winner.lr / winner.lr_interval.low), more)
     above = math.hypot(math.log(winner.lr_interval.high / winner.lr), more)
@@ -127,22 +134,25 @@ def _ladder(
 ) -> Transfer:
     own, target = step.trial.parameters, step.launch.parameters
     if own is None or target is None:
-        raise InputError("launch.transfer: rule ladder needs both sizes: state trial.parameters and launch.parameters")
+        raise InputError("launch.transfer: rule ladder needs both sizes: set trial.parameters and launch.parameters")
     gathered, warnings = rungs.gather(rule.rungs)
     shorter = [(tokens, one) for tokens, one in budgets if tokens != step.trial_tokens]
     gathered += [rungs.of_winner(study.name, w, own, t) for t, w in [*shorter, (step.trial_tokens, winner)]]
-    fitted = climbed(gathered, {"parameters": target, "tokens": step.launch_tokens}, winner.level, rule.tokens_exponent)
-    told = {"warnings": (*direct(winner, study).warnings, *warnings, *fitted.pop("warnings"))}
-    return direct(winner, study).model_copy(update=fitted | told | {"rungs": tuple(gathered)})
+    fitted = ladder_setting(
+        gathered, {"parameters": target, "tokens": step.launch_tokens}, winner.level, rule.tokens_exponent
+    )
+    unchanged = direct(winner, study)
+    found = (*unchanged.warnings, *warnings, *fitted.pop("warnings"))
+    return unchanged.model_copy(update=fitted | {"warnings": found, "rungs": tuple(gathered)})
 
 
-def climbed(
+def ladder_setting(
     gathered: list[FittedRung], target: dict[str, float], level: float, tokens_exponent: float | None = None
 ) -> dict[str, Any]:
-    """What a ladder says of a target {parameters, tokens}: fields of a Transfer. Raises InputError where it is silent.
+    """A ladder's prediction at `target` {parameters, tokens}: fields of a Transfer.
 
-    The rungs' number of parameters has to vary wherever the target's differs, and so has their budget, unless
-    `tokens_exponent` is stated.
+    Raises InputError where all rungs have one number of parameters or of tokens and the target another one; for tokens
+    a stated `tokens_exponent` serves instead.
     """
     names = ladder.varied(gathered)
     _refuse_unvaried(gathered, names, target, tokens_exponent)
@@ -181,10 +191,10 @@ def _refuse_unvaried(
         fix = (
             "add a rung of another"
             if name == "parameters"
-            else "state tokens_exponent (0: no effect) and its source, or add a rung of another"
+            else "set tokens_exponent (0: no effect) and its source, or add a rung of another"
         )
         raise InputError(
-            f"launch.transfer.rungs: all have {one:,} {name} and the launch {target[name]:,.0f}: {fix} number of {name}"
+            f"launch.transfer.rungs: all have {one:,} {name}, the launch {target[name]:,.0f}: {fix} number of {name}"
         )
 
 
@@ -192,44 +202,44 @@ def _assumption(
     gathered: list[FittedRung], line: ladder.LadderLine, exponents: dict[str, Exponent], target: dict[str, float]
 ) -> str:
     laws = " and ".join(
-        f"{name} ** {e.value:.3g}"
+        f"{name}^{e.value:.3g}"
         + (f" ({e.interval.low:.3g} to {e.interval.high:.3g})" if e.interval else " (stated, not fitted)")
         for name, e in exponents.items()
     )
     spare = (
-        f"{line.spare} rungs are left over to tell how far rungs scatter about the law, which is in the intervals"
+        f"{line.spare} spare rungs measure the scatter about the law, which is in the intervals"
         if line.spare
-        else "no rung is left over to tell how far they scatter about the law: the intervals are the rungs' own alone"
+        else "no spare rung measures the scatter about the law, so the intervals are those of the rungs alone"
     )
     return (
         f"ln LR and ALMR are linear in the logarithms of {' and '.join(line.names)}, fitted from "
         f"{len(gathered)} sweeps and read off at {target['parameters']:,.0f} parameters and "
-        f"{target['tokens']:,.0f} tokens: LR ~ {laws}; {spare}. That the lines go on to the launch is an assumption."
+        f"{target['tokens']:,.0f} tokens: LR ~ {laws}; {spare}. That the lines extend to the launch is an assumption."
     )
 
 
 def _few(line: ladder.LadderLine) -> list[str]:
     if line.spare:
         return []
-    return ["ladder: as many rungs as the law has coefficients: nothing tests that it is a law; add a rung"]
+    return ["ladder: the law is not tested, because it has as many coefficients as there are rungs: add a rung"]
 
 
 def _beyond(almr: float) -> list[str]:
-    """A line knows no bounds, a share does."""
+    """A warning where the line of ALMR leaves 0 to 1."""
     if 0 <= almr <= 1:
         return []
-    return [f"ladder: its line of ALMR comes to {almr:.3g} at the launch, which is cut to {np.clip(almr, 0, 1):g}"]
+    return [f"ladder: the predicted ALMR, {almr:.2f}, is outside 0 to 1: set to {np.clip(almr, 0, 1):g}"]
 
 
 def _far(gathered: list[FittedRung], target: dict[str, float]) -> list[str]:
-    """Extrapolation further than the rungs themselves span."""
+    """Warnings of an extrapolation farther than the range of the rungs."""
     found = []
     for name in ladder.varied(gathered):
         values = [getattr(rung, name) for rung in gathered]
         span, beyond = max(values) / min(values), max(target[name] / max(values), min(values) / target[name])
         if beyond > span:
             found.append(
-                f"ladder: the launch's {name} are {beyond:.3g} x beyond the rungs, which span {span:.3g} x: "
-                f"extrapolated further than was measured"
+                f"ladder: extrapolated farther than measured: the launch's {name} are {numbers.times(beyond)} those of "
+                f"the nearest rung, and the rungs span {numbers.times(span)}. Add a rung nearer to the launch"
             )
     return found

@@ -1,4 +1,4 @@
-"""Parameters and pre-training tokens of the two models: as stated, else of a model that is known."""
+"""Parameters and pre-training tokens of the trials' and the launch's model: as stated, else from the known models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweep.study.study import Study
 
 @dataclass(frozen=True)
 class ScaleStep:
-    """From a trial to the launch."""
+    """The step from a trial to the launch, in model size and training tokens."""
 
     trial: ModelFacts
     launch: ModelFacts
@@ -21,6 +21,7 @@ class ScaleStep:
 
     @property
     def size_ratio(self) -> float | None:
+        """Parameters of the launch over the trial's; None where one is not known."""
         if self.trial.parameters is None or self.launch.parameters is None:
             return None
         return self.launch.parameters / self.trial.parameters
@@ -31,13 +32,14 @@ class ScaleStep:
 
 
 def step(study: Study, rule: TransferRule) -> ScaleStep:
-    assert study.launch is not None  # callers carry a winner to it
+    assert study.launch is not None  # a transfer needs a launch
     shape = getattr(study.launch, "shape", None)
     launch = _merged(rule.launch, KNOWN.get(study.launch.model), shape.parameters if shape else None)
     return ScaleStep(of_base(study.base_model, rule.trial), launch, study.training.tokens, study.launch.tokens)
 
 
 def of_base(model: BaseModelSource, stated: ModelFacts | None = None) -> ModelFacts:
+    """Facts of a study's base model; stated ones take precedence."""
     known = EMBEDDED.get(model.embedded or "") or KNOWN.get(model.pretrained or "")
     return _merged(stated or ModelFacts(), known, model.shape.parameters if model.shape else None)
 

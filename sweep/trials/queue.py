@@ -8,6 +8,7 @@ a run that was killed continues with the same proposals.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,7 +20,7 @@ from sweep.study.ingredients import SearchState
 from sweep.study.study import MINIMUM_TRIALS, Study
 from sweep.study.trial import Proposed, Trial, TrialRequest
 from sweep.trials.progress import progress
-from sweep.trials.search_data import search_data
+from sweep.trials.search_data import grown_space, search_context
 
 if TYPE_CHECKING:
     from analysis.search.propose import Proposal
@@ -75,13 +76,13 @@ class GridQueue:
         with _one_thread():
             from analysis.search.growth import best_cell
 
-            data, seeds = search_data(self.run, self.study), self.study.grid.seeds
-            more = data.grown(self.study)
+            context, seeds = search_context(self.run, self.study), self.study.grid.seeds
+            more = grown_space(context, self.study)
             cells = [Trial(almr=almr, lr=lr, seed=seed) for almr, lr in more.cells for seed in seeds]
             new = [trial for trial in cells if trial not in known]
             if not new:
                 return []
-            best = more.unit(*best_cell(data.table, data.goal, data.space, seeds[0]))
+            best = more.unit(*best_cell(context))
             return sorted(new, key=lambda t: float(((more.unit(t.almr, t.lr) - best) ** 2).sum()))[:room]
 
     def _write_requests(self, trials: list[Trial]) -> None:
@@ -156,14 +157,14 @@ class SearchQueue:
         from analysis.search.ask import ask
 
         hidden = {request.trial for request in self.requests} - {request.trial for request in usable}
-        search, data = self.study.search, search_data(self.run, self.study, hidden)
-        table, pending = data.table, sorted((trial.almr, trial.lr) for trial in hidden)
-        space = data.grown(self.study) if search.bounds else data.space
-        if not space.without([*zip(table["almr"], table["lr"], strict=True), *pending]).cells:
-            return None if hidden and search.bounds else _Stop(f"all {len(space.cells)} cells were run")
-        seed = self.study.grid.seeds[0]
-        proposal = ask(search.strategy, table, data.goal, space, pending, self._number, search.curve, seed)
-        return self._converged(proposal, complete=int(table["excluded"].isna().sum())) or proposal
+        search = self.study.search
+        context = replace(search_context(self.run, self.study, hidden), index=self._number)
+        if search.bounds:
+            context = replace(context, space=grown_space(context, self.study))
+        if not context.free.cells:
+            return None if hidden and search.bounds else _Stop(f"all {len(context.space.cells)} cells were run")
+        proposal = ask(search.strategy, context)
+        return self._converged(proposal, complete=int(context.table["excluded"].isna().sum())) or proposal
 
     def _converged(self, proposal: Proposal, complete: int) -> _Stop | None:
         gain = proposal.improvement

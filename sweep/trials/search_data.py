@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sweep.store.run import Run
 from sweep.study.fields import LANGUAGES
@@ -15,29 +15,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.decision.objectives import Goal
+    from analysis.search.propose import SearchContext
     from analysis.search.space import Space
 
 
-class SearchData(NamedTuple):
-    """`table` has a row per trial, `goal` is the objective, `space` the cells that may be tried."""
+def search_context(run: Run, study: Study, hidden: Iterable[Trial] = ()) -> SearchContext:
+    """From the records of the study's trials; the `hidden` trials count as running."""
+    from analysis.search.propose import SearchContext
 
-    table: pd.DataFrame
-    goal: Goal
-    space: Space
-
-    def grown(self, study: Study) -> Space:
-        """The space with the cells that the study's bounds allow where the best cell is at the edge."""
-        from analysis.search.growth import grown
-
-        search, grid = study.search, study.grid
-        free = search.proposes and search.space == "range"
-        return grown(self.space, self.table, self.goal, search.reach(grid), free, grid.seeds[0])
-
-
-def search_data(run: Run, study: Study, hidden: Iterable[Trial] = ()) -> SearchData:
-    """From the records of the study's trials, except those of the `hidden` trials."""
     table = _table(run, study, hidden)
-    return SearchData(table=table, goal=_goal(study, table), space=_space(study, table))
+    return SearchContext(
+        table=table,
+        goal=_goal(study, table),
+        space=_space(study, table),
+        pending=sorted((trial.almr, trial.lr) for trial in hidden),
+        curve=study.search.curve,
+        seed=study.grid.seeds[0],
+    )
+
+
+def grown_space(context: SearchContext, study: Study) -> Space:
+    """The space with the cells that the study's bounds allow where the best cell is at the edge."""
+    from analysis.search.growth import grown
+
+    search = study.search
+    return grown(context, search.reach(study.grid), search.proposes and search.space == "range")
 
 
 def _table(run: Run, study: Study, hidden: Iterable[Trial]) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def conclude(
     old = evidence.written(out) or {}
     named, source = _source(run, fitted, _known(old.get("formats")))
     plan = bundle.confirmation(source, accept_risk)
-    judged = bracket.judge(results_table.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    judged = bracket.compare(results_table.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = result.conclude(plan, judged, results)
     bundle_folder.refuse_foreign(out)  # before the judgement is kept
     reader = readback.verify if old.get("read_back") else None

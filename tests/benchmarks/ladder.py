@@ -26,7 +26,7 @@ from analysis.fit.fit import Fit, fit_run
 from analysis.fit_file.transfer import FittedRung
 from analysis.fit_file.winner import Winner
 from analysis.transfer import rungs
-from analysis.transfer.rules import climbed
+from analysis.transfer.rules import ladder_setting
 from sweep.study import study_file
 from sweep.study.errors import InputError
 from sweep.study.sections.transfer import LAWS
@@ -112,7 +112,7 @@ def predictions(smaller: list[tuple[FittedRung, Winner]], target: FittedRung) ->
         moved = ends[0] * factor, ends[1] * factor
         found.append(Prediction(f"power, {name}", winner.lr * factor, moved, winner.almr, almrs))
     try:
-        told = climbed(
+        told = ladder_setting(
             [r for r, _ in smaller], {"parameters": target.parameters, "tokens": target.tokens}, winner.level
         )
     except InputError:

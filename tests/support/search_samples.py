@@ -10,7 +10,7 @@ from known_surfaces import Known
 
 from analysis.decision.objectives import WeightedGoal
 from analysis.search.ask import ask
-from analysis.search.propose import Proposal
+from analysis.search.propose import Proposal, SearchContext
 from analysis.search.space import Point, Space
 
 TOTAL = WeightedGoal({"total": 1.0})
@@ -40,5 +40,5 @@ def search(
     found: list[Proposal] = []
     for index in range(trials):
         table = outcome([(one.almr, one.lr) for one in found])
-        found.append(ask(strategy, table, TOTAL, space, [], index, 0.25, seed))
+        found.append(ask(strategy, SearchContext(table, TOTAL, space, index=index, seed=seed)))
     return found

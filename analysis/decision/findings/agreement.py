@@ -1,35 +1,28 @@
-"""Whether the trials agree with a surface, and repeats of a trial with each other, in what is minimised."""
+"""How well the trials agree with the surface, and repeats of a point with each other."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from analysis.decision.case import Case
-from analysis.decision.objectives import WeightedGoal
+from analysis.decision.objectives import GuardedGoal
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
 
-LEAST_REPEATED = 3  # points: one odd pair is a stray trial, not a contradiction
-
-
-def minimised(case: Case) -> dict[str, float]:
-    """What is minimised, as weights of the languages' losses."""
-    if isinstance(case.goal, WeightedGoal):
-        return {name: case.goal.weights[name] for name in case.goal.languages}
-    return {"additional": 1.0}
+LEAST_REPEATED = 3  # points: a single odd pair is an outlier, not a contradiction
 
 
 def parts(case: Case) -> list[dict[str, float]]:
-    """The sums of losses, by weights, that have to be right: what is minimised and what a guard bounds."""
-    guarded: list[dict[str, float]] = [] if isinstance(case.goal, WeightedGoal) else [{"original": 1.0}]
-    return [minimised(case), *guarded]
+    """The weighted sums of losses that decide: the objective and, under a forgetting guard, the guarded loss."""
+    guarded: list[dict[str, float]] = [{"original": 1.0}] if isinstance(case.goal, GuardedGoal) else []
+    return [case.goal.loss_weights, *guarded]
 
 
 def explained(case: Case, weights: dict[str, float]) -> float:
-    """The share of the variance that trials left out are predicted to have (R2); at most 0: no better than the mean.
+    """Precision-weighted leave-one-out R2 of a weighted sum of losses; 0 or less: no better than the mean.
 
-    A trial counts by the precision with which the others predict it: those towards the divergence edge, or far from all
-    others, would decide alone.
+    A trial's weight is the precision of its prediction from the others: unweighted, the trials near the divergence edge
+    or far from all others would dominate.
     """
     trials = measured(case, weights)
     predicted, variance = _left_out(case, weights)
@@ -39,22 +32,22 @@ def explained(case: Case, weights: dict[str, float]) -> float:
 
 
 def left_out_errors(case: Case, weights: dict[str, float]) -> Array:
-    """How far each usable trial is from its prediction by the others, in standard deviations: (n,)."""
+    """Absolute leave-one-out residual of each usable trial, in standard deviations of its prediction: (n,)."""
     predicted, variance = _left_out(case, weights)
     return np.asarray(np.abs(measured(case, weights) - predicted) / np.sqrt(variance))
 
 
 def _left_out(case: Case, weights: dict[str, float]) -> tuple[Array, Array]:
-    """Each trial as the others predict it, and the variance of that, noise included: two (n,)."""
+    """Leave-one-out predictions (nats) and their variances, noise included: two (n,)."""
     found = {name: case.surfaces[name].leave_one_out() for name in weights}
     mean = sum(share * found[name][0] for name, share in weights.items())
     return np.asarray(mean), np.asarray(sum((share * found[name][1]) ** 2 for name, share in weights.items()))
 
 
 def disagreement(case: Case, weights: dict[str, float]) -> float:
-    """How far repeats of one point differ, typically, as a share of how far the points differ; 0 without repeats.
+    """The typical range of the repeats of one point, as a share of the range over the points; 0 without repeats.
 
-    Medians and deciles, so that the few trials at the divergence edge decide neither.
+    A median, over the range between the deciles: robust against the few trials near the divergence edge.
     """
     used = tables.usable(case.table)
     points = used.assign(measured=measured(case, weights)).groupby(["almr", "lr"])["measured"]
@@ -66,5 +59,5 @@ def disagreement(case: Case, weights: dict[str, float]) -> float:
 
 
 def measured(case: Case, weights: dict[str, float]) -> Array:
-    """The sum of losses of each usable trial: (n,), in nats."""
+    """The weighted sum of the losses of each usable trial: (n,), in nats."""
     return np.asarray(sum(share * case.surfaces[name].scale.loss for name, share in weights.items()))

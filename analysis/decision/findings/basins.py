@@ -1,4 +1,4 @@
-"""Two minima of the objective that a ridge parts, where the trials do not say which one is the optimum."""
+"""Two minima of the objective with a ridge between them, where the trials do not decide which is the optimum."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scipy import ndimage
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Optima
 
-# Of the posterior draws: a minimum that one draw in ten chooses lies inside the intervals at the usual levels.
-CHOSEN = 0.1
-RIDGE_SDS = 2.0
+# Share of the posterior draws: a minimum that one draw in ten has lies inside the intervals at the usual levels.
+LEAST_SHARE = 0.1
+RIDGE_SDS = 2.0  # the ridge's height over the higher minimum, in sds over the draws
 EVERY_NEIGHBOUR = np.ones((3, 3))
 
 
 @dataclass(frozen=True)
 class Basins:
-    """The two minima as (ALMR, LR), the lowest point of the ridge between them, and how many draws choose each."""
+    """Two minima and the saddle point between them as (ALMR, LR), and the share of the draws in each basin."""
 
     minima: tuple[tuple[float, float], tuple[float, float]]
     ridge: tuple[float, float]
@@ -28,14 +28,14 @@ class Basins:
 
 
 def find(optima: Optima) -> Basins | None:
-    """None where one minimum stands out, or where a guard forbids a part of the lattice."""
+    """The two most frequent minima; None where one dominates, no ridge divides them, or a guard forbids points."""
     if not (np.isfinite(optima.mean).all() and np.isfinite(optima.draws).all()):
         return None
     chosen = _bottoms(optima.mean)[optima.draws.reshape(len(optima.draws), -1).argmin(axis=1)]
     bottoms, counts = np.unique(chosen, return_counts=True)
     order = np.argsort(counts)[::-1][:2]
     shares = counts[order] / len(chosen)
-    if len(order) < 2 or shares[1] < CHOSEN:
+    if len(order) < 2 or shares[1] < LEAST_SHARE:
         return None
     one, other = (int(bottom) for bottom in bottoms[order])
     ridge = _saddle(optima.mean, one, other)
@@ -51,7 +51,7 @@ def find(optima: Optima) -> Basins | None:
 
 
 def _bottoms(mean: Array) -> Array:
-    """Of each point of (A, L), the flat index of the local minimum that steepest descent ends in: (A * L,)."""
+    """Flat index of the local minimum that steepest descent reaches from each point of (A, L): (A * L,)."""
     windows = sliding_window_view(np.pad(mean, 1, constant_values=np.inf), (3, 3)).reshape(*mean.shape, 9)
     down, across = np.divmod(windows.argmin(axis=-1), 3)
     i, j = np.indices(mean.shape)
@@ -62,7 +62,7 @@ def _bottoms(mean: Array) -> Array:
 
 
 def _saddle(mean: Array, one: int, other: int) -> int:
-    """Flat index of the highest point on the lowest path from one point to the other."""
+    """Flat index of the highest point on the lowest path between two points (flat indices): the saddle point."""
     levels = np.unique(mean)
 
     def joined(k: int) -> bool:

@@ -1,4 +1,4 @@
-"""What qualifies a winner that may be used: warnings, which travel with it, in sentences that say what to do."""
+"""Warnings: qualifications of a winner that may be used. They are exported with it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from scipy.stats import binom
 
 from analysis.decision.case import Case
 from analysis.decision.curve import coupling
-from analysis.decision.findings import agreement, ends, next_trials, safety, score_findings
-from analysis.decision.findings.ends import DIALS, NAMES
+from analysis.decision.findings import agreement, next_trials, range_edges, safety, score_findings
+from analysis.decision.findings.range_edges import LABELS
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.surfaces.surface import Surface
 from analysis.table import table as tables
+from analysis.table.table import HYPERPARAMETERS
 from analysis.table.tried_points import TriedPoints
+from sweep.study import numbers
 
-NOTABLE_NATS = 0.02  # twice what a factor of 2 in LR costs: less moves no choice
-INVENTED = 3.0  # standard deviations under the best trial
-MISFIT = 3.0  # leave-one-out error over noise: where trials are dense enough it stays under 2
-BAND, ACCIDENT = 0.9, 0.01  # so few trials inside their bands as happen by accident with this probability
-AT_EDGE = 0.1  # of the curve's ALMRs: fewer are its very tips
-FEW_TRIALS = 16  # from a dozen random cells the chosen one was no better than the best measured (tests/benchmarks)
+NOTABLE_NATS = 0.02  # twice the cost of an LR that is off by a factor of 2; smaller errors change no choice
+INVENTED = 3.0  # standard deviations below the best trial
+MISFIT = 3.0  # leave-one-out error over noise: under 2 where the trials are dense enough
+BAND, SIGNIFICANCE = 0.9, 0.01  # of the binomial test for the trials inside their bands
+MOST_AT_EDGE = 0.1  # share of the curve's ALMRs: its tips
+FEW_TRIALS = 16  # fitted to a dozen random cells, the winner is no better than the best trial (tests/benchmarks)
 
 
 def find(case: Case) -> list[Finding]:
-    """The gravest first. What is a refusal (see analysis.decision.findings.refusals) is not said again."""
+    """The most serious first, without what analysis.decision.findings.refusals refuses."""
     winner = (_invented, _untested, _interval, _natural_end, score_findings.warned)
     surfaces = (_misfit, _miscalibrated, _few, _curve, _coupling)
     trials = (_missing, _failed, _diverged, _foreign, _unusable)
@@ -34,16 +36,16 @@ def find(case: Case) -> list[Finding]:
 
 
 def _invented(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    weights = agreement.minimised(case)
+    weights = case.goal.loss_weights
     best = agreement.measured(case, weights).min()
     at = [case.winner.almr], [case.winner.lr]
     noise = [share * float(case.surfaces[name].noise(*at)[0]) for name, share in weights.items()]
     sd = float(np.linalg.norm([case.optima.sd.flat[case.optima.mean.argmin()], *noise]))
     gap = best - case.winner.objective
     if gap > max(INVENTED * sd, NOTABLE_NATS):
-        why = f"the predicted objective {case.winner.objective:.4f} is {gap:.4f} nats below the best trial's {best:.4f}"
+        why = f"the predicted optimum, {case.winner.objective:.4f} nats, is {gap:.4f} below the best trial, {best:.4f}"
         run = next_trials.around(measured, case.winner.almr, case.winner.lr)
-        yield Finding(code="invented", message=f"{why}: measure it before believing it", next=run)
+        yield Finding(code="invented", message=f"{why}: run a trial there before using it", next=run)
 
 
 def _untested(case: Case, measured: TriedPoints) -> Iterator[Finding]:
@@ -51,30 +53,33 @@ def _untested(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     highest = measured.highest_trained(almr)
     if safety.edge(case, measured) < safety.SAFE * lr or highest >= safety.SAFE * lr:
         return
-    why = (
-        f"near ALMR {almr:.3g} no LR above {highest:.3g} was trained: that {safety.SAFE:g} times the winner's LR does "
-        f"not diverge was not tested"
+    tried = f"no trial near ALMR {numbers.almr(almr)} completed" + (
+        f" above LR {numbers.lr(highest)}" if highest else ""
     )
+    why = f"unknown whether training diverges at {safety.SAFE:g} x the winner's LR: {tried}"
     yield Finding(code="untested", message=why, next=next_trials.trials([(almr, safety.SAFE * lr)], measured))
 
 
 def _interval(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    for dial in DIALS:
-        axis, found = getattr(case.optima, dial), getattr(case.winner, f"{dial}_interval")
-        if len(axis) == 1 or not ends.known(case) or ends.of_optimum(case, dial):
+    for name in HYPERPARAMETERS:
+        axis, found = getattr(case.optima, name), getattr(case.winner, f"{name}_interval")
+        if len(axis) == 1 or not range_edges.known(case) or range_edges.of_optimum(case, name):
             continue
-        for end, reached in zip(ends.both(case, dial), (found.low <= axis[0], found.high >= axis[-1]), strict=True):
-            if reached and not end.natural:
-                why = f"the {case.winner.level:.0%} interval of {NAMES[dial]} reaches {end.words}: it may go on beyond"
-                run = next_trials.beyond(measured, end, case.winner.almr, case.winner.lr)
+        for edge, reached in zip(
+            range_edges.both(case, name), (found.low <= axis[0], found.high >= axis[-1]), strict=True
+        ):
+            if reached and not edge.natural:
+                level = numbers.percent(case.winner.level)
+                why = f"the {level} interval of {LABELS[name]} reaches {edge.text}: the optimum may lie beyond"
+                run = next_trials.beyond(measured, edge, case.winner.almr, case.winner.lr)
                 yield Finding(code="interval", message=why, next=run)
 
 
 def _natural_end(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    end = ends.of_optimum(case, "almr")
-    if end and end.natural:
-        without = "any of the original language's text" if end.upper else "any of the additional language's text"
-        why = f"the best ALMR is or may be {end.value:g}, training without {without}: check the objective's weights"
+    edge = range_edges.of_optimum(case, "almr")
+    if edge and edge.natural:
+        language = case.label("original" if edge.upper else "additional")
+        why = f"the best ALMR may be {edge.value:g}, training without any {language} text: check objective.weights"
         yield Finding(code="natural_end", message=why)
 
 
@@ -83,15 +88,15 @@ def _misfit(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         typical = _typical_noise(case.surfaces[name])
         if check.rmse > max(MISFIT * typical, NOTABLE_NATS):
             why = (
-                f"{name}: trials are predicted from the others with an error of {check.rmse:.4f} nats, "
-                f"{check.rmse / typical:.1f} times their noise: they are too far apart for this surface"
+                f"the {case.label(name)} surface misses left-out trials by {check.rmse:.3f} nats, "
+                f"{numbers.times(check.rmse / typical)} their noise: the trials are too far apart"
             )
             run = next_trials.around(measured, case.winner.almr, case.winner.lr)
             yield Finding(code="misfit", message=why, next=run)
 
 
 def _typical_noise(surface: Surface) -> float:
-    """Noise (nats) in the mean that the checks' rmse is: a trial counts by its precision."""
+    """Typical noise (nats), averaged like the cross-validation RMSE."""
     noise = surface.noise(surface.scale.almr, surface.scale.lr)
     return float(np.mean(noise**-2.0) ** -0.5)
 
@@ -100,31 +105,33 @@ def _miscalibrated(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     trials = len(measured.complete)
     for name, check in case.checks.items():
         inside = round(check.coverage[f"{BAND:g}"] * trials)
-        if binom.cdf(inside, trials, BAND) < ACCIDENT:
-            why = f"{name}: {inside} of {trials} trials lie inside their {BAND:.0%} bands: take every interval as wider"
+        if binom.cdf(inside, trials, BAND) < SIGNIFICANCE:
+            share = f"{inside} of {trials} trials are inside their {numbers.percent(BAND)} bands"
+            why = f"the {case.label(name)} intervals are too narrow, {share}: assume wider ones"
             yield Finding(code="calibration", message=why)
 
 
 def _few(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     trials = len(measured.complete)
     if trials < FEW_TRIALS:
-        why = f"{trials} usable trials are few for a surface in two dials: trust intervals from {FEW_TRIALS} on"
+        why = f"{trials} usable trials are few: intervals are reliable from {FEW_TRIALS} on"
         run = next_trials.around(measured, case.winner.almr, case.winner.lr)
         yield Finding(code="few", message=why, next=run)
 
 
 def _curve(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    for end in ends.both(case, "lr"):
-        pinned = [point.almr for point in case.curve if point.at_edge and np.isclose(point.lr, end.value, atol=0)]
-        if len(pinned) > AT_EDGE * len(case.curve):
-            why = f"from ALMR {pinned[0]:.3g} to {pinned[-1]:.3g} the best LR is {end.words}: there it is only a bound"
-            run = next_trials.beyond(measured, end, float(np.median(pinned)), case.winner.lr)
+    for edge in range_edges.both(case, "lr"):
+        almrs = [point.almr for point in case.curve if point.at_edge and np.isclose(point.lr, edge.value, atol=0)]
+        if len(almrs) > MOST_AT_EDGE * len(case.curve):
+            span = f"from ALMR {numbers.almr(almrs[0])} to {numbers.almr(almrs[-1])}"
+            why = f"{span} the curve is only a bound: the best LR there is {edge.text}"
+            run = next_trials.beyond(measured, edge, float(np.median(almrs)), case.winner.lr)
             yield Finding(code="curve", message=why, next=run)
 
 
 def _coupling(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if case.region and coupling(case.optima, case.winner.level) is None:
-        why = "whether the best LR moves with ALMR is not known: it is inside the measured LRs at too few ALMRs"
+        why = "unknown whether the best LR depends on ALMR: it is inside the tried LRs at too few ALMRs"
         yield Finding(code="coupling", message=why)
 
 
@@ -138,28 +145,28 @@ def _missing(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     here = set(zip(case.table["almr"], case.table["lr"], case.table["seed"], strict=True))
     left = [(almr, lr) for almr, lr, seed in grid if (almr, lr, seed) not in here]
     if left:
-        why = f"{len(left)} of the grid's {_trials(len(grid))} have no record yet: run the study again"
+        why = f"{len(left)} of the grid's {_trials(len(grid))} have no record: run the study again"
         yield Finding(code="missing", message=why, next=_first(case, measured, left))
 
 
 def _unfinished(case: Case) -> Iterator[Finding]:
-    """Of a search without a tolerance, which may end early of itself only when it is out of cells."""
-    assert case.study, "a table of the user's own has no search"
+    """A search that was interrupted. One with a tolerance may end early, the others only when no cell is left."""
+    assert case.study, "only a study has a search"
     search, cells = case.study.search, len(case.study.grid.points)
     budget = min(search.trials or 0, cells) if search.space == "cells" and not search.bounds else search.trials or 0
     done = len(case.table)
     if done < budget and not search.tolerance:
-        why = f"the search has run {done} of its {_trials(budget)}: run the study again to have it go on"
+        why = f"the search has run {done} of its {_trials(budget)}: run the study again to continue"
         yield Finding(code="missing", message=why)
 
 
 def _failed(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     lost = case.table[case.table["status"] == "failed"]
     if len(lost):
-        retry = "run the study again to retry" if case.study else "run them again"
+        retry = "run the study again to retry them" if case.study else "run them again"
         points = lost[["almr", "lr"]].dropna().to_numpy(float)  # a table's bad rows may lack either
         run = _first(case, measured, [(float(almr), float(lr)) for almr, lr in points])
-        yield Finding(code="failed", message=f"{_trials(len(lost))} failed, missing from the fit: {retry}", next=run)
+        yield Finding(code="failed", message=f"{_trials(len(lost))} failed: not in the fit, {retry}", next=run)
 
 
 def _first(case: Case, measured: TriedPoints, points: list[tuple[float, float]]) -> tuple[NextTrial, ...]:
@@ -168,13 +175,13 @@ def _first(case: Case, measured: TriedPoints, points: list[tuple[float, float]])
 
 def _diverged(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if count := len(measured.diverged):
-        why = f"{_trials(count)} diverged: no loss to fit, but the surfaces are kept from being low there"
+        why = f"{_trials(count)} diverged: their losses are not fitted, they only bound the surfaces from below"
         yield Finding(code="diverged", message=why)
 
 
 def _foreign(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if count := int(case.table["excluded"].isin(tables.FOREIGN).sum()):
-        why = f"{_trials(count)} left out that the study does not ask for: see `excluded` in the table"
+        why = f"{_trials(count)} not used: not of this study, see the column `excluded`"
         yield Finding(code="foreign", message=why)
 
 
@@ -182,7 +189,7 @@ def _unusable(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     rows = case.table[case.table["excluded"].notna() & (case.table["status"] != "failed")]
     rows = rows[~rows["excluded"].isin(tables.FOREIGN) & ~rows.index.isin(tables.diverged(case.table).index)]
     if len(rows):
-        why = f"{_trials(len(rows))} left out for want of usable numbers: see `excluded` in the table"
+        why = f"{_trials(len(rows))} not used: see the column `excluded` for the reason"
         yield Finding(code="unusable", message=why)
 
 

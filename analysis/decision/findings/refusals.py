@@ -1,4 +1,4 @@
-"""When a winner must not be used, and which trials would settle it. A refusal stops the export."""
+"""Refusals: reasons not to use a winner, each with the trials that would settle it. A refusal stops the export."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.decision.case import Case
-from analysis.decision.findings import agreement, basins, ends, next_trials, repetition, safety, score_findings
-from analysis.decision.findings.ends import DIALS, NAMES
+from analysis.decision.findings import agreement, basins, next_trials, range_edges, repetition, safety, score_findings
+from analysis.decision.findings.range_edges import LABELS, RangeEdge
 from analysis.decision.objectives import GuardedGoal
 from analysis.fit_file.findings import Finding, NextTrial
+from analysis.table.table import HYPERPARAMETERS
 from analysis.table.tried_points import TriedPoints
+from sweep.study import numbers
 from sweep.study.study import Study
 
-EXPLAINED = 0.2  # R2 of trials left out: nearly all losses dealt out at random stay under it, bowls are over 0.8
-DISAGREEMENT = 0.5  # repeats against points: noise alone gives 0.5 and more, bowls less than 0.2
-FEWEST_VALUES = 3  # a curvature takes three
-FLAT = 0.5  # of the measured range: beyond, more of it may be the best than may not
-FLAT_DIAL = 0.6  # of one dial's: clean bowls on 4 x 5 points reach 0.4, sparse samples of a measured surface 0.55
-NARROW = 4.0  # over such a factor in LR the losses differ by some 0.02 nats: no wonder that it looks flat
+LEAST_EXPLAINED = 0.2  # leave-one-out R2: losses shuffled over the trials nearly all stay under it, bowls exceed 0.8
+MOST_DISAGREEMENT = 0.5  # of repeats against points: noise alone gives 0.5 and more, bowls less than 0.2
+FEWEST_VALUES = 3  # to estimate a curvature
+FLAT_REGION = 0.5  # share of the tried range
+FLAT_INTERVAL = 0.6  # share of one axis: clean bowls on 4 x 5 points reach 0.4, sparse samples of a real surface 0.55
+NARROW = 4.0  # over a factor of 4 in LR losses differ by some 0.02 nats: a flat surface is expected
 
 
 def find(case: Case) -> list[Finding]:
-    """The gravest first: what would waste the launch, then what leaves the winner unknown."""
+    """The most serious first: what would ruin the launch, then what leaves the winner unknown."""
     rules = (_unsafe, _contradictory, _few, _guard, score_findings.refused, _edges, _flat, _repeats)
     measured = TriedPoints.of(case.table)
     return [finding for rule in rules for finding in rule(case, measured)]
@@ -35,22 +37,27 @@ def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if edge >= safety.SAFE * lr:
         return
     top = min(safety.SAFE * lr, measured.lowest_diverged(almr) or np.inf)
+    here = f"at ALMR {numbers.almr(almr)}"
     if top > lr:
-        why = f"at ALMR {almr:.3g} trials may diverge from LR {edge:.3g} on, {edge / lr:.2g} times the winner's"
+        why = f"{here} trials may diverge from LR {numbers.lr(edge)}, {numbers.times(edge / lr)} the winner's"
         run = next_trials.trials([(almr, top), (almr, float(np.sqrt(lr * top))), (almr, lr)], measured)
     else:
-        why = f"near ALMR {almr:.3g} a trial diverged at LR {top:.3g}, which is not above the winner's {lr:.3g}"
+        why = f"{here} a trial diverged at LR {numbers.lr(top)}, which is not above the winner's"
         run = next_trials.trials([(almr, top), (almr, top / 2), (almr, top / 4)], measured)
-    advice = f"a large model diverges earlier, keep a factor of {safety.SAFE:g}"
-    yield Finding(code="unsafe", message=f"{why}: {advice}", next=run)
+    why += f". A large model diverges at lower LRs: a factor of {safety.SAFE:g} is required"
+    message = f"the winner's LR, {numbers.lr(lr)}, is too close to divergence: {why}"
+    yield Finding(code="unsafe", message=message, next=run)
 
 
 def _contradictory(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     disagreeing = list(_disagreeing(case, measured))
     yield from disagreeing
     if not disagreeing and (found := basins.find(case.optima)):
-        places = (f"ALMR {a:.3g} LR {r:.3g} ({p:.0%})" for (a, r), p in zip(found.minima, found.shares, strict=True))
-        why = f"two minima that a ridge parts are both believable, {' and '.join(places)}: measure both more closely"
+        places = [
+            f"ALMR {numbers.almr(almr)}, LR {numbers.lr(lr)} ({numbers.percent(share)} of the posterior draws)"
+            for (almr, lr), share in zip(found.minima, found.shares, strict=True)
+        ]
+        why = f"the objective has two minima with a ridge between them, {' and '.join(places)}: run trials near both"
         between = [next_trials.halfway(minimum, found.ridge) for minimum in found.minima]
         run = next_trials.trials([*found.minima, *between, found.ridge], measured)
         yield Finding(code="contradictory", message=why, next=run)
@@ -58,26 +65,28 @@ def _contradictory(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 
 def _disagreeing(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     for weights in agreement.parts(case):
-        name = "objective" if len(weights) > 1 else f"{next(iter(weights))} loss"
-        if agreement.explained(case, weights) <= EXPLAINED:
-            why = f"no surface explains the {name}: trials left out are predicted no better than by their mean"
-        elif (share := agreement.disagreement(case, weights)) >= DISAGREEMENT:
-            why = f"repeats of one point differ in the {name} by {share:.0%} of what the points differ by"
+        name = "objective" if len(weights) > 1 else f"{case.label(next(iter(weights)))} loss"
+        explained, disagreement = agreement.explained(case, weights), agreement.disagreement(case, weights)
+        if explained <= LEAST_EXPLAINED:
+            why = f"no surface explains the {name} (leave-one-out R2 {explained:.2f})"
+        elif disagreement >= MOST_DISAGREEMENT:
+            share = numbers.percent(disagreement)
+            why = f"repeats of one point differ in the {name} by {share} of the range over all points"
         else:
             continue
-        oddest = np.argsort(agreement.left_out_errors(case, weights))[::-1][:4]
-        run = next_trials.again(measured, measured.complete[oddest].tolist())
-        advice = "check that all trials share one recipe and one evaluation, and run the oddest with another seed"
-        yield Finding(code="contradictory", message=f"{why}: {advice}", next=run)
+        worst = np.argsort(agreement.left_out_errors(case, weights))[::-1][:4]
+        run = next_trials.repeats(measured, measured.complete[worst].tolist())
+        advice = "Check that all trials have one recipe and one evaluation, and repeat the worst with another seed"
+        yield Finding(code="contradictory", message=f"the trials contradict each other: {why}. {advice}", next=run)
 
 
 def _few(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    for dial, values in zip(DIALS, measured.complete.T, strict=True):
+    for name, values in zip(HYPERPARAMETERS, measured.complete.T, strict=True):
         distinct = len({f"{value:.6g}" for value in values})
         if distinct < FEWEST_VALUES:
             count = "one value" if distinct == 1 else "two values"
-            why = f"{count} of {NAMES[dial]} cannot show a minimum: measure {FEWEST_VALUES} or more"
-            run = next_trials.inside(measured, dial, case.winner.almr, case.winner.lr)
+            why = f"{count} of {LABELS[name]} cannot show a minimum: try {FEWEST_VALUES} or more"
+            run = next_trials.third_value(measured, name, case.winner.almr, case.winner.lr)
             yield Finding(code="few", message=why, next=run)
 
 
@@ -88,63 +97,68 @@ def _guard(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if kept < case.goal.level:
         almr, lr = case.winner.almr, case.winner.lr
         why = (
-            f"nowhere is the original loss at most {case.goal.bound:.4g} nats with a probability of "
-            f"{case.goal.level:.0%}; at the safest point, ALMR {almr:.3g} LR {lr:.3g}, it is {kept:.0%}"
+            f"no point keeps the forgetting guard, {case.label('original')} loss at most {case.goal.bound:.4f} nats, "
+            f"with a probability of {numbers.percent(case.goal.level)}: the safest, ALMR {numbers.almr(almr)}, LR "
+            f"{numbers.lr(lr)}, reaches {numbers.percent(kept)}"
         )
         yield Finding(code="guard", message=why, next=next_trials.gentler(measured, almr, lr))
 
 
 def _edges(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    for dial in DIALS:
-        end = ends.of_optimum(case, dial)
-        if end is None or end.natural:
+    for name in HYPERPARAMETERS:
+        edge = range_edges.of_optimum(case, name)
+        if edge is None or edge.natural:
             continue
         at = case.winner.almr, case.winner.lr
-        why = f"the best {NAMES[dial]} is {end.words}"
-        if dial not in case.winner.at_edge:
-            share = case.winner.edge_probability[dial]
-            why = f"the best {NAMES[dial]} may well be {end.words}: it is on an end in {share:.0%} of the draws"
-        own = next_trials.waiting(case.study, measured, end, *at)
-        run = own or next_trials.beyond(measured, end, *at)
-        yield Finding(code="edge", message=f"{why}; {_past(case.study, end, bool(own))}", next=run)
+        why = f"the best {LABELS[name]} is {edge.text}"
+        if name not in case.winner.at_edge:
+            share = numbers.percent(case.winner.edge_probability[name])
+            side = "above" if edge.upper else "below"
+            why = f"the best {LABELS[name]} may be {side} {edge.text} ({share} of the posterior draws are at an edge)"
+        own = next_trials.untried(case.study, measured, edge, at)
+        run = own or next_trials.beyond(measured, edge, *at)
+        yield Finding(code="edge", message=f"{why}; {_extend(case.study, edge, bool(own))}", next=run)
 
 
-def _past(study: Study | None, end: ends.End, own: bool) -> str:
-    """What is past an end, `own` if cells of the study's grid are, and for a search how it gets there."""
+def _extend(study: Study | None, edge: RangeEdge, own: bool) -> str:
+    """How to try values beyond an edge; `own`: cells of the study's grid lie there."""
     if study is None or not study.search.proposes:
-        return "the grid's own trials past it have no outcome yet" if own else "the optimum may lie beyond"
+        return "run the grid's own trials beyond it" if own else "run trials beyond it"
     if own:
-        return "the search has not tried the grid's cells past it: raise search.trials"
-    low, high = study.search.reach(study.grid)[end.dial]
-    if end.passed_by(high if end.upper else low):
-        return "the optimum may lie beyond, within search.bounds: raise search.trials"
-    return f"the optimum may lie beyond: set search.bounds.{end.dial} past it and raise search.trials"
+        return "the search has not tried the grid's cells beyond it: raise search.trials"
+    low, high = study.search.reach(study.grid)[edge.name]
+    if edge.passed_by(high if edge.upper else low):
+        return "the search may go beyond it, within search.bounds: raise search.trials"
+    return f"set search.bounds.{edge.name} beyond it and raise search.trials"
 
 
 def _flat(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     share = case.region.share if case.region else 0.0
-    covered = {dial: ends.interval_share(case, dial) for dial in DIALS}
-    wide = [f"{share:.0%} of the measured range"] if share > FLAT else []
-    wide += [f"{covered[dial]:.0%} of the measured {NAMES[dial]}s" for dial in DIALS if covered[dial] > FLAT_DIAL]
-    if not wide or not ends.known(case) or basins.find(case.optima):
+    covered = {name: range_edges.interval_share(case, name) for name in HYPERPARAMETERS}
+    wide = [f"{numbers.percent(share)} of the tried range"] if share > FLAT_REGION else []
+    flat = [name for name in HYPERPARAMETERS if covered[name] > FLAT_INTERVAL]
+    wide += [f"{numbers.percent(covered[name])} of the tried {LABELS[name]}s" for name in flat]
+    if not wide or not range_edges.known(case) or basins.find(case.optima):
         return
-    why = f"the optimum is flat: with a probability of {case.winner.level:.0%} it is anywhere in {' and '.join(wide)}"
-    if covered["lr"] > FLAT_DIAL and measured.lrs[-1] < NARROW * measured.lrs[0]:
-        yield Finding(code="flat", message=f"{why}; the LRs are too close together", next=_past_both(case, measured))
+    level = numbers.percent(case.winner.level)
+    why = f"the optimum is flat: with a probability of {level} it is anywhere in {' and '.join(wide)}"
+    if "lr" in flat and measured.lrs[-1] < NARROW * measured.lrs[0]:
+        message = f"{why}; the LRs are too close together: try lower and higher ones"
+        yield Finding(code="flat", message=message, next=_beyond_both(case, measured))
         return
-    again = next_trials.again(measured, _corners(case))
-    yield Finding(code="flat", message=f"{why}; run these with another seed to tell slope from noise", next=again)
+    again = next_trials.repeats(measured, _corners(case))
+    yield Finding(code="flat", message=f"{why}; repeat trials with another seed", next=again)
 
 
-def _past_both(case: Case, measured: TriedPoints) -> tuple[NextTrial, ...]:
-    """Of each end the three nearest."""
+def _beyond_both(case: Case, measured: TriedPoints) -> tuple[NextTrial, ...]:
+    """The three nearest trials beyond each edge of LR."""
     at = case.winner.almr, case.winner.lr
-    found = [next_trials.beyond(measured, end, *at) for end in ends.both(case, "lr")]
+    found = [next_trials.beyond(measured, edge, *at) for edge in range_edges.both(case, "lr")]
     return tuple(trial for trials in found for trial in trials[: next_trials.MOST // 2])
 
 
 def _corners(case: Case) -> list[tuple[float, float]]:
-    """The winner, and the corners of the region in which the optimum may lie."""
+    """The winner and the corners of the joint region."""
     rows = [case.region.rows[0], case.region.rows[-1]] if case.region else []
     corners = [(row.almr, lr) for row in rows for lr in (row.lr_low, row.lr_high)]
     return [(case.winner.almr, case.winner.lr), *corners]
@@ -157,9 +171,9 @@ def _repeats(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         if epochs > most:
             limit = corpus.furthest(most)
             why = (
-                f"at ALMR {case.winner.almr:.3g} a trial reads the {corpus.language} corpus {epochs:.3g} times, more "
-                f"than objective.max_epochs = {most:g}: it stays within that {corpus.within(most)}; add text, or train "
-                f"on fewer tokens"
+                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {case.label(corpus.language)} corpus "
+                f"{numbers.times(epochs)}, over objective.max_epochs = {most:g}; it stays within that "
+                f"{corpus.within(most)}. Else add text, or train on fewer tokens"
             )
             lrs = next_trials.neighbours(measured.lrs, case.winner.lr)
             yield Finding(code="repeats", message=why, next=next_trials.trials([(limit, lr) for lr in lrs], measured))

@@ -1,4 +1,4 @@
-"""How often a trial reads each corpus at a given ALMR, and up to which ALMR that stays within a limit."""
+"""How often a trial reads each corpus at a given ALMR, and the ALMRs that keep that within a limit."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from sweep.study.fields import LANGUAGES
 
 @dataclass(frozen=True)
 class Repetition:
-    """One corpus. `full`: how many times a trial of this corpus alone would read it; passes grow with its share."""
+    """One corpus. `full`: passes over it in a trial of this corpus alone; passes are proportional to its share."""
 
     language: str
     full: float
 
     def share(self, almr: float) -> float:
+        """The corpus' share of the tokens at an ALMR, and the inverse of that."""
         return almr if self.language == "additional" else 1 - almr
 
     def epochs(self, almr: float) -> float:
+        """Passes of a trial over the corpus."""
         return self.full * self.share(almr)
 
     def furthest(self, most: float) -> float:
-        """The last ALMR, to three decimals, at which a trial reads the corpus no more than `most` times."""
+        """The ALMR, in thousandths, that keeps a trial within `most` passes and is closest to exceeding them."""
         thousandths = math.floor(1000 * most / self.full)
         return self.share(thousandths / 1000)
 
     def within(self, most: float) -> str:
-        """In words: the ALMRs that read it no more than `most` times."""
-        limit = f"ALMR {self.furthest(most):.3g}"
+        """The ALMRs that keep a trial within `most` passes, such as "up to ALMR 0.667"."""
+        limit = f"ALMR {self.furthest(most):.3g}"  # two decimals could round it over the limit
         return f"up to {limit}" if self.language == "additional" else f"from {limit} on"
 
 
 def of(table: pd.DataFrame) -> list[Repetition]:
-    """Of each corpus whose passes the trials recorded."""
+    """Each corpus whose passes the usable trials recorded."""
     used = tables.usable(table)
     almr = used["almr_achieved"].fillna(used["almr"]).astype(float) if "almr_achieved" in used else used["almr"]
     shares = {"original": 1 - almr, "additional": almr}

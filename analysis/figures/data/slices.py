@@ -13,7 +13,7 @@ from analysis.figures.data import loss_and_guard
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import CurvePoint
 from analysis.surfaces.kernels import Array
-from analysis.surfaces.optima import Lattice
+from analysis.surfaces.optima import Lattice, LatticeSize
 from analysis.table import table as tables
 
 MOST = 12  # panels: in a table of random points each has its own ALMR
@@ -71,7 +71,7 @@ def _frame(slices: Sequence[Slice], losses: pd.Series) -> tuple[float, float]:
 
 
 def _slice(fit: Fit, trials: pd.DataFrame, almr: float) -> Slice:
-    lattice = Lattice.of(fit.surfaces, np.array([almr]), trials["lr"].to_numpy(float), draws=1)
+    lattice = Lattice.of(fit.surfaces, np.array([almr]), trials["lr"].to_numpy(float), size=LatticeSize(draws=1))
     optima, margin = loss_and_guard.unguarded(fit).optima(lattice), loss_and_guard.margin(fit, lattice)
     half = norm.ppf((1 + fit.file.winner.level) / 2) * optima.sd[0]
     lost = tables.diverged(fit.table)

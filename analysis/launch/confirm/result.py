@@ -10,7 +10,7 @@ from analysis.fit_file.transfer import EdgeAfter
 from analysis.fit_file.winner import Interval
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.transfer.bracket import Judgement
+from analysis.transfer.bracket import LrComparison
 from sweep.study import numbers as formats
 from sweep.study.errors import InputError
 from sweep.study.fields import Schema
@@ -33,7 +33,7 @@ class ConfirmationResult(Schema):
     schema_version: int = SCHEMA_VERSION
     plan: ConfirmPlan
     results_sha256: str
-    judgement: Judgement
+    judgement: LrComparison
     before: float
     after: float
     after_interval: Interval | None
@@ -69,7 +69,7 @@ def _moved(result: ConfirmationResult) -> str:
     return f"{formats.lr(result.before)} -> {formats.lr(result.after)}"
 
 
-def conclude(plan: ConfirmPlan, judgement: Judgement, results: Path) -> ConfirmationResult:
+def conclude(plan: ConfirmPlan, judgement: LrComparison, results: Path) -> ConfirmationResult:
     """A moved launch gets the best LR of the brief runs, scaled to its budget by the transfer rule."""
     after, interval = plan.launch_lr, None
     if judgement.answer == "moved":
@@ -134,7 +134,7 @@ def apply(
     from analysis.transfer.rules import near_edge  # with the surfaces: it takes half a second to import
 
     note = f"the confirmation moved the LR of the transfer rule: {_moved(result)}"
-    before, near = (near_edge(edge.over(lr)) if edge else [] for lr in (result.before, result.after))
+    before, near = (near_edge(edge, lr) for lr in (result.before, result.after))
     left = tuple(warning for warning in plan.fit_warnings if warning not in before)
     return replace(plan, lr=result.after, fit_warnings=left), [result.text, note, *near]
 

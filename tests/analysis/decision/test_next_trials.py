@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from analysis.decision.findings.ends import End
-from analysis.decision.findings.next_trials import MOST, again, around, beyond, gentler, inside, neighbours, trials
+from analysis.decision.findings.next_trials import (
+    MOST,
+    around,
+    beyond,
+    gentler,
+    neighbours,
+    repeats,
+    third_value,
+    trials,
+)
+from analysis.decision.findings.range_edges import RangeEdge
 from analysis.table.tried_points import TriedPoints
 
 ALMRS, LRS = (0.1, 0.3, 0.5), (1e-5, 1e-4, 1e-3)
@@ -21,12 +30,12 @@ def points(found):
 
 @pytest.mark.parametrize(("upper", "lrs"), [(True, [1e-2, 1e-1]), (False, [1e-6, 1e-7])])
 def test_lrs_past_an_end_are_one_and_two_steps_away_at_three_almrs(upper, lrs):
-    found = points(beyond(grid(), End("lr", LRS[-1 if upper else 0], upper), 0.32, 1e-3))
+    found = points(beyond(grid(), RangeEdge("lr", LRS[-1 if upper else 0], upper), 0.32, 1e-3))
     assert found == [(a, pytest.approx(r)) for r in lrs for a in (0.3, 0.1, 0.5)]
 
 
 def test_no_lr_is_proposed_where_trials_diverged():
-    end = End("lr", 1e-3, True)
+    end = RangeEdge("lr", 1e-3, True)
     far = points(beyond(grid(diverged=[(0.3, 5e-2)]), end, 0.3, 1e-3))
     assert {lr for _, lr in far} == {1e-2}
     near = points(beyond(grid(diverged=[(0.3, 4e-3)]), end, 0.3, 1e-3))
@@ -44,7 +53,7 @@ def test_no_lr_is_proposed_where_trials_diverged():
     ],
 )
 def test_almrs_past_an_end_stay_within_0_and_1(almrs, upper, expected):
-    found = points(beyond(grid(almrs), End("almr", almrs[-1 if upper else 0], upper), 0.4, 1e-4))
+    found = points(beyond(grid(almrs), RangeEdge("almr", almrs[-1 if upper else 0], upper), 0.4, 1e-4))
     assert {almr for almr, _ in found} == expected
     assert {lr for _, lr in found} == set(LRS)
 
@@ -60,19 +69,22 @@ def test_a_trial_that_diverged_is_not_proposed_again():
 
 
 def test_two_values_want_one_between_and_one_past_the_nearer():
-    found = points(inside(grid(lrs=(1e-5, 1e-3)), "lr", 0.3, 9e-4))
+    found = points(third_value(grid(lrs=(1e-5, 1e-3)), "lr", 0.3, 9e-4))
     assert {lr for _, lr in found} == {1e-4, 1e-1}
     assert {almr for almr, _ in found} == set(ALMRS)
 
 
 def test_one_value_wants_both_sides():
-    found = points(inside(grid(almrs=(0.3,)), "almr", 0.3, 1e-4))
+    found = points(third_value(grid(almrs=(0.3,)), "almr", 0.3, 1e-4))
     assert {almr for almr, _ in found} == {0.1, 0.5}
 
 
 def test_repeats_are_the_very_trials_that_were_measured():
     measured = grid((0.1, 0.3, 0.512345), (1e-5, 1.00001e-4))
-    assert points(again(measured, [(0.5, 1.1e-4), (0.52, 9e-5), (0.1, 1e-6)])) == [(0.512345, 1.00001e-4), (0.1, 1e-5)]
+    assert points(repeats(measured, [(0.5, 1.1e-4), (0.52, 9e-5), (0.1, 1e-6)])) == [
+        (0.512345, 1.00001e-4),
+        (0.1, 1e-5),
+    ]
 
 
 def test_around_a_point_is_half_a_step_to_each_side():

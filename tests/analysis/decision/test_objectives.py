@@ -163,5 +163,5 @@ def test_each_trials_objective_is_what_the_goal_makes_of_its_losses(table):
 @pytest.mark.parametrize("missing", ["base_loss_original", "loss_additional"])
 def test_a_guard_without_what_it_needs_is_refused(table, missing):
     lacking = table.assign(**{missing: np.nan})
-    with pytest.raises(InputError, match=r"base_loss_original\): give them, or use weights"):
+    with pytest.raises(InputError, match=r"base_loss_original\): add these columns, or use weights"):
         goal(Objective(forgetting_guard_percent=5), lacking)

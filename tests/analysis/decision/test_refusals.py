@@ -9,6 +9,7 @@ import pytest
 from analysis.fit.fit import fit_study, fit_table
 from analysis.table import table as tables
 from analysis.table.import_table import read_table
+from sweep.study import numbers
 from sweep.study.sections.objective import Objective
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,8 @@ def only(file, code):
     [found] = [finding for finding in file.refusals if finding.code == code]
     assert 1 <= len(found.next) <= 6
     assert all(0 <= trial.almr <= 1 and trial.lr > 0 for trial in found.next)
-    assert f"ALMR {found.next[0].almr:.3g}" in found.text
+    first = f"{numbers.almr(found.next[0].almr)} / {numbers.lr(found.next[0].lr)}"
+    assert f"Suggested trials (ALMR / LR): {first}" in found.text
     return found
 
 
@@ -95,7 +97,7 @@ def test_trials_that_failed_at_random_refuse_nothing(seed):
 
 
 @pytest.mark.parametrize(
-    ("optimum", "dial", "past"),
+    ("optimum", "name", "past"),
     [
         ({"lr": LRS[0]}, "lr", lambda trial: trial.lr < 0.99 * LRS[0]),
         ({"lr": 3 * LRS[-1]}, "lr", lambda trial: trial.lr > 1.01 * LRS[-1]),
@@ -104,9 +106,9 @@ def test_trials_that_failed_at_random_refuse_nothing(seed):
     ],
 )
 @pytest.mark.parametrize("stream", [0, 3])
-def test_an_optimum_on_an_end_or_outside_is_refused_and_trials_past_the_end_are_proposed(optimum, dial, past, stream):
+def test_an_optimum_at_an_edge_or_outside_is_refused_and_trials_beyond_are_suggested(optimum, name, past, stream):
     found = only(fitted(measure(bowl(**optimum), stream=stream)), "edge")
-    assert f"the best {'ALMR' if dial == 'almr' else 'LR'} " in found.message
+    assert f"the best {'ALMR' if name == 'almr' else 'LR'} " in found.message
     assert all(past(trial) for trial in found.next)
 
 
@@ -114,7 +116,7 @@ def test_the_grids_own_trials_come_before_new_ones(make_bowl, make_study):
     table = tables.from_records(make_bowl(almrs=(0.1, 0.3)))
     study = make_study()
     found = only(fit_study(study, table).file, "edge")
-    assert "the grid's own trials past it have no outcome yet" in found.message
+    assert "run the grid's own trials beyond it" in found.message
     assert {trial.almr for trial in found.next} <= {0.5, 0.7, 0.9}
     assert {trial.lr for trial in found.next} <= set(study.grid.lrs)
 
@@ -125,12 +127,12 @@ SEARCH = {"strategy": "surface", "trials": 12}
 @pytest.mark.parametrize(
     ("almrs", "search", "advice"),
     [
-        ([0.1, 0.3, 0.5, 0.7, 0.9], {}, "the search has not tried the grid's cells past it: raise search.trials"),
-        ([0.1, 0.3], {}, "set search.bounds.almr past it and raise search.trials"),
+        ([0.1, 0.3, 0.5, 0.7, 0.9], {}, "the search has not tried the grid's cells beyond it: raise search.trials"),
+        ([0.1, 0.3], {}, "set search.bounds.almr beyond it and raise search.trials"),
         ([0.1, 0.3], {"bounds": {"almr": [0.1, 1]}}, "within search.bounds: raise search.trials"),
     ],
 )
-def test_a_search_that_leans_on_an_end_is_told_what_to_change(almrs, search, advice, make_bowl, make_study):
+def test_a_search_with_its_optimum_at_an_edge_names_what_to_change(almrs, search, advice, make_bowl, make_study):
     study = make_study(search=SEARCH | search, grid={"almr": almrs, "lr": list(make_study().grid.lrs)})
     found = only(fit_study(study, tables.from_records(make_bowl(almrs=(0.1, 0.3)))).file, "edge")
     assert advice in found.message
@@ -139,7 +141,7 @@ def test_a_search_that_leans_on_an_end_is_told_what_to_change(almrs, search, adv
 
 def test_an_lr_that_does_not_matter_is_flat():
     found = only(fitted(measure(bowl(depth=(0.5, 0)), stream=2)), "flat")
-    assert "of the measured LRs" in found.message
+    assert "of the tried LRs" in found.message
     assert all(np.isclose(ALMRS, trial.almr).any() and np.isclose(LRS, trial.lr).any() for trial in found.next)
 
 
@@ -201,7 +203,7 @@ def test_two_basins_are_contradictory_and_both_are_to_be_measured():
         ({"lrs": (LR0,), "seeds": 3}, "one value of LR"),
     ],
 )
-def test_one_or_two_values_of_a_dial_are_too_few(grid, words):
+def test_one_or_two_values_of_a_hyper_parameter_are_too_few(grid, words):
     table = measure(bowl(), **grid)
     found = only(fitted(table), "few")
     assert words in found.message

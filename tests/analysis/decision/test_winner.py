@@ -6,7 +6,7 @@ from known_surfaces import ALMRS, LOWEST, LRS, Known
 
 from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import choose, region
-from analysis.surfaces.optima import Lattice, Optima, refined
+from analysis.surfaces.optima import Lattice, LatticeSize, Optima, refined
 
 MEAN = WeightedGoal({"original": 0.5, "additional": 0.5})
 
@@ -28,7 +28,7 @@ class Certain:
 
 def lattice_of(known: Known, shift: float = 0.0, almrs=ALMRS, lrs=LRS) -> Lattice:
     languages = {name: Certain(known, name, shift) for name in ("original", "additional")}
-    return Lattice.of(languages, np.array(almrs), np.array(lrs), draws=300)
+    return Lattice.of(languages, np.array(almrs), np.array(lrs), size=LatticeSize(draws=300))
 
 
 def winner_of(known: Known, shift: float = 0.0, level: float = 0.9, **ranges):
@@ -117,7 +117,7 @@ def test_the_edge_probability_is_the_share_of_draws_on_an_end():
 
 
 @pytest.mark.parametrize(("name", "ranges"), [("almr", {"almrs": [0.5]}), ("lr", {"lrs": [1e-4]})])
-def test_one_value_of_a_dial_has_no_edge_and_no_region(name, ranges):
+def test_one_value_of_a_hyper_parameter_has_no_edge_and_no_region(name, ranges):
     winner = winner_of(Known(), **ranges)
     assert winner.at_edge == ()
     assert winner.edge_probability[name] == 0

@@ -18,7 +18,7 @@ from analysis.launch.confirm import result, results_table
 from analysis.launch.evidence import bundle_folder, go
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.read_back import ReadBack
-from analysis.transfer.bracket import judge
+from analysis.transfer.bracket import compare
 from analysis.transfer.rules import near_edge
 from sweep import cli
 from sweep.study import numbers, study_file
@@ -67,7 +67,7 @@ def confirm(fit, corpora, run, out, best):
     bundle.export(FittedRun(fit, run, corpora), out)
     plan = planned(fit, corpora)
     path = results(run / "filled.csv", plan, best)
-    judged = judge(results_table.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    judged = compare(results_table.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = result.conclude(plan, judged, path)
     result.save(found, path, run, out)
     bundle.export(FittedRun(fit, run, corpora), out)
@@ -133,7 +133,7 @@ def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, r
     fit = make_fit(make_study(launch={"transfer": RULE}))
     edge = EdgeAfter(lr=3e-5, factor=1.5, measured=True, assumption="carried")
     wide = Interval(low=2e-6, high=2e-4)
-    near = tuple(near_edge(edge.factor))
+    near = tuple(near_edge(edge, 2e-5))
     told = {"edge": edge, "lr_interval": wide, "warnings": near}
     fit = replace(fit, file=fit.file.model_copy(update={"transfer": fit.file.transfer.model_copy(update=told)}))
     found, evidence = confirm(fit, corpora, run, out, best=1.2e-5)
@@ -152,7 +152,7 @@ def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, ou
     fit = replace(fit, file=fit.file.model_copy(update={"transfer": transfer}))
     found, evidence = confirm(fit, corpora, run, out, best=3.5e-5)
     assert found.moved
-    assert near_edge(6e-5 / evidence.launch_lr)[0] in evidence.launch_warnings
+    assert near_edge(edge, evidence.launch_lr)[0] in evidence.launch_warnings
     assert "edge 6e-5" in line_of((out / go.NAME).read_text(), "of the divergence edge", "fail")
 
 
@@ -199,7 +199,7 @@ def test_an_unreadable_judgement_gives_way_to_the_next(fit, corpora, run, out):
     with pytest.raises(InputError, match="confirm again"):
         bundle.export(FittedRun(fit, run, corpora), out)
     plan, path = planned(fit, corpora), run / "filled.csv"
-    judged = judge(results_table.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    judged = compare(results_table.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     result.save(result.conclude(plan, judged, path), path, run, out)
     bundle.export(FittedRun(fit, run, corpora), out)
     assert result.read(run).judgement.answer == "holds"

@@ -79,7 +79,7 @@ def test_the_verdict_names_what_changed_and_the_guards(fitted_run):
     text = verdict.verdict(fitted_run)
     assert "against the base model, 7 comparisons (Holm-corrected): better ceval +0." in text
     assert "guards: Chinese has to gain at least 0.05: kept with probability 100 %" in text
-    assert "REFUSED (guard): English may drop by at most 0.01" in text
+    assert "REFUSED (guard): a guard is broken, English may drop by at most 0.01" in text
 
 
 def test_the_figure_shows_each_change(fitted_run):

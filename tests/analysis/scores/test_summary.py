@@ -102,9 +102,12 @@ def test_a_guard_that_is_broken_refuses_the_winner_with_the_numbers(bowl_case, s
     case = bowl_case({"group": "English", "at_most_drop": 0.05})
     [found] = findings(case, scores_of(FEW, n=500, drop=0.8))
     assert found.code == "guard"
-    assert "English may drop by at most 0.05: at the winner it changes by -0.0980 (90% -0.11" in found.message
+    assert (
+        "English may drop by at most 0.05: at the winner the score changes by -0.0980 (90 % interval -0.11"
+        in found.message
+    )
     assert "by the nearest scored trial, almr=0.50_lr=1.58e-04_seed=0" in found.message
-    assert "90% is asked" in found.message
+    assert "90 % is required" in found.message
     assert found.next
     assert findings(case, scores_of(FEW, n=3000)) == []
 
@@ -209,14 +212,14 @@ def test_without_the_base_model_no_change_is_claimed(bowl_case, scores_of):
     assert all(r.change is None and r.base is None and r.winner is not None for r in scores.rows)
     assert scores.guards[0].why_not == "against the base model: arc: not scored"
     warned = list(score_findings.warned(replace(case, scores=scores), TriedPoints.of(case.table)))
-    assert [f.message for f in warned] == ["the base model was not scored, so no change against it is known"]
+    assert [f.message for f in warned] == ["changes against the base model are unknown: score the base model"]
 
 
 def test_a_scored_trial_far_from_the_winner_is_said_to_be_far(bowl_case, scores_of):
     case = bowl_case()
     scores = summarise(case, scores_of([(0.1, 1e-5)]))
     [far] = [f for f in score_findings.warned(replace(case, scores=scores), TriedPoints.of(case.table)) if f.next]
-    assert "steps of the grid off: score one beside it" in far.message
+    assert "grid steps away: score one beside it" in far.message
 
 
 def test_lower_is_better_turns_the_verdict_and_other_scales_stay_out_of_a_mean(bowl_case, scores_of):

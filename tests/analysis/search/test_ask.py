@@ -1,4 +1,4 @@
-"""All strategies, asked alike."""
+"""All strategies, through one interface."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from search_samples import TOTAL, lost, measured, search
 
 from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal
 from analysis.search.ask import OTHERS, ask
+from analysis.search.propose import SearchContext
 from analysis.search.space import Point, Space
 
 KNOWN = Known()
@@ -30,7 +31,7 @@ def test_no_cell_is_proposed_twice_until_none_is_left(strategy: str) -> None:
 def test_cells_in_flight_are_left_alone(strategy: str, cells: Space, spread: list[Point]) -> None:
     table, pending = measured(KNOWN, spread, 0.002), []
     for index in range(9, 13):
-        found = ask(strategy, table, TOTAL, cells, pending, index)
+        found = ask(strategy, SearchContext(table, TOTAL, cells, pending, index))
         assert (found.almr, found.lr) in set(cells.cells) - {*spread, *pending}
         pending.append((found.almr, found.lr))
 
@@ -38,15 +39,15 @@ def test_cells_in_flight_are_left_alone(strategy: str, cells: Space, spread: lis
 @pytest.mark.parametrize("strategy", ALL)
 def test_the_same_trials_give_the_same_proposal(strategy: str, cells: Space, spread: list[Point]) -> None:
     table = lost(measured(KNOWN, spread, 0.002), [8])
-    first = ask(strategy, table, TOTAL, cells, cells.cells[:2], 11, seed=4)
-    assert ask(strategy, table.copy(), TOTAL, cells, cells.cells[:2], 11, seed=4) == first
+    first = ask(strategy, SearchContext(table, TOTAL, cells, cells.cells[:2], 11, seed=4))
+    assert ask(strategy, SearchContext(table.copy(), TOTAL, cells, cells.cells[:2], 11, seed=4)) == first
 
 
 @pytest.mark.parametrize("strategy", ALL)
 def test_the_order_of_the_rows_does_not_matter(strategy: str, cells: Space, spread: list[Point]) -> None:
     table = lost(measured(KNOWN, spread, 0.002), [8])
-    first = ask(strategy, table, TOTAL, cells, [], 9, seed=4)
-    other = ask(strategy, table.iloc[::-1], TOTAL, cells, [], 9, seed=4)
+    first = ask(strategy, SearchContext(table, TOTAL, cells, index=9, seed=4))
+    other = ask(strategy, SearchContext(table.iloc[::-1], TOTAL, cells, index=9, seed=4))
     assert (other.almr, other.lr, other.why) == (first.almr, first.lr, first.why)
 
 
@@ -58,15 +59,15 @@ def test_another_seed_is_another_search(strategy: str) -> None:
 
 
 def test_the_reason_of_a_foreign_proposal_is_its_strategy() -> None:
-    assert ask("random", measured(KNOWN, []), TOTAL, SMALL, [], 0).why == "random"
-    assert ask("surface", measured(KNOWN, []), TOTAL, SMALL, [], 0).why == "start"
+    assert ask("random", SearchContext(measured(KNOWN, []), TOTAL, SMALL)).why == "random"
+    assert ask("surface", SearchContext(measured(KNOWN, []), TOTAL, SMALL)).why == "start"
 
 
 def test_trials_outside_the_space_and_failed_ones_are_no_obstacle(spread: list[Point]) -> None:
     table = measured(KNOWN, [*spread, (1.0, 5e-3)], 0.002)
     table.loc[0, "excluded"] = "failed: lost"
     for strategy in ALL:
-        found = ask(strategy, table, TOTAL, SMALL, [], len(table))
+        found = ask(strategy, SearchContext(table, TOTAL, SMALL, index=len(table)))
         assert (found.almr, found.lr) in SMALL.cells
 
 
@@ -81,7 +82,7 @@ def test_trials_outside_the_space_and_failed_ones_are_no_obstacle(spread: list[P
 def test_weights_and_guard_say_where_the_best_is(goal: Goal, almr: float, cells: Space) -> None:
     points: list[Point] = []
     for index in range(9):
-        found = ask("surface", _losses(points), goal, cells, [], index, curve=0.0)
+        found = ask("surface", SearchContext(_losses(points), goal, cells, index=index, curve=0.0))
         points.append((found.almr, found.lr))
     table = _losses(points)
     best = table.loc[goal.of_trials(table).idxmin()]

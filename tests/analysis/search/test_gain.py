@@ -8,7 +8,7 @@ from known_surfaces import Known, grid, measure
 
 from analysis.decision.objectives import GuardedGoal, WeightedGoal
 from analysis.search import gain
-from analysis.search.propose import fit
+from analysis.search.propose import SearchContext, fit
 from analysis.search.space import Space
 
 BOTH = WeightedGoal({"original": 0.5, "additional": 0.5})
@@ -16,8 +16,8 @@ SPACE = Space(tuple((float(a), float(r)) for a, r in grid(5, 5)))
 
 
 @pytest.fixture(scope="module")
-def surfaces():
-    return fit(measure(Known(coupling=1.0), grid(4, 4), noise=0.003), BOTH, SPACE, 0)
+def model():
+    return fit(SearchContext(measure(Known(coupling=1.0), grid(4, 4), noise=0.003), BOTH, SPACE))
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(3.0, 0.1), (3.2, 0.1), (2.9, 0.02), (3.5, 0.3)])
@@ -33,35 +33,36 @@ def test_what_is_certain_improves_by_what_it_is_lower() -> None:
     assert found == pytest.approx([0.1, 0.0], abs=1e-9)
 
 
-def test_the_outlook_is_of_what_is_minimised(surfaces) -> None:
-    both = gain.Outlook.of(surfaces, BOTH, SPACE.almr, SPACE.lr)
+def test_the_prediction_is_of_the_objective(model) -> None:
+    both = model.predict(SPACE.almr, SPACE.lr)
     assert both.mean == pytest.approx(Known(coupling=1.0).mean(SPACE.almr, SPACE.lr), abs=0.02)
     assert (both.sd > 0).all()
     assert (both.noise > 0).all()
     assert (both.allowed == 1).all()
 
 
-def test_under_a_guard_cells_that_break_it_are_not_allowed(surfaces) -> None:
+def test_under_a_guard_cells_that_break_it_are_not_allowed(model) -> None:
     low, high = 3.48, 3.70
-    original = surfaces["original"].predict(SPACE.almr, SPACE.lr)[0]
-    outlook = gain.Outlook.of(surfaces, GuardedGoal((low + high) / 2, 0.9), SPACE.almr, SPACE.lr)
-    assert (outlook.allowed[original < low] > 0.9).all()
-    assert (outlook.allowed[original > high] < 0.1).all()
-    assert gain.minimised(GuardedGoal(3.5, 0.9)) == {"additional": 1.0}
+    original = model.surfaces["original"].predict(SPACE.almr, SPACE.lr)[0]
+    guarded = gain.ObjectiveModel(model.surfaces, GuardedGoal((low + high) / 2, 0.9))
+    predicted = guarded.predict(SPACE.almr, SPACE.lr)
+    assert (predicted.allowed[original < low] > 0.9).all()
+    assert (predicted.allowed[original > high] < 0.1).all()
+    assert predicted.mean == pytest.approx(model.surfaces["additional"].predict(SPACE.almr, SPACE.lr)[0])
 
 
 @pytest.mark.parametrize("what", ["curve", "winner"])
-def test_a_trial_explains_a_share_of_what_is_sharpened(surfaces, what: str) -> None:
-    shares = gain.of_sharpening(what, surfaces, BOTH, SPACE, SPACE, seed=0)
+def test_a_trial_explains_a_share_of_what_is_sharpened(model, what: str) -> None:
+    shares = gain.variance_explained(what, model, SPACE, SPACE, seed=0)
     assert shares.shape == (25,)
     assert ((shares >= 0) & (shares <= 1)).all()
-    assert shares == pytest.approx(gain.of_sharpening(what, surfaces, BOTH, SPACE, SPACE, seed=0))
+    assert shares == pytest.approx(gain.variance_explained(what, model, SPACE, SPACE, seed=0))
 
 
 def test_where_all_is_known_a_trial_explains_less() -> None:
     """Of a curve that half the range was never measured for, trials in that half explain most."""
     half = [(a, r) for a, r in grid(7, 5) if a < 0.5]
-    surfaces = fit(measure(Known(coupling=1.0), half, noise=0.003), BOTH, SPACE, 0)
-    shares = gain.of_sharpening("curve", surfaces, BOTH, SPACE, SPACE, seed=0)
+    model = fit(SearchContext(measure(Known(coupling=1.0), half, noise=0.003), BOTH, SPACE))
+    shares = gain.variance_explained("curve", model, SPACE, SPACE, seed=0)
     assert SPACE.almr[shares.argmax()] > 0.5
     assert shares[SPACE.almr > 0.6].mean() > 2 * shares[SPACE.almr < 0.4].mean()

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from known_surfaces import Known
 from search_samples import TOTAL, lost, measured, search
 
-from analysis.search.propose import DESIGN, WINNER_FIRST, propose
+from analysis.search.propose import DESIGN, WINNER_FIRST, SearchContext, propose
 from analysis.search.space import Point, Space
 
 KNOWN = Known(coupling=1.0)
 
 
 def the_next(table: pd.DataFrame, space: Space, pending: list[Point] = [], curve: float = 0.0, seed: int = 0):  # noqa: B006
-    return propose(table, TOTAL, space, pending, len(table) + len(pending), curve, seed)
+    return propose(SearchContext(table, TOTAL, space, pending, len(table) + len(pending), curve, seed))
 
 
 def test_it_starts_in_the_middle_and_halfway_to_the_ends(cells: Space) -> None:
@@ -58,13 +58,13 @@ def test_before_any_trial_ended_more_than_the_design_can_be_in_flight(cells: Spa
 def test_where_everything_diverges_it_retreats_to_lower_lrs_and_goes_on_to_the_last_cell() -> None:
     space = Space.grid([0.1, 0.4, 0.6, 0.9], np.geomspace(1e-5, 1e-3, 4))
     found = search(lambda points: lost(measured(KNOWN, points), slice(None)), space, len(space.cells))
-    asked = [(one.almr, one.lr) for one in found]
-    assert set(asked) == set(space.cells)
+    proposed = [(one.almr, one.lr) for one in found]
+    assert set(proposed) == set(space.cells)
     assert {one.why for one in found} == {"start"}
-    for i in range(len(DESIGN), len(asked)):
-        lowest = min(lr for _, lr in asked[:i])
-        lower = [lr for _, lr in set(space.cells) - set(asked[:i]) if lr < lowest]
-        assert not lower or asked[i][1] < lowest
+    for i in range(len(DESIGN), len(proposed)):
+        lowest = min(lr for _, lr in proposed[:i])
+        lower = [lr for _, lr in set(space.cells) - set(proposed[:i]) if lr < lowest]
+        assert not lower or proposed[i][1] < lowest
 
 
 def test_a_search_that_diverged_at_first_still_finds_the_bowl(cells: Space) -> None:
@@ -116,7 +116,7 @@ def test_the_curve_gets_its_share_after_the_winner(curve: float, expected: int, 
     points: list[Point] = []
     why = []
     for _ in range(24):
-        found = propose(measured(KNOWN, points, 0.002), TOTAL, cells, [], len(points), curve, 0)
+        found = propose(SearchContext(measured(KNOWN, points, 0.002), TOTAL, cells, index=len(points), curve=curve))
         points.append((found.almr, found.lr))
         why.append(found.why)
     assert why.count("curve") == expected

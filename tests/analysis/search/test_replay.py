@@ -104,7 +104,7 @@ def test_without_noise_the_rows_show_the_curve_and_the_surface_follows_it() -> N
 
 def test_the_error_is_that_of_the_logarithm(bowl: MeasuredTable) -> None:
     error = everything(bowl, 0).curve_error
-    twice = Reference(bowl.reference.almr, 2 * bowl.reference.lr, bowl.reference.ends)
+    twice = Reference(bowl.reference.almr, 2 * bowl.reference.lr, bowl.reference.lr_range)
     object.__setattr__(found := MeasuredTable(bowl.cells, bowl.goal, None), "reference", twice)
     assert everything(found, 0).curve_error == pytest.approx(math.log(2), abs=2 * error)
 
@@ -113,9 +113,9 @@ def test_what_a_curve_costs_is_how_far_it_is_above_the_lowest_loss() -> None:
     found = MeasuredTable.of(measure(KNOWN, grid(9, 9), noise=0.0), Objective())
     whole = list(range(len(found.cells)))
     assert found.curve(whole, 0).excess_percent == pytest.approx(0, abs=1e-3)
-    reference, surfaces = found.reference, found._whole
-    best = reference.curve(surfaces, found.goal)
-    costs = [reference.excess(best + math.log(by), surfaces, found.goal) for by in (1.5, 2.0)]
+    reference, model = found.reference, found._whole
+    best = reference.curve(model)
+    costs = [reference.excess(best + math.log(by), model) for by in (1.5, 2.0)]
     assert costs[1] / costs[0] == pytest.approx((math.log(2) / math.log(1.5)) ** 2, rel=0.15)  # a parabola in ln LR
 
 
@@ -181,7 +181,7 @@ def test_on_a_bowl_our_search_is_near_the_best_after_12_trials_and_better_than_c
 
 
 @pytest.mark.parametrize("points", [grid(1, 15), grid(15, 1)], ids=["one ALMR", "one LR"])
-def test_a_table_of_one_dial_can_be_replayed(points: list[tuple[float, float]]) -> None:
+def test_a_table_of_one_hyper_parameter_can_be_replayed(points: list[tuple[float, float]]) -> None:
     found = MeasuredTable.of(combined(measure(KNOWN, points)), Objective())
     for strategy in ("surface", "random", "grid"):
         [outcome] = replay(found, strategy, [14], 0.5, 0)
@@ -189,7 +189,7 @@ def test_a_table_of_one_dial_can_be_replayed(points: list[tuple[float, float]]) 
         assert (outcome.curve_error is None) == (len({lr for _, lr in points}) == 1)
 
 
-def test_weights_are_what_is_minimised() -> None:
+def test_weights_decide_the_best_cell() -> None:
     found = MeasuredTable.of(measure(KNOWN, grid(9, 3), noise=0), Objective(weights=Weights(original=1, additional=0)))
     best = found.cells.iloc[int(np.nanargmin(found.values))]
     assert best["almr"] == pytest.approx(KNOWN.almr - 0.3, abs=0.06)

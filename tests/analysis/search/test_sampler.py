@@ -44,9 +44,9 @@ def test_in_a_range_it_finds_the_bottom_of_a_bowl() -> None:
 def test_in_a_list_of_cells_it_finds_the_best_of_them(cells: Space) -> None:
     found = study(SurfaceSampler(seed=0, space=cells))
     found.optimize(loss, n_trials=13)
-    asked = [(trial.params["almr"], trial.params["lr"]) for trial in found.trials]
-    assert set(asked) <= set(cells.cells)
-    assert len(set(asked)) == 13
+    proposed = [(trial.params["almr"], trial.params["lr"]) for trial in found.trials]
+    assert set(proposed) <= set(cells.cells)
+    assert len(set(proposed)) == 13
     assert found.best_value - KNOWN.mean(cells.almr, cells.lr).min() < 0.003
 
 
@@ -90,8 +90,8 @@ def test_its_state_is_the_study(cells: Space) -> None:
 
 
 def test_trials_in_flight_before_any_ended_are_apart_and_pruned_ones_are_not_tried_again() -> None:
-    asked = study(SurfaceSampler())
-    flying = {suggested(asked.ask()) for _ in range(4)}
+    running = study(SurfaceSampler())
+    flying = {suggested(running.ask()) for _ in range(4)}
     assert len(flying) == 4
     lost = study(SurfaceSampler())
     for _ in range(4):
@@ -107,7 +107,7 @@ def test_a_study_of_other_parameters_is_refused() -> None:
         found.optimize(lambda trial: trial.suggest_float("rate", 0, 1), n_trials=1)
 
 
-def test_a_dial_that_is_no_float_is_refused() -> None:
+def test_a_parameter_that_is_no_float_is_refused() -> None:
     def whole(trial: optuna.Trial) -> float:
         return trial.suggest_int("almr", 0, 1) + trial.suggest_float("lr", *LRS, log=True)
 

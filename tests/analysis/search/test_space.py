@@ -17,13 +17,13 @@ def test_a_grid_has_every_pair_once() -> None:
     twice = Space.grid([0.9, 0.1, 0.5, 0.1], [1e-2, 1e-3, 1e-4, 1e-3])
     assert twice == SPACE
     assert len(set(SPACE.cells)) == 9
-    assert SPACE.ends == ((0.1, 0.9), (1e-4, 1e-2))
+    assert SPACE.bounds == ((0.1, 0.9), (1e-4, 1e-2))
 
 
 def test_a_range_is_a_fine_grid_that_keeps_its_ends() -> None:
     space = Space.range((0.123456, 0.9), (1.23456e-5, 1e-3))
     assert len(space.cells) == RANGE_ALMRS * RANGE_LRS
-    (a0, a1), (r0, r1) = space.ends
+    (a0, a1), (r0, r1) = space.bounds
     assert 0.123456 <= a0 < 0.124
     assert a1 == 0.9
     assert r0 == pytest.approx(1.23456e-5, rel=0.01)

@@ -7,7 +7,7 @@ from analysis.surfaces.checks import cross_validate
 from analysis.surfaces.forms import FORMS, LINEAR, OFFSET
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.scale_choice import best_scale
-from analysis.surfaces.surface import Surface, WeightedSurface, fit_languages
+from analysis.surfaces.surface import Surface, fit_languages
 from sweep.study.errors import InputError
 from sweep.study.study import MINIMUM_TRIALS
 
@@ -101,7 +101,7 @@ def left_out_by_hand(surface: Surface, i: int) -> tuple[float, float]:
     return float(scale.nats(mean)), float(scale.nats_of_sd(np.sqrt(variance), mean))
 
 
-def test_leave_one_out_is_a_refit_without_each_trial_at_fixed_hyperparameters(surface):
+def test_leave_one_out_is_a_refit_without_each_trial_at_fixed_kernel_parameters(surface):
     mean, sd = surface.leave_one_out()
     for i in (0, 7, 14, 29):
         expected_mean, expected_sd = left_out_by_hand(surface, i)
@@ -172,8 +172,8 @@ def test_each_language_has_its_own_surface_of_the_rows_that_are_used():
         assert surface.predict([0.5], [1e-4])[0] == pytest.approx(KNOWN.losses(0.5, 1e-4)[name], abs=0.01)
 
 
-def test_more_trials_than_hyperparameters_need_still_all_count():
-    """Hyperparameters are found from a part of many trials; the surface is conditioned on all."""
+def test_more_trials_than_kernel_parameters_need_still_all_count():
+    """Kernel parameters are found from a part of many trials; the surface is conditioned on all."""
     table = measure(KNOWN, scattered(400, 0), noise=0.02)
     many, few = of(table), of(table.iloc[:100])
     assert len(many.members[0].y_train_) == 400
@@ -182,11 +182,3 @@ def test_more_trials_than_hyperparameters_need_still_all_count():
     assert sd_of_many.mean() < 0.75 * sd_of_few.mean()
     again = of(table)
     assert (again.predict(*BETWEEN)[0] == many.predict(*BETWEEN)[0]).all()
-
-
-def test_the_objective_weighs_means_and_adds_variances(surface):
-    both = WeightedSurface(((0.25, surface), (0.75, surface)))
-    mean, sd = surface.predict([0.4], [1e-4])
-    weighted_mean, weighted_sd = both.predict([0.4], [1e-4])
-    assert weighted_mean == pytest.approx(mean)
-    assert weighted_sd == pytest.approx(sd * np.hypot(0.25, 0.75))

@@ -22,7 +22,7 @@ DENSE = Path(__file__).parents[2] / "data" / "dense.csv"
 MAPPED = "almr=mix,lr=peak_lr,original=en_loss,additional=zh_loss"
 THEIRS = "mix,peak_lr,en_loss,zh_loss\n0.1,1e-5,3.1,4.5\n0.3,2e-5,3.2,4.25\n"
 FINE = "almr,lr,loss\n0.1,1e-5,3.1\n"
-MEND = "\nmend them, or pass --drop-bad-rows to leave them out"
+MEND = "\ncorrect them, or pass --drop-bad-rows to leave them out"
 
 COLUMN_OF = {"almr": 0, "lr": 1, "seed": 3, "tokens": 4}
 
@@ -101,7 +101,7 @@ def test_every_kind_of_file_reads_alike(tmp_path: Path, name: str) -> None:
         ("lr,almr,loss_original", "almr=lr,lr=almr", {"loss_original": 3.0, "almr": 0.5, "lr": 1e-5}),
     ],
 )
-def test_losses_are_found_by_the_name_that_was_asked_for_or_a_standard_one(
+def test_losses_are_found_by_the_stated_name_or_a_standard_one(
     read: Read, header: str, columns: str | None, found: dict[str, float]
 ) -> None:
     values = ["0.5", "1e-5", "3", "4"][: header.count(",") + 1]
@@ -141,7 +141,7 @@ def test_a_status_is_understood(read: Read, status: str, loss: str, expected: st
     assert math.isnan(row["loss_total"]) == (loss != "3.1")
 
 
-def test_a_reason_is_told_and_the_files_own_exclusion_is_kept(read: Read) -> None:
+def test_a_reason_is_kept_and_the_files_own_exclusion_is_kept(read: Read) -> None:
     table = read(
         "almr,lr,loss,status,reason,excluded,tokens\n0.1,1e-2,9,diverged,over the margin,,64\n"
         "0.1,1e-5,,failed,disk full,,\n0.1,1e-5,,,,wrong data,\n0.1,1e-5,3,,,none,64\n"
@@ -160,7 +160,7 @@ def test_replicates_are_numbered_in_the_files_order_where_there_is_no_seed(read:
 
 def test_a_trial_that_was_written_twice_is_no_replicate(read: Read, tmp_path: Path) -> None:
     message = refusal(read, tmp_path, "almr,lr,loss\n0.1,1e-5,3\n0.1,2e-5,3\n0.1,1e-5,3\n")
-    assert message == f"mine.csv, line 4: almr, lr, loss_total are those of line 2{MEND}"
+    assert message == f"mine.csv, line 4: the same almr, lr, loss_total as line 2{MEND}"
 
 
 def test_a_loss_that_cannot_be_one_is_named(read: Read, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_row_is_named_by_its_line_whatever_stands_above_it(read: Read) -> None
             "seed is missing; loss_total 'x' is not a number: give the row a status, diverged or failed, or remove it",
         ),
         ("7,-1,3,0,64,ok", "almr 7 is outside 0..1: is it in percent? divide by 100; lr -1 is not above 0"),
-        ("0.1,1e-5,3,5,64,", "almr, lr, seed, tokens are those of line 2"),
+        ("0.1,1e-5,3,5,64,", "the same almr, lr, seed, tokens as line 2"),
     ],
 )
 def test_a_bad_row_is_refused_by_its_line_or_kept_with_its_reason(
@@ -212,7 +212,7 @@ def test_a_bad_row_is_refused_by_its_line_or_kept_with_its_reason(
     assert reasons(table) == [None, f"bad row: {fault}", None]
     assert table["loss_total"].isna().tolist() == [False, True, False]
     for name in ("almr", "lr", "seed", "tokens"):
-        offends = (f"{name} " in fault or not row.split(",")[COLUMN_OF[name]]) and " are those of " not in fault
+        offends = (f"{name} " in fault or not row.split(",")[COLUMN_OF[name]]) and "the same " not in fault
         assert table[name].isna().tolist() == [False, offends, False], name
 
 
@@ -239,7 +239,7 @@ def test_a_trial_that_failed_or_is_excluded_may_stand_again(read: Read) -> None:
     header = "almr,lr,loss,seed,status,excluded\n"
     assert len(usable(read(header + "0.1,1e-5,,0,failed,\n0.1,1e-5,3,0,,old data\n0.1,1e-5,3,0,,\n"))) == 1
     twice = read(header + "0.1,1e-5,,0,diverged,\n0.1,1e-5,3,0,,\n", drop_bad_rows=True)
-    assert reasons(twice)[1] == "bad row: almr, lr, seed are those of line 2"
+    assert reasons(twice)[1] == "bad row: the same almr, lr, seed as line 2"
 
 
 def test_a_bad_row_takes_no_ones_place(read: Read) -> None:
@@ -265,7 +265,7 @@ def test_a_column_has_one_use(read: Read) -> None:
 def test_a_filter_takes_the_files_names_and_ours(read: Read, condition: str) -> None:
     text = "almr,lr,en,n,model\n0.1,1e-5,3.0,2048,small\n0.1,1e-5,4.0,4096,large\nwhat,1e-5,4.0,4096,large\n"
     table = read(text, "original=en,tokens=n", where=[condition])
-    assert table["trial_id"].tolist() == ["row 2"]  # the bad row was filtered before it was judged
+    assert table["trial_id"].tolist() == ["row 2"]  # the bad row was filtered before it was checked
     assert table["tokens"].tolist() == [2048]
 
 
@@ -284,7 +284,7 @@ def test_filters_all_have_to_hold(read: Read, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["tokens", "parameters"])
 def test_several_lengths_or_sizes_are_not_one_surface(read: Read, tmp_path: Path, name: str) -> None:
     text = f"almr,lr,loss,status,{name}\n" + "".join(f"0.1,1e-5,3,ok,{n}\n" for n in (8192, 2048, 4096))
-    message = f"3 values of {name} (2048, 4096, 8192): one surface is of one; choose with --where {name}=2048"
+    message = f"3 values of {name} (2048, 4096, 8192): a fit takes one; choose with --where {name}=2048"
     assert refusal(read, tmp_path, text) == f"mine.csv: {message}"
     assert len(read(text, where=[f"{name}=4096"])) == 1
     assert len(read(f"almr,lr,loss,status,{name}\n0.1,1e-5,3,ok,64\n0.1,1e-2,9,diverged,32\n")) == 2
@@ -318,7 +318,9 @@ def test_columns_that_cannot_be_are_refused(read: Read, tmp_path: Path, columns:
 
 def test_a_combined_loss_beside_one_per_language_has_to_be_chosen(read: Read, tmp_path: Path) -> None:
     text = "almr,lr,loss_original,loss_total\n0.1,1e-5,3,4\n"
-    message = "a combined loss and one per language: choose with --columns original=loss_original or loss=loss_total"
+    message = (
+        "has a combined loss and one per language: choose with --columns original=loss_original or loss=loss_total"
+    )
     assert refusal(read, tmp_path, text) == f"mine.csv: {message}"
     assert read(text, "loss=loss_total")["loss_total"].tolist() == [4.0]
 
@@ -333,7 +335,7 @@ def test_a_combined_loss_beside_one_per_language_has_to_be_chosen(read: Read, tm
         (
             "mine.csv",
             b'almr,lr,loss\n"0.1,1e-5,3\n',
-            "not readable as .csv (unexpected end of data); mend that, or save",
+            "not readable as .csv (unexpected end of data); correct that, or save",
         ),
         ("mine.csv", b"almr,lr,loss\n0,1,1e-5,3\n", "not readable as .csv (line 2 has 4 cells, the header 3); "),
         ("mine.csv", b"lr,almr, lr\n1,0,1\n", "two columns are named 'lr'; rename one"),
@@ -346,9 +348,9 @@ def test_a_combined_loss_beside_one_per_language_has_to_be_chosen(read: Read, tm
 def test_a_file_that_is_no_table_is_refused_in_one_line(
     read: Read, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
-    told = refusal(read, tmp_path, content, name=name)
-    assert told.startswith(f"{name}: {message}")
-    assert "\n" not in told
+    refused = refusal(read, tmp_path, content, name=name)
+    assert refused.startswith(f"{name}: {message}")
+    assert "\n" not in refused
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

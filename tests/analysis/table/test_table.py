@@ -66,7 +66,7 @@ def test_the_objective_is_the_weighted_mean_and_ignores_an_unweighted_language(m
 
 
 def test_an_empty_run_says_what_to_do(tmp_path):
-    with pytest.raises(InputError, match=r"no finished trials in it; run the study first"):
+    with pytest.raises(InputError, match=r"no finished trials: run the study first"):
         tables.read_run(tmp_path)
 
 

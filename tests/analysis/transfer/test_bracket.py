@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.transfer.bracket import BriefRun, judge
+from analysis.transfer.bracket import BriefRun, compare
 from sweep.study.errors import InputError
 
 CHOSEN, NOISE, TOLERANCE = 2e-5, 0.0005, 0.005
@@ -23,7 +23,7 @@ def runs(best, curvature=0.02, factors=FACTORS, noise=0.0, seed=0):
 
 
 def answer(measured, noise=NOISE):
-    return judge(measured, CHOSEN, noise, TOLERANCE, 0.9)
+    return compare(measured, CHOSEN, noise, TOLERANCE, 0.9)
 
 
 def test_a_bracket_about_the_chosen_lr_confirms_it():
@@ -79,13 +79,13 @@ def test_two_lrs_are_too_few():
 
 @pytest.mark.parametrize("close", [1.0001, 1.009])
 def test_lrs_that_lie_close_together_count_as_one(close):
-    with pytest.raises(InputError, match=r"2 LRs have a loss, those under 1% apart counted as one"):
+    with pytest.raises(InputError, match=r"2 distinct LRs have a loss \(LRs under 1 % apart count as one\)"):
         answer(runs(CHOSEN, factors=(0.5, 1, close)))
     assert answer(runs(CHOSEN, factors=(0.5, 1, close, 2))).answer == "holds"
 
 
 @pytest.mark.parametrize("far", [0.01, 1, 300])
-def test_a_narrow_bracket_is_judged_wherever_it_lies(far):
+def test_a_narrow_bracket_has_an_answer_wherever_it_lies(far):
     assert answer(runs(CHOSEN, factors=(far, 1.02 * far, 1.04 * far))).answer in ("holds", "moved", "undecided")
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pydantic
 import pytest
 
-from analysis.fit_file.transfer import FittedRung
+from analysis.fit_file.transfer import EdgeAfter, FittedRung
 from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.transfer import ladder, sizes
-from analysis.transfer.rules import climbed, power
+from analysis.transfer.rules import ladder_setting, near_edge, power
 
 from samples import make_study  # isort: skip
 from sweep.study.errors import InputError
@@ -28,11 +28,11 @@ def law(n, d):
 
 def test_an_almr_beyond_its_bounds_is_cut_and_said():
     rungs = [rung(n, 10**9, 1e-4, almr) for n, almr in ((10**8, 0.5), (10**9, 0.75), (10**10, 0.98))]
-    found = climbed(rungs, {"parameters": 7e10, "tokens": 1e9}, 0.9)
+    found = ladder_setting(rungs, {"parameters": 7e10, "tokens": 1e9}, 0.9)
     assert found["almr"] == 1
-    assert any("its line of ALMR comes to 1.1" in warning and "cut to 1" in warning for warning in found["warnings"])
-    inside = climbed(rungs, {"parameters": 10**9, "tokens": 1e9}, 0.9)
-    assert not any("cut to" in warning for warning in inside["warnings"])
+    assert any("predicted ALMR, 1.1" in warning and "set to 1" in warning for warning in found["warnings"])
+    inside = ladder_setting(rungs, {"parameters": 10**9, "tokens": 1e9}, 0.9)
+    assert not any("set to" in warning for warning in inside["warnings"])
 
 
 def winner(lr=2e-5):
@@ -102,13 +102,13 @@ def test_the_history_of_llama_8b_and_70b_is_nine_fold_apart():
         base_model={"pretrained": "meta-llama/Meta-Llama-3-8B"},
         launch=content | {"sequence_length": 2048, "gpus_per_node": 1},
     )
-    [told] = history(sizes.step(study, TransferRule(rule="direct")))
-    assert "8.79 x apart" in told
+    [warning] = history(sizes.step(study, TransferRule(rule="direct")))
+    assert "8.8 x apart" in warning
 
 
 def test_a_ladder_recovers_an_exact_power_law_in_both_quantities():
     rungs = [rung(n, d, law(n, d), 0.5 - 0.02 * math.log(n / 1e8)) for n in (1e8, 4e8, 2e9) for d in (1e9, 4e9)]
-    found = climbed(rungs, TARGET, 0.9)
+    found = ladder_setting(rungs, TARGET, 0.9)
     assert found["parameters"].value == pytest.approx(-0.713, abs=1e-6)
     assert found["tokens"].value == pytest.approx(0.307, abs=1e-6)
     assert found["lr"] == pytest.approx(law(7e10, 1e11), rel=1e-6)
@@ -120,34 +120,37 @@ def test_the_prediction_interval_grows_with_the_distance():
     rungs = [rung(n, 1e9, law(n, 1e9)) for n in (1e8, 4e8, 2e9)]
     widths = []
     for target in (1e9, 1e10, 1e11):
-        found = climbed(rungs, {"parameters": target, "tokens": 1e9}, 0.9)["lr_interval"]
+        found = ladder_setting(rungs, {"parameters": target, "tokens": 1e9}, 0.9)["lr_interval"]
         widths.append(math.log(found.high / found.low))
     assert widths[0] < widths[1] < widths[2]
 
 
 def test_two_rungs_give_their_own_intervals_and_say_that_nothing_tests_the_law():
     rungs = [rung(n, 1e9, law(n, 1e9)) for n in (1e8, 1e9)]
-    found = climbed(rungs, {"parameters": 1e10, "tokens": 1e9}, 0.9)
+    found = ladder_setting(rungs, {"parameters": 1e10, "tokens": 1e9}, 0.9)
     assert found["lr"] == pytest.approx(law(1e10, 1e9), rel=1e-6)
     # The line through both, one step of equal length on: 2 y2 - y1.
     half = 1.6449 * math.sqrt(5) * 0.05
     assert math.log(found["lr_interval"].high / found["lr"]) == pytest.approx(half, rel=1e-3)
-    assert "no rung is left over" in found["assumption"]
-    assert any("nothing tests" in warning for warning in found["warnings"])
-    assert any("beyond the rungs" in warning for warning in climbed(rungs, TARGET | {"tokens": 1e9}, 0.9)["warnings"])
+    assert "no spare rung" in found["assumption"]
+    assert any("the law is not tested" in warning for warning in found["warnings"])
+    assert any(
+        "extrapolated farther" in warning
+        for warning in ladder_setting(rungs, TARGET | {"tokens": 1e9}, 0.9)["warnings"]
+    )
 
 
 def test_a_budget_that_no_rung_varies_needs_a_stated_exponent():
     rungs = [rung(n, 1e9, law(n, 1e9)) for n in (1e8, 4e8, 2e9)]
     with pytest.raises(InputError, match="tokens_exponent"):
-        climbed(rungs, TARGET, 0.9)
-    found = climbed(rungs, TARGET, 0.9, tokens_exponent=0.307)
+        ladder_setting(rungs, TARGET, 0.9)
+    found = ladder_setting(rungs, TARGET, 0.9, tokens_exponent=0.307)
     assert found["lr"] == pytest.approx(law(7e10, 1e11), rel=1e-6)
     assert not found["tokens"].fitted
 
 
 def test_rungs_of_one_kind_cannot_tell_a_law():
-    with pytest.raises(InputError, match="do not tell"):
+    with pytest.raises(InputError, match="do not determine"):
         ladder.line([rung(1e8, 1e9, 1e-3), rung(1e8, 1e9, 1e-3)], "lr")
 
 
@@ -164,3 +167,19 @@ def test_the_interval_holds_the_truth_on_simulated_ladders(rungs, scatter):
         _, interval = line.predict(line.point({"parameters": 1e10, "tokens": 1e9}), 0.9)
         inside += interval.low <= math.log(law(1e10, 1e9)) + scatter * random.standard_normal() <= interval.high
     assert inside / repeats >= 0.83
+
+
+@pytest.mark.parametrize(
+    ("edge", "measured", "says"),
+    [
+        (5.5e-4, False, "3.19e-3, is 5.8 x the estimated divergence LR at its size, 5.5e-4 (a lower bound"),
+        (4.785e-3, True, "3.19e-3, is 0.67 x the estimated divergence LR at its size, 4.79e-3. Run"),
+        (7e-3, True, None),
+        (None, False, None),
+    ],
+)
+def test_a_launch_near_or_over_the_divergence_edge_says_by_how_much(edge, measured, says):
+    scaled = EdgeAfter(lr=edge, factor=None, measured=measured, assumption="scaled")
+    found = near_edge(scaled, 3.19e-3)
+    assert len(found) == (says is not None)
+    assert all(says in warning for warning in found)

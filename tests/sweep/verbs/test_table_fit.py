@@ -90,7 +90,7 @@ def test_a_refused_choice_has_its_own_status(table: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith("REFUSED (")
     assert lines[-1] == rerun.IN_A_TABLE
-    assert "run next" in result.stdout
+    assert "Suggested trials" in result.stdout
 
 
 def test_bad_rows_are_named_and_can_be_left_out(table: Path) -> None:
