@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from analysis.fit.load import LoadedRun, load_run
     from analysis.search.sampler import SurfaceSampler
     from analysis.table.import_table import read_table
-    from sweep.study.errors import InputError
-    from sweep.study.sections.objective import Objective
+    from sweep.study import InputError, Objective
 
 __all__ = ["Fit", "InputError", "LoadedRun", "Objective", "SurfaceSampler", "fit_table", "load_run", "read_table"]
 HOMES = {

@@ -13,7 +13,7 @@ from samples import CHINESE, ENGLISH, local_content
 from threadpoolctl import threadpool_limits
 from xdist.scheduler import LoadFileScheduling
 
-from sweep.study.study import Study
+from sweep.study import Study
 
 # No test needs the hub: what asks it for a name that nobody has is told so at once, not after its time-outs.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

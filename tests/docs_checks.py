@@ -15,8 +15,7 @@ import typer
 import yaml
 
 from sweep import cli
-from sweep.study import study_file
-from sweep.study.errors import InputError
+from sweep.study import InputError, study_file
 from tests import rooms, study_fields
 from tests.rooms import ROOT
 

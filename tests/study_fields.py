@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union
 import pydantic
 from pydantic.fields import FieldInfo
 
-from sweep.study.study import Study
+from sweep.study import Study
 
 HEAD = """# Every field of a study
 

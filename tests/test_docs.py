@@ -17,12 +17,9 @@ import analysis
 from analysis.fit.fit import fit_run
 from analysis.fit_file.fit_file import FitFile
 from analysis.table.import_table import read_table
-from sweep.study import study_file
-from sweep.study.fields import LANGUAGES, Schema
+from sweep.study import LANGUAGES, PerLanguage, Record, Schema, Trial, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles, ScoreFiles, TrialFiles
-from sweep.study.record import PerLanguage, Record
-from sweep.study.trial import Trial
 from tests import docs_checks as checks
 from tests import docs_outputs, docs_pages, rooms, study_fields
 from tests.rooms import ROOT

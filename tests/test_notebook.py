@@ -9,9 +9,8 @@ import pytest
 from nbclient import NotebookClient
 from samples import make_study
 
-from sweep.study.record import Record
+from sweep.study import Record, Trial
 from sweep.study.study_file import dump
-from sweep.study.trial import Trial
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "inspect_sweep.ipynb"
 

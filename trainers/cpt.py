@@ -11,11 +11,8 @@ from typing import Any, TextIO
 
 import torch
 
+from sweep.study import Ingredients, Record, Study, Trial
 from sweep.study.files.layout import TrialFiles
-from sweep.study.ingredients import Ingredients
-from sweep.study.record import Record
-from sweep.study.study import Study
-from sweep.study.trial import Trial
 from trainers.benchmarks.scoring import Scoring
 from trainers.data.batches import BatchReader
 from trainers.data.corpus import PackedCorpus, open_corpora

@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES, Ingredients, Record, Study
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
-from sweep.study.ingredients import Ingredients
-from sweep.study.record import SCORING, Record
+from sweep.study.record import SCORING
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Tracking
-from sweep.study.study import Study
 from trainers.benchmarks import outcome
 from trainers.benchmarks.scoring import Scoring
 from trainers.data.corpus import open_corpora

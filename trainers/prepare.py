@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sweep.study.fields import LANGUAGES
-from sweep.study.ingredients import Ingredients
-from sweep.study.study import Study
+from sweep.study import LANGUAGES, Ingredients, Study
 from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, documents

@@ -10,12 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
-from sweep.study.record import Horizon, PerLanguage, Record
+from sweep.study import LANGUAGES, Horizon, InputError, PerLanguage, Record, Status, Study, Trial
 from sweep.study.sections.training import Training
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 
 REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 

@@ -9,10 +9,7 @@ from typing import Any
 
 import torch
 
-from sweep.study.ingredients import Ingredients
-from sweep.study.record import PerLanguage, Record
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import Ingredients, PerLanguage, Record, Status, Study, Trial
 from trainers.loop.held_out import Losses
 from trainers.loop.learner import Learner
 from trainers.loop.trial_training import TrialTraining, finite

@@ -13,8 +13,7 @@ from analysis.fit_file.scores import ScoresFile
 from analysis.fit_file.winner import Region, Winner
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface
-from sweep.study.sections.objective import Objective
-from sweep.study.study import Study
+from sweep.study import Objective, Study
 
 
 @dataclass(frozen=True, kw_only=True)

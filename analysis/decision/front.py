@@ -8,7 +8,7 @@ from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import choose
 from analysis.fit_file.curve import FrontPoint
 from analysis.surfaces.optima import Lattice
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES
 
 WEIGHTS = np.linspace(0, 1, 21)
 

@@ -13,9 +13,7 @@ from analysis.fit_file.fit_file import FitFile
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.table import table as tables
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
-from sweep.study.sections.objective import Objective
+from sweep.study import LANGUAGES, InputError, Objective
 
 
 class Goal(Protocol):

@@ -28,9 +28,7 @@ from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, fit_languages
 from analysis.table import table as tables
 from analysis.transfer.rules import carry
-from sweep.study.errors import InputError
-from sweep.study.sections.objective import Objective
-from sweep.study.study import Study
+from sweep.study import InputError, Objective, Study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,7 @@ from analysis.decision.findings import refusals
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import HorizonFit
 from analysis.table import table as tables
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
-from sweep.study.study import Study
-from sweep.study.trial import Status
+from sweep.study import LANGUAGES, InputError, Status, Study
 
 AT = re.compile(r"(loss|bits_per_byte|reason)\w*@(\d+)")  # the columns that analysis.table gives a horizon
 UNMEASURED = "not measured at this horizon"

@@ -12,11 +12,9 @@ from analysis.fit_file.inputs import FitInputs
 from analysis.fit_file.read import read_fit
 from analysis.fit_file.result import FitResult
 from analysis.table import table as tables
-from sweep.study import study_file
-from sweep.study.errors import InputError
+from sweep.study import InputError, Record, Study, study_file
 from sweep.study.files.layout import RunFiles
-from sweep.study.record import Record, read_record
-from sweep.study.study import Study
+from sweep.study.record import read_record
 
 
 @dataclass(frozen=True)

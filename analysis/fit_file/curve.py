@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.fit_file.winner import Interval
-from sweep.study.fields import Schema
+from sweep.study import Schema
 
 
 class CurvePoint(Schema):

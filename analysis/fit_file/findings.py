@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sweep.study import numbers
-from sweep.study.fields import Schema
+from sweep.study import Schema, numbers
 
 
 class NextTrial(Schema):

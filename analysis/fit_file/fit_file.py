@@ -10,7 +10,7 @@ from analysis.fit_file.inputs import FitInputs
 from analysis.fit_file.scores import ScoresFile
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Region, Winner
-from sweep.study.fields import Schema
+from sweep.study import Schema
 
 SCHEMA_VERSION = 2
 

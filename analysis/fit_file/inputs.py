@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from sweep.study.fields import Schema
+from sweep.study import Schema, Study
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
-from sweep.study.study import Study, fingerprint_of
+from sweep.study.study import fingerprint_of
 
 # How trials and launch are run: no number of a fit depends on these fields. A field that is not listed counts.
 NOT_FITTED: dict[str, Any] = {

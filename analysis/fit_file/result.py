@@ -9,7 +9,7 @@ from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.winner import Winner
-from sweep.study.study import Study
+from sweep.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd

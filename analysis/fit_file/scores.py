@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from analysis.fit_file.winner import Interval, Region
-from sweep.study.fields import Schema
+from sweep.study import Schema
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 

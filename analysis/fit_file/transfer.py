@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from analysis.fit_file.winner import Interval
-from sweep.study.fields import Schema
+from sweep.study import Schema
 
 Rule = Literal["direct", "power", "ladder"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweep.study.fields import Schema
+from sweep.study import Schema
 
 
 class Interval(Schema):

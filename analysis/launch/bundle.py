@@ -22,8 +22,8 @@ from analysis.launch.plan import launch_plan as plans
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
+from sweep.study import CorpusFacts
 from sweep.study.files.atomic import sha256
-from sweep.study.ingredients import CorpusFacts
 
 Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # reads a folder with the files of a format back, by its name
 FORMATS: dict[str, Format] = {

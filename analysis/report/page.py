@@ -27,9 +27,8 @@ from analysis.scores import table_text
 from analysis.surfaces.forms import FORMS
 from analysis.surfaces.optima import DRAWS
 from analysis.table import table as tables
+from sweep.study import LANGUAGES, InputError
 from sweep.study import numbers as formats
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.study_file import dump

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from analysis.scores import paired
 from analysis.scores.read import Scored, ScoredModel
-from sweep.study.record import Score
+from sweep.study import Score
 
 
 def comparable(scored: Scored) -> Scored:

@@ -16,7 +16,7 @@ from scipy.stats import norm
 from analysis.fit_file.winner import Interval
 from analysis.scores.read import QuestionAnswers
 from analysis.surfaces.kernels import Array
-from sweep.study.record import Score
+from sweep.study import Score
 
 POWER = 0.8
 MOST_QUESTIONS = 10**9  # a difference that needs more counts as none

@@ -13,9 +13,9 @@ import pydantic
 
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
-from sweep.study.errors import InputError
+from sweep.study import InputError, Score
 from sweep.study.files.layout import RunFiles, ScoreFiles, TrialFiles
-from sweep.study.record import Score, read_record
+from sweep.study.record import read_record
 
 SCORES = pydantic.TypeAdapter(dict[str, Score])
 FAILURES = pydantic.TypeAdapter(dict[str, str])

@@ -23,7 +23,7 @@ from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, LatticeSize, Optima
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
-from sweep.study.study import MINIMUM_TRIALS
+from sweep.study import MINIMUM_TRIALS
 
 SIZE = LatticeSize(17, 25)  # a seventh of the time of the losses' lattice, since these optima are less certain
 EXPLAINED = 0.2  # leave-one-out R2: shuffled scores stay under it (as in analysis.decision.findings.refusals)

@@ -11,8 +11,8 @@ import numpy as np
 from analysis.scores import paired
 from analysis.scores.paired import Difference
 from analysis.scores.read import Scored, ScoredModel
-from sweep.study.fields import LANGUAGES
-from sweep.study.record import SCORING, Score
+from sweep.study import LANGUAGES, Score
+from sweep.study.record import SCORING
 
 Kind = Literal["task", "group", "language"]
 

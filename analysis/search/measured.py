@@ -17,9 +17,7 @@ from analysis.search.space import Space
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.surface import fit_languages
 from analysis.table import table as tables
-from sweep.study.errors import InputError
-from sweep.study.sections.objective import Objective
-from sweep.study.study import MINIMUM_TRIALS
+from sweep.study import MINIMUM_TRIALS, InputError, Objective
 
 NEAR = 9  # cells of the lowest losses, whose repeats give the noise near the best
 

@@ -17,7 +17,7 @@ from analysis.decision.objectives import Goal, WeightedGoal
 from analysis.search.propose import DESIGN, Proposal, SearchContext, propose
 from analysis.search.space import Point, Space
 from analysis.table.table import HYPERPARAMETERS
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 DIVERGED = "diverged: pruned, or without a finite value"
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 from analysis.surfaces.forms import LINEAR, Form
 from analysis.surfaces.kernels import Array
-from sweep.study.errors import InputError
-from sweep.study.study import MINIMUM_TRIALS
+from sweep.study import MINIMUM_TRIALS, InputError
 
 WIDTH = 2.0  # scale of the compression, in units of knee - lowest loss
 Ranges = tuple[tuple[float, float], tuple[float, float]]

@@ -15,8 +15,7 @@ import pandas as pd
 
 from analysis.table.table import COLUMNS, HYPERPARAMETERS, usable
 from analysis.table.table_file import MISSING, TableFile, listing, number_of, read_file, text_of
-from sweep.study.errors import InputError
-from sweep.study.trial import Status
+from sweep.study import InputError, Status
 
 PLAIN = {"loss_original": "original", "loss_additional": "additional", "loss_total": "loss"}
 OURS = (

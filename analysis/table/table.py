@@ -9,12 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES, Horizon, InputError, Record, Status, Study
 from sweep.study.files.layout import RunFiles
-from sweep.study.record import Horizon, Record, read_record
-from sweep.study.study import Study
-from sweep.study.trial import Status
+from sweep.study.record import read_record
 
 HYPERPARAMETERS = ("almr", "lr")  # of a sweep, in the order of every (ALMR, LR) point
 SCALARS = (

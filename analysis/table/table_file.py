@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet")
 MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none")

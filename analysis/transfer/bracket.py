@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.fit_file.winner import Interval
-from sweep.study import numbers
-from sweep.study.errors import InputError
-from sweep.study.fields import Schema
+from sweep.study import InputError, Schema, numbers
 
 if TYPE_CHECKING:
     from analysis.surfaces.kernels import Array

@@ -5,9 +5,8 @@ from __future__ import annotations
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
 from analysis.transfer.sizes import ScaleStep
-from sweep.study import numbers
+from sweep.study import Study, numbers
 from sweep.study.sections.launch import Launch
-from sweep.study.study import Study
 
 NOTABLE = 1.5  # least ratio of pre-training tokens per parameter to warn of
 

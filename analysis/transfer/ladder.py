@@ -19,7 +19,7 @@ from scipy.stats import norm
 from analysis.fit_file.transfer import FittedRung
 from analysis.fit_file.winner import Interval
 from analysis.surfaces.kernels import Array
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 PRIOR = {"lr": 0.25, "almr": 0.1}  # scale of tau, in ln LR and in ALMR; seeds alone move a best LR by about 0.1
 GRID = 60

@@ -13,10 +13,8 @@ from analysis.fit_file.transfer import EdgeAfter, Exponent, FittedRung, Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.transfer import cost, differences, ladder, rungs, sizes
 from analysis.transfer.sizes import ScaleStep
-from sweep.study import numbers
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study, numbers
 from sweep.study.sections.transfer import TransferRule
-from sweep.study.study import Study
 
 DIRECT = (
     "The launch uses the small model's ALMR and peak LR unchanged (Xi et al., arXiv 2409.06624). That the large model "

@@ -14,12 +14,10 @@ from analysis.fit_file.read import read_fit
 from analysis.fit_file.transfer import FittedRung
 from analysis.fit_file.winner import Interval, Winner
 from analysis.transfer import sizes
-from sweep.study import study_file
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study, study_file
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.transfer import ModelFacts
 from sweep.study.sections.transfer import Rung as Stated
-from sweep.study.study import Study
 
 
 def gather(stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sweep.study import Study
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.transfer import ModelFacts, TransferRule
 from sweep.study.sizes.models import EMBEDDED, KNOWN, KnownModel
-from sweep.study.study import Study
 
 
 @dataclass(frozen=True)

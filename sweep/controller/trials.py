@@ -18,9 +18,8 @@ from ray import tune
 from sweep.controller import cluster
 from sweep.controller.worker_group import run_worker_group
 from sweep.store.run import Run
-from sweep.study.record import SCORING, Record
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import Record, Status, Study, Trial
+from sweep.study.record import SCORING
 from sweep.trials import capacity
 from sweep.trials.queue import Queue, Turn
 from sweep.worker.run_trial import work

@@ -11,10 +11,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from sweep.controller import cluster
 from sweep.store.at_worker import at_worker
 from sweep.store.run import Run
-from sweep.study.record import Record
+from sweep.study import Record, Study, Trial
 from sweep.study.sections.resources import Resources
-from sweep.study.study import Study
-from sweep.study.trial import Trial
 from sweep.trials import capacity
 from sweep.worker.group.monitor import LastLogLine, PortTakenError, WorkerGroupError, WorkerNode, wait_for_nodes
 from sweep.worker.group.node import GRACE_SECONDS, NodeOutcome, NodeProcesses, RankCommand, RankFailure, free_port

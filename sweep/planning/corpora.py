@@ -5,9 +5,8 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from sweep.study.ingredients import CorpusFacts
+from sweep.study import CorpusFacts, Study
 from sweep.study.sections.corpora import Corpus
-from sweep.study.study import Study
 
 BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies; used until a corpus is tokenised
 PLAIN_TEXT = (".txt", ".md", ".jsonl", ".json")

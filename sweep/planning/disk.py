@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES, Study
 from sweep.study.sizes.memory import FLOAT32, MOMENTS
 from sweep.study.sizes.shape import Shape
-from sweep.study.study import Study
 
 TOKEN = 4  # bytes: an int32
 LINE = 400  # bytes: one line of metrics.jsonl and its TensorBoard events

@@ -5,9 +5,9 @@ from __future__ import annotations
 from analysis.launch.plan import layout_choice
 from analysis.launch.plan.layout import LaunchHardware
 from sweep.planning.model_shape import ShapeLookup, find
+from sweep.study import Study
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Format
-from sweep.study.study import Study
 
 
 def target(study: Study, formats: tuple[Format, ...]) -> LaunchHardware:

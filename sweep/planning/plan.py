@@ -12,12 +12,8 @@ from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import Disk, disk
 from sweep.planning.model_shape import ShapeLookup, find
 from sweep.planning.trial_memory import TrialMemory
-from sweep.study.fields import LANGUAGES
-from sweep.study.ingredients import CorpusFacts
-from sweep.study.record import Record
+from sweep.study import LANGUAGES, CorpusFacts, Record, Study, Trial
 from sweep.study.sizes.shape import Shape
-from sweep.study.study import Study
-from sweep.study.trial import Trial
 from sweep.trials.progress import RunProgress
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sweep.store.run import Run
-from sweep.study.record import SCORING, Record
+from sweep.study import Record, Status, Study, Trial
+from sweep.study.record import SCORING
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 from trainers.benchmarks import catalogue, definitions, fetching
 
 CLOZE_TOKENS = 48  # per question: four continuations with their context

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from sweep.study import Study
 from sweep.study.sizes.memory import BFLOAT16, FLOAT32, MOMENTS, USABLE, activation_bytes, logit_bytes
 from sweep.study.sizes.shape import Shape
-from sweep.study.study import Study
 
 
 @dataclass(frozen=True)

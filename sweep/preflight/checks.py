@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sweep.planning.trial_memory import TrialMemory
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study
 from sweep.study.numbers import percent, size
 from sweep.study.sizes.memory import USABLE
-from sweep.study.study import Study
 from sweep.trials import capacity
 
 IN_USE_BYTES = 2e9  # a driver and a desktop use less of a GPU

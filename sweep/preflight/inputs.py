@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sweep.preflight.checks import CheckResult, results
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES, InputError, Study
 from sweep.study.sections.corpora import Corpus
-from sweep.study.study import Study
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 

@@ -18,9 +18,8 @@ from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.inputs import inputs
 from sweep.preflight.probe import Inspect
 from sweep.store.run import Run
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study
 from sweep.study.files import cache
-from sweep.study.study import Study
 from trainers.benchmarks import catalogue
 from trainers.tracking import tracker
 

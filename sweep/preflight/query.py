@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweep.preflight import probe
 from sweep.preflight.checks import NodeReport
 from sweep.preflight.probe import Inspect
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 ANSWER_SECONDS = 60.0
 LATE = f"waited {ANSWER_SECONDS:.0f} s"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sweep.store.remote import is_remote
 from sweep.store.run import Run
+from sweep.study import Trial
 from sweep.study.files.layout import RECORD, TRIALS
-from sweep.study.trial import Trial
 from trainers.loop.out_of_memory import micro_batch_file
 
 PUSH_SECONDS = 30.0  # between pushes of a running trial's files

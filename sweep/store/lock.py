@@ -21,7 +21,7 @@ from typing import Protocol
 import pydantic
 
 from sweep.store.owner import Owner
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.files.atomic import write_atomically
 
 HEARTBEAT_SECONDS = 30.0

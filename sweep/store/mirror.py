@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.store.remote import one_line, open_store
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.files import cache
 from sweep.study.files.atomic import write_atomically
 

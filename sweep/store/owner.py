@@ -13,7 +13,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweep.study.fields import Schema
+from sweep.study import Schema
 
 
 class Owner(Schema):

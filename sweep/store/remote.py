@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import Any
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 # On these, a file is visible before it is whole, or nothing can be put.
 NOT_WHOLE = ("sftp", "ssh", "ftp", "hdfs", "webhdfs", "smb", "http", "https")

@@ -12,14 +12,12 @@ from typing import Any, TypeVar
 from sweep.store.provenance import copy_code, provenance
 from sweep.store.remote import is_remote
 from sweep.store.storage import RunStorage, named
-from sweep.study import study_file
-from sweep.study.errors import InputError
+from sweep.study import Ingredients, InputError, Proposed, Record, Status, Study, Trial, study_file
 from sweep.study.files import cache
 from sweep.study.files.layout import TRIALS, ScoreFiles, is_of_trial, is_read_by_drivers
-from sweep.study.ingredients import Ingredients, SearchState, read_ingredients, read_search
-from sweep.study.record import Record, read_record
-from sweep.study.study import Study
-from sweep.study.trial import Proposed, Status, Trial, TrialRequest, read_request
+from sweep.study.ingredients import SearchState, read_ingredients, read_search
+from sweep.study.record import read_record
+from sweep.study.trial import TrialRequest, read_request
 
 Content = TypeVar("Content")
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing

@@ -1,0 +1,28 @@
+"""What is swept and what came of it: the schemas of studies, trials and records, which every room may import."""
+
+from sweep.study.errors import InputError
+from sweep.study.fields import LANGUAGES, Schema
+from sweep.study.ingredients import CorpusFacts, Ingredients
+from sweep.study.record import Horizon, PerLanguage, Record, Score
+from sweep.study.sections.objective import Objective, Weights
+from sweep.study.study import MINIMUM_TRIALS, Study
+from sweep.study.trial import Proposed, Status, Trial
+
+__all__ = [
+    "LANGUAGES",
+    "MINIMUM_TRIALS",
+    "CorpusFacts",
+    "Horizon",
+    "Ingredients",
+    "InputError",
+    "Objective",
+    "PerLanguage",
+    "Proposed",
+    "Record",
+    "Schema",
+    "Score",
+    "Status",
+    "Study",
+    "Trial",
+    "Weights",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.resources import Resources
 
 Node = dict[str, float]  # the resources of a machine as Ray counts them: CPU, GPU and others

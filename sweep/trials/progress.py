@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sweep.store.run import Run
-from sweep.study.record import Record
-from sweep.study.study import Study
-from sweep.study.trial import Trial
+from sweep.study import Record, Study, Trial
 
 
 def trials(study: Study) -> list[Trial]:

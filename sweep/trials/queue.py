@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from threadpoolctl import threadpool_limits
 
 from sweep.store.run import Run
+from sweep.study import MINIMUM_TRIALS, Proposed, Study, Trial
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import SearchState
-from sweep.study.study import MINIMUM_TRIALS, Study
-from sweep.study.trial import Proposed, Trial, TrialRequest
+from sweep.study.trial import TrialRequest
 from sweep.trials.progress import progress
 from sweep.trials.search_data import grown_space, search_context
 

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sweep.store.run import Run
-from sweep.study.fields import LANGUAGES
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import LANGUAGES, Status, Study, Trial
 from sweep.trials.progress import trials
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 
 from sweep.store.run import Run
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study
 from sweep.study.numbers import clock
-from sweep.study.study import Study
 from sweep.verbs.rerun import Rerun, suggestion
 from sweep.verbs.verdict import verdict
 

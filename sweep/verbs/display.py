@@ -14,10 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.store.run import Run
+from sweep.study import Record, Status, Study, Trial
 from sweep.study.numbers import clock, point
-from sweep.study.record import Record
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 
 
 class Display:

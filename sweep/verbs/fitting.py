@@ -13,9 +13,9 @@ from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
 from analysis.table import table as tables
 from sweep.store.run import Run
+from sweep.study import Objective
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
-from sweep.study.sections.objective import Objective
 from sweep.verbs.tables.table_fit import NamedTable
 
 

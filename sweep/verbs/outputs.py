@@ -19,8 +19,7 @@ from analysis.transfer import bracket
 from sweep.planning import launch_layout
 from sweep.readback import verify as readback
 from sweep.store.run import Run
-from sweep.study.errors import InputError
-from sweep.study.ingredients import CorpusFacts
+from sweep.study import CorpusFacts, InputError
 from sweep.study.sections.launch import Format
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sweep.store.run import Run
-from sweep.study import numbers
+from sweep.study import Study, numbers
 from sweep.study.sections.grid import LrRange
-from sweep.study.study import Study
 from sweep.verbs.options import RUNS
 
 if TYPE_CHECKING:

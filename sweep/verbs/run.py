@@ -10,11 +10,9 @@ from rich.console import Console
 from sweep.planning import scoring
 from sweep.preflight import checks
 from sweep.store.run import Run
-from sweep.study.errors import InputError
-from sweep.study.record import SCORING, Record
+from sweep.study import MINIMUM_TRIALS, InputError, Record, Status, Study
+from sweep.study.record import SCORING
 from sweep.study.sections.search import Search
-from sweep.study.study import MINIMUM_TRIALS, Study
-from sweep.study.trial import Status
 from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude

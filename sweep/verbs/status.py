@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from sweep.store.run import Run
+from sweep.study import Status, Study, Trial
 from sweep.study.numbers import clock, number, point
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 from sweep.trials import progress as design
 from sweep.verbs import rerun
 

@@ -13,10 +13,7 @@ import time
 from pathlib import Path
 
 from sweep.store.run import Run
-from sweep.study import study_file
-from sweep.study.errors import InputError
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import InputError, Status, Study, Trial, study_file
 from sweep.worker import run_trial as worker
 from trainers.loop.out_of_memory import MicroBatchHalvedError
 

@@ -12,9 +12,7 @@ from typing import TextIO
 
 from sweep.store.at_worker import at_worker
 from sweep.store.run import Run
-from sweep.study.record import Record
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import Record, Status, Study, Trial
 from sweep.worker.watchdog import watchdog
 
 

@@ -16,10 +16,8 @@ import pytest
 
 from analysis.fit.fit import Fit, fit_study
 from analysis.table import table as tables
-from sweep.study.record import Record
-from sweep.study.study import Study
+from sweep.study import Record, Study, Trial
 from sweep.study.study_file import dump
-from sweep.study.trial import Trial
 
 ALMRS = (0.1, 0.3, 0.5, 0.7, 0.9)
 LRS = tuple(float(f"{lr:.3g}") for lr in np.geomspace(1e-5, 1e-3, 6))

@@ -24,7 +24,7 @@ from samples import bowl_csv, make_study
 
 from sweep import controller
 from sweep.store.run import Run
-from sweep.study.study import Study
+from sweep.study import Study
 from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue
 

@@ -161,7 +161,7 @@ def synthetic(trials: int) -> pd.DataFrame:
 def measure(what: str, trials: int) -> None:
     """Fit once and print seconds and peak MiB beyond the imports: run in a process of its own."""
     from analysis.fit.fit import fit_table
-    from sweep.study.sections.objective import Objective
+    from sweep.study import Objective
 
     table, before = synthetic(trials), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time()  # of one thread, so that other work on the machine counts little

@@ -27,9 +27,7 @@ import pandas as pd
 
 from analysis.fit.fit import fit_table
 from analysis.fit_file.fit_file import FitFile
-from sweep.study.errors import InputError
-from sweep.study.record import Record
-from sweep.study.sections.objective import Objective
+from sweep.study import InputError, Objective, Record
 
 RUNGS = Path(__file__).parents[1] / "data" / "dense_rungs.csv"
 SIZES = (16, 27, 81)

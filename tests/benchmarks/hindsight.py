@@ -17,7 +17,7 @@ from rich.progress import track
 from threadpoolctl import threadpool_limits
 
 from analysis.search.measured import MeasuredTable
-from sweep.study.sections.objective import Objective
+from sweep.study import Objective
 from sweep.verbs.tables import table_fit
 
 LAYOUTS = ((5, 3), (4, 4))  # ALMRs, and LRs at each

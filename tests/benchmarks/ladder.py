@@ -27,8 +27,7 @@ from analysis.fit_file.transfer import FittedRung
 from analysis.fit_file.winner import Winner
 from analysis.transfer import rungs
 from analysis.transfer.rules import ladder_setting
-from sweep.study import study_file
-from sweep.study.errors import InputError
+from sweep.study import InputError, study_file
 from sweep.study.sections.transfer import LAWS
 
 BATCH = 2048

@@ -24,11 +24,7 @@ import yaml
 
 from sweep.planning.plan import concurrency
 from sweep.store.run import Run
-from sweep.study import study_file
-from sweep.study.ingredients import Ingredients
-from sweep.study.record import Record
-from sweep.study.study import Study
-from sweep.study.trial import Trial
+from sweep.study import Ingredients, Record, Study, Trial, study_file
 
 ONE_TRIAL = """
 import json, sys

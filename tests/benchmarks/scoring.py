@@ -14,13 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from sweep.study import study_file
-from sweep.study.ingredients import Ingredients
-from sweep.study.record import Record
+from sweep.study import Ingredients, Record, Study, Trial, study_file
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource
-from sweep.study.study import Study
-from sweep.study.trial import Trial
 from trainers import cpt, prepare
 from trainers.benchmarks import catalogue, harness
 from trainers.model.loading import load_model, load_tokenizer

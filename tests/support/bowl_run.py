@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from samples import study_content
 
-from sweep.study.record import Record
-from sweep.study.study import Study
+from sweep.study import Record, Study, Trial
 from sweep.study.study_file import dump
-from sweep.study.trial import Trial
 
 LAUNCH = {"model": "large", "tokens": 10**9, "global_batch_tokens": 4096, "sequence_length": 128, "gpus_per_node": 1}
 

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sweep.study.study import Study
+from sweep.study import Study
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and the dog sleeps on through all of it. "
 CHINESE = "天下大势，分久必合，合久必分。话说天下大势，浪花淘尽英雄。"

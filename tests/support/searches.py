@@ -12,9 +12,7 @@ from known_surfaces import Known
 from samples import make_study
 
 from sweep.store.run import Run
-from sweep.study.record import PerLanguage, Record
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import PerLanguage, Record, Status, Study, Trial
 from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue, Queue, SearchQueue, Turn
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from sweep.study import Status, Study, Trial
 from sweep.study.sections.training import Schedule, Training
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 from trainers import cpt, prepare
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.learner import StepMetrics, train

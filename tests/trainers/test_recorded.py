@@ -6,7 +6,7 @@ from pathlib import Path
 
 from samples import make_study, study_content
 
-from sweep.study.trial import Trial
+from sweep.study import Trial
 from trainers import recorded
 
 

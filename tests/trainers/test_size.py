@@ -10,13 +10,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from sweep.study.errors import InputError
-from sweep.study.record import Record
-from sweep.study.sections.objective import Objective
+from sweep.study import InputError, Objective, Record, Study, Trial
 from sweep.study.sections.resources import Execution
 from sweep.study.sections.training import Optimizer, Training
-from sweep.study.study import Study
-from sweep.study.trial import Trial
 from trainers import cpt, prepare
 from trainers.data.batches import BatchReader
 from trainers.loop.checkpoint import Checkpoints

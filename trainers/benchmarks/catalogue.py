@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES
 from sweep.study.sections.benchmarks import Benchmarks
 
 Language = Literal["original", "additional"]

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, definitions, outcome, task_data
 from trainers.benchmarks.definitions import TaskDefinition

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweep.study import Score
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import ScoreFiles
-from sweep.study.record import Score
 
 REASON_LENGTH = 300
 

@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES, Ingredients, Study
 from sweep.study.files import cache
-from sweep.study.ingredients import Ingredients
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.study import Study, fingerprint_of
+from sweep.study.study import fingerprint_of
 from trainers.benchmarks import catalogue, cloze, definitions, harness, outcome, task_data
 from trainers.benchmarks.catalogue import CLOZE
 from trainers.benchmarks.outcome import ScoringOutcome

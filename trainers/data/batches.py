@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES
 from trainers.data.corpus import PackedCorpus, blocks
 from trainers.data.mixture import Mixture
 from trainers.workers.group import ALONE, WorkerGroup

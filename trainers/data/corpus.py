@@ -13,10 +13,8 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError
 from sweep.study.files import cache
-from sweep.study.ingredients import CorpusFacts, Ingredients
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
 from trainers.data.documents import DocumentSource

@@ -10,7 +10,7 @@ from typing import Any
 
 import datasets
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.files import cache
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import Corpus

@@ -11,7 +11,7 @@ import datasets
 from huggingface_hub import HfApi, resolve_revision
 from huggingface_hub.errors import HFValidationError, RevisionResolutionError
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.files import cache
 from sweep.study.sections.corpora import Corpus
 

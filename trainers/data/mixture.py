@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES
 
 
 def additional_blocks(n: int, almr: float) -> int:

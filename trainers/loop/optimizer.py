@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 from transformers import get_scheduler
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.training import Optimizer, Training
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+from sweep.study import Study
 from sweep.study.files.atomic import write_atomically
-from sweep.study.study import Study, fingerprint_of
+from sweep.study.study import fingerprint_of
 
 
 class MicroBatchHalvedError(RuntimeError):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from sweep.study.record import Horizon, PerLanguage
+from sweep.study import Horizon, PerLanguage
 from sweep.study.sections.training import Training
 from trainers.data.batches import BatchReader
 from trainers.loop.checkpoint import Checkpoints

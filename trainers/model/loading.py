@@ -13,10 +13,10 @@ from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import BaseModelSource
-from sweep.study.study import Study, fingerprint_of
+from sweep.study.study import fingerprint_of
 from trainers.model import fitting, output_layer
 from trainers.workers.group import WorkerGroup
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear, linear_cross_entropy
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes.shape import LOGITS_BYTES, PLAIN_LOGITS
 

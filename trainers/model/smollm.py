@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.files import cache
 from trainers.data import packages
 from trainers.data.packages import Package

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from sweep.study.study import Study
-from sweep.study.trial import Trial
+from sweep.study import Study, Trial
 
 Values = dict[str, float]
 SECONDS = 30  # for a server to answer

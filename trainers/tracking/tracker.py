@@ -13,10 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study, Trial
 from sweep.study.sections.resources import Tracking
-from sweep.study.study import Study
-from sweep.study.trial import Trial
 from trainers.tracking import sinks
 from trainers.tracking.sinks import Sink, Values
 

@@ -7,7 +7,7 @@ import resource
 
 import torch
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.resources import Resources
 
 # Dense bfloat16 peak FLOP/s by the device's name, from NVIDIA's data sheets. MFU is stated only for these.

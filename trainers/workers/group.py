@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import distributed
 
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study
 from sweep.study.sections.resources import Resources
-from sweep.study.study import Study
 from trainers.workers.device import open_device
 from trainers.workers.heartbeat import Heartbeat
 

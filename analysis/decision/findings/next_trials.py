@@ -10,7 +10,7 @@ from analysis.decision.findings.range_edges import RangeEdge
 from analysis.fit_file.findings import NextTrial
 from analysis.surfaces.kernels import Array
 from analysis.table.tried_points import TriedPoints
-from sweep.study.study import Study
+from sweep.study import Study
 
 MOST = 6  # nobody runs a longer list
 DIGITS = 3

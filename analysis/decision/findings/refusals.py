@@ -13,8 +13,7 @@ from analysis.decision.objectives import GuardedGoal
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.table.table import HYPERPARAMETERS
 from analysis.table.tried_points import TriedPoints
-from sweep.study import numbers
-from sweep.study.study import Study
+from sweep.study import Study, numbers
 
 LEAST_EXPLAINED = 0.2  # leave-one-out R2: losses shuffled over the trials nearly all stay under it, bowls exceed 0.8
 MOST_DISAGREEMENT = 0.5  # of repeats against points: noise alone gives 0.5 and more, bowls less than 0.2

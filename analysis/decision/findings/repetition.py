@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.table import table as tables
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import LossAtWinner
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES
 
 
 class LanguagesInfo(NamedTuple):

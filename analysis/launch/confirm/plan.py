@@ -15,9 +15,8 @@ from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer import sizes
+from sweep.study import InputError, Schema
 from sweep.study import numbers as formats
-from sweep.study.errors import InputError
-from sweep.study.fields import Schema
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.gpus import GPUS
 

@@ -11,9 +11,8 @@ from analysis.fit_file.winner import Interval
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer.bracket import LrComparison
+from sweep.study import InputError, Schema
 from sweep.study import numbers as formats
-from sweep.study.errors import InputError
-from sweep.study.fields import Schema
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.launch.confirm.plan import COLUMNS, ConfirmPlan
 from analysis.transfer.bracket import BriefRun
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 STATUSES = ("complete", "diverged", "")
 

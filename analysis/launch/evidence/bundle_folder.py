@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from analysis.launch.evidence import evidence
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 
 def refuse_foreign(out: Path) -> None:

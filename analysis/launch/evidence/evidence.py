@@ -15,10 +15,9 @@ from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.plan.risk import AcceptedRisk
-from sweep.study.fields import Schema
+from sweep.study import PerLanguage, Schema
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
-from sweep.study.record import PerLanguage
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
 

@@ -22,14 +22,11 @@ from analysis.launch.evidence.evidence import (
 from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.plan.launch_plan import ASSUMPTIONS, LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
+from sweep.study import LANGUAGES, InputError, PerLanguage, Study
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
 from sweep.study.ingredients import read_ingredients, read_search
-from sweep.study.record import PerLanguage
-from sweep.study.study import Study
 
 
 class WrittenBundle(NamedTuple):

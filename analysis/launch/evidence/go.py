@@ -13,9 +13,9 @@ from typing import Literal
 
 from analysis.launch.evidence.evidence import Evidence
 from analysis.transfer import sizes
+from sweep.study import Study
 from sweep.study import numbers as formats
 from sweep.study.sections.transfer import Confirmation, ModelFacts, TransferRule
-from sweep.study.study import Study
 
 State = Literal["pass", "warn", "fail", "untested"]
 NAME = "GO.md"

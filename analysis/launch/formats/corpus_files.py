@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from analysis.launch.plan.source import LaunchCorpus
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.launch.formats import corpus_files
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
 

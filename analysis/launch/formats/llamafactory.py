@@ -12,7 +12,7 @@ from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts import yaml_text
 from analysis.launch.scripts.torchrun import Command
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 NAME = "llamafactory"
 TRAINER = "LLaMA-Factory 0.9.5"

@@ -18,8 +18,8 @@ from analysis.launch.formats import corpus_files
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import document_probability, token_share_sd
 from analysis.launch.plan.source import LaunchCorpus
+from sweep.study import InputError
 from sweep.study import numbers as formats
-from sweep.study.errors import InputError
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 NOTABLE_SD = 0.01

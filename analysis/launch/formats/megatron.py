@@ -16,7 +16,7 @@ from analysis.launch.formats.format import Format, checkpoints_folder, differenc
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.schedule import warmup_from
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 NAME = "megatron"
 TRAINER = "Megatron-LM (core 0.16)"

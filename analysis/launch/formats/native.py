@@ -8,8 +8,7 @@ from typing import Any
 from analysis.launch.formats.format import Format, checkpoints_name, comment, explanation, ratio_lines, unused
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
-from sweep.study import study_file
-from sweep.study.study import Study
+from sweep.study import Study, study_file
 
 NAME = "native"
 TRAINER = "almr's own trainer"

@@ -11,12 +11,9 @@ from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.risk import AcceptedRisk, accept
 from analysis.launch.plan.schedule import Steps
 from analysis.launch.plan.source import LaunchCorpus
+from sweep.study import LANGUAGES, CorpusFacts, InputError, Study
 from sweep.study import numbers as formats
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
-from sweep.study.ingredients import CorpusFacts
 from sweep.study.sections.launch import Launch
-from sweep.study.study import Study
 
 ASSUMPTIONS = (
     "The launch model has the base model's tokenizer, with which the tokens per document were counted.",

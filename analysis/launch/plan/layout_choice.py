@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from analysis.launch.plan.layout import Checkpointing, MemoryPart, ParallelLayout, plain
+from sweep.study import Study
 from sweep.study.sections.launch import Format, Launch
 from sweep.study.sizes.memory import BFLOAT16, FLOAT32, LOSS, MOMENTS, USABLE, activation_bytes, logit_bytes
 from sweep.study.sizes.shape import Shape
-from sweep.study.study import Study
 
 STATE = 16
 DEGREES = (1, 2, 4, 8)

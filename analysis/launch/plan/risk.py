@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from analysis.fit_file.findings import Finding
-from sweep.study.errors import InputError
-from sweep.study.fields import Schema
+from sweep.study import InputError, Schema
 
 
 class AcceptedRisk(Schema):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from sweep.study.ingredients import CorpusFacts
+from sweep.study import CorpusFacts
 from sweep.study.sections.corpora import Corpus
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import NamedTuple
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 BAD_INPUT = 2
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweep.store.run import Run
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.verbs.commands.terminal import REFUSED, say, show, tell
 from sweep.verbs.options import RUNS, AcceptRisk, AsJson, RunName, Runs
 

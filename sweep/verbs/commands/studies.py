@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweep.store.run import Run
-from sweep.study import study_file
-from sweep.study.errors import InputError
-from sweep.study.study import Study
+from sweep.study import InputError, Study, study_file
 from sweep.trials import progress as design
 from sweep.verbs.commands.terminal import err, interruptible, out, show
 from sweep.verbs.options import RUNS, Address, AsJson, RunName, Runs, StudyName

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.planning import scoring
+from sweep.study import Study
 from sweep.study.numbers import clock
-from sweep.study.study import Study
 
 
 def benchmark_table(study: Study) -> RenderableType:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from sweep.planning.plan import StudyPlan
-from sweep.study import numbers
-from sweep.study.fields import LANGUAGES
-from sweep.study.study import Study
-from sweep.study.trial import Trial
+from sweep.study import LANGUAGES, Study, Trial, numbers
 
 
 def grid(study: Study, planned: StudyPlan) -> Table:

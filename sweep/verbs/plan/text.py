@@ -9,8 +9,8 @@ from rich.text import Text
 
 from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
+from sweep.study import Study
 from sweep.study.numbers import almr, clock, lr, percent
-from sweep.study.study import Study
 from sweep.verbs.plan.benchmark_table import benchmark_table
 from sweep.verbs.plan.grid_table import grid
 from sweep.verbs.plan.size import size_json, size_lines

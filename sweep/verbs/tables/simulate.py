@@ -28,11 +28,10 @@ from analysis.search.measured import MeasuredTable
 from analysis.search.outcomes import ALL, SearchOutcome, StrategySummary, rows
 from analysis.search.replay import STRATEGIES, everything, replay
 from analysis.table import table as tables
-from sweep.study.errors import InputError
+from sweep.study import InputError, Objective
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import MISSING, number, point
-from sweep.study.sections.objective import Objective
 from sweep.verbs.options import ReplayOptions
 from sweep.verbs.tables.table_fit import NamedTable, left_out
 

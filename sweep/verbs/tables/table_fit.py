@@ -11,9 +11,7 @@ import pandas as pd
 import pydantic
 
 from analysis.table.import_table import read_table
-from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES
-from sweep.study.sections.objective import Objective, Weights
+from sweep.study import LANGUAGES, InputError, Objective, Weights
 from sweep.verbs.options import ObjectiveOptions, TableOptions
 
 TABLES = (".csv", ".tsv", ".parquet", ".gz", ".xlsx", ".xls", ".json", ".jsonl")  # what a user may take for a table

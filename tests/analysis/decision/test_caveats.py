@@ -9,7 +9,7 @@ from analysis.decision.case import Case
 from analysis.decision.findings import caveats
 from analysis.fit.fit import fit_study, fit_table
 from analysis.table import table as tables
-from sweep.study.sections.objective import Objective
+from sweep.study import Objective
 
 pytestmark = pytest.mark.slow
 

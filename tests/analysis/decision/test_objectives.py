@@ -9,8 +9,7 @@ from analysis.decision.objectives import GuardedGoal, WeightedGoal, goal
 from analysis.decision.winner import choose
 from analysis.surfaces.optima import Lattice
 from analysis.surfaces.surface import fit_languages
-from sweep.study.errors import InputError
-from sweep.study.sections.objective import Objective
+from sweep.study import InputError, Objective
 
 KNOWN = Known()  # uncoupled: the best LR is 1e-4 at every ALMR and for every goal
 LANGUAGES = ("original", "additional")

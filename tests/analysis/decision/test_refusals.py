@@ -9,8 +9,7 @@ import pytest
 from analysis.fit.fit import fit_study, fit_table
 from analysis.table import table as tables
 from analysis.table.import_table import read_table
-from sweep.study import numbers
-from sweep.study.sections.objective import Objective
+from sweep.study import Objective, numbers
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from analysis.figures.drawing import draw_front, draw_languages, draw_objective,
 from analysis.fit.fit import Fit, fit_study, fit_table
 from analysis.fit_file.winner import Interval
 from analysis.table import table as tables
+from sweep.study import Objective
 from sweep.study import numbers as formats
-from sweep.study.sections.objective import Objective
 
 NAMES = ["objective", "slices", "languages", "front"]
 

@@ -8,8 +8,7 @@ from known_surfaces import ALMRS, LOWEST, LRS, Known, grid, lost, measure, scatt
 from analysis.fit.fit import fit_run, fit_study, fit_table
 from analysis.fit_file.fit_file import FitFile
 from analysis.table import table as tables
-from sweep.study.errors import InputError
-from sweep.study.sections.objective import Objective
+from sweep.study import InputError, Objective
 
 pytestmark = pytest.mark.slow
 

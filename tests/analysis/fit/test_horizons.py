@@ -11,8 +11,7 @@ from analysis.fit.fit import fit_run, fit_table
 from analysis.fit_file.fit_file import FitFile
 from analysis.report.page import render
 from analysis.table import table as tables
-from sweep.study.record import Horizon, Record
-from sweep.study.sections.objective import Objective
+from sweep.study import Horizon, Objective, Record
 from sweep.verbs.verdict import verdict
 
 SHORT, MIDDLE, FULL = 1000, 2000, 4000

@@ -19,12 +19,8 @@ from analysis.launch.plan.launch_plan import make as make_plan_of
 from analysis.table import table as tables
 from analysis.transfer.rules import direct
 from sweep.planning import launch_layout
-from sweep.study.fields import LANGUAGES
-from sweep.study.ingredients import CorpusFacts
-from sweep.study.record import Record
-from sweep.study.study import Study
+from sweep.study import LANGUAGES, CorpusFacts, Record, Study, Trial
 from sweep.study.study_file import dump
-from sweep.study.trial import Trial
 
 LAUNCH = {
     "model": "meta-llama/Meta-Llama-3-70B",

@@ -11,7 +11,7 @@ from analysis.launch.bundle import FittedRun, export
 from analysis.launch.evidence.evidence import Evidence, SearchEvidence
 from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.scripts import starts
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.ingredients import SearchState
 
 

@@ -21,9 +21,7 @@ from analysis.launch.evidence.read_back import ReadBack
 from analysis.transfer.bracket import compare
 from analysis.transfer.rules import near_edge
 from sweep import cli
-from sweep.study import numbers, study_file
-from sweep.study.errors import InputError
-from sweep.study.ingredients import Ingredients
+from sweep.study import Ingredients, InputError, numbers, study_file
 
 UNREAD = ReadBack(name="llamafactory", differences=None, why_not="not installed")
 RULE = {"rule": "direct", "confirm": {"runs": 5, "factor": 2}}

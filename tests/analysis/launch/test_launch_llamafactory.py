@@ -10,7 +10,7 @@ from golden import assert_golden
 
 from analysis.launch.formats import llamafactory
 from analysis.launch.plan.launch_plan import make
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 HOSTILE = [
     'it\'s "quoted"',

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.launch.plan.launch_plan import LaunchPlan, make
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.launch import Launch
 from sweep.study.study_file import dump, load
 

@@ -15,8 +15,7 @@ from analysis.fit_file.transfer import EdgeAfter
 from analysis.report.page import render, write_report
 from analysis.surfaces.forms import FORMS
 from analysis.table import table as tables
-from sweep.study import numbers
-from sweep.study.sections.objective import Objective
+from sweep.study import Objective, numbers
 from sweep.verbs.fitting import keep_figures
 
 HOSTILE = '<script>alert("$x$")</script>'

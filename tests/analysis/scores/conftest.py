@@ -16,10 +16,7 @@ import pytest
 from analysis.decision.case import Case
 from analysis.fit.fit import Fit
 from analysis.scores.read import QuestionAnswers, Scored, ScoredModel, ScoredPoint
-from sweep.study.record import Record, Score
-from sweep.study.sections.objective import Objective
-from sweep.study.study import Study
-from sweep.study.trial import Trial
+from sweep.study import Objective, Record, Score, Study, Trial
 
 BEST_LR = 1.1e-4
 LUCK = 0.4

@@ -3,7 +3,7 @@ import pytest
 
 from analysis.scores import paired
 from analysis.scores.read import QuestionAnswers
-from sweep.study.record import Score
+from sweep.study import Score
 
 
 def answers(values, **fields):

@@ -15,7 +15,7 @@ from analysis.scores.read import read
 from analysis.scores.summary import summarise
 from analysis.table import table as tables
 from sweep.store.run import Run
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.verbs import fitting, verdict
 
 HOSTILE = '<script>alert("x")</script> | `a` [b](c)'

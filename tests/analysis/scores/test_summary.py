@@ -9,7 +9,7 @@ from analysis.scores.read import QuestionAnswers, Scored, ScoredModel
 from analysis.scores.summary import summarise
 from analysis.scores.targets import targets
 from analysis.table.tried_points import TriedPoints
-from sweep.study.record import Score
+from sweep.study import Score
 
 NEAR = (0.5, 1.58e-4)  # the grid's own point nearest to the winner
 FEW = [(0.1, 1e-5), NEAR, (0.7, 6.31e-5)]

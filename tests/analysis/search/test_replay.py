@@ -17,8 +17,7 @@ from analysis.search.outcomes import SearchOutcome, rows
 from analysis.search.replay import STRATEGIES, everything, replay, search
 from analysis.search.space import Space
 from analysis.search.subgrid import subgrid
-from sweep.study.errors import InputError
-from sweep.study.sections.objective import Objective, Weights
+from sweep.study import InputError, Objective, Weights
 
 pytestmark = pytest.mark.slow
 

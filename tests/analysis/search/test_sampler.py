@@ -11,7 +11,7 @@ from known_surfaces import LOWEST, LRS, Known
 
 from analysis.search.sampler import SurfaceSampler, table_of
 from analysis.search.space import Space
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 KNOWN = Known(almr=0.6, lr=2e-4, coupling=0.5)
 

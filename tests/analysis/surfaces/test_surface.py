@@ -8,8 +8,7 @@ from analysis.surfaces.forms import FORMS, LINEAR, OFFSET
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.scale_choice import best_scale
 from analysis.surfaces.surface import Surface, fit_languages
-from sweep.study.errors import InputError
-from sweep.study.study import MINIMUM_TRIALS
+from sweep.study import MINIMUM_TRIALS, InputError
 
 KNOWN = Known(coupling=1.0)
 BETWEEN = np.array([(a, lr) for a in (0.2, 0.55, 0.8) for lr in (2e-5, 1.2e-4, 7e-4)]).T

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from analysis.table.import_table import read_table
 from analysis.table.table import COLUMNS, usable
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 DENSE = Path(__file__).parents[2] / "data" / "dense.csv"
 MAPPED = "almr=mix,lr=peak_lr,original=en_loss,additional=zh_loss"

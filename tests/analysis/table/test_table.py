@@ -4,7 +4,7 @@ import math
 import pytest
 
 from analysis.table import table as tables
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 
 def test_a_run_is_read_in_a_stable_order_with_one_row_per_record(tmp_path, make_bowl, make_study, write_run):

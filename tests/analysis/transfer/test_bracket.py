@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.transfer.bracket import BriefRun, compare
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 CHOSEN, NOISE, TOLERANCE = 2e-5, 0.0005, 0.005
 FACTORS = (0.5, 0.7071, 1.0, 1.4142, 2.0)

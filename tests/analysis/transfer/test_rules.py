@@ -12,7 +12,7 @@ from analysis.transfer import ladder, sizes
 from analysis.transfer.rules import ladder_setting, near_edge, power
 
 from samples import make_study  # isort: skip
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.transfer import TransferRule
 
 TARGET = {"parameters": 7e10, "tokens": 1e11}

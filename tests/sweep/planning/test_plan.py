@@ -7,9 +7,7 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.planning.plan import StudyPlan, concurrency, plan
-from sweep.study.ingredients import CorpusFacts
-from sweep.study.record import Record
-from sweep.study.study import Study
+from sweep.study import CorpusFacts, Record, Study
 from sweep.trials import progress as design
 
 

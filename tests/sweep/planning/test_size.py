@@ -16,14 +16,13 @@ from sweep.planning.compute import flops_per_token, seconds_at_mfu
 from sweep.planning.disk import disk
 from sweep.planning.trial_memory import TrialMemory
 from sweep.planning.warnings import out_of_memory
-from sweep.study import study_file
+from sweep.study import Study, study_file
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes import shape as shapes
 from sweep.study.sizes.memory import layer_bytes, logit_bytes
 from sweep.study.sizes.models import KNOWN
 from sweep.study.sizes.shape import Shape
-from sweep.study.study import Study
 
 LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"].shape
 

@@ -14,9 +14,9 @@ from sweep.preflight import checks, inputs, preflight, probe
 from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.preflight import Requirements, training_packages
 from sweep.store.run import Run
+from sweep.study import Study
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sizes.models import KNOWN
-from sweep.study.study import Study
 
 GB = 1e9
 

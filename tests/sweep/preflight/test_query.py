@@ -14,7 +14,7 @@ from samples import bowl_csv, make_study
 from sweep.preflight import preflight, probe
 from sweep.preflight.preflight import Requirements, training_packages
 from sweep.store.run import Run
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 

@@ -22,7 +22,7 @@ from sweep.store import lock
 from sweep.store.lock import LocalLockFile, LockFile
 from sweep.store.owner import Owner
 from sweep.store.remote import RemoteLockFile
-from sweep.study.errors import InputError
+from sweep.study import InputError
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -18,10 +18,7 @@ from analysis.scores.read import read
 from analysis.table import table as tables
 from sweep.store.at_worker import at_worker
 from sweep.store.run import Run
-from sweep.study.errors import InputError
-from sweep.study.record import PerLanguage, Record
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import InputError, PerLanguage, Record, Status, Study, Trial
 from sweep.trials import progress as design
 from trainers.benchmarks.outcome import ScoringOutcome, score
 

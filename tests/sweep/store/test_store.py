@@ -9,12 +9,8 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.store.run import Run
-from sweep.study.errors import InputError
+from sweep.study import Ingredients, InputError, PerLanguage, Record, Status, Study, Trial
 from sweep.study.files.atomic import write_atomically
-from sweep.study.ingredients import Ingredients
-from sweep.study.record import PerLanguage, Record
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 from sweep.trials import progress as design
 
 

@@ -13,7 +13,7 @@ from analysis.fit_file.read import read_fit
 from analysis.launch.confirm import result
 from analysis.launch.evidence import evidence
 from sweep.store.run import Run
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.files.reader import NewerFileError
 from sweep.study.ingredients import read_ingredients, read_search
 from sweep.study.record import read_record

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from samples import make_study, study_content
 
-from sweep.study import study_file
-from sweep.study.errors import InputError
+from sweep.study import InputError, Study, Trial, study_file
 from sweep.study.sections.launch import Launch
-from sweep.study.study import Grid, Study
-from sweep.study.trial import Trial
+from sweep.study.study import Grid
 
 
 def written(folder: Path, text: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.resources import Resources
 from sweep.trials import capacity
 

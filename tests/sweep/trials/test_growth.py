@@ -10,8 +10,7 @@ import pytest
 from known_surfaces import Known
 from searches import LOW, Driver, last, searching
 
-from sweep.study.study import Study
-from sweep.study.trial import Status
+from sweep.study import Status, Study
 from sweep.trials import progress as design
 
 pytestmark = pytest.mark.slow

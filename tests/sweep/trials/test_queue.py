@@ -11,8 +11,7 @@ from samples import make_study
 from searches import GRID, Driver, Pick, last, searching, shuffled
 
 from sweep.store.run import Run
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import Status, Study, Trial
 from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue, Turn
 

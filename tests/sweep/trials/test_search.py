@@ -9,8 +9,7 @@ import pytest
 import yaml
 from samples import make_study, study_content
 
-from sweep.study import study_file
-from sweep.study.errors import InputError
+from sweep.study import InputError, study_file
 
 SEARCH = {"strategy": "surface", "trials": 12}
 GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 1e-2]}

@@ -17,9 +17,8 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study.errors import InputError
-from sweep.study.study import Replay, Study
-from sweep.study.trial import Trial
+from sweep.study import InputError, Study, Trial
+from sweep.study.study import Replay
 from sweep.trials.queue import Queue, Turn
 from sweep.verbs import run as sweep_run
 from sweep.verbs.display import Display

@@ -14,7 +14,7 @@ import yaml
 from samples import study_content
 
 from sweep import cli
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.verbs.commands import faults
 
 ROOT = Path(__file__).parents[3]

@@ -13,10 +13,8 @@ from typer.testing import CliRunner
 from analysis.fit_file.inputs import FitInputs
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study.errors import InputError
-from sweep.study.ingredients import Ingredients
+from sweep.study import Ingredients, InputError, Trial
 from sweep.study.study_file import dump
-from sweep.study.trial import Trial
 from sweep.verbs import fitting
 
 VERBS = ("report", "export", "confirm")

@@ -12,8 +12,8 @@ from searches import GRID, LOW, Driver, searching
 from analysis.fit.fit import Fit
 from analysis.fit_file.findings import Finding, NextTrial
 from sweep.store.run import Run
+from sweep.study import Study
 from sweep.study.sections.grid import Grid
-from sweep.study.study import Study
 from sweep.trials import progress as design
 from sweep.verbs import fitting, rerun
 

@@ -18,8 +18,7 @@ import yaml
 from samples import bowl_csv, study_content
 
 from sweep.store.run import Run
-from sweep.study import study_file
-from sweep.study.study import Study
+from sweep.study import Study, study_file
 from sweep.trials import progress as design
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]

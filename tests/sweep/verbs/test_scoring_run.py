@@ -13,11 +13,7 @@ from samples import make_study
 
 from sweep.planning import scoring
 from sweep.store.run import Run
-from sweep.study import study_file
-from sweep.study.errors import InputError
-from sweep.study.record import Record
-from sweep.study.study import Study
-from sweep.study.trial import Trial
+from sweep.study import InputError, Record, Study, Trial, study_file
 from sweep.trials import progress as design
 from sweep.verbs.plan.benchmark_table import benchmark_table
 

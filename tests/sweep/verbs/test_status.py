@@ -18,8 +18,7 @@ from sweep import cli
 from sweep.store import lock
 from sweep.store.owner import Owner
 from sweep.store.run import Run
-from sweep.study.study import Study
-from sweep.study.trial import Trial
+from sweep.study import Study, Trial
 
 LATE = Trial(almr=0.5, lr=1e-2, seed=0)
 EARLY = Trial(almr=0.5, lr=1e-3, seed=0)

@@ -14,10 +14,7 @@ import pytest
 from samples import make_study
 
 from sweep.store.run import Run
-from sweep.study.ingredients import CorpusFacts, Ingredients
-from sweep.study.record import Record
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import CorpusFacts, Ingredients, Record, Status, Study, Trial
 from sweep.trials import progress as design
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]

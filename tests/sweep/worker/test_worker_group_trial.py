@@ -13,11 +13,9 @@ import torch
 
 from sweep.controller.worker_group import run_worker_group
 from sweep.store.run import Run
-from sweep.study.record import Record
+from sweep.study import Record, Status, Study, Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.resources import Resources
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 from sweep.trials import progress as design
 from sweep.worker import run_trial as worker
 from trainers import cpt, prepare

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from sweep.study.record import PerLanguage, Record
-from sweep.study.trial import Status
+from sweep.study import PerLanguage, Record, Status
 from trainers.workers.heartbeat import Heartbeat
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.study.study import Study
+from sweep.study import Study
 from trainers import prepare
 from trainers.benchmarks import scoring
 from trainers.benchmarks.cloze import CHOICES, CONTEXT, CONTINUATION, Cloze

@@ -10,7 +10,7 @@ from typing import Any
 import benchmark_samples
 import pytest
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, definitions, fetching, harness, sandbox, task_data
 from trainers.benchmarks.outcome import ScoringOutcome

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from sweep.study.record import Record
+from sweep.study import Record, Status, Study, Trial
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 from trainers import cpt, finalist, prepare
 from trainers.benchmarks import scoring
 from trainers.benchmarks.outcome import ScoringOutcome

@@ -11,7 +11,7 @@ import pytest
 from samples import CHINESE, ENGLISH
 from transformers import AutoTokenizer
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from sweep.study.sections.corpora import Corpus
 from trainers.data import corpus
 from trainers.data.documents import resolve

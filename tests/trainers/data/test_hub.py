@@ -16,12 +16,8 @@ from rich.console import Console
 from samples import CHINESE, ENGLISH
 
 from sweep.store.run import Run
-from sweep.study.errors import InputError
-from sweep.study.ingredients import Ingredients
-from sweep.study.record import Record
+from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
 from sweep.study.sections.corpora import Corpus
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 from sweep.verbs import run as verbs_run
 from sweep.worker import launch_run
 from trainers import prepare

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sweep.study.errors import InputError
+from sweep.study import InputError
 from trainers.data import embedded, packages
 from trainers.model import smollm
 

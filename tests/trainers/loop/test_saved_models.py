@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
+from sweep.study import Status, Study, Trial
 from trainers import cpt, prepare
 from trainers.loop import saved_models
 from trainers.workers.group import ALONE

@@ -11,10 +11,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sweep.study.record import Record
+from sweep.study import Record, Status, Study, Trial
 from sweep.study.sections.training import Training
-from sweep.study.study import Study
-from sweep.study.trial import Status, Trial
 from trainers import cpt, prepare
 from trainers.loop.held_out import HeldOut
 from trainers.loop.learner import Learner, copied_to_host

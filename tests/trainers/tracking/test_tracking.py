@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from samples import make_study
 
-from sweep.study.errors import InputError
-from sweep.study.trial import Trial
+from sweep.study import InputError, Trial
 from trainers.tracking import tracker
 
 TRIAL = Trial(almr=0.5, lr=1e-3, seed=0)

@@ -15,9 +15,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from sweep.study import study_file
-from sweep.study.ingredients import Ingredients
-from sweep.study.trial import Trial
+from sweep.study import Ingredients, Trial, study_file
 from trainers import cpt
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.learner import Learner

@@ -17,10 +17,7 @@ import torch
 from samples import local_content
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sweep.study import study_file
-from sweep.study.record import Record
-from sweep.study.study import Study
-from sweep.study.trial import Trial
+from sweep.study import Record, Study, Trial, study_file
 from trainers import cpt, prepare
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.out_of_memory import stored_micro_batch
