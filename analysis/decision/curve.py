@@ -9,8 +9,8 @@ import numpy as np
 
 from analysis.decision.winner import at_edge, containing, interval
 from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint
+from analysis.fit_file.forms import FORMS, Form
 from analysis.fit_file.winner import Interval
-from analysis.surfaces.forms import FORMS, Form
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Optima, refined_along
 

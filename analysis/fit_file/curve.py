@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from analysis.fit_file.winner import Interval
 from sweep.study import Schema
 
@@ -41,6 +43,29 @@ class Coupling(Schema):
     straight: bool
     almr_low: float
     almr_high: float
+
+    @property
+    def factor(self) -> float:
+        """The change of the best LR from `almr_low` to `almr_high`, along the line."""
+        return math.exp(self.slope * self._span)
+
+    @property
+    def factor_interval(self) -> Interval:
+        return Interval(low=math.exp(self.interval.low * self._span), high=math.exp(self.interval.high * self._span))
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval of the slope leaves out 0."""
+        return not self.interval.low <= 0 <= self.interval.high
+
+    @property
+    def _span(self) -> float:
+        import numpy as np  # here, since reading fit.json needs none
+
+        from analysis.fit_file.forms import FORMS
+
+        form = next(form for form in FORMS if form.name == self.form)
+        return float(np.ptp(form.of(np.array([self.almr_low, self.almr_high]))))
 
 
 class FrontPoint(Schema):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 
 from analysis.decision.objectives import goal_of
@@ -24,7 +23,6 @@ from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
 from analysis.scores import table_text
-from analysis.surfaces.forms import FORMS
 from analysis.surfaces.optima import DRAWS
 from analysis.table import table as tables
 from sweep.study import LANGUAGES, InputError
@@ -147,20 +145,11 @@ def _scores(fit: FitResult) -> dict[str, Any] | None:
 
 
 def _coupling(fit: FitResult) -> dict[str, Any] | None:
-    """`factor`: the change of the best LR from the lowest to the highest ALMR of the slope, with its interval.
-
-    `p`: the p-value as text; "at most" where it is the smallest that the draws can show. `turns`: see `_turns`.
-    """
+    """`p`: the p-value as text; "at most" where it is the smallest that the draws can show. `turns`: see `_turns`."""
     found = fit.file.coupling
     if found is None:
         return None
-    form = next(form for form in FORMS if form.name == found.form)
-    span = float(np.ptp(form.of(np.array([found.almr_low, found.almr_high]))))
-    low, high = (math.exp(end * span) for end in (found.interval.low, found.interval.high))
     return {
-        "factor": math.exp(found.slope * span),
-        "interval": Interval(low=low, high=high),
-        "shown": not found.interval.low <= 0 <= found.interval.high,
         "p": f"p {'at most' if found.p_value <= 1 / DRAWS else '='} {formats.number(found.p_value)}",
         "turns": _turns([p for p in fit.file.curve if found.almr_low <= p.almr <= found.almr_high]),
     }

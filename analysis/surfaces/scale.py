@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.surfaces.forms import LINEAR, Form
+from analysis.fit_file.forms import LINEAR, Form
 from analysis.surfaces.kernels import Array
 from sweep.study import MINIMUM_TRIALS, InputError
 

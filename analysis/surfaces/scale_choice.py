@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cho_solve
 from sklearn.gaussian_process import GaussianProcessRegressor
 
-from analysis.surfaces.forms import FORMS, LINEAR
+from analysis.fit_file.forms import FORMS, LINEAR
 from analysis.surfaces.kernel_parameters import FitSettings, most_probable
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.scale import Scale

@@ -34,6 +34,14 @@ class InputError(ValueError):
     """Wrong input from a user. The message names file, field and fix; it is shown as one line, with exit status 2."""
 
 
+def network_fault(error: BaseException) -> str | None:
+    """What failed in the network; None for another error. Known by its classes' names: each library has its own."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    if any("Timeout" in name for name in names):
+        return "no answer in time"
+    return "connection failed" if {"ConnectionError", "TransportError"} & {*names} else None
+
+
 def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -> list[str]:
     """One line per wrong field. `schema` is the model that was validated."""
     return [_line(detail, schema) for detail in error.errors(include_url=False)]

@@ -56,13 +56,14 @@ def point(almr_value: Any, lr_value: Any) -> str:
 
 
 def times(ratio: Any) -> str:
-    """How many times one quantity is another: 1.3 x, 5.8 x, 3,470 x."""
+    """How many times one quantity is another: 1.3 x, 4 x, 3,470 x."""
     if missing(ratio):
         return MISSING
     if not 1e-3 <= abs(ratio) < 1e15:
         return f"{ratio:.2g} x"
     digits = max(0, 1 - math.floor(math.log10(abs(ratio)))) if abs(ratio) < 100 else 0
-    return f"{float(f'{ratio:.3g}' if abs(ratio) >= 100 else f'{ratio:.2g}'):,.{digits}f} x"
+    rounded = float(f"{ratio:.3g}" if abs(ratio) >= 100 else f"{ratio:.2g}")
+    return f"{f'{rounded:,.{digits}f}'.removesuffix('.0')} x"
 
 
 def tokens(value: Any) -> str:

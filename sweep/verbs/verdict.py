@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from sweep.study import numbers
 
 if TYPE_CHECKING:
     from analysis.fit.fit import Fit
-    from analysis.fit_file.curve import Coupling
     from analysis.fit_file.fit_file import CrossValidation, FitFile
     from analysis.fit_file.winner import Winner
 
@@ -83,26 +81,15 @@ def _divergence(file: FitFile) -> str:
 def _coupling(fitted: Fit) -> str:
     if found := fitted.file.coupling:
         p = f"p {'at most' if found.p_value <= 1 / len(fitted.optima.draws) else '='} {found.p_value:.2g}"
-        change = f"{numbers.times(_factor(found))} from ALMR {numbers.almr(found.almr_low)} to"
+        change = f"{numbers.times(found.factor)} from ALMR {numbers.almr(found.almr_low)} to"
         change += f" {numbers.almr(found.almr_high)}"
-        if found.interval.low <= 0 <= found.interval.high:
+        if not found.shown:
             return f"coupling: none found ({p}): the best LR changes by {change}"
         bend = "" if found.straight else ", not in a straight line"
         return f"coupling: the best LR depends on ALMR ({p}): {change}{bend}; tune the two together"
     if fitted.file.guard:
         return "coupling: not estimated under a forgetting guard"
     return "coupling: not known: at too few ALMRs the best LR lies inside the tried range"
-
-
-def _factor(found: Coupling) -> float:
-    """The change of the best LR over the ALMRs of the slope, along its line."""
-    import numpy as np
-
-    from analysis.surfaces.forms import FORMS
-
-    form = next(form for form in FORMS if form.name == found.form)
-    low, high = form.of(np.array([found.almr_low, found.almr_high]))
-    return math.exp(found.slope * (high - low))
 
 
 def _accuracy(fitted: Fit) -> list[str]:

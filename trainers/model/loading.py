@@ -6,7 +6,6 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.distributed.configuration_utils import DistributedConfig
@@ -14,6 +13,7 @@ from transformers.utils import logging
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sweep.study import InputError, Study
+from sweep.study.errors import network_fault
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.study import fingerprint_of
@@ -89,7 +89,9 @@ def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: A
     try:
         try:
             return loader.from_pretrained(path, **options)
-        except httpx2.TransportError as error:  # transformers itself uses its cache for some of its requests only
+        except Exception as error:  # transformers itself uses its cache for some of its requests only
+            if not network_fault(error):
+                raise
             log.warning("%s: the hub cannot be reached (%s): using the cached copy; %s", path, error, SAVES_THE_WAIT)
             return loader.from_pretrained(path, **options, local_files_only=True)
     except (OSError, ValueError) as error:

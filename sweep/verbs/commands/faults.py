@@ -6,7 +6,7 @@ import errno
 import os
 from typing import NamedTuple
 
-from sweep.study import InputError
+from sweep.study.errors import InputError, network_fault
 
 BAD_INPUT = 2
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
@@ -42,13 +42,10 @@ def explain(error: Exception) -> Explanation:
 
 def _system(error: OSError) -> str:
     """Names the file if there is one. Libraries for the network derive their errors from OSError too."""
-    names = [kind.__name__ for kind in type(error).__mro__]
     if error.filename is not None:
         what, hint = f"{os.fsdecode(error.filename)}: {error.strerror or _one_line(error)}", "check the path"
-    elif any("Timeout" in name for name in names):
-        what, hint = f"no answer in time ({_one_line(error)})", NETWORK
-    elif "ConnectionError" in names:
-        what, hint = f"connection failed ({_one_line(error)})", NETWORK
+    elif fault := network_fault(error):
+        what, hint = f"{fault} ({_one_line(error)})", NETWORK
     else:
         what, hint = error.strerror or _one_line(error), "run again with --debug for the traceback"
     return f"{what}; {HINTS.get(error.errno or 0, hint)}"

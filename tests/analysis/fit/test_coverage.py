@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from analysis.decision.curve import coupling
 from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import choose, region
+from analysis.fit_file.forms import LINEAR
 from analysis.fit_file.winner import Region
-from analysis.surfaces.forms import LINEAR
 from analysis.surfaces.optima import Lattice
 from analysis.surfaces.surface import fit_languages
 from analysis.table import table as tables

@@ -11,9 +11,9 @@ from pages import Page
 from analysis.fit.fit import fit_run, fit_study, fit_table
 from analysis.fit_file.curve import CurvePoint, DivergenceEdge
 from analysis.fit_file.findings import Finding, NextTrial
+from analysis.fit_file.forms import FORMS
 from analysis.fit_file.transfer import EdgeAfter
 from analysis.report.page import render, write_report
-from analysis.surfaces.forms import FORMS
 from analysis.table import table as tables
 from sweep.study import Objective, numbers
 from sweep.verbs.fitting import keep_figures
@@ -286,7 +286,7 @@ def test_an_lr_above_the_scaled_divergence_edge_is_a_call_for_confirmation(fitte
     assert "may diverge from LR 1.7e-5 up (a lower bound: no trial diverged). The proposed LR is 5.9 x above" in over
     assert "run the confirmation runs before the launch. Assumes a law." in over
     under = said(measured=True, factor=3)
-    assert "diverges from about LR 3e-4. The proposed LR is 3.0 x below that." in under
+    assert "diverges from about LR 3e-4. The proposed LR is 3 x below that." in under
 
 
 def test_a_users_text_is_text(make_bowl, make_record, make_study, tmp_path):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
-import httpx2
 import huggingface_hub
 import pytest
 from rich.console import Console
@@ -29,6 +29,8 @@ def verb_prepare(run: Run, study: Study) -> None:
     verbs_run._prepare(study, run, Console(quiet=True))
 
 
+# The library that huggingface_hub sends its requests with: httpx or httpx2, by its version.
+httpx: Any = sys.modules[type(huggingface_hub.get_session()).__module__.partition(".")[0]]
 COMMIT, LATER = "1" * 40, "2" * 40
 NAME = "someone/some-text"
 
@@ -40,13 +42,13 @@ class FakeHub:
         self.commit: str | None = COMMIT
         self.fault, self.asked = "", 0
 
-    def answer(self, request: httpx2.Request) -> httpx2.Response:
+    def answer(self, request: Any) -> Any:
         self.asked += 1
         if self.fault == "404":
-            return httpx2.Response(404, headers={"X-Error-Code": "RepoNotFound"}, request=request)
+            return httpx.Response(404, headers={"X-Error-Code": "RepoNotFound"}, request=request)
         if self.fault:
-            raise httpx2.ConnectTimeout("timed out", request=request)
-        return httpx2.Response(200, json={"id": NAME, "sha": self.commit, "siblings": []}, request=request)
+            raise httpx.ConnectTimeout("timed out", request=request)
+        return httpx.Response(200, json={"id": NAME, "sha": self.commit, "siblings": []}, request=request)
 
     def load_dataset_builder(self, path: str, revision: str | None, **options: Any) -> Any:
         if self.fault:
@@ -74,7 +76,7 @@ def fake(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache / "hf"))
     monkeypatch.setattr(datasets, "load_dataset_builder", made.load_dataset_builder)
-    huggingface_hub.set_client_factory(lambda: httpx2.Client(transport=httpx2.MockTransport(made.answer)))
+    huggingface_hub.set_client_factory(lambda: httpx.Client(transport=httpx.MockTransport(made.answer)))
     yield made
     huggingface_hub.set_client_factory(huggingface_hub.utils._http.default_client_factory)
 

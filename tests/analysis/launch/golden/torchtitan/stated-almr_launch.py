@@ -3,8 +3,8 @@
 #
 # Warnings:
 # - training tokens: 1,000,000,000 in a trial, 10,000,000,000 in the launch (10 x)
-# - global batch in tokens: 1,048,576 in a trial, 4,194,304 in the launch (4.0 x)
-# - sequence length: 4,096 in a trial, 8,192 in the launch (2.0 x)
+# - global batch in tokens: 1,048,576 in a trial, 4,194,304 in the launch (4 x)
+# - sequence length: 4,096 in a trial, 8,192 in the launch (2 x)
 # - 2,384 whole steps are 9,999,220,736 tokens: 779,264 fewer than launch.tokens, 10,000,000,000
 #
 # Ratio: ALMR 0.40 is a share of tokens, and so is a source's weight: sequences are packed first.

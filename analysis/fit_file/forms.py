@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from analysis.surfaces.kernels import Array
-
+Array = NDArray[np.float64]
 OFFSET = 0.01
 WIDEST_STEP = 0.6  # share of the measured range in the transformed ALMR
 
