@@ -10,11 +10,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis.figures import data
+from analysis.figures.data.languages import front_info, languages_info
+from analysis.figures.data.objective import objective_info
+from analysis.figures.data.scores import scores_info
+from analysis.figures.data.slices import slices_info
+from analysis.figures.data.training import training_info
 from analysis.figures.drawing.languages import draw_front, draw_languages
 from analysis.figures.drawing.objective import draw_objective
 from analysis.figures.drawing.scores import draw_scores
-from analysis.figures.drawing.simulation import draw_simulation
 from analysis.figures.drawing.slices import draw_slices
 from analysis.figures.drawing.style import styled
 from analysis.figures.drawing.training import draw_training
@@ -22,33 +25,21 @@ from analysis.fit.fit import Fit
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 
-__all__ = [
-    "draw_front",
-    "draw_languages",
-    "draw_objective",
-    "draw_scores",
-    "draw_simulation",
-    "draw_slices",
-    "draw_training",
-    "figures",
-    "png",
-    "write_figures",
-]
 DOTS_PER_INCH = 160
 
 
 def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
     """The figures that the fit has data for, by name. `run`: the folder with the training curves."""
     drawn = {
-        "objective": draw_objective(data.objective_info(fit)),
-        "slices": draw_slices(data.slices_info(fit)),
+        "objective": draw_objective(objective_info(fit)),
+        "slices": draw_slices(slices_info(fit)),
     }
     if fit.file.front:
-        drawn["languages"] = draw_languages(data.languages_info(fit))
-        drawn["front"] = draw_front(data.front_info(fit))
-    if scores := data.scores_info(fit):
+        drawn["languages"] = draw_languages(languages_info(fit))
+        drawn["front"] = draw_front(front_info(fit))
+    if scores := scores_info(fit):
         drawn["scores"] = draw_scores(scores)
-    training = data.training_info(fit, run)
+    training = training_info(fit, run)
     return drawn | ({"training": draw_training(training)} if training.curves else {})
 
 

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.figures import data
+from analysis.figures.data.languages import FrontInfo, LanguagesInfo
 from analysis.figures.drawing import style
 
 
 @style.styled
-def draw_languages(info: data.LanguagesInfo) -> Figure:
+def draw_languages(info: LanguagesInfo) -> Figure:
     figure = Figure(figsize=(8, 5.8), layout="constrained")
     axes = figure.subplots()
     axes.grid(visible=True)
@@ -31,7 +31,7 @@ def draw_languages(info: data.LanguagesInfo) -> Figure:
     return figure
 
 
-def _draw_trials(axes: Axes, info: data.LanguagesInfo) -> None:
+def _draw_trials(axes: Axes, info: LanguagesInfo) -> None:
     trials = info.trials
     log_lr = np.log(trials["lr"].to_numpy(float))
     size = 25 + 90 * (log_lr - log_lr.min()) / (np.ptp(log_lr) or 1)
@@ -42,7 +42,7 @@ def _draw_trials(axes: Axes, info: data.LanguagesInfo) -> None:
     axes.plot(best["original"], best["additional"], color=style.INK, lw=0.8, alpha=0.7, label="trials that none beats")
 
 
-def _draw_front(axes: Axes, info: data.LanguagesInfo) -> None:
+def _draw_front(axes: Axes, info: LanguagesInfo) -> None:
     x, y = np.array([(point.losses["original"], point.losses["additional"]) for point in info.front]).T
     outlined: dict[str, Any] = {"zorder": 3.5, "path_effects": style.OUTLINE}
     axes.plot(x, y, color=style.WINNER, lw=1.8, label="winner at each weight", **outlined)
@@ -50,7 +50,7 @@ def _draw_front(axes: Axes, info: data.LanguagesInfo) -> None:
         axes.axvline(info.bound, color=style.DIVERGED, lw=1.4, ls="--", label="forgetting guard")
 
 
-def _draw_winner(axes: Axes, info: data.LanguagesInfo) -> None:
+def _draw_winner(axes: Axes, info: LanguagesInfo) -> None:
     x, y = ((info.winner[name].mean, info.winner[name].interval) for name in ("original", "additional"))
     style.intervals(axes, x, y)
     axes.scatter(x[0], y[0], s=80, marker="D", c=style.WINNER, ec="white", zorder=5, label="winner (predicted)")
@@ -60,7 +60,7 @@ def _draw_winner(axes: Axes, info: data.LanguagesInfo) -> None:
 
 
 @style.styled
-def draw_front(info: data.FrontInfo) -> Figure:
+def draw_front(info: FrontInfo) -> Figure:
     figure = Figure(figsize=(8, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     _draw_values(above, info, "almr")
@@ -74,7 +74,7 @@ def draw_front(info: data.FrontInfo) -> Figure:
     return figure
 
 
-def _draw_values(axes: Axes, info: data.FrontInfo, field: str) -> None:
+def _draw_values(axes: Axes, info: FrontInfo, field: str) -> None:
     axes.grid(visible=True)
     weights, values = [point.weight for point in info.points], [getattr(point, field) for point in info.points]
     ends = [getattr(point, f"{field}_interval") for point in info.points]

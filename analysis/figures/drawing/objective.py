@@ -10,7 +10,7 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from analysis.figures import data
+from analysis.figures.data.objective import ObjectiveInfo
 from analysis.figures.drawing import style
 from analysis.surfaces.kernels import Array
 from sweep.study import numbers as formats
@@ -19,7 +19,7 @@ STRIPE = np.array([-0.01, 0.01])
 
 
 @style.styled
-def draw_objective(info: data.ObjectiveInfo) -> Figure:
+def draw_objective(info: ObjectiveInfo) -> Figure:
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
     axes.use_sticky_edges = False  # else trials on the edge would be cut in half
@@ -46,7 +46,7 @@ def _digits(levels: Array) -> int:
     return max(3, int(np.ceil(-np.log10(np.diff(levels).min()))))
 
 
-def _at_least_two(info: data.ObjectiveInfo, values: Array) -> tuple[Array, Array, Array]:
+def _at_least_two(info: ObjectiveInfo, values: Array) -> tuple[Array, Array, Array]:
     """Contours need two values on each axis: a single ALMR or LR is drawn as a narrow stripe."""
     almr, lr = info.almr, info.lr
     if len(almr) == 1:
@@ -56,7 +56,7 @@ def _at_least_two(info: data.ObjectiveInfo, values: Array) -> tuple[Array, Array
     return almr, lr, values
 
 
-def _draw_forbidden(axes: Axes, info: data.ObjectiveInfo) -> None:
+def _draw_forbidden(axes: Axes, info: ObjectiveInfo) -> None:
     if info.margin is None or (info.margin >= 0).all():
         return
     almr, lr, margin = _at_least_two(info, info.margin)
@@ -66,7 +66,7 @@ def _draw_forbidden(axes: Axes, info: data.ObjectiveInfo) -> None:
     axes.add_patch(Polygon([(almr[0], lr[0])], label="over the forgetting guard", **style.FORBIDDEN))
 
 
-def _draw_lines(axes: Axes, info: data.ObjectiveInfo) -> None:
+def _draw_lines(axes: Axes, info: ObjectiveInfo) -> None:
     for piece in info.curve:
         almr, best, low, high = np.array([(p.almr, p.lr, p.lr_low, p.lr_high) for p in piece]).T
         axes.plot(almr, best, color=style.INK, lw=1.8, label="best LR at each ALMR", path_effects=style.OUTLINE)
@@ -81,7 +81,7 @@ def _draw_lines(axes: Axes, info: data.ObjectiveInfo) -> None:
         axes.plot(almr, lr, color=style.DIVERGED, lw=1.6, ls=":", label="divergence edge")
 
 
-def _draw_trials(axes: Axes, info: data.ObjectiveInfo, colours: dict[str, Any]) -> None:
+def _draw_trials(axes: Axes, info: ObjectiveInfo, colours: dict[str, Any]) -> None:
     """Where the surface fits, a trial has the surface's colour and only its ring is seen."""
     cells, over = info.cells[info.cells["allowed"]], info.cells[~info.cells["allowed"]]
     measured: dict[str, Any] = {"c": cells["loss"], "ec": "white", "label": "trial"} | colours
@@ -96,7 +96,7 @@ def _draw_trials(axes: Axes, info: data.ObjectiveInfo, colours: dict[str, Any]) 
         axes.scatter(info.diverged["almr"], info.diverged["lr"], s=46, lw=2, **style.CROSS)
 
 
-def _draw_winner(axes: Axes, info: data.ObjectiveInfo) -> None:
+def _draw_winner(axes: Axes, info: ObjectiveInfo) -> None:
     winner = info.winner
     looks: dict[str, Any] = {"fc": (1, 0.5, 0.05, 0.25), "ec": style.WINNER, "lw": 1.6, "zorder": 3.5}
     for piece in info.region:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import data
+from analysis.figures.data.scores import ScoreChange, ScoresInfo
 from analysis.figures.drawing import style
 from sweep.study import numbers as formats
 
@@ -15,7 +15,7 @@ BETTER, WORSE, OPEN = "#3d9963", style.DIVERGED, style.UNUSED
 
 
 @style.styled
-def draw_scores(info: data.ScoresInfo) -> Figure:
+def draw_scores(info: ScoresInfo) -> Figure:
     """One row for each score; scores on other scales than 0 to 1 have a panel of their own."""
     rows = [len(scale) for scale in info.scales]
     figure = Figure(figsize=(7.5, 1.5 + 0.28 * sum(rows) + 0.5 * len(rows)), layout="constrained")
@@ -29,7 +29,7 @@ def draw_scores(info: data.ScoresInfo) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, scale: Sequence[data.ScoreChange]) -> None:
+def _draw(axes: Axes, scale: Sequence[ScoreChange]) -> None:
     axes.axvline(0, color=style.INK, lw=1)
     for row, one in enumerate(scale):
         colour, label = _look(one)
@@ -42,7 +42,7 @@ def _draw(axes: Axes, scale: Sequence[data.ScoreChange]) -> None:
     axes.grid(visible=True, axis="x")
 
 
-def _look(one: data.ScoreChange) -> tuple[str, str]:
+def _look(one: ScoreChange) -> tuple[str, str]:
     if not one.decided:
         return OPEN, "not distinguishable"
     return (BETTER, "better") if one.change > 0 else (WORSE, "worse")

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from analysis.figures import data
+from analysis.figures.data.simulation import SimulationInfo, StrategyLine
 from analysis.figures.drawing import style
 
 OURS = "surface"
@@ -22,7 +22,7 @@ OTHERS = dict(
 
 
 @style.styled
-def draw_simulation(info: data.SimulationInfo) -> Figure:
+def draw_simulation(info: SimulationInfo) -> Figure:
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for line in info.lines:
@@ -39,7 +39,7 @@ def draw_simulation(info: data.SimulationInfo) -> Figure:
     return figure
 
 
-def _draw_line(left: Axes, right: Axes, line: data.StrategyLine) -> None:
+def _draw_line(left: Axes, right: Axes, line: StrategyLine) -> None:
     colour, marker = OTHERS.get(line.strategy, (style.WINNER, "o"))
     looks = {"color": colour, "marker": marker, "ms": 5.5, "lw": 2.2 if line.strategy == OURS else 1.4}
     left.plot(line.trials, line.mean, label=line.strategy, zorder=3, clip_on=False, **looks)
@@ -47,7 +47,7 @@ def _draw_line(left: Axes, right: Axes, line: data.StrategyLine) -> None:
     right.plot(line.trials, line.curve_error, zorder=3, **looks)
 
 
-def _draw_regret_frame(axes: Axes, info: data.SimulationInfo) -> None:
+def _draw_regret_frame(axes: Axes, info: SimulationInfo) -> None:
     axes.plot([], [], color=style.UNUSED, lw=0.9, ls="--", label="90th percentile")
     if info.noise_percent:
         axes.axhline(info.noise_percent, color=style.UNUSED, lw=1, ls=":", label="noise (sd) of a cell near the best")

@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import data
+from analysis.figures.data.slices import Slice, SlicesInfo
 from analysis.figures.drawing import style
 
 
 @style.styled
-def draw_slices(info: data.SlicesInfo) -> Figure:
+def draw_slices(info: SlicesInfo) -> Figure:
     figure, panels = style.panels([one.almr for one in info.slices])
     for axes, one in zip(panels, info.slices, strict=True):
         _draw_slice(axes, one, info.level)
@@ -28,7 +28,7 @@ def draw_slices(info: data.SlicesInfo) -> Figure:
     return figure
 
 
-def _draw_slice(axes: Axes, one: data.Slice, level: float) -> None:
+def _draw_slice(axes: Axes, one: Slice, level: float) -> None:
     axes.plot(one.lr, np.where(one.allowed, one.mean, np.nan), color=style.FIT, lw=1.8, label="fitted mean")
     axes.fill_between(
         one.lr, one.low, one.high, color=style.FIT, alpha=0.25, lw=0, label=style.interval_label(level, "band")
@@ -41,7 +41,7 @@ def _draw_slice(axes: Axes, one: data.Slice, level: float) -> None:
         axes.axvspan(*ends, color=style.WINNER, alpha=0.18, lw=0, label=label)
 
 
-def _draw_trials(axes: Axes, one: data.Slice, highest: float) -> None:
+def _draw_trials(axes: Axes, one: Slice, highest: float) -> None:
     trials, over = one.trials[one.trials["allowed"]], one.trials[~one.trials["allowed"]]
     axes.scatter(trials["lr"], trials["loss"], s=22, c=style.INK, zorder=3, label="trial")
     if len(over):
@@ -57,7 +57,7 @@ def _draw_trials(axes: Axes, one: data.Slice, highest: float) -> None:
             axes.scatter(lrs, [height] * len(lrs), transform=axes.get_xaxis_transform(), **looks)
 
 
-def _draw_forbidden(axes: Axes, one: data.Slice) -> None:
+def _draw_forbidden(axes: Axes, one: Slice) -> None:
     axes.plot(one.lr, np.where(one.allowed, np.nan, one.mean), color=style.FIT, lw=1.4, ls="--")
     looks: dict[str, Any] = {
         "where": np.logical_not(one.allowed),

@@ -10,13 +10,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from analysis.figures import data
+from analysis.figures.data.training import LossCurve, TrainingInfo
 from analysis.figures.drawing import style
 from sweep.study import numbers as formats
 
 
 @style.styled
-def draw_training(info: data.TrainingInfo) -> Figure:
+def draw_training(info: TrainingInfo) -> Figure:
     almrs = sorted({curve.almr for curve in info.curves})
     figure, panels = style.panels(almrs)
     if not info.curves:
@@ -35,7 +35,7 @@ def draw_training(info: data.TrainingInfo) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, curve: data.LossCurve, colours: ScalarMappable) -> None:
+def _draw_curve(axes: Axes, curve: LossCurve, colours: ScalarMappable) -> None:
     looks: dict[str, Any] = {
         "complete": {"color": colours.to_rgba(np.array([curve.lr]))[0], "lw": 1.2},
         "diverged": {"color": style.DIVERGED, "lw": 1.3, "ls": "--", "zorder": 3, "label": "diverged"},

@@ -23,7 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.figures import drawing as plots
-from analysis.figures.data import simulation_info
+from analysis.figures.data.simulation import simulation_info
+from analysis.figures.drawing.simulation import draw_simulation
 from analysis.search.measured import MeasuredTable
 from analysis.search.outcomes import ALL, SearchOutcome, StrategySummary, rows
 from analysis.search.replay import STRATEGIES, everything, replay
@@ -113,7 +114,7 @@ class Simulation:
         table = pd.DataFrame(self.as_json(), columns=[field.name for field in fields(StrategySummary)])
         write_atomically(folder / "simulate.csv", table.to_csv(index=False))
         info = simulation_info(self.rows, self.measured.noise_percent)
-        write_atomically(RunFiles(folder).figures / "simulate.png", plots.png(plots.draw_simulation(info)))
+        write_atomically(RunFiles(folder).figures / "simulate.png", plots.png(draw_simulation(info)))
 
 
 def simulate(named: NamedTable, objective: Objective, requested: Comparison, console: Console) -> Simulation:

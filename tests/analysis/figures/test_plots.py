@@ -8,8 +8,14 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.figures.data import front_info, languages_info, objective_info, slices_info, training_info
-from analysis.figures.drawing import draw_front, draw_languages, draw_objective, draw_slices, figures, write_figures
+from analysis.figures.data.languages import front_info, languages_info
+from analysis.figures.data.objective import objective_info
+from analysis.figures.data.slices import slices_info
+from analysis.figures.data.training import training_info
+from analysis.figures.drawing import figures, write_figures
+from analysis.figures.drawing.languages import draw_front, draw_languages
+from analysis.figures.drawing.objective import draw_objective
+from analysis.figures.drawing.slices import draw_slices
 from analysis.fit.fit import Fit, fit_study, fit_table
 from analysis.fit_file.winner import Interval
 from analysis.table import table as tables

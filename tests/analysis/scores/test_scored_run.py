@@ -7,8 +7,8 @@ import json
 import pytest
 from pages import Page
 
-from analysis.figures import data as plot_data
-from analysis.figures import drawing as plots
+from analysis.figures.data.scores import scores_info
+from analysis.figures.drawing.scores import draw_scores
 from analysis.report.page import render
 from analysis.scores import files
 from analysis.scores.read import read
@@ -83,11 +83,11 @@ def test_the_verdict_names_what_changed_and_the_guards(fitted_run):
 
 
 def test_the_figure_shows_each_change(fitted_run):
-    info = plot_data.scores_info(fitted_run)
+    info = scores_info(fitted_run)
     [scale] = info.scales
     assert [one.name for one in scale] == ["ceval", "cmmlu", "arc", "coin", "mmlu", "Chinese", "English"]
     assert [one.decided for one in scale[:2]] == [True, True]
-    labels = [label.get_text() for label in plots.draw_scores(info).axes[0].get_yticklabels()]
+    labels = [label.get_text() for label in draw_scores(info).axes[0].get_yticklabels()]
     assert labels == [one.name for one in scale]
 
 
@@ -107,7 +107,7 @@ def test_a_run_without_scores_reads_and_writes_nothing_more(tmp_path, write_run,
     assert read(tmp_path, tables.read_run(tmp_path)) is None
     assert fitted.file.scores is None
     assert files.texts(None) == {}
-    assert plot_data.scores_info(fitted) is None
+    assert scores_info(fitted) is None
     assert "scores" not in verdict.verdict(fitted)
 
 

@@ -14,7 +14,7 @@ import pytest
 from known_surfaces import Known, grid, lost, measure
 from typer.testing import CliRunner
 
-from analysis.figures.data import simulation_info
+from analysis.figures.data.simulation import simulation_info
 from analysis.figures.drawing import draw_simulation
 from analysis.search.outcomes import StrategySummary
 from sweep import cli
