@@ -14,9 +14,8 @@ import torch
 from sweep.study import Ingredients, Record, Study, Trial
 from sweep.study.files.layout import TrialFiles
 from trainers.benchmarks.scoring import Scoring
-from trainers.data.batches import BatchReader
 from trainers.data.corpus import PackedCorpus, open_corpora
-from trainers.data.mixture import Mixture
+from trainers.data.mixture import BatchReader, Mixture
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.held_out import HeldOut, measured_once

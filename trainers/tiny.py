@@ -19,8 +19,7 @@ from sweep.study.sections.corpora import Corpus
 from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
 from trainers.data import corpus, documents
-from trainers.data.batches import BatchReader
-from trainers.data.mixture import Mixture
+from trainers.data.mixture import BatchReader, Mixture
 from trainers.loop.learner import train
 
 CORPORA = {"original": Corpus(embedded="shakespeare"), "additional": Corpus(embedded="three-kingdoms")}

@@ -27,11 +27,11 @@ from sweep.study.files.atomic import sha256
 
 Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # reads a folder with the files of a format back, by its name
 FORMATS: dict[str, Format] = {
-    "llamafactory": llamafactory.FORMAT,
-    "torchtitan": torchtitan.FORMAT,
-    "megatron": megatron.FORMAT,
-    "axolotl": axolotl.FORMAT,
-    "native": native.FORMAT,
+    "llamafactory": llamafactory,
+    "torchtitan": torchtitan,
+    "megatron": megatron,
+    "axolotl": axolotl,
+    "native": native,
 }
 
 

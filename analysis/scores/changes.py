@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from analysis.fit_file.scores import BestTrial, Change, ScoreRow, Verdict
 from analysis.scores import paired
@@ -13,14 +12,6 @@ from analysis.scores.score_optima import ScoredRun
 from analysis.scores.targets import ScoreTarget
 
 
-class ScoreComparison(NamedTuple):
-    """The chosen trial minus the base model in one target, with its Holm-corrected p-value; or why there is none."""
-
-    target: ScoreTarget
-    difference: Difference | str
-    p_corrected: float | None
-
-
 def rows(run: ScoredRun, shown: Sequence[ScoreTarget]) -> list[ScoreRow]:
     """One row for each target, compared at the level of the winner."""
     differences = [target.difference(run.chosen, run.scored.base) for target in shown]
@@ -28,12 +19,11 @@ def rows(run: ScoredRun, shown: Sequence[ScoreTarget]) -> list[ScoreRow]:
     corrected = paired.holm_of_known(p_values)
     undecided = sum(p is not None and p > 1 - run.level for p in corrected)
     next_level = (1 - run.level) / max(1, undecided)  # the significance that Holm asks of the next comparison
-    compared = map(ScoreComparison, shown, differences, corrected)
-    return [_row(run, comparison, next_level) for comparison in compared]
+    return [_row(run, *compared, next_level) for compared in zip(shown, differences, corrected, strict=True)]
 
 
-def _row(run: ScoredRun, comparison: ScoreComparison, next_level: float) -> ScoreRow:
-    target, d, p = comparison
+def _row(run: ScoredRun, target: ScoreTarget, d: Difference | str, p: float | None, next_level: float) -> ScoreRow:
+    """`d`: the chosen trial minus the base model, or why there is none; `p`: its Holm-corrected p-value."""
     row = ScoreRow(
         name=target.name,
         kind=target.kind,

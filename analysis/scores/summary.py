@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from analysis.decision.case import Case
 from analysis.fit_file.scores import Correlation, ScoreRow, ScoresFile, WinnerTrial
-from analysis.scores import across, changes, guards, score_optima
-from analysis.scores.comparable import comparable
-from analysis.scores.read import Scored
+from analysis.scores import across, changes, guards, paired, score_optima
+from analysis.scores.read import Scored, ScoredModel
 from analysis.scores.score_optima import ScoredRun
 from analysis.scores.targets import ScoreTarget, distinct, targets
 from analysis.table.tried_points import TriedPoints
+from sweep.study import Score
 from sweep.study.record import SCORING
 
 
@@ -26,7 +27,7 @@ def summarise(case: Case, scored: Scored, seed: int = 0) -> ScoresFile:
 
 
 def _summarise(case: Case, scored: Scored, seed: int) -> ScoresFile:
-    scored = comparable(scored)
+    scored = _comparable(scored)
     every, distances = targets(scored), _distances(case, scored)
     run = ScoredRun(
         scored=scored,
@@ -109,3 +110,36 @@ def _notes(scored: Scored, rows: Sequence[ScoreRow]) -> Iterator[str]:
     for (task, why), count in failed.items():
         missing = "No scores" if task == SCORING else f"No score for {task}"
         yield f"{missing} in {count} of {len(scored.trials)} trials: {why}"
+
+
+def _comparable(scored: Scored) -> Scored:
+    """Without the scores for other questions than the base model's, or, where it has none, than most trials'.
+
+    If a study's `benchmarks.limit`, `shots` or task file changed during the run, its trials were scored on different
+    questions: a best trial, a surface or a rank correlation over both would compare the questions.
+    """
+    reference = _reference(scored)
+    return replace(scored, trials=[_kept(model, reference) for model in scored.trials])
+
+
+def _reference(scored: Scored) -> dict[str, Score]:
+    """For each task, a score for the questions that are compared."""
+    every: dict[str, list[Score]] = {}
+    for model in scored.trials:
+        for task, answers in model.answers.items():
+            every.setdefault(task, []).append(answers.score)
+    return {task: _commonest(scores) for task, scores in every.items()} | {
+        task: answers.score for task, answers in scored.base.answers.items()
+    }
+
+
+def _commonest(scores: list[Score]) -> Score:
+    questions = Counter((score.version, score.prompt_sha256, score.metric) for score in scores)
+    most = questions.most_common(1)[0][0]
+    return next(score for score in scores if (score.version, score.prompt_sha256, score.metric) == most)
+
+
+def _kept(model: ScoredModel, reference: dict[str, Score]) -> ScoredModel:
+    apart = {task: paired.other_questions(answers.score, reference[task]) for task, answers in model.answers.items()}
+    why = {task: f"left out: {reason}" for task, reason in apart.items() if reason}
+    return ScoredModel({task: a for task, a in model.answers.items() if task not in why}, model.failures | why)

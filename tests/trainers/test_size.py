@@ -14,7 +14,7 @@ from sweep.study import InputError, Objective, Record, Study, Trial
 from sweep.study.sections.resources import Execution
 from sweep.study.sections.training import Optimizer, Training
 from trainers import cpt, prepare
-from trainers.data.batches import BatchReader
+from trainers.data.mixture import BatchReader
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.learner import Learner, train
 from trainers.loop.optimizer import make_optimizer, set_lr

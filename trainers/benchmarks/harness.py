@@ -78,16 +78,16 @@ def _outcome(name: str, tasks: dict[str, Any], results: Any) -> ScoringOutcome:
     """A task's outcome. Its score is the mean of its first metric and filter over the questions of all its subjects."""
     metric, kind = _first_metric(next(iter(tasks.values())), results)
     samples = [sample for leaf in sorted(tasks) for sample in _samples(results, leaf, kind)]
-    values = [_number(sample.get(metric)) for sample in samples]
-    if not values:
+    values = [value for sample in samples if (value := _number(sample.get(metric))) is not None]
+    if not samples:
         raise ValueError("the task has no questions")
-    if None in values:
+    if len(values) < len(samples):
         raise ValueError(
             f"its metric {metric} gives no number per question, so models cannot be compared question by question"
         )
     entry = catalogue.known(name)
     score = outcome.score(
-        [value for value in values if value is not None],
+        values,
         higher_is_better=bool(next(iter(tasks.values())).higher_is_better().get(metric, True)),
         version=str(results["versions"].get(sorted(tasks)[0])),
         prompt_sha256=outcome.sha256(f"{sample['prompt_hash']}{sample['target_hash']}" for sample in samples),
@@ -95,7 +95,7 @@ def _outcome(name: str, tasks: dict[str, Any], results: Any) -> ScoringOutcome:
         language=entry.language if entry else None,
         metric=metric if kind == "none" else f"{metric},{kind}",
     )
-    return ScoringOutcome({name: score}, {name: [value for value in values if value is not None]})
+    return ScoringOutcome({name: score}, {name: values})
 
 
 def _first_metric(task: Any, results: Any) -> tuple[str, str]:

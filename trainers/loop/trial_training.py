@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from sweep.study import Horizon, PerLanguage
 from sweep.study.sections.training import Training
-from trainers.data.batches import BatchReader
+from trainers.data.mixture import BatchReader
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.held_out import HeldOut, Losses

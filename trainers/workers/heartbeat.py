@@ -29,19 +29,13 @@ class HeartbeatWatch:
     """Read by the process that watches the trial, from the start of an attempt."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.began = folder, time.monotonic()
+        self.file, self.began = TrialFiles(folder).heartbeat, time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Seconds since this attempt's last heartbeat, or since its start where it has sent none."""
         since_start = time.monotonic() - self.began
-        since_heartbeat = seconds_since(self.folder)
-        return since_start if since_heartbeat is None else min(since_heartbeat, since_start)
-
-
-def seconds_since(folder: Path) -> float | None:
-    """The age of the heartbeat by the clock of this machine; None before the first."""
-    try:
-        return max(0.0, time.time() - TrialFiles(folder).heartbeat.stat().st_mtime)
-    except FileNotFoundError:
-        return None
+        try:
+            return min(since_start, max(0.0, time.time() - self.file.stat().st_mtime))
+        except FileNotFoundError:
+            return since_start

@@ -13,7 +13,7 @@ from analysis.fit_file.fit_file import CrossValidation, ForgettingGuard, TrialCo
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
-from analysis.launch.plan.risk import AcceptedRisk
+from analysis.launch.plan.launch_plan import AcceptedRisk
 from sweep.study import PerLanguage, Schema
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256

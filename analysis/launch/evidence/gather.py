@@ -41,17 +41,20 @@ class WrittenBundle(NamedTuple):
 
 def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
     """Raises InputError where the record of a fitted trial is missing."""
-    file, study = fit.file, fit.study
+    file, study, files = fit.file, fit.study, RunFiles(run)
+    ingredients = read_ingredients(files.ingredients)
     trials = [_trial(row, run) for row in fit.table.to_dict("records")]
     assert study is not None  # a plan was made from it
     assert file.transfer is not None
     return Evidence(
         study=StudyEvidence(
-            name=study.name, fingerprint=study.fingerprint, sha256=_sha256_if_there(RunFiles(run).study)
+            name=study.name,
+            fingerprint=study.fingerprint,
+            sha256=sha256(files.study) if files.study.exists() else None,
         ),
         search=_search(study, run),
         base_model=study.base_model,
-        base_model_fingerprint=_base_model_fingerprint(run),
+        base_model_fingerprint=ingredients.base_model_fingerprint if ingredients else None,
         launch=plan.launch,
         formats=bundle.formats,
         launch_steps=plan.steps,
@@ -83,20 +86,11 @@ def _paths(bundle: WrittenBundle, links: bool) -> list[Path]:
     return [path for path in paths if path.is_symlink() == links]
 
 
-def _sha256_if_there(path: Path) -> str | None:
-    return sha256(path) if path.exists() else None
-
-
 def _search(study: Study, run: Path) -> SearchEvidence:
     """From search.json, which a run of the whole grid does not have."""
     state = read_search(RunFiles(run).search) if study.search.proposes else None
     asked, stopped = (state.asked, state.stopped) if state else (None, None)
     return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
-
-
-def _base_model_fingerprint(run: Path) -> str | None:
-    ingredients = read_ingredients(RunFiles(run).ingredients)
-    return ingredients.base_model_fingerprint if ingredients else None
 
 
 def _provenance(run: Path) -> dict[str, Any] | None:

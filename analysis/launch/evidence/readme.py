@@ -47,7 +47,7 @@ def _numbers(plan: LaunchPlan) -> str:
 
 
 def _section(plan: LaunchPlan, name: str, of: Format) -> str:
-    return _listed(f"## {name}/: {of.trainer}", [*of.ratio(plan), *plan.layout(name).lines(plan.launch)])
+    return _listed(f"## {name}/: {of.TRAINER}", [*of.ratio(plan), *plan.layout(name).lines(plan.launch)])
 
 
 def _listed(heading: str, lines: list[str]) -> str:

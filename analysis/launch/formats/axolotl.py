@@ -15,7 +15,6 @@ from analysis.launch.formats import documents, trainer_arguments
 from analysis.launch.formats.format import (
     DEEPSPEED,
     TEMPLATES,
-    Format,
     checkpoints_folder,
     differences,
     head,
@@ -126,6 +125,3 @@ def command(plan: LaunchPlan) -> Command:
         install="pip install 'axolotl[deepspeed]==0.19.0' && python mix_documents.py",
         checkpoints=Path(settings(plan)["output_dir"]).name,
     )
-
-
-FORMAT = Format(TRAINER, write, ratio, command)

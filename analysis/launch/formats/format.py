@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import BESIDE, Command
@@ -16,15 +15,18 @@ TEMPLATES = Path(__file__).with_name("templates")
 DEEPSPEED = "deepspeed_zero3.json"
 
 
-class Format(NamedTuple):
-    """`write` writes the trainer's own files into a folder and returns warnings; `ratio` explains the token ratio in
-    the trainer's terms, in lines; `command` starts the trainer.
+class Format(Protocol):
+    """What a format's module has. `write` writes the trainer's own files into a folder and returns warnings; `ratio`
+    explains the token ratio in the trainer's terms, in lines; `command` starts the trainer.
     """
 
-    trainer: str
-    write: Callable[[LaunchPlan, Path], list[str]]
-    ratio: Callable[[LaunchPlan], list[str]]
-    command: Callable[[LaunchPlan], Command]
+    TRAINER: str
+
+    def write(self, plan: LaunchPlan, folder: Path) -> list[str]: ...
+
+    def ratio(self, plan: LaunchPlan) -> list[str]: ...
+
+    def command(self, plan: LaunchPlan) -> Command: ...
 
 
 def checkpoints_folder(plan: LaunchPlan, name: str, settings: Any) -> str:

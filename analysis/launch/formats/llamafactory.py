@@ -9,7 +9,6 @@ from analysis.launch.formats import llamafactory_data, trainer_arguments
 from analysis.launch.formats.format import (
     DEEPSPEED,
     TEMPLATES,
-    Format,
     checkpoints_folder,
     comment,
     differences,
@@ -154,6 +153,3 @@ def command(plan: LaunchPlan) -> Command:
         install="pip install llamafactory==0.9.5 deepspeed",
         checkpoints=Path(sections(plan)["output"]["output_dir"]).name,
     )
-
-
-FORMAT = Format(TRAINER, write, ratio, command)

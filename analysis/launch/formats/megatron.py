@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import TEMPLATES, Format, checkpoints_folder, differences, ratio_lines, write_json
+from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, ratio_lines, write_json
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.schedule import warmup_from
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
@@ -202,6 +202,3 @@ def command(plan: LaunchPlan) -> Command:
         checkpoints=next(Path(values[0]).name for name, *values in arguments(plan) if name == "--save"),
         variables={"ALMR_MODEL": plan.launch.model},
     )
-
-
-FORMAT = Format(TRAINER, write, ratio, command)

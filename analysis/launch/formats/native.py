@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from analysis.launch.formats.format import Format, checkpoints_name, head, ratio_lines, unused
+from analysis.launch.formats.format import checkpoints_name, head, ratio_lines, unused
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import Study, study_file
@@ -84,6 +84,3 @@ def command(plan: LaunchPlan) -> Command:
         install="pip install almr-sweep",
         checkpoints=checkpoints_name(plan, NAME, study(plan).model_dump(mode="json")),
     )
-
-
-FORMAT = Format(TRAINER, write, ratio, command)

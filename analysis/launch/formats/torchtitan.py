@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import TEMPLATES, Format, checkpoints_name, differences, head, ratio_lines
+from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import token_share_sd
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
@@ -117,6 +117,3 @@ def command(plan: LaunchPlan) -> Command:
         install="pip install torchtitan==0.3.0",
         variables={"ALMR_MODEL": plan.launch.model},
     )
-
-
-FORMAT = Format(TRAINER, write, ratio, command)

@@ -6,12 +6,12 @@ import math
 import os
 from dataclasses import dataclass, field
 
+from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
-from analysis.launch.plan.risk import AcceptedRisk, accept
 from analysis.launch.plan.schedule import Steps
 from analysis.launch.plan.source import LaunchCorpus
-from sweep.study import LANGUAGES, CorpusFacts, InputError, Study
+from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
 
@@ -19,6 +19,13 @@ ASSUMPTIONS = (
     "The launch model has the base model's tokenizer, with which the tokens per document were counted.",
     "The launch trains on the whole corpora, also on the trials' held-out documents: measure its loss on other text.",
 )
+
+
+class AcceptedRisk(Schema):
+    """The user's reason for the export of a refused winner."""
+
+    reason: str
+    refusals: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ def make(
             f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "
             f"sequence_length, and run it again"
         )
-    accepted_risk = accept(fit.file.refusals, accept_risk)
+    accepted_risk = _accept(fit.file.refusals, accept_risk)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
     warnings = (*(finding.text for finding in findings), *transfer.warnings)
     return LaunchPlan(
@@ -158,6 +165,27 @@ def make(
         sources=_sources(fit.study, launch, transfer.almr, corpora),
         target=target or LaunchHardware(),
     )
+
+
+def _accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
+    """None without a refusal. Raises InputError for refusals without a reason, and for a blank reason."""
+    if reason is not None and not reason.strip():
+        raise InputError('--accept-risk: the reason is blank: give one, --accept-risk "reason"')
+    if not refusals:
+        return None
+    if reason is None:
+        raise InputError(
+            "\n".join(
+                [
+                    *(refusal.text for refusal in refusals),
+                    "the fit is refused, so nothing was written: run the suggested trials, or go on with a reason, "
+                    '--accept-risk "reason"',
+                ]
+            )
+        )
+    # Bytes that are not UTF-8 reach Python as lone surrogates, which cannot be written to a file.
+    text = reason.strip().encode("utf-8", "backslashreplace").decode()
+    return AcceptedRisk(reason=text, refusals=tuple(refusals))
 
 
 def _sources(study: Study, launch: Launch, almr: float, corpora: dict[str, CorpusFacts]) -> dict[str, LaunchCorpus]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,7 @@ LEAST_RELEVANCE = 3  # LCSTS is tested on the pairs that its annotators scored 3
 Rows = Iterator[dict[str, Any]]
 
 
-def squad(data_files: list[str], **other: Any) -> Any:
-    """Read DRCD or CMRC 2018, both in the format of SQuAD: {"data": [{"paragraphs": [{"context", "qas": [...]}]}]}."""
-    return _read(data_files, "SQuAD's", _squad)
-
-
-def c3(data_files: list[str], **other: Any) -> Any:
-    """Read C3: a list of [[sentences], [{"question", "choice", "answer"}], id]."""
-    return _read(data_files, "C3's", _c3)
-
-
-def lcsts(data_files: list[str], **other: Any) -> Any:
-    """Read LCSTS: <doc id=0> with <human_label>, <summary> and <short_text>."""
-    return _read(data_files, "LCSTS's", _lcsts)
-
-
-def _read(data_files: list[str], owner: str, rows_of: Callable[[str], Rows]) -> Any:
+def _read(owner: str, rows_of: Callable[[str], Rows], data_files: list[str], **other: Any) -> Any:
     rows: list[dict[str, Any]] = []
     for file in data_files:
         try:
@@ -43,6 +29,7 @@ def _read(data_files: list[str], owner: str, rows_of: Callable[[str], Rows]) -> 
 
 
 def _squad(text: str) -> Rows:
+    """DRCD and CMRC 2018, both in the format of SQuAD: {"data": [{"paragraphs": [{"context", "qas": [...]}]}]}."""
     for article in json.loads(text)["data"]:
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
@@ -51,6 +38,7 @@ def _squad(text: str) -> Rows:
 
 
 def _c3(text: str) -> Rows:
+    """A list of [[sentences], [{"question", "choice", "answer"}], id]."""
     for sentences, questions, _ in json.loads(text):
         for question in questions:
             choices = question["choice"]
@@ -59,6 +47,7 @@ def _c3(text: str) -> Rows:
 
 
 def _lcsts(text: str) -> Rows:
+    """<doc id=0> with <human_label>, <summary> and <short_text>."""
     for pair in re.findall(r"<doc id=.*?>(.*?)</doc>", text, re.DOTALL):
         if int(_field(pair, "human_label", "5")) >= LEAST_RELEVANCE:
             yield {"text": _field(pair, "short_text"), "summary": _field(pair, "summary")}
@@ -69,3 +58,6 @@ def _field(pair: str, name: str, otherwise: str | None = None) -> str:
     if found is None and otherwise is None:
         raise ValueError(f"a pair without {name}")
     return found.group(1).strip() if found else str(otherwise)
+
+
+squad, c3, lcsts = partial(_read, "SQuAD's", _squad), partial(_read, "C3's", _c3), partial(_read, "LCSTS's", _lcsts)
