@@ -25,7 +25,7 @@ from trainers.loop.saved_models import save_if_best
 from trainers.loop.trial_training import TrialTraining
 from trainers.model.loading import load_model, load_tokenizer
 from trainers.model.token_loss import TokenLoss
-from trainers.tracking.tracker import tracked
+from trainers.tracking import tracked
 from trainers.trial_record import TrialResult, TrialSetup, make_record
 from trainers.workers.device import device_name, peak_memory_bytes
 from trainers.workers.group import opened

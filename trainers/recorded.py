@@ -36,9 +36,9 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
         status=status,
         reason=row.get("reason"),
         almr_achieved=row.get("almr_achieved"),
-        tokens=_whole(row.get("tokens")),
-        steps=_whole(row.get("steps")),
-        trained_tokens=_whole(row.get("trained_tokens")),
+        tokens=row.get("tokens"),
+        steps=row.get("steps"),
+        trained_tokens=row.get("trained_tokens"),
         loss=_per_language(row, "loss"),
         horizons=tuple(_horizons(row, study.training)),
         base_loss=_per_language(row, "base_loss"),
@@ -57,7 +57,8 @@ def _rows(table: str) -> list[dict[str, Any]]:
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise InputError(f"{table}: no column {', '.join(missing)}; set replay.table to a trials.csv")
-    return [{str(k): _absent_as_none(v) for k, v in row.items()} for row in frame.to_dict("records")]
+    rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return rows
 
 
 def _find(table: str, trial: Trial) -> dict[str, Any]:
@@ -75,14 +76,6 @@ def _horizons(row: dict[str, Any], training: Training) -> Iterator[Horizon]:
         bits = _per_language(row, "bits_per_byte", f"@{tokens}")
         steps = training.steps_of(tokens)
         yield Horizon(tokens=tokens, steps=steps, reason=reason, loss=loss, bits_per_byte=bits)
-
-
-def _absent_as_none(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
 
 
 def _per_language(row: dict[str, Any], name: str, horizon: str = "") -> PerLanguage:

@@ -42,13 +42,10 @@ def _row(run: ScoredRun, target: ScoreTarget, d: Difference | str, p: float | No
         return row.model_copy(update={"why_no_change": d})
     verdict = _verdict(d, p, target.sign, run.level)
     needed = d.needed(next_level) if verdict == "not distinguishable" else None
-    return row.model_copy(update={"change": change(d, p, run.level), "verdict": verdict, "needed": needed})
-
-
-def change(d: Difference, p: float, level: float) -> Change:
-    return Change(
-        value=d.value, interval=d.interval(level), n=d.n, p_value=d.p_value, p_corrected=p, unpaired=d.unpaired
+    change = Change(
+        value=d.value, interval=d.interval(run.level), n=d.n, p_value=d.p_value, p_corrected=p, unpaired=d.unpaired
     )
+    return row.model_copy(update={"change": change, "verdict": verdict, "needed": needed})
 
 
 def _verdict(d: Difference, p: float, sign: int, level: float) -> Verdict:

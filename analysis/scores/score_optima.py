@@ -133,7 +133,7 @@ def optimum(run: ScoredRun, target: ScoreTarget) -> ScoreOptimum | str | None:
 def _optimum(run: ScoredRun, target: ScoreTarget, optima: Optima, best: Winner) -> ScoreOptimum:
     """`best` is the lowest point of `optima`, which hold minus the score where higher is better."""
     winner, turned = run.winner, -target.sign
-    i, j = (int(np.abs(axis - at).argmin()) for axis, at in _on(optima, winner))
+    i, j = np.abs(optima.almr - winner.almr).argmin(), np.abs(np.log(optima.lr) - np.log(winner.lr)).argmin()
     behind = optima.draws[:, i, j] - optima.draws.min(axis=(1, 2))
     within = region(optima, best.level)
     ends = sorted(turned * end for end in (best.objective_interval.low, best.objective_interval.high))
@@ -151,11 +151,6 @@ def _optimum(run: ScoredRun, target: ScoreTarget, optima: Optima, best: Winner) 
         behind_interval=interval(behind, best.level),
         trials=len(run.spreads[target].index),
     )
-
-
-def _on(optima: Optima, winner: Winner) -> list[tuple[Array, float]]:
-    """(axis, position of the winner) for ALMR and for ln LR."""
-    return [(optima.almr, winner.almr), (np.asarray(np.log(optima.lr)), float(np.log(winner.lr)))]
 
 
 def holds(within: Region, almr: float, lr: float) -> bool:

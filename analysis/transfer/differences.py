@@ -34,9 +34,9 @@ def history(step: ScaleStep) -> list[str]:
         for field in ("parameters", "pretraining_tokens")
         if getattr(model, field) is None
     ]
-    if missing:
+    small, large = step.trial.tokens_per_parameter, step.launch.tokens_per_parameter
+    if small is None or large is None:
         return [f"pre-training tokens per parameter cannot be compared: set {', '.join(missing)}"]
-    small, large = ((m.pretraining_tokens or 0) / (m.parameters or 1) for m in facts.values())
     ratio = max(small / large, large / small)
     if ratio < NOTABLE:
         return []

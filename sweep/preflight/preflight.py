@@ -20,8 +20,8 @@ from sweep.preflight.probe import Inspect
 from sweep.store.run import Run
 from sweep.study import InputError, Study
 from sweep.study.files import cache
+from trainers import tracking
 from trainers.benchmarks import catalogue
-from trainers.tracking import tracker
 
 SAME_EVERYWHERE = ("ray", "torch", "transformers", "datasets")
 
@@ -51,7 +51,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
     return [
         *checks.results("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study),
-        *checks.results("tracking", tracker.missing(study.tracking), "its packages are installed"),
+        *checks.results("tracking", tracking.missing(study.tracking), "its packages are installed"),
         *cluster(study, needed, answer),
         *checks.has_free_capacity(study, answer.nodes),
         *checks.gpu_memory(planned.trial_memory, answer.nodes),
@@ -134,7 +134,7 @@ def training_packages(study: Study) -> tuple[str, ...]:
         "liger-kernel": study.execution.cross_entropy == "liger",
         "torchao": study.training.optimizer.state == "int8",
         "flash-attn": study.execution.attention == "flash_attention_2",
-        **dict.fromkeys(tracker.distributions(study.tracking), True),
+        **dict.fromkeys(tracking.distributions(study.tracking), True),
     }
     return (*SAME_EVERYWHERE, *(name for name, is_used in used.items() if is_used))
 

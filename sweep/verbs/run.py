@@ -17,7 +17,7 @@ from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude
 from sweep.verbs.display import Display
-from trainers.tracking import tracker
+from trainers import tracking
 
 
 def run(study: Study, run: Run, console: Console, address: str | None) -> Finished:
@@ -94,7 +94,7 @@ def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
 
 def _train(study: Study, run: Run, progress: design.RunProgress, console: Console, address: str | None) -> None:
     if not study.replay:
-        tracker.refuse_missing(study.tracking)
+        tracking.refuse_missing(study.tracking)
         _prepare(study, run, console)
     run.stage_code()
     from sweep import controller  # first: it sets variables that Ray reads when it is imported

@@ -50,7 +50,7 @@ class Scoring:
         """Score the base model on tasks without a cached score. No weight changes, and no random number is drawn."""
         if self.benchmarks:
             found = ScoringOutcome()
-            for task in self._tasks():
+            for task in catalogue.all_tasks(self.benchmarks):
                 found |= self._once(task, lambda task=task: self._score([task], model))  # type: ignore[misc]
             name = fingerprint_of([found.questions, {k: s.model_dump() for k, s in found.scores.items()}])
             cache.build_once(cache.root() / BASES / name, found.write_base)
@@ -61,7 +61,7 @@ class Scoring:
         if self.benchmarks is None or diverged:
             return {}
         began = time.perf_counter()
-        found = self._score(self._tasks(), model)
+        found = self._score(catalogue.all_tasks(self.benchmarks), model)
         if self.workers.first:
             found.write(self.folder)
         self.seconds = time.perf_counter() - began
@@ -74,10 +74,6 @@ class Scoring:
             return {}
         questions = self.benchmarks.questions
         return {"base_scores": self.base_name, "scoring_seconds": self.seconds, "questions": questions}
-
-    def _tasks(self) -> list[str]:
-        assert self.benchmarks
-        return catalogue.all_tasks(self.benchmarks)
 
     def _score(self, tasks: list[str], model: Any) -> ScoringOutcome:
         assert self.benchmarks

@@ -68,13 +68,9 @@ def missing(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> str:
     where = Path(benchmarks.data or "DATA") / (entry.name if entry else name)
     source = entry.source if entry else str(leaf.config.get("dataset_path"))
     of = "" if source in BUILDERS.values() else f" of {source}"  # a task file of the user's own may name no source
-    files = " and ".join(leaf.published) or _example(leaf)
+    files = " and ".join(leaf.published) or f"{f'{leaf.subset}/' if leaf.subset else ''}{leaf.question_split}.jsonl"
     stated = "" if benchmarks.data else " and state benchmarks.data: DATA"
     return f"data of {leaf.name} are missing: place {files}{of} in {where}/{stated}"
-
-
-def _example(leaf: TaskDefinition) -> str:
-    return f"{leaf.subset}/{leaf.question_split}.jsonl" if leaf.subset else f"{leaf.question_split}.jsonl"
 
 
 def _local(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> list[Path]:

@@ -66,7 +66,9 @@ class Checkpoints:
             (unfinished / "state.json").write_text(json.dumps(content))
             shutil.rmtree(final, ignore_errors=True)
             unfinished.rename(final)
-            self._clear(keep=final)
+            for path in self.folder.iterdir():
+                if path != final:
+                    shutil.rmtree(path, ignore_errors=True)
         self.last = time.monotonic()
 
     def load(self, learner: Learner) -> None:
@@ -89,11 +91,6 @@ class Checkpoints:
         found = sorted(self.folder.glob("step-*/state.json"), key=lambda path: int(path.parent.name.split("-")[1]))
         content: dict[str, Any] | None = json.loads(found[-1].read_text()) if found else None
         return content if content and content["identity"] == self.identity else None
-
-    def _clear(self, keep: Path) -> None:
-        for path in self.folder.iterdir():
-            if path != keep:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def _tensors(learner: Learner) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -86,9 +85,4 @@ def _liger(device: torch.device) -> Kernel:
             "execution.cross_entropy: liger is not installed: pip install 'almr-sweep[kernels]', or write torch"
         ) from None
     loss = LigerFusedLinearCrossEntropyLoss(reduction="sum")
-    return partial(_in_ligers_order, loss)
-
-
-def _in_ligers_order(loss: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    summed: torch.Tensor = loss(weight, hidden, targets)
-    return summed
+    return lambda hidden, weight, targets: loss(weight, hidden, targets)

@@ -15,7 +15,7 @@ from analysis.launch.evidence.evidence import Evidence
 from analysis.transfer import sizes
 from sweep.study import Study
 from sweep.study import numbers as formats
-from sweep.study.sections.transfer import Confirmation, ModelFacts, TransferRule
+from sweep.study.sections.transfer import Confirmation, TransferRule
 
 State = Literal["pass", "warn", "fail", "untested"]
 NAME = "GO.md"
@@ -135,18 +135,12 @@ def _history(study: Study) -> GoCheck:
     statement = "both models saw as many pre-training tokens per parameter"
     rule = study.launch.transfer if study.launch else None
     step = sizes.step(study, rule or TransferRule(rule="direct"))
-    small, large = map(_tokens_per_parameter, (step.trial, step.launch))
+    small, large = step.trial.tokens_per_parameter, step.launch.tokens_per_parameter
     if small is None or large is None:
         return GoCheck(statement, "untested", "not known: state both models under launch.transfer")
     apart = max(small / large, large / small)
     detail = f"trials {small:,.0f}, launch {large:,.0f} ({formats.times(apart)} apart)"
     return GoCheck(statement, "pass" if apart < HISTORIES_APART else "warn", detail)
-
-
-def _tokens_per_parameter(model: ModelFacts) -> float | None:
-    if model.parameters is None or model.pretraining_tokens is None:
-        return None
-    return model.pretraining_tokens / model.parameters
 
 
 def _confirmation(evidence: Evidence, study: Study) -> Iterator[GoCheck]:

@@ -42,6 +42,10 @@ class ParallelLayout:
     why_not: str | None = None
 
     @property
+    def gpus(self) -> int:
+        return self.data * self.tensor * self.pipeline * self.context
+
+    @property
     def memory(self) -> float | None:
         """Bytes of one GPU."""
         return sum(part.bytes for part in self.parts) if self.parts else None
@@ -69,8 +73,7 @@ class ParallelLayout:
         """The arithmetic in words."""
         shape = f"{self.data} data x {self.tensor} tensor x {self.pipeline} pipeline x {self.context} context"
         lines = [
-            f"GPUs: {shape} = {self.data * self.tensor * self.pipeline * self.context} "
-            f"({launch.nodes} nodes x {launch.processes_per_node})",
+            f"GPUs: {shape} = {self.gpus} ({launch.nodes} nodes x {launch.processes_per_node})",
             f"Batch: {self.data} copies x {self.micro_batch} sequences x {self.accumulation(launch)} accumulated x "
             f"{launch.sequence_length:,} tokens = {launch.global_batch_tokens:,} tokens",
             f"Activation checkpointing: {self.checkpointing}",

@@ -48,11 +48,18 @@ def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None 
 def _stated(name: Format, launch: Launch) -> ParallelLayout:
     if name not in ("torchtitan", "megatron"):
         return plain(launch)
-    tensor, context = launch.tensor_parallel or 1, launch.context_parallel or 1
-    pipeline = launch.pipeline_parallel or 1 if name == "megatron" else 1
-    data = launch.processes // (tensor * pipeline * context)
+    return _split(launch, launch.tensor_parallel or 1, launch.pipeline_parallel or 1 if name == "megatron" else 1)
+
+
+def _split(launch: Launch, tensor: int, pipeline: int) -> ParallelLayout:
+    """As many copies as the GPUs hold; 0 where one needs more."""
+    context = launch.context_parallel or 1
     return ParallelLayout(
-        data=data, tensor=tensor, pipeline=pipeline, context=context, micro_batch=launch.micro_batch_sequences
+        data=launch.processes // (tensor * pipeline * context),
+        tensor=tensor,
+        pipeline=pipeline,
+        context=context,
+        micro_batch=launch.micro_batch_sequences,
     )
 
 
@@ -64,19 +71,11 @@ def _candidates(name: Format, study: Study, shape: Shape) -> Iterator[ParallelLa
         yield replace(plain(launch), checkpointing=checkpointing)
         return
     for tensor, pipeline in _degrees(name, launch, shape):
-        context = launch.context_parallel or 1
-        data, rest = divmod(launch.processes, tensor * pipeline * context)
-        if rest or not data or launch.batch_sequences % (data * launch.micro_batch_sequences):
+        layout = _split(launch, tensor, pipeline)
+        if layout.gpus != launch.processes or launch.batch_sequences % (layout.data * layout.micro_batch):
             continue
         for checkpointing in PREFERRED:
-            yield ParallelLayout(
-                data=data,
-                tensor=tensor,
-                pipeline=pipeline,
-                context=context,
-                micro_batch=launch.micro_batch_sequences,
-                checkpointing=checkpointing,
-            )
+            yield replace(layout, checkpointing=checkpointing)
 
 
 def _degrees(name: Format, launch: Launch, shape: Shape) -> list[tuple[int, int]]:

@@ -41,6 +41,11 @@ class ModelFacts(Section):
     pretraining_tokens: Count | None = None
     """Tokens that the model was pre-trained on. Default: those of the known model."""
 
+    @property
+    def tokens_per_parameter(self) -> float | None:
+        """Of its pre-training; None where not known."""
+        return self.pretraining_tokens / self.parameters if self.parameters and self.pretraining_tokens else None
+
 
 class Rung(Section):
     """A sweep of a smaller model or token budget: give the `run`, or all of its numbers."""

@@ -15,7 +15,7 @@ from known_surfaces import Known, grid, lost, measure
 from typer.testing import CliRunner
 
 from analysis.figures.data.simulation import simulation_info
-from analysis.figures.drawing import draw_simulation
+from analysis.figures.drawing.simulation import draw_simulation
 from analysis.search.outcomes import StrategySummary
 from sweep import cli
 from sweep.verbs.tables import simulate as replays

@@ -14,7 +14,7 @@ import pytest
 from samples import make_study
 
 from sweep.study import InputError, Trial
-from trainers.tracking import tracker
+from trainers import tracking
 
 TRIAL = Trial(almr=0.5, lr=1e-3, seed=0)
 LINES: list[dict[str, Any]] = [
@@ -40,7 +40,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_tensorboard_has_each_number_of_each_line_at_its_step(tmp_path: Path) -> None:
-    with tracker.tracked(make_study(), TRIAL, tmp_path) as tracked:
+    with tracking.tracked(make_study(), TRIAL, tmp_path) as tracked:
         for line in LINES:
             tracked.log(line)
     found = scalars(tmp_path / "tensorboard")
@@ -51,16 +51,16 @@ def test_tensorboard_has_each_number_of_each_line_at_its_step(tmp_path: Path) ->
 
 
 def test_a_study_may_have_none(tmp_path: Path) -> None:
-    with tracker.tracked(make_study(tracking={"tensorboard": False}), TRIAL, tmp_path) as tracked:
+    with tracking.tracked(make_study(tracking={"tensorboard": False}), TRIAL, tmp_path) as tracked:
         tracked.log(LINES[0])
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_one_line_before_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracker.importlib.util, "find_spec", lambda name: None if name == "wandb" else object())
-    tracker.refuse_missing(make_study(tracking={"mlflow": "sqlite:///x.db"}).tracking)
+    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None if name == "wandb" else object())
+    tracking.refuse_missing(make_study(tracking={"mlflow": "sqlite:///x.db"}).tracking)
     with pytest.raises(InputError, match=r"^tracking.wandb: wandb is not installed: pip install [^\n]*$"):
-        tracker.refuse_missing(make_study(tracking={"wandb": "project"}).tracking)
+        tracking.refuse_missing(make_study(tracking={"wandb": "project"}).tracking)
 
 
 class Client:
@@ -108,13 +108,13 @@ def mlflow(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
 
 def test_mlflow_gets_values_and_the_end(tmp_path: Path, mlflow: type[Client]) -> None:
     study = make_study(tracking={"tensorboard": False, "mlflow": "sqlite:///x.db"})
-    with tracker.tracked(study, TRIAL, tmp_path) as tracked:
+    with tracking.tracked(study, TRIAL, tmp_path) as tracked:
         tracked.log(LINES[1])
     [client] = mlflow.made
     assert {(name, value, step) for name, value, _, step in client.metrics} >= {("train/loss", 4.25, 10)}
     assert client.params["almr"] == 0.5
     assert client.ended == "FINISHED"
-    with pytest.raises(RuntimeError), tracker.tracked(study, TRIAL, tmp_path):
+    with pytest.raises(RuntimeError), tracking.tracked(study, TRIAL, tmp_path):
         raise RuntimeError
     assert mlflow.made[1].ended == "FAILED"
 
@@ -124,7 +124,7 @@ def test_a_server_that_is_down_is_a_warning(
 ) -> None:
     with (
         caplog.at_level(logging.WARNING),
-        tracker.tracked(make_study(tracking={"mlflow": "down"}), TRIAL, tmp_path) as tracked,
+        tracking.tracked(make_study(tracking={"mlflow": "down"}), TRIAL, tmp_path) as tracked,
     ):
         tracked.log(LINES[1])
     [warning] = caplog.messages
@@ -144,7 +144,7 @@ def test_a_tool_that_breaks_on_the_way_is_left_out(tmp_path: Path, caplog: pytes
             raise AssertionError("it was left out")
 
     broken = Broken()
-    tracked = tracker.Tracker({"wandb": broken})
+    tracked = tracking.Tracker({"wandb": broken})
     for _ in range(3):
         tracked.log(LINES[1])
     tracked.close()
@@ -158,7 +158,7 @@ def test_real_mlflow_keeps_the_values(tmp_path: Path) -> None:
 
     uri = f"sqlite:///{tmp_path}/tracking.db"
     study = make_study(tracking={"tensorboard": False, "mlflow": uri})
-    with tracker.tracked(study, TRIAL, tmp_path) as tracked:
+    with tracking.tracked(study, TRIAL, tmp_path) as tracked:
         tracked.log(LINES[1])
     client = MlflowClient(tracking_uri=uri)
     [run] = client.search_runs([client.get_experiment_by_name(study.name).experiment_id])
@@ -170,7 +170,7 @@ def test_real_mlflow_keeps_the_values(tmp_path: Path) -> None:
 def test_real_wandb_runs_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     study = make_study(tracking={"tensorboard": False, "wandb": "project"})
-    with tracker.tracked(study, TRIAL, tmp_path) as tracked:
+    with tracking.tracked(study, TRIAL, tmp_path) as tracked:
         assert list(tracked.sinks) == ["wandb"]
         tracked.log(LINES[1])
         assert list(tracked.sinks) == ["wandb"]
