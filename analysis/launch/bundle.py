@@ -36,9 +36,7 @@ FORMATS: dict[str, Format] = {
 
 
 class Exported(NamedTuple):
-    """A written bundle: its files, the folder that keeps the bundle before it (None unless that one was used), and what
-    each trainer's parser read.
-    """
+    """A written bundle. `kept`: the folder of the bundle before it, where that was used; `read_back` by each parser."""
 
     files: list[Path]
     kept: Path | None

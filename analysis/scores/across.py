@@ -29,8 +29,8 @@ class ScoreSpread:
 
     index: list[int]
     values: Array
-    covariance: Array | None
-    df: float
+    covariance: Array | None = None
+    df: float = 0.0
 
     @property
     def noise(self) -> float:
@@ -59,15 +59,15 @@ def across(scored: Scored, target: ScoreTarget) -> ScoreSpread:
     index = [k for k, value in enumerate(values) if value is not None]
     measured = np.array([values[k] for k in index], float)
     if len(index) < 2:
-        return ScoreSpread(index=index, values=measured, covariance=None, df=0.0)
+        return ScoreSpread(index=index, values=measured)
     parts = [_covariance([scored.trials[k].answers[task] for k in index]) for task in target.tasks]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
-        return ScoreSpread(index=index, values=measured, covariance=None, df=0.0)
-    total = sum(covariance for covariance, _ in known) / len(parts) ** 2
-    return ScoreSpread(
-        index=index, values=measured, covariance=_centred(np.asarray(total)), df=sum(df for _, df in known)
-    )
+        return ScoreSpread(index=index, values=measured)
+    total = np.asarray(sum(covariance for covariance, _ in known) / len(parts) ** 2)
+    # Of the trials' differences from their mean.
+    centred = np.asarray(total - total.mean(0) - total.mean(1)[:, None] + total.mean())
+    return ScoreSpread(index=index, values=measured, covariance=centred, df=sum(df for _, df in known))
 
 
 def _covariance(answers: Sequence[QuestionAnswers]) -> tuple[Array, float] | None:
@@ -86,11 +86,6 @@ def _covariance(answers: Sequence[QuestionAnswers]) -> tuple[Array, float] | Non
     if any(error is None for error in errors):
         return None
     return np.diag(np.array(errors, float) ** 2), float(min(a.score.n or 0 for a in answers) or np.inf)
-
-
-def _centred(covariance: Array) -> Array:
-    """The covariance (t, t) of the trials' differences from their mean."""
-    return np.asarray(covariance - covariance.mean(0) - covariance.mean(1)[:, None] + covariance.mean())
 
 
 def correlation(name: str, loss: ArrayLike, values: ArrayLike, level: float) -> Correlation | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from analysis.fit_file.scores import GuardVerdict
@@ -18,38 +16,26 @@ def check(guard: ScoreGuard, run: ScoredRun) -> GuardVerdict:
 
     Each guard is tested by itself: a winner has to keep all of them, so their number needs no correction.
     """
-    verdict = GuardVerdict(guard=guard.words, least=guard.least)
-    target = find(guard, run.targets)
-    why = _why_not(guard, target, _measured(run)) if run.nearest is not None else "no trial was scored"
-    if target is None or why:
-        return verdict.model_copy(update={"why_not": why})
-    difference = target.difference(run.chosen, run.scored.base)
-    if isinstance(difference, str):
-        return verdict.model_copy(update={"why_not": f"against the base model: {difference}"})
-    return _with_probability(verdict, run, target, difference)
+    verdict, found = GuardVerdict(guard=guard.words, least=guard.least), _compared(guard, run)
+    if isinstance(found, str):
+        return verdict.model_copy(update={"why_not": found})
+    return _with_probability(verdict, run, *found)
 
 
-def find(guard: ScoreGuard, targets: Sequence[ScoreTarget]) -> ScoreTarget | None:
-    kinds = _kinds(guard)
-    return next((target for target in targets if target.name == guard.name and target.kind in kinds), None)
-
-
-def _kinds(guard: ScoreGuard) -> tuple[str, ...]:
-    return ("task",) if guard.task else ("group", "language")
-
-
-def _measured(run: ScoredRun) -> list[ScoreTarget]:
-    return [target for target in run.targets if any(target.value(model) is not None for model in run.scored.models)]
-
-
-def _why_not(guard: ScoreGuard, target: ScoreTarget | None, measured: Sequence[ScoreTarget]) -> str | None:
+def _compared(guard: ScoreGuard, run: ScoredRun) -> tuple[ScoreTarget, Difference] | str:
+    """The guard's target, and its difference between chosen trial and base model; or why the guard is not tested."""
+    if run.nearest is None:
+        return "no trial was scored"
+    kinds = ("task",) if guard.task else ("group", "language")
+    of_kind = [target for target in run.targets if target.kind in kinds]
+    target = next((target for target in of_kind if target.name == guard.name), None)
     if target is None:
-        kinds = _kinds(guard)
-        names = ", ".join(sorted({t.name for t in measured if t.kind in kinds})) or "none"
-        return f"no {kinds[0]} of that name was scored (scored: {names})"
+        scored = {t.name for t in of_kind if any(t.value(model) is not None for model in run.scored.models)}
+        return f"no {kinds[0]} of that name was scored (scored: {', '.join(sorted(scored)) or 'none'})"
     if target.unit_scale and abs(guard.least) >= 1:
         return f"{guard.name} is a score from 0 to 1: write {abs(guard.least) / 100:g} for {abs(guard.least):g} points"
-    return None
+    difference = target.difference(run.chosen, run.scored.base)
+    return f"against the base model: {difference}" if isinstance(difference, str) else (target, difference)
 
 
 def _with_probability(

@@ -21,9 +21,7 @@ REASON_LENGTH = 300
 
 @dataclass(frozen=True)
 class ScoringOutcome:
-    """Scores by task. `questions` holds for each task one number per question, in an order that is the same for every
-    model; `failures` the reason, in one line, why a task has no score.
-    """
+    """Scores by task; `questions`: one number each, in one order for all models; `failures`: why a task has none."""
 
     scores: dict[str, Score] = field(default_factory=dict)
     questions: dict[str, list[float]] = field(default_factory=dict)

@@ -28,9 +28,7 @@ Losses = dict[str, float]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out `tokens` (sequences, length) and bytes per token of each language, the same for all trials of a study
-    and on all workers of a trial.
-    """
+    """Held-out `tokens` (sequences, length) and bytes per token by language, the same for all trials and workers."""
 
     tokens: dict[str, torch.Tensor]
     bytes_per_token: dict[str, float]

@@ -143,9 +143,7 @@ class Learner:
 
 
 def copied_to_host(state: Any) -> Any:
-    """A copy of nested dictionaries and lists with every tensor copied to host memory, of sharded ones this worker's
-    part.
-    """
+    """A copy of nested dictionaries and lists, with tensors in host memory; of sharded ones this worker's part."""
     if isinstance(state, torch.Tensor):
         return local_part(state.detach()).to("cpu", copy=True)
     if isinstance(state, dict):

@@ -55,9 +55,7 @@ def stored_micro_batch(study: Study, folder: Path) -> int | None:
 
 
 def store_micro_batch(study: Study, folder: Path, micro_batch: int) -> None:
-    """Write a micro-batch into `folder`'s parent, for the next trials of the run. It never rises: another trial may
-    have halved it further.
-    """
+    """Store a micro-batch for the run's next trials. It never rises: another trial may have halved it further."""
     least, path = stored_micro_batch(study, folder), folder.parent / micro_batch_file(study)
     write_atomically(path, str(min(micro_batch, least or micro_batch)))
 

@@ -1,4 +1,4 @@
-"""The trade-off between the languages' losses, and the winner at each weight. Both figures need both languages."""
+"""The trade-off between the languages' losses, where both are known."""
 
 from __future__ import annotations
 
@@ -35,21 +35,6 @@ class LanguagesInfo(NamedTuple):
     outside: int
 
 
-class FrontInfo(NamedTuple):
-    """The winner at each weight of the additional language, from 0 to 1.
-
-    `weight` is the study's own, None under a forgetting guard; `almr` and `lr` are the tried ranges; `labels` names the
-    languages.
-    """
-
-    points: list[FrontPoint]
-    weight: float | None
-    almr: tuple[float, float]
-    lr: tuple[float, float]
-    level: float
-    labels: dict[str, str]
-
-
 def languages_info(fit: Fit) -> LanguagesInfo:
     trials, known = _trials(fit), base_losses(fit)
     base = known if set(known) == set(LANGUAGES) else None
@@ -63,14 +48,10 @@ def languages_info(fit: Fit) -> LanguagesInfo:
         front=fit.file.front,
         bound=bound,
         level=fit.file.winner.level,
-        labels=_labels(fit),
+        labels={name: fit.label(name) for name in LANGUAGES},
         frame=frame,
         outside=int((~pd.concat(inside, axis=1).all(axis=1)).sum()),
     )
-
-
-def _labels(fit: Fit) -> dict[str, str]:
-    return {name: fit.label(name) for name in LANGUAGES}
 
 
 def _trials(fit: Fit) -> pd.DataFrame:
@@ -101,15 +82,3 @@ def base_losses(fit: FitResult) -> dict[str, float]:
 def _optimal(losses: Array) -> list[bool]:
     """Whether each of n trials (n, 2) is Pareto optimal: none is at least as good in both losses and better in one."""
     return [not ((losses <= one).all(axis=1) & (losses < one).any(axis=1)).any() for one in losses]
-
-
-def front_info(fit: Fit) -> FrontInfo:
-    almr, lr = fit.lattice.almr, fit.lattice.lr
-    return FrontInfo(
-        points=fit.file.front,
-        weight=fit.file.weights["additional"] if fit.file.weights else None,
-        almr=(float(almr[0]), float(almr[-1])),
-        lr=(float(lr[0]), float(lr[-1])),
-        level=fit.file.winner.level,
-        labels=_labels(fit),
-    )

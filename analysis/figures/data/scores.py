@@ -9,9 +9,7 @@ from analysis.fit_file.winner import Interval
 
 
 class ScoreChange(NamedTuple):
-    """`change` in the score's unit, above 0: better. `decided`: significant after correction. `mean`: of several
-    tasks.
-    """
+    """`change` in the score's unit, above 0: better; `decided`: significant, corrected; `mean`: of several tasks."""
 
     name: str
     mean: bool

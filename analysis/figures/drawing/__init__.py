@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from analysis.figures.data.languages import front_info, languages_info
+from analysis.figures.data.languages import languages_info
 from analysis.figures.data.objective import objective_info
 from analysis.figures.data.scores import scores_info
 from analysis.figures.data.slices import slices_info
@@ -36,7 +36,7 @@ def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
     }
     if fit.file.front:
         drawn["languages"] = draw_languages(languages_info(fit))
-        drawn["front"] = draw_front(front_info(fit))
+        drawn["front"] = draw_front(fit)
     if scores := scores_info(fit):
         drawn["scores"] = draw_scores(scores)
     training = training_info(fit, run)

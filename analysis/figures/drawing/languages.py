@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from analysis.figures.data.languages import FrontInfo, LanguagesInfo
+from analysis.figures.data.languages import LanguagesInfo
 from analysis.figures.drawing import style
+from analysis.fit.fit import Fit
 
 
 @style.styled
@@ -60,33 +61,36 @@ def _draw_winner(axes: Axes, info: LanguagesInfo) -> None:
 
 
 @style.styled
-def draw_front(info: FrontInfo) -> Figure:
+def draw_front(fit: Fit) -> Figure:
+    """The winner at each weight of the additional language, from 0 to 1."""
+    almr, lr = ((float(axis[0]), float(axis[-1])) for axis in (fit.lattice.almr, fit.lattice.lr))
     figure = Figure(figsize=(8, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    _draw_values(above, info, "almr")
-    _draw_values(below, info, "lr")
-    above.set(title="Winner at each weight of the languages", ylabel="ALMR", ylim=_room(*info.almr))
-    below.set(yscale="log", ylabel=style.LR, ylim=np.exp(_room(*np.log(info.lr))))
-    style.lr_ticks(below.yaxis, [*np.geomspace(*info.lr, 6)], most=6)
-    original, additional = (style.safe(info.labels[name], name) for name in ("original", "additional"))
+    _draw_values(above, fit, "almr", almr)
+    _draw_values(below, fit, "lr", lr)
+    above.set(title="Winner at each weight of the languages", ylabel="ALMR", ylim=_room(*almr))
+    below.set(yscale="log", ylabel=style.LR, ylim=np.exp(_room(*np.log(lr))))
+    style.lr_ticks(below.yaxis, [*np.geomspace(*lr, 6)], most=6)
+    original, additional = (style.safe(fit.label(name), name) for name in ("original", "additional"))
     below.set_xlabel(f"weight of {additional} (0: only {original} counts)")
     figure.legend(*style.legend([above]), **style.BELOW)
     return figure
 
 
-def _draw_values(axes: Axes, info: FrontInfo, field: str) -> None:
+def _draw_values(axes: Axes, fit: Fit, field: str, tried: tuple[float, float]) -> None:
     axes.grid(visible=True)
-    weights, values = [point.weight for point in info.points], [getattr(point, field) for point in info.points]
-    ends = [getattr(point, f"{field}_interval") for point in info.points]
-    label = style.interval_label(info.level)
+    front, own = fit.file.front, fit.file.weights  # no weights under a forgetting guard
+    weights, values = [point.weight for point in front], [getattr(point, field) for point in front]
+    ends = [getattr(point, f"{field}_interval") for point in front]
+    label = style.interval_label(fit.file.winner.level)
     axes.plot(weights, values, color=style.FIT, lw=1.8, marker="o", ms=4, label="winner")
     axes.fill_between(
         weights, [e.low for e in ends], [e.high for e in ends], color=style.FIT, alpha=0.25, lw=0, label=label
     )
-    for end in getattr(info, field):
+    for end in tried:
         axes.axhline(end, color=style.UNUSED, lw=1, ls=":", label="edge of the tried range")
-    if info.weight is not None:
-        axes.axvline(info.weight, color=style.WINNER, lw=1.5, label="weight of this fit")
+    if own:
+        axes.axvline(own["additional"], color=style.WINNER, lw=1.5, label="weight of this fit")
 
 
 def _room(low: float, high: float) -> tuple[float, float]:

@@ -44,10 +44,7 @@ def checkpoints_name(plan: LaunchPlan, name: str, settings: Any) -> str:
 
 
 def differences(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
-    """Warnings about how a trainer that computes in bfloat16 differs from the trials and the launch's settings.
-
-    `used`: the degrees of parallelism that it uses.
-    """
+    """Warnings: how a trainer in bfloat16 differs from the trials and the launch. `used`: see `unused`."""
     found = []
     if plan.study.training.precision == "float32":
         found.append(f"{trainer} computes in bfloat16, the trials in float32 (training.precision)")
@@ -55,7 +52,7 @@ def differences(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> l
 
 
 def unused(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
-    """Warnings about degrees of parallelism that the launch states and the format does not use."""
+    """Warnings about degrees of parallelism that the launch states and the format does not use, as it uses `used`."""
     return [
         f"{trainer} does not use launch.{kind}_parallel {degree}: it shards one copy over the GPUs instead"
         for kind in ("tensor", "pipeline", "context")

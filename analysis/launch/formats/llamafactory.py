@@ -83,10 +83,11 @@ def _data(plan: LaunchPlan) -> Settings:
 
 
 def _steps(plan: LaunchPlan) -> Settings:
+    layout = plan.layout(NAME)
     return {
         "max_steps": plan.steps,
-        "per_device_train_batch_size": plan.launch.micro_batch_sequences,
-        "gradient_accumulation_steps": plan.accumulation,
+        "per_device_train_batch_size": layout.micro_batch,
+        "gradient_accumulation_steps": layout.accumulation(plan.launch),
         "dataloader_num_workers": 4,
         "seed": plan.seed,
         # The other processes wait while the first one tokenises.

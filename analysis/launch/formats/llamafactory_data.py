@@ -15,13 +15,12 @@ from typing import Any
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import write_json
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.ratio import document_probability, token_share_sd
+from analysis.launch.plan.ratio import NOTABLE_SD, document_probability, token_share_sd
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import InputError
 from sweep.study import numbers as formats
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
-NOTABLE_SD = 0.01
 HELD_OUT = "_held_out"  # after the language, in the name of its evaluation set
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.ratio import token_share_sd
+from analysis.launch.plan.ratio import NOTABLE_SD, token_share_sd
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
 
 NAME = "torchtitan"
@@ -23,7 +23,6 @@ TRAINER = "torchtitan 0.3"
 MODULE = "almr_launch"
 # Names of the models in torchtitan.models.llama3, by (hidden size, layers).
 FLAVORS = {(2048, 16): "1B", (3072, 28): "3B", (4096, 32): "8B", (8192, 80): "70B", (16384, 126): "405B"}
-NOTABLE_SD = 0.01
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:

@@ -30,10 +30,7 @@ class AcceptedRisk(Schema):
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """The large run. Steps are optimizer steps; `accumulation` is micro-batches per step on each GPU.
-
-    A format without a layout in `target` shards one copy over all GPUs.
-    """
+    """The large run, in optimizer steps. A format without a layout in `target` shards one copy over all GPUs."""
 
     study: Study
     launch: Launch
@@ -50,10 +47,6 @@ class LaunchPlan:
     @property
     def parts(self) -> Steps:
         return Steps.of(self.study.training.schedule, self.steps)
-
-    @property
-    def accumulation(self) -> int:
-        return self.launch.global_batch_tokens // self.launch.tokens_per_pass
 
     @property
     def steps(self) -> int:

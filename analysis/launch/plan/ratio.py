@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+NOTABLE_SD = 0.01  # of the achieved ALMR: above it, a format warns
+
 
 def document_probability(almr: float, original_length: float, additional_length: float) -> float:
     """The probability of drawing an additional-language document that gives this language a share `almr` of tokens.

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.figures.data.languages import front_info, languages_info
+from analysis.figures.data.languages import languages_info
 from analysis.figures.data.objective import objective_info
 from analysis.figures.data.slices import slices_info
 from analysis.figures.data.training import training_info
@@ -220,14 +220,15 @@ def test_the_frame_of_the_languages_holds_what_matters_and_counts_the_rest(guard
 
 
 def test_the_front_figure_follows_the_winner_along_the_weight(fitted, guarded):
-    info = front_info(fitted)
-    assert info.points == fitted.file.front
-    assert info.weight == 0.5
-    assert info.almr == (0.1, 0.9)
-    assert info.lr == pytest.approx((1e-5, 1e-3))
-    assert "weight of this fit" in texts(draw_front(info))
-    assert front_info(guarded).weight is None
-    assert "weight of this fit" not in texts(draw_front(front_info(guarded)))
+    figure = draw_front(fitted)
+    for axes, field, tried in zip(figure.axes, ("almr", "lr"), ((0.1, 0.9), (1e-5, 1e-3)), strict=True):
+        winner, low, high, own = axes.lines
+        assert list(winner.get_xdata()) == [point.weight for point in fitted.file.front]
+        assert list(winner.get_ydata()) == [getattr(point, field) for point in fitted.file.front]
+        assert (low.get_ydata()[0], high.get_ydata()[0]) == pytest.approx(tried)
+        assert own.get_xdata()[0] == 0.5
+    assert "weight of this fit" in texts(figure)
+    assert "weight of this fit" not in texts(draw_front(guarded))
 
 
 def test_trade_offs_are_the_trials_that_none_beats_in_both_languages(fitted, make_record):

@@ -27,7 +27,8 @@ def test_the_batch_is_exact(nodes, gpus, micro, accumulation, length, steps):
         micro_batch_sequences=micro,
     )
     plan = LaunchPlan(None, launch, 0.5, 1e-4, None, (), {})
-    assert (plan.accumulation, plan.steps, plan.tokens) == (accumulation, steps, launch.tokens)
+    assert plan.layout("llamafactory").accumulation(launch) == accumulation
+    assert (plan.steps, plan.tokens) == (steps, launch.tokens)
 
 
 def test_a_study_without_a_launch_is_told_to_add_one(make_fit, make_study, corpora):
