@@ -30,8 +30,6 @@ from trainers.trial_record import TrialResult, TrialSetup, make_record
 from trainers.workers.device import device_name, peak_memory_bytes
 from trainers.workers.group import opened
 
-Track = Callable[[dict[str, Any]], None]  # takes a line of metrics.jsonl
-
 
 def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int = 1) -> Record | None:
     """Train one trial and measure it; writes `metrics.jsonl` into `folder` meanwhile. The caller writes the record.
@@ -135,7 +133,7 @@ def _log(setup: TrialSetup, logged_bytes: int) -> TextIO:
 
 
 @contextmanager
-def _track(setup: TrialSetup, first_step: int) -> Iterator[Track]:
+def _track(setup: TrialSetup, first_step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """What takes each line of the log to the study's tracking tools, on the first worker only."""
     if not setup.workers.first:
         yield lambda line: None

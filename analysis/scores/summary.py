@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -29,11 +29,12 @@ def summarise(case: Case, scored: Scored, seed: int = 0) -> ScoresFile:
 def _summarise(case: Case, scored: Scored, seed: int) -> ScoresFile:
     scored = _comparable(scored)
     every, distances = targets(scored), _distances(case, scored)
+    nearest = _nearest(scored, distances)
     run = ScoredRun(
         scored=scored,
         targets=every,
         spreads={target: across.across(scored, target) for target in every},
-        nearest=_nearest(scored, distances),
+        nearest=nearest,
         winner=case.winner,
         seed=seed,
     )
@@ -43,7 +44,9 @@ def _summarise(case: Case, scored: Scored, seed: int) -> ScoresFile:
     rows = _with_optima(run, shown, rows)
     return ScoresFile(
         level=run.level,
-        winner_trial=None if run.nearest is None else _winner_trial(scored, run.nearest, distances),
+        winner_trial=None
+        if nearest is None
+        else WinnerTrial(**asdict(scored.points[nearest]), steps=float(distances[nearest])),
         trials=sum(bool(model.answers) for model in scored.trials),
         comparisons=sum(row.change is not None for row in rows),
         rows=tuple(rows),
@@ -64,13 +67,6 @@ def _nearest(scored: Scored, distances: np.ndarray) -> int | None:
     """The index of the trial with a score at the smallest distance, the first of several."""
     known = [k for k, model in enumerate(scored.trials) if model.answers]
     return min(known, key=lambda k: float(distances[k])) if known else None
-
-
-def _winner_trial(scored: Scored, nearest: int, distances: np.ndarray) -> WinnerTrial:
-    point = scored.points[nearest]
-    return WinnerTrial(
-        trial_id=point.trial_id, almr=point.almr, lr=point.lr, seed=point.seed, steps=float(distances[nearest])
-    )
 
 
 def _with_correlations(

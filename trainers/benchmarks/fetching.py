@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from sweep.study import InputError
+from sweep.study.errors import network_fault
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, definitions, outcome, task_data
 from trainers.benchmarks.definitions import TaskDefinition
@@ -36,10 +37,10 @@ def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], No
                 continue
             progress(f"fetching the data of {name}", None)
             try:
-                task_data.fetch(benchmarks, leaf)
-            except ConnectionError:
-                return  # the hub cannot be reached: each further task would wait for its time-out too
-            except Exception:  # whatever `datasets` and the network raise
+                task_data.fetch(leaf)
+            except Exception as error:  # whatever `datasets` and the network raise
+                if network_fault(error):
+                    return  # the hub cannot be reached: each further task would wait for its time-out too
                 given_up.add(source)
 
 

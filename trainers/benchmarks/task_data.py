@@ -49,7 +49,7 @@ def fetched(leaf: TaskDefinition) -> Path:
     return cache.root() / "benchmarks" / fingerprint_of([leaf.config.get("dataset_path"), leaf.subset])
 
 
-def fetch(benchmarks: Benchmarks, leaf: TaskDefinition) -> None:
+def fetch(leaf: TaskDefinition) -> None:
     """Fetch a task's published data into the cache. Raises whatever `datasets` raises."""
     import datasets
 

@@ -9,9 +9,7 @@ import torch
 
 from sweep.study import InputError
 from sweep.study.sections.resources import Resources
-
-# Dense bfloat16 peak FLOP/s by the device's name, from NVIDIA's data sheets. MFU is stated only for these.
-PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12}
+from sweep.study.sizes.gpus import GPUS
 
 
 def open_device(resources: Resources) -> torch.device:
@@ -40,7 +38,7 @@ def mfu(parameters: int, tokens_per_second: float, device: torch.device, workers
     """Model FLOP utilisation of all workers together, at 6 FLOPs per parameter and token (Kaplan et al., arXiv
     2001.08361); None on a device of unknown peak.
     """
-    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device_name(device)), None)
+    peak = next((gpu.flops for name, gpu in GPUS.items() if name.split("-")[0] in device_name(device)), None)
     return None if peak is None else 6 * parameters * tokens_per_second / (peak * workers)
 
 

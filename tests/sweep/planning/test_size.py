@@ -230,9 +230,14 @@ def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.Mo
     assert planned.disk.total
 
 
-def test_peak_speeds_are_those_that_trials_report_mfu_with() -> None:
-    from sweep.study.sizes.gpus import GPUS
-    from trainers.workers.device import PEAK_FLOPS
+@pytest.mark.parametrize(
+    ("device", "peak"), [("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA L40S", 362e12), ("NVIDIA T4", None)]
+)
+def test_trials_report_mfu_by_the_published_peak_of_their_gpu(
+    monkeypatch: pytest.MonkeyPatch, device: str, peak: float | None
+) -> None:
+    from trainers.workers import device as devices
 
-    for name, gpu in GPUS.items():
-        assert PEAK_FLOPS.get(name.split("-")[0], gpu.flops) == gpu.flops
+    monkeypatch.setattr(devices, "device_name", lambda _: device)
+    found = devices.mfu(10**9, 1e4, devices.torch.device("cpu"), workers=2)
+    assert found == (None if peak is None else 6 * 10**9 * 1e4 / (peak * 2))

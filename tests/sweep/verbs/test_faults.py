@@ -15,6 +15,7 @@ from samples import study_content
 
 from sweep import cli
 from sweep.study import InputError
+from sweep.study.errors import network_fault
 from sweep.verbs.commands import faults
 
 ROOT = Path(__file__).parents[3]
@@ -48,6 +49,28 @@ def test_an_error_of_the_system_says_what_it_is_and_what_to_do(error: OSError, e
     assert status == 2
     assert expected in line
     assert "a file" not in line
+
+
+class TransportError(Exception):
+    """As the HTTP library of huggingface_hub derives its own: not from OSError."""
+
+
+class ConnectTimeout(TransportError):  # noqa: N818
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (TransportError("refused"), "connection failed"),
+        (ConnectTimeout("timed out"), "no answer in time"),
+        (ConnectionResetError(), "connection failed"),
+        (FileNotFoundError("a.csv"), None),
+        (ValueError("not a model"), None),
+    ],
+)
+def test_a_fault_of_the_network_is_known_whichever_library_raises_it(error: Exception, fault: str | None) -> None:
+    assert network_fault(error) == fault
 
 
 def test_input_errors_keep_their_lines_and_others_are_called_internal() -> None:
