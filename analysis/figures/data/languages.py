@@ -29,7 +29,6 @@ class LanguagesInfo(NamedTuple):
     winner: dict[str, LossAtWinner]
     front: list[FrontPoint]
     bound: float | None
-    level: float
     labels: dict[str, str]
     frame: dict[str, tuple[float, float]]
     outside: int
@@ -47,7 +46,6 @@ def languages_info(fit: Fit) -> LanguagesInfo:
         winner=fit.file.winner.losses,
         front=fit.file.front,
         bound=bound,
-        level=fit.file.winner.level,
         labels={name: fit.label(name) for name in LANGUAGES},
         frame=frame,
         outside=int((~pd.concat(inside, axis=1).all(axis=1)).sum()),

@@ -19,9 +19,8 @@ class ScoreChange(NamedTuple):
 
 
 class ScoresInfo(NamedTuple):
-    """Changes of the chosen `trial`. `scales`: scores from 0 to 1 and scores on other scales, which are drawn apart."""
+    """Changes of the chosen trial. `scales`: scores from 0 to 1 and scores on other scales, which are drawn apart."""
 
-    trial: str
     level: float
     scales: list[list[ScoreChange]]
 
@@ -46,5 +45,4 @@ def scores_info(fit: Fit) -> ScoresInfo | None:
             decided=row.verdict != "not distinguishable",
         )
         (unit if max(abs(low), abs(high)) <= 1 else other).append(change)
-    trial = scores.winner_trial
-    return ScoresInfo(trial.trial_id, scores.level, [scale for scale in (unit, other) if scale])
+    return ScoresInfo(scores.level, [scale for scale in (unit, other) if scale])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -197,8 +195,6 @@ def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[st
 
 
 def template(confirm: ConfirmPlan, plan: LaunchPlan) -> str:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows([repr(lr), plan.study.grid.seeds[0], "", "", ""] for lr in confirm.lrs)
-    return text.getvalue()
+    """results-template.csv: a row for each brief run, without its status and losses."""
+    rows = [COLUMNS, *((repr(lr), str(plan.seed), "", "", "") for lr in confirm.lrs)]
+    return "".join(f"{','.join(row)}\n" for row in rows)
