@@ -130,6 +130,7 @@ def test_a_launch_from_the_bundle_reaches_the_predicted_loss(demo: tuple[Path, d
     same = {name: content["training"][name] for name in ("tokens", "global_batch_tokens", "sequence_length")}
     content["launch"] = same | {"model": "tiny", "gpus_per_node": 0, "micro_batch_sequences": 8}
     (run / "study.yaml").write_text(yaml.safe_dump(content))
+    almr(tmp_path, "fit", "demo", status=REFUSED)  # another launch: the transfer has to be computed again
     almr(tmp_path, "export", "demo", "--format", "native", "--accept-risk", "a launch at the trials' own size")
     environment = os.environ | {"PATH": f"{Path(ALMR).parent}:{os.environ['PATH']}"}
     started = subprocess.run(
