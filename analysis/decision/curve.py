@@ -1,4 +1,4 @@
-"""The curve of best LR against ALMR, the best ALMR against LR, and the test whether the two are coupled."""
+"""The curves of best LR and of best ALMR, their coupling, the Pareto front, and the divergence edge."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from sklearn.svm import SVC
 
-from analysis.decision.winner import at_edge, containing, interval
-from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint
+from analysis.decision.objectives import WeightedGoal
+from analysis.decision.winner import at_edge, choose, containing, interval
+from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint, DivergenceEdge, FrontPoint
 from analysis.fit_file.winner import Interval
-from analysis.surfaces.forms import FORMS, Form
 from analysis.surfaces.kernels import Array
-from analysis.surfaces.optima import Optima, refined_along
+from analysis.surfaces.optima import Lattice, Optima, refined_along
+from analysis.surfaces.scale import FORMS, Form
+from analysis.table import table as tables
+from sweep.study import LANGUAGES
 
 MOST_AT_EDGE = 0.1  # share of draws at an edge of the LR range, above which the best LR at an ALMR is only a bound
+WEIGHTS = np.linspace(0, 1, 21)  # of the additional language, along the front
 LEAST_SPAN = 1 / 3  # of the measured ALMRs: a slope over less says nothing about the rest
 
 
@@ -104,3 +110,48 @@ def _precision(log_lr: Array) -> Array:
     """Inverse variances (k,) of ln LR; a tenth of the mean variance is added, so that no ALMR dominates."""
     variance = log_lr.var(axis=0)
     return np.asarray(1 / (variance + 0.1 * variance.mean() + 1e-12))
+
+
+def front(lattice: Lattice, level: float) -> list[FrontPoint]:
+    """The winner at each of WEIGHTS, from 0 (original language alone) to 1; empty where a language was not measured."""
+    if set(lattice.mean) != set(LANGUAGES):
+        return []
+    points = []
+    for weight in WEIGHTS:
+        goal = WeightedGoal({"original": float(1 - weight), "additional": float(weight)})
+        winner = choose(goal.optima(lattice), lattice, level)
+        points.append(
+            FrontPoint(
+                weight=round(float(weight), 3),
+                losses={name: winner.losses[name].mean for name in LANGUAGES},
+                **winner.model_dump(include={"almr", "almr_interval", "lr", "lr_interval", "at_edge"}),
+            )
+        )
+    return points
+
+
+def divergence_edge(table: pd.DataFrame, almr: float, lr: float) -> DivergenceEdge:
+    """The edge at ALMR `almr`, and its ratio to `lr`.
+
+    The edge is the maximum-margin line in (ALMR, ln LR) between the trials that diverged and those that did not.
+    """
+    used, lost = tables.usable(table), tables.diverged(table)
+    if not len(lost):
+        edge: float | None = float(used["lr"].max())
+    else:
+        edge = _edge_at(almr, used, lost)
+    return DivergenceEdge(trials=len(lost), lr=edge, factor=None if edge is None else edge / lr)
+
+
+def _edge_at(almr: float, used: pd.DataFrame, lost: pd.DataFrame) -> float | None:
+    """The LR of the line at `almr`, within the tried LRs; None where the diverged trials lie at the lower LRs."""
+    both = pd.concat([used, lost])
+    x = np.stack([both["almr"].to_numpy(float), np.log(both["lr"].to_numpy(float))], axis=1)
+    middle, spread = x.mean(axis=0), np.where(np.ptp(x, axis=0) > 0, np.ptp(x, axis=0), 1.0)
+    diverged = np.repeat([0, 1], [len(used), len(lost)])
+    line = SVC(kernel="linear", C=1e3, class_weight="balanced").fit((x - middle) / spread, diverged)
+    by_almr, by_lr = line.coef_[0] / spread
+    if by_lr <= 0:
+        return None
+    edge = middle[1] - (line.intercept_[0] + by_almr * (almr - middle[0])) / by_lr
+    return float(np.exp(np.clip(edge, x[:, 1].min(), x[:, 1].max())))

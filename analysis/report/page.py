@@ -24,8 +24,8 @@ from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
 from analysis.scores import table_text
-from analysis.surfaces.forms import FORMS
 from analysis.surfaces.optima import DRAWS
+from analysis.surfaces.scale import FORMS
 from analysis.table import table as tables
 from sweep.study import LANGUAGES, InputError
 from sweep.study import numbers as formats

@@ -15,7 +15,7 @@ from analysis.scores.comparable import comparable
 from analysis.scores.read import Scored
 from analysis.scores.score_optima import ScoredRun
 from analysis.scores.targets import ScoreTarget, distinct, targets
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import TriedPoints
 from sweep.study.record import SCORING
 
 

@@ -65,7 +65,7 @@ class SurfaceSampler(BaseSampler):
             return distributions_of(self.space)
         for earlier in study.get_trials(deepcopy=False):  # pruned, failed and running ones too
             if set(HYPERPARAMETERS) <= set(earlier.distributions):
-                return {name: earlier.distributions[name] for name in earlier.distributions}
+                return dict(earlier.distributions)
         return {}
 
     def sample_relative(

@@ -1,7 +1,13 @@
-"""Scaling of trials for a Gaussian process: inputs to [-1, 1], losses to mean 0 and sd 1, and predictions to nats."""
+"""Scaling of trials for a Gaussian process: inputs to [-1, 1], losses to mean 0 and sd 1, and predictions to nats.
+
+The input of ALMR is one of three transforms (FORMS), which cross-validation chooses. In one published CPT sweep the
+original language's loss is close to linear in ln(1 - ALMR) and the additional language's in ALMR; the D-CPT law (Que et
+al., arXiv 2406.01375) is a power of a mixture ratio with an offset, which ln(ALMR) straightens at small ratios.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -9,13 +15,38 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.surfaces.forms import LINEAR, Form
 from analysis.surfaces.kernels import Array
 from sweep.study import MINIMUM_TRIALS, InputError
 
 WIDTH = 2.0  # scale of the compression, in units of knee - lowest loss
-Ranges = tuple[tuple[float, float], tuple[float, float]]
 LARGEST = 20.0  # compressed widths over the knee, where a prediction is cut off: exp(20) widths are as good as infinite
+OFFSET = 0.01  # keeps the transforms of ALMR 0 and 1 finite
+WIDEST_STEP = 0.6  # share of the measured range in the transformed ALMR
+Ranges = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A transform of ALMR: `name`, its formula as in `fit.json`, and `of`, an increasing function."""
+
+    name: str
+    of: Callable[[Array], Array]
+
+    def suits(self, almr: Array) -> bool:
+        """Whether the measured ALMRs cover the transformed range: no gap between neighbours exceeds WIDEST_STEP of it.
+
+        Inside a wider gap there is no trial to fit, and none to leave out.
+        """
+        values = self.of(np.unique(almr))
+        return bool(np.diff(values).max() <= WIDEST_STEP * np.ptp(values))
+
+
+LINEAR = Form("ALMR", lambda almr: almr)
+FORMS = (
+    LINEAR,
+    Form(f"-ln({1 + OFFSET} - ALMR)", lambda almr: -np.log(1 + OFFSET - almr)),
+    Form(f"ln(ALMR + {OFFSET})", lambda almr: np.log(almr + OFFSET)),
+)
 
 
 @dataclass(frozen=True)

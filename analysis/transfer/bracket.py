@@ -1,8 +1,8 @@
 """Brief runs at a few LRs -> the best LR with its interval, and whether the chosen LR is near enough to it.
 
 Near its minimum the loss is quadratic in ln LR. The coefficients of the quadratic have a flat prior; the noise variance
-has a scaled inverse chi-square prior worth PRIOR_RUNS runs at the sweep's noise, so that three runs give an interval
-(Gelman et al., Bayesian Data Analysis, sections 2.6 and 14.2). Intervals are quantiles of posterior draws.
+has a scaled inverse chi-square prior worth PRIOR_RUNS runs at the sweep's noise, so that three runs give an interval.
+Intervals are quantiles of posterior draws.
 """
 
 from __future__ import annotations

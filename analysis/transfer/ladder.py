@@ -1,7 +1,7 @@
 """Prediction of a best LR or ALMR from a ladder of sweeps: linear in ln parameters and ln tokens.
 
-A random-effects regression (Gelman et al., Bayesian Data Analysis, section 5.4): each rung's best value has its own sd,
-and rungs scatter about the line with an unknown sd `tau`. The posterior of tau is computed on a grid, under a
+A random-effects regression: each rung's best value has its own sd, and rungs scatter about the line with an unknown sd
+`tau`. The posterior of tau is computed on a grid, under a
 half-normal prior on tau and a flat prior on the line. The prediction is the mixture over it, so its interval widens
 with the distance from the rungs and with their scatter. Without a spare rung tau is 0, and the interval is that of the
 rungs alone, as the transfer's assumption then says.
@@ -62,7 +62,7 @@ class LadderLine:
         return taus, np.asarray(probability / probability.sum(), float)
 
     def _log_posterior(self, tau: float) -> float:
-        """Log posterior of tau up to a constant (Bayesian Data Analysis, equation 5.21, with a line for the mean)."""
+        """Log posterior of tau up to a constant."""
         coefficients, covariance = self.at(tau)
         variance = self.sd**2 + tau**2
         misfit = ((self.y - self.x @ coefficients) ** 2 / variance).sum()

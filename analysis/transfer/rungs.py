@@ -9,8 +9,7 @@ from typing import Any
 
 from scipy.stats import norm
 
-from analysis.fit_file.fit_file import FitFile, HorizonFit
-from analysis.fit_file.read import read_fit
+from analysis.fit_file.fit_file import FitFile, HorizonFit, read_fit
 from analysis.fit_file.transfer import FittedRung
 from analysis.fit_file.winner import Interval, Winner
 from analysis.transfer import sizes

@@ -98,7 +98,7 @@ def _factor(found: Coupling) -> float:
     """The change of the best LR over the ALMRs of the slope, along its line."""
     import numpy as np
 
-    from analysis.surfaces.forms import FORMS
+    from analysis.surfaces.scale import FORMS
 
     form = next(form for form in FORMS if form.name == found.form)
     low, high = form.of(np.array([found.almr_low, found.almr_high]))

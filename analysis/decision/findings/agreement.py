@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.decision.case import Case
-from analysis.decision.objectives import GuardedGoal
+from analysis.decision.objectives import GuardedGoal, weighted
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
 
@@ -40,8 +40,8 @@ def left_out_errors(case: Case, weights: dict[str, float]) -> Array:
 def _left_out(case: Case, weights: dict[str, float]) -> tuple[Array, Array]:
     """Leave-one-out predictions (nats) and their variances, noise included: two (n,)."""
     found = {name: case.surfaces[name].leave_one_out() for name in weights}
-    mean = sum(share * found[name][0] for name, share in weights.items())
-    return np.asarray(mean), np.asarray(sum((share * found[name][1]) ** 2 for name, share in weights.items()))
+    variance = sum((share * found[name][1]) ** 2 for name, share in weights.items())
+    return weighted(weights, {name: mean for name, (mean, _) in found.items()}), np.asarray(variance)
 
 
 def disagreement(case: Case, weights: dict[str, float]) -> float:
@@ -60,4 +60,4 @@ def disagreement(case: Case, weights: dict[str, float]) -> float:
 
 def measured(case: Case, weights: dict[str, float]) -> Array:
     """The weighted sum of the losses of each usable trial: (n,), in nats."""
-    return np.asarray(sum(share * case.surfaces[name].scale.loss for name, share in weights.items()))
+    return weighted(weights, {name: surface.scale.loss for name, surface in case.surfaces.items()})

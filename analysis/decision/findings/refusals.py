@@ -11,8 +11,8 @@ from analysis.decision.findings import agreement, basins, next_trials, range_edg
 from analysis.decision.findings.range_edges import LABELS, RangeEdge
 from analysis.decision.objectives import GuardedGoal
 from analysis.fit_file.findings import Finding, NextTrial
-from analysis.table.table import HYPERPARAMETERS
-from analysis.table.tried_points import TriedPoints
+from analysis.fit_file.result import language_label
+from analysis.table.table import HYPERPARAMETERS, TriedPoints
 from sweep.study import Study, numbers
 
 LEAST_EXPLAINED = 0.2  # leave-one-out R2: losses shuffled over the trials nearly all stay under it, bowls exceed 0.8
@@ -64,7 +64,7 @@ def _contradictory(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 
 def _disagreeing(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     for weights in agreement.parts(case):
-        name = "objective" if len(weights) > 1 else f"{case.label(next(iter(weights)))} loss"
+        name = "objective" if len(weights) > 1 else f"{language_label(case.study, next(iter(weights)))} loss"
         explained, disagreement = agreement.explained(case, weights), agreement.disagreement(case, weights)
         if explained <= LEAST_EXPLAINED:
             why = f"no surface explains the {name} (leave-one-out R2 {explained:.2f})"
@@ -94,10 +94,10 @@ def _guard(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         return
     kept = float(case.goal.probability(case.lattice).flat[case.optima.mean.argmin()])
     if kept < case.goal.level:
-        almr, lr = case.winner.almr, case.winner.lr
+        almr, lr, language = case.winner.almr, case.winner.lr, language_label(case.study, "original")
         why = (
-            f"no point keeps the forgetting guard, {case.label('original')} loss at most {case.goal.bound:.4f} nats, "
-            f"with a probability of {numbers.percent(case.goal.level)}: the safest, ALMR {numbers.almr(almr)}, LR "
+            f"no point keeps the forgetting guard, {language} loss at most {case.goal.bound:.4f} nats, with a "
+            f"probability of {numbers.percent(case.goal.level)}: the safest, ALMR {numbers.almr(almr)}, LR "
             f"{numbers.lr(lr)}, reaches {numbers.percent(kept)}"
         )
         yield Finding(code="guard", message=why, next=next_trials.gentler(measured, almr, lr))
@@ -168,9 +168,9 @@ def _repeats(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     for corpus in repetition.of(case.table):
         epochs = corpus.epochs(case.winner.almr)
         if epochs > most:
-            limit = corpus.furthest(most)
+            limit, language = corpus.furthest(most), language_label(case.study, corpus.language)
             why = (
-                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {case.label(corpus.language)} corpus "
+                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {language} corpus "
                 f"{numbers.times(epochs)}, over objective.max_epochs = {most:g}; it stays within that "
                 f"{corpus.within(most)}. Else add text, or train on fewer tokens"
             )

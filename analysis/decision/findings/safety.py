@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from analysis.decision.case import Case
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import TriedPoints
 
 SAFE = 2.0  # least ratio of the edge to the winner's LR: the edge falls with model size and varies with the seed
 # The edge lies anywhere between the highest LR that trained and the lowest that diverged. The estimate is at this share

@@ -8,7 +8,7 @@ from analysis.decision.case import Case
 from analysis.decision.findings import next_trials
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.scores import GuardVerdict
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import TriedPoints
 from sweep.study import numbers
 
 

@@ -17,8 +17,8 @@ from analysis.decision.curve import coupling
 from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import choose, region
 from analysis.fit_file.winner import Region
-from analysis.surfaces.forms import LINEAR
 from analysis.surfaces.optima import Lattice
+from analysis.surfaces.scale import LINEAR
 from analysis.surfaces.surface import fit_languages
 from analysis.table import table as tables
 

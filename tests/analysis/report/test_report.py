@@ -13,7 +13,7 @@ from analysis.fit_file.curve import CurvePoint, DivergenceEdge
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.transfer import EdgeAfter
 from analysis.report.page import render, write_report
-from analysis.surfaces.forms import FORMS
+from analysis.surfaces.scale import FORMS
 from analysis.table import table as tables
 from sweep.study import Objective, numbers
 from sweep.verbs.fitting import keep_figures

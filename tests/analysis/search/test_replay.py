@@ -11,12 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known_surfaces import ALMRS, LRS, Known, grid, lost, measure
 
-from analysis.search.curve_error import Reference
-from analysis.search.measured import MeasuredTable
+from analysis.search.measured import MeasuredTable, Reference
 from analysis.search.outcomes import SearchOutcome, rows
-from analysis.search.replay import STRATEGIES, everything, replay, search
+from analysis.search.replay import STRATEGIES, everything, replay, search, subgrid
 from analysis.search.space import Space
-from analysis.search.subgrid import subgrid
 from sweep.study import InputError, Objective, Weights
 
 pytestmark = pytest.mark.slow
