@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,17 +10,22 @@ import numpy as np
 import pandas as pd
 from sklearn.svm import SVC
 
+from analysis.decision.case import Case
 from analysis.decision.objectives import WeightedGoal
-from analysis.decision.winner import at_edge, choose, containing, interval
+from analysis.decision.winner import at_edge, choose, interval, optimum_interval
 from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint, DivergenceEdge, FrontPoint
-from analysis.fit_file.winner import Interval
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima, refined_along
 from analysis.surfaces.scale import FORMS, Form
 from analysis.table import table as tables
+from analysis.table.table import TriedPoints
 from sweep.study import LANGUAGES
 
 MOST_AT_EDGE = 0.1  # share of draws at an edge of the LR range, above which the best LR at an ALMR is only a bound
+SAFE = 2.0  # least ratio of the edge to the winner's LR: the edge falls with model size and varies with the seed
+# The edge lies anywhere between the highest LR that trained and the lowest that diverged. The estimate is at this share
+# of the way, in ln LR: at the middle, a winner called safe would be so with an even chance only.
+CAUTIOUS = 0.25
 WEIGHTS = np.linspace(0, 1, 21)  # of the additional language, along the front
 LEAST_SPAN = 1 / 3  # of the measured ALMRs: a slope over less says nothing about the rest
 
@@ -43,9 +49,7 @@ def _best(optima: Optima, name: str, level: float) -> Iterator[tuple[int, dict[s
     means, drawn = value_at(refined_along(mean)), value_at(refined_along(draws))
     for k in np.flatnonzero(np.isfinite(mean).any(axis=1)):
         best, of_draws = float(means[k]), drawn[np.isfinite(draws[:, k]).any(axis=1), k]
-        # Without a draw that allows any point the best value is unknown: the whole axis.
-        found = interval(of_draws, level) if len(of_draws) else Interval(low=float(axis[0]), high=float(axis[-1]))
-        band = containing(best, found)
+        band = optimum_interval(best, of_draws, axis, level)
         yield (
             int(k),
             {name: best, f"{name}_low": band.low, f"{name}_high": band.high, "at_edge": bool(at_edge(best, axis))},
@@ -155,3 +159,19 @@ def _edge_at(almr: float, used: pd.DataFrame, lost: pd.DataFrame) -> float | Non
         return None
     edge = middle[1] - (line.intercept_[0] + by_almr * (almr - middle[0])) / by_lr
     return float(np.exp(np.clip(edge, x[:, 1].min(), x[:, 1].max())))
+
+
+def cautious_edge(case: Case, measured: TriedPoints) -> float:
+    """The lowest LR at which trials may diverge at the winner's ALMR; infinite where none diverged at a higher LR."""
+    by_line = case.edge.lr if case.edge.trials else None
+    estimates = (by_line, _edge_by_neighbours(measured, case.winner.almr))
+    return min((lr for lr in estimates if lr is not None), default=math.inf)
+
+
+def _edge_by_neighbours(measured: TriedPoints, almr: float) -> float | None:
+    """The estimate from the trials near the ALMR; None where none diverged."""
+    lowest = measured.lowest_diverged(almr)
+    if lowest is None:
+        return None
+    highest = measured.highest_trained(almr, below=lowest)
+    return highest * (lowest / highest) ** CAUTIOUS if highest else lowest

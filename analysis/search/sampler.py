@@ -129,6 +129,6 @@ def _row(trial: FrozenTrial, languages: Sequence[str]) -> dict[str, Any]:
     row = {name: trial.params[name] for name in HYPERPARAMETERS} | losses
     if trial.state is TrialState.FAIL:
         return row | {"status": "failed", "excluded": "failed: no value"}
-    if trial.user_attrs.get("status") == "diverged" or not all(map(math.isfinite, losses.values())):
+    if not all(map(math.isfinite, losses.values())):
         return row | {"status": "diverged", "excluded": DIVERGED}
     return row | {"status": "complete", "excluded": None}

@@ -1,7 +1,7 @@
 """The loss of one language as a smooth function of (ALMR, LR), with its uncertainty.
 
 Gaussian process regression in the coordinates (f(ALMR), ln LR), each scaled to [-1, 1] over the trials. `kernels`
-defines the covariance, `kernel_parameters` the mixture over its parameters, `bounds` the bounds from diverged trials.
+defines the covariance and the mixture over its parameters, `bounds` the bounds from diverged trials.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 
 from analysis.fit_file.fit_file import CrossValidation
 from analysis.surfaces import bounds
-from analysis.surfaces.kernel_parameters import JITTER, SETTINGS, FitSettings, most_probable, posterior_draws
-from analysis.surfaces.kernels import Array
+from analysis.surfaces.kernels import JITTER, SETTINGS, Array, FitSettings, most_probable, posterior_draws
 from analysis.surfaces.scale import FORMS, LINEAR, Scale
 from analysis.table import table as tables
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.stats import binom
 
 from analysis.decision.case import Case
-from analysis.decision.curve import coupling
-from analysis.decision.findings import agreement, next_trials, range_edges, safety, score_findings
+from analysis.decision.curve import SAFE, cautious_edge, coupling
+from analysis.decision.findings import agreement, next_trials, range_edges, score_findings
 from analysis.decision.findings.range_edges import LABELS
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.result import language_label
@@ -51,13 +51,13 @@ def _invented(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 def _untested(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     almr, lr = case.winner.almr, case.winner.lr
     highest = measured.highest_trained(almr)
-    if safety.edge(case, measured) < safety.SAFE * lr or highest >= safety.SAFE * lr:
+    if cautious_edge(case, measured) < SAFE * lr or highest >= SAFE * lr:
         return
     tried = f"no trial near ALMR {numbers.almr(almr)} completed" + (
         f" above LR {numbers.lr(highest)}" if highest else ""
     )
-    why = f"unknown whether training diverges at {safety.SAFE:g} x the winner's LR: {tried}"
-    yield Finding(code="untested", message=why, next=next_trials.trials([(almr, safety.SAFE * lr)], measured))
+    why = f"unknown whether training diverges at {SAFE:g} x the winner's LR: {tried}"
+    yield Finding(code="untested", message=why, next=next_trials.trials([(almr, SAFE * lr)], measured))
 
 
 def _interval(case: Case, measured: TriedPoints) -> Iterator[Finding]:
@@ -178,9 +178,9 @@ def _unused(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     foreign, lost = table["excluded"].isin(tables.FOREIGN), table.index.isin(tables.diverged(table).index)
     other = table["excluded"].notna() & (table["status"] != "failed") & ~foreign & ~lost
     for code, count, why in (
-        ("diverged", lost.sum(), "diverged: their losses are not fitted, they only bound the surfaces from below"),
-        ("foreign", foreign.sum(), f"not used: not of this study, {see}"),
-        ("unusable", other.sum(), f"not used: {see} for the reason"),
+        ("diverged", int(lost.sum()), "diverged: their losses are not fitted, they only bound the surfaces from below"),
+        ("foreign", int(foreign.sum()), f"not used: not of this study, {see}"),
+        ("unusable", int(other.sum()), f"not used: {see} for the reason"),
     ):
         if count:
             yield Finding(code=code, message=f"{_trials(count)} {why}")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.decision.case import Case
-from analysis.decision.findings import agreement, basins, next_trials, range_edges, repetition, safety, score_findings
+from analysis.decision.curve import SAFE, cautious_edge
+from analysis.decision.findings import agreement, basins, next_trials, range_edges, repetition, score_findings
 from analysis.decision.findings.range_edges import LABELS, RangeEdge
 from analysis.decision.objectives import GuardedGoal
 from analysis.fit_file.findings import Finding, NextTrial
@@ -32,10 +33,10 @@ def find(case: Case) -> list[Finding]:
 
 def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     almr, lr = case.winner.almr, case.winner.lr
-    edge = safety.edge(case, measured)
-    if edge >= safety.SAFE * lr:
+    edge = cautious_edge(case, measured)
+    if edge >= SAFE * lr:
         return
-    top = min(safety.SAFE * lr, measured.lowest_diverged(almr) or np.inf)
+    top = min(SAFE * lr, measured.lowest_diverged(almr) or np.inf)
     here = f"at ALMR {numbers.almr(almr)}"
     if top > lr:
         why = f"{here} trials may diverge from LR {numbers.lr(edge)}, {numbers.times(edge / lr)} the winner's"
@@ -43,7 +44,7 @@ def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     else:
         why = f"{here} a trial diverged at LR {numbers.lr(top)}, which is not above the winner's"
         run = next_trials.trials([(almr, top), (almr, top / 2), (almr, top / 4)], measured)
-    why += f". A large model diverges at lower LRs: a factor of {safety.SAFE:g} is required"
+    why += f". A large model diverges at lower LRs: a factor of {SAFE:g} is required"
     message = f"the winner's LR, {numbers.lr(lr)}, is too close to divergence: {why}"
     yield Finding(code="unsafe", message=message, next=run)
 
