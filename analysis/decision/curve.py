@@ -140,10 +140,7 @@ def divergence_edge(table: pd.DataFrame, almr: float, lr: float) -> DivergenceEd
     The edge is the maximum-margin line in (ALMR, ln LR) between the trials that diverged and those that did not.
     """
     used, lost = tables.usable(table), tables.diverged(table)
-    if not len(lost):
-        edge: float | None = float(used["lr"].max())
-    else:
-        edge = _edge_at(almr, used, lost)
+    edge = _edge_at(almr, used, lost) if len(lost) else float(used["lr"].max())
     return DivergenceEdge(trials=len(lost), lr=edge, factor=None if edge is None else edge / lr)
 
 

@@ -179,6 +179,5 @@ def _guard(case: Case) -> ForgettingGuard | None:
 
 
 def _count(table: pd.DataFrame) -> TrialCounts:
-    status = table["status"].value_counts()
-    numbers = {name: int(status.get(name, 0)) for name in ("complete", "diverged", "failed")}
+    numbers = {name: int((table["status"] == name).sum()) for name in ("complete", "diverged", "failed")}
     return TrialCounts(**numbers, excluded=int(table["excluded"].notna().sum()))

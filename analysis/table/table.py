@@ -83,12 +83,9 @@ def _horizon_columns(horizon: Horizon) -> dict[str, Any]:
 def _why_excluded(record: Record) -> str | None:
     if record.status is not Status.COMPLETE:
         return f"{record.status.value}: {record.reason or 'no reason recorded'}"
-    missing = [language for language in LANGUAGES if not _measured(getattr(record.loss, language))]
+    losses = {language: getattr(record.loss, language) for language in LANGUAGES}
+    missing = [language for language, loss in losses.items() if loss is None or not math.isfinite(loss)]
     return f"no {' or '.join(missing)} loss" if missing else None
-
-
-def _measured(loss: float | None) -> bool:
-    return loss is not None and math.isfinite(loss)
 
 
 def with_status(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from analysis.decision.case import Case
 from analysis.decision.winner import band
 from analysis.fit_file.transfer import EdgeAfter, Exponent, FittedRung, Transfer
 from analysis.fit_file.winner import Interval, Winner
-from analysis.transfer import cost, differences, ladder, rungs, sizes
+from analysis.transfer import cost, differences, ladder, sizes
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import InputError, Study, numbers
 from sweep.study.sections.transfer import TransferRule
@@ -127,9 +127,9 @@ def _ladder(
     own, target = step.trial.parameters, step.launch.parameters
     if own is None or target is None:
         raise InputError("launch.transfer: rule ladder needs both sizes: set trial.parameters and launch.parameters")
-    gathered, warnings = rungs.gather(rule.rungs)
+    gathered, warnings = ladder.gather(rule.rungs)
     shorter = [(tokens, one) for tokens, one in budgets if tokens != step.trial_tokens]
-    gathered += [rungs.of_winner(study.name, w, own, t) for t, w in [*shorter, (step.trial_tokens, winner)]]
+    gathered += [ladder.rung_of(study.name, w, own, t) for t, w in [*shorter, (step.trial_tokens, winner)]]
     fitted = ladder_setting(
         gathered, {"parameters": target, "tokens": step.launch_tokens}, winner.level, rule.tokens_exponent
     )

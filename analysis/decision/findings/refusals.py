@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.decision.case import Case
 from analysis.decision.curve import SAFE, cautious_edge
-from analysis.decision.findings import agreement, basins, next_trials, range_edges, repetition, score_findings
+from analysis.decision.findings import agreement, next_trials, range_edges, repetition, score_findings
 from analysis.decision.findings.range_edges import LABELS, RangeEdge
 from analysis.decision.objectives import GuardedGoal
 from analysis.fit_file.findings import Finding, NextTrial
@@ -52,7 +52,7 @@ def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 def _contradictory(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     disagreeing = list(_disagreeing(case, measured))
     yield from disagreeing
-    if not disagreeing and (found := basins.find(case.optima)):
+    if not disagreeing and (found := agreement.basins(case.optima)):
         places = [
             f"ALMR {numbers.almr(almr)}, LR {numbers.lr(lr)} ({numbers.percent(share)} of the posterior draws)"
             for (almr, lr), share in zip(found.minima, found.shares, strict=True)
@@ -138,7 +138,7 @@ def _flat(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     wide = [f"{numbers.percent(share)} of the tried range"] if share > FLAT_REGION else []
     flat = [name for name in HYPERPARAMETERS if covered[name] > FLAT_INTERVAL]
     wide += [f"{numbers.percent(covered[name])} of the tried {LABELS[name]}s" for name in flat]
-    if not wide or not range_edges.known(case) or basins.find(case.optima):
+    if not wide or not range_edges.known(case) or agreement.basins(case.optima):
         return
     level = numbers.percent(case.winner.level)
     why = f"the optimum is flat: with a probability of {level} it is anywhere in {' and '.join(wide)}"
