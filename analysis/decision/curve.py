@@ -22,12 +22,12 @@ from analysis.table.table import TriedPoints
 from sweep.study import LANGUAGES
 
 MOST_AT_EDGE = 0.1  # share of draws at an edge of the LR range, above which the best LR at an ALMR is only a bound
+LEAST_SPAN = 1 / 3  # of the measured ALMRs: a slope over less says nothing about the rest
+WEIGHTS = np.linspace(0, 1, 21)  # of the additional language, along the front
 SAFE = 2.0  # least ratio of the edge to the winner's LR: the edge falls with model size and varies with the seed
 # The edge lies anywhere between the highest LR that trained and the lowest that diverged. The estimate is at this share
 # of the way, in ln LR: at the middle, a winner called safe would be so with an even chance only.
 CAUTIOUS = 0.25
-WEIGHTS = np.linspace(0, 1, 21)  # of the additional language, along the front
-LEAST_SPAN = 1 / 3  # of the measured ALMRs: a slope over less says nothing about the rest
 
 
 def best_lrs(optima: Optima, level: float) -> list[CurvePoint]:
@@ -159,7 +159,10 @@ def _edge_at(almr: float, used: pd.DataFrame, lost: pd.DataFrame) -> float | Non
 
 
 def cautious_edge(case: Case, measured: TriedPoints) -> float:
-    """The lowest LR at which trials may diverge at the winner's ALMR; infinite where none diverged at a higher LR."""
+    """The lowest LR at which trials may diverge at the winner's ALMR; infinite where none diverged at a higher LR.
+
+    The lower of the line's edge and an estimate from the trials near that ALMR.
+    """
     by_line = case.edge.lr if case.edge.trials else None
     estimates = (by_line, _edge_by_neighbours(measured, case.winner.almr))
     return min((lr for lr in estimates if lr is not None), default=math.inf)

@@ -143,15 +143,15 @@ def _filter(file: TableFile, sources: Mapping[str, str], condition: str) -> Tabl
     column = sources.get(OURS.get(name, name), name)
     if column not in file.names:
         raise file.without(name)
-    kept = {
-        n: row
-        for n, row in file.rows.items()
-        if number_of(row[column]) == number_of(value) or text_of(row[column]) == text_of(value)
-    }
+    kept = {n: row for n, row in file.rows.items() if _same(row[column], value)}
     if not kept:
         values = listing(map(text_of, file.column(column)))
         raise InputError(f"{file.path}: no row has {name}={value}; the values are {values}")
     return replace(file, rows=kept)
+
+
+def _same(cell: Any, value: str) -> bool:
+    return number_of(cell) == number_of(value) or text_of(cell) == text_of(value)
 
 
 def _standardised(file: TableFile, sources: Mapping[str, str]) -> pd.DataFrame:

@@ -1,12 +1,9 @@
 """Prediction of a best LR or ALMR from a ladder of sweeps: linear in ln parameters and ln tokens.
 
-The rungs are finished runs of smaller sweeps, rungs given as numbers, and this sweep itself.
-
 A random-effects regression: each rung's best value has its own sd, and rungs scatter about the line with an unknown sd
-`tau`. The posterior of tau is computed on a grid, under a
-half-normal prior on tau and a flat prior on the line. The prediction is the mixture over it, so its interval widens
-with the distance from the rungs and with their scatter. Without a spare rung tau is 0, and the interval is that of the
-rungs alone, as the transfer's assumption then says.
+`tau`. The posterior of tau is computed on a grid, under a half-normal prior on tau and a flat prior on the line. The
+prediction is the mixture over it, so its interval widens with the distance from the rungs and with their scatter.
+Without a spare rung tau is 0, and the interval is that of the rungs alone, as the transfer's assumption then says.
 """
 
 from __future__ import annotations
@@ -139,7 +136,7 @@ def line(rungs: Sequence[FittedRung], name: str, tokens_exponent: float = 0.0) -
 
 
 def gather(stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
-    """Rungs and warnings. Raises InputError for a run without a fit, or of a model of unknown size."""
+    """The stated rungs, finished runs of smaller sweeps or numbers, and warnings. Raises InputError for a run without a fit, or of a model of unknown size."""
     found, warnings = [], []
     for i, one in enumerate(stated):
         if one.run is None:

@@ -1,6 +1,4 @@
-"""How well the trials agree with the surface, and repeats of a point with each other; whether they decide for one
-minimum.
-"""
+"""Whether the trials agree: with the surface, repeats of a point with each other, and draws on one minimum."""
 
 from __future__ import annotations
 
