@@ -136,7 +136,10 @@ def line(rungs: Sequence[FittedRung], name: str, tokens_exponent: float = 0.0) -
 
 
 def gather(stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
-    """The stated rungs, finished runs of smaller sweeps or numbers, and warnings. Raises InputError for a run without a fit, or of a model of unknown size."""
+    """The rungs of finished runs or of stated numbers, and warnings.
+
+    Raises InputError for a run without a fit, or of a model of unknown size.
+    """
     found, warnings = [], []
     for i, one in enumerate(stated):
         if one.run is None:
