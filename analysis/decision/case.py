@@ -34,7 +34,3 @@ class Case:
     edge: DivergenceEdge
     checks: dict[str, CrossValidation]
     scores: ScoresFile | None = None
-
-    def label(self, language: str) -> str:
-        """The language's own name where the study gives one."""
-        return self.study.language_name(language) if self.study else language

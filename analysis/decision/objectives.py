@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,22 +16,9 @@ from analysis.table import table as tables
 from sweep.study import LANGUAGES, InputError, Objective
 
 
-class Goal(Protocol):
-    """An objective, in nats per token."""
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages whose losses the objective or its guard needs."""
-
-    @property
-    def loss_weights(self) -> dict[str, float]:
-        """The weights of the languages' losses in the objective, above 0."""
-
-    def optima(self, lattice: Lattice) -> Optima:
-        """The objective on the lattice."""
-
-    def of_trials(self, table: pd.DataFrame) -> pd.Series:
-        """The objective of each row; NaN where a loss is missing or the guard is broken."""
+def weighted(weights: Mapping[str, float], losses: Mapping[str, Array]) -> Array:
+    """The weighted sum of the languages' losses, of any one shape."""
+    return np.asarray(sum(share * losses[name] for name, share in weights.items()))
 
 
 @dataclass(frozen=True)
@@ -42,20 +29,23 @@ class WeightedGoal:
 
     @property
     def languages(self) -> tuple[str, ...]:
+        """The languages whose losses the objective needs."""
         return tuple(self.loss_weights)
 
     @property
     def loss_weights(self) -> dict[str, float]:
+        """The weights above 0."""
         return {name: share for name, share in self.weights.items() if share > 0}
 
     def optima(self, lattice: Lattice) -> Optima:
-        sd = np.sqrt(sum((share * lattice.sd[name]) ** 2 for name, share in self.loss_weights.items()))
-        return Optima(lattice.almr, lattice.lr, self._mean(lattice.mean), sd, self._mean(lattice.draws))
-
-    def _mean(self, losses: dict[str, Array]) -> Array:
-        return np.asarray(sum(share * losses[name] for name, share in self.loss_weights.items()))
+        """The objective on the lattice."""
+        weights = self.loss_weights
+        sd = np.sqrt(sum((share * lattice.sd[name]) ** 2 for name, share in weights.items()))
+        mean, draws = weighted(weights, lattice.mean), weighted(weights, lattice.draws)
+        return Optima(lattice.almr, lattice.lr, mean, sd, draws)
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
+        """The objective of each row; NaN where a loss is missing."""
         return tables.objective(table, self.weights)
 
 
@@ -91,8 +81,12 @@ class GuardedGoal:
         return np.asarray(lattice.mean["original"] + norm.ppf(self.level) * lattice.sd["original"])
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
+        """The objective of each row; NaN where a loss is missing or the guard is broken."""
         additional = table["loss_additional"].astype(float)
         return additional.where(table["loss_original"].astype(float) <= self.bound)
+
+
+Goal = WeightedGoal | GuardedGoal
 
 
 def goal(objective: Objective, table: pd.DataFrame) -> Goal:

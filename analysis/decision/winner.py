@@ -19,19 +19,13 @@ def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:
     almr, lr = optima.best()
     i, j = np.unravel_index(optima.mean.argmin(), optima.mean.shape)
     drawn, axes = optima.drawn_best(), (optima.almr, optima.lr)
-    # The draws' quantiles need not contain the minimum of the mean: the interval is widened to it.
-    # Where no draw allows any point, nothing is known: the whole axis.
-    almr_interval, lr_interval = (
-        containing(value, interval(found if len(found) else axis, level if len(found) else 1.0))
-        for value, found, axis in zip((almr, lr), drawn, axes, strict=True)
-    )
     return Winner(
         almr=almr,
         lr=lr,
         objective=float(optima.mean[i, j]),
         objective_interval=band(float(optima.mean[i, j]), float(optima.sd[i, j]), level),
-        almr_interval=almr_interval,
-        lr_interval=lr_interval,
+        almr_interval=optimum_interval(almr, drawn[0], optima.almr, level),
+        lr_interval=optimum_interval(lr, drawn[1], optima.lr, level),
         level=level,
         at_edge=tuple(n for n, v, axis in zip(HYPERPARAMETERS, (almr, lr), axes, strict=True) if at_edge(v, axis)),
         edge_probability={
@@ -60,6 +54,14 @@ def band(mean: float, sd: float, level: float) -> Interval:
 def containing(value: float, found: Interval) -> Interval:
     """The interval, widened to the value."""
     return Interval(low=min(found.low, value), high=max(found.high, value))
+
+
+def optimum_interval(best: float, draws: Array, axis: Array, level: float) -> Interval:
+    """The interval of the draws' optima, widened to the best value of the mean, which their quantiles need not contain.
+
+    Where no draw allows any point, nothing is known: the whole axis.
+    """
+    return containing(best, interval(draws, level) if len(draws) else interval(axis, 1.0))
 
 
 def at_edge(value: Array | float, axis: Array) -> Array:

@@ -9,10 +9,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.decision.case import Case
-from analysis.decision.curve import best_almrs, best_lrs, coupling
-from analysis.decision.divergence import divergence_edge
+from analysis.decision.curve import best_almrs, best_lrs, coupling, divergence_edge, front
 from analysis.decision.findings import caveats, refusals
-from analysis.decision.front import front
 from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal, goal
 from analysis.decision.winner import choose, region
 from analysis.fit import horizons
@@ -23,9 +21,8 @@ from analysis.fit_file.transfer import Transfer
 from analysis.scores.read import Scored
 from analysis.scores.read import read as read_scores
 from analysis.scores.summary import summarise
-from analysis.surfaces.checks import cross_validate
 from analysis.surfaces.optima import Lattice, Optima
-from analysis.surfaces.surface import Surface, fit_languages
+from analysis.surfaces.surface import Surface, cross_validate, fit_languages
 from analysis.table import table as tables
 from analysis.transfer.rules import carry
 from sweep.study import InputError, Objective, Study
@@ -182,6 +179,5 @@ def _guard(case: Case) -> ForgettingGuard | None:
 
 
 def _count(table: pd.DataFrame) -> TrialCounts:
-    status = table["status"].value_counts()
-    numbers = {name: int(status.get(name, 0)) for name in ("complete", "diverged", "failed")}
+    numbers = {name: int((table["status"] == name).sum()) for name in ("complete", "diverged", "failed")}
     return TrialCounts(**numbers, excluded=int(table["excluded"].notna().sum()))

@@ -66,12 +66,10 @@ def find(
             warnings.append(Finding(code="horizon", message=f"no winner at {tokens:,} tokens: {error}"))
         else:
             found.append(_fit(tokens, case, refusals.find(case)))
-    return (*found, _last(full, refused)) if found else (), warnings
-
-
-def _last(full: Case, refused: list[Finding]) -> HorizonFit:
-    tokens = full.study.training.tokens if full.study else tables.usable(full.table)["tokens"].max()
-    return _fit(int(tokens), full, refused)
+    if found:
+        tokens = full.study.training.tokens if full.study else tables.usable(full.table)["tokens"].max()
+        found.append(_fit(int(tokens), full, refused))
+    return tuple(found), warnings
 
 
 def _fit(tokens: int, case: Case, refused: list[Finding]) -> HorizonFit:

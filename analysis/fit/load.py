@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.fit_file import FitFile, read_fit
 from analysis.fit_file.inputs import FitInputs
-from analysis.fit_file.read import read_fit
 from analysis.fit_file.result import FitResult
 from analysis.table import table as tables
 from sweep.study import InputError, Record, Study, study_file

@@ -1,6 +1,8 @@
-"""The content of `fit.json`: the result of a fit."""
+"""The content of `fit.json`, the result of a fit, and its one reader."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from pydantic import Field
 
@@ -11,6 +13,8 @@ from analysis.fit_file.scores import ScoresFile
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Region, Winner
 from sweep.study import Schema
+from sweep.study.files import reader
+from sweep.study.files.layout import RunFiles
 
 SCHEMA_VERSION = 2
 
@@ -85,3 +89,12 @@ class FitFile(Schema):
     scores: ScoresFile | None = None
     inputs: FitInputs | None = None
     figures: dict[str, str] = Field(default_factory=dict)
+
+
+def read_fit(run: Path, remedy: str = "write it anew: almr fit RUN") -> FitFile:
+    """The `fit.json` of a run directory.
+
+    Raises FileNotFoundError where the run was never fitted, and InputError naming file, field and remedy where the file
+    is of another schema version or cannot be read.
+    """
+    return reader.read(RunFiles(run).fit, FitFile, "fit", SCHEMA_VERSION, remedy)

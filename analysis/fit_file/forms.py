@@ -1,4 +1,4 @@
-"""Candidate transforms of ALMR for the input of a surface; cross-validation chooses one (scale_choice).
+"""Candidate transforms of ALMR for the input of a surface; cross-validation chooses one (analysis.surfaces.surface).
 
 In one published CPT sweep the original language's loss is close to linear in ln(1 - ALMR) and the additional
 language's in ALMR; the D-CPT law (Que et al., arXiv 2406.01375) is a power of a mixture ratio with an offset, which

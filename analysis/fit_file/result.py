@@ -49,4 +49,9 @@ class FitResult:
 
     def label(self, language: str) -> str:
         """The language's own name where the study gives one."""
-        return self.study.language_name(language) if self.study else language
+        return language_label(self.study, language)
+
+
+def language_label(study: Study | None, language: str) -> str:
+    """As Study.language_name; the word itself for a table of the user's own."""
+    return study.language_name(language) if study else language

@@ -18,8 +18,7 @@ from analysis.scores import paired
 from analysis.scores.across import ScoreSpread
 from analysis.scores.read import Scored, ScoredModel
 from analysis.scores.targets import ScoreTarget
-from analysis.surfaces.kernel_parameters import FitSettings
-from analysis.surfaces.kernels import Array
+from analysis.surfaces.kernels import Array, FitSettings
 from analysis.surfaces.optima import Lattice, LatticeSize, Optima
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface

@@ -15,7 +15,7 @@ from analysis.scores import across, changes, guards, paired, score_optima
 from analysis.scores.read import Scored, ScoredModel
 from analysis.scores.score_optima import ScoredRun
 from analysis.scores.targets import ScoreTarget, distinct, targets
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import TriedPoints
 from sweep.study import Score
 from sweep.study.record import SCORING
 

@@ -42,8 +42,7 @@ class StrategySummary:
     def of(cls, outcomes: Sequence[SearchOutcome]) -> Self:
         """The repeats of one strategy and one number of trials."""
         first, regrets = outcomes[0], [outcome.regret_percent for outcome in outcomes]
-        excesses = [o.curve_excess_percent for o in outcomes if o.curve_excess_percent is not None]
-        tokens = [outcome.tokens for outcome in outcomes if outcome.tokens is not None]
+        tokens = [outcome.tokens for outcome in outcomes]
         return cls(
             strategy=first.strategy,
             trials=first.trials,
@@ -51,14 +50,15 @@ class StrategySummary:
             regret_percent_mean=float(np.mean(regrets)),
             regret_percent_median=float(np.median(regrets)),
             regret_percent_p90=float(np.percentile(regrets, 90)),
-            curve_error=_mean([o.curve_error for o in outcomes if o.curve_error is not None]),
-            curve_excess_percent=_mean(excesses),
-            tokens=_mean(tokens) if len(tokens) == len(outcomes) else None,
+            curve_error=_mean([o.curve_error for o in outcomes]),
+            curve_excess_percent=_mean([o.curve_excess_percent for o in outcomes]),
+            tokens=None if None in tokens else _mean(tokens),
         )
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def rows(outcomes: Iterable[SearchOutcome]) -> list[StrategySummary]:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from analysis.decision.objectives import Goal
 from analysis.search.gain import ObjectiveModel, expected_improvement, variance_explained
 from analysis.search.space import Point, Space
-from analysis.surfaces.kernel_parameters import FitSettings
+from analysis.surfaces.kernels import FitSettings
 from analysis.surfaces.scale import Scale
 from analysis.surfaces.surface import Surface
 from analysis.table import table as tables

@@ -65,7 +65,7 @@ class SurfaceSampler(BaseSampler):
             return distributions_of(self.space)
         for earlier in study.get_trials(deepcopy=False):  # pruned, failed and running ones too
             if set(HYPERPARAMETERS) <= set(earlier.distributions):
-                return {name: earlier.distributions[name] for name in earlier.distributions}
+                return dict(earlier.distributions)
         return {}
 
     def sample_relative(
@@ -129,6 +129,6 @@ def _row(trial: FrozenTrial, languages: Sequence[str]) -> dict[str, Any]:
     row = {name: trial.params[name] for name in HYPERPARAMETERS} | losses
     if trial.state is TrialState.FAIL:
         return row | {"status": "failed", "excluded": "failed: no value"}
-    if trial.user_attrs.get("status") == "diverged" or not all(map(math.isfinite, losses.values())):
+    if not all(map(math.isfinite, losses.values())):
         return row | {"status": "diverged", "excluded": DIVERGED}
     return row | {"status": "complete", "excluded": None}

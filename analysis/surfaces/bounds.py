@@ -57,10 +57,7 @@ def _cavity(mean: Array, covariance: Array, precision: Array, shift: Array, i: i
 
 
 def _site(m: float, variance: float, bound: float, noise: float) -> tuple[float, float]:
-    """The site that gives the cavity (m, variance) the moments of the bounded posterior: precision, precision x mean.
-
-    Moments of a normal times a probit: R&W equation 3.58. Site parameters: R&W equation 3.59.
-    """
+    """Precision and precision x mean of the site that gives the cavity the moments of the bounded posterior."""
     total = np.sqrt(variance + noise)
     z = (m - bound) / total
     ratio = float(np.exp(norm.logpdf(z) - log_ndtr(z)))

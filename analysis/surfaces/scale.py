@@ -14,8 +14,8 @@ from analysis.surfaces.kernels import Array
 from sweep.study import MINIMUM_TRIALS, InputError
 
 WIDTH = 2.0  # scale of the compression, in units of knee - lowest loss
-Ranges = tuple[tuple[float, float], tuple[float, float]]
 LARGEST = 20.0  # compressed widths over the knee, where a prediction is cut off: exp(20) widths are as good as infinite
+Ranges = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)

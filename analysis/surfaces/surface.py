@@ -1,7 +1,7 @@
 """The loss of one language as a smooth function of (ALMR, LR), with its uncertainty.
 
 Gaussian process regression in the coordinates (f(ALMR), ln LR), each scaled to [-1, 1] over the trials. `kernels`
-defines the covariance, `kernel_parameters` the mixture over its parameters, `bounds` the bounds from diverged trials.
+defines the covariance and the mixture over its parameters, `bounds` the bounds from diverged trials.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.linalg import cholesky
+from scipy.linalg import cho_solve, cholesky
+from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 
+from analysis.fit_file.fit_file import CrossValidation
+from analysis.fit_file.forms import FORMS, LINEAR
 from analysis.surfaces import bounds
-from analysis.surfaces.kernel_parameters import JITTER, SETTINGS, FitSettings, most_probable, posterior_draws
-from analysis.surfaces.kernels import Array
+from analysis.surfaces.kernels import JITTER, SETTINGS, Array, FitSettings, most_probable, posterior_draws
 from analysis.surfaces.scale import Scale
-from analysis.surfaces.scale_choice import best_scale, left_out
 from analysis.table import table as tables
 
 NOTHING = np.empty(0)
+# Nats of log density: strong evidence (Kass & Raftery 1995). With a dozen trials the best of three forms is chance.
+CLEAR = 5.0
+LEVELS = (0.5, 0.8, 0.9)  # of the predictive bands whose coverage is checked
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Surface:
 
         The kernel parameters stay those of the full fit.
         """
-        means, variances = zip(*(left_out(member, len(self.scale.loss)) for member in self.members), strict=True)
+        means, variances = zip(*(_left_out(member, len(self.scale.loss)) for member in self.members), strict=True)
         return self._mixed(np.array(means), np.array(variances))
 
 
@@ -144,3 +148,44 @@ def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0
         trials = used["almr"], used["lr"], used[f"loss_{name}"]
         surfaces[name] = Surface.fit(best_scale(*trials, seed), diverged, FitSettings(seed))
     return surfaces
+
+
+def best_scale(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0) -> Scale:
+    """The scale in ALMR itself, unless another transform predicts better by more than CLEAR.
+
+    The criterion is the leave-one-out log predictive density (Rasmussen & Williams 2006, equation 5.11). Losses in
+    nats, arrays (n,). Raises InputError as Scale.of.
+    """
+    linear = Scale.of(almr, lr, loss)
+    if len(np.unique(linear.almr)) < 3:  # any form is a line through two points
+        return linear
+    others = [replace(linear, form=form) for form in FORMS if form != LINEAR and form.suits(linear.almr)]
+    better = [_log_density(scale, seed) - CLEAR for scale in others]
+    return others[int(np.argmax(better))] if max(better, default=-np.inf) > _log_density(linear, seed) else linear
+
+
+def _log_density(scale: Scale, seed: int) -> float:
+    process = most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, FitSettings(seed, restarts=0))
+    mean, variance = _left_out(process, len(process.y_train_))
+    return float(-0.5 * np.sum((process.y_train_ - mean) ** 2 / variance + np.log(variance)))
+
+
+def _left_out(process: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:
+    """Leave-one-out mean and variance (trials,) of the first `trials` targets (R&W equation 5.12)."""
+    inverse = cho_solve((process.L_, True), np.eye(len(process.y_train_)))
+    variance = 1 / np.diag(inverse)
+    mean = process.y_train_ - process.alpha_ * variance
+    return mean[:trials], variance[:trials]
+
+
+def cross_validate(surface: Surface) -> CrossValidation:
+    """Leave-one-out errors in nats, and the share of trials inside the predictive band at each of LEVELS."""
+    predicted, sd = surface.leave_one_out()
+    error = surface.scale.loss - predicted
+    noise = surface.noise(surface.scale.almr, surface.scale.lr)
+    inside = {f"{level:g}": float((np.abs(error) <= norm.ppf((1 + level) / 2) * sd).mean()) for level in LEVELS}
+    return CrossValidation(
+        rmse=float(np.sqrt(np.average(error**2, weights=1 / noise**2))),
+        plain_rmse=float(np.sqrt(np.mean(error**2))),
+        coverage=inside,
+    )

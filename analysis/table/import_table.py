@@ -161,12 +161,10 @@ def _standardised(file: TableFile, sources: Mapping[str, str]) -> pd.DataFrame:
     rows = [_row({name: row[sources[name]] for name in sources}, n, hint) for n, row in file.rows.items()]
     table = pd.DataFrame(rows, list(file.rows)).astype(dict.fromkeys(("reason", "excluded", "fault"), object))
     key = [name for name in KEY if name in table]
-    if "seed" in table:
-        table["fault"] = table["fault"].where(table["fault"].notna(), _repeated(table, key, file.unit))
-    else:
-        # Without seeds, rows that agree in every loss too are one trial, written twice.
-        same = [*key, *(name for name in PLAIN if name in table)]
-        table["fault"] = table["fault"].where(table["fault"].notna(), _repeated(table, same, file.unit))
+    # Without seeds, rows that agree in every loss too are one trial, written twice.
+    same = key if "seed" in table else [*key, *(name for name in PLAIN if name in table)]
+    table["fault"] = table["fault"].where(table["fault"].notna(), _repeated(table, same, file.unit))
+    if "seed" not in table:
         table["seed"] = table.groupby(key, dropna=False).cumcount()
     whole = [name for name in WHOLE if name in table and (table[name] % 1 == 0).all() and table[name].max() < 2**53]
     return table.astype(dict.fromkeys(whole, "int64"))

@@ -1,18 +1,25 @@
-"""The table of trials: records -> one row per trial. `excluded` holds why the fit must not use a row."""
+"""The table of trials: records -> one row per trial, and the points that were tried.
+
+`excluded` holds why the fit must not use a row.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from sweep.study import LANGUAGES, Horizon, InputError, Record, Status, Study
 from sweep.study.files.layout import RunFiles
 from sweep.study.record import read_record
 
+Array = NDArray[np.float64]
 HYPERPARAMETERS = ("almr", "lr")  # of a sweep, in the order of every (ALMR, LR) point
 SCALARS = (
     *("trial_id", "almr", "almr_achieved", "lr", "seed", "status", "reason", "attempt", "tokens", "steps"),
@@ -22,6 +29,8 @@ SCALARS = (
 PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
 OFF_GRID, OTHER_RECIPE = FOREIGN = ("not in the study's grid", "made by another recipe")
 TOTAL = "total"
+MOST_GRID_VALUES, EVEN_VALUES = 12, 9  # more distinct values are a search's: evenly spaced ones replace them
+ALMR_STEP, LR_FACTOR = 0.2, 3.0  # where a single value was tried
 COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
 
 
@@ -74,12 +83,9 @@ def _horizon_columns(horizon: Horizon) -> dict[str, Any]:
 def _why_excluded(record: Record) -> str | None:
     if record.status is not Status.COMPLETE:
         return f"{record.status.value}: {record.reason or 'no reason recorded'}"
-    missing = [language for language in LANGUAGES if not _measured(getattr(record.loss, language))]
+    losses = {language: getattr(record.loss, language) for language in LANGUAGES}
+    missing = [language for language, loss in losses.items() if loss is None or not math.isfinite(loss)]
     return f"no {' or '.join(missing)} loss" if missing else None
-
-
-def _measured(loss: float | None) -> bool:
-    return loss is not None and math.isfinite(loss)
 
 
 def with_status(table: pd.DataFrame) -> pd.DataFrame:
@@ -124,3 +130,60 @@ def objective(table: pd.DataFrame, weights: dict[str, float]) -> pd.Series:
     """The weighted mean of the held-out losses of each row, in nats; NaN where one with a weight is missing."""
     parts = [share * table[f"loss_{language}"].astype(float) for language, share in weights.items() if share > 0]
     return sum(parts[1:], start=parts[0])
+
+
+@dataclass(frozen=True)
+class TriedPoints:
+    """The (ALMR, LR) of the trials that completed, `complete` (n, 2), and that diverged, `diverged` (m, 2)."""
+
+    complete: Array
+    diverged: Array
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> TriedPoints:
+        return cls(*(rows[["almr", "lr"]].to_numpy(float) for rows in (usable(table), diverged(table))))
+
+    @property
+    def almrs(self) -> Array:
+        """The ALMRs of the grid, ascending; evenly spaced ones where the trials form no grid."""
+        return _values(self.complete[:, 0])
+
+    @property
+    def lrs(self) -> Array:
+        """The LRs of the grid, likewise, evenly spaced in ln LR."""
+        return np.asarray(np.exp(_values(np.log(self.complete[:, 1]))))
+
+    @property
+    def almr_step(self) -> float:
+        """Median difference of neighbouring ALMRs."""
+        return float(np.median(np.diff(self.almrs))) if len(self.almrs) > 1 else ALMR_STEP
+
+    @property
+    def lr_factor(self) -> float:
+        """Median ratio of neighbouring LRs."""
+        return float(np.exp(np.median(np.diff(np.log(self.lrs))))) if len(self.lrs) > 1 else LR_FACTOR
+
+    def near(self, points: Array, almr: float) -> Array:
+        """The points of (k, 2) within one step of the ALMR, or within a quarter of the tried range if that is more."""
+        reach = max(self.almr_step, float(np.ptp(self.almrs)) / 4) * (1 + 1e-6)
+        return np.asarray(points[np.abs(points[:, 0] - almr) <= reach])
+
+    def lowest_diverged(self, almr: float) -> float | None:
+        """The lowest LR at which a trial near the ALMR diverged; None where none did."""
+        lost = self.near(self.diverged, almr)[:, 1]
+        return float(lost.min()) if len(lost) else None
+
+    def highest_trained(self, almr: float, below: float = np.inf) -> float:
+        """The highest LR under `below` at which a trial near the ALMR completed; 0 where none did."""
+        trained = self.near(self.complete, almr)[:, 1]
+        return float(trained[trained < below].max(initial=0.0))
+
+    def scaled(self, points: ArrayLike) -> Array:
+        """Points (..., 2) in grid steps of ALMR and of ln LR, for distances."""
+        almr, lr = np.moveaxis(np.asarray(points, float), -1, 0)
+        return np.stack([almr / self.almr_step, np.log(lr) / np.log(self.lr_factor)], axis=-1)
+
+
+def _values(values: Array) -> Array:
+    distinct = np.unique(np.round(values, 9))
+    return distinct if len(distinct) <= MOST_GRID_VALUES else np.linspace(distinct[0], distinct[-1], EVEN_VALUES)

@@ -1,8 +1,8 @@
 """Brief runs at a few LRs -> the best LR with its interval, and whether the chosen LR is near enough to it.
 
 Near its minimum the loss is quadratic in ln LR. The coefficients of the quadratic have a flat prior; the noise variance
-has a scaled inverse chi-square prior worth PRIOR_RUNS runs at the sweep's noise, so that three runs give an interval
-(Gelman et al., Bayesian Data Analysis, sections 2.6 and 14.2). Intervals are quantiles of posterior draws.
+has a scaled inverse chi-square prior worth PRIOR_RUNS runs at the sweep's noise, so that three runs give an interval.
+Intervals are quantiles of posterior draws.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class LrComparison(Schema):
     answer: Answer
     why: str
     chosen: float
-    best: float | None
-    interval: Interval | None
-    cost: float | None
-    cost_interval: Interval | None
+    best: float | None = None
+    interval: Interval | None = None
+    cost: float | None = None
+    cost_interval: Interval | None = None
     tolerance: float
     level: float
     noise: float
@@ -64,10 +64,6 @@ def compare(runs: list[BriefRun], chosen: float, noise: float, tolerance: float,
         answer="undecided",
         why="",
         chosen=chosen,
-        best=None,
-        interval=None,
-        cost=None,
-        cost_interval=None,
         tolerance=tolerance,
         level=level,
         noise=noise,
@@ -156,8 +152,7 @@ def _wider(comparison: LrComparison) -> tuple[float, ...]:
     done = [run for run in comparison.runs if run.loss is not None]
     lowest = min(done, key=lambda run: run.loss or math.inf).lr
     low, high = done[0].lr, done[-1].lr
-    found = [low / 2] if lowest == low else [high * 2] if lowest == high else [low / 2, high * 2]
-    return tuple(found)
+    return (low / 2,) if lowest == low else (high * 2,) if lowest == high else (low / 2, high * 2)
 
 
 def _draws(x: Array, y: Array, noise: float) -> Array:

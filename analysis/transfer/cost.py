@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from analysis.decision.case import Case
+from analysis.decision.objectives import weighted
 from analysis.decision.winner import containing, interval
 from analysis.fit_file.transfer import Cost, EdgeAfter, LrCost
 from analysis.surfaces.kernels import Array
@@ -20,10 +21,9 @@ def of_lr(case: Case) -> LrCost:
     """The cost of half and of twice the winner's LR, in nats of the objective without its guard."""
     weights = case.goal.loss_weights
     row = int(np.abs(case.lattice.almr - case.winner.almr).argmin())
-    mean = sum(share * case.lattice.mean[name][row] for name, share in weights.items())
-    draws = sum(share * case.lattice.draws[name][:, row] for name, share in weights.items())
-    halves = (_cost(case, np.asarray(mean), np.asarray(draws), factor) for factor in (0.5, 2.0))
-    return LrCost(**dict(zip(("half", "double"), halves, strict=True)), assumption=ON_SMALL)
+    mean, draws = weighted(weights, case.lattice.mean)[row], weighted(weights, case.lattice.draws)[:, row]
+    half, double = (_cost(case, mean, draws, factor) for factor in (0.5, 2.0))
+    return LrCost(half=half, double=double, assumption=ON_SMALL)
 
 
 def _cost(case: Case, mean: Array, draws: Array, factor: float) -> Cost | None:

@@ -1,25 +1,32 @@
 """Prediction of a best LR or ALMR from a ladder of sweeps: linear in ln parameters and ln tokens.
 
-A random-effects regression (Gelman et al., Bayesian Data Analysis, section 5.4): each rung's best value has its own sd,
-and rungs scatter about the line with an unknown sd `tau`. The posterior of tau is computed on a grid, under a
-half-normal prior on tau and a flat prior on the line. The prediction is the mixture over it, so its interval widens
-with the distance from the rungs and with their scatter. Without a spare rung tau is 0, and the interval is that of the
-rungs alone, as the transfer's assumption then says.
+A random-effects regression: each rung's best value has its own sd, and rungs scatter about the line with an unknown sd
+`tau`. The posterior of tau is computed on a grid, under a half-normal prior on tau and a flat prior on the line. The
+prediction is the mixture over it, so its interval widens with the distance from the rungs and with their scatter.
+Without a spare rung tau is 0, and the interval is that of the rungs alone, as the transfer's assumption then says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from analysis.fit_file.fit_file import FitFile, HorizonFit, read_fit
 from analysis.fit_file.transfer import FittedRung
-from analysis.fit_file.winner import Interval
+from analysis.fit_file.winner import Interval, Winner
 from analysis.surfaces.kernels import Array
-from sweep.study import InputError
+from analysis.transfer import sizes
+from sweep.study import InputError, Study, study_file
+from sweep.study.files.layout import RunFiles
+from sweep.study.sections.transfer import ModelFacts
+from sweep.study.sections.transfer import Rung as Stated
 
 PRIOR = {"lr": 0.25, "almr": 0.1}  # scale of tau, in ln LR and in ALMR; seeds alone move a best LR by about 0.1
 GRID = 60
@@ -62,7 +69,7 @@ class LadderLine:
         return taus, np.asarray(probability / probability.sum(), float)
 
     def _log_posterior(self, tau: float) -> float:
-        """Log posterior of tau up to a constant (Bayesian Data Analysis, equation 5.21, with a line for the mean)."""
+        """Log posterior of tau up to a constant."""
         coefficients, covariance = self.at(tau)
         variance = self.sd**2 + tau**2
         misfit = ((self.y - self.x @ coefficients) ** 2 / variance).sum()
@@ -126,3 +133,70 @@ def line(rungs: Sequence[FittedRung], name: str, tokens_exponent: float = 0.0) -
         y = y - tokens_exponent * np.log([rung.tokens for rung in rungs])
     sd = np.maximum([getattr(rung, f"{name}_sd") for rung in rungs], LEAST[name])
     return LadderLine(x, y, np.asarray(sd), names, logs.mean(axis=0), PRIOR[name])
+
+
+def gather(stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
+    """The rungs of finished runs or of stated numbers, and warnings.
+
+    Raises InputError for a run without a fit, or of a model of unknown size.
+    """
+    found, warnings = [], []
+    for i, one in enumerate(stated):
+        if one.run is None:
+            found.append(_of_numbers(one, f"rung {i + 1}"))
+        else:
+            rungs, more = _of_run(Path(one.run), one.parameters)
+            found += rungs
+            warnings += more
+    return found, warnings
+
+
+def rung_of(name: str, winner: Winner, parameters: int, tokens: int) -> FittedRung:
+    """A winner as a rung."""
+    sds = _sds(winner.lr_interval, winner.almr_interval, winner.level)
+    return FittedRung(name=name, parameters=parameters, tokens=tokens, lr=winner.lr, almr=winner.almr, **sds)
+
+
+def _of_numbers(stated: Stated, name: str) -> FittedRung:
+    given: Any = stated  # its validator requires all numbers
+    lr, almr = Interval(low=given.lr_low, high=given.lr_high), Interval(low=given.almr_low, high=given.almr_high)
+    point = stated.model_dump(include={"parameters", "tokens", "lr", "almr"})
+    return FittedRung(name=name, **point, **_sds(lr, almr, stated.level))
+
+
+def _sds(lr: Interval, almr: Interval, level: float) -> dict[str, float]:
+    """Standard deviations of ln LR and of ALMR from central intervals."""
+    wide = 2 * float(norm.ppf((1 + level) / 2))
+    return {"lr_sd": math.log(lr.high / lr.low) / wide, "almr_sd": (almr.high - almr.low) / wide}
+
+
+def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], list[str]]:
+    """A rung for each token budget at which the run was measured, and warnings."""
+    study, file = _read(folder)
+    count = parameters or sizes.of_base(study.base_model, ModelFacts()).parameters
+    if count is None:
+        raise InputError(f"launch.transfer.rungs: {folder}: the size of its model is not known: add parameters")
+    codes = tuple(dict.fromkeys(finding.code for finding in file.refusals))
+    whole = HorizonFit(tokens=study.training.tokens, winner=file.winner, refusals=codes)
+    budgets = file.horizons or (whole,)
+    warnings = [
+        f"ladder: the fit of {folder} at {one.tokens:,} tokens is refused ({', '.join(one.refusals)}), so its best LR "
+        f"and ALMR may be bounds: run its suggested trials"
+        for one in budgets
+        if one.refusals
+    ]
+    return [rung_of(str(folder), one.winner, count, one.tokens) for one in budgets], warnings
+
+
+def _read(folder: Path) -> tuple[Study, FitFile]:
+    """The study and the fit.json of a finished run."""
+    try:
+        file = read_fit(folder, f"write it anew: almr fit {folder}")
+    except OSError as error:
+        raise InputError(
+            f"launch.transfer.rungs: {RunFiles(folder).fit}: {error.strerror}: name the folder of a finished run on "
+            f"this machine"
+        ) from None
+    except InputError as error:
+        raise InputError(f"launch.transfer.rungs: {error}") from None
+    return study_file.load(RunFiles(folder).study), file

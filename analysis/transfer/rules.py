@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
 from analysis.decision.case import Case
+from analysis.decision.winner import band
 from analysis.fit_file.transfer import EdgeAfter, Exponent, FittedRung, Transfer
 from analysis.fit_file.winner import Interval, Winner
-from analysis.transfer import cost, differences, ladder, rungs, sizes
+from analysis.transfer import cost, differences, ladder, sizes
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import InputError, Study, numbers
 from sweep.study.sections.transfer import TransferRule
@@ -84,9 +86,10 @@ def power(winner: Winner, study: Study, rule: TransferRule, step: ScaleStep) -> 
     assert law is not None
     if ratio is None:
         raise InputError("launch.transfer: rule power needs both sizes: set trial.parameters and launch.parameters")
-    logs = math.log(ratio), math.log(step.token_ratio)
-    factor = math.exp(law.parameters * logs[0] + law.tokens * logs[1])
-    sd = math.hypot(rule.parameters_exponent_sd * logs[0], rule.tokens_exponent_sd * logs[1])
+    sds = {"parameters": rule.parameters_exponent_sd, "tokens": rule.tokens_exponent_sd}
+    logs = {"parameters": math.log(ratio), "tokens": math.log(step.token_ratio)}
+    factor = math.exp(sum(getattr(law, name) * log for name, log in logs.items()))
+    sd = math.hypot(*(sds[name] * log for name, log in logs.items()))
     spread = "and the exponents' stated sd" if sd else "without the uncertainty of the exponents"
     return direct(winner, study).model_copy(
         update={
@@ -100,22 +103,13 @@ def power(winner: Winner, study: Study, rule: TransferRule, step: ScaleStep) -> 
             ),
             "lr": winner.lr * factor,
             "lr_interval": _moved(winner, factor, sd),
-            "parameters": Exponent(
-                value=law.parameters,
-                fitted=False,
-                interval=_stated(law.parameters, rule.parameters_exponent_sd, winner),
-            ),
-            "tokens": Exponent(
-                value=law.tokens, fitted=False, interval=_stated(law.tokens, rule.tokens_exponent_sd, winner)
-            ),
         }
+        | {name: _stated(getattr(law, name), sds[name], winner.level) for name in sds}
     )
 
 
-def _stated(value: float, sd: float, winner: Winner) -> Interval | None:
-    """The interval of a stated exponent; None without a stated sd."""
-    half = float(norm.ppf((1 + winner.level) / 2)) * sd
-    return Interval(low=value - half, high=value + half) if sd else None
+def _stated(value: float, sd: float, level: float) -> Exponent:
+    return Exponent(value=value, fitted=False, interval=band(value, sd, level) if sd else None)
 
 
 def _moved(winner: Winner, factor: float, sd: float) -> Interval:
@@ -133,9 +127,9 @@ def _ladder(
     own, target = step.trial.parameters, step.launch.parameters
     if own is None or target is None:
         raise InputError("launch.transfer: rule ladder needs both sizes: set trial.parameters and launch.parameters")
-    gathered, warnings = rungs.gather(rule.rungs)
+    gathered, warnings = ladder.gather(rule.rungs)
     shorter = [(tokens, one) for tokens, one in budgets if tokens != step.trial_tokens]
-    gathered += [rungs.of_winner(study.name, w, own, t) for t, w in [*shorter, (step.trial_tokens, winner)]]
+    gathered += [ladder.rung_of(study.name, w, own, t) for t, w in [*shorter, (step.trial_tokens, winner)]]
     fitted = ladder_setting(
         gathered, {"parameters": target, "tokens": step.launch_tokens}, winner.level, rule.tokens_exponent
     )
@@ -174,7 +168,7 @@ def ladder_setting(
         "almr_interval": Interval(
             low=float(np.clip(almr_interval.low, 0, 1)), high=float(np.clip(almr_interval.high, 0, 1))
         ),
-        "warnings": [*_few(of_lr), *_far(gathered, target), *_beyond(almr)],
+        "warnings": list(_warnings(gathered, of_lr, target, almr)),
     }
 
 
@@ -216,28 +210,19 @@ def _assumption(
     )
 
 
-def _few(line: ladder.LadderLine) -> list[str]:
-    if line.spare:
-        return []
-    return ["ladder: the law is not tested, because it has as many coefficients as there are rungs: add a rung"]
-
-
-def _beyond(almr: float) -> list[str]:
-    """A warning where the line of ALMR leaves 0 to 1."""
-    if 0 <= almr <= 1:
-        return []
-    return [f"ladder: the predicted ALMR, {almr:.2f}, is outside 0 to 1: set to {np.clip(almr, 0, 1):g}"]
-
-
-def _far(gathered: list[FittedRung], target: dict[str, float]) -> list[str]:
-    """Warnings of an extrapolation farther than the range of the rungs."""
-    found = []
-    for name in ladder.varied(gathered):
+def _warnings(
+    gathered: list[FittedRung], line: ladder.LadderLine, target: dict[str, float], almr: float
+) -> Iterator[str]:
+    """Warnings of an untested law, of an extrapolation farther than the rungs' range, and of an ALMR outside 0 to 1."""
+    if not line.spare:
+        yield "ladder: the law is not tested, because it has as many coefficients as there are rungs: add a rung"
+    for name in line.names:
         values = [getattr(rung, name) for rung in gathered]
         span, beyond = max(values) / min(values), max(target[name] / max(values), min(values) / target[name])
         if beyond > span:
-            found.append(
+            yield (
                 f"ladder: extrapolated farther than measured: the launch's {name} are {numbers.times(beyond)} those of "
                 f"the nearest rung, and the rungs span {numbers.times(span)}. Add a rung nearer to the launch"
             )
-    return found
+    if not 0 <= almr <= 1:
+        yield f"ladder: the predicted ALMR, {almr:.2f}, is outside 0 to 1: set to {np.clip(almr, 0, 1):g}"

@@ -26,8 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 from threadpoolctl import threadpool_limits
 
-from analysis.surfaces.scale_choice import best_scale
-from analysis.surfaces.surface import Surface
+from analysis.surfaces.surface import Surface, best_scale
 from analysis.table import table as tables
 
 DENSE = Path(__file__).parents[1] / "data" / "dense.csv"

@@ -36,7 +36,7 @@ def errors(measured: MeasuredTable, rows: int, count: int) -> list[float]:
     found = []
     for chosen in track(list(itertools.combinations(almrs, rows)), f"{rows} x {count}"):
         cells = [i for almr in chosen for i in about_the_lowest(measured, almr, count)]
-        found.append(measured.curve(cells, 0).error)
+        found.append(measured.curve(cells, 0)[0])
     return [error for error in found if error is not None]
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     asked = parser.parse_args()
     measured = MeasuredTable.of(table_fit.read(asked.table, None, asked.where, False, None).table, Objective())
     with threadpool_limits(1):
-        whole = measured.curve(list(range(len(measured.cells))), 0).error
+        whole = measured.curve(list(range(len(measured.cells))), 0)[0]
         print(f"{asked.table}: all {len(measured.cells)} cells {whole:.3f}; 1.2 x that {1.2 * (whole or 0):.3f}\n")
         print("| cells | layouts | best | median | mean | worst | within 1.2 x |\n|---|---|---|---|---|---|---|")
         for rows, count in LAYOUTS:

@@ -25,7 +25,7 @@ import yaml
 from analysis.fit.fit import Fit, fit_run
 from analysis.fit_file.transfer import FittedRung
 from analysis.fit_file.winner import Winner
-from analysis.transfer import rungs
+from analysis.transfer import ladder
 from analysis.transfer.rules import ladder_setting
 from sweep.study import InputError, study_file
 from sweep.study.sections.transfer import LAWS
@@ -96,7 +96,7 @@ def rung_of(run: Path) -> tuple[FittedRung, Winner]:
     content = json.loads((run / "fit.json").read_text(encoding="utf-8"))
     winner = Winner.model_validate(content["winner"])
     tokens = study_file.load(run / "study.yaml").training.tokens
-    return rungs.of_winner(run.name, winner, parameters_of(run), tokens), winner
+    return ladder.rung_of(run.name, winner, parameters_of(run), tokens), winner
 
 
 def predictions(smaller: list[tuple[FittedRung, Winner]], target: FittedRung) -> list[Prediction]:

@@ -8,14 +8,14 @@ import numpy as np
 from scipy.stats import binom
 
 from analysis.decision.case import Case
-from analysis.decision.curve import coupling
-from analysis.decision.findings import agreement, next_trials, range_edges, safety, score_findings
+from analysis.decision.curve import SAFE, cautious_edge, coupling
+from analysis.decision.findings import agreement, next_trials, range_edges, score_findings
 from analysis.decision.findings.range_edges import LABELS
 from analysis.fit_file.findings import Finding, NextTrial
+from analysis.fit_file.result import language_label
 from analysis.surfaces.surface import Surface
 from analysis.table import table as tables
-from analysis.table.table import HYPERPARAMETERS
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import HYPERPARAMETERS, TriedPoints
 from sweep.study import numbers
 
 NOTABLE_NATS = 0.02  # twice the cost of an LR that is off by a factor of 2; smaller errors change no choice
@@ -30,7 +30,7 @@ def find(case: Case) -> list[Finding]:
     """The most serious first, without what analysis.decision.findings.refusals refuses."""
     winner = (_invented, _untested, _interval, _natural_end, score_findings.warned)
     surfaces = (_misfit, _miscalibrated, _few, _curve, _coupling)
-    trials = (_missing, _failed, _diverged, _foreign, _unusable)
+    trials = (_missing, _failed, _unused)
     measured = TriedPoints.of(case.table)
     return [finding for rule in (*winner, *surfaces, *trials) for finding in rule(case, measured)]
 
@@ -51,13 +51,13 @@ def _invented(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 def _untested(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     almr, lr = case.winner.almr, case.winner.lr
     highest = measured.highest_trained(almr)
-    if safety.edge(case, measured) < safety.SAFE * lr or highest >= safety.SAFE * lr:
+    if cautious_edge(case, measured) < SAFE * lr or highest >= SAFE * lr:
         return
     tried = f"no trial near ALMR {numbers.almr(almr)} completed" + (
         f" above LR {numbers.lr(highest)}" if highest else ""
     )
-    why = f"unknown whether training diverges at {safety.SAFE:g} x the winner's LR: {tried}"
-    yield Finding(code="untested", message=why, next=next_trials.trials([(almr, safety.SAFE * lr)], measured))
+    why = f"unknown whether training diverges at {SAFE:g} x the winner's LR: {tried}"
+    yield Finding(code="untested", message=why, next=next_trials.trials([(almr, SAFE * lr)], measured))
 
 
 def _interval(case: Case, measured: TriedPoints) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ def _interval(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 def _natural_end(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     edge = range_edges.of_optimum(case, "almr")
     if edge and edge.natural:
-        language = case.label("original" if edge.upper else "additional")
+        language = language_label(case.study, "original" if edge.upper else "additional")
         why = f"the best ALMR may be {edge.value:g}, training without any {language} text: check objective.weights"
         yield Finding(code="natural_end", message=why)
 
@@ -88,7 +88,7 @@ def _misfit(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         typical = _typical_noise(case.surfaces[name])
         if check.rmse > max(MISFIT * typical, NOTABLE_NATS):
             why = (
-                f"the {case.label(name)} surface misses left-out trials by {check.rmse:.3f} nats, "
+                f"the {language_label(case.study, name)} surface misses left-out trials by {check.rmse:.3f} nats, "
                 f"{numbers.times(check.rmse / typical)} their noise: the trials are too far apart"
             )
             run = next_trials.around(measured, case.winner.almr, case.winner.lr)
@@ -107,7 +107,7 @@ def _miscalibrated(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         inside = round(check.coverage[f"{BAND:g}"] * trials)
         if binom.cdf(inside, trials, BAND) < SIGNIFICANCE:
             share = f"{inside} of {trials} trials are inside their {numbers.percent(BAND)} bands"
-            why = f"the {case.label(name)} intervals are too narrow, {share}: assume wider ones"
+            why = f"the {language_label(case.study, name)} intervals are too narrow, {share}: assume wider ones"
             yield Finding(code="calibration", message=why)
 
 
@@ -173,24 +173,17 @@ def _first(case: Case, measured: TriedPoints, points: list[tuple[float, float]])
     return next_trials.nearest(measured, points, case.winner.almr, case.winner.lr)
 
 
-def _diverged(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    if count := len(measured.diverged):
-        why = f"{_trials(count)} diverged: their losses are not fitted, they only bound the surfaces from below"
-        yield Finding(code="diverged", message=why)
-
-
-def _foreign(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    if count := int(case.table["excluded"].isin(tables.FOREIGN).sum()):
-        why = f"{_trials(count)} not used: not of this study, see the column `excluded`"
-        yield Finding(code="foreign", message=why)
-
-
-def _unusable(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    rows = case.table[case.table["excluded"].notna() & (case.table["status"] != "failed")]
-    rows = rows[~rows["excluded"].isin(tables.FOREIGN) & ~rows.index.isin(tables.diverged(case.table).index)]
-    if len(rows):
-        why = f"{_trials(len(rows))} not used: see the column `excluded` for the reason"
-        yield Finding(code="unusable", message=why)
+def _unused(case: Case, measured: TriedPoints) -> Iterator[Finding]:
+    table, see = case.table, "see the column `excluded`"
+    foreign, lost = table["excluded"].isin(tables.FOREIGN), table.index.isin(tables.diverged(table).index)
+    other = table["excluded"].notna() & (table["status"] != "failed") & ~foreign & ~lost
+    for code, count, why in (
+        ("diverged", int(lost.sum()), "diverged: their losses are not fitted, they only bound the surfaces from below"),
+        ("foreign", int(foreign.sum()), f"not used: not of this study, {see}"),
+        ("unusable", int(other.sum()), f"not used: {see} for the reason"),
+    ):
+        if count:
+            yield Finding(code=code, message=f"{_trials(count)} {why}")
 
 
 def _trials(count: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.decision.findings.range_edges import RangeEdge
 from analysis.fit_file.findings import NextTrial
 from analysis.surfaces.kernels import Array
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import TriedPoints
 from sweep.study import Study
 
 MOST = 6  # nobody runs a longer list

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.decision.case import Case
-from analysis.decision.findings import agreement, basins, next_trials, range_edges, repetition, safety, score_findings
+from analysis.decision.curve import SAFE, cautious_edge
+from analysis.decision.findings import agreement, next_trials, range_edges, repetition, score_findings
 from analysis.decision.findings.range_edges import LABELS, RangeEdge
 from analysis.decision.objectives import GuardedGoal
 from analysis.fit_file.findings import Finding, NextTrial
-from analysis.table.table import HYPERPARAMETERS
-from analysis.table.tried_points import TriedPoints
+from analysis.fit_file.result import language_label
+from analysis.table.table import HYPERPARAMETERS, TriedPoints
 from sweep.study import Study, numbers
 
 LEAST_EXPLAINED = 0.2  # leave-one-out R2: losses shuffled over the trials nearly all stay under it, bowls exceed 0.8
@@ -32,10 +33,10 @@ def find(case: Case) -> list[Finding]:
 
 def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     almr, lr = case.winner.almr, case.winner.lr
-    edge = safety.edge(case, measured)
-    if edge >= safety.SAFE * lr:
+    edge = cautious_edge(case, measured)
+    if edge >= SAFE * lr:
         return
-    top = min(safety.SAFE * lr, measured.lowest_diverged(almr) or np.inf)
+    top = min(SAFE * lr, measured.lowest_diverged(almr) or np.inf)
     here = f"at ALMR {numbers.almr(almr)}"
     if top > lr:
         why = f"{here} trials may diverge from LR {numbers.lr(edge)}, {numbers.times(edge / lr)} the winner's"
@@ -43,7 +44,7 @@ def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     else:
         why = f"{here} a trial diverged at LR {numbers.lr(top)}, which is not above the winner's"
         run = next_trials.trials([(almr, top), (almr, top / 2), (almr, top / 4)], measured)
-    why += f". A large model diverges at lower LRs: a factor of {safety.SAFE:g} is required"
+    why += f". A large model diverges at lower LRs: a factor of {SAFE:g} is required"
     message = f"the winner's LR, {numbers.lr(lr)}, is too close to divergence: {why}"
     yield Finding(code="unsafe", message=message, next=run)
 
@@ -51,7 +52,7 @@ def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 def _contradictory(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     disagreeing = list(_disagreeing(case, measured))
     yield from disagreeing
-    if not disagreeing and (found := basins.find(case.optima)):
+    if not disagreeing and (found := agreement.basins(case.optima)):
         places = [
             f"ALMR {numbers.almr(almr)}, LR {numbers.lr(lr)} ({numbers.percent(share)} of the posterior draws)"
             for (almr, lr), share in zip(found.minima, found.shares, strict=True)
@@ -64,7 +65,7 @@ def _contradictory(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 
 def _disagreeing(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     for weights in agreement.parts(case):
-        name = "objective" if len(weights) > 1 else f"{case.label(next(iter(weights)))} loss"
+        name = "objective" if len(weights) > 1 else f"{language_label(case.study, next(iter(weights)))} loss"
         explained, disagreement = agreement.explained(case, weights), agreement.disagreement(case, weights)
         if explained <= LEAST_EXPLAINED:
             why = f"no surface explains the {name} (leave-one-out R2 {explained:.2f})"
@@ -94,10 +95,10 @@ def _guard(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         return
     kept = float(case.goal.probability(case.lattice).flat[case.optima.mean.argmin()])
     if kept < case.goal.level:
-        almr, lr = case.winner.almr, case.winner.lr
+        almr, lr, language = case.winner.almr, case.winner.lr, language_label(case.study, "original")
         why = (
-            f"no point keeps the forgetting guard, {case.label('original')} loss at most {case.goal.bound:.4f} nats, "
-            f"with a probability of {numbers.percent(case.goal.level)}: the safest, ALMR {numbers.almr(almr)}, LR "
+            f"no point keeps the forgetting guard, {language} loss at most {case.goal.bound:.4f} nats, with a "
+            f"probability of {numbers.percent(case.goal.level)}: the safest, ALMR {numbers.almr(almr)}, LR "
             f"{numbers.lr(lr)}, reaches {numbers.percent(kept)}"
         )
         yield Finding(code="guard", message=why, next=next_trials.gentler(measured, almr, lr))
@@ -137,7 +138,7 @@ def _flat(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     wide = [f"{numbers.percent(share)} of the tried range"] if share > FLAT_REGION else []
     flat = [name for name in HYPERPARAMETERS if covered[name] > FLAT_INTERVAL]
     wide += [f"{numbers.percent(covered[name])} of the tried {LABELS[name]}s" for name in flat]
-    if not wide or not range_edges.known(case) or basins.find(case.optima):
+    if not wide or not range_edges.known(case) or agreement.basins(case.optima):
         return
     level = numbers.percent(case.winner.level)
     why = f"the optimum is flat: with a probability of {level} it is anywhere in {' and '.join(wide)}"
@@ -168,9 +169,9 @@ def _repeats(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     for corpus in repetition.of(case.table):
         epochs = corpus.epochs(case.winner.almr)
         if epochs > most:
-            limit = corpus.furthest(most)
+            limit, language = corpus.furthest(most), language_label(case.study, corpus.language)
             why = (
-                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {case.label(corpus.language)} corpus "
+                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {language} corpus "
                 f"{numbers.times(epochs)}, over objective.max_epochs = {most:g}; it stays within that "
                 f"{corpus.within(most)}. Else add text, or train on fewer tokens"
             )

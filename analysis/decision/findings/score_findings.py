@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from analysis.decision.case import Case
 from analysis.decision.findings import next_trials
-from analysis.fit_file.findings import Finding, NextTrial
+from analysis.fit_file.findings import Finding
 from analysis.fit_file.scores import GuardVerdict
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import TriedPoints
 from sweep.study import numbers
 
 
@@ -22,7 +22,9 @@ def refused(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         if guard.probability is None:
             yield Finding(code="unscored", message=f"a guard cannot be checked, {guard.guard}: {guard.why_not}")
         elif not guard.kept:
-            yield Finding(code="guard", message=_broken(guard, case.winner.level), next=_gentler(case, measured, guard))
+            # Lower ALMRs and LRs limit a drop; a required gain gets no suggestion.
+            run = next_trials.gentler(measured, case.winner.almr, case.winner.lr) if guard.least <= 0 else ()
+            yield Finding(code="guard", message=_broken(guard, case.winner.level), next=run)
 
 
 def _broken(guard: GuardVerdict, level: float) -> str:
@@ -34,11 +36,6 @@ def _broken(guard: GuardVerdict, level: float) -> str:
         f"interval {guard.interval.low:+.4f} to {guard.interval.high:+.4f}) against the base model, by {guard.source}. "
         f"The guard is kept with a probability of {numbers.percent(guard.probability)}, and {required} is required"
     )
-
-
-def _gentler(case: Case, measured: TriedPoints, guard: GuardVerdict) -> tuple[NextTrial, ...]:
-    """Lower ALMRs and LRs, which limit a drop; a required gain gets no suggestion."""
-    return next_trials.gentler(measured, case.winner.almr, case.winner.lr) if guard.least <= 0 else ()
 
 
 def warned(case: Case, measured: TriedPoints) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from analysis.decision.divergence import divergence_edge
+from analysis.decision.curve import divergence_edge
 from analysis.figures.data import loss_and_guard
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import AlmrPoint, CurvePoint

@@ -14,7 +14,7 @@ from analysis.decision.findings.next_trials import (
     trials,
 )
 from analysis.decision.findings.range_edges import RangeEdge
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import TriedPoints
 
 ALMRS, LRS = (0.1, 0.3, 0.5), (1e-5, 1e-4, 1e-3)
 NOTHING = np.empty((0, 2))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from known_surfaces import APART, LOWEST, Known, grid, measure
 
-from analysis.decision.front import WEIGHTS, front
+from analysis.decision.curve import WEIGHTS, front
 from analysis.decision.objectives import GuardedGoal, WeightedGoal, goal
 from analysis.decision.winner import choose
 from analysis.surfaces.optima import Lattice

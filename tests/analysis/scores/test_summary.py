@@ -8,7 +8,7 @@ from analysis.scores import across
 from analysis.scores.read import QuestionAnswers, Scored, ScoredModel
 from analysis.scores.summary import summarise
 from analysis.scores.targets import targets
-from analysis.table.tried_points import TriedPoints
+from analysis.table.table import TriedPoints
 from sweep.study import Score
 
 NEAR = (0.5, 1.58e-4)  # the grid's own point nearest to the winner

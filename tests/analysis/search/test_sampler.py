@@ -8,7 +8,10 @@ import numpy as np
 import optuna
 import pytest
 from known_surfaces import LOWEST, LRS, Known
+from search_samples import TOTAL
 
+from analysis.search.ask import ask
+from analysis.search.propose import SearchContext
 from analysis.search.sampler import SurfaceSampler, table_of
 from analysis.search.space import Space
 from sweep.study import InputError
@@ -87,6 +90,14 @@ def test_its_state_is_the_study(cells: Space) -> None:
     again = optuna.create_study(sampler=SurfaceSampler(seed=3, space=cells))
     again.add_trials(found.get_trials())
     assert suggested(again.ask()) == suggested(found.ask())
+
+
+def test_it_proposes_what_a_run_does(cells: Space) -> None:
+    found = study(SurfaceSampler(seed=3, space=cells))
+    found.optimize(loss, n_trials=9)
+    table, _ = table_of(found.trials, ["total"])
+    here = ask("surface", SearchContext(table, TOTAL, cells, index=9, seed=3))
+    assert suggested(found.ask()) == (here.almr, here.lr)
 
 
 def test_trials_in_flight_before_any_ended_are_apart_and_pruned_ones_are_not_tried_again() -> None:

@@ -6,7 +6,7 @@ import pytest
 from known_surfaces import LRS, Known, grid, lost, measure
 from scipy.stats import norm
 
-from analysis.decision.divergence import divergence_edge
+from analysis.decision.curve import divergence_edge
 from analysis.surfaces import bounds
 from analysis.surfaces.surface import fit_languages
 

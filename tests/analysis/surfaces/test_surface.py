@@ -4,10 +4,8 @@ from known_surfaces import LRS, Known, grid, lost, measure, scattered
 from scipy.stats import norm
 
 from analysis.fit_file.forms import FORMS, LINEAR, OFFSET
-from analysis.surfaces.checks import cross_validate
 from analysis.surfaces.scale import Scale
-from analysis.surfaces.scale_choice import best_scale
-from analysis.surfaces.surface import Surface, fit_languages
+from analysis.surfaces.surface import Surface, best_scale, cross_validate, fit_languages
 from sweep.study import MINIMUM_TRIALS, InputError
 
 KNOWN = Known(coupling=1.0)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from analysis.fit_file.read import read_fit
+from analysis.fit_file.fit_file import read_fit
 from analysis.launch.confirm import result
 from analysis.launch.evidence import evidence
 from sweep.store.run import Run
