@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from sweep.verbs.commands import faults, fits, launches, studies
-from sweep.verbs.commands.terminal import tell
+from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.plan: ("almr plan demo", "almr plan study.yaml --check --address auto"),
@@ -36,7 +36,8 @@ app = typer.Typer(
     epilog="\b\nStart with: almr run demo\nHelp of a verb: almr run --help",
 )
 for verb, examples in EXAMPLES.items():
-    app.command(epilog="\b\nExamples:\n  {}\n  {}".format(*examples))(verb)
+    stoppable = interruptible("run the same command again")(verb)
+    app.command(epilog="\b\nExamples:\n  {}\n  {}".format(*examples))(stoppable)
 
 
 def _print_version(wanted: bool) -> None:

@@ -22,7 +22,7 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
         "tokens": plan.tokens,
         "global_batch_tokens": plan.launch.global_batch_tokens,
         "sequence_length": plan.launch.sequence_length,
-        "warmup_steps": plan.warmup_steps,
+        "warmup_steps": plan.parts.warmup,
         "checkpoint_steps": plan.checkpoint_steps,
         "seed": plan.seed,
         "beta1": recipe.beta1,
@@ -69,7 +69,7 @@ def _schedule(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
     for step, lr in zip(probe_steps(plan.parts), found.get("lrs") or [], strict=False):
         around = [plan.lr * lr_share(schedule, plan.parts, at) for at in (step, step + 1)]
         # A warm-up may begin at LR 0 where the trials' begins at the minimum LR, and the other way round.
-        slack = plan.lr * (schedule.min_lr if step < plan.warmup_steps else RELATIVE)
+        slack = plan.lr * (schedule.min_lr if step < plan.parts.warmup else RELATIVE)
         if not min(around) - slack <= lr <= max(around) + slack:
             lines.append(f"LR of step {step}: {lr:.6g}, but the winner's schedule has {around[0]:.6g}")
     return lines if found.get("lrs") else ["schedule: the reader returned no LR"]

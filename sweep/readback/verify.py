@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from analysis.launch.evidence.read_back import ReadBack
+from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.plan.launch_plan import LaunchPlan
 from sweep.readback.expected import differences, question
 

@@ -9,7 +9,7 @@ import pydantic
 
 from sweep.study.fields import Schema
 from sweep.study.files import reader
-from sweep.study.trial import Proposed, Status, Trial
+from sweep.study.trial import Proposed, Status, Trial, TrialRequest
 
 SCHEMA_VERSION = 1
 SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
@@ -96,6 +96,13 @@ class Record(Schema):
     @property
     def trial(self) -> Trial:
         return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+    @property
+    def request(self) -> TrialRequest:
+        """The request that led to this record."""
+        return TrialRequest(
+            **self.trial.model_dump(), fingerprint=self.fingerprint, attempt=self.attempt, proposed=self.proposed
+        )
 
 
 def read_record(path: Path) -> Record:

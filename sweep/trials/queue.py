@@ -19,7 +19,7 @@ from sweep.study import MINIMUM_TRIALS, Proposed, Study, Trial
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import SearchState
 from sweep.study.trial import TrialRequest
-from sweep.trials.progress import progress
+from sweep.trials.progress import RunProgress
 from sweep.trials.search_data import grown_space, search_context
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class GridQueue:
 
     def _beyond(self) -> list[Trial]:
         """New trials beyond the grid's edges, the nearest to the best cell first, within bounds and budget."""
-        known = progress(self.study, self.run).trials
+        known = RunProgress.of(self.study, self.run).trials
         room = (self.study.search.trials or 0) - len(known)
         if not self.study.search.bounds or room <= 0:
             return []
@@ -86,7 +86,7 @@ class GridQueue:
             return sorted(new, key=lambda t: float(((more.unit(t.almr, t.lr) - best) ** 2).sum()))[:room]
 
     def _write_requests(self, trials: list[Trial]) -> None:
-        first = len(progress(self.study, self.run).trials)
+        first = len(RunProgress.of(self.study, self.run).trials)
         for k, trial in enumerate(trials, start=first):
             self.run.write_request(trial, self.study, Proposed(index=k, why="grown"))
 
@@ -102,7 +102,7 @@ class SearchQueue:
 
     def __init__(self, study: Study, run: Run, at_once: int) -> None:
         self.study, self.run, self.at_once = study, run, at_once
-        self.requests = [r for r in run.requests() if r.proposed and study.includes(r.almr, r.lr, r.seed)]
+        self.requests = run.proposals(study)
         self.again = run.left(request.trial for request in self.requests)
         self.running: set[Trial] = set()
         self.stopped: _Stop | None = None

@@ -25,7 +25,6 @@ from samples import bowl_csv, make_study
 from sweep import controller
 from sweep.store.run import Run
 from sweep.study import Study
-from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue
 
 
@@ -78,7 +77,7 @@ def measured(folder: Path, study: Study) -> list[Moment]:
         if ended % 100 == 0:
             moments.append(moment(ended))
 
-    controller.run_trials(study, run, lambda room: GridQueue(study, run, design.trials(study), room), watch)
+    controller.run_trials(study, run, lambda room: GridQueue(study, run, study.grid_trials, room), watch)
     return moments
 
 

@@ -219,11 +219,11 @@ def test_disk_is_bounded(keep: str, models: int) -> None:
 def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     from sweep.planning.plan import plan
     from sweep.store.run import Run
-    from sweep.trials import progress as design
+    from sweep.trials.progress import RunProgress
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: pytest.fail("asked the hub"))
     study = study_file.load("llama3-8b-zh")
-    planned = plan(study, design.progress(study, Run(Path("nowhere"))), {})
+    planned = plan(study, RunProgress.of(study, Run(Path("nowhere"))), {})
     assert planned.warnings == []
     assert planned.gpu_hours
     assert 500 < planned.gpu_hours < 2000

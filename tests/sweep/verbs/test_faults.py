@@ -72,6 +72,21 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr("sweep.study.study_file.load", load)
 
 
+@pytest.mark.parametrize(
+    "arguments", [("plan", "demo"), ("run", "demo"), ("fit", "r"), ("report", "r"), ("export", "r")]
+)
+def test_ctrl_c_is_one_line_and_its_own_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sweep.study.study_file.load", interrupt)
+    monkeypatch.setattr("sweep.store.run.Run.find", interrupt)
+    assert ended(monkeypatch, *arguments) == 130
+    assert capsys.readouterr().err == "almr: interrupted; run the same command again\n"
+
+
 def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

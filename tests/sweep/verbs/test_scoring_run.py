@@ -14,7 +14,6 @@ from samples import make_study
 from sweep.planning import scoring
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Study, Trial, study_file
-from sweep.trials import progress as design
 from sweep.verbs.plan.benchmark_table import benchmark_table
 
 ALMR = "from sweep.cli import main; main()"
@@ -59,33 +58,33 @@ def test_finished_trials_are_scored_on_what_a_study_asks_later(tmp_path: Path) -
     run, plain = Run(tmp_path / "run"), make_study()
     scores = {name: {"value": 0.5} for name in ("cloze_original", "cloze_additional")}
     known = [{}, {}, {"scores": scores}, {"score_failures": {"scoring": "it hung"}}, {"status": "diverged"}]
-    for trial, more in zip(design.trials(plain), known, strict=False):
+    for trial, more in zip(plain.grid_trials, known, strict=False):
         loss = {"original": trial.lr, "additional": trial.almr}
         outcome = {"trial_id": trial.id, "fingerprint": plain.fingerprint, "status": "complete", "attempt": 1}
         run.finish(Record.model_validate(trial.model_dump() | outcome | {"loss": loss} | more))
 
     def unscored(**benchmarks: Any) -> list[Trial]:
-        return scoring.unscored(make_study(benchmarks=benchmarks), run, design.trials(plain))
+        return scoring.unscored(make_study(benchmarks=benchmarks), run, plain.grid_trials)
 
-    assert unscored(suite="embedded") == design.trials(plain)[:2]
-    assert unscored(suite="embedded", when="finalists", finalists=1) == design.trials(plain)[:1]
-    assert unscored(suite="embedded", tasks=["gsm8k"]) == design.trials(plain)[:3]
-    assert scoring.unscored(plain, run, design.trials(plain)) == []
+    assert unscored(suite="embedded") == plain.grid_trials[:2]
+    assert unscored(suite="embedded", when="finalists", finalists=1) == plain.grid_trials[:1]
+    assert unscored(suite="embedded", tasks=["gsm8k"]) == plain.grid_trials[:3]
+    assert scoring.unscored(plain, run, plain.grid_trials) == []
 
 
 def test_finished_trials_are_scored_again_when_other_questions_are_asked(tmp_path: Path) -> None:
     run, plain = Run(tmp_path / "run"), make_study()
     names = ("cloze_original", "cloze_additional", "gsm8k")
     stated = [{"questions": {"limit": 100, "shots": None}}, {"questions": {"limit": 50, "shots": None}}, {}]
-    for trial, provenance in zip(design.trials(plain), stated, strict=False):
+    for trial, provenance in zip(plain.grid_trials, stated, strict=False):
         outcome = {"trial_id": trial.id, "fingerprint": plain.fingerprint, "status": "complete", "attempt": 1}
         more = {"scores": {name: {"value": 0.5} for name in names}, "provenance": provenance}
         run.finish(Record.model_validate(trial.model_dump() | outcome | more))
 
     def unscored(**benchmarks: Any) -> list[Trial]:
-        return scoring.unscored(make_study(benchmarks=benchmarks), run, design.trials(plain))
+        return scoring.unscored(make_study(benchmarks=benchmarks), run, plain.grid_trials)
 
-    first, second, _ = design.trials(plain)[:3]
+    first, second, _ = plain.grid_trials[:3]
     assert unscored(tasks=["gsm8k"], limit=100) == [second]
     assert unscored(tasks=["gsm8k"], limit=50) == [first]
     assert unscored(tasks=["gsm8k"], limit=50, shots=3) == [first, second]
