@@ -14,8 +14,8 @@ from analysis.launch.confirm import plan as confirm_plan
 from analysis.launch.confirm import result as confirm_result
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.evidence import bundle_folder, evidence, go, readme
-from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.evidence.gather import WrittenBundle, gather
+from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
 from analysis.launch.plan import launch_plan as plans

@@ -22,8 +22,7 @@ from sweep.study import Record, Status, Study, Trial
 from sweep.study.record import SCORING
 from sweep.trials import capacity
 from sweep.trials.queue import Queue, Turn
-from sweep.worker.run_trial import work
-from sweep.worker.watchdog import KILLED
+from sweep.worker.run_trial import KILLED, work
 
 REASON_LENGTH = 500
 NO_LIMIT = 10**9  # trials: the queue decides when the run is over

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweep.planning.trial_memory import TrialMemory
+from sweep.planning.requirements import TrialMemory
 from sweep.study import MINIMUM_TRIALS, Study
 from sweep.study.numbers import almr, percent, size, times
 from sweep.study.sizes.memory import USABLE

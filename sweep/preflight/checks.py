@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sweep.planning.trial_memory import TrialMemory
+from sweep.planning.requirements import TrialMemory
 from sweep.study import InputError, Study
 from sweep.study.numbers import percent, size
 from sweep.study.sizes.memory import USABLE

@@ -13,6 +13,7 @@ from analysis.fit_file.fit_file import CrossValidation, ForgettingGuard, TrialCo
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
+from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.plan.risk import AcceptedRisk
 from sweep.study import PerLanguage, Schema
 from sweep.study.files import reader
@@ -75,26 +76,6 @@ class Quality(Schema):
     noise: dict[str, float]
     cross_validation: dict[str, CrossValidation]
     trials: TrialCounts
-
-
-class ReadBack(Schema):
-    """One format's files as its trainer's own parser reads them, compared with the winner.
-
-    `differences` is None where it was not read; `why_not` says why. `parsers`: names of the parsers.
-    """
-
-    name: str
-    differences: tuple[str, ...] | None
-    parsers: str | None = None
-    why_not: str | None = None
-
-    @property
-    def text(self) -> str:
-        if self.differences is None:
-            return f"{self.name}: not read back ({self.why_not})"
-        if self.differences:
-            return "\n".join(f"{self.name}: WRONG: {line}" for line in self.differences)
-        return f"{self.name}: equal to the winner, as read by {self.parsers}"
 
 
 class Evidence(Schema):

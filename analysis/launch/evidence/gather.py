@@ -14,12 +14,12 @@ from analysis.launch.evidence.evidence import (
     CorpusEvidence,
     Evidence,
     Quality,
-    ReadBack,
     SearchEvidence,
     StudyEvidence,
     TrialEvidence,
     contents,
 )
+from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.plan.launch_plan import ASSUMPTIONS, LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import LANGUAGES, InputError, PerLanguage, Study

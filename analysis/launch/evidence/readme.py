@@ -29,12 +29,12 @@ def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str]) -> s
 
 def _numbers(plan: LaunchPlan) -> str:
     schedule, stated = plan.study.training.schedule, plan.evaluation_files
-    decay = f", the last {plan.parts.decay:,} decay" if schedule.name == "wsd" else ""
+    decay = f", the last {plan.decay_steps:,} decay" if schedule.name == "wsd" else ""
     rows = {
         "ALMR": f"{numbers.almr(plan.almr)} (share of tokens)",
         "peak LR": numbers.lr(plan.lr),
         "final LR": f"{numbers.lr(plan.min_lr)} ({schedule.min_lr:g} x the peak)",
-        "schedule": f"{schedule.name}: {plan.parts.warmup:,} steps of warm-up{decay}",
+        "schedule": f"{schedule.name}: {plan.warmup_steps:,} steps of warm-up{decay}",
         "steps": f"{plan.steps:,} x {plan.launch.global_batch_tokens:,} tokens = {plan.tokens:,} ({plan.difference})",
         "sequence length": f"{plan.launch.sequence_length:,}",
         "seed": str(plan.seed),

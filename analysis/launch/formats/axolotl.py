@@ -6,22 +6,14 @@ silently ignored; sample packing joins whole documents and pads, so a step holds
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import yaml
 
 from analysis.launch.formats import documents, trainer_arguments
-from analysis.launch.formats.format import (
-    DEEPSPEED,
-    TEMPLATES,
-    Format,
-    checkpoints_folder,
-    differences,
-    head,
-    ratio_lines,
-    write_json,
-)
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, ratio_lines
 from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
@@ -29,14 +21,19 @@ from analysis.launch.scripts.torchrun import TORCHRUN, Command
 NAME = "axolotl"
 TRAINER = "axolotl 0.19"
 MIXED = "data/mixed.jsonl"
+DEEPSPEED = "deepspeed_zero3.json"
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
+    head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
     text = yaml.safe_dump(settings(plan), sort_keys=False, allow_unicode=True, width=10**6)
-    (folder / "axolotl.yaml").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
-    write_json(folder / "mixture.json", mixture(plan, folder))
-    shutil.copyfile(TEMPLATES / "mix_documents.txt", folder / "mix_documents.py")
+    (folder / "axolotl.yaml").write_text(head + text, encoding="utf-8")
+    (folder / "mixture.json").write_text(
+        json.dumps(mixture(plan, folder), indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
+    (folder / "mix_documents.py").write_text((TEMPLATES / "mix_documents.txt").read_text("utf-8"), "utf-8")
     shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
     return warnings(plan)
 
@@ -53,8 +50,7 @@ def mixture(plan: LaunchPlan, folder: Path) -> Settings:
 
 
 def settings(plan: LaunchPlan) -> Settings:
-    parts = _model(plan) | _data(plan) | _steps(plan)
-    parts |= trainer_arguments.learning_rate(plan, "lr_scheduler") | trainer_arguments.optimizer(plan, "optimizer")
+    parts = _model(plan) | _data(plan) | _steps(plan) | _learning_rate(plan) | _optimizer(plan)
     return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), "save_steps": plan.checkpoint_steps}
 
 
@@ -98,6 +94,16 @@ def _steps(plan: LaunchPlan) -> Settings:
         "logging_steps": plan.study.training.log_every,
         "seed": plan.seed,
     }
+
+
+def _learning_rate(plan: LaunchPlan) -> Settings:
+    name, arguments = trainer_arguments.scheduler(plan)
+    chosen = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
+    return chosen | {"lr_scheduler": name, "lr_scheduler_kwargs": arguments}
+
+
+def _optimizer(plan: LaunchPlan) -> Settings:
+    return {"optimizer": "adamw_torch", **trainer_arguments.adamw(plan)}
 
 
 def warnings(plan: LaunchPlan) -> list[str]:

@@ -1,17 +1,16 @@
-"""The files of the corpora, and the corpora as arguments of `datasets.load_dataset`, which most formats read."""
+"""The corpora as arguments of `datasets.load_dataset`, for the formats without data files of their own."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
+from analysis.launch.formats import corpus_files
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import InputError
 
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
 
 
@@ -35,7 +34,7 @@ def _arguments(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
     if spec.dataset:
         named = {"name": spec.config, "revision": spec.revision}
         return {"path": spec.dataset, "split": spec.split} | {k: v for k, v in named.items() if v}
-    files = [copied(source, folder)] if spec.embedded else paths(source)
+    files = [corpus_files.copied(source, folder)] if spec.embedded else _absolute(source)
     builders = {_builder(file, source.language) for file in files}
     if len(builders) > 1:
         raise InputError(
@@ -47,31 +46,12 @@ def _arguments(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
     return {"path": builders.pop(), "data_files": files, "split": "train"} | encoding
 
 
+def _absolute(source: LaunchCorpus) -> list[str]:
+    return [os.path.abspath(file) for file in corpus_files.files(source)]
+
+
 def _builder(file: str, language: str) -> str:
-    kind = suffix(file)
-    if kind not in BUILDERS:
+    suffix = corpus_files.suffix(file)
+    if suffix not in BUILDERS:
         raise InputError(f"corpora.{language}.files: no trainer reads {file}: give {', '.join(BUILDERS)}")
-    return BUILDERS[kind]
-
-
-def paths(source: LaunchCorpus) -> list[str]:
-    """The absolute paths of a corpus' files. Raises InputError where the run did not record them."""
-    if not source.facts.files:
-        raise InputError(f"ingredients.json has no files of the {source.language} corpus: run the study again")
-    return [os.path.abspath(file) for file in source.facts.files]
-
-
-def copied(source: LaunchCorpus, folder: Path) -> str:
-    """Copy a small corpus into the bundle as one file; returns its name in the folder."""
-    name, known = f"data/{source.language}.jsonl", paths(source)
-    (folder / "data").mkdir(exist_ok=True)
-    with (folder / name).open("wb") as copy:
-        for file in known:
-            with open(file, "rb") as original:
-                shutil.copyfileobj(original, copy)
-    return name
-
-
-def suffix(file: str) -> str:
-    """The suffix in lower case, before that of a compression; empty where there is none."""
-    return next((s.lower() for s in reversed(Path(file).suffixes) if s.lower() not in COMPRESSED), "")
+    return BUILDERS[suffix]

@@ -12,9 +12,6 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import BESIDE, Command
 from sweep.study import numbers as formats
 
-TEMPLATES = Path(__file__).with_name("templates")
-DEEPSPEED = "deepspeed_zero3.json"
-
 
 class Format(NamedTuple):
     """`write` writes the trainer's own files into a folder and returns warnings; `ratio` explains the token ratio in
@@ -74,10 +71,10 @@ def ratio_lines(plan: LaunchPlan, first: str, *more: str) -> list[str]:
     return [f"Ratio: ALMR {almr} is a share of tokens{first}", *more]
 
 
-def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str) -> str:
-    """The comment at the head of a trainer's file: the source of its numbers, warnings, ratio, batch and steps."""
+def explanation(plan: LaunchPlan, trainer: str, ratio: list[str], name: str) -> list[str]:
+    """The head of a trainer's file: the source of its numbers, the warnings, the ratio, batch and steps."""
     warnings = [*plan.fit_warnings, *plan.warnings]
-    lines = [
+    return [
         f"Continual pre-training of {plan.launch.model} with {trainer}.",
         f"Ratio and LR are from the study {plan.study.name}: see ../evidence.json. Run start.sh on every node.",
         *risk_lines(plan),
@@ -89,9 +86,7 @@ def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str
         *plan.layout(name).lines(plan.launch),
         f"Steps: {plan.steps:,} x {plan.launch.global_batch_tokens:,} tokens = {plan.tokens:,} tokens "
         f"({plan.difference})",
-        *more,
     ]
-    return comment(lines)
 
 
 def risk_lines(plan: LaunchPlan) -> list[str]:
@@ -106,7 +101,3 @@ def risk_lines(plan: LaunchPlan) -> list[str]:
 
 def comment(lines: list[str]) -> str:
     return "".join(f"# {visible(line)}".rstrip() + "\n" for line in lines)
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

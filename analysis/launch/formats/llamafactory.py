@@ -6,16 +6,7 @@ import shutil
 from pathlib import Path
 
 from analysis.launch.formats import llamafactory_data, trainer_arguments
-from analysis.launch.formats.format import (
-    DEEPSPEED,
-    TEMPLATES,
-    Format,
-    checkpoints_folder,
-    comment,
-    differences,
-    head,
-    ratio_lines,
-)
+from analysis.launch.formats.format import Format, checkpoints_folder, comment, differences, explanation, ratio_lines
 from analysis.launch.formats.llamafactory_data import HELD_OUT, DocumentMixture
 from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
@@ -25,6 +16,8 @@ from sweep.study import InputError
 
 NAME = "llamafactory"
 TRAINER = "LLaMA-Factory 0.9.5"
+TEMPLATES = Path(__file__).with_name("templates")
+DEEPSPEED = "deepspeed_zero3.json"
 SECONDS_A_DAY = 86_400
 
 
@@ -53,8 +46,8 @@ def sections(plan: LaunchPlan) -> dict[str, Settings]:
         "model": _model(plan),
         "data": _data(plan),
         "batch and steps": _steps(plan),
-        "learning rate": trainer_arguments.learning_rate(plan, "lr_scheduler_type"),
-        "optimizer": trainer_arguments.optimizer(plan, "optim"),
+        "learning rate": _learning_rate(plan),
+        "optimizer": _optimizer(plan),
         **({"held-out losses": _held_out(plan)} if plan.evaluation_files else {}),
     }
     return parts | {"output": _output(plan, parts)}
@@ -95,6 +88,16 @@ def _steps(plan: LaunchPlan) -> Settings:
     }
 
 
+def _learning_rate(plan: LaunchPlan) -> Settings:
+    name, arguments = trainer_arguments.scheduler(plan)
+    chosen = {"learning_rate": plan.lr, "warmup_steps": plan.warmup_steps}
+    return chosen | {"lr_scheduler_type": name, "lr_scheduler_kwargs": arguments}
+
+
+def _optimizer(plan: LaunchPlan) -> Settings:
+    return {"optim": "adamw_torch", **trainer_arguments.adamw(plan)}
+
+
 def _held_out(plan: LaunchPlan) -> Settings:
     return {
         "eval_dataset": ",".join(f"{language}{HELD_OUT}" for language in plan.evaluation_files),
@@ -116,8 +119,9 @@ def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
 
 def document(plan: LaunchPlan) -> str:
     """llamafactory.yaml: comments on the source of the numbers, then the settings."""
-    warnings = (f"Warning: {warning}" for warning in DocumentMixture(plan).warnings)
-    parts = [head(plan, TRAINER, ratio(plan), NAME, *warnings)]
+    lines = explanation(plan, TRAINER, ratio(plan), NAME)
+    mixture = DocumentMixture(plan).warnings
+    parts = [comment([*lines, *(f"Warning: {warning}" for warning in mixture)])]
     for heading, settings in sections(plan).items():
         quoted = {key: yaml_text.Quoted(value) if isinstance(value, str) else value for key, value in settings.items()}
         text = yaml_text.dump(quoted, width=10**6)

@@ -8,12 +8,13 @@ whole folder, and its type is read from the file name; a data file is read as UT
 from __future__ import annotations
 
 import codecs
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.launch.formats import documents
-from analysis.launch.formats.format import write_json
+from analysis.launch.formats import corpus_files
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import document_probability, token_share_sd
 from analysis.launch.plan.source import LaunchCorpus
@@ -84,7 +85,7 @@ def write(plan: LaunchPlan, folder: Path) -> None:
     entries = {source.language: _entry(source, folder) for source in plan.used}
     for language, file in plan.evaluation_files.items():
         entries[language + HELD_OUT] = {"file_name": file, "columns": {"prompt": "text"}}
-    write_json(folder / "dataset_info.json", entries)
+    (folder / "dataset_info.json").write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _entry(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
@@ -93,13 +94,13 @@ def _entry(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
     if spec.dataset:
         subset = {"subset": spec.config} if spec.config else {}
         return {"hf_hub_url": spec.dataset, **subset, "split": spec.split, **columns}
-    place = documents.copied if spec.embedded else _refer
+    place = corpus_files.copied if spec.embedded else _refer
     return {"file_name": place(source, folder), **columns}
 
 
 def _refer(source: LaunchCorpus, folder: Path) -> str:
     """One file by its path; several files, or a name with another suffix, through a folder of links."""
-    files = documents.paths(source)
+    files = [os.path.abspath(file) for file in corpus_files.files(source)]
     suffixes = [_suffix(file, source) for file in files]
     if len(files) == 1 and files[0].endswith(suffixes[0]):
         return files[0]
@@ -112,7 +113,7 @@ def _refer(source: LaunchCorpus, folder: Path) -> str:
 
 def _suffix(file: str, source: LaunchCorpus) -> str:
     where = f"corpora.{source.language}"
-    suffix = documents.suffix(file)
+    suffix = corpus_files.suffix(file)
     if suffix not in SUFFIXES:
         raise InputError(f"{where}.files: LLaMA-Factory does not read {file}: give {', '.join(SUFFIXES)}")
     encoding = source.spec.encoding

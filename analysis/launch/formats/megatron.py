@@ -7,12 +7,12 @@ the converted checkpoint (--use-checkpoint-args). Sets that are evaluated one by
 
 from __future__ import annotations
 
+import json
 import shlex
-import shutil
 from pathlib import Path
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import TEMPLATES, Format, checkpoints_folder, differences, ratio_lines, write_json
+from analysis.launch.formats.format import Format, checkpoints_folder, differences, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.schedule import warmup_from
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
@@ -21,6 +21,7 @@ from sweep.study import InputError
 NAME = "megatron"
 TRAINER = "Megatron-LM (core 0.16)"
 ARGUMENTS = "megatron_args.txt"
+TEMPLATES = Path(__file__).with_name("templates")
 PREFIX = "{}_text_document"  # preprocess_data.py adds this to --output-prefix
 BASE = "base"  # the folder of the converted base model
 
@@ -34,8 +35,8 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     lines = [token for argument in arguments(plan) for token in argument]
     (folder / ARGUMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     content = {"train": documents.sources(plan, folder), "held_out": documents.held_out(plan)}
-    write_json(folder / "corpora.json", content)
-    shutil.copyfile(TEMPLATES / "write_jsonl.txt", folder / "write_jsonl.py")
+    (folder / "corpora.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "write_jsonl.py").write_text((TEMPLATES / "write_jsonl.txt").read_text("utf-8"), "utf-8")
     script = folder / "prepare.sh"
     script.write_text(prepare_script(plan), encoding="utf-8")
     script.chmod(0o755)
@@ -77,12 +78,12 @@ def _learning_rate(plan: LaunchPlan) -> Arguments:
         ("lr", repr(plan.lr)),
         ("min-lr", repr(plan.min_lr)),
         ("lr-warmup-init", repr(plan.lr * warmup_from(schedule))),
-        ("lr-warmup-samples", plan.parts.warmup * each),
+        ("lr-warmup-samples", plan.warmup_steps * each),
         ("lr-decay-samples", plan.steps * each),
     ]
-    if schedule.name == "cosine" or not plan.parts.decay:
+    if schedule.name == "cosine" or not plan.decay_steps:
         return [*shared, ("lr-decay-style", "cosine" if schedule.name == "cosine" else "constant")]
-    wsd: Arguments = [("lr-wsd-decay-style", "cosine"), ("lr-wsd-decay-samples", plan.parts.decay * each)]
+    wsd: Arguments = [("lr-wsd-decay-style", "cosine"), ("lr-wsd-decay-samples", plan.decay_steps * each)]
     return [*shared, ("lr-decay-style", "WSD"), *wsd]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from analysis.launch.formats.format import Format, checkpoints_name, head, ratio_lines, unused
+from analysis.launch.formats.format import Format, checkpoints_name, comment, explanation, ratio_lines, unused
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import Study, study_file
@@ -16,8 +16,8 @@ TRAINER = "almr's own trainer"
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write study.yaml into the folder; returns warnings."""
-    text = head(plan, TRAINER, ratio(plan), NAME) + study_file.dump(study(plan))
-    (folder / "study.yaml").write_text(text, encoding="utf-8")
+    head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
+    (folder / "study.yaml").write_text(head + study_file.dump(study(plan)), encoding="utf-8")
     return warnings(plan)
 
 

@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from analysis.launch.formats import documents
-from analysis.launch.formats.format import TEMPLATES, Format, checkpoints_name, differences, head, ratio_lines
+from analysis.launch.formats.format import Format, checkpoints_name, comment, differences, explanation, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import token_share_sd
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
@@ -21,6 +21,7 @@ from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
 NAME = "torchtitan"
 TRAINER = "torchtitan 0.3"
 MODULE = "almr_launch"
+TEMPLATE = Path(__file__).parent / "templates" / "torchtitan.txt"
 # Names of the models in torchtitan.models.llama3, by (hidden size, layers).
 FLAVORS = {(2048, 16): "1B", (3072, 28): "3B", (4096, 32): "8B", (8192, 80): "70B", (16384, 126): "405B"}
 NOTABLE_SD = 0.01
@@ -30,8 +31,9 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write almr_launch.py into the folder; returns warnings."""
     values = settings(plan, folder)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
-    text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
-    (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
+    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(literals)
+    head = comment(explanation(plan, TRAINER, ratio(plan), NAME))
+    (folder / f"{MODULE}.py").write_text(head + text, encoding="utf-8")
     return warnings(plan)
 
 
@@ -50,9 +52,9 @@ def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
         "eps": training.optimizer.epsilon,
         "weight_decay": training.optimizer.weight_decay,
         "max_norm": training.optimizer.max_grad_norm,
-        "warmup_steps": plan.parts.warmup,
+        "warmup_steps": plan.warmup_steps,
         # None: the decay begins after the warm-up.
-        "decay_ratio": plan.parts.decay / plan.steps if training.schedule.name == "wsd" else None,
+        "decay_ratio": plan.decay_steps / plan.steps if training.schedule.name == "wsd" else None,
         "min_lr_factor": training.schedule.min_lr,
         "steps": plan.steps,
         "seq_len": plan.launch.sequence_length,

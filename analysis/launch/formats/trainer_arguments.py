@@ -9,23 +9,19 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 Settings = dict[str, Any]
 
 
-def learning_rate(plan: LaunchPlan, field: str) -> Settings:
-    """The LR and its schedule; `field` holds the scheduler's name."""
-    schedule, parts = plan.study.training.schedule, plan.parts
+def scheduler(plan: LaunchPlan) -> tuple[str, Settings]:
+    """The scheduler's name in transformers, and its keyword arguments."""
+    schedule = plan.study.training.schedule
     if schedule.name == "cosine":
-        name, arguments = "cosine_with_min_lr", {"min_lr_rate": schedule.min_lr}
-    else:
-        # Without num_stable_steps, LLaMA-Factory makes a third of the steps stable, whatever the decay is.
-        steps = {"num_stable_steps": parts.stable, "num_decay_steps": parts.decay}
-        name, arguments = "warmup_stable_decay", {**steps, "min_lr_ratio": schedule.min_lr}
-    return {"learning_rate": plan.lr, "warmup_steps": parts.warmup, field: name, "lr_scheduler_kwargs": arguments}
+        return "cosine_with_min_lr", {"min_lr_rate": schedule.min_lr}
+    # Without num_stable_steps, LLaMA-Factory makes a third of the steps stable, whatever the decay is.
+    steps = {"num_stable_steps": plan.stable_steps, "num_decay_steps": plan.decay_steps}
+    return "warmup_stable_decay", {**steps, "min_lr_ratio": schedule.min_lr}
 
 
-def optimizer(plan: LaunchPlan, field: str) -> Settings:
-    """AdamW; `field` holds its name."""
+def adamw(plan: LaunchPlan) -> Settings:
     recipe = plan.study.training.optimizer
     return {
-        field: "adamw_torch",
         "adam_beta1": recipe.beta1,
         "adam_beta2": recipe.beta2,
         "adam_epsilon": recipe.epsilon,

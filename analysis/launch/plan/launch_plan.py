@@ -66,6 +66,20 @@ class LaunchPlan:
         return f"{abs(more):,} {'more' if more > 0 else 'fewer'} than launch.tokens, {self.launch.tokens:,}"
 
     @property
+    def warmup_steps(self) -> int:
+        return self.parts.warmup
+
+    @property
+    def decay_steps(self) -> int:
+        """WSD only."""
+        return self.parts.decay
+
+    @property
+    def stable_steps(self) -> int:
+        """WSD only."""
+        return self.parts.stable
+
+    @property
     def seed(self) -> int:
         return self.study.grid.seeds[0]
 

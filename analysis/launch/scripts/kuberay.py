@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from analysis.launch.scripts.names import job_name
 from sweep.study.sections.launch import Launch
 
 UNSTATED = "CHANGE-ME"
@@ -16,7 +17,7 @@ HEAD = f"""# kubectl apply -f rayjob.yaml. Copy this folder to the volume claim 
 """
 
 
-def script(launch: Launch, name: str) -> str:
+def script(launch: Launch, study: str, trainer: str) -> str:
     spec = {
         "entrypoint": f"python {MOUNT}/{FOLDER}/ray_start.py {launch.nodes} {launch.gpus_per_node}",
         "shutdownAfterJobFinishes": True,
@@ -35,14 +36,22 @@ def script(launch: Launch, name: str) -> str:
             ],
         },
     }
-    job = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": name}, "spec": spec}
+    job = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": job_name(study, trainer)},
+        "spec": spec,
+    }
     return HEAD + yaml.safe_dump(job, sort_keys=False, allow_unicode=True)
 
 
 def warnings(launch: Launch) -> list[str]:
     unstated = [f"launch.{name}" for name in ("image", "volume_claim") if not getattr(launch, name)]
-    missing = f"rayjob.yaml is incomplete ({UNSTATED}): state {' and '.join(unstated)} to start it on Kubernetes"
-    return [missing] if unstated else []
+    return (
+        [f"rayjob.yaml is incomplete ({UNSTATED}): state {' and '.join(unstated)} to start it on Kubernetes"]
+        if unstated
+        else []
+    )
 
 
 def _pod(launch: Launch, gpus: int) -> dict[str, Any]:

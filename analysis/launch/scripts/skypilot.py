@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.launch.scripts import yaml_text
 from analysis.launch.scripts.kuberay import UNSTATED
+from analysis.launch.scripts.names import job_name
 from analysis.launch.scripts.torchrun import Command
 from sweep.study.sections.launch import Launch
 
@@ -31,12 +32,12 @@ bash start.sh
 """
 
 
-def script(launch: Launch, name: str, command: Command) -> str:
+def script(launch: Launch, study: str, trainer: str, command: Command) -> str:
     several = launch.nodes > 1
     gpu = ACCELERATORS[launch.gpu] if launch.gpu else UNSTATED
     resources = {"resources": {"accelerators": f"{gpu}:{launch.gpus_per_node}"}} if launch.gpus_per_node else {}
     task = {
-        "name": name,
+        "name": job_name(study, trainer),
         "num_nodes": launch.nodes,
         "workdir": ".",
         **resources,

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.scripts import kuberay, skypilot
+from analysis.launch.scripts import kuberay, skypilot, slurm
 from analysis.launch.scripts.torchrun import HERE, Command, start_script
-from sweep.study.sections.launch import Launch
-
-LONGEST = 40  # KubeRay's RayJob accepts 47 characters
-SLURM = """
-set -euo pipefail
-cd -- "$SLURM_SUBMIT_DIR"
-hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
-MASTER_ADDR=${hosts%%$'\\n'*}
-export MASTER_ADDR NNODES="$SLURM_JOB_NUM_NODES" MASTER_PORT="${MASTER_PORT:-29500}"
-# shellcheck disable=SC2016  # each node has its own SLURM_NODEID
-srun --kill-on-bad-exit=1 bash -c 'NODE_RANK="$SLURM_NODEID" exec bash start.sh "$@"' start "$@"
-"""
 
 
 def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
-    launch, job = plan.launch, job_name(plan.study.name, name)
+    launch, study = plan.launch, plan.study.name
     texts = {
         "start.sh": start_script(launch, command),
-        "slurm.sbatch": _slurm(launch, job),
-        "rayjob.yaml": kuberay.script(launch, job),
+        "slurm.sbatch": slurm.script(launch, study, name),
+        "rayjob.yaml": kuberay.script(launch, study, name),
         "ray_start.py": (HERE / "ray_start.txt").read_text(encoding="utf-8"),
-        "sky.yaml": skypilot.script(launch, job, command),
+        "sky.yaml": skypilot.script(launch, study, name, command),
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")
@@ -39,25 +26,3 @@ def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
 
 def warnings(plan: LaunchPlan) -> list[str]:
     return [*kuberay.warnings(plan.launch), *skypilot.warnings(plan.launch)]
-
-
-def job_name(study: str, trainer: str) -> str:
-    """Lower-case letters, digits and single hyphens, as Kubernetes requires; the other schedulers accept them too."""
-    text = re.sub(r"[^a-z0-9]+", "-", f"{study}-{trainer}".lower()).strip("-")
-    return text if len(text) <= LONGEST else text[: LONGEST - len(trainer) - 1].rstrip("-") + "-" + trainer
-
-
-def _slurm(launch: Launch, job: str) -> str:
-    """slurm.sbatch: runs start.sh once on every node of an allocation."""
-    gpus = [f"#SBATCH --gpus-per-node={launch.gpus_per_node}"] if launch.gpus_per_node else []
-    head = [
-        "#!/usr/bin/env bash",
-        f"#SBATCH --job-name={job}",
-        f"#SBATCH --nodes={launch.nodes}",
-        "#SBATCH --ntasks-per-node=1",
-        *gpus,
-        "#SBATCH --exclusive",
-        "#SBATCH --output=%x-%j.log",
-        "# Submit it from this folder: sbatch --partition=... --account=... slurm.sbatch",
-    ]
-    return "\n".join(head) + SLURM

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
-from sweep.study import Study
-from sweep.study.numbers import almr, clock, lr, percent
-from sweep.verbs.plan.benchmark_table import benchmark_table
-from sweep.verbs.plan.grid_table import grid
+from sweep.study import LANGUAGES, Study, Trial, numbers
+from sweep.study.numbers import clock, percent
 from sweep.verbs.plan.size import size_json, size_lines
 
 
@@ -48,7 +47,7 @@ def _growth(study: Study) -> str:
     if not reach:
         return ""
     (a0, a1), (r0, r1) = reach["almr"], reach["lr"]
-    ends = f"ALMR {almr(a0)} to {almr(a1)}, LR {lr(r0)} to {lr(r1)} ({reach['trials']} trials in all)"
+    ends = f"ALMR {numbers.almr(a0)} to {numbers.almr(a1)}, LR {numbers.lr(r0)} to {numbers.lr(r1)} ({reach['trials']} trials in all)"
     return f"\nif the optimum is at the edge of the grid, the trials may extend to {ends}"
 
 
@@ -101,3 +100,50 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "benchmarks": scoring.plan_json(study),
         "warnings": planned.warnings,
     }
+
+
+def grid(study: Study, planned: StudyPlan) -> Table:
+    """One column per ALMR, one row per LR; below, the epochs over each corpus."""
+    table = Table("LR / ALMR", box=None, padding=(0, 1, 0, 0))
+    for almr in study.grid.almr:
+        table.add_column(numbers.almr(almr), justify="right", no_wrap=True)
+    left = {trial.id for trial in planned.left}
+    known = {trial.id for trial in planned.trials}
+    for lr in study.grid.lrs:
+        table.add_row(numbers.lr(lr), *(_cell(study, almr, lr, known, left) for almr in study.grid.almr))
+    for language in LANGUAGES:
+        epochs = planned.epochs[language]
+        shown = [f"{n:.2g}" for n in epochs] if epochs else ["?"] * len(study.grid.almr)
+        table.add_row(f"{study.language_name(language)} epochs", *shown)
+    return table
+
+
+def _cell(study: Study, almr: float, lr: float, known: set[str], left: set[str]) -> str:
+    here = [Trial(almr=almr, lr=lr, seed=seed).id for seed in study.grid.seeds]
+    done = sum(trial in known and trial not in left for trial in here)
+    if not done:
+        return "open" if study.search.proposes and not known & set(here) else "to do"
+    return "done" if len(here) == 1 else f"{done}/{len(here)}"
+
+
+def benchmark_table(study: Study) -> RenderableType:
+    """One row per task, then the tasks without data; empty where the study has no benchmarks."""
+    tasks = scoring.planned(study)
+    if not tasks:
+        return Group()
+    table = Table("benchmark", "group", "questions", "time per model, about", box=None, padding=(0, 2, 0, 0))
+    for task in tasks:
+        time = "?" if task.seconds is None else clock(task.seconds)
+        table.add_row(task.name, task.group or "", "?" if task.questions is None else f"{task.questions:,}", time)
+    missing = [f"no data yet: {task.name}: {task.missing}" for task in tasks if task.missing]
+    if missing:
+        missing.append("the run downloads missing data when it starts; a task without data gets no score")
+    return Group(Text(_head(study, tasks)), table, *(Text(line, style="yellow") for line in missing))
+
+
+def _head(study: Study, tasks: list[scoring.PlannedTask]) -> str:
+    assert study.benchmarks
+    which = f"the best {study.benchmarks.finalists} trials" if study.benchmarks.when == "finalists" else "every trial"
+    known = [task.seconds for task in tasks if task.seconds is not None]
+    total = f", about {clock(sum(known))} per model" if len(known) == len(tasks) else ""
+    return f"benchmarks: {len(tasks)} tasks for {which} and the base model{total}"

@@ -8,7 +8,8 @@ import pytest
 
 from analysis.fit_file.findings import Finding
 from analysis.launch.bundle import FittedRun, export
-from analysis.launch.evidence.evidence import Evidence, ReadBack, SearchEvidence
+from analysis.launch.evidence.evidence import Evidence, SearchEvidence
+from analysis.launch.evidence.read_back import ReadBack
 from analysis.launch.scripts import starts
 from sweep.study import InputError
 from sweep.study.ingredients import SearchState

@@ -16,7 +16,8 @@ from analysis.launch import bundle
 from analysis.launch.bundle import FittedRun
 from analysis.launch.confirm import result, results_table
 from analysis.launch.evidence import bundle_folder, go
-from analysis.launch.evidence.evidence import Evidence, ReadBack
+from analysis.launch.evidence.evidence import Evidence
+from analysis.launch.evidence.read_back import ReadBack
 from analysis.transfer.bracket import compare
 from analysis.transfer.rules import near_edge
 from sweep import cli

@@ -21,7 +21,7 @@ from analysis.launch.formats.llamafactory_data import DocumentMixture
 from analysis.launch.plan import layout_choice
 from analysis.launch.plan.ratio import token_share
 from analysis.launch.scripts import starts
-from analysis.launch.scripts.starts import job_name
+from analysis.launch.scripts.names import job_name
 from sweep.study import InputError
 from sweep.study.sizes.models import KNOWN
 

@@ -71,7 +71,7 @@ def test_the_phases_of_wsd_add_up(make_fit, make_study, corpora, steps, warmup, 
     training = make_study().training.model_dump() | {"schedule": {"name": "wsd", "warmup": warmup, "decay": decay}}
     study = make_study(launch={"tokens": steps * 4_194_304}, training=training)
     plan = make(make_fit(study), corpora)
-    phases = (plan.parts.warmup, plan.parts.stable, plan.parts.decay)
+    phases = (plan.warmup_steps, plan.stable_steps, plan.decay_steps)
     assert sum(phases) == steps
     assert min(phases) >= 0
 

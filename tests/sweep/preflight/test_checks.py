@@ -9,7 +9,7 @@ import bucket
 import pytest
 from samples import make_study, study_content
 
-from sweep.planning.trial_memory import TrialMemory
+from sweep.planning.requirements import TrialMemory
 from sweep.preflight import checks, inputs, preflight, probe
 from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.preflight import Requirements, training_packages

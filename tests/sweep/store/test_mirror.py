@@ -16,9 +16,9 @@ from samples import bowl_csv, make_study, study_content
 
 from analysis.scores.read import read
 from analysis.table import table as tables
-from sweep.store.at_worker import at_worker
 from sweep.store.run import Run
 from sweep.study import InputError, PerLanguage, Record, Status, Study, Trial
+from sweep.worker.run_trial import at_worker
 from trainers.benchmarks.outcome import ScoringOutcome, score
 
 
@@ -109,7 +109,7 @@ def test_a_preempted_trial_goes_on_elsewhere_with_its_files_and_cleans_them_up(k
 
 
 def test_a_running_trial_is_seen_from_the_driver(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.store.at_worker.PUSH_SECONDS", 0.05)
+    monkeypatch.setattr("sweep.worker.run_trial.PUSH_SECONDS", 0.05)
     monkeypatch.setattr("sweep.store.run.LOOK_SECONDS", 0.0)
     run, _, trial = begun(kept)
     with at_worker(run.address, trial) as at:

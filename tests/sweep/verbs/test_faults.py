@@ -15,7 +15,7 @@ from samples import study_content
 
 from sweep import cli
 from sweep.study import InputError
-from sweep.verbs.commands import faults
+from sweep.verbs.commands import terminal
 
 ROOT = Path(__file__).parents[3]
 ALMR = "import sys; from sweep.cli import main; main()"
@@ -44,15 +44,15 @@ class ReadTimeout(OSError):  # noqa: N818
     ],
 )
 def test_an_error_of_the_system_says_what_it_is_and_what_to_do(error: OSError, expected: str) -> None:
-    [line], status = faults.explain(error)
+    [line], status = terminal.explain(error)
     assert status == 2
     assert expected in line
     assert "a file" not in line
 
 
 def test_input_errors_keep_their_lines_and_others_are_called_internal() -> None:
-    assert faults.explain(InputError("one\ntwo")) == (["one", "two"], 2)
-    [line], status = faults.explain(KeyError("nothing\nof that"))
+    assert terminal.explain(InputError("one\ntwo")) == (["one", "two"], 2)
+    [line], status = terminal.explain(KeyError("nothing\nof that"))
     assert status == 70
     assert line.startswith("internal error: KeyError: ")
     assert "--debug" in line

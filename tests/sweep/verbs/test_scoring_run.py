@@ -14,7 +14,7 @@ from samples import make_study
 from sweep.planning import scoring
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Study, Trial, study_file
-from sweep.verbs.plan.benchmark_table import benchmark_table
+from sweep.verbs.plan.text import benchmark_table
 
 ALMR = "from sweep.cli import main; main()"
 GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
