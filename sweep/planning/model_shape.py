@@ -13,7 +13,7 @@ from analysis.launch.plan.layout import LaunchHardware
 from sweep.study import Study
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Format
-from sweep.study.sizes.models import KNOWN
+from sweep.study.sizes.known import KNOWN
 from sweep.study.sizes.shape import Shape
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sweep.store import lock
 from sweep.store.provenance import copy_code, provenance
 from sweep.store.remote import is_remote
 from sweep.store.storage import RunStorage, named
@@ -17,8 +18,7 @@ from sweep.study.files import cache
 from sweep.study.files.layout import TRIALS, ScoreFiles, TrialFiles, is_of_trial, is_read_by_drivers
 from sweep.study.files.reader import NewerFileError
 from sweep.study.ingredients import SearchState, read_ingredients, read_search
-from sweep.study.record import read_record
-from sweep.study.trial import TrialRequest, read_request
+from sweep.study.record import TrialRequest, read_record, read_request
 
 Content = TypeVar("Content")
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
@@ -212,7 +212,8 @@ class Run(RunStorage):
 
         Raises InputError naming the driver that holds it.
         """
-        with self.held():
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with lock.held(self.lock_file(), self.address):
             self.refresh()
             try:
                 yield

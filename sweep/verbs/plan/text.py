@@ -47,8 +47,9 @@ def _growth(study: Study) -> str:
     if not reach:
         return ""
     (a0, a1), (r0, r1) = reach["almr"], reach["lr"]
-    ends = f"ALMR {numbers.almr(a0)} to {numbers.almr(a1)}, LR {numbers.lr(r0)} to {numbers.lr(r1)} ({reach['trials']} trials in all)"
-    return f"\nif the optimum is at the edge of the grid, the trials may extend to {ends}"
+    ends = f"ALMR {numbers.almr(a0)} to {numbers.almr(a1)}, LR {numbers.lr(r0)} to {numbers.lr(r1)}"
+    reason = "if the optimum is at the edge of the grid, the trials may extend to"
+    return f"\n{reason} {ends} ({reach['trials']} trials in all)"
 
 
 def growth(study: Study) -> dict[str, Any] | None:

@@ -19,8 +19,8 @@ from sweep.study import Study, study_file
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes import shape as shapes
+from sweep.study.sizes.known import KNOWN
 from sweep.study.sizes.memory import layer_bytes, logit_bytes
-from sweep.study.sizes.models import KNOWN
 from sweep.study.sizes.shape import Shape
 
 LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"].shape
@@ -230,7 +230,7 @@ def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.Mo
 
 
 def test_peak_speeds_are_those_that_trials_report_mfu_with() -> None:
-    from sweep.study.sizes.gpus import GPUS
+    from sweep.study.sizes.known import GPUS
     from trainers.workers.device import PEAK_FLOPS
 
     for name, gpu in GPUS.items():

@@ -16,7 +16,7 @@ from sweep.preflight.preflight import Requirements, training_packages
 from sweep.store.run import Run
 from sweep.study import Study
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sizes.models import KNOWN
+from sweep.study.sizes.known import KNOWN
 
 GB = 1e9
 

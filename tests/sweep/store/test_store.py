@@ -12,7 +12,7 @@ from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, PerLanguage, Proposed, Record, Status, Study, Trial
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.reader import NewerFileError
-from sweep.study.trial import read_request
+from sweep.study.record import read_request
 
 
 def record(study: Study, trial: Trial, status: Status = Status.COMPLETE) -> Record:
