@@ -12,7 +12,7 @@ from pathlib import Path
 from sweep.planning import warnings
 from sweep.planning.model_shape import ShapeLookup, find
 from sweep.planning.requirements import Disk, TrialMemory, disk
-from sweep.study import LANGUAGES, CorpusFacts, Record, Study, Trial
+from sweep.study import LANGUAGES, CorpusFacts, Record, Study
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sections.resources import Resources
 from sweep.study.sizes.shape import Shape
@@ -26,21 +26,15 @@ PLAIN_TEXT = (".txt", ".md", ".jsonl", ".json")
 class StudyPlan:
     """A study's trials and what they take.
 
-    `trials`, `left`, `total` and `to_run` are those of RunProgress. `branch_steps` are the steps of a trial's branches
-    to shorter horizons, `steps` those of its main run; `tokens_per_trial` includes both. `epochs`: passes over each
-    language's corpus, at each ALMR of the grid; None if unknown. Branches add no epochs: they read the main run's text.
+    `tokens_per_trial` includes the branches to shorter horizons. `epochs`: passes over each language's corpus, at each
+    ALMR of the grid; None if unknown. Branches add no epochs: they read the main run's text.
 
     `trial_seconds`: None where the speed is unknown. `seconds`: for all remaining trials, without start-up. `shape`
-    and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None
-    also where trials use no GPUs. Held-out evaluation is in neither FLOPs nor time.
+    and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
+    GPUs. Held-out evaluation is in neither FLOPs nor time.
     """
 
-    trials: list[Trial]
-    left: list[Trial]
-    total: int
-    to_run: int
-    steps: int
-    branch_steps: int
+    progress: RunProgress
     tokens_per_trial: int
     epochs: dict[str, list[float] | None]
     trial_seconds: float | None
@@ -54,7 +48,7 @@ class StudyPlan:
 
     @property
     def tokens(self) -> int:
-        return self.total * self.tokens_per_trial
+        return self.progress.total * self.tokens_per_trial
 
 
 def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> StudyPlan:
@@ -64,17 +58,12 @@ def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> 
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
     trial_memory = TrialMemory(found.shape, study) if found.shape and study.resources.gpus else None
-    flops = _flops(study, found.shape, trained)
+    flops = trained * flops_per_token(found.shape, study.training.sequence_length) if found.shape else None
     each = trial_seconds(study, trained, progress.records, flops)
     at_once = concurrency(study)
     sizes = {language: packed_tokens(study, language, facts.get(language)) for language in LANGUAGES}
     return StudyPlan(
-        trials=progress.trials,
-        left=progress.left,
-        total=progress.total,
-        to_run=progress.to_run,
-        steps=study.training.steps,
-        branch_steps=study.training.branch_steps,
+        progress=progress,
         tokens_per_trial=trained,
         epochs=epochs,
         trial_seconds=each,
@@ -86,10 +75,6 @@ def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> 
         disk=disk(study, found.shape, progress.total, at_once, sizes),
         warnings=[*warnings.of(study, tokens, epochs, trial_memory), *([found.why_not] if found.why_not else [])],
     )
-
-
-def _flops(study: Study, shape: Shape | None, tokens: int) -> float | None:
-    return None if shape is None else tokens * flops_per_token(shape, study.training.sequence_length)
 
 
 def _shape(study: Study) -> ShapeLookup:

@@ -34,6 +34,11 @@ class InputError(ValueError):
     """Wrong input from a user. The message names file, field and fix; it is shown as one line, with exit status 2."""
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks, or its type where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -> list[str]:
     """One line per wrong field. `schema` is the model that was validated."""
     return [_line(detail, schema) for detail in error.errors(include_url=False)]

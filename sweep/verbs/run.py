@@ -10,7 +10,7 @@ from rich.console import Console
 from sweep.planning import scoring
 from sweep.preflight import checks
 from sweep.store.run import Run
-from sweep.study import MINIMUM_TRIALS, InputError, Record, Status, Study
+from sweep.study import MINIMUM_TRIALS, InputError, Record, Status, Study, Trial
 from sweep.study.record import SCORING
 from sweep.study.sections.search import Search
 from sweep.trials.progress import RunProgress
@@ -107,11 +107,11 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
     run.freeze(study)
     display = Display(console, study, run, progress.total, progress.settled)
 
-    def watch(event: controller.TrialEvent) -> None:
-        if event.record:
-            display.ended(event.record)
+    def watch(trial: Trial, record: Record | None) -> None:
+        if record:
+            display.ended(record)
         else:
-            display.started(event.trial)
+            display.started(trial)
 
     with display.live():
         controller.run_trials(study, run, _queue(study, run, progress), watch, address)
@@ -127,10 +127,10 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
     run.stage_code()
     from sweep import controller
 
-    def watch(event: controller.TrialEvent) -> None:
-        if event.record:
-            lost = event.record.score_failures.get(SCORING)
-            line = f"not scored: {event.trial.id}: {lost}" if lost else f"scored: {event.trial.id}"
+    def watch(trial: Trial, record: Record | None) -> None:
+        if record:
+            lost = record.score_failures.get(SCORING)
+            line = f"not scored: {trial.id}: {lost}" if lost else f"scored: {trial.id}"
             console.print(line, markup=False, soft_wrap=True)
 
     plain = study.model_copy(update={"search": Search()})

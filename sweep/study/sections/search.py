@@ -9,8 +9,6 @@ from pydantic import Field, model_validator
 from sweep.study.fields import Count, Finite, Positive, Section, Share
 from sweep.study.sections.grid import Grid
 
-PROPOSING = ("surface", "tpe", "gp", "random")
-
 
 class Bounds(Section):
     """How far trials may go beyond the grid where the optimum is at its edge."""

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from sweep.study import InputError
+from sweep.study.errors import one_line
 
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
@@ -78,7 +79,7 @@ def explain(error: Exception) -> Explanation:
         return Explanation(str(error).splitlines(), BAD_INPUT)
     if isinstance(error, OSError):
         return Explanation([_system(error)], BAD_INPUT)
-    what = f"internal error: {type(error).__name__}: {_one_line(error)}"
+    what = f"internal error: {type(error).__name__}: {one_line(error)}"
     return Explanation([f"{what}; run again with --debug for the traceback and report it"], INTERNAL)
 
 
@@ -86,18 +87,14 @@ def _system(error: OSError) -> str:
     """Names the file if there is one. Libraries for the network derive their errors from OSError too."""
     names = [kind.__name__ for kind in type(error).__mro__]
     if error.filename is not None:
-        what, hint = f"{os.fsdecode(error.filename)}: {error.strerror or _one_line(error)}", "check the path"
+        what, hint = f"{os.fsdecode(error.filename)}: {error.strerror or one_line(error)}", "check the path"
     elif any("Timeout" in name for name in names):
-        what, hint = f"no answer in time ({_one_line(error)})", NETWORK
+        what, hint = f"no answer in time ({one_line(error)})", NETWORK
     elif "ConnectionError" in names:
-        what, hint = f"connection failed ({_one_line(error)})", NETWORK
+        what, hint = f"connection failed ({one_line(error)})", NETWORK
     else:
-        what, hint = error.strerror or _one_line(error), "run again with --debug for the traceback"
+        what, hint = error.strerror or one_line(error), "run again with --debug for the traceback"
     return f"{what}; {HINTS.get(error.errno or 0, hint)}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _working_directory_is_gone() -> bool:

@@ -12,15 +12,16 @@ from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
 from sweep.study import LANGUAGES, Study, Trial, numbers
 from sweep.study.numbers import clock, percent
+from sweep.study.sections.training import Training
 from sweep.verbs.plan.size import size_json, size_lines
 
 
 def plan(study: Study, planned: StudyPlan) -> RenderableType:
-    done = planned.total - planned.to_run
+    total, left = planned.progress.total, planned.progress.to_run
     head = (
-        f"{study.name}: {planned.total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
-        f"{len(study.grid.lrs)} LRs x {_count(len(study.grid.seeds), 'seed')}), {done} done, {planned.to_run} left\n"
-        f"each trial: {_steps(planned)} x {study.training.global_batch_tokens:,} tokens = "
+        f"{study.name}: {total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
+        f"{len(study.grid.lrs)} LRs x {_count(len(study.grid.seeds), 'seed')}), {total - left} done, {left} left\n"
+        f"each trial: {_steps(study.training)} x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}{_growth(study)}"
     )
@@ -33,7 +34,7 @@ def _how(study: Study, planned: StudyPlan) -> str:
     """From what a search takes its trials."""
     if not study.search.proposes:
         return ""
-    share = percent(planned.total / len(study.grid.points))
+    share = percent(planned.progress.total / len(study.grid.points))
     where = f"{len(study.grid.points)} cells" if study.search.space == "cells" else "any point of the range"
     return f" by search ({study.search.strategy}) out of {where}, {share} of the grid's tokens"
 
@@ -60,36 +61,36 @@ def growth(study: Study) -> dict[str, Any] | None:
     return reach | {"trials": study.search.trials}
 
 
-def _steps(planned: StudyPlan) -> str:
-    if not planned.branch_steps:
-        return f"{planned.steps:,} steps"
-    return f"({planned.steps:,} steps + {planned.branch_steps:,} in branches to its horizons)"
+def _steps(training: Training) -> str:
+    if not training.branch_steps:
+        return f"{training.steps:,} steps"
+    return f"({training.steps:,} steps + {training.branch_steps:,} in branches to its horizons)"
 
 
 def _cost(study: Study, planned: StudyPlan) -> str:
     if planned.trial_seconds is None:
         return "time: unknown until a trial has finished"
     cost = f"time: {clock(planned.trial_seconds)} per trial"
-    if not planned.to_run:
+    if not planned.progress.to_run:
         return f"{cost}; nothing left to run"
     if planned.seconds is not None:
-        left = _count(planned.to_run, "trial")
+        left = _count(planned.progress.to_run, "trial")
         cost += f"; {clock(planned.seconds)} for {left}, {concurrency(study)} in parallel (start-up not counted)"
     return cost + (f"; {planned.gpu_hours:,.1f} GPU-hours" if study.resources.gpus else "")
 
 
 def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
-    left = {trial.id for trial in planned.left}
+    left = {trial.id for trial in planned.progress.left}
     return {
         "study": study.name,
         "fingerprint": study.fingerprint,
-        "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.trials],
+        "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.progress.trials],
         "strategy": study.search.strategy,
-        "total": planned.total,
-        "left": planned.to_run,
+        "total": planned.progress.total,
+        "left": planned.progress.to_run,
         "may_grow_to": growth(study),
-        "steps": planned.steps,
-        "branch_steps": planned.branch_steps,
+        "steps": study.training.steps,
+        "branch_steps": study.training.branch_steps,
         "tokens_per_trial": planned.tokens_per_trial,
         "tokens": planned.tokens,
         "almr": list(study.grid.almr),
@@ -98,7 +99,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "seconds": planned.seconds,
         "gpu_hours": planned.gpu_hours,
         **size_json(planned),
-        "benchmarks": scoring.plan_json(study),
+        "benchmarks": [vars(task) for task in scoring.planned(study)],
         "warnings": planned.warnings,
     }
 
@@ -108,8 +109,8 @@ def grid(study: Study, planned: StudyPlan) -> Table:
     table = Table("LR / ALMR", box=None, padding=(0, 1, 0, 0))
     for almr in study.grid.almr:
         table.add_column(numbers.almr(almr), justify="right", no_wrap=True)
-    left = {trial.id for trial in planned.left}
-    known = {trial.id for trial in planned.trials}
+    left = {trial.id for trial in planned.progress.left}
+    known = {trial.id for trial in planned.progress.trials}
     for lr in study.grid.lrs:
         table.add_row(numbers.lr(lr), *(_cell(study, almr, lr, known, left) for almr in study.grid.almr))
     for language in LANGUAGES:

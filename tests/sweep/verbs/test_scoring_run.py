@@ -33,6 +33,10 @@ def records(run: Run) -> dict[str, Record]:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(900)
+def planned_rows(study: Study) -> list[dict[str, Any]]:
+    return [vars(task) for task in scoring.planned(study)]
+
+
 def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study, tmp_path: Path) -> None:
     content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)
     content |= {"grid": GRID, "benchmarks": {"suite": "embedded", "when": "finalists", "finalists": 2}}
@@ -96,7 +100,7 @@ def with_benchmarks(**benchmarks: Any) -> Study:
 
 
 def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Path, cache: Path) -> None:
-    rows = scoring.plan_json(with_benchmarks(suite="almr", limit=100, data=str(tmp_path)))
+    rows = planned_rows(with_benchmarks(suite="almr", limit=100, data=str(tmp_path)))
     questions = {row["name"]: row["questions"] for row in rows}
     one_each = ("drcd", "gsm8k", "eq_bench")
     assert {name: questions[name] for name in one_each} == dict.fromkeys(one_each, 100)
@@ -108,15 +112,15 @@ def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Pa
 def test_the_plan_refuses_a_task_file_that_is_broken(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "mine.yaml").write_text("group: mine\n")
     study = with_benchmarks(tasks=["mine"], include=str(tmp_path))
-    for show in (benchmark_table, scoring.plan_json):
+    for show in (benchmark_table, planned_rows):
         with pytest.raises(InputError, match=r"benchmarks\.tasks: mine: .*mine\.yaml: task"):
             show(study)
     assert [bool(row.missing) for row in scoring.tasks(study)] == [True]  # a run reports it and goes on
 
 
 def test_the_embedded_suite_misses_nothing() -> None:
-    assert [row["missing"] for row in scoring.plan_json(with_benchmarks(suite="embedded"))] == [None, None]
-    assert scoring.plan_json(make_study()) == []
+    assert [row["missing"] for row in planned_rows(with_benchmarks(suite="embedded"))] == [None, None]
+    assert planned_rows(make_study()) == []
 
 
 @pytest.mark.parametrize(
