@@ -36,7 +36,7 @@ def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None)
     python = python or interpreter(name)
     # -I: a reader has the name of its trainer, so its folder must not be on the path. -B: no bytecode in a bundle.
     flags = ["-B"] if name == "native" else ["-I", "-B"]  # the native reader imports this package
-    command = [python, *flags, str(READERS / f"{name}.py"), str(folder.resolve()), json.dumps(question(plan))]
+    command = [python, *flags, str(READERS / "run.py"), name, str(folder.resolve()), json.dumps(question(plan))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -30,7 +30,7 @@ def queue(at_once):
     print("at once:", at_once, flush=True)
     return GridQueue(study, run, run.left(study.grid_trials), at_once)
 try:
-    controller.run_trials(study, run, queue, lambda progress: None, sys.argv[2])
+    controller.run_trials(study, run, queue, lambda trial, record: None, sys.argv[2])
 except KeyboardInterrupt:
     sys.exit(130)
 """
