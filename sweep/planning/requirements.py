@@ -1,7 +1,7 @@
 """The memory that a trial takes of each of its GPUs, and an upper bound of the disk space that a run takes.
 
 Weights, gradients and optimizer moments are float32 (moments as `optimizer.state` says), sharded over the trial's
-workers as FSDP2 does (Rajbhandari et al., arXiv 1910.02054, stage 3). sweep/study/sizes/memory.py has the rest.
+workers as FSDP2 does (Rajbhandari et al., arXiv 1910.02054, stage 3). sweep/study/sizes/shape.py has the rest.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from sweep.study import LANGUAGES, Study
-from sweep.study.sizes.memory import BFLOAT16, FLOAT32, MOMENTS, USABLE, activation_bytes, logit_bytes
-from sweep.study.sizes.shape import Shape
+from sweep.study.sizes.shape import BFLOAT16, FLOAT32, MOMENTS, USABLE, Shape, activation_bytes, logit_bytes
 
 TOKEN = 4  # bytes: an int32
 LINE = 400  # bytes: one line of metrics.jsonl and its TensorBoard events

@@ -12,11 +12,10 @@ from sweep.study.fields import Finite, Section, nearest_multiple
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
-from sweep.study.sections.grid import Grid
+from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.objective import Objective
 from sweep.study.sections.resources import Execution, Resources, Tracking
-from sweep.study.sections.search import Search
 from sweep.study.sections.training import Training
 
 MINIMUM_TRIALS = 9  # a quadratic in two hyper-parameters has six coefficients; the others show the noise

@@ -12,7 +12,7 @@ from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study import MINIMUM_TRIALS, InputError, Record, Status, Study, Trial
 from sweep.study.record import SCORING
-from sweep.study.sections.search import Search
+from sweep.study.sections.grid import Search
 from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude

@@ -8,7 +8,7 @@ from typing import Any
 from sweep.planning.plan import StudyPlan
 from sweep.planning.requirements import Disk, TrialMemory
 from sweep.study import numbers
-from sweep.study.sizes.memory import USABLE
+from sweep.study.sizes.shape import USABLE
 
 
 def size_lines(planned: StudyPlan) -> list[str]:

@@ -20,8 +20,7 @@ from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes import shape as shapes
 from sweep.study.sizes.known import KNOWN
-from sweep.study.sizes.memory import layer_bytes, logit_bytes
-from sweep.study.sizes.shape import Shape
+from sweep.study.sizes.shape import Shape, layer_bytes, logit_bytes
 
 LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"].shape
 
