@@ -35,6 +35,8 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
             _train(study, run, progress, console, address)
+        elif study.search.proposes and not run.search_state():
+            _queue(study, run, progress)(1).next()  # the search has ended: this writes search.json anew
         run.freeze(study)
         _score_finished(study, run, console, address)
         run.refresh()  # files that workers put on an object store beside their records
