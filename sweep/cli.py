@@ -13,18 +13,18 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep.verbs.commands import faults, fits, launches, studies
-from sweep.verbs.commands.terminal import tell
+from sweep.verbs.commands import results, studies, terminal
+from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.plan: ("almr plan demo", "almr plan study.yaml --check --address auto"),
     studies.run: ("almr run demo", "almr run study.yaml --address auto --runs s3://bucket/runs"),
     studies.status: ("almr status demo", "almr status s3://bucket/runs/demo --json"),
-    fits.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),
-    fits.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
-    fits.report: ("almr report demo", "almr report s3://bucket/runs/demo"),
-    launches.export: ("almr export demo --verify", "almr export demo --format megatron --out launch-megatron"),
-    launches.confirm: ("almr confirm demo", "almr confirm demo --results results.csv"),
+    results.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),
+    results.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
+    results.report: ("almr report demo", "almr report s3://bucket/runs/demo"),
+    results.export: ("almr export demo --verify", "almr export demo --format megatron --out launch-megatron"),
+    results.confirm: ("almr confirm demo", "almr confirm demo --results results.csv"),
 }
 
 app = typer.Typer(
@@ -36,7 +36,8 @@ app = typer.Typer(
     epilog="\b\nStart with: almr run demo\nHelp of a verb: almr run --help",
 )
 for verb, examples in EXAMPLES.items():
-    app.command(epilog="\b\nExamples:\n  {}\n  {}".format(*examples))(verb)
+    stoppable = interruptible("run the same command again")(verb)
+    app.command(epilog="\b\nExamples:\n  {}\n  {}".format(*examples))(stoppable)
 
 
 def _print_version(wanted: bool) -> None:
@@ -77,7 +78,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        lines, status = faults.explain(error)
+        lines, status = terminal.explain(error)
         tell(lines)
         sys.exit(status)
 

@@ -19,7 +19,7 @@ from analysis.fit_file.fit_file import FitFile
 from analysis.table.import_table import read_table
 from sweep.study import LANGUAGES, PerLanguage, Record, Schema, Trial, study_file
 from sweep.study.files.atomic import write_atomically
-from sweep.study.files.layout import RunFiles, ScoreFiles, TrialFiles
+from sweep.study.files.layout import Entry, RunFiles, ScoreFiles, TrialFiles
 from tests import docs_checks as checks
 from tests import docs_outputs, docs_pages, rooms, study_fields
 from tests.rooms import ROOT
@@ -147,7 +147,7 @@ def test_every_file_of_a_run_is_on_its_page() -> None:
         for kind in (RunFiles, TrialFiles, ScoreFiles)
         if isinstance(place, kind)
         for name, member in vars(kind).items()
-        if isinstance(member, property) and name != "base"
+        if isinstance(member, Entry)
     ]
     names = {path.name for path in [*files, run.base.folder, trial.log(), trial.log(1), trial.torchrun_log(0)]}
     assert len(names) > 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sweep.study import Study
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.transfer import ModelFacts, TransferRule
-from sweep.study.sizes.models import EMBEDDED, KNOWN, KnownModel
+from sweep.study.sizes.known import EMBEDDED, KNOWN, KnownModel
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,6 @@ os.environ |= {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
 }
 
-from sweep.controller.trials import TrialEvent, run_trials
+from sweep.controller.trials import run_trials
 
-__all__ = ["TrialEvent", "run_trials"]
+__all__ = ["run_trials"]

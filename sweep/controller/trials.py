@@ -9,7 +9,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,13 @@ from sweep.study import Record, Status, Study, Trial
 from sweep.study.record import SCORING
 from sweep.trials import capacity
 from sweep.trials.queue import Queue, Turn
-from sweep.worker.run_trial import work
-from sweep.worker.watchdog import KILLED
+from sweep.worker.run_trial import KILLED, work
 
 REASON_LENGTH = 500
 NO_LIMIT = 10**9  # trials: the queue decides when the run is over
 
 
-@dataclass(frozen=True)
-class TrialEvent:
-    """A trial has started (`record` is None), or ended with its record."""
-
-    trial: Trial
-    record: Record | None = None
-
-
-Watch = Callable[[TrialEvent], None]
+Watch = Callable[[Trial, Record | None], None]  # a trial has started (None), or ended with its record
 
 
 def run_trials(
@@ -111,7 +101,7 @@ class _Searcher(tune.search.Searcher):
 
 
 class _Callback(tune.Callback):
-    """Passes Tune's events on as TrialEvents, and writes the record of a trial that failed on every retry."""
+    """Passes Tune's events on to `watch`, and writes the record of a trial that failed on every retry."""
 
     def __init__(self, study: Study, run: Run, watch: Watch) -> None:
         self.study, self.run, self.watch = study, run, watch
@@ -126,10 +116,10 @@ class _Callback(tune.Callback):
         return self
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(TrialEvent(_ours(trial)))
+        self.watch(_ours(trial), None)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(TrialEvent(_ours(trial), self.run.await_record(_ours(trial))))
+        self.watch(_ours(trial), self.run.await_record(_ours(trial)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         failed = _ours(trial)
@@ -148,7 +138,7 @@ class _Callback(tune.Callback):
                 reason=reason,
             )
         self.run.finish(record)
-        self.watch(TrialEvent(failed, record))
+        self.watch(failed, record)
 
 
 def _ours(trial: Any) -> Trial:

@@ -9,14 +9,21 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweep.controller import cluster
-from sweep.store.at_worker import at_worker
 from sweep.store.run import Run
 from sweep.study import Record, Study, Trial
 from sweep.study.sections.resources import Resources
 from sweep.trials import capacity
 from sweep.worker.group.monitor import LastLogLine, PortTakenError, WorkerGroupError, WorkerNode, wait_for_nodes
-from sweep.worker.group.node import GRACE_SECONDS, NodeOutcome, NodeProcesses, RankCommand, RankFailure, free_port
-from sweep.worker.group.torchrun_arguments import Rendezvous
+from sweep.worker.group.node import (
+    GRACE_SECONDS,
+    NodeOutcome,
+    NodeProcesses,
+    RankCommand,
+    RankFailure,
+    Rendezvous,
+    free_port,
+)
+from sweep.worker.run_trial import at_worker
 from trainers.loop.out_of_memory import stored_micro_batch
 from trainers.workers.heartbeat import HeartbeatWatch
 

@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 
 import pydantic
 
+from analysis.launch.plan import layout_choice
+from analysis.launch.plan.layout import LaunchHardware
+from sweep.study import Study
 from sweep.study.sections.corpora import BaseModelSource
-from sweep.study.sizes.models import KNOWN
+from sweep.study.sections.launch import Format
+from sweep.study.sizes.known import KNOWN
 from sweep.study.sizes.shape import Shape
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
@@ -69,3 +73,20 @@ def _missing(error: Exception) -> str:
     if isinstance(error, pydantic.ValidationError):
         return ", ".join(str(e["loc"][0]) if e["loc"] else e["msg"] for e in error.errors())
     return " ".join(str(error).split())[:100]
+
+
+def launch_hardware(study: Study, formats: tuple[Format, ...]) -> LaunchHardware:
+    """The hardware of a study with a launch, with a layout for each format."""
+    shape, why_not = _launch_shape(study)
+    return LaunchHardware(shape, {name: layout_choice.choose(name, study, shape, why_not) for name in formats})
+
+
+def _launch_shape(study: Study) -> ShapeLookup:
+    launch = study.launch
+    assert launch
+    if launch.shape:
+        return ShapeLookup(launch.shape)
+    if launch.model == study.base_model.embedded:
+        return ShapeLookup(None, "memory of the embedded model is not planned")
+    found = find(BaseModelSource(pretrained=launch.model))
+    return found if found.shape else ShapeLookup(None, f"the shape of {launch.model} is not known: state launch.shape")

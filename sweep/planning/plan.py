@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from sweep.planning import corpora, warnings
-from sweep.planning.compute import flops_per_token, seconds_at_mfu
-from sweep.planning.disk import Disk, disk
+from sweep.planning import warnings
 from sweep.planning.model_shape import ShapeLookup, find
-from sweep.planning.trial_memory import TrialMemory
-from sweep.study import LANGUAGES, CorpusFacts, Record, Study, Trial
+from sweep.planning.requirements import Disk, TrialMemory, disk
+from sweep.study import LANGUAGES, CorpusFacts, Record, Study
+from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.resources import Resources
 from sweep.study.sizes.shape import Shape
 from sweep.trials.progress import RunProgress
+
+BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies; used until a corpus is tokenised
+PLAIN_TEXT = (".txt", ".md", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
 class StudyPlan:
     """A study's trials and what they take.
 
-    `trials`, `left`, `total` and `to_run` are those of RunProgress. `branch_steps` are the steps of a trial's branches
-    to shorter horizons, `steps` those of its main run; `tokens_per_trial` includes both. `epochs`: passes over each
-    language's corpus, at each ALMR of the grid; None if unknown. Branches add no epochs: they read the main run's text.
+    `tokens_per_trial` includes the branches to shorter horizons. `epochs`: passes over each language's corpus, at each
+    ALMR of the grid; None if unknown. Branches add no epochs: they read the main run's text.
 
     `trial_seconds`: None where the speed is unknown. `seconds`: for all remaining trials, without start-up. `shape`
-    and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None
-    also where trials use no GPUs. Held-out evaluation is in neither FLOPs nor time.
+    and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
+    GPUs. Held-out evaluation is in neither FLOPs nor time.
     """
 
-    trials: list[Trial]
-    left: list[Trial]
-    total: int
-    to_run: int
-    steps: int
-    branch_steps: int
+    progress: RunProgress
     tokens_per_trial: int
     epochs: dict[str, list[float] | None]
     trial_seconds: float | None
@@ -49,27 +48,22 @@ class StudyPlan:
 
     @property
     def tokens(self) -> int:
-        return self.total * self.tokens_per_trial
+        return self.progress.total * self.tokens_per_trial
 
 
 def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> StudyPlan:
     """`facts`: the corpora that a run of this study has packed so far, which replace estimates."""
     tokens = study.training.blocks * study.training.sequence_length
-    epochs = {language: corpora.epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
+    epochs = {language: corpus_epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
     trial_memory = TrialMemory(found.shape, study) if found.shape and study.resources.gpus else None
-    flops = _flops(study, found.shape, trained)
+    flops = trained * flops_per_token(found.shape, study.training.sequence_length) if found.shape else None
     each = trial_seconds(study, trained, progress.records, flops)
     at_once = concurrency(study)
-    sizes = {language: corpora.packed_tokens(study, language, facts.get(language)) for language in LANGUAGES}
+    sizes = {language: packed_tokens(study, language, facts.get(language)) for language in LANGUAGES}
     return StudyPlan(
-        trials=progress.trials,
-        left=progress.left,
-        total=progress.total,
-        to_run=progress.to_run,
-        steps=study.training.steps,
-        branch_steps=study.training.branch_steps,
+        progress=progress,
         tokens_per_trial=trained,
         epochs=epochs,
         trial_seconds=each,
@@ -81,10 +75,6 @@ def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> 
         disk=disk(study, found.shape, progress.total, at_once, sizes),
         warnings=[*warnings.of(study, tokens, epochs, trial_memory), *([found.why_not] if found.why_not else [])],
     )
-
-
-def _flops(study: Study, shape: Shape | None, tokens: int) -> float | None:
-    return None if shape is None else tokens * flops_per_token(shape, study.training.sequence_length)
 
 
 def _shape(study: Study) -> ShapeLookup:
@@ -108,3 +98,48 @@ def concurrency(study: Study) -> int | None:
     elsewhere = study.resources.gpus or study.resources.nodes > 1
     fits = None if elsewhere else max(1, (os.cpu_count() or 1) // study.resources.cpus_per_node)
     return min((n for n in (study.resources.concurrent, fits) if n is not None), default=None)
+
+
+def flops_per_token(shape: Shape, sequence_length: int) -> float:
+    """Forward and backward pass: 6 per multiplied parameter, and 12 x layers x query size x sequence length for
+    attention (Chowdhery et al., arXiv 2204.02311, appendix B). As in MFU, what checkpointing computes again is not
+    counted.
+    """
+    attention = 12 * shape.num_hidden_layers * shape.query_size * sequence_length
+    return 6 * shape.multiplied_parameters + attention
+
+
+def seconds_at_mfu(flops: float, resources: Resources) -> float | None:
+    """Seconds of computation on all GPUs of a trial; None where the study states no GPU or no MFU."""
+    if not (resources.known_gpu and resources.mfu and resources.gpus):
+        return None
+    return flops / (resources.mfu * resources.known_gpu.flops * resources.gpus)
+
+
+def corpus_epochs(study: Study, language: str, tokens: int, facts: CorpusFacts | None) -> list[float] | None:
+    """How many times a trial of `tokens` reads a corpus, at each ALMR of the grid; None if the size is unknown."""
+    corpus: Corpus = getattr(study.corpora, language)
+    if facts:
+        size: float | None = facts.blocks * study.training.sequence_length
+    else:
+        whole = expected_tokens(corpus)
+        size = whole and whole * (1 - corpus.held_out)
+    if not size:
+        return None
+    shares = [almr if language == "additional" else 1 - almr for almr in study.grid.almr]
+    return [share * tokens / size for share in shares]
+
+
+def packed_tokens(study: Study, language: str, facts: CorpusFacts | None) -> float | None:
+    """Tokens of training and held-out text together."""
+    return facts.tokens + facts.held_out_tokens if facts else expected_tokens(getattr(study.corpora, language))
+
+
+def expected_tokens(corpus: Corpus) -> float | None:
+    """Tokens of a corpus that has not been tokenised yet; None where nothing tells its size."""
+    if corpus.tokens:
+        return corpus.tokens
+    paths = {Path(file) for pattern in corpus.files or () for file in glob.glob(pattern, recursive=True)}
+    if not paths or corpus.documents or not all(path.suffix in PLAIN_TEXT and path.is_file() for path in paths):
+        return None
+    return sum(path.stat().st_size for path in paths) / BYTES_PER_TOKEN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
@@ -66,10 +65,6 @@ def _seconds(study: Study, questions: int, tokens: int, generated: int) -> float
     """Prompts at the speed of a forward pass, answers at that of training: right to an order of magnitude."""
     speed = study.resources.tokens_per_second
     return questions * (tokens / FORWARD + generated) / speed if speed else None
-
-
-def plan_json(study: Study) -> list[dict[str, Any]]:
-    return [vars(task) for task in planned(study)]
 
 
 def planned(study: Study) -> list[PlannedTask]:

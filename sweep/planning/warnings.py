@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sweep.planning.trial_memory import TrialMemory
+from sweep.planning.requirements import TrialMemory
 from sweep.study import MINIMUM_TRIALS, Study
 from sweep.study.numbers import almr, percent, size, times
-from sweep.study.sizes.memory import USABLE
+from sweep.study.sizes.shape import USABLE
 
 
 def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_memory: TrialMemory | None) -> list[str]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sweep.planning.trial_memory import TrialMemory
+from sweep.planning.requirements import TrialMemory
 from sweep.study import InputError, Study
 from sweep.study.numbers import percent, size
-from sweep.study.sizes.memory import USABLE
+from sweep.study.sizes.shape import USABLE
 from sweep.trials import capacity
 
 IN_USE_BYTES = 2e9  # a driver and a desktop use less of a GPU

@@ -6,19 +6,23 @@ A reader is a separate script: it runs under the Python that has the trainer ins
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.plan.launch_plan import LaunchPlan
-from sweep.readback.expected import differences, question
+from analysis.launch.plan.ratio import token_share
+from analysis.launch.plan.schedule import lr_share, probe_steps
 
 READERS = Path(__file__).parent / "readers"
 MISSING = 4  # a reader's exit status where its trainer is not installed
 SECONDS = 600
 ENVIRONMENTS = "ALMR_EXPORT_VENVS"  # a folder with one environment per format, from `make test-exports`
+RELATIVE = 1e-6
 
 
 def interpreter(name: str) -> str:
@@ -32,7 +36,7 @@ def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None)
     python = python or interpreter(name)
     # -I: a reader has the name of its trainer, so its folder must not be on the path. -B: no bytecode in a bundle.
     flags = ["-B"] if name == "native" else ["-I", "-B"]  # the native reader imports this package
-    command = [python, *flags, str(READERS / f"{name}.py"), str(folder.resolve()), json.dumps(question(plan))]
+    command = [python, *flags, str(READERS / "run.py"), name, str(folder.resolve()), json.dumps(question(plan))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -45,3 +49,66 @@ def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None)
         return ReadBack(name=name, differences=(f"refused by the trainer's own parser: {last[0]}",))
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     return ReadBack(name=name, differences=tuple(differences(plan, answer)), parsers=answer.pop("parsers"))
+
+
+def expected(plan: LaunchPlan) -> dict[str, Any]:
+    """The numbers that every trainer's files state in some way, under the names that the readers use."""
+    recipe = plan.study.training.optimizer
+    return {
+        "lr": plan.lr,
+        "almr": plan.almr,
+        "steps": plan.steps,
+        "tokens": plan.tokens,
+        "global_batch_tokens": plan.launch.global_batch_tokens,
+        "sequence_length": plan.launch.sequence_length,
+        "warmup_steps": plan.parts.warmup,
+        "checkpoint_steps": plan.checkpoint_steps,
+        "seed": plan.seed,
+        "beta1": recipe.beta1,
+        "beta2": recipe.beta2,
+        "epsilon": recipe.epsilon,
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+    }
+
+
+def question(plan: LaunchPlan) -> dict[str, Any]:
+    """The second argument of a reader: the GPUs that share a batch, and the steps whose LR it returns."""
+    return {"processes": plan.launch.processes, "steps": probe_steps(plan.parts)}
+
+
+def differences(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
+    """One line for each value that differs from the plan's. `found`: a reader's answer."""
+    found = _with_token_share(plan, found)
+    lines = [
+        f"{name}: {found.get(name)!r}, but the winner has {value!r}"
+        for name, value in expected(plan).items()
+        if name not in found.get("not_stated", ()) and not _same(found.get(name), value)
+    ]
+    return lines + _schedule(plan, found)
+
+
+def _with_token_share(plan: LaunchPlan, found: dict[str, Any]) -> dict[str, Any]:
+    """Convert shares of documents into the ALMR, a share of tokens, by each corpus' mean tokens per document."""
+    shares = found.pop("document_shares", None)
+    if shares is None:
+        return found
+    lengths = {name: source.facts.tokens_per_document for name, source in plan.sources.items()}
+    probability = shares.get("additional", 0.0) / sum(shares.values())
+    return found | {"almr": token_share(probability, lengths["original"], lengths["additional"])}
+
+
+def _same(found: Any, value: float) -> bool:
+    return found is not None and math.isclose(found, value, rel_tol=RELATIVE, abs_tol=1e-12)
+
+
+def _schedule(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
+    """Trainers count steps from 0 or from 1: the LR must lie between those of a step and of the next."""
+    schedule, lines = plan.study.training.schedule, []
+    for step, lr in zip(probe_steps(plan.parts), found.get("lrs") or [], strict=False):
+        around = [plan.lr * lr_share(schedule, plan.parts, at) for at in (step, step + 1)]
+        # A warm-up may begin at LR 0 where the trials' begins at the minimum LR, and the other way round.
+        slack = plan.lr * (schedule.min_lr if step < plan.parts.warmup else RELATIVE)
+        if not min(around) - slack <= lr <= max(around) + slack:
+            lines.append(f"LR of step {step}: {lr:.6g}, but the winner's schedule has {around[0]:.6g}")
+    return lines if found.get("lrs") else ["schedule: the reader returned no LR"]

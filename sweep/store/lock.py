@@ -16,11 +16,11 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import pydantic
 
 from sweep.store.owner import Owner
+from sweep.store.remote import RemoteLockFile
 from sweep.study import InputError
 from sweep.study.files.atomic import write_atomically
 
@@ -28,21 +28,44 @@ HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 300.0  # ten heartbeats, and far more than the clocks of one cluster differ
 
 
-class LockFile(Protocol):
-    """A file on some storage. For `settle_seconds`, two drivers that create it in parallel may both see success."""
+class LocalLockFile:
+    """A lock file on a local disk or NFS. It appears whole, by a link, or by O_EXCL where there are no links."""
 
-    settle_seconds: float
+    settle_seconds = 0.0  # for so long, two drivers that create the file in parallel may both see success
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def create(self, text: str) -> None:
         """Raises FileExistsError where the file exists."""
+        whole = write_atomically(self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}"), text)
+        try:
+            os.link(whole, self.path)
+        except FileExistsError:
+            raise
+        except OSError:
+            with self.path.open("x", encoding="utf-8") as opened:
+                opened.write(text)
+        finally:
+            whole.unlink()
 
-    def read(self) -> str | None: ...
+    def read(self) -> str | None:
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
 
-    def replace(self, text: str) -> None: ...
+    def replace(self, text: str) -> None:
+        write_atomically(self.path, text)
 
-    def remove(self) -> None: ...
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
 
-    def __str__(self) -> str: ...
+
+LockFile = LocalLockFile | RemoteLockFile
 
 
 @contextlib.contextmanager
@@ -149,39 +172,3 @@ class _Heartbeat(threading.Thread):
             self.file.replace(text)
         else:
             self.lost_to = found
-
-
-class LocalLockFile:
-    """A lock file on a local disk or NFS. It appears whole, by a link, or by O_EXCL where there are no links."""
-
-    settle_seconds = 0.0
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-    def create(self, text: str) -> None:
-        whole = write_atomically(self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}"), text)
-        try:
-            os.link(whole, self.path)
-        except FileExistsError:
-            raise
-        except OSError:
-            with self.path.open("x", encoding="utf-8") as opened:
-                opened.write(text)
-        finally:
-            whole.unlink()
-
-    def read(self) -> str | None:
-        try:
-            return self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-
-    def replace(self, text: str) -> None:
-        write_atomically(self.path, text)
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)

@@ -22,8 +22,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.store.remote import one_line, open_store
+from sweep.store.remote import open_store
 from sweep.study import InputError
+from sweep.study.errors import one_line
 from sweep.study.files import cache
 from sweep.study.files.atomic import write_atomically
 

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from sweep.study import InputError
+from sweep.study.errors import one_line
 
 # On these, a file is visible before it is whole, or nothing can be put.
 NOT_WHOLE = ("sftp", "ssh", "ftp", "hdfs", "webhdfs", "smb", "http", "https")
@@ -64,16 +65,8 @@ def open_store(address: str) -> tuple[Any, str]:
     try:
         fs, root = url_to_fs(address, use_listings_cache=False)
     except ImportError as error:
-        raise InputError(f"{address}: {one_line(error)}: pip install 'almr-sweep[{_extra(protocol)}]'") from None
+        extra = "gcs" if protocol in ("gs", "gcs") else "s3"
+        raise InputError(f"{address}: {one_line(error)}: pip install 'almr-sweep[{extra}]'") from None
     except Exception as error:
         raise InputError(f"{address}: fsspec cannot open this storage: {one_line(error)}") from None
     return fs, str(root).rstrip("/")
-
-
-def _extra(protocol: str) -> str:
-    return {"gs": "gcs", "gcs": "gcs"}.get(protocol, "s3")
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks, or its type where it has none."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

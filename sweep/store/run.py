@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sweep.store import lock
 from sweep.store.provenance import copy_code, provenance
 from sweep.store.remote import is_remote
 from sweep.store.storage import RunStorage, named
 from sweep.study import Ingredients, InputError, Proposed, Record, Status, Study, Trial, study_file
 from sweep.study.files import cache
-from sweep.study.files.layout import TRIALS, ScoreFiles, is_of_trial, is_read_by_drivers
+from sweep.study.files.layout import TRIALS, ScoreFiles, TrialFiles, is_of_trial, is_read_by_drivers
+from sweep.study.files.reader import NewerFileError
 from sweep.study.ingredients import SearchState, read_ingredients, read_search
-from sweep.study.record import read_record
-from sweep.study.trial import TrialRequest, read_request
+from sweep.study.record import TrialRequest, read_record, read_request
 
 Content = TypeVar("Content")
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
@@ -104,11 +105,35 @@ class Run(RunStorage):
 
     def requests(self) -> list[TrialRequest]:
         """Every trial that was ever requested, those of a search in the order of its proposals."""
-        found = (self._read(read_request, trial.request) for trial in self.files.each_trial())
+        found = map(self._request, self.files.each_trial())
         return sorted((r for r in found if r), key=lambda r: r.proposed.index if r.proposed else -1)
 
+    def proposals(self, study: Study) -> list[TrialRequest]:
+        """The requests of the study's trials that a search proposed, in their order."""
+        return [r for r in self.requests() if r.proposed and study.includes(r.almr, r.lr, r.seed)]
+
     def request(self, trial: Trial) -> TrialRequest | None:
-        return self._read(read_request, self.files.trial(trial.id).request)
+        return self._request(self.files.trial(trial.id))
+
+    def _request(self, files: TrialFiles) -> TrialRequest | None:
+        """A broken request is read from the trial's record. Raises InputError where there is no record."""
+        try:
+            return self._read(read_request, files.request)
+        except NewerFileError:
+            raise
+        except InputError:
+            if not files.record.exists():
+                raise
+            return self._read(read_record, files.record).request
+
+    def mend(self) -> None:
+        """Write anew what is broken and can be: the requests of trials that have a record."""
+        for files in self.files.each_trial():
+            try:
+                read_request(files.request)
+            except InputError:
+                if request := self._request(files):
+                    self.write(files.request, request.model_dump_json(indent=2))
 
     def proposed(self, trial: Trial) -> Proposed | None:
         """Why a search proposed the trial; None for a trial of the grid."""
@@ -121,8 +146,13 @@ class Run(RunStorage):
         return request.attempt if request else 0
 
     def search_state(self) -> SearchState | None:
-        """The state of the search, or None before it has ended once."""
-        return self._read(read_search, self.files.search)
+        """The state of the search. None before it has ended once, and for a broken file: the search writes it anew."""
+        try:
+            return self._read(read_search, self.files.search)
+        except NewerFileError:
+            raise
+        except InputError:
+            return None
 
     def finish(self, record: Record) -> None:
         """Write a trial's record. The trial's other files are pushed first: record.json is the last."""
@@ -182,7 +212,8 @@ class Run(RunStorage):
 
         Raises InputError naming the driver that holds it.
         """
-        with self.held():
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with lock.held(self.lock_file(), self.address):
             self.refresh()
             try:
                 yield

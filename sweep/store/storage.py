@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +61,11 @@ class RunStorage:
         """The path or address under which a user finds a file of the run."""
         return f"{self.address}/{self.files.name(path)}"
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Lock the run while the block runs. Raises InputError naming the driver that holds it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with lock.held(self._lock_file(), self.address):
-            yield
-
     def driver(self) -> Owner | None:
         """The driver that runs the study now, or None."""
-        return lock.holder(self._lock_file())
+        return lock.holder(self.lock_file())
 
-    def _lock_file(self) -> LockFile:
+    def lock_file(self) -> LockFile:
         return RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.files.lock)
 
 

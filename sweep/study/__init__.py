@@ -3,10 +3,9 @@
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES, Schema
 from sweep.study.ingredients import CorpusFacts, Ingredients
-from sweep.study.record import Horizon, PerLanguage, Record, Score
+from sweep.study.record import Horizon, PerLanguage, Proposed, Record, Score, Status, Trial
 from sweep.study.sections.objective import Objective, Weights
 from sweep.study.study import MINIMUM_TRIALS, Study
-from sweep.study.trial import Proposed, Status, Trial
 
 __all__ = [
     "LANGUAGES",

@@ -42,6 +42,11 @@ def network_fault(error: BaseException) -> str | None:
     return "connection failed" if {"ConnectionError", "TransportError"} & {*names} else None
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks, or its type where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -> list[str]:
     """One line per wrong field. `schema` is the model that was validated."""
     return [_line(detail, schema) for detail in error.errors(include_url=False)]

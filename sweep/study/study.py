@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from sweep.study.fields import Finite, Section, nearest_multiple
+from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
-from sweep.study.sections.grid import Grid
+from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.objective import Objective
 from sweep.study.sections.resources import Execution, Resources, Tracking
-from sweep.study.sections.search import Search
 from sweep.study.sections.training import Training
 
 MINIMUM_TRIALS = 9  # a quadratic in two hyper-parameters has six coefficients; the others show the noise
@@ -90,6 +90,11 @@ class Study(Section):
         if (almr, lr, seed) in set(self.grid.points):
             return True
         return seed in self.grid.seeds and self.search.may_propose(self.grid, almr, lr)
+
+    @property
+    def grid_trials(self) -> list[Trial]:
+        """Every point of the grid, seed by seed."""
+        return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in self.grid.points]
 
     def recipe(self) -> dict[str, Any]:
         """The fields that a trial's numbers depend on. All others may change while trials keep their records."""

@@ -75,24 +75,23 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
     content = study.model_dump(mode="json", by_alias=True)
     for corpus in content["corpora"].values():
         corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
-    if content["replay"]:
-        content["replay"]["table"] = str((folder / content["replay"]["table"]).resolve())
-    for field in ("data", "include"):
-        if content["benchmarks"] and content["benchmarks"][field]:
-            content["benchmarks"][field] = str((folder / Path(content["benchmarks"][field]).expanduser()).resolve())
     for section, field in (("base_model", "pretrained"), ("launch", "model")):
         model = (content[section] or {}).get(field)
         if model and (folder / model).is_dir():  # else a Hugging Face id
             content[section][field] = str((folder / model).resolve())
     if content["tracking"]["mlflow"]:
         content["tracking"]["mlflow"] = _absolute_uri(folder, content["tracking"]["mlflow"])
-    for place, field in _of_launch(content["launch"] or {}):
+    for place, field in _paths(content):
         place[field] = str((folder / Path(place[field]).expanduser()).resolve())
     return Study.model_validate(content)
 
 
-def _of_launch(launch: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """The fields of a launch that hold a path: held-out text, and the runs of a ladder."""
+def _paths(content: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The fields that hold one path, as (section, name): tables, benchmark files, held-out text, runs of a ladder."""
+    launch, benchmarks = content["launch"] or {}, content["benchmarks"] or {}
+    if content["replay"]:
+        yield content["replay"], "table"
+    yield from ((benchmarks, field) for field in ("data", "include") if benchmarks.get(field))
     yield from ((launch["evaluation"], field) for field in launch.get("evaluation") or {})
     yield from ((rung, "run") for rung in (launch.get("transfer") or {}).get("rungs") or () if rung["run"])
 

@@ -1,4 +1,4 @@
-"""The trials of a study, and the progress of a run. Starts nothing and imports nothing heavy."""
+"""The progress of a run. Starts nothing and imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from dataclasses import dataclass
 
 from sweep.store.run import Run
 from sweep.study import Record, Study, Trial
-
-
-def trials(study: Study) -> list[Trial]:
-    """Every point of the grid, seed by seed."""
-    return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in study.grid.points]
 
 
 @dataclass(frozen=True)
@@ -24,6 +19,18 @@ class RunProgress:
     total: int
     records: list[Record]
     ended: str | None = None
+
+    @staticmethod
+    def of(study: Study, run: Run) -> RunProgress:
+        """Read the progress from the files of the run."""
+        proposed = [request.trial for request in run.proposals(study)]
+        every = proposed if study.search.proposes else list(dict.fromkeys([*study.grid_trials, *proposed]))
+        total = max(len(every), _most(study)) if study.search.proposes else len(every)
+        records = [record for trial in every if (record := run.record(trial))]
+        state = run.search_state() if study.search.proposes else None
+        same = state is not None and (state.asked, state.strategy) == (len(proposed), study.search.strategy)
+        ended = state.stopped if state and same else None
+        return RunProgress(trials=every, left=run.left(every), total=total, records=records, ended=ended)
 
     @property
     def to_run(self) -> int:
@@ -39,18 +46,6 @@ class RunProgress:
     @property
     def text(self) -> str:
         return f"{self.total} trials, {self.to_run} to run"
-
-
-def progress(study: Study, run: Run) -> RunProgress:
-    """Read the progress from the files of the run."""
-    proposed = [r.trial for r in run.requests() if r.proposed and study.includes(r.almr, r.lr, r.seed)]
-    every = proposed if study.search.proposes else list(dict.fromkeys([*trials(study), *proposed]))
-    total = max(len(every), _most(study)) if study.search.proposes else len(every)
-    records = [record for trial in every if (record := run.record(trial))]
-    state = run.search_state() if study.search.proposes else None
-    same = state is not None and (state.asked, state.strategy) == (len(proposed), study.search.strategy)
-    ended = state.stopped if state and same else None
-    return RunProgress(trials=every, left=run.left(every), total=total, records=records, ended=ended)
 
 
 def _most(study: Study) -> int:

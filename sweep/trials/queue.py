@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
@@ -18,8 +18,8 @@ from sweep.store.run import Run
 from sweep.study import MINIMUM_TRIALS, Proposed, Study, Trial
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import SearchState
-from sweep.study.trial import TrialRequest
-from sweep.trials.progress import progress
+from sweep.study.record import TrialRequest
+from sweep.trials.progress import RunProgress
 from sweep.trials.search_data import grown_space, search_context
 
 if TYPE_CHECKING:
@@ -31,25 +31,31 @@ class Turn(Enum):
     DONE = "nothing more to run"
 
 
-class Queue(Protocol):
-    def next(self) -> Trial | Turn:
-        """The trial to start now. It counts as running until `ended`; a new proposal is written to the run."""
+class _RunningTrials:
+    """The trials of a queue that run now, at most `at_once`."""
+
+    def __init__(self, study: Study, run: Run, at_once: int) -> None:
+        self.study, self.run, self.at_once = study, run, at_once
+        self.running = set[Trial]()
+
+    def _started(self, trial: Trial) -> Trial:
+        self.running.add(trial)
+        return trial
 
     def ended(self, trial: Trial) -> None:
         """Note that a trial from `next` has its record."""
-
-    def finished(self) -> bool:
-        """Whether nothing is left to run. Writes nothing and changes nothing, here or in the run."""
+        self.running.discard(trial)
 
 
-class GridQueue:
+class GridQueue(_RunningTrials):
     """The cells of a grid that have no record, then, where the search's bounds allow, cells beyond its edges."""
 
     def __init__(self, study: Study, run: Run, left: Iterable[Trial], at_once: int) -> None:
-        self.study, self.run, self.at_once = study, run, at_once
-        self.left, self.running = list(left), set[Trial]()
+        super().__init__(study, run, at_once)
+        self.left = list(left)
 
     def next(self) -> Trial | Turn:
+        """The trial to start now. It counts as running until `ended`; a new proposal is written to the run."""
         if len(self.running) >= self.at_once:
             return Turn.WAIT
         if not self.left and not self.running:
@@ -57,19 +63,15 @@ class GridQueue:
             self._write_requests(self.left)
         if not self.left:
             return Turn.WAIT if self.running else Turn.DONE
-        trial = self.left.pop(0)
-        self.running.add(trial)
-        return trial
-
-    def ended(self, trial: Trial) -> None:
-        self.running.discard(trial)
+        return self._started(self.left.pop(0))
 
     def finished(self) -> bool:
+        """Whether nothing is left to run. Writes nothing and changes nothing, here or in the run."""
         return not self.left and not self.running and not self._beyond()
 
     def _beyond(self) -> list[Trial]:
         """New trials beyond the grid's edges, the nearest to the best cell first, within bounds and budget."""
-        known = progress(self.study, self.run).trials
+        known = RunProgress.of(self.study, self.run).trials
         room = (self.study.search.trials or 0) - len(known)
         if not self.study.search.bounds or room <= 0:
             return []
@@ -86,7 +88,7 @@ class GridQueue:
             return sorted(new, key=lambda t: float(((more.unit(t.almr, t.lr) - best) ** 2).sum()))[:room]
 
     def _write_requests(self, trials: list[Trial]) -> None:
-        first = len(progress(self.study, self.run).trials)
+        first = len(RunProgress.of(self.study, self.run).trials)
         for k, trial in enumerate(trials, start=first):
             self.run.write_request(trial, self.study, Proposed(index=k, why="grown"))
 
@@ -97,14 +99,13 @@ class _Stop(NamedTuple):
     reason: str | None
 
 
-class SearchQueue:
+class SearchQueue(_RunningTrials):
     """What a search proposes, `at_once` trials in parallel, until its budget is spent or its tolerance is met."""
 
     def __init__(self, study: Study, run: Run, at_once: int) -> None:
-        self.study, self.run, self.at_once = study, run, at_once
-        self.requests = [r for r in run.requests() if r.proposed and study.includes(r.almr, r.lr, r.seed)]
+        super().__init__(study, run, at_once)
+        self.requests = run.proposals(study)
         self.again = run.left(request.trial for request in self.requests)
-        self.running: set[Trial] = set()
         self.stopped: _Stop | None = None
 
     def next(self) -> Trial | Turn:
@@ -121,15 +122,8 @@ class SearchQueue:
             return Turn.DONE
         return self._started(self._write_request(step))
 
-    def ended(self, trial: Trial) -> None:
-        self.running.discard(trial)
-
     def finished(self) -> bool:
         return not self.again and not self.running and isinstance(self._step(), _Stop)
-
-    def _started(self, trial: Trial) -> Trial:
-        self.running.add(trial)
-        return trial
 
     @property
     def _number(self) -> int:
@@ -187,6 +181,9 @@ class SearchQueue:
             at_once=self.at_once,
         )
         write_atomically(self.run.files.search, state.model_dump_json(indent=2))
+
+
+Queue = GridQueue | SearchQueue
 
 
 def _one_thread() -> threadpool_limits:

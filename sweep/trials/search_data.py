@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, Status, Study, Trial
-from sweep.trials.progress import trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +44,7 @@ def _table(run: Run, study: Study, hidden: Iterable[Trial]) -> pd.DataFrame:
     from analysis.table import table as tables
 
     requests = [request for request in run.requests() if study.includes(request.almr, request.lr, request.seed)]
-    known = {*trials(study), *(request.trial for request in requests)} - set(hidden)
+    known = {*study.grid_trials, *(request.trial for request in requests)} - set(hidden)
     retried = {request.trial for request in requests if request.proposed}
     found = [record for trial in known if (record := run.record(trial))]
     records = [record for record in found if record.status is not Status.FAILED or record.trial in retried]

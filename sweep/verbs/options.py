@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from typing import Annotated, Any
 
 import typer
 
@@ -63,29 +63,17 @@ class ReplayOptions:
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     """Declare each field of a parameter that is a dataclass as an option of its own; the verb gets the dataclass."""
-    signature, hints = inspect.signature(verb), get_type_hints(verb, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind) and isinstance(kind, type)}
+    given = inspect.signature(verb, eval_str=True)
+    groups: dict[str, Any] = {p.name: p.annotation for p in given.parameters.values() if is_dataclass(p.annotation)}
+    own = {name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()}
 
     @functools.wraps(verb)
-    def collected(**given: Any) -> None:
-        options = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()}
-        verb(**given, **options)
+    def collected(**options: Any) -> None:
+        made = {name: group(**{option: options.pop(option) for option in own[name]}) for name, group in groups.items()}
+        verb(**options, **made)
 
-    parameters = list(_expanded(signature, hints, groups))
-    collected.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    every = [option for p in given.parameters.values() for option in (own[p.name].values() if p.name in own else [p])]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in every]
+    collected.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
     collected.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return collected
-
-
-def _expanded(
-    signature: inspect.Signature, hints: dict[str, Any], groups: dict[str, type]
-) -> Iterator[inspect.Parameter]:
-    for name, parameter in signature.parameters.items():
-        if name not in groups:
-            yield parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-            continue
-        own = get_type_hints(groups[name], include_extras=True)
-        for field in fields(groups[name]):
-            yield inspect.Parameter(
-                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=own[field.name]
-            )

@@ -16,7 +16,7 @@ from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence import bundle_folder, evidence
 from analysis.transfer import bracket
-from sweep.planning import launch_layout
+from sweep.planning import model_shape
 from sweep.readback import verify as readback
 from sweep.store.run import Run
 from sweep.study import CorpusFacts, InputError
@@ -83,7 +83,7 @@ def _source(run: Run, fitted: FitResult, formats: tuple[Format, ...] | None) -> 
     """The formats, by default those of the study, and what a launch is made from."""
     study = fitted.study or run.study()
     named = formats or (study.launch.formats if study.launch else ())
-    target = launch_layout.target(study, named) if study.launch else None
+    target = model_shape.launch_hardware(study, named) if study.launch else None
     return named, FittedRun(fit=fitted, folder=run.folder, corpora=_corpora(run), target=target)
 
 

@@ -21,20 +21,26 @@ SAME = 5e-3  # suggestions are rounded to three digits
 
 
 class Rerun(NamedTuple):
-    """The study file of a run, and the command that runs it."""
+    """The study file of a run, and the command that runs it. `first`: what has to be done before; usually empty."""
 
     study: str
     command: str
+    first: str = ""
 
 
 def of(run: Run, given: str | None = None, address: str | None = None) -> Rerun:
-    """From the study file that the user gave, else from its copy in the run directory."""
-    path, here, runs = run.files.study, Path.cwd(), run.address.rpartition("/")[0]
+    """From the study file that the user gave, else from its copy in the run directory.
+
+    A run is found by its study's name: a run directory that was renamed has to get that name back.
+    """
+    here, (runs, _, folder), name = Path.cwd(), run.address.rpartition("/"), run.study().name
+    path = run.files.study if run.mirror else Path(runs, name, run.files.study.name)
     copy = str(path.relative_to(here) if path.is_relative_to(here) else path)
     study = given if given and Path(given).is_file() else copy
     elsewhere = run.mirror is not None or Path(runs) != Path(RUNS).resolve()
     options = [*(["--runs", runs] if elsewhere else []), *(["--address", address] if address else [])]
-    return Rerun(study, shlex.join(["almr", "run", study, *options]))
+    first = f"rename {run.address} to {name}, the name of its study, then: " if folder != name else ""
+    return Rerun(study, shlex.join(["almr", "run", study, *options]), first)
 
 
 def suggestion(fitted: Fit, again: Rerun | None) -> list[str]:
@@ -50,7 +56,7 @@ def suggestion(fitted: Fit, again: Rerun | None) -> list[str]:
     changes = list(_changes(study, almrs, lrs, _repeats(fitted, points)))
     edit = f"{' and '.join(changes)} in {again.study}, then: " if changes else ""
     trials = "more trials, which the search chooses" if study.search.proposes else "the suggested trials"
-    return [f"to run {trials}: {edit}{again.command}"]
+    return [f"to run {trials}: {again.first}{edit}{again.command}"]
 
 
 def _beyond(study: Study, points: set[tuple[float, float]]) -> tuple[list[float], list[float]]:

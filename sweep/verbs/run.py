@@ -10,10 +10,10 @@ from rich.console import Console
 from sweep.planning import scoring
 from sweep.preflight import checks
 from sweep.store.run import Run
-from sweep.study import MINIMUM_TRIALS, InputError, Record, Status, Study
+from sweep.study import MINIMUM_TRIALS, InputError, Record, Status, Study, Trial
 from sweep.study.record import SCORING
-from sweep.study.sections.search import Search
-from sweep.trials import progress as design
+from sweep.study.sections.grid import Search
+from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude
 from sweep.verbs.display import Display
@@ -30,10 +30,13 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     _refuse_what_needs_a_folder(study, run)
     run.refuse_other_recipe(study)
     with run.locked():
-        progress = design.progress(study, run)
+        run.mend()
+        progress = RunProgress.of(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
             _train(study, run, progress, console, address)
+        elif study.search.proposes and not run.search_state():
+            _queue(study, run, progress)(1).next()  # the search has ended: this writes search.json anew
         run.freeze(study)
         _score_finished(study, run, console, address)
         run.refresh()  # files that workers put on an object store beside their records
@@ -51,7 +54,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
 
 def _print_ended(study: Study, run: Run, console: Console) -> list[Record]:
     """Say why a search ended early, and which trials failed; returns all records."""
-    progress = design.progress(study, run)
+    progress = RunProgress.of(study, run)
     if progress.ended:
         tried = f"{len(progress.trials)} of {study.search.trials} trials"
         console.print(f"search ended after {tried}: {progress.ended}", soft_wrap=True)
@@ -62,12 +65,12 @@ def _print_ended(study: Study, run: Run, console: Console) -> list[Record]:
     return progress.records
 
 
-def _may_grow(study: Study, progress: design.RunProgress) -> bool:
+def _may_grow(study: Study, progress: RunProgress) -> bool:
     """Whether a finished grid may be extended beyond its edges; the records decide whether it is."""
     return study.search.bounds is not None and len(progress.trials) < (study.search.trials or 0)
 
 
-def _over(study: Study, run: Run, progress: design.RunProgress) -> bool:
+def _over(study: Study, run: Run, progress: RunProgress) -> bool:
     """Whether the records alone show that nothing is left to run, so that Ray need not start. Writes nothing."""
     state = run.search_state()
     if progress.left or (study.search.proposes and not (progress.ended and state)):
@@ -92,7 +95,7 @@ def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
         raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
 
 
-def _train(study: Study, run: Run, progress: design.RunProgress, console: Console, address: str | None) -> None:
+def _train(study: Study, run: Run, progress: RunProgress, console: Console, address: str | None) -> None:
     if not study.replay:
         tracking.refuse_missing(study.tracking)
         _prepare(study, run, console)
@@ -106,11 +109,11 @@ def _train(study: Study, run: Run, progress: design.RunProgress, console: Consol
     run.freeze(study)
     display = Display(console, study, run, progress.total, progress.settled)
 
-    def watch(event: controller.TrialEvent) -> None:
-        if event.record:
-            display.ended(event.record)
+    def watch(trial: Trial, record: Record | None) -> None:
+        if record:
+            display.ended(record)
         else:
-            display.started(event.trial)
+            display.started(trial)
 
     with display.live():
         controller.run_trials(study, run, _queue(study, run, progress), watch, address)
@@ -118,7 +121,7 @@ def _train(study: Study, run: Run, progress: design.RunProgress, console: Consol
 
 def _score_finished(study: Study, run: Run, console: Console, address: str | None) -> None:
     """Score the finalists, and the trials that finished before the study named a benchmark; their losses stay."""
-    trials = scoring.unscored(study, run, design.progress(study, run).trials)
+    trials = scoring.unscored(study, run, RunProgress.of(study, run).trials)
     if not trials:
         return
     console.print(f"scoring {len(trials)} finished trials, from saved models or by training again", soft_wrap=True)
@@ -126,17 +129,17 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
     run.stage_code()
     from sweep import controller
 
-    def watch(event: controller.TrialEvent) -> None:
-        if event.record:
-            lost = event.record.score_failures.get(SCORING)
-            line = f"not scored: {event.trial.id}: {lost}" if lost else f"scored: {event.trial.id}"
+    def watch(trial: Trial, record: Record | None) -> None:
+        if record:
+            lost = record.score_failures.get(SCORING)
+            line = f"not scored: {trial.id}: {lost}" if lost else f"scored: {trial.id}"
             console.print(line, markup=False, soft_wrap=True)
 
     plain = study.model_copy(update={"search": Search()})
     controller.run_trials(study, run, lambda at_once: GridQueue(plain, run, trials, at_once), watch, address)
 
 
-def _queue(study: Study, run: Run, progress: design.RunProgress) -> Callable[[int], Queue]:
+def _queue(study: Study, run: Run, progress: RunProgress) -> Callable[[int], Queue]:
     if study.search.proposes:
         return lambda at_once: SearchQueue(study, run, at_once)
     return lambda at_once: GridQueue(study, run, progress.left, at_once)

@@ -9,7 +9,7 @@ from typing import Any
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
 from sweep.study.numbers import clock, number, point
-from sweep.trials import progress as design
+from sweep.trials.progress import RunProgress
 from sweep.verbs import rerun
 
 
@@ -18,11 +18,11 @@ def status_json(run: Run) -> dict[str, Any]:
     is alive and has started them, else `interrupted`.
     """
     study = run.study()
-    progress = design.progress(study, run)
+    progress = RunProgress.of(study, run)
     records = progress.records
     done = {record.trial_id for record in records}
     begun = [trial for trial in progress.trials if trial.id not in done and run.attempts(trial)]
-    driver = run.driver()
+    driver, again = run.driver(), rerun.of(run)
     running = [trial for trial in begun if driver and _started(run, trial) >= driver.since]
     measured = [(loss, r) for r in records if (loss := study.objective.of_record(r)) is not None]
     best = min(measured, key=lambda pair: pair[0], default=None)
@@ -37,7 +37,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "left": len(progress.left) if progress.ended else progress.to_run,
         "ended": progress.ended,
         "driver": driver and str(driver),
-        "resume": rerun.of(run).command,
+        "resume": f"{again.first}{again.command}",
         "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
         "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
         "gpu_hours": sum(r.gpu_hours or 0 for r in records),

@@ -42,13 +42,12 @@ def main() -> None:
 
 def only_trial(study: Study) -> Trial:
     """Raises InputError for a study of several trials."""
-    points = study.grid.points
-    if len(points) != 1:
+    trials = study.grid_trials
+    if len(trials) != 1:
         raise InputError(
-            f"study {study.name}: the grid has {len(points)} trials, but a launch runs exactly one: use almr run"
+            f"study {study.name}: the grid has {len(trials)} trials, but a launch runs exactly one: use almr run"
         )
-    almr, lr, seed = points[0]
-    return Trial(almr=almr, lr=lr, seed=seed)
+    return trials[0]
 
 
 def prepare(run: Run, study: Study) -> None:

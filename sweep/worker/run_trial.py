@@ -1,19 +1,27 @@
-"""Runs one trial in a worker process: its log, its numbers, its record. Knows nothing of Ray."""
+"""Runs one trial in a worker process: its storage, log, watchdog and record. Knows nothing of Ray."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import signal
+import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from sweep.store.at_worker import at_worker
+from sweep.store.remote import is_remote
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
-from sweep.worker.watchdog import watchdog
+from sweep.study.files.layout import RECORD, TRIALS
+from trainers.loop.out_of_memory import micro_batch_file
+from trainers.workers.heartbeat import HeartbeatWatch
+
+KILLED = "killed: "  # begins the last line of the log of a worker that the watchdog killed
+PUSH_SECONDS = 30.0  # between pushes of a running trial's files
 
 
 def work(address: str, trial: Trial) -> Record:
@@ -119,3 +127,49 @@ def log_handler(stream: TextIO) -> logging.Handler:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     return handler
+
+
+def hang_reason(minutes: float) -> str:
+    return f"the trial hung: no heartbeat for {minutes:g} minutes (resources.hang_minutes)"
+
+
+@contextlib.contextmanager
+def watchdog(folder: Path, minutes: float, log: Path) -> Iterator[None]:
+    """Kill this process if its trial hangs: nothing else ends a thread that hangs in native code."""
+    done, heartbeat = threading.Event(), HeartbeatWatch(folder)
+
+    def watch() -> None:
+        while not done.wait(min(1.0, minutes * 6)):
+            if heartbeat.seconds > minutes * 60:
+                with log.open("a", encoding="utf-8") as opened:
+                    opened.write(f"{KILLED}{hang_reason(minutes)}\n")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+@contextlib.contextmanager
+def at_worker(address: str, trial: Trial) -> Iterator[Run]:
+    """The run for the worker of a trial. On an object store: a mirror of its own, pushed regularly and at the end."""
+    if not is_remote(address):
+        yield Run(address)
+        return
+    with tempfile.TemporaryDirectory(prefix="almr-trial-") as scratch_folder:
+        run = Run(address, Path(scratch_folder) / "run")
+        mirror, own = run.mirror, f"{TRIALS}/{trial.id}/"
+        assert mirror
+        mirror.fetch(*map(run.files.name, (run.files.study, run.files.ingredients, run.files.provenance)))
+        mirror.pull(own)
+        run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
+        note = f"{TRIALS}/{micro_batch_file(run.study())}"
+        mirror.fetch(note)
+
+        def wanted(name: str) -> bool:
+            return name == note or (name.startswith(own) and not name.endswith(f"/{RECORD}"))
+
+        with mirror.pushing(PUSH_SECONDS, wanted):
+            yield run

@@ -24,8 +24,7 @@ from samples import bowl_csv, make_study
 
 from sweep import controller
 from sweep.store.run import Run
-from sweep.study import Study
-from sweep.trials import progress as design
+from sweep.study import Record, Study, Trial
 from sweep.trials.queue import GridQueue
 
 
@@ -71,14 +70,14 @@ def measured(folder: Path, study: Study) -> list[Moment]:
     run.freeze(study)
     run.stage_code()
 
-    def watch(progress: controller.Progress) -> None:
-        if progress.record is None:
+    def watch(trial: Trial, record: Record | None) -> None:
+        if record is None:
             return
         ended = next(counted)
         if ended % 100 == 0:
             moments.append(moment(ended))
 
-    controller.run_trials(study, run, lambda room: GridQueue(study, run, design.trials(study), room), watch)
+    controller.run_trials(study, run, lambda room: GridQueue(study, run, study.grid_trials, room), watch)
     return moments
 
 

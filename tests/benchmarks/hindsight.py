@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from analysis.search.measured import MeasuredTable
 from sweep.study import Objective
-from sweep.verbs.tables import table_fit
+from sweep.verbs import fitting
+from sweep.verbs.options import TableOptions
 
 LAYOUTS = ((5, 3), (4, 4))  # ALMRs, and LRs at each
 
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("table", type=Path, nargs="?", default=Path("tests/data/dense.csv"))
     parser.add_argument("--where", action="append", default=[], help="rows with this value alone, as in step=80")
     asked = parser.parse_args()
-    measured = MeasuredTable.of(table_fit.read(asked.table, None, asked.where, False, None).table, Objective())
+    measured = MeasuredTable.of(fitting.read(asked.table, TableOptions(where=asked.where)).table, Objective())
     with threadpool_limits(1):
         whole = measured.curve(list(range(len(measured.cells))), 0)[0]
         print(f"{asked.table}: all {len(measured.cells)} cells {whole:.3f}; 1.2 x that {1.2 * (whole or 0):.3f}\n")

@@ -13,7 +13,7 @@ from samples import make_study
 
 from sweep.store.run import Run
 from sweep.study import PerLanguage, Record, Status, Study, Trial
-from sweep.trials import progress as design
+from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Queue, SearchQueue, Turn
 
 GRID = {"almr": [0.1, 0.3, 0.5, 0.7, 0.9], "lr": {"from": 1e-5, "to": 1e-3, "points": 5}}
@@ -75,7 +75,7 @@ class Driver:
     def _queue(self) -> Queue:
         if self.study.search.proposes:
             return SearchQueue(self.study, self.run, self.at_once)
-        return GridQueue(self.study, self.run, design.progress(self.study, self.run).left, self.at_once)
+        return GridQueue(self.study, self.run, RunProgress.of(self.study, self.run).left, self.at_once)
 
     def _end(self, queue: Queue, flight: list[Trial], trial: Trial) -> None:
         flight.remove(trial)

@@ -9,7 +9,7 @@ import torch
 
 from sweep.study import InputError
 from sweep.study.sections.resources import Resources
-from sweep.study.sizes.gpus import GPUS
+from sweep.study.sizes.known import GPUS
 
 
 def open_device(resources: Resources) -> torch.device:

@@ -16,7 +16,7 @@ from analysis.transfer import sizes
 from sweep.study import InputError, Schema
 from sweep.study import numbers as formats
 from sweep.study.sections.transfer import TransferRule
-from sweep.study.sizes.gpus import GPUS
+from sweep.study.sizes.known import GPUS
 
 FOLDER = "confirm"
 COLUMNS = ("lr", "seed", "status", "loss_original", "loss_additional")

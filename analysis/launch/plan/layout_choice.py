@@ -3,7 +3,7 @@
 State: 16 bytes per parameter (weight, gradient, master copy and two moments, of which bfloat16 or float32 differ by
 trainer), sharded over all GPUs by FSDP and ZeRO-3 (Rajbhandari et al., arXiv 1910.02054). Megatron keeps bfloat16
 weights and float32 gradients unsharded in each copy and shards the other 12 bytes over the copies. Activations:
-sweep/study/sizes/memory.py. Tensor parallelism also splits them by sequence (Korthikanti et al., arXiv 2205.05198). The
+sweep/study/sizes/shape.py. Tensor parallelism also splits them by sequence (Korthikanti et al., arXiv 2205.05198). The
 first stage of a pipeline holds one micro-batch for each stage, so the activations of all layers for one micro-batch.
 """
 
@@ -16,8 +16,7 @@ from typing import NamedTuple
 from analysis.launch.plan.layout import Checkpointing, MemoryPart, ParallelLayout, plain
 from sweep.study import Study
 from sweep.study.sections.launch import Format, Launch
-from sweep.study.sizes.memory import BFLOAT16, FLOAT32, LOSS, MOMENTS, USABLE, activation_bytes, logit_bytes
-from sweep.study.sizes.shape import Shape
+from sweep.study.sizes.shape import BFLOAT16, FLOAT32, LOSS, MOMENTS, USABLE, Shape, activation_bytes, logit_bytes
 
 STATE = 16
 DEGREES = (1, 2, 4, 8)

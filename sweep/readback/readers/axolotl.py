@@ -1,24 +1,16 @@
-"""Reads axolotl.yaml with axolotl's AxolotlInputConfig; the LRs come from transformers' scheduler, as in its trainer.
-
-python axolotl.py FOLDER QUESTION: prints one line of JSON. Imports nothing of this package.
-"""
+"""Reads axolotl.yaml with axolotl's AxolotlInputConfig; the LRs come from transformers' scheduler, as in training."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+from axolotl.utils.schemas.config import AxolotlInputConfig
 
-def main() -> None:
-    folder, question = Path(sys.argv[1]), json.loads(sys.argv[2])
-    try:
-        import yaml
-        from axolotl.utils.schemas.config import AxolotlInputConfig
-    except ImportError as error:
-        print(f"axolotl 0.19 is not installed here ({error})", file=sys.stderr)
-        sys.exit(4)
+
+def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     written = yaml.safe_load((folder / "axolotl.yaml").read_text(encoding="utf-8"))
     config = AxolotlInputConfig.model_validate(written)
     kept = config.model_dump()
@@ -28,7 +20,7 @@ def main() -> None:
     tokens = {name: source["tokens"] for name, source in wanted.items()}
     assert [dataset.path for dataset in config.datasets] == ["data/mixed.jsonl"]
     batch = config.micro_batch_size * config.gradient_accumulation_steps * question["processes"] * config.sequence_len
-    answer = {
+    return {
         "parsers": "axolotl's AxolotlInputConfig and transformers' get_scheduler",
         "lr": float(config.learning_rate),
         "almr": tokens.get("additional", 0) / sum(tokens.values()),
@@ -46,7 +38,6 @@ def main() -> None:
         "max_grad_norm": config.max_grad_norm,
         "lrs": lrs(config, question["steps"]),
     }
-    print(json.dumps(answer))
 
 
 def lrs(config: Any, steps: list[int]) -> list[float]:
@@ -57,7 +48,3 @@ def lrs(config: Any, steps: list[int]) -> list[float]:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)
     made = get_scheduler(config.lr_scheduler, optimizer, config.warmup_steps, config.max_steps, specific)
     return [lr * made.lr_lambdas[0](step) for step in steps]
-
-
-if __name__ == "__main__":
-    main()

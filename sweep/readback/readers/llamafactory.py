@@ -1,32 +1,24 @@
-"""Reads llamafactory.yaml with LLaMA-Factory's get_train_args; the LRs come from the scheduler of its trainer.
-
-python llamafactory.py FOLDER QUESTION: prints one line of JSON. Imports nothing of this package.
-"""
+"""Reads llamafactory.yaml with LLaMA-Factory's get_train_args; the LRs come from the scheduler of its trainer."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+from llamafactory.hparams import get_train_args
 
-def main() -> None:
-    folder, question = Path(sys.argv[1]), json.loads(sys.argv[2])
+
+def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     os.chdir(folder)
-    try:
-        import yaml
-        from llamafactory.hparams import get_train_args
-    except ImportError as error:
-        print(f"llamafactory 0.9.5 is not installed here ({error})", file=sys.stderr)
-        sys.exit(4)
     settings = yaml.safe_load(Path("llamafactory.yaml").read_text(encoding="utf-8"))
     # Settings that need GPUs are replaced; no number depends on them.
     settings |= {"deepspeed": None, "use_cpu": True, "output_dir": "/tmp/almr-readback"}  # noqa: S108
     model, data, training, *_ = get_train_args(settings)
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * question["processes"]
-    answer = {
+    return {
         "parsers": "LLaMA-Factory's get_train_args and transformers' get_scheduler",
         "model": model.model_name_or_path,
         "lr": training.learning_rate,
@@ -45,7 +37,6 @@ def main() -> None:
         "max_grad_norm": training.max_grad_norm,
         "lrs": lrs(training, question["steps"]),
     }
-    print(json.dumps(answer))
 
 
 def shares(data: Any) -> dict[str, float]:
@@ -66,7 +57,3 @@ def lrs(training: Any, steps: list[int]) -> list[float]:
     total, specific = training.max_steps, training.lr_scheduler_kwargs
     made = get_scheduler(training.lr_scheduler_type, optimizer, training.get_warmup_steps(total), total, specific)
     return [training.learning_rate * made.lr_lambdas[0](step) for step in steps]
-
-
-if __name__ == "__main__":
-    main()

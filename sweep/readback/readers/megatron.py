@@ -1,26 +1,20 @@
 """Reads megatron_args.txt: --data-path with megatron-core's get_blend_from_list, the LRs with OptimizerParamScheduler.
 
-python megatron.py FOLDER QUESTION: prints one line of JSON. Imports nothing of this package.
 No package contains Megatron-LM's argument parser: the other arguments are read by their names.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+
+from megatron.core.datasets.utils import get_blend_from_list
 
 SHIFT = 1  # Megatron's seeds begin at 1
 
 
-def main() -> None:
-    folder, question = Path(sys.argv[1]), json.loads(sys.argv[2])
-    try:
-        from megatron.core.datasets.utils import get_blend_from_list
-    except ImportError as error:
-        print(f"megatron-core 0.16 is not installed here ({error})", file=sys.stderr)
-        sys.exit(4)
+def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     given = arguments((folder / "megatron_args.txt").read_text(encoding="utf-8").splitlines())
     one = {name: values[0] for name, values in given.items() if len(values) == 1}
     prefixes, weights = get_blend_from_list(given.get("data-path") or given["train-data-path"])
@@ -28,7 +22,7 @@ def main() -> None:
     assert all(weight > 0 for weight in weights)
     sequences, length = int(one["global-batch-size"]), int(one["seq-length"])
     shares = {Path(prefix).name.split("_text_")[0]: weight for prefix, weight in zip(prefixes, weights, strict=True)}
-    answer = {
+    return {
         "parsers": "megatron-core's get_blend_from_list and OptimizerParamScheduler",
         "lr": float(one["lr"]),
         "almr": shares.get("additional", 0.0) / sum(weights),
@@ -46,7 +40,6 @@ def main() -> None:
         "max_grad_norm": float(one["clip-grad"]),
         "lrs": lrs(one, question["steps"]),
     }
-    print(json.dumps(answer))
 
 
 def arguments(tokens: list[str]) -> dict[str, list[str]]:
@@ -83,7 +76,3 @@ def lrs(one: dict[str, str], steps: list[int]) -> list[float]:
         scheduler.num_steps = step * int(one["global-batch-size"])
         found.append(scheduler.get_lr({}))
     return found
-
-
-if __name__ == "__main__":
-    main()

@@ -1,25 +1,20 @@
-"""Reads study.yaml with the product's own study reader; the LRs come from its own training loop.
-
-python native.py FOLDER QUESTION: prints one line of JSON.
-"""
+"""Reads study.yaml with the product's own study reader; the LRs come from its own training loop."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
+from typing import Any
 
 from sweep.study import study_file
 from trainers.loop.optimizer import lr_shares
 
 
-def main() -> None:
-    folder, question = Path(sys.argv[1]), json.loads(sys.argv[2])
+def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     study = study_file.load(str(folder / "study.yaml"))
     [(almr, lr, seed)] = study.grid.points
     training, optimizer = study.training, study.training.optimizer
     share = lr_shares(training, training.steps)
-    answer = {
+    return {
         "parsers": "the study reader and the training loop",
         "lr": lr,
         "almr": almr,
@@ -37,8 +32,3 @@ def main() -> None:
         "not_stated": ["checkpoint_steps"],  # it saves every so many minutes
         "lrs": [lr * share(step) for step in question["steps"]],
     }
-    print(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,32 +1,25 @@
-"""Reads almr_launch.py with torchtitan's ConfigManager; the LRs come from torchtitan's own scheduler.
-
-python torchtitan.py FOLDER QUESTION: prints one line of JSON. Imports nothing of this package.
-"""
+"""Reads almr_launch.py with torchtitan's ConfigManager; the LRs come from torchtitan's own scheduler."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
+from torchtitan.config import ConfigManager
 
-def main() -> None:
-    folder, question = sys.argv[1], json.loads(sys.argv[2])
+
+def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     os.chdir(folder)
-    sys.path.insert(0, folder)
-    try:
-        from torchtitan.config import ConfigManager
-    except ImportError as error:
-        print(f"torchtitan 0.3 is not installed here ({error})", file=sys.stderr)
-        sys.exit(4)
+    sys.path.insert(0, str(folder))
     config = ConfigManager().parse_args(["--module", "almr_launch", "--config", "launch"])
     training = config.training
     arguments = next(group for group in config.optimizer.param_groups if group.pattern == ".*").optimizer_kwargs
     batch = training.global_batch_size * training.seq_len
     weights = {source.dataset.removeprefix("almr_"): source.weight for source in config.dataloader.sources}
     registered(weights)
-    answer = {
+    return {
         "parsers": "torchtitan's ConfigManager and LRSchedulersContainer",
         "lr": arguments["lr"],
         "almr": weights.get("additional", 0.0) / sum(weights.values()),
@@ -44,7 +37,6 @@ def main() -> None:
         "max_grad_norm": training.max_norm,
         "lrs": lrs(config, arguments["lr"], question["steps"]),
     }
-    print(json.dumps(answer))
 
 
 def registered(weights: dict[str, float]) -> None:
@@ -61,7 +53,3 @@ def lrs(config: Any, lr: float, steps: list[int]) -> list[float]:
     made = config.lr_scheduler.build(optimizers=[optimizer], training_steps=config.training.steps)
     share = made.schedulers[0].lr_lambdas[0]
     return [lr * share(step) for step in steps]
-
-
-if __name__ == "__main__":
-    main()

@@ -11,55 +11,35 @@ READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # the files of a tri
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A file or folder in the `folder` of the object that it is an attribute of."""
+
+    name: str
+
+    def __get__(self, owner: ScoreFiles | RunFiles, kind: type) -> Path:
+        return owner.folder / self.name
+
+
+@dataclass(frozen=True)
 class ScoreFiles:
     """The files of one model's benchmark scores. A trial has only `questions`: its scores are in its record."""
 
     folder: Path
-
-    @property
-    def scores(self) -> Path:
-        return self.folder / "scores.json"
-
-    @property
-    def failures(self) -> Path:
-        return self.folder / "failures.json"
-
-    @property
-    def questions(self) -> Path:
-        """The score of each question, by task."""
-        return self.folder / "questions.json"
+    scores = Entry("scores.json")
+    failures = Entry("failures.json")
+    questions = Entry("questions.json")  # the score of each question, by task
 
 
 @dataclass(frozen=True)
 class TrialFiles(ScoreFiles):
     """The files of one trial, in `trials/<trial id>/`."""
 
-    @property
-    def request(self) -> Path:
-        return self.folder / "trial.json"
-
-    @property
-    def record(self) -> Path:
-        return self.folder / RECORD
-
-    @property
-    def metrics(self) -> Path:
-        """Loss, LR and speed by step, as JSON Lines."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def heartbeat(self) -> Path:
-        return self.folder / "heartbeat"
-
-    @property
-    def model(self) -> Path:
-        """The trained model, a Hugging Face directory, where the study saves it."""
-        return self.folder / "model"
-
-    @property
-    def saved_model_note(self) -> Path:
-        """The objective of the trained model beside it."""
-        return self.folder / "kept.json"
+    request = Entry("trial.json")
+    record = Entry(RECORD)
+    metrics = Entry("metrics.jsonl")  # loss, LR and speed by step
+    heartbeat = Entry("heartbeat")
+    model = Entry("model")  # the trained model, a Hugging Face directory, where the study saves it
+    saved_model_note = Entry("kept.json")  # the objective of the trained model beside it
 
     def log(self, rank: int = 0) -> Path:
         """The output of a rank of the trial."""
@@ -74,66 +54,24 @@ class RunFiles:
     """The files of one run, `runs/<study name>/`."""
 
     folder: Path
-
-    @property
-    def study(self) -> Path:
-        return self.folder / "study.yaml"
-
-    @property
-    def ingredients(self) -> Path:
-        return self.folder / "ingredients.json"
-
-    @property
-    def search(self) -> Path:
-        return self.folder / "search.json"
-
-    @property
-    def provenance(self) -> Path:
-        return self.folder / "provenance.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / LOCK
-
-    @property
-    def code(self) -> Path:
-        """The snapshot of the packages that the workers run."""
-        return self.folder / "code"
-
-    @property
-    def trials(self) -> Path:
-        return self.folder / TRIALS
+    study = Entry("study.yaml")
+    ingredients = Entry("ingredients.json")
+    search = Entry("search.json")
+    provenance = Entry("provenance.json")
+    lock = Entry(LOCK)
+    code = Entry("code")  # the snapshot of the packages that the workers run
+    trials = Entry(TRIALS)
+    table = Entry("trials.csv")
+    fit = Entry("fit.json")
+    figures = Entry("figures")
+    report = Entry("report.html")
+    launch = Entry("launch")  # the launch bundle
+    confirmation = Entry("confirmation")  # the results of the confirmation runs of the large model
 
     @property
     def base(self) -> ScoreFiles:
         """The base model's benchmark scores."""
         return ScoreFiles(self.folder / "base")
-
-    @property
-    def table(self) -> Path:
-        return self.folder / "trials.csv"
-
-    @property
-    def fit(self) -> Path:
-        return self.folder / "fit.json"
-
-    @property
-    def figures(self) -> Path:
-        return self.folder / "figures"
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report.html"
-
-    @property
-    def launch(self) -> Path:
-        """The launch bundle."""
-        return self.folder / "launch"
-
-    @property
-    def confirmation(self) -> Path:
-        """The results of the confirmation runs of the large model."""
-        return self.folder / "confirmation"
 
     def trial(self, trial_id: str) -> TrialFiles:
         return TrialFiles(self.trials / trial_id)

@@ -17,7 +17,7 @@ Model = TypeVar("Model", bound=Schema)
 
 
 class NewerFileError(InputError):
-    """A file that a newer version of almr-sweep wrote: it is sound, and must be kept."""
+    """A file that a newer version of almr-sweep wrote, or may have written: it is sound, and must be kept."""
 
 
 def read(path: Path, schema: type[Model], kind: str, version: int, remedy: str) -> Model:
@@ -84,7 +84,7 @@ def _refusal(path: Path, schema: type[Schema], kind: str, error: pydantic.Valida
     """Names the first wrong field. An unknown field may come from a newer version."""
     first = error.errors(include_url=False)[0]
     if first["type"] == "extra_forbidden":
-        return InputError(
+        return NewerFileError(
             f"{path}: this version of almr-sweep does not know the field {'.'.join(map(str, first['loc']))}: if a "
             f"newer one wrote the file, upgrade almr-sweep and keep it; else {remedy}"
         )

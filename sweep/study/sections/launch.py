@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from sweep.study.fields import Count, Natural, OneOrMore, Positive, Section, Text, nearest_multiple
 from sweep.study.sections.transfer import TransferRule
-from sweep.study.sizes.gpus import GpuName, gpu_memory
+from sweep.study.sizes.known import GpuName, gpu_memory
 from sweep.study.sizes.shape import Shape
 
 Format = Literal["llamafactory", "torchtitan", "megatron", "axolotl", "native"]

@@ -9,8 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from sweep.study.fields import Finite, Positive, Section, Text, exactly_one
-from sweep.study.record import Record
-from sweep.study.trial import Status
+from sweep.study.record import Record, Status
 
 
 class ScoreGuard(Section):

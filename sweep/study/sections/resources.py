@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from sweep.study.fields import Count, Finite, Natural, Positive, Section
-from sweep.study.sizes.gpus import GPUS, Gpu, GpuName, gpu_memory
+from sweep.study.sizes.known import GPUS, Gpu, GpuName, gpu_memory
 
 
 class Resources(Section):

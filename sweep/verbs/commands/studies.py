@@ -8,7 +8,7 @@ import typer
 
 from sweep.store.run import Run
 from sweep.study import InputError, Study, study_file
-from sweep.trials import progress as design
+from sweep.trials.progress import RunProgress
 from sweep.verbs.commands.terminal import err, interruptible, out, show
 from sweep.verbs.options import RUNS, Address, AsJson, RunName, Runs, StudyName
 
@@ -33,7 +33,7 @@ def plan(
     loaded = study_file.load(study)
     run = Run.within(runs, loaded.name)
     known = run.ingredients()
-    planned = plans.plan(loaded, design.progress(loaded, run), known.corpora if known else {})
+    planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {})
     findings = _checked(loaded, run, planned, address) if check else []
     if as_json:
         show(text.plan_json(loaded, planned) | ({"checks": [f._asdict() for f in findings]} if check else {}))

@@ -1,20 +1,39 @@
-"""The two consoles of the command: results go to standard output, messages to standard error."""
+"""The two consoles of the command: results go to standard output, messages and errors to standard error."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from rich.console import Console, RenderableType
+
+from sweep.study import InputError
+from sweep.study.errors import network_fault, one_line
 
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 REFUSED = 3  # the exit status of a fit whose winner the data do not support
 INTERRUPTED = 130
+BAD_INPUT = 2
+INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+NETWORK = "check the network, then run the same command again"
+HINTS = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "name a file, not a folder",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EROFS: "name a folder that can be written",
+    errno.ENOSPC: "free some space, then run the same command again",
+    errno.EDQUOT: "free some space of your quota, then run the same command again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
 
 
 def say(line: str) -> None:
@@ -46,3 +65,38 @@ def interruptible(advice: str) -> Iterator[None]:
     except KeyboardInterrupt:
         tell([f"interrupted; {advice}"])
         raise typer.Exit(INTERRUPTED) from None
+
+
+class Explanation(NamedTuple):
+    lines: list[str]
+    status: int
+
+
+def explain(error: Exception) -> Explanation:
+    if _working_directory_is_gone():
+        return Explanation(["the working directory was deleted: change to another one and try again"], BAD_INPUT)
+    if isinstance(error, InputError):
+        return Explanation(str(error).splitlines(), BAD_INPUT)
+    if isinstance(error, OSError):
+        return Explanation([_system(error)], BAD_INPUT)
+    what = f"internal error: {type(error).__name__}: {one_line(error)}"
+    return Explanation([f"{what}; run again with --debug for the traceback and report it"], INTERNAL)
+
+
+def _system(error: OSError) -> str:
+    """Names the file if there is one. Libraries for the network derive their errors from OSError too."""
+    if error.filename is not None:
+        what, hint = f"{os.fsdecode(error.filename)}: {error.strerror or one_line(error)}", "check the path"
+    elif fault := network_fault(error):
+        what, hint = f"{fault} ({one_line(error)})", NETWORK
+    else:
+        what, hint = error.strerror or one_line(error), "run again with --debug for the traceback"
+    return f"{what}; {HINTS.get(error.errno or 0, hint)}"
+
+
+def _working_directory_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False

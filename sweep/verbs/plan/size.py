@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sweep.planning.disk import Disk
 from sweep.planning.plan import StudyPlan
-from sweep.planning.trial_memory import TrialMemory
+from sweep.planning.requirements import Disk, TrialMemory
 from sweep.study import numbers
-from sweep.study.sizes.memory import USABLE
+from sweep.study.sizes.shape import USABLE
 
 
 def size_lines(planned: StudyPlan) -> list[str]:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
-from sweep.study import Study
-from sweep.study.numbers import almr, clock, lr, percent
-from sweep.verbs.plan.benchmark_table import benchmark_table
-from sweep.verbs.plan.grid_table import grid
+from sweep.study import LANGUAGES, Study, Trial, numbers
+from sweep.study.numbers import clock, percent
+from sweep.study.sections.training import Training
 from sweep.verbs.plan.size import size_json, size_lines
 
 
 def plan(study: Study, planned: StudyPlan) -> RenderableType:
-    done = planned.total - planned.to_run
+    total, left = planned.progress.total, planned.progress.to_run
     head = (
-        f"{study.name}: {planned.total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
-        f"{len(study.grid.lrs)} LRs x {_count(len(study.grid.seeds), 'seed')}), {done} done, {planned.to_run} left\n"
-        f"each trial: {_steps(planned)} x {study.training.global_batch_tokens:,} tokens = "
+        f"{study.name}: {total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
+        f"{len(study.grid.lrs)} LRs x {_count(len(study.grid.seeds), 'seed')}), {total - left} done, {left} left\n"
+        f"each trial: {_steps(study.training)} x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}{_growth(study)}"
     )
@@ -34,7 +34,7 @@ def _how(study: Study, planned: StudyPlan) -> str:
     """From what a search takes its trials."""
     if not study.search.proposes:
         return ""
-    share = percent(planned.total / len(study.grid.points))
+    share = percent(planned.progress.total / len(study.grid.points))
     where = f"{len(study.grid.points)} cells" if study.search.space == "cells" else "any point of the range"
     return f" by search ({study.search.strategy}) out of {where}, {share} of the grid's tokens"
 
@@ -48,8 +48,9 @@ def _growth(study: Study) -> str:
     if not reach:
         return ""
     (a0, a1), (r0, r1) = reach["almr"], reach["lr"]
-    ends = f"ALMR {almr(a0)} to {almr(a1)}, LR {lr(r0)} to {lr(r1)} ({reach['trials']} trials in all)"
-    return f"\nif the optimum is at the edge of the grid, the trials may extend to {ends}"
+    ends = f"ALMR {numbers.almr(a0)} to {numbers.almr(a1)}, LR {numbers.lr(r0)} to {numbers.lr(r1)}"
+    reason = "if the optimum is at the edge of the grid, the trials may extend to"
+    return f"\n{reason} {ends} ({reach['trials']} trials in all)"
 
 
 def growth(study: Study) -> dict[str, Any] | None:
@@ -60,36 +61,36 @@ def growth(study: Study) -> dict[str, Any] | None:
     return reach | {"trials": study.search.trials}
 
 
-def _steps(planned: StudyPlan) -> str:
-    if not planned.branch_steps:
-        return f"{planned.steps:,} steps"
-    return f"({planned.steps:,} steps + {planned.branch_steps:,} in branches to its horizons)"
+def _steps(training: Training) -> str:
+    if not training.branch_steps:
+        return f"{training.steps:,} steps"
+    return f"({training.steps:,} steps + {training.branch_steps:,} in branches to its horizons)"
 
 
 def _cost(study: Study, planned: StudyPlan) -> str:
     if planned.trial_seconds is None:
         return "time: unknown until a trial has finished"
     cost = f"time: {clock(planned.trial_seconds)} per trial"
-    if not planned.to_run:
+    if not planned.progress.to_run:
         return f"{cost}; nothing left to run"
     if planned.seconds is not None:
-        left = _count(planned.to_run, "trial")
+        left = _count(planned.progress.to_run, "trial")
         cost += f"; {clock(planned.seconds)} for {left}, {concurrency(study)} in parallel (start-up not counted)"
     return cost + (f"; {planned.gpu_hours:,.1f} GPU-hours" if study.resources.gpus else "")
 
 
 def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
-    left = {trial.id for trial in planned.left}
+    left = {trial.id for trial in planned.progress.left}
     return {
         "study": study.name,
         "fingerprint": study.fingerprint,
-        "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.trials],
+        "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.progress.trials],
         "strategy": study.search.strategy,
-        "total": planned.total,
-        "left": planned.to_run,
+        "total": planned.progress.total,
+        "left": planned.progress.to_run,
         "may_grow_to": growth(study),
-        "steps": planned.steps,
-        "branch_steps": planned.branch_steps,
+        "steps": study.training.steps,
+        "branch_steps": study.training.branch_steps,
         "tokens_per_trial": planned.tokens_per_trial,
         "tokens": planned.tokens,
         "almr": list(study.grid.almr),
@@ -98,6 +99,53 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "seconds": planned.seconds,
         "gpu_hours": planned.gpu_hours,
         **size_json(planned),
-        "benchmarks": scoring.plan_json(study),
+        "benchmarks": [vars(task) for task in scoring.planned(study)],
         "warnings": planned.warnings,
     }
+
+
+def grid(study: Study, planned: StudyPlan) -> Table:
+    """One column per ALMR, one row per LR; below, the epochs over each corpus."""
+    table = Table("LR / ALMR", box=None, padding=(0, 1, 0, 0))
+    for almr in study.grid.almr:
+        table.add_column(numbers.almr(almr), justify="right", no_wrap=True)
+    left = {trial.id for trial in planned.progress.left}
+    known = {trial.id for trial in planned.progress.trials}
+    for lr in study.grid.lrs:
+        table.add_row(numbers.lr(lr), *(_cell(study, almr, lr, known, left) for almr in study.grid.almr))
+    for language in LANGUAGES:
+        epochs = planned.epochs[language]
+        shown = [f"{n:.2g}" for n in epochs] if epochs else ["?"] * len(study.grid.almr)
+        table.add_row(f"{study.language_name(language)} epochs", *shown)
+    return table
+
+
+def _cell(study: Study, almr: float, lr: float, known: set[str], left: set[str]) -> str:
+    here = [Trial(almr=almr, lr=lr, seed=seed).id for seed in study.grid.seeds]
+    done = sum(trial in known and trial not in left for trial in here)
+    if not done:
+        return "open" if study.search.proposes and not known & set(here) else "to do"
+    return "done" if len(here) == 1 else f"{done}/{len(here)}"
+
+
+def benchmark_table(study: Study) -> RenderableType:
+    """One row per task, then the tasks without data; empty where the study has no benchmarks."""
+    tasks = scoring.planned(study)
+    if not tasks:
+        return Group()
+    table = Table("benchmark", "group", "questions", "time per model, about", box=None, padding=(0, 2, 0, 0))
+    for task in tasks:
+        time = "?" if task.seconds is None else clock(task.seconds)
+        table.add_row(task.name, task.group or "", "?" if task.questions is None else f"{task.questions:,}", time)
+    missing = [f"no data yet: {task.name}: {task.missing}" for task in tasks if task.missing]
+    if missing:
+        missing.append("the run downloads missing data when it starts; a task without data gets no score")
+    return Group(Text(_head(study, tasks)), table, *(Text(line, style="yellow") for line in missing))
+
+
+def _head(study: Study, tasks: list[scoring.PlannedTask]) -> str:
+    assert study.benchmarks
+    which = f"the best {study.benchmarks.finalists} trials" if study.benchmarks.when == "finalists" else "every trial"
+    known = [task.seconds for task in tasks if task.seconds is not None]
+    total = f", about {clock(sum(known))} per model" if len(known) == len(tasks) else ""
+    return f"benchmarks: {len(tasks)} tasks for {which} and the base model{total}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from sweep.worker.group.node import NodeOutcome, RankFailure
-from sweep.worker.watchdog import hang_reason
+from sweep.worker.run_trial import hang_reason
 from trainers.workers.heartbeat import HeartbeatWatch
 
 SECONDS_BETWEEN = 0.2

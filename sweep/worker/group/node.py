@@ -1,8 +1,9 @@
-"""One node of a worker group: its torchrun, under a supervisor. Knows nothing of Ray."""
+"""One node of a worker group: its torchrun, under a supervisor. Knows nothing of Ray and imports no torch."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -18,10 +19,23 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sweep.worker.group.supervisor import LOCK_HELD
-from sweep.worker.group.torchrun_arguments import PORT_TAKEN, Rendezvous, torchrun_arguments
 
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
+PORT_TAKEN = errno.EADDRINUSE  # exit status of sweep.worker.group.torchrun where another process has taken the port
 CODE = Path(__file__).parents[3]  # the folder of our packages: on a worker, the run's staged code
+
+
+@dataclass(frozen=True)
+class Rendezvous:
+    """The rendezvous of a worker group's nodes (address and port of node 0), as node number `node` sees it."""
+
+    address: str
+    port: int
+    nodes: int
+    node: int
+    workers_per_node: int
+    cpus_per_worker: int
+    gpus: bool = False
 
 
 class RankCommand(NamedTuple):
@@ -141,3 +155,17 @@ def gpu_locks(rendezvous: Rendezvous) -> list[str]:
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if rendezvous.gpus else []
     names = [gpu.strip().replace("/", "-") for gpu in gpus if gpu.strip()]
     return [str(Path(tempfile.gettempdir()) / f"almr-{os.getuid()}-gpu-{name}") for name in names]
+
+
+def torchrun_arguments(rendezvous: Rendezvous, grace_seconds: float) -> list[str]:
+    """A static rendezvous without restarts: Ray Tune starts a worker group that failed again, as a whole."""
+    return [
+        f"--nnodes={rendezvous.nodes}",
+        f"--node-rank={rendezvous.node}",
+        f"--nproc-per-node={rendezvous.workers_per_node}",
+        f"--master-addr={rendezvous.address}",
+        f"--master-port={rendezvous.port}",
+        f"--shutdown-timeout={max(1, int(grace_seconds / 2))}",
+        "--max-restarts=0",
+        "-m",
+    ]

@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 from sweep.store.run import Run
-from sweep.study.trial import TrialRequest
+from sweep.study.record import TrialRequest
 from sweep.worker import run_trial as worker
 from sweep.worker.group.supervisor import die_with_parent
 from trainers.workers.heartbeat import Heartbeat

@@ -17,7 +17,7 @@ from typing import Any
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.run import parse_args, run
 
-from sweep.worker.group.torchrun_arguments import PORT_TAKEN
+from sweep.worker.group.node import PORT_TAKEN
 
 
 def main() -> None:

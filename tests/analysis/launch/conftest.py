@@ -18,7 +18,7 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.launch_plan import make as make_plan_of
 from analysis.table import table as tables
 from analysis.transfer.rules import direct
-from sweep.planning import launch_layout
+from sweep.planning import model_shape
 from sweep.study import LANGUAGES, CorpusFacts, Record, Study, Trial
 from sweep.study.study_file import dump
 
@@ -170,7 +170,7 @@ def make_plan(make_fit: Callable[..., FitResult], corpora: dict[str, CorpusFacts
         name: str, of: Study | None = None, counted: Any = None, accept_risk: str | None = None, **fit: Any
     ) -> LaunchPlan:
         of = of or study()
-        target = launch_layout.target(of, (name,))  # type: ignore[arg-type]
+        target = model_shape.launch_hardware(of, (name,))  # type: ignore[arg-type]
         return make_plan_of(make_fit(of, **fit), counted or corpora, accept_risk, target)
 
     return make

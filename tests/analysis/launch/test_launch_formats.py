@@ -23,7 +23,7 @@ from analysis.launch.plan.ratio import token_share
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.starts import job_name
 from sweep.study import InputError
-from sweep.study.sizes.models import KNOWN
+from sweep.study.sizes.known import KNOWN
 
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
 FILES = {

@@ -8,7 +8,7 @@ from samples import make_study, study_content
 
 from sweep.planning.plan import StudyPlan, concurrency, plan
 from sweep.study import CorpusFacts, Record, Study
-from sweep.trials import progress as design
+from sweep.trials.progress import RunProgress
 
 
 def facts(blocks: int) -> CorpusFacts:
@@ -19,8 +19,8 @@ def facts(blocks: int) -> CorpusFacts:
 
 
 def planned(study: Study, **known: Any) -> StudyPlan:
-    every = design.trials(study)
-    progress = design.RunProgress(every, every, len(every), known.get("records", []))
+    every = study.grid_trials
+    progress = RunProgress(every, every, len(every), known.get("records", []))
     return plan(study, progress, known.get("facts", {}))
 
 
@@ -34,7 +34,7 @@ def with_sizes(original: float, additional: float, **changes: Any) -> Study:
 
 def test_grid_is_every_combination_once() -> None:
     study = make_study(grid={"almr": [0.1, 0.5], "lr": [1e-3, 1e-2, 1e-1], "seeds": [0, 1]})
-    trials = design.trials(study)
+    trials = study.grid_trials
     assert len(set(trials)) == len(trials) == 12
     assert {(t.almr, t.lr, t.seed) for t in trials} == {
         (a, lr, s) for a in (0.1, 0.5) for lr in (1e-3, 1e-2, 1e-1) for s in (0, 1)
@@ -75,7 +75,7 @@ def test_plain_text_sizes_are_estimated_from_their_bytes(tmp_path: Path) -> None
 def test_time_is_that_of_finished_trials_once_there_are_some() -> None:
     study = make_study(resources={"tokens_per_second": 1024, "concurrent": 1})
     assert planned(study).seconds == 6 * 2.0
-    trial = design.trials(study)[0]
+    trial = study.grid_trials[0]
     record = Record(**trial.model_dump(), trial_id=trial.id, fingerprint="x", status="complete", attempt=1, seconds=7.0)
     assert planned(study, records=[record]).trial_seconds == 7.0
 
@@ -92,8 +92,7 @@ def test_branches_are_planned_as_tokens_and_time_but_add_no_epochs() -> None:
     plain = planned(with_sizes(8192, 4096, training=recipe, resources=resources))
     branched = planned(with_sizes(8192, 4096, training=recipe | {"horizons": [1024, 1100 + 512]}, resources=resources))
     assert branched.epochs == plain.epochs
-    assert (plain.branch_steps, branched.branch_steps) == (0, 1 + 2)  # of 4 and 6 steps
-    assert branched.tokens_per_trial == plain.tokens_per_trial + 3 * 256
+    assert branched.tokens_per_trial == plain.tokens_per_trial + (1 + 2) * 256  # branches of 4 and 6 steps
     assert branched.seconds == plain.seconds + 6 * 3 * 256 / 1024
     assert any("1,612 is not a whole number of batches: its branch ends at 1,536" in w for w in branched.warnings)
 

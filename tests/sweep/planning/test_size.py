@@ -12,17 +12,15 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.planning import model_shape
-from sweep.planning.compute import flops_per_token, seconds_at_mfu
-from sweep.planning.disk import disk
-from sweep.planning.trial_memory import TrialMemory
+from sweep.planning.plan import flops_per_token, seconds_at_mfu
+from sweep.planning.requirements import TrialMemory, disk
 from sweep.planning.warnings import out_of_memory
 from sweep.study import Study, study_file
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes import shape as shapes
-from sweep.study.sizes.memory import layer_bytes, logit_bytes
-from sweep.study.sizes.models import KNOWN
-from sweep.study.sizes.shape import Shape
+from sweep.study.sizes.known import KNOWN
+from sweep.study.sizes.shape import Shape, layer_bytes, logit_bytes
 
 LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"].shape
 
@@ -219,11 +217,11 @@ def test_disk_is_bounded(keep: str, models: int) -> None:
 def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     from sweep.planning.plan import plan
     from sweep.store.run import Run
-    from sweep.trials import progress as design
+    from sweep.trials.progress import RunProgress
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: pytest.fail("asked the hub"))
     study = study_file.load("llama3-8b-zh")
-    planned = plan(study, design.progress(study, Run(Path("nowhere"))), {})
+    planned = plan(study, RunProgress.of(study, Run(Path("nowhere"))), {})
     assert planned.warnings == []
     assert planned.gpu_hours
     assert 500 < planned.gpu_hours < 2000

@@ -9,14 +9,14 @@ import bucket
 import pytest
 from samples import make_study, study_content
 
-from sweep.planning.trial_memory import TrialMemory
+from sweep.planning.requirements import TrialMemory
 from sweep.preflight import checks, inputs, preflight, probe
 from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.preflight import Requirements, training_packages
 from sweep.store.run import Run
 from sweep.study import Study
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sizes.models import KNOWN
+from sweep.study.sizes.known import KNOWN
 
 GB = 1e9
 
@@ -145,10 +145,10 @@ def test_a_local_model_has_its_tokenizer_loaded(small_model: Path) -> None:
 
 def test_all_checks_of_a_study_on_this_machine(local_study: Study, tmp_path: Path) -> None:
     from sweep.planning.plan import plan
-    from sweep.trials import progress as design
+    from sweep.trials.progress import RunProgress
 
     run = Run(tmp_path / "runs" / local_study.name)
-    findings = preflight.full(local_study, run, plan(local_study, design.progress(local_study, run), {}), None)
+    findings = preflight.full(local_study, run, plan(local_study, RunProgress.of(local_study, run), {}), None)
     assert faults(findings) == []
     assert {"base model", "tokenizer", "corpora.original", "versions", "run directory", "disk"} <= {
         f.name for f in findings
@@ -158,9 +158,9 @@ def test_all_checks_of_a_study_on_this_machine(local_study: Study, tmp_path: Pat
 
 def full(study: Study, run: Run) -> list[CheckResult]:
     from sweep.planning.plan import plan
-    from sweep.trials import progress as design
+    from sweep.trials.progress import RunProgress
 
-    return preflight.full(study, run, plan(study, design.progress(study, run), {}), None)
+    return preflight.full(study, run, plan(study, RunProgress.of(study, run), {}), None)
 
 
 def test_what_an_object_store_cannot_do_is_found_before_the_run(local_study: Study, tmp_path: Path) -> None:

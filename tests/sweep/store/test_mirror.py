@@ -16,10 +16,9 @@ from samples import bowl_csv, make_study, study_content
 
 from analysis.scores.read import read
 from analysis.table import table as tables
-from sweep.store.at_worker import at_worker
 from sweep.store.run import Run
 from sweep.study import InputError, PerLanguage, Record, Status, Study, Trial
-from sweep.trials import progress as design
+from sweep.worker.run_trial import at_worker
 from trainers.benchmarks.outcome import ScoringOutcome, score
 
 
@@ -34,7 +33,7 @@ def kept(tmp_path: Path, cache: Path) -> Path:
 def begun(kept: Path) -> tuple[Run, Study, Trial]:
     run, study = Run(f"bucket://{kept}"), make_study()
     run.freeze(study)
-    return run, study, design.trials(study)[0]
+    return run, study, study.grid_trials[0]
 
 
 def elsewhere(kept: Path, tmp_path: Path) -> Run:
@@ -59,7 +58,7 @@ def test_what_one_host_writes_another_reads(kept: Path, tmp_path: Path) -> None:
     assert other.study() == study
     assert other.record(trial) == record(study, trial)
     assert other.attempts(trial) == 1
-    assert trial not in other.left(design.trials(study))
+    assert trial not in other.left(study.grid_trials)
 
 
 def test_a_worker_leaves_its_files_before_its_record(kept: Path, tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_a_preempted_trial_goes_on_elsewhere_with_its_files_and_cleans_them_up(k
 
 
 def test_a_running_trial_is_seen_from_the_driver(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.store.at_worker.PUSH_SECONDS", 0.05)
+    monkeypatch.setattr("sweep.worker.run_trial.PUSH_SECONDS", 0.05)
     monkeypatch.setattr("sweep.store.run.LOOK_SECONDS", 0.0)
     run, _, trial = begun(kept)
     with at_worker(run.address, trial) as at:
@@ -216,7 +215,7 @@ def test_a_replayed_study_runs_on_a_bucket(kept: Path, tmp_path: Path) -> None:
     assert len(list(kept.glob("trials/*/record.json"))) == 9
     assert {"fit.json", "report.html", "trials.csv", "study.yaml", "code"} <= {p.name for p in kept.iterdir()}
     again = Run.find("small", runs)
-    assert [again.record(trial) is not None for trial in design.trials(again.study())] == [True] * 9
+    assert [again.record(trial) is not None for trial in again.study().grid_trials] == [True] * 9
     assert not (kept / "lock.json").exists()
 
 

@@ -9,9 +9,10 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.store.run import Run
-from sweep.study import Ingredients, InputError, PerLanguage, Record, Status, Study, Trial
+from sweep.study import Ingredients, InputError, PerLanguage, Proposed, Record, Status, Study, Trial
 from sweep.study.files.atomic import write_atomically
-from sweep.trials import progress as design
+from sweep.study.files.reader import NewerFileError
+from sweep.study.record import read_request
 
 
 def record(study: Study, trial: Trial, status: Status = Status.COMPLETE) -> Record:
@@ -30,28 +31,28 @@ def run(tmp_path: Path) -> Run:
 
 def test_left_is_the_grid_without_its_records(run: Run) -> None:
     study = make_study()
-    first, second, third, *rest = design.trials(study)
+    first, second, third, *rest = study.grid_trials
     run.finish(record(study, first))
     run.finish(record(study, second, Status.DIVERGED))
     run.finish(record(study, third, Status.FAILED))
-    assert run.left(design.trials(study)) == [third, *rest]
+    assert run.left(study.grid_trials) == [third, *rest]
 
 
 def test_a_started_trial_is_not_done(run: Run) -> None:
     study = make_study()
-    trial = design.trials(study)[0]
+    trial = study.grid_trials[0]
     assert [run.start(trial, study), run.start(trial, study)] == [1, 2]
     assert run.attempts(trial) == 2
-    assert trial in run.left(design.trials(study))
+    assert trial in run.left(study.grid_trials)
 
 
 def test_a_grown_grid_adds_only_its_new_points(run: Run) -> None:
     study = make_study()
-    for trial in design.trials(study):
+    for trial in study.grid_trials:
         run.finish(record(study, trial))
     grown = make_study(grid={"almr": [0.1, 0.5, 0.9, 1.0], "lr": [1e-3, 1e-2]})
     run.freeze(grown)
-    assert {trial.almr for trial in run.left(design.trials(grown))} == {1.0}
+    assert {trial.almr for trial in run.left(grown.grid_trials)} == {1.0}
     assert run.study() == grown
 
 
@@ -74,19 +75,54 @@ def ingredients(**changes: str) -> Ingredients:
 def test_other_content_under_the_same_name_is_refused(run: Run) -> None:
     run.keep_ingredients(ingredients())
     run.keep_ingredients(ingredients(original="early"))
-    run.finish(record(make_study(), design.trials(make_study())[0]))
+    run.finish(record(make_study(), make_study().grid_trials[0]))
     with pytest.raises(InputError, match=r"content of base_model, corpora\.additional has changed"):
         run.keep_ingredients(ingredients(original="early", model="n", additional="b"))
     assert run.ingredients() == ingredients(original="early")
 
 
 def test_a_broken_record_is_refused_and_kept(run: Run) -> None:
-    trial = design.trials(make_study())[0]
+    trial = make_study().grid_trials[0]
     path = run.trial_folder(trial) / "record.json"
     write_atomically(path, '{"half": ')
     with pytest.raises(InputError, match=r"record\.json: not a record"):
         run.left([trial])
     assert path.exists()
+
+
+BROKEN = ["", '{"half": ', "[]", '{"almr": 0.5}']
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_request_is_read_from_the_record_and_written_anew(run: Run, content: str) -> None:
+    study = make_study()
+    trial = study.grid_trials[0]
+    run.write_request(trial, study, Proposed(index=3, why="curve"), attempt=1)
+    request = run.request(trial)
+    path = run.trial_folder(trial) / "trial.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"trial\.json: not a trial request"):
+        run.requests()
+    run.finish(record(study, trial).model_copy(update={"proposed": Proposed(index=3, why="curve")}))
+    assert run.requests() == [request]
+    assert path.read_text() == content
+    run.mend()
+    assert read_request(path) == request
+    path.write_text('{"schema_version": 99}')
+    for act in (run.requests, run.mend):
+        with pytest.raises(NewerFileError):
+            act()
+    assert path.read_text() == '{"schema_version": 99}'
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_state_of_a_search_is_none_and_a_newer_one_is_refused(run: Run, content: str) -> None:
+    run.files.search.write_text(content)
+    assert run.search_state() is None
+    for newer in ('{"schema_version": 99}', '{"strategy": "surface", "budget": 9, "asked": 9, "new": 1}'):
+        run.files.search.write_text(newer)
+        with pytest.raises(NewerFileError):
+            run.search_state()
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
@@ -111,7 +147,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
 
 
 def test_progress_survives_a_line_half_written(run: Run) -> None:
-    trial = design.trials(make_study())[0]
+    trial = make_study().grid_trials[0]
     assert run.progress(trial) == 0
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"step": 4, "lo')
     assert run.progress(trial) == 0

@@ -16,8 +16,7 @@ from sweep.store.run import Run
 from sweep.study import InputError
 from sweep.study.files.reader import NewerFileError
 from sweep.study.ingredients import read_ingredients, read_search
-from sweep.study.record import read_record
-from sweep.study.trial import read_request
+from sweep.study.record import read_record, read_request
 
 
 class Kind(NamedTuple):

@@ -11,7 +11,6 @@ from known_surfaces import Known
 from searches import LOW, Driver, last, searching
 
 from sweep.study import Status, Study
-from sweep.trials import progress as design
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +83,7 @@ def test_nothing_grows_where_the_optimum_is_inside(strategy: str, tmp_path: Path
     study = searching(inside, strategy=strategy, trials=14, bounds=wide)
     driver = Driver(study, tmp_path, room=2, known=Known(lr=3e-5))
     driver.go()
-    grid = set(design.trials(study))
+    grid = set(study.grid_trials)
     assert len(driver.table) == 12
     assert {request.trial for request in driver.run.requests()} == grid
 
@@ -113,7 +112,7 @@ def test_a_step_that_the_budget_cut_short_is_finished_by_a_larger_one(tmp_path: 
 def test_records_that_nothing_else_tells_of_count_against_the_budget(tmp_path: Path) -> None:
     driver = Driver(grown_grid(11), tmp_path, room=2)
     driver.go(events=18)
-    for trial in design.trials(driver.study):
+    for trial in driver.study.grid_trials:
         (driver.run.trial_folder(trial) / "trial.json").unlink()
     assert len(driver.go()) == 2
 

@@ -12,7 +12,7 @@ from searches import GRID, Driver, Pick, last, searching, shuffled
 
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
-from sweep.trials import progress as design
+from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Turn
 
 pytestmark = pytest.mark.slow
@@ -100,12 +100,12 @@ def test_a_search_ends_under_its_tolerance_says_so_and_stays_ended(tmp_path: Pat
     assert state.stopped
     assert "under search.tolerance" in state.stopped
     assert state.asked == len(driver.table) < 14
-    assert design.progress(driver.study, driver.run).ended == state.stopped
+    assert RunProgress.of(driver.study, driver.run).ended == state.stopped
     assert driver.go() == []
     assert driver.run.search_state() == state
     driver.study = searching(tolerance=0.0, trials=len(driver.table) + 1)
     assert len(driver.go()) == 1
-    assert design.progress(driver.study, driver.run).ended is None
+    assert RunProgress.of(driver.study, driver.run).ended is None
 
 
 def test_a_search_whose_first_trials_all_diverge_goes_to_lower_learning_rates(tmp_path: Path) -> None:
@@ -164,10 +164,10 @@ def test_trials_of_an_earlier_grid_are_known_and_only_proposals_count_against_th
     driver = Driver(searching(trials=6), tmp_path)
     given = driver.go()
     assert len(given) == 6
-    assert not {trial.id for trial in given} & {trial.id for trial in design.trials(earlier.study)}
+    assert not {trial.id for trial in given} & {trial.id for trial in earlier.study.grid_trials}
     assert len(driver.table) == 12
     assert "start" not in {why for *_, why in driver.proposals}  # six trials are enough to draw a surface
-    assert design.progress(driver.study, driver.run).to_run == 0
+    assert RunProgress.of(driver.study, driver.run).to_run == 0
 
 
 def test_trials_that_the_study_no_longer_includes_neither_run_again_nor_widen_it(tmp_path: Path) -> None:
@@ -180,12 +180,12 @@ def test_trials_that_the_study_no_longer_includes_neither_run_again_nor_widen_it
     assert all(trial.lr <= 1e-4 for trial in given)
     kept = sum(trial.lr <= 1e-4 for trial in before)
     assert kept + len([trial for trial in given if trial not in before]) == 12
-    assert design.progress(narrow.study, narrow.run).to_run == 0
+    assert RunProgress.of(narrow.study, narrow.run).to_run == 0
 
 
 def test_no_more_of_a_grid_is_in_flight_than_run_at_once(tmp_path: Path) -> None:
     study, run = make_study(grid={"almr": [0.1, 0.5, 0.9], "lr": [1e-5, 1e-4, 1e-3]}), Run(tmp_path)
-    queue = GridQueue(study, run, design.trials(study), at_once=2)
+    queue = GridQueue(study, run, study.grid_trials, at_once=2)
     first, second = queue.next(), queue.next()
     assert isinstance(first, Trial)
     assert isinstance(second, Trial)

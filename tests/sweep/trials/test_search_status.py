@@ -121,6 +121,23 @@ def test_what_the_records_say_is_over_starts_no_ray(
         assert len(run.requests()) == before + 1
 
 
+@pytest.mark.slow
+def test_a_broken_state_of_a_search_with_a_spent_budget_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweep import controller
+
+    study, run = searching(trials=9).model_copy(update={"replay": Replay(table="/by/hand")}), Run(tmp_path / "small")
+    monkeypatch.setattr(controller, "run_trials", by_hand)
+    sweep_run.run(study, run, Console(quiet=True), None)
+    before = run.search_state()
+    assert before
+    run.files.search.write_text('{"half": ')
+    monkeypatch.setattr(controller, "run_trials", never)
+    sweep_run.run(study, run, Console(quiet=True), None)
+    assert run.search_state() == before.model_copy(update={"at_once": 1})
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

@@ -16,7 +16,7 @@ from samples import study_content
 from sweep import cli
 from sweep.study import InputError
 from sweep.study.errors import network_fault
-from sweep.verbs.commands import faults
+from sweep.verbs.commands import terminal
 
 ROOT = Path(__file__).parents[3]
 ALMR = "import sys; from sweep.cli import main; main()"
@@ -45,7 +45,7 @@ class ReadTimeout(OSError):  # noqa: N818
     ],
 )
 def test_an_error_of_the_system_says_what_it_is_and_what_to_do(error: OSError, expected: str) -> None:
-    [line], status = faults.explain(error)
+    [line], status = terminal.explain(error)
     assert status == 2
     assert expected in line
     assert "a file" not in line
@@ -74,8 +74,8 @@ def test_a_fault_of_the_network_is_known_whichever_library_raises_it(error: Exce
 
 
 def test_input_errors_keep_their_lines_and_others_are_called_internal() -> None:
-    assert faults.explain(InputError("one\ntwo")) == (["one", "two"], 2)
-    [line], status = faults.explain(KeyError("nothing\nof that"))
+    assert terminal.explain(InputError("one\ntwo")) == (["one", "two"], 2)
+    [line], status = terminal.explain(KeyError("nothing\nof that"))
     assert status == 70
     assert line.startswith("internal error: KeyError: ")
     assert "--debug" in line
@@ -93,6 +93,21 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
         raise error
 
     monkeypatch.setattr("sweep.study.study_file.load", load)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("plan", "demo"), ("run", "demo"), ("fit", "r"), ("report", "r"), ("export", "r")]
+)
+def test_ctrl_c_is_one_line_and_its_own_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sweep.study.study_file.load", interrupt)
+    monkeypatch.setattr("sweep.store.run.Run.find", interrupt)
+    assert ended(monkeypatch, *arguments) == 130
+    assert capsys.readouterr().err == "almr: interrupted; run the same command again\n"
 
 
 def test_a_bug_is_one_line_and_its_traceback_is_shown_on_demand(

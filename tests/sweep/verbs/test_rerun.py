@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samples import make_study
 from searches import GRID, LOW, Driver, searching
 
 from analysis.fit.fit import Fit
@@ -14,7 +15,7 @@ from analysis.fit_file.findings import Finding, NextTrial
 from sweep.store.run import Run
 from sweep.study import Study
 from sweep.study.sections.grid import Grid
-from sweep.trials import progress as design
+from sweep.trials.progress import RunProgress
 from sweep.verbs import fitting, rerun
 
 
@@ -53,7 +54,7 @@ def test_a_grid_grown_as_suggested_runs_as_many_trials_as_it_says(low: Fit, tmp_
     lrs = (*low.study.grid.lrs, *map(float, found[1].split(", ")))
     grown = searching({"almr": low.study.grid.almr, "lr": lrs}, strategy="grid", trials=None)
     Driver(low.study, tmp_path / "small").go()
-    assert design.progress(grown, Run(tmp_path / "small")).to_run == int(found[2])
+    assert RunProgress.of(grown, Run(tmp_path / "small")).to_run == int(found[2])
 
 
 @pytest.mark.parametrize(
@@ -97,10 +98,11 @@ def test_a_table_has_its_own_advice_and_without_suggestions_there_is_none(low: F
 
 
 def test_the_users_own_file_is_named_and_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(tmp_path / "runs" / "small")
+    run, elsewhere = Run(tmp_path / "runs" / "small"), Run(tmp_path / "other" / "small")
+    for one in (run, elsewhere):
+        one.freeze(make_study())
     (tmp_path / "mine.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert rerun.of(run, "mine.yaml", "auto") == ("mine.yaml", "almr run mine.yaml --address auto")
+    assert rerun.of(run, "mine.yaml", "auto") == ("mine.yaml", "almr run mine.yaml --address auto", "")
     assert rerun.of(run, "demo").command == "almr run runs/small/study.yaml"
-    elsewhere = Run(tmp_path / "other" / "small")
     assert rerun.of(elsewhere, "mine.yaml").command == f"almr run mine.yaml --runs {tmp_path / 'other'}"

@@ -19,7 +19,6 @@ from samples import bowl_csv, study_content
 
 from sweep.store.run import Run
 from sweep.study import Study, study_file
-from sweep.trials import progress as design
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 ALMR = str(Path(sys.executable).with_name("almr"))
@@ -196,7 +195,7 @@ def test_a_killed_driver_resumes_to_the_table_of_an_uninterrupted_run(local_stud
     assert all(path.read_bytes() == content for path, content in kept.items())
     pd.testing.assert_frame_equal(table(run), table(tmp_path / "runs/whole"))
     study = study_file.load(run / "study.yaml")
-    assert Run(run).left(design.trials(study)) == []
+    assert Run(run).left(study.grid_trials) == []
 
 
 def test_credentials_are_not_in_the_environment_that_ray_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

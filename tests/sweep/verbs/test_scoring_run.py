@@ -14,8 +14,7 @@ from samples import make_study
 from sweep.planning import scoring
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Study, Trial, study_file
-from sweep.trials import progress as design
-from sweep.verbs.plan.benchmark_table import benchmark_table
+from sweep.verbs.plan.text import benchmark_table
 
 ALMR = "from sweep.cli import main; main()"
 GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
@@ -34,6 +33,10 @@ def records(run: Run) -> dict[str, Record]:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(900)
+def planned_rows(study: Study) -> list[dict[str, Any]]:
+    return [vars(task) for task in scoring.planned(study)]
+
+
 def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study, tmp_path: Path) -> None:
     content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)
     content |= {"grid": GRID, "benchmarks": {"suite": "embedded", "when": "finalists", "finalists": 2}}
@@ -59,33 +62,33 @@ def test_finished_trials_are_scored_on_what_a_study_asks_later(tmp_path: Path) -
     run, plain = Run(tmp_path / "run"), make_study()
     scores = {name: {"value": 0.5} for name in ("cloze_original", "cloze_additional")}
     known = [{}, {}, {"scores": scores}, {"score_failures": {"scoring": "it hung"}}, {"status": "diverged"}]
-    for trial, more in zip(design.trials(plain), known, strict=False):
+    for trial, more in zip(plain.grid_trials, known, strict=False):
         loss = {"original": trial.lr, "additional": trial.almr}
         outcome = {"trial_id": trial.id, "fingerprint": plain.fingerprint, "status": "complete", "attempt": 1}
         run.finish(Record.model_validate(trial.model_dump() | outcome | {"loss": loss} | more))
 
     def unscored(**benchmarks: Any) -> list[Trial]:
-        return scoring.unscored(make_study(benchmarks=benchmarks), run, design.trials(plain))
+        return scoring.unscored(make_study(benchmarks=benchmarks), run, plain.grid_trials)
 
-    assert unscored(suite="embedded") == design.trials(plain)[:2]
-    assert unscored(suite="embedded", when="finalists", finalists=1) == design.trials(plain)[:1]
-    assert unscored(suite="embedded", tasks=["gsm8k"]) == design.trials(plain)[:3]
-    assert scoring.unscored(plain, run, design.trials(plain)) == []
+    assert unscored(suite="embedded") == plain.grid_trials[:2]
+    assert unscored(suite="embedded", when="finalists", finalists=1) == plain.grid_trials[:1]
+    assert unscored(suite="embedded", tasks=["gsm8k"]) == plain.grid_trials[:3]
+    assert scoring.unscored(plain, run, plain.grid_trials) == []
 
 
 def test_finished_trials_are_scored_again_when_other_questions_are_asked(tmp_path: Path) -> None:
     run, plain = Run(tmp_path / "run"), make_study()
     names = ("cloze_original", "cloze_additional", "gsm8k")
     stated = [{"questions": {"limit": 100, "shots": None}}, {"questions": {"limit": 50, "shots": None}}, {}]
-    for trial, provenance in zip(design.trials(plain), stated, strict=False):
+    for trial, provenance in zip(plain.grid_trials, stated, strict=False):
         outcome = {"trial_id": trial.id, "fingerprint": plain.fingerprint, "status": "complete", "attempt": 1}
         more = {"scores": {name: {"value": 0.5} for name in names}, "provenance": provenance}
         run.finish(Record.model_validate(trial.model_dump() | outcome | more))
 
     def unscored(**benchmarks: Any) -> list[Trial]:
-        return scoring.unscored(make_study(benchmarks=benchmarks), run, design.trials(plain))
+        return scoring.unscored(make_study(benchmarks=benchmarks), run, plain.grid_trials)
 
-    first, second, _ = design.trials(plain)[:3]
+    first, second, _ = plain.grid_trials[:3]
     assert unscored(tasks=["gsm8k"], limit=100) == [second]
     assert unscored(tasks=["gsm8k"], limit=50) == [first]
     assert unscored(tasks=["gsm8k"], limit=50, shots=3) == [first, second]
@@ -97,7 +100,7 @@ def with_benchmarks(**benchmarks: Any) -> Study:
 
 
 def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Path, cache: Path) -> None:
-    rows = scoring.plan_json(with_benchmarks(suite="almr", limit=100, data=str(tmp_path)))
+    rows = planned_rows(with_benchmarks(suite="almr", limit=100, data=str(tmp_path)))
     questions = {row["name"]: row["questions"] for row in rows}
     one_each = ("drcd", "gsm8k", "eq_bench")
     assert {name: questions[name] for name in one_each} == dict.fromkeys(one_each, 100)
@@ -109,15 +112,15 @@ def test_the_plan_lists_tasks_with_their_size_time_and_missing_data(tmp_path: Pa
 def test_the_plan_refuses_a_task_file_that_is_broken(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "mine.yaml").write_text("group: mine\n")
     study = with_benchmarks(tasks=["mine"], include=str(tmp_path))
-    for show in (benchmark_table, scoring.plan_json):
+    for show in (benchmark_table, planned_rows):
         with pytest.raises(InputError, match=r"benchmarks\.tasks: mine: .*mine\.yaml: task"):
             show(study)
     assert [bool(row.missing) for row in scoring.tasks(study)] == [True]  # a run reports it and goes on
 
 
 def test_the_embedded_suite_misses_nothing() -> None:
-    assert [row["missing"] for row in scoring.plan_json(with_benchmarks(suite="embedded"))] == [None, None]
-    assert scoring.plan_json(make_study()) == []
+    assert [row["missing"] for row in planned_rows(with_benchmarks(suite="embedded"))] == [None, None]
+    assert planned_rows(make_study()) == []
 
 
 @pytest.mark.parametrize(

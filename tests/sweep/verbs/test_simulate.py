@@ -18,7 +18,7 @@ from analysis.figures.data.simulation import simulation_info
 from analysis.figures.drawing.simulation import draw_simulation
 from analysis.search.outcomes import StrategySummary
 from sweep import cli
-from sweep.verbs.tables import simulate as replays
+from sweep.verbs import simulate as replays
 
 KEYS = [
     *("strategy", "trials", "repeats", "regret_percent_mean", "regret_percent_median", "regret_percent_p90"),
@@ -162,7 +162,7 @@ def test_what_cannot_be_replayed_is_one_line_and_status_2(
 def test_neither_ray_nor_torch_is_imported(table: Path) -> None:
     arguments = ["simulate", str(table), "--strategies", "surface,tpe,random,grid", "--trials", "6", "--repeats", "1"]
     code = (
-        "import sys; from sweep import cli; from sweep.verbs.tables import simulate; simulate._cores = lambda: 1\n"
+        "import sys; from sweep import cli; from sweep.verbs import simulate; simulate._cores = lambda: 1\n"
         f"cli.app({arguments!r}, standalone_mode=False)\n"
         "print({'ray', 'torch', 'transformers'} & set(sys.modules))"
     )

@@ -94,6 +94,21 @@ def test_the_command_that_resumes_works_from_any_folder(run: Run, monkeypatch: p
     assert (content["total"], content["left"]) == (6, 4)
 
 
+def test_a_renamed_run_has_to_get_its_name_back_before_it_is_resumed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.folder.parents[1])
+    renamed = Run(run.folder.rename(run.folder.with_name("kept")))
+    end = f"rename {renamed.folder} to small, the name of its study, then: almr run runs/small/study.yaml"
+    assert status(renamed).endswith(f"to resume: {end}\n")
+    assert json.loads(status(renamed, "--json"))["resume"] == end
+
+
+def test_a_broken_request_of_a_finished_trial_is_no_fault(run: Run) -> None:
+    before = status(run)
+    [done, *_] = run.files.records()
+    done.with_name("trial.json").write_text('{"half": ')
+    assert status(run) == before
+
+
 def test_a_loss_that_is_no_number_and_a_foreign_lock_are_no_fault(run: Run) -> None:
     run.files.trial(LATE.id).metrics.write_text('{"step": 4, "loss": NaN, "seconds": 1.0}\n')
     run.files.lock.write_text("{}")

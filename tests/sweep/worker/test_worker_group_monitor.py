@@ -13,7 +13,7 @@ import pytest
 from sweep.worker.group import monitor
 from sweep.worker.group.monitor import PortTakenError, WorkerGroupError, wait_for_nodes
 from sweep.worker.group.node import NodeOutcome, RankFailure
-from sweep.worker.watchdog import KILLED
+from sweep.worker.run_trial import KILLED
 from trainers.workers.heartbeat import Heartbeat, HeartbeatWatch
 
 
@@ -110,7 +110,7 @@ def test_a_heartbeat_of_an_earlier_attempt_does_not_count_and_its_absence_is_a_h
 HANGS = """
 import sys, time
 from pathlib import Path
-from sweep.worker.watchdog import watchdog
+from sweep.worker.run_trial import watchdog
 folder = Path(sys.argv[1])
 with watchdog(folder, 0.005, folder / "train.log"):
     time.sleep(60)

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from sweep.worker.group import node as nodes
-from sweep.worker.group.node import NodeOutcome, NodeProcesses, RankCommand, RankFailure, free_port
-from sweep.worker.group.torchrun_arguments import Rendezvous
+from sweep.worker.group.node import NodeOutcome, NodeProcesses, RankCommand, RankFailure, Rendezvous, free_port
 
 STUBBORN = """
 import os, signal, subprocess, sys, time

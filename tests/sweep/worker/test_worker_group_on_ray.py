@@ -15,7 +15,6 @@ from samples import make_study
 
 from sweep.store.run import Run
 from sweep.study import CorpusFacts, Ingredients, Record, Status, Study, Trial
-from sweep.trials import progress as design
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -23,16 +22,15 @@ DRIVER = """
 import sys
 from pathlib import Path
 from sweep import controller
-from sweep.trials import progress as design
 from sweep.trials.queue import GridQueue
 from sweep.store.run import Run
 run = Run(Path(sys.argv[1]))
 study = run.study()
 def queue(at_once):
     print("at once:", at_once, flush=True)
-    return GridQueue(study, run, run.left(design.trials(study)), at_once)
+    return GridQueue(study, run, run.left(study.grid_trials), at_once)
 try:
-    controller.run_trials(study, run, queue, lambda progress: None, sys.argv[2])
+    controller.run_trials(study, run, queue, lambda trial, record: None, sys.argv[2])
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -149,7 +147,7 @@ def test_two_worker_groups_at_once_hold_nothing_after_a_crash_a_hang_and_a_stop(
 ) -> None:
     patience = round(max(12, 1.5 * two_nodes.seconds) / 60, 2)
     run, study = two_trials(tmp_path / "run", hang_minutes=patience)
-    trials = design.trials(study)
+    trials = study.grid_trials
     behave(run, trials, "crash", "hang")
     driver = drive(run, two_nodes.cluster.address)
     wait_until(lambda: len(two_nodes.groups()) == 2, driver)

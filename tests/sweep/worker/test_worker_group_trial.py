@@ -16,7 +16,6 @@ from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.resources import Resources
-from sweep.trials import progress as design
 from sweep.worker import run_trial as worker
 from trainers import cpt, prepare
 from trainers.loop.out_of_memory import MicroBatchHalvedError, store_micro_batch, stored_micro_batch
@@ -41,7 +40,7 @@ def begun(study: Study, address: str, **changes: Any) -> tuple[Run, Study, Trial
     study, run = Study.model_validate(content), Run(address)
     run.keep_ingredients(prepare.prepare(study))
     run.freeze(study)
-    return run, study, design.trials(study)[0]
+    return run, study, study.grid_trials[0]
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ from sweep.study import InputError, Objective
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import MISSING, number, point
+from sweep.verbs.fitting import NamedTable, left_out
 from sweep.verbs.options import ReplayOptions
-from sweep.verbs.tables.table_fit import NamedTable, left_out
 
 HEADS = (
     *("strategy", "trials", "regret %\nmean", "regret %\nmedian", "regret %\n90th pct."),

@@ -1,9 +1,10 @@
-"""The verbs that hand over: `export`, `confirm`."""
+"""The verbs on the results of trials: `fit`, `simulate`, `report`, `export`, `confirm`."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,89 @@ import typer
 
 from sweep.store.run import Run
 from sweep.study import InputError
-from sweep.verbs.commands.terminal import REFUSED, say, show, tell
-from sweep.verbs.options import RUNS, AcceptRisk, AsJson, RunName, Runs
+from sweep.verbs.commands.terminal import REFUSED, err, interruptible, say, show, tell
+from sweep.verbs.options import (
+    RUNS,
+    AcceptRisk,
+    AsJson,
+    ObjectiveOptions,
+    ReplayOptions,
+    RunName,
+    Runs,
+    TableOptions,
+    grouped,
+)
 
 if TYPE_CHECKING:
     from analysis.launch.bundle import Exported
+
+
+Folder = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Write the files and the figures here.")]
+
+
+@grouped
+def fit(
+    source: Annotated[str, typer.Argument(metavar="RUN|TABLE", help="A run, or a CSV or parquet file.")],
+    table: TableOptions,
+    aim: ObjectiveOptions,
+    level: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Level of the intervals.  [default: 0.9]")
+    ] = None,
+    folder: Folder = None,
+    runs: Runs = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the loss surface, the curve of best LR and the winner. Exit status 3: the fit is refused. Only a TABLE takes
+    the options from --columns to --out.
+    """
+    from sweep.verbs import fitting, rerun, verdict
+
+    again = None
+    if Path(source).is_file():
+        fitting.refuse_unusable(folder)
+        read = fitting.read(Path(source), table)
+        fitted = fitting.fit_any(read, fitting.objective(aim, level), folder)
+        tell(f"left out: {line}" for line in fitting.left_out(fitted.table))
+    else:
+        fitting.refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
+        run = Run.find(source, runs)
+        fitted, again = fitting.fit(run), rerun.of(run)
+    text = "\n".join([verdict.verdict(fitted), *rerun.suggestion(fitted, again)])
+    show(fitted.file.model_dump(mode="json") if as_json else text)
+    raise typer.Exit(REFUSED if fitted.file.refusals else 0)
+
+
+@grouped
+def simulate(
+    source: Annotated[Path, typer.Argument(metavar="TABLE", hidden=True)],
+    replayed: ReplayOptions,
+    table: TableOptions,
+    aim: ObjectiveOptions,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay search strategies on a measured TABLE (CSV or parquet)."""
+    from sweep.verbs import fitting
+    from sweep.verbs import simulate as replays
+
+    comparison = replays.comparison(replayed)
+    fitting.refuse_unusable(folder)
+    read = fitting.read(source, table)
+    with interruptible("a simulation keeps nothing"):
+        found = replays.simulate(read, fitting.objective(aim), comparison, err)
+    if folder:
+        found.write(folder)
+    tell(found.notes)
+    show(found.as_json() if as_json else found.text())
+
+
+def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
+    """Write report.html, one self-contained page."""
+    from sweep.verbs import outputs
+
+    found = Run.find(run, runs)
+    path = outputs.report(found, outputs.fitted(found, say))
+    show({"report": str(path)} if as_json else str(path))
 
 
 def export(

@@ -1,4 +1,4 @@
-"""The one table of known base models, so that a study of one is planned without reaching the hub.
+"""GPUs and base models whose numbers are published, so that a study of them is planned without reaching the hub.
 
 Shapes: from the `config.json` of each repository on huggingface.co; of Llama 3 also Grattafiori et al., arXiv
 2407.21783, table 3, and of SmolLM2 Allal et al., arXiv 2502.02737. Pre-training tokens: Grattafiori et al. (Llama 3:
@@ -7,9 +7,45 @@ about 15T at 8B and 70B alike), the model cards of Llama 3.2 (up to 9T), Allal e
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
 
 from sweep.study.sizes.shape import Shape
+
+
+class Gpu(NamedTuple):
+    """`flops`: dense bfloat16 peak, FLOP/s, without sparsity. `bytes`: memory as sold, decimal gigabytes."""
+
+    flops: float
+    bytes: float
+
+
+# NVIDIA's data sheets of the SXM modules and of the L40S card: nvidia.com/en-us/data-center/{a100,h100,h200,l40s,hgx}.
+GPUS = {
+    "A100-40GB": Gpu(312e12, 40e9),
+    "A100-80GB": Gpu(312e12, 80e9),
+    "L40S-48GB": Gpu(362e12, 48e9),
+    "H100-80GB": Gpu(989e12, 80e9),
+    "H200-141GB": Gpu(989e12, 141e9),
+    "B200-180GB": Gpu(2250e12, 180e9),
+}
+
+
+def gpu_memory(name: str | None, gigabytes: float | None) -> float | None:
+    """Bytes of memory of one GPU: as given, else as sold under this name; None where neither is given."""
+    if gigabytes:
+        return gigabytes * 1e9
+    return GPUS[name].bytes if name else None
+
+
+def _known(name: str) -> str:
+    if name not in GPUS:
+        raise ValueError(f"not a known GPU; write one of {', '.join(GPUS)}, or remove it and give gpu_gigabytes")
+    return name
+
+
+GpuName = Annotated[str, AfterValidator(_known)]
 
 
 class KnownModel(NamedTuple):
