@@ -228,7 +228,7 @@ def bad_symptoms(text: str) -> Iterator[str]:
 
 
 def codes() -> set[str]:
-    """The codes of all refusals and warnings: given as `code=`, or the first of each tuple that `for code, ...` takes."""
+    """The codes of all refusals and warnings: each `code=`, and the first item of each tuple of a `for code, ...`."""
     found: set[str] = set()
     for path in rooms.files():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

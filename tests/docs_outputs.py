@@ -1,6 +1,8 @@
 """Outputs that the documents show. A block below `<!-- first 3 lines of: almr fit runs/demo -->` is that output.
 
-make docs-outputs    # runs each command again and writes its lines into the pages; runs/demo is a copy of the measured demo
+make docs-outputs    # runs each command again and writes its lines into the pages
+
+`runs/demo` is that of `tests.demo_run`.
 """
 
 from __future__ import annotations

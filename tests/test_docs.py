@@ -188,7 +188,7 @@ def test_a_quoted_message_is_one_of_the_code() -> None:
 
 def test_the_packages_docstring_has_the_example_of_the_page() -> None:
     example = checks.blocks(doc("api.md"), "python")[0]
-    shown = textwrap.dedent((analysis.__doc__ or "").split("this example:\n")[1])
+    shown = textwrap.dedent((analysis.__doc__ or "").split("in this example:\n")[1])
     assert shown.split() == example.split()
 
 
