@@ -20,7 +20,7 @@ check: $(INSTALLED)  ## ruff, mypy and the quick tests
 docs: $(INSTALLED)  ## the pages of docs/ that are written from the code: fields, modules, map, figure
 	$(BIN)/python -m tests.docs_pages
 
-docs-outputs: $(INSTALLED)  ## the outputs that documents show, run again: needs runs/demo
+docs-outputs: $(INSTALLED)  ## the outputs that documents show, run again
 	$(BIN)/python -m tests.docs_outputs
 
 # Each trainer has an environment of its own: their pins clash. llamafactory and axolotl bring more than their parsers need.

@@ -1,6 +1,6 @@
 """Records -> table -> loss surfaces -> winner -> launch. Never imports ray or torch.
 
-The public names, each loaded when it is first used; a test runs this example:
+The public names, each loaded when it is first used (docs/api.md), in this example:
 
     import optuna
     from analysis import SurfaceSampler, fit_table, load_run, read_table
@@ -10,13 +10,15 @@ The public names, each loaded when it is first used; a test runs this example:
     fit = fit_table(read_table("runs/demo/trials.csv"))  # or any CSV file with almr, lr and losses
     print(f"ALMR {fit.winner.almr:.2f}, LR {fit.winner.lr:.2e}, {len(fit.refusals)} refusals")
 
+
     def loss(trial):  # train here; this reads the loss off the fitted surfaces
         almr, lr = trial.suggest_float("almr", 0.05, 0.95), trial.suggest_float("lr", 4e-4, 2.8e-2, log=True)
         return sum(surface.predict([almr], [lr])[0][0] for surface in fit.surfaces.values()) / 2
 
+
     search = optuna.create_study(sampler=SurfaceSampler(seed=0))
-    search.optimize(loss, n_trials=10)
-    print(f"best of 10: ALMR {search.best_params['almr']:.2f}, LR {search.best_params['lr']:.2e}")
+    search.optimize(loss, n_trials=12)
+    print(f"best of 12: ALMR {search.best_params['almr']:.2f}, LR {search.best_params['lr']:.2e}")
 """
 
 from __future__ import annotations
@@ -25,19 +27,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.decision.objectives import GuardedGoal, WeightedGoal
     from analysis.fit.fit import Fit, fit_table
     from analysis.fit.load import LoadedRun, load_run
     from analysis.search.sampler import SurfaceSampler
+    from analysis.search.space import Space
     from analysis.table.import_table import read_table
     from sweep.study import InputError, Objective
 
-__all__ = ["Fit", "InputError", "LoadedRun", "Objective", "SurfaceSampler", "fit_table", "load_run", "read_table"]
+__all__ = [
+    "Fit",
+    "GuardedGoal",
+    "InputError",
+    "LoadedRun",
+    "Objective",
+    "Space",
+    "SurfaceSampler",
+    "WeightedGoal",
+    "fit_table",
+    "load_run",
+    "read_table",
+]
 HOMES = {
     "Fit": "analysis.fit.fit",
+    "GuardedGoal": "analysis.decision.objectives",
     "InputError": "sweep.study.errors",
     "LoadedRun": "analysis.fit.load",
     "Objective": "sweep.study.sections.objective",
+    "Space": "analysis.search.space",
     "SurfaceSampler": "analysis.search.sampler",
+    "WeightedGoal": "analysis.decision.objectives",
     "fit_table": "analysis.fit.fit",
     "load_run": "analysis.fit.load",
     "read_table": "analysis.table.import_table",

@@ -7,7 +7,7 @@ import functools
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -228,9 +228,19 @@ def bad_symptoms(text: str) -> Iterator[str]:
 
 
 def codes() -> set[str]:
-    """The codes of all refusals and warnings."""
-    written = (path.read_text(encoding="utf-8") for path in rooms.files())
-    return {code for text in written for code in re.findall(r"""\bcode=["']([a-z_]+)["']""", text)}
+    """The codes of all refusals and warnings: each `code=`, and the first item of each tuple of a `for code, ...`."""
+    found: set[str] = set()
+    for path in rooms.files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "code":
+                found |= _texts([node.value])
+            elif isinstance(node, ast.For) and ast.unparse(node.target).startswith("(code,"):
+                found |= _texts(one.elts[0] for one in ast.walk(node.iter) if isinstance(one, ast.Tuple) and one.elts)
+    return found - {""}
+
+
+def _texts(nodes: Iterable[ast.expr]) -> set[str]:
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def variables() -> set[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +14,11 @@ from pathlib import Path
 import pytest
 
 import analysis
-from analysis.fit.fit import fit_run
 from analysis.fit_file.fit_file import FitFile
-from analysis.table.import_table import read_table
-from sweep.study import LANGUAGES, PerLanguage, Record, Schema, Trial, study_file
-from sweep.study.files.atomic import write_atomically
+from sweep.study import Record, Schema
 from sweep.study.files.layout import Entry, RunFiles, ScoreFiles, TrialFiles
+from tests import demo_run, docs_outputs, docs_pages, rooms, study_fields
 from tests import docs_checks as checks
-from tests import docs_outputs, docs_pages, rooms, study_fields
 from tests.rooms import ROOT
 
 OUTSIDE = {".venv", ".venvs", "runs"}
@@ -51,8 +48,7 @@ CHECKS: dict[Check, str] = {
 }
 EXEMPT: dict[str, set[Check]] = {
     "glossary.md": {checks.bad_words},  # it lists them
-    "study.md": {checks.bad_words},  # written from docstrings, as is
-    "modules.md": set(CHECKS) - {checks.bad_links},
+    "modules.md": {checks.bad_words},  # written from docstrings, as is
 }
 MORE_FAULTS = [
     (checks.bad_links, "[one](README.md#none)"),
@@ -87,9 +83,16 @@ def test_a_generated_page_is_up_to_date(page: Path) -> None:
     assert page.read_text(encoding="utf-8") == GENERATED[page], "run make docs"
 
 
-@pytest.mark.parametrize("block", [b for b in docs_outputs.shown() if b.command.startswith("almr plan")])
-def test_a_plan_that_a_page_shows_is_what_the_command_prints(block: docs_outputs.ShownOutput) -> None:
+@pytest.mark.parametrize("block", docs_outputs.shown(), ids=lambda block: f"{block.page.name}: {block.command}")
+def test_an_output_that_a_page_shows_is_what_the_command_prints(block: docs_outputs.ShownOutput) -> None:
     assert block.lines == docs_outputs.output(block.command, block.count), "run make docs-outputs"
+
+
+def test_a_renamed_module_is_where_the_changelog_says() -> None:
+    rows = re.findall(r"^\| .*\.py` \| (`.+?) \|$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    places = [place for row in rows for place in re.findall(r"`(.+?)`", row)]
+    assert len(places) > 30
+    assert [place for place in places if not (ROOT / place).exists()] == []
 
 
 def test_shown_outputs_are_found() -> None:
@@ -189,39 +192,29 @@ def test_a_quoted_message_is_one_of_the_code() -> None:
     assert list(checks.bad_symptoms("| `no such message here` | a | b |"))
 
 
-def finished_run(folder: Path) -> Path:
-    """A fitted run of the demo's study, with the measured trials of one seed of the dense grid."""
-    study, run = study_file.load("demo"), RunFiles(folder)
-    rows = read_table(ROOT / "tests" / "data" / "dense.csv", where=["seed=0"])
-    for row in rows.to_dict("records"):
-        trial = Trial(almr=row["almr"], lr=row["lr"], seed=row["seed"])
-        loss = {language: row[f"loss_{language}"] for language in LANGUAGES}
-        record = Record(
-            trial_id=trial.id,
-            fingerprint=study.fingerprint,
-            **trial.model_dump(),
-            status=row["status"],
-            attempt=1,
-            loss=PerLanguage(**{name: None if math.isnan(value) else value for name, value in loss.items()}),
-        )
-        write_atomically(run.trial(trial.id).record, record.model_dump_json())
-    write_atomically(run.study, study_file.dump(study))
-    fit = fit_run(study, folder)
-    write_atomically(run.table, fit.table.to_csv(index=False))
-    write_atomically(run.fit, fit.file.model_dump_json())
-    return folder
+def test_the_packages_docstring_has_the_example_of_the_page() -> None:
+    example = checks.blocks(doc("api.md"), "python")[0]
+    shown = textwrap.dedent((analysis.__doc__ or "").split("in this example:\n")[1])
+    assert shown.split() == example.split()
 
 
 @pytest.mark.slow
-def test_the_example_of_the_python_api_runs(tmp_path: Path) -> None:
-    [example] = checks.blocks(doc("api.md"), "python")
-    finished_run(tmp_path / "runs" / "demo")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", example]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert re.findall(r"ALMR (0\.\d\d), LR", done.stdout)[0] == "0.68"
-    assert len(done.stdout.splitlines()) == 3
+def test_the_examples_of_the_python_api_print_what_the_page_shows(tmp_path: Path) -> None:
+    page = doc("api.md")
+    examples, shown = checks.blocks(page, "python"), checks.blocks(page, "text")
+    assert len(examples) == len(shown) == 2
+    demo_run.write(tmp_path / "runs" / "demo")
+    for example, expected in zip(examples, shown, strict=True):
+        done = subprocess.run(
+            [sys.executable, "-c", example],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == expected
 
 
 def test_every_public_name_is_documented() -> None:

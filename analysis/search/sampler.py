@@ -41,8 +41,9 @@ class SurfaceSampler(BaseSampler):
     Args:
         seed: of all random draws.
         curve: share of the trials, 0 to 1, that sharpen the curve of best LR; the others improve the winner.
-        goal: the objective, a WeightedGoal or GuardedGoal; None: the trial's value.
-        space: the cells that may be proposed; None: the range of the distributions that the study suggests.
+        goal: the objective, a WeightedGoal or GuardedGoal of analysis; None: the trial's value.
+        space: the points that may be proposed, `Space.grid(almrs, lrs)` or `Space.range((lowest, highest) ALMR, LR)`;
+            None: the range of the distributions that the study suggests.
 
     Attributes:
         last: the last Proposal, with its reason and expected improvement; None before there is one.
