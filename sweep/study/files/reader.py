@@ -1,4 +1,4 @@
-"""The one reader of the product's JSON files."""
+"""The one reader of the product's JSON and JSON Lines files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sweep.study.errors import InputError, explain
 from sweep.study.fields import Schema
 
 Model = TypeVar("Model", bound=Schema)
+LARGEST = 1e100  # beyond every measured quantity, and small enough to compute with
 
 
 class NewerFileError(InputError):
@@ -47,6 +48,25 @@ def parse(path: Path, kind: str, remedy: str) -> Any:
     if wrong is not None:
         raise InputError(f"{path}: not a {kind} ({wrong}: write a number, or null where none was measured); {remedy}")
     return content
+
+
+def json_lines(path: Path, *numbers: str) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON Lines file; none where it is missing. The values of the fields `numbers` are finite numbers
+    or null, where a line has the field.
+
+    Leaves out every other line: a killed trial may leave half a line, a full disk a run of zeros.
+    """
+    for text in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict) and all(line.get(name) is None or _is_number(line[name]) for name in numbers):
+            yield line
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST  # NaN is not
 
 
 def _not_finite(content: Any, where: str = "") -> Iterator[str]:
