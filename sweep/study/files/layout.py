@@ -131,6 +131,10 @@ class RunFiles:
         return self.folder / "launch"
 
     @property
+    def evidence(self) -> Path:
+        return self.launch / "evidence.json"
+
+    @property
     def confirmation(self) -> Path:
         """The results of the confirmation runs of the large model."""
         return self.folder / "confirmation"

@@ -90,7 +90,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(FittedRun(fit, run, corpora), out)
     found = evidence(out)
-    assert found.schema_version == 5
+    assert found.schema_version == 6
     assert found.formats == ("llamafactory",)
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
