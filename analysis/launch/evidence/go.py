@@ -149,6 +149,9 @@ def _confirmation(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
         yield GoCheck(statement, "untested", "not run: see confirm/plan.json, then almr confirm")
     else:
         yield GoCheck(statement, "warn" if found.judgement.answer == "undecided" else "pass", found.text)
+    unmeasured = evidence.launch.unmeasured(evidence.formats)
+    detail = f"not in {', '.join(unmeasured)}: set launch.evaluation" if unmeasured else ", ".join(evidence.formats)
+    yield GoCheck("the runs measure held-out losses", "warn" if unmeasured else "pass", detail)
 
 
 def _data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
