@@ -138,6 +138,14 @@ def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refu
     assert files(out) == before
 
 
+def test_the_verdict_of_the_checks_is_on_top_of_the_readme(make_fit, corpora, run, out):
+    made = export(FittedRun(make_fit(), run, corpora), out)
+    assert made.headline.startswith("NO GO: 1 failed, ")
+    assert (out / "GO.md").read_text().splitlines()[0] == f"# {made.headline}"
+    assert (out / "README.md").read_text().splitlines()[2] == f"**{made.headline}.** See `GO.md`."
+    assert evidence(out).files["README.md"] == sha256(out / "README.md")
+
+
 @pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_blank_reason_is_none(make_fit, corpora, run, out, refusal, blank, refused):
