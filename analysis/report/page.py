@@ -156,11 +156,12 @@ def _coupling(fit: FitResult) -> dict[str, Any] | None:
     }
 
 
-def _turns(curve: Sequence[CurvePoint]) -> bool:
-    """Whether the best LR's interval somewhere lies above those at both ends of the curve, or below both."""
+def _turns(curve: Sequence[CurvePoint]) -> str:
+    """What the best LR does where its interval somewhere lies above those at both ends of the curve, or below both."""
     ends = [*curve[:1], *curve[-1:]]
-    over = any(p.lr_low > max(end.lr_high for end in ends) for p in curve)
-    return over or any(p.lr_high < min(end.lr_low for end in ends) for p in curve)
+    if any(p.lr_low > max(end.lr_high for end in ends) for p in curve):
+        return "rises and falls"
+    return "falls and rises" if any(p.lr_high < min(end.lr_low for end in ends) for p in curve) else ""
 
 
 def _why_unknown(fit: FitResult) -> str:

@@ -25,7 +25,7 @@ AGAIN = "delete it, and confirm again: almr confirm RUN --results FILE"
 
 
 class ConfirmationResult(Schema):
-    """The judgement of a plan's brief runs. `before` is the LR of the transfer rule, `after` that of the launch, with
+    """What a plan's confirmation runs say. `before` is the LR of the transfer rule, `after` that of the launch, with
     its interval where the runs measured it; they differ only where the answer is `moved`.
     """
 
@@ -54,7 +54,7 @@ class ConfirmationResult(Schema):
         more = ", ".join(formats.lr(lr) for lr in found.next)
         return [
             self.text,
-            f"predicted LR {formats.lr(found.chosen)}; best LR of the brief runs: {best}{near}",
+            f"predicted LR {formats.lr(found.chosen)}; best LR of the confirmation runs: {best}{near}",
             *([f"the launch is rewritten: LR {_moved(self)}"] if self.moved else []),
             *([f"run these LRs next and add them to the results: {more}"] if more and not self.moved else []),
         ]
@@ -69,7 +69,7 @@ def _moved(result: ConfirmationResult) -> str:
 
 
 def conclude(plan: ConfirmPlan, judgement: LrComparison, results: Path) -> ConfirmationResult:
-    """A moved launch gets the best LR of the brief runs, scaled to its budget by the transfer rule."""
+    """A moved launch gets the best LR of the confirmation runs, scaled to its budget by the transfer rule."""
     after, interval = plan.launch_lr, None
     if judgement.answer == "moved":
         assert judgement.best is not None
@@ -89,7 +89,7 @@ def conclude(plan: ConfirmPlan, judgement: LrComparison, results: Path) -> Confi
 
 
 def save(result: ConfirmationResult, results: Path, run: Path, bundle: Path) -> None:
-    """Save the table of results, the launch's evidence before it, and last the judgement, in the run's own folder."""
+    """Save the table of results, the launch's evidence before it, and last this result, in the run's own folder."""
     folder = RunFiles(run).confirmation
     folder.mkdir(exist_ok=True)
     if results.resolve() != (folder / RESULTS).resolve():
@@ -105,7 +105,7 @@ def read(run: Path) -> ConfirmationResult | None:
     """None where nothing was confirmed. Raises InputError for a file that cannot be read."""
     path = RunFiles(run).confirmation / NAME
     try:
-        return reader.read(path, ConfirmationResult, "judgement", SCHEMA_VERSION, AGAIN)
+        return reader.read(path, ConfirmationResult, "confirmation result", SCHEMA_VERSION, AGAIN)
     except FileNotFoundError:
         return None
 
