@@ -86,7 +86,7 @@ def render(fit: FitResult, run: Path) -> str:
 
 def _images(fit: FitResult, run: Path) -> dict[str, str]:
     """The figures that the fit drew. Raises InputError where one is gone, or is of another fit."""
-    drawn = {name: _drawn(fit, RunFiles(run).figures / f"{name}.png") for name in fit.file.figures}
+    drawn = {name: _drawn(fit, RunFiles(run).figure(name)) for name in fit.file.figures}
     return {name: base64.b64encode(content).decode() for name, content in drawn.items()}
 
 

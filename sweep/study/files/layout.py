@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 TRIALS, RECORD, LOCK = "trials", "record.json", "lock.json"
+CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE = "judgement.json", "results.csv", "previous-evidence.json"
+SAVED_MODELS_LOCK = ".kept.lock"
 READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # the files of a trial that are fitted and reported
 
 
@@ -60,6 +62,14 @@ class TrialFiles(ScoreFiles):
     def saved_model_note(self) -> Path:
         """The objective of the trained model beside it."""
         return self.folder / "kept.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
 
     def log(self, rank: int = 0) -> Path:
         """The output of a rank of the trial."""
@@ -120,6 +130,9 @@ class RunFiles:
     @property
     def figures(self) -> Path:
         return self.folder / "figures"
+
+    def figure(self, name: str) -> Path:
+        return self.figures / f"{name}.png"
 
     @property
     def report(self) -> Path:
