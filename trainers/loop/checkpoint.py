@@ -37,12 +37,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], minutes: float | None, workers: WorkerGroup) -> None:
-        self.folder, self.identity, self.minutes, self.workers = (
-            TrialFiles(folder).checkpoint,
-            identity,
-            minutes,
-            workers,
-        )
+        self.folder = TrialFiles(folder).checkpoint
+        self.identity, self.minutes, self.workers = identity, minutes, workers
         self.last = time.monotonic()
         self.found: dict[str, Any] | None = None
 
