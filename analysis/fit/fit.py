@@ -32,7 +32,7 @@ from sweep.study import InputError, Objective, Study
 class Fit(FitResult):
     """A fit with its surfaces, from which figures are drawn.
 
-    `surfaces` has one per language; `lattice` their losses over the measured range, `optima` the objective there.
+    `surfaces` has one per language; `lattice` their losses over the tried range, `optima` the objective there.
     """
 
     surfaces: dict[str, Surface]
@@ -92,6 +92,7 @@ def _fit(given: _Given) -> Fit:
 
 def _decided(given: _Given) -> Fit:
     objective = given.objective
+    tables.refuse_few(given.table, given.name)
     case = _case(given, given.table, objective)
     case = replace(case, scores=summarise(case, given.scored, given.seed)) if given.scored else case
     refused = refusals.find(case)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from analysis.decision.objectives import goal_of
 from analysis.figures.data.languages import base_losses
 from analysis.figures.data.loss_and_guard import unguarded
 from analysis.fit_file.curve import CurvePoint
+from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
 from analysis.scores import table_text
@@ -66,6 +66,7 @@ def render(fit: FitResult, run: Path) -> str:
     page.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].removesuffix('.')}."
     template = page.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
     return template.render(
+        fit_sha256=fit_sha256(run),
         study=fit.study,
         file=fit.file,
         labels={name: fit.label(name) for name in LANGUAGES},
@@ -79,13 +80,13 @@ def render(fit: FitResult, run: Path) -> str:
         trials=_trials(fit),
         cost=_cost(fit.table),
         yaml=fit.study and dump(fit.study),
-        provenance=_provenance(run),
+        provenance=_as_it_is(RunFiles(run).provenance),
     )
 
 
 def _images(fit: FitResult, run: Path) -> dict[str, str]:
     """The figures that the fit drew. Raises InputError where one is gone, or is of another fit."""
-    drawn = {name: _drawn(fit, RunFiles(run).figures / f"{name}.png") for name in fit.file.figures}
+    drawn = {name: _drawn(fit, RunFiles(run).figure(name)) for name in fit.file.figures}
     return {name: base64.b64encode(content).decode() for name, content in drawn.items()}
 
 
@@ -155,11 +156,12 @@ def _coupling(fit: FitResult) -> dict[str, Any] | None:
     }
 
 
-def _turns(curve: Sequence[CurvePoint]) -> bool:
-    """Whether the best LR's interval somewhere lies above those at both ends of the curve, or below both."""
+def _turns(curve: Sequence[CurvePoint]) -> str:
+    """What the best LR does where its interval somewhere lies above those at both ends of the curve, or below both."""
     ends = [*curve[:1], *curve[-1:]]
-    over = any(p.lr_low > max(end.lr_high for end in ends) for p in curve)
-    return over or any(p.lr_high < min(end.lr_low for end in ends) for p in curve)
+    if any(p.lr_low > max(end.lr_high for end in ends) for p in curve):
+        return "rises and falls"
+    return "falls and rises" if any(p.lr_high < min(end.lr_low for end in ends) for p in curve) else ""
 
 
 def _why_unknown(fit: FitResult) -> str:
@@ -219,12 +221,5 @@ def _cost(table: pd.DataFrame) -> dict[str, Any] | None:
     return hours | {"trials": len(table), "timed": int(table["seconds"].notna().sum())}
 
 
-def _provenance(run: Path) -> str | None:
-    path = RunFiles(run).provenance
-    if not path.is_file():
-        return None
-    text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except json.JSONDecodeError:
-        return text
+def _as_it_is(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

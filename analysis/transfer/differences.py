@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
 from analysis.fit_file.result import language_label
+from analysis.fit_file.transfer import REPEATS
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import Study, numbers
 from sweep.study.sections.launch import Launch
@@ -59,12 +60,8 @@ def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
         passes = corpus.epochs(almr)
         if max(passes, passes * step.token_ratio) > 1 and step.token_ratio != 1:
             found.append(
-                f"{language_label(case.study, corpus.language)} corpus: a trial reads {_passes(passes)}, the launch "
+                f"{language_label(case.study, corpus.language)} {REPEATS} {numbers.passes(passes, 'it')}, the launch "
                 f"{numbers.times(step.token_ratio)} as many tokens of it. Repeated text moves the best ALMR: give the "
                 f"launch a larger corpus"
             )
     return found
-
-
-def _passes(count: float) -> str:
-    return f"it {numbers.times(count)}" if count > 1 else f"{numbers.percent(count)} of it"

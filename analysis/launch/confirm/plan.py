@@ -1,4 +1,4 @@
-"""The plan of a confirmation: brief runs at the launch's size, at a few LRs around the prediction, and their cost."""
+"""The plan of the confirmation runs, at the launch's size and at a few LRs around the prediction, and their cost."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer import sizes
 from sweep.study import InputError, Schema
 from sweep.study import numbers as formats
+from sweep.study.sections.launch import Launch
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GPUS
 
@@ -114,7 +115,7 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         noise=noise(fit.file),
         level=fit.file.winner.level,
         weights=weights(fit.file),
-        notes=tuple(_notes(fit, lrs.tolist(), steps)),
+        notes=tuple(_notes(fit, launch, lrs.tolist(), steps)),
     )
 
 
@@ -150,12 +151,12 @@ def _gpu_hours(plan: LaunchPlan, flops: float | None) -> float | None:
     return flops / (GPUS[gpu].flops * resources.mfu) / 3600
 
 
-def _notes(fit: FitResult, lrs: Sequence[float], steps: int) -> list[str]:
+def _notes(fit: FitResult, launch: Launch, lrs: Sequence[float], steps: int) -> list[str]:
     transfer = fit.file.transfer
     assert transfer is not None
     found = []
     if transfer.tokens is None:
-        found.append("the rule has no exponent for tokens: the best LR of the brief runs is used for the launch")
+        found.append("the rule has no exponent for tokens: the best LR of the confirmation runs is used for the launch")
     edge = transfer.edge.lr if transfer.edge else None
     if edge is not None and (over := sum(lr > edge for lr in lrs)):
         which = f"all {over}" if over == len(lrs) else f"{over} of the {len(lrs)}"
@@ -165,6 +166,11 @@ def _notes(fit: FitResult, lrs: Sequence[float], steps: int) -> list[str]:
         )
     if steps < LEAST_STEPS:
         found.append(f"warning: {steps} steps are few, and the warm-up takes a large part of them")
+    if unmeasured := launch.unmeasured(launch.formats):
+        found.append(
+            f"warning: the confirmation runs of {', '.join(unmeasured)} measure no held-out losses, which "
+            f"results-template.csv asks for: set launch.evaluation, then almr export RUN"
+        )
     return found
 
 
@@ -188,13 +194,13 @@ def write(
 
 
 def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[str, LaunchPlan]]:
-    """The folder and the plan of each brief run of a format."""
+    """The folder and the plan of each confirmation run of a format."""
     brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": 1})
     for i, lr in enumerate(confirm.lrs):
         yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr)
 
 
 def template(confirm: ConfirmPlan, plan: LaunchPlan) -> str:
-    """results-template.csv: a row for each brief run, without its status and losses."""
+    """results-template.csv: a row for each confirmation run, without its status and losses."""
     rows = [COLUMNS, *((repr(lr), str(plan.seed), "", "", "") for lr in confirm.lrs)]
     return "".join(f"{','.join(row)}\n" for row in rows)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 TRIALS, RECORD, LOCK = "trials", "record.json", "lock.json"
+CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE = "judgement.json", "results.csv", "previous-evidence.json"
+SAVED_MODELS_LOCK = ".kept.lock"
 READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # the files of a trial that are fitted and reported
 
 
@@ -40,6 +42,8 @@ class TrialFiles(ScoreFiles):
     heartbeat = Entry("heartbeat")
     model = Entry("model")  # the trained model, a Hugging Face directory, where the study saves it
     saved_model_note = Entry("kept.json")  # the objective of the trained model beside it
+    checkpoint = Entry("checkpoint")
+    tensorboard = Entry("tensorboard")
 
     def log(self, rank: int = 0) -> Path:
         """The output of a rank of the trial."""
@@ -72,6 +76,13 @@ class RunFiles:
     def base(self) -> ScoreFiles:
         """The base model's benchmark scores."""
         return ScoreFiles(self.folder / "base")
+
+    @property
+    def evidence(self) -> Path:
+        return self.launch / "evidence.json"
+
+    def figure(self, name: str) -> Path:
+        return self.figures / f"{name}.png"
 
     def trial(self, trial_id: str) -> TrialFiles:
         return TrialFiles(self.trials / trial_id)

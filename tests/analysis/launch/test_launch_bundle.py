@@ -90,7 +90,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(FittedRun(fit, run, corpora), out)
     found = evidence(out)
-    assert found.schema_version == 5
+    assert found.schema_version == 6
     assert found.formats == ("llamafactory",)
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
@@ -100,6 +100,13 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     assert found.study.sha256 == sha256(run / "study.yaml")
     assert found.provenance == {"git_sha": "abc"}
     assert found.corpora["additional"].launch_tokens == round(0.4 * found.launch_tokens)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '"x"', "{cut", "[" * 100_000, '{"git": [], "code_sha256": 5}'])
+def test_a_damaged_provenance_file_keeps_no_bundle_from_being_written(make_fit, corpora, run, out, content):
+    (run / "provenance.json").write_text(content)
+    export(FittedRun(make_fit(), run, corpora), out)
+    assert "| untested | the trials ran the code of a clean commit |" in (out / "GO.md").read_text()
 
 
 def test_evidence_of_a_guarded_fit_has_the_guard_for_weights(make_fit, corpora, run, out):
@@ -129,6 +136,14 @@ def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refu
     with pytest.raises(InputError):
         export(FittedRun(make_fit(lr=7e-5, refusals=[refusal]), run, corpora), out)
     assert files(out) == before
+
+
+def test_the_verdict_of_the_checks_is_on_top_of_the_readme(make_fit, corpora, run, out):
+    made = export(FittedRun(make_fit(), run, corpora), out)
+    assert made.headline.startswith("NO GO: 1 failed, ")
+    assert (out / "GO.md").read_text().splitlines()[0] == f"# {made.headline}"
+    assert (out / "README.md").read_text().splitlines()[2] == f"**{made.headline}.** See `GO.md`."
+    assert evidence(out).files["README.md"] == sha256(out / "README.md")
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n\t"])

@@ -14,7 +14,7 @@ from analysis.launch.confirm import result
 from analysis.launch.evidence import evidence
 from sweep.store.run import Run
 from sweep.study import InputError
-from sweep.study.files.reader import NewerFileError
+from sweep.study.files.reader import NewerFileError, json_lines, read_object
 from sweep.study.ingredients import read_ingredients, read_search
 from sweep.study.record import read_record, read_request
 
@@ -69,6 +69,15 @@ def test_a_newer_version_is_named_and_its_file_kept(kind: Kind, tmp_path: Path) 
     )
 
 
+@every
+@pytest.mark.parametrize("stated", ["2", 1.0, 2.0, True, None, [1], "two"])
+def test_a_version_that_is_no_whole_number_is_named_and_its_file_kept(kind: Kind, tmp_path: Path, stated: Any) -> None:
+    told = refused(kind, tmp_path, json.dumps({"schema_version": stated}).encode())
+    assert isinstance(told, NewerFileError)
+    assert f"its schema_version, {str(stated)!r}, is not one that this version of almr-sweep reads" in str(told)
+    assert str(told).endswith("upgrade almr-sweep, and keep the file")
+
+
 @pytest.mark.parametrize(
     ("kind", "content"),
     [
@@ -97,9 +106,10 @@ def test_a_field_that_only_a_newer_version_knows_is_no_reason_to_delete(
         (b'{"a": "\xff"}', "not JSON: 'utf-8' codec can't decode"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a": [0, {"b": NaN}]}', "a.1.b is nan"),
+        (b'{"loss": {"original": 1e308}}', "loss.original is 1e+308"),
+        (b'{"seed": 1%s}' % (b"0" * 400), "seed is 1000"),
         (b'{"a": -Infinity}', "a is -inf"),
         (b"[]", "(expected a mapping of fields, found [])"),
-        (b'{"schema_version": "two"}', "schema_version is 'two', not a number"),
     ],
     ids=lambda value: value[:20] if isinstance(value, bytes) else "",
 )
@@ -138,8 +148,8 @@ def test_a_file_that_is_not_there_is_no_fault(tmp_path: Path) -> None:
 
 def test_the_evidence_of_a_newer_version_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "evidence.json"
-    path.write_text(json.dumps({"schema_version": 6, "files": {}, "links": {}}))
-    with pytest.raises(NewerFileError, match="this one reads 5"):
+    path.write_text(json.dumps({"schema_version": evidence.SCHEMA_VERSION + 1, "files": {}, "links": {}}))
+    with pytest.raises(NewerFileError, match=f"this one reads {evidence.SCHEMA_VERSION}"):
         evidence.written(tmp_path)
     path.write_text(json.dumps({"schema_version": 4, "files": {}, "links": {}}))
     assert evidence.written(tmp_path) is not None
@@ -153,3 +163,33 @@ def test_a_run_names_its_files_where_it_is_kept(tmp_path: Path, cache: Path) -> 
     run.files.ingredients.write_text("{")
     with pytest.raises(InputError, match=rf"^file://{tmp_path}/kept/ingredients\.json: not a list of ingredients"):
         run.ingredients()
+
+
+def test_json_lines_leave_out_what_is_no_object_with_finite_numbers(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.jsonl"
+    assert list(json_lines(log, "step")) == []
+    good = [b'{"step": 1, "loss": 2.5}', b'{"step": 2, "loss": null}', b'{"other": [1]}']
+    bad = [
+        b"5",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\x00\x00",
+        b"\xff\xfe5",
+        b'{"step": 3, "lo',
+    ]
+    wrong = [b"NaN", b"Infinity", b"1e400", b"1" * 400, b"1" * 5000, b"[1]", b'"1"', b"true", b"{}"]
+    log.write_bytes(b"\n".join([*bad, *good, *(b'{"step": 3, "loss": %s}' % value for value in wrong), b""]))
+    assert list(json_lines(log, "step", "loss")) == [json.loads(line) for line in good]
+
+
+@pytest.mark.parametrize("content", [None, b"[]", b"5", b'"x"', b"{cut", b"[" * 100_000, b"\xff", b'{"a": NaN}'])
+def test_a_file_that_is_only_shown_may_be_unreadable(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "provenance.json"
+    if content:
+        path.write_bytes(content)
+    assert read_object(path) is None
+    path.write_bytes(b'{"git": "abc"}')
+    assert read_object(path) == {"git": "abc"}
