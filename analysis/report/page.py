@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,7 +78,7 @@ def render(fit: FitResult, run: Path) -> str:
         trials=_trials(fit),
         cost=_cost(fit.table),
         yaml=fit.study and dump(fit.study),
-        provenance=_provenance(run),
+        provenance=_as_it_is(RunFiles(run).provenance),
     )
 
 
@@ -219,12 +218,5 @@ def _cost(table: pd.DataFrame) -> dict[str, Any] | None:
     return hours | {"trials": len(table), "timed": int(table["seconds"].notna().sum())}
 
 
-def _provenance(run: Path) -> str | None:
-    path = RunFiles(run).provenance
-    if not path.is_file():
-        return None
-    text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except json.JSONDecodeError:
-        return text
+def _as_it_is(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

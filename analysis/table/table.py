@@ -39,12 +39,23 @@ def read_run(run: Path) -> pd.DataFrame:
 
     Columns are COLUMNS (losses in nats per token), then `score_<name>` for each benchmark, and for each token horizon
     the losses, bits per byte and why its branch diverged, as in `loss_original@81920`. Raises InputError for a folder
-    without records and for an unreadable record.
+    without records, for an unreadable record, and for a record in another trial's folder.
     """
     paths = RunFiles(run).records()
     if not paths:
         raise InputError(f"{run}: no finished trials: run the study first, almr run STUDY")
-    return from_records(read_record(path) for path in paths)
+    return from_records(map(_read, paths))
+
+
+def _read(path: Path) -> Record:
+    """The record of a trial, whose id is the name of its folder."""
+    record = read_record(path)
+    if record.trial_id != path.parent.name:
+        raise InputError(
+            f"{path}: the record is of trial {record.trial_id[:60]!r}, but its folder is named {path.parent.name!r}: "
+            f"move the folder out of trials/"
+        )
+    return record
 
 
 def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:

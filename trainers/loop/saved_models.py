@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_in_parts
 
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
+from sweep.study.files.reader import read_object
 from trainers.workers.group import WorkerGroup
 
 log = logging.getLogger(__name__)
@@ -109,17 +110,23 @@ def _saved(trials: Path) -> list[tuple[float, Path]]:
     """The saved models' objectives and the folders of their trials, best first."""
     found = []
     for files in map(TrialFiles, trials.glob("*")):
-        try:
-            objective = json.loads(files.saved_model_note.read_text())["objective"]
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        if files.model.is_dir():
-            found.append((_or_infinite(objective), files.folder))
+        if files.saved_model_note.is_file():
+            objective = _objective(files.saved_model_note)
+            if files.model.is_dir():  # else another trial deletes it now
+                found.append((objective, files.folder))
     return sorted(found)
 
 
-def _or_infinite(value: float | None) -> float:
-    return math.inf if value is None or not math.isfinite(value) else value
+def _objective(note: Path) -> float:
+    """The objective beside a saved model; infinity where it is not known, so that such a model is deleted first."""
+    content = read_object(note)
+    if content is None:
+        log.warning("%s is unreadable: its model counts as the worst of the saved ones", note)
+    return _or_infinite((content or {}).get("objective"))
+
+
+def _or_infinite(value: Any) -> float:
+    return value if isinstance(value, int | float) and math.isfinite(value) else math.inf
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import pandas as pd
 from analysis.fit.fit import Fit
 from analysis.surfaces.kernels import Array
 from sweep.study.files.layout import RunFiles
+from sweep.study.files.reader import json_lines
 
 
 class LossCurve(NamedTuple):
@@ -36,7 +36,7 @@ class TrainingInfo(NamedTuple):
 def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
     """The curve of each trial of a study that logged one; a missing or truncated log is no error."""
     curves = list(_curves(fit.table, RunFiles(run))) if run and fit.study else []
-    sound = [curve.loss[np.isfinite(curve.loss)] for curve in curves if curve.status != "diverged"]
+    sound = [curve.loss for curve in curves if curve.status != "diverged"]
     losses = np.concatenate(sound) if sound else np.array([])
     if not len(losses):
         return TrainingInfo(curves, None, None)
@@ -53,14 +53,7 @@ def _curves(table: pd.DataFrame, files: RunFiles) -> Iterator[LossCurve]:
 
 
 def _logged(log: Path) -> Iterator[tuple[float, float]]:
-    """(tokens, loss) of each line of the main run.
-
-    Evaluations have no loss, lines of a branch name its horizon, and a killed trial may leave a truncated last line.
-    """
-    for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []:
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(line, dict) and line.get("loss") is not None and "horizon" not in line:
+    """(tokens, loss) of each line of the main run. Evaluations have no loss; lines of a branch name its horizon."""
+    for line in json_lines(log, "tokens", "loss"):
+        if None not in (line.get("tokens"), line.get("loss")) and "horizon" not in line:
             yield line["tokens"], line["loss"]

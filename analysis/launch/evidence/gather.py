@@ -75,7 +75,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         trials=tuple(t for t in trials if t.excluded is None),
         excluded_trials=tuple(t for t in trials if t.excluded is not None),
         corpora={name: _corpus(source) for name, source in plan.sources.items()},
-        provenance=_provenance(run),
+        provenance=reader.read_object(RunFiles(run).provenance),
         files={path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
         links={path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
     )
@@ -91,14 +91,6 @@ def _search(study: Study, run: Path) -> SearchEvidence:
     state = read_search(RunFiles(run).search) if study.search.proposes else None
     asked, stopped = (state.asked, state.stopped) if state else (None, None)
     return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
-
-
-def _provenance(run: Path) -> dict[str, Any] | None:
-    path = RunFiles(run).provenance
-    if not path.exists():
-        return None
-    content: dict[str, Any] = reader.parse(path, "provenance file", "run the study again, which writes it anew")
-    return content
 
 
 def _trial(row: dict[Any, Any], run: Path) -> TrialEvidence:

@@ -171,7 +171,7 @@ def _origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     commit = str(origin.get("git") or "")
     state: State = "untested" if not commit else "fail" if commit.endswith("-dirty") else "pass"
     yield GoCheck("the trials ran the code of a clean commit", state, commit or "not a git checkout")
-    hashes = evidence.base_model_fingerprint, evidence.study.sha256, origin.get("code_sha256")
+    hashes = evidence.base_model_fingerprint, evidence.study.sha256, str(origin.get("code_sha256") or "")
     detail = f"base model and tokenizer {hashes[0]}, study {_short(hashes[1])}, code {_short(hashes[2])}"
     yield GoCheck("model, tokenizer, study and code have hashes", "pass" if all(hashes) else "warn", detail)
     wrong = any(found.differences for found in evidence.read_back)

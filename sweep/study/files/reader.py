@@ -1,9 +1,8 @@
-"""The one reader of the product's JSON files."""
+"""The one reader of the product's JSON and JSON Lines files."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from sweep.study.errors import InputError, explain
 from sweep.study.fields import Schema
 
 Model = TypeVar("Model", bound=Schema)
+LARGEST = 1e30  # beyond every measured quantity, and small enough to compute with
 
 
 class NewerFileError(InputError):
@@ -39,23 +39,57 @@ def parse(path: Path, kind: str, remedy: str) -> Any:
     """The JSON of a file. Raises FileNotFoundError, and InputError naming the file and the remedy."""
     try:
         content = json.loads(path.read_bytes())
-        wrong = next(_not_finite(content), None)
+        wrong = next(_not_measurable(content), None)
     except RecursionError:
         raise InputError(f"{path}: not a {kind} (nested too deeply); {remedy}") from None
     except ValueError as error:  # of UTF-8 too
         raise InputError(f"{path}: not a {kind} (not JSON: {error}); {remedy}") from None
     if wrong is not None:
-        raise InputError(f"{path}: not a {kind} ({wrong}: write a number, or null where none was measured); {remedy}")
+        raise InputError(f"{path}: not a {kind} ({wrong}: write a measured number, or null); {remedy}")
     return content
 
 
-def _not_finite(content: Any, where: str = "") -> Iterator[str]:
-    """The places of NaN and infinity: Python reads them in JSON, but no file of the product has them."""
-    if isinstance(content, float) and not math.isfinite(content):
-        yield f"{where.lstrip('.') or 'content'} is {content}"
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The object of a JSON file that is only shown; None where the file is missing or unreadable."""
+    try:
+        content = parse(path, "JSON file", "")
+    except (InputError, OSError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def json_lines(path: Path, *numbers: str) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON Lines file; none where it is missing. The values of the fields `numbers` are finite numbers
+    or null, where a line has the field.
+
+    Leaves out every other line: a killed trial may leave half a line, a full disk a run of zeros.
+    """
+    for text in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict) and all(line.get(name) is None or _is_number(line[name]) for name in numbers):
+            yield line
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and _is_measurable(value)
+
+
+def _is_measurable(value: float) -> bool:
+    return abs(value) <= LARGEST  # NaN is not
+
+
+def _not_measurable(content: Any, where: str = "") -> Iterator[str]:
+    """The places of NaN, infinity and numbers over LARGEST: Python reads them in JSON, but no file of the product has
+    them.
+    """
+    if isinstance(content, int | float) and not _is_measurable(content):
+        yield f"{where.lstrip('.') or 'content'} is {str(content)[:20]}"
     parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for name, part in parts:
-        yield from _not_finite(part, f"{where}.{name}")
+        yield from _not_measurable(part, f"{where}.{name}")
 
 
 def refuse_newer(path: Path, content: Any, version: int) -> None:

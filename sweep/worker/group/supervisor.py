@@ -67,10 +67,15 @@ def _locked(path: Path) -> Iterator[bool]:
 
 
 def _try_lock(file: IO[str]) -> bool:
+    """Whether the lock is held now. Without locks in the file system it counts as held: the processes of an earlier
+    trial may then still hold memory of the GPU.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        print(f"no lock on the GPUs: the file system of {file.name} has none ({error})", file=sys.stderr)
     return True
 
 

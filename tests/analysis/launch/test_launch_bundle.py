@@ -102,6 +102,13 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     assert found.corpora["additional"].launch_tokens == round(0.4 * found.launch_tokens)
 
 
+@pytest.mark.parametrize("content", ["[]", "5", '"x"', "{cut", "[" * 100_000, '{"git": [], "code_sha256": 5}'])
+def test_a_damaged_provenance_file_keeps_no_bundle_from_being_written(make_fit, corpora, run, out, content):
+    (run / "provenance.json").write_text(content)
+    export(FittedRun(make_fit(), run, corpora), out)
+    assert "| untested | the trials ran the code of a clean commit |" in (out / "GO.md").read_text()
+
+
 def test_evidence_of_a_guarded_fit_has_the_guard_for_weights(make_fit, corpora, run, out):
     guard = {"percent": 2.0, "bound": 2.55, "probability": 0.93}
     export(FittedRun(make_fit(weights=None, guard=guard), run, corpora), out)

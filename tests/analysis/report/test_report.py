@@ -309,7 +309,8 @@ def test_a_users_text_is_text(make_bowl, make_record, make_study, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "shown"), [('{"host": "h1"}', '"host": "h1"'), ("{cut", "{cut"), (None, "has no provenance.json")]
+    ("content", "shown"),
+    [('{"host": "h1"}', '"host": "h1"'), ("{cut", "{cut"), ("[" * 2000, "[" * 2000), (None, "has no provenance.json")],
 )
 def test_provenance_is_shown_as_it_is(fitted, tmp_path, content, shown):
     if content:

@@ -87,3 +87,18 @@ def test_a_record_of_another_version_is_refused_and_not_called_broken(tmp_path, 
     with pytest.raises(InputError, match=r"written by a newer version .*schema_version 2, this one reads 1") as caught:
         tables.read_run(tmp_path)
     assert "delete" not in str(caught.value)
+
+
+@pytest.mark.parametrize("trial_id", [None, "../../evil", "two\nlines" * 99], ids=["a copy", "a path", "lines"])
+def test_a_record_in_a_folder_of_another_name_is_refused(tmp_path, make_bowl, make_study, write_run, trial_id):
+    run = write_run(tmp_path / "run", make_bowl(), make_study())
+    first = next((run / "trials").glob("*/record.json"))
+    content = json.loads(first.read_text())
+    (run / "trials" / "backup").mkdir()
+    path = run / "trials" / "backup" / "record.json"
+    path.write_text(json.dumps(content | {"trial_id": trial_id or content["trial_id"]}))
+    with pytest.raises(InputError) as refused:
+        tables.read_run(run)
+    assert len(str(refused.value).splitlines()) == 1
+    assert str(refused.value).startswith(f"{path}: the record is of trial {(trial_id or content['trial_id'])[:60]!r}")
+    assert str(refused.value).endswith("its folder is named 'backup': move the folder out of trials/")

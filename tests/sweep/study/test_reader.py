@@ -14,7 +14,7 @@ from analysis.launch.confirm import result
 from analysis.launch.evidence import evidence
 from sweep.store.run import Run
 from sweep.study import InputError
-from sweep.study.files.reader import NewerFileError
+from sweep.study.files.reader import NewerFileError, json_lines, read_object
 from sweep.study.ingredients import read_ingredients, read_search
 from sweep.study.record import read_record, read_request
 
@@ -97,6 +97,8 @@ def test_a_field_that_only_a_newer_version_knows_is_no_reason_to_delete(
         (b'{"a": "\xff"}', "not JSON: 'utf-8' codec can't decode"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a": [0, {"b": NaN}]}', "a.1.b is nan"),
+        (b'{"loss": {"original": 1e308}}', "loss.original is 1e+308"),
+        (b'{"seed": 1%s}' % (b"0" * 400), "seed is 1000"),
         (b'{"a": -Infinity}', "a is -inf"),
         (b"[]", "(expected a mapping of fields, found [])"),
         (b'{"schema_version": "two"}', "schema_version is 'two', not a number"),
@@ -153,3 +155,33 @@ def test_a_run_names_its_files_where_it_is_kept(tmp_path: Path, cache: Path) -> 
     run.files.ingredients.write_text("{")
     with pytest.raises(InputError, match=rf"^file://{tmp_path}/kept/ingredients\.json: not a list of ingredients"):
         run.ingredients()
+
+
+def test_json_lines_leave_out_what_is_no_object_with_finite_numbers(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.jsonl"
+    assert list(json_lines(log, "step")) == []
+    good = [b'{"step": 1, "loss": 2.5}', b'{"step": 2, "loss": null}', b'{"other": [1]}']
+    bad = [
+        b"5",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\x00\x00",
+        b"\xff\xfe5",
+        b'{"step": 3, "lo',
+    ]
+    wrong = [b"NaN", b"Infinity", b"1e400", b"1" * 400, b"1" * 5000, b"[1]", b'"1"', b"true", b"{}"]
+    log.write_bytes(b"\n".join([*bad, *good, *(b'{"step": 3, "loss": %s}' % value for value in wrong), b""]))
+    assert list(json_lines(log, "step", "loss")) == [json.loads(line) for line in good]
+
+
+@pytest.mark.parametrize("content", [None, b"[]", b"5", b'"x"', b"{cut", b"[" * 100_000, b"\xff", b'{"a": NaN}'])
+def test_a_file_that_is_only_shown_may_be_unreadable(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "provenance.json"
+    if content:
+        path.write_bytes(content)
+    assert read_object(path) is None
+    path.write_bytes(b'{"git": "abc"}')
+    assert read_object(path) == {"git": "abc"}

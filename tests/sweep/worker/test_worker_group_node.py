@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 from sweep.worker.group import node as nodes
+from sweep.worker.group import supervisor as supervisors
 from sweep.worker.group.node import NodeOutcome, NodeProcesses, RankCommand, RankFailure, Rendezvous, free_port
 
 STUBBORN = """
@@ -103,6 +106,19 @@ def test_a_gpu_is_not_used_before_the_processes_of_the_trial_before_are_gone(tmp
     assert not any(map(alive, old))
     before.wait()
     after.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_keeps_no_worker_group_from_its_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int
+) -> None:
+    def flock(file: Any, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with supervisors._locked(tmp_path / "gpu-0") as held:
+        assert held
+    assert f"no lock on the GPUs: the file system of {tmp_path / 'gpu-0'} has none" in capsys.readouterr().err
 
 
 def test_the_gpus_of_a_worker_group_are_locked_and_none_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

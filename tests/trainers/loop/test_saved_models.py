@@ -7,6 +7,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -76,17 +77,32 @@ def test_a_model_that_another_trial_deletes_meanwhile_is_passed_over(
     monkeypatch.setattr(fcntl, "flock", without_locks(errno.ENOLCK))
     for name, objective in (("a", 3.0), ("b", 2.0)):
         save(tmp_path, name, objective, None)
-    read = Path.read_text
+    read = Path.read_bytes
 
-    def deleting(self: Path, *arguments: Any, **options: Any) -> str:
+    def deleting(self: Path) -> bytes:
         if self.parent.name == "b":
+            shutil.rmtree(self.parent / "model", ignore_errors=True)
             self.unlink()
-        return read(self, *arguments, **options)
+        return read(self)
 
-    monkeypatch.setattr(Path, "read_text", deleting)
+    monkeypatch.setattr(Path, "read_bytes", deleting)
     assert save(tmp_path, "c", 4.0, 2)
     monkeypatch.undo()
     assert json.loads((tmp_path / "c" / "kept.json").read_text()) == {"objective": 4.0}
+
+
+@pytest.mark.parametrize("note", ["", "{cut", "[]", "{}", "NaN", '{"objective": "x"}', "[" * 100_000])
+def test_a_damaged_note_of_another_trial_counts_as_the_worst(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, note: str
+) -> None:
+    for name, objective in (("a", 1.0), ("b", 2.0)):
+        save(tmp_path, name, objective, None)
+    (tmp_path / "a" / "kept.json").write_text(note)
+    assert save(tmp_path, "c", 3.0, 2)
+    assert names(tmp_path) == {"b", "c"}
+    assert (f"{tmp_path / 'a' / 'kept.json'} is unreadable" in caplog.text) == (
+        "objective" not in note and note != "{}"
+    )
 
 
 def test_a_lock_that_another_trial_holds_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
