@@ -54,7 +54,7 @@ class LocalLockFile:
 
     def read(self) -> str | None:
         try:
-            return self.path.read_text(encoding="utf-8")
+            return self.path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
 

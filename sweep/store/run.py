@@ -16,7 +16,7 @@ from sweep.store.storage import RunStorage, named
 from sweep.study import Ingredients, InputError, Proposed, Record, Status, Study, Trial, study_file
 from sweep.study.files import cache
 from sweep.study.files.layout import TRIALS, ScoreFiles, TrialFiles, is_of_trial, is_read_by_drivers
-from sweep.study.files.reader import NewerFileError
+from sweep.study.files.reader import NewerFileError, json_lines, read_object
 from sweep.study.ingredients import SearchState, read_ingredients, read_search
 from sweep.study.record import TrialRequest, read_record, read_request
 
@@ -178,11 +178,8 @@ class Run(RunStorage):
         path = self.files.trial(trial.id).metrics
         if self.mirror:
             self.mirror.fetch(self.files.name(path), every_seconds=LOOK_SECONDS)
-        try:
-            lines: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
-        except (OSError, ValueError):
-            return {}  # not begun, or the last line is half written
-        return next((line for line in reversed(lines) if "step" in line and not BESIDE_STEPS & line.keys()), {})
+        lines = list(json_lines(path, "step", "seconds"))  # not "loss", which is NaN while a trial diverges
+        return next((x for x in reversed(lines) if x.get("step") is not None and not BESIDE_STEPS & x.keys()), {})
 
     def ingredients(self) -> Ingredients | None:
         """The prepared model and corpora of the trials; None before they are prepared, and for a replayed study."""
@@ -238,9 +235,8 @@ class Run(RunStorage):
         return self.record(trial)
 
     def code_sha256(self) -> str | None:
-        """The sha256 of the staged code, from `provenance.json`; None where there is no such file."""
-        path = self.files.provenance
-        return json.loads(path.read_text())["code_sha256"] if path.exists() else None
+        """The sha256 of the staged code, from `provenance.json`; None where that is missing or broken."""
+        return (read_object(self.files.provenance) or {}).get("code_sha256")
 
     def stage_code(self) -> str:
         """Copy our packages into the run, for its workers, and write `provenance.json`; returns the code's sha256."""

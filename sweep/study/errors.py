@@ -81,6 +81,8 @@ def _fault(kind: str, error: Any, given: Any) -> str:
     if kind == "too_long":
         return f"write {error['ctx']['max_length']} values, found {shown(given)}"
     subject, _, reason = kind.partition("_")
+    if reason == "parsing_size":
+        return f"{shown(given)} is too large"
     if subject in EXPECTED and reason.endswith(("type", "parsing", "number", "from_float")):
         return f"expected {EXPECTED[subject]}, found {shown(given)}"
     message = error["msg"].removeprefix("Value error, ")

@@ -60,7 +60,7 @@ def _step(run: Run, study: Study, trial: Trial) -> dict[str, Any]:
         "lr": trial.lr,
         "step": step,
         "steps": steps,
-        "loss": loss if loss is not None and math.isfinite(loss) else None,
+        "loss": loss if isinstance(loss, float) and math.isfinite(loss) else None,
         "seconds_left": seconds / step * (steps - step) if step and seconds is not None else None,
     }
 

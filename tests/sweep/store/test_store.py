@@ -150,7 +150,7 @@ def test_progress_survives_a_line_half_written(run: Run) -> None:
     trial = make_study().grid_trials[0]
     assert run.progress(trial) == 0
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"step": 4, "lo')
-    assert run.progress(trial) == 0
+    assert run.progress(trial) == 3
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n')
     assert run.progress(trial) == 3
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"horizon": 512, "step": 4}\n')

@@ -114,6 +114,30 @@ def test_unusable_yaml_is_one_line(tmp_path: Path, text: str) -> None:
     assert str(raised.value).count("\n") == 0
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("!!timestamp x", "'x' is not a timestamp"),
+        ("!!bool x", "'x' is not a bool"),
+        ("!!int ''", "'' is not a int"),
+        ("!!float x", "'x' is not a float"),
+        ("2026-13-01", "'2026-13-01' is not a timestamp"),
+        ("9" * 5000, "is not a int"),
+    ],
+)
+def test_a_value_that_is_not_of_its_kind_is_shown_with_its_line(tmp_path: Path, value: str, expected: str) -> None:
+    path = written(tmp_path, f"name: small\nkeep: {value}\n")
+    with pytest.raises(InputError) as raised:
+        study_file.load(path)
+    assert str(raised.value).startswith(f"{path}:2: ")
+    assert str(raised.value).endswith(expected)
+
+
+def test_a_count_has_a_largest_value(tmp_path: Path) -> None:
+    assert refusal(tmp_path, training=wsd(tokens=10**400)).endswith(": must be at most 1e+18")
+    assert refusal(tmp_path, training=wsd(tokens="1e19")).endswith("training.tokens: 1e+19 is too large")
+
+
 def test_duplicate_key_names_its_line(tmp_path: Path) -> None:
     text = "grid:\n  almr: [0.1]\n  almr: [0.2]\n"
     with pytest.raises(InputError, match=r"study\.yaml:3: almr is written twice"):
