@@ -34,7 +34,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "begun": [trial.id for trial in begun],
         "running": [_step(run, study, trial) for trial in running],
         "interrupted": [_step(run, study, trial) for trial in begun if trial not in running],
-        "left": len(progress.left) if progress.ended else progress.to_run,
+        "left": progress.remaining,
         "ended": progress.ended,
         "driver": driver and str(driver),
         "resume": f"{again.first}{again.command}",

@@ -26,6 +26,7 @@ from sweep.verbs.options import (
 )
 
 if TYPE_CHECKING:
+    from analysis.fit_file.result import FitResult
     from analysis.launch.bundle import Exported
 
 
@@ -93,7 +94,10 @@ def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
-    path = outputs.report(found, outputs.fitted(found, say))
+    fitted = outputs.fitted(found, say)
+    path = outputs.report(found, fitted)
+    if fitted.refusals:
+        say(f"REFUSED ({_codes(fitted)}): the report says why")
     show({"report": str(path)} if as_json else str(path))
 
 
@@ -115,9 +119,11 @@ def export(
 
     found, named = Run.find(run, runs), outputs.formats(formats)
     options = outputs.ExportOptions(folder=folder, accept_risk=accept_risk, formats=named, verify=verify)
-    made = outputs.export(found, outputs.fitted(found, say), options)
+    fitted = outputs.fitted(found, say)
+    _refuse_without_reason(fitted, accept_risk, _again("export", run, runs))
+    made = outputs.export(found, fitted, options)
     answer = {"files": [str(path) for path in made.files]}
-    _show_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
+    _show_bundle(made, answer | (_verified(made) if verify else {}), outputs.summary(made), as_json)
 
 
 def confirm(
@@ -136,17 +142,34 @@ def confirm(
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
+    fitted, again = outputs.fitted(found, say), _again("confirm", run, runs)
+    _refuse_without_reason(fitted, accept_risk, again)
     if results is None:
         if folder:
             raise InputError("--out: only results rewrite a bundle: add --results FILE")
-        planned = outputs.confirm(found, outputs.fitted(found, say), accept_risk)
-        here = ["almr", "confirm", run, *(["--runs", runs] if runs != RUNS else []), "--results", "COPY"]
-        then = f"then fill in a copy of launch/confirm/results-template.csv: {shlex.join(here)}"
+        planned = outputs.confirm(found, fitted, accept_risk)
+        then = f"then fill in a copy of launch/confirm/results-template.csv: {again} --results COPY"
         show(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, then]))
         return
-    done, made = outputs.conclude(found, outputs.fitted(found, say), results, folder, accept_risk)
+    done, made = outputs.conclude(found, fitted, results, folder, accept_risk)
     _show_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)
     raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
+
+
+def _again(verb: str, run: str, runs: str) -> str:
+    return shlex.join(["almr", verb, run, *(["--runs", runs] if runs != RUNS else [])])
+
+
+def _codes(fitted: FitResult) -> str:
+    return ", ".join(dict.fromkeys(refusal.code for refusal in fitted.refusals))
+
+
+def _refuse_without_reason(fitted: FitResult, accept_risk: str | None, again: str) -> None:
+    """Raises InputError for a refused launch whose risk is not accepted; `again`: the command that was given."""
+    if accept_risk is None and fitted.refusals and fitted.study and fitted.study.launch:
+        verdict = f"the fit is refused ({_codes(fitted)}), so there is nothing to {again.split()[1]}"
+        suggestions = (refusal.text for refusal in fitted.refusals)
+        raise InputError("\n".join([verdict, *suggestions, f'to take the risk: {again} --accept-risk "reason"']))
 
 
 def _verified(made: Exported) -> dict[str, Any]:
