@@ -10,14 +10,25 @@ from sweep.study.sizes.shape import USABLE
 
 def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_memory: TrialMemory | None) -> list[str]:
     found = [*_lengths(study, tokens), *_repeats(study, epochs)]
-    points = len(study.grid.points)
-    if points < MINIMUM_TRIALS and not study.search.proposes:
-        found.append(f"the grid has {points} trials, but a surface needs {MINIMUM_TRIALS}: add ALMRs or LRs")
+    if fault := too_small(study):
+        found.append(f"almr run will refuse this study: {fault}")
     if speed := _speed(study):
         found.append(speed)
     if trial_memory and (memory := out_of_memory(trial_memory)):
         found.append(memory)
     return found
+
+
+def too_small(study: Study) -> str | None:
+    """One line for a study that has fewer trials than a surface needs, else None."""
+    search, points, needed = study.search, len(study.grid.points), f"a surface needs {MINIMUM_TRIALS}"
+    if points < MINIMUM_TRIALS and not (search.proposes and search.space == "range"):
+        what = "cells to search" if search.proposes else "trials"
+        advice = "add ALMRs or LRs" + (", or set search.space: range" if search.proposes else "")
+        return f"its grid has {points} {what}, {needed}: {advice}"
+    if search.proposes and (search.trials or 0) < MINIMUM_TRIALS:
+        return f"search.trials is {search.trials}, {needed}: raise it"
+    return None
 
 
 def _lengths(study: Study, tokens: int) -> list[str]:

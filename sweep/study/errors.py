@@ -20,6 +20,15 @@ EXPECTED = {
     "string": "text",
     "tuple": "a list",
 }
+NETWORK_ERRORS = {
+    "ConnectionError",
+    "HTTPError",
+    "LocalEntryNotFoundError",
+    "SSLError",
+    "TransportError",
+    "URLError",
+    "gaierror",
+}
 _REPR = reprlib.Repr()  # a value may be a huge tree of YAML aliases
 _REPR.maxstring = _REPR.maxother = LONGEST
 LIMITS = {
@@ -39,7 +48,10 @@ def network_fault(error: BaseException) -> str | None:
     names = [kind.__name__ for kind in type(error).__mro__]
     if any("Timeout" in name for name in names):
         return "no answer in time"
-    return "connection failed" if {"ConnectionError", "TransportError"} & {*names} else None
+    answer = getattr(getattr(error, "response", None), "status_code", getattr(error, "code", None))
+    if "BrokenPipeError" in names or (isinstance(answer, int) and answer < 500):
+        return None  # the server did answer: nothing is wrong with the network
+    return "connection failed" if NETWORK_ERRORS & {*names} else None
 
 
 def one_line(error: BaseException) -> str:

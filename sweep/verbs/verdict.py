@@ -36,11 +36,13 @@ def _point(winner: Winner, level: str = "") -> str:
 def _winner(fitted: Fit) -> list[str]:
     winner, counts = fitted.file.winner, fitted.file.trials
     refused = " (refused)" if fitted.file.refusals else ""
+    used = counts.complete + counts.diverged + counts.failed - counts.excluded
+    complete = f"{counts.complete}" if used == counts.complete else f"{used} of {counts.complete}"
     loss = f"{numbers.number(winner.objective, 4)} ({numbers.interval(winner.objective_interval, digits=4)})"
     return [
         f"winner{refused}: {_point(winner, f'{numbers.percent(winner.level)} interval ')}",
         f"objective there: {loss} nats per token, {_objective(fitted)}",
-        f"based on {counts.complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
+        f"based on {complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
     ]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from samples import make_study, study_content
 
+from sweep.store.lock import LocalLockFile
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, PerLanguage, Proposed, Record, Status, Study, Trial
 from sweep.study.files.atomic import write_atomically
@@ -144,6 +146,29 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         stop.set()
         writer.join()
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("tempfile.mkstemp", PermissionError(errno.EACCES, "Permission denied", "/run/.file.json.x8")),
+        ("os.fsync", OSError(errno.ENOSPC, "No space left on device")),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: OSError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(call, fail)
+    with pytest.raises(type(error)) as raised:
+        write_atomically(tmp_path / "file.json", "{}")
+    assert (raised.value.errno, raised.value.filename) == (error.errno, str(tmp_path / "file.json"))
+    with pytest.raises(type(error)) as raised:
+        LocalLockFile(tmp_path / "lock.json").create("{}")
+    assert raised.value.filename == str(tmp_path / "lock.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_survives_a_line_half_written(run: Run) -> None:

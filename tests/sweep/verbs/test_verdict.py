@@ -45,6 +45,13 @@ def test_a_refusal_comes_before_the_winner(refused: Fit) -> None:
     assert lines(refused, refusals=[])[0] == winner.replace(" (refused)", "")
 
 
+def test_only_trials_that_were_fitted_count(refused: Fit) -> None:
+    counts = refused.file.trials.model_copy(update={"complete": 12, "diverged": 2, "failed": 1})
+    for excluded, said in ((3, "based on 12 complete"), (4, "based on 11 of 12 complete")):
+        text = lines(refused, trials=counts.model_copy(update={"excluded": excluded}))
+        assert f"{said} trials, 2 diverged, 1 failed" in text
+
+
 def test_languages_have_the_users_names_and_numbers_one_format(refused: Fit) -> None:
     text = "\n".join(lines(refused, refusals=[], warnings=[]))
     assert "the loss of Welsh (weight 0.5) and Maori (weight 0.5)" in text
