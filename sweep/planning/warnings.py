@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from sweep.planning import scoring
 from sweep.planning.requirements import TrialMemory
-from sweep.study import MINIMUM_TRIALS, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, Study
+from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import almr, percent, size, times
 from sweep.study.sizes.shape import USABLE
+from trainers.benchmarks import catalogue
 
 
 def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_memory: TrialMemory | None) -> list[str]:
-    found = [*_lengths(study, tokens), *_repeats(study, epochs)]
+    found = [*_lengths(study, tokens), *_repeats(study, epochs), *_guards(study), *_rungs(study)]
     if fault := too_small(study):
         found.append(f"almr run will refuse this study: {fault}")
     if speed := _speed(study):
@@ -58,6 +63,34 @@ def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
                 f"or lower training.tokens"
             )
     return found
+
+
+def _guards(study: Study) -> list[str]:
+    """The score guards that no score can test: the fit will be refused."""
+    guards, benchmarks = study.objective.guards, study.benchmarks
+    if guards and (benchmarks is None or study.replay):
+        return ["objective.guards: no trial is scored, so the fit will be refused: add benchmarks, or remove guards"]
+    if not benchmarks:
+        return []
+    tasks = catalogue.all_tasks(benchmarks)
+    groups = [*filter(None, map(scoring.group, tasks)), *LANGUAGES]
+    return [
+        f"objective.guards: the benchmarks have no {kind} {guard.name}, so the fit will be refused: name one of "
+        f"{', '.join(dict.fromkeys(known))}"
+        for guard in guards
+        for kind, known in [("task", tasks) if guard.task else ("group", groups)]
+        if guard.name not in known
+    ]
+
+
+def _rungs(study: Study) -> list[str]:
+    transfer = study.launch.transfer if study.launch else None
+    runs = [rung.run for rung in (transfer.rungs if transfer else ()) if rung.run]
+    return [
+        f"launch.transfer.rungs: {run} has no fit.json, so the fit will be refused: almr run its study first"
+        for run in runs
+        if not RunFiles(Path(run)).fit.is_file()
+    ]
 
 
 def _speed(study: Study) -> str | None:

@@ -41,7 +41,8 @@ class Run(RunStorage):
             if (run := Run._at(address)).files.study.is_file():
                 return run
         if Path(name).exists():
-            raise InputError(f"{name}: not a run (a run is a folder with study.yaml)")
+            lost = f"; if that was lost, copy the study file to {run.files.study}" if run.files.trials.is_dir() else ""
+            raise InputError(f"{name}: not a run (a run is a folder with study.yaml{lost})")
         if Path(name).suffix[1:].isalpha():
             raise InputError(f"{name}: no such file")
         raise InputError(f"{name}: no such run, here or in {runs}/; start one: almr run STUDY")
@@ -78,9 +79,15 @@ class Run(RunStorage):
     def record(self, trial: Trial) -> Record | None:
         """The record of a trial, or None. Raises InputError for an unreadable one, so that it is never overwritten."""
         try:
-            return self._read(read_record, self.files.trial(trial.id).record)
+            record = self._read(read_record, self.files.trial(trial.id).record)
         except FileNotFoundError:
             return None
+        if {record.trial_id, record.trial.id} != {trial.id}:
+            path = self.shown(self.files.trial(trial.id).record)
+            raise InputError(
+                f"{path}: the record of another trial, {record.trial.id}: delete it to run this trial again"
+            )
+        return record
 
     def record_written(self, trial: Trial) -> int | None:
         """The time a record was written, in nanoseconds; None where there is no record."""

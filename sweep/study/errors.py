@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
@@ -31,6 +32,7 @@ NETWORK_ERRORS = {
 }
 _REPR = reprlib.Repr()  # a value may be a huge tree of YAML aliases
 _REPR.maxstring = _REPR.maxother = LONGEST
+UNITS = {"%": 0.01, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 LIMITS = {
     "greater_than": "above {gt:g}",
     "greater_than_equal": "at least {ge:g}",
@@ -96,9 +98,19 @@ def _fault(kind: str, error: Any, given: Any) -> str:
     if reason == "parsing_size":
         return f"{shown(given)} is too large"
     if subject in EXPECTED and reason.endswith(("type", "parsing", "number", "from_float")):
-        return f"expected {EXPECTED[subject]}, found {shown(given)}"
+        return f"expected {EXPECTED[subject]}, found {shown(given)}{_as_number(given, error['loc'])}"
     message = error["msg"].removeprefix("Value error, ")
     return message if isinstance(given, dict | pydantic.BaseModel) else f"{message} (found {shown(given)})"
+
+
+def _as_number(given: Any, location: Sequence[int | str]) -> str:
+    """How to write 10% and 100M; empty for other values."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([%kKMGBT])", given) if isinstance(given, str) else None
+    if not found:
+        return ""
+    in_percent = found[2] == "%" and str(location[-1]).endswith("percent")
+    value = f"{float(found[1]) * (1 if in_percent else UNITS[found[2].lower()]):g}"
+    return f". Write {value.replace('e+0', 'e').replace('e+', 'e')}"
 
 
 def _limit(kind: str, limits: dict[str, float], given: float) -> str:
@@ -116,7 +128,8 @@ def _suggestion(location: Sequence[int | str], schema: type[pydantic.BaseModel])
         schema = next(next(inner, iter(())), schema)
     known = [field.alias or name for name, field in schema.model_fields.items()]
     close = difflib.get_close_matches(str(field), known, n=1)
-    return f"Did you mean {close[0]}?" if close else f"Fields here: {', '.join(known)}"
+    roles = ", the roles of the two corpora" if known == ["original", "additional"] else ""
+    return f"Did you mean {close[0]}?" if close else f"Fields here: {', '.join(known)}{roles}"
 
 
 def _schemas(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:

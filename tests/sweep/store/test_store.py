@@ -40,6 +40,26 @@ def test_left_is_the_grid_without_its_records(run: Run) -> None:
     assert run.left(study.grid_trials) == [third, *rest]
 
 
+def test_the_record_of_another_trial_is_refused(run: Run) -> None:
+    first, second, *_ = make_study().grid_trials
+    for wrong in (record(make_study(), first), record(make_study(), second).model_copy(update={"lr": 0.5})):
+        path = run.files.trial(second.id).record
+        write_atomically(path, wrong.model_dump_json())
+        with pytest.raises(InputError) as raised:
+            run.left([second])
+        says = f"{path}: the record of another trial, {wrong.trial.id}: delete it to run this trial again"
+        assert str(raised.value) == says
+
+
+def test_a_run_that_lost_its_study_says_how_to_restore_it(run: Run) -> None:
+    run.finish(record(make_study(), make_study().grid_trials[0]))
+    run.files.study.unlink()
+    says = f"with study.yaml; if that was lost, copy the study file to {run.files.study})"
+    with pytest.raises(InputError) as raised:
+        Run.find(run.address, "runs")
+    assert str(raised.value).endswith(says)
+
+
 def test_a_started_trial_is_not_done(run: Run) -> None:
     study = make_study()
     trial = study.grid_trials[0]

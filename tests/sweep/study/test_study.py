@@ -87,6 +87,15 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
             {"objective": {"guards": [{"task": "a", "at_least_gain": "3%"}]}},
             "guards[0].at_least_gain: expected a number, found '3%'",
         ),
+        ({"grid": {"almr": ["10%"], "lr": [1e-3]}}, "grid.almr[0]: expected a number, found '10%'. Write 0.1\n"),
+        ({"objective": {"forgetting_guard_percent": "3%"}}, "expected a number, found '3%'. Write 3\n"),
+        ({"training": wsd(tokens="100M")}, "training.tokens: expected a whole number, found '100M'. Write 1e8\n"),
+        ({"training": wsd(tokens="2.5 T")}, "found '2.5 T'. Write 2.5e12\n"),
+        (
+            {"objective": {"weights": {"en": 1}}},
+            "objective.weights.en: unknown field. Fields here: original, additional, the roles of the two corpora\n",
+        ),
+        ({"grid": {"almr": [0.1], "lr": [1e-5, 1e-5]}}, "lr lists a value twice: [1e-5, 1e-5]"),
         ({"name": "../escape"}, "name: '../escape' is not a name"),
     ],
 )
