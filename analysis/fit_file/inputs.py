@@ -9,13 +9,14 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from sweep.study import Schema, Study
+from sweep.study import LANGUAGES, Schema, Study
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
 from sweep.study.study import fingerprint_of
 
-# How trials and launch are run: no number of a fit depends on these fields. A field that is not listed counts.
+# How trials and launch are run, and names: no number of a fit depends on these fields. A field not listed here counts.
 NOT_FITTED: dict[str, Any] = {
+    "corpora": {name: {"language": True} for name in LANGUAGES},
     **dict.fromkeys(("resources", "execution", "tracking", "keep", "benchmarks"), True),
     "launch": {
         **dict.fromkeys(("nodes", "gpus_per_node", "micro_batch_sequences", "gpu", "gpu_gigabytes"), True),
@@ -24,6 +25,7 @@ NOT_FITTED: dict[str, Any] = {
         "transfer": {"confirm": True},
     },
 }
+BASE = PurePosixPath("base")  # the folder of the base model's scores
 
 
 class FitInputs(Schema):
@@ -51,10 +53,10 @@ class FitInputs(Schema):
 
     def changes(self, now: FitInputs) -> list[str]:
         """What differs now, a sentence each; empty where nothing does."""
-        found = [f"study.yaml now has another {name}" for name in _differing(self.study, now.study)]
+        found = [f"study.yaml: {name} changed since the fit" for name in _differing(self.study, now.study)]
         # A rung's folder may be missing where the run is read on another machine than it was fitted on.
         moved = {path: digest for path, digest in now.rungs.items() if self.rungs.get(path) != digest}
-        return [*_words(self.files, now.files), *found, *(f"{path} is another one now" for path in moved)]
+        return [*_words(self.files, now.files), *found, *(f"{path} changed since the fit" for path in moved)]
 
 
 def _fitted(files: RunFiles) -> Iterator[Path]:
@@ -78,11 +80,13 @@ def _differing(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _words(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """How many trials are new, changed or missing, with an example. The base model's scores count as one."""
+    """How many trials are new, changed or missing, with an example; and whether the base model's scores changed."""
     before, after = ({PurePosixPath(name).parent for name in files} for files in (old, now))
-    differing = sorted({PurePosixPath(name).parent for name in _differing(old, now)})
+    changed = {PurePosixPath(name).parent for name in _differing(old, now)}
+    base = ["the base model's scores changed since the fit"] if BASE in changed else []
+    differing = sorted(changed - {BASE})
     if not differing:
-        return []
+        return base
     kinds = Counter("new" if one not in before else "missing" if one not in after else "changed" for one in differing)
     counts = ", ".join(f"{kinds[kind]} {kind}" for kind in ("new", "changed", "missing") if kinds[kind])
-    return [f"the run now has {counts} trial{'s' if len(differing) > 1 else ''} (for example {differing[0]})"]
+    return [f"the run now has {counts} trial{'s' if len(differing) > 1 else ''} (for example {differing[0]})", *base]

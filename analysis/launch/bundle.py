@@ -14,7 +14,7 @@ from analysis.launch.confirm import plan as confirm_plan
 from analysis.launch.confirm import result as confirm_result
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.evidence import bundle_folder, evidence, go, readme
-from analysis.launch.evidence.evidence import ReadBack
+from analysis.launch.evidence.evidence import Evidence, ReadBack
 from analysis.launch.evidence.gather import WrittenBundle, gather
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
@@ -36,11 +36,14 @@ FORMATS: dict[str, Format] = {
 
 
 class Exported(NamedTuple):
-    """A written bundle. `kept`: the folder of the bundle before it, where that was used; `read_back` by each parser."""
+    """A written bundle. `kept`: the folder of the bundle before it, where that was used; `read_back` by each parser;
+    `headline`: the verdict of GO.md and the numbers of its checks.
+    """
 
     files: list[Path]
     kept: Path | None
     read_back: tuple[ReadBack, ...]
+    headline: str
 
     @property
     def notes(self) -> list[str]:
@@ -84,11 +87,16 @@ def export(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        read = _fill(unfinished, run, plan, formats or plan.launch.formats, reader)
+        gathered = _fill(unfinished, run, plan, formats or plan.launch.formats, reader)
         kept = bundle_folder.replace(out, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Exported(sorted(out / name for name in (*evidence.contents(out), evidence.NAME)), kept, read)
+    return Exported(
+        files=sorted(out / name for name in (*evidence.contents(out), evidence.NAME)),
+        kept=kept,
+        read_back=gathered.read_back,
+        headline=go.headline(gathered, plan.study),
+    )
 
 
 def confirmation(run: FittedRun, accept_risk: str | None = None) -> ConfirmPlan:
@@ -96,9 +104,7 @@ def confirmation(run: FittedRun, accept_risk: str | None = None) -> ConfirmPlan:
     return confirm_plan.make(run.fit, run.plan(accept_risk))
 
 
-def _fill(
-    folder: Path, run: FittedRun, plan: LaunchPlan, names: tuple[str, ...], reader: Reader | None
-) -> tuple[ReadBack, ...]:
+def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, names: tuple[str, ...], reader: Reader | None) -> Evidence:
     fit, formats = run.fit, {name: FORMATS[name] for name in dict.fromkeys(names)}
     confirm, done = confirm_plan.make(fit, plan), confirm_result.read(run.folder)
     confirm_plan.write(confirm, plan, folder, tuple(formats), write)
@@ -107,16 +113,17 @@ def _fill(
     valid = done if done and done.of(confirm) else None
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
     warnings = [*notes, *written, *starts.warnings(plan)]
-    (folder / "README.md").write_text(readme.text(plan, formats, warnings), encoding="utf-8")
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
-    # The page is one of the files whose hashes the evidence has: it is written from the evidence of the others.
+    # The two pages are files whose hashes the evidence has: they are written from the evidence of the others.
     written_bundle = WrittenBundle(folder, tuple(formats), warnings, confirmation=valid, read_back=read)
     gathered = gather(fit, plan, run.folder, written_bundle)
+    headline = go.headline(gathered, plan.study)
+    (folder / readme.NAME).write_text(readme.text(plan, formats, warnings, headline), encoding="utf-8")
     (folder / go.NAME).write_text(go.page(gathered, plan.study), encoding="utf-8")
-    files = gathered.files | {go.NAME: sha256(folder / go.NAME)}
+    files = gathered.files | {name: sha256(folder / name) for name in (readme.NAME, go.NAME)}
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return read
+    return gathered
 
 
 def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:

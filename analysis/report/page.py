@@ -19,6 +19,7 @@ from analysis.decision.objectives import goal_of
 from analysis.figures.data.languages import base_losses
 from analysis.figures.data.loss_and_guard import unguarded
 from analysis.fit_file.curve import CurvePoint
+from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
 from analysis.scores import table_text
@@ -65,6 +66,7 @@ def render(fit: FitResult, run: Path) -> str:
     page.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].removesuffix('.')}."
     template = page.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
     return template.render(
+        fit_sha256=fit_sha256(run),
         study=fit.study,
         file=fit.file,
         labels={name: fit.label(name) for name in LANGUAGES},

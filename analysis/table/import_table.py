@@ -6,6 +6,7 @@ An unusable row is refused with its line number, or kept with the reason in `exc
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,9 @@ WORDS = {
     Status.FAILED: ("failed", "crashed", "error", "oom", "out_of_memory", "killed", "timeout"),
 }
 STATUS = {word: status.value for status, words in WORDS.items() for word in words}
-MOST_LINES = 20
+MOST_KINDS = 20  # of faults in a message
+VALUE = re.compile(r"'.*?'|[-+]?\d[-+.\de]*")  # in the text of a fault
+BASE_LOSSES = {"base_loss_original", "base_loss_additional"}
 LARGEST_LOSS = 1e6  # nats: anything over it is a placeholder or an overflow
 
 
@@ -52,8 +55,8 @@ def read_table(
     additional, loss, seed, tokens, status, reason, parameters; one that is left out has its standard name. `where`:
     "name=value" each, all have to hold.
 
-    Raises InputError for a file, a column or a filter that does not exist, for bad rows (one line each) unless
-    `drop_bad_rows`, and for a mix of several tokens or parameters.
+    Raises InputError for a file, a column or a filter that does not exist, for bad rows (one line for each kind of
+    fault) unless `drop_bad_rows`, and for a mix of several tokens or parameters.
     """
     path = Path(path)
     file = read_file(path)
@@ -216,7 +219,7 @@ def _fault(name: str, cell: Any, needed: bool, hint: str) -> str | None:
         return f"almr {text} is outside 0..1: {hint if number > 1 else 'a share cannot be negative'}"
     if name in PLAIN and abs(number) > LARGEST_LOSS:
         return f"{name} {text} is too large for a loss"
-    return f"lr {text} is not above 0" if name == "lr" and number <= 0 else None
+    return f"{name} {text} is not above 0" if name in {"lr", *PLAIN, *BASE_LOSSES} and number <= 0 else None
 
 
 def _repeated(table: pd.DataFrame, key: list[str], unit: str) -> pd.Series:
@@ -228,9 +231,18 @@ def _repeated(table: pd.DataFrame, key: list[str], unit: str) -> pd.Series:
 
 
 def _complaint(file: TableFile, faults: pd.Series) -> str:
-    lines = [f"{file.path}, {file.unit} {number}: {fault}" for number, fault in faults.items()]
-    more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
-    return "\n".join([*lines[:MOST_LINES], *more, "correct them, or pass --drop-bad-rows to leave them out"])
+    """One line for each kind of fault: its first row, and the numbers of the others."""
+    kinds = [kind for _, kind in faults.groupby(faults.map(lambda fault: VALUE.sub("", fault)), sort=False)]
+    lines = [f"{file.path}, {file.unit} {kind.index[0]}: {kind.iloc[0]}{_others(kind, file.unit)}" for kind in kinds]
+    more = [f"and {len(lines) - MOST_KINDS} more kinds of faults"] if len(lines) > MOST_KINDS else []
+    return "\n".join([*lines[:MOST_KINDS], *more, "correct them, or pass --drop-bad-rows to leave them out"])
+
+
+def _others(kind: pd.Series, unit: str) -> str:
+    """The rows of a fault other than the first."""
+    others = [str(number) for number in kind.index[1:]]
+    more = f" and {len(others) - 2} more" if len(others) > 2 else ""
+    return f" (the same fault in {unit}{'s' * (len(others) > 1)} {', '.join(others[:2])}{more})" if others else ""
 
 
 def _refuse_mixture(path: Path, table: pd.DataFrame) -> None:

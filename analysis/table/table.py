@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sweep.study import LANGUAGES, Horizon, InputError, Record, Status, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, Horizon, InputError, Record, Status, Study
 from sweep.study.files.layout import RunFiles
 from sweep.study.record import read_record
 
@@ -29,6 +29,11 @@ SCALARS = (
 PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
 OFF_GRID, OTHER_RECIPE = FOREIGN = ("not in the study's grid", "made by another recipe")
 TOTAL = "total"
+FIXES = {
+    "diverged": "try lower LRs",
+    "failed": "read the reasons in the column excluded, and the trials' logs, then run them again",
+    "excluded": "read the reasons in the column excluded",
+}
 MOST_GRID_VALUES, EVEN_VALUES = 12, 9  # more distinct values are a search's: evenly spaced ones replace them
 ALMR_STEP, LR_FACTOR = 0.2, 3.0  # where a single value was tried
 COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
@@ -123,6 +128,22 @@ def with_status(table: pd.DataFrame) -> pd.DataFrame:
 def usable(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that the fit uses."""
     return table[table["excluded"].isna()]
+
+
+def refuse_few(table: pd.DataFrame, name: str) -> None:
+    """Raises InputError where fewer trials are usable than a surface needs: how many are lost, and what to change."""
+    found = len(usable(table))
+    if found >= MINIMUM_TRIALS:
+        return
+    why = [str(reason).partition(":")[0] for reason in table["excluded"].dropna()]
+    lost = {kind: why.count(kind) for kind in (Status.DIVERGED.value, Status.FAILED.value)}
+    lost["excluded"] = len(why) - sum(lost.values())
+    most = max(lost, key=lambda kind: lost[kind]) if len(why) else ""
+    counts = ", ".join(f"{count} {kind}" for kind, count in lost.items() if count)
+    raise InputError(
+        f"{name}: {found} usable trials: a surface needs {MINIMUM_TRIALS} or more; "
+        f"{f'{counts}: ' if counts else ''}{FIXES.get(most, 'run a larger grid')}"
+    )
 
 
 def diverged(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from sweep.study import Study, numbers
 from sweep.study.sections.launch import Launch
 
 NOTABLE = 1.5  # least ratio of pre-training tokens per parameter to warn of
+REPEATS = "corpus: a trial reads"  # in the warnings of `repeats`: the export counts the launch's own corpus instead
 
 
 def lengths(study: Study, launch: Launch) -> list[str]:
@@ -59,12 +60,14 @@ def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
         passes = corpus.epochs(almr)
         if max(passes, passes * step.token_ratio) > 1 and step.token_ratio != 1:
             found.append(
-                f"{language_label(case.study, corpus.language)} corpus: a trial reads {_passes(passes)}, the launch "
+                f"{language_label(case.study, corpus.language)} {REPEATS} {read(passes, 'it')}, the launch "
                 f"{numbers.times(step.token_ratio)} as many tokens of it. Repeated text moves the best ALMR: give the "
                 f"launch a larger corpus"
             )
     return found
 
 
-def _passes(count: float) -> str:
-    return f"it {numbers.times(count)}" if count > 1 else f"{numbers.percent(count)} of it"
+def read(passes: float, text: str) -> str:
+    """What is read of a text in so many passes: "it 1.3 x", "3 % of it"."""
+    share = numbers.percent(passes) if passes >= 0.005 else "under 1 %"
+    return f"{text} {numbers.times(passes)}" if passes > 1 else f"{share} of {text}"

@@ -6,6 +6,9 @@ import math
 from typing import Any, Protocol
 
 MISSING = "–"
+NEAREST_ALMR = 1e-6  # to 0 or 1: what is nearer is shown as that end
+COUNTS = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
+BYTES = (("kB", 1e3, 0), ("MB", 1e6, 1), ("GB", 1e9, 1), ("TB", 1e12, 1))  # with their decimals
 
 
 class Ends(Protocol):
@@ -37,17 +40,19 @@ def almr(value: Any) -> str:
     if missing(value):
         return MISSING
     nearest = min(abs(value), abs(1 - value))
-    decimals = 2 if nearest == 0 else max(2, 1 - math.floor(math.log10(nearest)))
+    decimals = 2 if nearest < NEAREST_ALMR else max(2, -math.floor(math.log10(nearest)))
     whole_part, _, decimal_part = f"{value:.{decimals}f}".partition(".")
     return f"{whole_part}.{decimal_part.rstrip('0'):0<2}"
 
 
 def lr(value: Any) -> str:
-    """Three significant digits: 1e-4, 3.19e-3."""
-    if missing(value):
-        return MISSING
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa.rstrip('0').removesuffix('.')}e{int(exponent)}"
+    """At most three significant digits, without trailing zeros: 1e-4, 3.5e-3, 3.19e-3."""
+    return MISSING if missing(value) else _scientific(value, 3)
+
+
+def _scientific(value: float, digits: int) -> str:
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa.rstrip('0').removesuffix('.')}e{int(exponent)}" if exponent else mantissa
 
 
 def point(almr_value: Any, lr_value: Any) -> str:
@@ -56,13 +61,13 @@ def point(almr_value: Any, lr_value: Any) -> str:
 
 
 def times(ratio: Any) -> str:
-    """How many times one quantity is another: 1.3 x, 4 x, 3,470 x."""
+    """How many times one quantity is another: 5e-5 x, 0.50 x, 1.3 x, 4 x, 3,470 x."""
     if missing(ratio):
         return MISSING
-    if not 1e-3 <= abs(ratio) < 1e15:
-        return f"{ratio:.2g} x"
-    digits = max(0, 1 - math.floor(math.log10(abs(ratio)))) if abs(ratio) < 100 else 0
     rounded = float(f"{ratio:.3g}" if abs(ratio) >= 100 else f"{ratio:.2g}")
+    if rounded and not 1e-3 <= abs(rounded) < 1e15:
+        return f"{_scientific(ratio, 2)} x"
+    digits = max(0, 1 - math.floor(math.log10(abs(rounded)))) if 0 < abs(rounded) < 100 else 0
     return f"{f'{rounded:,.{digits}f}'.removesuffix('.0')} x"
 
 
@@ -70,18 +75,19 @@ def tokens(value: Any) -> str:
     """A count: 50k, 1.5B."""
     if missing(value):
         return MISSING
-    size, unit = next(((s, u) for s, u in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")) if value >= s), (1, ""))
-    return f"{value / size:.3g}{unit}"
+    rounded = float(f"{value:.3g}")
+    unit, size = next((count for count in COUNTS if rounded >= count[1]), ("", 1.0))
+    number = rounded / size
+    return f"{number:,.0f}{unit}" if number >= 1000 else f"{number:.3g}{unit}"
 
 
 def size(value: Any) -> str:
     """Bytes in decimal units: 250 kB, 47.5 GB."""
     if missing(value):
         return MISSING
-    for unit, bytes_per_unit in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if value >= bytes_per_unit:
-            return f"{value / bytes_per_unit:.1f} {unit}"
-    return f"{value / 1e3:.0f} kB"
+    fitting = (unit for unit in BYTES if round(value / unit[1], unit[2]) < 1000)
+    name, bytes_per_unit, decimals = next(fitting, BYTES[-1])
+    return f"{value / bytes_per_unit:,.{decimals}f} {name}"
 
 
 def percent(share: Any, digits: int = 0) -> str:

@@ -93,7 +93,7 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
             return Results(fitted, page, [], str(error))
     for line in made.notes:
         console.print(line, markup=False, soft_wrap=True)
-    return Results(fitted, page, made.files, None, outputs.summary(made)[0])
+    return Results(fitted, page, made.files, None, made.headline)
 
 
 def _how_to_insist(run: Run) -> str:

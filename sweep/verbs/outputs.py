@@ -14,7 +14,7 @@ from analysis.launch.bundle import Exported, FittedRun
 from analysis.launch.confirm import result, results_table
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.confirm.result import ConfirmationResult
-from analysis.launch.evidence import bundle_folder, evidence, go
+from analysis.launch.evidence import bundle_folder, evidence
 from analysis.transfer import bracket
 from sweep.planning import model_shape
 from sweep.readback import verify as readback
@@ -73,10 +73,9 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
 
 def summary(made: Exported) -> list[str]:
     """The headline of the bundle's GO.md, the bundle's folder, and the warnings about the launch."""
-    page = next(path for path in made.files if path.name == go.NAME)
-    headline = page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-    warnings = (evidence.written(page.parent) or {})["launch_warnings"]
-    return [headline, f"launch bundle: {page.parent}", *(f"warning: {warning}" for warning in warnings)]
+    folder = next(path.parent for path in made.files if path.name == evidence.NAME)
+    warnings = (evidence.written(folder) or {})["launch_warnings"]
+    return [made.headline, f"launch bundle: {folder}", *(f"warning: {warning}" for warning in warnings)]
 
 
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:

@@ -6,6 +6,7 @@ import math
 from datetime import datetime
 from typing import Any
 
+from analysis.fit_file.outdated import outdated
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
 from sweep.study.numbers import clock, number, point
@@ -80,6 +81,7 @@ def status(run: Run) -> str:
     ]
     if now["left"] and not now["driver"]:
         lines.append(f"to resume: {now['resume']}")
+    lines += outdated(run.folder, run.address)
     return "\n".join(lines)
 
 

@@ -55,7 +55,7 @@ def test_a_run_says_whether_it_was_fitted_and_what_changed_since(demo, tmp_path)
     assert load_run(tmp_path).fit is None
     (tmp_path / "fit.json").write_bytes((demo / "runs" / "demo" / "fit.json").read_bytes())
     (tmp_path / "study.yaml").write_text(dump(study(objective={"level": 0.8})))
-    assert load_run(tmp_path).changes == ("study.yaml now has another objective",)
+    assert load_run(tmp_path).changes == ("study.yaml: objective changed since the fit",)
 
 
 def test_what_is_no_run_is_said(tmp_path):

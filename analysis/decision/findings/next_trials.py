@@ -14,6 +14,7 @@ from sweep.study import Study
 
 MOST = 6  # nobody runs a longer list
 DIGITS = 3
+ALMR_DECIMALS = 6  # an ALMR nearer to 0 than this is 0
 Point = tuple[float, float]
 
 
@@ -32,7 +33,7 @@ def trials(points: Iterable[Point], measured: TriedPoints) -> tuple[NextTrial, .
 
 
 def _rounded(almr: float, lr: float) -> Point:
-    return float(f"{almr:.{DIGITS}g}"), float(f"{lr:.{DIGITS}g}")
+    return round(float(f"{almr:.{DIGITS}g}"), ALMR_DECIMALS) + 0.0, float(f"{lr:.{DIGITS}g}")
 
 
 def beyond(measured: TriedPoints, edge: RangeEdge, almr: float, lr: float) -> tuple[NextTrial, ...]:

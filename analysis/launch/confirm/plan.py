@@ -15,6 +15,7 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer import sizes
 from sweep.study import InputError, Schema
 from sweep.study import numbers as formats
+from sweep.study.sections.launch import Launch
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GPUS
 
@@ -114,7 +115,7 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         noise=noise(fit.file),
         level=fit.file.winner.level,
         weights=weights(fit.file),
-        notes=tuple(_notes(fit, lrs.tolist(), steps)),
+        notes=tuple(_notes(fit, launch, lrs.tolist(), steps)),
     )
 
 
@@ -150,7 +151,7 @@ def _gpu_hours(plan: LaunchPlan, flops: float | None) -> float | None:
     return flops / (GPUS[gpu].flops * resources.mfu) / 3600
 
 
-def _notes(fit: FitResult, lrs: Sequence[float], steps: int) -> list[str]:
+def _notes(fit: FitResult, launch: Launch, lrs: Sequence[float], steps: int) -> list[str]:
     transfer = fit.file.transfer
     assert transfer is not None
     found = []
@@ -165,6 +166,11 @@ def _notes(fit: FitResult, lrs: Sequence[float], steps: int) -> list[str]:
         )
     if steps < LEAST_STEPS:
         found.append(f"warning: {steps} steps are few, and the warm-up takes a large part of them")
+    if unmeasured := launch.unmeasured(launch.formats):
+        found.append(
+            f"warning: the confirmation runs of {', '.join(unmeasured)} measure no held-out losses, which "
+            f"results-template.csv asks for: set launch.evaluation, then almr export RUN"
+        )
     return found
 
 

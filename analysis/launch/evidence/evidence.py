@@ -21,7 +21,7 @@ from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
 
 NAME = "evidence.json"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 class StudyEvidence(Schema):
@@ -98,7 +98,8 @@ class ReadBack(Schema):
 
 
 class Evidence(Schema):
-    """`fit_warnings` are about the winner, `launch_warnings` about the launch. `files`: the sha256 of each by path.
+    """`fit_warnings` are about the winner, `launch_warnings` about the launch. `files`: the sha256 of each by path,
+    `fit_sha256` that of the run's fit.json.
 
     `accepted_risk`: the refusals that were overridden, with the reason; None without a refusal. `launch_almr` and
     `launch_lr` are the transfer's, but for an LR that a confirmation moved. `read_back`: how the trainers' own parsers
@@ -108,6 +109,7 @@ class Evidence(Schema):
 
     schema_version: int = SCHEMA_VERSION
     study: StudyEvidence
+    fit_sha256: str | None
     search: SearchEvidence
     base_model: BaseModelSource
     base_model_fingerprint: str | None

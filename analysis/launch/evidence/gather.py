@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.evidence import (
@@ -52,6 +53,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
             fingerprint=study.fingerprint,
             sha256=sha256(files.study) if files.study.exists() else None,
         ),
+        fit_sha256=fit_sha256(run),
         search=_search(study, run),
         base_model=study.base_model,
         base_model_fingerprint=ingredients.base_model_fingerprint if ingredients else None,

@@ -39,16 +39,20 @@ def checks(evidence: Evidence, study: Study) -> list[GoCheck]:
     return [check for part in parts for check in part(evidence, study)]
 
 
-def page(evidence: Evidence, study: Study) -> str:
-    found = checks(evidence, study)
-    count = Counter(check.state for check in found)
+def headline(evidence: Evidence, study: Study) -> str:
+    """The verdict, and how many checks have each state."""
+    count = Counter(check.state for check in checks(evidence, study))
     open_points = count["warn"] + count["untested"]
     verdict = "NO GO" if count["fail"] else "GO, if the open points are accepted" if open_points else "GO"
     numbers = f"{count['fail']} failed, {count['warn']} warnings, {count['untested']} untested, {count['pass']} passed"
-    rows = [f"| {check.state} | {check.statement} | {_cell(check.detail)} |" for check in found]
+    return f"{verdict}: {numbers}"
+
+
+def page(evidence: Evidence, study: Study) -> str:
+    rows = [f"| {check.state} | {check.statement} | {_cell(check.detail)} |" for check in checks(evidence, study)]
     about = f"Launch of {_cell(evidence.launch.model)}, study {evidence.study.name}. All numbers: evidence.json."
     table = ["| state | check | numbers |", "|---|---|---|", *rows]
-    return "\n".join([f"# {verdict}: {numbers}", "", about, "", *table, ""])
+    return "\n".join([f"# {headline(evidence, study)}", "", about, "", *table, ""])
 
 
 def _cell(text: str) -> str:
@@ -149,6 +153,9 @@ def _confirmation(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
         yield GoCheck(statement, "untested", "not run: see confirm/plan.json, then almr confirm")
     else:
         yield GoCheck(statement, "warn" if found.judgement.answer == "undecided" else "pass", found.text)
+    unmeasured = evidence.launch.unmeasured(evidence.formats)
+    detail = f"not in {', '.join(unmeasured)}: set launch.evaluation" if unmeasured else ", ".join(evidence.formats)
+    yield GoCheck("the runs measure held-out losses", "warn" if unmeasured else "pass", detail)
 
 
 def _data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:

@@ -13,9 +13,14 @@ checks before the launch; `evidence.json` names the trials behind the numbers, w
 """
 
 
-def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str]) -> str:
+NAME = "README.md"
+
+
+def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], headline: str) -> str:
+    """`headline` is that of GO.md."""
     parts = [
         f"# Launch of {visible(plan.launch.model)}\n",
+        f"**{headline}.** See `GO.md`.\n",
         *(f"**{visible(line)}**\n" for line in risk_lines(plan)),
         _numbers(plan),
         FILES,

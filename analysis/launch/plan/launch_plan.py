@@ -11,6 +11,7 @@ from analysis.fit_file.result import FitResult
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.schedule import Steps
 from analysis.launch.plan.source import LaunchCorpus
+from analysis.transfer import differences
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
@@ -117,10 +118,12 @@ class LaunchPlan:
             )
         if source.epochs <= 1:
             return None
-        reads = f"{name} corpus: the launch reads it {formats.times(source.epochs)}"
-        if source.epochs <= limit:
-            return f"{reads}, within the limit of {limit:g} x (objective.max_epochs)"
-        return f"{reads}, above the limit of {limit:g} x (objective.max_epochs). Supply a larger corpus"
+        passes = source.share * self.study.training.tokens / source.facts.tokens
+        trial = f"a trial reads {differences.read(passes, 'its training part')}"
+        fix = ". Supply a larger corpus." if source.epochs > limit else ""
+        return (
+            f"{name} corpus: the launch would read it {formats.times(source.epochs)} (limit {limit:g} x; {trial}){fix}"
+        )
 
 
 def whole_steps(launch: Launch) -> int:
@@ -147,7 +150,8 @@ def make(
         )
     accepted_risk = _accept(fit.file.refusals, accept_risk)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
-    warnings = (*(finding.text for finding in findings), *transfer.warnings)
+    of_transfer = (line for line in transfer.warnings if differences.REPEATS not in line)  # see _repetition
+    warnings = (*(finding.text for finding in findings), *of_transfer)
     return LaunchPlan(
         study=fit.study,
         launch=launch,

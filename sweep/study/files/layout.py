@@ -66,6 +66,7 @@ class RunFiles:
     figures = Entry("figures")
     report = Entry("report.html")
     launch = Entry("launch")  # the launch bundle
+    evidence = Entry("launch/evidence.json")
     confirmation = Entry("confirmation")  # the results of the confirmation runs of the large model
 
     @property

@@ -17,7 +17,7 @@ LARGEST = 1e30  # beyond every measured quantity, and small enough to compute wi
 
 
 class NewerFileError(InputError):
-    """A file that a newer version of almr-sweep wrote, or may have written: it is sound, and must be kept."""
+    """A file of a newer or unknown version of almr-sweep: it may be sound, and must be kept."""
 
 
 def read(path: Path, schema: type[Model], kind: str, version: int, remedy: str) -> Model:
@@ -93,9 +93,14 @@ def _not_measurable(content: Any, where: str = "") -> Iterator[str]:
 
 
 def refuse_newer(path: Path, content: Any, version: int) -> None:
-    """Raises NewerFileError where the content states a newer schema version."""
-    found = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(found, int) and found > version:
+    """Raises NewerFileError where the content states a newer schema version, or one that is no whole number."""
+    found = content.get("schema_version", version) if isinstance(content, dict) else version
+    if type(found) is not int:  # True is an int, too
+        raise NewerFileError(
+            f"{path}: its schema_version, {str(found)[:20]!r}, is not one that this version of almr-sweep reads "
+            f"({version}): upgrade almr-sweep, and keep the file"
+        )
+    if found > version:
         raise NewerFileError(
             f"{path}: written by a newer version of almr-sweep (schema_version {found}, this one reads {version}): "
             f"upgrade almr-sweep, and keep the file"
@@ -103,10 +108,8 @@ def refuse_newer(path: Path, content: Any, version: int) -> None:
 
 
 def _refuse_other_version(path: Path, content: Any, version: int, remedy: str) -> None:
-    found = content.get("schema_version", version) if isinstance(content, dict) else version
     refuse_newer(path, content, version)
-    if not isinstance(found, int):
-        raise InputError(f"{path}: schema_version is {str(found)[:20]!r}, not a number; {remedy}")
+    found = content.get("schema_version", version) if isinstance(content, dict) else version
     if found < version:
         raise InputError(
             f"{path}: written by an older version of almr-sweep (schema_version {found}, this one reads {version}): "

@@ -84,6 +84,10 @@ class Launch(Section):
     def processes(self) -> int:
         return self.nodes * self.processes_per_node
 
+    def unmeasured(self, formats: tuple[str, ...]) -> list[str]:
+        """The formats whose run measures no held-out loss. `native` measures that of each corpus."""
+        return [] if self.evaluation else [name for name in formats if name != "native"]
+
     @property
     def batch_sequences(self) -> int:
         return self.global_batch_tokens // self.sequence_length

@@ -48,6 +48,7 @@ def fit(
     """Fit the loss surface, the curve of best LR and the winner. Exit status 3: the fit is refused. Only a TABLE takes
     the options from --columns to --out.
     """
+    from analysis.fit_file.outdated import outdated
     from sweep.verbs import fitting, rerun, verdict
 
     again = None
@@ -60,6 +61,7 @@ def fit(
         fitting.refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
         run = Run.find(source, runs)
         fitted, again = fitting.fit(run), rerun.of(run)
+        tell(outdated(run.folder, run.address))
     text = "\n".join([verdict.verdict(fitted), *rerun.suggestion(fitted, again)])
     show(fitted.file.model_dump(mode="json") if as_json else text)
     raise typer.Exit(REFUSED if fitted.file.refusals else 0)

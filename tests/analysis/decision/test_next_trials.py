@@ -61,6 +61,7 @@ def test_almrs_past_an_end_stay_within_0_and_1(almrs, upper, expected):
 def test_proposals_are_rounded_possible_new_and_few():
     wanted = [(0.1, 1e-5), (0.12345, 1.23456e-5), (0.12349, 1.23451e-5), (1.2, 1e-5), (-0.1, 1e-5)]
     assert points(trials(wanted, grid())) == [(0.123, 1.23e-5)]
+    assert [repr(almr) for almr, _ in points(trials([(1.4e-17, 5e-4), (-1.4e-17, 6e-4)], grid()))] == ["0.0", "0.0"]
     assert len(trials([(0.2, lr) for lr in np.geomspace(1e-6, 1e-2, 20)], grid())) == MOST
 
 

@@ -185,14 +185,23 @@ def test_diverged_trials_neither_pull_the_winner_nor_count_as_complete(bowl):
     assert holds(file.winner, COUPLED)
 
 
-def test_too_few_usable_trials_are_refused(bowl):
-    with pytest.raises(InputError, match="3 usable trials"):
-        fit(lost(bowl, bowl.index >= 3, "failed"))
+@pytest.mark.parametrize(
+    ("kept", "status", "says"),
+    [
+        (3, "failed", "27 failed: read the reasons in the column excluded, and the trials' logs, then run them again"),
+        (0, "diverged", "30 diverged: try lower LRs"),
+        (1, "wrong data", "29 excluded: read the reasons in the column excluded"),
+    ],
+)
+def test_too_few_usable_trials_are_refused_with_what_became_of_the_others(bowl, kept, status, says):
+    with pytest.raises(InputError) as refused:
+        fit(lost(bowl, bowl.index >= kept, status))
+    assert str(refused.value).endswith(f": {kept} usable trials: a surface needs 9 or more; {says}")
 
 
-def test_a_study_where_nothing_trained_is_refused(bowl):
-    with pytest.raises(InputError, match="0 usable trials"):
-        fit(lost(bowl, bowl.index >= 0, "diverged"))
+def test_a_small_grid_is_refused(bowl):
+    with pytest.raises(InputError, match=r"8 usable trials: a surface needs 9 or more; run a larger grid$"):
+        fit(bowl[:8])
 
 
 def test_trials_that_are_not_used_are_counted_and_kept(fitted):

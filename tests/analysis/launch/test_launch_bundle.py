@@ -90,7 +90,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(FittedRun(fit, run, corpora), out)
     found = evidence(out)
-    assert found.schema_version == 5
+    assert found.schema_version == 6
     assert found.formats == ("llamafactory",)
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
@@ -136,6 +136,14 @@ def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refu
     with pytest.raises(InputError):
         export(FittedRun(make_fit(lr=7e-5, refusals=[refusal]), run, corpora), out)
     assert files(out) == before
+
+
+def test_the_verdict_of_the_checks_is_on_top_of_the_readme(make_fit, corpora, run, out):
+    made = export(FittedRun(make_fit(), run, corpora), out)
+    assert made.headline.startswith("NO GO: 1 failed, ")
+    assert (out / "GO.md").read_text().splitlines()[0] == f"# {made.headline}"
+    assert (out / "README.md").read_text().splitlines()[2] == f"**{made.headline}.** See `GO.md`."
+    assert evidence(out).files["README.md"] == sha256(out / "README.md")
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n\t"])

@@ -292,6 +292,23 @@ def test_the_page_compares_pretraining_tokens_per_parameter(make_fit, make_study
     line_of((out / go.NAME).read_text(), "pre-training tokens per parameter", state)
 
 
+@pytest.mark.parametrize(
+    ("launch", "state"),
+    [
+        ({"formats": ["axolotl", "native"]}, "warn"),
+        ({"formats": ["native"]}, "pass"),
+        ({"evaluation": {"original": "/data/held-en.jsonl", "additional": "/data/held-zh.jsonl"}}, "pass"),
+    ],
+)
+def test_runs_that_measure_no_held_out_loss_are_named(make_fit, make_study, corpora, run, out, launch, state):
+    fit = make_fit(make_study(launch={"transfer": RULE} | launch))
+    warned = [line for line in planned(fit, corpora).lines if "results-template.csv" in line]
+    assert bool(warned) == (state == "warn")
+    assert all("runs of axolotl measure no held-out losses" in line for line in warned)
+    bundle.export(FittedRun(fit, run, corpora), out)
+    line_of((out / go.NAME).read_text(), "the runs measure held-out losses", state)
+
+
 @pytest.fixture
 def finished(fit, corpora, run):
     """The folder of a run that the verb finds; its fit is the given one."""

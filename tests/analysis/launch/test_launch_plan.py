@@ -84,21 +84,24 @@ def test_no_more_checkpoints_than_asked_for(make_fit, make_study, corpora, check
     assert -(-plan.steps // plan.checkpoint_steps) <= checkpoints
 
 
-@pytest.mark.parametrize(
-    ("limit", "verdict"), [(4, "above the limit of 4 x"), (1000, "within the limit of 1000 x (objective.max_epochs)")]
-)
+@pytest.mark.parametrize(("limit", "fix"), [(4, ". Supply a larger corpus."), (1000, "")])
 def test_repeated_text_is_a_warning_by_the_language_and_the_limit(
-    make_fit, make_study, corpora, make_facts, limit, verdict
+    make_fit, make_study, corpora, make_facts, limit, fix
 ):
+    """The transfer's note on the trials' part of the same corpus gives way to it."""
     spec = {"files": ["/data/chinese.parquet"], "language": "Chinese"}
     study = make_study(
         corpora={"original": {"files": ["/data/english.jsonl"]}, "additional": spec}, objective={"max_epochs": limit}
     )
     small = {**corpora, "additional": make_facts(files=("/data/chinese.parquet",))}
-    plan = make(make_fit(study), small)
+    fit = make_fit(study)
+    notes = ("a note", "Chinese corpus: a trial reads it 80 x, the launch 10 x as many tokens of it")
+    transfer = fit.file.transfer.model_copy(update={"warnings": notes})
+    plan = make(replace(fit, file=fit.file.model_copy(update={"transfer": transfer})), small)
+    assert plan.fit_warnings[-1] == "a note"
     assert plan.sources["additional"].epochs == pytest.approx(0.4 * plan.tokens / 5_250_000)
-    assert plan.warnings[0].startswith(f"Chinese corpus: the launch reads it 762 x, {verdict}")
-    assert ("Supply a larger corpus" in plan.warnings[0]) == (limit < 762)
+    about = f"Chinese corpus: the launch would read it 762 x (limit {limit} x; a trial reads its training part 80 x)"
+    assert plan.warnings[0] == about + fix
     assert plan.sources["original"].epochs < 1
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -228,11 +230,27 @@ def test_a_parquet_counts_rows_and_bad_cells_may_be_of_any_type(tmp_path: Path) 
         read_table(path)
 
 
-def test_only_so_many_bad_rows_are_listed(read: Read, tmp_path: Path) -> None:
-    lines = refusal(read, tmp_path, "almr,lr,loss\n" + "30,1e-5,3\n" * 25).splitlines()
-    assert len(lines) == 22
-    assert lines[19].startswith("mine.csv, line 21: ")
-    assert lines[20:] == ["and 5 more", MEND.strip()]
+def test_the_rows_of_one_fault_are_one_line(read: Read, tmp_path: Path) -> None:
+    percent = "line 2: almr 30 is outside 0..1: is it in percent? divide by 100"
+    message = refusal(read, tmp_path, "almr,lr,loss\n" + "30,1e-5,3\n" * 25)
+    assert message == f"mine.csv, {percent} (the same fault in lines 3, 4 and 22 more){MEND}"
+    message = refusal(read, tmp_path, "almr,lr,loss\n30,1e-5,3\n0.3,1e-5,3\n40,0,3\n50,1e-5,3\n")
+    both = f"{percent.replace('30', '40').replace('2', '4')}; lr 0 is not above 0"
+    assert message == f"mine.csv, {percent} (the same fault in line 5)\nmine.csv, {both}{MEND}"
+
+
+def test_only_so_many_kinds_of_faults_are_listed(read: Read, tmp_path: Path) -> None:
+    rows = itertools.product(("", "x", "2", "-1"), ("", "x", "0"), ("", "x"), ("3",))
+    lines = refusal(read, tmp_path, "\n".join(["almr,lr,seed,loss", "1,1,1,1", *map(",".join, rows)])).splitlines()
+    assert lines[20:] == ["and 4 more kinds of faults", MEND.strip()]
+
+
+@pytest.mark.parametrize("column", ["loss_original", "loss_additional", "base_loss_original", "base_loss_additional"])
+@pytest.mark.parametrize("loss", ["0", "-3.1"])
+def test_a_loss_is_above_0(read: Read, tmp_path: Path, column: str, loss: str) -> None:
+    cells = {"almr": "0.1", "lr": "1e-5", "loss_original": "3", "loss_additional": "4"} | {column: loss}
+    message = refusal(read, tmp_path, f"{','.join(cells)}\n{','.join(cells.values())}\n")
+    assert message.startswith(f"mine.csv, line 2: {column} {loss} is not above 0")
 
 
 def test_a_trial_that_failed_or_is_excluded_may_stand_again(read: Read) -> None:
@@ -373,7 +391,9 @@ def test_what_was_read_and_written_reads_the_same(read: Read) -> None:
 
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-GOOD = st.tuples(st.floats(0, 1), st.floats(0, 1e3, exclude_min=True), st.floats(-1e6, 1e6), st.integers(0, 2**32 - 1))
+NAMED: Any = re.compile(r", line (\d+): .*?(?: \(the same fault in lines? ([\d, ]+)(?: and (\d+) more)?\))?$")
+LOSS = st.floats(0, 1e6, exclude_min=True)
+GOOD = st.tuples(st.floats(0, 1), st.floats(0, 1e3, exclude_min=True), LOSS, st.integers(0, 2**32 - 1))
 BAD = st.sampled_from(
     ["2,1,1,0", "-1e-9,1,1,0", "x,1,1,0", ",1,1,0", "0.5,-0.0,1,0", "0.5,1,,0", "0.5,1,1,", "0,1,-inf,0"]
 )
@@ -403,5 +423,8 @@ def test_every_good_number_comes_back_and_every_bad_row_is_named_once(
         if bad:
             with pytest.raises(InputError) as caught:
                 read_table(path)
-            named = [line.partition(":")[0] for line in str(caught.value).splitlines()[:-1]]
-            assert named == [f"{path}, line {line}" for line in bad]
+            found = [NAMED.search(line).groups() for line in str(caught.value).splitlines()[:-1]]
+            named = [number for first, others, _ in found for number in (first, *(others or "").split(", ")) if number]
+            assert {int(number) for number in named} <= set(bad)
+            assert int(named[0]) == bad[0]
+            assert len(named) + sum(int(more or 0) for _, _, more in found) == len(bad)

@@ -176,9 +176,9 @@ def older(run):
         (changed, "the run now has 1 changed trial (for example trials/almr=0.10_lr=1e-02_seed=0)"),
         (gone, "the run now has 1 missing trial (for example trials/almr=0.10_lr=1e-02_seed=0)"),
         (new, "the run now has 1 new trial (for example trials/almr=0.50_lr=5e-03_seed=0)"),
-        (scored, "the run now has 1 new trial (for example base)"),
-        (other_objective, "study.yaml now has another objective"),
-        (larger_launch, "study.yaml now has another launch"),
+        (scored, "out of date: the base model's scores changed since the fit; "),
+        (other_objective, "study.yaml: objective changed since the fit"),
+        (larger_launch, "study.yaml: launch changed since the fit"),
         (older, "an earlier version of almr-sweep wrote it"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -197,10 +197,30 @@ def test_a_fit_that_is_out_of_date_is_refused_with_the_command(run, no_fit, verb
 
 def test_what_changes_no_number_of_the_fit_does_not_make_it_old(run, no_fit):
     launch = LAUNCH | {"nodes": 2, "gpu": "H100-80GB", "formats": ["native"], "checkpoints": 3}
-    (run / "study.yaml").write_text(dump(study(launch=launch, keep="best", resources={"gpus_per_node": 1})))
+    corpora = study().model_dump(exclude_defaults=True)["corpora"]
+    named = {name: corpora[name] | {"language": f"a name of {name}"} for name in corpora}
+    other = study(launch=launch, keep="best", resources={"gpus_per_node": 1}, corpora=named)
+    (run / "study.yaml").write_text(dump(other))
     told = almr("export", run)
     assert told.exit_code == 0, told.output
     assert json.loads((run / "launch" / "evidence.json").read_text())["launch"]["nodes"] == 2
+
+
+def test_outputs_of_an_earlier_fit_are_listed(run, monkeypatch):
+    monkeypatch.setattr(fitting.plots, "figures", lambda *_: {})
+    fitting.fit(Run(run))
+    for verb in ("report", "export"):
+        assert almr(verb, run).exit_code == 0
+    old = [
+        f"launch/ is from an earlier fit: almr export {run}",
+        f"report.html is from an earlier fit: almr report {run}",
+    ]
+    commands = ([verb, str(run)] for verb in ("status", "fit"))
+    assert not [line for command in commands for line in old if line in CliRunner().invoke(cli.app, command).output]
+    changed(run)
+    told = CliRunner().invoke(cli.app, ["fit", str(run)])
+    assert [f"almr: {line}" for line in old] == told.stderr.splitlines()
+    assert CliRunner().invoke(cli.app, ["status", str(run)]).stdout.splitlines()[-2:] == old
 
 
 def test_a_fit_of_the_changed_run_is_in_date_again(run, monkeypatch):
@@ -219,7 +239,7 @@ def test_a_smaller_sweep_of_the_ladder_that_was_fitted_again_is_seen(tmp_path):
     before = FitInputs.of_run(of, tmp_path)
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
     (small / "fit.json").write_text('{"winner": 1}')
-    assert before.changes(FitInputs.of_run(of, tmp_path)) == [f"{small}/fit.json is another one now"]
+    assert before.changes(FitInputs.of_run(of, tmp_path)) == [f"{small}/fit.json changed since the fit"]
     (small / "fit.json").unlink()  # as on a machine that has only this run
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
 
