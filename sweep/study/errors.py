@@ -46,7 +46,7 @@ class InputError(ValueError):
 
 
 def network_fault(error: BaseException) -> str | None:
-    """What failed in the network; None for another error. Known by its classes' names: each library has its own."""
+    """One phrase for an error of the network, else None. Its classes' names decide: each library has its own."""
     names = [kind.__name__ for kind in type(error).__mro__]
     if any("Timeout" in name for name in names):
         return "no answer in time"

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Results(NamedTuple):
-    """What is made of the records. `bundle` is empty where the study names no launch, or where `refusal` says why.
+    """The fit, the report and the launch bundle of a run.
 
-    `headline`: whether the launch may start.
+    `bundle` is empty where the study names no launch, or where `refusal` says why. `headline`: may the launch start?
     """
 
     fit: Fit

@@ -103,14 +103,14 @@ def _corpora(run: Run) -> dict[str, CorpusFacts]:
 
 
 def confirm(run: Run, fitted: FitResult, accept_risk: str | None = None) -> ConfirmPlan:
-    """The brief runs that would confirm the launch. Raises InputError as `export`."""
+    """The confirmation runs of the launch. Raises InputError as `export`."""
     return bundle.confirmation(_source(run, fitted, None)[1], accept_risk)
 
 
 def conclude(
     run: Run, fitted: FitResult, results: Path, folder: Path | None = None, accept_risk: str | None = None
 ) -> tuple[ConfirmationResult, Exported]:
-    """Judge the results of the brief runs, keep the judgement with the run, and write the bundle anew in its formats.
+    """Compare the results of the confirmation runs, keep the comparison in the run, and write the bundle anew.
 
     Raises InputError as `export`, and for results that cannot be read.
     """
@@ -118,9 +118,9 @@ def conclude(
     old = evidence.written(out) or {}
     named, source = _source(run, fitted, _known(old.get("formats")))
     plan = bundle.confirmation(source, accept_risk)
-    judged = bracket.compare(results_table.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
-    found = result.conclude(plan, judged, results)
-    bundle_folder.refuse_foreign(out)  # before the judgement is kept
+    compared = bracket.compare(results_table.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    found = result.conclude(plan, compared, results)
+    bundle_folder.refuse_foreign(out)  # before the comparison is written
     reader = readback.verify if old.get("read_back") else None
     with run.locked():
         result.save(found, results, run.folder, out)

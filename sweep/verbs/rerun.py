@@ -34,7 +34,7 @@ class Rerun(NamedTuple):
 
 
 def of(run: Run, given: str | None = None, address: str | None = None) -> Rerun:
-    """From the study file that the user gave, else from its copy in the run directory.
+    """How to resume a run: with the study file that the user gave, else with its copy in the run directory.
 
     A run is found by its study's name: a run directory that was renamed has to get that name back.
     """

@@ -15,8 +15,10 @@ from sweep.verbs import rerun
 
 
 def status_json(run: Run) -> dict[str, Any]:
-    """From the files alone. `begun`: the trials that were started and have no record; they are `running` where a driver
-    is alive and has started them, else `interrupted`.
+    """The state of a run, read from its files.
+
+    `begun`: the started trials without a record. They are `running` where a live driver started them, else
+    `interrupted`.
     """
     study = run.study()
     progress = RunProgress.of(study, run)

@@ -69,7 +69,7 @@ def _region(file: FitFile) -> list[str]:
     if file.region is None:
         return []
     share, level = numbers.percent(file.region.share, 1), numbers.percent(file.region.level)
-    return [f"together, ALMR and LR are pinned to {share} of the searched area ({level} region)"]
+    return [f"together, ALMR and LR are pinned to {share} of the tried range ({level} region)"]
 
 
 def _divergence(file: FitFile) -> str:
@@ -83,12 +83,14 @@ def _divergence(file: FitFile) -> str:
 def _coupling(fitted: Fit) -> str:
     if found := fitted.file.coupling:
         p = f"p {'at most' if found.p_value <= 1 / len(fitted.optima.draws) else '='} {found.p_value:.2g}"
-        change = f"{numbers.times(found.factor)} from ALMR {numbers.almr(found.almr_low)} to"
-        change += f" {numbers.almr(found.almr_high)}"
+        factor = (
+            f"the best LR at ALMR {numbers.almr(found.almr_high)} is {numbers.times(found.factor)} that at ALMR "
+            f"{numbers.almr(found.almr_low)} ({p})"
+        )
         if not found.shown:
-            return f"coupling: none found ({p}): the best LR changes by {change}"
-        bend = "" if found.straight else ", not in a straight line"
-        return f"coupling: the best LR depends on ALMR ({p}): {change}{bend}; tune the two together"
+            return f"coupling: none found; {factor}"
+        bend = "" if found.straight else ", and the curve between them is not straight"
+        return f"coupling: {factor}{bend}; tune the two together"
     if fitted.file.guard:
         return "coupling: not estimated under a forgetting guard"
     return "coupling: not known: at too few ALMRs the best LR lies inside the tried range"

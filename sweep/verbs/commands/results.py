@@ -132,7 +132,7 @@ def confirm(
     run: RunName,
     runs: Runs = RUNS,
     results: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Judge this copy of results-template.csv, filled in.")
+        Path | None, typer.Option(metavar="CSV", help="Compare this filled-in copy of results-template.csv.")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Bundle to rewrite.  [default: launch/ in the run]")
@@ -140,7 +140,7 @@ def confirm(
     accept_risk: AcceptRisk = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the short runs that test the launch, or judge results. Exit status 3: undecided."""
+    """Print the confirmation runs, or compare their results. Exit status 3: undecided."""
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)

@@ -66,11 +66,17 @@ def test_languages_have_the_users_names_and_numbers_one_format(refused: Fit) -> 
 @pytest.mark.parametrize(
     ("coupling", "expected"),
     [
-        ({}, "coupling: the best LR depends on ALMR (p = 0.04): 2.7 x from ALMR 0.10 to 0.60; tune the two together"),
-        ({"straight": False}, "2.7 x from ALMR 0.10 to 0.60, not in a straight line; tune the two together"),
-        ({"interval": Interval(low=-1, high=3)}, "coupling: none found (p = 0.04): the best LR changes by 2.7 x from"),
-        ({"p_value": 1e-9}, "depends on ALMR (p at most 1e-09)"),
-        ({"slope": -2.0}, "(p = 0.04): 0.37 x from ALMR 0.10 to 0.60"),
+        ({}, "coupling: the best LR at ALMR 0.60 is 2.7 x that at ALMR 0.10 (p = 0.04); tune the two together"),
+        (
+            {"straight": False},
+            "ALMR 0.10 (p = 0.04), and the curve between them is not straight; tune the two together",
+        ),
+        (
+            {"interval": Interval(low=-1, high=3)},
+            "coupling: none found; the best LR at ALMR 0.60 is 2.7 x that at ALMR 0.10 (p = 0.04)",
+        ),
+        ({"p_value": 1e-9}, "that at ALMR 0.10 (p at most 1e-09)"),
+        ({"slope": -2.0}, "the best LR at ALMR 0.60 is 0.37 x that at ALMR 0.10 (p = 0.04)"),
     ],
 )
 def test_the_coupling_is_a_factor_over_the_almrs_it_was_seen_at(
