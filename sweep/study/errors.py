@@ -69,6 +69,7 @@ def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -
 def shown(value: Any) -> str:
     """A value as messages show it: close to YAML, and cut where it is long."""
     text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else _REPR.repr(value)
+    text = text.replace("e-0", "e-") if isinstance(value, float) else text  # as one writes it: 1e-5
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 

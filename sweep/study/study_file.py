@@ -129,7 +129,7 @@ def changed_fields(old: Study, new: Study) -> list[str]:
     """The fields of the recipe that differ, each as a dotted path with both values."""
     before, after = _flat(old.recipe()), _flat(new.recipe())
     return [
-        f"{path}: {before.get(path)!r} -> {after.get(path)!r}"
+        f"{path}: {shown(before.get(path))} -> {shown(after.get(path))}"
         for path in sorted(before.keys() | after.keys())
         if before.get(path) != after.get(path)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweep.study import numbers
+from sweep.study import LANGUAGES, numbers
 
 if TYPE_CHECKING:
     from analysis.fit.fit import Fit
@@ -22,7 +22,7 @@ def verdict(fitted: Fit) -> str:
         _divergence(file),
         _coupling(fitted),
         *_accuracy(fitted),
-        *_scores(file),
+        *_scores(fitted),
         *(f"warning: {finding.text}" for finding in file.warnings),
     ]
     return "\n".join(lines)
@@ -110,12 +110,12 @@ def _coverage(check: CrossValidation) -> str:
     return f"trials: {', '.join(inside)}"
 
 
-def _scores(file: FitFile) -> list[str]:
+def _scores(fitted: Fit) -> list[str]:
     """Which scores changed against the base model, and the guards that are kept."""
-    scores = file.scores
+    scores = fitted.file.scores
     if scores is None or scores.winner_trial is None:
         return []
-    changes = [f"{word} {', '.join(found)}" for word in ("better", "worse") if (found := _changed(file, word))]
+    changes = [f"{word} {', '.join(found)}" for word in ("better", "worse") if (found := _changed(fitted, word))]
     unclear = sum(row.verdict == "not distinguishable" for row in scores.rows)
     at = numbers.point(scores.winner_trial.almr, scores.winner_trial.lr)
     kept = [f"{g.guard}: kept with probability {numbers.percent(g.probability)}" for g in scores.guards if g.kept]
@@ -126,10 +126,18 @@ def _scores(file: FitFile) -> list[str]:
     ]
 
 
-def _changed(file: FitFile, word: str) -> list[str]:
-    rows = file.scores.rows if file.scores else ()
+def _changed(fitted: Fit, word: str) -> list[str]:
+    rows = fitted.file.scores.rows if fitted.file.scores else ()
     return [
-        f"{row.name} {numbers.number(row.change.value, 3, sign=True)}"
+        f"{_score_name(fitted, row.name)} {numbers.number(row.change.value, 3, sign=True)}"
         for row in rows
         if row.verdict == word and row.change
     ]
+
+
+def _score_name(fitted: Fit, name: str) -> str:
+    """A task or group by its name; of one language, by the user's own name of it: Chinese cloze, Chinese."""
+    language = name.removeprefix("cloze_")
+    if language not in LANGUAGES:
+        return name
+    return fitted.label(language) + (" cloze" if language != name else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 
 import pytest
 from searches import LOW, Driver, searching
@@ -50,6 +51,14 @@ def test_only_trials_that_were_fitted_count(refused: Fit) -> None:
     for excluded, said in ((3, "based on 12 complete"), (4, "based on 11 of 12 complete")):
         text = lines(refused, trials=counts.model_copy(update={"excluded": excluded}))
         assert f"{said} trials, 2 diverged, 1 failed" in text
+
+
+def test_scores_of_a_language_have_its_name(refused: Fit) -> None:
+    names = ("cloze_additional", "original", "cmmlu_additional")
+    rows = [Namespace(name=name, verdict="better", change=Namespace(value=0.5)) for name in names]
+    scores = Namespace(rows=rows, winner_trial=Namespace(almr=0.5, lr=1e-3), comparisons=3, guards=())
+    text = "\n".join(lines(refused, scores=scores))
+    assert "better Maori cloze +0.500, Welsh +0.500, cmmlu_additional +0.500" in text
 
 
 def test_languages_have_the_users_names_and_numbers_one_format(refused: Fit) -> None:
