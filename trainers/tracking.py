@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweep.study import InputError, Study, Trial
+from sweep.study.files.layout import TrialFiles
 from sweep.study.sections.resources import Tracking
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def tracked(study: Study, trial: Trial, folder: Path, first_step: int = 0) -> It
     raises is shown as failed. `first_step` is the step at which a resumed trial continues.
     """
     makers: dict[str, Callable[[], Sink]] = {
-        "tensorboard": lambda: TensorBoard(folder / "tensorboard", first_step),
+        "tensorboard": lambda: TensorBoard(TrialFiles(folder).tensorboard, first_step),
         "wandb": lambda: WandB(study.tracking.wandb or "", study, trial, folder),
         "mlflow": lambda: MLflow(study.tracking.mlflow or "", study, trial),
     }

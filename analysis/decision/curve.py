@@ -57,7 +57,7 @@ def _best(optima: Optima, name: str, level: float) -> Iterator[tuple[int, dict[s
 
 
 def coupling(optima: Optima, level: float) -> Coupling | None:
-    """The slope of ln(best LR) against ALMR; None where the best LR is inside the measured range at too few ALMRs.
+    """The slope of ln(best LR) against ALMR; None where the best LR is inside the tried range at too few ALMRs.
 
     An ALMR whose best LR is at an edge of the range is left out: that LR is only a bound, which would pull the slope
     towards zero. The others are weighted by the precision of their best LR.

@@ -11,7 +11,7 @@ from analysis.surfaces.optima import Lattice, Optima
 from analysis.table.table import HYPERPARAMETERS
 
 REGION_POINTS = 41  # of the density's lattice, on each axis
-JITTER = 0.003  # of the measured range
+JITTER = 0.003  # of the tried range
 
 
 def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:

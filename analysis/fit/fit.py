@@ -32,7 +32,7 @@ from sweep.study import InputError, Objective, Study
 class Fit(FitResult):
     """A fit with its surfaces, from which figures are drawn.
 
-    `surfaces` has one per language; `lattice` their losses over the measured range, `optima` the objective there.
+    `surfaces` has one per language; `lattice` their losses over the tried range, `optima` the objective there.
     """
 
     surfaces: dict[str, Surface]

@@ -9,6 +9,8 @@ from sweep.study import Schema
 
 Rule = Literal["direct", "power", "ladder"]
 
+REPEATS = "corpus: a trial reads"  # in the warnings about repeated text, which an export counts by itself
+
 
 class Exponent(Schema):
     """An exponent of a power law of the LR. `fitted`: from rungs, else stated or published. `interval`: None where its

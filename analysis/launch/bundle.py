@@ -100,7 +100,7 @@ def export(
 
 
 def confirmation(run: FittedRun, accept_risk: str | None = None) -> ConfirmPlan:
-    """The brief runs that would confirm the launch. Raises InputError as `export`."""
+    """The confirmation runs that would confirm the launch. Raises InputError as `export`."""
     return confirm_plan.make(run.fit, run.plan(accept_risk))
 
 
@@ -127,7 +127,7 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, names: tuple[str, ...]
 
 
 def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:
-    """Read back the launch's files and those of its brief runs."""
+    """Read back the launch's files and those of its confirmation runs."""
     found = reader(plan, folder / name, name)
     if found.differences is None:
         return found

@@ -86,7 +86,7 @@ def render(fit: FitResult, run: Path) -> str:
 
 def _images(fit: FitResult, run: Path) -> dict[str, str]:
     """The figures that the fit drew. Raises InputError where one is gone, or is of another fit."""
-    drawn = {name: _drawn(fit, RunFiles(run).figures / f"{name}.png") for name in fit.file.figures}
+    drawn = {name: _drawn(fit, RunFiles(run).figure(name)) for name in fit.file.figures}
     return {name: base64.b64encode(content).decode() for name, content in drawn.items()}
 
 
@@ -156,11 +156,12 @@ def _coupling(fit: FitResult) -> dict[str, Any] | None:
     }
 
 
-def _turns(curve: Sequence[CurvePoint]) -> bool:
-    """Whether the best LR's interval somewhere lies above those at both ends of the curve, or below both."""
+def _turns(curve: Sequence[CurvePoint]) -> str:
+    """What the best LR does where its interval somewhere lies above those at both ends of the curve, or below both."""
     ends = [*curve[:1], *curve[-1:]]
-    over = any(p.lr_low > max(end.lr_high for end in ends) for p in curve)
-    return over or any(p.lr_high < min(end.lr_low for end in ends) for p in curve)
+    if any(p.lr_low > max(end.lr_high for end in ends) for p in curve):
+        return "rises and falls"
+    return "falls and rises" if any(p.lr_high < min(end.lr_low for end in ends) for p in curve) else ""
 
 
 def _why_unknown(fit: FitResult) -> str:

@@ -1,7 +1,7 @@
-"""Losses and objective on a lattice over the measured range, and the optimum of their mean and of each posterior draw.
+"""Losses and objective on a lattice over the tried range, and the optimum of their mean and of each posterior draw.
 
 All intervals come from here: each draw is a surface with its own optimum, and the interval of the optimum is given by
-the quantiles of these. Nothing is predicted outside the measured range.
+the quantiles of these. Nothing is predicted outside the tried range.
 """
 
 from __future__ import annotations

@@ -94,6 +94,8 @@ def _parsed_csv(text: str, separator: str) -> tuple[list[str], dict[int, list[An
             rows[line] = row
         line = reader.line_num + 1
     header = [name.strip() for name in rows.pop(min(rows))] if rows else []
+    if len(header) == 1 and ";" in header[0]:
+        raise ValueError(f"its header is one column, {header[0][:40]!r}: is it separated by ; instead of commas?")
     for line, row in rows.items():
         if any(row[len(header) :]):
             raise ValueError(f"line {line} has {len(row)} cells, the header {len(header)}")

@@ -1,4 +1,4 @@
-"""Brief runs at a few LRs -> the best LR with its interval, and whether the chosen LR is near enough to it.
+"""Confirmation runs at a few LRs -> the best LR with its interval, and whether the chosen LR is near enough to it.
 
 Near its minimum the loss is quadratic in ln LR. The coefficients of the quadratic have a flat prior; the noise variance
 has a scaled inverse chi-square prior worth PRIOR_RUNS runs at the sweep's noise, so that three runs give an interval.
@@ -25,15 +25,15 @@ CLOSE = 1.01  # LRs within this factor count as one: they say nothing about a cu
 Answer = Literal["holds", "moved", "undecided"]
 
 
-class BriefRun(Schema):
-    """One brief run. `loss`: its objective in nats per token; None where it diverged."""
+class ConfirmationRun(Schema):
+    """One confirmation run. `loss`: its objective in nats per token; None where it diverged."""
 
     lr: float
     loss: float | None
 
 
 class LrComparison(Schema):
-    """The comparison of `chosen`, the predicted LR at the brief runs' token budget, with the best LR of the runs.
+    """The comparison of `chosen`, the predicted LR at the confirmation runs' token budget, with their best LR.
 
     `best`: minimum of the quadratic, None where it has none or it is outside the LRs that were run. `cost`: nats per
     token of the chosen LR over the best. `answer`: "holds" where the cost's interval is within `tolerance`, "moved"
@@ -50,12 +50,12 @@ class LrComparison(Schema):
     tolerance: float
     level: float
     noise: float
-    runs: tuple[BriefRun, ...]
+    runs: tuple[ConfirmationRun, ...]
     next: tuple[float, ...] = ()
 
 
-def compare(runs: list[BriefRun], chosen: float, noise: float, tolerance: float, level: float) -> LrComparison:
-    """Compare the chosen LR with brief runs around it.
+def compare(runs: list[ConfirmationRun], chosen: float, noise: float, tolerance: float, level: float) -> LrComparison:
+    """Compare the chosen LR with confirmation runs around it.
 
     `noise`: sd of one run's objective in the sweep, in nats; `tolerance` in nats. Raises InputError for fewer than
     LEAST_LRS distinct LRs without a diverged run.
@@ -131,8 +131,8 @@ def _answered(estimate: LrComparison, lost: list[float]) -> LrComparison:
         return _with(estimate, answer, why, () if answer == "moved" else (estimate.runs[0].lr / 2,))
     if high <= estimate.tolerance:
         inside = estimate.interval.low <= estimate.chosen <= estimate.interval.high
-        where = "inside" if inside else "outside, but near enough to,"
-        why = f"the chosen LR costs {cost}, within {bound}; it is {where} the interval of the best LR"
+        where = "inside the interval of the best LR and" if inside else "outside the interval of the best LR, but"
+        why = f"the chosen LR is {where} costs {'' if inside else 'only '}{cost}, within {bound}"
         return _with(estimate, "holds", why)
     if low <= estimate.tolerance:
         why = f"the chosen LR costs {cost}, and {bound} is inside that interval: repeat the runs with another seed"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
 from analysis.fit_file.result import language_label
+from analysis.fit_file.transfer import REPEATS
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import Study, numbers
 from sweep.study.sections.launch import Launch
 
 NOTABLE = 1.5  # least ratio of pre-training tokens per parameter to warn of
-REPEATS = "corpus: a trial reads"  # in the warnings of `repeats`: the export counts the launch's own corpus instead
 
 
 def lengths(study: Study, launch: Launch) -> list[str]:
@@ -60,14 +60,8 @@ def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
         passes = corpus.epochs(almr)
         if max(passes, passes * step.token_ratio) > 1 and step.token_ratio != 1:
             found.append(
-                f"{language_label(case.study, corpus.language)} {REPEATS} {read(passes, 'it')}, the launch "
+                f"{language_label(case.study, corpus.language)} {REPEATS} {numbers.passes(passes, 'it')}, the launch "
                 f"{numbers.times(step.token_ratio)} as many tokens of it. Repeated text moves the best ALMR: give the "
                 f"launch a larger corpus"
             )
     return found
-
-
-def read(passes: float, text: str) -> str:
-    """What is read of a text in so many passes: "it 1.3 x", "3 % of it"."""
-    share = numbers.percent(passes) if passes >= 0.005 else "under 1 %"
-    return f"{text} {numbers.times(passes)}" if passes > 1 else f"{share} of {text}"

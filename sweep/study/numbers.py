@@ -94,6 +94,12 @@ def percent(share: Any, digits: int = 0) -> str:
     return MISSING if missing(share) else f"{100 * share:.{digits}f} %"
 
 
+def passes(count: float, text: str) -> str:
+    """What is read of a text in so many passes: "it 1.3 x", "3 % of it"."""
+    share = percent(count) if count >= 0.005 else "under 1 %"
+    return f"{text} {times(count)}" if count > 1 else f"{share} of {text}"
+
+
 def interval(ends: Ends, kind: str = "number", digits: int = 3) -> str:
     """`kind`: number, lr or almr."""
     write = {"number": lambda value: number(value, digits), "lr": lr, "almr": almr}[kind]

@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from sweep.study.files.layout import TrialFiles
 from trainers.loop.learner import Learner
 from trainers.workers.group import WorkerGroup
 
@@ -36,7 +37,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], minutes: float | None, workers: WorkerGroup) -> None:
-        self.folder, self.identity, self.minutes, self.workers = folder / "checkpoint", identity, minutes, workers
+        self.folder = TrialFiles(folder).checkpoint
+        self.identity, self.minutes, self.workers = identity, minutes, workers
         self.last = time.monotonic()
         self.found: dict[str, Any] | None = None
 

@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.state_dict import get_model_state_dict
 from torch.distributed.checkpoint.state_dict_saver import save as save_in_parts
 
 from sweep.study.files.atomic import write_atomically
-from sweep.study.files.layout import TrialFiles
+from sweep.study.files.layout import SAVED_MODELS_LOCK, TrialFiles
 from sweep.study.files.reader import read_object
 from trainers.workers.group import WorkerGroup
 
@@ -135,7 +135,7 @@ def _locked(trials: Path, workers: WorkerGroup) -> Iterator[None]:
     if not workers.first:
         yield
         return
-    with (trials / ".kept.lock").open("a") as lock:
+    with (trials / SAVED_MODELS_LOCK).open("a") as lock:
         while not _acquired(lock):
             workers.heartbeat()
             time.sleep(LOCK_SECONDS)

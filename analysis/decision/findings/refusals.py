@@ -13,7 +13,7 @@ from analysis.decision.findings.range_edges import LABELS, RangeEdge
 from analysis.decision.objectives import GuardedGoal
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.result import language_label
-from analysis.table.table import HYPERPARAMETERS, TriedPoints
+from analysis.table.table import FOREIGN, HYPERPARAMETERS, TriedPoints
 from sweep.study import Study, numbers
 
 LEAST_EXPLAINED = 0.2  # leave-one-out R2: losses shuffled over the trials nearly all stay under it, bowls exceed 0.8
@@ -117,19 +117,22 @@ def _edges(case: Case, measured: TriedPoints) -> Iterator[Finding]:
             why = f"the best {LABELS[name]} may be {side} {edge.text} ({share} of the posterior draws are at an edge)"
         own = next_trials.untried(case.study, measured, edge, at)
         run = own or next_trials.beyond(measured, edge, *at)
-        yield Finding(code="edge", message=f"{why}; {_extend(case.study, edge, bool(own))}", next=run)
+        done = int((~case.table["excluded"].isin(FOREIGN)).sum())
+        yield Finding(code="edge", message=f"{why}; {_extend(case.study, edge, bool(own), done)}", next=run)
 
 
-def _extend(study: Study | None, edge: RangeEdge, own: bool) -> str:
-    """How to try values beyond an edge; `own`: cells of the study's grid lie there."""
+def _extend(study: Study | None, edge: RangeEdge, own: bool, done: int) -> str:
+    """How to try values beyond an edge; `own`: cells of the study's grid lie there. `done`: the trials so far."""
     if study is None or not study.search.proposes:
         return "run the grid's own trials beyond it" if own else "run trials beyond it"
+    left = (study.search.trials or 0) - done
+    more = "raise search.trials" if left <= 0 else f"run the {left} trials that the search has left"
     if own:
-        return "the search has not tried the grid's cells beyond it: raise search.trials"
+        return f"the search has not tried the grid's cells beyond it: {more}"
     low, high = study.search.reach(study.grid)[edge.name]
     if edge.passed_by(high if edge.upper else low):
-        return "the search may go beyond it, within search.bounds: raise search.trials"
-    return f"set search.bounds.{edge.name} beyond it and raise search.trials"
+        return f"the search may go beyond it, within search.bounds: {more}"
+    return f"set search.bounds.{edge.name} beyond it and {more}"
 
 
 def _flat(case: Case, measured: TriedPoints) -> Iterator[Finding]:

@@ -45,8 +45,7 @@ def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
 
 def write_figures(fit: Fit, run: Path) -> list[Path]:
     """Write `run/figures/<name>.png`, each atomically."""
-    folder = RunFiles(run).figures
-    return [write_atomically(folder / f"{name}.png", png(figure)) for name, figure in figures(fit, run).items()]
+    return [write_atomically(RunFiles(run).figure(name), png(figure)) for name, figure in figures(fit, run).items()]
 
 
 @styled

@@ -1,4 +1,4 @@
-"""The plan of a confirmation: brief runs at the launch's size, at a few LRs around the prediction, and their cost."""
+"""The plan of the confirmation runs, at the launch's size and at a few LRs around the prediction, and their cost."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _notes(fit: FitResult, launch: Launch, lrs: Sequence[float], steps: int) -> 
     assert transfer is not None
     found = []
     if transfer.tokens is None:
-        found.append("the rule has no exponent for tokens: the best LR of the brief runs is used for the launch")
+        found.append("the rule has no exponent for tokens: the best LR of the confirmation runs is used for the launch")
     edge = transfer.edge.lr if transfer.edge else None
     if edge is not None and (over := sum(lr > edge for lr in lrs)):
         which = f"all {over}" if over == len(lrs) else f"{over} of the {len(lrs)}"
@@ -194,13 +194,13 @@ def write(
 
 
 def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[str, LaunchPlan]]:
-    """The folder and the plan of each brief run of a format."""
+    """The folder and the plan of each confirmation run of a format."""
     brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": 1})
     for i, lr in enumerate(confirm.lrs):
         yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr)
 
 
 def template(confirm: ConfirmPlan, plan: LaunchPlan) -> str:
-    """results-template.csv: a row for each brief run, without its status and losses."""
+    """results-template.csv: a row for each confirmation run, without its status and losses."""
     rows = [COLUMNS, *((repr(lr), str(plan.seed), "", "", "") for lr in confirm.lrs)]
     return "".join(f"{','.join(row)}\n" for row in rows)

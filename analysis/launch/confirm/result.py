@@ -15,17 +15,14 @@ from sweep.study import InputError, Schema
 from sweep.study import numbers as formats
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256, write_atomically
-from sweep.study.files.layout import RunFiles
+from sweep.study.files.layout import CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE, RunFiles
 
-NAME = "judgement.json"
 SCHEMA_VERSION = 2
-RESULTS = "results.csv"
-PREVIOUS = "previous-evidence.json"
 AGAIN = "delete it, and confirm again: almr confirm RUN --results FILE"
 
 
 class ConfirmationResult(Schema):
-    """The judgement of a plan's brief runs. `before` is the LR of the transfer rule, `after` that of the launch, with
+    """What a plan's confirmation runs say. `before` is the LR of the transfer rule, `after` that of the launch, with
     its interval where the runs measured it; they differ only where the answer is `moved`.
     """
 
@@ -54,7 +51,7 @@ class ConfirmationResult(Schema):
         more = ", ".join(formats.lr(lr) for lr in found.next)
         return [
             self.text,
-            f"predicted LR {formats.lr(found.chosen)}; best LR of the brief runs: {best}{near}",
+            f"predicted LR {formats.lr(found.chosen)}; best LR of the confirmation runs: {best}{near}",
             *([f"the launch is rewritten: LR {_moved(self)}"] if self.moved else []),
             *([f"run these LRs next and add them to the results: {more}"] if more and not self.moved else []),
         ]
@@ -69,7 +66,7 @@ def _moved(result: ConfirmationResult) -> str:
 
 
 def conclude(plan: ConfirmPlan, judgement: LrComparison, results: Path) -> ConfirmationResult:
-    """A moved launch gets the best LR of the brief runs, scaled to its budget by the transfer rule."""
+    """A moved launch gets the best LR of the confirmation runs, scaled to its budget by the transfer rule."""
     after, interval = plan.launch_lr, None
     if judgement.answer == "moved":
         assert judgement.best is not None
@@ -89,23 +86,23 @@ def conclude(plan: ConfirmPlan, judgement: LrComparison, results: Path) -> Confi
 
 
 def save(result: ConfirmationResult, results: Path, run: Path, bundle: Path) -> None:
-    """Save the table of results, the launch's evidence before it, and last the judgement, in the run's own folder."""
+    """Save the table of results, the launch's evidence before it, and last this result, in the run's own folder."""
     folder = RunFiles(run).confirmation
     folder.mkdir(exist_ok=True)
-    if results.resolve() != (folder / RESULTS).resolve():
-        shutil.copyfile(results, folder / RESULTS)
+    if results.resolve() != (folder / CONFIRMATION_RUNS).resolve():
+        shutil.copyfile(results, folder / CONFIRMATION_RUNS)
     earlier = _earlier(run)
     old = bundle / "evidence.json"
     if old.is_file() and not (earlier and earlier.moved):
-        shutil.copyfile(old, folder / PREVIOUS)
-    write_atomically(folder / NAME, result.model_dump_json(indent=2) + "\n")
+        shutil.copyfile(old, folder / PREVIOUS_EVIDENCE)
+    write_atomically(folder / CONFIRMATION_RESULT, result.model_dump_json(indent=2) + "\n")
 
 
 def read(run: Path) -> ConfirmationResult | None:
     """None where nothing was confirmed. Raises InputError for a file that cannot be read."""
-    path = RunFiles(run).confirmation / NAME
+    path = RunFiles(run).confirmation / CONFIRMATION_RESULT
     try:
-        return reader.read(path, ConfirmationResult, "judgement", SCHEMA_VERSION, AGAIN)
+        return reader.read(path, ConfirmationResult, "confirmation result", SCHEMA_VERSION, AGAIN)
     except FileNotFoundError:
         return None
 
@@ -140,6 +137,6 @@ def apply(
 
 def copy(run: Path, folder: Path) -> None:
     """Copy the run's confirmation into `folder`, that of the bundle."""
-    for name in (NAME, RESULTS, PREVIOUS):
+    for name in (CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE):
         if (RunFiles(run).confirmation / name).is_file():
             shutil.copyfile(RunFiles(run).confirmation / name, folder / name)

@@ -1,4 +1,4 @@
-"""Reads the filled-in table of a confirmation, one row per brief run; errors name the line and the fix."""
+"""Reads the filled-in table of results, one row per confirmation run; errors name the line and the fix."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 
 from analysis.launch.confirm.plan import COLUMNS, ConfirmPlan
-from analysis.transfer.bracket import BriefRun
+from analysis.transfer.bracket import ConfirmationRun
 from sweep.study import InputError
 
 STATUSES = ("complete", "diverged", "")
 
 
-def read(path: Path, confirm: ConfirmPlan) -> list[BriefRun]:
+def read(path: Path, confirm: ConfirmPlan) -> list[ConfirmationRun]:
     """Rows without a status and losses were not run and are left out. Raises InputError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -28,7 +28,7 @@ def read(path: Path, confirm: ConfirmPlan) -> list[BriefRun]:
     return [one for one in found if one]
 
 
-def _row(row: dict[str, str | None], where: str, confirm: ConfirmPlan) -> BriefRun | None:
+def _row(row: dict[str, str | None], where: str, confirm: ConfirmPlan) -> ConfirmationRun | None:
     status = (row.get("status") or "").strip().lower()
     if status not in STATUSES:
         raise InputError(f"{where}: status {status!r}: write complete, diverged, or nothing where it was not run")
@@ -37,9 +37,9 @@ def _row(row: dict[str, str | None], where: str, confirm: ConfirmPlan) -> BriefR
         return None
     lr = _number((row.get("lr") or "").strip(), "lr", where)
     if status == "diverged":
-        return BriefRun(lr=lr, loss=None)
+        return ConfirmationRun(lr=lr, loss=None)
     values = {name: _number(text, f"loss_{name}", where) for name, text in losses.items()}
-    return BriefRun(lr=lr, loss=sum(share * values[name] for name, share in confirm.weights.items()))
+    return ConfirmationRun(lr=lr, loss=sum(share * values[name] for name, share in confirm.weights.items()))
 
 
 def _number(text: str, field: str, where: str) -> float:

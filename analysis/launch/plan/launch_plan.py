@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
+from analysis.fit_file.transfer import REPEATS
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.schedule import Steps
 from analysis.launch.plan.source import LaunchCorpus
-from analysis.transfer import differences
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
@@ -119,7 +119,7 @@ class LaunchPlan:
         if source.epochs <= 1:
             return None
         passes = source.share * self.study.training.tokens / source.facts.tokens
-        trial = f"a trial reads {differences.read(passes, 'its training part')}"
+        trial = f"a trial reads {formats.passes(passes, 'its training part')}"
         fix = ". Supply a larger corpus." if source.epochs > limit else ""
         return (
             f"{name} corpus: the launch would read it {formats.times(source.epochs)} (limit {limit:g} x; {trial}){fix}"
@@ -150,7 +150,7 @@ def make(
         )
     accepted_risk = _accept(fit.file.refusals, accept_risk)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
-    of_transfer = (line for line in transfer.warnings if differences.REPEATS not in line)  # see _repetition
+    of_transfer = (line for line in transfer.warnings if REPEATS not in line)  # see _repetition
     warnings = (*(finding.text for finding in findings), *of_transfer)
     return LaunchPlan(
         study=fit.study,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 TRIALS, RECORD, LOCK = "trials", "record.json", "lock.json"
+CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE = "judgement.json", "results.csv", "previous-evidence.json"
+SAVED_MODELS_LOCK = ".kept.lock"
 READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # the files of a trial that are fitted and reported
 
 
@@ -38,6 +40,8 @@ class TrialFiles(ScoreFiles):
     record = Entry(RECORD)
     metrics = Entry("metrics.jsonl")  # loss, LR and speed by step
     heartbeat = Entry("heartbeat")
+    checkpoint = Entry("checkpoint")
+    tensorboard = Entry("tensorboard")
     model = Entry("model")  # the trained model, a Hugging Face directory, where the study saves it
     saved_model_note = Entry("kept.json")  # the objective of the trained model beside it
 
@@ -73,6 +77,9 @@ class RunFiles:
     def base(self) -> ScoreFiles:
         """The base model's benchmark scores."""
         return ScoreFiles(self.folder / "base")
+
+    def figure(self, name: str) -> Path:
+        return self.figures / f"{name}.png"
 
     def trial(self, trial_id: str) -> TrialFiles:
         return TrialFiles(self.trials / trial_id)

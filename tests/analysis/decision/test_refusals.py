@@ -127,6 +127,7 @@ SEARCH = {"strategy": "surface", "trials": 12}
     ("almrs", "search", "advice"),
     [
         ([0.1, 0.3, 0.5, 0.7, 0.9], {}, "the search has not tried the grid's cells beyond it: raise search.trials"),
+        ([0.1, 0.3, 0.5], {"trials": 40}, "cells beyond it: run the 28 trials that the search has left"),
         ([0.1, 0.3], {}, "set search.bounds.almr beyond it and raise search.trials"),
         ([0.1, 0.3], {"bounds": {"almr": [0.1, 1]}}, "within search.bounds: raise search.trials"),
     ],

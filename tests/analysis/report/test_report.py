@@ -138,12 +138,12 @@ def test_the_coupling_is_a_factor_a_slope_and_a_test_over_the_almrs_it_is_about(
     text, found = " ".join(page.text.split()), fitted.file.coupling
     form = next(form for form in FORMS if form.name == found.form)
     low, high = form.of(np.array([found.almr_low, found.almr_high]))
-    assert f"changes by {numbers.times(math.exp(found.slope * (high - low)))} (90 % interval" in text
-    assert f"Yes (p at most 0.002): from ALMR {found.almr_low:.2f} to {found.almr_high:.2f}" in text
+    change = f"{numbers.times(math.exp(found.slope * (high - low)))} that at ALMR {found.almr_low:.2f} (90 % interval"
+    assert f"Yes (p at most 0.002): the best LR at ALMR {found.almr_high:.2f} is {change}" in text
     assert f"per unit of {form.name} (" in text
     assert "Tune the two together." in text
     assert "two-sided test of a zero slope: p at most 0.002" in text
-    assert "straight line" not in text
+    assert "see the curve" not in text
 
 
 def test_a_p_value_that_was_resolved_is_given_as_it_is(fitted, tmp_path):
@@ -155,16 +155,19 @@ def test_a_curve_that_turns_is_not_summed_up_by_a_line(fitted, tmp_path):
     found = fitted.file.coupling
     places = zip((found.almr_low, 0.5, found.almr_high), (1e-4, 5e-4, 2e-4), strict=True)
     curve = [CurvePoint(almr=a, lr=lr, lr_low=lr / 1.1, lr_high=lr * 1.1, at_edge=False) for a, lr in places]
-    assert "not along a straight line: see the curve in the first figure" in words(fitted, tmp_path, curve=curve)
+    turning = "; between them it {}: see the curve in the first figure."
+    assert turning.format("rises and falls") in words(fitted, tmp_path, curve=curve)
+    low = curve[1].model_copy(update={"lr": 2e-5, "lr_low": 1.9e-5, "lr_high": 2.1e-5})
+    assert turning.format("falls and rises") in words(fitted, tmp_path, curve=[curve[0], low, curve[2]])
     wide = [curve[0], curve[1].model_copy(update={"lr_low": 5e-5}), curve[2]]
-    assert "straight line" not in words(fitted, tmp_path, curve=wide)
+    assert "see the curve" not in words(fitted, tmp_path, curve=wide)
 
 
 def test_the_page_says_how_certain_the_winner_is(fitted, tmp_path):
     shares = {"almr": 0.2, "lr": 0.01}
     winner = fitted.file.winner.model_copy(update={"edge_probability": shares})
     text = words(fitted, tmp_path, winner=winner)
-    assert f"pinned to {100 * fitted.file.region.share:.1f} % of the searched area (90 % joint region)" in text
+    assert f"pinned to {100 * fitted.file.region.share:.1f} % of the tried range (90 % joint region)" in text
     assert "The best ALMR may lie at an end of the tried ALMRs or beyond: the probability is 20 %." in text
     assert "The best LR may lie" not in text
     assert "joint region)" not in words(fitted, tmp_path, region=None)

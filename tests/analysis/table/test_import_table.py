@@ -356,6 +356,11 @@ def test_a_combined_loss_beside_one_per_language_has_to_be_chosen(read: Read, tm
             "not readable as .csv (unexpected end of data); correct that, or save",
         ),
         ("mine.csv", b"almr,lr,loss\n0,1,1e-5,3\n", "not readable as .csv (line 2 has 4 cells, the header 3); "),
+        (
+            "mine.csv",
+            b"almr;lr;loss\n0,1;1e-5;3\n",
+            "not readable as .csv (its header is one column, 'almr;lr;loss': is it separated by ; instead of commas?)",
+        ),
         ("mine.csv", b"lr,almr, lr\n1,0,1\n", "two columns are named 'lr'; rename one"),
         ("mine.csv.gz", FINE.encode(), "not readable as .csv.gz (Not a gzipped file"),
         ("mine.csv.gz", gzip.compress(FINE.encode(), mtime=0)[:-9], "not readable as .csv.gz ("),

@@ -1,11 +1,11 @@
-"""Brief runs around the chosen LR: brackets whose answer is known."""
+"""Confirmation runs around the chosen LR: brackets whose answer is known."""
 
 import math
 
 import numpy as np
 import pytest
 
-from analysis.transfer.bracket import BriefRun, compare
+from analysis.transfer.bracket import ConfirmationRun, compare
 from sweep.study import InputError
 
 CHOSEN, NOISE, TOLERANCE = 2e-5, 0.0005, 0.005
@@ -15,7 +15,7 @@ FACTORS = (0.5, 0.7071, 1.0, 1.4142, 2.0)
 def runs(best, curvature=0.02, factors=FACTORS, noise=0.0, seed=0):
     random = np.random.default_rng(seed)
     return [
-        BriefRun(
+        ConfirmationRun(
             lr=CHOSEN * f, loss=2.0 + curvature * math.log(CHOSEN * f / best) ** 2 + noise * random.standard_normal()
         )
         for f in factors
@@ -37,7 +37,7 @@ def test_near_enough_holds_though_the_interval_excludes_it():
     found = answer(runs(1.3 * CHOSEN), noise=0.0001)
     assert found.answer == "holds"
     assert found.interval.low > CHOSEN
-    assert "near enough" in found.why
+    assert "the chosen LR is outside the interval of the best LR, but costs only 0.0" in found.why
 
 
 def test_a_best_lr_elsewhere_moves_the_launch():
@@ -61,14 +61,15 @@ def test_a_minimum_beyond_the_bracket_asks_for_more_runs():
 
 def test_a_chosen_lr_that_diverges_never_holds():
     measured = [r for r in runs(CHOSEN / 1.5, factors=(0.35, 0.5, 0.7071)) if r.lr < CHOSEN]
-    found = answer([*measured, BriefRun(lr=CHOSEN, loss=None), BriefRun(lr=2 * CHOSEN, loss=None)])
+    found = answer([*measured, ConfirmationRun(lr=CHOSEN, loss=None), ConfirmationRun(lr=2 * CHOSEN, loss=None)])
     assert found.answer == "moved"
     assert found.best < CHOSEN
 
 
 def test_divergence_over_the_chosen_lr_is_no_objection():
     assert (
-        answer([*runs(CHOSEN, factors=(0.5, 0.7071, 1, 1.4142)), BriefRun(lr=2 * CHOSEN, loss=None)]).answer == "holds"
+        answer([*runs(CHOSEN, factors=(0.5, 0.7071, 1, 1.4142)), ConfirmationRun(lr=2 * CHOSEN, loss=None)]).answer
+        == "holds"
     )
 
 

@@ -71,3 +71,12 @@ def test_the_unit_of_a_size_is_that_of_the_rounded_size(count: float, text: str)
 
 def test_an_lr_has_no_trailing_zeros() -> None:
     assert [numbers.lr(lr) for lr in (1e-4, 3.5e-3, 3.19e-3, 9.999e-4)] == ["1e-4", "3.5e-3", "3.19e-3", "1e-3"]
+
+
+def test_passes_over_a_text_are_a_share_up_to_one() -> None:
+    assert [numbers.passes(n, "it") for n in (0.001, 0.03, 1.0, 1.25)] == [
+        "under 1 % of it",
+        "3 % of it",
+        "100 % of it",
+        "it 1.2 x",
+    ]
