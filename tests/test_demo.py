@@ -75,7 +75,7 @@ def test_a_refused_winner_is_exported_only_with_a_reason(demo: tuple[Path, dict[
     command = [ALMR, "export", "demo", "--out", str(tmp_path / "launch")]
     refused = subprocess.run(command, cwd=run.parents[1], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert "nothing was written" in refused.stderr
+    assert "almr: the fit is refused (edge" in refused.stderr
     assert not (tmp_path / "launch").exists()
     files = almr(run.parents[1], *command[1:], "--accept-risk", "a test of the bundle")["files"]
     assert all(Path(path).is_file() for path in files)

@@ -35,11 +35,18 @@ def tasks(study: Study) -> list[PlannedTask]:
         return []
     missing = fetching.missing(benchmarks)
     seconds = _seconds(study, catalogue.CLOZE_QUESTIONS, CLOZE_TOKENS, 0)
-    cloze = PlannedTask(name="", group="cloze", questions=catalogue.CLOZE_QUESTIONS, seconds=seconds, missing=None)
+    cloze = PlannedTask(name="", group=None, questions=catalogue.CLOZE_QUESTIONS, seconds=seconds, missing=None)
     return [
-        *(replace(cloze, name=name) for name in catalogue.cloze(benchmarks)),
+        *(replace(cloze, name=name, group=group(name)) for name in catalogue.cloze(benchmarks)),
         *(_task(study, name, missing.get(name)) for name in catalogue.harness_tasks(benchmarks)),
     ]
+
+
+def group(task: str) -> str | None:
+    """The group of a task's scores; None for a task of the user's own."""
+    language = next((language for language, name in catalogue.CLOZE.items() if name == task), None)
+    known = catalogue.known(task)
+    return f"cloze, {language} language" if language else known.group if known else None
 
 
 def _task(study: Study, name: str, missing: str | None) -> PlannedTask:

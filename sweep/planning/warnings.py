@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from sweep.planning import scoring
 from sweep.planning.requirements import TrialMemory
-from sweep.study import MINIMUM_TRIALS, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, Study
+from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import almr, percent, size, times
 from sweep.study.sizes.shape import USABLE
+from trainers.benchmarks import catalogue
 
 
 def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_memory: TrialMemory | None) -> list[str]:
-    found = [*_lengths(study, tokens), *_repeats(study, epochs)]
-    points = len(study.grid.points)
-    if points < MINIMUM_TRIALS and not study.search.proposes:
-        found.append(f"the grid has {points} trials, but a surface needs {MINIMUM_TRIALS}: add ALMRs or LRs")
+    found = [*_lengths(study, tokens), *_repeats(study, epochs), *_guards(study), *_rungs(study)]
+    if fault := too_small(study):
+        found.append(f"almr run will refuse this study: {fault}")
     if speed := _speed(study):
         found.append(speed)
     if trial_memory and (memory := out_of_memory(trial_memory)):
         found.append(memory)
     return found
+
+
+def too_small(study: Study) -> str | None:
+    """One line for a study that has fewer trials than a surface needs, else None."""
+    search, points, needed = study.search, len(study.grid.points), f"a surface needs {MINIMUM_TRIALS}"
+    if points < MINIMUM_TRIALS and not (search.proposes and search.space == "range"):
+        what = "cells to search" if search.proposes else "trials"
+        advice = "add ALMRs or LRs" + (", or set search.space: range" if search.proposes else "")
+        return f"its grid has {points} {what}, {needed}: {advice}"
+    if search.proposes and (search.trials or 0) < MINIMUM_TRIALS:
+        return f"search.trials is {search.trials}, {needed}: raise it"
+    return None
 
 
 def _lengths(study: Study, tokens: int) -> list[str]:
@@ -47,6 +63,34 @@ def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
                 f"or lower training.tokens"
             )
     return found
+
+
+def _guards(study: Study) -> list[str]:
+    """The score guards that no score can test: the fit will be refused."""
+    guards, benchmarks = study.objective.guards, study.benchmarks
+    if guards and (benchmarks is None or study.replay):
+        return ["objective.guards: no trial is scored, so the fit will be refused: add benchmarks, or remove guards"]
+    if not benchmarks:
+        return []
+    tasks = catalogue.all_tasks(benchmarks)
+    groups = [*filter(None, map(scoring.group, tasks)), *LANGUAGES]
+    return [
+        f"objective.guards: the benchmarks have no {kind} {guard.name}, so the fit will be refused: name one of "
+        f"{', '.join(dict.fromkeys(known))}"
+        for guard in guards
+        for kind, known in [("task", tasks) if guard.task else ("group", groups)]
+        if guard.name not in known
+    ]
+
+
+def _rungs(study: Study) -> list[str]:
+    transfer = study.launch.transfer if study.launch else None
+    runs = [rung.run for rung in (transfer.rungs if transfer else ()) if rung.run]
+    return [
+        f"launch.transfer.rungs: {run} has no fit.json, so the fit will be refused: almr run its study first"
+        for run in runs
+        if not RunFiles(Path(run)).fit.is_file()
+    ]
 
 
 def _speed(study: Study) -> str | None:

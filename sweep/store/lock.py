@@ -41,7 +41,11 @@ class LocalLockFile:
 
     def create(self, text: str) -> None:
         """Raises FileExistsError where the file exists."""
-        whole = write_atomically(self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}"), text)
+        try:
+            whole = write_atomically(self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}"), text)
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
         try:
             os.link(whole, self.path)
         except FileExistsError:
@@ -54,7 +58,7 @@ class LocalLockFile:
 
     def read(self) -> str | None:
         try:
-            return self.path.read_text(encoding="utf-8")
+            return self.path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
 

@@ -13,6 +13,8 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import AwareDatetime
+
 from sweep.study import Schema
 
 
@@ -26,8 +28,8 @@ class Owner(Schema):
     user: str
     host: str
     process: int
-    since: datetime
-    beat: datetime
+    since: AwareDatetime
+    beat: AwareDatetime
     machine: str | None = None
     boot: str | None = None
     namespace: str | None = None

@@ -43,7 +43,7 @@ class RemoteLockFile:
     def read(self) -> str | None:
         self.fs.invalidate_cache()
         try:
-            return bytes(self.fs.cat_file(self.path)).decode()
+            return bytes(self.fs.cat_file(self.path)).decode(errors="replace")
         except FileNotFoundError:
             return None
 

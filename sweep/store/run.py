@@ -16,7 +16,7 @@ from sweep.store.storage import RunStorage, named
 from sweep.study import Ingredients, InputError, Proposed, Record, Status, Study, Trial, study_file
 from sweep.study.files import cache
 from sweep.study.files.layout import TRIALS, ScoreFiles, TrialFiles, is_of_trial, is_read_by_drivers
-from sweep.study.files.reader import NewerFileError
+from sweep.study.files.reader import NewerFileError, json_lines, read_object
 from sweep.study.ingredients import SearchState, read_ingredients, read_search
 from sweep.study.record import TrialRequest, read_record, read_request
 
@@ -41,7 +41,8 @@ class Run(RunStorage):
             if (run := Run._at(address)).files.study.is_file():
                 return run
         if Path(name).exists():
-            raise InputError(f"{name}: not a run (a run is a folder with study.yaml)")
+            lost = f"; if that was lost, copy the study file to {run.files.study}" if run.files.trials.is_dir() else ""
+            raise InputError(f"{name}: not a run (a run is a folder with study.yaml{lost})")
         if Path(name).suffix[1:].isalpha():
             raise InputError(f"{name}: no such file")
         raise InputError(f"{name}: no such run, here or in {runs}/; start one: almr run STUDY")
@@ -78,9 +79,15 @@ class Run(RunStorage):
     def record(self, trial: Trial) -> Record | None:
         """The record of a trial, or None. Raises InputError for an unreadable one, so that it is never overwritten."""
         try:
-            return self._read(read_record, self.files.trial(trial.id).record)
+            record = self._read(read_record, self.files.trial(trial.id).record)
         except FileNotFoundError:
             return None
+        if {record.trial_id, record.trial.id} != {trial.id}:
+            path = self.shown(self.files.trial(trial.id).record)
+            raise InputError(
+                f"{path}: the record of another trial, {record.trial.id}: delete it to run this trial again"
+            )
+        return record
 
     def record_written(self, trial: Trial) -> int | None:
         """The time a record was written, in nanoseconds; None where there is no record."""
@@ -178,11 +185,8 @@ class Run(RunStorage):
         path = self.files.trial(trial.id).metrics
         if self.mirror:
             self.mirror.fetch(self.files.name(path), every_seconds=LOOK_SECONDS)
-        try:
-            lines: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
-        except (OSError, ValueError):
-            return {}  # not begun, or the last line is half written
-        return next((line for line in reversed(lines) if "step" in line and not BESIDE_STEPS & line.keys()), {})
+        lines = list(json_lines(path, "step", "seconds"))  # not "loss", which is NaN while a trial diverges
+        return next((x for x in reversed(lines) if x.get("step") is not None and not BESIDE_STEPS & x.keys()), {})
 
     def ingredients(self) -> Ingredients | None:
         """The prepared model and corpora of the trials; None before they are prepared, and for a replayed study."""
@@ -238,9 +242,8 @@ class Run(RunStorage):
         return self.record(trial)
 
     def code_sha256(self) -> str | None:
-        """The sha256 of the staged code, from `provenance.json`; None where there is no such file."""
-        path = self.files.provenance
-        return json.loads(path.read_text())["code_sha256"] if path.exists() else None
+        """The sha256 of the staged code, from `provenance.json`; None where that is missing or broken."""
+        return (read_object(self.files.provenance) or {}).get("code_sha256")
 
     def stage_code(self) -> str:
         """Copy our packages into the run, for its workers, and write `provenance.json`; returns the code's sha256."""

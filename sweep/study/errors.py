@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
@@ -20,8 +21,18 @@ EXPECTED = {
     "string": "text",
     "tuple": "a list",
 }
+NETWORK_ERRORS = {
+    "ConnectionError",
+    "HTTPError",
+    "LocalEntryNotFoundError",
+    "SSLError",
+    "TransportError",
+    "URLError",
+    "gaierror",
+}
 _REPR = reprlib.Repr()  # a value may be a huge tree of YAML aliases
 _REPR.maxstring = _REPR.maxother = LONGEST
+UNITS = {"%": 0.01, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 LIMITS = {
     "greater_than": "above {gt:g}",
     "greater_than_equal": "at least {ge:g}",
@@ -35,11 +46,14 @@ class InputError(ValueError):
 
 
 def network_fault(error: BaseException) -> str | None:
-    """What failed in the network; None for another error. Known by its classes' names: each library has its own."""
+    """One phrase for an error of the network, else None. Its classes' names decide: each library has its own."""
     names = [kind.__name__ for kind in type(error).__mro__]
     if any("Timeout" in name for name in names):
         return "no answer in time"
-    return "connection failed" if {"ConnectionError", "TransportError"} & {*names} else None
+    answer = getattr(getattr(error, "response", None), "status_code", getattr(error, "code", None))
+    if "BrokenPipeError" in names or (isinstance(answer, int) and answer < 500):
+        return None  # the server did answer: nothing is wrong with the network
+    return "connection failed" if NETWORK_ERRORS & {*names} else None
 
 
 def one_line(error: BaseException) -> str:
@@ -55,6 +69,7 @@ def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -
 def shown(value: Any) -> str:
     """A value as messages show it: close to YAML, and cut where it is long."""
     text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else _REPR.repr(value)
+    text = text.replace("e-0", "e-") if isinstance(value, float) else text  # as one writes it: 1e-5
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
@@ -81,10 +96,22 @@ def _fault(kind: str, error: Any, given: Any) -> str:
     if kind == "too_long":
         return f"write {error['ctx']['max_length']} values, found {shown(given)}"
     subject, _, reason = kind.partition("_")
+    if reason == "parsing_size":
+        return f"{shown(given)} is too large"
     if subject in EXPECTED and reason.endswith(("type", "parsing", "number", "from_float")):
-        return f"expected {EXPECTED[subject]}, found {shown(given)}"
+        return f"expected {EXPECTED[subject]}, found {shown(given)}{_as_number(given, error['loc'])}"
     message = error["msg"].removeprefix("Value error, ")
     return message if isinstance(given, dict | pydantic.BaseModel) else f"{message} (found {shown(given)})"
+
+
+def _as_number(given: Any, location: Sequence[int | str]) -> str:
+    """How to write 10% and 100M; empty for other values."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([%kKMGBT])", given) if isinstance(given, str) else None
+    if not found:
+        return ""
+    in_percent = found[2] == "%" and str(location[-1]).endswith("percent")
+    value = f"{float(found[1]) * (1 if in_percent else UNITS[found[2].lower()]):g}"
+    return f". Write {value.replace('e+0', 'e').replace('e+', 'e')}"
 
 
 def _limit(kind: str, limits: dict[str, float], given: float) -> str:
@@ -102,7 +129,8 @@ def _suggestion(location: Sequence[int | str], schema: type[pydantic.BaseModel])
         schema = next(next(inner, iter(())), schema)
     known = [field.alias or name for name, field in schema.model_fields.items()]
     close = difflib.get_close_matches(str(field), known, n=1)
-    return f"Did you mean {close[0]}?" if close else f"Fields here: {', '.join(known)}"
+    roles = ", the roles of the two corpora" if known == ["original", "additional"] else ""
+    return f"Did you mean {close[0]}?" if close else f"Fields here: {', '.join(known)}{roles}"
 
 
 def _schemas(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:

@@ -28,13 +28,14 @@ def listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
+LARGEST_COUNT = 10**18  # more tokens than were ever written; larger integers overflow in estimates
 Finite = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
 Positive = Annotated[Finite, Field(gt=0)]
 Share = Annotated[Finite, Field(ge=0, le=1)]
-Count = Annotated[int, BeforeValidator(number), Field(gt=0)]
+Count = Annotated[int, BeforeValidator(number), Field(gt=0, le=LARGEST_COUNT)]
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, BeforeValidator(number), Field(ge=0, lt=2**32)]
-Natural = Annotated[int, BeforeValidator(number), Field(ge=0)]
+Natural = Annotated[int, BeforeValidator(number), Field(ge=0, le=LARGEST_COUNT)]
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], BeforeValidator(listed)]
 OneOrMore = Annotated[Several[Item], Field(min_length=1)]

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 import yaml
 
-from sweep.study.errors import InputError, explain
+from sweep.study.errors import InputError, explain, shown
 from sweep.study.study import Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
@@ -33,6 +33,15 @@ class _StudyLoader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, LookupError, TypeError, ValueError):  # of !!bool x, or of the date 2026-13-01
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.MarkedYAMLError(
+                problem=f"{shown(node.value)} is not a {kind}", problem_mark=node.start_mark
+            ) from None
 
 
 def load(source: str | Path) -> Study:
@@ -120,7 +129,7 @@ def changed_fields(old: Study, new: Study) -> list[str]:
     """The fields of the recipe that differ, each as a dotted path with both values."""
     before, after = _flat(old.recipe()), _flat(new.recipe())
     return [
-        f"{path}: {before.get(path)!r} -> {after.get(path)!r}"
+        f"{path}: {shown(before.get(path))} -> {shown(after.get(path))}"
         for path in sorted(before.keys() | after.keys())
         if before.get(path) != after.get(path)
     ]

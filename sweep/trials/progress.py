@@ -38,6 +38,11 @@ class RunProgress:
         return len(self.left) + self.total - len(self.trials)
 
     @property
+    def remaining(self) -> int:
+        """Trials left to run; of a search that stopped early, only those without a result."""
+        return len(self.left) if self.ended else self.to_run
+
+    @property
     def settled(self) -> list[Record]:
         """The records of trials that will not run again."""
         left = set(self.left)

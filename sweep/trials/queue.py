@@ -100,7 +100,7 @@ class _Stop(NamedTuple):
 
 
 class SearchQueue(_RunningTrials):
-    """What a search proposes, `at_once` trials in parallel, until its budget is spent or its tolerance is met."""
+    """The proposals of a search, `at_once` trials in parallel, until its budget is spent or its tolerance is met."""
 
     def __init__(self, study: Study, run: Run, at_once: int) -> None:
         super().__init__(study, run, at_once)
@@ -127,7 +127,7 @@ class SearchQueue(_RunningTrials):
 
     @property
     def _number(self) -> int:
-        """Of the next proposal."""
+        """The number of the next proposal."""
         return 1 + max((request.proposed.index for request in self.requests if request.proposed), default=-1)
 
     def _step(self) -> Proposal | _Stop | None:

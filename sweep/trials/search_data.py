@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def search_context(run: Run, study: Study, hidden: Iterable[Trial] = ()) -> SearchContext:
-    """From the records of the study's trials; the `hidden` trials count as running."""
+    """What a search knows: the records of the study's trials. The `hidden` trials count as running."""
     from analysis.search.propose import SearchContext
 
     table = _table(run, study, hidden)

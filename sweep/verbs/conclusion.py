@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 
 class Results(NamedTuple):
-    """What is made of the records. `bundle` is empty where the study names no launch, or where `refusal` says why."""
+    """The fit, the report and the launch bundle of a run.
+
+    `bundle` is empty where the study names no launch, or where `refusal` says why. `headline`: may the launch start?
+    """
 
     fit: Fit
     report: Path
     bundle: list[Path]
     refusal: str | None
+    headline: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Finished:
         cost += f", {self.gpu_hours:,.1f} GPU-hours" if self.gpu_hours else ""
         lines = ["", verdict(self.results.fit), cost, f"report: {self.results.report}"]
         if self.results.bundle:
-            lines.append(f"launch bundle: {self.run.files.launch}")
+            lines += [f"launch: {self.results.headline}", f"launch bundle: {self.run.files.launch}"]
         if self.results.refusal:
             lines.append(f"no launch bundle: {self.results.refusal}")
         return "\n".join([*lines, *suggestion(self.results.fit, again)])
@@ -89,7 +93,7 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
             return Results(fitted, page, [], str(error))
     for line in made.notes:
         console.print(line, markup=False, soft_wrap=True)
-    return Results(fitted, page, made.files, None)
+    return Results(fitted, page, made.files, None, made.headline)
 
 
 def _how_to_insist(run: Run) -> str:

@@ -71,6 +71,13 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     return made
 
 
+def summary(made: Exported) -> list[str]:
+    """The headline of the bundle's GO.md, the bundle's folder, and the warnings about the launch."""
+    folder = next(path.parent for path in made.files if path.name == evidence.NAME)
+    warnings = (evidence.written(folder) or {})["launch_warnings"]
+    return [made.headline, f"launch bundle: {folder}", *(f"warning: {warning}" for warning in warnings)]
+
+
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:
     """The formats that a command line names; None for those of the study. Raises InputError for an unknown one."""
     known = get_args(Format)
@@ -96,14 +103,14 @@ def _corpora(run: Run) -> dict[str, CorpusFacts]:
 
 
 def confirm(run: Run, fitted: FitResult, accept_risk: str | None = None) -> ConfirmPlan:
-    """The brief runs that would confirm the launch. Raises InputError as `export`."""
+    """The confirmation runs of the launch. Raises InputError as `export`."""
     return bundle.confirmation(_source(run, fitted, None)[1], accept_risk)
 
 
 def conclude(
     run: Run, fitted: FitResult, results: Path, folder: Path | None = None, accept_risk: str | None = None
 ) -> tuple[ConfirmationResult, Exported]:
-    """Judge the results of the brief runs, keep the judgement with the run, and write the bundle anew in its formats.
+    """Compare the results of the confirmation runs, keep the comparison in the run, and write the bundle anew.
 
     Raises InputError as `export`, and for results that cannot be read.
     """
@@ -111,9 +118,9 @@ def conclude(
     old = evidence.written(out) or {}
     named, source = _source(run, fitted, _known(old.get("formats")))
     plan = bundle.confirmation(source, accept_risk)
-    judged = bracket.compare(results_table.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
-    found = result.conclude(plan, judged, results)
-    bundle_folder.refuse_foreign(out)  # before the judgement is kept
+    compared = bracket.compare(results_table.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
+    found = result.conclude(plan, compared, results)
+    bundle_folder.refuse_foreign(out)  # before the comparison is written
     reader = readback.verify if old.get("read_back") else None
     with run.locked():
         result.save(found, results, run.folder, out)

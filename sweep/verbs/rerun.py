@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sweep.store.run import Run
 from sweep.study import Study, numbers
 from sweep.study.sections.grid import LrRange
+from sweep.trials.progress import RunProgress
 from sweep.verbs.options import RUNS
 
 if TYPE_CHECKING:
@@ -21,15 +22,19 @@ SAME = 5e-3  # suggestions are rounded to three digits
 
 
 class Rerun(NamedTuple):
-    """The study file of a run, and the command that runs it. `first`: what has to be done before; usually empty."""
+    """The study file of a run, the command that runs it, and its number of trials `left`.
+
+    `first`: what has to be done before; usually empty.
+    """
 
     study: str
     command: str
     first: str = ""
+    left: int = 0
 
 
 def of(run: Run, given: str | None = None, address: str | None = None) -> Rerun:
-    """From the study file that the user gave, else from its copy in the run directory.
+    """How to resume a run: with the study file that the user gave, else with its copy in the run directory.
 
     A run is found by its study's name: a run directory that was renamed has to get that name back.
     """
@@ -40,14 +45,17 @@ def of(run: Run, given: str | None = None, address: str | None = None) -> Rerun:
     elsewhere = run.mirror is not None or Path(runs) != Path(RUNS).resolve()
     options = [*(["--runs", runs] if elsewhere else []), *(["--address", address] if address else [])]
     first = f"rename {run.address} to {name}, the name of its study, then: " if folder != name else ""
-    return Rerun(study, shlex.join(["almr", "run", study, *options]), first)
+    left = RunProgress.of(run.study(), run).remaining
+    return Rerun(study=study, command=shlex.join(["almr", "run", study, *options]), first=first, left=left)
 
 
 def suggestion(fitted: Fit, again: Rerun | None) -> list[str]:
-    """How to run the trials that the refusals, else the warnings, suggest: one line, or none without suggestions.
+    """How to run the trials that are left, else those that the refusals, else the warnings, suggest: one line or none.
 
     `again` is None for a user's own table.
     """
+    if again and again.left:
+        return [f"to run the trials that are left ({again.left}): {again.first}{again.command}"]
     findings = fitted.file.refusals or fitted.file.warnings
     points = {(trial.almr, trial.lr) for finding in findings for trial in finding.next}
     if not points or fitted.study is None or again is None:

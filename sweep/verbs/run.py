@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from sweep.planning import scoring
+from sweep.planning import scoring, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
-from sweep.study import MINIMUM_TRIALS, InputError, Record, Status, Study, Trial
+from sweep.study import InputError, Record, Status, Study, Trial
 from sweep.study.record import SCORING
 from sweep.study.sections.grid import Search
 from sweep.trials.progress import RunProgress
@@ -26,7 +26,8 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     Raises InputError for a study whose recipe is not the run's, and where too few trials finished for a fit.
     """
     began = time.monotonic()
-    _refuse_too_small(study)
+    if fault := warnings.too_small(study):
+        raise InputError(f"study {study.name}: {fault}")
     _refuse_what_needs_a_folder(study, run)
     run.refuse_other_recipe(study)
     with run.locked():
@@ -77,17 +78,6 @@ def _over(study: Study, run: Run, progress: RunProgress) -> bool:
         return False
     at_once = state.at_once if state and study.search.proposes else 1
     return _queue(study, run, progress)(at_once).finished()
-
-
-def _refuse_too_small(study: Study) -> None:
-    """Raises InputError for a study that has fewer trials than a surface needs."""
-    search, points, needed = study.search, len(study.grid.points), f"a surface needs {MINIMUM_TRIALS}"
-    if points < MINIMUM_TRIALS and not (search.proposes and search.space == "range"):
-        what = "cells to search" if search.proposes else "trials"
-        advice = "add ALMRs or LRs" + (", or set search.space: range" if search.proposes else "")
-        raise InputError(f"study {study.name}: its grid has {points} {what}, {needed}: {advice}")
-    if search.proposes and (search.trials or 0) < MINIMUM_TRIALS:
-        raise InputError(f"study {study.name}: search.trials is {search.trials}, {needed}: raise it")
 
 
 def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:

@@ -6,6 +6,7 @@ import math
 from datetime import datetime
 from typing import Any
 
+from analysis.fit_file.outdated import outdated
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
 from sweep.study.numbers import clock, number, point
@@ -14,8 +15,10 @@ from sweep.verbs import rerun
 
 
 def status_json(run: Run) -> dict[str, Any]:
-    """From the files alone. `begun`: the trials that were started and have no record; they are `running` where a driver
-    is alive and has started them, else `interrupted`.
+    """The state of a run, read from its files.
+
+    `begun`: the started trials without a record. They are `running` where a live driver started them, else
+    `interrupted`.
     """
     study = run.study()
     progress = RunProgress.of(study, run)
@@ -34,7 +37,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "begun": [trial.id for trial in begun],
         "running": [_step(run, study, trial) for trial in running],
         "interrupted": [_step(run, study, trial) for trial in begun if trial not in running],
-        "left": len(progress.left) if progress.ended else progress.to_run,
+        "left": progress.remaining,
         "ended": progress.ended,
         "driver": driver and str(driver),
         "resume": f"{again.first}{again.command}",
@@ -60,7 +63,7 @@ def _step(run: Run, study: Study, trial: Trial) -> dict[str, Any]:
         "lr": trial.lr,
         "step": step,
         "steps": steps,
-        "loss": loss if loss is not None and math.isfinite(loss) else None,
+        "loss": loss if isinstance(loss, float) and math.isfinite(loss) else None,
         "seconds_left": seconds / step * (steps - step) if step and seconds is not None else None,
     }
 
@@ -80,6 +83,7 @@ def status(run: Run) -> str:
     ]
     if now["left"] and not now["driver"]:
         lines.append(f"to resume: {now['resume']}")
+    lines += outdated(run.folder, run.address)
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweep.study import numbers
+from sweep.study import LANGUAGES, numbers
 
 if TYPE_CHECKING:
     from analysis.fit.fit import Fit
@@ -22,7 +22,7 @@ def verdict(fitted: Fit) -> str:
         _divergence(file),
         _coupling(fitted),
         *_accuracy(fitted),
-        *_scores(file),
+        *_scores(fitted),
         *(f"warning: {finding.text}" for finding in file.warnings),
     ]
     return "\n".join(lines)
@@ -36,11 +36,13 @@ def _point(winner: Winner, level: str = "") -> str:
 def _winner(fitted: Fit) -> list[str]:
     winner, counts = fitted.file.winner, fitted.file.trials
     refused = " (refused)" if fitted.file.refusals else ""
+    used = counts.complete + counts.diverged + counts.failed - counts.excluded
+    complete = f"{counts.complete}" if used == counts.complete else f"{used} of {counts.complete}"
     loss = f"{numbers.number(winner.objective, 4)} ({numbers.interval(winner.objective_interval, digits=4)})"
     return [
         f"winner{refused}: {_point(winner, f'{numbers.percent(winner.level)} interval ')}",
         f"objective there: {loss} nats per token, {_objective(fitted)}",
-        f"based on {counts.complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
+        f"based on {complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
     ]
 
 
@@ -67,7 +69,7 @@ def _region(file: FitFile) -> list[str]:
     if file.region is None:
         return []
     share, level = numbers.percent(file.region.share, 1), numbers.percent(file.region.level)
-    return [f"together, ALMR and LR are pinned to {share} of the searched area ({level} region)"]
+    return [f"together, ALMR and LR are pinned to {share} of the tried range ({level} region)"]
 
 
 def _divergence(file: FitFile) -> str:
@@ -81,12 +83,14 @@ def _divergence(file: FitFile) -> str:
 def _coupling(fitted: Fit) -> str:
     if found := fitted.file.coupling:
         p = f"p {'at most' if found.p_value <= 1 / len(fitted.optima.draws) else '='} {found.p_value:.2g}"
-        change = f"{numbers.times(found.factor)} from ALMR {numbers.almr(found.almr_low)} to"
-        change += f" {numbers.almr(found.almr_high)}"
+        factor = (
+            f"the best LR at ALMR {numbers.almr(found.almr_high)} is {numbers.times(found.factor)} that at ALMR "
+            f"{numbers.almr(found.almr_low)} ({p})"
+        )
         if not found.shown:
-            return f"coupling: none found ({p}): the best LR changes by {change}"
-        bend = "" if found.straight else ", not in a straight line"
-        return f"coupling: the best LR depends on ALMR ({p}): {change}{bend}; tune the two together"
+            return f"coupling: none found; {factor}"
+        bend = "" if found.straight else ", and the curve between them is not straight"
+        return f"coupling: {factor}{bend}; tune the two together"
     if fitted.file.guard:
         return "coupling: not estimated under a forgetting guard"
     return "coupling: not known: at too few ALMRs the best LR lies inside the tried range"
@@ -106,12 +110,12 @@ def _coverage(check: CrossValidation) -> str:
     return f"trials: {', '.join(inside)}"
 
 
-def _scores(file: FitFile) -> list[str]:
+def _scores(fitted: Fit) -> list[str]:
     """Which scores changed against the base model, and the guards that are kept."""
-    scores = file.scores
+    scores = fitted.file.scores
     if scores is None or scores.winner_trial is None:
         return []
-    changes = [f"{word} {', '.join(found)}" for word in ("better", "worse") if (found := _changed(file, word))]
+    changes = [f"{word} {', '.join(found)}" for word in ("better", "worse") if (found := _changed(fitted, word))]
     unclear = sum(row.verdict == "not distinguishable" for row in scores.rows)
     at = numbers.point(scores.winner_trial.almr, scores.winner_trial.lr)
     kept = [f"{g.guard}: kept with probability {numbers.percent(g.probability)}" for g in scores.guards if g.kept]
@@ -122,10 +126,18 @@ def _scores(file: FitFile) -> list[str]:
     ]
 
 
-def _changed(file: FitFile, word: str) -> list[str]:
-    rows = file.scores.rows if file.scores else ()
+def _changed(fitted: Fit, word: str) -> list[str]:
+    rows = fitted.file.scores.rows if fitted.file.scores else ()
     return [
-        f"{row.name} {numbers.number(row.change.value, 3, sign=True)}"
+        f"{_score_name(fitted, row.name)} {numbers.number(row.change.value, 3, sign=True)}"
         for row in rows
         if row.verdict == word and row.change
     ]
+
+
+def _score_name(fitted: Fit, name: str) -> str:
+    """A task or group by its name; of one language, by the user's own name of it: Chinese cloze, Chinese."""
+    language = name.removeprefix("cloze_")
+    if language not in LANGUAGES:
+        return name
+    return fitted.label(language) + (" cloze" if language != name else "")

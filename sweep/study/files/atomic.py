@@ -11,13 +11,21 @@ from pathlib import Path
 def write_atomically(path: Path, content: str | bytes) -> Path:
     """Write text (as UTF-8) or bytes; returns the path. A missing folder is created.
 
-    A reader sees the old file or the new one, never a part, even after a crash of the machine. Raises OSError.
+    A reader sees the old file or the new one, never a part, even after a crash of the machine. Raises OSError that
+    names `path`, or its folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _replace(path, content.encode("utf-8") if isinstance(content, str) else content)
+    except OSError as error:  # names the temporary file, or none where the disk is full
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, content: bytes) -> Path:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content.encode("utf-8") if isinstance(content, str) else content)
+            opened.write(content)
             opened.flush()
             os.fsync(opened.fileno())
         Path(temporary).chmod(0o644)  # mkstemp creates it private

@@ -40,10 +40,10 @@ class TrialFiles(ScoreFiles):
     record = Entry(RECORD)
     metrics = Entry("metrics.jsonl")  # loss, LR and speed by step
     heartbeat = Entry("heartbeat")
-    model = Entry("model")  # the trained model, a Hugging Face directory, where the study saves it
-    saved_model_note = Entry("kept.json")  # the objective of the trained model beside it
     checkpoint = Entry("checkpoint")
     tensorboard = Entry("tensorboard")
+    model = Entry("model")  # the trained model, a Hugging Face directory, where the study saves it
+    saved_model_note = Entry("kept.json")  # the objective of the trained model beside it
 
     def log(self, rank: int = 0) -> Path:
         """The output of a rank of the trial."""
@@ -70,16 +70,13 @@ class RunFiles:
     figures = Entry("figures")
     report = Entry("report.html")
     launch = Entry("launch")  # the launch bundle
+    evidence = Entry("launch/evidence.json")
     confirmation = Entry("confirmation")  # the results of the confirmation runs of the large model
 
     @property
     def base(self) -> ScoreFiles:
         """The base model's benchmark scores."""
         return ScoreFiles(self.folder / "base")
-
-    @property
-    def evidence(self) -> Path:
-        return self.launch / "evidence.json"
 
     def figure(self, name: str) -> Path:
         return self.figures / f"{name}.png"

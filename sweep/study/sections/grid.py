@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field, model_validator
 
 from sweep.study.fields import Count, Finite, OneOrMore, Positive, Section, Seed, Share, listed
+
+
+def _listed(values: Sequence[float]) -> str:
+    """The values as one writes them in a study: [0.1, 1e-5]."""
+    return f"[{', '.join(f'{value:g}' for value in values)}]".replace("e-0", "e-")
 
 
 class LrRange(Section):
@@ -50,7 +56,7 @@ class Grid(Section):
     def _distinct(self) -> Self:
         for name, values in (("almr", self.almr), ("lr", self.lrs), ("seeds", self.seeds)):
             if len(set(values)) < len(values):
-                raise ValueError(f"{name} lists a value twice: {list(values)}")
+                raise ValueError(f"{name} lists a value twice: {_listed(values)}")
         return self
 
     @property
@@ -75,7 +81,7 @@ class Bounds(Section):
     def _rising(self) -> Self:
         for name, ends in (("almr", self.almr), ("lr", self.lr)):
             if ends and ends[0] > ends[1]:
-                raise ValueError(f"bounds.{name}: the lowest comes first: write [{ends[1]:g}, {ends[0]:g}]")
+                raise ValueError(f"bounds.{name}: the lowest comes first: write {_listed(ends[::-1])}")
         return self
 
 
@@ -121,7 +127,9 @@ class Search(Section):
             raise ValueError(f"search.trials {self.trials} is less than the grid's {len(grid.points)}: raise it")
         for name, ends, values in self._hyper_parameters(grid):
             if ends and not (ends[0] <= min(values) and max(values) <= ends[1]):
-                raise ValueError(f"search.bounds.{name} {list(ends)} do not hold the grid's own {name}: widen them")
+                raise ValueError(
+                    f"search.bounds.{name} {_listed(ends)} do not contain the grid's own {name}: widen them"
+                )
             if ends and len(values) == 1 and ends != (values[0], values[0]):
                 raise ValueError(
                     f"search.bounds.{name}: the grid has one {name}, so there is no step to grow by: give grid.{name} "

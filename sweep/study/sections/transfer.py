@@ -43,7 +43,7 @@ class ModelFacts(Section):
 
     @property
     def tokens_per_parameter(self) -> float | None:
-        """Of its pre-training; None where not known."""
+        """Pre-training tokens per parameter; None where not known."""
         return self.pretraining_tokens / self.parameters if self.parameters and self.pretraining_tokens else None
 
 

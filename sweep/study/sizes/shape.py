@@ -106,8 +106,9 @@ def layer_bytes(shape: Shape, element: int) -> float:
 
 
 def selective_bytes(shape: Shape, element: int) -> float:
-    """What one layer keeps of one token under selective activation checkpointing: its input, and the results of its
-    matrix products and of attention. The rest is cheap to compute again.
+    """Bytes that one layer keeps of one token under selective activation checkpointing.
+
+    Kept are its input, and the results of its matrix products and of attention; the rest is cheap to compute again.
     """
     products = 2 * shape.query_size + 2 * shape.key_size + 2 * shape.hidden_size + 2 * shape.intermediate_size
     return element * (shape.hidden_size + products)

@@ -26,6 +26,7 @@ from sweep.verbs.options import (
 )
 
 if TYPE_CHECKING:
+    from analysis.fit_file.result import FitResult
     from analysis.launch.bundle import Exported
 
 
@@ -47,6 +48,7 @@ def fit(
     """Fit the loss surface, the curve of best LR and the winner. Exit status 3: the fit is refused. Only a TABLE takes
     the options from --columns to --out.
     """
+    from analysis.fit_file.outdated import outdated
     from sweep.verbs import fitting, rerun, verdict
 
     again = None
@@ -59,6 +61,7 @@ def fit(
         fitting.refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
         run = Run.find(source, runs)
         fitted, again = fitting.fit(run), rerun.of(run)
+        tell(outdated(run.folder, run.address))
     text = "\n".join([verdict.verdict(fitted), *rerun.suggestion(fitted, again)])
     show(fitted.file.model_dump(mode="json") if as_json else text)
     raise typer.Exit(REFUSED if fitted.file.refusals else 0)
@@ -93,7 +96,10 @@ def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
-    path = outputs.report(found, outputs.fitted(found, say))
+    fitted = outputs.fitted(found, say)
+    path = outputs.report(found, fitted)
+    if fitted.refusals:
+        say(f"REFUSED ({_codes(fitted)}): the report says why")
     show({"report": str(path)} if as_json else str(path))
 
 
@@ -115,16 +121,18 @@ def export(
 
     found, named = Run.find(run, runs), outputs.formats(formats)
     options = outputs.ExportOptions(folder=folder, accept_risk=accept_risk, formats=named, verify=verify)
-    made = outputs.export(found, outputs.fitted(found, say), options)
+    fitted = outputs.fitted(found, say)
+    _refuse_without_reason(fitted, accept_risk, _again("export", run, runs))
+    made = outputs.export(found, fitted, options)
     answer = {"files": [str(path) for path in made.files]}
-    _show_bundle(made, answer | (_verified(made) if verify else {}), map(str, made.files), as_json)
+    _show_bundle(made, answer | (_verified(made) if verify else {}), outputs.summary(made), as_json)
 
 
 def confirm(
     run: RunName,
     runs: Runs = RUNS,
     results: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Judge this copy of results-template.csv, filled in.")
+        Path | None, typer.Option(metavar="CSV", help="Compare this filled-in copy of results-template.csv.")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Bundle to rewrite.  [default: launch/ in the run]")
@@ -132,21 +140,38 @@ def confirm(
     accept_risk: AcceptRisk = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the short runs that test the launch, or judge results. Exit status 3: undecided."""
+    """Print the confirmation runs, or compare their results. Exit status 3: undecided."""
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
+    fitted, again = outputs.fitted(found, say), _again("confirm", run, runs)
+    _refuse_without_reason(fitted, accept_risk, again)
     if results is None:
         if folder:
             raise InputError("--out: only results rewrite a bundle: add --results FILE")
-        planned = outputs.confirm(found, outputs.fitted(found, say), accept_risk)
-        here = ["almr", "confirm", run, *(["--runs", runs] if runs != RUNS else []), "--results", "COPY"]
-        then = f"then fill in a copy of launch/confirm/results-template.csv: {shlex.join(here)}"
+        planned = outputs.confirm(found, fitted, accept_risk)
+        then = f"then fill in a copy of launch/confirm/results-template.csv: {again} --results COPY"
         show(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, then]))
         return
-    done, made = outputs.conclude(found, outputs.fitted(found, say), results, folder, accept_risk)
+    done, made = outputs.conclude(found, fitted, results, folder, accept_risk)
     _show_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)
     raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
+
+
+def _again(verb: str, run: str, runs: str) -> str:
+    return shlex.join(["almr", verb, run, *(["--runs", runs] if runs != RUNS else [])])
+
+
+def _codes(fitted: FitResult) -> str:
+    return ", ".join(dict.fromkeys(refusal.code for refusal in fitted.refusals))
+
+
+def _refuse_without_reason(fitted: FitResult, accept_risk: str | None, again: str) -> None:
+    """Raises InputError for a refused launch whose risk is not accepted; `again`: the command that was given."""
+    if accept_risk is None and fitted.refusals and fitted.study and fitted.study.launch:
+        verdict = f"the fit is refused ({_codes(fitted)}), so there is nothing to {again.split()[1]}"
+        suggestions = (refusal.text for refusal in fitted.refusals)
+        raise InputError("\n".join([verdict, *suggestions, f'to take the risk: {again} --accept-risk "reason"']))
 
 
 def _verified(made: Exported) -> dict[str, Any]:

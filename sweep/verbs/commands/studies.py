@@ -9,7 +9,7 @@ import typer
 from sweep.store.run import Run
 from sweep.study import InputError, Study, study_file
 from sweep.trials.progress import RunProgress
-from sweep.verbs.commands.terminal import err, interruptible, out, show
+from sweep.verbs.commands.terminal import err, interruptible, out, say, show
 from sweep.verbs.options import RUNS, Address, AsJson, RunName, Runs, StudyName
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ def plan(
         raise InputError("--address: only the checks ask a cluster: add --check")
     loaded = study_file.load(study)
     run = Run.within(runs, loaded.name)
+    try:
+        run.refuse_other_recipe(loaded)
+    except InputError as error:
+        say(f"almr run will refuse this study: {error}")
     known = run.ingredients()
     planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {})
     findings = _checked(loaded, run, planned, address) if check else []

@@ -22,6 +22,7 @@ REFUSED = 3  # the exit status of a fit whose winner the data do not support
 INTERRUPTED = 130
 BAD_INPUT = 2
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+LONGEST_PATH = 200  # letters that a message shows
 NETWORK = "check the network, then run the same command again"
 HINTS = {
     errno.ENOENT: "check the path",
@@ -85,10 +86,12 @@ def explain(error: Exception) -> Explanation:
 
 def _system(error: OSError) -> str:
     """Names the file if there is one. Libraries for the network derive their errors from OSError too."""
+    if fault := network_fault(error):
+        return f"{fault} ({one_line(error)}); {NETWORK}"
     if error.filename is not None:
-        what, hint = f"{os.fsdecode(error.filename)}: {error.strerror or one_line(error)}", "check the path"
-    elif fault := network_fault(error):
-        what, hint = f"{fault} ({one_line(error)})", NETWORK
+        path = os.fsdecode(error.filename)
+        shown = path if len(path) <= LONGEST_PATH else f"...{path[-LONGEST_PATH:]}"
+        what, hint = f"{shown}: {error.strerror or one_line(error)}", "check the path"
     else:
         what, hint = error.strerror or one_line(error), "run again with --debug for the traceback"
     return f"{what}; {HINTS.get(error.errno or 0, hint)}"

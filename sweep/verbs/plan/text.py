@@ -31,7 +31,7 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
 
 
 def _how(study: Study, planned: StudyPlan) -> str:
-    """From what a search takes its trials."""
+    """The strategy of a search, and the cells that it chooses from."""
     if not study.search.proposes:
         return ""
     share = percent(planned.progress.total / len(study.grid.points))

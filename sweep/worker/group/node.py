@@ -130,7 +130,7 @@ def free_port() -> int:
 
 
 def _torchrun_outcome(answer: dict[str, Any] | None) -> NodeOutcome:
-    """Of a node none of whose ranks reported a failure. `answer`: its supervisor's, None where that was killed."""
+    """The outcome where no rank reported a failure. `answer`: the supervisor's, None where that was killed."""
     if answer is None:
         return NodeOutcome((RankFailure(None, -9, "the supervisor of the node's processes was killed"),))
     status = answer["exit_status"]

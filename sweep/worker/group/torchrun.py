@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _own_failures(failures: dict[int, ProcessFailure]) -> list[dict[str, Any]]:
-    """In torchrun's order, without the ranks that torchrun itself stopped by SIGTERM, unless there are no others."""
+    """The failures, in torchrun's order. Ranks that torchrun stopped by SIGTERM count only where all are."""
     by_itself = {rank: f for rank, f in failures.items() if f.exitcode != -signal.SIGTERM}
     return [_as_json(rank, failure) for rank, failure in (by_itself or failures).items()]
 

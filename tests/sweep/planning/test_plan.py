@@ -7,8 +7,10 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.planning.plan import StudyPlan, concurrency, plan
+from sweep.planning.scoring import group
 from sweep.study import CorpusFacts, Record, Study
 from sweep.trials.progress import RunProgress
+from trainers.benchmarks import catalogue, scoring
 
 
 def facts(blocks: int) -> CorpusFacts:
@@ -58,6 +60,45 @@ def test_a_corpus_that_repeats_is_a_warning_with_its_ratios() -> None:
         for w in warnings
     )
     assert not any("corpora.original" in w for w in warnings)
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "guard", "expected"),
+    [
+        (None, {"task": "mmlu"}, "no trial is scored, so the fit will be refused: add benchmarks, or remove guards"),
+        ({"suite": "embedded"}, {"task": "mmlu"}, "no task mmlu, so the fit will be refused: name one of cloze_orig"),
+        ({"suite": "embedded"}, {"group": "cloze"}, "no group cloze, so the fit will be refused: name one of cloze, o"),
+        ({"suite": "embedded"}, {"group": "cloze, additional language"}, None),
+        ({"suite": "embedded"}, {"group": "additional"}, None),
+        ({"tasks": ["mmlu"]}, {"group": "English knowledge"}, None),
+        ({"tasks": ["mmlu"]}, {"task": "mmlu"}, None),
+    ],
+)
+def test_a_guard_that_no_score_can_test_is_a_warning(
+    benchmarks: dict[str, Any] | None, guard: dict[str, str], expected: str | None
+) -> None:
+    study = make_study(benchmarks=benchmarks, objective={"guards": [guard | {"at_most_drop": 0.1}]})
+    found = [warning for warning in planned(study).warnings if warning.startswith("objective.guards: ")]
+    assert len(found) == (expected is not None)
+    assert not expected or expected in found[0]
+
+
+def test_the_groups_of_a_plan_are_those_of_the_scores() -> None:
+    assert {name: group(name) for name in catalogue.CLOZE.values()} == {
+        catalogue.CLOZE[language]: name for language, name in scoring.GROUPS.items()
+    }
+
+
+def test_a_rung_without_a_fit_is_a_warning(tmp_path: Path) -> None:
+    launch = {"model": "large", "tokens": 10**9, "global_batch_tokens": 4096, "sequence_length": 128}
+    rungs = [{"run": str(tmp_path), "parameters": 10**6}]
+    study = make_study(launch=launch | {"transfer": {"rule": "ladder", "rungs": rungs}})
+    expected = (
+        f"launch.transfer.rungs: {tmp_path} has no fit.json, so the fit will be refused: almr run its study first"
+    )
+    assert expected in planned(study).warnings
+    (tmp_path / "fit.json").write_text("{}")
+    assert expected not in planned(study).warnings
 
 
 def test_an_unknown_size_is_reported_and_not_guessed() -> None:

@@ -12,6 +12,8 @@ from samples import study_content
 from typer.testing import CliRunner
 
 from sweep import cli
+from sweep.store.run import Run
+from sweep.study import study_file
 
 
 def invoke(*arguments: str) -> Any:
@@ -25,6 +27,42 @@ def test_json_has_bytes_and_flops(tmp_path: Path) -> None:
     assert content["memory_bytes"]["total"] == pytest.approx(52.5e9, rel=0.01)
     assert content["disk_bytes"]["models"] == 3 * 4 * 8_030_261_248
     assert content["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "its grid has 6 trials, a surface needs 9: add ALMRs or LRs"),
+        (
+            {"grid": {"almr": [0.1, 0.5, 0.9], "lr": [1, 2, 3]}, "search": {"strategy": "surface", "trials": 5}},
+            "search.trials is 5, a surface needs 9: raise it",
+        ),
+    ],
+)
+def test_a_plan_warns_of_too_few_trials_as_the_run_refuses_them(
+    tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study_content(**changes)))
+    assert (
+        f"warning: almr run will refuse this study: {expected}\n" in invoke(str(path), "--runs", str(tmp_path)).stdout
+    )
+    refused = CliRunner().invoke(cli.app, ["run", str(path), "--runs", str(tmp_path)]).exception
+    assert str(refused) == f"study small: {expected}"
+
+
+def test_the_plan_of_a_changed_recipe_says_that_the_run_will_refuse_it(tmp_path: Path) -> None:
+    path, run = tmp_path / "study.yaml", Run(tmp_path / "small")
+    path.write_text(yaml.safe_dump(study_content()))
+    run.freeze(study_file.load(path))
+    assert invoke(str(path), "--runs", str(tmp_path)).stderr == ""
+    path.write_text(yaml.safe_dump(study_content(training=study_content()["training"] | {"tokens": 4096})))
+    told = invoke(str(path), "--runs", str(tmp_path))
+    expected = (
+        f"almr: almr run will refuse this study: {run.address}: its trials have another recipe (training.tokens: "
+    )
+    assert told.stderr.startswith(expected)
+    assert told.stdout.startswith("small: 6 trials")
 
 
 def test_a_check_that_fails_is_a_line_and_status_2(tmp_path: Path) -> None:

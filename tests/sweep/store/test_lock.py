@@ -147,6 +147,16 @@ def test_what_is_no_lock_file_is_not_overwritten(file: LockFile) -> None:
     assert file.read() == "process 3 on node7"
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe{\x00", b'{"user": "\xe4"}', b"[" * 100_000, b""])
+def test_what_no_driver_wrote_is_described(file: LockFile, tmp_path: Path, content: bytes) -> None:
+    without_zone = owner().replace("Z", "").encode()
+    for found in (content, without_zone):
+        (tmp_path / "lock.json").write_bytes(found)
+        assert lock.holder(file) is None
+        with pytest.raises(InputError, match=r"lock\.json: not a lock file .*delete it"), lock.held(file, "run"):
+            pass
+
+
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 10
     while not condition():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from samples import make_study, study_content
 
+from sweep.store.lock import LocalLockFile
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, PerLanguage, Proposed, Record, Status, Study, Trial
 from sweep.study.files.atomic import write_atomically
@@ -36,6 +38,26 @@ def test_left_is_the_grid_without_its_records(run: Run) -> None:
     run.finish(record(study, second, Status.DIVERGED))
     run.finish(record(study, third, Status.FAILED))
     assert run.left(study.grid_trials) == [third, *rest]
+
+
+def test_the_record_of_another_trial_is_refused(run: Run) -> None:
+    first, second, *_ = make_study().grid_trials
+    for wrong in (record(make_study(), first), record(make_study(), second).model_copy(update={"lr": 0.5})):
+        path = run.files.trial(second.id).record
+        write_atomically(path, wrong.model_dump_json())
+        with pytest.raises(InputError) as raised:
+            run.left([second])
+        says = f"{path}: the record of another trial, {wrong.trial.id}: delete it to run this trial again"
+        assert str(raised.value) == says
+
+
+def test_a_run_that_lost_its_study_says_how_to_restore_it(run: Run) -> None:
+    run.finish(record(make_study(), make_study().grid_trials[0]))
+    run.files.study.unlink()
+    says = f"with study.yaml; if that was lost, copy the study file to {run.files.study})"
+    with pytest.raises(InputError) as raised:
+        Run.find(run.address, "runs")
+    assert str(raised.value).endswith(says)
 
 
 def test_a_started_trial_is_not_done(run: Run) -> None:
@@ -146,11 +168,34 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("tempfile.mkstemp", PermissionError(errno.EACCES, "Permission denied", "/run/.file.json.x8")),
+        ("os.fsync", OSError(errno.ENOSPC, "No space left on device")),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: OSError
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(call, fail)
+    with pytest.raises(type(error)) as raised:
+        write_atomically(tmp_path / "file.json", "{}")
+    assert (raised.value.errno, raised.value.filename) == (error.errno, str(tmp_path / "file.json"))
+    with pytest.raises(type(error)) as raised:
+        LocalLockFile(tmp_path / "lock.json").create("{}")
+    assert raised.value.filename == str(tmp_path / "lock.json")
+    assert not list(tmp_path.iterdir())
+
+
 def test_progress_survives_a_line_half_written(run: Run) -> None:
     trial = make_study().grid_trials[0]
     assert run.progress(trial) == 0
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"step": 4, "lo')
-    assert run.progress(trial) == 0
+    assert run.progress(trial) == 3
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n')
     assert run.progress(trial) == 3
     write_atomically(run.trial_folder(trial) / "metrics.jsonl", '{"step": 3}\n{"horizon": 512, "step": 4}\n')

@@ -87,6 +87,16 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
             {"objective": {"guards": [{"task": "a", "at_least_gain": "3%"}]}},
             "guards[0].at_least_gain: expected a number, found '3%'",
         ),
+        ({"grid": {"almr": ["10%"], "lr": [1e-3]}}, "grid.almr[0]: expected a number, found '10%'. Write 0.1\n"),
+        ({"objective": {"forgetting_guard_percent": "3%"}}, "expected a number, found '3%'. Write 3\n"),
+        ({"training": wsd(tokens="100M")}, "training.tokens: expected a whole number, found '100M'. Write 1e8\n"),
+        ({"training": wsd(tokens="2.5 T")}, "found '2.5 T'. Write 2.5e12\n"),
+        (
+            {"objective": {"weights": {"en": 1}}},
+            "objective.weights.en: unknown field. Fields here: original, additional, the roles of the two corpora\n",
+        ),
+        ({"grid": {"almr": [0.1], "lr": [1e-5, 1e-5]}}, "lr lists a value twice: [1e-5, 1e-5]"),
+        ({"grid": {"almr": [0.1], "lr": [-1e-5]}}, "grid.lr[0] is -1e-5: must be above 0\n"),
         ({"name": "../escape"}, "name: '../escape' is not a name"),
     ],
 )
@@ -112,6 +122,30 @@ def test_unusable_yaml_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as raised:
         study_file.load(written(tmp_path, text))
     assert str(raised.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("!!timestamp x", "'x' is not a timestamp"),
+        ("!!bool x", "'x' is not a bool"),
+        ("!!int ''", "'' is not a int"),
+        ("!!float x", "'x' is not a float"),
+        ("2026-13-01", "'2026-13-01' is not a timestamp"),
+        ("9" * 5000, "is not a int"),
+    ],
+)
+def test_a_value_that_is_not_of_its_kind_is_shown_with_its_line(tmp_path: Path, value: str, expected: str) -> None:
+    path = written(tmp_path, f"name: small\nkeep: {value}\n")
+    with pytest.raises(InputError) as raised:
+        study_file.load(path)
+    assert str(raised.value).startswith(f"{path}:2: ")
+    assert str(raised.value).endswith(expected)
+
+
+def test_a_count_has_a_largest_value(tmp_path: Path) -> None:
+    assert refusal(tmp_path, training=wsd(tokens=10**400)).endswith(": must be at most 1e+18")
+    assert refusal(tmp_path, training=wsd(tokens="1e19")).endswith("training.tokens: 1e+19 is too large")
 
 
 def test_duplicate_key_names_its_line(tmp_path: Path) -> None:

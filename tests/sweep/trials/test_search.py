@@ -21,8 +21,11 @@ GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 1e-2]}
         ({"search": {"strategy": "surface"}}, "search: strategy surface needs a budget: add trials"),
         ({"search": {"trials": 12}}, "search: trials: the grid is run whole"),
         ({"search": {"bounds": {"lr": [1e-4, 1e-1]}}}, "search: bounds: say up to how many trials"),
-        ({"search": SEARCH | {"bounds": {"lr": [2e-3, 1e-1]}}}, "search.bounds.lr [0.002, 0.1] do not hold the grid's"),
-        ({"search": SEARCH | {"bounds": {"almr": [0, 0.8]}}}, "search.bounds.almr [0.0, 0.8] do not hold the grid's"),
+        (
+            {"search": SEARCH | {"bounds": {"lr": [2e-3, 1e-1]}}},
+            "search.bounds.lr [0.002, 0.1] do not contain the grid's",
+        ),
+        ({"search": SEARCH | {"bounds": {"almr": [0, 0.8]}}}, "search.bounds.almr [0, 0.8] do not contain the grid's"),
         (
             {"search": SEARCH | {"bounds": {"lr": [1e-1, 1e-4]}}},
             "bounds.lr: the lowest comes first: write [0.0001, 0.1]",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
+import urllib.error
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -26,6 +30,14 @@ class ReadTimeout(OSError):  # noqa: N818
     """As `requests` derives its own from OSError, without a number and a file."""
 
 
+class LocalEntryNotFoundError(FileNotFoundError):
+    """As huggingface_hub derives its own: from the error of a file."""
+
+
+def answered(code: int) -> OSError:
+    return urllib.error.HTTPError("https://hub", code, "no", Message(), None)
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -41,6 +53,14 @@ class ReadTimeout(OSError):  # noqa: N818
         (TimeoutError(), "no answer in time (TimeoutError); check the network"),
         (ReadTimeout("host:\n  read timed out"), "no answer in time (host: read timed out); check the network"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused); check the network"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe; run again with --debug"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known); check the network"),
+        (urllib.error.URLError("no route to host"), "no route to host>); check the network"),
+        (ssl.SSLError(1, "certificate verify failed"), "certificate verify failed); check the network"),
+        (answered(503), "HTTP Error 503: no); check the network"),
+        (answered(404), "HTTP Error 404: no"),
+        (LocalEntryNotFoundError("offline"), "connection failed (offline); check the network"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5000), f"...{'x' * 200}: File name too long; check"),
         (OSError("model: no such repository"), "model: no such repository; run again with --debug"),
     ],
 )
@@ -67,6 +87,7 @@ class ConnectTimeout(TransportError):  # noqa: N818
         (ConnectionResetError(), "connection failed"),
         (FileNotFoundError("a.csv"), None),
         (ValueError("not a model"), None),
+        (answered(404), None),
     ],
 )
 def test_a_fault_of_the_network_is_known_whichever_library_raises_it(error: Exception, fault: str | None) -> None:

@@ -65,6 +65,14 @@ def change_lr(run, lr=4.5e-3):
     return lr
 
 
+def refuse(run):
+    path = run / "fit.json"
+    content = json.loads(path.read_text())
+    refusals = [("few", "too few"), ("edge", "at the edge"), ("edge", "at the other edge")]
+    content["refusals"] = [{"code": code, "message": message} for code, message in refusals]
+    path.write_text(json.dumps(content))
+
+
 def test_what_is_written_has_the_numbers_of_fit_json_and_nothing_is_fitted(run, no_fit):
     lr = change_lr(run)
     for verb in VERBS:
@@ -75,6 +83,35 @@ def test_what_is_written_has_the_numbers_of_fit_json_and_nothing_is_fitted(run, 
     assert "4.5e-3" in Page((run / "report.html").read_text()).text
     evidence = json.loads((run / "launch" / "evidence.json").read_text())
     assert (evidence["winner"]["lr"], evidence["launch_lr"]) == (lr, lr)
+
+
+def test_an_export_prints_the_headline_the_folder_and_the_warnings(run, no_fit):
+    told = almr("export", run)
+    headline, folder, *warnings = told.stdout.splitlines()
+    assert f"# {headline}" == (run / "launch" / "GO.md").read_text().splitlines()[0]
+    assert folder == f"launch bundle: {run / 'launch'}"
+    written = json.loads((run / "launch" / "evidence.json").read_text())["launch_warnings"]
+    assert warnings == [f"warning: {line}" for line in written] != []
+    answer = json.loads(CliRunner().invoke(cli.app, ["export", str(run), "--json"]).stdout)
+    assert str(run / "launch" / "GO.md") in answer["files"]
+
+
+@pytest.mark.parametrize("verb", ["export", "confirm"])
+def test_of_a_refused_fit_the_verdict_comes_first_and_the_way_to_insist_last(run, no_fit, verb):
+    refuse(run)
+    first, *suggestions, last = str(CliRunner().invoke(cli.app, [verb, str(run)]).exception).splitlines()
+    assert first == f"the fit is refused (few, edge), so there is nothing to {verb}"
+    assert suggestions == ["too few", "at the edge", "at the other edge"]
+    assert last == f'to take the risk: almr {verb} {run} --accept-risk "reason"'
+    assert not (run / "launch").exists()
+    assert almr(verb, run).exit_code == 0
+
+
+def test_the_report_of_a_refused_fit_says_so(run, no_fit):
+    refuse(run)
+    told = almr("report", run)
+    assert told.exit_code == 0
+    assert told.stderr == "almr: REFUSED (few, edge): the report says why\n"
 
 
 def test_a_run_that_was_never_fitted_is_fitted_first_and_it_is_said(run, finished):
@@ -167,6 +204,23 @@ def test_what_changes_no_number_of_the_fit_does_not_make_it_old(run, no_fit):
     told = almr("export", run)
     assert told.exit_code == 0, told.output
     assert json.loads((run / "launch" / "evidence.json").read_text())["launch"]["nodes"] == 2
+
+
+def test_outputs_of_an_earlier_fit_are_listed(run, monkeypatch):
+    monkeypatch.setattr(fitting.plots, "figures", lambda *_: {})
+    fitting.fit(Run(run))
+    for verb in ("report", "export"):
+        assert almr(verb, run).exit_code == 0
+    old = [
+        f"launch/ is from an earlier fit: almr export {run}",
+        f"report.html is from an earlier fit: almr report {run}",
+    ]
+    commands = ([verb, str(run)] for verb in ("status", "fit"))
+    assert not [line for command in commands for line in old if line in CliRunner().invoke(cli.app, command).output]
+    changed(run)
+    told = CliRunner().invoke(cli.app, ["fit", str(run)])
+    assert [f"almr: {line}" for line in old] == told.stderr.splitlines()
+    assert CliRunner().invoke(cli.app, ["status", str(run)]).stdout.splitlines()[-2:] == old
 
 
 def test_a_fit_of_the_changed_run_is_in_date_again(run, monkeypatch):

@@ -97,12 +97,27 @@ def test_a_table_has_its_own_advice_and_without_suggestions_there_is_none(low: F
     assert rerun.suggestion(Fit(**vars(low) | {"file": none}), again) == []
 
 
+def test_while_trials_are_left_no_other_trials_are_suggested(tmp_path: Path) -> None:
+    study = searching(LOW, trials=14)
+    driver = Driver(study, tmp_path / "small", at_once=1)
+    driver.go(events=20)  # ten trials
+    run, left = Run(tmp_path / "small"), RunProgress.of(study, Run(tmp_path / "small")).to_run
+    assert 0 < left < 14
+    fit = fitting.fit(run)
+    assert fit.file.refusals
+    [line] = rerun.suggestion(fit, rerun.of(run))
+    assert re.fullmatch(rf"to run the trials that are left \({left}\): almr run \S*study.yaml( --runs \S+)?", line)
+    driver.go()
+    [line] = rerun.suggestion(fitting.fit(run), rerun.of(run))
+    assert "raise search.trials above 14" in line
+
+
 def test_the_users_own_file_is_named_and_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, elsewhere = Run(tmp_path / "runs" / "small"), Run(tmp_path / "other" / "small")
     for one in (run, elsewhere):
         one.freeze(make_study())
     (tmp_path / "mine.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert rerun.of(run, "mine.yaml", "auto") == ("mine.yaml", "almr run mine.yaml --address auto", "")
+    assert rerun.of(run, "mine.yaml", "auto") == ("mine.yaml", "almr run mine.yaml --address auto", "", 6)
     assert rerun.of(run, "demo").command == "almr run runs/small/study.yaml"
     assert rerun.of(elsewhere, "mine.yaml").command == f"almr run mine.yaml --runs {tmp_path / 'other'}"

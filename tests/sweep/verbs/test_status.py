@@ -118,6 +118,27 @@ def test_a_loss_that_is_no_number_and_a_foreign_lock_are_no_fault(run: Run) -> N
     assert lock.holder(lock.LocalLockFile(run.files.lock)) is None
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("5", "null", "[" * 100_000, "\x00" * 9),
+        *(
+            '{"step": NaN}',
+            '{"step": [4]}',
+            '{"step": null}',
+            '{"step": 4, "seconds": "x"}',
+            '{"step": 4, "loss": "x"}',
+        ),
+    ],
+)
+def test_a_damaged_line_of_metrics_is_no_fault(run: Run, line: str) -> None:
+    run.files.trial(LATE.id).metrics.write_text(f'{{"step": 3, "loss": 2.5, "seconds": 1.0}}\n{line}\n')
+    interrupted = json.loads(status(run, "--json"))["interrupted"]
+    [found] = [trial for trial in interrupted if trial["trial_id"] == LATE.id]
+    expected = (4, None) if '"loss"' in line else (3, 2.5)
+    assert (found["step"], found["loss"]) == expected
+
+
 def test_a_run_that_ended_is_finished(study: Study, tmp_path: Path) -> None:
     Driver(study, tmp_path / "small", room=1).go()
     text = status(Run(tmp_path / "small"))

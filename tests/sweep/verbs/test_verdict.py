@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 
 import pytest
 from searches import LOW, Driver, searching
@@ -45,6 +46,21 @@ def test_a_refusal_comes_before_the_winner(refused: Fit) -> None:
     assert lines(refused, refusals=[])[0] == winner.replace(" (refused)", "")
 
 
+def test_only_trials_that_were_fitted_count(refused: Fit) -> None:
+    counts = refused.file.trials.model_copy(update={"complete": 12, "diverged": 2, "failed": 1})
+    for excluded, said in ((3, "based on 12 complete"), (4, "based on 11 of 12 complete")):
+        text = lines(refused, trials=counts.model_copy(update={"excluded": excluded}))
+        assert f"{said} trials, 2 diverged, 1 failed" in text
+
+
+def test_scores_of_a_language_have_its_name(refused: Fit) -> None:
+    names = ("cloze_additional", "original", "cmmlu_additional")
+    rows = [Namespace(name=name, verdict="better", change=Namespace(value=0.5)) for name in names]
+    scores = Namespace(rows=rows, winner_trial=Namespace(almr=0.5, lr=1e-3), comparisons=3, guards=())
+    text = "\n".join(lines(refused, scores=scores))
+    assert "better Maori cloze +0.500, Welsh +0.500, cmmlu_additional +0.500" in text
+
+
 def test_languages_have_the_users_names_and_numbers_one_format(refused: Fit) -> None:
     text = "\n".join(lines(refused, refusals=[], warnings=[]))
     assert "the loss of Welsh (weight 0.5) and Maori (weight 0.5)" in text
@@ -59,11 +75,17 @@ def test_languages_have_the_users_names_and_numbers_one_format(refused: Fit) -> 
 @pytest.mark.parametrize(
     ("coupling", "expected"),
     [
-        ({}, "coupling: the best LR depends on ALMR (p = 0.04): 2.7 x from ALMR 0.10 to 0.60; tune the two together"),
-        ({"straight": False}, "2.7 x from ALMR 0.10 to 0.60, not in a straight line; tune the two together"),
-        ({"interval": Interval(low=-1, high=3)}, "coupling: none found (p = 0.04): the best LR changes by 2.7 x from"),
-        ({"p_value": 1e-9}, "depends on ALMR (p at most 1e-09)"),
-        ({"slope": -2.0}, "(p = 0.04): 0.37 x from ALMR 0.10 to 0.60"),
+        ({}, "coupling: the best LR at ALMR 0.60 is 2.7 x that at ALMR 0.10 (p = 0.04); tune the two together"),
+        (
+            {"straight": False},
+            "ALMR 0.10 (p = 0.04), and the curve between them is not straight; tune the two together",
+        ),
+        (
+            {"interval": Interval(low=-1, high=3)},
+            "coupling: none found; the best LR at ALMR 0.60 is 2.7 x that at ALMR 0.10 (p = 0.04)",
+        ),
+        ({"p_value": 1e-9}, "that at ALMR 0.10 (p at most 1e-09)"),
+        ({"slope": -2.0}, "the best LR at ALMR 0.60 is 0.37 x that at ALMR 0.10 (p = 0.04)"),
     ],
 )
 def test_the_coupling_is_a_factor_over_the_almrs_it_was_seen_at(
