@@ -38,7 +38,7 @@ def test_the_example_of_the_docstring_runs(demo, monkeypatch, capsys):
     of_run, of_table, of_search = capsys.readouterr().out.splitlines()
     assert of_run.startswith("9 trials: ALMR 0.5")
     assert of_table.startswith(of_run.replace("9 trials: ", ""))
-    assert of_search.startswith("best of 10: ALMR 0.")
+    assert of_search.startswith("best of 12: ALMR 0.")
 
 
 def test_a_run_is_loaded_with_its_study_table_records_and_fit(demo):
