@@ -48,11 +48,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
     assert study is not None  # a plan was made from it
     assert file.transfer is not None
     return Evidence(
-        study=StudyEvidence(
-            name=study.name,
-            fingerprint=study.fingerprint,
-            sha256=sha256(files.study) if files.study.exists() else None,
-        ),
+        study=_study(study, files.study),
         fit_sha256=fit_sha256(run),
         search=_search(study, run),
         base_model=study.base_model,
@@ -77,10 +73,15 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         trials=tuple(t for t in trials if t.excluded is None),
         excluded_trials=tuple(t for t in trials if t.excluded is not None),
         corpora={name: _corpus(source) for name, source in plan.sources.items()},
-        provenance=reader.read_object(RunFiles(run).provenance),
+        provenance=reader.read_object(files.provenance),
         files={path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
         links={path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
     )
+
+
+def _study(study: Study, file: Path) -> StudyEvidence:
+    digest = sha256(file) if file.exists() else None
+    return StudyEvidence(name=study.name, fingerprint=study.fingerprint, sha256=digest)
 
 
 def _paths(bundle: WrittenBundle, links: bool) -> list[Path]:
