@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from sweep.study import Study
 
 # No test needs the hub: what asks it for a name that nobody has is told so at once, not after its time-outs.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that is busy is no failure.
 settings.register_profile("patient", deadline=None)
