@@ -74,7 +74,9 @@ def calls(machine: dict[str, str]) -> list[list[str]]:
 
 
 def ray_starts(machine: dict[str, str]) -> list[list[str]]:
-    return [call for call in calls(machine) if call[:1] == ["srun"] and "start" in call]
+    """The head's call first: both run in the background, and a busy machine may record the other before it."""
+    starts = [call for call in calls(machine) if call[:1] == ["srun"] and "start" in call]
+    return sorted(starts, key=lambda call: "--head" not in call)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
