@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import statistics
 from collections.abc import Sequence
@@ -12,7 +11,8 @@ from pathlib import Path
 from sweep.planning import warnings
 from sweep.planning.model_shape import ShapeLookup, find
 from sweep.planning.requirements import Disk, TrialMemory, disk
-from sweep.study import LANGUAGES, CorpusFacts, Record, Study
+from sweep.study import LANGUAGES, CorpusFacts, InputError, Record, Study
+from sweep.study.files import patterns
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sections.resources import Resources
 from sweep.study.sizes.shape import Shape
@@ -139,7 +139,10 @@ def expected_tokens(corpus: Corpus) -> float | None:
     """Tokens of a corpus that has not been tokenised yet; None where nothing tells its size."""
     if corpus.tokens:
         return corpus.tokens
-    paths = {Path(file) for pattern in corpus.files or () for file in glob.glob(pattern, recursive=True)}
-    if not paths or corpus.documents or not all(path.suffix in PLAIN_TEXT and path.is_file() for path in paths):
+    try:
+        files = patterns.distinct([file for pattern in corpus.files or () for file in patterns.matching(pattern)])
+    except InputError:
+        return None  # `almr plan --check` and `almr run` say what is wrong
+    if not files or corpus.documents or not all(Path(file).suffix in PLAIN_TEXT for file in files):
         return None
-    return sum(path.stat().st_size for path in paths) / BYTES_PER_TOKEN
+    return sum(Path(file).stat().st_size for file in files) / BYTES_PER_TOKEN

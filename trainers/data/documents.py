@@ -19,11 +19,13 @@ from sweep.study.sections.corpora import Corpus
 from sweep.study.study import fingerprint_of
 from trainers.data import embedded, hub, texts
 from trainers.data.readers import columns, json_lines, opening, plain_text
+from trainers.data.readers.alike import Alike
 from trainers.data.readers.place import Place
 
 log = logging.getLogger(__name__)
 SHOW_PROGRESS_OVER = 5000  # documents; fewer take seconds
 READING_VERSION = 1  # of the cached texts: raise it when the same files would give other texts
+MIXED = "mixed"  # a file that is there where records have different fields
 BUILDERS = {".txt": "text", ".md": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
@@ -93,9 +95,12 @@ def _check_encoding(encoding: str, where: str) -> None:
 
 
 def _local_content(folder: str, where: str) -> list[list[str]]:
-    """Name and sha256 of each file of a data set in a local folder, which has no commit."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    return [[str(path.relative_to(folder)), _sha256(str(path), where)] for path in files]
+    """Name and sha256 of each file of a data set in a local folder, which has no commit. Hidden ones are left out."""
+    files = {str(path.relative_to(folder)): str(path) for path in Path(folder).rglob("*") if path.is_file()}
+    files = {name: path for name, path in sorted(files.items()) if not f"/{name}".count("/.")}
+    for path in files.values():
+        opening.refuse_pointer(Place(where, path))
+    return [[name, _sha256(path, where)] for name, path in files.items()]
 
 
 def _sha256(file: str, where: str) -> str:
@@ -121,21 +126,29 @@ def read(source: DocumentSource) -> datasets.Dataset:
     With `documents` in the study it is a sample of all, see `texts`. Raises InputError for text that cannot be read, or
     of which there is none.
     """
-    spec = source.spec
     datasets.disable_progress_bars()
     logging.getLogger("datasets").setLevel(logging.CRITICAL)  # what it logs, it raises too
-    folder = cache.root() / "texts" / fingerprint_of([READING_VERSION, source.fingerprint])
-    cache.build_once(folder, lambda unfinished: texts.write(_with_text(source), unfinished, spec.documents))
-    found = texts.opened(folder)
+
+    def build(unfinished: Path) -> None:
+        alike = Alike()
+        texts.write(_with_text(source, alike), unfinished, source.spec.documents)
+        if not alike.holds:
+            (unfinished / MIXED).touch()
+
+    found = texts.opened(cache.build_once(_folder(source), build))
     if len(found) > SHOW_PROGRESS_OVER:
         datasets.enable_progress_bars()
     return found
 
 
-def _with_text(source: DocumentSource) -> Iterator[bytes]:
+def _folder(source: DocumentSource) -> Path:
+    return cache.root() / "texts" / fingerprint_of([READING_VERSION, source.fingerprint])
+
+
+def _with_text(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
     """The documents that have any text. Raises InputError where none has."""
     spec, total, kept = source.spec, 0, 0
-    for text in _documents(source):
+    for text in _documents(source, alike):
         total += 1
         if text:
             kept += 1
@@ -147,15 +160,15 @@ def _with_text(source: DocumentSource) -> Iterator[bytes]:
         log.warning("%s: %d of %d documents have no text and are left out", source.where, total - kept, total)
 
 
-def _documents(source: DocumentSource) -> Iterator[bytes]:
+def _documents(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
     spec, where = source.spec, source.where
     if source.builder == "hub":
         yield from hub.documents(spec, source.commit, where)
     for file in source.files:
         if source.builder == "parquet":
-            yield from columns.parquet(Place(where, file, "row"), spec.field)
+            yield from columns.parquet(Place(where, file, "row"), spec.field, alike)
         elif source.builder == "json":
-            yield from json_lines.documents(Place(where, file), spec.encoding, spec.field)
+            yield from json_lines.documents(Place(where, file), spec.encoding, spec.field, alike)
         else:
             yield from plain_text.documents(Place(where, file), spec.encoding, by_paragraph=len(source.files) == 1)
 
@@ -164,10 +177,12 @@ def as_files(source: DocumentSource, found: datasets.Dataset, folder: Path, fina
     """The documents as local files for other trainers. Where those would not read the same from the corpus' own files,
     its documents are written as JSON Lines into `folder`, which is later renamed to `final`.
 
-    Trainers split plain text into documents in other ways, know no nested fields, and take some names for patterns.
+    Trainers split plain text into documents in other ways, know no nested fields, take some names for patterns, and
+    read whole records, which then have to be alike.
     """
-    nested = "." in source.spec.field and source.builder != "text"
-    if source.builder != "text" and not nested and not any(map(glob.has_magic, source.files)):
-        return source.files
+    if source.builder != "text":
+        nested, mixed = "." in source.spec.field, (_folder(source) / MIXED).exists()
+        if not nested and not mixed and not any(map(glob.has_magic, source.files)):
+            return source.files
     found.to_json(str(folder / "documents.jsonl"), force_ascii=False)
     return (str(final / "documents.jsonl"),)

@@ -40,9 +40,10 @@ def matching(pattern: str) -> list[str]:
                 f"for the file alone write {printable(glob.escape(literal))}"
             )
         matches = [literal]
-    if not matches:
-        raise InputError(f"{printable(pattern)} {_nothing(pattern)}")
-    return [file for match in matches for file in _files(match)]
+    found = [file for match in matches for file in _files(match)]
+    if not found:
+        raise InputError(f"{printable(pattern)} {_nothing(matches, literal)}")
+    return found
 
 
 def distinct(files: list[str]) -> list[str]:
@@ -57,9 +58,11 @@ def _unescaped(pattern: str) -> str:
     return pattern
 
 
-def _nothing(pattern: str) -> str:
-    """Why a pattern matches nothing."""
-    there = next(p for p in (Path(_unescaped(pattern)), *Path(_unescaped(pattern)).parents, Path(".")) if p.is_dir())
+def _nothing(matches: list[str], literal: str) -> str:
+    """Why a pattern names no file."""
+    if matches:
+        return f"is a folder without {', '.join(READ)} files: correct the path"
+    there = next(p for p in (*Path(literal).parents, Path(".")) if p.is_dir())
     if not os.access(there, os.R_OK | os.X_OK):
         return f"cannot be looked up: correct the permissions of {printable(str(there))}"
     return "matches no file: correct the path"
@@ -81,19 +84,15 @@ def _files(match: str) -> Iterator[str]:
 
 def _below(folder: str) -> Iterator[str]:
     """The files of READ in a folder and its sub-folders. Names that begin with `.` or `_` are those of tools."""
-    others: set[str] = set()
-    found, seen = False, set()
+    others, seen = set(), set()
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         seen.add(os.path.realpath(place))
         folders[:] = sorted(f for f in folders if _own(f) and os.path.realpath(os.path.join(place, f)) not in seen)
         for name in sorted(filter(_own, names)):
             if suffix(name) in READ:
-                found = True
                 yield from _files(os.path.join(place, name))
             else:
                 others.add(Path(name).suffix)
-    if not found:
-        raise InputError(f"{printable(folder)} is a folder without {', '.join(READ)} files: correct the path")
     if others:
         log.warning("%s: files with other endings are not read (%s)", printable(folder), ", ".join(sorted(others)))
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from sweep.study.errors import shown
 from sweep.study.files import patterns
 from trainers.data.readers import opening
+from trainers.data.readers.alike import Alike
 from trainers.data.readers.place import Place, names
 
 ROWS = 1000  # read at once
@@ -27,8 +28,9 @@ TEXT = (
 )
 
 
-def parquet(place: Place, field: str) -> Iterator[bytes]:
+def parquet(place: Place, field: str, alike: Alike) -> Iterator[bytes]:
     """The texts of one column of a parquet file as UTF-8, in order; the other columns are not read.
+    `alike` is told the schema.
 
     Raises InputError that names the file, and the row where one is wrong.
     """
@@ -36,6 +38,7 @@ def parquet(place: Place, field: str) -> Iterator[bytes]:
         raise place.fault("parquet is compressed inside: decompress the file around it first")
     with opening.reading(place, damage=NOT_WHOLE), open(place.name, "rb") as raw:
         opened = pq.ParquetFile(raw, pre_buffer=False)  # with a buffer, whole row groups wait in memory
+        alike.schema(opened.schema_arrow)
         path = column_path(place, opened.schema_arrow, field)
         yield from documents(place, opened.iter_batches(ROWS, columns=[".".join(path)]), path)
 

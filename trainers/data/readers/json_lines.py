@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from sweep.study.errors import shown
 from trainers.data.readers import opening
+from trainers.data.readers.alike import Alike
 from trainers.data.readers.place import Place, Repeated
 
 AROUND = 20  # characters that a message shows on both sides of a fault
@@ -29,8 +31,9 @@ PLAIN = (json.JSONDecoder(), json.JSONDecoder(parse_int=float))
 THOROUGH = tuple(json.JSONDecoder(object_pairs_hook=_marking_repeated, parse_int=parse) for parse in (None, float))
 
 
-def documents(place: Place, encoding: str, field: str) -> Iterator[bytes]:
+def documents(place: Place, encoding: str, field: str, alike: Alike) -> Iterator[bytes]:
     """The text of each record as UTF-8, in order; other fields may hold anything. Empty lines are skipped.
+    `alike` is told each record.
 
     Raises InputError that names file and line for what is no JSON, or has no text in the field.
     """
@@ -41,10 +44,11 @@ def documents(place: Place, encoding: str, field: str) -> Iterator[bytes]:
         if line.isspace():
             continue
         if not started and line.lstrip().startswith("["):
-            yield from _array(place, field, (number, line), numbered)
+            yield from _array(place, field, alike, itertools.chain([(number, line)], numbered))
             return
         started = True
         record = _value(place, number, line.removeprefix("\ufeff"), any(line.count(key) > 1 for key in keys))
+        alike.record(record)
         yield place.document(place.lookup(record, field, number), field, number)
 
 
@@ -83,17 +87,18 @@ def _excerpt(line: str, position: int) -> str:
     return shown(line[max(0, position - AROUND) : position + AROUND].strip())
 
 
-def _array(place: Place, field: str, first: tuple[int, str], rest: Iterator[tuple[int, str]]) -> Iterator[bytes]:
+def _array(place: Place, field: str, alike: Alike, numbered: Iterator[tuple[int, str]]) -> Iterator[bytes]:
     """The records of an array, which is read as a whole."""
-    start, line = first
-    text, size = [line], len(line)
-    for _, line in rest:
+    text: list[str] = []
+    start = size = 0
+    for number, line in numbered:
+        start = start or number
         size += len(line)
         if size > opening.LONGEST:
-            raise place.fault(
-                f"a JSON array of over {opening.LONGEST:,} characters: write JSON Lines (jq -c '.[]' FILE)"
-            )
+            problem = f"a JSON array of over {opening.LONGEST:,} characters"
+            raise place.fault(f"{problem}: write JSON Lines (jq -c '.[]' FILE)")
         text.append(line)
     counted = Place(place.where, place.name, "element")
     for number, item in enumerate(_value(place, start, "".join(text), thorough=True, array=True), 1):
+        alike.record(item)
         yield counted.document(counted.lookup(item, field, number), field, number)
