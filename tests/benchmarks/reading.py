@@ -88,9 +88,8 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=200)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
-    print(
-        "| file | documents | datasets: wall s, processor s, MB | ours | ratio of processor time |\n|---|---|---|---|---|"
-    )
+    print("| file | documents | datasets: wall s, processor s, MB | ours | ratio of processor time |")
+    print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         _run(f"from pathlib import Path; reading.write(Path({folder!r}), {int(given.megabytes * 1e6)})")
         for name, documents in (("a.jsonl", None), ("a.jsonl", SAMPLE), ("a.jsonl.gz", None), ("a.parquet", None)):
