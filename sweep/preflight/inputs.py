@@ -1,4 +1,4 @@
-"""Checks that a study's model, tokenizer and corpora can be read, without reading the corpora or the weights."""
+"""Checks that a study's model, tokenizer and corpora can be read, without reading all of the corpora or the weights."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def corpus(spec: Corpus, where: str) -> list[CheckResult]:
         return [CheckResult(where, True, f"{spec.embedded}, embedded, downloaded on first use")]
     if spec.dataset:
         return results(where, _unreachable("dataset", spec.dataset, spec.revision), spec.dataset)
-    from trainers.data.documents import local_files
+    from trainers.data.documents import look
 
     try:
-        return [CheckResult(where, True, f"{len(local_files(spec, where))} files")]
+        return [CheckResult(where, True, f"{look(spec, where)} files")]
     except InputError as error:
         return [CheckResult(where, False, str(error).partition(": ")[2])]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from trainers.data.readers.place import Place
 
 log = logging.getLogger(__name__)
 SHOW_PROGRESS_OVER = 5000  # documents; fewer take seconds
+LOOKED_AT = 20  # files, and documents in each
 READING_VERSION = 1  # of the cached texts: raise it when the same files would give other texts
 MIXED = "mixed"  # a file that is there where records have different fields
 BUILDERS = {".txt": "text", ".md": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -85,6 +87,16 @@ def local_files(spec: Corpus, where: str) -> list[str]:
     return files
 
 
+def look(spec: Corpus, where: str) -> int:
+    """The number of files of a corpus, after a look at each and at the first documents of some. Raises InputError."""
+    files = local_files(spec, where)
+    source = DocumentSource(spec, where, "", BUILDERS[patterns.suffix(files[0])], tuple(files))
+    for file in files[:: max(1, len(files) // LOOKED_AT)]:
+        for _ in itertools.islice(_of_file(file, source, Alike()), LOOKED_AT):
+            pass
+    return len(files)
+
+
 def _check_encoding(encoding: str, where: str) -> None:
     try:
         io.TextIOWrapper(io.BytesIO(), encoding=encoding)
@@ -112,9 +124,10 @@ def _refuse_kinds(files: list[str], where: str) -> None:
     kinds = {file: BUILDERS.get(patterns.suffix(file)) for file in files}
     odd = next((file for file, kind in kinds.items() if kind is None or kind != kinds[files[0]]), None)
     if odd:
-        endings = " and ".join(sorted({patterns.suffix(file) or "files without an ending" for file in files}))
+        endings = sorted({patterns.suffix(file) or "files without an ending" for file in files})
+        together = f"{' and '.join(endings)}{' together' if endings[1:] else ''} ({patterns.printable(odd)})"
         raise InputError(
-            f"{where}.files: cannot read {endings} together ({patterns.printable(odd)}); "
+            f"{where}.files: cannot read {together}; "
             f"give files of one kind: text (.txt, .md), JSON Lines (.jsonl, .json) or .parquet"
         )
 
@@ -161,16 +174,19 @@ def _with_text(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
 
 
 def _documents(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
-    spec, where = source.spec, source.where
     if source.builder == "hub":
-        yield from hub.documents(spec, source.commit, where)
+        yield from hub.documents(source.spec, source.commit, source.where)
     for file in source.files:
-        if source.builder == "parquet":
-            yield from columns.parquet(Place(where, file, "row"), spec.field, alike)
-        elif source.builder == "json":
-            yield from json_lines.documents(Place(where, file), spec.encoding, spec.field, alike)
-        else:
-            yield from plain_text.documents(Place(where, file), spec.encoding, by_paragraph=len(source.files) == 1)
+        yield from _of_file(file, source, alike)
+
+
+def _of_file(file: str, source: DocumentSource, alike: Alike) -> Iterator[bytes]:
+    spec, where = source.spec, source.where
+    if source.builder == "parquet":
+        return columns.parquet(Place(where, file, "row"), spec.field, alike)
+    if source.builder == "json":
+        return json_lines.documents(Place(where, file), spec.encoding, spec.field, alike)
+    return plain_text.documents(Place(where, file), spec.encoding, by_paragraph=len(source.files) == 1)
 
 
 def as_files(source: DocumentSource, found: datasets.Dataset, folder: Path, final: Path) -> tuple[str, ...]:
@@ -182,7 +198,7 @@ def as_files(source: DocumentSource, found: datasets.Dataset, folder: Path, fina
     """
     if source.builder != "text":
         nested, mixed = "." in source.spec.field, (_folder(source) / MIXED).exists()
-        if not nested and not mixed and not any(map(glob.has_magic, source.files)):
+        if not nested and not mixed and all(file.isprintable() and not glob.has_magic(file) for file in source.files):
             return source.files
     found.to_json(str(folder / "documents.jsonl"), force_ascii=False)
     return (str(final / "documents.jsonl"),)

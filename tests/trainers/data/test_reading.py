@@ -99,6 +99,13 @@ READABLE: dict[str, tuple[str, bytes, dict[str, Any]]] = {
     ),
     "a dot in the name": ("a.jsonl", jsonl(*({"content.text": t} for t in TEXTS)).encode(), {"field": "content.text"}),
     "the field's name as a value": ("a.jsonl", jsonl(*rows(type="text")).encode(), {}),
+    "twice written keys and half surrogates in other fields": (
+        "a.jsonl",
+        "".join(
+            f'{{"a": 1, "a": {{"text": 1, "text": "\\ud83d"}}, "text": {json.dumps(t)}}}\n' for t in TEXTS
+        ).encode(),
+        {},
+    ),
     "an array": ("a.json", json.dumps(rows(), indent=1).encode(), {}),
     "an array on one line": ("a.json", json.dumps(rows()).encode(), {}),
     "compressed without the ending": ("a.jsonl", gzip.compress(LINES.encode()), {}),
@@ -153,6 +160,22 @@ UNREADABLE: dict[str, tuple[str, bytes, dict[str, Any], str, int | None]] = {
         1,
     ),
     "inside a list": ("a.jsonl", jsonl({"content": [1]}).encode(), {"field": "content.text"}, "is a list ([1])", 1),
+    "written twice inside": (
+        "a.jsonl",
+        b'{"content": {"text": "a", "text": "b"}}\n',
+        {"field": "content.text"},
+        "'text' is written twice",
+        1,
+    ),
+    "written twice around": (
+        "a.jsonl",
+        b'{"content": {"text": "a"}, "content": {"text": "b"}}\n',
+        {"field": "content.text"},
+        "'content' is written twice",
+        1,
+    ),
+    "an object that is cut off": ("a.json", b'{\n "text": "a"\n', {}, "is cut off", 2),
+    "a mark alone": ("a.jsonl", BOM.encode(), {}, "no text in field", None),
     "written twice": ("a.jsonl", LINES.encode() + b'{"text": "a", "text": "b"}\n', {}, "'text' is written twice", 11),
     "two on a line": ("a.jsonl", LINES.encode() + b'{"text": "a"}{"text": "b"}\n', {}, "more follows", 11),
     "over several lines": ("a.jsonl", json.dumps(rows()[0], indent=1).encode(), {}, "does not end on its line", 1),
@@ -279,7 +302,7 @@ def test_a_line_may_be_very_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InputError, match=r"a\.txt, line 1: a document of over 1,000 characters: cut it"):
         read(tmp_path / "a.txt")
     (tmp_path / "a.json").write_text(json.dumps(rows(), indent=1))
-    with pytest.raises(InputError, match=r"a\.json: a JSON array of over 1,000 characters: write JSON Lines"):
+    with pytest.raises(InputError, match=r"a\.json: one JSON value of over 1,000 characters: write JSON Lines"):
         read(tmp_path / "a.json")
 
 
@@ -295,6 +318,12 @@ def test_an_empty_file_among_others_is_named(tmp_path: Path, caplog: pytest.LogC
     (tmp_path / "b.jsonl").touch()
     assert read(tmp_path / "*.jsonl") == TEXTS
     assert "b.jsonl have 0 bytes" in caplog.text
+
+
+def test_a_folder_of_files_with_one_object_each(tmp_path: Path) -> None:
+    for i, row in enumerate(rows()):
+        (tmp_path / f"{i}.json").write_text(json.dumps(row, indent=i % 3 or None))
+    assert read(tmp_path / "*.json") == TEXTS
 
 
 def test_documents_without_text_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -371,6 +400,46 @@ def test_what_may_not_be_read_is_one_line(denied: str, tmp_path: Path, monkeypat
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\): correct its permissions") as raised:
         read(tmp_path / denied)
     assert str(tmp_path / denied) in str(raised.value)
+
+
+# --- what other trainers read ---
+
+ALIKE = jsonl(*rows(meta={"a": 1}), {"text": "x", "meta": {"a": None}}, {"text": "x", "meta": None})
+FOR_OTHERS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
+    "records that are alike": ("a.jsonl", ALIKE, {}, False),
+    "another encoding": ("a.jsonl", LINES, {"encoding": "gb18030"}, False),
+    "text": ("a.txt", "one\n\ntwo", {}, True),
+    "a field more": ("a.jsonl", jsonl(*rows(), *rows(url="x")), {}, True),
+    "another kind": ("a.jsonl", jsonl(*rows(n=1), *rows(n="x")), {}, True),
+    "another kind inside": ("a.jsonl", jsonl(*rows(n={"a": 1}), *rows(n={"a": "x"})), {}, True),
+    "an object and a number": ("a.jsonl", jsonl(*rows(n={"a": 1}), *rows(n=1)), {}, True),
+    "nested": ("a.jsonl", jsonl(*({"content": {"text": t}} for t in TEXTS)), {"field": "content.text"}, True),
+    "a name like a pattern": ("a[1].jsonl", LINES, {}, True),
+    "a name that cannot be shown": ("a\n.jsonl", LINES, {}, True),
+    "an object over several lines": ("a.json", json.dumps(rows()[0], indent=1), {}, True),
+}
+
+
+@pytest.mark.parametrize("case", FOR_OTHERS)
+def test_what_other_trainers_would_not_read_is_written_for_them(case: str, tmp_path: Path) -> None:
+    name, content, spec, written = FOR_OTHERS[case]
+    (tmp_path / name).write_text(content, encoding=spec.get("encoding", "utf-8"))
+    source = documents.resolve(Corpus(files=str(tmp_path / name.replace("\n", "?")), **spec), "corpora.original")
+    found = documents.read(source)
+    files = documents.as_files(source, found, tmp_path, tmp_path)
+    assert files == ((str(tmp_path / "documents.jsonl"),) if written else (str(tmp_path / name),))
+    if written:
+        again = (tmp_path / "documents.jsonl").read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line)["text"] for line in again] == list(found["text"])
+
+
+def test_parquet_files_that_differ_are_written_for_others(tmp_path: Path) -> None:
+    parquet(tmp_path / "a.parquet", text=TEXTS[:4], id=range(4))
+    source = documents.resolve(Corpus(files=str(tmp_path / "*.parquet")), "corpora.original")
+    assert documents.as_files(source, documents.read(source), tmp_path, tmp_path) == (str(tmp_path / "a.parquet"),)
+    parquet(tmp_path / "b.parquet", text=TEXTS[4:], id=["x"] * 6)
+    source = documents.resolve(Corpus(files=str(tmp_path / "*.parquet")), "corpora.original")
+    assert documents.as_files(source, documents.read(source), tmp_path, tmp_path)[0].endswith("documents.jsonl")
 
 
 # --- parquet ---

@@ -1,4 +1,4 @@
-"""JSON Lines, and files that hold one JSON array: the text in one field of each record."""
+"""JSON Lines, and files that hold one JSON array or object: the text in one field of each record."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sweep.study.errors import shown
+from sweep.study.files.patterns import suffix
 from trainers.data.readers import opening
 from trainers.data.readers.alike import Alike
 from trainers.data.readers.place import Place, Repeated
@@ -41,10 +42,10 @@ def documents(place: Place, encoding: str, field: str, alike: Alike) -> Iterator
     numbered = enumerate(opening.lines(place, encoding), 1)
     started = False
     for number, line in numbered:
-        if line.isspace():
+        if not line or line.isspace():
             continue
-        if not started and line.lstrip().startswith("["):
-            yield from _array(place, field, alike, itertools.chain([(number, line)], numbered))
+        if not started and (line.lstrip().startswith("[") or _is_begun_object(place, line)):
+            yield from _whole(place, field, alike, itertools.chain([(number, line)], numbered))
             return
         started = True
         record = _value(place, number, line.removeprefix("\ufeff"), any(line.count(key) > 1 for key in keys))
@@ -52,7 +53,18 @@ def documents(place: Place, encoding: str, field: str, alike: Alike) -> Iterator
         yield place.document(place.lookup(record, field, number), field, number)
 
 
-def _value(place: Place, number: int, text: str, thorough: bool, array: bool = False) -> Any:
+def _is_begun_object(place: Place, line: str) -> bool:
+    """Whether a .json file holds an object over several lines."""
+    if suffix(place.name) != ".json":
+        return False
+    try:
+        PLAIN[1].decode(line)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def _value(place: Place, number: int, text: str, thorough: bool, whole: bool = False) -> Any:
     """The JSON value that begins on line `number`."""
     for decoder in THOROUGH if thorough else PLAIN:
         try:
@@ -61,13 +73,13 @@ def _value(place: Place, number: int, text: str, thorough: bool, array: bool = F
             raise place.fault("is nested too deeply: correct or remove it", number) from None
         except json.JSONDecodeError as error:
             line = number + min(error.lineno - 1, text.rstrip().count("\n"))
-            raise place.fault(_not_json(text, error, array), line) from None
+            raise place.fault(_not_json(text, error, whole), line) from None
         except ValueError:
             continue  # the integer, see above
     raise place.fault("holds a number that cannot be read: correct or remove it", number)
 
 
-def _not_json(text: str, error: json.JSONDecodeError, array: bool) -> str:
+def _not_json(text: str, error: json.JSONDecodeError, whole: bool) -> str:
     """What is wrong with a value, and the fix."""
     if "\0" in text:
         return "holds NUL bytes: it is binary or damaged, or UTF-16 (then state `encoding: utf-16-le`)"
@@ -76,7 +88,7 @@ def _not_json(text: str, error: json.JSONDecodeError, array: bool) -> str:
     rest = text.rstrip()[error.pos :]
     unfinished = not rest or any(word.startswith(rest) for word in WORDS)
     cut = unfinished or error.msg.startswith("Unterminated") or (len(rest) < ESCAPE and "escape" in error.msg)
-    if cut and (array or not text.endswith("\n")):
+    if cut and (whole or not text.endswith("\n")):
         return "is cut off: fetch the file again, or remove what is incomplete"
     if cut:
         return "the JSON value does not end on its line: write one object per line (jq -c . FILE does that)"
@@ -87,18 +99,21 @@ def _excerpt(line: str, position: int) -> str:
     return shown(line[max(0, position - AROUND) : position + AROUND].strip())
 
 
-def _array(place: Place, field: str, alike: Alike, numbered: Iterator[tuple[int, str]]) -> Iterator[bytes]:
-    """The records of an array, which is read as a whole."""
+def _whole(place: Place, field: str, alike: Alike, numbered: Iterator[tuple[int, str]]) -> Iterator[bytes]:
+    """The records of a file that holds one array or object, which is read as a whole."""
     text: list[str] = []
     start = size = 0
     for number, line in numbered:
         start = start or number
         size += len(line)
         if size > opening.LONGEST:
-            problem = f"a JSON array of over {opening.LONGEST:,} characters"
+            problem = f"one JSON value of over {opening.LONGEST:,} characters"
             raise place.fault(f"{problem}: write JSON Lines (jq -c '.[]' FILE)")
         text.append(line)
     counted = Place(place.where, place.name, "element")
-    for number, item in enumerate(_value(place, start, "".join(text), thorough=True, array=True), 1):
+    found = _value(place, start, "".join(text), thorough=True, whole=True)
+    if not isinstance(found, list):
+        alike.holds = False  # no other trainer reads it
+    for number, item in enumerate(found if isinstance(found, list) else [found], 1):
         alike.record(item)
         yield counted.document(counted.lookup(item, field, number), field, number)

@@ -42,7 +42,7 @@ MAGIC = {
 OPENERS: dict[str, Callable[[str], Any]] = {
     "": lambda path: open(path, "rb"),  # noqa: SIM115 (closed with its TextIOWrapper)
     ".gz": gzip.open,
-    ".zst": lambda path: pa.input_stream(path, compression="zstd"),
+    ".zst": lambda path: pa.CompressedInputStream(pa.PythonFile(open(path, "rb")), "zstd"),  # noqa: SIM115
     ".bz2": bz2.open,
     ".xz": lzma.open,
 }

@@ -45,8 +45,6 @@ class Place:
         """A text as UTF-8; empty where it is null or blank. Raises InputError where the value is no text."""
         if value is None:
             return b""
-        if isinstance(value, Repeated):
-            raise self.fault(f"{shown(field)} is written twice: keep one of the two", number)
         if not isinstance(value, str):
             kind = KINDS.get(type(value), "no text")
             raise self.fault(f"{shown(field)} is {kind} ({shown(value)}), not text: correct or remove it", number)
@@ -64,7 +62,7 @@ class Place:
         None where what leads to it is null. Raises InputError where the record does not have the field.
         """
         if isinstance(record, Mapping) and field in record:
-            return record[field]
+            return self._one(record[field], field, number)
         value = record
         for part in field.split("."):
             if value is None and value is not record:
@@ -74,7 +72,12 @@ class Place:
                 raise self.fault(f"{problem}: correct or remove it", number)
             if part not in value:
                 raise self.fault(f"there is no {shown(field)}; {names(record)}", number)
-            value = value[part]
+            value = self._one(value[part], part, number)
+        return value
+
+    def _one(self, value: Any, key: str, number: int) -> Any:
+        if isinstance(value, Repeated):
+            raise self.fault(f"{shown(key)} is written twice: keep one of the two", number)
         return value
 
 
