@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.planning import warnings
+from sweep.planning.disk import Disk, disk
 from sweep.planning.model_shape import ShapeLookup, find
-from sweep.planning.requirements import Disk, TrialMemory, disk
+from sweep.planning.requirements import TrialMemory
 from sweep.study import LANGUAGES, CorpusFacts, Record, Study
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sections.resources import Resources

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from sweep.planning.disk import Disk
 from sweep.planning.plan import StudyPlan
-from sweep.planning.requirements import Disk, TrialMemory
+from sweep.planning.requirements import TrialMemory
 from sweep.study import numbers
 from sweep.study.sizes.shape import USABLE
 

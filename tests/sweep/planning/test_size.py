@@ -12,8 +12,9 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.planning import model_shape
+from sweep.planning.disk import disk
 from sweep.planning.plan import flops_per_token, seconds_at_mfu
-from sweep.planning.requirements import TrialMemory, disk
+from sweep.planning.requirements import TrialMemory
 from sweep.planning.warnings import out_of_memory
 from sweep.study import Study, study_file
 from sweep.study.sections.corpora import BaseModelSource
