@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -34,3 +35,21 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def size(paths: Iterable[str], seen: set[tuple[int, int]]) -> int:
+    """Bytes of files and of all files in folders. `seen` are the inodes that were counted before, and grows: links of a
+    model hub's cache, and parts of several studies, count once.
+    """
+    found = [file for path in map(Path, paths) for file in ([path] if path.is_file() else path.rglob("*"))]
+    total = 0
+    for file in found:
+        try:
+            status = file.stat()
+        except OSError:  # another process has just removed it
+            continue
+        inode = (status.st_dev, status.st_ino)
+        if stat.S_ISREG(status.st_mode) and inode not in seen:
+            seen.add(inode)
+            total += status.st_size
+    return total

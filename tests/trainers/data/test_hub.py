@@ -150,7 +150,7 @@ def test_a_full_commit_hash_is_used_without_asking(fake: FakeHub) -> None:
     pinned = resolve(Corpus(dataset=NAME, revision=COMMIT), "corpora.original")
     assert fake.asked == 1
     assert pinned.commit == branch.commit == COMMIT
-    assert pinned == resolve(Corpus(dataset=NAME, revision=COMMIT), "corpora.original", LATER)
+    assert pinned == resolve(Corpus(dataset=NAME, revision=COMMIT), "corpora.original", hub.RecordedCommit(LATER))
 
 
 @pytest.mark.parametrize(("revision", "ref"), [(None, "main"), ("v1", "v1")])
