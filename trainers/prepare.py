@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ BASE_MODEL = "base_model"
 
 @dataclass(frozen=True)
 class _BaseModel:
-    """`path`: a directory, or a Hugging Face id that each worker downloads itself. `commit`: of a downloaded one."""
+    """`path`: a directory, or a Hugging Face id that each worker downloads itself. `commit`: of a model of the hub."""
 
     path: str
     commit: str | None = None
@@ -91,6 +91,7 @@ def _commits(known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
 
 def _prepare(study: Study, progress: Progress, base: _BaseModel, commits: dict[str, RecordedCommit]) -> _Prepared:
     tokenizer = load_tokenizer(study.base_model, base.path)
+    base = _with_commit(study, base, commits[BASE_MODEL])
     sources, folders = {}, {}
     for language in LANGUAGES:
         name = study.language_name(language)
@@ -118,12 +119,14 @@ def _prepare(study: Study, progress: Progress, base: _BaseModel, commits: dict[s
 
 
 def _fingerprint(study: Study, base: _BaseModel) -> str:
-    """A downloaded model has the fingerprint that its Hugging Face id has."""
-    return (
-        fingerprint_of([study.base_model.pretrained, base.commit])
-        if base.commit
-        else fingerprint(study.base_model, base.path)
-    )
+    """Of a model of the hub: its name and commit, wherever its files lie."""
+    return fingerprint_of([study.base_model.pretrained, base.commit]) if base.commit else fingerprint(Path(base.path))
+
+
+def _with_commit(study: Study, base: _BaseModel, recorded: RecordedCommit) -> _BaseModel:
+    if base.commit or Path(base.path).is_dir():
+        return base
+    return replace(base, commit=hub.commit(snapshot.repository(study.base_model), recorded))
 
 
 def _base_model(study: Study, progress: Progress, recorded: RecordedCommit) -> _BaseModel:

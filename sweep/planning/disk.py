@@ -22,7 +22,7 @@ LINE = 400  # bytes: one line of metrics.jsonl and its TensorBoard events
 TRIAL_FILES = 32 * 1024  # bytes: record, log, headers of event files
 RUN_FILES = 8e6  # bytes: staged code, report, figures and tables of a run
 CORPUS_FILES = 64 * 1024  # bytes: descriptions of the files of a packed corpus
-EMBEDDED_TEXTS = {"shakespeare": 5_509_841, "three-kingdoms": 1_795_063, "chinese-poetry": 75_000_000}  # bytes, fetched
+EMBEDDED_TEXTS = {"shakespeare": 5_509_841, "three-kingdoms": 1_795_063, "chinese-poetry": 75_032_068}  # bytes, fetched
 EMBEDDED_MODELS = {"tiny": 2.4e6, "smollm2-135m": 0.55e9}  # bytes, as converted
 ARCHIVES = {"tiny": 0.0, "smollm2-135m": 0.2e9}  # bytes, while a model is converted
 TINY_CORPORA = {"shakespeare": 2_124_326, "three-kingdoms": 708_081}  # tokens of the text that `tiny` is trained on
@@ -38,11 +38,11 @@ STATED = 1.05  # the `tokens` of a corpus are stated with two or three digits
 class Disk:
     """Bytes of each part, None where it is not known. Upper bounds; with `measured` those of PREPARED are real.
 
-    `text`: copies of the documents that were read to be tokenised. `temporary`: besides, while the largest corpus is
-    packed. `checkpoints`: two for each trial that runs at once, because the old one is deleted after the new one is
-    written. `models`: the saved models (`keep`), and the space for writing one: with `best` the previous one still
-    exists, and the workers of a sharded model write their parts before the whole. `bundle`: the launch bundle, which
-    has copies of embedded texts.
+    `text`: copies of the documents that were read to be tokenised. `temporary`: besides, while a model is converted or
+    the largest corpus packed. `checkpoints`: two for each trial that runs at once, because the old one is deleted after
+    the new one is written. `models`: the saved models (`keep`), and the space for writing one: with `best` the previous
+    one still exists, and the workers of a sharded model write their parts before the whole. `bundle`: the launch
+    bundle, which has copies of embedded texts.
     """
 
     prepared: Parts
@@ -93,12 +93,12 @@ def disk(
 def _prepared(study: Study, shape: Shape | None) -> Parts:
     specs: list[Corpus] = [getattr(study.corpora, language) for language in LANGUAGES]
     packed = [_times(TOKEN, most_tokens(spec), CORPUS_FILES) for spec in specs]
-    largest = _all(packed, max)
+    archive = ARCHIVES.get(study.base_model.embedded or "", 0.0)
     return {
         "base model": _base_model(study, shape),
         "corpora": _all(packed, sum),
         "text": _all([*map(_text, specs), _tiny_text(study, specs)], sum),
-        "temporary": largest and largest + ARCHIVES.get(study.base_model.embedded or "", 0),
+        "temporary": _all([*packed, archive], max),
         "benchmarks": None if study.benchmarks and catalogue.harness_tasks(study.benchmarks) else 0,
         "downloads": _all([_download(spec) for spec in specs], sum),
     }
@@ -123,9 +123,11 @@ def _base_model(study: Study, shape: Shape | None) -> float | None:
 
 
 def most_tokens(corpus: Corpus) -> float | None:
-    """An upper bound of a corpus' tokens: as stated, else one for each byte of its plain files; None: not known."""
+    """An upper bound of a corpus' tokens: as stated, else one for each byte of its text; None: not known."""
     if corpus.tokens:
         return STATED * corpus.tokens
+    if corpus.embedded:
+        return EMBEDDED_TEXTS[corpus.embedded]
     return None if corpus.documents else _characters(corpus)
 
 

@@ -60,7 +60,7 @@ def _checked(study: Study, run: Run, planned: StudyPlan, address: str | None) ->
 
 
 def prepare(study: StudyName, as_json: AsJson = False) -> None:
-    """Download, tokenise and pack ahead of a run, so that its GPUs need not wait. Needs no GPU."""
+    """Download, tokenise and pack before a run, so that no GPU waits."""
     from sweep.verbs.plan import prepare as preparing
 
     loaded = study_file.load(study)

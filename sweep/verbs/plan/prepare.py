@@ -8,8 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sweep.planning import warnings
-from sweep.study import LANGUAGES, InputError, Study, preparation
+from sweep.study import LANGUAGES, Study, preparation
 from sweep.study.files import cache
 from sweep.study.numbers import clock, size
 from sweep.study.preparation import Preparation
@@ -70,9 +69,7 @@ class Prepared:
 
 
 def prepare(study: Study, console: Console) -> Prepared:
-    """Raises InputError for a study that cannot be run or prepared, and OSError where the disk does not take it."""
-    if fault := warnings.too_small(study):
-        raise InputError(f"study {study.name}: {fault}")
+    """Raises InputError for a model or text that cannot be loaded, and OSError where the disk does not take it."""
     if study.replay:
         return Prepared(study, None, 0.0, [], kept=True)
     before, began = preparation.state(study), time.monotonic()
