@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweep.planning import warnings
-from sweep.planning.disk import Disk, disk, plain_files
+from sweep.planning.disk import Disk, disk
 from sweep.planning.model_shape import ShapeLookup, find
+from sweep.planning.prepared_size import plain_files
 from sweep.planning.requirements import TrialMemory
 from sweep.study import LANGUAGES, CorpusFacts, Record, Study
 from sweep.study.sections.corpora import Corpus

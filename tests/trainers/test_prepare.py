@@ -67,6 +67,12 @@ def test_a_downloaded_model_has_the_fingerprint_of_its_name(study: Study, fake: 
     assert made.fingerprints() == before.fingerprints()
 
 
+def test_weights_of_another_commit_under_the_same_name_are_another_model(study: Study, fake: FakeHub) -> None:
+    before = prepare.prepare(study).fingerprints()
+    fake.commit = LATER
+    assert prepare.prepare(study).fingerprints()["base_model"] != before["base_model"]
+
+
 def test_without_the_hub_it_is_prepared_at_the_recorded_commits(study: Study, fake: FakeHub) -> None:
     made = prepare.fetch(study)
     fake.fault = "time-out"
