@@ -71,6 +71,7 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     stamps = preparation.stamps(study)  # before they are read: a later change is then noticed
     with _disk_faults():
         _refuse_unwritable()
+        cache.remove_abandoned()
         base = _downloaded(study, progress, commits[BASE_MODEL])
         made = _prepare(study, progress, base, commits)
         record = Preparation(

@@ -32,7 +32,7 @@ def parts(study: Study, shape: Shape | None) -> Parts:
     archive = ARCHIVES.get(study.base_model.embedded or "", 0.0)
     return {
         "base model": _base_model(study, shape),
-        "corpora": _all(packed, sum),
+        "corpora": _all([*packed, *map(_rewritten, specs)], sum),
         "text": _all([*map(_text, specs), _tiny_text(study, specs)], sum),
         "temporary": _all([*packed, archive], max),
         "benchmarks": None if study.benchmarks and catalogue.harness_tasks(study.benchmarks) else 0,
@@ -82,16 +82,20 @@ def _characters(corpus: Corpus) -> float | None:
 
 
 def _text(corpus: Corpus) -> float | None:
-    """An embedded text lies there twice: as it was fetched, and as `datasets` reads it. Plain text is written as JSON
-    Lines for other trainers. The first `documents` of a data set of the hub are read as a stream.
+    """An embedded text lies there twice: as it was fetched, and as `datasets` reads it. The first `documents` of a data
+    set of the hub are read as a stream.
     """
     if corpus.embedded:
         return 2 * COPY * EMBEDDED_TEXTS[corpus.embedded]
     if corpus.dataset:
         return 0 if corpus.documents else None
+    return _times(COPY, _characters(corpus), CORPUS_FILES)
+
+
+def _rewritten(corpus: Corpus) -> float:
+    """Plain text is written beside its blocks as JSON Lines, for other trainers."""
     files = plain_files(corpus)
-    copies = 2 if files and files[0].suffix.lower() in PLAIN else 1
-    return _times(copies * COPY, _characters(corpus), CORPUS_FILES)
+    return COPY * (_characters(corpus) or 0) if files and files[0].suffix.lower() in PLAIN else 0
 
 
 def _tiny_text(study: Study, specs: list[Corpus]) -> float:

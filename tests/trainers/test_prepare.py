@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,19 @@ def test_the_size_on_disk_is_that_of_the_files(study: Study, cache: Path) -> Non
     everything = sum(file.lstat().st_size for file in cache.rglob("*") if file.is_file() and not file.is_symlink())
     record_and_locks = 10_000
     assert everything - record_and_locks <= sum(sizes.values()) <= everything
+
+
+def test_what_a_killed_preparation_left_is_removed_after_a_day(local_study: Study, cache: Path) -> None:
+    left = [cache / "corpora" / f".abc.{name}" for name in ("killed", "at-work", "just-begun")]
+    for folder in left:
+        (folder / "training").mkdir(parents=True)
+        (folder / "training" / "data.arrow").write_text("")
+    old = time.time() - 25 * 3600
+    for path in [path for folder in left[:2] for path in (folder, *folder.rglob("*"))]:
+        os.utime(path, (old, old))
+    (left[1] / "training" / "data.arrow").touch()
+    prepare.fetch(local_study)
+    assert [folder.exists() for folder in left] == [False, True, True]
 
 
 @pytest.mark.parametrize("broken", ["", "{", '{"study": 1}'])

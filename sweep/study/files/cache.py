@@ -6,8 +6,11 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+ABANDONED_SECONDS = 24 * 3600
 
 
 def root() -> Path:
@@ -35,6 +38,17 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def remove_abandoned() -> None:
+    """Delete the unfinished folders of processes that were killed: those in which nothing has changed for a day."""
+    for unfinished in root().glob("*/.*"):
+        try:
+            newest = max(path.stat().st_mtime for path in (unfinished, *unfinished.rglob("*")))
+        except OSError:  # its process has just finished it
+            continue
+        if unfinished.is_dir() and time.time() - newest > ABANDONED_SECONDS:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def size(paths: Iterable[str], seen: set[tuple[int, int]]) -> int:
