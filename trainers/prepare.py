@@ -73,7 +73,7 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
         _refuse_unwritable()
         cache.remove_abandoned()
         base = _downloaded(study, progress, commits[BASE_MODEL])
-        made = _prepare(study, progress, base, commits)
+        made = _prepare(study, progress, base, commits, lambda part: preparation.note_finished(study, part))
         record = Preparation(
             study=study.name,
             fields=preparation.fields(study),
@@ -90,9 +90,16 @@ def _commits(known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
     return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *LANGUAGES)}
 
 
-def _prepare(study: Study, progress: Progress, base: _BaseModel, commits: dict[str, RecordedCommit]) -> _Prepared:
+def _prepare(
+    study: Study,
+    progress: Progress,
+    base: _BaseModel,
+    commits: dict[str, RecordedCommit],
+    finished: Callable[[str], None] = lambda part: None,
+) -> _Prepared:
     tokenizer = load_tokenizer(study.base_model, base.path)
     base = _with_commit(study, base, commits[BASE_MODEL])
+    finished(BASE_MODEL)
     sources, folders = {}, {}
     for language in LANGUAGES:
         name = study.language_name(language)
@@ -105,6 +112,7 @@ def _prepare(study: Study, progress: Progress, base: _BaseModel, commits: dict[s
             study.training.sequence_length,
             lambda share, name=name: progress(f"tokenising the {name} corpus", share),  # type: ignore[misc]
         )
+        finished(f"corpora.{language}")
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
     progress("fingerprinting the base model", None)

@@ -56,12 +56,11 @@ def preparation_result(study: Study, state: PreparationState) -> CheckResult:
     tasks = f"; no data of {', '.join(absent)}" if absent else ""
     if state.done and state.record:
         return CheckResult("preparation", True, f"done, {size(sum(state.record.sizes.values()))} on disk{tasks}")
-    missing = ", ".join(state.outdated) or "base_model, corpora.original, corpora.additional"
     why = f" ({state.reason})" if state.reason else ""
     return CheckResult(
         "preparation",
         True,
-        f"not done: {missing}{why}{tasks}: almr run does it first; almr prepare does it without GPUs",
+        f"not done: {', '.join(state.missing)}{why}{tasks}: almr run does it first; almr prepare does it without GPUs",
     )
 
 

@@ -16,6 +16,7 @@ from sweep.study.study import Study, fingerprint_of
 from sweep.study.study_file import changed_values
 
 VERSION = 1
+PARTS = ("base_model", *(f"corpora.{language}" for language in LANGUAGES))
 AGAIN = "run almr prepare again, which writes a new one"
 Stamps = dict[str, dict[str, tuple[int, int]]]  # of each field, by path: size in bytes, and time of change in ns
 
@@ -57,8 +58,26 @@ def _folder() -> Path:
     return cache.root() / "prepared"
 
 
+def note_finished(study: Study, part: str) -> None:
+    """Note, for `state`, that a part is in the cache: the record itself is written last, after all of them."""
+    write_atomically(_begun(study), "\n".join(dict.fromkeys([*_finished(study), part])))
+
+
+def _finished(study: Study) -> list[str]:
+    try:
+        return [part for part in _begun(study).read_text(encoding="utf-8").split("\n") if part in PARTS]
+    except (OSError, ValueError):
+        return []
+
+
+def _begun(study: Study) -> Path:
+    return path(study).with_suffix(".begun")
+
+
 def write(preparation: Preparation) -> None:
-    write_atomically(_folder() / f"{fingerprint_of(preparation.fields)}.json", preparation.model_dump_json(indent=2))
+    record = _folder() / f"{fingerprint_of(preparation.fields)}.json"
+    write_atomically(record, preparation.model_dump_json(indent=2))
+    record.with_suffix(".begun").unlink(missing_ok=True)
 
 
 def read(study: Study) -> Preparation | None:
@@ -81,16 +100,23 @@ def _read(file: Path) -> Preparation | None:
 @dataclass(frozen=True)
 class PreparationState:
     """Whether a study is prepared. `outdated`: what was prepared and is gone or has changed, one phrase for each field.
-    `changes`: without a record, how the study differs from the one of this name that was prepared last.
+    `finished`: without a record, the parts that an interrupted preparation left. `changes`: without a record, how the
+    study differs from the one of this name that was prepared last.
     """
 
     record: Preparation | None
     outdated: dict[str, str]
+    finished: list[str]
     changes: list[str]
 
     @property
     def done(self) -> bool:
         return self.record is not None and not self.outdated
+
+    @property
+    def missing(self) -> list[str]:
+        """The parts that have to be prepared."""
+        return list(self.outdated) if self.record else [part for part in PARTS if part not in self.finished]
 
     @property
     def reason(self) -> str:
@@ -102,10 +128,11 @@ def state(study: Study) -> PreparationState:
     """Reads small files only. Raises NewerFileError for a record of a newer version."""
     record = read(study)
     if record:
-        return PreparationState(record, _outdated(record, study), [])
+        return PreparationState(record, _outdated(record, study), [], [])
     files = sorted(_folder().glob("*.json"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     last = next((found for file in files if (found := _read(file)) and found.study == study.name), None)
-    return PreparationState(None, {}, changed_values(last.fields, fields(study)) if last else [])
+    changes = changed_values(last.fields, fields(study)) if last else []
+    return PreparationState(None, {}, _finished(study), changes)
 
 
 def _outdated(preparation: Preparation, study: Study) -> dict[str, str]:

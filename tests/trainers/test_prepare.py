@@ -109,6 +109,7 @@ def test_what_an_interrupted_preparation_finished_is_kept(local_study: Study, mo
 
     with pytest.raises(KeyboardInterrupt):
         prepare.fetch(local_study, interrupt)
+    assert preparation.state(local_study).missing == ["corpora.additional"]
     [first] = (cache_files.root() / "corpora").iterdir()
     written = (first / "facts.json").stat().st_mtime_ns
     phases: list[str] = []
@@ -117,6 +118,7 @@ def test_what_an_interrupted_preparation_finished_is_kept(local_study: Study, mo
     assert (first / "facts.json").stat().st_mtime_ns == written
     assert "tokenising the original corpus" not in phases
     assert "tokenising the additional corpus" in phases
+    assert [path.suffix for path in (cache_files.root() / "prepared").iterdir()] == [".json"]
 
 
 def test_the_second_time_nothing_is_read_tokenised_or_written_anew(

@@ -20,7 +20,7 @@ from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sizes.known import KNOWN
 
 GB = 1e9
-UNPREPARED = PreparationState(None, {}, [])
+UNPREPARED = PreparationState(None, {}, [], [])
 
 
 def seen(**changes: Any) -> dict[str, Any]:
