@@ -19,6 +19,7 @@ from samples import ENGLISH, make_study
 
 from sweep.study import InputError, Study, preparation
 from sweep.study.files import cache as cache_files
+from sweep.study.sections.benchmarks import Benchmarks
 from trainers import prepare
 from trainers.data import corpus
 from trainers.model import snapshot
@@ -273,6 +274,44 @@ def test_a_model_without_weights_is_one_line(study: Study, fake: FakeHub, tmp_pa
     with pytest.raises(InputError, match=r"has no weights at commit 1111.*give a directory") as raised:
         prepare.fetch(study)
     assert "\n" not in str(raised.value)
+
+
+def of_the_harness(study: Study, folder: Path) -> Study:
+    (folder / "tasks").mkdir()
+    (folder / "tasks" / "quiz.yaml").write_text("task: quiz\ndataset_path: someone/quiz\ntest_split: test\n")
+    return study.model_copy(update={"benchmarks": Benchmarks(tasks=("quiz",), include=str(folder / "tasks"))})
+
+
+def test_the_data_of_benchmarks_are_part_of_it(
+    local_study: Study, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, whole = of_the_harness(local_study, tmp_path), datasets.load_dataset
+    rows = datasets.DatasetDict({"test": datasets.Dataset.from_dict({"question": [ENGLISH] * 9})})
+    asked: list[str] = []
+
+    def load(path: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(path)
+        return rows if path == "someone/quiz" else whole(path, *arguments, **options)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    record = prepare.fetch(study)
+    [folder] = record.paths["benchmarks"]
+    assert (Path(folder) / "test.parquet").stat().st_size == record.sizes["benchmarks"]
+    asked.clear()
+    prepare.prepare(study)
+    assert "someone/quiz" not in asked
+    assert preparation.state(local_study).done  # without benchmarks it is the same preparation
+
+
+def test_a_disk_that_is_full_of_benchmark_data_is_said(
+    local_study: Study, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = of_the_harness(local_study, tmp_path)
+    prepare.fetch(local_study)
+    monkeypatch.setattr(datasets, "load_dataset", full_disk)
+    with pytest.raises(OSError, match="No space left") as raised:
+        prepare.fetch(study)
+    assert raised.value.filename == str(cache)
 
 
 def test_a_local_model_stays_where_it_is(local_study: Study, small_model: Path) -> None:

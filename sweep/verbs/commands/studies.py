@@ -44,7 +44,7 @@ def plan(
     findings = _checked(loaded, run, planned, address) if check else []
     if as_json:
         checks = {"checks": [finding._asdict() for finding in findings]} if check else {}
-        show(text.plan_json(loaded, planned) | {"prepared": prepared.done} | checks)
+        show(text.plan_json(loaded, planned) | {"prepared": prepared.done or loaded.replay is not None} | checks)
     else:
         show(text.plan(loaded, planned))
         for finding in findings:

@@ -52,7 +52,7 @@ class Prepared:
 
     def as_json(self) -> dict[str, Any]:
         if self.record is None:
-            return {"study": self.study.name, "prepared": False, "reason": "replay"}
+            return {"study": self.study.name, "prepared": True, "already_prepared": True, "disk_bytes": {"total": 0}}
         sizes = self.record.sizes
         return {
             "study": self.study.name,

@@ -215,3 +215,5 @@ def test_a_replayed_study_needs_none(tmp_path: Path, cache: Path) -> None:
     study = written(Study.model_validate(content), tmp_path)
     assert "nothing to prepare" in invoke("prepare", study)
     assert not cache.exists()
+    assert json.loads(invoke("plan", study, "--json"))["prepared"]
+    assert json.loads(invoke("prepare", study, "--json"))["prepared"]
