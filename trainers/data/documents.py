@@ -46,15 +46,15 @@ class DocumentSource:
     commit: str | None = None
 
 
-def resolve(spec: Corpus, where: str, recorded_commit: str | None = None) -> DocumentSource:
-    """Find a corpus' text. `recorded_commit` is used where the hub cannot be reached, see `hub.commit`.
+def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECORDED) -> DocumentSource:
+    """Find a corpus' text. `recorded`: see `hub.commit`.
 
     Raises InputError for files that are missing, empty, of several kinds or no text but a pointer to it, for an unknown
     encoding, and for a data set of unknown commit.
     """
     sample = [texts.SAMPLE_VERSION, spec.documents] if spec.documents else []
     if spec.dataset:
-        commit = hub.commit(spec, where, recorded_commit)
+        commit = hub.commit(hub.repository(spec, where), recorded)
         key = hub.arguments(spec) | {"field": spec.field, "commit": commit}
         key |= {"sample": sample} if sample else {}
         key |= {"content": _local_content(spec.dataset, where)} if Path(spec.dataset).is_dir() else {}
@@ -148,13 +148,14 @@ def read(source: DocumentSource) -> datasets.Dataset:
         if not alike.holds:
             (unfinished / MIXED).touch()
 
-    found = texts.opened(cache.build_once(_folder(source), build))
+    found = texts.opened(cache.build_once(texts_folder(source), build))
     if len(found) > SHOW_PROGRESS_OVER:
         datasets.enable_progress_bars()
     return found
 
 
-def _folder(source: DocumentSource) -> Path:
+def texts_folder(source: DocumentSource) -> Path:
+    """Where the texts are cached that were read."""
     return cache.root() / "texts" / fingerprint_of([READING_VERSION, source.fingerprint])
 
 
@@ -197,7 +198,7 @@ def as_files(source: DocumentSource, found: datasets.Dataset, folder: Path, fina
     read whole records, which then have to be alike.
     """
     if source.builder != "text":
-        nested, mixed = "." in source.spec.field, (_folder(source) / MIXED).exists()
+        nested, mixed = "." in source.spec.field, (texts_folder(source) / MIXED).exists()
         if not nested and not mixed and all(file.isprintable() and not glob.has_magic(file) for file in source.files):
             return source.files
     found.to_json(str(folder / "documents.jsonl"), force_ascii=False)
