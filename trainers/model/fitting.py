@@ -65,11 +65,14 @@ def shard(model: Any, precision: str, workers: WorkerGroup) -> None:
     fully_shard(model, mesh=mesh, mp_policy=policy)
 
 
-def set_resharding(model: torch.nn.Module, execution: Execution) -> None:
-    """Set whether a sharded model's layers are resharded after the forward pass."""
+def set_communication(model: torch.nn.Module, execution: Execution, workers: WorkerGroup) -> None:
+    """Set whether a sharded model's layers are resharded after the forward pass, and how gradients are averaged."""
     for layer in layers(model):
         if isinstance(layer, FSDPModule):
             layer.set_reshard_after_forward(execution.reshard_after_forward)
+    for module in model.modules():
+        if isinstance(module, FSDPModule) and workers.device.type == "cpu":
+            module.set_force_sum_reduction_for_comms(True)  # gloo of torch 2.8 sums where a mean is asked for
 
 
 def compile_layers(model: torch.nn.Module) -> None:

@@ -47,7 +47,7 @@ def load_model(study: Study, path: str, workers: WorkerGroup) -> Any:
     if workers.sharded:
         if workers.size == 1 or not LOADS_SHARDED:
             fitting.shard(model, study.training.precision, workers)
-        fitting.set_resharding(model, study.execution)
+        fitting.set_communication(model, study.execution, workers)
     if study.execution.compile:
         fitting.compile_layers(model)
     return model
