@@ -56,7 +56,7 @@ def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECOR
     if spec.dataset:
         commit = hub.commit(hub.repository(spec, where), recorded)
         key = hub.arguments(spec) | {"field": spec.field, "commit": commit}
-        key |= {"sample": sample} if sample else {}
+        key |= {"sample": [*sample, hub.ROW_GROUPS]} if sample else {}
         key |= {"content": _local_content(spec.dataset, where)} if Path(spec.dataset).is_dir() else {}
         return DocumentSource(spec, where, fingerprint_of(key), commit=commit)
     files = [str(embedded.fetch(spec.embedded))] if spec.embedded else local_files(spec, where)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import datasets
+import huggingface_hub
 import numpy as np
-from huggingface_hub import HfApi, constants, resolve_revision
-from huggingface_hub.errors import HFValidationError, RevisionResolutionError
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from sweep.study import InputError
 from sweep.study.errors import network_fault, shown
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 FULL_HASH = re.compile(r"[0-9a-f]{40}")
 TIMEOUT_SECONDS = 20
 PARTS_SEED = 0
+ROW_GROUPS = hasattr(datasets.IterableDataset, "reshard")  # an older version has files alone as its parts
 AT_ONCE = 16  # parts of a data set that are read in turn
 MARGIN, FEWEST_ROWS = 4, 100_000  # rows that a sample is drawn from, at least: a multiple of it, and a number
 
@@ -103,10 +105,15 @@ def commit(repository: Repository, recorded: RecordedCommit = UNRECORDED) -> str
 
 def _cached_commit(repository: Repository) -> str | None:
     """The commit of the branch or tag when huggingface_hub last saw it."""
-    name, revision = repository.name, repository.revision
+    where: dict[str, Any] = {"repo_type": repository.kind, "revision": repository.revision, "local_files_only": True}
+    if not hasattr(huggingface_hub, "resolve_revision"):  # huggingface_hub < 1.31
+        try:
+            return Path(snapshot_download(repository.name, **where)).name
+        except LocalEntryNotFoundError:
+            return None
     try:
-        return resolve_revision(name, repo_type=repository.kind, revision=revision, local_files_only=True).resolved
-    except RevisionResolutionError:
+        return huggingface_hub.resolve_revision(repository.name, **where).resolved
+    except huggingface_hub.errors.RevisionResolutionError:
         return None
 
 
@@ -162,7 +169,7 @@ def _drawn(stream: datasets.IterableDataset, spec: Corpus) -> Iterator[Any]:
         if column in (stream.column_names or ()):
             stream = stream.select_columns([column])
             break
-    stream = stream.reshard()
+    stream = stream.reshard() if ROW_GROUPS else stream
     order = np.random.default_rng(PARTS_SEED).permutation(stream.num_shards)
     parts = (iter(stream.shard(num_shards=len(order), index=int(part))) for part in order)
     return itertools.islice(_in_turn(parts), max(MARGIN * spec.documents, FEWEST_ROWS))

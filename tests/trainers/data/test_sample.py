@@ -121,7 +121,7 @@ def test_of_a_large_data_set_parts_from_all_over_it_are_read(tmp_path: Path, mon
     assert len(drawn) == hub.MARGIN * 30
     numbers = {int(text.split()[-1]) for text in drawn}
     groups = {number // 20 for number in numbers}
-    assert len(groups) >= hub.AT_ONCE
+    assert len(groups) >= hub.AT_ONCE or not hub.ROW_GROUPS
     assert {number // 200 for number in numbers} == {0, 1, 2}  # each of the files
     assert read(dataset=folder, documents=30) == list(documents.read(documents.resolve(spec, WHERE))["text"])
 
