@@ -93,6 +93,13 @@ class Shape(Section):
         """Parameters in matrix products; an input embedding that is not tied is only looked up."""
         return self.parameters - (0 if self.tie_word_embeddings else self.embedding_parameters)
 
+    def training_flops(self, sequence_length: int) -> float:
+        """FLOPs of one token's forward and backward pass: 6 per multiplied parameter, and 12 x layers x query size x
+        sequence length for attention (Chowdhery et al., arXiv 2204.02311, appendix B). As in MFU, what checkpointing
+        computes again is not counted.
+        """
+        return 6 * self.multiplied_parameters + 12 * self.num_hidden_layers * self.query_size * sequence_length
+
 
 def layer_bytes(shape: Shape, element: int) -> float:
     """All that one layer keeps of one token, in elements of `element` bytes and in float32.
