@@ -307,7 +307,7 @@ def test_the_rayjob_has_the_fields_of_kuberay() -> None:
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         pod = group["template"]["spec"]
-        of({"containers": list, "volumes": list}, pod)
+        of({"containers": list, "volumes": list, "securityContext": dict}, pod)
         [container] = pod["containers"]
         of(CONTAINER, container)
         assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}

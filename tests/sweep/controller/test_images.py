@@ -125,5 +125,7 @@ def test_the_rayjob_uses_the_image_that_the_dockerfile_builds() -> None:
     cluster = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     images = {group["template"]["spec"]["containers"][0]["image"] for group in groups}
+    [user] = re.findall(r"^USER \d+:(\d+)$", DOCKERFILE, flags=re.MULTILINE)
+    assert all(group["template"]["spec"]["securityContext"] == {"fsGroup": int(user)} for group in groups)
     assert len(images) == 1
     assert images.pop().endswith(f"/{tag}")

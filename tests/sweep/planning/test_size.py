@@ -232,5 +232,11 @@ def test_trials_report_mfu_by_the_published_peak_of_their_gpu(
     from trainers.workers import device as devices
 
     monkeypatch.setattr(devices, "device_name", lambda _: device)
-    found = devices.mfu(10**9, 1e4, devices.torch.device("cpu"), workers=2)
-    assert found == (None if peak is None else 6 * 10**9 * 1e4 / (peak * 2))
+    found = devices.mfu(6e9, 1e4, devices.torch.device("cpu"), workers=2)
+    assert found == (None if peak is None else 6e9 * 1e4 / (peak * 2))
+
+
+def test_a_shape_is_not_read_from_a_mixture_of_experts() -> None:
+    assert Shape.of_config(LLAMA.model_dump() | {"num_experts": None}) == LLAMA
+    with pytest.raises(ValueError, match="mixture of experts"):
+        Shape.of_config(LLAMA.model_dump() | {"num_local_experts": 8})

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from samples import make_study, study_content
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from sweep.planning import speed
+from sweep.planning import model_shape, speed
 from sweep.study import Record, Study, study_file
+from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sizes.known import GPUS, KNOWN
 from sweep.study.sizes.mfu import MEASURED, Setting, assumed
 from sweep.verbs.plan.speed import speed_json, speed_lines
+from trainers import trial_record
+from trainers.workers import device
 
 LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"].shape
 SMALL = KNOWN["HuggingFaceTB/SmolLM2-135M"].shape
@@ -64,6 +70,24 @@ def test_what_is_known_of_the_study_itself_comes_first() -> None:
     assert measured
     assert (measured.seconds, measured.source) == (7, "the median of 3 finished trials")
     assert measured.mfu is None
+
+
+def test_a_trials_own_mfu_gives_its_own_time(monkeypatch: pytest.MonkeyPatch, small_model: Path) -> None:
+    """The record's MFU and the plan's are one quantity: what a trial measured may be written into the study."""
+    monkeypatch.setattr(device, "device_name", lambda _: "NVIDIA H100 80GB HBM3")
+    model = AutoModelForCausalLM.from_pretrained(small_model)
+    flops = trial_record.flops_per_token(model, 8192)
+    assert flops
+    mfu = device.mfu(flops, tokens_per_second=5e6, device=torch.device("cpu"), workers=8)
+    assert mfu
+    shape = model_shape.find(BaseModelSource(pretrained=str(small_model))).shape
+    found = speed.of(gpu_study({"mfu": mfu}), 10**9, [], shape)
+    assert found
+    assert found.seconds == pytest.approx(10**9 / 5e6)
+
+
+def test_a_model_of_another_kind_has_no_mfu() -> None:
+    assert trial_record.flops_per_token(GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=2)), 8) is None
 
 
 def test_without_a_gpu_or_a_shape_no_speed_is_assumed() -> None:
