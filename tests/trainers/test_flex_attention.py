@@ -51,6 +51,7 @@ def test_training_on_a_cpu_is_refused_in_one_line(local_study: Study, tmp_path: 
         cpt.run_trial(study, Trial(almr=0.5, lr=1e-2, seed=0), prepare.prepare(study), tmp_path)
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.8."), reason="torch 2.8 writes a CPU kernel that g++ refuses")
 @pytest.mark.slow
 def test_the_kernel_has_the_losses_of_a_dense_mask_and_takes_none() -> None:
     tokens, model, masks = documents(), llama("flex_attention"), []
