@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from huggingface_hub import HfApi, resolve_revision
-from huggingface_hub.errors import HFValidationError, RevisionResolutionError
+import huggingface_hub
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from sweep.study import InputError
 from sweep.study.files import cache
@@ -57,10 +58,16 @@ def commit(spec: Corpus, where: str, recorded: str | None = None) -> str | None:
 
 def _cached_commit(spec: Corpus) -> str | None:
     """The commit of the branch or tag when huggingface_hub last saw it."""
-    name, revision = spec.dataset or "", spec.revision
+    where: dict[str, Any] = {"repo_type": "dataset", "revision": spec.revision, "local_files_only": True}
+    name = spec.dataset or ""
+    if not hasattr(huggingface_hub, "resolve_revision"):  # huggingface_hub < 1.31
+        try:
+            return Path(snapshot_download(name, **where)).name
+        except LocalEntryNotFoundError:
+            return None
     try:
-        return resolve_revision(name, repo_type="dataset", revision=revision, local_files_only=True).resolved
-    except RevisionResolutionError:
+        return huggingface_hub.resolve_revision(name, **where).resolved
+    except huggingface_hub.errors.RevisionResolutionError:
         return None
 
 

@@ -96,6 +96,7 @@ def cached_ref(cache: Path, revision: str, commit: str) -> None:
     refs = cache / "hf" / "datasets--someone--some-text" / "refs"
     refs.mkdir(parents=True, exist_ok=True)
     (refs / revision).write_text(commit)
+    (refs.parent / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.mark.parametrize("how", ["time-out", "offline", "404"])
