@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check docs docs-outputs install test-exports clean
+.PHONY: demo test check docs docs-outputs install test-exports gpu gpu-kit clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -36,6 +36,16 @@ test-exports: $(INSTALLED) $(TRAINERS:%=.venvs/%/installed)  ## launch bundles r
 	.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	$(if $($*_ALONE),.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $($*_ALONE))
 	touch $@
+
+# On a GPU host without an index there is no .venv: the host's own Python 3.12 runs it, with the kit. docs/gpu.md.
+GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),python3)
+DEVICE ?= auto
+
+gpu:  ## measure on a GPU, in nine minutes; DEVICE=cpu: rehearse it with tiny shapes
+	$(GPU_PYTHON) -m tests.gpu --device $(DEVICE)
+
+gpu-kit: $(INSTALLED)  ## pack what a GPU host without an index lacks, in parts under 60 MB
+	$(BIN)/python -m tests.gpu.kit
 
 install: $(INSTALLED)
 
