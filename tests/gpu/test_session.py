@@ -127,6 +127,12 @@ def test_all_parts_fit_in_nine_minutes_and_each_has_its_module() -> None:
     assert {p.command[4] for p in parts if p.command[3] == "speed"} == set(speed.WAYS) == set(speed.LIMITS)
 
 
+def test_a_part_with_a_failed_row_did_not_end_well() -> None:
+    assert session.well({"status": "done", "rows": [{"measured": "a", "values": {}}]})
+    assert not session.well({"status": "done", "rows": [{"measured": "a", "failed": "the losses differ"}]})
+    assert not session.well({"status": "stopped", "rows": []})
+
+
 def test_flops_are_those_of_the_plan() -> None:
     shape = KNOWN["meta-llama/Llama-3.2-1B"].shape
     used = planned.mfu(shape, 8192, 10_000, "NVIDIA H100 80GB HBM3")
@@ -217,3 +223,9 @@ def test_every_wheel_is_pinned_once_and_none_replaces_the_hosts() -> None:
 def test_results_are_plain_json(results: Results, tmp_path: Path) -> None:
     run([part("one", WRITES)], results, tmp_path, 60)
     assert json.loads(results.file.read_text())["machine"] == HERE
+
+
+def test_a_way_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in Setting("cpu", tmp_path, None).environment.items():
+        monkeypatch.setenv(name, value)
+    assert speed._in_a_process("2B", "ours sdpa", 60) == {"failed": "failed: KeyError: '2B'"}

@@ -70,6 +70,7 @@ def unpacked(kit: Path) -> Path:
         archive.extractall(folder, filter="data")
     (folder / PACKED).unlink()
     install(folder / PACKAGES, folder / "site")
+    shutil.rmtree(folder / PACKAGES)
     (folder / DONE).write_text(mark)
     return folder
 

@@ -84,4 +84,4 @@ def _compared(said: dict[str, float], used: dict[str, float]) -> dict[str, Any]:
     }
     if known:
         values["planned / measured"] = round(sum(said.values()) / (used["peak"] - used["before"]), 3)
-    return values | {f"planned {name}": gigabytes(size) for name, size in said.items()}
+    return values | {"planned": ", ".join(f"{name} {gigabytes(size)}" for name, size in said.items())}

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,21 @@ FEWER_LAYERS = 2  # at each try of the largest model
 
 def measure(setting: Setting, write: Callable[..., None], shape: str) -> None:
     for way in WAYS[shape]:
-        if "flash" in way and not _flash():
-            write(f"{shape}, {way}", {"not run": "flash-attn is not installed, or there is no GPU"})
+        if missing := _missing(shape, way):
+            write(f"{shape}, {way}", {"not run": missing})
             continue
         row = _in_a_process(shape, way, setting.of(LIMITS[shape], CPU_LIMIT))
         write(f"{shape}, {way}", row.get("values"), row.get("failed"))
 
 
-def _flash() -> bool:
+def _missing(shape: str, way: str) -> str | None:
+    """What a way needs that is not here."""
     from transformers.utils.import_utils import is_flash_attn_2_available
 
-    return bool(is_flash_attn_2_available())
+    if "flash" in way and not is_flash_attn_2_available():
+        return "flash-attn is not installed, or there is no GPU"
+    eight_bits = GPU[shape][3] == "int8" and find_spec("torchao") is None
+    return "torchao, for 8-bit moments, is not installed" if eight_bits else None
 
 
 def _in_a_process(shape: str, way: str, limit: float) -> dict[str, Any]:
