@@ -21,16 +21,16 @@ from tests.gpu.setting import Setting
 ROOT = Path(__file__).parents[2]
 # Seconds on one H100, the most telling parts first; together at most nine minutes.
 LIMITS = {
-    "prepare": 70,
+    "prepare": 60,
     "trial": 45,
-    "speed-135M": 75,
-    "speed-1B": 80,
-    "speed-largest": 75,
+    "speed-135M": 70,
+    "speed-1B": 75,
+    "speed-largest": 70,
     "memory": 30,
-    "halving": 30,
+    "halving": 25,
     "precision": 30,
-    "group": 30,
-    "study": 50,
+    "group": 50,
+    "study": 60,
     "scoring": 25,
 }
 NVIDIA = Path("/dev/nvidiactl")  # where nvidia-smi is not on the path
