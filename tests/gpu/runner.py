@@ -65,9 +65,11 @@ def run(
     folder: Path,
     seconds: float,
     again: Callable[[Part], bool] = lambda part: False,
-    tell: Callable[[dict[str, Any]], None] = lambda found: None,
+    tell: Callable[[str, dict[str, Any]], None] = lambda name, found: None,
 ) -> dict[str, Any]:
-    """Run the parts that are not done, within `seconds` for all together. `tell` receives all results after each."""
+    """Run the parts that are not done, within `seconds` for all together. `tell` is called after each, with its name and
+    all results.
+    """
     deadline = time.monotonic() + seconds
     for part in parts:
         if results.done(part.name) and not again(part):
@@ -77,7 +79,7 @@ def run(
             outcome: dict[str, Any] = {"status": "not run", "reason": f"the {seconds:g} s for all parts were over"}
         else:
             outcome = _carry_out(part, min(part.limit, left), folder)
-        tell(results.keep(part.name, outcome))
+        tell(part.name, results.keep(part.name, outcome))
     return results.read()
 
 

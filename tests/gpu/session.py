@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace, kit: Path | None, work: Path) -> int:
     os.environ.update(setting.environment | {"PYTHONPATH": _path()})
     os.chdir(ROOT)  # where the parts are started
 
-    def tell(found: dict[str, Any]) -> None:
+    def tell(name: str, found: dict[str, Any]) -> None:
         _copy(found, _names(arguments.only), work, arguments.out)
-        name, part = next(reversed(found["parts"].items()))
+        part = found["parts"][name]
         print(f"{name}: {part['status']}, {part.get('seconds', 0):g} s", file=sys.stderr, flush=True)
 
     found = runner.run(
