@@ -67,7 +67,7 @@ def run(
     again: Callable[[Part], bool] = lambda part: False,
     tell: Callable[[str, dict[str, Any]], None] = lambda name, found: None,
 ) -> dict[str, Any]:
-    """Run the parts that are not done, within `seconds` for all together. `tell` is called after each, with its name and
+    """Run the parts that are not done, within `seconds` for all together. `tell` is called after each with its name and
     all results.
     """
     deadline = time.monotonic() + seconds
