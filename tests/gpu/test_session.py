@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from sweep.study import Study
+from sweep.study.sections.resources import Execution
 from sweep.study.sizes.known import KNOWN
 from tests.gpu import kit, planned, runner, session, table, unpack
 from tests.gpu.parts import speed
@@ -140,6 +143,24 @@ def test_flops_are_those_of_the_plan() -> None:
     assert planned.mfu(shape, 8192, 10_000, "cpu") is None
 
 
+@pytest.mark.parametrize(("name", "shape"), [("135M", "HuggingFaceTB/SmolLM2-135M"), ("1B", "meta-llama/Llama-3.2-1B")])
+def test_a_model_with_random_weights_has_the_shape_that_is_planned(name: str, shape: str, tmp_path: Path) -> None:
+    from tests.gpu.ways import made
+
+    work = speed.planned_work(Setting("cuda", tmp_path, None), name, Execution(), None)
+    model = made(work, torch.device("meta"))
+    assert sum(p.numel() for p in model.parameters()) == KNOWN[shape].shape.parameters
+    assert work.training("bfloat16").batch_sequences % work.micro == 0
+
+
+def test_a_study_of_a_gpu_is_valid(tmp_path: Path) -> None:
+    content = Setting("cuda", tmp_path, tmp_path / "kit").content("nine-trials", steps=8, sequences=8)
+    study = Study.model_validate(content)
+    assert study.resources.gpus == 1
+    assert study.training.precision == "bfloat16"
+    assert study.base_model.embedded == "smollm2-135m"
+
+
 def test_the_largest_model_takes_less_memory_with_fewer_layers() -> None:
     content = speed.planned_content(speed.GPU["largest"], speed.LENGTH)
     sizes = [planned.trial_bytes(content, speed.with_layers(n)) for n in (8, 16, 32)]
@@ -225,7 +246,11 @@ def test_results_are_plain_json(results: Results, tmp_path: Path) -> None:
     assert json.loads(results.file.read_text())["machine"] == HERE
 
 
-def test_a_way_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_way_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, value in Setting("cpu", tmp_path, None).environment.items():
         monkeypatch.setenv(name, value)
-    assert speed._in_a_process("2B", "ours sdpa", 60) == {"failed": "failed: KeyError: '2B'"}
+    monkeypatch.setattr(sys, "argv", ["speed", "2B", "ours sdpa"])
+    speed.main()
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"failed": "failed: KeyError: '2B'"}
