@@ -25,6 +25,8 @@ PACKED, PACKAGES = "packed.tar.xz", "packages"  # inside the kit: all that compr
 
 def main() -> None:
     kit = Path(__file__).parents[2] / ".gpu-kit"
+    if not (kit / MANIFEST).is_file():
+        sys.exit(f"{kit.name}/{MANIFEST} is missing: copy it, or pack a kit with make gpu-kit")
     wrong = faults(kit)
     print("\n".join(wrong) or f"{kit.name}: all {len(manifest(kit)['parts'])} parts are here and sound")
     sys.exit(1 if wrong else 0)
