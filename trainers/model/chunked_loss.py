@@ -70,5 +70,5 @@ def _replace_by_gradient(logits: torch.Tensor, targets: torch.Tensor) -> torch.T
     logits.sub_(logits.amax(dim=1, keepdim=True))
     chosen = logits.gather(1, index)
     total = logits.exp_().sum(dim=1, keepdim=True)
-    logits.div_(total).scatter_add_(1, index, -torch.ones_like(chosen)).mul_(counted)
+    logits.mul_(counted / total).scatter_add_(1, index, -counted.float())
     return (total.log() - chosen).where(counted, 0).sum()

@@ -46,7 +46,7 @@ def checkpoint_activations(model: Any, execution: Execution) -> None:
         how["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
     if hasattr(model, "activation_checkpointing_enable"):
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
-    else:  # its name before transformers 5.2x
+    else:  # its name up to transformers 5.22
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
 
 

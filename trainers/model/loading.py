@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging
@@ -23,7 +23,7 @@ from trainers.workers.group import WorkerGroup
 
 log = getLogger(__name__)
 SAVES_THE_WAIT = "without a network, HF_HUB_OFFLINE=1 in the environment saves the wait for time-outs"
-LOADS_SHARDED = "fsdp_size" in {field.name for field in fields(DistributedConfig)}  # transformers >= 5.1x
+LOADS_SHARDED = [int(part) for part in transformers.__version__.split(".")[:2]] >= [5, 17]  # the first that was tried
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
 
 
