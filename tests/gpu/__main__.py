@@ -28,8 +28,10 @@ def main() -> None:
     if kit and str(kit / "site") not in os.environ.get("PYTHONPATH", ""):
         again = [sys.executable, "-m", "tests.gpu", *sys.argv[1:], "--seconds", str(left(arguments.seconds, began))]
         os.execve(sys.executable, again, os.environ | {"PYTHONPATH": f"{ROOT}:{kit / 'site'}"})
-    from tests.gpu import session  # from here on the kit's packages are needed
-
+    try:
+        from tests.gpu import session  # from here on the kit's packages are needed
+    except ModuleNotFoundError as error:
+        sys.exit(f"the package {error.name} is missing: install this package, or bring a kit (make gpu-kit)")
     sys.exit(session.run(arguments, kit, WORK))
 
 
