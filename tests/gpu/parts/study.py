@@ -13,7 +13,7 @@ from sweep.study.files.reader import read_object
 from tests.gpu.setting import Setting, fresh
 
 ALMR = (sys.executable, "-c", "from sweep.cli import main; main()")
-GRID = {"almr": [0.2, 0.5, 0.8], "lr": [3e-4, 1e-3, 3e-3]}
+GRID = {"almr": [0.2, 0.5, 0.8], "lr": [1e-4, 3e-4, 1e-3]}
 
 
 def measure(setting: Setting, write: Callable[..., None]) -> None:
@@ -39,7 +39,8 @@ def measure(setting: Setting, write: Callable[..., None]) -> None:
     }
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
     failed = [f"{record.trial_id}: {record.reason}" for record in records if record.status == "failed"]
-    fault = None if len(complete) == len(run.study().grid_trials) else f"not all complete: {[*failed, *lines[-1:]][:1]}"
+    whole = len(complete) == len(run.study().grid_trials)
+    fault = None if whole else f"not all complete: {next(iter([*failed, *lines[-1:]]), 'no message')}"
     write("9 trials", values, fault)
     if fit := read_object(run.files.fit):
         winner = fit.get("winner") or {}
