@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sweep.planning import warnings
+from sweep.planning.disk import Disk, disk
 from sweep.planning.model_shape import ShapeLookup, find
-from sweep.planning.requirements import Disk, TrialMemory, disk
+from sweep.planning.prepared_size import plain_files
+from sweep.planning.requirements import TrialMemory
 from sweep.study import LANGUAGES, CorpusFacts, Record, Study
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sections.resources import Resources
@@ -19,7 +19,6 @@ from sweep.study.sizes.shape import Shape
 from sweep.trials.progress import RunProgress
 
 BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies; used until a corpus is tokenised
-PLAIN_TEXT = (".txt", ".md", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,12 @@ class StudyPlan:
         return self.progress.total * self.tokens_per_trial
 
 
-def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> StudyPlan:
-    """`facts`: the corpora that a run of this study has packed so far, which replace estimates."""
+def plan(
+    study: Study, progress: RunProgress, facts: dict[str, CorpusFacts], prepared: dict[str, int] | None = None
+) -> StudyPlan:
+    """`facts`: the corpora that were packed so far, `prepared`: the measured bytes of what was prepared. Both replace
+    estimates.
+    """
     tokens = study.training.blocks * study.training.sequence_length
     epochs = {language: corpus_epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
@@ -61,7 +64,6 @@ def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> 
     flops = trained * flops_per_token(found.shape, study.training.sequence_length) if found.shape else None
     each = trial_seconds(study, trained, progress.records, flops)
     at_once = concurrency(study)
-    sizes = {language: packed_tokens(study, language, facts.get(language)) for language in LANGUAGES}
     return StudyPlan(
         progress=progress,
         tokens_per_trial=trained,
@@ -72,7 +74,7 @@ def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> 
         shape=found.shape,
         trial_memory=trial_memory,
         flops=flops,
-        disk=disk(study, found.shape, progress.total, at_once, sizes),
+        disk=disk(study, found.shape, progress.total, at_once, prepared),
         warnings=[*warnings.of(study, tokens, epochs, trial_memory), *([found.why_not] if found.why_not else [])],
     )
 
@@ -130,16 +132,9 @@ def corpus_epochs(study: Study, language: str, tokens: int, facts: CorpusFacts |
     return [share * tokens / size for share in shares]
 
 
-def packed_tokens(study: Study, language: str, facts: CorpusFacts | None) -> float | None:
-    """Tokens of training and held-out text together."""
-    return facts.tokens + facts.held_out_tokens if facts else expected_tokens(getattr(study.corpora, language))
-
-
 def expected_tokens(corpus: Corpus) -> float | None:
     """Tokens of a corpus that has not been tokenised yet; None where nothing tells its size."""
     if corpus.tokens:
         return corpus.tokens
-    paths = {Path(file) for pattern in corpus.files or () for file in glob.glob(pattern, recursive=True)}
-    if not paths or corpus.documents or not all(path.suffix in PLAIN_TEXT and path.is_file() for path in paths):
-        return None
-    return sum(path.stat().st_size for path in paths) / BYTES_PER_TOKEN
+    files = None if corpus.documents else plain_files(corpus)
+    return None if files is None else sum(file.stat().st_size for file in files) / BYTES_PER_TOKEN

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging
 from transformers.utils.import_utils import is_flash_attn_2_available
@@ -76,13 +76,10 @@ def _refuse_attention(study: Study) -> None:
         )
 
 
-def fingerprint(base: BaseModelSource, path: str) -> str:
-    """Identifies the content of the base model: a directory's files, or the commit of a Hugging Face id."""
-    if not Path(path).is_dir():
-        config = _from_pretrained(AutoConfig, base, path)
-        return fingerprint_of([path, getattr(config, "_commit_hash", None)])
-    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
-    return fingerprint_of([[str(file.relative_to(path)), sha256(file)] for file in files])
+def fingerprint(folder: Path) -> str:
+    """Identifies the content of a model's directory."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return fingerprint_of([[str(file.relative_to(folder)), sha256(file)] for file in files])
 
 
 def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: Any) -> Any:

@@ -12,8 +12,9 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.planning import model_shape
+from sweep.planning.disk import disk
 from sweep.planning.plan import flops_per_token, seconds_at_mfu
-from sweep.planning.requirements import TrialMemory, disk
+from sweep.planning.requirements import TrialMemory
 from sweep.planning.warnings import out_of_memory
 from sweep.study import Study, study_file
 from sweep.study.sections.corpora import BaseModelSource
@@ -203,15 +204,13 @@ def test_flops_and_hours_follow_the_formula() -> None:
 @pytest.mark.parametrize(("keep", "models"), [("none", 0), ("best", 3), ("all", 11)])
 def test_disk_is_bounded(keep: str, models: int) -> None:
     study = gpu_study().model_copy(update={"keep": keep})
-    sizes = {"original": 1000.0, "additional": 500.0}
-    bounded = disk(study, LLAMA, 10, 4, sizes)
-    assert bounded.corpora == 6000
-    assert bounded.models == models * 4 * LLAMA.parameters
-    assert bounded.checkpoints == 0
+    bounded = disk(study, LLAMA, 10, 4).parts
+    assert bounded["models"] == models * 4 * LLAMA.parameters
+    assert bounded["checkpoints"] == 0
     often = study.model_copy(update={"execution": study.execution.model_copy(update={"checkpoint_minutes": 30.0})})
-    assert disk(often, LLAMA, 10, 4, sizes).checkpoints == 4 * 2 * 12 * LLAMA.parameters
-    assert disk(often, None, 10, 4, sizes).total is None
-    assert disk(often, LLAMA, 10, None, sizes).total is None
+    assert disk(often, LLAMA, 10, 4).parts["checkpoints"] == 4 * 2 * 12 * LLAMA.parameters
+    assert disk(often, None, 10, 4).total is None
+    assert disk(often, LLAMA, 10, None).total is None
 
 
 def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.MonkeyPatch) -> None:
