@@ -19,10 +19,12 @@ def measure(setting: Setting, write: Callable[..., None]) -> None:
     write("versions", _versions(setting, torch))
     phases: list[tuple[str, float]] = []
     began = time.perf_counter()
-    prepare(
-        Study.model_validate(setting.content("prepared", steps=1, sequences=1)),
-        lambda phase, share: phases.append((phase, time.perf_counter())),
-    )
+
+    def progress(phase: str, share: float | None) -> None:
+        if not phases or phases[-1][0] != phase:
+            phases.append((phase, time.perf_counter()))
+
+    prepare(Study.model_validate(setting.content("prepared", steps=1, sequences=1)), progress)
     ends = [at for _, at in phases[1:]] + [time.perf_counter()]
     took = {f"{phase}, s": round(end - at, 1) for (phase, at), end in zip(phases, ends, strict=True)}
     write("model and text", took | {"all, s": round(time.perf_counter() - began, 1)})
