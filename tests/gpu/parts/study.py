@@ -22,11 +22,11 @@ def measure(setting: Setting, write: Callable[..., None]) -> None:
     file, runs = setting.study_file(content), fresh(setting.work / "runs" / "studies")
     began = time.perf_counter()
     command = [*ALMR, "run", str(file), "--runs", str(runs)]
-    for tries in range(1, TRIES + 1):
+    tries, status = 0, INTERNAL
+    while status == INTERNAL and tries < TRIES:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         print(done.stdout, done.stderr, file=sys.stderr)
-        if done.returncode != INTERNAL:
-            break
+        tries, status = tries + 1, done.returncode
     wall = time.perf_counter() - began
     run = Run(runs / content["name"])
     records = [record for trial in run.study().grid_trials if (record := run.record(trial))]
@@ -38,7 +38,7 @@ def measure(setting: Setting, write: Callable[..., None]) -> None:
         "wall, s": round(wall, 1),
         "training, s": round(training, 1),
         "beside training, s a trial": round((wall - training) / len(GRID["almr"]) / len(GRID["lr"]), 2),
-        "exit status": done.returncode,
+        "exit status": status,
         "tries": tries,
         "fitted": run.files.fit.is_file(),
         "report": run.files.report.is_file(),
