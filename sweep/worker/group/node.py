@@ -76,7 +76,7 @@ class NodeProcesses:
         self.scratch = Path(tempfile.mkdtemp(prefix="almr-node-"))
         self.failures = self.scratch / "failures.json"
         torchrun = [sys.executable, "-m", "sweep.worker.group.torchrun", str(self.failures)]
-        ranks = [*torchrun_arguments(rendezvous), command.module, *command.arguments]
+        ranks = [*torchrun_arguments(rendezvous, GRACE_SECONDS), command.module, *command.arguments]
         request = {"command": [*torchrun, *ranks], "log": str(command.log), "grace_seconds": GRACE_SECONDS}
         self.supervisor = subprocess.Popen(  # noqa: S603
             [
@@ -146,8 +146,6 @@ def _environment(rendezvous: Rendezvous) -> dict[str, str]:
         "PYTHONPATH": path,
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": str(rendezvous.cpus_per_worker),
-        # Not the option of the same meaning: torchrun of torch 2.11 has neither, and refuses an unknown option.
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(max(1, int(GRACE_SECONDS / 2))),
     }
 
 
@@ -159,7 +157,7 @@ def gpu_locks(rendezvous: Rendezvous) -> list[str]:
     return [str(Path(tempfile.gettempdir()) / f"almr-{os.getuid()}-gpu-{name}") for name in names]
 
 
-def torchrun_arguments(rendezvous: Rendezvous) -> list[str]:
+def torchrun_arguments(rendezvous: Rendezvous, grace_seconds: float) -> list[str]:
     """A static rendezvous without restarts: Ray Tune starts a worker group that failed again, as a whole."""
     return [
         f"--nnodes={rendezvous.nodes}",
@@ -167,6 +165,7 @@ def torchrun_arguments(rendezvous: Rendezvous) -> list[str]:
         f"--nproc-per-node={rendezvous.workers_per_node}",
         f"--master-addr={rendezvous.address}",
         f"--master-port={rendezvous.port}",
+        f"--shutdown-timeout={max(1, int(grace_seconds / 2))}",
         "--max-restarts=0",
         "-m",
     ]
