@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
-from torch.distributed.run import parse_args, run
+from torch.distributed.run import get_args_parser, parse_args, run
 
 from sweep.worker.group.node import PORT_TAKEN
 
@@ -23,7 +23,7 @@ from sweep.worker.group.node import PORT_TAKEN
 def main() -> None:
     failures_file, *arguments = sys.argv[1:]
     try:
-        run(parse_args(arguments))  # type: ignore[no-untyped-call]
+        run(parse_args(_known(arguments)))  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
         Path(failures_file).write_text(json.dumps(_own_failures(error.failures)))
         raise
@@ -31,6 +31,12 @@ def main() -> None:
         if "EADDRINUSE" in str(error) or "address already in use" in str(error):
             sys.exit(PORT_TAKEN)
         raise
+
+
+def _known(arguments: list[str]) -> list[str]:
+    """Without `--shutdown-timeout` where torchrun has none (before torch 2.13): it then waits 30 s for its ranks."""
+    known = "--shutdown-timeout" in get_args_parser().format_help()
+    return [argument for argument in arguments if known or not argument.startswith("--shutdown-timeout=")]
 
 
 def _own_failures(failures: dict[int, ProcessFailure]) -> list[dict[str, Any]]:

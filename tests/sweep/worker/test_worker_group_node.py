@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import fcntl
 import json
@@ -19,6 +20,7 @@ import pytest
 
 from sweep.worker.group import node as nodes
 from sweep.worker.group import supervisor as supervisors
+from sweep.worker.group import torchrun
 from sweep.worker.group.node import NodeOutcome, NodeProcesses, RankCommand, RankFailure, Rendezvous, free_port
 
 STUBBORN = """
@@ -196,3 +198,16 @@ def test_a_port_that_another_process_took_is_recognised(ranks: Any) -> None:
         other.listen()
         assert outcome(ranks("end", other.getsockname()[1])) == NodeOutcome((RankFailure(None, 98),))
     assert NodeOutcome((RankFailure(None, 98),)).port_taken
+
+
+@pytest.mark.parametrize("options", [[], ["--shutdown-timeout"]])
+def test_torchrun_is_given_only_what_it_knows(monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
+    def parser() -> argparse.ArgumentParser:
+        made = argparse.ArgumentParser()
+        for option in ["--nnodes", *options]:
+            made.add_argument(option)
+        return made
+
+    monkeypatch.setattr(torchrun, "get_args_parser", parser)
+    given = [f"{option}=1" for option in options]
+    assert torchrun._known(["--nnodes=1", "--shutdown-timeout=1", "-m"]) == ["--nnodes=1", *given, "-m"]
