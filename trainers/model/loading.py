@@ -54,7 +54,7 @@ def load_model(study: Study, path: str, workers: WorkerGroup) -> Any:
 
 
 def _options(study: Study, workers: WorkerGroup) -> dict[str, Any]:
-    _refuse_attention(study)
+    _refuse_attention(study, workers.device)
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": study.execution.attention}
     if workers.size > 1 and LOADS_SHARDED:
         mixed = study.training.precision == "bfloat16"
@@ -62,7 +62,11 @@ def _options(study: Study, workers: WorkerGroup) -> dict[str, Any]:
     return options
 
 
-def _refuse_attention(study: Study) -> None:
+def _refuse_attention(study: Study, device: torch.device) -> None:
+    if study.execution.attention == "flex_attention" and device.type == "cpu":
+        raise InputError(
+            "execution.attention: flex_attention needs a GPU, as torch cannot train with it on a CPU: write sdpa"
+        )
     if study.execution.attention != "flash_attention_2":
         return
     if study.training.precision != "bfloat16":

@@ -7,7 +7,7 @@ test compares the count with what autograd keeps.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -16,6 +16,7 @@ from sweep.study.fields import Count, Section
 LOGITS_BYTES = 2**28  # in float32: larger logits are computed in parts, smaller ones are faster in one piece
 # Families whose logits are the unscaled output of the last layer (read in transformers 5.23). Others are not split.
 PLAIN_LOGITS = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # of a mixture of experts, in its config
 USABLE = 0.9  # share of a GPU's memory; the rest: CUDA's context, communication buffers, fragmentation
 FLOAT32 = 4  # bytes of an element
 BFLOAT16 = 2
@@ -53,6 +54,13 @@ class Shape(Section):
                 f"correct one of them, or add head_dim"
             )
         return self
+
+    @classmethod
+    def of_config(cls, config: dict[str, Any]) -> Self:
+        """From a `config.json`. Raises ValueError where it does not have a Llama-like model's sizes."""
+        if any(config.get(name) for name in EXPERTS):
+            raise ValueError("it is a mixture of experts")
+        return cls.model_validate({name: config[name] for name in cls.model_fields if config.get(name) is not None})
 
     @property
     def query_size(self) -> int:
@@ -92,6 +100,13 @@ class Shape(Section):
     def multiplied_parameters(self) -> int:
         """Parameters in matrix products; an input embedding that is not tied is only looked up."""
         return self.parameters - (0 if self.tie_word_embeddings else self.embedding_parameters)
+
+    def training_flops(self, sequence_length: int) -> float:
+        """FLOPs of one token's forward and backward pass: 6 per multiplied parameter, and 12 x layers x query size x
+        sequence length for attention (Chowdhery et al., arXiv 2204.02311, appendix B). As in MFU, what checkpointing
+        computes again is not counted.
+        """
+        return 6 * self.multiplied_parameters + 12 * self.num_hidden_layers * self.query_size * sequence_length
 
 
 def layer_bytes(shape: Shape, element: int) -> float:

@@ -171,7 +171,7 @@ def _measured(setting: Setting, work: Any, rival: bool) -> dict[str, Any]:
     import torch
 
     from tests.gpu import ways
-    from trainers.workers.device import device_name, peak_memory_bytes
+    from trainers.workers.device import mfu, peak_memory_bytes
 
     device = torch.device("cuda", 0) if setting.gpu else torch.device("cpu")
     if setting.gpu:
@@ -179,7 +179,7 @@ def _measured(setting: Setting, work: Any, rival: bool) -> dict[str, Any]:
     began = time.perf_counter()
     seconds, more = _rival(work, device) if rival else (ways.ours(work, device), _said(work))
     speed = work.tokens * len(seconds) / sum(seconds)
-    used = planned.mfu(work.shape, work.length, speed, device_name(device))
+    used = mfu(work.shape.training_flops(work.length), speed, device)
     return {
         "tokens/s": speed,
         "MFU": round(used, 4) if used is not None else "unknown",

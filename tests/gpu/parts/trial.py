@@ -37,7 +37,7 @@ def measure(setting: Setting, write: Callable[..., None]) -> None:
         "tokens/s": record.tokens_per_second,
         "training, s": record.training_seconds,
         "whole trial, s": record.seconds,
-        "MFU at 6 FLOPs a parameter": record.mfu if record.mfu is not None else "unknown",
+        "MFU": record.mfu if record.mfu is not None else "unknown",
         "peak memory, GB": gigabytes(record.peak_memory_bytes or 0),
         "planned peak, GB": gigabytes(trial_bytes(content, EMBEDDED["smollm2-135m"].shape))
         if setting.kit or setting.gpu
