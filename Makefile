@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 QUIET := --quiet --disable-pip-version-check
 
-.PHONY: demo test check docs docs-outputs install test-exports test-oldest test-newest clean
+.PHONY: demo test check docs docs-outputs install test-exports test-oldest test-newest gpu gpu-kit clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -53,6 +53,16 @@ test-newest:  ## the suite with the newest versions of everything
 	$(PYTHON) -m venv .venvs/oldest
 	.venvs/oldest/bin/python -m pip install $(QUIET) -c constraints-oldest.txt -e '.[test]'
 	touch $@
+
+# On a GPU host without an index there is no .venv: the host's own Python 3.12 runs it, with the kit. docs/gpu.md.
+GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),python3)
+DEVICE ?= auto
+
+gpu:  ## measure on a GPU, in nine minutes; DEVICE=cpu: rehearse it with tiny shapes
+	$(GPU_PYTHON) -m tests.gpu --device $(DEVICE)
+
+gpu-kit: $(INSTALLED)  ## pack what a GPU host without an index lacks, in parts under 60 MB
+	$(BIN)/python -m tests.gpu.kit
 
 install: $(INSTALLED)
 

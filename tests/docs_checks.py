@@ -92,7 +92,8 @@ def fault_of(words: list[str]) -> str | None:
     if program == "almr":
         return almr_fault(words[1:])
     if program == "make":
-        return next((f"no target {word}" for word in words[1:] if f"\n{word}:" not in makefile()), None)
+        targets = [word for word in words[1:] if "=" not in word]  # the others set variables
+        return next((f"no target {word}" for word in targets if f"\n{word}:" not in makefile()), None)
     if program in ("apptainer", "bash", "docker", "python", "python3", "sbatch"):
         scripts = [word for word in words[1:] if "/" in word and word.split("/")[0] in SOURCES]
         return next((f"no file {word}" for word in scripts if not (ROOT / word).exists()), None)
