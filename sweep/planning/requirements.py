@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from sweep.study import LANGUAGES, Study
-from sweep.study.sizes.shape import BFLOAT16, FLOAT32, MOMENTS, USABLE, Shape, activation_bytes, logit_bytes
+from sweep.study.sizes.shape import BFLOAT16, FLOAT32, MOMENTS, USABLE, Shape
+from sweep.study.sizes.step import Step
 
 TOKEN = 4  # bytes: an int32
 LINE = 400  # bytes: one line of metrics.jsonl and its TensorBoard events
@@ -58,31 +59,35 @@ class TrialMemory:
 
     def at(self, sequences: int) -> Memory:
         """Memory at a micro-batch of so many sequences."""
-        tokens = sequences * self.study.training.sequence_length
         share = self.shape.parameters / self.study.resources.workers
-        execution = self.study.execution
-        kept, again = activation_bytes(self.shape, execution.activation_checkpointing, self.compute_bytes)
+        moment = self.step(sequences).peak
         return Memory(
             weights=FLOAT32 * share,
-            gradients=FLOAT32 * share,
+            gradients=moment.gradients,
             optimizer=MOMENTS[self.study.training.optimizer.state] * share,
-            gathered=self.gathered_bytes,
-            activations=tokens * (self.shape.num_hidden_layers * kept + again),
-            logits=logit_bytes(self.shape, tokens, self.compute_bytes, execution.cross_entropy),
+            gathered=moment.gathered,
+            activations=moment.activations,
+            logits=moment.logits,
         )
 
-    @property
-    def gathered_bytes(self) -> float:
-        """What is not sharded: embeddings, output layer and their gradients throughout a step; two layers (the current
-        and the prefetched one; all layers without `reshard_after_forward`); one layer's gradient, summed in float32. A
-        single worker in bfloat16 takes the same, because FSDP2 shards its model too; in float32 it gathers nothing.
-        """
-        shape, element = self.shape, self.compute_bytes
-        if not self.study.resources.worker_group and element == FLOAT32:
-            return 0
-        layers = 2 if self.study.execution.reshard_after_forward else shape.num_hidden_layers
-        weights = shape.outer_parameters + layers * shape.layer_parameters
-        return element * (weights + shape.outer_parameters) + (element + FLOAT32) * shape.layer_parameters
+    def step(self, sequences: int) -> Step:
+        """A step of the trainer with so many sequences at once."""
+        training, execution = self.study.training, self.study.execution
+        group = self.study.resources.worker_group
+        return Step(
+            shape=self.shape,
+            sequences=sequences,
+            length=training.sequence_length,
+            element=self.compute_bytes,
+            workers=self.study.resources.workers,
+            sharded=group or self.compute_bytes == BFLOAT16,
+            masked=training.document_masking and execution.attention == "sdpa",
+            accumulates=sequences < self.largest_micro_batch,
+            resharded=execution.reshard_after_forward,
+            checkpointing=execution.activation_checkpointing,
+            kernel=execution.cross_entropy,
+            moments_bytes=0 if training.optimizer.state == "float32" else 2 * FLOAT32,
+        )
 
     def largest_fitting(self, gpu_bytes: float) -> int:
         """The largest micro-batch that fits in the usable part of a GPU's memory; 0 where none does."""

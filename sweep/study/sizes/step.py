@@ -1,0 +1,203 @@
+"""The memory of a training step of our own trainer on one GPU: its moments of most memory, and the peak among them.
+
+Which moment that is depends on the shape. What is alive at each was found with torch's memory tracker on fake tensors
+(tests/benchmarks/memory.py compares) and in FSDP2's code (torch 2.13, torch/distributed/fsdp/_fully_shard). Weights and
+optimizer are alive at all moments and not counted here.
+
+FSDP2 gathers a group of weights before its forward pass and again before its backward pass. Groups are the layers, the
+input embedding, and the last norm with the output layer, which stays gathered in between. With tied embeddings the last
+group holds the embedding; a single worker has one group for all weights outside the layers. In both cases that group's
+gradients wait for the end of the backward pass. Gradients are summed in float32, in a buffer that is freed when the
+next group's are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sweep.study.sizes.shape import FLOAT32, Shape, activation_bytes, layer_bytes, logit_bytes, norm_bytes
+
+SMALL = 2**21  # bytes: scalars, buffers, and the rounding of each tensor to the allocator's blocks
+
+
+class Moment(NamedTuple):
+    """Bytes alive at a moment. `gradients`: after their reduction, a worker's share. `gathered`: weights and gradients
+    that are not sharded. `logits`: output layer and loss.
+    """
+
+    name: str
+    gradients: float
+    gathered: float
+    activations: float
+    logits: float = 0
+
+    @property
+    def total(self) -> float:
+        return self.gradients + self.gathered + self.activations + self.logits
+
+
+@dataclass(frozen=True)
+class Step:
+    """A micro-batch of `sequences` x `length` tokens on one of `workers`, computed in elements of `element` bytes.
+
+    `sharded`: by FSDP2. `masked`: attention is given a dense mask. `accumulates`: a step has several micro-batches, so
+    gradients exist from its start. `resharded`: a layer's weights are freed after its forward pass. `moments_bytes`: of
+    one parameter's optimizer moments, while they are in float32 for the optimizer's step.
+    """
+
+    shape: Shape
+    sequences: float
+    length: int
+    element: int
+    workers: int = 1
+    sharded: bool = True
+    masked: bool = False
+    accumulates: bool = True
+    resharded: bool = True
+    checkpointing: str = "none"
+    kernel: str = "torch"
+    moments_bytes: int = 0
+
+    @property
+    def peak(self) -> Moment:
+        return max(self.moments(), key=lambda moment: moment.total)
+
+    def moments(self) -> Iterator[Moment]:
+        yield from self._loss()
+        yield from self._layers()
+        yield Moment("the end of the backward pass", self._gradients, self._end, self._inputs)
+        largest = max(self.shape.embedding_parameters, self.shape.hidden_size * self.shape.intermediate_size)
+        yield Moment("the optimizer", self._gradients, self.moments_bytes * largest / self.workers, 0)
+
+    def _loss(self) -> Iterator[Moment]:
+        """In the forward pass of several workers there is also the buffer in which the last weights were gathered."""
+        shape, element = self.shape, self.element
+        gradients = self._gradients if self.accumulates else 0
+        kept = shape.num_hidden_layers * self._kept + self._inputs
+        norm = norm_bytes(shape, element) * self.tokens
+        gathered, forward, backward = self._tail + self._gathered(0), *self._logits
+        buffer = 0 if self.workers == 1 else element * shape.layer_parameters if self._late else self._tail
+        yield Moment("the loss", gradients, gathered + buffer, kept + norm, forward)
+        yield Moment("the loss, backward", gradients, gathered, kept + norm, backward)
+        if not self._late:
+            reduced = self._reduced(self._tail / element, still=self._embedding) + self._gathered(1)
+            yield Moment("the output layer's gradient", gradients, reduced, kept)
+
+    def _layers(self) -> Iterator[Moment]:
+        """The backward pass of the last layer, of the one before it, and of the first; and a layer's reduction."""
+        shape, element = self.shape, self.element
+        again = self.tokens * self._activation_bytes[1]
+        some = self._gradients if self.accumulates else 0
+        waiting = self._waiting
+        several = self.workers > 1
+        working = self._gathered(2 if several else 1) + element * shape.hidden_size * shape.intermediate_size
+        all_but_one = (shape.num_hidden_layers - 1) * self._kept + self._inputs
+        buffer = FLOAT32 * shape.layer_parameters if self.sharded else 0
+        last = 0 if self._late else FLOAT32 / element * self._tail
+        name = "a layer's backward pass"
+        yield Moment(name, some, waiting + working + last, all_but_one + self._kept + again)
+        yield Moment(name, some, waiting + working + buffer, all_but_one + again)
+        yield Moment(name, self._gradients, waiting + working + buffer, self._kept + self._inputs + again)
+        reduced = waiting + self._reduced(shape.layer_parameters) + self._gathered(1 if several else 0)
+        yield Moment("a layer's gradients", some, reduced, all_but_one)
+
+    @property
+    def evaluation(self) -> Moment:
+        """The forward pass of an evaluation, which keeps nothing: the output layer, or a layer at work."""
+        logits, _ = logit_bytes(self.shape, self.tokens, self.element, self.kernel, gradients=False)
+        copies = 2 if self.workers > 1 else 1
+        working = self.tokens * layer_bytes(self.shape, self.element, self._keys)
+        gathered = max(copies * self._tail, self._tail * self._late + self._gathered(copies))
+        return Moment("evaluation", 0, gathered, working + self._inputs, logits)
+
+    @property
+    def tokens(self) -> float:
+        return self.sequences * self.length
+
+    @property
+    def _logits(self) -> tuple[float, float]:
+        return logit_bytes(self.shape, self.tokens, self.element, self.kernel)
+
+    @property
+    def _keys(self) -> int:
+        return self.length if self.masked else 0
+
+    @property
+    def _activation_bytes(self) -> tuple[float, float]:
+        return activation_bytes(self.shape, self.checkpointing, self.element, self._keys)
+
+    @property
+    def _kept(self) -> float:
+        """What a layer keeps for its backward pass."""
+        return self.tokens * self._activation_bytes[0]
+
+    @property
+    def _inputs(self) -> float:
+        """Alive throughout: token, position and target, sine and cosine of each position, and the mask as booleans."""
+        rotary = 2 * self.element * self.shape.query_size / self.shape.num_attention_heads
+        return self.tokens * (3 * 8 + rotary + self._keys) + SMALL
+
+    @property
+    def _gradients(self) -> float:
+        """Several workers that share tied weights reduce their gradients twice, into two buffers that both stay."""
+        twice = self.shape.embedding_parameters if self._late and self.workers > 1 else 0
+        return FLOAT32 * (self.shape.parameters + twice) / self.workers
+
+    @property
+    def _late(self) -> bool:
+        """Whether the output layer's gradient waits for the end."""
+        return self.shape.tie_word_embeddings or self.workers == 1
+
+    @property
+    def _embedding(self) -> float:
+        """The embedding's weights, or its gradient."""
+        return self.element * self.shape.embedding_parameters if self.sharded else 0
+
+    @property
+    def _tail(self) -> float:
+        """The weights of the last group. Several workers gather tied weights twice (transformers 5.23): for the input
+        embedding, and for the output layer.
+        """
+        shape = self.shape
+        if not self.sharded:
+            return 0
+        if self._late:
+            return self.element * (shape.outer_parameters + (shape.embedding_parameters if self.workers > 1 else 0))
+        return self.element * (shape.embedding_parameters + shape.hidden_size)
+
+    @property
+    def _waiting(self) -> float:
+        """During the layers' backward pass: the last group's weights, and the output layer's gradient."""
+        if not self._late:
+            return 0
+        own = 0 if self.accumulates else self.element * self.shape.embedding_parameters
+        return self._tail + self._embedding if self.sharded else own
+
+    @property
+    def _end(self) -> float:
+        """The reduction of the weights outside the layers, of several workers the embedding's, twice where tied."""
+        shape = self.shape
+        if not self.sharded:
+            return self.element * shape.embedding_parameters if self.accumulates else 0
+        if self.workers == 1:
+            return self._reduced(shape.outer_parameters)
+        tied = 2 * self._embedding if self._late else 0
+        return self._reduced(shape.embedding_parameters + shape.hidden_size, still=self._embedding) + tied
+
+    def _gathered(self, layers: int) -> float:
+        """The weights of so many layers; of all where they are not resharded."""
+        if not self.sharded:
+            return 0
+        return self.element * self.shape.layer_parameters * (layers if self.resharded else self.shape.num_hidden_layers)
+
+    def _reduced(self, parameters: float, still: float = 0) -> float:
+        """The reduction of a group's gradients: its buffer, and the gradients before it or after it. Without gradients
+        of earlier micro-batches those after it are counted as gradients. `still`: gradients that exist beside the
+        result; several workers keep a reference to the group's last.
+        """
+        if not self.sharded:
+            return 0
+        result = FLOAT32 / self.workers * parameters if self.accumulates else 0
+        return FLOAT32 * parameters + max(self.element * parameters, result + still)
