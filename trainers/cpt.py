@@ -13,12 +13,13 @@ import torch
 
 from sweep.study import Ingredients, Record, Study, Trial
 from sweep.study.files.layout import TrialFiles
+from sweep.study.sizes.step import evaluation_sequences
 from trainers.benchmarks.scoring import Scoring
 from trainers.data.corpus import PackedCorpus, open_corpora
 from trainers.data.mixture import BatchReader, Mixture
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.divergence import DivergenceWatch
-from trainers.loop.held_out import HeldOut, measured_once, most_at_once
+from trainers.loop.held_out import HeldOut, measured_once
 from trainers.loop.learner import Learner
 from trainers.loop.out_of_memory import MicroBatch, MicroBatchHalvedError, store_micro_batch, stored_micro_batch
 from trainers.loop.saved_models import save_if_best
@@ -87,7 +88,7 @@ def _base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:
     training = study.training.model_dump(include={"evaluation_tokens", "precision"})
     if study.training.document_masking:
         training["document_masking"] = True
-    if at_once != most_at_once(study.training.sequence_length):
+    if at_once != evaluation_sequences(at_once, study.training.sequence_length, words=1):  # as in most studies
         training["at_once"] = at_once
     key = training | setup.ingredients.fingerprints() | {"device": device_name(workers.device)}
     if workers.size > 1:

@@ -1,17 +1,17 @@
 """The memory that a trial takes of each of its GPUs, and an upper bound of the disk space that a run takes.
 
 Weights, gradients and optimizer moments are float32 (moments as `optimizer.state` says), sharded over the trial's
-workers as FSDP2 does (Rajbhandari et al., arXiv 1910.02054, stage 3). sweep/study/sizes/shape.py has the rest.
+workers as FSDP2 does (Rajbhandari et al., arXiv 1910.02054, stage 3). sweep/study/sizes/step.py has the rest.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from sweep.study import LANGUAGES, Study
-from sweep.study.sizes.shape import BFLOAT16, FLOAT32, MOMENTS, USABLE, Shape
-from sweep.study.sizes.step import Step
+from sweep.study.sizes.shape import FLOAT32, MOMENTS, USABLE, Shape
+from sweep.study.sizes.step import Moment, Step, evaluation_sequences
 
 TOKEN = 4  # bytes: an int32
 LINE = 400  # bytes: one line of metrics.jsonl and its TensorBoard events
@@ -20,8 +20,8 @@ TRIAL_FILES = 32 * 1024  # bytes: record, log, headers of event files
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one GPU at a micro-batch. `gathered`: weights and gradients that are not sharded for a while, in the
-    compute dtype. `logits`: output layer and loss.
+    """Bytes of one GPU at a micro-batch, at the moment of most memory. `gathered`: weights and gradients that are not
+    sharded for a while. `logits`: output layer and loss.
     """
 
     weights: float
@@ -44,11 +44,6 @@ class TrialMemory:
     study: Study
 
     @property
-    def compute_bytes(self) -> int:
-        """Bytes of an element that is computed with."""
-        return BFLOAT16 if self.study.training.precision == "bfloat16" else FLOAT32
-
-    @property
     def largest_micro_batch(self) -> int:
         """Sequences of a global batch per worker."""
         return self.study.training.batch_sequences // self.study.resources.workers
@@ -60,7 +55,7 @@ class TrialMemory:
     def at(self, sequences: int) -> Memory:
         """Memory at a micro-batch of so many sequences."""
         share = self.shape.parameters / self.study.resources.workers
-        moment = self.step(sequences).peak
+        moment = self.moment(sequences)
         return Memory(
             weights=FLOAT32 * share,
             gradients=moment.gradients,
@@ -70,24 +65,16 @@ class TrialMemory:
             logits=moment.logits,
         )
 
+    def moment(self, sequences: int) -> Moment:
+        """When most memory is taken at a micro-batch of so many sequences, in training or in an evaluation."""
+        step = self.step(sequences)
+        evaluated = replace(step, sequences=evaluation_sequences(sequences, step.length, None))
+        return max(step.peak, evaluated.evaluation, key=lambda moment: moment.total)
+
     def step(self, sequences: int) -> Step:
         """A step of the trainer with so many sequences at once."""
-        training, execution = self.study.training, self.study.execution
-        group = self.study.resources.worker_group
-        return Step(
-            shape=self.shape,
-            sequences=sequences,
-            length=training.sequence_length,
-            element=self.compute_bytes,
-            workers=self.study.resources.workers,
-            sharded=group or self.compute_bytes == BFLOAT16,
-            masked=training.document_masking and execution.attention == "sdpa",
-            accumulates=sequences < self.largest_micro_batch,
-            resharded=execution.reshard_after_forward,
-            checkpointing=execution.activation_checkpointing,
-            kernel=execution.cross_entropy,
-            moments_bytes=0 if training.optimizer.state == "float32" else 2 * FLOAT32,
-        )
+        length, workers = self.study.training.sequence_length, self.study.resources.workers
+        return Step.of(self.study, self.shape, sequences, length, workers, sequences < self.largest_micro_batch)
 
     def largest_fitting(self, gpu_bytes: float) -> int:
         """The largest micro-batch that fits in the usable part of a GPU's memory; 0 where none does."""

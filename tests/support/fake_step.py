@@ -1,7 +1,7 @@
 """A training step of our own trainer on fake tensors: its peak memory and its FLOPs, as torch itself counts them.
 
-Nothing is computed: `FakeTensorMode` keeps shapes only, and a fake process group stands for the other workers. The model
-is built, sharded, checkpointed and fused by the trainer's own code, and `Learner` takes the steps.
+Nothing is computed: `FakeTensorMode` keeps shapes only, and a fake process group stands for the other workers. The
+model is built, sharded, checkpointed and fused by the trainer's own code, and `Learner` takes the steps.
 
 A build of torch for CPUs cannot run autograd on fake CUDA tensors, so the tensors are on the CPU. Two operations differ
 between the devices in what they keep, and are done as on CUDA: attention (flash without a mask; with one the memory
@@ -12,25 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
 import torch
+from samples import make_study
 from torch import distributed
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.distributed._tools import mem_tracker
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 from torch.distributed._tools.mem_tracker import MemTracker
-from torch.distributed.tensor import _sharding_prop
 from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import _sharding_prop
 from torch.nn.modules import linear_cross_entropy as in_parts
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import masking_utils, AutoConfig, AutoModelForCausalLM, PreTrainedModel
-from transformers.initialization import no_tie_weights
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, masking_utils
 from transformers.distributed.utils import TransformersDeviceMesh
+from transformers.initialization import no_tie_weights
 
 from sweep.study import Study
 from sweep.study.sizes.shape import Shape
@@ -40,28 +40,64 @@ from trainers.model.token_loss import TokenLoss
 from trainers.workers.group import WorkerGroup
 
 aten = torch.ops.aten
+BACKWARD = (
+    aten._scaled_dot_product_flash_attention_backward,
+    aten._scaled_dot_product_efficient_attention_backward,
+)
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
-@dataclass(frozen=True)
-class Peak:
-    parts: dict[str, int]
+def gpu_study(
+    workers: int,
+    sequences: int,
+    length: int,
+    checkpointing: str = "none",
+    reshard: bool = True,
+    micro_batches: int = 2,
+    **training: Any,
+) -> Study:
+    """A study of trials on so many GPUs, whose steps have so many micro-batches; with document masking."""
+    batch = length * workers * sequences * micro_batches
+    recipe = {"precision": "bfloat16", "document_masking": True, "evaluation_tokens": length} | training
+    recipe |= {"sequence_length": length, "global_batch_tokens": batch, "tokens": 20 * batch}
+    return make_study(
+        training=recipe | {"micro_batch_sequences": sequences},
+        resources={"gpus_per_node": workers},
+        execution={"activation_checkpointing": checkpointing, "reshard_after_forward": reshard},
+    )
 
-    @property
-    def total(self) -> int:
-        return self.parts["Total"]
 
-
-def peak_of_training(study: Study, shape: Shape, micro_batches: int = 2) -> Peak:
-    """The peak over two optimizer steps of the first worker, each of so many micro-batches."""
+def peak_of_training(study: Study, shape: Shape, micro_batches: int = 2) -> dict[str, int]:
+    """Peak bytes over two optimizer steps of the first worker, each of so many micro-batches: the tracker's parts, and
+    their "Total".
+    """
     with ExitStack() as stack:
         learner = stack.enter_context(fake_learner(study, shape))
         tracker = stack.enter_context(tracking(learner))
-        sequences = (learner.micro_batch or 1) * micro_batches
+        sequences = (learner.micro_batch.sequences or 1) * micro_batches
         for _ in range(2):
             learner._learn(torch.zeros(sequences, study.training.sequence_length, dtype=torch.int64), 1e-3)
         [found] = tracker.get_tracker_snapshot("peak").values()
-    return Peak({getattr(part, "value", part): size for part, size in found.items()})
+    return {getattr(part, "value", part): size for part, size in found.items()}
+
+
+def flops_of_training(study: Study, shape: Shape) -> dict[str, float]:
+    """FLOPs per token of an optimizer step of one micro-batch: `all`, and those of `scores` that attention's backward
+    pass computes again, in one of its five products. What checkpointing computes again is in `all`.
+    """
+    counting = FlopCounterMode(display=False, custom_mapping={aten.addmm_: _addmm_flops})
+    with fake_learner(study, shape) as learner, counting as counter, AsOnCuda(study.training.document_masking):
+        tokens = torch.zeros(learner.micro_batch.sequences or 1, study.training.sequence_length, dtype=torch.int64)
+        learner._learn(tokens, 1e-3)
+    by_operation = counter.get_flop_counts()["Global"]
+    backward = sum(by_operation.get(operation, 0) for operation in BACKWARD)
+    return {"all": counter.get_total_flops() / tokens.numel(), "scores": backward / 5 / tokens.numel()}
+
+
+def _addmm_flops(added: Any, first: Any, second: Any, **_: Any) -> int:
+    """torch's counter knows this product, but not in place."""
+    flops: int = 2 * first[0] * first[1] * second[1]
+    return flops
 
 
 @contextmanager
@@ -118,11 +154,23 @@ def tracking(learner: Learner) -> Iterator[MemTracker]:
     model = learner.model
     sharded = isinstance(model, FSDPModule)
     tracker = HookFreeTracker(model, learner.optimizer) if sharded else MemTracker()
-    if not sharded:
-        tracker.track_external(model)
-    with patch.object(mem_tracker, "_WeakRefInfo", OnOneGpu), tracker, AsOnCuda(learner.training.document_masking):
-        # Each micro-batch is a new iteration, of which the tracker wants to be told.
-        model.register_forward_pre_hook(lambda *_: tracker.reset_mod_stats(), prepend=True)
+    take = TokenLoss.sum
+
+    def one_more(self: TokenLoss, *arguments: Any) -> torch.Tensor:
+        """Each micro-batch is a new iteration, of which the tracker wants to be told."""
+        tracker.reset_mod_stats()
+        return take(self, *arguments)
+
+    documents = learner.training.document_masking
+    with (
+        patch.object(mem_tracker, "_WeakRefInfo", OnOneGpu),
+        patch.object(TokenLoss, "sum", one_more),
+        ExitStack() as stack,
+    ):
+        if not sharded:
+            tracker.track_external(model)
+        stack.enter_context(tracker)
+        stack.enter_context(AsOnCuda(documents))
         yield tracker
 
 
@@ -204,4 +252,5 @@ def attention(
         return aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, scale=scale)[0]
     mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill_(attn_mask.logical_not(), -torch.inf)
     mask = mask.expand(*query.shape[:3], key.shape[2])
-    return aten._scaled_dot_product_efficient_attention(query, key, value, mask, True, dropout_p, is_causal, scale=scale)[0]
+    kernel = aten._scaled_dot_product_efficient_attention
+    return kernel(query, key, value, mask, True, dropout_p, is_causal, scale=scale)[0]

@@ -14,16 +14,13 @@ import torch
 
 from sweep.study.files import cache
 from sweep.study.sections.training import Training
-from sweep.study.sizes.shape import LOGITS_BYTES
+from sweep.study.sizes.step import evaluation_sequences
 from sweep.study.study import fingerprint_of
 from trainers.data.corpus import PackedCorpus, blocks
 from trainers.loop.out_of_memory import MicroBatch, free_memory
 from trainers.model.fitting import reshard
 from trainers.model.token_loss import TokenLoss
 from trainers.workers.group import ALONE, WorkerGroup
-
-EVALUATION_SEQUENCES = 16  # of one forward pass, at most
-EVALUATION_TOKENS = 65536  # of one forward pass, at most
 
 Losses = dict[str, float]
 
@@ -66,14 +63,13 @@ class HeldOut:
             free_memory()
 
     def at_once(self, loss: TokenLoss) -> int:
-        """Sequences of one forward pass: a micro-batch. A model that is not sharded takes more while memory has not run
-        out and their logits are small.
+        """Sequences of one forward pass: a micro-batch. On a CPU a model that is not sharded takes more where their
+        logits are small, unless memory has run out.
         """
         [length] = {tokens.shape[1] for tokens in self.tokens.values()}
-        sequences = self.micro_batch.of(self.own)
-        if not self.workers.sharded and not self.micro_batch.ran_out:
-            sequences = max(sequences, LOGITS_BYTES // (4 * loss.model.config.vocab_size * length))
-        return min(sequences, most_at_once(length))
+        exactly = self.workers.device.type != "cpu" or self.workers.sharded or self.micro_batch.ran_out
+        words = None if exactly else loss.model.config.vocab_size
+        return evaluation_sequences(self.micro_batch.of(self.own), length, words)
 
     def bits_per_byte(self, losses: Losses) -> Losses:
         """Nats per token over (ln 2 x bytes per token): comparable between tokenizers and languages.
@@ -81,11 +77,6 @@ class HeldOut:
         Bytes per token are those of all held-out documents, with their end-of-text tokens.
         """
         return {name: loss / math.log(2) / self.bytes_per_token[name] for name, loss in losses.items()}
-
-
-def most_at_once(length: int) -> int:
-    """The most sequences of so many tokens in one forward pass of an evaluation, on any device."""
-    return min(EVALUATION_SEQUENCES, max(1, EVALUATION_TOKENS // length))
 
 
 def _spread(corpus: PackedCorpus, limit: int) -> Any:

@@ -95,7 +95,7 @@ class Shape(Section):
 
 
 def norm_bytes(shape: Shape, element: int) -> float:
-    """What an RMSNorm keeps of a token: its input in float32, the normalised and the scaled one, and its inverse norm."""
+    """What an RMSNorm keeps of a token: its input and inverse norm in float32, the normalised and the scaled one."""
     return (FLOAT32 + 2 * element) * shape.hidden_size + FLOAT32
 
 

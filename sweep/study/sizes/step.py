@@ -15,10 +15,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sweep.study.sizes.shape import FLOAT32, Shape, activation_bytes, layer_bytes, logit_bytes, norm_bytes
+from sweep.study.sizes.shape import (
+    BFLOAT16,
+    FLOAT32,
+    LOGITS_BYTES,
+    Shape,
+    activation_bytes,
+    layer_bytes,
+    logit_bytes,
+    norm_bytes,
+)
 
+if TYPE_CHECKING:
+    from sweep.study import Study
+
+EVALUATION_SEQUENCES = 16  # of an evaluation's forward pass, at most
+EVALUATION_TOKENS = 65536
+NORM = 5  # float32 copies of its input in the backward pass of an RMSNorm
 SMALL = 2**21  # bytes: scalars, buffers, and the rounding of each tensor to the allocator's blocks
 
 
@@ -60,6 +75,26 @@ class Step:
     kernel: str = "torch"
     moments_bytes: int = 0
 
+    @staticmethod
+    def of(study: Study, shape: Shape, sequences: float, length: int, workers: int, accumulates: bool) -> Step:
+        """A step as the study's trainer takes it on GPUs."""
+        training, execution = study.training, study.execution
+        element = BFLOAT16 if training.precision == "bfloat16" else FLOAT32
+        return Step(
+            shape=shape,
+            sequences=sequences,
+            length=length,
+            element=element,
+            workers=workers,
+            sharded=workers > 1 or element == BFLOAT16,
+            masked=training.document_masking and execution.attention == "sdpa",
+            accumulates=accumulates,
+            resharded=execution.reshard_after_forward,
+            checkpointing=execution.activation_checkpointing,
+            kernel=execution.cross_entropy,
+            moments_bytes=0 if training.optimizer.state == "float32" else 2 * FLOAT32,
+        )
+
     @property
     def peak(self) -> Moment:
         return max(self.moments(), key=lambda moment: moment.total)
@@ -67,50 +102,64 @@ class Step:
     def moments(self) -> Iterator[Moment]:
         yield from self._loss()
         yield from self._layers()
-        yield Moment("the end of the backward pass", self._gradients, self._end, self._inputs)
+        tied = self._late and self.workers > 1 and not self.accumulates
+        last = FLOAT32 * self.shape.embedding_parameters / self.workers if tied else 0  # not there yet
+        yield Moment("the end of the backward pass", self._gradients - last, self._end, self._inputs)
         largest = max(self.shape.embedding_parameters, self.shape.hidden_size * self.shape.intermediate_size)
         yield Moment("the optimizer", self._gradients, self.moments_bytes * largest / self.workers, 0)
 
     def _loss(self) -> Iterator[Moment]:
-        """In the forward pass of several workers there is also the buffer in which the last weights were gathered."""
         shape, element = self.shape, self.element
         gradients = self._gradients if self.accumulates else 0
         kept = shape.num_hidden_layers * self._kept + self._inputs
         norm = norm_bytes(shape, element) * self.tokens
         gathered, forward, backward = self._tail + self._gathered(0), *self._logits
-        buffer = 0 if self.workers == 1 else element * shape.layer_parameters if self._late else self._tail
-        yield Moment("the loss", gradients, gathered + buffer, kept + norm, forward)
+        yield Moment("the loss", gradients, gathered + self._buffer, kept + norm, forward)
         yield Moment("the loss, backward", gradients, gathered, kept + norm, backward)
         if not self._late:
             reduced = self._reduced(self._tail / element, still=self._embedding) + self._gathered(1)
             yield Moment("the output layer's gradient", gradients, reduced, kept)
 
     def _layers(self) -> Iterator[Moment]:
-        """The backward pass of the last layer, of the one before it, and of the first; and a layer's reduction."""
+        """The backward pass of the last layer, of the one before it, and of the first: in its feed-forward part, and
+        with all its gradients. Until then there is the buffer of the group that was reduced before.
+        """
+        layers = self.shape.num_hidden_layers
+        buffer = FLOAT32 * self.shape.layer_parameters if self.sharded else 0
+        last = 0 if self._late else FLOAT32 / self.element * self._tail
+        yield from self._layer(layers, last)
+        if layers > 1:
+            yield from self._layer(layers - 1, buffer)
+            yield from self._layer(1, buffer)
+
+    def _layer(self, left: int, buffer: float) -> Iterator[Moment]:
+        """The backward pass of a layer, when so many are left."""
         shape, element = self.shape, self.element
+        gathered = self._waiting + self._gathered(2 if self.workers > 1 else 1, left) + buffer
+        done = (shape.num_hidden_layers - left) * shape.layer_parameters
+        reduced = done if self._late else done + self._tail / element
+        gradients = self._gradients if self.accumulates else FLOAT32 * reduced / self.workers
+        one = element * shape.hidden_size * shape.intermediate_size
+        activations = left * self._kept + self._inputs
         again = self.tokens * self._activation_bytes[1]
-        some = self._gradients if self.accumulates else 0
-        waiting = self._waiting
-        several = self.workers > 1
-        working = self._gathered(2 if several else 1) + element * shape.hidden_size * shape.intermediate_size
-        all_but_one = (shape.num_hidden_layers - 1) * self._kept + self._inputs
-        buffer = FLOAT32 * shape.layer_parameters if self.sharded else 0
-        last = 0 if self._late else FLOAT32 / element * self._tail
-        name = "a layer's backward pass"
-        yield Moment(name, some, waiting + working + last, all_but_one + self._kept + again)
-        yield Moment(name, some, waiting + working + buffer, all_but_one + again)
-        yield Moment(name, self._gradients, waiting + working + buffer, self._kept + self._inputs + again)
-        reduced = waiting + self._reduced(shape.layer_parameters) + self._gathered(1 if several else 0)
-        yield Moment("a layer's gradients", some, reduced, all_but_one)
+        norm = self.tokens * NORM * FLOAT32 * shape.hidden_size
+        yield Moment("a layer's backward pass", gradients, gathered + one, activations + again)
+        all_of_layer = element * shape.layer_parameters
+        yield Moment("a layer's gradients", gradients, gathered + all_of_layer, activations - self._kept + norm)
 
     @property
     def evaluation(self) -> Moment:
-        """The forward pass of an evaluation, which keeps nothing: the output layer, or a layer at work."""
-        logits, _ = logit_bytes(self.shape, self.tokens, self.element, self.kernel, gradients=False)
-        copies = 2 if self.workers > 1 else 1
-        working = self.tokens * layer_bytes(self.shape, self.element, self._keys)
-        gathered = max(copies * self._tail, self._tail * self._late + self._gathered(copies))
-        return Moment("evaluation", 0, gathered, working + self._inputs, logits)
+        """The forward pass of an evaluation, which keeps nothing: a layer at work, or the output layer."""
+        shape, copies = self.shape, 2 if self.workers > 1 else 1
+        logits, _ = logit_bytes(shape, self.tokens, self.element, self.kernel, gradients=False)
+        hidden = self.tokens * (self.element * shape.hidden_size + norm_bytes(shape, self.element))
+        layer = self.tokens * layer_bytes(shape, self.element, self._keys)
+        gathered = self._gathered(copies) + (self._tail if self._late else 0)
+        return max(
+            Moment("evaluation", 0, gathered, layer + self._inputs),
+            Moment("evaluation", 0, self._tail + self._buffer + self._gathered(0), hidden + self._inputs, logits),
+            key=lambda moment: moment.total,
+        )
 
     @property
     def tokens(self) -> float:
@@ -168,6 +217,13 @@ class Step:
         return self.element * (shape.embedding_parameters + shape.hidden_size)
 
     @property
+    def _buffer(self) -> float:
+        """In a forward pass of several workers, that in which the last weights came, until the next do."""
+        if self.workers == 1:
+            return 0
+        return self.element * self.shape.layer_parameters if self._late else self._tail
+
+    @property
     def _waiting(self) -> float:
         """During the layers' backward pass: the last group's weights, and the output layer's gradient."""
         if not self._late:
@@ -186,11 +242,13 @@ class Step:
         tied = 2 * self._embedding if self._late else 0
         return self._reduced(shape.embedding_parameters + shape.hidden_size, still=self._embedding) + tied
 
-    def _gathered(self, layers: int) -> float:
-        """The weights of so many layers; of all where they are not resharded."""
+    def _gathered(self, layers: int, left: int | None = None) -> float:
+        """The weights of so many layers; where they are not resharded, of all that are `left` in the backward pass."""
         if not self.sharded:
             return 0
-        return self.element * self.shape.layer_parameters * (layers if self.resharded else self.shape.num_hidden_layers)
+        if not self.resharded:
+            layers = self.shape.num_hidden_layers if left is None else left
+        return self.element * self.shape.layer_parameters * layers
 
     def _reduced(self, parameters: float, still: float = 0) -> float:
         """The reduction of a group's gradients: its buffer, and the gradients before it or after it. Without gradients
@@ -201,3 +259,11 @@ class Step:
             return 0
         result = FLOAT32 / self.workers * parameters if self.accumulates else 0
         return FLOAT32 * parameters + max(self.element * parameters, result + still)
+
+
+def evaluation_sequences(micro_batch: int, length: int, words: int | None) -> int:
+    """Sequences of `length` tokens in one forward pass of an evaluation: a micro-batch. Where the number of `words` of
+    the vocabulary is given it takes more, as long as their logits are small.
+    """
+    small = LOGITS_BYTES // (FLOAT32 * words * length) if words else 0
+    return min(max(micro_batch, small), EVALUATION_SEQUENCES, max(1, EVALUATION_TOKENS // length))
