@@ -155,7 +155,7 @@ def logit_bytes(
         return (element + FLOAT32) * shape.hidden_size * tokens + kept, kept
     rows, cast = shape.rows_at_once(tokens), 0 if element == FLOAT32 else element
     if rows < tokens:
-        part = (FLOAT32 + 2 * cast) * shape.vocab_size + 3 * FLOAT32 * shape.hidden_size
-        return part * rows + kept, 2 * kept
+        part = (FLOAT32 + cast) * shape.vocab_size + 3 * FLOAT32 * shape.hidden_size
+        return part * rows + cast * shape.vocab_size * min(rows, tokens - rows) + kept, 2 * kept
     at_once = shape.vocab_size * tokens
     return (2 * FLOAT32 + cast) * at_once, max(LOSS * at_once, element * (at_once + shape.embedding_parameters))

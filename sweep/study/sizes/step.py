@@ -234,13 +234,13 @@ class Step:
     @property
     def _end(self) -> float:
         """The reduction of the weights outside the layers, of several workers the embedding's, twice where tied."""
-        shape = self.shape
+        shape, counted = self.shape, not self.accumulates
         if not self.sharded:
-            return self.element * shape.embedding_parameters if self.accumulates else 0
+            return 0 if counted else self.element * shape.embedding_parameters
         if self.workers == 1:
-            return self._reduced(shape.outer_parameters)
+            return self._reduced(shape.outer_parameters, counted=counted)
         tied = 2 * self._embedding if self._late else 0
-        return self._reduced(shape.embedding_parameters + shape.hidden_size, still=self._embedding) + tied
+        return self._reduced(shape.embedding_parameters + shape.hidden_size, self._embedding, counted) + tied
 
     def _gathered(self, layers: int, left: int | None = None) -> float:
         """The weights of so many layers; where they are not resharded, of all that are `left` in the backward pass."""
@@ -250,15 +250,15 @@ class Step:
             layers = self.shape.num_hidden_layers if left is None else left
         return self.element * self.shape.layer_parameters * layers
 
-    def _reduced(self, parameters: float, still: float = 0) -> float:
-        """The reduction of a group's gradients: its buffer, and the gradients before it or after it. Without gradients
-        of earlier micro-batches those after it are counted as gradients. `still`: gradients that exist beside the
-        result; several workers keep a reference to the group's last.
+    def _reduced(self, parameters: float, still: float = 0, counted: bool = False) -> float:
+        """The reduction of a group's gradients: its buffer, and the gradients before it or the result after it, which
+        may be `counted` as gradients already. `still`: gradients beside the result; several workers keep a reference to
+        the group's last.
         """
         if not self.sharded:
             return 0
-        result = FLOAT32 / self.workers * parameters if self.accumulates else 0
-        return FLOAT32 * parameters + max(self.element * parameters, result + still)
+        before, result = self.element * parameters, FLOAT32 * parameters / self.workers
+        return FLOAT32 * parameters + (max(before - result, still) if counted else max(before, result + still))
 
 
 def evaluation_sequences(micro_batch: int, length: int, words: int | None) -> int:
