@@ -2,8 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
+QUIET := --quiet --disable-pip-version-check
 
-.PHONY: demo test check docs docs-outputs install test-exports clean
+.PHONY: demo test check docs docs-outputs install test-exports test-oldest test-newest clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -33,8 +34,24 @@ test-exports: $(INSTALLED) $(TRAINERS:%=.venvs/%/installed)  ## launch bundles r
 
 .venvs/%/installed: tests/exports/%.txt
 	$(PYTHON) -m venv .venvs/$*
-	.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	$(if $($*_ALONE),.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $($*_ALONE))
+	.venvs/$*/bin/python -m pip install $(QUIET) -r $<
+	$(if $($*_ALONE),.venvs/$*/bin/python -m pip install $(QUIET) --no-deps $($*_ALONE))
+	touch $@
+
+# Tests of documents and of the code's own form do not depend on the versions.
+RELEVANT := tests --ignore=tests/test_docs.py --ignore=tests/test_rooms.py
+
+test-oldest: .venvs/oldest/installed  ## the suite with the lowest versions that pyproject.toml allows (Python 3.11)
+	.venvs/oldest/bin/python -m pytest $(RELEVANT)
+
+test-newest:  ## the suite with the newest versions of everything
+	$(PYTHON) -m venv .venvs/newest
+	.venvs/newest/bin/python -m pip install $(QUIET) --upgrade --upgrade-strategy eager -e '.[test]'
+	.venvs/newest/bin/python -m pytest $(RELEVANT)
+
+.venvs/oldest/installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venvs/oldest
+	.venvs/oldest/bin/python -m pip install $(QUIET) -c constraints-oldest.txt -e '.[test]'
 	touch $@
 
 install: $(INSTALLED)
@@ -42,7 +59,7 @@ install: $(INSTALLED)
 # The constraint names torch without a build: a machine that offers a CPU build takes it, no CUDA packages are pulled.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install $(QUIET) -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:  ## the environment and the caches of tools; runs and the model cache stay

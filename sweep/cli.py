@@ -18,6 +18,7 @@ from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.plan: ("almr plan demo", "almr plan study.yaml --check --address auto"),
+    studies.prepare: ("almr prepare demo", "almr prepare study.yaml --json"),
     studies.run: ("almr run demo", "almr run study.yaml --address auto --runs s3://bucket/runs"),
     studies.status: ("almr status demo", "almr status s3://bucket/runs/demo --json"),
     results.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),

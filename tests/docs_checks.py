@@ -93,7 +93,7 @@ def fault_of(words: list[str]) -> str | None:
         return almr_fault(words[1:])
     if program == "make":
         return next((f"no target {word}" for word in words[1:] if f"\n{word}:" not in makefile()), None)
-    if program in ("bash", "python", "sbatch"):
+    if program in ("apptainer", "bash", "docker", "python", "python3", "sbatch"):
         scripts = [word for word in words[1:] if "/" in word and word.split("/")[0] in SOURCES]
         return next((f"no file {word}" for word in scripts if not (ROOT / word).exists()), None)
     if "/" in program:

@@ -16,6 +16,7 @@ import yaml
 
 from sweep.store.run import Run
 from sweep.study import study_file
+from sweep.study.files.cache import size
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]
 ALMR = str(Path(sys.executable).with_name("almr"))
@@ -65,6 +66,12 @@ def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> No
             "tensorboard",
         }
     assert Path(printed["report"]).is_file()
+
+
+def test_the_planned_disk_space_holds_the_run(demo: tuple[Path, dict[str, Any]]) -> None:
+    planned = almr(demo[0].parents[1], "plan", "small.yaml")["disk_bytes"]
+    of_run = sum(planned[part] for part in ("checkpoints", "models", "bundle", "logs"))
+    assert size([str(demo[0])], set()) <= of_run
 
 
 def test_a_refused_winner_is_exported_only_with_a_reason(demo: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

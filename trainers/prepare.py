@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sweep.study import LANGUAGES, Ingredients, Study
+from sweep.study import LANGUAGES, Ingredients, Study, preparation
+from sweep.study.errors import disk_fault
+from sweep.study.files import cache
+from sweep.study.preparation import Preparation
+from sweep.study.study import fingerprint_of
 from trainers import tiny
 from trainers.benchmarks import fetching
-from trainers.data import corpus, documents
-from trainers.model import smollm
+from trainers.data import corpus, disk_paths, documents, hub
+from trainers.data.documents import DocumentSource
+from trainers.data.hub import RecordedCommit
+from trainers.model import smollm, snapshot
 from trainers.model.loading import fingerprint, load_tokenizer
 
+log = logging.getLogger(__name__)
 Progress = Callable[[str, float | None], None]
+BASE_MODEL = "base_model"
+
+
+@dataclass(frozen=True)
+class _BaseModel:
+    """`path`: a directory, or a Hugging Face id that each worker downloads itself. `commit`: of a model of the hub."""
+
+    path: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    ingredients: Ingredients
+    sources: dict[str, DocumentSource]
+    tokenizer: Any
 
 
 def prepare(
@@ -20,28 +48,123 @@ def prepare(
 ) -> Ingredients:
     """Build all that trials share, or find it in the cache.
 
-    `progress` receives the name of each phase and the share of it that is done (None: unknown). `earlier` is what this
-    run was prepared with before: where the hub cannot be reached, its commits are used. Raises InputError for a model
-    or a corpus that cannot be loaded.
+    What `fetch` recorded for this study is taken without asking the hub. `progress` receives the name of each phase and
+    the share of it that is done (None: unknown). `earlier` is what this run was prepared with before: where there is no
+    record, and the hub cannot be reached, its commits are used. Raises InputError for a model or a corpus that cannot
+    be loaded, and OSError for a full disk.
     """
-    base = study.base_model.pretrained or str(_embedded(study, progress))
-    tokenizer = load_tokenizer(study.base_model, base)
-    sources, folders, recorded = {}, {}, earlier.commits if earlier else {}
+    recorded = preparation.read(study)
+    known = recorded.ingredients if recorded else earlier
+    commits = _commits(known, ask=recorded is None)
+    with _disk_faults():
+        return _prepare(study, progress, _base_model(study, progress, commits[BASE_MODEL]), commits).ingredients
+
+
+def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Preparation:
+    """Download, tokenise and pack all that a run of the study needs, at the hub's commits of now, and record it.
+
+    What is in the cache stays as it is. Where the hub cannot be reached, the recorded commits are used. Raises as
+    `prepare`, and OSError where the cache cannot be written.
+    """
+    recorded = preparation.read(study)
+    commits = _commits(recorded.ingredients if recorded else None, ask=True)
+    stamps = preparation.stamps(study)  # before they are read: a later change is then noticed
+    with _disk_faults():
+        _refuse_unwritable()
+        cache.remove_abandoned()
+        base = _downloaded(study, progress, commits[BASE_MODEL])
+        made = _prepare(study, progress, base, commits, lambda part: preparation.note_finished(study, part))
+        record = Preparation(
+            study=study.name,
+            fields=preparation.fields(study),
+            ingredients=made.ingredients,
+            stamps=stamps,
+            paths=_paths(study, made),
+        )
+        preparation.write(record)
+    return record
+
+
+def _commits(known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
+    recorded = known.commits if known else {}
+    return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *LANGUAGES)}
+
+
+def _prepare(
+    study: Study,
+    progress: Progress,
+    base: _BaseModel,
+    commits: dict[str, RecordedCommit],
+    finished: Callable[[str], None] = lambda part: None,
+) -> _Prepared:
+    tokenizer = load_tokenizer(study.base_model, base.path)
+    base = _with_commit(study, base, commits[BASE_MODEL])
+    finished(BASE_MODEL)
+    sources, folders = {}, {}
     for language in LANGUAGES:
-        progress(f"reading the {study.language_name(language)} corpus", None)
+        name = study.language_name(language)
+        progress(f"reading the {name} corpus", None)
         spec = getattr(study.corpora, language)
-        sources[language] = documents.resolve(spec, f"corpora.{language}", recorded.get(language))
-        folders[language] = corpus.prepare(sources[language], tokenizer, study.training.sequence_length)
+        sources[language] = documents.resolve(spec, f"corpora.{language}", commits[language])
+        folders[language] = corpus.prepare(
+            sources[language],
+            tokenizer,
+            study.training.sequence_length,
+            lambda share, name=name: progress(f"tokenising the {name} corpus", share),  # type: ignore[misc]
+        )
+        finished(f"corpora.{language}")
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
     progress("fingerprinting the base model", None)
-    return Ingredients(
-        base_model=base,
-        base_model_fingerprint=fingerprint(study.base_model, base),
+    found = {language: source.commit for language, source in sources.items()} | {BASE_MODEL: base.commit}
+    ingredients = Ingredients(
+        base_model=base.path,
+        base_model_fingerprint=_fingerprint(study, base),
         folders={language: str(folder) for language, folder in folders.items()},
         corpora={language: corpus.open_packed(folder).facts for language, folder in folders.items()},
-        commits={language: source.commit for language, source in sources.items() if source.commit},
+        commits={part: commit for part, commit in found.items() if commit},
     )
+    return _Prepared(ingredients, sources, tokenizer)
+
+
+def _fingerprint(study: Study, base: _BaseModel) -> str:
+    """Of a model of the hub: its name and commit, wherever its files lie."""
+    return fingerprint_of([study.base_model.pretrained, base.commit]) if base.commit else fingerprint(Path(base.path))
+
+
+def _with_commit(study: Study, base: _BaseModel, recorded: RecordedCommit) -> _BaseModel:
+    if base.commit or Path(base.path).is_dir():
+        return base
+    return replace(base, commit=hub.commit(snapshot.repository(study.base_model), recorded))
+
+
+def _base_model(study: Study, progress: Progress, recorded: RecordedCommit) -> _BaseModel:
+    """The model that was downloaded before, else the study's own name of it, which each worker loads."""
+    base = study.base_model
+    if base.pretrained is None:
+        return _BaseModel(str(_embedded(study, progress)))
+    if recorded.commit and not recorded.ask:
+        if folder := snapshot.find(base, recorded.commit):
+            return _BaseModel(str(folder), recorded.commit)
+        log.warning(
+            "base_model.pretrained: the prepared copy of %s is not in %s any more: loading it from the hub",
+            base.pretrained,
+            snapshot.repository(base).folder(),
+        )
+    return _BaseModel(base.pretrained)
+
+
+def _downloaded(study: Study, progress: Progress, recorded: RecordedCommit) -> _BaseModel:
+    """The base model on this machine, downloaded where it is one of the hub."""
+    base = study.base_model
+    if base.pretrained is None or Path(base.pretrained).is_dir():
+        return _base_model(study, progress, recorded)
+    progress(f"looking for {base.pretrained} on the hub", None)
+    commit = hub.commit(snapshot.repository(base), recorded)
+    if commit is None:
+        return _BaseModel(base.pretrained)  # not a name of the hub: loading it says what is wrong
+    folder = snapshot.find(base, commit) or snapshot.download(base, commit, progress)
+    return _BaseModel(str(folder), commit)
 
 
 def _embedded(study: Study, progress: Progress) -> Path:
@@ -49,3 +172,42 @@ def _embedded(study: Study, progress: Progress) -> Path:
         progress("fetching and converting SmolLM2-135M, once, about a minute", None)
         return smollm.build()
     return tiny.build(lambda share: progress("pre-training the tiny base model, once, about a minute", share))
+
+
+def _paths(study: Study, made: _Prepared) -> dict[str, tuple[str, ...]]:
+    """What the preparation takes on this machine's disk, by part. The user's own files are not counted."""
+    own = study.base_model.pretrained == made.ingredients.base_model
+    trained_on = list(tiny.sources().values()) if study.base_model.embedded == "tiny" else []
+    length = tiny.TRAINING.sequence_length
+    texts = [path for source in [*made.sources.values(), *trained_on] for path in disk_paths.text(source)]
+    downloads = [path for source in made.sources.values() for path in disk_paths.downloads(source)]
+    found = {
+        BASE_MODEL: [] if own else [made.ingredients.base_model],
+        **{f"corpora.{language}": [folder] for language, folder in made.ingredients.folders.items()},
+        "text": [*texts, *(str(corpus.packed_folder(source, made.tokenizer, length)) for source in trained_on)],
+        "benchmarks": fetching.folders(study.benchmarks) if study.benchmarks else [],
+        "downloads": [*downloads, *(fetching.downloads(study.benchmarks) if study.benchmarks else [])],
+    }
+    return {part: tuple(dict.fromkeys(paths)) for part, paths in found.items()}
+
+
+def _refuse_unwritable() -> None:
+    """Raises OSError, naming the folder, where the cache cannot be written."""
+    root = cache.root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=root).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(root)) from None
+
+
+@contextmanager
+def _disk_faults() -> Iterator[None]:
+    """Name the cache in the error of a full disk, which libraries wrap in errors of their own."""
+    try:
+        yield
+    except Exception as error:  # each library has errors of its own
+        names_its_file = isinstance(error, OSError) and error.filename
+        if not names_its_file and (fault := disk_fault(error, str(cache.root()))):
+            raise fault from error
+        raise

@@ -19,6 +19,7 @@ from sweep.study.sections.corpora import Corpus
 from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
 from trainers.data import corpus, documents
+from trainers.data.documents import DocumentSource
 from trainers.data.mixture import BatchReader, Mixture
 from trainers.loop.learner import train
 
@@ -46,6 +47,11 @@ TRAINING = Training(
 )
 
 
+def sources() -> dict[str, DocumentSource]:
+    """The text that the model is trained on."""
+    return {language: documents.resolve(spec, language) for language, spec in CORPORA.items()}
+
+
 def build(
     progress: Callable[[float], None] = lambda share: None, size: str = "tiny", training: Training = TRAINING
 ) -> Path:
@@ -63,7 +69,7 @@ def build(
         SEED,
         corpus.PACKING_VERSION,
     ]
-    key += [documents.resolve(spec, language).fingerprint for language, spec in CORPORA.items()]
+    key += [source.fingerprint for source in sources().values()]
     folder = cache.root() / "models" / f"tiny-{fingerprint_of(key)}"
     return cache.build_once(folder, lambda unfinished: _pretrain(unfinished, progress, SIZES[size], training))
 
@@ -71,8 +77,8 @@ def build(
 def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, Any], training: Training) -> None:
     tokenizer = _train_tokenizer(folder)
     packed = {
-        name: corpus.open_packed(corpus.prepare(documents.resolve(spec, name), tokenizer, training.sequence_length))
-        for name, spec in CORPORA.items()
+        name: corpus.open_packed(corpus.prepare(source, tokenizer, training.sequence_length))
+        for name, source in sources().items()
     }
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(_config(tokenizer, shape))
@@ -108,6 +114,6 @@ def _train_tokenizer(folder: Path) -> Any:
 
 
 def _training_texts() -> Iterator[str]:
-    for name, spec in CORPORA.items():
-        texts = documents.read(documents.resolve(spec, name))
-        yield from texts.select(corpus.split(texts, spec.held_out, name)[1])["text"]
+    for name, source in sources().items():
+        texts = documents.read(source)
+        yield from texts.select(corpus.split(texts, source.spec.held_out, name)[1])["text"]

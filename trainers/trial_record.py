@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from sweep.study import Ingredients, PerLanguage, Record, Status, Study, Trial
+from sweep.study.sizes.shape import Shape
 from trainers.loop.held_out import Losses
 from trainers.loop.learner import Learner
 from trainers.loop.trial_training import TrialTraining, finite
@@ -89,13 +90,22 @@ def _losses(training: TrialTraining, losses: Losses) -> dict[str, PerLanguage]:
 def _cost(learner: Learner, study: Study, seconds: float) -> dict[str, Any]:
     device, workers = learner.workers.device, learner.workers.size
     speed = learner.steps_taken * study.training.global_batch_tokens / learner.seconds
+    flops = flops_per_token(learner.model, study.training.sequence_length)
     return {
         "seconds": seconds,
         "training_seconds": learner.seconds,
         "tokens_per_second": speed,
-        "mfu": mfu(parameters(learner.model), speed, device, workers),
+        "mfu": flops and mfu(flops, speed, device, workers),
         "gpu_hours": seconds * study.resources.gpus / 3600,
     }
+
+
+def flops_per_token(model: Any, sequence_length: int) -> float | None:
+    """As in `almr plan`; None for a model of another kind."""
+    try:
+        return Shape.of_config(model.config.to_dict()).training_flops(sequence_length)
+    except ValueError:
+        return None
 
 
 def _provenance(setup: TrialSetup, training: TrialTraining) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pydantic
 
@@ -16,7 +16,6 @@ from sweep.study.sections.launch import Format
 from sweep.study.sizes.known import EMBEDDED, KNOWN
 from sweep.study.sizes.shape import Shape
 
-EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 STATE_IT = "state base_model.shape (hidden_size, num_hidden_layers, ...) to plan memory and FLOPs"
 
 
@@ -35,7 +34,7 @@ def find(base: BaseModelSource) -> ShapeLookup:
         assert base.embedded
         return ShapeLookup(EMBEDDED[base.embedded].shape)
     if (Path(base.pretrained) / "config.json").is_file():
-        return _read(Path(base.pretrained) / "config.json", base.pretrained)
+        return _read(Path(base.pretrained) / "config.json")
     if base.pretrained in KNOWN:
         return ShapeLookup(KNOWN[base.pretrained].shape)
     return _ask_the_hub(base.pretrained, base.revision)
@@ -52,22 +51,14 @@ def _ask_the_hub(model: str, revision: str | None) -> ShapeLookup:
         path = hf_hub_download(model, "config.json", revision=revision, etag_timeout=5)
     except Exception as error:  # of several network libraries
         return _unknown(f"the shape of {model} is not known, and the hub did not answer ({type(error).__name__})")
-    return _read(Path(path), model)
+    return _read(Path(path))
 
 
-def _read(config: Path, model: str) -> ShapeLookup:
+def _read(config: Path) -> ShapeLookup:
     try:
-        content = json.loads(config.read_text(encoding="utf-8"))
-        if any(content.get(name) for name in EXPERTS):
-            return _unknown(f"base_model: {model} is a mixture of experts, whose memory is not estimated")
-        return ShapeLookup(_shape(content))
+        return ShapeLookup(Shape.of_config(json.loads(config.read_text(encoding="utf-8"))))
     except (OSError, ValueError, AttributeError) as error:  # pydantic.ValidationError is a ValueError
         return _unknown(f"base_model: {config} does not describe a Llama-like model ({_missing(error)})")
-
-
-def _shape(content: dict[str, Any]) -> Shape:
-    known = {name: content[name] for name in Shape.model_fields if content.get(name) is not None}
-    return Shape.model_validate(known)
 
 
 def _missing(error: Exception) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sweep.planning import warnings
+from sweep.planning import speed, warnings
+from sweep.planning.disk import Disk, disk
 from sweep.planning.model_shape import ShapeLookup, find
-from sweep.planning.requirements import Disk, TrialMemory, disk
-from sweep.study import LANGUAGES, CorpusFacts, Record, Study
+from sweep.planning.prepared_size import plain_files
+from sweep.planning.requirements import TrialMemory
+from sweep.planning.speed import Speed
+from sweep.study import LANGUAGES, CorpusFacts, Study
 from sweep.study.sections.corpora import Corpus
-from sweep.study.sections.resources import Resources
 from sweep.study.sizes.shape import Shape
 from sweep.trials.progress import RunProgress
 
 BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies; used until a corpus is tokenised
-PLAIN_TEXT = (".txt", ".md", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class StudyPlan:
     `tokens_per_trial` includes the branches to shorter horizons. `epochs`: passes over each language's corpus, at each
     ALMR of the grid; None if unknown. Branches add no epochs: they read the main run's text.
 
-    `trial_seconds`: None where the speed is unknown. `seconds`: for all remaining trials, without start-up. `shape`
+    `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
     GPUs. Held-out evaluation is in neither FLOPs nor time.
     """
@@ -37,7 +34,7 @@ class StudyPlan:
     progress: RunProgress
     tokens_per_trial: int
     epochs: dict[str, list[float] | None]
-    trial_seconds: float | None
+    speed: Speed | None
     seconds: float | None
     gpu_hours: float | None
     shape: Shape | None
@@ -47,32 +44,39 @@ class StudyPlan:
     warnings: list[str]
 
     @property
+    def trial_seconds(self) -> float | None:
+        return self.speed.seconds if self.speed else None
+
+    @property
     def tokens(self) -> int:
         return self.progress.total * self.tokens_per_trial
 
 
-def plan(study: Study, progress: RunProgress, facts: dict[str, CorpusFacts]) -> StudyPlan:
-    """`facts`: the corpora that a run of this study has packed so far, which replace estimates."""
+def plan(
+    study: Study, progress: RunProgress, facts: dict[str, CorpusFacts], prepared: dict[str, int] | None = None
+) -> StudyPlan:
+    """`facts`: the corpora that were packed so far, `prepared`: the measured bytes of what was prepared. Both replace
+    estimates.
+    """
     tokens = study.training.blocks * study.training.sequence_length
     epochs = {language: corpus_epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
     trial_memory = TrialMemory(found.shape, study) if found.shape and study.resources.gpus else None
-    flops = trained * flops_per_token(found.shape, study.training.sequence_length) if found.shape else None
-    each = trial_seconds(study, trained, progress.records, flops)
+    trial_speed = speed.of(study, trained, progress.records, found.shape)
+    each = trial_speed.seconds if trial_speed else None
     at_once = concurrency(study)
-    sizes = {language: packed_tokens(study, language, facts.get(language)) for language in LANGUAGES}
     return StudyPlan(
         progress=progress,
         tokens_per_trial=trained,
         epochs=epochs,
-        trial_seconds=each,
+        speed=trial_speed,
         seconds=None if each is None or at_once is None else each * -(-progress.to_run // at_once),
         gpu_hours=None if each is None else each * progress.to_run * study.resources.gpus / 3600,
         shape=found.shape,
         trial_memory=trial_memory,
-        flops=flops,
-        disk=disk(study, found.shape, progress.total, at_once, sizes),
+        flops=speed.trial_flops(study, trained, found.shape) if found.shape else None,
+        disk=disk(study, found.shape, progress.total, at_once, prepared),
         warnings=[*warnings.of(study, tokens, epochs, trial_memory), *([found.why_not] if found.why_not else [])],
     )
 
@@ -83,37 +87,11 @@ def _shape(study: Study) -> ShapeLookup:
     return find(study.base_model) if used and not study.replay else ShapeLookup(None)
 
 
-def trial_seconds(study: Study, tokens: int, records: Sequence[Record], flops: float | None) -> float | None:
-    """Measured on finished trials, else from the study's tokens per second or MFU."""
-    measured = [r.seconds for r in records if r.seconds and r.status == "complete"]
-    if measured:
-        return statistics.median(measured)
-    if stated := study.resources.tokens_per_second:
-        return tokens / stated
-    return None if flops is None else seconds_at_mfu(flops, study.resources)
-
-
 def concurrency(study: Study) -> int | None:
     """Trials in parallel: as stated, else as many as fit this machine's processors; None where that needs a cluster."""
     elsewhere = study.resources.gpus or study.resources.nodes > 1
     fits = None if elsewhere else max(1, (os.cpu_count() or 1) // study.resources.cpus_per_node)
     return min((n for n in (study.resources.concurrent, fits) if n is not None), default=None)
-
-
-def flops_per_token(shape: Shape, sequence_length: int) -> float:
-    """Forward and backward pass: 6 per multiplied parameter, and 12 x layers x query size x sequence length for
-    attention (Chowdhery et al., arXiv 2204.02311, appendix B). As in MFU, what checkpointing computes again is not
-    counted.
-    """
-    attention = 12 * shape.num_hidden_layers * shape.query_size * sequence_length
-    return 6 * shape.multiplied_parameters + attention
-
-
-def seconds_at_mfu(flops: float, resources: Resources) -> float | None:
-    """Seconds of computation on all GPUs of a trial; None where the study states no GPU or no MFU."""
-    if not (resources.known_gpu and resources.mfu and resources.gpus):
-        return None
-    return flops / (resources.mfu * resources.known_gpu.flops * resources.gpus)
 
 
 def corpus_epochs(study: Study, language: str, tokens: int, facts: CorpusFacts | None) -> list[float] | None:
@@ -130,16 +108,9 @@ def corpus_epochs(study: Study, language: str, tokens: int, facts: CorpusFacts |
     return [share * tokens / size for share in shares]
 
 
-def packed_tokens(study: Study, language: str, facts: CorpusFacts | None) -> float | None:
-    """Tokens of training and held-out text together."""
-    return facts.tokens + facts.held_out_tokens if facts else expected_tokens(getattr(study.corpora, language))
-
-
 def expected_tokens(corpus: Corpus) -> float | None:
     """Tokens of a corpus that has not been tokenised yet; None where nothing tells its size."""
     if corpus.tokens:
         return corpus.tokens
-    paths = {Path(file) for pattern in corpus.files or () for file in glob.glob(pattern, recursive=True)}
-    if not paths or corpus.documents or not all(path.suffix in PLAIN_TEXT and path.is_file() for path in paths):
-        return None
-    return sum(path.stat().st_size for path in paths) / BYTES_PER_TOKEN
+    files = None if corpus.documents else plain_files(corpus)
+    return None if files is None else sum(file.stat().st_size for file in files) / BYTES_PER_TOKEN

@@ -95,9 +95,9 @@ def _rungs(study: Study) -> list[str]:
 
 def _speed(study: Study) -> str | None:
     resources = study.resources
-    if resources.tokens_per_second or (resources.gpus and resources.gpu and resources.mfu):
+    if resources.tokens_per_second or (resources.gpus and resources.gpu):
         return None
-    instead = ", or resources.gpu and resources.mfu" if resources.gpus else ""
+    instead = ", or resources.gpu" if resources.gpus else ""
     return f"time unknown until a trial has finished: state resources.tokens_per_second{instead}"
 
 

@@ -9,17 +9,59 @@ from typing import Any
 
 from sweep.preflight.checks import CheckResult, results
 from sweep.study import LANGUAGES, InputError, Study
+from sweep.study.numbers import size
+from sweep.study.preparation import PreparationState
 from sweep.study.sections.corpora import Corpus
+from trainers.benchmarks import fetching
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 
 
-def inputs(study: Study) -> list[CheckResult]:
+def inputs(study: Study, state: PreparationState) -> list[CheckResult]:
+    """What was prepared is not looked for on the hub again."""
     if study.replay:
         table = study.replay.table
         return results("replay.table", [] if Path(table).is_file() else [f"{table}: no such file"], table)
-    corpora = [result for name in LANGUAGES for result in corpus(getattr(study.corpora, name), f"corpora.{name}")]
-    return [*model(study), *corpora]
+    found = prepared(state) if state.record else {}
+    corpora = {f"corpora.{name}": getattr(study.corpora, name) for name in LANGUAGES}
+    return [
+        *(found.get("base_model") or model(study)),
+        *(result for where, spec in corpora.items() for result in found.get(where) or corpus(spec, where)),
+        preparation_result(study, state),
+    ]
+
+
+def prepared(state: PreparationState) -> dict[str, list[CheckResult]]:
+    """The results for what `almr prepare` has left and still holds, by the study's field."""
+    assert state.record
+    made = state.record.ingredients
+    details = {"base_model": _at(made.base_model, made.commits.get("base_model"))}
+    for language, facts in made.corpora.items():
+        details[f"corpora.{language}"] = _at(f"{facts.tokens:,} tokens", made.commits.get(language))
+    names = {"base_model": "base model"}
+    return {
+        where: [CheckResult(names.get(where, where), True, f"prepared: {detail}")]
+        for where, detail in details.items()
+        if where not in state.outdated
+    }
+
+
+def _at(what: str, commit: str | None) -> str:
+    return f"{what}, commit {commit}" if commit else what
+
+
+def preparation_result(study: Study, state: PreparationState) -> CheckResult:
+    """Whether `almr prepare` has left all that a run needs. A run without it is no fault: it prepares itself."""
+    absent = list(fetching.missing(study.benchmarks)) if study.benchmarks else []
+    tasks = f"; no data of {', '.join(absent)}" if absent else ""
+    if state.done and state.record:
+        return CheckResult("preparation", True, f"done, {size(sum(state.record.sizes.values()))} on disk{tasks}")
+    why = f" ({state.reason})" if state.reason else ""
+    return CheckResult(
+        "preparation",
+        True,
+        f"not done: {', '.join(state.missing)}{why}{tasks}: almr run does it first; almr prepare does it without GPUs",
+    )
 
 
 def model(study: Study) -> list[CheckResult]:

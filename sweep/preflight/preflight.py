@@ -18,7 +18,7 @@ from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.inputs import inputs
 from sweep.preflight.probe import Inspect
 from sweep.store.run import Run
-from sweep.study import InputError, Study
+from sweep.study import Ingredients, InputError, Study, preparation
 from sweep.study.files import cache
 from trainers import tracking
 from trainers.benchmarks import catalogue
@@ -45,12 +45,13 @@ class ClusterAnswer:
 
 def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> list[CheckResult]:
     """Every check, including those that take a minute. Without an address the cluster is this machine."""
-    packages = (*training_packages(study), *_scoring_packages(study))
-    needed = Requirements(_shared(run), _scoring_folders(study), packages)
+    packages, state = (*training_packages(study), *_scoring_packages(study)), preparation.state(study)
+    made = state.record.ingredients if state.done and state.record else None
+    needed = Requirements(_shared(run), _ingredient_folders(made) | _scoring_folders(study), packages)
     answer = ask(needed, address)
     return [
         *checks.results("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
-        *inputs(study),
+        *inputs(study, state),
         *checks.results("tracking", tracking.missing(study.tracking), "its packages are installed"),
         *cluster(study, needed, answer),
         *checks.has_free_capacity(study, answer.nodes),
@@ -61,11 +62,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
 
 def refuse_unready(study: Study, run: Run, address: str) -> None:
     """The quick checks, once the corpora are packed. Raises InputError with one line for each fault."""
-    ingredients = run.ingredients()
-    paths = {f"corpora.{name}": folder for name, folder in ingredients.folders.items()} if ingredients else {}
-    if ingredients and Path(ingredients.base_model).is_dir():
-        paths["base_model"] = ingredients.base_model
-    needed = Requirements(_shared(run), paths, training_packages(study))
+    needed = Requirements(_shared(run), _ingredient_folders(run.ingredients()), training_packages(study))
     failed = [result for result in cluster(study, needed, ask(needed, address)) if not result.ok]
     if failed:
         raise InputError("\n".join(f"{result.name}: {result.detail}" for result in failed))
@@ -139,6 +136,15 @@ def training_packages(study: Study) -> tuple[str, ...]:
     return (*SAME_EVERYWHERE, *(name for name, is_used in used.items() if is_used))
 
 
+def _ingredient_folders(ingredients: Ingredients | None) -> dict[str, str]:
+    """The folders of the prepared model and corpora, by the study's field."""
+    if ingredients is None:
+        return {}
+    folders = {f"corpora.{name}": folder for name, folder in ingredients.folders.items()}
+    is_folder = Path(ingredients.base_model).is_dir()  # else a Hugging Face id
+    return folders | ({"base_model": ingredients.base_model} if is_folder else {})
+
+
 def _scoring_packages(study: Study) -> tuple[str, ...]:
     """Packages that benchmarks need: a run without them goes on, and leaves those scores out."""
     return ("lm-eval",) if study.benchmarks and not study.replay and catalogue.harness_tasks(study.benchmarks) else ()
@@ -152,7 +158,7 @@ def _scoring_folders(study: Study) -> dict[str, str]:
 
 
 def _space(run: Run, planned: StudyPlan) -> dict[str, tuple[float | None, float]]:
-    needs = {str(cache.root()): planned.disk.corpora}
+    needs = {str(cache.root()): planned.disk.to_prepare}
     if not run.mirror:
         needs[str(run.folder.parent)] = planned.disk.run_bytes
     return {folder: (need, float(shutil.disk_usage(folder).free)) for folder, need in needs.items()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
@@ -10,6 +12,7 @@ from typing import Any, get_args
 
 import pydantic
 
+FULL = os.strerror(errno.ENOSPC)
 LONGEST = 60  # letters of a value that a message shows
 EXPECTED = {
     "bool": "true or false",
@@ -59,6 +62,21 @@ def network_fault(error: BaseException) -> str | None:
 def one_line(error: BaseException) -> str:
     """The message of an error without line breaks, or its type where it has none."""
     return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def disk_fault(error: BaseException, place: str) -> OSError | None:
+    """The error of a full or read-only disk that an error goes back to, as one that names the place; else None.
+
+    Libraries wrap it in errors of their own; some are written in Rust and give its text only.
+    """
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    for link in chain:
+        number = link.errno if isinstance(link, OSError) else errno.ENOSPC if FULL in str(link) else None
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return OSError(number, os.strerror(number), place)
+    return None
 
 
 def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -> list[str]:

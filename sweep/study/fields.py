@@ -6,7 +6,8 @@ import contextlib
 from typing import Annotated, Any, TypeVar
 
 import pydantic
-from pydantic import BeforeValidator, Field
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import AllowInfNan, BeforeValidator
 from pydantic_core import PydanticKnownError
 
 
@@ -29,16 +30,17 @@ def listed(value: Any) -> Any:
 
 
 LARGEST_COUNT = 10**18  # more tokens than were ever written; larger integers overflow in estimates
-Finite = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
-Positive = Annotated[Finite, Field(gt=0)]
-Share = Annotated[Finite, Field(ge=0, le=1)]
-Count = Annotated[int, BeforeValidator(number), Field(gt=0, le=LARGEST_COUNT)]
-Text = Annotated[str, Field(min_length=1)]
-Seed = Annotated[int, BeforeValidator(number), Field(ge=0, lt=2**32)]
-Natural = Annotated[int, BeforeValidator(number), Field(ge=0, le=LARGEST_COUNT)]
+# Without pydantic's Field, which up to pydantic 2.11 passes one field's default on to others of the same alias.
+Finite = Annotated[float, BeforeValidator(number), AllowInfNan(False)]
+Positive = Annotated[Finite, Gt(0)]
+Share = Annotated[Finite, Ge(0), Le(1)]
+Count = Annotated[int, BeforeValidator(number), Gt(0), Le(LARGEST_COUNT)]
+Text = Annotated[str, MinLen(1)]
+Seed = Annotated[int, BeforeValidator(number), Ge(0), Lt(2**32)]
+Natural = Annotated[int, BeforeValidator(number), Ge(0), Le(LARGEST_COUNT)]
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], BeforeValidator(listed)]
-OneOrMore = Annotated[Several[Item], Field(min_length=1)]
+OneOrMore = Annotated[Several[Item], MinLen(1)]
 
 
 def exactly_one(model: pydantic.BaseModel, *fields: str) -> None:
@@ -56,7 +58,7 @@ def nearest_multiple(value: int, unit: int) -> int:
 class Schema(pydantic.BaseModel):
     """A frozen, validated object: an unknown field is an error, never ignored."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 LANGUAGES: tuple[str, str] = ("original", "additional")

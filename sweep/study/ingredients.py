@@ -53,7 +53,7 @@ class Ingredients(Schema):
 
     `base_model` is a directory or Hugging Face id, `folders` the path of each language's packed corpus, which every
     worker can open. Fingerprints identify content: a path may stay the same while its content changes. `commits` are
-    those of the corpora that are data sets of the hub, for a resume that cannot reach it.
+    those of what is on the hub, by language and for `base_model`, for a resume that cannot reach it.
     """
 
     base_model: str

@@ -127,7 +127,12 @@ def dump(study: Study) -> str:
 
 def changed_fields(old: Study, new: Study) -> list[str]:
     """The fields of the recipe that differ, each as a dotted path with both values."""
-    before, after = _flat(old.recipe()), _flat(new.recipe())
+    return changed_values(old.recipe(), new.recipe())
+
+
+def changed_values(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The values that differ between two trees, each as a dotted path with both."""
+    before, after = _flat(old), _flat(new)
     return [
         f"{path}: {shown(before.get(path))} -> {shown(after.get(path))}"
         for path in sorted(before.keys() | after.keys())

@@ -17,6 +17,7 @@ from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude
 from sweep.verbs.display import Display
+from sweep.verbs.plan import phases
 from trainers import tracking
 
 
@@ -136,17 +137,10 @@ def _queue(study: Study, run: Run, progress: RunProgress) -> Callable[[int], Que
 
 
 def _prepare(study: Study, run: Run, console: Console) -> None:
-    printed: list[str] = []
-    with console.status("loading torch") as status:
+    for line in phases.preparation_lines(study):
+        console.print(line, markup=False, soft_wrap=True)
+    with phases.shown(console) as progress:
         from trainers import prepare
 
-        def progress(phase: str, share: float | None) -> None:
-            status.update(phase if share is None else f"{phase}: {share:.0%}")
-            if not console.is_terminal and phase not in printed:  # a log has each phase once
-                printed.append(phase)
-                console.print(phase)
-
         run.keep_ingredients(prepare.prepare(study, progress, run.ingredients()))
-    for task in scoring.tasks(study):
-        if task.missing:
-            console.print(f"not scored: {task.name}: {task.missing}", markup=False, soft_wrap=True)
+    phases.print_unscored(study, console)

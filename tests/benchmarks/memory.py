@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from fake_step import flops_of_training, gpu_study, peak_of_training
 
-from sweep.planning.plan import flops_per_token
 from sweep.planning.requirements import TrialMemory
 from sweep.study import Study
 from sweep.study.sizes.known import KNOWN
@@ -64,7 +63,7 @@ def memory_row(label: str, study: Study, shape: Shape, micro_batches: int = 2) -
 
 def flop_rows(name: str, workers: int, sequences: int, length: int) -> None:
     shape, plain = KNOWN[name].shape, 0.0
-    planned = flops_per_token(shape, length)
+    planned = shape.training_flops(length)
     for checkpointing in CHECKPOINTING:
         counted = flops_of_training(gpu_study(workers, sequences, length, checkpointing=checkpointing), shape)
         plain = plain or counted["all"]

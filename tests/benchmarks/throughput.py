@@ -145,7 +145,8 @@ def ours(shape: str, steps: int) -> tuple[Any, list[float]]:
     workers = WorkerGroup(0, 1, model.device, sharded=gpu)
     if gpu:
         torch.distributed.init_process_group("nccl", store=torch.distributed.HashStore(), rank=0, world_size=1)
-        fitting.shard(model, training.precision, execution, alone=True)
+        fitting.shard(model, training.precision, workers)
+        fitting.set_communication(model, execution, workers)
         fitting.compile_layers(model)
     learner = Learner(TokenLoss(model), training, 1e-4, workers)
     ends = [step.seconds for step in learner.train(data(shape, steps, model.device), lambda step: 1.0, lambda s: False)]

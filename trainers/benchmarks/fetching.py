@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from sweep.study import InputError
-from sweep.study.errors import network_fault
+from sweep.study.errors import disk_fault, network_fault
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, definitions, outcome, task_data
 from trainers.benchmarks.definitions import TaskDefinition
@@ -39,6 +39,8 @@ def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], No
             try:
                 task_data.fetch(leaf)
             except Exception as error:  # whatever `datasets` and the network raise
+                if disk_fault(error, ""):
+                    raise
                 if network_fault(error):
                     return  # the hub cannot be reached: each further task would wait for its time-out too
                 given_up.add(source)
@@ -50,6 +52,23 @@ def _to_fetch(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
         return _not_here(benchmarks, name)
     except Exception:  # whatever the user's own task file causes
         return []
+
+
+def folders(benchmarks: Benchmarks) -> list[str]:
+    """The folders in the cache with the fetched data of all tasks."""
+    return [str(folder) for leaf in _readable(benchmarks) if (folder := task_data.fetched(leaf)).is_dir()]
+
+
+def downloads(benchmarks: Benchmarks) -> list[str]:
+    """The folders of huggingface_hub and `datasets` that the data of all tasks were fetched through."""
+    return [path for leaf in _readable(benchmarks) for path in task_data.downloads(leaf)]
+
+
+def _readable(benchmarks: Benchmarks) -> Iterator[TaskDefinition]:
+    """Every task that can be found and read; `missing` has the reason for the others."""
+    for name in catalogue.harness_tasks(benchmarks):
+        with contextlib.suppress(Exception):  # whatever the user's own task file causes
+            yield from definitions.leaves(benchmarks, name)
 
 
 def missing(benchmarks: Benchmarks) -> dict[str, str]:

@@ -49,6 +49,17 @@ def fetched(leaf: TaskDefinition) -> Path:
     return cache.root() / "benchmarks" / fingerprint_of([leaf.config.get("dataset_path"), leaf.subset])
 
 
+def downloads(leaf: TaskDefinition) -> list[str]:
+    """What `datasets` keeps of a task's data, outside of our cache."""
+    import datasets
+    from huggingface_hub import constants
+
+    source = str(leaf.config.get("dataset_path") or "")
+    copies = Path(datasets.config.HF_DATASETS_CACHE) / source.replace("/", "___")
+    files = Path(constants.HF_HUB_CACHE) / f"datasets--{source.replace('/', '--')}"
+    return [str(folder) for folder in (files, copies) if source and folder.is_dir()]
+
+
 def fetch(leaf: TaskDefinition) -> None:
     """Fetch a task's published data into the cache. Raises whatever `datasets` raises."""
     import datasets

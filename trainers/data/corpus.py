@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from trainers.data.documents import DocumentSource
 PACKING_VERSION = 1  # part of every cache key: raise it when the same text would give other blocks
 SPLIT_SEED = 0
 DOCUMENTS_PER_PACK = 10_000  # at most one incomplete block is dropped per pack
+DOCUMENTS_AT_ONCE = 1_000  # tokenised together
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,28 @@ def open_corpora(ingredients: Ingredients) -> dict[str, PackedCorpus]:
     return {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
 
 
-def prepare(source: DocumentSource, tokenizer: Any, sequence_length: int) -> Path:
+def prepare(
+    source: DocumentSource, tokenizer: Any, sequence_length: int, progress: Callable[[float], None] = lambda share: None
+) -> Path:
     """Pack a corpus, or find it in the cache; returns its folder, for `open_packed`.
 
-    Raises InputError for text that is unreadable, empty, or too short for a held-out part.
+    `progress` receives the share of the documents that is tokenised. Raises InputError for text that is unreadable,
+    empty, or too short for a held-out part.
     """
+    folder = packed_folder(source, tokenizer, sequence_length)
+
+    def build(unfinished: Path) -> None:
+        _build(source, _Packing(tokenizer, sequence_length, unfinished, progress), folder)
+
+    return cache.build_once(folder, build)
+
+
+def packed_folder(source: DocumentSource, tokenizer: Any, sequence_length: int) -> Path:
+    """The folder in the cache for a corpus that is packed with this tokenizer; it may not exist yet."""
     spec = source.spec
     key = {"version": PACKING_VERSION, "text": source.fingerprint, "tokenizer": tokenizer_fingerprint(tokenizer)}
     key |= {"sequence_length": sequence_length, "held_out": spec.held_out, "documents": spec.documents}
-    folder = cache.root() / "corpora" / fingerprint_of(key)
-    return cache.build_once(folder, lambda unfinished: _build(source, tokenizer, sequence_length, folder, unfinished))
+    return cache.root() / "corpora" / fingerprint_of(key)
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
@@ -68,29 +81,39 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return fingerprint_of([backend.to_str() if backend else tokenizer.get_vocab(), tokenizer.eos_token_id])
 
 
-def _build(source: DocumentSource, tokenizer: Any, length: int, final: Path, folder: Path) -> None:
-    """Fill `folder`, which is later renamed to `final`."""
-    held_out_share, where = source.spec.held_out, source.where
+@dataclass
+class _Packing:
+    """How the two parts of a corpus are packed, and into which `folder`. `done` of `documents` are tokenised."""
+
+    tokenizer: Any
+    length: int
+    folder: Path
+    progress: Callable[[float], None]
+    documents: int = 1
+    done: int = 0
+
+
+def _build(source: DocumentSource, packing: _Packing, final: Path) -> None:
+    """Fill the packing's folder, which is later renamed to `final`."""
+    spec, where = source.spec, source.where
     texts = documents.read(source)
-    if tokenizer.eos_token_id is None:
+    datasets.disable_progress_bars()  # `progress` has what the user sees
+    if packing.tokenizer.eos_token_id is None:
         raise InputError(f"{where}: the base model's tokenizer has no end-of-text token to separate documents with")
-    files = documents.as_files(source, texts, folder, final)
-    held_out, training = split(texts, held_out_share, where)
+    files = documents.as_files(source, texts, packing.folder, final)
+    held_out, training = split(texts, spec.held_out, where)
+    packing.documents = len(held_out) + len(training)
     counts: dict[str, Any] = {}
     for part, rows in (("training", training), ("held_out", held_out)):
-        tokens = _tokenize(texts.select(rows), tokenizer)
-        packed = _pack(tokens, length)
-        if not len(packed):
+        found = _pack(texts.select(rows), packing, part)
+        if not found["blocks"]:
             raise InputError(
-                f"{where}: its {part.replace('_', '-')} text is shorter than one block of {length} tokens; "
-                f"add text, change held_out ({held_out_share}), or shorten training.sequence_length"
+                f"{where}: its {part.replace('_', '-')} text is shorter than one block of {packing.length} tokens; "
+                f"add text, change held_out ({spec.held_out}), or shorten training.sequence_length"
             )
-        packed.save_to_disk(str(folder / part))
-        prefix = "held_out_" if part == "held_out" else ""
-        sums = {"documents": len(tokens), "tokens": sum(tokens["length"]), "bytes": sum(tokens["bytes"])}
-        counts |= {prefix + name: value for name, value in (sums | {"blocks": len(packed)}).items()}
+        counts |= {("held_out_" if part == "held_out" else "") + name: value for name, value in found.items()}
     facts = CorpusFacts(fingerprint=final.name, files=files, **counts)
-    (folder / "facts.json").write_text(facts.model_dump_json(indent=2))
+    (packing.folder / "facts.json").write_text(facts.model_dump_json(indent=2))
 
 
 def split(texts: datasets.Dataset, share: float, where: str) -> tuple[list[int], list[int]]:
@@ -119,26 +142,39 @@ def split(texts: datasets.Dataset, share: float, where: str) -> tuple[list[int],
     return sorted(rows), sorted(training)
 
 
-def _tokenize(texts: datasets.Dataset, tokenizer: Any) -> datasets.Dataset:
-    end = [tokenizer.eos_token_id]
+def _pack(texts: datasets.Dataset, packing: _Packing, part: str) -> dict[str, int]:
+    """Tokenise documents, concatenate them and cut them into blocks; an incomplete last block is dropped.
 
-    def encode(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
-        ids = [row + end for row in tokenizer(batch["text"], add_special_tokens=False, verbose=False)["input_ids"]]
-        size = [len(text.encode()) for text in batch["text"]]
-        return {"input_ids": ids, "length": [len(row) for row in ids], "bytes": size}
+    Saves the blocks as a folder named `part` and returns its counts.
+    """
+    counts = {"documents": len(texts), "tokens": 0, "bytes": 0}
 
-    return texts.map(encode, batched=True, remove_columns=["text"], keep_in_memory=False, desc="tokenising")
+    def cut(batch: dict[str, list[str]]) -> dict[str, Any]:
+        stream = np.concatenate(list(_tokenized(batch["text"], packing)))
+        counts["tokens"] += len(stream)
+        counts["bytes"] += sum(len(text.encode()) for text in batch["text"])
+        return {"input_ids": stream[: len(stream) // packing.length * packing.length].reshape(-1, packing.length)}
 
-
-def _pack(tokens: datasets.Dataset, length: int) -> datasets.Dataset:
-    """Concatenate documents and cut them into blocks of `length` tokens; an incomplete last block is dropped."""
-
-    def cut(batch: dict[str, list[list[int]]]) -> dict[str, Any]:
-        stream = np.concatenate([np.asarray(row, dtype=np.int32) for row in batch["input_ids"]])
-        return {"input_ids": stream[: len(stream) // length * length].reshape(-1, length)}
-
-    features = datasets.Features({"input_ids": datasets.Sequence(datasets.Value("int32"), length=length)})
-    columns = tokens.column_names
-    return tokens.map(
-        cut, batched=True, batch_size=DOCUMENTS_PER_PACK, remove_columns=columns, features=features, desc="packing"
+    blocks_file = packing.folder / f"{part}.arrow"  # until it is saved: a copy in the cache of `datasets` would stay
+    features = datasets.Features({"input_ids": datasets.Sequence(datasets.Value("int32"), length=packing.length)})
+    kept = {"cache_file_name": str(blocks_file), "load_from_cache_file": False, "new_fingerprint": part}
+    columns = texts.column_names
+    packed = texts.map(
+        cut, batched=True, batch_size=DOCUMENTS_PER_PACK, remove_columns=columns, features=features, **kept
     )
+    packed.save_to_disk(str(packing.folder / part))
+    counts["blocks"] = len(packed)
+    del packed
+    blocks_file.unlink(missing_ok=True)  # `datasets` writes none for no blocks
+    return counts
+
+
+def _tokenized(texts: list[str], packing: _Packing) -> Iterator[NDArray[np.int32]]:
+    """The token ids of each document, with the end-of-text token."""
+    end = [packing.tokenizer.eos_token_id]
+    for first in range(0, len(texts), DOCUMENTS_AT_ONCE):
+        some = texts[first : first + DOCUMENTS_AT_ONCE]
+        for ids in packing.tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]:
+            yield np.asarray(ids + end, dtype=np.int32)
+        packing.done += len(some)
+        packing.progress(packing.done / packing.documents)

@@ -37,13 +37,13 @@ class DocumentSource:
     commit: str | None = None
 
 
-def resolve(spec: Corpus, where: str, recorded_commit: str | None = None) -> DocumentSource:
-    """Find a corpus' text. `recorded_commit` is used where the hub cannot be reached, see `hub.commit`.
+def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECORDED) -> DocumentSource:
+    """Find a corpus' text. `recorded`: see `hub.commit`.
 
     Raises InputError for files that are missing, empty or of several kinds, and for a data set of unknown commit.
     """
     if spec.dataset:
-        commit = hub.commit(spec, where, recorded_commit)
+        commit = hub.commit(hub.repository(spec, where), recorded)
         fingerprint = fingerprint_of(hub.arguments(spec) | {"field": spec.field, "commit": commit})
         return DocumentSource(spec, where, fingerprint, commit=commit)
     files = [str(embedded.fetch(spec.embedded))] if spec.embedded else _matches(spec, where)

@@ -7,6 +7,7 @@ disk holds at most one model more than are saved in the end.
 from __future__ import annotations
 
 import fcntl
+import inspect
 import json
 import logging
 import math
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
-from torch.distributed.checkpoint.state_dict import get_model_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.checkpoint.state_dict_saver import save as save_in_parts
 
 from sweep.study.files.atomic import write_atomically
@@ -29,6 +30,7 @@ from trainers.workers.group import WorkerGroup
 log = logging.getLogger(__name__)
 FILE_BYTES = 4 * 2**30  # of the weights in one file
 LOCK_SECONDS = 1.0
+WRITES_PARTS = "save_distributed" in inspect.signature(HuggingFaceStorageWriter).parameters  # torch >= 2.9
 
 
 def save_if_best(
@@ -59,7 +61,8 @@ def prune(trials: Path, most: int) -> None:
 def save(model: Any, tokenizer: Any, folder: Path, workers: WorkerGroup) -> None:
     """Write a model and its tokenizer as a Hugging Face directory, whole or not at all.
 
-    Each worker writes its part of a sharded model, and the files are joined on disk: no worker holds all weights.
+    Each worker writes its part of a sharded model, and the files are joined on disk: no worker holds all weights. With
+    torch 2.8 the first worker collects them in host memory.
     """
     unfinished = folder.with_name(f".{folder.name}")
     if workers.first:
@@ -78,10 +81,17 @@ def save(model: Any, tokenizer: Any, folder: Path, workers: WorkerGroup) -> None
 
 
 def _save_sharded(model: Any, folder: Path, workers: WorkerGroup) -> None:
+    whole = None if WRITES_PARTS else StateDictOptions(full_state_dict=True, cpu_offload=True)  # on the first worker
     tied = set(model.all_tied_weights_keys)
-    weights = {name: value for name, value in get_model_state_dict(model).items() if name not in tied}
-    writer = HuggingFaceStorageWriter(str(folder), _files(weights), save_distributed=True, enable_consolidation=True)
-    save_in_parts(weights, storage_writer=writer)
+    state: dict[str, Any] = get_model_state_dict(model, options=whole)
+    weights = {name: value for name, value in state.items() if name not in tied}
+    if WRITES_PARTS:
+        writer = HuggingFaceStorageWriter(
+            str(folder), _files(weights), save_distributed=True, enable_consolidation=True
+        )
+        save_in_parts(weights, storage_writer=writer)
+    elif workers.first:
+        save_in_parts(weights, storage_writer=HuggingFaceStorageWriter(str(folder), _files(weights)), no_dist=True)
     workers.wait()
     if workers.first:
         shutil.rmtree(folder / "sharded", ignore_errors=True)

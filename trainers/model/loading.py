@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.utils import logging
 from transformers.utils.import_utils import is_flash_attn_2_available
@@ -22,6 +23,7 @@ from trainers.workers.group import WorkerGroup
 
 log = getLogger(__name__)
 SAVES_THE_WAIT = "without a network, HF_HUB_OFFLINE=1 in the environment saves the wait for time-outs"
+LOADS_SHARDED = [int(part) for part in transformers.__version__.split(".")[:2]] >= [5, 17]  # the first that was tried
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
 
 
@@ -32,9 +34,10 @@ def load_tokenizer(base: BaseModelSource, path: str) -> Any:
 def load_model(study: Study, path: str, workers: WorkerGroup) -> Any:
     """The base model with float32 master weights, ready for training as the study's `execution` states.
 
-    Each of several workers reads and holds only its own part of each weight (transformers' loading into FSDP2). A
-    sharded model computes in bfloat16 by its own policy; for others see `trainers.model.token_loss`. Raises InputError
-    where the model cannot be loaded, or where the study's `execution` does not suit it.
+    Each of several workers reads and holds only its own part of each weight (transformers' loading into FSDP2); with an
+    older transformers it reads the model into host memory and keeps its part. A sharded model computes in bfloat16 by
+    its own policy; for others see `trainers.model.token_loss`. Raises InputError where the model cannot be loaded, or
+    where the study's `execution` does not suit it.
     """
     model = _from_pretrained(AutoModelForCausalLM, study.base_model, path, **_options(study, workers))
     model = model.to(workers.device) if workers.size == 1 else model
@@ -42,22 +45,28 @@ def load_model(study: Study, path: str, workers: WorkerGroup) -> Any:
     fitting.checkpoint_activations(model, study.execution)
     output_layer.fuse(model, study.execution, workers.device)
     if workers.sharded:
-        fitting.shard(model, study.training.precision, study.execution, alone=workers.size == 1)
+        if workers.size == 1 or not LOADS_SHARDED:
+            fitting.shard(model, study.training.precision, workers)
+        fitting.set_communication(model, study.execution, workers)
     if study.execution.compile:
         fitting.compile_layers(model)
     return model
 
 
 def _options(study: Study, workers: WorkerGroup) -> dict[str, Any]:
-    _refuse_attention(study)
+    _refuse_attention(study, workers.device)
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": study.execution.attention}
-    if workers.size > 1:
+    if workers.size > 1 and LOADS_SHARDED:
         mixed = study.training.precision == "bfloat16"
         options["distributed_config"] = DistributedConfig(fsdp_size=workers.size, fsdp_mixed_precision=mixed)
     return options
 
 
-def _refuse_attention(study: Study) -> None:
+def _refuse_attention(study: Study, device: torch.device) -> None:
+    if study.execution.attention == "flex_attention" and device.type == "cpu":
+        raise InputError(
+            "execution.attention: flex_attention needs a GPU, as torch cannot train with it on a CPU: write sdpa"
+        )
     if study.execution.attention != "flash_attention_2":
         return
     if study.training.precision != "bfloat16":
@@ -71,13 +80,10 @@ def _refuse_attention(study: Study) -> None:
         )
 
 
-def fingerprint(base: BaseModelSource, path: str) -> str:
-    """Identifies the content of the base model: a directory's files, or the commit of a Hugging Face id."""
-    if not Path(path).is_dir():
-        config = _from_pretrained(AutoConfig, base, path)
-        return fingerprint_of([path, getattr(config, "_commit_hash", None)])
-    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
-    return fingerprint_of([[str(file.relative_to(path)), sha256(file)] for file in files])
+def fingerprint(folder: Path) -> str:
+    """Identifies the content of a model's directory."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return fingerprint_of([[str(file.relative_to(folder)), sha256(file)] for file in files])
 
 
 def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: Any) -> Any:

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.nn.functional import linear, linear_cross_entropy
+from torch.nn.functional import linear
 
 from sweep.study import InputError
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes.shape import LOGITS_BYTES, PLAIN_LOGITS
+from trainers.model.chunked_loss import summed_loss
 
 Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -71,8 +72,7 @@ def fused(model: Any, targets: torch.Tensor) -> Iterator[bool]:
 
 def _in_parts(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     rows = max(1, LOGITS_BYTES // (4 * weight.shape[0]))
-    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=rows, chunking_method=None)
-    return linear_cross_entropy(hidden, weight, targets, reduction="sum", options=options)
+    return summed_loss(hidden, weight, targets, rows)
 
 
 def _liger(device: torch.device) -> Kernel:

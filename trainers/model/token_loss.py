@@ -14,8 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from trainers.model import output_layer
-
-IGNORED = -100  # a target that is not predicted
+from trainers.model.chunked_loss import IGNORED
 
 
 @dataclass(frozen=True)

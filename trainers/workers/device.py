@@ -34,12 +34,10 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def mfu(parameters: int, tokens_per_second: float, device: torch.device, workers: int = 1) -> float | None:
-    """Model FLOP utilisation of all workers together, at 6 FLOPs per parameter and token (Kaplan et al., arXiv
-    2001.08361); None on a device of unknown peak.
-    """
+def mfu(flops_per_token: float, tokens_per_second: float, device: torch.device, workers: int = 1) -> float | None:
+    """Model FLOP utilisation of all workers together; None on a device of unknown peak."""
     peak = next((gpu.flops for name, gpu in GPUS.items() if name.split("-")[0] in device_name(device)), None)
-    return None if peak is None else 6 * parameters * tokens_per_second / (peak * workers)
+    return None if peak is None else flops_per_token * tokens_per_second / (peak * workers)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -40,7 +40,7 @@ class Repetition:
 def of(table: pd.DataFrame) -> list[Repetition]:
     """Each corpus whose passes the usable trials recorded."""
     used = tables.usable(table)
-    almr = used["almr_achieved"].fillna(used["almr"]).astype(float) if "almr_achieved" in used else used["almr"]
+    almr = used["almr_achieved"].astype(float).fillna(used["almr"]) if "almr_achieved" in used else used["almr"]
     shares = {"original": 1 - almr, "additional": almr}
     found = []
     for language in LANGUAGES:

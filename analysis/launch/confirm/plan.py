@@ -18,6 +18,7 @@ from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GPUS
+from sweep.study.sizes.mfu import Setting, assumed
 
 FOLDER = "confirm"
 COLUMNS = ("lr", "seed", "status", "loss_original", "loss_additional")
@@ -27,7 +28,7 @@ SAME = 1e-4  # far below the width of any interval
 
 class ConfirmPlan(Schema):
     """`lr` is the best LR that the rule predicts for a run of `tokens`; it is tested by runs at `lrs`. `noise` is the
-    sweep's sd of one run, in nats. `flops`: 6 x parameters x tokens; `gpu_hours`: None without a GPU or MFU.
+    sweep's sd of one run, in nats. `flops`: 6 x parameters x tokens; `gpu_hours`: None without a GPU.
     """
 
     model: str
@@ -49,6 +50,8 @@ class ConfirmPlan(Schema):
     level: float
     weights: dict[str, float]
     notes: tuple[str, ...]
+    mfu: float | None = None
+    mfu_source: str | None = None
 
     def confirms(self, other: ConfirmPlan) -> bool:
         """Whether both plans are for one launch. Fitted numbers may differ in late digits, as between processors."""
@@ -72,8 +75,8 @@ class ConfirmPlan(Schema):
 
     @property
     def lines(self) -> list[str]:
-        known = self.gpu_hours is not None
-        cost = f"{self.gpu_hours:,.0f} GPU-hours" if known else "GPU-hours not known (state resources.gpu and .mfu)"
+        known, at = self.gpu_hours is not None, f"at {formats.percent(self.mfu)} MFU ({self.mfu_source})"
+        cost = f"{self.gpu_hours:,.0f} GPU-hours {at}" if known else "GPU-hours not known (state launch.gpu)"
         return [
             f"confirm {self.model} at ALMR {formats.almr(self.almr)}: {len(self.lrs)} runs of {self.steps:,} steps, "
             f"{formats.tokens(self.tokens)} tokens each",
@@ -96,6 +99,7 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
     lrs = np.geomspace(lr / rule.confirm.factor, lr * rule.confirm.factor, rule.confirm.runs)
     parameters = sizes.step(plan.study, rule).launch.parameters
     flops = 6.0 * parameters * tokens * len(lrs) if parameters else None
+    gpu, (mfu, source) = _gpu(plan), _mfu(plan, parameters)
     return ConfirmPlan(
         model=launch.model,
         almr=transfer.almr,
@@ -110,12 +114,14 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         total_tokens=tokens * len(lrs),
         share_of_launch=tokens * len(lrs) / plan.tokens,
         flops=flops,
-        gpu_hours=_gpu_hours(plan, flops),
+        gpu_hours=flops / (GPUS[gpu].flops * mfu) / 3600 if gpu and flops and mfu else None,
         tolerance=rule.confirm.tolerance,
         noise=noise(fit.file),
         level=fit.file.winner.level,
         weights=weights(fit.file),
         notes=tuple(_notes(fit, launch, lrs.tolist(), steps)),
+        mfu=mfu,
+        mfu_source=source,
     )
 
 
@@ -143,12 +149,20 @@ def _steps(plan: LaunchPlan, rule: TransferRule) -> int:
     return min(steps, plan.steps)
 
 
-def _gpu_hours(plan: LaunchPlan, flops: float | None) -> float | None:
-    resources = plan.study.resources
-    gpu = getattr(plan.launch, "gpu", None) or resources.gpu
-    if flops is None or gpu is None or not resources.mfu:
-        return None
-    return flops / (GPUS[gpu].flops * resources.mfu) / 3600
+def _gpu(plan: LaunchPlan) -> str | None:
+    return plan.launch.gpu or plan.study.resources.gpu
+
+
+def _mfu(plan: LaunchPlan, parameters: int | None) -> tuple[float | None, str | None]:
+    """As the study states, else the nearest published figure; and which of them it is."""
+    launch, gpu = plan.launch, _gpu(plan)
+    if mfu := plan.study.resources.mfu:
+        return mfu, "resources.mfu"
+    if gpu is None or parameters is None:
+        return None, None
+    compiled = plan.study.execution.compile
+    figure = assumed(Setting(parameters, gpu, launch.processes, launch.sequence_length, compiled))
+    return figure.mfu, f"assumed: measured for {figure.measured}"
 
 
 def _notes(fit: FitResult, launch: Launch, lrs: Sequence[float], steps: int) -> list[str]:

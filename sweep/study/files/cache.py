@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+ABANDONED_SECONDS = 24 * 3600
 
 
 def root() -> Path:
@@ -34,3 +38,32 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def remove_abandoned() -> None:
+    """Delete the unfinished folders of processes that were killed: those in which nothing has changed for a day."""
+    for unfinished in root().glob("*/.*"):
+        try:
+            newest = max(path.stat().st_mtime for path in (unfinished, *unfinished.rglob("*")))
+        except OSError:  # its process has just finished it
+            continue
+        if unfinished.is_dir() and time.time() - newest > ABANDONED_SECONDS:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def size(paths: Iterable[str], seen: set[tuple[int, int]]) -> int:
+    """Bytes of files and of all files in folders. `seen` are the inodes that were counted before, and grows: links of a
+    model hub's cache, and parts of several studies, count once.
+    """
+    found = [file for path in map(Path, paths) for file in ([path] if path.is_file() else path.rglob("*"))]
+    total = 0
+    for file in found:
+        try:
+            status = file.stat()
+        except OSError:  # another process has just removed it
+            continue
+        inode = (status.st_dev, status.st_ino)
+        if stat.S_ISREG(status.st_mode) and inode not in seen:
+            seen.add(inode)
+            total += status.st_size
+    return total

@@ -39,7 +39,7 @@ class Resources(Section):
     gpu_gigabytes: Positive | None = None
     """Memory of one GPU in GB, for `almr plan`. Default: that of `gpu`."""
     mfu: Annotated[Finite, Field(gt=0, le=1)] | None = None
-    """Model FLOP utilisation, 0 to 1, for the hours in `almr plan`. Default: not known."""
+    """Model FLOP utilisation, 0 to 1, for the hours in `almr plan`. Default: the nearest published figure."""
 
     @model_validator(mode="after")
     def _one_kind_of_worker(self) -> Self:
@@ -92,8 +92,8 @@ class Execution(Section):
 
     activation_checkpointing: Literal["none", "selective", "full"] = "none"
     """Recompute activations in the backward pass to save memory: never, for some operations, or for whole layers."""
-    attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
-    """Attention kernel, as in transformers."""
+    attention: Literal["sdpa", "flex_attention", "flash_attention_2", "eager"] = "sdpa"
+    """Attention kernel, as in transformers. With `document_masking`, `sdpa` and `eager` take a dense mask."""
     cross_entropy: Literal["torch", "liger"] = "torch"
     """Loss kernel. `liger` is fused with the output layer, and needs the extra `kernels`."""
     compile: bool = False
@@ -102,6 +102,11 @@ class Execution(Section):
     """Worker groups: free a layer's gathered weights after its forward pass. false: faster, more memory."""
     checkpoint_minutes: Positive | None = None
     """Minutes between checkpoints, from which a preempted trial continues. Default: none are written."""
+
+    @property
+    def masks_densely(self) -> bool:
+        """Whether documents are masked by a matrix of sequence length squared: other kernels know where they end."""
+        return self.attention in ("sdpa", "eager")
 
 
 class Tracking(Section):

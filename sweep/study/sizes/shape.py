@@ -7,7 +7,7 @@ test compares the count with what autograd keeps.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -16,6 +16,7 @@ from sweep.study.fields import Count, Section
 LOGITS_BYTES = 2**28  # in float32: larger logits are computed in parts, smaller ones are faster in one piece
 # Families whose logits are the unscaled output of the last layer (read in transformers 5.23). Others are not split.
 PLAIN_LOGITS = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # of a mixture of experts, in its config
 USABLE = 0.9  # share of a GPU's memory; the rest: CUDA's context, communication buffers, fragmentation
 FLOAT32 = 4  # bytes of an element
 BFLOAT16 = 2
@@ -53,6 +54,13 @@ class Shape(Section):
                 f"correct one of them, or add head_dim"
             )
         return self
+
+    @classmethod
+    def of_config(cls, config: dict[str, Any]) -> Self:
+        """From a `config.json`. Raises ValueError where it does not have a Llama-like model's sizes."""
+        if any(config.get(name) for name in EXPERTS):
+            raise ValueError("it is a mixture of experts")
+        return cls.model_validate({name: config[name] for name in cls.model_fields if config.get(name) is not None})
 
     @property
     def query_size(self) -> int:
@@ -92,6 +100,13 @@ class Shape(Section):
     def multiplied_parameters(self) -> int:
         """Parameters in matrix products; an input embedding that is not tied is only looked up."""
         return self.parameters - (0 if self.tie_word_embeddings else self.embedding_parameters)
+
+    def training_flops(self, sequence_length: int) -> float:
+        """FLOPs of one token's forward and backward pass: 6 per multiplied parameter, and 12 x layers x query size x
+        sequence length for attention (Chowdhery et al., arXiv 2204.02311, appendix B). As in MFU, what checkpointing
+        computes again is not counted.
+        """
+        return 6 * self.multiplied_parameters + 12 * self.num_hidden_layers * self.query_size * sequence_length
 
 
 def norm_bytes(shape: Shape, element: int) -> float:
@@ -145,10 +160,10 @@ def logit_bytes(
     """Output layer and loss of a micro-batch in our trainer, in the forward and in the backward pass.
 
     All logits at once: logits, their copy in float32 and the log-softmax; then its gradients, and at last that of the
-    weight. In parts, whose gradients torch writes over them (trainers/model/output_layer.py): the float32 part, two
-    copies of gradients in `element` (the last part's and this one's), three of its hidden states; and from the forward
-    pass on the gradients of hidden state and weight. Liger's parts take about as much as the hidden state (Hsu et al.,
-    arXiv 2410.10989).
+    weight. In parts, whose gradients are written over them (trainers/model/output_layer.py): the part in float32 and in
+    `element`, three of its hidden states; and from the forward pass on the gradients of hidden state and weight, in
+    float32 once more as the zeros that torch's own function is given for them. Liger's parts take about as much as the
+    hidden state (Hsu et al., arXiv 2410.10989).
     """
     kept = element * (shape.hidden_size * tokens + shape.embedding_parameters) if gradients else 0
     if kernel == "liger":
@@ -156,6 +171,6 @@ def logit_bytes(
     rows, cast = shape.rows_at_once(tokens), 0 if element == FLOAT32 else element
     if rows < tokens:
         part = (FLOAT32 + cast) * shape.vocab_size + 3 * FLOAT32 * shape.hidden_size
-        return part * rows + cast * shape.vocab_size * min(rows, tokens - rows) + kept, 2 * kept
+        return part * rows + kept, kept if cast else 2 * kept
     at_once = shape.vocab_size * tokens
     return (2 * FLOAT32 + cast) * at_once, max(LOSS * at_once, element * (at_once + shape.embedding_parameters))

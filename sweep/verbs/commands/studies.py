@@ -1,4 +1,4 @@
-"""The verbs on a study: `plan`, `run`, `status`."""
+"""The verbs on a study: `plan`, `prepare`, `run`, `status`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweep.store.run import Run
-from sweep.study import InputError, Study, study_file
+from sweep.study import InputError, Study, preparation, study_file
 from sweep.trials.progress import RunProgress
 from sweep.verbs.commands.terminal import err, interruptible, out, say, show
 from sweep.verbs.options import RUNS, Address, AsJson, RunName, Runs, StudyName
@@ -36,11 +36,15 @@ def plan(
         run.refuse_other_recipe(loaded)
     except InputError as error:
         say(f"almr run will refuse this study: {error}")
-    known = run.ingredients()
-    planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {})
+    prepared = preparation.state(loaded)
+    record = prepared.record if prepared.done else None
+    known = run.ingredients() or (record.ingredients if record else None)
+    sizes = record.sizes if record else None
+    planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {}, sizes)
     findings = _checked(loaded, run, planned, address) if check else []
     if as_json:
-        show(text.plan_json(loaded, planned) | ({"checks": [f._asdict() for f in findings]} if check else {}))
+        checks = {"checks": [finding._asdict() for finding in findings]} if check else {}
+        show(text.plan_json(loaded, planned) | {"prepared": prepared.done or loaded.replay is not None} | checks)
     else:
         show(text.plan(loaded, planned))
         for finding in findings:
@@ -53,6 +57,16 @@ def _checked(study: Study, run: Run, planned: StudyPlan, address: str | None) ->
 
     with err.status("checking"):
         return preflight.full(study, run, planned, address)
+
+
+def prepare(study: StudyName, as_json: AsJson = False) -> None:
+    """Download, tokenise and pack before a run, so that no GPU waits."""
+    from sweep.verbs.plan import prepare as preparing
+
+    loaded = study_file.load(study)
+    with interruptible("what is finished is kept; run the same command again to go on"):
+        prepared = preparing.prepare(loaded, err if as_json else out)
+    show(prepared.as_json() if as_json else prepared.text(study))
 
 
 def run(study: StudyName, runs: Runs = RUNS, address: Address = None, as_json: AsJson = False) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from sweep.planning.disk import Disk
 from sweep.planning.plan import StudyPlan
-from sweep.planning.requirements import Disk, TrialMemory
+from sweep.planning.requirements import TrialMemory
 from sweep.study import numbers
 from sweep.study.sizes.shape import USABLE
 
@@ -43,9 +44,11 @@ def _memory(trial_memory: TrialMemory) -> list[str]:
 
 
 def _disk(disk: Disk) -> str:
-    parts = ", ".join(f"{name} {size_text(size)}" for name, size in asdict(disk).items() if size != 0)
-    whole = size_text(disk.total) if disk.total is not None else "not known"
-    return f"disk: at most {whole} ({parts})"
+    parts = ", ".join(f"{name} {size_text(size)}" for name, size in disk.parts.items() if size != 0)
+    unknown = "not known before it is prepared" if None in disk.prepared.values() else "not known"
+    whole = f"at most {size_text(disk.total)}" if disk.total is not None else unknown
+    measured = f"; {size_text(sum(filter(None, disk.prepared.values())))} of it is prepared, as measured"
+    return f"disk: {whole} ({parts})" + (measured if disk.measured else "")
 
 
 def size_text(size: float | None) -> str:
@@ -63,5 +66,6 @@ def size_json(planned: StudyPlan) -> dict[str, Any]:
         "micro_batch_sequences": trial_memory.micro_batch if trial_memory else None,
         "largest_micro_batch_sequences": trial_memory.largest_fitting(have) if trial_memory and have else None,
         "memory_bytes": asdict(memory) | {"total": memory.total} if memory else None,
-        "disk_bytes": asdict(planned.disk) | {"total": planned.disk.total},
+        "disk_bytes": planned.disk.parts | {"total": planned.disk.total},
+        "disk_measured": planned.disk.measured,
     }

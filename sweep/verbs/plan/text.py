@@ -14,6 +14,7 @@ from sweep.study import LANGUAGES, Study, Trial, numbers
 from sweep.study.numbers import clock, percent
 from sweep.study.sections.training import Training
 from sweep.verbs.plan.size import size_json, size_lines
+from sweep.verbs.plan.speed import speed_json, speed_lines
 
 
 def plan(study: Study, planned: StudyPlan) -> RenderableType:
@@ -70,13 +71,15 @@ def _steps(training: Training) -> str:
 def _cost(study: Study, planned: StudyPlan) -> str:
     if planned.trial_seconds is None:
         return "time: unknown until a trial has finished"
-    cost = f"time: {clock(planned.trial_seconds)} per trial"
+    at_least = "at least " if planned.speed and planned.speed.at_least else ""
+    cost = f"time: {at_least}{clock(planned.trial_seconds)} per trial"
     if not planned.progress.to_run:
         return f"{cost}; nothing left to run"
     if planned.seconds is not None:
         left = _count(planned.progress.to_run, "trial")
         cost += f"; {clock(planned.seconds)} for {left}, {concurrency(study)} in parallel (start-up not counted)"
-    return cost + (f"; {planned.gpu_hours:,.1f} GPU-hours" if study.resources.gpus else "")
+    cost += f"; {planned.gpu_hours:,.1f} GPU-hours" if study.resources.gpus else ""
+    return "\n".join([cost, *speed_lines(planned.speed)])
 
 
 def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
@@ -96,6 +99,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "almr": list(study.grid.almr),
         "epochs": planned.epochs,
         "trial_seconds": planned.trial_seconds,
+        "speed": speed_json(planned.speed),
         "seconds": planned.seconds,
         "gpu_hours": planned.gpu_hours,
         **size_json(planned),

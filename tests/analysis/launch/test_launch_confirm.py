@@ -85,6 +85,13 @@ def test_gpu_hours_come_from_a_stated_gpu_and_mfu(make_fit, make_study, corpora)
     resources = {"gpus_per_node": 1, "gpu": "H100-80GB", "mfu": 0.4}
     plan = planned(make_fit(make_study(resources=resources)), corpora)
     assert plan.gpu_hours == pytest.approx(plan.flops / (989e12 * 0.4) / 3600)
+    assert any("at 40 % MFU (resources.mfu)" in line for line in plan.lines)
+
+
+def test_gpu_hours_without_a_stated_mfu_name_the_published_figure(make_fit, make_study, corpora):
+    plan = planned(make_fit(make_study(resources={"gpus_per_node": 1, "gpu": "H100-80GB"})), corpora)
+    assert plan.gpu_hours == pytest.approx(plan.flops / (989e12 * 0.33) / 3600)
+    assert any("at 33 % MFU (assumed: measured for Llama 3.1 8B on 8 H100" in line for line in plan.lines)
 
 
 def test_brief_runs_are_centred_where_the_rule_puts_their_own_budget(fit, corpora):

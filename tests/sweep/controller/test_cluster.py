@@ -1,4 +1,4 @@
-"""The files that start a run on a cluster: parsed, checked, and run with Slurm's and Ray's commands recorded."""
+"""The files that start a run on a cluster: parsed, checked, and run with the commands that they call recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,14 @@ import json, os, pathlib, sys, time
 with open(os.environ["CALLS"], "a") as calls:
     calls.write(json.dumps([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]) + "\\n")
 line = sys.argv[1:]
-if sys.argv[0].endswith("scontrol"):
+if sys.argv[0].endswith("apptainer"):
+    [image] = [i for i, word in enumerate(line) if word.endswith(".sif")]
+    os.execvp(line[image + 1], line[image + 1 :])
+elif sys.argv[0].endswith("sbatch"):
+    print("17;cluster" if "--parsable" in line else "Submitted batch job 18")
+elif sys.argv[0].endswith("squeue"):
+    print(os.environ.get("JOB_STATE", "RUNNING"))
+elif sys.argv[0].endswith("scontrol") and line[0] == "show":
     print("node1\\nnode2\\nnode3"[: 6 * int(os.environ["NODES"]) - 1])
 elif "hostname" in line:
     print("10.0.0.1 fe80::1")
@@ -37,7 +43,9 @@ elif "health-check" in line:
     sys.exit(os.environ.get("UP") == "no")
 elif "--block" in line and os.environ.get("UP") != "no":
     time.sleep(60)
-elif sys.argv[0].endswith("almr"):
+elif line[:1] == ["plan"]:
+    print('{{\\n  "prepared": %s\\n}}' % os.environ.get("PREPARED", "true"))
+elif line[:1] == ["run"]:
     # The script starts Ray in the background: on a busy machine almr may start before those calls are recorded.
     until = time.monotonic() + 15
     while open(os.environ["CALLS"]).read().count('"--block"') < min(2, int(os.environ["NODES"])):
@@ -51,14 +59,19 @@ elif sys.argv[0].endswith("almr"):
 
 @pytest.fixture
 def machine(tmp_path: Path) -> dict[str, str]:
-    """An environment whose srun, scontrol, ray and almr only record how they are called."""
+    """An environment whose commands of Slurm and Apptainer, ray and almr only record how they are called."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
-    for name in ("srun", "scontrol", "ray", "almr"):
+    for name in ("srun", "sbatch", "squeue", "scontrol", "apptainer", "ray", "almr"):
         (bin_folder / name).write_text(RECORDER.format(python=sys.executable))
         (bin_folder / name).chmod(0o755)
     settings = {"ALMR_CACHE": "/shared/my cache", "ALMR_RUNS": "s3://bucket/runs", "NODES": "3"}
-    slurm = {"SLURM_JOB_NODELIST": "node[1-3]", "SLURM_CPUS_ON_NODE": "64", "SLURM_GPUS_ON_NODE": "8"}
+    slurm = {
+        "SLURM_JOB_ID": "18",
+        "SLURM_JOB_NODELIST": "node[1-3]",
+        "SLURM_CPUS_ON_NODE": "64",
+        "SLURM_GPUS_ON_NODE": "8",
+    }
     paths = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
     return dict(os.environ) | settings | slurm | paths | {"RAY_API_SERVER_ADDRESS": "http://head:8265"}
 
@@ -96,9 +109,10 @@ def test_slurm_starts_the_head_then_the_others_then_the_run(machine: dict[str, s
     assert {"--nodelist=node2,node3", "--nodes=2", "--ntasks=2", "--address=10.0.0.1:6379"} <= set(others)
     for start in (head, others):
         assert {"--gpus-per-task=8", "--cpus-per-task=64", "--num-gpus=8", "--num-cpus=64", "--overlap"} <= set(start)
-    [almr] = [call for call in calls(machine) if call[0] == "almr"]
+    plan, almr = [call for call in calls(machine) if call[0] == "almr"]
+    assert plan[1:] == ["plan", STUDY, "--json"]
     assert almr[1:] == ["run", STUDY, "--runs", "s3://bucket/runs", "--address", "10.0.0.1:6379"]
-    names = [call[0] if call[0] == "almr" else " ".join(call) for call in calls(machine)]
+    names = [call[0] if call[:2] == ["almr", "run"] else " ".join(call) for call in calls(machine)]
     assert next(i for i, n in enumerate(names) if "health-check" in n) < names.index("almr")
 
 
@@ -132,18 +146,111 @@ def test_slurm_reports_that_ray_did_not_start(machine: dict[str, str]) -> None:
     done = run("slurm.sbatch", machine | {"UP": "no"}, STUDY)
     assert done.returncode == 1
     assert "Ray did not start on node1" in done.stderr
-    assert not [call for call in calls(machine) if call[0] == "almr"]
+    assert not [call for call in calls(machine) if call[:2] == ["almr", "run"]]
 
 
-def test_slurm_passes_its_time_limit_on(machine: dict[str, str]) -> None:
+def terminated(machine: dict[str, str]) -> list[list[str]]:
+    """All calls of a job that gets SIGTERM while its study runs."""
     command = ["bash", str(CLUSTER / "slurm.sbatch"), STUDY]
     job = subprocess.Popen(command, env=machine | {"RUNS_FOR": "60"}, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 20
-    while not [call for call in calls(machine) if call[0] == "almr"]:
+    while not [call for call in calls(machine) if call[:2] == ["almr", "run"]]:
         assert time.monotonic() < end
         time.sleep(0.1)
     job.send_signal(signal.SIGTERM)
     assert job.wait(20) == 143
+    return calls(machine)
+
+
+def test_slurm_passes_its_time_limit_on(machine: dict[str, str]) -> None:
+    assert ["scontrol", "requeue", "18"] not in terminated(machine)
+
+
+@pytest.mark.parametrize(
+    ("settings", "requeued"),
+    [
+        ({"ALMR_REQUEUES": "2"}, True),
+        ({"ALMR_REQUEUES": "2", "SLURM_RESTART_COUNT": "1"}, True),
+        ({"ALMR_REQUEUES": "2", "SLURM_RESTART_COUNT": "2"}, False),
+        ({"ALMR_REQUEUES": "2", "JOB_STATE": "COMPLETING"}, False),  # cancelled by its user
+    ],
+)
+def test_slurm_requeues_a_job_at_its_time_limit_so_often(
+    settings: dict[str, str], requeued: bool, machine: dict[str, str]
+) -> None:
+    made = terminated(machine | settings)
+    assert (["scontrol", "requeue", "18"] in made) == requeued
+    assert not requeued or made[-1] == ["scontrol", "requeue", "18"]  # which ends the job: all else has stopped
+
+
+def test_slurm_starts_no_ray_for_a_study_that_is_not_prepared(machine: dict[str, str]) -> None:
+    done = run("slurm.sbatch", machine | {"PREPARED": "false"}, STUDY)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"slurm.sbatch: {STUDY} is not prepared: submit it with slurm.sh, or run almr prepare first\n"
+    )
+    assert calls(machine) == [["almr", "plan", STUDY, "--json"]]
+
+
+@pytest.mark.parametrize("gpus", ["8", "0"])
+def test_slurm_runs_ray_and_almr_in_the_container(gpus: str, machine: dict[str, str], tmp_path: Path) -> None:
+    runs = str(tmp_path / "my runs")
+    settings = {"ALMR_CONTAINER": "/shared/my almr.sif", "ALMR_RUNS": runs, "SLURM_GPUS_ON_NODE": gpus}
+    assert run("slurm.sbatch", machine | settings, STUDY).returncode == 0
+    inside = ["apptainer", "exec", *(["--nv"] if gpus == "8" else []), "/shared/my almr.sif"]
+    made = calls(machine)
+    for call in made:
+        assert (
+            call[0] in ("almr", "scontrol")
+            or "hostname" in call
+            or inside == call[call.index("apptainer") :][: len(inside)]
+        )
+    assert [*inside, "almr", "run", STUDY, "--runs", runs, "--address", "10.0.0.1:6379"] in made
+    assert len(ray_starts(machine)) == 2
+
+
+def test_the_container_sees_the_shared_folders(machine: dict[str, str], tmp_path: Path) -> None:
+    """Apptainer takes them from its variable, which the user's own replaces."""
+    recorder = (tmp_path / "bin" / "apptainer").read_text()
+    with_binds = recorder.replace("*sys.argv[1:]]", '"binds " + os.environ["APPTAINER_BIND"], *sys.argv[1:]]', 1)
+    (tmp_path / "bin" / "apptainer").write_text(with_binds)
+    settings = {"ALMR_CONTAINER": "/shared/almr.sif", "ALMR_CACHE": str(tmp_path / "cache")}
+    for name in ("slurm.sbatch", "prepare.sbatch"):
+        run(name, machine | settings, STUDY)
+        run(name, machine | settings | {"APPTAINER_BIND": "/scratch"}, STUDY)
+    run("slurm.sbatch", machine | settings | {"ALMR_RUNS": str(tmp_path / "runs")}, STUDY)
+    found = {call[1].removeprefix("binds ") for call in calls(machine) if call[0] == "apptainer"}
+    study = str(Path(STUDY).parent)
+    assert found == {f"{tmp_path}/cache,{study}", f"{tmp_path}/cache,{study},{tmp_path}/runs", "/scratch"}
+
+
+def test_preparing_takes_no_gpu_and_the_gpus_wait_for_it(machine: dict[str, str], tmp_path: Path) -> None:
+    gpu_job = {"SBATCH_PARTITION": "h100", "SBATCH_QOS": "high", "SBATCH_TIMELIMIT": "48:00:00"}
+    cpu_job = {"PREPARE_PARTITION": "cpu", "PREPARE_QOS": "low", "PREPARE_TIMELIMIT": "2:00:00"}
+    seen = '[name + "=" + os.environ.get(name, "") for name in ("SBATCH_ACCOUNT", "SBATCH_PARTITION")]'
+    recorder = (tmp_path / "bin" / "sbatch").read_text()
+    (tmp_path / "bin" / "sbatch").write_text(recorder.replace("*sys.argv[1:]]", f"*sys.argv[1:], *{seen}]", 1))
+    done = run("slurm.sh", machine | gpu_job | cpu_job | {"SBATCH_ACCOUNT": "us"}, STUDY, "--nodes", "4")
+    assert done.returncode == 0, done.stderr
+    prepare, train = calls(machine)
+    options = ["--parsable", "--partition=cpu", "--qos=low", "--time=2:00:00"]
+    assert prepare[1:] == [*options, str(CLUSTER / "prepare.sbatch"), STUDY, "SBATCH_ACCOUNT=us", "SBATCH_PARTITION="]
+    waits = ["--dependency=afterok:17", "--kill-on-invalid-dep=yes", "--nodes", "4"]
+    script = str(CLUSTER / "slurm.sbatch")
+    assert train[1:] == [*waits, script, STUDY, "SBATCH_ACCOUNT=us", "SBATCH_PARTITION=h100"]
+    assert "--gpus" not in (CLUSTER / "prepare.sbatch").read_text()
+
+
+def test_nothing_is_submitted_where_preparing_cannot_be(machine: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid account' >&2\nexit 1\n")
+    done = run("slurm.sh", machine, STUDY)
+    assert done.returncode == 1
+    assert done.stdout == ""
+
+
+def test_preparing_is_one_command(machine: dict[str, str]) -> None:
+    assert run("prepare.sbatch", machine, STUDY).returncode == 0
+    assert calls(machine) == [["almr", "prepare", STUDY]]
 
 
 def test_submitting_does_not_split_the_users_arguments(machine: dict[str, str]) -> None:
@@ -156,17 +263,17 @@ def test_submitting_does_not_split_the_users_arguments(machine: dict[str, str]) 
     assert "--working-dir" not in call
 
 
-@pytest.mark.parametrize("script", ["submit.sh", "slurm.sbatch"])
+@pytest.mark.parametrize("script", ["submit.sh", "slurm.sh", "slurm.sbatch"])
 def test_what_is_missing_is_named(script: str, machine: dict[str, str]) -> None:
     assert "usage: " in run(script, machine).stderr
     del machine["ALMR_RUNS"]
     assert "ALMR_RUNS: a folder that every node sees" in run(script, machine, STUDY).stderr
 
 
-@pytest.mark.parametrize("name", [path.name for path in CLUSTER.iterdir()])
+@pytest.mark.parametrize("name", ["rayjob.yaml", "slurm.sbatch", "submit.sh"])
 def test_the_command_uses_options_that_almr_run_has(name: str) -> None:
     text = re.sub(r"\\\n\s*", "", (CLUSTER / name).read_text())
-    [line] = re.findall(r"^[^#\n]*\balmr run (.*)$", text, flags=re.MULTILINE)
+    [line] = re.findall(r"^[^#\n]*\balmr run ((?:[^#\n]*)--address.*)$", text, flags=re.MULTILINE)
     helped = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "200"}).output
     options = re.findall(r"--[a-z]+", line)
     assert options == ["--runs", "--address"]
@@ -192,14 +299,14 @@ def test_the_rayjob_has_the_fields_of_kuberay() -> None:
     of(JOB, job["spec"])
     cluster = job["spec"]["rayClusterSpec"]
     of({"rayVersion": str, "headGroupSpec": dict, "workerGroupSpecs": list}, cluster)
-    assert cluster["rayVersion"] == version("ray")
+    assert f"ray=={cluster['rayVersion']}\n" in (CLUSTER.parents[1] / "constraints.txt").read_text()
     of(HEAD, cluster["headGroupSpec"])
     for group in cluster["workerGroupSpecs"]:
         of(GROUP, group)
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         pod = group["template"]["spec"]
-        of({"containers": list, "volumes": list}, pod)
+        of({"containers": list, "volumes": list, "securityContext": dict}, pod)
         [container] = pod["containers"]
         of(CONTAINER, container)
         assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}

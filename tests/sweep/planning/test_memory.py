@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.planning import model_shape
-from sweep.planning.plan import flops_per_token
 from sweep.planning.requirements import TrialMemory
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sizes.known import EMBEDDED
@@ -50,7 +49,7 @@ def test_planned_memory_is_tracked_memory_or_up_to_a_twentieth_more(
 
 def test_planned_flops_are_counted_flops_without_what_is_computed_again() -> None:
     plain, full = (flops_of_training(gpu_study(8, 1, 2048, checkpointing=kind), WIDE) for kind in ("none", "full"))
-    assert flops_per_token(WIDE, 2048) == pytest.approx(plain["all"] - plain["scores"], rel=0.01)
+    assert WIDE.training_flops(2048) == pytest.approx(plain["all"] - plain["scores"], rel=0.01)
     layers = WIDE.num_hidden_layers * (2 * (WIDE.layer_parameters - 2 * 512) + 4 * WIDE.query_size * 2048)
     again = layers - WIDE.num_hidden_layers * 2 * 512 * 1536  # the last product of a layer is not needed again
     assert full["all"] - plain["all"] == pytest.approx(again, rel=0.01)

@@ -12,8 +12,8 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.planning import model_shape
-from sweep.planning.plan import flops_per_token, seconds_at_mfu
-from sweep.planning.requirements import TrialMemory, disk
+from sweep.planning.disk import disk
+from sweep.planning.requirements import TrialMemory
 from sweep.planning.warnings import out_of_memory
 from sweep.study import Study, study_file
 from sweep.study.sections.corpora import BaseModelSource
@@ -193,26 +193,20 @@ def test_a_warning_about_memory_says_what_fits() -> None:
     assert out_of_memory(TrialMemory(LLAMA, gpu_study({"gpu": "B200-180GB"}))) is None
 
 
-def test_flops_and_hours_follow_the_formula() -> None:
-    token = flops_per_token(LLAMA, 8192)
-    assert token == 6 * (8_030_261_248 - 128256 * 4096) + 12 * 32 * 4096 * 8192
-    resources = gpu_study({"mfu": 0.5}).resources
-    assert seconds_at_mfu(8 * 0.5 * 989e12, resources) == pytest.approx(1)
-    assert seconds_at_mfu(1e15, gpu_study().resources) is None
+def test_flops_follow_the_formula() -> None:
+    assert LLAMA.training_flops(8192) == 6 * (8_030_261_248 - 128256 * 4096) + 12 * 32 * 4096 * 8192
 
 
 @pytest.mark.parametrize(("keep", "models"), [("none", 0), ("best", 3), ("all", 11)])
 def test_disk_is_bounded(keep: str, models: int) -> None:
     study = gpu_study().model_copy(update={"keep": keep})
-    sizes = {"original": 1000.0, "additional": 500.0}
-    bounded = disk(study, LLAMA, 10, 4, sizes)
-    assert bounded.corpora == 6000
-    assert bounded.models == models * 4 * LLAMA.parameters
-    assert bounded.checkpoints == 0
+    bounded = disk(study, LLAMA, 10, 4).parts
+    assert bounded["models"] == models * 4 * LLAMA.parameters
+    assert bounded["checkpoints"] == 0
     often = study.model_copy(update={"execution": study.execution.model_copy(update={"checkpoint_minutes": 30.0})})
-    assert disk(often, LLAMA, 10, 4, sizes).checkpoints == 4 * 2 * 12 * LLAMA.parameters
-    assert disk(often, None, 10, 4, sizes).total is None
-    assert disk(often, LLAMA, 10, None, sizes).total is None
+    assert disk(often, LLAMA, 10, 4).parts["checkpoints"] == 4 * 2 * 12 * LLAMA.parameters
+    assert disk(often, None, 10, 4).total is None
+    assert disk(often, LLAMA, 10, None).total is None
 
 
 def test_the_shipped_8b_study_fits_and_is_planned_offline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,5 +232,11 @@ def test_trials_report_mfu_by_the_published_peak_of_their_gpu(
     from trainers.workers import device as devices
 
     monkeypatch.setattr(devices, "device_name", lambda _: device)
-    found = devices.mfu(10**9, 1e4, devices.torch.device("cpu"), workers=2)
-    assert found == (None if peak is None else 6 * 10**9 * 1e4 / (peak * 2))
+    found = devices.mfu(6e9, 1e4, devices.torch.device("cpu"), workers=2)
+    assert found == (None if peak is None else 6e9 * 1e4 / (peak * 2))
+
+
+def test_a_shape_is_not_read_from_a_mixture_of_experts() -> None:
+    assert Shape.of_config(LLAMA.model_dump() | {"num_experts": None}) == LLAMA
+    with pytest.raises(ValueError, match="mixture of experts"):
+        Shape.of_config(LLAMA.model_dump() | {"num_local_experts": 8})

@@ -15,10 +15,12 @@ from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.preflight import Requirements, training_packages
 from sweep.store.run import Run
 from sweep.study import Study
+from sweep.study.preparation import PreparationState
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sizes.known import KNOWN
 
 GB = 1e9
+UNPREPARED = PreparationState(None, {}, [], [])
 
 
 def seen(**changes: Any) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def test_a_folder_of_the_same_name_on_another_disk_is_found_by_its_lost_reply() 
 def test_inputs_that_are_not_there_are_named(tmp_path: Path) -> None:
     corpora = study_content()["corpora"] | {"additional": {"files": str(tmp_path / "*.jsonl")}}
     study = make_study(base_model={"pretrained": str(tmp_path)}, corpora=corpora)
-    found = faults(inputs.inputs(study))
+    found = faults(inputs.inputs(study, UNPREPARED))
     assert f"{tmp_path} contains no weights" in found[0]
     assert found[1] == f"{tmp_path}/*.jsonl matches no file: correct the path"
 
@@ -134,7 +136,7 @@ def test_an_unreachable_hub_is_reported_for_model_and_data(monkeypatch: pytest.M
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_route)
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", no_route)
     corpora = study_content()["corpora"] | {"original": {"dataset": "nobody/nothing"}}
-    found = faults(inputs.inputs(make_study(base_model={"pretrained": "nobody/none"}, corpora=corpora)))
+    found = faults(inputs.inputs(make_study(base_model={"pretrained": "nobody/none"}, corpora=corpora), UNPREPARED))
     assert [line.split(" cannot")[0] for line in found] == ["nobody/none", "nobody/nothing"]
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import datasets
-import huggingface_hub
+import fake_hub
 import pytest
+from fake_hub import COMMIT, LATER, NAME, FakeBuilder, FakeHub, of_the_hub, unplug
 from rich.console import Console
-from samples import CHINESE, ENGLISH
+from samples import CHINESE
 
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
@@ -29,73 +28,16 @@ def verb_prepare(run: Run, study: Study) -> None:
     verbs_run._prepare(study, run, Console(quiet=True))
 
 
-# The library that huggingface_hub sends its requests with: httpx or httpx2, by its version.
-httpx: Any = sys.modules[type(huggingface_hub.get_session()).__module__.partition(".")[0]]
-COMMIT, LATER = "1" * 40, "2" * 40
-NAME = "someone/some-text"
-
-
-class FakeHub:
-    """Answers with the commit of the branch main, and gives its rows, until it is unplugged."""
-
-    def __init__(self) -> None:
-        self.commit: str | None = COMMIT
-        self.fault, self.asked = "", 0
-
-    def answer(self, request: Any) -> Any:
-        self.asked += 1
-        if self.fault == "404":
-            return httpx.Response(404, headers={"X-Error-Code": "RepoNotFound"}, request=request)
-        if self.fault:
-            raise httpx.ConnectTimeout("timed out", request=request)
-        return httpx.Response(200, json={"id": NAME, "sha": self.commit, "siblings": []}, request=request)
-
-    def load_dataset_builder(self, path: str, revision: str | None, **options: Any) -> Any:
-        if self.fault:
-            raise ConnectionError(f"Couldn't reach '{path}' on the Hub")
-        return FakeBuilder(revision)
-
-
-class FakeBuilder:
-    def __init__(self, commit: str | None) -> None:
-        self.hash = commit
-
-    def download_and_prepare(self) -> None:
-        pass
-
-    def as_dataset(self, split: str) -> datasets.Dataset:
-        return datasets.Dataset.from_dict({"text": [f"Number {i} at {self.hash}. {ENGLISH}" for i in range(30)]})
-
-    def as_streaming_dataset(self, split: str) -> datasets.IterableDataset:
-        return self.as_dataset(split).to_iterable_dataset()
-
-
 @pytest.fixture
-def fake(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    made = FakeHub()
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache / "hf"))
-    monkeypatch.setattr(datasets, "load_dataset_builder", made.load_dataset_builder)
-    huggingface_hub.set_client_factory(lambda: httpx.Client(transport=httpx.MockTransport(made.answer)))
-    yield made
-    huggingface_hub.set_client_factory(huggingface_hub.utils._http.default_client_factory)
-
-
-def unplug(fake: FakeHub, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if how == "offline":
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    fake.fault = how
-
-
-def of_the_hub(study: Study, **corpus: Any) -> Study:
-    corpora = study.corpora.model_copy(update={"additional": Corpus(dataset=NAME, held_out=0.2, **corpus)})
-    return study.model_copy(update={"corpora": corpora})
+def fake(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    yield from fake_hub.serve(cache, monkeypatch)
 
 
 def cached_ref(cache: Path, revision: str, commit: str) -> None:
     refs = cache / "hf" / "datasets--someone--some-text" / "refs"
     refs.mkdir(parents=True, exist_ok=True)
     (refs / revision).write_text(commit)
+    (refs.parent / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.mark.parametrize("how", ["time-out", "offline", "404"])
@@ -150,7 +92,7 @@ def test_a_full_commit_hash_is_used_without_asking(fake: FakeHub) -> None:
     pinned = resolve(Corpus(dataset=NAME, revision=COMMIT), "corpora.original")
     assert fake.asked == 1
     assert pinned.commit == branch.commit == COMMIT
-    assert pinned == resolve(Corpus(dataset=NAME, revision=COMMIT), "corpora.original", LATER)
+    assert pinned == resolve(Corpus(dataset=NAME, revision=COMMIT), "corpora.original", hub.RecordedCommit(LATER))
 
 
 @pytest.mark.parametrize(("revision", "ref"), [(None, "main"), ("v1", "v1")])

@@ -78,8 +78,11 @@ def test_verse_is_one_document_a_poet(cache: Path, monkeypatch: pytest.MonkeyPat
 
 
 def small_gguf(path: Path) -> np.ndarray:
-    """A Llama of one layer as llama.cpp writes it; returns its embedding."""
-    random, width, tokens = np.random.default_rng(0), 32, ["<|endoftext|>", "<|im_end|>", *"abcdefg", "ab"]
+    """A Llama of one layer as llama.cpp writes it; returns its embedding.
+
+    transformers before 5.2x reads none with one merge or without a bos token.
+    """
+    random, width, tokens = np.random.default_rng(0), 32, ["<|endoftext|>", "<|im_end|>", *"abcdefg", "ab", "cd"]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(64)
     writer.add_embedding_length(width)
@@ -92,8 +95,9 @@ def small_gguf(path: Path) -> np.ndarray:
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
-    writer.add_token_types([3, 3, *[1] * 8])
-    writer.add_token_merges(["a b"])
+    writer.add_token_types([3, 3, *[1] * 9])
+    writer.add_token_merges(["a b", "c d"])
+    writer.add_bos_token_id(1)
     writer.add_eos_token_id(1)
     shapes = {"token_embd.weight": (len(tokens), width), "output_norm.weight": (width,)}
     shapes |= {f"blk.0.attn_{name}.weight": (width, width) for name in ("q", "k", "v", "output")}

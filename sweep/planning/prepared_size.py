@@ -1,0 +1,115 @@
+"""An upper bound of the disk space that the model, text and corpora of a run take, before they are prepared."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable
+from pathlib import Path
+
+from sweep.study import LANGUAGES, Study
+from sweep.study.sections.corpora import Corpus
+from sweep.study.sizes.shape import FLOAT32, Shape
+from trainers.benchmarks import catalogue
+
+Parts = dict[str, float | None]  # bytes by part; None: not known
+TOKEN = 4.04  # bytes of a packed token: an int32, and what an arrow file adds
+CORPUS_FILES = 64 * 1024  # bytes: descriptions of the files of a packed corpus
+EMBEDDED_TEXTS = {"shakespeare": 5_509_841, "three-kingdoms": 1_795_063, "chinese-poetry": 75_032_068}  # bytes, fetched
+EMBEDDED_MODELS = {"tiny": 2.4e6, "smollm2-135m": 0.55e9}  # bytes, as converted
+ARCHIVES = {"tiny": 0.0, "smollm2-135m": 0.2e9}  # bytes, while a model is converted
+TINY_CORPORA = {"shakespeare": 2_124_326, "three-kingdoms": 708_081}  # tokens of the text that `tiny` is trained on
+TINY_LENGTH = 128  # tokens of a block of it
+TOKENIZER = 40e6  # bytes, at most: tokenizer and configuration of a model of the hub
+PLAIN, LINES = (".txt", ".md"), (".jsonl", ".json")
+COPY = 1.1  # bytes of a copy of documents in UTF-8, with their number, to those of their plain files
+LARGEST_CHARACTERS = 2  # bytes of a character in UTF-8 to those in another encoding
+STATED = 1.05  # the `tokens` of a corpus are stated with two or three digits
+
+
+def parts(study: Study, shape: Shape | None) -> Parts:
+    specs: list[Corpus] = [getattr(study.corpora, language) for language in LANGUAGES]
+    packed = [_times(TOKEN, most_tokens(spec), CORPUS_FILES) for spec in specs]
+    archive = ARCHIVES.get(study.base_model.embedded or "", 0.0)
+    return {
+        "base model": _base_model(study, shape),
+        "corpora": _all([*packed, *map(_rewritten, specs)], sum),
+        "text": _all([*map(_text, specs), _tiny_text(study, specs)], sum),
+        "temporary": _all([*packed, archive], max),
+        "benchmarks": None if study.benchmarks and catalogue.harness_tasks(study.benchmarks) else 0,
+        "downloads": _all([_download(spec) for spec in specs], sum),
+    }
+
+
+def _times(factor: float, size: float | None, more: float = 0) -> float | None:
+    return None if size is None else factor * size + more
+
+
+def _all(sizes: list[float | None], combine: Callable[[list[float]], float]) -> float | None:
+    known = [size for size in sizes if size is not None]
+    return combine(known) if len(known) == len(sizes) else None
+
+
+def _base_model(study: Study, shape: Shape | None) -> float | None:
+    base = study.base_model
+    if base.embedded:
+        return EMBEDDED_MODELS[base.embedded]
+    if Path(base.pretrained or "").is_dir():
+        return 0
+    return _times(FLOAT32, shape.parameters if shape else None, TOKENIZER)
+
+
+def most_tokens(corpus: Corpus) -> float | None:
+    """An upper bound of a corpus' tokens: as stated, else one for each byte of its text; None: not known."""
+    if corpus.tokens:
+        return STATED * corpus.tokens
+    if corpus.embedded:
+        return EMBEDDED_TEXTS[corpus.embedded]
+    return None if corpus.documents else _characters(corpus)
+
+
+def plain_files(corpus: Corpus) -> list[Path] | None:
+    """The local files of a corpus, where their size tells that of the text; None for compressed ones and parquet."""
+    paths = {Path(file) for pattern in corpus.files or () for file in glob.glob(pattern, recursive=True)}
+    suits = paths and all(path.suffix.lower() in (*PLAIN, *LINES) and path.is_file() for path in paths)
+    return sorted(paths) if suits else None
+
+
+def _characters(corpus: Corpus) -> float | None:
+    """Bytes of the text of local files as UTF-8, at most."""
+    files = plain_files(corpus)
+    wider = 1 if corpus.encoding.lower().replace("-", "") in ("utf8", "ascii") else LARGEST_CHARACTERS
+    return None if files is None else wider * sum(file.stat().st_size for file in files)
+
+
+def _text(corpus: Corpus) -> float | None:
+    """An embedded text lies there twice: as it was fetched, and as `datasets` reads it. The first `documents` of a data
+    set of the hub are read as a stream.
+    """
+    if corpus.embedded:
+        return 2 * COPY * EMBEDDED_TEXTS[corpus.embedded]
+    if corpus.dataset:
+        return 0 if corpus.documents else None
+    return _times(COPY, _characters(corpus), CORPUS_FILES)
+
+
+def _rewritten(corpus: Corpus) -> float:
+    """Plain text is written beside its blocks as JSON Lines, for other trainers."""
+    files = plain_files(corpus)
+    return COPY * (_characters(corpus) or 0) if files and files[0].suffix.lower() in PLAIN else 0
+
+
+def _tiny_text(study: Study, specs: list[Corpus]) -> float:
+    """The text that the embedded tiny model is trained on, where the study's own corpora are others."""
+    if study.base_model.embedded != "tiny":
+        return 0
+    plain = [
+        Corpus(embedded=spec.embedded, tokens=spec.tokens, language=spec.language) for spec in specs if spec.embedded
+    ]
+    shared = study.training.sequence_length == TINY_LENGTH and plain == specs
+    packed = 0.0 if shared else sum(TOKEN * tokens + CORPUS_FILES for tokens in TINY_CORPORA.values())
+    others = TINY_CORPORA.keys() - {spec.embedded for spec in specs}
+    return packed + sum(2 * COPY * EMBEDDED_TEXTS[name] for name in others)
+
+
+def _download(corpus: Corpus) -> float | None:
+    return None if corpus.dataset and not corpus.documents and not Path(corpus.dataset).is_dir() else 0

@@ -1,0 +1,167 @@
+"""The record of a preparation: what lies in the cache for a study, so that its run need not look for it again."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep.study.fields import LANGUAGES, Schema
+from sweep.study.files import cache, reader
+from sweep.study.files.atomic import write_atomically
+from sweep.study.ingredients import Ingredients
+from sweep.study.study import Study, fingerprint_of
+from sweep.study.study_file import changed_values
+
+VERSION = 1
+PARTS = ("base_model", *(f"corpora.{language}" for language in LANGUAGES))
+AGAIN = "run almr prepare again, which writes a new one"
+Stamps = dict[str, dict[str, tuple[int, int]]]  # of each field, by path: size in bytes, and time of change in ns
+
+
+class Preparation(Schema):
+    """A file in `$ALMR_CACHE/prepared/`: the ingredients of every study with these `fields`.
+
+    `study` is the name of the last one that was prepared with them. `stamps` are the user's own files as they were
+    then. `paths` are the files and folders of each part on this machine's disk.
+    """
+
+    schema_version: int = VERSION
+    study: str
+    fields: dict[str, Any]
+    ingredients: Ingredients
+    stamps: Stamps
+    paths: dict[str, tuple[str, ...]]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of each part as it is on the disk now. A file that several parts share counts for the first."""
+        seen: set[tuple[int, int]] = set()
+        return {part: cache.size(paths, seen) for part, paths in self.paths.items()}
+
+
+def fields(study: Study) -> dict[str, Any]:
+    """The fields that the prepared model and corpora depend on."""
+    recipe = study.recipe()
+    return {key: recipe[key] for key in ("base_model", "corpora")} | {
+        "training": {"sequence_length": study.training.sequence_length}
+    }
+
+
+def path(study: Study) -> Path:
+    return _folder() / f"{fingerprint_of(fields(study))}.json"
+
+
+def _folder() -> Path:
+    return cache.root() / "prepared"
+
+
+def note_finished(study: Study, part: str) -> None:
+    """Note, for `state`, that a part is in the cache: the record itself is written last, after all of them."""
+    write_atomically(_begun(study), "\n".join(dict.fromkeys([*_finished(study), part])))
+
+
+def _finished(study: Study) -> list[str]:
+    try:
+        return [part for part in _begun(study).read_text(encoding="utf-8").split("\n") if part in PARTS]
+    except (OSError, ValueError):
+        return []
+
+
+def _begun(study: Study) -> Path:
+    return path(study).with_suffix(".begun")
+
+
+def write(preparation: Preparation) -> None:
+    record = _folder() / f"{fingerprint_of(preparation.fields)}.json"
+    write_atomically(record, preparation.model_dump_json(indent=2))
+    record.with_suffix(".begun").unlink(missing_ok=True)
+
+
+def read(study: Study) -> Preparation | None:
+    """The preparation of exactly this study; None where there is none, or where its file is broken.
+
+    Raises NewerFileError for a file of a newer version.
+    """
+    return _read(path(study))
+
+
+def _read(file: Path) -> Preparation | None:
+    try:
+        return reader.read(file, Preparation, "record of a preparation", VERSION, AGAIN)
+    except reader.NewerFileError:
+        raise
+    except (OSError, ValueError):  # InputError is a ValueError
+        return None
+
+
+@dataclass(frozen=True)
+class PreparationState:
+    """Whether a study is prepared. `outdated`: what was prepared and is gone or has changed, one phrase for each field.
+    `finished`: without a record, the parts that an interrupted preparation left. `changes`: without a record, how the
+    study differs from the one of this name that was prepared last.
+    """
+
+    record: Preparation | None
+    outdated: dict[str, str]
+    finished: list[str]
+    changes: list[str]
+
+    @property
+    def done(self) -> bool:
+        return self.record is not None and not self.outdated
+
+    @property
+    def missing(self) -> list[str]:
+        """The parts that have to be prepared."""
+        return list(self.outdated) if self.record else [part for part in PARTS if part not in self.finished]
+
+    @property
+    def reason(self) -> str:
+        """Why it has to be prepared; empty where it never was."""
+        return "; ".join([f"{field}: {why}" for field, why in self.outdated.items()] or self.changes)
+
+
+def state(study: Study) -> PreparationState:
+    """Reads small files only. Raises NewerFileError for a record of a newer version."""
+    record = read(study)
+    if record:
+        return PreparationState(record, _outdated(record, study), [], [])
+    files = sorted(_folder().glob("*.json"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    last = next((found for file in files if (found := _read(file)) and found.study == study.name), None)
+    changes = changed_values(last.fields, fields(study)) if last else []
+    return PreparationState(None, {}, _finished(study), changes)
+
+
+def _outdated(preparation: Preparation, study: Study) -> dict[str, str]:
+    made, found = preparation.ingredients, {}
+    if not Path(made.base_model).is_dir():
+        found["base_model"] = f"{made.base_model} is gone"
+    for language, folder in made.folders.items():
+        if not (Path(folder) / "facts.json").is_file():
+            found[f"corpora.{language}"] = f"{folder} is gone"
+    now = stamps(study)
+    changed = [field for field in now if now[field] != preparation.stamps.get(field)]
+    return found | dict.fromkeys(changed, "its files have changed")
+
+
+def stamps(study: Study) -> Stamps:
+    """Size and time of the user's own files, by the study's field."""
+    return {field: dict(sorted(_stamps(files))) for field, files in _own_files(study) if files}
+
+
+def _own_files(study: Study) -> Iterator[tuple[str, list[str]]]:
+    base = study.base_model.pretrained
+    yield "base_model", [str(file) for file in Path(base).rglob("*")] if base and Path(base).is_dir() else []
+    for language in LANGUAGES:
+        patterns = getattr(study.corpora, language).files or ()
+        yield f"corpora.{language}", [file for pattern in patterns for file in glob.glob(pattern, recursive=True)]
+
+
+def _stamps(files: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+    for file in files:
+        if Path(file).is_file():
+            status = Path(file).stat()
+            yield file, (status.st_size, status.st_mtime_ns)

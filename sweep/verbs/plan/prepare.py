@@ -1,0 +1,89 @@
+"""`almr prepare`: downloads, tokenises and packs what a study's trials share, on a machine without GPUs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from sweep.study import LANGUAGES, Study, preparation
+from sweep.study.files import cache
+from sweep.study.numbers import clock, size
+from sweep.study.preparation import Preparation
+from sweep.verbs.plan import phases
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a preparation left. `record`: None for a replayed study, which needs none. `changed`: what was prepared
+    anew, and why; `kept`: all was there already.
+    """
+
+    study: Study
+    record: Preparation | None
+    seconds: float
+    changed: list[str]
+    kept: bool
+
+    def text(self, name: str) -> str:
+        if self.record is None:
+            return f"{self.study.name}: nothing to prepare: a replayed study reads its trials from a table"
+        how = "was prepared already: nothing has changed" if self.kept else f"prepared in {clock(self.seconds)}"
+        lines = [f"{self.study.name}: {how}", *(f"anew: {line}" for line in self.changed)]
+        lines += [f"{part}: {size(used)}{self._counts(part)}" for part, used in self.record.sizes.items() if used]
+        total = size(sum(self.record.sizes.values()))
+        lines += [f"disk: {total}, in {cache.root()}{self._elsewhere()}"]
+        lines += phases.commit_lines(self.record.ingredients.commits)
+        return "\n".join([*lines, f"next: almr run {name}"])
+
+    def _counts(self, part: str) -> str:
+        assert self.record
+        facts = self.record.ingredients.corpora.get(part.removeprefix("corpora."))
+        length = self.study.training.sequence_length
+        return f" ({facts.blocks:,} blocks of {length:,} tokens, {facts.held_out_blocks:,} held out)" if facts else ""
+
+    def _elsewhere(self) -> str:
+        assert self.record
+        paths = [path for paths in self.record.paths.values() for path in paths]
+        outside = any(not path.startswith(str(cache.root())) for path in paths)
+        return " and the cache of huggingface_hub" if outside else ""
+
+    def as_json(self) -> dict[str, Any]:
+        if self.record is None:
+            return {"study": self.study.name, "prepared": True, "already_prepared": True, "disk_bytes": {"total": 0}}
+        sizes = self.record.sizes
+        return {
+            "study": self.study.name,
+            "prepared": True,
+            "already_prepared": self.kept,
+            "changed": self.changed,
+            "seconds": self.seconds,
+            "cache": str(cache.root()),
+            "disk_bytes": sizes | {"total": sum(sizes.values())},
+            "paths": self.record.paths,
+            "commits": self.record.ingredients.commits,
+            "tokens": {name: self.record.ingredients.corpora[name].tokens for name in LANGUAGES},
+        }
+
+
+def prepare(study: Study, console: Console) -> Prepared:
+    """Raises InputError for a model or text that cannot be loaded, and OSError where the disk does not take it."""
+    if study.replay:
+        return Prepared(study, None, 0.0, [], kept=True)
+    before, began = preparation.state(study), time.monotonic()
+    with phases.shown(console) as progress:
+        from trainers.prepare import fetch
+
+        record = fetch(study, progress)
+    phases.print_unscored(study, console)
+    changed = [before.reason] if before.reason else []
+    if before.record:
+        old, new = before.record.ingredients, record.ingredients
+        changed += [
+            f"{phases.field(part)} at commit {new.commits[part]}, before {old.commits[part]}"
+            for part in new.commits.keys() & old.commits.keys()
+            if new.commits[part] != old.commits[part]
+        ]
+    return Prepared(study, record, time.monotonic() - began, changed, kept=before.done and not changed)
