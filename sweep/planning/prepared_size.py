@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable
 from pathlib import Path
 
-from sweep.study import LANGUAGES, Study
+from sweep.study import LANGUAGES, InputError, Study
+from sweep.study.files import patterns
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.shape import FLOAT32, Shape
 from trainers.benchmarks import catalogue
@@ -23,18 +23,21 @@ TOKENIZER = 40e6  # bytes, at most: tokenizer and configuration of a model of th
 PLAIN, LINES = (".txt", ".md"), (".jsonl", ".json")
 COPY = 1.1  # bytes of a copy of documents in UTF-8, with their number, to those of their plain files
 LARGEST_CHARACTERS = 2  # bytes of a character in UTF-8 to those in another encoding
+MOST_BYTES_PER_TOKEN = 6.0  # of text, with a large vocabulary
+CANDIDATES = 2.4  # of the size of a sample: what it is drawn from, see trainers/data/texts.py
 STATED = 1.05  # the `tokens` of a corpus are stated with two or three digits
 
 
 def parts(study: Study, shape: Shape | None) -> Parts:
     specs: list[Corpus] = [getattr(study.corpora, language) for language in LANGUAGES]
     packed = [_times(TOKEN, most_tokens(spec), CORPUS_FILES) for spec in specs]
+    samples = [_times(CANDIDATES, _text(spec)) for spec in specs if spec.documents]
     archive = ARCHIVES.get(study.base_model.embedded or "", 0.0)
     return {
         "base model": _base_model(study, shape),
         "corpora": _all([*packed, *map(_rewritten, specs)], sum),
         "text": _all([*map(_text, specs), _tiny_text(study, specs)], sum),
-        "temporary": _all([*packed, archive], max),
+        "temporary": _all([*packed, *samples, archive], max),
         "benchmarks": None if study.benchmarks and catalogue.harness_tasks(study.benchmarks) else 0,
         "downloads": _all([_download(spec) for spec in specs], sum),
     }
@@ -69,7 +72,11 @@ def most_tokens(corpus: Corpus) -> float | None:
 
 def plain_files(corpus: Corpus) -> list[Path] | None:
     """The local files of a corpus, where their size tells that of the text; None for compressed ones and parquet."""
-    paths = {Path(file) for pattern in corpus.files or () for file in glob.glob(pattern, recursive=True)}
+    try:
+        found = patterns.distinct([file for pattern in corpus.files or () for file in patterns.matching(pattern)])
+    except InputError:
+        return None  # `almr plan --check` and `almr run` say what is wrong
+    paths = list(map(Path, found))
     suits = paths and all(path.suffix.lower() in (*PLAIN, *LINES) and path.is_file() for path in paths)
     return sorted(paths) if suits else None
 
@@ -82,13 +89,13 @@ def _characters(corpus: Corpus) -> float | None:
 
 
 def _text(corpus: Corpus) -> float | None:
-    """An embedded text lies there twice: as it was fetched, and as `datasets` reads it. The first `documents` of a data
-    set of the hub are read as a stream.
+    """An embedded text lies there twice: as it was fetched, and as it was read. Of a data set of the hub, a sample of
+    `documents` is read as a stream.
     """
     if corpus.embedded:
         return 2 * COPY * EMBEDDED_TEXTS[corpus.embedded]
     if corpus.dataset:
-        return 0 if corpus.documents else None
+        return MOST_BYTES_PER_TOKEN * corpus.tokens if corpus.documents and corpus.tokens else None
     return _times(COPY, _characters(corpus), CORPUS_FILES)
 
 

@@ -1,9 +1,7 @@
-"""Checks that a study's model, tokenizer and corpora can be read, without reading the corpora or the weights."""
+"""Checks that a study's model, tokenizer and corpora can be read, without reading all of the corpora or the weights."""
 
 from __future__ import annotations
 
-import glob
-import os
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +93,12 @@ def corpus(spec: Corpus, where: str) -> list[CheckResult]:
         return [CheckResult(where, True, f"{spec.embedded}, embedded, downloaded on first use")]
     if spec.dataset:
         return results(where, _unreachable("dataset", spec.dataset, spec.revision), spec.dataset)
-    found = {pattern: glob.glob(pattern, recursive=True) for pattern in spec.files or ()}
-    faults = [f"{pattern} matches no file: correct the path" for pattern, matches in found.items() if not matches]
-    files = [file for matches in found.values() for file in matches]
-    faults += [f"{file} cannot be read: correct its permissions" for file in files if not os.access(file, os.R_OK)][:3]
-    return results(where, faults, f"{len(files)} files")
+    from trainers.data.documents import look
+
+    try:
+        return [CheckResult(where, True, f"{look(spec, where)} files")]
+    except InputError as error:
+        return [CheckResult(where, False, str(error).partition(": ")[2])]
 
 
 def _unreachable(kind: str, name: str, revision: str | None) -> list[str]:

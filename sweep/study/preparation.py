@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import glob
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES, Schema
-from sweep.study.files import cache, reader
+from sweep.study.files import cache, patterns, reader
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import Ingredients
 from sweep.study.study import Study, fingerprint_of
@@ -156,8 +157,13 @@ def _own_files(study: Study) -> Iterator[tuple[str, list[str]]]:
     base = study.base_model.pretrained
     yield "base_model", [str(file) for file in Path(base).rglob("*")] if base and Path(base).is_dir() else []
     for language in LANGUAGES:
-        patterns = getattr(study.corpora, language).files or ()
-        yield f"corpora.{language}", [file for pattern in patterns for file in glob.glob(pattern, recursive=True)]
+        yield f"corpora.{language}", list(_matching(getattr(study.corpora, language).files or ()))
+
+
+def _matching(named: tuple[str, ...]) -> Iterator[str]:
+    for pattern in named:
+        with contextlib.suppress(InputError):  # reading the corpus says what is wrong
+            yield from patterns.matching(pattern)
 
 
 def _stamps(files: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:

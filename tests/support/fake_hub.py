@@ -65,6 +65,8 @@ class FakeHub:
 
 
 class FakeBuilder:
+    info, config = datasets.DatasetInfo(), datasets.BuilderConfig()
+
     def __init__(self, commit: str | None) -> None:
         self.hash = commit
 

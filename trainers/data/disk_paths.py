@@ -6,20 +6,19 @@ import glob
 from pathlib import Path
 
 from sweep.study.files import cache
-from trainers.data import hub
+from trainers.data import documents, hub
 from trainers.data.documents import DocumentSource
 
 
 def text(source: DocumentSource) -> list[str]:
-    """The embedded text, and the copy of the documents that `datasets` reads."""
-    spec, copies = source.spec, cache.root() / "datasets"
+    """The embedded text, the documents as they were read, and of a data set of the hub the copy of `datasets`."""
+    spec, copies, read = source.spec, cache.root() / "datasets", str(documents.texts_folder(source))
     if not spec.dataset:
-        embedded = [str(Path(file).parent) for file in source.files] if spec.embedded else []
-        return [*embedded, str(copies / source.fingerprint)]
+        return [*([str(Path(file).parent) for file in source.files] if spec.embedded else []), read]
     local = Path(spec.dataset).is_dir()
     name = Path(spec.dataset).name if local else spec.dataset.replace("/", "___")
     of_commit = "" if local else f"/*/*/{source.commit}*"
-    return sorted(glob.glob(f"{glob.escape(str(copies / name))}{of_commit}"))
+    return [read, *sorted(glob.glob(f"{glob.escape(str(copies / name))}{of_commit}"))]
 
 
 def downloads(source: DocumentSource) -> list[str]:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import glob
+import io
+import itertools
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 
 from sweep.study import InputError
-from sweep.study.files import cache
+from sweep.study.errors import shown
+from sweep.study.files import cache, patterns
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import Corpus
 from sweep.study.study import fingerprint_of
-from trainers.data import embedded, hub
+from trainers.data import embedded, hub, texts
+from trainers.data.readers import columns, json_lines, opening, plain_text
+from trainers.data.readers.alike import Alike
+from trainers.data.readers.place import Place
 
+log = logging.getLogger(__name__)
 SHOW_PROGRESS_OVER = 5000  # documents; fewer take seconds
+LOOKED_AT = 20  # files, and documents in each
+READING_VERSION = 1  # of the cached texts: raise it when the same files would give other texts
+MIXED = "mixed"  # a file that is there where records have different fields
 BUILDERS = {".txt": "text", ".md": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -40,120 +49,157 @@ class DocumentSource:
 def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECORDED) -> DocumentSource:
     """Find a corpus' text. `recorded`: see `hub.commit`.
 
-    Raises InputError for files that are missing, empty or of several kinds, and for a data set of unknown commit.
+    Raises InputError for files that are missing, empty, of several kinds or no text but a pointer to it, for an unknown
+    encoding, and for a data set of unknown commit.
     """
+    sample = [texts.SAMPLE_VERSION, spec.documents] if spec.documents else []
     if spec.dataset:
         commit = hub.commit(hub.repository(spec, where), recorded)
-        fingerprint = fingerprint_of(hub.arguments(spec) | {"field": spec.field, "commit": commit})
-        return DocumentSource(spec, where, fingerprint, commit=commit)
-    files = [str(embedded.fetch(spec.embedded))] if spec.embedded else _matches(spec, where)
-    builder = _builder(files, where)
+        key = hub.arguments(spec) | {"field": spec.field, "commit": commit}
+        key |= {"sample": [*sample, hub.ROW_GROUPS]} if sample else {}
+        key |= {"content": _local_content(spec.dataset, where)} if Path(spec.dataset).is_dir() else {}
+        return DocumentSource(spec, where, fingerprint_of(key), commit=commit)
+    files = [str(embedded.fetch(spec.embedded))] if spec.embedded else local_files(spec, where)
+    builder = BUILDERS[patterns.suffix(files[0])]
     content = [_sha256(file, where) for file in files]
-    fingerprint = fingerprint_of([builder, spec.field, spec.encoding, content])
+    fingerprint = fingerprint_of([builder, spec.field, spec.encoding, content, *sample])
     return DocumentSource(spec, where, fingerprint, builder, tuple(files))
 
 
-def _sha256(file: str, where: str) -> str:
+def local_files(spec: Corpus, where: str) -> list[str]:
+    """The files, of one kind, of a corpus that is given as `files`. Raises InputError as `resolve` does, after a look
+    at each.
+    """
+    _check_encoding(spec.encoding, where)
     try:
-        return sha256(Path(file))
-    except OSError as error:
-        raise InputError(f"{where}.files: {file} cannot be read: {error.strerror}") from None
+        files = patterns.distinct([file for pattern in spec.files or () for file in patterns.matching(pattern)])
+    except InputError as error:
+        raise InputError(f"{where}.files: {error}") from None
+    _refuse_kinds(files, where)
+    for file in files:
+        opening.refuse_pointer(Place(where, file))
+    empty = [file for file in files if not Path(file).stat().st_size]
+    if empty:
+        named = f"{patterns.printable(empty[0])}{f' and {len(empty) - 1} more files' if empty[1:] else ''}"
+        if len(empty) == len(files):
+            raise InputError(f"{where}.files: the corpus is empty: {named} have 0 bytes: fetch them again")
+        log.warning("%s.files: %s have 0 bytes", where, named)
+    return files
 
 
-def _matches(spec: Corpus, where: str) -> list[str]:
-    found: list[str] = []
-    for pattern in spec.files or ():
-        matches = sorted(f for f in glob.glob(pattern, recursive=True) if Path(f).is_file())
-        if not matches:
-            problem = "is a folder: name the files in it (*.jsonl)" if Path(pattern).is_dir() else "matches no file"
-            raise InputError(f"{where}.files: {pattern} {problem}")
-        found += matches
-    if not any(Path(file).stat().st_size for file in found):
-        raise InputError(f"{where}.files: the corpus is empty: every file has 0 bytes")
-    return list(dict.fromkeys(found))  # patterns may overlap
+def look(spec: Corpus, where: str) -> int:
+    """The number of files of a corpus, after a look at each and at the first documents of some. Raises InputError."""
+    files = local_files(spec, where)
+    source = DocumentSource(spec, where, "", BUILDERS[patterns.suffix(files[0])], tuple(files))
+    for file in files[:: max(1, len(files) // LOOKED_AT)]:
+        for _ in itertools.islice(_of_file(file, source, Alike()), LOOKED_AT):
+            pass
+    return len(files)
 
 
-def _builder(files: list[str], where: str) -> str:
-    suffixes = {next(s for s in reversed(["", *Path(f).suffixes]) if s not in COMPRESSED) for f in files}
-    builders = {BUILDERS.get(suffix.lower()) for suffix in suffixes}
-    builder = builders.pop()
-    if builders or builder is None:
+def _check_encoding(encoding: str, where: str) -> None:
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    except (LookupError, ValueError):
         raise InputError(
-            f"{where}.files: cannot read {', '.join(sorted(suffixes)) or 'files'} together; "
-            f"give files of one kind: text (.txt, .md), JSON Lines (.jsonl) or .parquet"
+            f"{where}.encoding: {shown(encoding)} is no known encoding: utf-8, utf-16, gb18030, latin-1, ..."
+        ) from None
+
+
+def _local_content(folder: str, where: str) -> list[list[str]]:
+    """Name and sha256 of each file of a data set in a local folder, which has no commit. Hidden ones are left out."""
+    files = {str(path.relative_to(folder)): str(path) for path in Path(folder).rglob("*") if path.is_file()}
+    files = {name: path for name, path in sorted(files.items()) if not f"/{name}".count("/.")}
+    for path in files.values():
+        opening.refuse_pointer(Place(where, path))
+    return [[name, _sha256(path, where)] for name, path in files.items()]
+
+
+def _sha256(file: str, where: str) -> str:
+    with opening.reading(Place(where, file)):
+        return sha256(Path(file))
+
+
+def _refuse_kinds(files: list[str], where: str) -> None:
+    kinds = {file: BUILDERS.get(patterns.suffix(file)) for file in files}
+    odd = next((file for file, kind in kinds.items() if kind is None or kind != kinds[files[0]]), None)
+    if odd:
+        endings = sorted({patterns.suffix(file) or "files without an ending" for file in files})
+        together = f"{' and '.join(endings)}{' together' if endings[1:] else ''} ({patterns.printable(odd)})"
+        raise InputError(
+            f"{where}.files: cannot read {together}; "
+            f"give files of one kind: text (.txt, .md), JSON Lines (.jsonl, .json) or .parquet"
         )
-    return builder
 
 
 def read(source: DocumentSource) -> datasets.Dataset:
-    """All documents, as a dataset with one column `text`; empty ones are dropped.
+    """All documents, as a dataset with one column `text`; empty ones are dropped. They are read once and cached.
 
     A text file among several is one document; a single text file holds one per paragraph (separated by empty lines).
-    Raises InputError for text that cannot be read, or of which there is none.
+    With `documents` in the study it is a sample of all, see `texts`. Raises InputError for text that cannot be read, or
+    of which there is none.
     """
-    spec, where = source.spec, source.where
     datasets.disable_progress_bars()
     logging.getLogger("datasets").setLevel(logging.CRITICAL)  # what it logs, it raises too
-    try:
-        rows = hub.load(spec, source.commit) if source.builder == "hub" else _load_files(source)
-    except Exception as error:  # the loaders of `datasets` raise whatever their readers raise
-        raise InputError(f"{where}: {_explain(error, spec)}") from None
-    if spec.documents and source.builder != "hub":
-        rows = rows.select(range(min(spec.documents, len(rows))))
-    if len(rows) > SHOW_PROGRESS_OVER:
+
+    def build(unfinished: Path) -> None:
+        alike = Alike()
+        texts.write(_with_text(source, alike), unfinished, source.spec.documents)
+        if not alike.holds:
+            (unfinished / MIXED).touch()
+
+    found = texts.opened(cache.build_once(texts_folder(source), build))
+    if len(found) > SHOW_PROGRESS_OVER:
         datasets.enable_progress_bars()
-    texts = _text_column(rows, spec, where)
-    texts = texts.filter(lambda batch: [bool(t and t.strip()) for t in batch["text"]], batched=True, desc="reading")
-    if not len(texts):
-        raise InputError(f"{where}: the corpus is empty: no document has any text in field {spec.field!r}")
-    return texts
+    return found
 
 
-def _load_files(source: DocumentSource) -> datasets.Dataset:
-    options: dict[str, Any] = {}
-    encoding = source.spec.encoding
-    if source.builder == "text":
-        sample_by = "document" if len(source.files) > 1 else "paragraph"
-        # "utf-8-sig" also drops the byte-order mark that some editors write.
-        options = {"sample_by": sample_by, "encoding": "utf-8-sig" if encoding == "utf-8" else encoding}
-    elif source.builder == "json":
-        options = {"encoding": encoding}
-    # The cache of `datasets` goes by path and time; a folder by content keeps other text at the same path apart.
-    folder = str(cache.root() / "datasets" / source.fingerprint)
-    return datasets.load_dataset(
-        source.builder, data_files=list(source.files), split="train", cache_dir=folder, **options
-    )
+def texts_folder(source: DocumentSource) -> Path:
+    """Where the texts are cached that were read."""
+    return cache.root() / "texts" / fingerprint_of([READING_VERSION, source.fingerprint])
 
 
-def _text_column(rows: datasets.Dataset, spec: Corpus, where: str) -> datasets.Dataset:
-    if not rows.column_names:
-        raise InputError(f"{where}: the corpus is empty")
-    # The text builder names its column itself, whatever `field` says.
-    field = "text" if rows.column_names == ["text"] else spec.field
-    if field not in rows.column_names:
-        raise InputError(f"{where}.field: there is no {field!r}; the columns are {', '.join(rows.column_names)}")
-    kind = getattr(rows.features[field], "dtype", "a list")
-    if kind not in ("string", "large_string", "null"):
-        raise InputError(f"{where}.field: {field!r} holds {kind}, not text; the columns are {dict(rows.features)}")
-    rows = rows.select_columns([field])
-    return rows if field == "text" else rows.rename_column(field, "text")
+def _with_text(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
+    """The documents that have any text. Raises InputError where none has."""
+    spec, total, kept = source.spec, 0, 0
+    for text in _documents(source, alike):
+        total += 1
+        if text:
+            kept += 1
+            yield text
+    what = spec.dataset or patterns.printable(source.files[0]) + (" and the others" if source.files[1:] else "")
+    if not kept:
+        raise InputError(f"{source.where}: the corpus is empty: {what} have no text in field {shown(spec.field)}")
+    if kept < total:
+        log.warning("%s: %d of %d documents have no text and are left out", source.where, total - kept, total)
 
 
-def _explain(error: BaseException, spec: Corpus) -> str:
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
-        chain.append(cause)
-    if any(isinstance(e, UnicodeError | LookupError) for e in chain):
-        return f"not readable as {spec.encoding}: state the right `encoding:` (gb18030, latin-1, ...)"
-    detail = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
-    return f"could not be read: {detail[:300]}"
+def _documents(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
+    if source.builder == "hub":
+        yield from hub.documents(source.spec, source.commit, source.where)
+    for file in source.files:
+        yield from _of_file(file, source, alike)
 
 
-def as_files(source: DocumentSource, texts: datasets.Dataset, folder: Path, final: Path) -> tuple[str, ...]:
-    """The documents as local files for other trainers, which split plain text into documents in other ways: that is
-    written as JSON Lines into `folder`, which is later renamed to `final`.
+def _of_file(file: str, source: DocumentSource, alike: Alike) -> Iterator[bytes]:
+    spec, where = source.spec, source.where
+    if source.builder == "parquet":
+        return columns.parquet(Place(where, file, "row"), spec.field, alike)
+    if source.builder == "json":
+        return json_lines.documents(Place(where, file), spec.encoding, spec.field, alike)
+    return plain_text.documents(Place(where, file), spec.encoding, by_paragraph=len(source.files) == 1)
+
+
+def as_files(source: DocumentSource, found: datasets.Dataset, folder: Path, final: Path) -> tuple[str, ...]:
+    """The documents as local files for other trainers. Where those would not read the same from the corpus' own files,
+    its documents are written as JSON Lines into `folder`, which is later renamed to `final`.
+
+    Trainers split plain text into documents in other ways, know no nested fields, take some names for patterns, and
+    read whole records, which then have to be alike.
     """
     if source.builder != "text":
-        return source.files
-    texts.to_json(str(folder / "documents.jsonl"), force_ascii=False)
+        nested, mixed = "." in source.spec.field, (texts_folder(source) / MIXED).exists()
+        if not nested and not mixed and all(file.isprintable() and not glob.has_magic(file) for file in source.files):
+            return source.files
+    found.to_json(str(folder / "documents.jsonl"), force_ascii=False)
     return (str(final / "documents.jsonl"),)

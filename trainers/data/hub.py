@@ -1,25 +1,35 @@
-"""Data sets and models of the Hugging Face hub: the commit that they are read at, and the rows of a data set."""
+"""Data sets and models of the Hugging Face hub: the commit that they are read at, and the texts of a data set."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import datasets
 import huggingface_hub
+import numpy as np
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from sweep.study import InputError
+from sweep.study.errors import network_fault, shown
 from sweep.study.files import cache
 from sweep.study.sections.corpora import Corpus
+from trainers.data.readers import columns
+from trainers.data.readers.place import Place
 
 log = logging.getLogger(__name__)
 FULL_HASH = re.compile(r"[0-9a-f]{40}")
 TIMEOUT_SECONDS = 20
+PARTS_SEED = 0
+ROW_GROUPS = hasattr(datasets.IterableDataset, "reshard")  # an older version has files alone as its parts
+AT_ONCE = 16  # parts of a data set that are read in turn
+MARGIN, FEWEST_ROWS = 4, 100_000  # rows that a sample is drawn from, at least: a multiple of it, and a number
 
 
 def arguments(spec: Corpus) -> dict[str, Any]:
@@ -107,20 +117,79 @@ def _cached_commit(repository: Repository) -> str | None:
         return None
 
 
-def load(spec: Corpus, commit: str | None) -> datasets.Dataset:
-    """The rows of a data set at a commit; with `spec.documents` only so many, read as a stream.
+def documents(spec: Corpus, commit: str | None, where: str) -> Iterator[bytes]:
+    """The texts of a data set at a commit, as UTF-8; with `spec.documents`, enough of them for a sample (`_drawn`).
 
-    Raises whatever `datasets` raises, and ConnectionError where it offers its cached copy of another commit.
+    Raises InputError for a data set that cannot be loaded, and where only a cached copy of another commit is there.
     """
+    assert spec.dataset
+    place = Place(where, spec.dataset, "row")
+    try:
+        builder = _builder(spec, commit, place)
+        if spec.documents is None:
+            builder.download_and_prepare()
+            yield from _all(builder.as_dataset(split=spec.split), spec, place)
+            return
+        stream = builder.as_streaming_dataset(split=spec.split)
+        for number, row in enumerate(_drawn(stream, spec), 1):
+            yield place.document(place.lookup(row, spec.field, number), spec.field, number)
+    except InputError:
+        raise
+    except Exception as error:  # `datasets` raises whatever its readers and the network raise
+        log.debug("%s", where, exc_info=True)
+        raise place.fault(_explain(error, spec)) from None
+
+
+def _builder(spec: Corpus, commit: str | None, place: Place) -> Any:
     stated = arguments(spec) | ({"revision": commit} if commit else {})
-    split = stated.pop("split")
+    split = stated.pop("split").partition("[")[0]
     builder = datasets.load_dataset_builder(**stated, cache_dir=str(cache.root() / "datasets"))
     if commit and builder.hash != commit:
-        raise ConnectionError(f"the hub cannot be reached, and the cached copy is not of commit {commit}")
-    if spec.documents is None:
-        builder.download_and_prepare()
-        return builder.as_dataset(split=split)
-    stream = builder.as_streaming_dataset(split=split)
-    if spec.field in (stream.column_names or [spec.field]):
-        stream = stream.select_columns([spec.field])
-    return datasets.Dataset.from_list(list(stream.take(spec.documents)))
+        raise place.fault(f"the hub cannot be reached, and the cached copy is not of commit {commit}")
+    known = list(builder.info.splits or builder.config.data_files or ())
+    if known and split not in known:
+        raise place.fault(f"there is no split {shown(split)}; the splits are {', '.join(known)}: set `split:`")
+    return builder
+
+
+def _all(rows: datasets.Dataset, spec: Corpus, place: Place) -> Iterator[bytes]:
+    path = columns.column_path(place, rows.features.arrow_schema, spec.field)
+    tables = rows.select_columns([path[0]]).with_format("arrow").iter(columns.ROWS)
+    yield from columns.documents(place, (batch for table in tables for batch in table.to_batches()), path)
+
+
+def _drawn(stream: datasets.IterableDataset, spec: Corpus) -> Iterator[Any]:
+    """The rows that a sample is drawn from: all of a small data set; of a larger one, MARGIN times the sample.
+
+    Those come from parts of the data set in a fixed random order, AT_ONCE parts in turn: row groups of parquet, else
+    files. So a sample of some gigabytes does not read a data set of some terabytes.
+    """
+    assert spec.documents
+    for column in (spec.field, spec.field.partition(".")[0]):
+        if column in (stream.column_names or ()):
+            stream = stream.select_columns([column])
+            break
+    stream = stream.reshard() if ROW_GROUPS else stream
+    order = np.random.default_rng(PARTS_SEED).permutation(stream.num_shards)
+    parts = (iter(stream.shard(num_shards=len(order), index=int(part))) for part in order)
+    return itertools.islice(_in_turn(parts), max(MARGIN * spec.documents, FEWEST_ROWS))
+
+
+def _in_turn(parts: Iterator[Iterator[Any]]) -> Iterator[Any]:
+    """One row from each of AT_ONCE parts, and again; the next part follows where one is at its end."""
+    active = list(itertools.islice(parts, AT_ONCE))
+    while active:
+        unfinished = []
+        for part in active:
+            for row in itertools.islice(part, 1):
+                yield row
+                unfinished.append(part)
+        active = [*unfinished, *itertools.islice(parts, AT_ONCE - len(unfinished))]
+
+
+def _explain(error: BaseException, spec: Corpus) -> str:
+    if reason := network_fault(error):
+        return f"cannot be reached on the hub ({reason}), and no copy is cached: check the network and HF_TOKEN"
+    stated = ", ".join(f"`{name}: {getattr(spec, name)}`" for name in ("config", "split", "revision"))
+    fix = "or download its files and give them as `files:`"
+    return f"cannot be loaded ({type(error).__name__}): check {stated} and `field: {spec.field}`, {fix}"

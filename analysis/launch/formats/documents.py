@@ -10,8 +10,8 @@ from typing import Any
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import InputError
+from sweep.study.files import patterns
 
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "text"}
 
 
@@ -32,7 +32,7 @@ def held_out(plan: LaunchPlan) -> dict[str, dict[str, Any]]:
 
 def _arguments(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
     spec = source.spec
-    if spec.dataset:
+    if spec.dataset and not source.rewritten:
         named = {"name": spec.config, "revision": spec.revision}
         return {"path": spec.dataset, "split": spec.split} | {k: v for k, v in named.items() if v}
     files = [copied(source, folder)] if spec.embedded else paths(source)
@@ -48,7 +48,7 @@ def _arguments(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
 
 
 def _builder(file: str, language: str) -> str:
-    kind = suffix(file)
+    kind = patterns.suffix(file)
     if kind not in BUILDERS:
         raise InputError(f"corpora.{language}.files: no trainer reads {file}: give {', '.join(BUILDERS)}")
     return BUILDERS[kind]
@@ -70,8 +70,3 @@ def copied(source: LaunchCorpus, folder: Path) -> str:
             with open(file, "rb") as original:
                 shutil.copyfileobj(original, copy)
     return name
-
-
-def suffix(file: str) -> str:
-    """The suffix in lower case, before that of a compression; empty where there is none."""
-    return next((s.lower() for s in reversed(Path(file).suffixes) if s.lower() not in COMPRESSED), "")

@@ -19,6 +19,7 @@ from analysis.launch.plan.ratio import NOTABLE_SD, document_probability, token_s
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import InputError
 from sweep.study import numbers as formats
+from sweep.study.files import patterns
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 HELD_OUT = "_held_out"  # after the language, in the name of its evaluation set
@@ -89,7 +90,7 @@ def write(plan: LaunchPlan, folder: Path) -> None:
 def _entry(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
     columns = {"columns": {"prompt": source.field}}
     spec = source.spec
-    if spec.dataset:
+    if spec.dataset and not source.rewritten:
         subset = {"subset": spec.config} if spec.config else {}
         return {"hf_hub_url": spec.dataset, **subset, "split": spec.split, **columns}
     place = documents.copied if spec.embedded else _refer
@@ -111,7 +112,7 @@ def _refer(source: LaunchCorpus, folder: Path) -> str:
 
 def _suffix(file: str, source: LaunchCorpus) -> str:
     where = f"corpora.{source.language}"
-    suffix = documents.suffix(file)
+    suffix = patterns.suffix(file)
     if suffix not in SUFFIXES:
         raise InputError(f"{where}.files: LLaMA-Factory does not read {file}: give {', '.join(SUFFIXES)}")
     encoding = source.spec.encoding

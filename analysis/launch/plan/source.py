@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from pathlib import Path
 
 from sweep.study import CorpusFacts
 from sweep.study.sections.corpora import Corpus
@@ -21,12 +21,8 @@ class LaunchCorpus:
 
     @property
     def rewritten(self) -> bool:
-        """Whether `facts.files` are the documents as cut for the trials, not the study's own plain-text files."""
-        return bool(self.spec.files) and not any(self._named(file) for file in self.facts.files)
-
-    def _named(self, file: str) -> bool:
-        # `**/` also matches no folder at all, unlike in fnmatch.
-        return any(fnmatch(file, pattern.replace("**/", "*")) for pattern in self.spec.files or ())
+        """Whether `facts.files` are the documents as cut for the trials, not the study's own files."""
+        return [Path(file).parent.name for file in self.facts.files] == [self.facts.fingerprint]
 
     @property
     def field(self) -> str:
@@ -35,7 +31,7 @@ class LaunchCorpus:
 
     @property
     def corpus_tokens(self) -> int | None:
-        """None where the trials read only the first documents and the study states no size."""
+        """None where the trials read only a sample of it and the study states no size."""
         if self.spec.documents and not self.rewritten:
             return self.spec.tokens
         return self.facts.tokens + self.facts.held_out_tokens

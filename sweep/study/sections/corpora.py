@@ -36,7 +36,9 @@ class Corpus(Section):
     embedded: Literal["shakespeare", "three-kingdoms", "chinese-poetry"] | None = None
     """A corpus that needs no data hub."""
     files: OneOrMore[Text] | None = None
-    """Local files or glob patterns, relative to the study file: .txt, .md, .jsonl, .json, .parquet, or compressed."""
+    """Local files, folders or glob patterns, relative to the study file: .txt, .md, .jsonl, .json or .parquet; all but
+    the last also compressed (.gz, .zst, .bz2, .xz). A folder stands for all such files below it.
+    """
     dataset: str | None = None
     """A dataset of the Hugging Face hub."""
     config: str | None = None
@@ -46,11 +48,11 @@ class Corpus(Section):
     revision: str | None = None
     """Branch, tag or commit of the dataset. Default: the newest."""
     field: str = "text"
-    """Name of the column or JSON field that holds the text."""
+    """Name of the column or JSON field that holds the text; `content.text` is the field `text` in `content`."""
     encoding: str = "utf-8"
-    """Character encoding of the local files."""
+    """Character encoding of local text and JSON files: utf-8, utf-16, gb18030, latin-1, ..."""
     documents: Count | None = None
-    """Most documents that are read. Default: all."""
+    """Most documents that are used: a fixed random sample of the whole corpus. Default: all."""
     held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
     """Share of the bytes, in whole documents, that is never trained on: the held-out losses are measured there."""
     tokens: Count | None = None

@@ -124,7 +124,7 @@ def test_plain_text_was_rewritten_with_its_own_column(make_fit, make_study, make
     path.write_text(dump(study))
     study = load(path)
     found = {
-        "original": make_facts(files=("/cache/corpora/x/documents.jsonl",)),
+        "original": make_facts(files=(f"/cache/corpora/{'0' * 16}/documents.jsonl",)),
         "additional": make_facts(files=(str(run.parent / "books/a.jsonl"), str(run.parent / "books/b/c.jsonl"))),
     }
     plan = make(make_fit(study), found)

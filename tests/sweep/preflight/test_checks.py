@@ -17,6 +17,7 @@ from sweep.store.run import Run
 from sweep.study import Study
 from sweep.study.preparation import PreparationState
 from sweep.study.sections.benchmarks import Benchmarks
+from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.known import KNOWN
 
 GB = 1e9
@@ -127,6 +128,18 @@ def test_inputs_that_are_not_there_are_named(tmp_path: Path) -> None:
     found = faults(inputs.inputs(study, UNPREPARED))
     assert f"{tmp_path} contains no weights" in found[0]
     assert found[1] == f"{tmp_path}/*.jsonl matches no file: correct the path"
+
+
+def test_the_first_documents_of_a_corpus_are_looked_at(tmp_path: Path) -> None:
+    for i in range(100):
+        (tmp_path / f"{i:02d}.jsonl").write_text('{"text": "one"}\n' * 100 + "{\n")
+    spec = Corpus(files=str(tmp_path / "*.jsonl"))
+    assert faults(inputs.corpus(spec, "corpora.original")) == []
+    assert faults(inputs.corpus(spec.model_copy(update={"field": "body"}), "corpora.original")) == [
+        f"{tmp_path}/00.jsonl, line 1: there is no 'body'; the fields are text: set `field:` to that of the text"
+    ]
+    (tmp_path / "99.jsonl").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert "99.jsonl: is only a pointer to a file in Git LFS" in faults(inputs.corpus(spec, "corpora.original"))[0]
 
 
 def test_an_unreachable_hub_is_reported_for_model_and_data(monkeypatch: pytest.MonkeyPatch) -> None:

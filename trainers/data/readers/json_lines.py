@@ -1,0 +1,119 @@
+"""JSON Lines, and files that hold one JSON array or object: the text in one field of each record."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from sweep.study.errors import shown
+from sweep.study.files.patterns import suffix
+from trainers.data.readers import opening
+from trainers.data.readers.alike import Alike
+from trainers.data.readers.place import Place, Repeated
+
+AROUND = 20  # characters that a message shows on both sides of a fault
+ESCAPE = len("\\ud83d\\u")  # a fault in an escape so near to the end means that the rest is missing
+WORDS = ("true", "false", "null")
+
+
+def _marking_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        found |= {key: Repeated() for key in found if keys.count(key) > 1}
+    return found
+
+
+# The slower ones are for the lines that need them. Python does not read an integer of thousands of digits; as a
+# float it does no harm in a field that nobody asked for.
+PLAIN = (json.JSONDecoder(), json.JSONDecoder(parse_int=float))
+THOROUGH = tuple(json.JSONDecoder(object_pairs_hook=_marking_repeated, parse_int=parse) for parse in (None, float))
+
+
+def documents(place: Place, encoding: str, field: str, alike: Alike) -> Iterator[bytes]:
+    """The text of each record as UTF-8, in order; other fields may hold anything. Empty lines are skipped.
+    `alike` is told each record.
+
+    Raises InputError that names file and line for what is no JSON, or has no text in the field.
+    """
+    keys = {json.dumps(key, ensure_ascii=ascii) for key in (field, *field.split(".")) for ascii in (True, False)}
+    numbered = enumerate(opening.lines(place, encoding), 1)
+    started = False
+    for number, line in numbered:
+        if not line or line.isspace():
+            continue
+        if not started and (line.lstrip().startswith("[") or _is_begun_object(place, line)):
+            yield from _whole(place, field, alike, itertools.chain([(number, line)], numbered))
+            return
+        started = True
+        record = _value(place, number, line.removeprefix("\ufeff"), any(line.count(key) > 1 for key in keys))
+        alike.record(record)
+        yield place.document(place.lookup(record, field, number), field, number)
+
+
+def _is_begun_object(place: Place, line: str) -> bool:
+    """Whether a .json file holds an object over several lines."""
+    if suffix(place.name) != ".json":
+        return False
+    try:
+        PLAIN[1].decode(line)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def _value(place: Place, number: int, text: str, thorough: bool, whole: bool = False) -> Any:
+    """The JSON value that begins on line `number`."""
+    for decoder in THOROUGH if thorough else PLAIN:
+        try:
+            return decoder.decode(text)
+        except RecursionError:
+            raise place.fault("is nested too deeply: correct or remove it", number) from None
+        except json.JSONDecodeError as error:
+            line = number + min(error.lineno - 1, text.rstrip().count("\n"))
+            raise place.fault(_not_json(text, error, whole), line) from None
+        except ValueError:
+            continue  # the integer, see above
+    raise place.fault("holds a number that cannot be read: correct or remove it", number)
+
+
+def _not_json(text: str, error: json.JSONDecodeError, whole: bool) -> str:
+    """What is wrong with a value, and the fix."""
+    if "\0" in text:
+        return "holds NUL bytes: it is binary or damaged, or UTF-16 (then state `encoding: utf-16-le`)"
+    if error.msg == "Extra data":
+        return f"more follows the JSON value ({_excerpt(text, error.pos)}): write one object per line"
+    rest = text.rstrip()[error.pos :]
+    unfinished = not rest or any(word.startswith(rest) for word in WORDS)
+    cut = unfinished or error.msg.startswith("Unterminated") or (len(rest) < ESCAPE and "escape" in error.msg)
+    if cut and (whole or not text.endswith("\n")):
+        return "is cut off: fetch the file again, or remove what is incomplete"
+    if cut:
+        return "the JSON value does not end on its line: write one object per line (jq -c . FILE does that)"
+    return f"is not JSON ({_excerpt(text, error.pos)}): write one object per line, or remove the line"
+
+
+def _excerpt(line: str, position: int) -> str:
+    return shown(line[max(0, position - AROUND) : position + AROUND].strip())
+
+
+def _whole(place: Place, field: str, alike: Alike, numbered: Iterator[tuple[int, str]]) -> Iterator[bytes]:
+    """The records of a file that holds one array or object, which is read as a whole."""
+    text: list[str] = []
+    start = size = 0
+    for number, line in numbered:
+        start = start or number
+        size += len(line)
+        if size > opening.LONGEST:
+            problem = f"one JSON value of over {opening.LONGEST:,} characters"
+            raise place.fault(f"{problem}: write JSON Lines (jq -c '.[]' FILE)")
+        text.append(line)
+    counted = Place(place.where, place.name, "element")
+    found = _value(place, start, "".join(text), thorough=True, whole=True)
+    if not isinstance(found, list):
+        alike.holds = False  # no other trainer reads it
+    for number, item in enumerate(found if isinstance(found, list) else [found], 1):
+        alike.record(item)
+        yield counted.document(counted.lookup(item, field, number), field, number)
