@@ -13,6 +13,7 @@ import torch
 
 from sweep.study import Ingredients, Record, Study, Trial
 from sweep.study.files.layout import TrialFiles
+from sweep.study.sizes.step import evaluation_sequences
 from trainers.benchmarks.scoring import Scoring
 from trainers.data.corpus import PackedCorpus, open_corpora
 from trainers.data.mixture import BatchReader, Mixture
@@ -20,7 +21,7 @@ from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.held_out import HeldOut, measured_once
 from trainers.loop.learner import Learner
-from trainers.loop.out_of_memory import MicroBatchHalvedError, store_micro_batch, stored_micro_batch
+from trainers.loop.out_of_memory import MicroBatch, MicroBatchHalvedError, store_micro_batch, stored_micro_batch
 from trainers.loop.saved_models import save_if_best
 from trainers.loop.trial_training import TrialTraining
 from trainers.model.loading import load_model, load_tokenizer
@@ -53,14 +54,14 @@ def _run(setup: TrialSetup) -> Record | None:
     corpora = open_corpora(setup.ingredients)
     loss = _token_loss(setup)
     workers.heartbeat()
-    held_out = HeldOut.of(corpora, study.training, workers)
-    base = measured_once(_base_key(setup), lambda: held_out.losses(loss), workers)
+    micro_batch = MicroBatch(stored_micro_batch(study, setup.folder))
+    held_out = HeldOut.of(corpora, study.training, workers, micro_batch)
+    base = measured_once(_base_key(setup, held_out.at_once(loss)), lambda: held_out.losses(loss), workers)
     scoring = Scoring(study, setup.ingredients, corpora, setup.folder, workers)
     scoring.base(loss.model)
     margin = study.training.divergence_margin
     watch = DivergenceWatch(setup.trial.almr, base, margin, lambda: held_out.losses(loss))
-    learner = Learner(loss, study.training, setup.trial.lr, workers)
-    learner.micro_batch = stored_micro_batch(study, setup.folder)
+    learner = Learner(loss, study.training, setup.trial.lr, workers, micro_batch)
     with _training(setup, learner, _reader(setup, corpora), held_out, watch) as training:
         losses = training.train()
     reason = watch.reason or watch.divergence(losses, learner.step)
@@ -81,12 +82,14 @@ def _token_loss(setup: TrialSetup) -> TokenLoss:
     return TokenLoss(model, study.training.precision == "bfloat16" and not setup.workers.sharded, end)
 
 
-def _base_key(setup: TrialSetup) -> dict[str, Any]:
-    """What the base model's held-out loss depends on."""
+def _base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:
+    """What the base model's held-out loss depends on. `at_once`: its sequences of a forward pass, by rounding."""
     study, workers = setup.study, setup.workers
     training = study.training.model_dump(include={"evaluation_tokens", "precision"})
     if study.training.document_masking:
         training["document_masking"] = True
+    if at_once != evaluation_sequences(at_once, study.training.sequence_length, words=1):  # as in most studies
+        training["at_once"] = at_once
     key = training | setup.ingredients.fingerprints() | {"device": device_name(workers.device)}
     if workers.size > 1:
         key["workers"] = workers.size

@@ -118,7 +118,7 @@ def _provenance(setup: TrialSetup, training: TrialTraining) -> dict[str, Any]:
         "fingerprints": setup.ingredients.fingerprints(),
         "execution": {
             "workers": workers.size,
-            "micro_batch_sequences": min(learner.micro_batch or own, own),
+            "micro_batch_sequences": learner.micro_batch.of(own),
             "gone_on_from_steps": training.resumed,
         },
     }

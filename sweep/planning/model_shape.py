@@ -1,4 +1,4 @@
-"""Finds a model's shape: stated in the study, in its directory, in the table of known models, or on the hub."""
+"""Finds a model's shape: stated in the study, in its directory, in the tables of known models, or on the hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.launch.plan.layout import LaunchHardware
 from sweep.study import Study
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Format
-from sweep.study.sizes.known import KNOWN
+from sweep.study.sizes.known import EMBEDDED, KNOWN
 from sweep.study.sizes.shape import Shape
 
 STATE_IT = "state base_model.shape (hidden_size, num_hidden_layers, ...) to plan memory and FLOPs"
@@ -31,7 +31,8 @@ def find(base: BaseModelSource) -> ShapeLookup:
     if base.shape:
         return ShapeLookup(base.shape)
     if base.pretrained is None:
-        return _unknown("base_model: the embedded model's shape is not used for plans")
+        assert base.embedded
+        return ShapeLookup(EMBEDDED[base.embedded].shape)
     if (Path(base.pretrained) / "config.json").is_file():
         return _read(Path(base.pretrained) / "config.json")
     if base.pretrained in KNOWN:

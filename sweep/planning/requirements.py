@@ -1,22 +1,23 @@
 """The memory that a trial takes of each of its GPUs.
 
 Weights, gradients and optimizer moments are float32 (moments as `optimizer.state` says), sharded over the trial's
-workers as FSDP2 does (Rajbhandari et al., arXiv 1910.02054, stage 3). sweep/study/sizes/shape.py has the rest.
+workers as FSDP2 does (Rajbhandari et al., arXiv 1910.02054, stage 3). sweep/study/sizes/step.py has the rest.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from sweep.study import Study
-from sweep.study.sizes.shape import BFLOAT16, FLOAT32, MOMENTS, USABLE, Shape, activation_bytes, logit_bytes
+from sweep.study.sizes.shape import FLOAT32, MOMENTS, USABLE, Shape
+from sweep.study.sizes.step import Moment, Step, evaluation_sequences
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one GPU at a micro-batch. `gathered`: weights and gradients that are not sharded for a while, in the
-    compute dtype. `logits`: output layer and loss.
+    """Bytes of one GPU at a micro-batch, at the moment of most memory. `gathered`: weights and gradients that are not
+    sharded for a while. `logits`: output layer and loss.
     """
 
     weights: float
@@ -39,11 +40,6 @@ class TrialMemory:
     study: Study
 
     @property
-    def compute_bytes(self) -> int:
-        """Bytes of an element that is computed with."""
-        return BFLOAT16 if self.study.training.precision == "bfloat16" else FLOAT32
-
-    @property
     def largest_micro_batch(self) -> int:
         """Sequences of a global batch per worker."""
         return self.study.training.batch_sequences // self.study.resources.workers
@@ -54,31 +50,27 @@ class TrialMemory:
 
     def at(self, sequences: int) -> Memory:
         """Memory at a micro-batch of so many sequences."""
-        tokens = sequences * self.study.training.sequence_length
         share = self.shape.parameters / self.study.resources.workers
-        execution = self.study.execution
-        kept, again = activation_bytes(self.shape, execution.activation_checkpointing, self.compute_bytes)
+        moment = self.moment(sequences)
         return Memory(
             weights=FLOAT32 * share,
-            gradients=FLOAT32 * share,
+            gradients=moment.gradients,
             optimizer=MOMENTS[self.study.training.optimizer.state] * share,
-            gathered=self.gathered_bytes,
-            activations=tokens * (self.shape.num_hidden_layers * kept + again),
-            logits=logit_bytes(self.shape, tokens, self.compute_bytes, execution.cross_entropy),
+            gathered=moment.gathered,
+            activations=moment.activations,
+            logits=moment.logits,
         )
 
-    @property
-    def gathered_bytes(self) -> float:
-        """What is not sharded: embeddings, output layer and their gradients throughout a step; two layers (the current
-        and the prefetched one; all layers without `reshard_after_forward`); one layer's gradient, summed in float32. A
-        single worker in bfloat16 takes the same, because FSDP2 shards its model too; in float32 it gathers nothing.
-        """
-        shape, element = self.shape, self.compute_bytes
-        if not self.study.resources.worker_group and element == FLOAT32:
-            return 0
-        layers = 2 if self.study.execution.reshard_after_forward else shape.num_hidden_layers
-        weights = shape.outer_parameters + layers * shape.layer_parameters
-        return element * (weights + shape.outer_parameters) + (element + FLOAT32) * shape.layer_parameters
+    def moment(self, sequences: int) -> Moment:
+        """When most memory is taken at a micro-batch of so many sequences, in training or in an evaluation."""
+        step = self.step(sequences)
+        evaluated = replace(step, sequences=evaluation_sequences(sequences, step.length, None))
+        return max(step.peak, evaluated.evaluation, key=lambda moment: moment.total)
+
+    def step(self, sequences: int) -> Step:
+        """A step of the trainer with so many sequences at once."""
+        length, workers = self.study.training.sequence_length, self.study.resources.workers
+        return Step.of(self.study, self.shape, sequences, length, workers, sequences < self.largest_micro_batch)
 
     def largest_fitting(self, gpu_bytes: float) -> int:
         """The largest micro-batch that fits in the usable part of a GPU's memory; 0 where none does."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from sweep.study import InputError, Objective, Record, Study, Trial
@@ -16,9 +19,10 @@ from sweep.study.sections.training import Optimizer, Training
 from trainers import cpt, prepare
 from trainers.data.mixture import BatchReader
 from trainers.loop.checkpoint import Checkpoints
+from trainers.loop.held_out import HeldOut
 from trainers.loop.learner import Learner, train
 from trainers.loop.optimizer import make_optimizer, set_lr
-from trainers.loop.out_of_memory import MicroBatchHalvedError, halved, store_micro_batch, stored_micro_batch
+from trainers.loop.out_of_memory import MicroBatch, MicroBatchHalvedError, halved, store_micro_batch, stored_micro_batch
 from trainers.model import fitting, output_layer
 from trainers.model.token_loss import IGNORED, TokenLoss, positions
 from trainers.workers.group import ALONE, WorkerGroup
@@ -163,6 +167,66 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_no_number(
     assert record.provenance["execution"]["micro_batch_sequences"] == 2
     assert record.loss.original == pytest.approx(plain.loss.original, rel=1e-5)
     assert record.tokens == plain.tokens
+
+
+def test_out_of_memory_in_an_evaluation_halves_too_before_the_first_step(
+    local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(local_study, tmp_path / "plain")
+    take, began, tried = TokenLoss.sum, [], []
+
+    def limited(self: TokenLoss, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
+        began.append(self.model.training)
+        if not self.model.training:
+            tried.append(len(tokens))
+            if len(tokens) > 3:
+                raise torch.OutOfMemoryError("injected")
+        return take(self, tokens, counted)
+
+    monkeypatch.setattr(TokenLoss, "sum", limited)
+    monkeypatch.setenv("ALMR_CACHE", str(tmp_path / "another cache"))
+    record = run(local_study, tmp_path / "small")
+    assert tried[:2] == [8, 4]
+    assert max(tried[2:]) == 2
+    assert began[:3] == [False] * 3
+    assert True in began  # and training goes on, with what the evaluation has left of the micro-batch
+    assert record.provenance["execution"]["micro_batch_sequences"] == 2
+    assert record.loss.original == pytest.approx(plain.loss.original, rel=1e-5)
+    assert record.base_loss.original == pytest.approx(plain.base_loss.original, rel=1e-5)
+
+
+@given(
+    own=st.integers(1, 64),
+    micro_batch=st.integers(1, 64) | st.none(),
+    length=st.sampled_from([8, 2048, 8192, 10**5]),
+    words=st.sampled_from([50, 49152, 256_000]),
+    ran_out=st.booleans(),
+    sharded=st.booleans(),
+)
+def test_an_evaluation_takes_a_micro_batch_or_what_is_small(
+    own: int, micro_batch: int | None, length: int, words: int, ran_out: bool, sharded: bool
+) -> None:
+    workers = WorkerGroup(0, 1, torch.device("cpu"), sharded=sharded)
+    tokens = {"original": torch.zeros(1, length, device="meta")}
+    held_out = HeldOut(tokens, {}, own, workers, MicroBatch(micro_batch, ran_out))
+    at_once = held_out.at_once(TokenLoss(SimpleNamespace(config=SimpleNamespace(vocab_size=words))))
+    allowed = min(micro_batch or own, own)
+    assert 1 <= at_once <= 16
+    assert at_once * length <= 65536 or at_once == 1
+    if sharded or ran_out:
+        assert at_once <= allowed
+    assert at_once <= allowed or 4 * at_once * length * words <= 2**28
+
+
+def test_a_sharded_model_starts_again_after_an_evaluation_ran_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
+        raise torch.OutOfMemoryError("injected")
+
+    monkeypatch.setattr(TokenLoss, "sum", full)
+    workers = WorkerGroup(0, 1, torch.device("cpu"), sharded=True)
+    held_out = HeldOut({"original": torch.zeros(9, 8, dtype=torch.int64)}, {}, 8, workers, MicroBatch(6))
+    with pytest.raises(MicroBatchHalvedError, match="micro_batch_sequences 3"):
+        held_out.losses(TokenLoss(llama()))
 
 
 def test_one_sequence_too_many_is_one_line() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +14,62 @@ import torch
 
 from sweep.study.files import cache
 from sweep.study.sections.training import Training
+from sweep.study.sizes.step import evaluation_sequences
 from sweep.study.study import fingerprint_of
 from trainers.data.corpus import PackedCorpus, blocks
+from trainers.loop.out_of_memory import MicroBatch, free_memory
 from trainers.model.fitting import reshard
 from trainers.model.token_loss import TokenLoss
 from trainers.workers.group import ALONE, WorkerGroup
-
-EVALUATION_SEQUENCES = 16  # of one forward pass, on any device: evaluation stores no activations
-EVALUATION_TOKENS = 65536  # of one forward pass, at most
 
 Losses = dict[str, float]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out `tokens` (sequences, length) and bytes per token by language, the same for all trials and workers."""
+    """Held-out `tokens` (sequences, length) and bytes per token by language, the same for all trials and workers.
+
+    `own`: this worker's sequences of a global batch, of which it takes a `micro_batch` at once.
+    """
 
     tokens: dict[str, torch.Tensor]
     bytes_per_token: dict[str, float]
+    own: int
     workers: WorkerGroup = ALONE
+    micro_batch: MicroBatch = field(default_factory=MicroBatch)
 
     @staticmethod
-    def of(corpora: dict[str, PackedCorpus], training: Training, workers: WorkerGroup) -> HeldOut:
+    def of(
+        corpora: dict[str, PackedCorpus], training: Training, workers: WorkerGroup, micro_batch: MicroBatch
+    ) -> HeldOut:
         limit = training.evaluation_tokens // training.sequence_length
         tokens = {name: torch.from_numpy(_spread(corpus, limit)).to(workers.device) for name, corpus in corpora.items()}
         bytes_per_token = {name: c.facts.held_out_bytes / c.facts.held_out_tokens for name, c in corpora.items()}
-        return HeldOut(tokens, bytes_per_token, workers)
+        return HeldOut(tokens, bytes_per_token, training.batch_sequences // workers.size, workers, micro_batch)
 
     def losses(self, loss: TokenLoss) -> Losses:
-        """The loss of each language, in nats per token."""
-        return {name: evaluate(loss, tokens, self.workers) for name, tokens in self.tokens.items()}
+        """The loss of each language, in nats per token. Out of memory halves the micro-batch, as in training."""
+        return {name: self._loss(loss, tokens) for name, tokens in self.tokens.items()}
+
+    def _loss(self, loss: TokenLoss, tokens: torch.Tensor) -> float:
+        while True:
+            at_once = min(self.at_once(loss), len(tokens))
+            try:
+                return evaluate(loss, tokens, at_once, self.workers)
+            except torch.OutOfMemoryError:
+                pass
+            # Outside of the handler: the exception holds the tensors of the failed pass.
+            self.micro_batch.halve(at_once, self.own, self.workers.sharded)
+            free_memory()
+
+    def at_once(self, loss: TokenLoss) -> int:
+        """Sequences of one forward pass: a micro-batch. On a CPU a model that is not sharded takes more where their
+        logits are small, unless memory has run out.
+        """
+        [length] = {tokens.shape[1] for tokens in self.tokens.values()}
+        exactly = self.workers.device.type != "cpu" or self.workers.sharded or self.micro_batch.ran_out
+        words = None if exactly else loss.model.config.vocab_size
+        return evaluation_sequences(self.micro_batch.of(self.own), length, words)
 
     def bits_per_byte(self, losses: Losses) -> Losses:
         """Nats per token over (ln 2 x bytes per token): comparable between tokenizers and languages.
@@ -61,8 +87,9 @@ def _spread(corpus: PackedCorpus, limit: int) -> Any:
 
 
 @torch.no_grad()
-def evaluate(loss: TokenLoss, tokens: torch.Tensor, workers: WorkerGroup = ALONE) -> float:
-    """Mean loss in nats per predicted token over `tokens` (sequences, length), the same on all workers.
+def evaluate(loss: TokenLoss, tokens: torch.Tensor, at_once: int, workers: WorkerGroup = ALONE) -> float:
+    """Mean loss in nats per predicted token over `tokens` (sequences, length), the same on all workers. A forward pass
+    takes `at_once` sequences.
 
     Every worker is given all tokens and takes its share in the same number of forward passes, as FSDP2 requires.
     """
@@ -71,11 +98,13 @@ def evaluate(loss: TokenLoss, tokens: torch.Tensor, workers: WorkerGroup = ALONE
     padded = torch.cat([own, tokens[: most - len(own)]])
     training = loss.model.training
     loss.model.eval()
-    total, at = 0.0, min(EVALUATION_SEQUENCES, max(1, EVALUATION_TOKENS // tokens.shape[1]))
-    for first in range(0, most, at):
-        workers.heartbeat()
-        total += loss.sum(padded[first : first + at], counted=max(0, len(own) - first)).item()
-    loss.model.train(training)
+    total = 0.0
+    try:
+        for first in range(0, most, at_once):
+            workers.heartbeat()
+            total += loss.sum(padded[first : first + at_once], counted=max(0, len(own) - first)).item()
+    finally:
+        loss.model.train(training)
     reshard(loss.model)
     total, predicted = workers.sum(total, loss.predicted(own))
     return total / predicted

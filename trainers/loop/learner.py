@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 
 from sweep.study.sections.training import Training
 from trainers.loop.optimizer import local_part, lr_shares, make_optimizer, set_lr
-from trainers.loop.out_of_memory import MicroBatchHalvedError, free_memory, halved
+from trainers.loop.out_of_memory import MicroBatch, free_memory
 from trainers.model.token_loss import TokenLoss
 from trainers.workers.group import ALONE, WorkerGroup
 
@@ -40,13 +40,20 @@ class StepMetrics:
 class Learner:
     """A model in training: weights, optimizer, and `step`, the number of optimizer steps that its weights are from.
 
-    `steps_taken` and `seconds` count all optimizer steps so far, also those of branches. `micro_batch` is the number of
-    sequences in one forward pass of this worker (None: all of its own); it is halved when memory runs out.
+    `steps_taken` and `seconds` count all optimizer steps so far, also those of branches. `micro_batch` is halved when
+    memory runs out.
     """
 
-    def __init__(self, loss: TokenLoss, training: Training, lr: float, workers: WorkerGroup = ALONE) -> None:
+    def __init__(
+        self,
+        loss: TokenLoss,
+        training: Training,
+        lr: float,
+        workers: WorkerGroup = ALONE,
+        micro_batch: MicroBatch | None = None,
+    ) -> None:
         self.model, self.loss, self.training, self.lr, self.workers = loss.model, loss, training, lr, workers
-        self.micro_batch = training.micro_batch_sequences
+        self.micro_batch = micro_batch or MicroBatch(training.micro_batch_sequences)
         self.optimizer = make_optimizer(self.model, training.optimizer, lr)
         self.step, self.steps_taken, self.seconds = 0, 0, 0.0
 
@@ -98,17 +105,16 @@ class Learner:
                 [total] = self.workers.sum(self._backward(batch, predicted))
                 return total
             except torch.OutOfMemoryError:
-                self.micro_batch = halved(self.micro_batch or len(batch), len(batch))
+                pass
             # Outside of the handler: the exception holds the tensors of the failed pass.
-            if self.workers.sharded:
-                raise MicroBatchHalvedError(self.micro_batch)
+            self.micro_batch.halve(self.micro_batch.of(len(batch)), len(batch), self.workers.sharded)
             self.optimizer.zero_grad(set_to_none=True)
             free_memory()
 
     def _backward(self, batch: torch.Tensor, predicted: float) -> float:
         """This worker's share of the mean loss. FSDP2 averages gradients over the workers, so losses are scaled up."""
         losses = []
-        for micro in torch.split(batch, self.micro_batch or len(batch)):
+        for micro in torch.split(batch, self.micro_batch.of(len(batch))):
             loss = self.loss.sum(micro) / predicted
             (loss * self.workers.size if self.workers.size > 1 else loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())

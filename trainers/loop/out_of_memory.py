@@ -1,4 +1,4 @@
-"""Out of memory: the micro-batch is halved, in this trial and in the later trials of its run.
+"""Out of memory: the micro-batch is halved, in this trial and in the later trials of its run. So it is in evaluations.
 
 A single worker repeats the step, unless FSDP2 shards its model: after an interrupted backward pass FSDP2 no longer
 reduces gradients correctly. Of several workers the others wait in a collective, which only the end of the process group
@@ -9,6 +9,7 @@ micro-batch from a file beside the trials.
 from __future__ import annotations
 
 import gc
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.study import Study
@@ -22,6 +23,29 @@ class MicroBatchHalvedError(RuntimeError):
     def __init__(self, micro_batch: int) -> None:
         super().__init__(f"out of memory: the trial has to start again with micro_batch_sequences {micro_batch}")
         self.micro_batch = micro_batch
+
+
+@dataclass
+class MicroBatch:
+    """How many sequences a worker takes at once (None: all of its own of a global batch), in training and evaluation.
+
+    `ran_out`: memory has run out in this trial.
+    """
+
+    sequences: int | None = None
+    ran_out: bool = False
+
+    def of(self, own: int) -> int:
+        """At once of its `own` sequences."""
+        return min(self.sequences or own, own)
+
+    def halve(self, at_once: int, own: int, sharded: bool) -> None:
+        """Memory ran out with `at_once` sequences. Raises MicroBatchHalvedError where a sharded model cannot go on, and
+        RuntimeError with one sequence.
+        """
+        self.sequences, self.ran_out = min(halved(at_once, at_once), self.of(own)), True
+        if sharded:
+            raise MicroBatchHalvedError(self.sequences)
 
 
 def halved(micro_batch: int, sequences: int) -> int:

@@ -52,6 +52,7 @@ class _ChunkedLoss(torch.autograd.Function):
             gradient = logits.to(part.dtype)
             torch.mm(gradient, weight, out=into)
             by_weight.addmm_(gradient.T, part)
+            del logits, gradient  # before those of the next part are made
         ctx.gradients = by_hidden, by_weight
         return loss
 

@@ -5,18 +5,19 @@ trainer), sharded over all GPUs by FSDP and ZeRO-3 (Rajbhandari et al., arXiv 19
 weights and float32 gradients unsharded in each copy and shards the other 12 bytes over the copies. Activations:
 sweep/study/sizes/shape.py. Tensor parallelism also splits them by sequence (Korthikanti et al., arXiv 2205.05198). The
 first stage of a pipeline holds one micro-batch for each stage, so the activations of all layers for one micro-batch.
+Our own trainer: sweep/study/sizes/step.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 from analysis.launch.plan.layout import Checkpointing, MemoryPart, ParallelLayout, plain
 from sweep.study import Study
 from sweep.study.sections.launch import Format, Launch
-from sweep.study.sizes.shape import BFLOAT16, FLOAT32, LOSS, MOMENTS, USABLE, Shape, activation_bytes, logit_bytes
+from sweep.study.sizes.shape import BFLOAT16, FLOAT32, LOSS, MOMENTS, USABLE, Shape, activation_bytes
+from sweep.study.sizes.step import Step
 
 STATE = 16
 DEGREES = (1, 2, 4, 8)
@@ -94,43 +95,49 @@ def _dividing(gpus: int, heads: int) -> list[int]:
 
 
 def _memory_parts(name: Format, study: Study, shape: Shape, layout: ParallelLayout) -> tuple[MemoryPart, ...]:
-    launch, sizes = study.launch, _sizes(name, study)
+    launch = study.launch
     assert launch
+    if name == "native":
+        return _native_parts(study, launch, shape, layout)
     tokens = layout.micro_batch * launch.sequence_length / (layout.tensor * layout.context)
-    state = _megatron_state(shape, layout) if name == "megatron" else _sharded_state(shape, layout, sizes)
-    activations = _activations(tokens, shape, layout, sizes.element)
-    return (*state, activations, _logits(name, study, tokens, shape))
+    state = _megatron_state(shape, layout) if name == "megatron" else _sharded_state(shape, layout)
+    logits = f"{LOSS} bytes x {shape.vocab_size:,} words x {tokens:,.0f}"
+    return (
+        *state,
+        _activations(tokens, shape, layout),
+        MemoryPart("logits", LOSS * shape.vocab_size * tokens, logits),
+    )
 
 
-class _Sizes(NamedTuple):
-    """Bytes of an element that is computed with, and of the whole state of a parameter."""
+def _native_parts(study: Study, launch: Launch, shape: Shape, layout: ParallelLayout) -> tuple[MemoryPart, ...]:
+    """Our own trainer's, as the trials': at the moment of most memory."""
+    several = layout.accumulation(launch) > 1
+    moment = Step.of(study, shape, layout.micro_batch, launch.sequence_length, layout.data, several).peak
+    state = FLOAT32 + MOMENTS[study.training.optimizer.state]
+    parts = {name: size for name, size in moment._asdict().items() if name != "name" and size}
+    return (
+        MemoryPart(
+            "weights, optimizer",
+            state * shape.parameters / layout.data,
+            f"{state:.3g} bytes x {shape.parameters:,} parameters / {layout.data} GPUs",
+        ),
+        *(MemoryPart(name, size, f"in {moment.name}") for name, size in parts.items()),
+    )
 
-    element: int
-    state: float
 
-
-def _sizes(name: Format, study: Study) -> _Sizes:
-    """Our own trainer computes as the trials did; the others' configurations say bfloat16 and moments in float32."""
-    if name != "native":
-        return _Sizes(BFLOAT16, STATE)
-    training = study.training
-    element = BFLOAT16 if training.precision == "bfloat16" else FLOAT32
-    return _Sizes(element, 2 * FLOAT32 + MOMENTS[training.optimizer.state])
-
-
-def _sharded_state(shape: Shape, layout: ParallelLayout, sizes: _Sizes) -> list[MemoryPart]:
+def _sharded_state(shape: Shape, layout: ParallelLayout) -> list[MemoryPart]:
     gpus = layout.data * layout.tensor * layout.context
-    gathered = sizes.element * (2 * shape.outer_parameters + 3 * shape.layer_parameters)
+    gathered = BFLOAT16 * (2 * shape.outer_parameters + 3 * shape.layer_parameters)
     return [
         MemoryPart(
             "weights, gradients, optimizer",
-            sizes.state * shape.parameters / gpus,
-            f"{sizes.state:.3g} bytes x {shape.parameters:,} parameters / {gpus} GPUs",
+            STATE * shape.parameters / gpus,
+            f"{STATE} bytes x {shape.parameters:,} parameters / {gpus} GPUs",
         ),
         MemoryPart(
             "gathered",
             gathered / layout.tensor,
-            f"{sizes.element} bytes x (2 x embeddings + 3 x a layer of {shape.layer_parameters:,}) / {layout.tensor}",
+            f"{BFLOAT16} bytes x (2 x embeddings + 3 x a layer of {shape.layer_parameters:,}) / {layout.tensor}",
         ),
     ]
 
@@ -147,19 +154,10 @@ def _megatron_state(shape: Shape, layout: ParallelLayout) -> list[MemoryPart]:
     ]
 
 
-def _activations(tokens: float, shape: Shape, layout: ParallelLayout, element: int) -> MemoryPart:
-    kept, again = activation_bytes(shape, layout.checkpointing, element)
+def _activations(tokens: float, shape: Shape, layout: ParallelLayout) -> MemoryPart:
+    kept, again = activation_bytes(shape, layout.checkpointing, BFLOAT16)
     return MemoryPart(
         "activations",
         tokens * (shape.num_hidden_layers * kept + again),
         f"{tokens:,.0f} tokens x ({shape.num_hidden_layers} layers x {kept:,.0f} bytes + {again:,.0f})",
     )
-
-
-def _logits(name: Format, study: Study, tokens: float, shape: Shape) -> MemoryPart:
-    """Our own trainer computes them in parts, the others all at once."""
-    kernel, words = study.execution.cross_entropy, f"{shape.vocab_size:,} words x {tokens:,.0f}"
-    if name == "native" and (kernel == "liger" or shape.rows_at_once(tokens) < tokens):
-        size = logit_bytes(shape, tokens, _sizes(name, study).element, kernel)
-        return MemoryPart("logits", size, f"in parts, of {words}, and their gradients")
-    return MemoryPart("logits", LOSS * shape.vocab_size * tokens, f"{LOSS} bytes x {words}")

@@ -109,15 +109,21 @@ class Shape(Section):
         return 6 * self.multiplied_parameters + 12 * self.num_hidden_layers * self.query_size * sequence_length
 
 
-def layer_bytes(shape: Shape, element: int) -> float:
+def norm_bytes(shape: Shape, element: int) -> float:
+    """What an RMSNorm keeps of a token: its input and inverse norm in float32, the normalised and the scaled one."""
+    return (FLOAT32 + 2 * element) * shape.hidden_size + FLOAT32
+
+
+def layer_bytes(shape: Shape, element: int, keys: int = 0) -> float:
     """All that one layer keeps of one token, in elements of `element` bytes and in float32.
 
-    Two norms: the input in float32, the normalised and the scaled one. Attention: queries, keys, values, the result,
-    and per head the float32 log-sum of its softmax. SwiGLU: gate, its activation, the other half, their product.
+    Two norms. Attention: queries, keys, values, the result, and per head the float32 log-sum of its softmax. SwiGLU:
+    gate, its activation, the other half, their product. `keys`: to how many keys a row of a dense attention mask goes
+    (0: there is none). A mask is copied in `element` by every layer, and keys and values are repeated for all heads.
     """
-    norms = 2 * (FLOAT32 + 2 * element) * shape.hidden_size
-    attention = element * (2 * shape.query_size + 2 * shape.key_size) + FLOAT32 * shape.num_attention_heads
-    return norms + attention + 4 * element * shape.intermediate_size
+    repeated = shape.query_size if keys else shape.key_size
+    attention = element * (2 * shape.query_size + 2 * repeated + keys) + FLOAT32 * shape.num_attention_heads
+    return 2 * norm_bytes(shape, element) + attention + 4 * element * shape.intermediate_size
 
 
 def selective_bytes(shape: Shape, element: int) -> float:
@@ -126,29 +132,45 @@ def selective_bytes(shape: Shape, element: int) -> float:
     Kept are its input, and the results of its matrix products and of attention; the rest is cheap to compute again.
     """
     products = 2 * shape.query_size + 2 * shape.key_size + 2 * shape.hidden_size + 2 * shape.intermediate_size
-    return element * (shape.hidden_size + products)
+    return element * (shape.hidden_size + products) + FLOAT32 * shape.num_attention_heads
 
 
-def activation_bytes(shape: Shape, checkpointing: str, element: int) -> tuple[float, float]:
+def activation_bytes(shape: Shape, checkpointing: str, element: int, keys: int = 0) -> tuple[float, float]:
     """Per token: what every layer keeps for the backward pass under an activation checkpointing ("none", "selective",
-    "full"), and what is computed again, for one layer at a time.
+    "full"), and what the backward pass of one layer adds.
+
+    It adds most in its feed-forward part: the gradients of the layer's result, and of three intermediate results of
+    SwiGLU where one is no longer needed. And what is computed again: all; or what selective checkpointing did not keep,
+    less what it did but is no longer needed (queries and keys before their rotation).
     """
-    whole = layer_bytes(shape, element)
+    whole = layer_bytes(shape, element, keys)
+    gradients = element * (shape.hidden_size + 2 * shape.intermediate_size)
     if checkpointing == "none":
-        return whole, 0
-    return (selective_bytes(shape, element) if checkpointing == "selective" else element * shape.hidden_size), whole
+        return whole, gradients
+    if checkpointing == "full":
+        return element * shape.hidden_size, whole + gradients
+    kept = element * (shape.hidden_size + shape.query_size + 2 * shape.intermediate_size)
+    unneeded = element * (shape.query_size + shape.key_size) + FLOAT32 * shape.num_attention_heads
+    return selective_bytes(shape, element), whole + gradients - kept - unneeded
 
 
-def logit_bytes(shape: Shape, tokens: float, element: int, kernel: str = "torch") -> float:
-    """Output layer and loss of a micro-batch in our trainer: all logits at once, or in parts, whose gradients torch
-    writes over them (trainers/model/output_layer.py). In parts, the gradients of hidden state and output layer are kept
-    from the forward pass on. Liger's parts take about as much as the hidden state (Hsu et al., arXiv 2410.10989).
+def logit_bytes(
+    shape: Shape, tokens: float, element: int, kernel: str = "torch", gradients: bool = True
+) -> tuple[float, float]:
+    """Output layer and loss of a micro-batch in our trainer, in the forward and in the backward pass.
+
+    All logits at once: logits, their copy in float32 and the log-softmax; then its gradients, and at last that of the
+    weight. In parts, whose gradients are written over them (trainers/model/output_layer.py): the part in float32 and in
+    `element`, three of its hidden states; and from the forward pass on the gradients of hidden state and weight, in
+    float32 once more as the zeros that torch's own function is given for them. Liger's parts take about as much as the
+    hidden state (Hsu et al., arXiv 2410.10989).
     """
-    gradients = element * (shape.hidden_size * tokens + shape.embedding_parameters)
+    kept = element * (shape.hidden_size * tokens + shape.embedding_parameters) if gradients else 0
     if kernel == "liger":
-        return (element + FLOAT32) * shape.hidden_size * tokens + gradients
-    rows = shape.rows_at_once(tokens)
-    if rows == tokens:
-        return LOSS * shape.vocab_size * tokens
-    cast = 0 if element == FLOAT32 else element  # of a part's gradient, for its product with the weight
-    return (FLOAT32 + cast) * shape.vocab_size * rows + gradients
+        return (element + FLOAT32) * shape.hidden_size * tokens + kept, kept
+    rows, cast = shape.rows_at_once(tokens), 0 if element == FLOAT32 else element
+    if rows < tokens:
+        part = (FLOAT32 + cast) * shape.vocab_size + 3 * FLOAT32 * shape.hidden_size
+        return part * rows + kept, kept if cast else 2 * kept
+    at_once = shape.vocab_size * tokens
+    return (2 * FLOAT32 + cast) * at_once, max(LOSS * at_once, element * (at_once + shape.embedding_parameters))

@@ -30,10 +30,10 @@ def _model(planned: StudyPlan) -> str:
 
 
 def _memory(trial_memory: TrialMemory) -> list[str]:
-    memory = trial_memory.at(trial_memory.micro_batch)
+    memory, moment = trial_memory.at(trial_memory.micro_batch), trial_memory.moment(trial_memory.micro_batch).name
     parts = " + ".join(f"{name} {size / 1e9:.1f}" for name, size in asdict(memory).items())
     where = f"micro-batch of {trial_memory.micro_batch} x {trial_memory.study.training.sequence_length:,} tokens"
-    lines = [f"memory per GPU: {memory.total / 1e9:.1f} GB (estimate, {where})", f"  = {parts}"]
+    lines = [f"memory per GPU: {memory.total / 1e9:.1f} GB (estimate, {where})", f"  = {parts}", f"  most in: {moment}"]
     if have := trial_memory.study.resources.gpu_bytes:
         fits = trial_memory.largest_fitting(have)
         largest = f"{fits} sequences" if fits > 1 else "1 sequence" if fits else "none"

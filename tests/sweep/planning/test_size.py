@@ -85,10 +85,11 @@ def test_shards_of_weights_gradients_and_optimizer_add_up_to_the_model() -> None
         assert 8 * (memory.weights + memory.gradients + memory.optimizer) == (8 + moments) * LLAMA.parameters
 
 
-def test_a_single_gpu_also_gathers_one_layer_at_a_time() -> None:
-    alone = TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1})).at(1)
-    assert alone.gathered == TrialMemory(LLAMA, gpu_study()).at(1).gathered
-    assert TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32")).at(1).gathered == 0
+def test_a_single_gpu_in_float32_gathers_nothing_and_in_bfloat16_what_is_in_use() -> None:
+    plain = TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1}, precision="float32"))
+    mixed = TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1}))
+    assert not plain.step(1).sharded
+    assert plain.at(1).gathered < 4 * LLAMA.layer_parameters < mixed.at(1).gathered < 16 * LLAMA.outer_parameters
 
 
 @pytest.mark.slow
@@ -145,8 +146,8 @@ def test_logits_are_what_the_loss_takes(size: int, family: str, monkeypatch: pyt
     model.config.model_type = family
     output_layer.fuse(model, Execution(), torch.device("cpu"))
     peak = peak_bytes(lambda: TokenLoss(model).sum(torch.arange(2048)[None] % 8000).backward())
-    below = 0.7 if (size, family) == (2, "llama") else 0.95  # a CPU casts the weight, not the part's gradient
-    assert below < peak / logit_bytes(shape, 2048, size) < 1.05
+    below = 0.55 if (size, family) == (2, "llama") else 0.95  # a CPU casts the weight, CUDA two parts' gradients
+    assert below < peak / max(logit_bytes(shape, 2048, size)) < 1.05
 
 
 def peak_bytes(step: Callable[[], None]) -> int:
@@ -185,7 +186,7 @@ def test_the_largest_micro_batch_that_fits_is_found_and_the_next_does_not_fit() 
 
 
 def test_a_warning_about_memory_says_what_fits() -> None:
-    too_many = TrialMemory(LLAMA, gpu_study({"gpu_gigabytes": 140}, micro_batch_sequences=4))
+    too_many = TrialMemory(LLAMA, gpu_study({"gpu_gigabytes": 100}, micro_batch_sequences=4))
     assert "lower it to 1, the largest that fits" in (out_of_memory(too_many) or "")
     none = TrialMemory(LLAMA, gpu_study({"gpus_per_node": 1}))
     assert "one sequence needs" in (out_of_memory(none) or "")

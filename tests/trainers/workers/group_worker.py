@@ -74,7 +74,7 @@ backward = Learner._backward
 
 def failing(self: Learner, batch: Any, predicted: float) -> float:
     total = backward(self, batch, predicted)
-    if self.micro_batch is None and self.step == 1:
+    if self.micro_batch.sequences is None and self.step == 1:
         raise torch.OutOfMemoryError("injected")
     return total
 
