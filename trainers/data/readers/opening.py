@@ -5,7 +5,6 @@ Whatever goes wrong is an InputError of our own words that names file and line.
 
 from __future__ import annotations
 
-import bz2
 import codecs
 import gzip
 import io
@@ -21,6 +20,7 @@ import pyarrow as pa
 
 from sweep.study.errors import shown
 from sweep.study.files.patterns import COMPRESSED
+from trainers.data.readers import letters
 from trainers.data.readers.place import Place
 
 LONGEST = 2**28  # characters of one line, and of one document
@@ -43,11 +43,11 @@ OPENERS: dict[str, Callable[[str], Any]] = {
     "": lambda path: open(path, "rb"),  # noqa: SIM115 (closed with its TextIOWrapper)
     ".gz": gzip.open,
     ".zst": lambda path: pa.CompressedInputStream(pa.PythonFile(open(path, "rb")), "zstd"),  # noqa: SIM115
-    ".bz2": bz2.open,
+    ".bz2": lambda path: pa.CompressedInputStream(pa.PythonFile(open(path, "rb")), "bz2"),  # noqa: SIM115
     ".xz": lzma.open,
 }
 DAMAGED = "its compressed data is damaged or cut off here: fetch the file again"
-FOREIGN_UTF8 = 10  # characters beyond ASCII; fewer may be valid UTF-8 by chance
+CUT = ("unexpected end of data", "incomplete multibyte sequence", "truncated data")  # reasons of decoders, at the end
 
 
 def refuse_pointer(place: Place) -> None:
@@ -63,18 +63,24 @@ def refuse_pointer(place: Place) -> None:
 def lines(place: Place, encoding: str, newline: str | None = "\n") -> Iterator[str]:
     """The lines of a text file, with their ends, without a byte-order mark. `newline` is that of `open`.
 
-    Raises InputError for what cannot be decompressed or decoded, and for a line of more than LONGEST characters.
+    Raises InputError for what cannot be decompressed or decoded, for UTF-8 in a file that is stated to be something
+    else, and for a line of more than LONGEST characters.
     """
     number = 0
     with reading(place, lambda: number + 1):
         try:
-            with io.TextIOWrapper(_opened(place, encoding), encoding=encoding, newline=newline) as stream:
+            opened, decoded = _opened(place, encoding), letters.Decoded(encoding)
+            with io.TextIOWrapper(io.BufferedReader(opened, HEAD), encoding=encoding, newline=newline) as stream:
                 while line := stream.readline(LONGEST):
                     number += 1
                     if len(line) == LONGEST:
                         raise place.fault(f"has more than {LONGEST:,} characters: cut it into several", number)
+                    decoded.line(line, number)
                     yield line.lstrip("\ufeff") if number == 1 else line
+                decoded.refuse(place)
+                opened.refuse(place)
         except UnicodeError as error:
+            opened.refuse(place)
             problem, more = _undecodable(error, encoding)
             raise place.fault(problem, number + 1 + more) from None
 
@@ -96,39 +102,38 @@ def _head(path: str, size: int) -> bytes:
         return raw.read(size)
 
 
-def _opened(place: Place, encoding: str) -> Any:
-    """The file's bytes, decompressed, as a stream."""
+def _opened(place: Place, encoding: str) -> letters.Watched:
+    """The file's bytes, decompressed, after a look at the first of them."""
     head, ending = _head(place.name, 16), Path(place.name).suffix.lower()
     found = next((compression for compression, magic in MAGIC.items() if magic.match(head)), "")
     if head and ending in COMPRESSED and found != ending:
         raise place.fault(f"is not {ending} data: correct its name, or fetch it again")
-    if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
-        with OPENERS[found](place.name) as stream:
-            _refuse_utf8(place, encoding, stream.read(HEAD))
-    return OPENERS[found](place.name)
-
-
-def _refuse_utf8(place: Place, encoding: str, head: bytes) -> None:
-    """Most one-byte encodings decode any bytes, and so UTF-8 as other letters."""
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return
-    if "\0" not in text and sum(character > "\x7f" for character in text) >= FOREIGN_UTF8:
-        raise place.fault(f"is UTF-8, not {encoding}: remove `encoding:`, or give the files that are {encoding}")
+    if codecs.lookup(encoding).name in letters.UTF8:
+        return letters.Watched(OPENERS[found](place.name), encoding)
+    with letters.Watched(OPENERS[found](place.name), encoding) as stream:
+        if problem := letters.marked(stream.read(HEAD) or b"", encoding):
+            raise place.fault(problem, 1)
+        stream.refuse(place)
+    return letters.Watched(OPENERS[found](place.name), encoding)
 
 
 def _undecodable(error: UnicodeError, encoding: str) -> tuple[str, int]:
     """What is wrong, and the number of lines before it in the piece that was decoded."""
     piece: bytes = getattr(error, "object", b"")
     good = piece[: getattr(error, "start", 0)]
-    if piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return f"begins with the mark of UTF-16, not {encoding}: state `encoding: utf-16`", 0
+    if problem := letters.marked(piece, encoding):
+        return problem, 0
     if piece.startswith(b"PAR1"):
         return "is a parquet file: correct its name", 0
     before = good.decode(getattr(error, "encoding", encoding), "ignore").count("\n")
     if b"\0" in piece and codecs.lookup(encoding).name == "utf-8":
         return "is binary, not text: correct the path, or fetch the file again", before
     bad = shown(piece[len(good) : len(good) + 4])
+    reason = getattr(error, "reason", "")
+    if "surrogate" in reason:
+        return f"holds half a surrogate pair (the bytes {bad}), which is no character: correct or remove it", before
+    if reason in CUT:
+        fix = f"fetch the file again, or state its `encoding:` if that is not {encoding}"
+        return f"is cut off inside a character (the bytes {bad}): {fix}", before
     fix = "state the right `encoding:` (gb18030, latin-1, ...), or convert the file to UTF-8"
     return f"not readable as {encoding} (the bytes {bad}): {fix}", before

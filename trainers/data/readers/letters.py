@@ -1,0 +1,104 @@
+"""Whether text was decoded in its own encoding: many encodings decode the bytes of another as wrong letters."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from typing import Any
+
+from trainers.data.readers.place import Place
+
+UTF8 = ("utf-8", "utf-8-sig")
+CHANCE_ONE_BYTE = 3  # characters beyond ASCII that are UTF-8 in a whole file; fewer may be valid by chance
+CHANCE = 10  # of the others: of ten Chinese characters in GB18030, 1 in 10 million; of five, 1 in 5,000
+CHANCE_WIDE = 64  # of UTF-16 and UTF-32 any characters count: there no text consists of bytes of ASCII
+PRIVATE = re.compile("[\ue000-\uf8ff]")  # no character: a font may show anything there
+MOST_PRIVATE = 0.02  # of the characters beyond ASCII; Big5, EUC-JP and EUC-KR read as GB18030 give 6 % to 50 %
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def marked(piece: bytes, encoding: str) -> str | None:
+    """What is wrong with text that begins with the mark of another encoding than the stated one."""
+    name = next((name for mark, name in MARKS.items() if piece.startswith(mark)), None)
+    if name is None or codecs.lookup(encoding).name.startswith(name):
+        return None
+    fix = "remove `encoding:`" if name == "utf-8" else f"state `encoding: {name}`"
+    return f"begins with the mark of {name.upper()}, not {encoding}: {fix}"
+
+
+class Watched(io.RawIOBase):
+    """The bytes of a stream. They are decoded as UTF-8 too, as long as they are that, if another encoding is stated."""
+
+    def __init__(self, stream: Any, encoding: str) -> None:
+        self._stream, self._encoding = stream, encoding
+        stated = codecs.lookup(encoding).name
+        self._decoder: Any = None if stated in UTF8 else codecs.getincrementaldecoder("utf-8")()
+        self._wide = stated.startswith(("utf-16", "utf-32"))
+        one_byte = len(bytes(range(256)).decode(encoding, "replace")) == 256  # the others decode pairs
+        self._enough = CHANCE_WIDE if self._wide else CHANCE_ONE_BYTE if one_byte else CHANCE
+        self._line, self._first, self._found = 1, 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read1(len(buffer))  # no more than one piece: what follows may be damaged
+        buffer[: len(data)] = data
+        if self._decoder:
+            self._look(data)
+        return len(data)
+
+    def _look(self, data: bytes) -> None:
+        """At the next bytes. The first line that counts is where the first character beyond ASCII is."""
+        try:
+            text = self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError:
+            self._decoder = None
+            return
+        if "\0" in text:
+            self._decoder = None
+            return
+        foreign = text if self._wide else re.sub(r"[\0-\x7f]+", "", text)
+        if foreign and not self._first:
+            self._first = self._line + text[: text.index(foreign[0])].count("\n")
+        self._found += len(foreign)
+        self._line += data.count(b"\n")
+
+    def refuse(self, place: Place) -> None:
+        """Raises InputError where all bytes so far were UTF-8, by more than chance."""
+        if self._decoder and self._found >= self._enough:
+            fix = f"remove `encoding:`, or give the files that are {self._encoding}"
+            raise place.fault(f"is UTF-8, not {self._encoding}: {fix}", self._first)
+
+
+class Decoded:
+    """Counts the characters of decoded lines that are for private use, and those beyond ASCII."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding, self._first, self._foreign, self._private = encoding, 0, 0, 0
+        self._counts = codecs.lookup(encoding).name in ("gb18030", "cp932")  # the others decode none of the kind
+
+    def line(self, text: str, number: int) -> None:
+        if not self._counts or text.isascii():
+            return
+        private = len(PRIVATE.findall(text))
+        self._first = self._first or (number if private else 0)
+        self._private += private
+        self._foreign += len(re.sub(r"[\0-\x7f]+", "", text))
+
+    def refuse(self, place: Place) -> None:
+        """Raises InputError where too many are for private use."""
+        if self._private >= max(CHANCE, MOST_PRIVATE * self._foreign):
+            problem = f"{self._private:,} of {self._foreign:,} letters are for private use, so the file is not"
+            raise place.fault(f"{problem} {self._encoding}: state the right `encoding:` (big5, ...)", self._first)
