@@ -73,6 +73,7 @@ def packed_folder(source: DocumentSource, tokenizer: Any, sequence_length: int) 
     spec = source.spec
     key = {"version": PACKING_VERSION, "text": source.fingerprint, "tokenizer": tokenizer_fingerprint(tokenizer)}
     key |= {"sequence_length": sequence_length, "held_out": spec.held_out, "documents": spec.documents}
+    key |= {"files": "whole"} if spec.documents and source.files else {}  # once they held the sample alone
     return cache.root() / "corpora" / fingerprint_of(key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import io
 import itertools
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -191,8 +192,9 @@ def _of_file(file: str, source: DocumentSource, alike: Alike) -> Iterator[bytes]
 
 
 def as_files(source: DocumentSource, found: datasets.Dataset, folder: Path, final: Path) -> tuple[str, ...]:
-    """The documents as local files for other trainers. Where those would not read the same from the corpus' own files,
-    its documents are written as JSON Lines into `folder`, which is later renamed to `final`.
+    """The whole corpus as local files for other trainers, also where `found` is a sample. Where those would not read
+    the same from the corpus' own files, its documents are written as JSON Lines into `folder`, which is later renamed
+    to `final`. Of a data set of the hub, those of the sample are: the rest was not read.
 
     Trainers split plain text into documents in other ways, know no nested fields, take some names for patterns, and
     read whole records, which then have to be alike.
@@ -201,5 +203,11 @@ def as_files(source: DocumentSource, found: datasets.Dataset, folder: Path, fina
         nested, mixed = "." in source.spec.field, (texts_folder(source) / MIXED).exists()
         if not nested and not mixed and all(file.isprintable() and not glob.has_magic(file) for file in source.files):
             return source.files
-    found.to_json(str(folder / "documents.jsonl"), force_ascii=False)
-    return (str(final / "documents.jsonl"),)
+    path = folder / "documents.jsonl"
+    if source.spec.documents and source.files:
+        with path.open("w", encoding="utf-8") as lines:
+            for text in filter(None, _documents(source, Alike())):
+                lines.write(json.dumps({"text": text.decode()}, ensure_ascii=False) + "\n")
+    else:
+        found.to_json(str(path), force_ascii=False)
+    return (str(final / path.name),)

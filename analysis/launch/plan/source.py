@@ -21,7 +21,7 @@ class LaunchCorpus:
 
     @property
     def rewritten(self) -> bool:
-        """Whether `facts.files` are the documents as cut for the trials, not the study's own files."""
+        """Whether `facts.files` are the documents as the trials' reader cut them, not the study's own files."""
         return [Path(file).parent.name for file in self.facts.files] == [self.facts.fingerprint]
 
     @property
@@ -31,8 +31,11 @@ class LaunchCorpus:
 
     @property
     def corpus_tokens(self) -> int | None:
-        """None where the trials read only a sample of it and the study states no size."""
-        if self.spec.documents and not self.rewritten:
+        """Size of what the launch reads. None where the trials read only a sample of it and the study states no size.
+
+        The launch reads the whole corpus, except of a data set of the hub with a nested field: the run wrote its sample.
+        """
+        if self.spec.documents and not (self.spec.dataset and self.rewritten):
             return self.spec.tokens
         return self.facts.tokens + self.facts.held_out_tokens
 

@@ -52,7 +52,7 @@ class Corpus(Section):
     encoding: str = "utf-8"
     """Character encoding of local text and JSON files: utf-8, utf-16, gb18030, latin-1, ..."""
     documents: Count | None = None
-    """Most documents that are used: a fixed random sample of the whole corpus. Default: all."""
+    """Most documents that trials use: a fixed random sample of the corpus. The launch has all of it. Default: all."""
     held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
     """Share of the bytes, in whole documents, that is never trained on: the held-out losses are measured there."""
     tokens: Count | None = None

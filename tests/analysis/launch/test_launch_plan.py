@@ -117,6 +117,16 @@ def test_the_head_of_a_corpus_does_not_count_as_all_of_it(make_fit, make_study, 
     )
 
 
+@pytest.mark.parametrize("source", [{"files": "books/*.txt"}, {"dataset": "an/other", "field": "content.text"}])
+def test_rewritten_files_hold_the_whole_corpus_except_of_the_hub(source, make_fit, make_study, make_facts):
+    """Of the hub only the sample was read, and its size is known."""
+    facts = make_facts(files=(f"/cache/corpora/{'0' * 16}/documents.jsonl",))
+    study = make_study(corpora={"original": source | {"documents": 50}, "additional": {"files": "a.jsonl"}})
+    found = make(make_fit(study), {"original": facts, "additional": make_facts(files=("/a.jsonl",))}).sources
+    known = facts.tokens + facts.held_out_tokens if "dataset" in source else None
+    assert found["original"].corpus_tokens == known
+
+
 def test_plain_text_was_rewritten_with_its_own_column(make_fit, make_study, make_facts, run):
     spec = {"files": ["books/**/*.txt"], "field": "body"}
     study = make_study(corpora={"original": spec, "additional": {"files": "books/**/*.jsonl", "field": "body"}})

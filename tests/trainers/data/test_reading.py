@@ -488,6 +488,17 @@ def test_what_other_trainers_would_not_read_is_written_for_them(case: str, tmp_p
         assert [json.loads(line)["text"] for line in again] == list(found["text"])
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a[1].jsonl"])
+def test_a_sample_is_for_the_trials_alone(name: str, tmp_path: Path) -> None:
+    content = LINES if "jsonl" in name else "\n\n".join(TEXTS)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    source = documents.resolve(Corpus(files=str(tmp_path / name), documents=3), "corpora.original")
+    found = documents.read(source)
+    (file,) = documents.as_files(source, found, tmp_path, tmp_path)
+    assert len(found) == 3
+    assert read(Path(file)) == TEXTS
+
+
 def test_parquet_files_that_differ_are_written_for_others(tmp_path: Path) -> None:
     parquet(tmp_path / "a.parquet", text=TEXTS[:4], id=range(4))
     source = documents.resolve(Corpus(files=str(tmp_path / "*.parquet")), "corpora.original")
