@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import io
 import itertools
@@ -28,7 +29,9 @@ log = logging.getLogger(__name__)
 SHOW_PROGRESS_OVER = 5000  # documents; fewer take seconds
 LOOKED_AT = 20  # files, and documents in each
 READING_VERSION = 1  # of the cached texts: raise it when the same files would give other texts
+PARAGRAPHS_VERSION = "blank lines"  # the same, of a single text file
 MIXED = "mixed"  # a file that is there where records have different fields
+NOTATIONS = ("unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined")  # Python's, of no file
 BUILDERS = {".txt": "text", ".md": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
@@ -63,7 +66,8 @@ def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECOR
     files = [str(embedded.fetch(spec.embedded))] if spec.embedded else local_files(spec, where)
     builder = BUILDERS[patterns.suffix(files[0])]
     content = [_sha256(file, where) for file in files]
-    fingerprint = fingerprint_of([builder, spec.field, spec.encoding, content, *sample])
+    paragraphs = [PARAGRAPHS_VERSION] if builder == "text" and len(files) == 1 else []
+    fingerprint = fingerprint_of([builder, spec.field, spec.encoding, content, *sample, *paragraphs])
     return DocumentSource(spec, where, fingerprint, builder, tuple(files))
 
 
@@ -81,10 +85,11 @@ def local_files(spec: Corpus, where: str) -> list[str]:
         opening.refuse_pointer(Place(where, file))
     empty = [file for file in files if not Path(file).stat().st_size]
     if empty:
-        named = f"{patterns.printable(empty[0])}{f' and {len(empty) - 1} more files' if empty[1:] else ''}"
+        more = f" and {len(empty) - 1} more {'files have' if empty[2:] else 'file have'}" if empty[1:] else " has"
+        named = f"{patterns.printable(empty[0])}{more} 0 bytes"
         if len(empty) == len(files):
-            raise InputError(f"{where}.files: the corpus is empty: {named} have 0 bytes: fetch them again")
-        log.warning("%s.files: %s have 0 bytes", where, named)
+            raise InputError(f"{where}.files: the corpus is empty: {named}: fetch the text again")
+        log.warning("%s.files: %s", where, named)
     return files
 
 
@@ -101,6 +106,8 @@ def look(spec: Corpus, where: str) -> int:
 def _check_encoding(encoding: str, where: str) -> None:
     try:
         io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        if codecs.lookup(encoding).name in NOTATIONS:
+            raise LookupError
     except (LookupError, ValueError):
         raise InputError(
             f"{where}.encoding: {shown(encoding)} is no known encoding: utf-8, utf-16, gb18030, latin-1, ..."
@@ -168,9 +175,11 @@ def _with_text(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
         if text:
             kept += 1
             yield text
-    what = spec.dataset or patterns.printable(source.files[0]) + (" and the others" if source.files[1:] else "")
+    what = spec.dataset or patterns.printable(source.files[0])
     if not kept:
-        raise InputError(f"{source.where}: the corpus is empty: {what} have no text in field {shown(spec.field)}")
+        have = " and the others have" if source.files[1:] else " has"
+        field = "" if source.builder == "text" else f" in field {shown(spec.field)}"
+        raise InputError(f"{source.where}: the corpus is empty: {what}{have} no text{field}: give files with text")
     if kept < total:
         log.warning("%s: %d of %d documents have no text and are left out", source.where, total - kept, total)
 

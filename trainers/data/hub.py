@@ -190,6 +190,9 @@ def _in_turn(parts: Iterator[Iterator[Any]]) -> Iterator[Any]:
 def _explain(error: BaseException, spec: Corpus) -> str:
     if reason := network_fault(error):
         return f"cannot be reached on the hub ({reason}), and no copy is cached: check the network and HF_TOKEN"
-    stated = ", ".join(f"`{name}: {getattr(spec, name)}`" for name in ("config", "split", "revision"))
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", spec.dataset or "") is None or ".." in (spec.dataset or ""):
+        return "is no folder, and no name on the hub: give `dataset: OWNER/NAME`, or local files as `files:`"
+    names = ("config", "split", "revision", "field")
+    stated = ", ".join(f"`{name}: {getattr(spec, name)}`" for name in names if getattr(spec, name))
     fix = "or download its files and give them as `files:`"
-    return f"cannot be loaded ({type(error).__name__}): check {stated} and `field: {spec.field}`, {fix}"
+    return f"cannot be loaded ({type(error).__name__}): check {stated}, {fix}"

@@ -33,7 +33,7 @@ class LaunchCorpus:
     def corpus_tokens(self) -> int | None:
         """Size of what the launch reads. None where the trials read only a sample of it and the study states no size.
 
-        The launch reads the whole corpus, except of a data set of the hub with a nested field: the run wrote its sample.
+        The launch reads the whole corpus, except of a data set of the hub with a nested field: of that, the sample.
         """
         if self.spec.documents and not (self.spec.dataset and self.rewritten):
             return self.spec.tokens

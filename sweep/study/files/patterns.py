@@ -13,6 +13,7 @@ from sweep.study.errors import InputError
 log = logging.getLogger(__name__)
 READ = (".txt", ".md", ".jsonl", ".json", ".parquet")
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+ABOUT = ("README", "LICENSE", "LICENCE", "NOTICE", "CHANGELOG", "CONTRIBUTING", "CITATION", "DATASET_INFOS")
 ESCAPES = (("[*]", "*"), ("[?]", "?"), ("[[]", "["))
 
 
@@ -63,6 +64,9 @@ def _nothing(matches: list[str], literal: str) -> str:
     if matches:
         return f"is a folder without {', '.join(READ)} files: correct the path"
     there = next(p for p in (*Path(literal).parents, Path(".")) if p.is_dir())
+    escaped = os.path.join(glob.escape(str(there)), os.path.relpath(literal, there))
+    if glob.glob(escaped, recursive=True):
+        return f"matches no file: the folder's name holds characters of a pattern, so write {printable(escaped)}"
     if not os.access(there, os.R_OK | os.X_OK):
         return f"cannot be looked up: correct the permissions of {printable(str(there))}"
     return "matches no file: correct the path"
@@ -83,16 +87,23 @@ def _files(match: str) -> Iterator[str]:
 
 
 def _below(folder: str) -> Iterator[str]:
-    """The files of READ in a folder and its sub-folders. Names that begin with `.` or `_` are those of tools."""
-    others, seen = set(), set()
+    """The files of READ in a folder and its sub-folders. Names that begin with `.` or `_` are those of
+    tools; those of ABOUT are left out too.
+    """
+    others, seen, about = set(), set(), []
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         seen.add(os.path.realpath(place))
         folders[:] = sorted(f for f in folders if _own(f) and os.path.realpath(os.path.join(place, f)) not in seen)
         for name in sorted(filter(_own, names)):
-            if suffix(name) in READ:
+            if name.partition(".")[0].upper() in ABOUT:
+                about.append(os.path.join(place, name))
+            elif suffix(name) in READ:
                 yield from _files(os.path.join(place, name))
             else:
                 others.add(Path(name).suffix)
+    if about:
+        more = f" and {len(about) - 1} more" if about[1:] else ""
+        log.warning("%s%s: left out as text about the files: name it to read it", printable(about[0]), more)
     if others:
         log.warning("%s: files with other endings are not read (%s)", printable(folder), ", ".join(sorted(others)))
 

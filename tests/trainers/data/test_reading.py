@@ -150,7 +150,7 @@ UNREADABLE: dict[str, tuple[str, bytes, dict[str, Any], str, int | None]] = {
     "a list": ("a.jsonl", LINES.encode() + b'{"text": ["a"]}\n', {}, "is a list (['a']), not text", 11),
     "an object": ("a.jsonl", LINES.encode() + b'{"text": {"a": 1}}\n', {}, "is an object", 11),
     "no object": ("a.jsonl", LINES.encode() + b'"a text"\n', {}, "not an object with 'text'", 11),
-    "a null": ("a.jsonl", b"null\n", {}, "is null", 1),
+    "a null": ("a.jsonl", b"null\n", {}, "is null, not an object", 1),
     "absent": ("a.jsonl", LINES.encode() + b'{"body": "a"}\n', {}, "there is no 'text'; the fields are body", 11),
     "absent inside": (
         "a.jsonl",
@@ -181,7 +181,20 @@ UNREADABLE: dict[str, tuple[str, bytes, dict[str, Any], str, int | None]] = {
     "over several lines": ("a.jsonl", json.dumps(rows()[0], indent=1).encode(), {}, "does not end on its line", 1),
     "nested deeply": ("a.jsonl", LINES.encode() + b'{"a": ' * 100_000 + b"\n", {}, "is nested too deeply", 11),
     "single quotes": ("a.jsonl", LINES.encode() + b"{'text': 'a'}\n", {}, "is not JSON", 11),
-    "a raw line break": ("a.jsonl", LINES.encode() + b'{"text": "a\tb"}\n', {}, "is not JSON", 11),
+    "a raw tab": ("a.jsonl", LINES.encode() + b'{"text": "a\tb"}\n', {}, "a raw control character ('\\t')", 11),
+    "lines that end with CR": ("a.jsonl", jsonl(*rows(), ends="\r").encode(), {}, "end with CR alone", 1),
+    "written twice in two spellings": (
+        "a.jsonl",
+        LINES.encode() + b'{"text": "a", "te\\u0078t": "b"}\n',
+        {},
+        "'text' is written twice",
+        11,
+    ),
+    "bz2 and then none": ("a.jsonl.bz2", bz2.compress(LINES.encode()) + b"junk" * 9, {}, "damaged or cut off", None),
+    **{
+        f"the notation {name}": ("a.txt", b"text", {"encoding": name}, "is no known encoding", None)
+        for name in ("unicode_escape", "raw_unicode_escape", "idna", "punycode", "rot13")
+    },
     "a web page": ("a.jsonl", b"<!DOCTYPE html>\n<html>", {}, "is not JSON", 1),
     "NUL bytes": ("a.jsonl", LINES.encode() + b"\0" * 50, {}, "holds NUL bytes", 11),
     "an array that is cut off": ("a.json", json.dumps(rows(), indent=1).encode()[:-9], {}, "is cut off", None),
@@ -368,11 +381,17 @@ def test_paragraphs_of_one_text_file_are_its_documents(tmp_path: Path) -> None:
     assert read(tmp_path / "a.txt", tmp_path / "b.md")[1:] == ["whole\n\nfile"]
 
 
+@pytest.mark.parametrize("blank", ["", "  ", "\u3000", "\t \u3000"])
+def test_a_blank_line_ends_a_paragraph(blank: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{blank}\none\ntwo\n{blank}\n{blank}\n\u3000three", encoding="utf-8")
+    assert [text.lstrip("\n") for text in read(tmp_path / "a.txt")][-2:] == ["one\ntwo", "\u3000three"]
+
+
 def test_an_empty_file_among_others_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "a.jsonl").write_text(LINES, encoding="utf-8")
     (tmp_path / "b.jsonl").touch()
     assert read(tmp_path / "*.jsonl") == TEXTS
-    assert "b.jsonl have 0 bytes" in caplog.text
+    assert "b.jsonl has 0 bytes" in caplog.text
 
 
 def test_a_folder_of_files_with_one_object_each(tmp_path: Path) -> None:
@@ -406,6 +425,25 @@ def test_a_name_that_is_a_pattern_of_others_too_is_refused(tmp_path: Path) -> No
         read(tmp_path / "a[1].jsonl")
     assert read(tmp_path / "a[[]1].jsonl") == ["a[1].jsonl"]
     assert read(tmp_path / "a*.jsonl") == ["a1.jsonl", "a[1].jsonl"]
+
+
+def test_a_folder_with_the_characters_of_a_pattern_is_escaped(tmp_path: Path) -> None:
+    folder = tmp_path / "dir with [x]"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(LINES, encoding="utf-8")
+    with pytest.raises(InputError, match="holds characters of a pattern, so write ") as raised:
+        read(folder / "*.jsonl")
+    assert read(Path(str(raised.value).partition("so write ")[2])) == TEXTS
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "readme.zh.txt", "dataset_infos.json"])
+def test_text_about_the_files_of_a_folder_is_left_out(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parquet(tmp_path / "a.parquet", text=TEXTS)
+    (tmp_path / name).write_text("What this is.")
+    assert read(tmp_path) == TEXTS
+    assert f"{tmp_path / name}: left out" in caplog.text
 
 
 def test_a_folder_with_the_name_of_a_file_stands_for_its_files(tmp_path: Path) -> None:

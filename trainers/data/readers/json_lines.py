@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +39,7 @@ def documents(place: Place, encoding: str, field: str, alike: Alike) -> Iterator
 
     Raises InputError that names file and line for what is no JSON, or has no text in the field.
     """
-    keys = {json.dumps(key, ensure_ascii=ascii) for key in (field, *field.split(".")) for ascii in (True, False)}
+    keys = [_key(name) for name in {field, *field.split(".")}]
     numbered = enumerate(opening.lines(place, encoding), 1)
     started = False
     for number, line in numbered:
@@ -48,9 +49,20 @@ def documents(place: Place, encoding: str, field: str, alike: Alike) -> Iterator
             yield from _whole(place, field, alike, itertools.chain([(number, line)], numbered))
             return
         started = True
-        record = _value(place, number, line.removeprefix("\ufeff"), any(line.count(key) > 1 for key in keys))
+        record = _value(place, number, line.removeprefix("\ufeff"), any(len(key.findall(line)) > 1 for key in keys))
         alike.record(record)
         yield place.document(place.lookup(record, field, number), field, number)
+
+
+def _key(name: str) -> re.Pattern[str]:
+    """A key of an object in every spelling that JSON allows: with any character as itself or as an escape."""
+    spelled = []
+    for character in name:
+        units = character.encode("utf-16-be").hex()
+        escaped = "".join(rf"\\u(?i:{units[i : i + 4]})" for i in range(0, len(units), 4))
+        plain = re.escape(json.dumps(character, ensure_ascii=False)[1:-1])
+        spelled.append(f"(?:{plain}|{escaped}{'|' + re.escape(chr(92) + '/') if character == '/' else ''})")
+    return re.compile(f'"{"".join(spelled)}"[ \t\r\n]*:')
 
 
 def _is_begun_object(place: Place, line: str) -> bool:
@@ -83,6 +95,11 @@ def _not_json(text: str, error: json.JSONDecodeError, whole: bool) -> str:
     """What is wrong with a value, and the fix."""
     if "\0" in text:
         return "holds NUL bytes: it is binary or damaged, or UTF-16 (then state `encoding: utf-16-le`)"
+    if error.msg.startswith("Invalid control character"):
+        raw = shown(text[error.pos])
+        return f"holds a raw control character ({raw}) inside a text: write it as an escape (\\t, \\n, \\u001b)"
+    if error.msg == "Extra data" and "\r" in text[: error.pos].rstrip("\n"):
+        return "its lines end with CR alone: convert them (tr '\\r' '\\n' < FILE)"
     if error.msg == "Extra data":
         return f"more follows the JSON value ({_excerpt(text, error.pos)}): write one object per line"
     rest = text.rstrip()[error.pos :]

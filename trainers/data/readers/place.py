@@ -68,7 +68,8 @@ class Place:
             if value is None and value is not record:
                 return None
             if not isinstance(value, Mapping):
-                problem = f"is {KINDS.get(type(value), 'text')} ({shown(value)}), not an object with {shown(field)}"
+                what = "null" if value is None else f"{KINDS.get(type(value), 'text')} ({shown(value)})"
+                problem = f"is {what}, not an object with {shown(field)}"
                 raise self.fault(f"{problem}: correct or remove it", number)
             if part not in value:
                 raise self.fault(f"there is no {shown(field)}; {names(record)}", number)

@@ -11,7 +11,8 @@ FIELD = "text"
 
 
 def documents(place: Place, encoding: str, by_paragraph: bool) -> Iterator[bytes]:
-    """The documents of a file as UTF-8; line ends become \\n. Paragraphs end with an empty line.
+    """The documents of a file as UTF-8; line ends become \\n. Paragraphs end with a blank line: empty, or white
+    space (also U+3000).
 
     Raises InputError that names file and line for what is no text.
     """
@@ -21,6 +22,7 @@ def documents(place: Place, encoding: str, by_paragraph: bool) -> Iterator[bytes
         if "\0" in line:
             problem = "it is binary or damaged, or UTF-16 (then state `encoding: utf-16-le`)"
             raise place.fault(f"holds NUL bytes: {problem}", number)
+        line = "\n" if by_paragraph and line.isspace() else line
         if by_paragraph and part and line == "\n":
             if text := place.document("".join(part).removesuffix("\n"), FIELD, start):
                 yield text
