@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweep.study import InputError, Study, Trial
+from sweep.study.errors import one_line
 from sweep.study.files.layout import TrialFiles
 from sweep.study.sections.resources import Tracking
 
@@ -114,7 +115,7 @@ def tracked(study: Study, trial: Trial, folder: Path, first_step: int = 0) -> It
 
 
 def _warn(name: str, doing: str, error: Exception) -> None:
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    reason = f"{type(error).__name__}: {one_line(error)}"
     log.warning("tracking.%s: could not %s it (%s); the trial continues without it", name, doing, reason)
 
 

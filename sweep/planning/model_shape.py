@@ -11,6 +11,7 @@ import pydantic
 from analysis.launch.plan import layout_choice
 from analysis.launch.plan.layout import LaunchHardware
 from sweep.study import Study
+from sweep.study.errors import one_line
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Format
 from sweep.study.sizes.known import EMBEDDED, KNOWN
@@ -64,7 +65,7 @@ def _read(config: Path) -> ShapeLookup:
 def _missing(error: Exception) -> str:
     if isinstance(error, pydantic.ValidationError):
         return ", ".join(str(e["loc"][0]) if e["loc"] else e["msg"] for e in error.errors())
-    return " ".join(str(error).split())[:100]
+    return one_line(error, 100)
 
 
 def launch_hardware(study: Study, formats: tuple[Format, ...]) -> LaunchHardware:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sweep.preflight.checks import CheckResult, results
 from sweep.study import LANGUAGES, InputError, Study
+from sweep.study.errors import one_line
 from sweep.study.numbers import size
 from sweep.study.preparation import PreparationState
 from sweep.study.sections.corpora import Corpus
@@ -115,5 +116,5 @@ def _unreachable(kind: str, name: str, revision: str | None) -> list[str]:
 
 
 def _explain(kind: str, name: str, error: Any) -> str:
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+    reason = f"{type(error).__name__}: {one_line(error, 150)}"
     return f"{name} cannot be reached on the hub ({reason}): check its name, the network and HF_TOKEN"

@@ -19,6 +19,7 @@ from sweep.preflight import probe
 from sweep.preflight.checks import NodeReport
 from sweep.preflight.probe import Inspect
 from sweep.study import InputError
+from sweep.study.errors import one_line
 
 ANSWER_SECONDS = 60.0
 LATE = f"waited {ANSWER_SECONDS:.0f} s"
@@ -80,7 +81,7 @@ def _refuse_closed(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error, 200)
     return InputError(
         f"--address {address}: no Ray cluster answers there ({reason}): start one, or correct the address"
     )

@@ -59,9 +59,10 @@ def network_fault(error: BaseException) -> str | None:
     return "connection failed" if NETWORK_ERRORS & {*names} else None
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks, or its type where it has none."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def one_line(error: BaseException, most: int = 300) -> str:
+    """The message of an error without line breaks, or its type where it has none; of a long one, the first words."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most].rpartition(' ')[0] or text[:most]} ..."
 
 
 def disk_fault(error: BaseException, place: str) -> OSError | None:

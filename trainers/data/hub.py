@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from sweep.study import InputError
-from sweep.study.errors import network_fault, shown
+from sweep.study.errors import network_fault, one_line, shown
 from sweep.study.files import cache
 from sweep.study.sections.corpora import Corpus
 from trainers.data.readers import columns
@@ -91,7 +91,7 @@ def commit(repository: Repository, recorded: RecordedCommit = UNRECORDED) -> str
     except HFValidationError:
         return None  # not a name of the hub: the library that loads it says what is wrong
     except Exception as error:  # the errors of several network libraries come through
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        reason = f"{type(error).__name__}: {one_line(error, 150)}"
     where, name = repository.field, repository.name
     found = recorded.commit or _cached_commit(repository)
     if found is None:
@@ -190,7 +190,8 @@ def _in_turn(parts: Iterator[Iterator[Any]]) -> Iterator[Any]:
 def _explain(error: BaseException, spec: Corpus) -> str:
     if reason := network_fault(error):
         return f"cannot be reached on the hub ({reason}), and no copy is cached: check the network and HF_TOKEN"
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", spec.dataset or "") is None or ".." in (spec.dataset or ""):
+    name = spec.dataset or ""
+    if not Path(name).exists() and (".." in name or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
         return "is no folder, and no name on the hub: give `dataset: OWNER/NAME`, or local files as `files:`"
     names = ("config", "split", "revision", "field")
     stated = ", ".join(f"`{name}: {getattr(spec, name)}`" for name in names if getattr(spec, name))

@@ -14,7 +14,7 @@ from transformers.utils import logging
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sweep.study import InputError, Study
-from sweep.study.errors import network_fault
+from sweep.study.errors import network_fault, one_line
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.study import fingerprint_of
@@ -102,7 +102,7 @@ def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: A
             return loader.from_pretrained(path, **options, local_files_only=True)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"base_model.pretrained: {path} could not be loaded ({' '.join(str(error).split())[:300]}); give a "
+            f"base_model.pretrained: {path} could not be loaded ({one_line(error)}); give a "
             f"directory that save_pretrained wrote, or the id of a causal language model that this machine can reach"
         ) from None
 

@@ -163,3 +163,13 @@ def test_a_cached_base_model_keeps_its_fingerprint(
     assert ("HF_HUB_OFFLINE=1" in caplog.text) == (how == "time-out")
     assert made == prepare.prepare(study, earlier=made)
     assert made.base_model_fingerprint == prepare.prepare(pinned).base_model_fingerprint
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/data/not-there", "a/b/c", "an owner/name"])
+def test_what_is_neither_folder_nor_name_is_told_as_that(name: str) -> None:
+    assert hub._explain(ValueError("x"), Corpus(dataset=name)).startswith("is no folder, and no name on the hub")
+
+
+def test_a_fault_names_only_what_the_study_states() -> None:
+    message = hub._explain(ValueError("x"), Corpus(dataset="an/other", config="b"))
+    assert "check `config: b`, `split: train`, `field: text`, or" in message
