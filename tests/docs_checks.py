@@ -20,7 +20,8 @@ from tests import rooms, study_fields
 from tests.rooms import ROOT
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
-PROGRAMS = {"pip", "kubectl", "tensorboard"}  # of others: not looked into
+PROGRAMS = {"pip", "kubectl", "source", "tensorboard"}  # of others: not looked into
+LINE = 120  # characters of a raw line, tables and images aside
 SOURCES = ("sweep", "trainers", "analysis", "tests", "docs", "notebooks")
 
 
@@ -49,6 +50,15 @@ def anchors(text: str) -> set[str]:
     return {
         study_fields.anchor(heading) for heading in re.findall(r"^#+ (.*)$", FENCE.sub("", text), flags=re.MULTILINE)
     }
+
+
+def bad_lines(text: str, page: Path) -> Iterator[str]:
+    """Lines of prose over 120 characters, and placeholders: a line of one word in capitals, or TODO."""
+    for line in prose(text).splitlines():
+        if len(line) > LINE and not line.startswith("|") and "![" not in line:
+            yield f"{len(line)} characters: {line}"
+        if re.fullmatch(r"[A-Z_]{3,}\.?", line.strip()) or re.search(r"\b(TODO|FIXME|TBD)\b", line):
+            yield f"a placeholder: {line}"
 
 
 def bad_links(text: str, page: Path) -> Iterator[str]:
@@ -94,7 +104,7 @@ def fault_of(words: list[str]) -> str | None:
     if program == "make":
         targets = [word for word in words[1:] if "=" not in word]  # the others set variables
         return next((f"no target {word}" for word in targets if f"\n{word}:" not in makefile()), None)
-    if program in ("apptainer", "bash", "docker", "python", "python3", "sbatch"):
+    if program in ("apptainer", "bash", "docker", "python", "python3", "sbatch", "srun"):
         scripts = [word for word in words[1:] if "/" in word and word.split("/")[0] in SOURCES]
         return next((f"no file {word}" for word in scripts if not (ROOT / word).exists()), None)
     if "/" in program:
