@@ -217,8 +217,9 @@ def _merged(key: str, old: object, new: object) -> object:
 
 @functools.cache
 def texts_of_the_code() -> tuple[str, ...]:
-    """Every text of the product, an f-string as its pieces."""
-    found: list[str] = []
+    """Every text of the product, an f-string as its pieces; its scripts, and the start of `make gpu`, as a whole."""
+    scripts = [*(ROOT / "sweep" / "cluster").glob("*.s*"), ROOT / "tests" / "gpu" / "__main__.py"]
+    found = [path.read_text(encoding="utf-8") for path in scripts]
     for path in rooms.files():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found += [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
