@@ -80,7 +80,7 @@ def without_gpus(study: Study, nodes: Sequence[NodeReport]) -> list[CheckResult]
     """A note where a study on GPUs is checked on machines without any, such as a login node; else empty."""
     if not study.resources.gpus or any(node.resources.get("GPU") for node in nodes):
         return []
-    detail = "GPUs and their memory were not checked: there is no GPU here. almr run checks them before its first trial"
+    detail = "GPUs and their memory were not checked: there is no GPU here. almr run counts them before its first trial"
     return [CheckResult("capacity", True, detail, note=True)]
 
 
