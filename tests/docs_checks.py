@@ -88,7 +88,7 @@ def bad_commands(text: str, page: Path) -> Iterator[str]:
 
 
 def fault_of(words: list[str]) -> str | None:
-    program = words[0]
+    program = words[0].removeprefix(".venv/bin/")  # of the environment that a page makes
     if program == "almr":
         return almr_fault(words[1:])
     if program == "make":

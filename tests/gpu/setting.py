@@ -39,7 +39,8 @@ class Setting:
             {"HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"{self.kit}/carried"} if self.kit else {}
         )
         cache = {"ALMR_CACHE": str(self.work / "cache")}
-        return kit | offline | cache | {"ALMR_GPU_DEVICE": self.device, "ALMR_GPU_WORK": str(self.work)}
+        threads = {} if self.gpu else {"OMP_NUM_THREADS": "1"}  # matrices are tiny: more only wait for each other
+        return kit | offline | cache | threads | {"ALMR_GPU_DEVICE": self.device, "ALMR_GPU_WORK": str(self.work)}
 
     @property
     def gpu(self) -> bool:

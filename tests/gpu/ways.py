@@ -88,7 +88,8 @@ def learner(work: Work, workers: WorkerGroup, at: Callable[[str], None] = lambda
     fitting.checkpoint_activations(model, work.execution)
     output_layer.fuse(model, work.execution, workers.device)
     if workers.sharded:
-        fitting.shard(model, precision, work.execution, alone=True)
+        fitting.shard(model, precision, workers)
+        fitting.set_communication(model, work.execution, workers)
     at("loaded")
     if work.execution.compile:
         fitting.compile_layers(model)
