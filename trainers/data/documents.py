@@ -85,8 +85,8 @@ def local_files(spec: Corpus, where: str) -> list[str]:
         opening.refuse_pointer(Place(where, file))
     empty = [file for file in files if not Path(file).stat().st_size]
     if empty:
-        more = f" and {len(empty) - 1} more {'files have' if empty[2:] else 'file have'}" if empty[1:] else " has"
-        named = f"{patterns.printable(empty[0])}{more} 0 bytes"
+        have = f" and {len(empty) - 1} more have" if empty[1:] else " has"
+        named = f"{patterns.printable(empty[0])}{have} 0 bytes"
         if len(empty) == len(files):
             raise InputError(f"{where}.files: the corpus is empty: {named}: fetch the text again")
         log.warning("%s.files: %s", where, named)
