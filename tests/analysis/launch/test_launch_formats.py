@@ -259,11 +259,11 @@ def test_our_own_trainers_memory_is_that_of_its_precision_and_moments(make_study
         of = make_study(training=training, launch=STATED)
         memory[precision, state] = {p.what: p.bytes for p in layout_choice.choose("native", of, shape).parts}
     whole, half, small = memory.values()
-    assert whole["gathered"] == 2 * half["gathered"]
+    assert 1.4 < whole["gathered"] / half["gathered"] < 2  # a layer's gradient is summed in float32 either way
     assert 1.5 < whole["activations"] / half["activations"] <= 2
-    state = "weights, gradients, optimizer"
-    assert whole[state] == half[state] == pytest.approx(16 * shape.parameters / 128)
-    assert small[state] == pytest.approx((8 + 2 + 8 / 256) * shape.parameters / 128)
+    state = "weights, optimizer"
+    assert whole[state] == half[state] == pytest.approx(12 * shape.parameters / 128)
+    assert small[state] == pytest.approx((4 + 2 + 8 / 256) * shape.parameters / 128)
 
 
 def test_documents_are_mixed_to_the_tokens_that_are_wanted(write_format):
