@@ -215,7 +215,7 @@ def test_the_size_on_disk_is_that_of_the_files(study: Study, cache: Path) -> Non
 
 
 def test_what_a_killed_preparation_left_is_removed_after_a_day(local_study: Study, cache: Path) -> None:
-    left = [cache / "corpora" / f".abc.{name}" for name in ("killed", "at-work", "just-begun")]
+    left = [cache / "corpora" / f"{cache_files.UNFINISHED}abc.{name}" for name in ("killed", "at-work", "just-begun")]
     for folder in left:
         (folder / "training").mkdir(parents=True)
         (folder / "training" / "data.arrow").write_text("")
@@ -225,6 +225,44 @@ def test_what_a_killed_preparation_left_is_removed_after_a_day(local_study: Stud
     (left[1] / "training" / "data.arrow").touch()
     prepare.fetch(local_study)
     assert [folder.exists() for folder in left] == [False, True, True]
+
+
+@pytest.mark.parametrize("name", ["project/.git", "project/.venv", "corpora/.git", f"project/{cache_files.UNFINISHED}a.b"])
+def test_hidden_folders_of_others_stay_in_a_shared_cache(cache: Path, name: str) -> None:
+    (cache / name).mkdir(parents=True)
+    (cache / name / "HEAD").write_text("main")
+    for path in (cache / name / "HEAD", cache / name):
+        os.utime(path, (0, 0))
+    cache_files.remove_abandoned()
+    assert (cache / name / "HEAD").read_text() == "main"
+
+
+@pytest.mark.parametrize("name", cache_files.BUILT_IN)
+def test_what_a_killed_build_left_is_removed_wherever_folders_are_built(
+    cache: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(unfinished: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", lambda *arguments, **options: None)  # a killed process removes nothing
+        cache_files.build_once(cache / name / "abc", killed)
+    [left] = (cache / name).iterdir()
+    cache_files.remove_abandoned()
+    assert left.exists()
+    os.utime(left, (0, 0))
+    cache_files.remove_abandoned()
+    assert not left.exists()
+
+
+def test_every_folder_that_is_built_once_is_one_that_is_cleaned(
+    local_study: Study, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents, build_once = set(), cache_files.build_once
+    monkeypatch.setattr(cache_files, "build_once", lambda f, build: parents.add(f.parent) or build_once(f, build))
+    prepare.fetch(local_study)
+    assert parents
+    assert parents <= {cache / name for name in cache_files.BUILT_IN}
 
 
 @pytest.mark.parametrize("broken", ["", "{", '{"study": 1}'])
