@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import threading
@@ -202,6 +203,34 @@ def test_changed_files_and_lost_folders_are_noticed(local_study: Study, tmp_path
     assert preparation.state(local_study).done
 
 
+def test_a_changed_file_of_a_local_data_set_is_noticed(local_study: Study, tmp_path: Path) -> None:
+    (tmp_path / "set" / ".cache").mkdir(parents=True)
+    rows = tmp_path / "set" / "train.jsonl"
+    rows.write_text("".join(json.dumps({"text": f"{i} {ENGLISH}"}) + "\n" for i in range(12)))
+    spec = local_study.corpora.additional.model_copy(update={"files": None, "dataset": str(tmp_path / "set")})
+    study = local_study.model_copy(update={"corpora": local_study.corpora.model_copy(update={"additional": spec})})
+    made = prepare.fetch(study).ingredients
+    (tmp_path / "set" / ".cache" / "lock").write_text("")  # no part of the data set
+    assert preparation.state(study).done
+    with rows.open("a") as more:
+        more.write(json.dumps({"text": f"more {ENGLISH}"}) + "\n")
+    assert preparation.state(study).outdated == {"corpora.additional": "its files have changed"}
+    assert prepare.fetch(study).ingredients.fingerprints() != made.fingerprints()
+    assert preparation.state(study).done
+
+
+def test_a_part_whose_file_changed_after_an_interruption_is_not_finished(local_study: Study, tmp_path: Path) -> None:
+    def interrupt(phase: str, share: float | None) -> None:
+        if phase == "fingerprinting the base model":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare.fetch(local_study, interrupt)
+    assert preparation.state(local_study).missing == []
+    (tmp_path / "original" / "99.txt").write_text(ENGLISH)
+    assert preparation.state(local_study).missing == ["corpora.original"]
+
+
 def test_the_size_on_disk_is_that_of_the_files(study: Study, cache: Path) -> None:
     record = prepare.fetch(study)
     sizes = record.sizes
@@ -227,7 +256,9 @@ def test_what_a_killed_preparation_left_is_removed_after_a_day(local_study: Stud
     assert [folder.exists() for folder in left] == [False, True, True]
 
 
-@pytest.mark.parametrize("name", ["project/.git", "project/.venv", "corpora/.git", f"project/{cache_files.UNFINISHED}a.b"])
+@pytest.mark.parametrize(
+    "name", ["project/.git", "project/.venv", "corpora/.git", f"project/{cache_files.UNFINISHED}a.b"]
+)
 def test_hidden_folders_of_others_stay_in_a_shared_cache(cache: Path, name: str) -> None:
     (cache / name).mkdir(parents=True)
     (cache / name / "HEAD").write_text("main")
@@ -244,9 +275,10 @@ def test_what_a_killed_build_left_is_removed_wherever_folders_are_built(
     def killed(unfinished: Path) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda *arguments, **options: None)  # a killed process removes nothing
-        cache_files.build_once(cache / name / "abc", killed)
+        with pytest.raises(KeyboardInterrupt):
+            cache_files.build_once(cache / name / "abc", killed)
     [left] = (cache / name).iterdir()
     cache_files.remove_abandoned()
     assert left.exists()
@@ -339,7 +371,26 @@ def test_the_data_of_benchmarks_are_part_of_it(
     asked.clear()
     prepare.prepare(study)
     assert "someone/quiz" not in asked
+    assert preparation.state(study).done
     assert preparation.state(local_study).done  # without benchmarks it is the same preparation
+    prepare.fetch(local_study)
+    assert preparation.state(study).done
+    shutil.rmtree(folder)
+    assert preparation.state(study).outdated == {"benchmarks": f"{folder} is gone"}
+    assert preparation.state(local_study).done
+
+
+def test_added_benchmarks_are_not_prepared_yet_and_their_missing_data_are_said(
+    local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, made = of_the_harness(local_study, tmp_path), prepare.fetch(local_study)
+    assert preparation.state(study).outdated == {"benchmarks": "not prepared before"}
+    assert preparation.state(study).ready == made  # model and corpora are there
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **b: (_ for _ in ()).throw(ValueError("gated")))
+    prepare.fetch(study)
+    assert preparation.state(study).outdated == {"benchmarks": "no data of quiz"}
+    embedded = study.model_copy(update={"benchmarks": Benchmarks(suite="embedded")})
+    assert preparation.state(embedded).done  # it needs no data
 
 
 def test_a_disk_that_is_full_of_benchmark_data_is_said(

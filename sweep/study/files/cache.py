@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ABANDONED_SECONDS = 24 * 3600
-UNFINISHED = ".almr-unfinished-"  # how the names of temporary folders begin: the user may have other hidden folders here
+UNFINISHED = ".almr-unfinished-"  # how names of temporary folders begin: other hidden folders are the user's
 BUILT_IN = ("base_losses", "base_scores", "benchmarks", "benchmarks/tasks", "corpora", "embedded", "models", "texts")
 
 
