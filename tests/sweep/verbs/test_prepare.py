@@ -215,6 +215,23 @@ def test_the_plan_states_the_measured_use_once_it_is_prepared(hub: str) -> None:
     assert "of it is prepared, as measured" in invoke("plan", hub)
 
 
+@pytest.mark.parametrize("prepared", [True, False])
+def test_the_plan_without_a_network_asks_the_hub_once_at_most(
+    hub: str, fake: FakeHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, prepared: bool
+) -> None:
+    study = study_file.load(hub)
+    Path(hub).write_text(study_file.dump(study.model_copy(update={"keep": "best"})))  # its disk needs the shape
+    if prepared:
+        invoke("prepare", hub)
+    unplug(fake, "time-out", monkeypatch)
+    fake.asked = 0
+    caplog.clear()
+    plan = json.loads(invoke("plan", hub, "--json"))
+    assert fake.asked == (0 if prepared else 1)
+    assert (plan["disk_bytes"]["models"] is not None) == prepared
+    assert [record for record in caplog.records if record.name.startswith("huggingface_hub")] == []
+
+
 def test_a_full_disk_is_one_line(
     local: str, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
