@@ -17,7 +17,7 @@ from sweep.study.preparation import BenchmarkData, Preparation
 from sweep.study.study import fingerprint_of
 from trainers import tiny
 from trainers.benchmarks import fetching
-from trainers.data import corpus, disk_paths, documents, hub
+from trainers.data import corpus, disk_paths, documents, embedded, hub
 from trainers.data.documents import DocumentSource
 from trainers.data.hub import RecordedCommit
 from trainers.model import smollm, snapshot
@@ -113,6 +113,8 @@ def _prepare(
             study.training.sequence_length,
             lambda share, name=name: progress(f"tokenising the {name} corpus", share),  # type: ignore[misc]
         )
+        if study.launch and spec.embedded:
+            embedded.fetch(spec.embedded)  # the launch bundle has a copy, once all trials have run
         finished(f"corpora.{language}")
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)

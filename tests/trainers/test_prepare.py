@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -20,9 +22,10 @@ from samples import ENGLISH, make_study
 
 from sweep.study import InputError, Study, preparation
 from sweep.study.files import cache as cache_files
+from sweep.study.files.atomic import sha256
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers import prepare
-from trainers.data import corpus, texts
+from trainers.data import corpus, embedded, packages, texts
 from trainers.model import snapshot
 
 
@@ -229,6 +232,49 @@ def test_a_part_whose_file_changed_after_an_interruption_is_not_finished(local_s
     assert preparation.state(local_study).missing == []
     (tmp_path / "original" / "99.txt").write_text(ENGLISH)
     assert preparation.state(local_study).missing == ["corpora.original"]
+
+
+def embed(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """Give an embedded corpus another, small text; returns the packages that were downloaded since."""
+    text = [f"{i} {ENGLISH}" for i in range(12)]
+    content = "".join(json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in text)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    book = dataclasses.replace(embedded.BOOKS[name], documents=lambda archive: text, content=digest)
+    monkeypatch.setitem(embedded.BOOKS, name, book)
+    downloaded: list[str] = []
+
+    def download(package: packages.Package, folder: Path) -> Path:
+        downloaded.append(package.requirement)
+        (folder / "archive").touch()
+        return folder / "archive"
+
+    monkeypatch.setattr(packages, "download", download)
+    return downloaded
+
+
+def test_a_prepared_run_needs_neither_the_texts_nor_an_embedded_one(
+    local_study: Study, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded = embed(monkeypatch, "shakespeare")
+    spec = local_study.corpora.original.model_copy(update={"files": None, "embedded": "shakespeare"})
+    study = local_study.model_copy(update={"corpora": local_study.corpora.model_copy(update={"original": spec})})
+    made = prepare.fetch(study).ingredients
+    assert len(downloaded) == 1
+    for folder in ("texts", "embedded", "datasets"):
+        shutil.rmtree(cache / folder, ignore_errors=True)
+    assert preparation.state(study).done
+    assert prepare.prepare(study) == made
+    assert len(downloaded) == 1
+    assert prepare.prepare(study.model_copy(update={"launch": object()})) == made  # its bundle will have a copy
+    assert len(downloaded) == 2
+    longer = study.training.model_copy(update={"sequence_length": 64})
+    assert prepare.prepare(study.model_copy(update={"training": longer})) != made  # packed anew from the text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", embedded.BOOKS)
+def test_the_recorded_content_of_an_embedded_text_is_that_of_its_file(name: str) -> None:
+    assert sha256(embedded.fetch(name)) == embedded.BOOKS[name].content
 
 
 def test_the_size_on_disk_is_that_of_the_files(study: Study, cache: Path) -> None:
