@@ -36,7 +36,7 @@ def parts(study: Study, shape: Shape | None) -> Parts:
     samples = [_times(CANDIDATES, _text(spec)) for spec in specs if spec.documents]
     archive = ARCHIVES.get(study.base_model.embedded or "", 0.0)
     return {
-        "base model": _base_model(study, shape),
+        "base_model": _base_model(study, shape),
         "corpora": _all([*packed, *map(_rewritten, specs)], sum),
         "text": _all([*map(_text, specs), _tiny_text(study, specs)], sum),
         "temporary": _all([*packed, *samples, archive], max),

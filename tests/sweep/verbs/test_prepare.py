@@ -209,6 +209,8 @@ def test_the_plan_states_the_measured_use_once_it_is_prepared(hub: str) -> None:
     assert "disk: not known before it is prepared (" in invoke("plan", hub)
     real = json.loads(invoke("prepare", hub, "--json"))["disk_bytes"]
     after = json.loads(invoke("plan", hub, "--json"))
+    assert before["disk_bytes"].keys() - {"temporary"} == after["disk_bytes"].keys()
+    assert after["disk_bytes"]["base_model"] == real["base_model"]
     assert (after["prepared"], after["disk_measured"]) == (True, True)
     assert after["disk_bytes"]["corpora"] == real["corpora.original"] + real["corpora.additional"]
     assert after["disk_bytes"]["total"] == real["total"] + after["disk_bytes"]["logs"]
