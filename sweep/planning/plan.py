@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweep.planning import speed, warnings
 from sweep.planning.disk import Disk, disk
-from sweep.planning.model_shape import ShapeLookup, find
+from sweep.planning.model_shape import ShapeLookup, of_study
 from sweep.planning.prepared_size import plain_files
 from sweep.planning.requirements import TrialMemory
 from sweep.planning.speed import Speed
@@ -84,7 +84,7 @@ def plan(
 def _shape(study: Study) -> ShapeLookup:
     """Only looked up where it is needed: for trials on GPUs, and weights written to disk."""
     used = study.resources.gpus or study.keep != "none" or study.execution.checkpoint_minutes
-    return find(study.base_model) if used and not study.replay else ShapeLookup(None)
+    return of_study(study) if used and not study.replay else ShapeLookup(None)
 
 
 def concurrency(study: Study) -> int | None:

@@ -79,3 +79,15 @@ def test_a_check_that_fails_is_a_line_and_status_2(tmp_path: Path) -> None:
 def test_a_small_study_has_no_memory_to_plan(tmp_path: Path) -> None:
     assert "memory per GPU" in invoke("llama3-8b-zh", "--runs", str(tmp_path)).stdout
     assert "memory per GPU" not in invoke("demo", "--runs", str(tmp_path)).stdout
+
+
+def test_small_models_and_large_batches_have_readable_numbers(tmp_path: Path, small_model: Path) -> None:
+    training = study_content()["training"] | {"global_batch_tokens": 2**21, "tokens": 2**26}
+    content = study_content(base_model={"pretrained": str(small_model)}, training=training)
+    resources = {"gpus_per_node": 1, "gpu": "H100-80GB", "tokens_per_second": 1e6}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content | {"resources": resources}))
+    out = invoke(str(path), "--runs", str(tmp_path)).stdout
+    assert "micro-batch of 65,536 x 32 tokens" in out
+    assert " 0.0 GFLOPs" not in out
+    assert " 0.0 GPU-hours" not in out
