@@ -20,7 +20,8 @@ from tests import rooms, study_fields
 from tests.rooms import ROOT
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
-PROGRAMS = {"pip", "kubectl", "tensorboard"}  # of others: not looked into
+PROGRAMS = {"pip", "kubectl", "source", "tensorboard"}  # of others: not looked into
+LINE = 120  # characters of a raw line, tables and images aside
 SOURCES = ("sweep", "trainers", "analysis", "tests", "docs", "notebooks")
 
 
@@ -49,6 +50,15 @@ def anchors(text: str) -> set[str]:
     return {
         study_fields.anchor(heading) for heading in re.findall(r"^#+ (.*)$", FENCE.sub("", text), flags=re.MULTILINE)
     }
+
+
+def bad_lines(text: str, page: Path) -> Iterator[str]:
+    """Lines of prose over 120 characters, and placeholders: a line of one word in capitals, or TODO."""
+    for line in prose(text).splitlines():
+        if len(line) > LINE and not line.startswith("|") and "![" not in line:
+            yield f"{len(line)} characters: {line}"
+        if re.fullmatch(r"[A-Z_]{3,}\.?", line.strip()) or re.search(r"\b(TODO|FIXME|TBD)\b", line):
+            yield f"a placeholder: {line}"
 
 
 def bad_links(text: str, page: Path) -> Iterator[str]:
@@ -94,7 +104,7 @@ def fault_of(words: list[str]) -> str | None:
     if program == "make":
         targets = [word for word in words[1:] if "=" not in word]  # the others set variables
         return next((f"no target {word}" for word in targets if f"\n{word}:" not in makefile()), None)
-    if program in ("apptainer", "bash", "docker", "python", "python3", "sbatch"):
+    if program in ("apptainer", "bash", "docker", "python", "python3", "sbatch", "srun"):
         scripts = [word for word in words[1:] if "/" in word and word.split("/")[0] in SOURCES]
         return next((f"no file {word}" for word in scripts if not (ROOT / word).exists()), None)
     if "/" in program:
@@ -207,8 +217,9 @@ def _merged(key: str, old: object, new: object) -> object:
 
 @functools.cache
 def texts_of_the_code() -> tuple[str, ...]:
-    """Every text of the product, an f-string as its pieces."""
-    found: list[str] = []
+    """Every text of the product, an f-string as its pieces; its scripts, and the start of `make gpu`, as a whole."""
+    scripts = [*(ROOT / "sweep" / "cluster").glob("*.s*"), ROOT / "tests" / "gpu" / "__main__.py"]
+    found = [path.read_text(encoding="utf-8") for path in scripts]
     for path in rooms.files():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found += [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]

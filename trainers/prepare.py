@@ -103,7 +103,7 @@ def _prepare(
     sources, folders = {}, {}
     for language in LANGUAGES:
         name = study.language_name(language)
-        progress(f"reading the {name} corpus", None)
+        progress(f"fingerprinting the {name} corpus", None)
         spec = getattr(study.corpora, language)
         sources[language] = documents.resolve(spec, f"corpora.{language}", commits[language])
         folders[language] = corpus.prepare(

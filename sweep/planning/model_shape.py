@@ -13,6 +13,7 @@ from analysis.launch.plan.layout import LaunchHardware
 from sweep.study import Study
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Format
+from sweep.study.sizes.family import FAMILIES
 from sweep.study.sizes.known import EMBEDDED, KNOWN
 from sweep.study.sizes.shape import Shape
 
@@ -29,7 +30,7 @@ class ShapeLookup(NamedTuple):
 def find(base: BaseModelSource) -> ShapeLookup:
     """Asks the hub only as a last resort. Loads no weights and no transformers."""
     if base.shape:
-        return ShapeLookup(base.shape)
+        return _of_a_known_family(base.shape, "base_model.shape")
     if base.pretrained is None:
         assert base.embedded
         return ShapeLookup(EMBEDDED[base.embedded].shape)
@@ -56,9 +57,17 @@ def _ask_the_hub(model: str, revision: str | None) -> ShapeLookup:
 
 def _read(config: Path) -> ShapeLookup:
     try:
-        return ShapeLookup(Shape.of_config(json.loads(config.read_text(encoding="utf-8"))))
+        return _of_a_known_family(Shape.of_config(json.loads(config.read_text(encoding="utf-8"))), f"{config}")
     except (OSError, ValueError, AttributeError) as error:  # pydantic.ValidationError is a ValueError
         return _unknown(f"base_model: {config} does not describe a Llama-like model ({_missing(error)})")
+
+
+def _of_a_known_family(shape: Shape, where: str) -> ShapeLookup:
+    """The memory of other families' layers is not known, and would be planned too small."""
+    if shape.model_type in FAMILIES:
+        return ShapeLookup(shape)
+    why = f"{where}: memory and FLOPs of the model_type {shape.model_type!r} are not known"
+    return ShapeLookup(None, f"{why}: state base_model.shape with the most alike of {', '.join(FAMILIES)}")
 
 
 def _missing(error: Exception) -> str:
@@ -77,7 +86,7 @@ def _launch_shape(study: Study) -> ShapeLookup:
     launch = study.launch
     assert launch
     if launch.shape:
-        return ShapeLookup(launch.shape)
+        return _of_a_known_family(launch.shape, "launch.shape")
     if launch.model == study.base_model.embedded:
         return ShapeLookup(None, "memory of the embedded model is not planned")
     found = find(BaseModelSource(pretrained=launch.model))

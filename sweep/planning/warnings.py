@@ -98,7 +98,7 @@ def _speed(study: Study) -> str | None:
     if resources.tokens_per_second or (resources.gpus and resources.gpu):
         return None
     instead = ", or resources.gpu" if resources.gpus else ""
-    return f"time unknown until a trial has finished: state resources.tokens_per_second{instead}"
+    return f"the time is not known until a trial has finished: state resources.tokens_per_second{instead}"
 
 
 def out_of_memory(trial_memory: TrialMemory) -> str | None:

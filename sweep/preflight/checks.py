@@ -16,13 +16,17 @@ IN_USE_BYTES = 2e9  # a driver and a desktop use less of a GPU
 
 
 class CheckResult(NamedTuple):
+    """`note`: no fault, and nothing that was verified either."""
+
     name: str
     ok: bool
     detail: str
+    note: bool = False
 
     @property
     def text(self) -> str:
-        return f"{'ok' if self.ok else 'not ok'}: {self.name}: {self.detail}"
+        state = "note" if self.note else "ok" if self.ok else "not ok"
+        return f"{state}: {self.name}: {self.detail}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,14 @@ def has_capacity(study: Study, nodes: Sequence[NodeReport]) -> list[CheckResult]
     except InputError as error:
         return [CheckResult("capacity", False, str(error))]
     return [CheckResult("capacity", True, f"{capacity.at_once(whole, study.resources)} trials at once")]
+
+
+def without_gpus(study: Study, nodes: Sequence[NodeReport]) -> list[CheckResult]:
+    """A note where a study on GPUs is checked on machines without any, such as a login node; else empty."""
+    if not study.resources.gpus or any(node.resources.get("GPU") for node in nodes):
+        return []
+    detail = "GPUs and their memory were not checked: there is no GPU here. almr run counts them before its first trial"
+    return [CheckResult("capacity", True, detail, note=True)]
 
 
 def has_free_capacity(study: Study, nodes: Sequence[NodeReport]) -> list[CheckResult]:

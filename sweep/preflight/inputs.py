@@ -59,6 +59,7 @@ def preparation_result(study: Study, state: PreparationState) -> CheckResult:
         "preparation",
         True,
         f"not done: {', '.join(state.missing)}{why}{tasks}: almr run does it first; almr prepare does it without GPUs",
+        note=True,
     )
 
 
@@ -96,7 +97,8 @@ def corpus(spec: Corpus, where: str) -> list[CheckResult]:
     from trainers.data.documents import look
 
     try:
-        return [CheckResult(where, True, f"{look(spec, where)} files")]
+        files = look(spec, where)
+        return [CheckResult(where, True, "1 file" if files == 1 else f"{files} files")]
     except InputError as error:
         return [CheckResult(where, False, str(error).partition(": ")[2])]
 

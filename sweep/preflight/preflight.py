@@ -49,12 +49,13 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
     made = state.record.ingredients if state.done and state.record else None
     needed = Requirements(_shared(run), _ingredient_folders(made) | _scoring_folders(study), packages)
     answer = ask(needed, address)
+    unseen_gpus = [] if address else checks.without_gpus(study, answer.nodes)
     return [
         *checks.results("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study, state),
         *checks.results("tracking", tracking.missing(study.tracking), "its packages are installed"),
-        *cluster(study, needed, answer),
-        *checks.has_free_capacity(study, answer.nodes),
+        *setup(needed, answer),
+        *(unseen_gpus or checks.has_capacity(study, answer.nodes) + checks.has_free_capacity(study, answer.nodes)),
         *checks.gpu_memory(planned.trial_memory, answer.nodes),
         *checks.disk_space(_space(run, planned)),
     ]
@@ -69,10 +70,14 @@ def refuse_unready(study: Study, run: Run, address: str) -> None:
 
 
 def cluster(study: Study, needed: Requirements, answer: ClusterAnswer) -> list[CheckResult]:
+    return [*setup(needed, answer), *checks.has_capacity(study, answer.nodes)]
+
+
+def setup(needed: Requirements, answer: ClusterAnswer) -> list[CheckResult]:
+    """Whether every node answers, and has the packages and the storage; not its size."""
     here = {"python": platform.python_version()} | {name: probe.version(name) for name in needed.packages}
     return [
         *checks.answered(answer.nodes),
-        *checks.has_capacity(study, answer.nodes),
         *checks.same_versions(answer.nodes, here),
         *checks.shared_storage(answer.nodes, needed.shared, answer.lost),
         *checks.paths_exist(answer.nodes),

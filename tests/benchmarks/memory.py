@@ -1,6 +1,6 @@
 """Memory and FLOPs of `almr plan` beside what torch counts of the same training step on fake tensors.
 
-    python tests/benchmarks/memory.py [--sample N] [--seed N]
+    python tests/benchmarks/memory.py [--sample N] [--seed N] [--only-sample]
 
 The first tables are Llama-3 8B over 8 workers and SmolLM2-135M on one; the last is a random sample of shapes and
 settings. Needs neither GPU nor memory; tests/support/fake_step.py says what it stands for.
@@ -20,6 +20,7 @@ from fake_step import flops_of_training, gpu_study, peak_of_training
 
 from sweep.planning.requirements import TrialMemory
 from sweep.study import Study
+from sweep.study.sizes.family import FAMILIES
 from sweep.study.sizes.known import KNOWN
 from sweep.study.sizes.shape import Shape
 
@@ -34,7 +35,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, default=30, help="number of random shapes and settings")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only-sample", action="store_true", help="without the named models, which take minutes")
     arguments = parser.parse_args()
+    if not arguments.only_sample:
+        named_tables()
+    print("\n| shape | settings | planned, GB | tracked, GB | off by | most in |\n|---|---|---|---|---|---|")
+    chosen = random.Random(arguments.seed)
+    off = [sample_row(chosen) for _ in range(arguments.sample)]
+    if off:
+        print(f"\n{len(off)} at random: off by {min(off):+.1%} to {max(off):+.1%}")
+
+
+def named_tables() -> None:
     print("| model | workers | micro-batch | checkpointing | planned, GB | tracked, GB | off by | most in |")
     print("|---|---|---|---|---|---|---|---|")
     for name, workers, sequences, length in NAMED:
@@ -46,11 +58,6 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name, workers, sequences, length in NAMED:
         flop_rows(name, workers, sequences, length)
-    print("\n| shape | settings | planned, GB | tracked, GB | off by | most in |\n|---|---|---|---|---|---|")
-    chosen = random.Random(arguments.seed)
-    off = [sample_row(chosen) for _ in range(arguments.sample)]
-    if off:
-        print(f"\n{len(off)} at random: off by {min(off):+.1%} to {max(off):+.1%}")
 
 
 def memory_row(label: str, study: Study, shape: Shape, micro_batches: int = 2) -> float:
@@ -94,7 +101,7 @@ def sample_row(chosen: random.Random) -> float:
 
 def random_shape(chosen: random.Random) -> Shape:
     heads, width, given = chosen.choice([4, 8, 9, 12, 16, 32]), chosen.choice([32, 64, 128]), chosen.random() < 0.3
-    hidden = chosen.choice([512, 1024, 2048]) if given else heads * width
+    hidden = chosen.choice([512, 1024, 2048]) // heads * heads if given else heads * width
     return Shape(
         hidden_size=hidden,
         intermediate_size=int(hidden * chosen.choice([1.5, 2.67, 3.5, 4])) // 16 * 16,
@@ -104,7 +111,8 @@ def random_shape(chosen: random.Random) -> Shape:
         head_dim=width if given else None,
         vocab_size=chosen.choice([2000, 32000, 49152, 128256, 151936]),
         tie_word_embeddings=chosen.random() < 0.5,
-        model_type=chosen.choice(["llama", "mistral", "qwen2"]),
+        model_type=(family := chosen.choice(sorted(FAMILIES))),
+        sliding_window=1024 if family == "mistral" else None,
     )
 
 

@@ -31,7 +31,10 @@ def main() -> None:
     try:
         from tests.gpu import session  # from here on the kit's packages are needed
     except ModuleNotFoundError as error:
-        sys.exit(f"the package {error.name} is missing: install this package, or bring a kit (make gpu-kit)")
+        sys.exit(
+            f"almr-sweep is not installed for {sys.executable} (no {error.name}): pip install -e "
+            "'.[bench,gguf,kernels]' in the checkout, or bring a kit (make gpu-kit)"
+        )
     sys.exit(session.run(arguments, kit, WORK))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 import tarfile
 import time
@@ -152,6 +153,16 @@ def test_a_study_of_a_gpu_is_valid(tmp_path: Path) -> None:
     assert study.resources.gpus == 1
     assert study.training.precision == "bfloat16"
     assert study.base_model.embedded == "smollm2-135m"
+
+
+def test_without_the_package_it_says_what_to_install() -> None:
+    """-S: a Python that sees no installed package."""
+    command = [sys.executable, "-S", "-m", "tests.gpu", "--without-kit"]
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], env=bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"almr-sweep is not installed for {sys.executable} (no ")
+    assert "pip install -e '.[bench,gguf,kernels]' in the checkout, or bring a kit" in done.stderr
 
 
 def test_the_largest_model_takes_less_memory_with_fewer_layers() -> None:

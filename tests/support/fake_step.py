@@ -137,8 +137,8 @@ def _really(function: Any) -> Any:
 
 def _new_model(shape: Shape, dtype: Any, attn_implementation: str, distributed_config: Any = None, **_: Any) -> Any:
     """A model of this shape with fresh weights, distributed as `from_pretrained` does."""
-    sizes = shape.model_dump(exclude_none=True)
-    config = AutoConfig.for_model(**sizes)
+    sizes = shape.model_dump(exclude_none=True) | {"sliding_window": shape.sliding_window}
+    config = AutoConfig.for_model(**sizes, **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id")))
     family = AutoModelForCausalLM._model_mapping[type(config)]
     with unset_fake_temporarily():
         distributed_config, _, mesh = family.prepare_distribute_model(distributed_config)

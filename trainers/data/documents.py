@@ -80,7 +80,7 @@ def local_files(spec: Corpus, where: str) -> list[str]:
         opening.refuse_pointer(Place(where, file))
     empty = [file for file in files if not Path(file).stat().st_size]
     if empty:
-        named = f"{patterns.printable(empty[0])}{f' and {len(empty) - 1} more files' if empty[1:] else ''}"
+        named = f"{patterns.printable(empty[0])}{f' and {len(empty) - 1} more' if empty[1:] else ''}"
         if len(empty) == len(files):
             raise InputError(f"{where}.files: the corpus is empty: {named} have 0 bytes: fetch them again")
         log.warning("%s.files: %s have 0 bytes", where, named)

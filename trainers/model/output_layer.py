@@ -16,7 +16,8 @@ from torch.nn.functional import linear
 
 from sweep.study import InputError
 from sweep.study.sections.resources import Execution
-from sweep.study.sizes.shape import LOGITS_BYTES, PLAIN_LOGITS
+from sweep.study.sizes.family import PLAIN_LOGITS
+from sweep.study.sizes.shape import LOGITS_BYTES
 from trainers.model.chunked_loss import summed_loss
 
 Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]

@@ -12,15 +12,15 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from sweep.study.fields import Count, Section
+from sweep.study.sizes.family import FAMILIES, OTHER, PLAIN_LOGITS, Family
 
 LOGITS_BYTES = 2**28  # in float32: larger logits are computed in parts, smaller ones are faster in one piece
-# Families whose logits are the unscaled output of the last layer (read in transformers 5.23). Others are not split.
-PLAIN_LOGITS = frozenset({"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"})
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # of a mixture of experts, in its config
 USABLE = 0.9  # share of a GPU's memory; the rest: CUDA's context, communication buffers, fragmentation
 FLOAT32 = 4  # bytes of an element
 BFLOAT16 = 2
 MOMENTS = {"float32": 8, "bfloat16": 4, "int8": 2 + 8 / 256}  # bytes of AdamW's two; int8 has a float32 scale per 256
+NORM = 5  # float32 copies of its input in the backward pass of an RMSNorm
 LOSS = 12  # bytes per logit at the loss' peak: itself and its copy, float32, and the log-softmax or its gradient
 
 
@@ -45,6 +45,8 @@ class Shape(Section):
     """Whether input embedding and output layer share their weights."""
     model_type: str = "llama"
     """Model family."""
+    sliding_window: Count | None = None
+    """How many tokens back every layer's attention sees. Default: all."""
 
     @model_validator(mode="after")
     def _heads_part_the_hidden_size(self) -> Self:
@@ -60,17 +62,31 @@ class Shape(Section):
         """From a `config.json`. Raises ValueError where it does not have a Llama-like model's sizes."""
         if any(config.get(name) for name in EXPERTS):
             raise ValueError("it is a mixture of experts")
+        if config.get("use_sliding_window") is False:
+            config = config | {"sliding_window": None}
+        elif config.get("use_sliding_window"):
+            raise ValueError("some of its layers have a sliding window")
         return cls.model_validate({name: config[name] for name in cls.model_fields if config.get(name) is not None})
 
     @property
     def query_size(self) -> int:
         """Elements of one token's queries, over all heads."""
-        return self.num_attention_heads * (self.head_dim or self.hidden_size // self.num_attention_heads)
+        width = self.head_dim or self.family.head_dim or self.hidden_size // self.num_attention_heads
+        return self.num_attention_heads * width
 
     @property
     def key_size(self) -> int:
         """Elements of one token's keys, over all heads; the values have as many."""
-        return self.query_size // self.num_attention_heads * (self.num_key_value_heads or self.num_attention_heads)
+        return self.query_size // self.num_attention_heads * self.key_heads
+
+    @property
+    def key_heads(self) -> int:
+        return self.num_key_value_heads or self.num_attention_heads
+
+    @property
+    def family(self) -> Family:
+        """What its layers add to Llama's."""
+        return FAMILIES.get(self.model_type, OTHER)
 
     @property
     def embedding_parameters(self) -> int:
@@ -85,7 +101,10 @@ class Shape(Section):
     @property
     def layer_parameters(self) -> int:
         attention = self.hidden_size * (2 * self.query_size + 2 * self.key_size)
-        return attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
+        biases = self.query_size + 2 * self.key_size if self.family.biased else 0
+        norms = 2 * self.query_size // self.num_attention_heads if self.family.normed_heads else 0
+        norms += self.query_size + self.key_size if self.family.normed_queries else 0
+        return attention + biases + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size + norms
 
     @property
     def outer_parameters(self) -> int:
@@ -110,8 +129,21 @@ class Shape(Section):
 
 
 def norm_bytes(shape: Shape, element: int) -> float:
-    """What an RMSNorm keeps of a token: its input and inverse norm in float32, the normalised and the scaled one."""
-    return (FLOAT32 + 2 * element) * shape.hidden_size + FLOAT32
+    """What an RMSNorm keeps of a token: its input and inverse norm in float32, the normalised and the scaled one.
+
+    A norm after attention or feed-forward part is scaled in float32; what is scaled is added to the layer's input, and
+    the sum is kept by the next products.
+    """
+    normalised = FLOAT32 if shape.family.norms_after else element
+    return (FLOAT32 + normalised + element) * shape.hidden_size + FLOAT32
+
+
+def query_norm_bytes(shape: Shape, element: int) -> float:
+    """What norms of queries and keys keep of a token: input and inverse norm in float32, and the normalised ones."""
+    family, both = shape.family, shape.query_size + shape.key_size
+    if family.normed_heads:
+        return (FLOAT32 + element) * both + FLOAT32 * (shape.num_attention_heads + shape.key_heads)
+    return 2 * FLOAT32 * (both + 1) if family.normed_queries else 0
 
 
 def layer_bytes(shape: Shape, element: int, keys: int = 0) -> float:
@@ -123,7 +155,8 @@ def layer_bytes(shape: Shape, element: int, keys: int = 0) -> float:
     """
     repeated = shape.query_size if keys else shape.key_size
     attention = element * (2 * shape.query_size + 2 * repeated + keys) + FLOAT32 * shape.num_attention_heads
-    return 2 * norm_bytes(shape, element) + attention + 4 * element * shape.intermediate_size
+    norms = 2 * norm_bytes(shape, element) + query_norm_bytes(shape, element)
+    return norms + attention + 4 * element * shape.intermediate_size
 
 
 def selective_bytes(shape: Shape, element: int) -> float:
@@ -135,23 +168,44 @@ def selective_bytes(shape: Shape, element: int) -> float:
     return element * (shape.hidden_size + products) + FLOAT32 * shape.num_attention_heads
 
 
+def backward_bytes(shape: Shape, element: int, keys: int = 0) -> tuple[float, float]:
+    """What a layer's backward pass adds per token to what the layer keeps: in the feed-forward part, in attention.
+
+    Feed-forward part: the gradients of the layer's result, and of three intermediate results of SwiGLU where one is no
+    longer needed; or, where its norm comes after it, that norm's float32 gradients. Attention: the gradients of the
+    residual stream, and of attention's result, queries, keys and values, when the feed-forward part and its norm are
+    freed; or, where each head has norms, those of queries and keys, in float32 too, and of attention's input.
+    """
+    hidden, queries, family = shape.hidden_size, shape.query_size, shape.family
+    repeated = queries if keys else shape.key_size
+    forward = element * (hidden + 2 * shape.intermediate_size)
+    freed = 4 * element * shape.intermediate_size
+    attention = 2 * element * (queries + repeated) + element * hidden
+    if family.norms_after:
+        forward = max(forward + element * hidden - 2 * FLOAT32 * hidden, 3 * (FLOAT32 + element) * hidden)
+        return forward, attention - freed - 4 * FLOAT32 * hidden
+    if family.normed_heads:
+        normed = (FLOAT32 + element) * (queries + shape.key_size) + 2 * element * hidden
+        attention = max(attention, normed - element * (2 * (repeated - shape.key_size) + keys))
+    return forward, attention - freed - norm_bytes(shape, element)
+
+
 def activation_bytes(shape: Shape, checkpointing: str, element: int, keys: int = 0) -> tuple[float, float]:
     """Per token: what every layer keeps for the backward pass under an activation checkpointing ("none", "selective",
     "full"), and what the backward pass of one layer adds.
 
-    It adds most in its feed-forward part: the gradients of the layer's result, and of three intermediate results of
-    SwiGLU where one is no longer needed. And what is computed again: all; or what selective checkpointing did not keep,
-    less what it did but is no longer needed (queries and keys before their rotation).
+    That are gradients, and what is computed again: all but an input that is kept as it is; or what selective
+    checkpointing did not keep, less what it did but is no longer needed (queries and keys before their rotation).
     """
-    whole = layer_bytes(shape, element, keys)
-    gradients = element * (shape.hidden_size + 2 * shape.intermediate_size)
+    whole, gradients = layer_bytes(shape, element, keys), max(backward_bytes(shape, element, keys))
     if checkpointing == "none":
         return whole, gradients
+    again = whole + gradients - (element * shape.hidden_size if shape.family.norms_after else 0)
     if checkpointing == "full":
-        return element * shape.hidden_size, whole + gradients
+        return element * shape.hidden_size, again
     kept = element * (shape.hidden_size + shape.query_size + 2 * shape.intermediate_size)
     unneeded = element * (shape.query_size + shape.key_size) + FLOAT32 * shape.num_attention_heads
-    return selective_bytes(shape, element), whole + gradients - kept - unneeded
+    return selective_bytes(shape, element), again - kept - unneeded
 
 
 def logit_bytes(

@@ -21,8 +21,10 @@ from sweep.study.sizes.shape import (
     BFLOAT16,
     FLOAT32,
     LOGITS_BYTES,
+    NORM,
     Shape,
     activation_bytes,
+    backward_bytes,
     layer_bytes,
     logit_bytes,
     norm_bytes,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 EVALUATION_SEQUENCES = 16  # of an evaluation's forward pass, at most
 EVALUATION_TOKENS = 65536
-NORM = 5  # float32 copies of its input in the backward pass of an RMSNorm
 SMALL = 2**21  # bytes: scalars, buffers, and the rounding of each tensor to the allocator's blocks
 
 
@@ -87,7 +88,8 @@ class Step:
             element=element,
             workers=workers,
             sharded=workers > 1 or element == BFLOAT16,
-            masked=training.document_masking and execution.attention == "sdpa",
+            masked=(training.document_masking or 0 < (shape.sliding_window or 0) <= length)
+            and execution.attention == "sdpa",
             accumulates=accumulates,
             resharded=execution.reshard_after_forward,
             checkpointing=execution.activation_checkpointing,
@@ -133,17 +135,22 @@ class Step:
             yield from self._layer(1, buffer)
 
     def _layer(self, left: int, buffer: float) -> Iterator[Moment]:
-        """The backward pass of a layer, when so many are left."""
+        """The backward pass of a layer, when so many are left: its feed-forward part, which has the gradient of one
+        matrix, its attention, which has all before it, and its end.
+        """
         shape, element = self.shape, self.element
         gathered = self._waiting + self._gathered(2 if self.workers > 1 else 1, left) + buffer
         done = (shape.num_hidden_layers - left) * shape.layer_parameters
         reduced = done if self._late else done + self._tail / element
         gradients = self._gradients if self.accumulates else FLOAT32 * reduced / self.workers
         one = element * shape.hidden_size * shape.intermediate_size
+        added = backward_bytes(shape, element, self._keys)
         activations = left * self._kept + self._inputs
-        again = self.tokens * self._activation_bytes[1]
+        again = activations + self.tokens * (self._activation_bytes[1] - max(added))
         norm = self.tokens * NORM * FLOAT32 * shape.hidden_size
-        yield Moment("a layer's backward pass", gradients, gathered + one, activations + again)
+        yield Moment("a layer's backward pass", gradients, gathered + one, again + self.tokens * added[0])
+        before = 3 * one + element * shape.hidden_size * shape.query_size
+        yield Moment("a layer's attention", gradients, gathered + before, again + self.tokens * added[1])
         all_of_layer = element * shape.layer_parameters
         yield Moment("a layer's gradients", gradients, gathered + all_of_layer, activations - self._kept + norm)
 

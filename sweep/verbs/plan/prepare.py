@@ -40,6 +40,8 @@ class Prepared:
 
     def _counts(self, part: str) -> str:
         assert self.record
+        if part == "text" and self.study.base_model.embedded == "tiny":
+            return " (that of the tiny model included)"
         facts = self.record.ingredients.corpora.get(part.removeprefix("corpora."))
         length = self.study.training.sequence_length
         return f" ({facts.blocks:,} blocks of {length:,} tokens, {facts.held_out_blocks:,} held out)" if facts else ""

@@ -70,7 +70,7 @@ def _steps(training: Training) -> str:
 
 def _cost(study: Study, planned: StudyPlan) -> str:
     if planned.trial_seconds is None:
-        return "time: unknown until a trial has finished"
+        return "time: not known"
     at_least = "at least " if planned.speed and planned.speed.at_least else ""
     cost = f"time: {at_least}{clock(planned.trial_seconds)} per trial"
     if not planned.progress.to_run:

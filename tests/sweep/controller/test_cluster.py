@@ -18,6 +18,7 @@ import yaml
 from typer.testing import CliRunner
 
 from sweep import cli
+from sweep.store import lock
 
 CLUSTER = Path(__file__).parents[3] / "sweep" / "cluster"
 SCRIPTS = sorted(path for path in CLUSTER.iterdir() if path.suffix in (".sh", ".sbatch"))
@@ -53,7 +54,9 @@ elif line[:1] == ["run"]:
             sys.exit("Ray was not started on every node")
         time.sleep(0.05)
     time.sleep(float(os.environ.get("RUNS_FOR", "0")))
-    sys.exit(int(os.environ.get("EXIT_STATUS", "0")))
+    statuses = os.environ.get("EXIT_STATUS", "0").split()  # of the first call, the second ...; the last one stays
+    tries = open(os.environ["CALLS"]).read().count('["almr", "run"')
+    sys.exit(int(statuses[min(tries, len(statuses)) - 1]))
 """
 
 
@@ -73,7 +76,8 @@ def machine(tmp_path: Path) -> dict[str, str]:
         "SLURM_GPUS_ON_NODE": "8",
     }
     paths = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
-    return dict(os.environ) | settings | slurm | paths | {"RAY_API_SERVER_ADDRESS": "http://head:8265"}
+    own = {name: value for name, value in os.environ.items() if name != "HF_HOME"}
+    return own | settings | slurm | paths | {"RAY_API_SERVER_ADDRESS": "http://head:8265"}
 
 
 def run(script: str, machine: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -183,6 +187,33 @@ def test_slurm_requeues_a_job_at_its_time_limit_so_often(
     assert not requeued or made[-1] == ["scontrol", "requeue", "18"]  # which ends the job: all else has stopped
 
 
+@pytest.mark.parametrize(
+    ("restarts", "statuses", "ended", "tries"),
+    [
+        ("1", "2 2 0", 0, 3),  # the lock of the lost node has become free
+        ("1", "2", 2, 13),  # something else is wrong with the study
+        ("1", "3", 3, 1),
+        ("0", "2 0", 2, 1),
+    ],
+)
+def test_a_restarted_job_waits_for_the_lock_of_a_lost_node(
+    restarts: str, statuses: str, ended: int, tries: int, machine: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "bin" / "sleep").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "sleep").chmod(0o755)
+    done = run("slurm.sbatch", machine | {"SLURM_RESTART_COUNT": restarts, "EXIT_STATUS": statuses}, STUDY)
+    made = [call for call in calls(machine) if call[:2] == ["almr", "run"]]
+    assert (done.returncode, len(made)) == (ended, tries), done.stderr
+    assert len(ray_starts(machine)) == 2
+
+
+def test_a_restarted_job_outwaits_the_lock() -> None:
+    """The tries of slurm.sbatch, 30 s apart, last longer than a silent driver keeps its lock."""
+    text = (CLUSTER / "slurm.sbatch").read_text()
+    [tries], [pause] = re.findall(r"tries=(\d+); fi", text), re.findall(r"sleep (\d+) &", text)
+    assert (int(tries) - 1) * int(pause) > lock.STALE_SECONDS
+
+
 def test_slurm_starts_no_ray_for_a_study_that_is_not_prepared(machine: dict[str, str]) -> None:
     done = run("slurm.sbatch", machine | {"PREPARED": "false"}, STUDY)
     assert done.returncode == 2
@@ -219,9 +250,24 @@ def test_the_container_sees_the_shared_folders(machine: dict[str, str], tmp_path
         run(name, machine | settings, STUDY)
         run(name, machine | settings | {"APPTAINER_BIND": "/scratch"}, STUDY)
     run("slurm.sbatch", machine | settings | {"ALMR_RUNS": str(tmp_path / "runs")}, STUDY)
+    hub = settings | {"HF_HOME": str(tmp_path / "hub")}
+    for name in ("slurm.sbatch", "prepare.sbatch"):
+        run(name, machine | hub, "llama3-8b-zh")
     found = {call[1].removeprefix("binds ") for call in calls(machine) if call[0] == "apptainer"}
     study = str(Path(STUDY).parent)
-    assert found == {f"{tmp_path}/cache,{study}", f"{tmp_path}/cache,{study},{tmp_path}/runs", "/scratch"}
+    cache = f"{tmp_path}/cache"
+    assert found == {f"{cache},{study}", f"{cache},{study},{tmp_path}/runs", "/scratch", f"{cache},{tmp_path}/hub"}
+
+
+@pytest.mark.parametrize("script", ["slurm.sh", "slurm.sbatch", "prepare.sbatch"])
+def test_a_relative_path_of_a_study_becomes_absolute(script: str, machine: dict[str, str], tmp_path: Path) -> None:
+    """The name of a study that almr brings stays as it is."""
+    (tmp_path / "study.yaml").touch()
+    for given, passed in (("study.yaml", f"{tmp_path}/study.yaml"), ("llama3-8b-zh", "llama3-8b-zh")):
+        command = ["bash", str(CLUSTER / script), given]
+        subprocess.run(command, env=machine, capture_output=True, timeout=30, cwd=tmp_path, check=True)
+        assert any(passed in call for call in calls(machine))
+        assert given == passed or not any(given in call for call in calls(machine))
 
 
 def test_preparing_takes_no_gpu_and_the_gpus_wait_for_it(machine: dict[str, str], tmp_path: Path) -> None:

@@ -11,17 +11,25 @@ from hypothesis import strategies as st
 from sweep.planning import model_shape
 from sweep.planning.requirements import TrialMemory
 from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sizes.family import FAMILIES
 from sweep.study.sizes.known import EMBEDDED
 from sweep.study.sizes.shape import Shape
 from sweep.study.sizes.step import evaluation_sequences
 
 pytest.importorskip("torch.nn.modules.linear_cross_entropy", reason="torch >= 2.13")
-from fake_step import flops_of_training, gpu_study, peak_of_training
+from fake_step import fake_learner, flops_of_training, gpu_study, peak_of_training
 
 WIDE = Shape(
     hidden_size=512, intermediate_size=1536, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=2,
     vocab_size=32000,
 )  # fmt: skip
+WIDE_HEADS = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 512}
+
+
+def of_family(name: str, **change: int) -> Shape:
+    return WIDE.model_copy(update={"model_type": name, "vocab_size": 2000} | change)
+
+
 TIED = WIDE.model_copy(update={"tie_word_embeddings": True, "vocab_size": 2000, "head_dim": 128})
 
 
@@ -34,6 +42,15 @@ TIED = WIDE.model_copy(update={"tie_word_embeddings": True, "vocab_size": 2000, 
         (TIED, 1, 8, {"checkpointing": "full", "document_masking": False}),  # a layer
         (TIED, 16, 4, {"optimizer": {"state": "bfloat16"}}),
         (TIED, 1, 4, {"precision": "float32"}),  # one worker without FSDP2
+        (of_family("olmo2"), 8, 4, {}),
+        (of_family("olmo2"), 1, 4, {"checkpointing": "full", "document_masking": False}),  # the norm after a layer
+        (of_family("qwen3", head_dim=128), 1, 4, {"checkpointing": "selective"}),
+        (of_family("qwen3", **WIDE_HEADS), 8, 4, {"checkpointing": "full", "document_masking": False}),  # their norms
+        (of_family("llama", **WIDE_HEADS), 1, 4, {"checkpointing": "full"}),  # attention
+        (of_family("mistral", sliding_window=512), 1, 4, {"document_masking": False}),  # a mask all the same
+        (of_family("granite", vocab_size=64000), 1, 1, {}),
+        (of_family("smollm3"), 2, 4, {}),
+        (of_family("qwen2"), 1, 4, {"checkpointing": "full"}),
     ],
     ids=lambda value: str(value) if isinstance(value, int | dict) else "",
 )
@@ -55,6 +72,27 @@ def test_planned_flops_are_counted_flops_without_what_is_computed_again() -> Non
     layers = WIDE.num_hidden_layers * (2 * (WIDE.layer_parameters - 2 * 512) + 4 * WIDE.query_size * 2048)
     again = layers - WIDE.num_hidden_layers * 2 * 512 * 1536  # the last product of a layer is not needed again
     assert full["all"] - plain["all"] == pytest.approx(again, rel=0.01)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_parameters_are_those_of_each_familys_model(family: str) -> None:
+    shape = of_family(family)
+    with fake_learner(gpu_study(1, 1, 256, precision="float32"), shape) as learner:
+        assert sum(parameter.numel() for parameter in learner.model.parameters()) == shape.parameters
+
+
+def test_another_familys_memory_is_not_known() -> None:
+    found = model_shape.find(BaseModelSource(pretrained="x", shape=of_family("gemma")))
+    assert found.shape is None
+    assert "base_model.shape: memory and FLOPs of the model_type 'gemma' are not known" in str(found.why_not)
+
+
+def test_a_window_counts_where_all_layers_have_it() -> None:
+    config = WIDE.model_dump() | {"sliding_window": 512}
+    assert Shape.of_config(config).sliding_window == 512
+    assert Shape.of_config(config | {"use_sliding_window": False}).sliding_window is None
+    with pytest.raises(ValueError, match="sliding window"):
+        Shape.of_config(config | {"use_sliding_window": True})
 
 
 def test_the_embedded_models_memory_is_planned() -> None:

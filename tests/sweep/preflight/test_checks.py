@@ -171,6 +171,20 @@ def test_all_checks_of_a_study_on_this_machine(local_study: Study, tmp_path: Pat
     assert not run.folder.exists()
 
 
+def test_gpus_are_not_missed_on_a_login_node(local_study: Study, tmp_path: Path) -> None:
+    """A study on GPUs, checked on this machine without any: a note, unless an address names the cluster."""
+    resources = local_study.resources.model_copy(update={"gpus_per_node": 8})
+    study = local_study.model_copy(update={"resources": resources})
+    login = NodeReport("login", {"CPU": 4.0, "GPU": 0.0}, {"CPU": 4.0}, None)
+    [note] = checks.without_gpus(study, [login])
+    assert note.text.startswith("note: capacity: GPUs and their memory were not checked: there is no GPU here")
+    gpus = login.resources | {"GPU": 8.0}
+    assert checks.without_gpus(study, [NodeReport("gpu", gpus, gpus, None)]) == []
+    assert checks.without_gpus(local_study, [login]) == []
+    found = {finding.name for finding in full(study, Run(tmp_path / "runs" / "small")) if not finding.ok}
+    assert not found & {"capacity", "free capacity", "GPU memory"}
+
+
 def full(study: Study, run: Run) -> list[CheckResult]:
     from sweep.planning.plan import plan
     from sweep.trials.progress import RunProgress

@@ -166,6 +166,8 @@ def test_check_names_the_part_that_is_outdated(local: str, tmp_path: Path) -> No
     found = checks(local, tmp_path)
     assert found["preparation"][1].startswith("not done: corpora.original (corpora.original: its files have changed): ")
     assert found["corpora.original"] == (True, "13 files")
+    told = invoke("plan", local, "--check", "--runs", str(tmp_path / "runs"))
+    assert "note: preparation: not done: corpora.original" in told
     assert found["corpora.additional"][1].startswith("prepared: ")
 
 

@@ -13,7 +13,7 @@ from sweep.study.errors import shown
 from sweep.study.files import patterns
 from trainers.data.readers import opening
 from trainers.data.readers.alike import Alike
-from trainers.data.readers.place import Place, names
+from trainers.data.readers.place import Place, inside, names
 
 ROWS = 1000  # read at once
 NOT_WHOLE = "is no whole parquet file: fetch it again, or correct its name"
@@ -57,9 +57,17 @@ def column_path(place: Place, schema: pa.Schema, field: str) -> list[str]:
         if part not in known:
             raise place.fault(f"there is no {shown(field)}; {names(schema.names, 'columns')}")
         kind = _plain(kind.field(part).type)
-    if not any(holds(kind) for holds in TEXT):
-        raise place.fault(f"{shown(field)} holds {shown(str(kind))}, not text; {names(schema.names, 'columns')}")
+    if not _is_text(kind):
+        problem = f"{shown(field)} holds {shown(str(kind))}, not text"
+        texts = [inner.name for inner in kind if _is_text(inner.type)] if pa.types.is_struct(kind) else []
+        raise place.fault(
+            f"{problem}: {inside(field, texts[0])}" if texts else f"{problem}; {names(schema.names, 'columns')}"
+        )
     return path
+
+
+def _is_text(kind: Any) -> bool:
+    return any(holds(kind) for holds in TEXT)
 
 
 def _plain(kind: Any) -> Any:

@@ -47,7 +47,9 @@ class Place:
             return b""
         if not isinstance(value, str):
             kind = KINDS.get(type(value), "no text")
-            raise self.fault(f"{shown(field)} is {kind} ({shown(value)}), not text: correct or remove it", number)
+            texts = [key for key, text in value.items() if isinstance(text, str)] if isinstance(value, dict) else []
+            fix = inside(field, texts[0]) if texts else "correct or remove it"
+            raise self.fault(f"{shown(field)} is {kind} ({shown(value)}), not text: {fix}", number)
         if not value or value.isspace():
             return b""
         try:
@@ -79,6 +81,11 @@ class Place:
         if isinstance(value, Repeated):
             raise self.fault(f"{shown(key)} is written twice: keep one of the two", number)
         return value
+
+
+def inside(field: str, member: str) -> str:
+    """The fix where a field is an object, and a member of it is text."""
+    return f"set `field: {printable(f'{field}.{member}')}`"
 
 
 def names(found: Iterable[Any], kind: str = "fields") -> str:
