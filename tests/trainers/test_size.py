@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from sweep.study import InputError, Objective, Record, Study, Trial
 from sweep.study.sections.resources import Execution
 from sweep.study.sections.training import Optimizer, Training
+from sweep.study.sizes import shape
 from trainers import cpt, prepare
 from trainers.data.mixture import BatchReader
 from trainers.loop.checkpoint import Checkpoints
@@ -96,7 +97,8 @@ def test_recomputed_activations_are_the_same(how: Any) -> None:
 
 def test_an_output_layer_in_parts_gives_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = trained(llama())
-    monkeypatch.setattr(output_layer, "LOGITS_BYTES", 50 * 4 * 3)  # three tokens at once
+    for module in (output_layer, shape):
+        monkeypatch.setattr(module, "LOGITS_BYTES", 50 * 4 * 3)  # three tokens at once
     model = llama()
     assert trained(model, Execution()) == pytest.approx(plain, rel=1e-5)
     tokens = torch.arange(16).reshape(2, 8)
