@@ -28,7 +28,7 @@ class StudyPlan:
 
     `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
-    GPUs. Held-out evaluation is in neither FLOPs nor time.
+    GPUs, or eager attention. Held-out evaluation is in neither FLOPs nor time.
     """
 
     progress: RunProgress
@@ -62,7 +62,7 @@ def plan(
     epochs = {language: corpus_epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
-    trial_memory = TrialMemory(found.shape, study) if found.shape and study.resources.gpus else None
+    trial_memory = TrialMemory(found.shape, study) if found.shape and _memory_is_planned(study) else None
     trial_speed = speed.of(study, trained, progress.records, found.shape)
     each = trial_speed.seconds if trial_speed else None
     at_once = concurrency(study)
@@ -79,6 +79,11 @@ def plan(
         disk=disk(study, found.shape, progress.total, at_once, prepared),
         warnings=[*warnings.of(study, tokens, epochs, trial_memory), *([found.why_not] if found.why_not else [])],
     )
+
+
+def _memory_is_planned(study: Study) -> bool:
+    """Eager attention keeps all scores, which the plan does not count: it would be far too small."""
+    return study.resources.gpus > 0 and study.execution.attention != "eager"
 
 
 def _shape(study: Study) -> ShapeLookup:

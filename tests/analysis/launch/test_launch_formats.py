@@ -225,6 +225,9 @@ def test_what_does_not_fit_or_is_not_known_is_said(make_study):
     unknown = layout_choice.choose("native", small, None, "its shape is not known")
     assert "its shape is not known" in " ".join(unknown.lines(small.launch))
     assert "launch.gpu" in layout_choice.choose("native", make_study(), shape).warnings("native")[0]
+    execution = small.execution.model_copy(update={"attention": "eager"})
+    eager = layout_choice.choose("native", small.model_copy(update={"execution": execution}), shape)
+    assert "Memory: not counted, execution.attention: eager keeps all scores" in " ".join(eager.lines(small.launch))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,25 @@ def test_json_has_bytes_and_flops(tmp_path: Path) -> None:
     assert content["warnings"] == []
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_no_memory_is_planned_for_attention_that_keeps_its_scores(attention: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    resources = {"gpus_per_node": 8, "gpu": "H100-80GB"}
+    changes = {
+        "base_model": {"embedded": "smollm2-135m"},
+        "resources": resources,
+        "execution": {"attention": attention},
+    }
+    path.write_text(yaml.safe_dump(study_content(**changes)))
+    text = invoke(str(path), "--runs", str(tmp_path)).stdout
+    content = json.loads(invoke(str(path), "--runs", str(tmp_path), "--json").stdout)
+    line = "memory is not planned for execution.attention: eager, which keeps all scores: write sdpa to plan it"
+    planned = attention == "sdpa"
+    assert ("memory per GPU: " in text) == planned == (content["memory_bytes"] is not None)
+    assert (f"warning: {line}\n" in text) == (line in content["warnings"]) == (not planned)
+    assert content["parameters"] > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
