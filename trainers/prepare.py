@@ -13,11 +13,11 @@ from typing import Any
 from sweep.study import LANGUAGES, Ingredients, Study, preparation
 from sweep.study.errors import disk_fault
 from sweep.study.files import cache
-from sweep.study.preparation import Preparation
+from sweep.study.preparation import BenchmarkData, Preparation
 from sweep.study.study import fingerprint_of
 from trainers import tiny
 from trainers.benchmarks import fetching
-from trainers.data import corpus, disk_paths, documents, hub
+from trainers.data import corpus, disk_paths, documents, embedded, hub
 from trainers.data.documents import DocumentSource
 from trainers.data.hub import RecordedCommit
 from trainers.model import smollm, snapshot
@@ -68,18 +68,19 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     """
     recorded = preparation.read(study)
     commits = _commits(recorded.ingredients if recorded else None, ask=True)
-    stamps = preparation.stamps(study)  # before they are read: a later change is then noticed
+    before = preparation.own_stamps(study)  # before they are read: a later change is then noticed
     with _disk_faults():
         _refuse_unwritable()
         cache.remove_abandoned()
         base = _downloaded(study, progress, commits[BASE_MODEL])
-        made = _prepare(study, progress, base, commits, lambda part: preparation.note_finished(study, part))
+        made = _prepare(study, progress, base, commits, lambda part: preparation.note_finished(study, part, before))
         record = Preparation(
             study=study.name,
             fields=preparation.fields(study),
             ingredients=made.ingredients,
-            stamps=stamps,
+            stamps=before,
             paths=_paths(study, made),
+            benchmarks=(recorded.benchmarks if recorded else {}) | _benchmark_data(study),
         )
         preparation.write(record)
     return record
@@ -112,6 +113,8 @@ def _prepare(
             study.training.sequence_length,
             lambda share, name=name: progress(f"tokenising the {name} corpus", share),  # type: ignore[misc]
         )
+        if study.launch and spec.embedded:
+            embedded.fetch(spec.embedded)  # the launch bundle has a copy, once all trials have run
         finished(f"corpora.{language}")
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
@@ -189,6 +192,14 @@ def _paths(study: Study, made: _Prepared) -> dict[str, tuple[str, ...]]:
         "downloads": [*downloads, *(fetching.downloads(study.benchmarks) if study.benchmarks else [])],
     }
     return {part: tuple(dict.fromkeys(paths)) for part, paths in found.items()}
+
+
+def _benchmark_data(study: Study) -> dict[str, BenchmarkData]:
+    """What was fetched for the study's benchmarks, and what could not be."""
+    if study.benchmarks is None:
+        return {}
+    folders, missing = fetching.folders(study.benchmarks), fetching.missing(study.benchmarks)
+    return {preparation.benchmarks_key(study.benchmarks): BenchmarkData(folders=tuple(folders), missing=tuple(missing))}
 
 
 def _refuse_unwritable() -> None:

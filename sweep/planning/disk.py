@@ -71,7 +71,7 @@ def disk(
         return Disk({} if study.replay else prepared_size.parts(study, shape), run)
     corpora = sum(sizes[f"corpora.{language}"] for language in LANGUAGES)
     others = {part: float(size) for part, size in sizes.items() if not part.startswith("corpora.")}
-    return Disk({"base model": others.pop("base_model"), "corpora": corpora, **others}, run, measured=True)
+    return Disk({"base_model": others.pop("base_model"), "corpora": corpora, **others}, run, measured=True)
 
 
 def _bundle(study: Study) -> float:

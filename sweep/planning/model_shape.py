@@ -1,7 +1,8 @@
-"""Finds a model's shape: stated in the study, in its directory, in the tables of known models, or on the hub."""
+"""Finds a model's shape: stated in the study, in its directory, known, in its prepared copy, or on the hub."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import pydantic
 
 from analysis.launch.plan import layout_choice
 from analysis.launch.plan.layout import LaunchHardware
-from sweep.study import Study
+from sweep.study import Study, preparation
 from sweep.study.errors import one_line
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Format
@@ -18,6 +19,7 @@ from sweep.study.sizes.family import FAMILIES
 from sweep.study.sizes.known import EMBEDDED, KNOWN
 from sweep.study.sizes.shape import Shape
 
+TIMEOUT_SECONDS = 5
 STATE_IT = "state base_model.shape (hidden_size, num_hidden_layers, ...) to plan memory and FLOPs"
 
 
@@ -28,8 +30,14 @@ class ShapeLookup(NamedTuple):
     why_not: str | None = None
 
 
-def find(base: BaseModelSource) -> ShapeLookup:
-    """Asks the hub only as a last resort. Loads no weights and no transformers."""
+def of_study(study: Study) -> ShapeLookup:
+    """Of its base model. Raises NewerFileError for a record of a preparation of a newer version."""
+    record = preparation.read(study)
+    return find(study.base_model, record.ingredients.base_model if record else None)
+
+
+def find(base: BaseModelSource, prepared: str | None = None) -> ShapeLookup:
+    """Asks the hub only as a last resort. Loads no weights and no transformers. `prepared`: a folder with a copy."""
     if base.shape:
         return _of_a_known_family(base.shape, "base_model.shape")
     if base.pretrained is None:
@@ -39,6 +47,8 @@ def find(base: BaseModelSource) -> ShapeLookup:
         return _read(Path(base.pretrained) / "config.json")
     if base.pretrained in KNOWN:
         return ShapeLookup(KNOWN[base.pretrained].shape)
+    if prepared and (Path(prepared) / "config.json").is_file():
+        return _read(Path(prepared) / "config.json")
     return _ask_the_hub(base.pretrained, base.revision)
 
 
@@ -47,11 +57,16 @@ def _unknown(why: str) -> ShapeLookup:
 
 
 def _ask_the_hub(model: str, revision: str | None) -> ShapeLookup:
-    from huggingface_hub import hf_hub_download
+    """One try, before a download that would log and repeat each of its own; without an answer, a copy in its cache."""
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
     try:
-        path = hf_hub_download(model, "config.json", revision=revision, etag_timeout=5)
+        HfApi().model_info(model, revision=revision, timeout=TIMEOUT_SECONDS)
+        path = hf_hub_download(model, "config.json", revision=revision, etag_timeout=TIMEOUT_SECONDS)
     except Exception as error:  # of several network libraries
+        with contextlib.suppress(ValueError):  # not a name of the hub
+            if isinstance(cached := try_to_load_from_cache(model, "config.json", revision=revision), str):
+                return _read(Path(cached))
         return _unknown(f"the shape of {model} is not known, and the hub did not answer ({type(error).__name__})")
     return _read(Path(path))
 
@@ -90,5 +105,6 @@ def _launch_shape(study: Study) -> ShapeLookup:
         return _of_a_known_family(launch.shape, "launch.shape")
     if launch.model == study.base_model.embedded:
         return ShapeLookup(None, "memory of the embedded model is not planned")
-    found = find(BaseModelSource(pretrained=launch.model))
+    same = launch.model == study.base_model.pretrained
+    found = of_study(study) if same else find(BaseModelSource(pretrained=launch.model))
     return found if found.shape else ShapeLookup(None, f"the shape of {launch.model} is not known: state launch.shape")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweep.planning import speed, warnings
 from sweep.planning.disk import Disk, disk
-from sweep.planning.model_shape import ShapeLookup, find
+from sweep.planning.model_shape import ShapeLookup, of_study
 from sweep.planning.prepared_size import plain_files
 from sweep.planning.requirements import TrialMemory
 from sweep.planning.speed import Speed
@@ -28,7 +28,7 @@ class StudyPlan:
 
     `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
-    GPUs. Held-out evaluation is in neither FLOPs nor time.
+    GPUs, or eager attention. Held-out evaluation is in neither FLOPs nor time.
     """
 
     progress: RunProgress
@@ -62,7 +62,7 @@ def plan(
     epochs = {language: corpus_epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
-    trial_memory = TrialMemory(found.shape, study) if found.shape and study.resources.gpus else None
+    trial_memory = TrialMemory(found.shape, study) if found.shape and _memory_is_planned(study) else None
     trial_speed = speed.of(study, trained, progress.records, found.shape)
     each = trial_speed.seconds if trial_speed else None
     at_once = concurrency(study)
@@ -81,10 +81,15 @@ def plan(
     )
 
 
+def _memory_is_planned(study: Study) -> bool:
+    """Eager attention keeps all scores, which the plan does not count: it would be far too small."""
+    return study.resources.gpus > 0 and study.execution.attention != "eager"
+
+
 def _shape(study: Study) -> ShapeLookup:
     """Only looked up where it is needed: for trials on GPUs, and weights written to disk."""
     used = study.resources.gpus or study.keep != "none" or study.execution.checkpoint_minutes
-    return find(study.base_model) if used and not study.replay else ShapeLookup(None)
+    return of_study(study) if used and not study.replay else ShapeLookup(None)
 
 
 def concurrency(study: Study) -> int | None:

@@ -22,6 +22,8 @@ TINY_LENGTH = 128  # tokens of a block of it
 TOKENIZER = 40e6  # bytes, at most: tokenizer and configuration of a model of the hub
 PLAIN, LINES = (".txt", ".md"), (".jsonl", ".json")
 COPY = 1.1  # bytes of a copy of documents in UTF-8, with their number, to those of their plain files
+DOCUMENT = {"text": 9, "rewritten": 13}  # bytes besides the text of each document: its end, and a line of JSON
+LOOKED_AT, PLACES = 2**18, 3  # bytes of a text file that are read for the number of its paragraphs, at so many places
 LARGEST_CHARACTERS = 2  # bytes of a character in UTF-8 to those in another encoding
 MOST_BYTES_PER_TOKEN = 6.0  # of text, with a large vocabulary
 CANDIDATES = 2.4  # of the size of a sample: what it is drawn from, see trainers/data/texts.py
@@ -34,7 +36,7 @@ def parts(study: Study, shape: Shape | None) -> Parts:
     samples = [_times(CANDIDATES, _text(spec)) for spec in specs if spec.documents]
     archive = ARCHIVES.get(study.base_model.embedded or "", 0.0)
     return {
-        "base model": _base_model(study, shape),
+        "base_model": _base_model(study, shape),
         "corpora": _all([*packed, *map(_rewritten, specs)], sum),
         "text": _all([*map(_text, specs), _tiny_text(study, specs)], sum),
         "temporary": _all([*packed, *samples, archive], max),
@@ -88,6 +90,22 @@ def _characters(corpus: Corpus) -> float | None:
     return None if files is None else wider * sum(file.stat().st_size for file in files)
 
 
+def _paragraphs(corpus: Corpus) -> float:
+    """Documents of a single text file, at most, if it is nowhere denser than where it is looked at: an empty line
+    between two of them is two ends of lines. Files of another kind take more than a document's share themselves.
+    """
+    files = plain_files(corpus) or []
+    if len(files) != 1 or files[0].suffix.lower() not in PLAIN:
+        return 0
+    size, found = files[0].stat().st_size, []
+    with files[0].open("rb") as file:
+        for place in range(PLACES):
+            file.seek(max(0, size - LOOKED_AT) * place // (PLACES - 1))
+            part = file.read(LOOKED_AT)
+            found.append(max(part.count(b"\n"), part.count(b"\r")) / 2 / max(1, len(part)))
+    return 1 + size * max(found)
+
+
 def _text(corpus: Corpus) -> float | None:
     """An embedded text lies there twice: as it was fetched, and as it was read. Of a data set of the hub, a sample of
     `documents` is read as a stream.
@@ -96,13 +114,16 @@ def _text(corpus: Corpus) -> float | None:
         return 2 * COPY * EMBEDDED_TEXTS[corpus.embedded]
     if corpus.dataset:
         return MOST_BYTES_PER_TOKEN * corpus.tokens if corpus.documents and corpus.tokens else None
-    return _times(COPY, _characters(corpus), CORPUS_FILES)
+    return _times(COPY, _characters(corpus), CORPUS_FILES + DOCUMENT["text"] * _paragraphs(corpus))
 
 
 def _rewritten(corpus: Corpus) -> float:
     """Plain text is written beside its blocks as JSON Lines, for other trainers."""
     files = plain_files(corpus)
-    return COPY * (_characters(corpus) or 0) if files and files[0].suffix.lower() in PLAIN else 0
+    if not files or files[0].suffix.lower() not in PLAIN:
+        return 0
+    each = max(_paragraphs(corpus), len(files))
+    return COPY * (_characters(corpus) or 0) + DOCUMENT["rewritten"] * each
 
 
 def _tiny_text(study: Study, specs: list[Corpus]) -> float:

@@ -21,6 +21,10 @@ def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_m
         found.append(speed)
     if trial_memory and (memory := out_of_memory(trial_memory)):
         found.append(memory)
+    if study.resources.gpus and study.execution.attention == "eager":
+        found.append(
+            "memory is not planned for execution.attention: eager, which keeps all scores: write sdpa to plan it"
+        )
     return found
 
 

@@ -52,7 +52,7 @@ def _at(what: str, commit: str | None) -> str:
 def preparation_result(study: Study, state: PreparationState) -> CheckResult:
     """Whether `almr prepare` has left all that a run needs. A run without it is no fault: it prepares itself."""
     absent = list(fetching.missing(study.benchmarks)) if study.benchmarks else []
-    tasks = f"; no data of {', '.join(absent)}" if absent else ""
+    tasks = f"; no data of {', '.join(absent)}" if absent and not state.outdated.get("benchmarks") else ""
     if state.done and state.record:
         return CheckResult("preparation", True, f"done, {size(sum(state.record.sizes.values()))} on disk{tasks}")
     why = f" ({state.reason})" if state.reason else ""

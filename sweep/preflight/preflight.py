@@ -46,7 +46,7 @@ class ClusterAnswer:
 def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> list[CheckResult]:
     """Every check, including those that take a minute. Without an address the cluster is this machine."""
     packages, state = (*training_packages(study), *_scoring_packages(study)), preparation.state(study)
-    made = state.record.ingredients if state.done and state.record else None
+    made = state.ready.ingredients if state.ready else None
     needed = Requirements(_shared(run), _ingredient_folders(made) | _scoring_folders(study), packages)
     answer = ask(needed, address)
     unseen_gpus = [] if address else checks.without_gpus(study, answer.nodes)

@@ -90,6 +90,15 @@ def size(value: Any) -> str:
     return f"{value / bytes_per_unit:,.{decimals}f} {name}"
 
 
+def quantity(value: Any) -> str:
+    """One decimal; below 1, two significant digits: 1,049.6, 5.0, 0.64, 0.0012, 2.1e-5."""
+    if missing(value) or not value:
+        return MISSING if missing(value) else "0"
+    if abs(value) >= 0.995:
+        return f"{value:,.1f}"
+    return _scientific(value, 2) if abs(value) < 1e-4 else f"{value:.2g}"
+
+
 def percent(share: Any, digits: int = 0) -> str:
     return MISSING if missing(share) else f"{100 * share:.{digits}f} %"
 

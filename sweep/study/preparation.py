@@ -8,25 +8,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field, TypeAdapter
+
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES, Schema
-from sweep.study.files import cache, patterns, reader
+from sweep.study.files import cache, patterns, reader, stamps
 from sweep.study.files.atomic import write_atomically
+from sweep.study.files.stamps import FileStamps
 from sweep.study.ingredients import Ingredients
+from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import Study, fingerprint_of
 from sweep.study.study_file import changed_values
 
 VERSION = 1
 PARTS = ("base_model", *(f"corpora.{language}" for language in LANGUAGES))
 AGAIN = "run almr prepare again, which writes a new one"
-Stamps = dict[str, dict[str, tuple[int, int]]]  # of each field, by path: size in bytes, and time of change in ns
+BENCHMARKS = "benchmarks"
+Stamps = dict[str, FileStamps]  # by the study's field
+_STAMPS = TypeAdapter(Stamps)
+
+
+class BenchmarkData(Schema):
+    """The folders with the data of some benchmarks' tasks, and the tasks whose data could not be fetched."""
+
+    folders: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 class Preparation(Schema):
     """A file in `$ALMR_CACHE/prepared/`: the ingredients of every study with these `fields`.
 
     `study` is the name of the last one that was prepared with them. `stamps` are the user's own files as they were
-    then. `paths` are the files and folders of each part on this machine's disk.
+    then. `paths` are the files and folders of each part on this machine's disk. `benchmarks`, by `benchmarks_key`: what
+    was fetched for each of the studies.
     """
 
     schema_version: int = VERSION
@@ -35,6 +49,7 @@ class Preparation(Schema):
     ingredients: Ingredients
     stamps: Stamps
     paths: dict[str, tuple[str, ...]]
+    benchmarks: dict[str, BenchmarkData] = Field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -51,6 +66,13 @@ def fields(study: Study) -> dict[str, Any]:
     }
 
 
+def benchmarks_key(benchmarks: Benchmarks) -> str:
+    """A fingerprint of what decides which data are fetched."""
+    return fingerprint_of(
+        benchmarks.model_dump(mode="json", include={"suite", "tasks", "data", "include", "unsafe_code"})
+    )
+
+
 def path(study: Study) -> Path:
     return _folder() / f"{fingerprint_of(fields(study))}.json"
 
@@ -59,16 +81,27 @@ def _folder() -> Path:
     return cache.root() / "prepared"
 
 
-def note_finished(study: Study, part: str) -> None:
-    """Note, for `state`, that a part is in the cache: the record itself is written last, after all of them."""
-    write_atomically(_begun(study), "\n".join(dict.fromkeys([*_finished(study), part])))
+def note_finished(study: Study, part: str, before: Stamps) -> None:
+    """Note, for `state`, that a part is in the cache: the record itself is written last, after all of them.
+
+    `before` are the stamps from before it was read.
+    """
+    noted = {name: files for name, files in _noted(study).items() if name != part} | {part: before.get(part, {})}
+    write_atomically(_begun(study), _STAMPS.dump_json(noted).decode())
 
 
 def _finished(study: Study) -> list[str]:
+    """The parts that were noted, and whose files are as they were."""
+    noted = _noted(study)
+    now = own_stamps(study) if noted else {}
+    return [part for part in PARTS if part in noted and noted[part] == now.get(part, {})]
+
+
+def _noted(study: Study) -> Stamps:
     try:
-        return [part for part in _begun(study).read_text(encoding="utf-8").split("\n") if part in PARTS]
+        return _STAMPS.validate_json(_begun(study).read_bytes())
     except (OSError, ValueError):
-        return []
+        return {}
 
 
 def _begun(study: Study) -> Path:
@@ -101,13 +134,13 @@ def _read(file: Path) -> Preparation | None:
 @dataclass(frozen=True)
 class PreparationState:
     """Whether a study is prepared. `outdated`: what was prepared and is gone or has changed, one phrase for each field.
-    `finished`: without a record, the parts that an interrupted preparation left. `changes`: without a record, how the
-    study differs from the one of this name that was prepared last.
+    Without a record, `absent` are the parts that an interrupted preparation did not finish, and `changes` how the study
+    differs from the one of this name that was prepared last.
     """
 
     record: Preparation | None
     outdated: dict[str, str]
-    finished: list[str]
+    absent: list[str]
     changes: list[str]
 
     @property
@@ -115,9 +148,14 @@ class PreparationState:
         return self.record is not None and not self.outdated
 
     @property
+    def ready(self) -> Preparation | None:
+        """The record, where model and corpora are as it says: enough to train, even without data of benchmarks."""
+        return None if self.outdated.keys() - {BENCHMARKS} else self.record
+
+    @property
     def missing(self) -> list[str]:
         """The parts that have to be prepared."""
-        return list(self.outdated) if self.record else [part for part in PARTS if part not in self.finished]
+        return list(self.outdated) if self.record else self.absent
 
     @property
     def reason(self) -> str:
@@ -133,7 +171,9 @@ def state(study: Study) -> PreparationState:
     files = sorted(_folder().glob("*.json"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
     last = next((found for file in files if (found := _read(file)) and found.study == study.name), None)
     changes = changed_values(last.fields, fields(study)) if last else []
-    return PreparationState(None, {}, _finished(study), changes)
+    finished = _finished(study)
+    parts = (*PARTS, BENCHMARKS) if _has_data(study.benchmarks) else PARTS
+    return PreparationState(None, {}, [part for part in parts if part not in finished], changes)
 
 
 def _outdated(preparation: Preparation, study: Study) -> dict[str, str]:
@@ -143,31 +183,42 @@ def _outdated(preparation: Preparation, study: Study) -> dict[str, str]:
     for language, folder in made.folders.items():
         if not (Path(folder) / "facts.json").is_file():
             found[f"corpora.{language}"] = f"{folder} is gone"
-    now = stamps(study)
+    now = own_stamps(study)
     changed = [field for field in now if now[field] != preparation.stamps.get(field)]
-    return found | dict.fromkeys(changed, "its files have changed")
+    return found | dict.fromkeys(changed, "its files have changed") | _benchmarks(preparation, study)
 
 
-def stamps(study: Study) -> Stamps:
+def _has_data(benchmarks: Benchmarks | None) -> bool:
+    """The questions of the embedded suite are made from the corpora."""
+    return benchmarks is not None and (benchmarks.suite == "almr" or bool(benchmarks.tasks))
+
+
+def _benchmarks(preparation: Preparation, study: Study) -> dict[str, str]:
+    if not study.benchmarks or not _has_data(study.benchmarks):
+        return {}
+    data = preparation.benchmarks.get(benchmarks_key(study.benchmarks))
+    if data is None:
+        return {BENCHMARKS: "not prepared before"}
+    gone = [f"{folder} is gone" for folder in data.folders if not Path(folder).is_dir()]
+    missing = [f"no data of {', '.join(data.missing)}"] if data.missing else []
+    return {BENCHMARKS: "; ".join([*gone, *missing])} if gone or missing else {}
+
+
+def own_stamps(study: Study) -> Stamps:
     """Size and time of the user's own files, by the study's field."""
-    return {field: dict(sorted(_stamps(files))) for field, files in _own_files(study) if files}
+    return {field: stamps.stamped(files) for field, files in _own_files(study) if files}
 
 
 def _own_files(study: Study) -> Iterator[tuple[str, list[str]]]:
     base = study.base_model.pretrained
     yield "base_model", [str(file) for file in Path(base).rglob("*")] if base and Path(base).is_dir() else []
     for language in LANGUAGES:
-        yield f"corpora.{language}", list(_matching(getattr(study.corpora, language).files or ()))
+        corpus = getattr(study.corpora, language)
+        local = stamps.inside(corpus.dataset) if corpus.dataset and Path(corpus.dataset).is_dir() else []
+        yield f"corpora.{language}", [*local, *_matching(corpus.files or ())]
 
 
 def _matching(named: tuple[str, ...]) -> Iterator[str]:
     for pattern in named:
         with contextlib.suppress(InputError):  # reading the corpus says what is wrong
             yield from patterns.matching(pattern)
-
-
-def _stamps(files: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
-    for file in files:
-        if Path(file).is_file():
-            status = Path(file).stat()
-            yield file, (status.st_size, status.st_mtime_ns)

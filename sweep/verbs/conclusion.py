@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sweep.store.run import Run
 from sweep.study import InputError, Study
-from sweep.study.numbers import clock
+from sweep.study.numbers import clock, quantity
 from sweep.verbs.rerun import Rerun, suggestion
 from sweep.verbs.verdict import verdict
 
@@ -45,7 +45,7 @@ class Finished:
 
     def text(self, again: Rerun) -> str:
         cost = f"time: {clock(self.seconds)} this session; {clock(self.trial_seconds)} of training in all"
-        cost += f", {self.gpu_hours:,.1f} GPU-hours" if self.gpu_hours else ""
+        cost += f", {quantity(self.gpu_hours)} GPU-hours" if self.gpu_hours else ""
         lines = ["", verdict(self.results.fit), cost, f"report: {self.results.report}"]
         if self.results.bundle:
             lines += [f"launch: {self.results.headline}", f"launch bundle: {self.run.files.launch}"]

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.fit_file.outdated import outdated
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
-from sweep.study.numbers import clock, number, point
+from sweep.study.numbers import clock, number, point, quantity
 from sweep.trials.progress import RunProgress
 from sweep.verbs import rerun
 
@@ -107,4 +107,4 @@ def _how_far(trial: dict[str, Any]) -> str:
 
 
 def _gpu_hours(hours: float) -> str:
-    return f", {hours:,.1f} GPU-hours" if hours else ""
+    return f", {quantity(hours)} GPU-hours" if hours else ""

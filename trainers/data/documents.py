@@ -51,7 +51,7 @@ class DocumentSource:
 
 
 def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECORDED) -> DocumentSource:
-    """Find a corpus' text. `recorded`: see `hub.commit`.
+    """Find a corpus' text. `recorded`: see `hub.commit`. An embedded text is fetched when it is read.
 
     Raises InputError for files that are missing, empty, of several kinds or no text but a pointer to it, for an unknown
     encoding, and for a data set of unknown commit.
@@ -63,9 +63,9 @@ def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECOR
         key |= {"sample": [*sample, hub.ROW_GROUPS]} if sample else {}
         key |= {"content": _local_content(spec.dataset, where)} if Path(spec.dataset).is_dir() else {}
         return DocumentSource(spec, where, fingerprint_of(key), commit=commit)
-    files = [str(embedded.fetch(spec.embedded))] if spec.embedded else local_files(spec, where)
+    files = [str(embedded.path(spec.embedded))] if spec.embedded else local_files(spec, where)
     builder = BUILDERS[patterns.suffix(files[0])]
-    content = [_sha256(file, where) for file in files]
+    content = [embedded.BOOKS[spec.embedded].content] if spec.embedded else [_sha256(file, where) for file in files]
     paragraphs = [PARAGRAPHS_VERSION] if builder == "text" and len(files) == 1 else []
     fingerprint = fingerprint_of([builder, spec.field, spec.encoding, content, *sample, *paragraphs])
     return DocumentSource(spec, where, fingerprint, builder, tuple(files))
@@ -187,6 +187,8 @@ def _with_text(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
 def _documents(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
     if source.builder == "hub":
         yield from hub.documents(source.spec, source.commit, source.where)
+    if source.spec.embedded:
+        embedded.fetch(source.spec.embedded)
     for file in source.files:
         yield from _of_file(file, source, alike)
 

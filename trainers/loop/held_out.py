@@ -53,7 +53,7 @@ class HeldOut:
 
     def _loss(self, loss: TokenLoss, tokens: torch.Tensor) -> float:
         while True:
-            at_once = min(self.at_once(loss), len(tokens))
+            at_once = min(self.at_once(loss), -(-len(tokens) // self.workers.size))  # the worker's share
             try:
                 return evaluate(loss, tokens, at_once, self.workers)
             except torch.OutOfMemoryError:

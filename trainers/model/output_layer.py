@@ -17,7 +17,7 @@ from torch.nn.functional import linear
 from sweep.study import InputError
 from sweep.study.sections.resources import Execution
 from sweep.study.sizes.family import PLAIN_LOGITS
-from sweep.study.sizes.shape import LOGITS_BYTES
+from sweep.study.sizes.shape import LOGITS_BYTES, part_rows
 from trainers.model.chunked_loss import summed_loss
 
 Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -72,8 +72,7 @@ def fused(model: Any, targets: torch.Tensor) -> Iterator[bool]:
 
 
 def _in_parts(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    rows = max(1, LOGITS_BYTES // (4 * weight.shape[0]))
-    return summed_loss(hidden, weight, targets, rows)
+    return summed_loss(hidden, weight, targets, part_rows(len(weight), len(hidden), hidden.element_size()))
 
 
 def _liger(device: torch.device) -> Kernel:

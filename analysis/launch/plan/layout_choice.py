@@ -23,6 +23,7 @@ STATE = 16
 DEGREES = (1, 2, 4, 8)
 PREFERRED: tuple[Checkpointing, ...] = ("selective", "full")
 NO_GPU = "state launch.gpu or launch.gpu_gigabytes"
+EAGER = "execution.attention: eager keeps all scores, which are not planned"
 
 
 def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None = None) -> ParallelLayout:
@@ -31,6 +32,8 @@ def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None 
     """
     launch = study.launch
     assert launch
+    if name == "native" and study.execution.attention == "eager":
+        shape, why_not = None, EAGER
     if shape is None:
         return replace(_stated(name, launch), why_not=why_not)
     usable = launch.gpu_bytes * USABLE if launch.gpu_bytes else None

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ABANDONED_SECONDS = 24 * 3600
+UNFINISHED = ".almr-unfinished-"  # how names of temporary folders begin: other hidden folders are the user's
+BUILT_IN = ("base_losses", "base_scores", "benchmarks", "benchmarks/tasks", "corpora", "embedded", "models", "texts")
 
 
 def root() -> Path:
@@ -26,7 +28,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{folder.name}.", dir=folder.parent))
     try:
         build(unfinished)
         unfinished.chmod(0o755)  # mkdtemp creates it private; a finished folder is for all users
@@ -41,8 +43,11 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
 
 
 def remove_abandoned() -> None:
-    """Delete the unfinished folders of processes that were killed: those in which nothing has changed for a day."""
-    for unfinished in root().glob("*/.*"):
+    """Delete the unfinished folders of processes that were killed: those in which nothing has changed for a day.
+
+    Looks only in BUILT_IN, and only at names that `build_once` gives: `$ALMR_CACHE` may be a user's home.
+    """
+    for unfinished in (path for name in BUILT_IN for path in (root() / name).glob(f"{UNFINISHED}*.*")):
         try:
             newest = max(path.stat().st_mtime for path in (unfinished, *unfinished.rglob("*")))
         except OSError:  # its process has just finished it

@@ -36,10 +36,7 @@ class Corpus(Section):
     embedded: Literal["shakespeare", "three-kingdoms", "chinese-poetry"] | None = None
     """A corpus that needs no data hub."""
     files: OneOrMore[Text] | None = None
-    """Local files, folders or glob patterns, relative to the study file: .txt, .md, .jsonl, .json or .parquet; all but
-    the last also compressed (.gz, .zst, .bz2, .xz). A folder stands for all such files below it. The files of a corpus
-    are of one kind (text, JSON or parquet), and have the text in one `field`.
-    """
+    """Local files, folders or glob patterns, relative to the study file: text, JSON or parquet, all of one kind."""
     dataset: str | None = None
     """A dataset of the Hugging Face hub."""
     config: str | None = None

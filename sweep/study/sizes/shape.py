@@ -7,6 +7,7 @@ test compares the count with what autograd keeps.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 from pydantic import model_validator
@@ -16,6 +17,7 @@ from sweep.study.sizes.family import FAMILIES, OTHER, PLAIN_LOGITS, Family
 
 LOGITS_BYTES = 2**28  # in float32: larger logits are computed in parts, smaller ones are faster in one piece
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # of a mixture of experts, in its config
+PARTS = 16  # of a micro-batch's bfloat16 logits, at most: each part rounds the sum of their weights' gradient
 USABLE = 0.9  # share of a GPU's memory; the rest: CUDA's context, communication buffers, fragmentation
 FLOAT32 = 4  # bytes of an element
 BFLOAT16 = 2
@@ -93,10 +95,10 @@ class Shape(Section):
         """Parameters of the input embedding; an output layer that is not tied has as many again."""
         return self.vocab_size * self.hidden_size
 
-    def rows_at_once(self, tokens: float) -> float:
+    def rows_at_once(self, tokens: float, element: int) -> float:
         """How many tokens' logits the trainer holds at once: a part where they are many and the family allows it."""
         in_parts = self.model_type in PLAIN_LOGITS and 4 * self.vocab_size * tokens > LOGITS_BYTES
-        return max(1, LOGITS_BYTES // (4 * self.vocab_size)) if in_parts else tokens
+        return part_rows(self.vocab_size, tokens, element) if in_parts else tokens
 
     @property
     def layer_parameters(self) -> int:
@@ -126,6 +128,12 @@ class Shape(Section):
         computes again is not counted.
         """
         return 6 * self.multiplied_parameters + 12 * self.num_hidden_layers * self.query_size * sequence_length
+
+
+def part_rows(words: int, tokens: float, element: int) -> int:
+    """Tokens of a part of the logits: as many as stay small, and in bfloat16 enough for few parts."""
+    small = max(1, LOGITS_BYTES // (FLOAT32 * words))
+    return small if element == FLOAT32 else max(small, math.ceil(tokens / PARTS))
 
 
 def norm_bytes(shape: Shape, element: int) -> float:
@@ -222,7 +230,7 @@ def logit_bytes(
     kept = element * (shape.hidden_size * tokens + shape.embedding_parameters) if gradients else 0
     if kernel == "liger":
         return (element + FLOAT32) * shape.hidden_size * tokens + kept, kept
-    rows, cast = shape.rows_at_once(tokens), 0 if element == FLOAT32 else element
+    rows, cast = shape.rows_at_once(tokens, element), 0 if element == FLOAT32 else element
     if rows < tokens:
         part = (FLOAT32 + cast) * shape.vocab_size + 3 * FLOAT32 * shape.hidden_size
         return part * rows + kept, kept if cast else 2 * kept

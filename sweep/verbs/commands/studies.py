@@ -37,7 +37,7 @@ def plan(
     except InputError as error:
         say(f"almr run will refuse this study: {error}")
     prepared = preparation.state(loaded)
-    record = prepared.record if prepared.done else None
+    record = prepared.ready
     known = run.ingredients() or (record.ingredients if record else None)
     sizes = record.sizes if record else None
     planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {}, sizes)

@@ -52,9 +52,9 @@ class _Phases:
 def preparation_lines(study: Study) -> list[str]:
     """What a run says before it prepares its study: what it takes from `almr prepare`, or why it cannot."""
     state = preparation.state(study)
-    if state.done and state.record:
-        commits = commit_lines(state.record.ingredients.commits)
-        return ["taking what almr prepare has prepared", *commits]
+    if state.ready:
+        fetched = [f"fetching what it lacks: {state.reason}"] if state.reason else []
+        return ["taking what almr prepare has prepared", *commit_lines(state.ready.ingredients.commits), *fetched]
     return [f"preparing anew what has changed: {state.reason}"] if state.reason else []
 
 

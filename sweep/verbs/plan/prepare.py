@@ -11,14 +11,14 @@ from rich.console import Console
 from sweep.study import LANGUAGES, Study, preparation
 from sweep.study.files import cache
 from sweep.study.numbers import clock, size
-from sweep.study.preparation import Preparation
+from sweep.study.preparation import Preparation, PreparationState
 from sweep.verbs.plan import phases
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What a preparation left. `record`: None for a replayed study, which needs none. `changed`: what was prepared
-    anew, and why; `kept`: all was there already.
+    anew, and why; `kept`: all was there already. `missing`: why it is not complete; empty where it is.
     """
 
     study: Study
@@ -26,12 +26,14 @@ class Prepared:
     seconds: float
     changed: list[str]
     kept: bool
+    missing: str = ""
 
     def text(self, name: str) -> str:
         if self.record is None:
             return f"{self.study.name}: nothing to prepare: a replayed study reads its trials from a table"
         how = "was prepared already: nothing has changed" if self.kept else f"prepared in {clock(self.seconds)}"
-        lines = [f"{self.study.name}: {how}", *(f"anew: {line}" for line in self.changed)]
+        but = f", but not {self.missing}" if self.missing else ""
+        lines = [f"{self.study.name}: {how}{but}", *(f"anew: {line}" for line in self.changed)]
         lines += [f"{part}: {size(used)}{self._counts(part)}" for part, used in self.record.sizes.items() if used]
         total = size(sum(self.record.sizes.values()))
         lines += [f"disk: {total}, in {cache.root()}{self._elsewhere()}"]
@@ -58,8 +60,8 @@ class Prepared:
         sizes = self.record.sizes
         return {
             "study": self.study.name,
-            "prepared": True,
-            "already_prepared": self.kept,
+            "prepared": not self.missing,
+            "already_prepared": self.kept and not self.missing,
             "changed": self.changed,
             "seconds": self.seconds,
             "cache": str(cache.root()),
@@ -80,12 +82,24 @@ def prepare(study: Study, console: Console) -> Prepared:
 
         record = fetch(study, progress)
     phases.print_unscored(study, console)
-    changed = [before.reason] if before.reason else []
-    if before.record:
-        old, new = before.record.ingredients, record.ingredients
-        changed += [
-            f"{phases.field(part)} at commit {new.commits[part]}, before {old.commits[part]}"
-            for part in new.commits.keys() & old.commits.keys()
-            if new.commits[part] != old.commits[part]
-        ]
-    return Prepared(study, record, time.monotonic() - began, changed, kept=before.done and not changed)
+    after, seconds = preparation.state(study), time.monotonic() - began
+    changed = _changed(before, after, record)
+    kept = before.record is not None and not changed
+    return Prepared(study, record, seconds, changed, kept, after.reason)
+
+
+def _changed(before: PreparationState, after: PreparationState, record: Preparation) -> list[str]:
+    """What is not as it was, one line for each: a field's files or folders, a commit, or the content that was read."""
+    if before.record is None:
+        return [before.reason] if before.reason else []
+    mended = {field: why for field, why in before.outdated.items() if after.outdated.get(field) != why}
+    old, new = before.record.ingredients, record.ingredients
+    moved = {
+        phases.field(part): f"{phases.field(part)} at commit {new.commits[part]}, before {old.commits[part]}"
+        for part in new.commits.keys() & old.commits.keys()
+        if new.commits[part] != old.commits[part]
+    }
+    was = old.fingerprints()
+    other = [part for part, content in new.fingerprints().items() if content != was.get(part)]
+    unsaid = [f"{part}: its content has changed" for part in other if part not in mended.keys() | moved.keys()]
+    return [*(f"{field}: {why}" for field, why in mended.items()), *moved.values(), *unsaid]

@@ -24,7 +24,7 @@ def _model(planned: StudyPlan) -> str:
     assert planned.flops
     token = planned.flops / planned.tokens_per_trial
     return (
-        f"model: {planned.shape.parameters:,} parameters; {token / 1e9:,.1f} GFLOPs per token, "
+        f"model: {planned.shape.parameters:,} parameters; {numbers.quantity(token / 1e9)} GFLOPs per token, "
         f"{planned.flops:.2e} FLOPs per trial"
     )
 
@@ -32,19 +32,19 @@ def _model(planned: StudyPlan) -> str:
 def _memory(trial_memory: TrialMemory) -> list[str]:
     memory, moment = trial_memory.at(trial_memory.micro_batch), trial_memory.moment(trial_memory.micro_batch).name
     parts = " + ".join(f"{name} {size / 1e9:.1f}" for name, size in asdict(memory).items())
-    where = f"micro-batch of {trial_memory.micro_batch} x {trial_memory.study.training.sequence_length:,} tokens"
+    where = f"micro-batch of {trial_memory.micro_batch:,} x {trial_memory.study.training.sequence_length:,} tokens"
     lines = [f"memory per GPU: {memory.total / 1e9:.1f} GB (estimate, {where})", f"  = {parts}", f"  most in: {moment}"]
     if have := trial_memory.study.resources.gpu_bytes:
         fits = trial_memory.largest_fitting(have)
-        largest = f"{fits} sequences" if fits > 1 else "1 sequence" if fits else "none"
+        largest = f"{fits:,} sequences" if fits > 1 else "1 sequence" if fits else "none"
         usable = f"{numbers.percent(USABLE)} of {have / 1e9:.0f} GB"
         own = trial_memory.largest_micro_batch
-        lines.append(f"  largest micro-batch that fits in {usable}: {largest} (of {own} per GPU and step)")
+        lines.append(f"  largest micro-batch that fits in {usable}: {largest} (of {own:,} per GPU and step)")
     return lines
 
 
 def _disk(disk: Disk) -> str:
-    parts = ", ".join(f"{name} {size_text(size)}" for name, size in disk.parts.items() if size != 0)
+    parts = ", ".join(f"{name.replace('_', ' ')} {size_text(size)}" for name, size in disk.parts.items() if size != 0)
     unknown = "not known before it is prepared" if None in disk.prepared.values() else "not known"
     whole = f"at most {size_text(disk.total)}" if disk.total is not None else unknown
     measured = f"; {size_text(sum(filter(None, disk.prepared.values())))} of it is prepared, as measured"

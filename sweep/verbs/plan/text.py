@@ -11,7 +11,7 @@ from rich.text import Text
 from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
 from sweep.study import LANGUAGES, Study, Trial, numbers
-from sweep.study.numbers import clock, percent
+from sweep.study.numbers import clock, percent, quantity
 from sweep.study.sections.training import Training
 from sweep.verbs.plan.size import size_json, size_lines
 from sweep.verbs.plan.speed import speed_json, speed_lines
@@ -78,7 +78,7 @@ def _cost(study: Study, planned: StudyPlan) -> str:
     if planned.seconds is not None:
         left = _count(planned.progress.to_run, "trial")
         cost += f"; {clock(planned.seconds)} for {left}, {concurrency(study)} in parallel (start-up not counted)"
-    cost += f"; {planned.gpu_hours:,.1f} GPU-hours" if study.resources.gpus else ""
+    cost += f"; {quantity(planned.gpu_hours)} GPU-hours" if study.resources.gpus else ""
     return "\n".join([cost, *speed_lines(planned.speed)])
 
 

@@ -225,6 +225,9 @@ def test_what_does_not_fit_or_is_not_known_is_said(make_study):
     unknown = layout_choice.choose("native", small, None, "its shape is not known")
     assert "its shape is not known" in " ".join(unknown.lines(small.launch))
     assert "launch.gpu" in layout_choice.choose("native", make_study(), shape).warnings("native")[0]
+    execution = small.execution.model_copy(update={"attention": "eager"})
+    eager = layout_choice.choose("native", small.model_copy(update={"execution": execution}), shape)
+    assert "Memory: not counted, execution.attention: eager keeps all scores" in " ".join(eager.lines(small.launch))
 
 
 @pytest.mark.parametrize(
@@ -259,11 +262,11 @@ def test_our_own_trainers_memory_is_that_of_its_precision_and_moments(make_study
         of = make_study(training=training, launch=STATED)
         memory[precision, state] = {p.what: p.bytes for p in layout_choice.choose("native", of, shape).parts}
     whole, half, small = memory.values()
-    assert whole["gathered"] == 2 * half["gathered"]
+    assert 1.4 < whole["gathered"] / half["gathered"] < 2  # a layer's gradient is summed in float32 either way
     assert 1.5 < whole["activations"] / half["activations"] <= 2
-    state = "weights, gradients, optimizer"
-    assert whole[state] == half[state] == pytest.approx(16 * shape.parameters / 128)
-    assert small[state] == pytest.approx((8 + 2 + 8 / 256) * shape.parameters / 128)
+    state = "weights, optimizer"
+    assert whole[state] == half[state] == pytest.approx(12 * shape.parameters / 128)
+    assert small[state] == pytest.approx((4 + 2 + 8 / 256) * shape.parameters / 128)
 
 
 def test_documents_are_mixed_to_the_tokens_that_are_wanted(write_format):

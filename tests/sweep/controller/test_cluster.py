@@ -65,7 +65,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
     """An environment whose commands of Slurm and Apptainer, ray and almr only record how they are called."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
-    for name in ("srun", "sbatch", "squeue", "scontrol", "apptainer", "ray", "almr"):
+    for name in ("srun", "sbatch", "squeue", "scontrol", "apptainer", "python", "ray", "almr"):
         (bin_folder / name).write_text(RECORDER.format(python=sys.executable))
         (bin_folder / name).chmod(0o755)
     settings = {"ALMR_CACHE": "/shared/my cache", "ALMR_RUNS": "s3://bucket/runs", "NODES": "3"}
@@ -118,6 +118,24 @@ def test_slurm_starts_the_head_then_the_others_then_the_run(machine: dict[str, s
     assert almr[1:] == ["run", STUDY, "--runs", "s3://bucket/runs", "--address", "10.0.0.1:6379"]
     names = [call[0] if call[:2] == ["almr", "run"] else " ".join(call) for call in calls(machine)]
     assert next(i for i, n in enumerate(names) if "health-check" in n) < names.index("almr")
+    [waits] = [i for i, call in enumerate(calls(machine)) if call[:2] == ["python", "-c"]]
+    assert calls(machine)[waits][3:] == ["10.0.0.1:6379", "3", "300"]
+    assert waits < names.index("almr")
+
+
+@pytest.mark.parametrize(("seconds", "nodes"), [("60", 3), ("0.1", 2)])
+def test_slurm_waits_until_all_nodes_have_joined_ray(seconds: str, nodes: int, tmp_path: Path) -> None:
+    [waits] = re.findall(r"^joined='\n(.*?)^'$", (CLUSTER / "slurm.sbatch").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "ray.py").write_text(
+        "answers = [1, 2, 2, 3]\n"
+        "def init(address, **options): assert address == '10.0.0.1:6379'\n"
+        "def nodes(): return [{'Alive': True}] * answers.pop(0) + [{'Alive': False}]\n"
+    )
+    command = [sys.executable, "-c", waits, "10.0.0.1:6379", "3", seconds]
+    environment = dict(os.environ) | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    late = f"slurm.sbatch: {nodes} of 3 nodes have joined Ray after 0 s: the study starts on these\n"
+    assert (done.returncode, done.stderr) == ((0, "") if nodes == 3 else (1, late))
 
 
 def test_slurm_gives_all_rays_of_a_job_the_same_token(machine: dict[str, str], tmp_path: Path) -> None:
@@ -153,16 +171,18 @@ def test_slurm_reports_that_ray_did_not_start(machine: dict[str, str]) -> None:
     assert not [call for call in calls(machine) if call[:2] == ["almr", "run"]]
 
 
-def terminated(machine: dict[str, str]) -> list[list[str]]:
-    """All calls of a job that gets SIGTERM while its study runs."""
+def terminated(machine: dict[str, str], seconds_left: int = 120) -> list[list[str]]:
+    """All calls of a job that gets SIGTERM while its study runs, so long before its time limit."""
+    settings = {"RUNS_FOR": "60", "SLURM_JOB_END_TIME": str(int(time.time()) + seconds_left)}
     command = ["bash", str(CLUSTER / "slurm.sbatch"), STUDY]
-    job = subprocess.Popen(command, env=machine | {"RUNS_FOR": "60"}, stderr=subprocess.DEVNULL)
+    job = subprocess.Popen(command, env=machine | settings, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 20
     while not [call for call in calls(machine) if call[:2] == ["almr", "run"]]:
         assert time.monotonic() < end
         time.sleep(0.1)
     job.send_signal(signal.SIGTERM)
-    assert job.wait(20) == 143
+    _, messages = job.communicate(timeout=20)
+    assert (job.returncode, messages) == (143, "")
     return calls(machine)
 
 
@@ -185,6 +205,16 @@ def test_slurm_requeues_a_job_at_its_time_limit_so_often(
     made = terminated(machine | settings)
     assert (["scontrol", "requeue", "18"] in made) == requeued
     assert not requeued or made[-1] == ["scontrol", "requeue", "18"]  # which ends the job: all else has stopped
+
+
+@pytest.mark.parametrize(
+    ("settings", "requeued"), [({"SLURM_RESTART_COUNT": "7"}, True), ({"JOB_STATE": "COMPLETING"}, False)]
+)
+def test_slurm_requeues_a_preempted_job_always(
+    settings: dict[str, str], requeued: bool, machine: dict[str, str]
+) -> None:
+    """In the grace time of a preemption Slurm sends TERM as it does before the time limit, which is far."""
+    assert (["scontrol", "requeue", "18"] in terminated(machine | settings, 7200)) == requeued
 
 
 @pytest.mark.parametrize(
@@ -232,10 +262,11 @@ def test_slurm_runs_ray_and_almr_in_the_container(gpus: str, machine: dict[str, 
     made = calls(machine)
     for call in made:
         assert (
-            call[0] in ("almr", "scontrol")
+            call[0] in ("almr", "python", "scontrol")
             or "hostname" in call
             or inside == call[call.index("apptainer") :][: len(inside)]
         )
+    assert [call[1:] for call in made if call[: len(inside) + 1] == [*inside, "python"]]
     assert [*inside, "almr", "run", STUDY, "--runs", runs, "--address", "10.0.0.1:6379"] in made
     assert len(ray_starts(machine)) == 2
 

@@ -72,6 +72,20 @@ def test_local_files(
     assert abs(on_disk(cache) - real) < 20_000  # the record, and locks
 
 
+@pytest.mark.parametrize("text", ["", "12", chr(34)])
+def test_very_short_paragraphs(tmp_path: Path, cache: Path, small_model: Path, text: str) -> None:
+    corpora = {}
+    for language in LANGUAGES:
+        as_paragraphs(tmp_path / f"{language}.txt", [f"{text}{i:x}" for i in range(60_000)])
+        corpora[language] = {"files": str(tmp_path / f"{language}.txt"), "held_out": 0.1}
+    study = study_of(corpora, small_model)
+    planned = disk(study, None, 6, 1)
+    lasting = (planned.to_prepare or 0) - (planned.prepared["temporary"] or 0)
+    record = prepare.fetch(study)
+    assert record.sizes["text"] <= (planned.prepared["text"] or 0)
+    assert sum(record.sizes.values()) <= lasting
+
+
 def test_stated_tokens_make_it_close(tmp_path: Path, cache: Path, small_model: Path) -> None:
     corpora = texts(as_lines, tmp_path, ".jsonl")
     study = study_of(corpora, small_model)

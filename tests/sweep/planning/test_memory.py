@@ -30,6 +30,7 @@ def of_family(name: str, **change: int) -> Shape:
     return WIDE.model_copy(update={"model_type": name, "vocab_size": 2000} | change)
 
 
+MANY_WORDS = WIDE.model_copy(update={"vocab_size": 256_000})
 TIED = WIDE.model_copy(update={"tie_word_embeddings": True, "vocab_size": 2000, "head_dim": 128})
 
 
@@ -37,6 +38,7 @@ TIED = WIDE.model_copy(update={"tie_word_embeddings": True, "vocab_size": 2000, 
     ("shape", "workers", "sequences", "settings"),
     [
         (WIDE, 1, 4, {}),  # the loss
+        (MANY_WORDS, 8, 8, {"checkpointing": "full"}),  # the loss, in sixteen parts
         (WIDE, 8, 1, {"checkpointing": "full", "reshard": False}),
         (WIDE, 2, 8, {"checkpointing": "selective", "micro_batches": 1}),
         (TIED, 1, 8, {"checkpointing": "full", "document_masking": False}),  # a layer

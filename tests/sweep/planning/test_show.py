@@ -29,6 +29,25 @@ def test_json_has_bytes_and_flops(tmp_path: Path) -> None:
     assert content["warnings"] == []
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_no_memory_is_planned_for_attention_that_keeps_its_scores(attention: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    resources = {"gpus_per_node": 8, "gpu": "H100-80GB"}
+    changes = {
+        "base_model": {"embedded": "smollm2-135m"},
+        "resources": resources,
+        "execution": {"attention": attention},
+    }
+    path.write_text(yaml.safe_dump(study_content(**changes)))
+    text = invoke(str(path), "--runs", str(tmp_path)).stdout
+    content = json.loads(invoke(str(path), "--runs", str(tmp_path), "--json").stdout)
+    line = "memory is not planned for execution.attention: eager, which keeps all scores: write sdpa to plan it"
+    planned = attention == "sdpa"
+    assert ("memory per GPU: " in text) == planned == (content["memory_bytes"] is not None)
+    assert (f"warning: {line}\n" in text) == (line in content["warnings"]) == (not planned)
+    assert content["parameters"] > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -79,3 +98,15 @@ def test_a_check_that_fails_is_a_line_and_status_2(tmp_path: Path) -> None:
 def test_a_small_study_has_no_memory_to_plan(tmp_path: Path) -> None:
     assert "memory per GPU" in invoke("llama3-8b-zh", "--runs", str(tmp_path)).stdout
     assert "memory per GPU" not in invoke("demo", "--runs", str(tmp_path)).stdout
+
+
+def test_small_models_and_large_batches_have_readable_numbers(tmp_path: Path, small_model: Path) -> None:
+    training = study_content()["training"] | {"global_batch_tokens": 2**21, "tokens": 2**26}
+    content = study_content(base_model={"pretrained": str(small_model)}, training=training)
+    resources = {"gpus_per_node": 1, "gpu": "H100-80GB", "tokens_per_second": 1e6}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content | {"resources": resources}))
+    out = invoke(str(path), "--runs", str(tmp_path)).stdout
+    assert "micro-batch of 65,536 x 32 tokens" in out
+    assert " 0.0 GFLOPs" not in out
+    assert " 0.0 GPU-hours" not in out

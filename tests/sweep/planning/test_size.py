@@ -73,7 +73,7 @@ def test_a_model_of_another_kind_has_no_shape_and_one_line_says_why(tmp_path: Pa
 
 
 def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **b: (_ for _ in ()).throw(OSError("no route")))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *a, **b: (_ for _ in ()).throw(OSError("no route")))
     found = model_shape.find(BaseModelSource(pretrained="nobody/nothing"))
     assert found.why_not
     assert "of nobody/nothing is not known, and the hub did not answer (OSError): state base_model" in found.why_not

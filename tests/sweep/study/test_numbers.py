@@ -32,6 +32,24 @@ def test_a_ratio_has_two_or_three_digits_and_no_empty_decimal(ratio: float, text
 @pytest.mark.parametrize(
     ("value", "text"),
     [
+        (1049.62, "1,049.6"),
+        (57.9, "57.9"),
+        (5.0, "5.0"),
+        (0.999, "1.0"),
+        (0.64, "0.64"),
+        (0.0012, "0.0012"),
+        (2.14e-5, "2.1e-5"),
+        (0.0, "0"),
+        (None, numbers.MISSING),
+    ],
+)
+def test_a_small_quantity_is_never_shown_as_nothing(value: float | None, text: str) -> None:
+    assert numbers.quantity(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
         (0.85, "0.85"),
         (0.904, "0.90"),
         (0.087, "0.09"),

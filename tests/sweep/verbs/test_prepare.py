@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from sweep import cli
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial, study_file
+from sweep.study.sections.benchmarks import Benchmarks
 from sweep.verbs import run as verbs_run
 from trainers import cpt
 
@@ -78,6 +79,31 @@ def test_it_says_what_lies_where_and_the_next_time_that_nothing_changed(local: s
     assert f", in {cache}" in "\n".join(lines)
     assert lines[-1] == f"next: almr run {local}"
     assert "small: was prepared already: nothing has changed" in invoke("prepare", local).splitlines()
+
+
+def test_added_benchmarks_are_fetched_and_what_is_missing_is_said(
+    local: str, local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("prepare", local)
+    (tmp_path / "quiz.yaml").write_text("task: quiz\ndataset_path: someone/quiz\ntest_split: test\n")
+    benchmarks = Benchmarks(tasks=("quiz",), include=str(tmp_path))
+    written(local_study.model_copy(update={"benchmarks": benchmarks}), tmp_path)
+    assert not json.loads(invoke("plan", local, "--json"))["prepared"]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **b: (_ for _ in ()).throw(ValueError("gated")))
+    out = invoke("prepare", local)
+    assert "nothing has changed" not in out
+    assert ", but not benchmarks: no data of quiz" in out
+    again = json.loads(invoke("prepare", local, "--json"))
+    assert (again["prepared"], again["already_prepared"], again["changed"]) == (False, False, [])
+
+
+def test_changed_content_is_said_even_where_size_and_time_of_a_file_are_the_same(local: str, tmp_path: Path) -> None:
+    invoke("prepare", local)
+    file = next((tmp_path / "original").iterdir())
+    times = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    file.write_text("X" + file.read_text()[1:])
+    os.utime(file, ns=times)
+    assert "anew: corpora.original: its content has changed" in invoke("prepare", local)
 
 
 def test_as_json_it_has_sizes_paths_and_commits(hub: str) -> None:
@@ -185,10 +211,29 @@ def test_the_plan_states_the_measured_use_once_it_is_prepared(hub: str) -> None:
     assert "disk: not known before it is prepared (" in invoke("plan", hub)
     real = json.loads(invoke("prepare", hub, "--json"))["disk_bytes"]
     after = json.loads(invoke("plan", hub, "--json"))
+    assert before["disk_bytes"].keys() - {"temporary"} == after["disk_bytes"].keys()
+    assert after["disk_bytes"]["base_model"] == real["base_model"]
     assert (after["prepared"], after["disk_measured"]) == (True, True)
     assert after["disk_bytes"]["corpora"] == real["corpora.original"] + real["corpora.additional"]
     assert after["disk_bytes"]["total"] == real["total"] + after["disk_bytes"]["logs"]
     assert "of it is prepared, as measured" in invoke("plan", hub)
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_the_plan_without_a_network_asks_the_hub_once_at_most(
+    hub: str, fake: FakeHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, prepared: bool
+) -> None:
+    study = study_file.load(hub)
+    Path(hub).write_text(study_file.dump(study.model_copy(update={"keep": "best"})))  # its disk needs the shape
+    if prepared:
+        invoke("prepare", hub)
+    unplug(fake, "time-out", monkeypatch)
+    fake.asked = 0
+    caplog.clear()
+    plan = json.loads(invoke("plan", hub, "--json"))
+    assert fake.asked == (0 if prepared else 1)
+    assert (plan["disk_bytes"]["models"] is not None) == prepared
+    assert [record for record in caplog.records if record.name.startswith("huggingface_hub")] == []
 
 
 def test_a_full_disk_is_one_line(

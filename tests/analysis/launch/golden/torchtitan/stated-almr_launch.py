@@ -15,9 +15,9 @@
 # Activation checkpointing: full
 # Memory, weights, gradients, optimizer: 16 bytes x 70,553,706,496 parameters / 128 GPUs = 8.8 GB
 # Memory, gathered: 2 bytes x (2 x embeddings + 3 x a layer of 855,654,400) / 1 = 13.5 GB
-# Memory, activations: 8,192 tokens x (80 layers x 16,384 bytes + 397,568) = 14.0 GB
+# Memory, activations: 8,192 tokens x (80 layers x 16,384 bytes + 528,648) = 15.1 GB
 # Memory, logits: 12 bytes x 128,256 words x 8,192 = 12.6 GB
-# Memory of one GPU, in all: 49.0 GB of 72.0 GB usable
+# Memory of one GPU, in all: 50.0 GB of 72.0 GB usable
 # Steps: 2,384 x 4,194,304 tokens = 9,999,220,736 tokens (779,264 fewer than launch.tokens, 10,000,000,000)
 
 import json
