@@ -191,7 +191,7 @@ def _explain(error: BaseException, spec: Corpus) -> str:
     if reason := network_fault(error):
         return f"cannot be reached on the hub ({reason}), and no copy is cached: check the network and HF_TOKEN"
     name = spec.dataset or ""
-    if not Path(name).exists() and (".." in name or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
+    if not Path(name).is_dir() and (".." in name or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)):
         return "is no folder, and no name on the hub: give `dataset: OWNER/NAME`, or local files as `files:`"
     names = ("config", "split", "revision", "field")
     stated = ", ".join(f"`{name}: {getattr(spec, name)}`" for name in names if getattr(spec, name))
