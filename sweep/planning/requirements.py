@@ -74,5 +74,5 @@ class TrialMemory:
 
     def largest_fitting(self, gpu_bytes: float) -> int:
         """The largest micro-batch that fits in the usable part of a GPU's memory; 0 where none does."""
-        sizes = range(1, self.largest_micro_batch + 1)
-        return max((n for n in sizes if self.at(n).total <= USABLE * gpu_bytes), default=0)
+        sizes = range(self.largest_micro_batch, 0, -1)
+        return next((n for n in sizes if self.at(n).total <= USABLE * gpu_bytes), 0)

@@ -16,9 +16,12 @@ import sys
 import tempfile
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from sweep.study.sections.resources import Execution
 from sweep.study.sections.training import Training
@@ -160,7 +163,8 @@ def data(shape: str, steps: int, device: torch.device) -> list[torch.Tensor]:
 
 def trainer(shape: str, steps: int, best: bool, folder: str) -> tuple[Any, list[float]]:
     """Defaults: 8 sequences at once (1 from 1B on), float32, no kernels. Best: what the same device allows it."""
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from step_clock import StepClock
+    from transformers import Trainer, TrainingArguments
 
     rows = torch.cat(data(shape, steps, torch.device("cpu")))
     gpu, (sequences, micro) = torch.cuda.is_available(), SHAPES[shape][7:]
@@ -169,14 +173,7 @@ def trainer(shape: str, steps: int, best: bool, folder: str) -> tuple[Any, list[
     options: dict[str, Any] = {"gradient_checkpointing": large}
     if best and gpu:
         options |= {"bf16": True, "torch_compile": not large, "use_liger_kernel": True, "optim": "adamw_torch_fused"}
-    stamps: list[float] = []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *arguments: Any, **more: Any) -> None:
-            if gpu:
-                torch.cuda.synchronize()
-            stamps.append(time.perf_counter())
-
+    clock = StepClock(gpu)
     arguments = TrainingArguments(
         output_dir=folder,
         max_steps=steps,
@@ -190,8 +187,8 @@ def trainer(shape: str, steps: int, best: bool, folder: str) -> tuple[Any, list[
     )
     examples: Any = [{"input_ids": row, "labels": row} for row in rows]
     model = make(shape)
-    Trainer(model=model, args=arguments, train_dataset=examples, callbacks=[Clock()]).train()
-    return model, [b - a for a, b in pairwise(stamps[1:])]
+    Trainer(model=model, args=arguments, train_dataset=examples, callbacks=[clock]).train()
+    return model, [b - a for a, b in pairwise(clock.ends[1:])]
 
 
 def peak() -> int:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,16 +111,12 @@ def batches(work: Work, device: torch.device) -> Iterator[torch.Tensor]:
 
 def trainer(work: Work, device: torch.device, folder: Path, kernels: bool) -> list[float]:
     """The rival at its best: bfloat16, Liger's `kernels`, fused AdamW (8-bit: torchao's), the same micro-batch."""
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import Trainer, TrainingArguments
 
-    gpu, stamps = device.type == "cuda", list[float]()
+    from tests.support.step_clock import StepClock
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *arguments: Any, **more: Any) -> None:
-            if gpu:
-                torch.cuda.synchronize()
-            stamps.append(time.perf_counter())
-
+    gpu = device.type == "cuda"
+    clock = StepClock(gpu)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=work.steps,
@@ -140,5 +135,5 @@ def trainer(work: Work, device: torch.device, folder: Path, kernels: bool) -> li
     )
     rows = torch.cat(list(batches(work, torch.device("cpu"))))
     examples: Any = [{"input_ids": row, "labels": row} for row in rows]
-    Trainer(model=made(work, device), args=arguments, train_dataset=examples, callbacks=[Clock()]).train()
-    return [b - a for a, b in pairwise(stamps[WARM_UP_STEPS - 1 :])]
+    Trainer(model=made(work, device), args=arguments, train_dataset=examples, callbacks=[clock]).train()
+    return [b - a for a, b in pairwise(clock.ends[WARM_UP_STEPS - 1 :])]

@@ -16,7 +16,7 @@ import datasets
 
 from sweep.study import InputError
 from sweep.study.errors import shown
-from sweep.study.files import cache, patterns
+from sweep.study.files import cache, patterns, stamps
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import Corpus
 from sweep.study.study import fingerprint_of
@@ -116,8 +116,8 @@ def _check_encoding(encoding: str, where: str) -> None:
 
 def _local_content(folder: str, where: str) -> list[list[str]]:
     """Name and sha256 of each file of a data set in a local folder, which has no commit. Hidden ones are left out."""
-    files = {str(path.relative_to(folder)): str(path) for path in Path(folder).rglob("*") if path.is_file()}
-    files = {name: path for name, path in sorted(files.items()) if not f"/{name}".count("/.")}
+    found = {str(Path(path).relative_to(folder)): path for path in stamps.inside(folder) if Path(path).is_file()}
+    files = dict(sorted(found.items()))
     for path in files.values():
         opening.refuse_pointer(Place(where, path))
     return [[name, _sha256(path, where)] for name, path in files.items()]
