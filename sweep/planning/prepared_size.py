@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sweep.study import LANGUAGES, InputError, Study
@@ -32,13 +34,14 @@ STATED = 1.05  # the `tokens` of a corpus are stated with two or three digits
 
 def parts(study: Study, shape: Shape | None) -> Parts:
     specs: list[Corpus] = [getattr(study.corpora, language) for language in LANGUAGES]
-    packed = [_times(TOKEN, most_tokens(spec), CORPUS_FILES) for spec in specs]
-    samples = [_times(CANDIDATES, _text(spec)) for spec in specs if spec.documents]
+    texts = list(map(CorpusText, specs))
+    packed = [_times(TOKEN, text.most_tokens, CORPUS_FILES) for text in texts]
+    samples = [_times(CANDIDATES, text.bytes) for text in texts if text.spec.documents]
     archive = ARCHIVES.get(study.base_model.embedded or "", 0.0)
     return {
         "base_model": _base_model(study, shape),
-        "corpora": _all([*packed, *map(_rewritten, specs)], sum),
-        "text": _all([*map(_text, specs), _tiny_text(study, specs)], sum),
+        "corpora": _all([*packed, *[text.rewritten for text in texts]], sum),
+        "text": _all([*[text.bytes for text in texts], _tiny_text(study, specs)], sum),
         "temporary": _all([*packed, *samples, archive], max),
         "benchmarks": None if study.benchmarks and catalogue.harness_tasks(study.benchmarks) else 0,
         "downloads": _all([_download(spec) for spec in specs], sum),
@@ -63,15 +66,6 @@ def _base_model(study: Study, shape: Shape | None) -> float | None:
     return _times(FLOAT32, shape.parameters if shape else None, TOKENIZER)
 
 
-def most_tokens(corpus: Corpus) -> float | None:
-    """An upper bound of a corpus' tokens: as stated, else one for each byte of its text; None: not known."""
-    if corpus.tokens:
-        return STATED * corpus.tokens
-    if corpus.embedded:
-        return EMBEDDED_TEXTS[corpus.embedded]
-    return None if corpus.documents else _characters(corpus)
-
-
 def plain_files(corpus: Corpus) -> list[Path] | None:
     """The local files of a corpus, where their size tells that of the text; None for compressed ones and parquet."""
     try:
@@ -83,47 +77,71 @@ def plain_files(corpus: Corpus) -> list[Path] | None:
     return sorted(paths) if suits else None
 
 
-def _characters(corpus: Corpus) -> float | None:
-    """Bytes of the text of local files as UTF-8, at most."""
-    files = plain_files(corpus)
-    wider = 1 if corpus.encoding.lower().replace("-", "") in ("utf8", "ascii") else LARGEST_CHARACTERS
-    return None if files is None else wider * sum(file.stat().st_size for file in files)
+@dataclass(frozen=True)
+class CorpusText:
+    """Upper bounds of a corpus' text. Its files are listed, and looked at, once."""
 
+    spec: Corpus
 
-def _paragraphs(corpus: Corpus) -> float:
-    """Documents of a single text file, at most, if it is nowhere denser than where it is looked at: an empty line
-    between two of them is two ends of lines. Files of another kind take more than a document's share themselves.
-    """
-    files = plain_files(corpus) or []
-    if len(files) != 1 or files[0].suffix.lower() not in PLAIN:
-        return 0
-    size, found = files[0].stat().st_size, []
-    with files[0].open("rb") as file:
-        for place in range(PLACES):
-            file.seek(max(0, size - LOOKED_AT) * place // (PLACES - 1))
-            part = file.read(LOOKED_AT)
-            found.append(max(part.count(b"\n"), part.count(b"\r")) / 2 / max(1, len(part)))
-    return 1 + size * max(found)
+    @property
+    def most_tokens(self) -> float | None:
+        """As stated, else one for each byte of the text; None: not known."""
+        if self.spec.tokens:
+            return STATED * self.spec.tokens
+        if self.spec.embedded:
+            return EMBEDDED_TEXTS[self.spec.embedded]
+        return None if self.spec.documents else self._characters
 
+    @property
+    def bytes(self) -> float | None:
+        """An embedded text lies there twice: as it was fetched, and as it was read. Of a data set of the hub, a sample
+        of `documents` is read as a stream.
+        """
+        spec = self.spec
+        if spec.embedded:
+            return 2 * COPY * EMBEDDED_TEXTS[spec.embedded]
+        if spec.dataset:
+            return MOST_BYTES_PER_TOKEN * spec.tokens if spec.documents and spec.tokens else None
+        return _times(COPY, self._characters, CORPUS_FILES + DOCUMENT["text"] * self._paragraphs)
 
-def _text(corpus: Corpus) -> float | None:
-    """An embedded text lies there twice: as it was fetched, and as it was read. Of a data set of the hub, a sample of
-    `documents` is read as a stream.
-    """
-    if corpus.embedded:
-        return 2 * COPY * EMBEDDED_TEXTS[corpus.embedded]
-    if corpus.dataset:
-        return MOST_BYTES_PER_TOKEN * corpus.tokens if corpus.documents and corpus.tokens else None
-    return _times(COPY, _characters(corpus), CORPUS_FILES + DOCUMENT["text"] * _paragraphs(corpus))
+    @property
+    def rewritten(self) -> float:
+        """Plain text is written beside its blocks as JSON Lines, for other trainers."""
+        if not self._plain:
+            return 0
+        each = max(self._paragraphs, len(self._plain))
+        return COPY * (self._characters or 0) + DOCUMENT["rewritten"] * each
 
+    @cached_property
+    def _files(self) -> list[Path] | None:
+        return plain_files(self.spec)
 
-def _rewritten(corpus: Corpus) -> float:
-    """Plain text is written beside its blocks as JSON Lines, for other trainers."""
-    files = plain_files(corpus)
-    if not files or files[0].suffix.lower() not in PLAIN:
-        return 0
-    each = max(_paragraphs(corpus), len(files))
-    return COPY * (_characters(corpus) or 0) + DOCUMENT["rewritten"] * each
+    @property
+    def _plain(self) -> list[Path]:
+        files = self._files or []
+        return files if files and files[0].suffix.lower() in PLAIN else []
+
+    @cached_property
+    def _characters(self) -> float | None:
+        """Bytes of the text of local files as UTF-8, at most."""
+        wider = 1 if self.spec.encoding.lower().replace("-", "") in ("utf8", "ascii") else LARGEST_CHARACTERS
+        return None if self._files is None else wider * sum(file.stat().st_size for file in self._files)
+
+    @cached_property
+    def _paragraphs(self) -> float:
+        """Documents of a single text file, at most, if it is nowhere denser than where it is looked at: an empty line
+        between two of them is two ends of lines. Files of another kind take more than a document's share themselves.
+        """
+        if len(self._plain) != 1:
+            return 0
+        [path] = self._plain
+        size, found = path.stat().st_size, []
+        with path.open("rb") as file:
+            for place in range(PLACES):
+                file.seek(max(0, size - LOOKED_AT) * place // (PLACES - 1))
+                part = file.read(LOOKED_AT)
+                found.append(max(part.count(b"\n"), part.count(b"\r")) / 2 / max(1, len(part)))
+        return 1 + size * max(found)
 
 
 def _tiny_text(study: Study, specs: list[Corpus]) -> float:
