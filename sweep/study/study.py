@@ -98,11 +98,11 @@ class Study(Section):
 
     def recipe(self) -> dict[str, Any]:
         """The fields that a trial's numbers depend on. All others may change while trials keep their records."""
-        recipe = self.model_dump(mode="json", include={"base_model", "corpora", "replay"})
+        recipe = self.model_dump(mode="json", include={"corpora", "replay"})
+        recipe["base_model"] = self.base_model.recipe()
         recipe["training"] = self.training.recipe()
-        del recipe["base_model"]["shape"]  # this and the next are only descriptions
         for corpus in recipe["corpora"].values():
-            del corpus["tokens"], corpus["language"]
+            del corpus["tokens"], corpus["language"]  # only descriptions
         return recipe
 
     @property

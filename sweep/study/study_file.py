@@ -84,7 +84,7 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
     content = study.model_dump(mode="json", by_alias=True)
     for corpus in content["corpora"].values():
         corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
-    for section, field in (("base_model", "pretrained"), ("launch", "model")):
+    for section, field in (("base_model", "pretrained"), ("base_model", "tokenizer"), ("launch", "model")):
         model = (content[section] or {}).get(field)
         if model and (folder / model).is_dir():  # else a Hugging Face id
             content[section][field] = str((folder / model).resolve())

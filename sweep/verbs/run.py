@@ -142,5 +142,8 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
     with phases.shown(console) as progress:
         from trainers import prepare
 
-        run.keep_ingredients(prepare.prepare(study, progress, run.ingredients()))
+        made = prepare.prepare(study, progress, run.ingredients())
+        run.keep_ingredients(made)
+    for line in phases.base_model_lines(study, made):
+        console.print(line, markup=False, soft_wrap=True)
     phases.print_unscored(study, console)

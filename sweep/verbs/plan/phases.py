@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.status import Status
 
 from sweep.planning import scoring
-from sweep.study import LANGUAGES, Study, preparation
+from sweep.study import LANGUAGES, Ingredients, Study, preparation
 from sweep.study.numbers import clock, percent
 
 Progress = Callable[[str, float | None], None]
@@ -60,6 +60,11 @@ def preparation_lines(study: Study) -> list[str]:
 
 def commit_lines(commits: dict[str, str]) -> list[str]:
     return [f"commit of {field(part)}: {commit}" for part, commit in commits.items()]
+
+
+def base_model_lines(study: Study, made: Ingredients) -> list[str]:
+    """What was found of the base model."""
+    return made.base_check.lines(study.language_name) if made.base_check else []
 
 
 def field(part: str) -> str:

@@ -38,6 +38,7 @@ class Prepared:
         total = size(sum(self.record.sizes.values()))
         lines += [f"disk: {total}, in {cache.root()}{self._elsewhere()}"]
         lines += phases.commit_lines(self.record.ingredients.commits)
+        lines += phases.base_model_lines(self.study, self.record.ingredients)
         return "\n".join([*lines, f"next: almr run {name}"])
 
     def _counts(self, part: str) -> str:
@@ -68,6 +69,7 @@ class Prepared:
             "disk_bytes": sizes | {"total": sum(sizes.values())},
             "paths": self.record.paths,
             "commits": self.record.ingredients.commits,
+            "base_model": looked.model_dump(mode="json") if (looked := self.record.ingredients.base_check) else None,
             "tokens": {name: self.record.ingredients.corpora[name].tokens for name in LANGUAGES},
         }
 
