@@ -21,7 +21,7 @@ from trainers.data.documents import DocumentSource
 from trainers.data.hub import RecordedCommit
 from trainers.loop.base import check
 from trainers.model import smollm, snapshot
-from trainers.model.base import resizing
+from trainers.model.base import inspection, resizing
 from trainers.model.loading import fingerprint, load_own_tokenizer, load_tokenizer
 
 Progress = Callable[[str, float | None], None]
@@ -59,7 +59,10 @@ def prepare(
     recorded = preparation.read(study)
     known = earlier or (recorded.ingredients if recorded else None)
     with _disk_faults():
-        return _prepare(study, progress, _commits(known, ask=known is None)).ingredients
+        made = _prepare(study, progress, _commits(known, ask=known is None)).ingredients
+    if earlier and earlier.base_check and earlier.fingerprints() == made.fingerprints():
+        return made.model_copy(update={"base_check": earlier.base_check})  # with losses that a GPU measured
+    return made
 
 
 def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Preparation:
@@ -153,6 +156,7 @@ def _own_model(study: Study, progress: Progress, recorded: RecordedCommit) -> _B
     base = study.base_model
     if base.pretrained is None or Path(base.pretrained).is_dir():
         folder = Path(base.pretrained) if base.pretrained else _embedded(study, progress)
+        inspection.refuse_incomplete(folder)
         progress("fingerprinting the base model", None)
         return _BaseModel(str(folder), fingerprint(folder))
     progress(f"looking for {base.pretrained} on the hub", None)

@@ -83,6 +83,7 @@ def _directory(study: Study, folder: Path) -> list[CheckResult]:
     from trainers.model.base import inspection
 
     try:
+        inspection.refuse_incomplete(folder)
         tokenizer = _tokenizer(study, str(folder))
         small = sum(file.stat().st_size for file in folder.iterdir()) <= QUICKLY_READ
         inspected = inspection.inspect(study, folder, tokenizer, every_weight=small)
@@ -92,9 +93,15 @@ def _directory(study: Study, folder: Path) -> list[CheckResult]:
             found = inspected.found
     except InputError as error:
         return results("base model", str(error).splitlines(), "")
-    tokens = f"{folder}: {found.tokens:,} tokens, {found.rows:,} rows"
     warned = [CheckResult("base model", True, warning, note=True) for warning in found.warnings]
-    return [*results("base model", inspected.faults, tokens), *warned]
+    return [*_model_and_tokenizer(study, inspected.faults, tokenizer), *warned]
+
+
+def _model_and_tokenizer(study: Study, faults: list[str], tokenizer: Any) -> list[CheckResult]:
+    if faults:
+        return results("base model", faults, "")
+    fine = CheckResult("base model", True, str(study.base_model.pretrained))
+    return [fine, CheckResult("tokenizer", True, f"{len(tokenizer.get_vocab()):,} tokens")]
 
 
 def _beginnings(study: Study) -> dict[str, list[str]]:
@@ -132,7 +139,7 @@ def _of_the_hub(study: Study) -> list[CheckResult]:
         return [CheckResult("base model", False, str(error))]
     except Exception as error:  # of several network libraries
         return [CheckResult("base model", False, _explain("model", base.pretrained, error))]
-    return results("base model", faults, f"{base.pretrained}: {len(tokenizer.get_vocab()):,} tokens")
+    return _model_and_tokenizer(study, faults, tokenizer)
 
 
 def corpus(spec: Corpus, where: str) -> list[CheckResult]:

@@ -31,7 +31,7 @@ logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display s
 
 
 def load_tokenizer(base: BaseModelSource, path: str) -> Any:
-    with quiet():  # it warns of the model's configuration, which is none of a tokenizer's business
+    with quiet():  # it warns of the model's configuration
         return _from_pretrained(AutoTokenizer, base, path)
 
 
@@ -146,8 +146,9 @@ def _from_pretrained(
     except Exception as error:  # of transformers, tokenizers and safetensors, which each have their own
         if disk_fault(error, path):
             raise
+        what = "the tokenizer of " if loader is AutoTokenizer else ""
         raise InputError(
-            f"{where}: {path} could not be loaded ({one_line(error)}); give a "
+            f"{where}: {what}{path} could not be loaded ({one_line(error)}); give a "
             f"directory that save_pretrained wrote, or the id of a causal language model that this machine can reach"
         ) from None
 

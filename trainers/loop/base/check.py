@@ -66,10 +66,8 @@ def glance(study: Study, found: BaseModelCheck, tokenizer: Any, texts: dict[str,
     directory. Raises InputError as `measure` does.
     """
     length = study.training.sequence_length
-    samples = {
-        part: Sample.of_texts(study.language_name(part), some, tokenizer, length) for part, some in texts.items()
-    }
-    enough = {part: sample for part, sample in samples.items() if sample}
+    made = {part: Sample.of_texts(study.language_name(part), some, tokenizer, length) for part, some in texts.items()}
+    enough = {part: sample for part, sample in made.items() if sample}
     if not enough or found.parameters > LARGEST_AT_A_GLANCE:
         return found
     return measured.check(study, found, study.base_model.pretrained or "", enough, torch.device("cpu"))

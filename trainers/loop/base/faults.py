@@ -48,18 +48,18 @@ def is_bad(patient: Patient, losses: Losses) -> bool:
     return known and not loss < limit(patient)
 
 
-def cause(patient: Patient, sample: Sample, losses: Losses) -> str:
-    """Why the loss of this sample is bad, and what to do."""
+Measured = tuple[Sample, Losses]
+
+
+def cause(patient: Patient, every: Measured, bad: Measured) -> str:
+    """Why the loss of the `bad` text is bad, and what to do. `every`: the bad text, and that of the other languages."""
+    sample, losses = bad
     if not math.isfinite(losses.mean()):
         return (
             "the weights are finite, the model's output is not: its configuration does not suit its weights, or they "
             "overflow: download or save the model again"
         )
-    return (
-        untrained_rows(patient, sample, losses)
-        or missing_bos(patient, sample)
-        or _wrong_tokenizer(patient, sample, losses)
-    )
+    return missing_bos(patient, sample) or untrained_rows(patient, *every) or _wrong_tokenizer(patient, losses)
 
 
 def untrained_rows(patient: Patient, sample: Sample, losses: Losses) -> str | None:
@@ -70,7 +70,7 @@ def untrained_rows(patient: Patient, sample: Sample, losses: Losses) -> str | No
     if not len(rows):
         return None
     own = losses.values[torch.isin(losses.targets, rows)]
-    by_chance = len(own) >= OFTEN and float(own.mean()) > limit(patient)
+    by_chance = len(own) >= OFTEN and float(own.mean()) > max(limit(patient), losses.mean(without=rows))
     with _replaced(patient.probe.model, rows):
         falls = patient.probe.losses(sample.tokens).mean() < 0.98 * losses.mean()
     if not (falls or by_chance):
@@ -150,7 +150,7 @@ def missing_bos(patient: Patient, sample: Sample) -> str | None:
     )
 
 
-def _wrong_tokenizer(patient: Patient, sample: Sample, losses: Losses) -> str:
+def _wrong_tokenizer(patient: Patient, losses: Losses) -> str:
     if abs(losses.mean() - limit(patient)) < NEAR_UNIFORM:
         return "the model knows nothing of this text, as with random weights: give a trained model, with its tokenizer"
     worst = _worst(patient, losses)

@@ -20,7 +20,8 @@ from trainers.model.chunked_loss import IGNORED
 from trainers.model.token_loss import positions
 
 SAMPLE_TOKENS = 2048  # of each language
-SAME_OUTPUT = 1e-2  # share of the logits' spread by which rounding may change them
+LOOKED_AT = 64  # tokens that show whether a model looks ahead
+ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # share of the logits' spread that it may change
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,12 @@ class Probe:
 
     def looks_ahead(self, tokens: torch.Tensor) -> bool:
         """Whether a later token changes the prediction of an earlier one, as in an encoder."""
-        one = tokens[:1, : min(32, tokens.shape[1])]
-        other = one.clone()
-        other[:, -1] = other[:, 0] if int(other[0, 0]) != int(other[0, -1]) else (other[:, -1] + 1) % self.rows
-        before, after = (self.logits(given, None)[:, :-1].float() for given in (one, other))
-        return bool((before - after).abs().max() > SAME_OUTPUT * before.std())
+        one = tokens[:1, :LOOKED_AT]
+        half = max(1, one.shape[1] // 2)
+        other = torch.cat([one[:, :half], (one[:, half:] + 1) % self.rows], 1)
+        before, after = (self.logits(given, None)[:, :half].float() for given in (one, other))
+        rounding = ROUNDING[torch.float32 if self.model.dtype == torch.float32 else torch.bfloat16]
+        return bool((before - after).abs().max() > rounding * before.std())
 
 
 def uniform(probe: Probe) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import sys
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,16 @@ from trainers.model.chunked_loss import IGNORED
 from trainers.model.loading import load_complete, load_tokenizer
 
 NEW_SHARE = 0.001  # of a text in new rows, from which it is said
+LONGEST = 512  # tokens of a text that is read by itself
 
 
 @dataclass
 class Findings:
-    """`bad`: the languages of which the base model's loss is that of a broken one."""
+    """`bad`: those of `all` languages of which the base model's loss is that of a broken one."""
 
     losses: dict[str, BaseLoss] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    all: list[tuple[Sample, Losses]] = field(default_factory=list)
     bad: list[tuple[Sample, Losses]] = field(default_factory=list)
 
 
@@ -46,10 +48,20 @@ def check(
     for part, sample in samples.items():
         _measure(patient, part, sample, found)
     if found.bad:
-        raise InputError(_refusal(patient, found.bad))
-    del patient  # before the model that it was made from is loaded
-    warnings = (*looked.warnings, *found.warnings)
-    losses = found.losses | _before(study, path, samples, found.losses)
+        raise InputError(_refusal(patient, found))
+    warnings, losses = (*looked.warnings, *found.warnings), found.losses
+    source = resizing.resized(Path(path)).source
+    if study.base_model.tokenizer and source and Path(source).is_dir():
+        texts = {part: _texts(sample, patient.tokenizer) for part, sample in samples.items()}
+        now = {part: _bits_per_byte(patient, some) for part, some in texts.items()}
+        del patient  # before the model that it was made from is loaded
+        before = _opened(study, source, device)
+        losses = {
+            part: loss.model_copy(
+                update={"bits_per_byte_before": loss.bits_per_byte * _bits_per_byte(before, texts[part]) / now[part]}
+            )
+            for part, loss in losses.items()
+        }
     return looked.model_copy(update={"losses": losses, "warnings": warnings, "unmeasured": None})
 
 
@@ -74,6 +86,7 @@ def _measure(patient: Patient, part: str, sample: Sample, found: Findings) -> No
     losses = patient.probe.losses(sample.tokens)
     loss = losses.mean()
     found.losses[part] = BaseLoss(loss=loss, bits_per_byte=sample.bits_per_byte(loss), tokens=losses.count())
+    found.all.append((sample, losses))
     if faults.is_bad(patient, losses):
         found.bad.append((sample, losses))
         return
@@ -93,47 +106,32 @@ def _new_tokens(patient: Patient, name: str, losses: Losses) -> list[str]:
     ]
 
 
-def _refusal(patient: Patient, bad: list[tuple[Sample, Losses]]) -> str:
-    """One line for all such languages: they mostly have one cause."""
-    stated = ", ".join(f"{sample.name} {losses.mean():.2f}" for sample, losses in bad)
-    samples, found = zip(*bad, strict=True)
-    together = replace(samples[0], tokens=torch.cat([sample.tokens for sample in samples]))
-    losses = Losses(torch.cat([one.values for one in found]), torch.cat([one.targets for one in found]))
+def _refusal(patient: Patient, found: Findings) -> str:
+    """One line for all bad languages: they mostly have one cause."""
+    stated = ", ".join(f"{sample.name} {losses.mean():.2f}" for sample, losses in found.bad)
     return (
-        f"base_model: it is broken as given: its loss in nats per token is {stated}, and {faults.limit(patient):.2f}, "
-        f"ln(vocabulary), is that of a model that knows nothing: {faults.cause(patient, together, losses)}"
+        f"base_model: broken as given: its loss in nats per token is {stated}, and {faults.limit(patient):.2f}, "
+        f"ln(vocabulary), is that of a model that knows nothing: "
+        f"{faults.cause(patient, _together(found.all), _together(found.bad))}"
     )
 
 
-def _before(study: Study, path: str, samples: dict[str, Sample], now: dict[str, BaseLoss]) -> dict[str, BaseLoss]:
-    """The losses of a model with another tokenizer, with the bits per byte of the model that it was made from and its
-    tokenizer on the same text.
-    """
-    source = resizing.resized(Path(path)).source
-    if study.base_model.tokenizer is None or source is None or not Path(source).is_dir():
-        return {}
-    tokenizer = load_tokenizer(study.base_model, path)
-    [device] = {sample.tokens.device for sample in samples.values()}
-    old = _opened(study, source, device)
-    return {
-        part: now[part].model_copy(update={"bits_per_byte_before": _bits_per_byte(old, sample, tokenizer)})
-        for part, sample in samples.items()
-    }
+def _together(measured: list[tuple[Sample, Losses]]) -> tuple[Sample, Losses]:
+    samples, losses = zip(*measured, strict=True)
+    values, targets = (torch.cat([getattr(one, name) for one in losses]) for name in ("values", "targets"))
+    return replace(samples[0], tokens=torch.cat([sample.tokens for sample in samples])), Losses(values, targets)
 
 
-def _bits_per_byte(old: Patient, sample: Sample, tokenizer: Any) -> float | None:
-    """Of a sample's text, tokenised by the older model's own tokenizer; None for a text that is too short for that.
-
-    Both models' bits are divided by the same bytes: those of the sample by the corpus' bytes per token.
-    """
-    texts = _texts(sample, tokenizer)
-    packed = Sample.of_texts(sample.name, texts, old.tokenizer, sample.tokens.shape[1], most=sys.maxsize)
-    if packed is None:
-        return None
-    counted = sample.tokens.numel() * sample.bytes_per_token
-    share = counted / sum(len(text.encode()) for text in texts)
-    same_bytes = replace(packed, bytes_per_token=packed.bytes_per_token * share).to(sample.tokens.device)
-    return same_bytes.bits_per_byte(old.probe.losses(same_bytes.tokens).mean())
+def _bits_per_byte(patient: Patient, texts: list[str]) -> float:
+    """Of some texts, each by itself and without its first token, which has no context. NaN where they are too short."""
+    probe, bits, size = Probe(patient.probe.model, None), 0.0, 0
+    for text in texts:
+        ids = patient.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"][:LONGEST]
+        if len(ids) > 1:
+            losses = probe.losses(torch.tensor([ids], device=patient.probe.model.device))
+            bits += losses.mean() * losses.count() / math.log(2)
+            size += len(patient.tokenizer.decode(ids[1:]).encode())
+    return bits / size if size else math.nan
 
 
 def _texts(sample: Sample, tokenizer: Any) -> list[str]:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from sweep.study import InputError
-from sweep.study.errors import one_line
 from trainers.data.readers.opening import refuse_pointer
 from trainers.data.readers.place import Place
 from trainers.model.loading import AGAIN
@@ -21,7 +20,6 @@ from trainers.model.snapshot import WEIGHTS
 
 WHERE = "base_model.pretrained"
 AT_ONCE = 2**27  # elements of a tensor that are looked at together
-BROKEN = (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError)  # what readers of weights raise
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,12 @@ class Checkpoint:
         path = self.files[name]
         try:
             if path.suffix != ".safetensors":
-                yield from _rows(_unpickled(path)[name])
+                yield from _rows(_unpickled(path, path.stat().st_mtime_ns)[name])
                 return
             with safe_open(path, framework="pt") as opened:
                 yield from _rows(opened.get_slice(name) if self.shapes[name] else opened.get_tensor(name))
-        except BROKEN as error:
-            raise _damaged(path, error) from None
+        except Exception:  # of safetensors, and whatever unpickling meets
+            raise _damaged(path) from None
 
     def not_finite(self) -> list[str]:
         """One phrase for each tensor with values that are NaN or infinite. Reads all weights once."""
@@ -73,8 +71,8 @@ def opened(folder: Path) -> Checkpoint:
         refuse_pointer(Place(WHERE, str(file)))
         try:
             _read_header(file, checkpoint)
-        except BROKEN as error:
-            raise _damaged(file, error) from None
+        except Exception:  # of safetensors, and whatever unpickling meets
+            raise _damaged(file) from None
     return checkpoint
 
 
@@ -89,8 +87,8 @@ def _listed(index: Path) -> list[Path]:
     """The files of an index. Raises InputError where one is missing."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise _damaged(index, error) from None
+    except (OSError, ValueError, KeyError, AttributeError):
+        raise _damaged(index) from None
     missing = [name for name in names if not (index.parent / name).exists()]
     if missing:
         more = f" and {len(missing) - 1} more files" if missing[1:] else ""
@@ -100,7 +98,7 @@ def _listed(index: Path) -> list[Path]:
 
 def _read_header(file: Path, into: Checkpoint) -> None:
     if file.suffix != ".safetensors":
-        found = {name: tuple(tensor.shape) for name, tensor in _unpickled(file).items()}
+        found = {name: tuple(tensor.shape) for name, tensor in _unpickled(file, file.stat().st_mtime_ns).items()}
     else:
         with safe_open(file, framework="pt") as opened:
             found = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
@@ -109,8 +107,8 @@ def _read_header(file: Path, into: Checkpoint) -> None:
 
 
 @lru_cache(maxsize=1)
-def _unpickled(file: Path) -> dict[str, torch.Tensor]:
-    """Tensors only: unpickling anything else is refused."""
+def _unpickled(file: Path, changed: int) -> dict[str, torch.Tensor]:
+    """Tensors only: unpickling anything else is refused. `changed`: when the file was written."""
     try:
         tensors: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError:  # a file of an old torch, which cannot be mapped into memory
@@ -137,8 +135,9 @@ def _count_not_finite(part: torch.Tensor) -> int:
     return int((~torch.isfinite(values)).sum())
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{WHERE}: {path} is damaged or cut off ({one_line(error, 120)}): {AGAIN}")
+def _damaged(path: Path) -> InputError:
+    what = "" if path.suffix in (".safetensors", ".json") else ", or holds more than tensors"
+    return InputError(f"{WHERE}: {path} is damaged or cut off{what}: {AGAIN}")
 
 
 def _fault(folder: Path, problem: str) -> InputError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweep.study import Study
+from sweep.study import InputError, Study
 from sweep.study.ingredients import BaseModelCheck
 from trainers.model.base import checkpoint, positions, structure, vocabulary
 from trainers.model.base.checkpoint import WHERE, Checkpoint
@@ -20,6 +20,13 @@ class Inspection:
 
     found: BaseModelCheck
     faults: list[str] = field(default_factory=list)
+
+
+def refuse_incomplete(folder: Path) -> None:
+    """Raises InputError for a directory without configuration, and for weights that are missing or cut off."""
+    if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
+        raise InputError(f"{WHERE}: {folder} has no config.json: {AGAIN}")
+    checkpoint.opened(folder)
 
 
 def inspect(study: Study, folder: Path, tokenizer: Any, every_weight: bool = True) -> Inspection:

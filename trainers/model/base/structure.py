@@ -48,6 +48,12 @@ class Skeleton:
     def parameters(self) -> int:
         return sum(weight.numel() for weight in self.model.parameters())
 
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Parameters and buffers that a checkpoint holds, by name; tied ones under each of their names."""
+        every = dict(self.model.named_parameters(remove_duplicate=False)) | dict(self.model.named_buffers())
+        return {name: every[name] for name in self.model.state_dict() if name in every}
+
     def _name(self, wanted: Any) -> str:
         name: str = next(name for name, module in self.model.named_modules() if module is wanted)
         return f"{name}.weight"
@@ -56,8 +62,6 @@ class Skeleton:
 def skeleton(base: BaseModelSource, folder: Path) -> Skeleton:
     """Raises InputError for a configuration that cannot be read, and for what is no causal language model."""
     options: dict[str, Any] = {"trust_remote_code": base.trust_remote_code}
-    if not (folder / "config.json").exists():
-        raise InputError(f"{WHERE}: {folder} has no config.json: give a directory that save_pretrained wrote")
     try:
         with quiet():
             config = AutoConfig.from_pretrained(folder, **options)
@@ -136,8 +140,8 @@ def _missing(made: Skeleton, checkpoint: Checkpoint, known: dict[str, str]) -> l
     """Weights that transformers would fill with random numbers. Where the checkpoint has other names instead, loading
     may know them under those, and says so itself.
     """
-    weights = made.model.state_dict()
-    missing = [name for name in weights if name not in known and not (made.tied and name == made.head)]
+    there = {id(weight) for name, weight in made.weights.items() if name in known}  # a tied weight is stored once
+    missing = [name for name, weight in made.weights.items() if id(weight) not in there]
     renamed = checkpoint.files.keys() - set(known.values())
     if not missing or (renamed and made.head not in missing):
         return []
