@@ -53,9 +53,9 @@ def _lengths(study: Study, tokens: int) -> list[str]:
 
 def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
     found = []
-    for language, passes in epochs.items():
-        name = study.language_name(language)
-        corpus = f"corpora.{language}" + (f" ({name})" if name != language else "")
+    for name, passes in epochs.items():
+        language = study.language_name(study.corpora.by_name[name].language)
+        corpus = f"corpora.{name}" + (f" ({language})" if language != name else "")
         if passes is None:
             found.append(f"{corpus}: size unknown until it is read: state `tokens` to plan its epochs")
             continue
@@ -71,7 +71,7 @@ def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
 
 def _guards(study: Study) -> list[str]:
     """The score guards that no score can test: the fit will be refused."""
-    guards, benchmarks = study.objective.guards, study.benchmarks
+    guards, benchmarks = study.objective.score_guards, study.benchmarks
     if guards and (benchmarks is None or study.replay):
         return ["objective.guards: no trial is scored, so the fit will be refused: add benchmarks, or remove guards"]
     if not benchmarks:
