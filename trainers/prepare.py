@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweep.study import Ingredients, InputError, Study, preparation
+from sweep.study import Ingredients, Study, preparation
 from sweep.study.errors import disk_fault
 from sweep.study.files import cache
 from sweep.study.preparation import BenchmarkData, Preparation
@@ -98,8 +98,6 @@ def _prepare(
     commits: dict[str, RecordedCommit],
     finished: Callable[[str], None] = lambda part: None,
 ) -> _Prepared:
-    if study.corpora.named:
-        raise InputError("corpora: sources with names cannot be trained on yet: give each language one corpus")
     tokenizer = load_tokenizer(study.base_model, base.path)
     base = _with_commit(study, base, commits[BASE_MODEL])
     finished(BASE_MODEL)

@@ -11,7 +11,7 @@ from sweep.planning.model_shape import ShapeLookup, of_study
 from sweep.planning.prepared_size import plain_files
 from sweep.planning.requirements import TrialMemory
 from sweep.planning.speed import Speed
-from sweep.study import CorpusFacts, Source, Study
+from sweep.study import CorpusFacts, CorpusSource, Study
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.shape import Shape
 from sweep.trials.progress import RunProgress
@@ -100,7 +100,7 @@ def concurrency(study: Study) -> int | None:
     return min((n for n in (study.resources.concurrent, fits) if n is not None), default=None)
 
 
-def corpus_epochs(study: Study, source: Source, tokens: int, facts: CorpusFacts | None) -> list[float] | None:
+def corpus_epochs(study: Study, source: CorpusSource, tokens: int, facts: CorpusFacts | None) -> list[float] | None:
     """How many times a trial of `tokens` reads a source, at each ALMR of the grid; None if the size is unknown."""
     corpus = source.spec
     if facts:

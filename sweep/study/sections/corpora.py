@@ -91,7 +91,7 @@ class Corpus(Section):
 
 
 @dataclass(frozen=True)
-class Source:
+class CorpusSource:
     """One source of a language's text. Its `name` is unique in the study: the language's own where it has no other.
 
     `fraction` is its share of the language's tokens.
@@ -187,7 +187,7 @@ class Corpora(Section):
         return tuple(name for name, source in self.by_name.items() if language in (None, source.language))
 
     @property
-    def by_name(self) -> dict[str, Source]:
+    def by_name(self) -> dict[str, CorpusSource]:
         """Every source by its name, those of the original language first."""
         found = {}
         for language in LANGUAGES:
@@ -195,7 +195,7 @@ class Corpora(Section):
             weights = [Fraction(str(spec.weight or 1)) for spec in specs]
             for spec, weight in zip(specs, weights, strict=True):
                 name = spec.name or language
-                found[name] = Source(name, language, weight / sum(weights), spec)
+                found[name] = CorpusSource(name, language, weight / sum(weights), spec)
         return found
 
     @property
