@@ -1,4 +1,4 @@
-"""Preparation before the first trial: the base model, and both corpora packed with its tokenizer."""
+"""Preparation before the first trial: the base model, and the corpora packed with its tokenizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweep.study import LANGUAGES, Ingredients, Study, preparation
+from sweep.study import Ingredients, Study, preparation
 from sweep.study.errors import disk_fault
 from sweep.study.files import cache
 from sweep.study.preparation import BenchmarkData, Preparation
@@ -55,7 +55,7 @@ def prepare(
     """
     recorded = preparation.read(study)
     known = recorded.ingredients if recorded else earlier
-    commits = _commits(known, ask=recorded is None)
+    commits = _commits(study, known, ask=recorded is None)
     with _disk_faults():
         return _prepare(study, progress, _base_model(study, progress, commits[BASE_MODEL]), commits).ingredients
 
@@ -67,7 +67,7 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     `prepare`, and OSError where the cache cannot be written.
     """
     recorded = preparation.read(study)
-    commits = _commits(recorded.ingredients if recorded else None, ask=True)
+    commits = _commits(study, recorded.ingredients if recorded else None, ask=True)
     before = preparation.own_stamps(study)  # before they are read: a later change is then noticed
     with _disk_faults():
         _refuse_unwritable()
@@ -86,9 +86,9 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     return record
 
 
-def _commits(known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
+def _commits(study: Study, known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
     recorded = known.commits if known else {}
-    return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *LANGUAGES)}
+    return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *study.corpora.source_names())}
 
 
 def _prepare(
@@ -102,29 +102,28 @@ def _prepare(
     base = _with_commit(study, base, commits[BASE_MODEL])
     finished(BASE_MODEL)
     sources, folders = {}, {}
-    for language in LANGUAGES:
-        name = study.language_name(language)
-        progress(f"fingerprinting the {name} corpus", None)
-        spec = getattr(study.corpora, language)
-        sources[language] = documents.resolve(spec, f"corpora.{language}", commits[language])
-        folders[language] = corpus.prepare(
-            sources[language],
+    for name, source in study.corpora.by_name.items():
+        label = study.source_label(name)
+        progress(f"fingerprinting the {label} corpus", None)
+        sources[name] = documents.resolve(source.spec, source.where, commits[name])
+        folders[name] = corpus.prepare(
+            sources[name],
             tokenizer,
             study.training.sequence_length,
-            lambda share, name=name: progress(f"tokenising the {name} corpus", share),  # type: ignore[misc]
+            lambda share, label=label: progress(f"tokenising the {label} corpus", share),  # type: ignore[misc]
         )
-        if study.launch and spec.embedded:
-            embedded.fetch(spec.embedded)  # the launch bundle has a copy, once all trials have run
-        finished(f"corpora.{language}")
+        if study.launch and source.spec.embedded:
+            embedded.fetch(source.spec.embedded)  # the launch bundle has a copy, once all trials have run
+        finished(source.where)
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
     progress("fingerprinting the base model", None)
-    found = {language: source.commit for language, source in sources.items()} | {BASE_MODEL: base.commit}
+    found = {name: source.commit for name, source in sources.items()} | {BASE_MODEL: base.commit}
     ingredients = Ingredients(
         base_model=base.path,
         base_model_fingerprint=_fingerprint(study, base),
-        folders={language: str(folder) for language, folder in folders.items()},
-        corpora={language: corpus.open_packed(folder).facts for language, folder in folders.items()},
+        folders={name: str(folder) for name, folder in folders.items()},
+        corpora={name: corpus.open_packed(folder).facts for name, folder in folders.items()},
         commits={part: commit for part, commit in found.items() if commit},
     )
     return _Prepared(ingredients, sources, tokenizer)
@@ -186,7 +185,7 @@ def _paths(study: Study, made: _Prepared) -> dict[str, tuple[str, ...]]:
     downloads = [path for source in made.sources.values() for path in disk_paths.downloads(source)]
     found = {
         BASE_MODEL: [] if own else [made.ingredients.base_model],
-        **{f"corpora.{language}": [folder] for language, folder in made.ingredients.folders.items()},
+        **{f"corpora.{name}": [folder] for name, folder in made.ingredients.folders.items()},
         "text": [*texts, *(str(corpus.packed_folder(source, made.tokenizer, length)) for source in trained_on)],
         "benchmarks": fetching.folders(study.benchmarks) if study.benchmarks else [],
         "downloads": [*downloads, *(fetching.downloads(study.benchmarks) if study.benchmarks else [])],
