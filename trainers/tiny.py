@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -20,6 +21,7 @@ from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
 from trainers.data import corpus, documents
 from trainers.data.documents import DocumentSource
+from trainers.data.hold_out import choice
 from trainers.data.mixture import BatchReader, Mixture
 from trainers.loop.learner import train
 
@@ -76,10 +78,10 @@ def build(
 
 def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, Any], training: Training) -> None:
     tokenizer = _train_tokenizer(folder)
-    packed = {
-        name: corpus.open_packed(corpus.prepare(source, tokenizer, training.sequence_length))
-        for name, source in sources().items()
-    }
+    folders = {name: corpus.prepare(source, tokenizer, training.sequence_length) for name, source in sources().items()}
+    seen = set(_training_texts())
+    assert not any(text in seen for folder in folders.values() for text in choice.read(folder / choice.FILE))
+    packed = {name: corpus.open_packed(folder) for name, folder in folders.items()}
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(_config(tokenizer, shape))
     reader = BatchReader(packed, Mixture.of(TRACE, SEED, CORPORA, packed), training.batch_sequences)
@@ -115,4 +117,5 @@ def _train_tokenizer(folder: Path) -> Any:
 def _training_texts() -> Iterator[str]:
     for name, source in sources().items():
         texts = documents.read(source)
-        yield from texts.select(corpus.split(texts, source.spec.held_out, name)[1])["text"]
+        sizes = np.array([len(text.encode()) for text in texts["text"]])  # bytes: there is no tokenizer yet
+        yield from texts.select(choice.choose(texts, sizes, source.spec.held_out, name).training)["text"]

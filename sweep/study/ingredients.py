@@ -26,7 +26,8 @@ class SearchState(Schema):
 
 
 class CorpusFacts(Schema):
-    """Counts of a prepared corpus: of its training documents, and of the held-out ones.
+    """Counts of a prepared corpus: of its training documents, of the held-out ones, and of those that are in neither
+    part, because they are copies or near-copies of held-out ones.
 
     `blocks` are the packed training sequences that trials draw from. `files` are the documents' local files, if any.
     `fingerprint` identifies text, tokenizer, block length and split together.
@@ -41,6 +42,10 @@ class CorpusFacts(Schema):
     held_out_tokens: int
     held_out_bytes: int
     held_out_blocks: int
+    copies: int = 0
+    copied_tokens: int = 0
+    near_copies: int = 0
+    near_copied_tokens: int = 0
     files: tuple[str, ...] = ()
 
     @property

@@ -15,6 +15,11 @@ POEM = "床前明月光，疑是地上霜。举头望明月，低头思故乡。
 CHINESE = "天下大势，分久必合，合久必分。话说天下大势，浪花淘尽英雄。"
 
 
+def numbered(i: int) -> str:
+    """What makes a document of a repeated sentence another one than those of other numbers, and no near-copy."""
+    return f"Text {i} {i} {i} {i}. "
+
+
 def study_content(**changes: Any) -> dict[str, Any]:
     """A small valid study; keyword arguments replace top-level fields."""
     return {
@@ -36,7 +41,7 @@ def local_content(folder: Path, model: Path) -> dict[str, Any]:
     for language, text in (("original", ENGLISH), ("additional", CHINESE)):
         (folder / language).mkdir()
         for i in range(12):
-            (folder / language / f"{i:02}.txt").write_text(f"{i} " + text * 12, encoding="utf-8")
+            (folder / language / f"{i:02}.txt").write_text(numbered(i) + text * 12, encoding="utf-8")
         corpora[language] = {"files": str(folder / language / "*.txt"), "held_out": 0.2}
     return study_content(base_model={"pretrained": str(model)}, corpora=corpora)
 
