@@ -64,15 +64,8 @@ def test_a_corpus_that_repeats_is_a_warning_with_its_ratios() -> None:
 
 SOURCES = {
     "original": [
-        {
-            "embedded": "shakespeare",
-            "name": "plays",
-            "weight": 3,
-            "tokens": 4096,
-            "held_out": 0.5,
-            "language": "English",
-        },
-        {"files": "no/such/*.parquet", "name": "code", "weight": 1},
+        {"embedded": "shakespeare", "name": "plays", "weight": 3, "tokens": 4096, "held_out": 0.5},
+        {"files": "no/such/*.parquet", "name": "code", "weight": 1, "language": "English"},
     ],
     "additional": {"embedded": "three-kingdoms", "tokens": 8192, "held_out": 0.5, "language": "Chinese"},
 }
@@ -92,11 +85,10 @@ def test_epochs_and_warnings_are_of_each_source() -> None:
 
 
 def test_many_sources_that_take_long_to_evaluate_are_a_warning() -> None:
-    """8 steps of 256 tokens; 4 evaluations of 3 sources of 256 tokens, a third of the work each: as long as half."""
-    recipe = study_content()["training"] | {"evaluate_every": 3}
+    """8 steps of 256 tokens; 5 evaluations of 3 sources of 256 tokens, each token a third of the work."""
+    recipe = study_content()["training"] | {"evaluate_every": 2}
     [warning] = [w for w in planned(make_study(corpora=SOURCES, training=recipe)).warnings if "held-out losses" in w]
-    assert "3 sources of at most 256 tokens" in warning
-    assert "take up to 38%" not in warning
+    assert "(5 x 3 sources of at most 256 tokens) take up to 62 % of the time" in warning
     assert not [w for w in planned(make_study(corpora=SOURCES)).warnings if "held-out losses" in w]
 
 
