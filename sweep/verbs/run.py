@@ -118,7 +118,7 @@ def _measure_base_model(study: Study, run: Run, console: Console, address: str |
     if base_model.is_needed(study, run):
         with console.status("measuring the base model on a GPU"):
             found = base_model.measure(study, run, address)
-        for line in found.lines(study.language_name):
+        for line in phases.base_model_lines(study, found):
             console.print(line, markup=False, soft_wrap=True)
 
 
@@ -156,6 +156,6 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
 
         made = prepare.prepare(study, progress, run.ingredients())
         run.keep_ingredients(made)
-    for line in phases.base_model_lines(study, made):
+    for line in phases.base_model_lines(study, made.base_check):
         console.print(line, markup=False, soft_wrap=True)
     phases.print_unscored(study, console)

@@ -57,7 +57,7 @@ def texts() -> list[str]:
 
 def teach(model: Any, tokenizer: Any, texts: list[str], steps: int = 12) -> None:
     """Some steps on the texts: enough to predict them better than by chance."""
-    ids = tokenizer(" ".join(texts), return_tensors="pt")["input_ids"]
+    ids = tokenizer(tokenizer.eos_token.join([*texts, ""]), return_tensors="pt")["input_ids"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(steps):
         model(input_ids=ids, labels=ids).loss.backward()

@@ -26,7 +26,7 @@ def plan(
 ) -> None:
     """Print a study's trials, tokens, time, memory and disk. Starts nothing."""
     from sweep.planning import plan as plans
-    from sweep.verbs.plan import text
+    from sweep.verbs.plan import phases, text
 
     if address and not check:
         raise InputError("--address: only the checks ask a cluster: add --check")
@@ -50,7 +50,7 @@ def plan(
         show(text.plan_json(loaded, planned) | looked | done | checks)
     else:
         show(text.plan(loaded, planned))
-        for line in base.lines(loaded.language_name) if base else []:
+        for line in phases.base_model_lines(loaded, base):
             out.print(line, markup=False, soft_wrap=True)
         for finding in findings:
             (out if finding.ok else err).print(finding.text, markup=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sweep.study import LANGUAGES, Study, preparation
+from sweep.study import Study, preparation
 from sweep.study.files import cache
 from sweep.study.numbers import clock, size
 from sweep.study.preparation import Preparation, PreparationState
@@ -38,7 +38,7 @@ class Prepared:
         total = size(sum(self.record.sizes.values()))
         lines += [f"disk: {total}, in {cache.root()}{self._elsewhere()}"]
         lines += phases.commit_lines(self.record.ingredients.commits)
-        lines += phases.base_model_lines(self.study, self.record.ingredients)
+        lines += phases.base_model_lines(self.study, self.record.ingredients.base_check)
         return "\n".join([*lines, f"next: almr run {name}"])
 
     def _counts(self, part: str) -> str:
@@ -70,7 +70,7 @@ class Prepared:
             "paths": self.record.paths,
             "commits": self.record.ingredients.commits,
             "base_model": looked.model_dump(mode="json") if (looked := self.record.ingredients.base_check) else None,
-            "tokens": {name: self.record.ingredients.corpora[name].tokens for name in LANGUAGES},
+            "tokens": {name: facts.tokens for name, facts in self.record.ingredients.corpora.items()},
         }
 
 

@@ -50,12 +50,12 @@ def measure(study: Study, made: Ingredients, device: torch.device | None = None)
     found, on = made.base_check, device or torch.device("cpu")
     if device is None and study.resources.gpus and found.parameters > LARGEST_ON_A_CPU:
         return found.model_copy(update={"unmeasured": LATER})
-    names = {part: study.language_name(part) for part in made.folders}
+    names = {part: study.source_label(part) for part in made.folders}
     parts = [VERSION, "losses", made.fingerprints(), study.training.document_masking, names, device_name(on)]
     parts += [study.training.sequence_length, torch.__version__]
 
     def find() -> BaseModelCheck:
-        samples = {p: Sample.of(study.language_name(p), corpus) for p, corpus in open_corpora(made).items()}
+        samples = {p: Sample.of(study.source_label(p), corpus) for p, corpus in open_corpora(made).items()}
         return measured.check(study, found, made.base_model, samples, on)
 
     return _once(fingerprint_of(parts), find)
@@ -66,7 +66,7 @@ def glance(study: Study, found: BaseModelCheck, tokenizer: Any, texts: dict[str,
     directory. Raises InputError as `measure` does.
     """
     length = study.training.sequence_length
-    made = {part: Sample.of_texts(study.language_name(part), some, tokenizer, length) for part, some in texts.items()}
+    made = {part: Sample.of_texts(study.source_label(part), some, tokenizer, length) for part, some in texts.items()}
     enough = {part: sample for part, sample in made.items() if sample}
     if not enough or found.parameters > LARGEST_AT_A_GLANCE:
         return found
