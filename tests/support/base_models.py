@@ -48,6 +48,7 @@ def study_of(folder: Path, model: Path, **training: Any) -> Study:
     folder.mkdir()
     content = local_content(folder, model)
     content["training"] |= training
+    content["grid"] = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
     return Study.model_validate(content)
 
 

@@ -50,7 +50,7 @@ def test_the_losses_are_those_that_a_trial_measures(trained: Path, tmp_path: Pat
 
     model = AutoModelForCausalLM.from_pretrained(trained).eval()
     end = load_tokenizer(study.base_model, str(trained)).eos_token_id if study.training.document_masking else None
-    held_out = HeldOut.of(open_corpora(made), study.training, ALONE, MicroBatch(8))
+    held_out = HeldOut.of(open_corpora(made), study, ALONE, MicroBatch(8))
     losses = held_out.losses(TokenLoss(model, end_of_text=end))
     bits = held_out.bits_per_byte(losses)
     for language in LANGUAGES:
@@ -248,7 +248,7 @@ def test_a_new_vocabulary_is_measured_in_bits_per_byte_before_and_after(trained:
     assert found
     for language in LANGUAGES:
         before = found.losses[language].bits_per_byte_before
-        assert before == pytest.approx(plain.losses[language].bits_per_byte, rel=0.1)
+        assert before == pytest.approx(plain.losses[language].bits_per_byte, rel=0.2)
     [line] = [line for line in found.lines(str) if "new rows, the mean of all;" in line]
     assert "losses per token of two tokenizers do not compare, bits per byte do" in line
     assert any("have new rows, the mean of all: the base model predicts them by chance" in w for w in found.warnings)
