@@ -61,7 +61,7 @@ class Preparation(Schema):
 def fields(study: Study) -> dict[str, Any]:
     """The fields that the prepared model and corpora depend on."""
     recipe = study.recipe()
-    return {key: recipe[key] for key in ("base_model", "corpora")} | {
+    return {key: recipe[key] for key in ("base_model", "corpora", "documents") if key in recipe} | {
         "training": {"sequence_length": study.training.sequence_length}
     }
 

@@ -12,6 +12,7 @@ from sweep.study.fields import Finite, Section, nearest_multiple
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
+from sweep.study.sections.documents import Documents
 from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.objective import Objective
@@ -39,6 +40,8 @@ class Study(Section):
     """The model that every trial continues from."""
     corpora: Corpora
     """The two corpora that trials mix."""
+    documents: Documents = Documents()
+    """The special tokens between documents. Default: BOS where the tokenizer adds it, and end-of-text."""
     training: Training
     """The recipe that all trials share."""
     grid: Grid
@@ -80,6 +83,14 @@ class Study(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _documents_have_borders(self) -> Self:
+        if self.training.document_masking and self.documents.bos is False and not self.documents.eos:
+            raise ValueError(
+                "training.document_masking finds documents by the tokens between them: write documents: {eos: true}"
+            )
+        return self
+
     def language_name(self, language: str) -> str:
         """The user's own name of "original" or "additional", such as "English"; without one, the word itself."""
         corpus = getattr(self.corpora, language, None)
@@ -103,6 +114,8 @@ class Study(Section):
         del recipe["base_model"]["shape"]  # this and the next are only descriptions
         for corpus in recipe["corpora"].values():
             del corpus["tokens"], corpus["language"]
+        if self.documents != Documents():  # older studies keep their fingerprint
+            recipe["documents"] = self.documents.model_dump(mode="json")
         return recipe
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from trainers.benchmarks import catalogue, cloze, definitions, harness, outcome,
 from trainers.benchmarks.catalogue import CLOZE
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import PackedCorpus
+from trainers.data.tokens.borders import Borders
 from trainers.model.fitting import reshard
 from trainers.model.loading import load_tokenizer
 from trainers.workers.group import WorkerGroup
@@ -82,7 +83,8 @@ class Scoring:
         for language in LANGUAGES:
             if CLOZE[language] in tasks:
                 self.workers.heartbeat()
-                found |= score_cloze(language, self.corpora[language], model, tokenizer.eos_token_id)
+                borders = Borders.of(tokenizer, self.study.documents).ids
+                found |= score_cloze(language, self.corpora[language], model, borders)
         stock = [task for task in tasks if task not in CLOZE.values()]
         if stock:
             training = model.training
@@ -128,11 +130,11 @@ def _content(benchmarks: Benchmarks, task: str) -> list[Any]:
     return found
 
 
-def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> ScoringOutcome:
-    """The outcome on the embedded suite's task of a language. `end` is the tokenizer's end-of-text token."""
+def score_cloze(language: str, corpus: PackedCorpus, model: Any, borders: Sequence[int]) -> ScoringOutcome:
+    """The outcome on the embedded suite's task of a language. `borders`: the special tokens between documents."""
     task = CLOZE[language]
     try:
-        test = cloze.Cloze.of(corpus, end)
+        test = cloze.Cloze.of(corpus, borders)
         answers = test.answers(model)
     except ValueError as error:
         return outcome.failed([task], error)
