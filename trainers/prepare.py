@@ -1,4 +1,4 @@
-"""Preparation before the first trial: the base model, and both corpora packed with its tokenizer."""
+"""Preparation before the first trial: the base model, and the corpora packed with its tokenizer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError, Study, preparation
+from sweep.study import CorpusFacts, Ingredients, InputError, Study, preparation
 from sweep.study.errors import disk_fault
 from sweep.study.files import cache
 from sweep.study.preparation import BenchmarkData, Preparation
@@ -18,6 +18,7 @@ from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths, documents, embedded, hub
 from trainers.data.documents import DocumentSource
+from trainers.data.hold_out import choice
 from trainers.data.hub import RecordedCommit
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
@@ -56,7 +57,7 @@ def prepare(
     """
     recorded = preparation.read(study)
     known = recorded.ingredients if recorded else earlier
-    commits = _commits(known, ask=recorded is None)
+    commits = _commits(study, known, ask=recorded is None)
     with _disk_faults():
         return _prepare(study, progress, _base_model(study, progress, commits[BASE_MODEL]), commits).ingredients
 
@@ -68,7 +69,7 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     `prepare`, and OSError where the cache cannot be written.
     """
     recorded = preparation.read(study)
-    commits = _commits(recorded.ingredients if recorded else None, ask=True)
+    commits = _commits(study, recorded.ingredients if recorded else None, ask=True)
     before = preparation.own_stamps(study)  # before they are read: a later change is then noticed
     with _disk_faults():
         _refuse_unwritable()
@@ -87,9 +88,9 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     return record
 
 
-def _commits(known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
+def _commits(study: Study, known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
     recorded = known.commits if known else {}
-    return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *LANGUAGES)}
+    return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *study.corpora.source_names())}
 
 
 def _prepare(
@@ -103,30 +104,30 @@ def _prepare(
     base = _with_commit(study, base, commits[BASE_MODEL])
     finished(BASE_MODEL)
     sources, folders = {}, {}
-    for language in LANGUAGES:
-        name = study.language_name(language)
-        progress(f"fingerprinting the {name} corpus", None)
-        spec = getattr(study.corpora, language)
-        sources[language] = documents.resolve(spec, f"corpora.{language}", commits[language])
-        folders[language] = corpus.prepare(
-            sources[language],
+    for name, source in study.corpora.by_name.items():
+        label = study.source_label(name)
+        progress(f"fingerprinting the {label} corpus", None)
+        sources[name] = documents.resolve(source.spec, source.where, commits[name])
+        folders[name] = corpus.prepare(
+            sources[name],
             tokenizer,
             study.training.sequence_length,
-            lambda share, name=name: progress(f"tokenising the {name} corpus", share),  # type: ignore[misc]
+            lambda share, label=label: progress(f"tokenising the {label} corpus", share),  # type: ignore[misc]
         )
-        if study.launch and spec.embedded:
-            embedded.fetch(spec.embedded)  # the launch bundle has a copy, once all trials have run
-        finished(f"corpora.{language}")
+        if study.launch and source.spec.embedded:
+            embedded.fetch(source.spec.embedded)  # the launch bundle has a copy, once all trials have run
+        finished(source.where)
+    folders = _without_copies(study, sources, tokenizer, folders)
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
     progress("fingerprinting the base model", None)
-    facts = {language: corpus.open_packed(folder).facts for language, folder in folders.items()}
+    facts = {name: corpus.open_packed(folder).facts for name, folder in folders.items()}
     _refuse_borders_inside(study, facts)
-    found = {language: source.commit for language, source in sources.items()} | {BASE_MODEL: base.commit}
+    found = {name: source.commit for name, source in sources.items()} | {BASE_MODEL: base.commit}
     ingredients = Ingredients(
         base_model=base.path,
         base_model_fingerprint=_fingerprint(study, base),
-        folders={language: str(folder) for language, folder in folders.items()},
+        folders={name: str(folder) for name, folder in folders.items()},
         corpora=facts,
         commits={part: commit for part, commit in found.items() if commit},
     )
@@ -144,13 +145,25 @@ def _tokenizer(study: Study, base: _BaseModel) -> TextTokenizer:
     return found
 
 
+def _without_copies(
+    study: Study, sources: dict[str, DocumentSource], tokenizer: TextTokenizer, folders: dict[str, Path]
+) -> dict[str, Path]:
+    """The packed corpora without what repeats held-out text of another source of their language."""
+    found = {}
+    for name, source in study.corpora.by_name.items():
+        names = [other for other in study.corpora.source_names(source.language) if other != name]
+        others = [folders[other] / choice.FILE for other in names]
+        found[name] = corpus.prepare(sources[name], tokenizer, study.training.sequence_length, others=others)
+    return found
+
+
 def _refuse_borders_inside(study: Study, corpora: dict[str, CorpusFacts]) -> None:
-    for language, facts in corpora.items():
+    for name, facts in corpora.items():
         if study.training.document_masking and facts.borders_inside:
             raise InputError(
-                f"training.document_masking: in {facts.borders_inside:,} documents of corpora.{language} a token of "
-                f"the text is the same as the one between documents: give the base model's tokenizer an eos_token "
-                f"that is no text, or write document_masking: false"
+                f"training.document_masking: in {facts.borders_inside:,} documents of "
+                f"{study.corpora.by_name[name].where} a token of the text is the same as the one between documents: "
+                f"give the base model's tokenizer an eos_token that is no text, or write document_masking: false"
             )
 
 
@@ -210,7 +223,7 @@ def _paths(study: Study, made: _Prepared) -> dict[str, tuple[str, ...]]:
     downloads = [path for source in made.sources.values() for path in disk_paths.downloads(source)]
     found = {
         BASE_MODEL: [] if own else [made.ingredients.base_model],
-        **{f"corpora.{language}": [folder] for language, folder in made.ingredients.folders.items()},
+        **{f"corpora.{name}": [folder] for name, folder in made.ingredients.folders.items()},
         "text": [*texts, *(str(corpus.packed_folder(source, made.tokenizer, length)) for source in trained_on)],
         "benchmarks": fetching.folders(study.benchmarks) if study.benchmarks else [],
         "downloads": [*downloads, *(fetching.downloads(study.benchmarks) if study.benchmarks else [])],

@@ -16,7 +16,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sweep.study.files import cache
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.corpora import Corpora, Corpus
 from sweep.study.sections.documents import Documents
 from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
@@ -28,7 +28,7 @@ from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.loop.learner import train
 
-CORPORA = {"original": Corpus(embedded="shakespeare"), "additional": Corpus(embedded="three-kingdoms")}
+CORPORA = Corpora(original=Corpus(embedded="shakespeare"), additional=Corpus(embedded="three-kingdoms"))
 TRACE = 0.03
 SEED = 0
 LR = 4e-3
@@ -54,7 +54,7 @@ TRAINING = Training(
 
 def sources() -> dict[str, DocumentSource]:
     """The text that the model is trained on."""
-    return {language: documents.resolve(spec, language) for language, spec in CORPORA.items()}
+    return {name: documents.resolve(source.spec, name) for name, source in CORPORA.by_name.items()}
 
 
 def build(
@@ -88,8 +88,7 @@ def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, 
     packed = {name: corpus.open_packed(folder) for name, folder in folders.items()}
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(_config(tokenizer, shape))
-    mixture = Mixture(TRACE, SEED, tuple((name, c.facts.blocks) for name, c in packed.items()))
-    reader = BatchReader(packed, mixture, training.batch_sequences)
+    reader = BatchReader(packed, Mixture.of(TRACE, SEED, CORPORA, packed), training.batch_sequences)
     for step in train(model, reader.read(range(training.steps)), training, LR, watch=lambda step: False):
         progress(step.step / training.steps)
     model.save_pretrained(folder)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sweep.study import LANGUAGES, InputError, Study
+from sweep.study import InputError, Study
 from sweep.study.files import patterns
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.shape import FLOAT32, Shape
@@ -33,7 +33,7 @@ STATED = 1.05  # the `tokens` of a corpus are stated with two or three digits
 
 
 def parts(study: Study, shape: Shape | None) -> Parts:
-    specs: list[Corpus] = [getattr(study.corpora, language) for language in LANGUAGES]
+    specs = [source.spec for source in study.corpora.by_name.values()]
     texts = list(map(CorpusText, specs))
     packed = [_times(TOKEN, text.most_tokens, CORPUS_FILES) for text in texts]
     unpacked = [_times(2, size) for size in packed]  # the tokens, and their blocks before they are saved

@@ -64,9 +64,10 @@ class CorpusFacts(Schema):
 class Ingredients(Schema):
     """`ingredients.json`: the prepared model and corpora of all trials of a run.
 
-    `base_model` is a directory or Hugging Face id, `folders` the path of each language's packed corpus, which every
-    worker can open. Fingerprints identify content: a path may stay the same while its content changes. `commits` are
-    those of what is on the hub, by language and for `base_model`, for a resume that cannot reach it.
+    `base_model` is a directory or Hugging Face id, `folders` the path of each packed corpus, which every worker
+    can open, by the name of its source: the language where it has no other. Fingerprints identify content: a path may
+    stay the same while its content changes. `commits` are those of what is on the hub, by source and for `base_model`,
+    for a resume that cannot reach it.
     """
 
     base_model: str
@@ -76,7 +77,7 @@ class Ingredients(Schema):
     commits: dict[str, str] = Field(default_factory=dict)
 
     def fingerprints(self) -> dict[str, str]:
-        corpora = {f"corpora.{language}": facts.fingerprint for language, facts in self.corpora.items()}
+        corpora = {f"corpora.{name}": facts.fingerprint for name, facts in self.corpora.items()}
         return {"base_model": self.base_model_fingerprint} | corpora
 
 

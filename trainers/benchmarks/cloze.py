@@ -35,16 +35,22 @@ class Cloze:
     rows: Tokens
 
     @staticmethod
-    def of(corpus: PackedCorpus, borders: Sequence[int]) -> Cloze:
-        """The questions of a corpus, the same for the same held-out text. No window has one of `borders`, the special
-        tokens between documents.
+    def of_sources(parts: Sequence[tuple[PackedCorpus, int]], borders: Sequence[int]) -> Cloze:
+        """The questions of a language, with so many of each source, at most."""
+        of_each = [Cloze.of(corpus, borders, questions) for corpus, questions in parts if questions]
+        return Cloze(np.concatenate([questions.rows for questions in of_each]))
+
+    @staticmethod
+    def of(corpus: PackedCorpus, borders: Sequence[int], questions: int = CLOZE_QUESTIONS) -> Cloze:
+        """The questions of a corpus, the same for the same held-out text. No window has one of `borders`, the
+        special tokens between documents.
 
         Raises ValueError where fewer than `CHOICES` blocks can be used.
         """
         windows, places = _windows(corpus, borders)
         if len(np.unique(places)) < CHOICES:
             raise ValueError(f"its held-out text gives only {len(windows)} windows for questions: raise held_out")
-        chosen = np.linspace(0, len(windows) - 1, min(CLOZE_QUESTIONS, len(windows))).round().astype(int)
+        chosen = np.linspace(0, len(windows) - 1, min(questions, len(windows))).round().astype(int)
         random = np.random.default_rng(SEED)
         others = np.stack([_elsewhere(random, windows, places, question) for question in chosen])
         choices = np.concatenate([windows[chosen, None, CONTEXT:], others], axis=1)

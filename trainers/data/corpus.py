@@ -15,7 +15,7 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError
+from sweep.study import CorpusFacts, Ingredients, InputError
 from sweep.study.errors import shown
 from sweep.study.files import cache
 from sweep.study.files.atomic import sha256
@@ -56,8 +56,8 @@ def open_packed(folder: Path) -> PackedCorpus:
 
 
 def open_corpora(ingredients: Ingredients) -> dict[str, PackedCorpus]:
-    """Both corpora of a run, by language."""
-    return {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
+    """The corpora of a run, by source."""
+    return {name: open_packed(Path(folder)) for name, folder in ingredients.folders.items()}
 
 
 def prepare(

@@ -1,4 +1,4 @@
-"""Special tokens: where documents begin with BOS and end with end-of-text, and that their strings in a text are text."""
+"""Special tokens: where documents begin with BOS and end with end-of-text; their strings in a text are text."""
 
 from __future__ import annotations
 
