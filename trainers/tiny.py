@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sweep.study.files import cache
 from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.lr_schedule import VERSION as SCHEDULE_VERSION
 from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
 from trainers.data import corpus, documents
@@ -62,6 +63,7 @@ def build(
     """
     key = [
         training.model_dump(mode="json"),
+        SCHEDULE_VERSION,
         SIZES[size],
         VOCABULARY,
         TRACE,
