@@ -34,11 +34,14 @@ def difference(wanted: LrSchedule, name: str, trainer: str) -> str | None:
     if not gap:
         return None
     begin, right, most = (numbers.percent(share, 2) for share in (found.begin, wanted.begin, abs(gap)))
-    summed = numbers.quantity(abs(gap) * (wanted.warmup + 1) / 2)
+    more, summed = "higher" if gap > 0 else "lower", numbers.quantity(abs(gap) * (wanted.warmup + 1) / 2)
+    if wanted.warmup == 1:
+        return f"{trainer}'s WSD has no warm-up of one step: its first step has the peak LR, the trials' {right} of it"
+    still = "; its first step learns nothing" if not found.begin else ""
     return (
-        f"{trainer}'s WSD warms up from {begin} of the peak LR, the trials' from {right}: in the {wanted.warmup:,} "
-        f"steps of warm-up its LR is up to {most} of the peak {'higher' if gap > 0 else 'lower'}, {summed} steps at "
-        f"the peak in sum; all later steps are equal"
+        f"{trainer}'s WSD warms up from {begin} of the peak LR, the trials' from {right}: in its {wanted.warmup:,} "
+        f"steps of warm-up its LR is up to {most} of the peak {more}, {summed} steps at the peak in sum; all later "
+        f"steps are equal{still}"
     )
 
 
