@@ -12,6 +12,7 @@ from sweep.study.files import reader
 from sweep.study.numbers import number
 
 SEARCH_VERSION = INGREDIENTS_VERSION = 1
+NEW_ROWS_FILE = "new_rows.json"  # beside the weights of a model that was given rows for another tokenizer
 OTHER_TOKENIZER = "losses per token of two tokenizers do not compare, bits per byte do"
 AGAIN = "delete it, and run the study again, which writes a new one"
 
@@ -32,6 +33,10 @@ class CorpusFacts(Schema):
     """Counts of a prepared corpus: of its training documents, of the held-out ones, and of those that are in neither
     part, because they are copies or near-copies of held-out ones.
 
+    `special_strings` counts the strings of the tokenizer's special tokens in the text, which are read as text, and
+    `borders_inside` the documents with a token of the text that is the same as one between documents. `bos` and `eos`:
+    whether documents begin with BOS and end with end-of-text.
+
     `blocks` are the packed training sequences that trials draw from. `files` are the documents' local files, if any.
     `fingerprint` identifies text, tokenizer, block length and split together.
     """
@@ -49,6 +54,10 @@ class CorpusFacts(Schema):
     copied_tokens: int = 0
     near_copies: int = 0
     near_copied_tokens: int = 0
+    special_strings: int = 0
+    borders_inside: int = 0
+    bos: bool = False
+    eos: bool = True
     files: tuple[str, ...] = ()
 
     @property

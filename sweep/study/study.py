@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sweep.study.errors import shown
 from sweep.study.fields import LANGUAGES, Finite, Section, nearest_multiple
+from sweep.study.ingredients import NEW_ROWS_FILE
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
+from sweep.study.sections.documents import Documents
 from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.objective import Objective
@@ -40,6 +43,8 @@ class Study(Section):
     """The model that every trial continues from."""
     corpora: Corpora
     """The text of the two languages that trials mix."""
+    documents: Documents = Documents()
+    """The special tokens between documents. Default: BOS where the tokenizer adds it, and end-of-text."""
     training: Training
     """The recipe that all trials share."""
     grid: Grid
@@ -97,6 +102,20 @@ class Study(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _documents_have_borders(self) -> Self:
+        if self.training.document_masking and self.documents.bos is False and not self.documents.eos:
+            raise ValueError(
+                "training.document_masking finds documents by the tokens between them: write documents: {eos: true}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _launch_learns(self) -> Self:
+        if self.launch and (fault := self.training.schedule.fault(self.launch.steps)):
+            raise ValueError(f"launch.tokens {self.launch.tokens}: training.{fault}")
+        return self
+
     def language_name(self, language: str) -> str:
         """The user's own name of "original" or "additional", such as "English"; without one, the word itself."""
         sources = self.corpora.sources(language) if language in LANGUAGES else ()
@@ -118,12 +137,29 @@ class Study(Section):
         """Every point of the grid, seed by seed."""
         return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in self.grid.points]
 
+    def vocabulary_fault(self, formats: tuple[str, ...]) -> str | None:
+        """Why a launch in these formats would not train on the trials' tokens, else None. Only `native` gives the
+        launch model the tokenizer and rows that `base_model` states.
+        """
+        base, others = self.base_model, [name for name in formats if name != "native"]
+        if not (base.tokenizer or base.new_rows) or not self.launch or not others:
+            return None
+        if (Path(self.launch.model) / NEW_ROWS_FILE).is_file():
+            return None
+        return (
+            f"launch.model: {self.launch.model} lacks the rows of base_model.tokenizer, and {', '.join(others)} cannot "
+            f"add them: make them with python -m trainers.model.base.resizing MODEL TOKENIZER FOLDER and write "
+            f"launch.model: FOLDER, or write launch.formats: native"
+        )
+
     def recipe(self) -> dict[str, Any]:
         """The fields that a trial's numbers depend on. All others may change while trials keep their records."""
         recipe = self.model_dump(mode="json", include={"corpora", "replay"})
         recipe["base_model"] = self.base_model.recipe()
         recipe["training"] = self.training.recipe()
         recipe["corpora"] = {language: self._text_of(language) for language in LANGUAGES}
+        if self.documents != Documents():  # older studies keep their fingerprint
+            recipe["documents"] = self.documents.model_dump(mode="json")
         return recipe
 
     def _text_of(self, language: str) -> dict[str, Any]:

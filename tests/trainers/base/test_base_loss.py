@@ -19,6 +19,8 @@ from sweep.study import LANGUAGES, InputError
 from sweep.study.files import cache as cache_files
 from trainers import prepare
 from trainers.data.corpus import open_corpora
+from trainers.data.tokens.borders import Borders
+from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.loop.base import check, faults, measured
 from trainers.loop.base.faults import Patient
 from trainers.loop.base.loss import Probe, Sample
@@ -49,9 +51,9 @@ def test_the_losses_are_those_that_a_trial_measures(trained: Path, tmp_path: Pat
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(trained).eval()
-    end = load_tokenizer(study.base_model, str(trained)).eos_token_id if study.training.document_masking else None
+    borders = Borders.of(load_tokenizer(study.base_model, str(trained)), study.documents)
     held_out = HeldOut.of(open_corpora(made), study, ALONE, MicroBatch(8))
-    losses = held_out.losses(TokenLoss(model, end_of_text=end))
+    losses = held_out.losses(TokenLoss(model, borders=borders))
     bits = held_out.bits_per_byte(losses)
     for language in LANGUAGES:
         found = made.base_check.losses[language]
@@ -319,8 +321,8 @@ def test_the_resized_model_is_made_once(trained: Path, tmp_path: Path, monkeypat
 
 def test_texts_of_a_sample_are_its_documents(trained: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(study_of(tmp_path / "any", trained).base_model, str(trained))
-    sample = Sample.of_texts("x", [ENGLISH, CHINESE], tokenizer, 16)
+    borders = Borders((), (tokenizer.eos_token_id,))
+    sample = Sample.of_texts("x", [ENGLISH, CHINESE], TextTokenizer(tokenizer, borders), 16)
     assert sample
-    assert measured._texts(sample, tokenizer)
-    joined = "".join(measured._texts(sample, tokenizer))
+    joined = "".join(measured._texts(sample, tokenizer, borders))
     assert joined.startswith(ENGLISH)

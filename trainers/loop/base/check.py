@@ -16,6 +16,8 @@ from sweep.study.files import cache
 from sweep.study.ingredients import BaseModelCheck
 from sweep.study.study import fingerprint_of
 from trainers.data.corpus import open_corpora
+from trainers.data.tokens.borders import Borders
+from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.loop.base import measured
 from trainers.loop.base.loss import Sample
 from trainers.model.base import inspection, resizing
@@ -29,7 +31,7 @@ LATER = "the first GPU of the run measures it, before the first trial"
 
 def look(study: Study, folder: Path, tokenizer: Any, key: str) -> BaseModelCheck:
     """The model's directory. `key`: its fingerprint. Raises InputError with one line for each fault."""
-    parts = [VERSION, "files", key, study.training.sequence_length, tokenizer.eos_token_id, len(tokenizer)]
+    parts = [VERSION, "files", key, study.training.sequence_length, study.documents.model_dump(), len(tokenizer)]
 
     def find() -> BaseModelCheck:
         inspected = inspection.inspect(study, folder, tokenizer)
@@ -66,7 +68,8 @@ def glance(study: Study, found: BaseModelCheck, tokenizer: Any, texts: dict[str,
     directory. Raises InputError as `measure` does.
     """
     length = study.training.sequence_length
-    made = {part: Sample.of_texts(study.source_label(part), some, tokenizer, length) for part, some in texts.items()}
+    tokens = TextTokenizer(tokenizer, Borders.of(tokenizer, study.documents))
+    made = {part: Sample.of_texts(study.source_label(part), some, tokens, length) for part, some in texts.items()}
     enough = {part: sample for part, sample in made.items() if sample}
     if not enough or found.parameters > LARGEST_AT_A_GLANCE:
         return found

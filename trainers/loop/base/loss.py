@@ -16,6 +16,8 @@ from torch.nn.functional import cross_entropy
 
 from sweep.study.sizes.shape import LOGITS_BYTES
 from trainers.data.corpus import PackedCorpus, blocks
+from trainers.data.tokens.borders import Borders
+from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.model.chunked_loss import IGNORED
 from trainers.model.token_loss import positions
 
@@ -43,13 +45,13 @@ class Sample:
         return Sample(name, tokens, facts.held_out_bytes / facts.held_out_tokens)
 
     @staticmethod
-    def of_texts(name: str, texts: list[str], tokenizer: Any, length: int, most: int = SAMPLE_TOKENS) -> Sample | None:
+    def of_texts(name: str, texts: list[str], tokenizer: TextTokenizer, length: int) -> Sample | None:
         """The beginning of some documents, packed into blocks; None where they do not fill one."""
-        end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        stream = np.concatenate([np.zeros(0, np.int64), *(np.asarray([*own, *end], np.int64) for own in ids)])
-        length = min(length, most)
-        count = min(len(stream), most) // length
+        borders, ids = tokenizer.borders, tokenizer.tokens(texts) if texts else ()
+        whole = ([*borders.before, *own, *borders.after] for own in ids)
+        stream = np.concatenate([np.zeros(0, np.int64), *(np.asarray(one, np.int64) for one in whole)])
+        length = min(length, SAMPLE_TOKENS)
+        count = min(len(stream), SAMPLE_TOKENS) // length
         if length < 2 or not count:
             return None
         per_token = sum(len(text.encode()) for text in texts) / len(stream)
@@ -83,10 +85,10 @@ class Losses:
 
 @dataclass(frozen=True)
 class Probe:
-    """A base model that is measured, in evaluation mode. `end`: the token between documents; None: no masking."""
+    """A base model that is measured, in evaluation mode. `borders`: the tokens between documents; None: no masking."""
 
     model: Any
-    end: int | None
+    borders: Borders | None
 
     @property
     def rows(self) -> int:
@@ -97,22 +99,22 @@ class Probe:
         """As a trial measures them. `bos`: a token in front of each block, without document masking; the targets are
         those of the blocks without it.
         """
-        end = None if bos is not None else self.end
+        borders = None if bos is not None else self.borders
         targets = tokens[:, 1:].clone()
-        if end is not None:
-            targets[tokens[:, :-1] == end] = IGNORED
+        if borders is not None:
+            targets[borders.starts(tokens)] = IGNORED
         given = tokens[:, :-1] if bos is None else torch.cat([torch.full_like(tokens[:, :1], bos), tokens[:, :-1]], 1)
         values = []
         at_once = max(1, LOGITS_BYTES // (4 * self.rows * given.shape[1]))
         for part, wanted in zip(torch.split(given, at_once), torch.split(targets, at_once), strict=True):
-            logits = self.logits(part, end)[:, -wanted.shape[1] :].float()
+            logits = self.logits(part, borders)[:, -wanted.shape[1] :].float()
             loss = cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="none")
             values.append(loss.view_as(wanted).cpu())
         return Losses(torch.cat(values), targets.cpu())
 
     @torch.no_grad()
-    def logits(self, tokens: torch.Tensor, end: int | None) -> torch.Tensor:
-        more = {"position_ids": positions(tokens, end)} if end is not None else {}
+    def logits(self, tokens: torch.Tensor, borders: Borders | None) -> torch.Tensor:
+        more = {"position_ids": positions(tokens, borders)} if borders is not None else {}
         found: torch.Tensor = self.model(input_ids=tokens, use_cache=False, **more).logits
         return found
 

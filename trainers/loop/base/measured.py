@@ -13,6 +13,7 @@ import torch
 from sweep.study import InputError, Study
 from sweep.study.ingredients import BaseLoss, BaseModelCheck
 from sweep.study.numbers import percent
+from trainers.data.tokens.borders import Borders
 from trainers.loop.base import faults
 from trainers.loop.base.faults import Patient
 from trainers.loop.base.loss import Losses, Probe, Sample
@@ -50,9 +51,9 @@ def check(
     if found.bad:
         raise InputError(_refusal(patient, found))
     warnings, losses = (*looked.warnings, *found.warnings), found.losses
-    source = resizing.resized(Path(path)).source
+    source, borders = resizing.resized(Path(path)).source, Borders.of(patient.tokenizer, study.documents)
     if study.base_model.tokenizer and source and Path(source).is_dir():
-        texts = {part: _texts(sample, patient.tokenizer) for part, sample in samples.items()}
+        texts = {part: _texts(sample, patient.tokenizer, borders) for part, sample in samples.items()}
         now = {part: _bits_per_byte(patient, some) for part, some in texts.items()}
         del patient  # before the model that it was made from is loaded
         before = _opened(study, source, device)
@@ -69,7 +70,7 @@ def _opened(study: Study, path: str, device: torch.device) -> Patient:
     tokenizer = load_tokenizer(study.base_model, path)
     precision = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = load_complete(study.base_model, path, precision).to(device).eval()
-    probe = Probe(model, tokenizer.eos_token_id if study.training.document_masking else None)
+    probe = Probe(model, Borders.of(tokenizer, study.documents) if study.training.document_masking else None)
     new = torch.tensor(resizing.resized(Path(path)).new, dtype=torch.long)
     return Patient(probe, tokenizer, torch.unique(torch.cat([new, faults.mean_rows(model)])))
 
@@ -134,10 +135,10 @@ def _bits_per_byte(patient: Patient, texts: list[str]) -> float:
     return bits / size if size else math.nan
 
 
-def _texts(sample: Sample, tokenizer: Any) -> list[str]:
+def _texts(sample: Sample, tokenizer: Any, borders: Borders) -> list[str]:
     """The text of each piece of a document in the sample. A character that a block cuts is left out."""
     pieces: list[str] = []
     for block in sample.tokens.tolist():
-        for is_end, run in itertools.groupby(block, lambda token: token == tokenizer.eos_token_id):
+        for is_end, run in itertools.groupby(block, lambda token: token in borders.ids):
             pieces += [] if is_end else [tokenizer.decode(list(run)).strip("\ufffd")]
     return [piece for piece in pieces if piece]

@@ -8,6 +8,8 @@ from typing import Any
 
 from sweep.study import InputError, Study
 from sweep.study.ingredients import BaseModelCheck
+from sweep.study.sections.documents import Documents
+from trainers.data.tokens.borders import Borders
 from trainers.model.base import checkpoint, positions, structure, vocabulary
 from trainers.model.base.checkpoint import WHERE, Checkpoint
 from trainers.model.base.structure import Skeleton
@@ -60,10 +62,19 @@ def _of_config(study: Study, made: Skeleton, tokenizer: Any, rows: int) -> list[
     base = study.base_model
     where = f"base_model.{'tokenizer' if base.tokenizer else 'pretrained' if base.pretrained else 'embedded'}"
     found = [
+        _borders(tokenizer, study.documents),
         vocabulary.fault(tokenizer, rows, where, may_grow=base.new_rows is not None),
         positions.fault(positions.of_model(made.config, made.model), study.training.sequence_length),
     ]
     return [fault for fault in found if fault]
+
+
+def _borders(tokenizer: Any, documents: Documents) -> str | None:
+    try:
+        Borders.of(tokenizer, documents)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _not_finite(weights: Checkpoint) -> list[str]:

@@ -3,11 +3,16 @@
 A token that the model's own tokenizer has keeps its row, wherever its id moves. Every other token gets the mean of the
 rows of all tokens that the model was trained with: it is then predicted with at most the probability of an average
 token, and nothing random enters (Hewitt 2021, "Initializing new word embeddings for pretrained language models").
+
+    python -m trainers.model.base.resizing MODEL TOKENIZER FOLDER
+
+does the same to a launch model, for trainers that cannot. MODEL is a directory.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,15 +21,16 @@ import torch
 
 from sweep.study import InputError
 from sweep.study.files import cache
+from sweep.study.ingredients import NEW_ROWS_FILE
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.study import fingerprint_of
-from trainers.data.corpus import tokenizer_fingerprint
+from trainers.data.tokens.borders import Borders
+from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.model.base import checkpoint, structure, vocabulary
 from trainers.model.base.vocabulary import NEW_ROWS
-from trainers.model.loading import load_complete
+from trainers.model.loading import load_complete, load_own_tokenizer, load_tokenizer
 
 VERSION = 1  # raise it when the same inputs would give other rows
-NOTE = "new_rows.json"
 LEAST_SHARED = 0.5  # of the model's own tokens that the new tokenizer must have
 
 
@@ -80,7 +86,7 @@ def build(base: BaseModelSource, folder: Path, key: str, old: Any, new: Any) -> 
 
 
 def fingerprint(base: BaseModelSource, key: str, new: Any) -> str:
-    return fingerprint_of([VERSION, key, tokenizer_fingerprint(new), new.bos_token_id, base.new_rows])
+    return fingerprint_of([VERSION, key, TextTokenizer(new, Borders()).key, new.bos_token_id, base.new_rows])
 
 
 class Resized(NamedTuple):
@@ -92,7 +98,7 @@ class Resized(NamedTuple):
 
 def resized(folder: Path) -> Resized:
     """Nothing new for a model that was not resized."""
-    note = folder / NOTE
+    note = folder / NEW_ROWS_FILE
     return Resized(**json.loads(note.read_text())) if note.is_file() else Resized([], None)
 
 
@@ -110,7 +116,7 @@ def _build(base: BaseModelSource, folder: Path, old: Any, new: Any, unfinished: 
     model.save_pretrained(unfinished)
     new.save_pretrained(unfinished)
     note = Resized(wanted.new if base.new_rows else [], str(folder))
-    (unfinished / NOTE).write_text(json.dumps(note._asdict()))
+    (unfinished / NEW_ROWS_FILE).write_text(json.dumps(note._asdict()))
 
 
 @torch.no_grad()
@@ -130,3 +136,20 @@ def _tables(model: Any) -> list[torch.Tensor]:
     own = [] if written is None or written.weight is read else [written.weight]
     bias = getattr(written, "bias", None)
     return [read.data, *(table.data for table in own), *([bias.data] if bias is not None else [])]
+
+
+def main() -> None:
+    model, tokenizer, folder = sys.argv[1:]
+    base = BaseModelSource(pretrained=model, tokenizer=tokenizer, new_rows="mean")
+    try:
+        checkpoint.opened(Path(model))
+        old, new = load_tokenizer(base, model), load_own_tokenizer(base, None)
+        refuse_unsuited(base, old, new)
+        Path(folder).mkdir()
+        _build(base, Path(model), old, new, Path(folder))
+    except (InputError, OSError) as error:
+        sys.exit(f"almr: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -31,11 +31,6 @@ def fault(tokenizer: Any, rows: int, where: str, may_grow: bool) -> str | None:
             f"{where}: the tokenizer has {count} without a row in the model's embedding of {rows:,} rows: "
             f"{named(lost)}: write base_model.{NEW_ROWS}, or give the tokenizer that the model was trained with"
         )
-    if tokenizer.eos_token_id is None:
-        return (
-            f"{where}: the tokenizer has no end-of-text token to separate documents with: set eos_token in its "
-            f"tokenizer_config.json"
-        )
     return None
 
 
