@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sweep.study.fields import Finite, Section, nearest_multiple
+from sweep.study.errors import shown
+from sweep.study.fields import LANGUAGES, Finite, Section, nearest_multiple
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
+from sweep.study.sections.documents import Documents
 from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.objective import Objective
@@ -38,7 +40,9 @@ class Study(Section):
     base_model: BaseModelSource
     """The model that every trial continues from."""
     corpora: Corpora
-    """The two corpora that trials mix."""
+    """The text of the two languages that trials mix."""
+    documents: Documents = Documents()
+    """The special tokens between documents. Default: BOS where the tokenizer adds it, and end-of-text."""
     training: Training
     """The recipe that all trials share."""
     grid: Grid
@@ -63,6 +67,22 @@ class Study(Section):
     """Answer trials from a measured table instead of training. Default: train."""
 
     @model_validator(mode="after")
+    def _objective_names_sources(self) -> Self:
+        known = [*LANGUAGES, *(name for name in self.corpora.source_names() if name not in LANGUAGES)]
+        for field, name in self.objective.named_losses:
+            if name not in known:
+                raise ValueError(
+                    f"objective.{field}: {shown(name)} is no language or source: name one of {', '.join(known)}"
+                )
+        weighted = {name for name, share in self.objective.shares.items() if share}
+        for name, source in self.corpora.by_name.items():
+            if name != source.language and {name, source.language} <= weighted:
+                raise ValueError(
+                    f"objective.weights: {name} is a part of {source.language}: weight the language or its sources"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _searchable(self) -> Self:
         if self.search.proposes and len(self.grid.seeds) > 1:
             raise ValueError("search: a search runs one seed: give grid.seeds one value, or search.strategy: grid")
@@ -80,10 +100,29 @@ class Study(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _documents_have_borders(self) -> Self:
+        if self.training.document_masking and self.documents.bos is False and not self.documents.eos:
+            raise ValueError(
+                "training.document_masking finds documents by the tokens between them: write documents: {eos: true}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _launch_learns(self) -> Self:
+        if self.launch and (fault := self.training.schedule.fault(self.launch.steps)):
+            raise ValueError(f"launch.tokens {self.launch.tokens}: training.{fault}")
+        return self
+
     def language_name(self, language: str) -> str:
         """The user's own name of "original" or "additional", such as "English"; without one, the word itself."""
-        corpus = getattr(self.corpora, language, None)
-        return (corpus.language if corpus else None) or language
+        sources = self.corpora.sources(language) if language in LANGUAGES else ()
+        return next((source.language for source in sources if source.language), language)
+
+    def source_label(self, name: str) -> str:
+        """A source as messages name it: its name with its language, or the language where it has no name."""
+        language = self.corpora.by_name[name].language
+        return self.language_name(language) if name == language else f"{name} ({self.language_name(language)})"
 
     def includes(self, almr: float, lr: float, seed: int) -> bool:
         """Whether a trial belongs to this study: a point of its grid, or one that its search may propose."""
@@ -101,9 +140,20 @@ class Study(Section):
         recipe = self.model_dump(mode="json", include={"base_model", "corpora", "replay"})
         recipe["training"] = self.training.recipe()
         del recipe["base_model"]["shape"]  # this and the next are only descriptions
-        for corpus in recipe["corpora"].values():
-            del corpus["tokens"], corpus["language"]
+        recipe["corpora"] = {language: self._text_of(language) for language in LANGUAGES}
+        if self.documents != Documents():  # older studies keep their fingerprint
+            recipe["documents"] = self.documents.model_dump(mode="json")
         return recipe
+
+    def _text_of(self, language: str) -> dict[str, Any]:
+        """A language's text in the recipe. Of several sources it is by name, so that their order does not matter."""
+        described = {"tokens", "language", "weight"}
+        several = {}
+        for name in self.corpora.source_names(language):
+            source = self.corpora.by_name[name]
+            spec = source.spec.model_dump(mode="json", exclude=described | ({"name"} if name == language else set()))
+            several[name] = spec | ({"weight": source.share} if source.share < 1 else {})
+        return several if len(several) > 1 else next(iter(several.values()))
 
     @property
     def fingerprint(self) -> str:

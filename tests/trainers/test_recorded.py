@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from samples import make_study, study_content
 
-from sweep.study import InputError, Trial
+from sweep.study import InputError, SourceResult, Trial
 from trainers import recorded
+
+TRIAL = Trial(almr=0.5, lr=1e-3, seed=0)
 
 
 def test_horizons_are_replayed_where_the_table_has_them(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_a_table_is_replayed_whatever_wrote_it(tmp_path: Path, name: str, encodi
     ("content", "told"),
     [
         (
-            b"\x00\xff" * 9,
+            b"\x01\x02" * 9,
             "not readable as a table (it is not text); correct that, or save it again; set replay.table to",
         ),
         (b"almr,lr\n0.5,1e-3\n", "no column seed, loss_original, loss_additional; set replay.table to a trials.csv"),
@@ -66,3 +68,17 @@ def test_a_table_that_cannot_be_replayed_is_one_line(tmp_path: Path, content: by
         recorded.run_trial(make_study(replay={"table": str(table)}), Trial(almr=0.5, lr=1e-3, seed=0))
     assert told in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_losses_of_sources_are_replayed_where_the_study_names_them(tmp_path: Path) -> None:
+    table = tmp_path / "trials.csv"
+    names = "almr,lr,seed,loss_original,loss_additional,base_loss_code,loss_plays,loss_code,epochs_code"
+    table.write_text(f"{names}\n0.5,0.001,0,3.5,4.5,2.2,4.0,2.0,0.25\n")
+    plays = {"embedded": "shakespeare", "name": "plays", "weight": 3}
+    corpora = study_content()["corpora"] | {"original": [plays, {"files": "c.txt", "name": "code", "weight": 1}]}
+    record = recorded.run_trial(make_study(corpora=corpora, replay={"table": str(table)}), TRIAL)
+    assert record.sources["code"] == SourceResult(
+        language="original", weight=0.25, loss=2.0, base_loss=2.2, epochs=0.25
+    )
+    assert record.losses() == {"original": 3.5, "additional": 4.5, "plays": 4.0, "code": 2.0}
+    assert recorded.run_trial(make_study(replay={"table": str(table)}), TRIAL).sources == {}

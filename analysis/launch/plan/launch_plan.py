@@ -10,11 +10,11 @@ from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import REPEATS
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
-from analysis.launch.plan.schedule import Steps
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
+from sweep.study.sections.lr_schedule import LrSchedule
 
 ASSUMPTIONS = (
     "The launch model has the base model's tokenizer, with which the tokens per document were counted.",
@@ -46,12 +46,13 @@ class LaunchPlan:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
 
     @property
-    def parts(self) -> Steps:
-        return Steps.of(self.study.training.schedule, self.steps)
+    def schedule(self) -> LrSchedule:
+        """The trials' LR schedule over the launch's steps."""
+        return self.study.training.schedule.over(self.steps)
 
     @property
     def steps(self) -> int:
-        return whole_steps(self.launch)
+        return self.launch.steps
 
     @property
     def tokens(self) -> int:
@@ -72,8 +73,8 @@ class LaunchPlan:
 
     @property
     def min_lr(self) -> float:
-        """The final LR; `schedule.min_lr` is its share of the peak."""
-        return self.study.training.schedule.min_lr * self.lr
+        """The LR of the last step."""
+        return self.schedule.min_lr * self.lr
 
     @property
     def evaluation_steps(self) -> int:
@@ -97,8 +98,8 @@ class LaunchPlan:
         return [source for source in self.sources.values() if source.share > 0]
 
     def label(self, source: LaunchCorpus) -> str:
-        """The corpus' language as the study's user named it."""
-        return self.study.language_name(source.language)
+        """The corpus as messages name it."""
+        return self.study.source_label(source.name)
 
     @property
     def warnings(self) -> list[str]:
@@ -114,7 +115,7 @@ class LaunchPlan:
         if source.epochs is None:
             return (
                 f"{name} corpus: its size is not known, so the launch may repeat it (the trials read "
-                f"{source.spec.documents:,} documents of it): state corpora.{source.language}.tokens"
+                f"{source.spec.documents:,} documents of it): state corpora.{source.name}.tokens"
             )
         if source.epochs <= 1:
             return None
@@ -124,10 +125,6 @@ class LaunchPlan:
         return (
             f"{name} corpus: the launch would read it {formats.times(source.epochs)} (limit {limit:g} x; {trial}){fix}"
         )
-
-
-def whole_steps(launch: Launch) -> int:
-    return round(launch.tokens / launch.global_batch_tokens)
 
 
 def make(
@@ -147,6 +144,11 @@ def make(
         raise InputError(
             f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "
             f"sequence_length, and run it again"
+        )
+    if fit.study.corpora.named:
+        raise InputError(
+            f"study {fit.study.name} names sources of its corpora, which the launch formats cannot take yet: "
+            f"give each language one corpus without a name"
         )
     accepted_risk = _accept(fit.file.refusals, accept_risk)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
@@ -186,20 +188,22 @@ def _accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
 
 
 def _sources(study: Study, launch: Launch, almr: float, corpora: dict[str, CorpusFacts]) -> dict[str, LaunchCorpus]:
+    """By name. A source's share of the tokens is its share of its language, times that of the language."""
     shares = {"original": 1 - almr, "additional": almr}
     return {
         name: LaunchCorpus(
-            language=name,
-            spec=getattr(study.corpora, name),
+            name=name,
+            language=source.language,
+            spec=source.spec,
             facts=_facts(corpora, name),
-            share=shares[name],
-            launch_tokens=whole_steps(launch) * launch.global_batch_tokens,
+            share=shares[source.language] * source.share,
+            launch_tokens=launch.steps * launch.global_batch_tokens,
         )
-        for name in LANGUAGES
+        for name, source in study.corpora.by_name.items()
     }
 
 
-def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:
-    if language not in corpora:
-        raise InputError(f"ingredients.json has no counts of the {language} corpus: run the study again to write them")
-    return corpora[language]
+def _facts(corpora: dict[str, CorpusFacts], name: str) -> CorpusFacts:
+    if name not in corpora:
+        raise InputError(f"ingredients.json has no counts of the {name} corpus: run the study again to write them")
+    return corpora[name]
