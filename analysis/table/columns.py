@@ -25,11 +25,12 @@ OPTIONS = {name: option for option, name in OURS.items()}
 TRACKERS = {"params", "param", "config", "summary", "metrics", "metric", "hparams", "hyperparameters", "values", "user"}
 TRACKERS |= {"attrs"}  # Optuna's user_attrs_
 HELD_OUT = {"eval", "evaluation", "val", "valid", "validation", "test", "dev", "heldout", "held", "out", "final"}
+UNITS = {"nats", "nat", "per", "token"}
 PERPLEXITY, PERCENT, LOGARITHM = {"ppl", "perplexity"}, {"percent", "percentage", "pct"}, {"log", "log10", "ln", "log2"}
 MEANINGS = {  # our name -> what is left of a name without case, separators and the words above
     "lr": {"lr", "learningrate", "peaklr", "peaklearningrate", "maxlr", "maxlearningrate"},
     "almr": {"almr", "additionallanguagemixtureratio"},
-    "seed": {"seed", "randomseed"},
+    "seed": {"seed", "randomseed", "replicate", "repeat"},
     "tokens": {"tokens", "trainingtokens"},
     "status": {"status", "state"},
     "trial_id": {"trialid", "runid"},
@@ -57,7 +58,7 @@ def read_name(name: str, standard: str) -> Name:
     special, meaning = {"lr": (LOGARITHM, "logarithm"), "almr": (PERCENT, "percent")}.get(standard, (set(), ""))
     if standard in PLAIN:
         special, meaning = PERPLEXITY, "perplexity"
-        rest = ["loss" if word in PERPLEXITY else word for word in words if word not in HELD_OUT]
+        rest = ["loss" if word in PERPLEXITY else word for word in words if word not in HELD_OUT | UNITS]
     else:
         rest = [word for word in words if word not in special] if len(words) > 1 else words
     return Name("".join(rest), meaning if set(words) & special else None)

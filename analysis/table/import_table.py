@@ -20,7 +20,7 @@ from analysis.table.faults import complaint, count, numbered, summary
 from analysis.table.rows import KEY, UNFINISHED, copies, standard_row, state_of, whole_numbers
 from analysis.table.table import COLUMNS, HYPERPARAMETERS, usable
 from sweep.study import InputError
-from sweep.study.tables.cells import listing, number_of, text_of, with_decimal_points
+from sweep.study.tables.cells import listing, number_of, shown, text_of, with_decimal_points
 from sweep.study.tables.table_file import TableFile, read_file
 
 Found = Mapping[str, str]  # standard name -> the file's column
@@ -51,6 +51,7 @@ def read_table(
     for condition in where:
         file = _filter(file, found, condition)
     file = _finished(units.in_our_units(file, found), found)
+    alone = _alone(file, found)
     table = _standardised(file, found)
     table, told = _without_copies(file, table)
     table, bad = _without_bad_rows(file, table, drop_bad_rows)
@@ -58,7 +59,7 @@ def read_table(
     doubts = list(units.doubts(file, found, table))
     more = [name for name in ("loss_total", "parameters", *table) if name in table and name not in COLUMNS]
     table = table.reindex(columns=[*COLUMNS, *dict.fromkeys(more)]).reset_index(drop=True)
-    table.attrs["notes"] = [*file.notes, *told, *bad, *doubts, *_alone(file, found)]
+    table.attrs["notes"] = [*file.notes, *told, *bad, *doubts, *alone]
     return table
 
 
@@ -147,14 +148,30 @@ def _refuse_mixture(path: Path, table: pd.DataFrame) -> None:
 
 
 def _alone(file: TableFile, found: Found) -> list[str]:
-    """A note where one of ALMR and LR has no column: which columns may hold it."""
-    told = []
-    for name, other in (HYPERPARAMETERS, HYPERPARAMETERS[::-1]):
-        if name not in found:
-            rest = [own for own in file.names if own not in found.values() and _varies(file, own)]
-            where = f"; if it is one of {listing(rest)}, name that with --columns {name}=..." if rest else ""
-            told.append(f"no column holds the {name.upper()}: the fit is of the {other.upper()} alone{where}")
-    return told
+    """A note where no column holds the ALMR. Raises InputError where another setting varies too: trials of several
+    ALMRs would be taken for repeats."""
+    if "almr" in found:
+        return []
+    lrs = [number_of(cell) for cell in file.column(found["lr"])]
+    for name in (name for name in file.names if name not in found.values()):
+        if _crosses(list(map(number_of, file.column(name))), lrs):
+            own, value = shown(name), shown(text_of(file.column(name)[0]))
+            raise InputError(
+                f"{file.path}: no column holds the ALMR, and {own!r} has several values at one LR: name it, --columns "
+                f"almr={own}, or seed={own} where it counts repeats, or keep one value: --where {own}={value}"
+            )
+    rest = [name for name in file.names if name not in found.values() and _varies(file, name)]
+    where = f"; if it is one of {listing(rest)}, name that with --columns almr=..." if rest else ""
+    return [f"no column holds the ALMR: the fit is of the LR alone{where}"]
+
+
+def _crosses(values: list[float], lrs: list[float]) -> bool:
+    """Whether values are those of a setting that was varied beside the LR: several, each of them at several LRs."""
+    at: dict[float, set[float]] = {}
+    for value, lr in zip(values, lrs, strict=True):
+        if math.isfinite(value):
+            at.setdefault(value, set()).add(lr)
+    return len(at) > 1 and all(len(found) > 1 for found in at.values())
 
 
 def _varies(file: TableFile, name: str) -> bool:

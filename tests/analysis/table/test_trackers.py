@@ -136,7 +136,14 @@ def test_runs_of_a_trackers_api_are_understood_as_json(load: Load) -> None:
         *((name, "almr") for name in ("ALMR", "params_almr", "config.almr", "hparams/almr")),
         *(
             (name, "loss_total")
-            for name in ("val_loss", "eval/loss", "Validation Loss", "metrics.evalLoss", "total_loss")
+            for name in (
+                "val_loss",
+                "eval/loss",
+                "Validation Loss",
+                "loss (nats per token)",
+                "metrics.evalLoss",
+                "total_loss",
+            )
         ),
         *((name, "loss_original") for name in ("eval_original_loss", "original/val_loss", "summary.loss_original")),
         *((name, "seed") for name in ("config.seed", "random_seed", "params_seed")),
@@ -259,3 +266,26 @@ def test_an_export_that_was_made_twice_counts_once(load: Load) -> None:
     once, twice = load(f"almr,lr,loss,state,run\n{rows}"), load(f"almr,lr,loss,state,run\n{rows}{rows}")
     pd.testing.assert_frame_equal(once, twice)
     assert notes(twice) == ["counted once: 9 copies of earlier rows, lines 11, 12, 13 and 6 more"]
+
+
+LR_ALONE = "lr,loss,{}\n" + "".join(f"{r},{2 + n / 10},{{}}\n" for n, r in enumerate((1e-5, 2e-5, 1e-5, 2e-5)))
+
+
+def test_a_table_without_an_almr_has_none(load: Load) -> None:
+    table = load(LR_ALONE.format("minutes", 11, 12.5, 13, 9))
+    assert table["almr"].isna().all()
+    assert table["seed"].tolist() == [0, 0, 1, 1]
+    told = "no column holds the ALMR: the fit is of the LR alone; if it is one of minutes, name that with --columns"
+    assert notes(table) == [f"{told} almr=..."]
+    again = load(table.to_csv(index=False))
+    assert again["almr"].isna().all()
+
+
+def test_another_setting_that_varies_is_no_repeat(load: Load) -> None:
+    text = LR_ALONE.format("mix", 0.2, 0.2, 0.4, 0.4)
+    told = "no column holds the ALMR, and 'mix' has several values at one LR: name it, --columns almr=mix, or seed=mix"
+    assert told in refused(load, text)
+    assert load(text, "almr=mix")["almr"].tolist() == [0.2, 0.2, 0.4, 0.4]
+    assert load(text, "seed=mix")["almr"].isna().all()
+    assert len(load(text, where=["mix=0.2"])) == 2
+    assert load(LR_ALONE.format("replicate", 0, 0, 1, 1))["seed"].tolist() == [0, 0, 1, 1]
