@@ -32,6 +32,8 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.study_file import dump
 
 CAPTIONS = {
+    "along": "Good: near the minimum, trials scatter evenly about the line, and the best value lies between trials, "
+    "not at an end. The band is the uncertainty of the line; single trials scatter by their noise.",
     "objective": "Good: the dark basin lies inside the tried range. A dot whose colour differs from its surroundings "
     "is a trial that the fit misses. The joint region holds the best ALMR and LR together; each interval is for one of "
     "them alone.",
@@ -61,7 +63,7 @@ def write_report(fit: FitResult, run: Path) -> Path:
 
 def render(fit: FitResult, run: Path) -> str:
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    names = ("number", "lr", "tokens", "almr", "percent", "times", "interval")
+    names = ("number", "lr", "tokens", "almr", "percent", "times", "interval", "missing")
     page.filters |= {name: getattr(formats, name) for name in names}
     page.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].removesuffix('.')}."
     template = page.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
@@ -185,7 +187,8 @@ def _trials(fit: FitResult) -> dict[str, Any]:
     """
     table = fit.table.assign(objective=goal_of(fit.file).of_trials(fit.table), left_out=fit.table["excluded"].notna())
     table = table.sort_values(["left_out", "objective", "seed", "almr", "lr"])
-    columns = [c for c in _columns(fit) if c[1] in table and not table[c[1]].map(formats.missing).all()]
+    known = [c for c in _columns(fit) if c[1] != "almr" or not formats.missing(fit.file.winner.almr)]
+    columns = [c for c in known if c[1] in table and not table[c[1]].map(formats.missing).all()]
     rows = [
         {
             "left_out": row["excluded"] if row["left_out"] else None,
