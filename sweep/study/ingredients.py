@@ -29,6 +29,10 @@ class CorpusFacts(Schema):
     """Counts of a prepared corpus: of its training documents, of the held-out ones, and of those that are in neither
     part, because they are copies or near-copies of held-out ones.
 
+    `special_strings` counts the strings of the tokenizer's special tokens in the text, which are read as text, and
+    `borders_inside` the documents with a token of the text that is the same as one between documents. `bos` and `eos`:
+    whether documents begin with BOS and end with end-of-text.
+
     `blocks` are the packed training sequences that trials draw from. `files` are the documents' local files, if any.
     `fingerprint` identifies text, tokenizer, block length and split together.
     """
@@ -46,6 +50,10 @@ class CorpusFacts(Schema):
     copied_tokens: int = 0
     near_copies: int = 0
     near_copied_tokens: int = 0
+    special_strings: int = 0
+    borders_inside: int = 0
+    bos: bool = False
+    eos: bool = True
     files: tuple[str, ...] = ()
 
     @property

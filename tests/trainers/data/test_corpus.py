@@ -13,8 +13,11 @@ from transformers import AutoTokenizer
 
 from sweep.study import InputError
 from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.documents import Documents
 from trainers.data import corpus
 from trainers.data.documents import resolve
+from trainers.data.tokens.borders import Borders
+from trainers.data.tokens.text_tokenizer import TextTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,8 @@ def prepare(tokenizer: Any, length: int = 16, **spec: Any) -> corpus.PackedCorpu
 
 def pack(tokenizer: Any, length: int = 16, **spec: Any) -> Path:
     """The folder of the packed corpus."""
-    return corpus.prepare(resolve(Corpus(**spec), "corpora.original"), tokenizer, length)
+    as_text = TextTokenizer(tokenizer, Borders.of(tokenizer, Documents()))
+    return corpus.prepare(resolve(Corpus(**spec), "corpora.original"), as_text, length)
 
 
 def documents(count: int) -> list[str]:

@@ -107,9 +107,8 @@ def slow_grams(text: str) -> set[tuple[str, ...]]:
     """The grams without any hash or array: Han one by one, the rest by runs of letters and digits."""
     words: list[str] = []
     run = ""
-    for c in unicodedata.normalize("NFKC", text).casefold() + " ":
-        if unicodedata.category(c) == "Cf":
-            continue
+    visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    for c in unicodedata.normalize("NFKC", visible).casefold() + " ":
         letter, single = unicodedata.category(c)[0] in "LNM", "\u4e00" <= c <= "\u9fff"
         if letter and not single:
             run += c
