@@ -18,7 +18,7 @@ from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths, documents, embedded, hub
 from trainers.data.documents import DocumentSource
-from trainers.data.hold_out import choice
+from trainers.data.hold_out import held_out_texts
 from trainers.data.hub import RecordedCommit
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
@@ -152,7 +152,7 @@ def _without_copies(
     found = {}
     for name, source in study.corpora.by_name.items():
         names = [other for other in study.corpora.source_names(source.language) if other != name]
-        others = [folders[other] / choice.FILE for other in names]
+        others = [folders[other] / held_out_texts.FILE for other in names]
         found[name] = corpus.prepare(sources[name], tokenizer, study.training.sequence_length, others=others)
     return found
 
