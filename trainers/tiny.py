@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from sweep.study.files import cache
 from sweep.study.sections.corpora import Corpora, Corpus
 from sweep.study.sections.documents import Documents
+from sweep.study.sections.lr_schedule import VERSION as SCHEDULE_VERSION
 from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
 from trainers.data import corpus, documents
@@ -68,6 +69,7 @@ def build(
     """
     key = [
         training.model_dump(mode="json"),
+        SCHEDULE_VERSION,
         SIZES[size],
         VOCABULARY,
         TRACE,

@@ -108,6 +108,12 @@ class Study(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _launch_learns(self) -> Self:
+        if self.launch and (fault := self.training.schedule.fault(self.launch.steps)):
+            raise ValueError(f"launch.tokens {self.launch.tokens}: training.{fault}")
+        return self
+
     def language_name(self, language: str) -> str:
         """The user's own name of "original" or "additional", such as "English"; without one, the word itself."""
         sources = self.corpora.sources(language) if language in LANGUAGES else ()

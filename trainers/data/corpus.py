@@ -149,9 +149,10 @@ class _Packing:
             return self.build(folder, final, others)
         shutil.copytree(alone, folder, copy_function=_link, dirs_exist_ok=True)
         facts = CorpusFacts.model_validate_json((alone / "facts.json").read_text())
+        files = tuple(file.replace(f"{alone}/", f"{final}/") for file in facts.files)
         (folder / "facts.json").unlink()
         (folder / "facts.json").write_text(
-            facts.model_copy(update={"fingerprint": final.name}).model_dump_json(indent=2)
+            facts.model_copy(update={"fingerprint": final.name, "files": files}).model_dump_json(indent=2)
         )
 
     def _pack(self, tokenised: Tokenised, rows: list[int], folder: Path) -> int:
