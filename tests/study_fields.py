@@ -39,7 +39,8 @@ class Reference:
     def __init__(self) -> None:
         self.places: dict[Model, list[str]] = {}
         for path, schema in sections():
-            self.places.setdefault(schema, []).append(path)
+            if path not in self.places.setdefault(schema, []):
+                self.places[schema].append(path)
 
     def page(self) -> str:
         return "\n".join([HEAD, *(line for schema in self.places for line in self._section(schema))]).rstrip() + "\n"

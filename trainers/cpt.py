@@ -55,7 +55,7 @@ def _run(setup: TrialSetup) -> Record | None:
     loss = _token_loss(setup)
     workers.heartbeat()
     micro_batch = MicroBatch(stored_micro_batch(study, setup.folder))
-    held_out = HeldOut.of(corpora, study.training, workers, micro_batch)
+    held_out = HeldOut.of(corpora, study, workers, micro_batch)
     base = measured_once(_base_key(setup, held_out.at_once(loss)), lambda: held_out.losses(loss), workers)
     scoring = Scoring(study, setup.ingredients, corpora, setup.folder, workers)
     scoring.base(loss.model)
@@ -90,6 +90,8 @@ def _base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:
         training["document_masking"] = True
     if at_once != evaluation_sequences(at_once, study.training.sequence_length, words=1):  # as in most studies
         training["at_once"] = at_once
+    if study.corpora.named:
+        training["shares"] = {name: source.share for name, source in study.corpora.by_name.items()}
     key = training | setup.ingredients.fingerprints() | {"device": device_name(workers.device)}
     if workers.size > 1:
         key["workers"] = workers.size
@@ -97,8 +99,7 @@ def _base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:
 
 
 def _reader(setup: TrialSetup, corpora: dict[str, PackedCorpus]) -> BatchReader:
-    trial = setup.trial
-    mixture = Mixture(trial.almr, trial.seed, tuple((name, c.facts.blocks) for name, c in corpora.items()))
+    mixture = Mixture.of(setup.trial.almr, setup.trial.seed, setup.study.corpora, corpora)
     return BatchReader(corpora, mixture, setup.study.training.batch_sequences, setup.workers)
 
 

@@ -1,10 +1,10 @@
-"""Preparation before the first trial: the base model, and both corpora packed with its tokenizer."""
+"""Preparation before the first trial: the base model, and the corpora packed with its tokenizer."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths, documents, embedded, hub
 from trainers.data.documents import DocumentSource
+from trainers.data.hold_out import choice
 from trainers.data.hub import RecordedCommit
 from trainers.model import smollm, snapshot
 from trainers.model.loading import fingerprint, load_tokenizer
@@ -55,7 +56,7 @@ def prepare(
     """
     recorded = preparation.read(study)
     known = recorded.ingredients if recorded else earlier
-    commits = _commits(known, ask=recorded is None)
+    commits = _commits(study, known, ask=recorded is None)
     with _disk_faults():
         return _prepare(study, progress, _base_model(study, progress, commits[BASE_MODEL]), commits).ingredients
 
@@ -67,7 +68,7 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     `prepare`, and OSError where the cache cannot be written.
     """
     recorded = preparation.read(study)
-    commits = _commits(recorded.ingredients if recorded else None, ask=True)
+    commits = _commits(study, recorded.ingredients if recorded else None, ask=True)
     before = preparation.own_stamps(study)  # before they are read: a later change is then noticed
     with _disk_faults():
         _refuse_unwritable()
@@ -86,9 +87,9 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     return record
 
 
-def _commits(known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
+def _commits(study: Study, known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
     recorded = known.commits if known else {}
-    return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *LANGUAGES)}
+    return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *study.corpora.source_names())}
 
 
 def _prepare(
@@ -101,33 +102,58 @@ def _prepare(
     tokenizer = load_tokenizer(study.base_model, base.path)
     base = _with_commit(study, base, commits[BASE_MODEL])
     finished(BASE_MODEL)
-    sources, folders = {}, {}
+    sources: dict[str, DocumentSource] = {}
+    folders: dict[str, Path] = {}
     for language in LANGUAGES:
-        name = study.language_name(language)
-        progress(f"fingerprinting the {name} corpus", None)
-        spec = getattr(study.corpora, language)
-        sources[language] = documents.resolve(spec, f"corpora.{language}", commits[language])
-        folders[language] = corpus.prepare(
-            sources[language],
-            tokenizer,
-            study.training.sequence_length,
-            lambda share, name=name: progress(f"tokenising the {name} corpus", share),  # type: ignore[misc]
-        )
-        if study.launch and spec.embedded:
-            embedded.fetch(spec.embedded)  # the launch bundle has a copy, once all trials have run
-        finished(f"corpora.{language}")
+        found = _sources(study, study.corpora.source_names(language), commits, progress)
+        folders |= _packed(study, found, tokenizer, progress)
+        sources |= found
+        for name in found:
+            finished(study.corpora.by_name[name].where)
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
     progress("fingerprinting the base model", None)
-    found = {language: source.commit for language, source in sources.items()} | {BASE_MODEL: base.commit}
+    now = {name: source.commit for name, source in sources.items()} | {BASE_MODEL: base.commit}
     ingredients = Ingredients(
         base_model=base.path,
         base_model_fingerprint=_fingerprint(study, base),
-        folders={language: str(folder) for language, folder in folders.items()},
-        corpora={language: corpus.open_packed(folder).facts for language, folder in folders.items()},
-        commits={part: commit for part, commit in found.items() if commit},
+        folders={name: str(folder) for name, folder in folders.items()},
+        corpora={name: corpus.open_packed(folder).facts for name, folder in folders.items()},
+        commits={part: commit for part, commit in now.items() if commit},
     )
     return _Prepared(ingredients, sources, tokenizer)
+
+
+def _sources(
+    study: Study, names: Sequence[str], commits: dict[str, RecordedCommit], progress: Progress
+) -> dict[str, DocumentSource]:
+    found = {}
+    for name in names:
+        progress(f"fingerprinting the {study.source_label(name)} corpus", None)
+        source = study.corpora.by_name[name]
+        found[name] = documents.resolve(source.spec, source.where, commits[name])
+        if study.launch and source.spec.embedded:
+            embedded.fetch(source.spec.embedded)  # the launch bundle has a copy, once all trials have run
+    return found
+
+
+def _packed(study: Study, sources: dict[str, DocumentSource], tokenizer: Any, progress: Progress) -> dict[str, Path]:
+    """The folders of the packed sources of a language. None is trained on what repeats held-out text of another."""
+
+    def pack(name: str, others: Sequence[Path] = ()) -> Path:
+        phase = f"tokenising the {study.source_label(name)} corpus"
+        length = study.training.sequence_length
+        return corpus.prepare(sources[name], tokenizer, length, lambda share: progress(phase, share), others)
+
+    alone = {name: pack(name) for name in sources}
+    if len(alone) == 1:
+        return alone
+    found = {}
+    for name in alone:
+        progress(f"comparing the {study.source_label(name)} corpus with the held-out text beside it", None)
+        others = sorted(folder / choice.FILE for other, folder in alone.items() if other != name)
+        found[name] = pack(name, others)
+    return found
 
 
 def _fingerprint(study: Study, base: _BaseModel) -> str:
@@ -186,7 +212,7 @@ def _paths(study: Study, made: _Prepared) -> dict[str, tuple[str, ...]]:
     downloads = [path for source in made.sources.values() for path in disk_paths.downloads(source)]
     found = {
         BASE_MODEL: [] if own else [made.ingredients.base_model],
-        **{f"corpora.{language}": [folder] for language, folder in made.ingredients.folders.items()},
+        **{f"corpora.{name}": [folder] for name, folder in made.ingredients.folders.items()},
         "text": [*texts, *(str(corpus.packed_folder(source, made.tokenizer, length)) for source in trained_on)],
         "benchmarks": fetching.folders(study.benchmarks) if study.benchmarks else [],
         "downloads": [*downloads, *(fetching.downloads(study.benchmarks) if study.benchmarks else [])],

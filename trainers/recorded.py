@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.study import LANGUAGES, Horizon, InputError, PerLanguage, Record, Status, Study, Trial
+from sweep.study import LANGUAGES, Horizon, InputError, PerLanguage, Record, SourceResult, Status, Study, Trial
+from sweep.study.sections.corpora import Corpora
 from sweep.study.sections.training import Training
 
 REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
@@ -20,7 +21,8 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
     """The record of the table's row for this trial, after waiting `replay.pace` times the seconds that it took.
 
     The table is a CSV that `almr fit` wrote (`trials.csv`). The record has those of the study's horizons that the table
-    has columns for. Raises InputError where the table has no such row, and RuntimeError for a row of status `failed`.
+    has columns for, and the losses of its named sources, from columns such as `loss_web`. Raises InputError where the
+    table has no such row, and RuntimeError for a row of status `failed`.
     """
     assert study.replay is not None
     row = _find(study.replay.table, trial)
@@ -42,6 +44,7 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
         loss=_per_language(row, "loss"),
         horizons=tuple(_horizons(row, study.training)),
         base_loss=_per_language(row, "base_loss"),
+        sources=_sources(row, study.corpora),
         seconds=row.get("seconds"),
         gpu_hours=row.get("gpu_hours"),
         provenance={"replayed_from": study.replay.table},
@@ -76,6 +79,19 @@ def _horizons(row: dict[str, Any], training: Training) -> Iterator[Horizon]:
         bits = _per_language(row, "bits_per_byte", f"@{tokens}")
         steps = training.steps_of(tokens)
         yield Horizon(tokens=tokens, steps=steps, reason=reason, loss=loss, bits_per_byte=bits)
+
+
+def _sources(row: dict[str, Any], corpora: Corpora) -> dict[str, SourceResult]:
+    fields = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
+    return {
+        name: SourceResult(
+            language=source.language,
+            weight=source.share,
+            **{field: row.get(f"{field}_{name}") for field in fields},
+        )
+        for name, source in corpora.by_name.items()
+        if corpora.named
+    }
 
 
 def _per_language(row: dict[str, Any], name: str, horizon: str = "") -> PerLanguage:

@@ -10,21 +10,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sweep.study.files import cache
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.corpora import Corpora, Corpus
 from sweep.study.sections.lr_schedule import VERSION as SCHEDULE_VERSION
 from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
 from trainers.data import corpus, documents
 from trainers.data.documents import DocumentSource
+from trainers.data.hold_out import choice
 from trainers.data.mixture import BatchReader, Mixture
 from trainers.loop.learner import train
 
-CORPORA = {"original": Corpus(embedded="shakespeare"), "additional": Corpus(embedded="three-kingdoms")}
+CORPORA = Corpora(original=Corpus(embedded="shakespeare"), additional=Corpus(embedded="three-kingdoms"))
 TRACE = 0.03
 SEED = 0
 LR = 4e-3
@@ -50,7 +52,7 @@ TRAINING = Training(
 
 def sources() -> dict[str, DocumentSource]:
     """The text that the model is trained on."""
-    return {language: documents.resolve(spec, language) for language, spec in CORPORA.items()}
+    return {name: documents.resolve(source.spec, name) for name, source in CORPORA.by_name.items()}
 
 
 def build(
@@ -78,14 +80,13 @@ def build(
 
 def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, Any], training: Training) -> None:
     tokenizer = _train_tokenizer(folder)
-    packed = {
-        name: corpus.open_packed(corpus.prepare(source, tokenizer, training.sequence_length))
-        for name, source in sources().items()
-    }
+    folders = {name: corpus.prepare(source, tokenizer, training.sequence_length) for name, source in sources().items()}
+    seen = set(_training_texts())
+    assert not any(text in seen for folder in folders.values() for text in choice.read(folder / choice.FILE))
+    packed = {name: corpus.open_packed(folder) for name, folder in folders.items()}
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(_config(tokenizer, shape))
-    mixture = Mixture(TRACE, SEED, tuple((name, c.facts.blocks) for name, c in packed.items()))
-    reader = BatchReader(packed, mixture, training.batch_sequences)
+    reader = BatchReader(packed, Mixture.of(TRACE, SEED, CORPORA, packed), training.batch_sequences)
     for step in train(model, reader.read(range(training.steps)), training, LR, watch=lambda step: False):
         progress(step.step / training.steps)
     model.save_pretrained(folder)
@@ -118,4 +119,5 @@ def _train_tokenizer(folder: Path) -> Any:
 def _training_texts() -> Iterator[str]:
     for name, source in sources().items():
         texts = documents.read(source)
-        yield from texts.select(corpus.split(texts, source.spec.held_out, name)[1])["text"]
+        sizes = np.array([len(text.encode()) for text in texts["text"]])  # bytes: there is no tokenizer yet
+        yield from texts.select(choice.choose(texts, sizes, source.spec.held_out, name).training)["text"]

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from sweep.study import Ingredients, PerLanguage, Record, Status, Study, Trial
+from sweep.study import LANGUAGES, Ingredients, Record, Status, Study, Trial
 from sweep.study.sizes.shape import Shape
-from trainers.loop.held_out import Losses
+from trainers.data.mixture import Mixture, additional_blocks
+from trainers.loop.held_out import Losses, per_language
 from trainers.loop.learner import Learner
 from trainers.loop.trial_training import TrialTraining, finite
 from trainers.model.loading import parameters
@@ -53,7 +54,7 @@ def make_record(setup: TrialSetup, training: TrialTraining, result: TrialResult)
         status=Status.DIVERGED if result.reason else Status.COMPLETE,
         reason=result.reason,
         **_counts(training),
-        **_losses(training, result.losses),
+        **_measured(training, result.losses),
         horizons=tuple(training.horizons[tokens] for tokens in study.training.horizons),
         **result.scored,
         **_cost(training.learner, study, time.perf_counter() - setup.began),
@@ -67,24 +68,37 @@ def _counts(training: TrialTraining) -> dict[str, Any]:
     learner, reader = training.learner, training.reader
     length = learner.training.sequence_length
     drawn = learner.step * reader.sequences
-    epochs = reader.mixture.epochs(drawn)
+    additional = additional_blocks(drawn, reader.mixture.almr)
     return {
         "steps": learner.step,
         "tokens": drawn * length,
         "trained_tokens": learner.steps_taken * reader.sequences * length,
-        "almr_achieved": epochs["additional"] * reader.corpora["additional"].facts.blocks / drawn,
-        "epochs": PerLanguage(**epochs),
+        "almr_achieved": additional / drawn,
     }
 
 
-def _losses(training: TrialTraining, losses: Losses) -> dict[str, PerLanguage]:
-    base, bits_per_byte = training.watch.base, training.held_out.bits_per_byte
-    return {
-        "loss": PerLanguage(**finite(losses)),
-        "base_loss": PerLanguage(**finite(base)),
-        "bits_per_byte": PerLanguage(**finite(bits_per_byte(losses))),
-        "base_bits_per_byte": PerLanguage(**finite(bits_per_byte(base))),
+def _measured(training: TrialTraining, losses: Losses) -> dict[str, Any]:
+    """Losses and epochs: of each language and, where the study names sources, of each source."""
+    base, held_out, reader = training.watch.base, training.held_out, training.reader
+    values = {
+        "loss": finite(losses),
+        "base_loss": finite(base),
+        "bits_per_byte": finite(held_out.bits_per_byte(losses)),
+        "base_bits_per_byte": finite(held_out.bits_per_byte(base)),
+        "epochs": _epochs(reader.mixture, training.learner.step * reader.sequences),
     }
+    languages = {field: per_language(of) for field, of in values.items()}
+    return languages | {"sources": held_out.source_results(**values)}
+
+
+def _epochs(mixture: Mixture, drawn: int) -> dict[str, float]:
+    """The epochs of each source; a language's are those of its source that is read most often."""
+    epochs = mixture.epochs(drawn)
+    most = {
+        language: max(epochs[source.name] for source in mixture.sources if source.language == language)
+        for language in LANGUAGES
+    }
+    return most | epochs
 
 
 def _cost(learner: Learner, study: Study, seconds: float) -> dict[str, Any]:

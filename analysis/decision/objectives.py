@@ -91,6 +91,12 @@ Goal = WeightedGoal | GuardedGoal
 
 def goal(objective: Objective, table: pd.DataFrame) -> Goal:
     """The stated objective, for a table. Raises InputError where the table lacks a loss that it needs."""
+    named = [name for _, name in objective.named_losses if name not in LANGUAGES]
+    if named or objective.loss_guards:
+        raise InputError(
+            "objective: losses of single sources cannot be fitted yet: weigh the two languages, and remove guards of "
+            "sources"
+        )
     measured = tables.languages(table)
     if objective.forgetting_guard_percent is not None:
         return GuardedGoal(_bound(objective, measured, table), objective.level)

@@ -9,14 +9,13 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from sweep.study import LANGUAGES, Schema, Study
+from sweep.study import Schema, Study
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
 from sweep.study.study import fingerprint_of
 
 # How trials and launch are run, and names: no number of a fit depends on these fields. A field not listed here counts.
 NOT_FITTED: dict[str, Any] = {
-    "corpora": {name: {"language": True} for name in LANGUAGES},
     **dict.fromkeys(("resources", "execution", "tracking", "keep", "benchmarks"), True),
     "launch": {
         **dict.fromkeys(("nodes", "gpus_per_node", "micro_batch_sequences", "gpu", "gpu_gigabytes"), True),
@@ -44,6 +43,9 @@ class FitInputs(Schema):
     def of_run(cls, study: Study, run: Path) -> Self:
         """Of the files as they are now. Raises OSError."""
         sections = study.model_dump(mode="json", exclude=NOT_FITTED, exclude_defaults=True)
+        for given in sections["corpora"].values():
+            for source in given if isinstance(given, list) else [given]:
+                source.pop("language", None)
         files = RunFiles(run)
         return cls(
             study={name: fingerprint_of(section) for name, section in sections.items()},

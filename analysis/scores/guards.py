@@ -8,10 +8,10 @@ from analysis.fit_file.scores import GuardVerdict
 from analysis.scores.paired import Difference
 from analysis.scores.score_optima import ScoredRun
 from analysis.scores.targets import ScoreTarget
-from sweep.study.sections.objective import ScoreGuard
+from sweep.study.sections.objective import Guard
 
 
-def check(guard: ScoreGuard, run: ScoredRun) -> GuardVerdict:
+def check(guard: Guard, run: ScoredRun) -> GuardVerdict:
     """A guard is kept where its probability is at least the level of the intervals.
 
     Each guard is tested by itself: a winner has to keep all of them, so their number needs no correction.
@@ -22,7 +22,7 @@ def check(guard: ScoreGuard, run: ScoredRun) -> GuardVerdict:
     return _with_probability(verdict, run, *found)
 
 
-def _compared(guard: ScoreGuard, run: ScoredRun) -> tuple[ScoreTarget, Difference] | str:
+def _compared(guard: Guard, run: ScoredRun) -> tuple[ScoreTarget, Difference] | str:
     """The guard's target, and its difference between chosen trial and base model; or why the guard is not tested."""
     if run.nearest is None:
         return "no trial was scored"

@@ -50,7 +50,7 @@ def _summarise(case: Case, scored: Scored, seed: int) -> ScoresFile:
         trials=sum(bool(model.answers) for model in scored.trials),
         comparisons=sum(row.change is not None for row in rows),
         rows=tuple(rows),
-        guards=tuple(guards.check(guard, run) for guard in case.objective.guards),
+        guards=tuple(guards.check(guard, run) for guard in case.objective.score_guards),
         notes=tuple(_notes(scored, rows)),
     )
 

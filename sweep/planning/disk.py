@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sweep.planning import prepared_size
 from sweep.planning.prepared_size import CORPUS_FILES, EMBEDDED_TEXTS, Parts
-from sweep.study import LANGUAGES, Study
+from sweep.study import Study
 from sweep.study.sections.transfer import Confirmation
 from sweep.study.sizes.shape import FLOAT32, MOMENTS, Shape
 
@@ -69,7 +69,7 @@ def disk(
     }
     if sizes is None:
         return Disk({} if study.replay else prepared_size.parts(study, shape), run)
-    corpora = sum(sizes[f"corpora.{language}"] for language in LANGUAGES)
+    corpora = sum(sizes[source.where] for source in study.corpora.by_name.values())
     others = {part: float(size) for part, size in sizes.items() if not part.startswith("corpora.")}
     return Disk({"base_model": others.pop("base_model"), "corpora": corpora, **others}, run, measured=True)
 
@@ -78,7 +78,8 @@ def _bundle(study: Study) -> float:
     """Each format of the launch, and of each confirmation run, has its own copy of an embedded text."""
     if study.launch is None:
         return 0
-    texts = [EMBEDDED_TEXTS[name] for language in LANGUAGES if (name := getattr(study.corpora, language).embedded)]
+    specs = [source.spec for source in study.corpora.by_name.values()]
+    texts = [EMBEDDED_TEXTS[spec.embedded] for spec in specs if spec.embedded]
     confirm = study.launch.transfer.confirm if study.launch.transfer else Confirmation()
     return len(study.launch.formats) * (1 + confirm.runs) * (sum(texts) + CORPUS_FILES)
 

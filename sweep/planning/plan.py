@@ -11,7 +11,7 @@ from sweep.planning.model_shape import ShapeLookup, of_study
 from sweep.planning.prepared_size import plain_files
 from sweep.planning.requirements import TrialMemory
 from sweep.planning.speed import Speed
-from sweep.study import LANGUAGES, CorpusFacts, Study
+from sweep.study import CorpusFacts, CorpusSource, Study
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.shape import Shape
 from sweep.trials.progress import RunProgress
@@ -23,8 +23,8 @@ BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies; u
 class StudyPlan:
     """A study's trials and what they take.
 
-    `tokens_per_trial` includes the branches to shorter horizons. `epochs`: passes over each language's corpus, at each
-    ALMR of the grid; None if unknown. Branches add no epochs: they read the main run's text.
+    `tokens_per_trial` includes the branches to shorter horizons. `epochs`: passes over each source's text, at each ALMR
+    of the grid; None if unknown. Branches add no epochs: they read the main run's text.
 
     `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
@@ -59,7 +59,8 @@ def plan(
     estimates.
     """
     tokens = study.training.blocks * study.training.sequence_length
-    epochs = {language: corpus_epochs(study, language, tokens, facts.get(language)) for language in LANGUAGES}
+    sources = study.corpora.by_name.items()
+    epochs = {name: corpus_epochs(study, source, tokens, facts.get(name)) for name, source in sources}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
     trial_memory = TrialMemory(found.shape, study) if found.shape and _memory_is_planned(study) else None
@@ -99,9 +100,9 @@ def concurrency(study: Study) -> int | None:
     return min((n for n in (study.resources.concurrent, fits) if n is not None), default=None)
 
 
-def corpus_epochs(study: Study, language: str, tokens: int, facts: CorpusFacts | None) -> list[float] | None:
-    """How many times a trial of `tokens` reads a corpus, at each ALMR of the grid; None if the size is unknown."""
-    corpus: Corpus = getattr(study.corpora, language)
+def corpus_epochs(study: Study, source: CorpusSource, tokens: int, facts: CorpusFacts | None) -> list[float] | None:
+    """How many times a trial of `tokens` reads a source, at each ALMR of the grid; None if the size is unknown."""
+    corpus = source.spec
     if facts:
         size: float | None = facts.blocks * study.training.sequence_length
     else:
@@ -109,8 +110,8 @@ def corpus_epochs(study: Study, language: str, tokens: int, facts: CorpusFacts |
         size = whole and whole * (1 - corpus.held_out)
     if not size:
         return None
-    shares = [almr if language == "additional" else 1 - almr for almr in study.grid.almr]
-    return [share * tokens / size for share in shares]
+    shares = [almr if source.language == "additional" else 1 - almr for almr in study.grid.almr]
+    return [share * source.share * tokens / size for share in shares]
 
 
 def expected_tokens(corpus: Corpus) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sweep.study import LANGUAGES, InputError, Study
+from sweep.study import InputError, Study
 from sweep.study.files import patterns
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.shape import FLOAT32, Shape
@@ -33,16 +33,17 @@ STATED = 1.05  # the `tokens` of a corpus are stated with two or three digits
 
 
 def parts(study: Study, shape: Shape | None) -> Parts:
-    specs: list[Corpus] = [getattr(study.corpora, language) for language in LANGUAGES]
+    specs = [source.spec for source in study.corpora.by_name.values()]
     texts = list(map(CorpusText, specs))
     packed = [_times(TOKEN, text.most_tokens, CORPUS_FILES) for text in texts]
+    unpacked = [_times(2, size) for size in packed]  # the tokens, and their blocks before they are saved
     samples = [_times(CANDIDATES, text.bytes) for text in texts if text.spec.documents]
     archive = ARCHIVES.get(study.base_model.embedded or "", 0.0)
     return {
         "base_model": _base_model(study, shape),
-        "corpora": _all([*packed, *[text.rewritten for text in texts]], sum),
+        "corpora": _all([*packed, *[text.rewritten for text in texts], *[text.held_out for text in texts]], sum),
         "text": _all([*[text.bytes for text in texts], _tiny_text(study, specs)], sum),
-        "temporary": _all([*packed, *samples, archive], max),
+        "temporary": _all([*unpacked, *samples, archive], max),
         "benchmarks": None if study.benchmarks and catalogue.harness_tasks(study.benchmarks) else 0,
         "downloads": _all([_download(spec) for spec in specs], sum),
     }
@@ -111,6 +112,12 @@ class CorpusText:
             return 0
         each = max(self._paragraphs, len(self._plain))
         return COPY * (self._characters or 0) + DOCUMENT["rewritten"] * each
+
+    @property
+    def held_out(self) -> float | None:
+        """The held-out documents are written as JSON Lines: at most twice their share, see trainers/data/hold_out."""
+        size = self.bytes if self.bytes is not None else _times(MOST_BYTES_PER_TOKEN, self.spec.tokens)
+        return _times(min(1.0, 2 * self.spec.held_out), size)
 
     @cached_property
     def _files(self) -> list[Path] | None:

@@ -12,9 +12,11 @@ from sweep.study.numbers import almr, percent, size, times
 from sweep.study.sizes.shape import USABLE
 from trainers.benchmarks import catalogue
 
+LONG_EVALUATION = 0.5  # of a trial's training, from which a plan says so
+
 
 def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_memory: TrialMemory | None) -> list[str]:
-    found = [*_lengths(study, tokens), *_repeats(study, epochs), *_guards(study), *_rungs(study)]
+    found = [*_lengths(study, tokens), *_repeats(study, epochs), *_evaluation(study), *_guards(study), *_rungs(study)]
     if fault := too_small(study):
         found.append(f"almr run will refuse this study: {fault}")
     if speed := _speed(study):
@@ -53,9 +55,9 @@ def _lengths(study: Study, tokens: int) -> list[str]:
 
 def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
     found = []
-    for language, passes in epochs.items():
-        name = study.language_name(language)
-        corpus = f"corpora.{language}" + (f" ({name})" if name != language else "")
+    for name, passes in epochs.items():
+        language = study.language_name(study.corpora.by_name[name].language)
+        corpus = f"corpora.{name}" + (f" ({language})" if language != name else "")
         if passes is None:
             found.append(f"{corpus}: size unknown until it is read: state `tokens` to plan its epochs")
             continue
@@ -69,9 +71,25 @@ def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
     return found
 
 
+def _evaluation(study: Study) -> list[str]:
+    """The held-out text of every source is measured: with many sources that may take longer than the training."""
+    training, sources = study.training, len(study.corpora.by_name)
+    on_the_way = training.steps // training.evaluate_every if training.evaluate_every else 0
+    measured = 1 + len(training.horizons) + on_the_way
+    trained = (training.steps + training.branch_steps) * training.global_batch_tokens
+    share = measured * sources * training.evaluation_tokens / scoring.FORWARD / trained
+    if share < LONG_EVALUATION:
+        return []
+    what = f"{times(measured)} {sources} sources of at most {training.evaluation_tokens:,} tokens"
+    return [
+        f"a trial's held-out losses ({what}) take up to {percent(share)} of the time of its training, which is not in "
+        f"the plan: lower training.evaluation_tokens, or raise evaluate_every"
+    ]
+
+
 def _guards(study: Study) -> list[str]:
     """The score guards that no score can test: the fit will be refused."""
-    guards, benchmarks = study.objective.guards, study.benchmarks
+    guards, benchmarks = study.objective.score_guards, study.benchmarks
     if guards and (benchmarks is None or study.replay):
         return ["objective.guards: no trial is scored, so the fit will be refused: add benchmarks, or remove guards"]
     if not benchmarks:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.preflight.checks import CheckResult, results
-from sweep.study import LANGUAGES, InputError, Study
+from sweep.study import InputError, Study
 from sweep.study.errors import one_line
 from sweep.study.numbers import size
 from sweep.study.preparation import PreparationState
@@ -22,10 +22,10 @@ def inputs(study: Study, state: PreparationState) -> list[CheckResult]:
         table = study.replay.table
         return results("replay.table", [] if Path(table).is_file() else [f"{table}: no such file"], table)
     found = prepared(state) if state.record else {}
-    corpora = {f"corpora.{name}": getattr(study.corpora, name) for name in LANGUAGES}
+    sources = study.corpora.by_name.values()
     return [
         *(found.get("base_model") or model(study)),
-        *(result for where, spec in corpora.items() for result in found.get(where) or corpus(spec, where)),
+        *(result for one in sources for result in found.get(one.where) or corpus(one.spec, one.where)),
         preparation_result(study, state),
     ]
 
@@ -35,8 +35,8 @@ def prepared(state: PreparationState) -> dict[str, list[CheckResult]]:
     assert state.record
     made = state.record.ingredients
     details = {"base_model": _at(made.base_model, made.commits.get("base_model"))}
-    for language, facts in made.corpora.items():
-        details[f"corpora.{language}"] = _at(f"{facts.tokens:,} tokens", made.commits.get(language))
+    for name, facts in made.corpora.items():
+        details[f"corpora.{name}"] = _at(f"{facts.tokens:,} tokens", made.commits.get(name))
     names = {"base_model": "base model"}
     return {
         where: [CheckResult(names.get(where, where), True, f"prepared: {detail}")]

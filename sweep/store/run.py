@@ -221,7 +221,8 @@ class Run(RunStorage):
     def keep_ingredients(self, new: Ingredients) -> None:
         """Write the ingredients. Raises InputError where finished trials used other content under the same name."""
         old = self.ingredients()
-        changed = [name for name, value in new.fingerprints().items() if old and old.fingerprints()[name] != value]
+        before = old.fingerprints() if old else {}
+        changed = [name for name, value in new.fingerprints().items() if old and before.get(name) != value]
         if changed and self.files.records():
             raise InputError(
                 f"{self.address}: the content of {', '.join(changed)} has changed since its finished trials: "

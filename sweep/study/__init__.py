@@ -3,7 +3,8 @@
 from sweep.study.errors import InputError
 from sweep.study.fields import LANGUAGES, Schema
 from sweep.study.ingredients import CorpusFacts, Ingredients
-from sweep.study.record import Horizon, PerLanguage, Proposed, Record, Score, Status, Trial
+from sweep.study.record import Horizon, PerLanguage, Proposed, Record, Score, SourceResult, Status, Trial
+from sweep.study.sections.corpora import CorpusSource
 from sweep.study.sections.objective import Objective, Weights
 from sweep.study.study import MINIMUM_TRIALS, Study
 
@@ -11,6 +12,7 @@ __all__ = [
     "LANGUAGES",
     "MINIMUM_TRIALS",
     "CorpusFacts",
+    "CorpusSource",
     "Horizon",
     "Ingredients",
     "InputError",
@@ -20,6 +22,7 @@ __all__ = [
     "Record",
     "Schema",
     "Score",
+    "SourceResult",
     "Status",
     "Study",
     "Trial",

@@ -12,6 +12,8 @@ from typing import Any, get_args
 
 import pydantic
 
+from sweep.study.fields import LIST, MAPPING
+
 FULL = os.strerror(errno.ENOSPC)
 LONGEST = 60  # letters of a value that a message shows
 EXPECTED = {
@@ -93,7 +95,8 @@ def shown(value: Any) -> str:
 
 
 def _line(error: Any, schema: type[pydantic.BaseModel]) -> str:
-    location, kind, given = error["loc"], error["type"], error["input"]
+    location = [part for part in error["loc"] if part not in (MAPPING, LIST)]
+    kind, given = error["type"], error["input"]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if kind == "extra_forbidden":
         return f"{path}: unknown field. {_suggestion(location, schema)}"
@@ -120,7 +123,9 @@ def _fault(kind: str, error: Any, given: Any) -> str:
     if subject in EXPECTED and reason.endswith(("type", "parsing", "number", "from_float")):
         return f"expected {EXPECTED[subject]}, found {shown(given)}{_as_number(given, error['loc'])}"
     message = error["msg"].removeprefix("Value error, ")
-    return message if isinstance(given, dict | pydantic.BaseModel) else f"{message} (found {shown(given)})"
+    of_sections = isinstance(given, list) and any(isinstance(item, dict) for item in given)
+    whole = of_sections or isinstance(given, dict | pydantic.BaseModel)
+    return message if whole else f"{message} (found {shown(given)})"
 
 
 def _as_number(given: Any, location: Sequence[int | str]) -> str:

@@ -36,6 +36,7 @@ Positive = Annotated[Finite, Gt(0)]
 Share = Annotated[Finite, Ge(0), Le(1)]
 Count = Annotated[int, BeforeValidator(number), Gt(0), Le(LARGEST_COUNT)]
 Text = Annotated[str, MinLen(1)]
+Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 Seed = Annotated[int, BeforeValidator(number), Ge(0), Lt(2**32)]
 Natural = Annotated[int, BeforeValidator(number), Ge(0), Le(LARGEST_COUNT)]
 Item = TypeVar("Item")
@@ -62,6 +63,7 @@ class Schema(pydantic.BaseModel):
 
 
 LANGUAGES: tuple[str, str] = ("original", "additional")
+MAPPING, LIST = "(mapping)", "(list)"  # tags of a field that takes either; messages leave them out of its path
 
 
 class Section(Schema):

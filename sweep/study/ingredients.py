@@ -26,7 +26,8 @@ class SearchState(Schema):
 
 
 class CorpusFacts(Schema):
-    """Counts of a prepared corpus: of its training documents, and of the held-out ones.
+    """Counts of a prepared corpus: of its training documents, of the held-out ones, and of those that are in neither
+    part, because they are copies or near-copies of held-out ones.
 
     `blocks` are the packed training sequences that trials draw from. `files` are the documents' local files, if any.
     `fingerprint` identifies text, tokenizer, block length and split together.
@@ -41,6 +42,10 @@ class CorpusFacts(Schema):
     held_out_tokens: int
     held_out_bytes: int
     held_out_blocks: int
+    copies: int = 0
+    copied_tokens: int = 0
+    near_copies: int = 0
+    near_copied_tokens: int = 0
     files: tuple[str, ...] = ()
 
     @property
@@ -51,9 +56,10 @@ class CorpusFacts(Schema):
 class Ingredients(Schema):
     """`ingredients.json`: the prepared model and corpora of all trials of a run.
 
-    `base_model` is a directory or Hugging Face id, `folders` the path of each language's packed corpus, which every
-    worker can open. Fingerprints identify content: a path may stay the same while its content changes. `commits` are
-    those of what is on the hub, by language and for `base_model`, for a resume that cannot reach it.
+    `base_model` is a directory or Hugging Face id, `folders` the path of each packed corpus, which every worker
+    can open, by the name of its source: the language where it has no other. Fingerprints identify content: a path may
+    stay the same while its content changes. `commits` are those of what is on the hub, by source and for `base_model`,
+    for a resume that cannot reach it.
     """
 
     base_model: str
@@ -63,7 +69,7 @@ class Ingredients(Schema):
     commits: dict[str, str] = Field(default_factory=dict)
 
     def fingerprints(self) -> dict[str, str]:
-        corpora = {f"corpora.{language}": facts.fingerprint for language, facts in self.corpora.items()}
+        corpora = {f"corpora.{name}": facts.fingerprint for name, facts in self.corpora.items()}
         return {"base_model": self.base_model_fingerprint} | corpora
 
 

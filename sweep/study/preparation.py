@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, TypeAdapter
 
 from sweep.study.errors import InputError
-from sweep.study.fields import LANGUAGES, Schema
+from sweep.study.fields import Schema
 from sweep.study.files import cache, patterns, reader, stamps
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.stamps import FileStamps
@@ -21,7 +21,6 @@ from sweep.study.study import Study, fingerprint_of
 from sweep.study.study_file import changed_values
 
 VERSION = 1
-PARTS = ("base_model", *(f"corpora.{language}" for language in LANGUAGES))
 AGAIN = "run almr prepare again, which writes a new one"
 BENCHMARKS = "benchmarks"
 Stamps = dict[str, FileStamps]  # by the study's field
@@ -61,9 +60,16 @@ class Preparation(Schema):
 def fields(study: Study) -> dict[str, Any]:
     """The fields that the prepared model and corpora depend on."""
     recipe = study.recipe()
+    for source in study.corpora.by_name.values():
+        if source.share < 1:  # the weights of sources are a matter of the trials
+            del recipe["corpora"][source.language][source.name]["weight"]
     return {key: recipe[key] for key in ("base_model", "corpora")} | {
         "training": {"sequence_length": study.training.sequence_length}
     }
+
+
+def _parts(study: Study) -> tuple[str, ...]:
+    return ("base_model", *(source.where for source in study.corpora.by_name.values()))
 
 
 def benchmarks_key(benchmarks: Benchmarks) -> str:
@@ -94,7 +100,7 @@ def _finished(study: Study) -> list[str]:
     """The parts that were noted, and whose files are as they were."""
     noted = _noted(study)
     now = own_stamps(study) if noted else {}
-    return [part for part in PARTS if part in noted and noted[part] == now.get(part, {})]
+    return [part for part in _parts(study) if part in noted and noted[part] == now.get(part, {})]
 
 
 def _noted(study: Study) -> Stamps:
@@ -172,7 +178,7 @@ def state(study: Study) -> PreparationState:
     last = next((found for file in files if (found := _read(file)) and found.study == study.name), None)
     changes = changed_values(last.fields, fields(study)) if last else []
     finished = _finished(study)
-    parts = (*PARTS, BENCHMARKS) if _has_data(study.benchmarks) else PARTS
+    parts = (*_parts(study), *([BENCHMARKS] if _has_data(study.benchmarks) else []))
     return PreparationState(None, {}, [part for part in parts if part not in finished], changes)
 
 
@@ -180,9 +186,9 @@ def _outdated(preparation: Preparation, study: Study) -> dict[str, str]:
     made, found = preparation.ingredients, {}
     if not Path(made.base_model).is_dir():
         found["base_model"] = f"{made.base_model} is gone"
-    for language, folder in made.folders.items():
+    for name, folder in made.folders.items():
         if not (Path(folder) / "facts.json").is_file():
-            found[f"corpora.{language}"] = f"{folder} is gone"
+            found[f"corpora.{name}"] = f"{folder} is gone"
     now = own_stamps(study)
     changed = [field for field in now if now[field] != preparation.stamps.get(field)]
     return found | dict.fromkeys(changed, "its files have changed") | _benchmarks(preparation, study)
@@ -212,10 +218,10 @@ def own_stamps(study: Study) -> Stamps:
 def _own_files(study: Study) -> Iterator[tuple[str, list[str]]]:
     base = study.base_model.pretrained
     yield "base_model", [str(file) for file in Path(base).rglob("*")] if base and Path(base).is_dir() else []
-    for language in LANGUAGES:
-        corpus = getattr(study.corpora, language)
+    for source in study.corpora.by_name.values():
+        corpus = source.spec
         local = stamps.inside(corpus.dataset) if corpus.dataset and Path(corpus.dataset).is_dir() else []
-        yield f"corpora.{language}", [*local, *_matching(corpus.files or ())]
+        yield source.where, [*local, *_matching(corpus.files or ())]
 
 
 def _matching(named: tuple[str, ...]) -> Iterator[str]:

@@ -94,11 +94,26 @@ class Score(Schema):
     metric: str | None = None
 
 
+class SourceResult(Schema):
+    """The results on one source of a language's text, as `Record` has them for the language.
+
+    `weight` is the source's share of the language's tokens.
+    """
+
+    language: Literal["original", "additional"]
+    weight: float
+    loss: float | None = None
+    base_loss: float | None = None
+    bits_per_byte: float | None = None
+    base_bits_per_byte: float | None = None
+    epochs: float | None = None
+
+
 class Horizon(Schema):
     """The result at a shorter token budget: a branch off the trial's main run, with its own decay.
 
     `tokens` is the budget in the study, `steps` the same in whole batches. A branch that diverged has a `reason` and
-    no loss.
+    no loss. `sources` is as in `Record`, without what the base model has and without epochs.
     """
 
     tokens: int
@@ -106,6 +121,7 @@ class Horizon(Schema):
     reason: str | None = None
     loss: PerLanguage = PerLanguage()
     bits_per_byte: PerLanguage = PerLanguage()
+    sources: dict[str, SourceResult] = pydantic.Field(default_factory=dict)
 
 
 class Record(Schema):
@@ -115,6 +131,10 @@ class Record(Schema):
     training tokens. `epochs` is the number of passes over each corpus. `seconds` is the time of the whole trial,
     `training_seconds` that of its optimizer steps. `tokens` and `steps` are those of the main run; `trained_tokens`
     includes the branches to shorter `horizons`.
+
+    Where the study names sources of its corpora, `sources` has the results on each. Then a language's loss is the mean
+    of its sources' losses, weighted by their shares of its tokens, and its epochs are those of the source that is read
+    most often.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -138,6 +158,7 @@ class Record(Schema):
     scores: dict[str, Score] = pydantic.Field(default_factory=dict)
     score_failures: dict[str, str] = pydantic.Field(default_factory=dict)
     epochs: PerLanguage = PerLanguage()
+    sources: dict[str, SourceResult] = pydantic.Field(default_factory=dict)
     seconds: float | None = None
     training_seconds: float | None = None
     tokens_per_second: float | None = None
@@ -150,6 +171,11 @@ class Record(Schema):
     @property
     def trial(self) -> Trial:
         return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+    def losses(self, kind: Literal["loss", "base_loss"] = "loss") -> dict[str, float | None]:
+        """The loss of each language and, by its name, of each source."""
+        languages: PerLanguage = getattr(self, kind)
+        return languages.model_dump() | {name: getattr(source, kind) for name, source in self.sources.items()}
 
     @property
     def request(self) -> TrialRequest:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sweep.study.fields import Finite, Section, nearest_multiple
+from sweep.study.errors import shown
+from sweep.study.fields import LANGUAGES, Finite, Section, nearest_multiple
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
@@ -38,7 +39,7 @@ class Study(Section):
     base_model: BaseModelSource
     """The model that every trial continues from."""
     corpora: Corpora
-    """The two corpora that trials mix."""
+    """The text of the two languages that trials mix."""
     training: Training
     """The recipe that all trials share."""
     grid: Grid
@@ -61,6 +62,22 @@ class Study(Section):
     """The large run that the winner is exported to. Default: none, so there is no launch bundle."""
     replay: Replay | None = None
     """Answer trials from a measured table instead of training. Default: train."""
+
+    @model_validator(mode="after")
+    def _objective_names_sources(self) -> Self:
+        known = [*LANGUAGES, *(name for name in self.corpora.source_names() if name not in LANGUAGES)]
+        for field, name in self.objective.named_losses:
+            if name not in known:
+                raise ValueError(
+                    f"objective.{field}: {shown(name)} is no language or source: name one of {', '.join(known)}"
+                )
+        weighted = {name for name, share in self.objective.shares.items() if share}
+        for name, source in self.corpora.by_name.items():
+            if name != source.language and {name, source.language} <= weighted:
+                raise ValueError(
+                    f"objective.weights: {name} is a part of {source.language}: weight the language or its sources"
+                )
+        return self
 
     @model_validator(mode="after")
     def _searchable(self) -> Self:
@@ -88,8 +105,13 @@ class Study(Section):
 
     def language_name(self, language: str) -> str:
         """The user's own name of "original" or "additional", such as "English"; without one, the word itself."""
-        corpus = getattr(self.corpora, language, None)
-        return (corpus.language if corpus else None) or language
+        sources = self.corpora.sources(language) if language in LANGUAGES else ()
+        return next((source.language for source in sources if source.language), language)
+
+    def source_label(self, name: str) -> str:
+        """A source as messages name it: its name with its language, or the language where it has no name."""
+        language = self.corpora.by_name[name].language
+        return self.language_name(language) if name == language else f"{name} ({self.language_name(language)})"
 
     def includes(self, almr: float, lr: float, seed: int) -> bool:
         """Whether a trial belongs to this study: a point of its grid, or one that its search may propose."""
@@ -107,9 +129,18 @@ class Study(Section):
         recipe = self.model_dump(mode="json", include={"base_model", "corpora", "replay"})
         recipe["training"] = self.training.recipe()
         del recipe["base_model"]["shape"]  # this and the next are only descriptions
-        for corpus in recipe["corpora"].values():
-            del corpus["tokens"], corpus["language"]
+        recipe["corpora"] = {language: self._text_of(language) for language in LANGUAGES}
         return recipe
+
+    def _text_of(self, language: str) -> dict[str, Any]:
+        """A language's text in the recipe. Of several sources it is by name, so that their order does not matter."""
+        described = {"tokens", "language", "weight"}
+        several = {}
+        for name in self.corpora.source_names(language):
+            source = self.corpora.by_name[name]
+            spec = source.spec.model_dump(mode="json", exclude=described | ({"name"} if name == language else set()))
+            several[name] = spec | ({"weight": source.share} if source.share < 1 else {})
+        return several if len(several) > 1 else next(iter(several.values()))
 
     @property
     def fingerprint(self) -> str:

@@ -82,8 +82,9 @@ def _content(path: Path) -> Any:
 def _with_absolute_paths(study: Study, folder: Path) -> Study:
     """Paths in a study file are relative to it; workers and the copy in the run need them absolute."""
     content = study.model_dump(mode="json", by_alias=True)
-    for corpus in content["corpora"].values():
-        corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
+    for given in content["corpora"].values():
+        for corpus in given if isinstance(given, list) else [given]:
+            corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
     for section, field in (("base_model", "pretrained"), ("launch", "model")):
         model = (content[section] or {}).get(field)
         if model and (folder / model).is_dir():  # else a Hugging Face id

@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import huggingface_hub
 import pytest
-from samples import ENGLISH
+from samples import ENGLISH, numbered
 
 from sweep.study import Study
 from sweep.study.sections.corpora import Corpus
@@ -74,7 +74,7 @@ class FakeBuilder:
         pass
 
     def as_dataset(self, split: str) -> datasets.Dataset:
-        return datasets.Dataset.from_dict({"text": [f"Number {i} at {self.hash}. {ENGLISH}" for i in range(30)]})
+        return datasets.Dataset.from_dict({"text": [f"{numbered(i)} {self.hash}. {ENGLISH}" for i in range(30)]})
 
     def as_streaming_dataset(self, split: str) -> datasets.IterableDataset:
         return self.as_dataset(split).to_iterable_dataset()

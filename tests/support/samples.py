@@ -10,7 +10,14 @@ from typing import Any
 from sweep.study import Study
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and the dog sleeps on through all of it. "
+RHYME = "Twinkle, twinkle, little star, how I wonder what you are, up above the world so high. "
+POEM = "床前明月光，疑是地上霜。举头望明月，低头思故乡。"
 CHINESE = "天下大势，分久必合，合久必分。话说天下大势，浪花淘尽英雄。"
+
+
+def numbered(i: int) -> str:
+    """What makes a document of a repeated sentence another one than those of other numbers, and no near-copy."""
+    return f"Text {i} {i} {i} {i}. "
 
 
 def study_content(**changes: Any) -> dict[str, Any]:
@@ -34,9 +41,23 @@ def local_content(folder: Path, model: Path) -> dict[str, Any]:
     for language, text in (("original", ENGLISH), ("additional", CHINESE)):
         (folder / language).mkdir()
         for i in range(12):
-            (folder / language / f"{i:02}.txt").write_text(f"{i} " + text * 12, encoding="utf-8")
+            (folder / language / f"{i:02}.txt").write_text(numbered(i) + text * 12, encoding="utf-8")
         corpora[language] = {"files": str(folder / language / "*.txt"), "held_out": 0.2}
     return study_content(base_model={"pretrained": str(model)}, corpora=corpora)
+
+
+def with_sources(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The study of `local_content` with two sources a language: its own texts, and as much other text of each."""
+    corpora = {}
+    others = {"original": ("rhymes", RHYME, (3, 1)), "additional": ("poems", POEM, (1, 1))}
+    for language, (name, text, weights) in others.items():
+        (folder / name).mkdir()
+        for i in range(12):
+            (folder / name / f"{i:02}.txt").write_text(numbered(i) + text * 12, encoding="utf-8")
+        own = content["corpora"][language] | {"name": f"{language}-prose", "weight": weights[0]}
+        other = {"files": str(folder / name / "*.txt"), "held_out": 0.2, "name": name, "weight": weights[1]}
+        corpora[language] = [own, other]
+    return content | {"corpora": corpora}
 
 
 def bowl_csv(

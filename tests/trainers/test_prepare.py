@@ -18,14 +18,14 @@ import datasets
 import fake_hub
 import pytest
 from fake_hub import COMMIT, LATER, MODEL, FakeHub, of_the_hub, unplug
-from samples import ENGLISH, make_study
+from samples import ENGLISH, make_study, numbered
 
 from sweep.study import InputError, Study, preparation
 from sweep.study.files import cache as cache_files
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers import prepare
-from trainers.data import corpus, embedded, packages, texts
+from trainers.data import corpus, embedded, packages, texts, tokenised
 from trainers.model import snapshot
 
 
@@ -130,12 +130,12 @@ def test_the_second_time_nothing_is_read_tokenised_or_written_anew(
     local_study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = prepare.fetch(local_study)
-    monkeypatch.setattr(corpus, "_build", lambda *arguments: pytest.fail("packed again"))
+    monkeypatch.setattr(corpus, "tokenise", lambda *arguments: pytest.fail("packed again"))
     assert prepare.fetch(local_study) == made
 
 
 def test_progress_is_the_share_of_tokenised_documents(local_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "DOCUMENTS_AT_ONCE", 4)
+    monkeypatch.setattr(tokenised, "AT_ONCE", 4)
     shares: list[float] = []
 
     def note(phase: str, share: float | None) -> None:
@@ -209,7 +209,7 @@ def test_changed_files_and_lost_folders_are_noticed(local_study: Study, tmp_path
 def test_a_changed_file_of_a_local_data_set_is_noticed(local_study: Study, tmp_path: Path) -> None:
     (tmp_path / "set" / ".cache").mkdir(parents=True)
     rows = tmp_path / "set" / "train.jsonl"
-    rows.write_text("".join(json.dumps({"text": f"{i} {ENGLISH}"}) + "\n" for i in range(12)))
+    rows.write_text("".join(json.dumps({"text": numbered(i) + ENGLISH}) + "\n" for i in range(12)))
     spec = local_study.corpora.additional.model_copy(update={"files": None, "dataset": str(tmp_path / "set")})
     study = local_study.model_copy(update={"corpora": local_study.corpora.model_copy(update={"additional": spec})})
     made = prepare.fetch(study).ingredients
@@ -236,7 +236,7 @@ def test_a_part_whose_file_changed_after_an_interruption_is_not_finished(local_s
 
 def embed(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
     """Give an embedded corpus another, small text; returns the packages that were downloaded since."""
-    text = [f"{i} {ENGLISH}" for i in range(12)]
+    text = [numbered(i) + ENGLISH for i in range(12)]
     content = "".join(json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in text)
     digest = hashlib.sha256(content.encode()).hexdigest()
     book = dataclasses.replace(embedded.BOOKS[name], documents=lambda archive: text, content=digest)

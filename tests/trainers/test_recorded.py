@@ -6,8 +6,10 @@ from pathlib import Path
 
 from samples import make_study, study_content
 
-from sweep.study import Trial
+from sweep.study import SourceResult, Trial
 from trainers import recorded
+
+TRIAL = Trial(almr=0.5, lr=1e-3, seed=0)
 
 
 def test_horizons_are_replayed_where_the_table_has_them(tmp_path: Path) -> None:
@@ -23,3 +25,17 @@ def test_horizons_are_replayed_where_the_table_has_them(tmp_path: Path) -> None:
     assert record.horizons[0].loss.model_dump() == {"original": 3.7, "additional": 4.8}
     assert record.horizons[0].bits_per_byte.original is None
     assert record.horizons[1].reason == "not finite"
+
+
+def test_losses_of_sources_are_replayed_where_the_study_names_them(tmp_path: Path) -> None:
+    table = tmp_path / "trials.csv"
+    names = "almr,lr,seed,loss_original,loss_additional,base_loss_code,loss_plays,loss_code,epochs_code"
+    table.write_text(f"{names}\n0.5,0.001,0,3.5,4.5,2.2,4.0,2.0,0.25\n")
+    plays = {"embedded": "shakespeare", "name": "plays", "weight": 3}
+    corpora = study_content()["corpora"] | {"original": [plays, {"files": "c.txt", "name": "code", "weight": 1}]}
+    record = recorded.run_trial(make_study(corpora=corpora, replay={"table": str(table)}), TRIAL)
+    assert record.sources["code"] == SourceResult(
+        language="original", weight=0.25, loss=2.0, base_loss=2.2, epochs=0.25
+    )
+    assert record.losses() == {"original": 3.5, "additional": 4.5, "plays": 4.0, "code": 2.0}
+    assert recorded.run_trial(make_study(replay={"table": str(table)}), TRIAL).sources == {}

@@ -8,6 +8,7 @@ takes seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,13 @@ class Cloze:
     rows: Tokens
 
     @staticmethod
-    def of(corpus: PackedCorpus, end: int | None) -> Cloze:
+    def of_sources(parts: Sequence[tuple[PackedCorpus, int]], end: int | None) -> Cloze:
+        """The questions of a language, with so many of each source, at most."""
+        of_each = [Cloze.of(corpus, end, questions) for corpus, questions in parts if questions]
+        return Cloze(np.concatenate([questions.rows for questions in of_each]))
+
+    @staticmethod
+    def of(corpus: PackedCorpus, end: int | None, questions: int = CLOZE_QUESTIONS) -> Cloze:
         """The questions of a corpus, the same for the same held-out text. No window spans `end`, the end-of-text token.
 
         Raises ValueError where fewer than `CHOICES` blocks can be used.
@@ -42,7 +49,7 @@ class Cloze:
         windows, places = _windows(corpus, end)
         if len(np.unique(places)) < CHOICES:
             raise ValueError(f"its held-out text gives only {len(windows)} windows for questions: raise held_out")
-        chosen = np.linspace(0, len(windows) - 1, min(CLOZE_QUESTIONS, len(windows))).round().astype(int)
+        chosen = np.linspace(0, len(windows) - 1, min(questions, len(windows))).round().astype(int)
         random = np.random.default_rng(SEED)
         others = np.stack([_elsewhere(random, windows, places, question) for question in chosen])
         choices = np.concatenate([windows[chosen, None, CONTEXT:], others], axis=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from sweep.study.files import cache
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import fingerprint_of
 from trainers.benchmarks import catalogue, cloze, definitions, harness, outcome, task_data
-from trainers.benchmarks.catalogue import CLOZE
+from trainers.benchmarks.catalogue import CLOZE, CLOZE_QUESTIONS
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import PackedCorpus
+from trainers.data.source_order import SourceOrder
 from trainers.model.fitting import reshard
 from trainers.model.loading import load_tokenizer
 from trainers.workers.group import WorkerGroup
@@ -82,7 +83,7 @@ class Scoring:
         for language in LANGUAGES:
             if CLOZE[language] in tasks:
                 self.workers.heartbeat()
-                found |= score_cloze(language, self.corpora[language], model, tokenizer.eos_token_id)
+                found |= score_cloze(language, self._sources(language), model, tokenizer.eos_token_id)
         stock = [task for task in tasks if task not in CLOZE.values()]
         if stock:
             training = model.training
@@ -92,6 +93,12 @@ class Scoring:
             model.train(training)
         reshard(model)
         return found
+
+    def _sources(self, language: str) -> list[tuple[PackedCorpus, int]]:
+        """The sources of a language, each with its share of the questions."""
+        names, of = self.study.corpora.source_names(language), self.study.corpora.by_name
+        questions = SourceOrder([of[name].fraction for name in names]).drawn(CLOZE_QUESTIONS)
+        return [(self.corpora[name], count) for name, count in zip(names, questions, strict=True)]
 
     def _once(self, task: str, score: Callable[[], ScoringOutcome]) -> ScoringOutcome:
         """The base model's outcome on a task, from the cache if it is there. Failures are not cached."""
@@ -110,7 +117,8 @@ class Scoring:
         versions = {name: _version(name) for name in ("torch", "lm-eval")}
         shared = [task, self.ingredients.fingerprints(), self.study.training.precision, device, versions]
         if task in CLOZE.values():
-            return [*shared, cloze.VERSION]
+            sources = self.study.corpora.by_name.values()
+            return [*shared, cloze.VERSION, *([one.name, one.share] for one in sources if one.share < 1)]
         return [*shared, self.benchmarks.questions, *_content(self.benchmarks, task)]
 
 
@@ -128,11 +136,13 @@ def _content(benchmarks: Benchmarks, task: str) -> list[Any]:
     return found
 
 
-def score_cloze(language: str, corpus: PackedCorpus, model: Any, end: int) -> ScoringOutcome:
-    """The outcome on the embedded suite's task of a language. `end` is the tokenizer's end-of-text token."""
+def score_cloze(language: str, sources: Sequence[tuple[PackedCorpus, int]], model: Any, end: int) -> ScoringOutcome:
+    """The outcome on the embedded suite's task of a language, with so many questions of each of its sources. `end` is
+    the tokenizer's end-of-text token.
+    """
     task = CLOZE[language]
     try:
-        test = cloze.Cloze.of(corpus, end)
+        test = cloze.Cloze.of_sources(sources, end)
         answers = test.answers(model)
     except ValueError as error:
         return outcome.failed([task], error)

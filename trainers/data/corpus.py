@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,16 +14,18 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError
+from sweep.study import CorpusFacts, Ingredients, InputError
 from sweep.study.files import cache
+from sweep.study.files.atomic import sha256
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
 from trainers.data.documents import DocumentSource
+from trainers.data.hold_out import choice, near_copies
+from trainers.data.tokenised import Tokenised, tokenise
 
-PACKING_VERSION = 1  # part of every cache key: raise it when the same text would give other blocks
-SPLIT_SEED = 0
+PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks
 DOCUMENTS_PER_PACK = 10_000  # at most one incomplete block is dropped per pack
-DOCUMENTS_AT_ONCE = 1_000  # tokenised together
+TRAINING = "training.npy"  # one bit for each document: whether it is trained on
 
 
 @dataclass(frozen=True)
@@ -48,24 +51,30 @@ def open_packed(folder: Path) -> PackedCorpus:
 
 
 def open_corpora(ingredients: Ingredients) -> dict[str, PackedCorpus]:
-    """Both corpora of a run, by language."""
-    return {language: open_packed(Path(ingredients.folders[language])) for language in LANGUAGES}
+    """The corpora of a run, by source."""
+    return {name: open_packed(Path(folder)) for name, folder in ingredients.folders.items()}
 
 
 def prepare(
-    source: DocumentSource, tokenizer: Any, sequence_length: int, progress: Callable[[float], None] = lambda share: None
+    source: DocumentSource,
+    tokenizer: Any,
+    sequence_length: int,
+    progress: Callable[[float], None] = lambda share: None,
+    others: Sequence[Path] = (),
 ) -> Path:
     """Pack a corpus, or find it in the cache; returns its folder, for `open_packed`.
 
-    `progress` receives the share of the documents that is tokenised. Raises InputError for text that is unreadable,
+    `progress` receives the share of the documents that is tokenised. `others` are the held-out texts of other corpora
+    (`held_out.jsonl` in their folders), which is not trained on either. Raises InputError for text that is unreadable,
     empty, or too short for a held-out part.
     """
-    folder = packed_folder(source, tokenizer, sequence_length)
-
-    def build(unfinished: Path) -> None:
-        _build(source, _Packing(tokenizer, sequence_length, unfinished, progress), folder)
-
-    return cache.build_once(folder, build)
+    packing = _Packing(source, tokenizer, sequence_length, progress)
+    alone = packed_folder(source, tokenizer, sequence_length)
+    alone = cache.build_once(alone, lambda unfinished: packing.build(unfinished, alone))
+    if not others:
+        return alone
+    folder = alone.with_name(fingerprint_of([alone.name, *(sha256(path) for path in others)]))
+    return cache.build_once(folder, lambda unfinished: packing.build_beside(unfinished, folder, alone, others))
 
 
 def packed_folder(source: DocumentSource, tokenizer: Any, sequence_length: int) -> Path:
@@ -82,100 +91,109 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return fingerprint_of([backend.to_str() if backend else tokenizer.get_vocab(), tokenizer.eos_token_id])
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Packing:
-    """How the two parts of a corpus are packed, and into which `folder`. `done` of `documents` are tokenised."""
+    """How a corpus is packed: into blocks of `length` tokens."""
 
+    source: DocumentSource
     tokenizer: Any
     length: int
-    folder: Path
     progress: Callable[[float], None]
-    documents: int = 1
-    done: int = 0
 
+    def build(self, folder: Path, final: Path, others: Sequence[Path] = ()) -> None:
+        """Fill a folder, which is later renamed to `final`."""
+        spec, where = self.source.spec, self.source.where
+        texts = documents.read(self.source)
+        datasets.disable_progress_bars()  # `progress` has what the user sees
+        if self.tokenizer.eos_token_id is None:
+            raise InputError(f"{where}: the base model's tokenizer has no end-of-text token to separate documents with")
+        files = documents.as_files(self.source, texts, folder, final)
+        tokenised = tokenise(texts, self.tokenizer, folder, self.progress)
+        chosen = choice.choose(texts, tokenised.tokens, spec.held_out, where, others)
+        counts = {"blocks": self._pack(tokenised, chosen.training, folder / "training")}
+        counts["held_out_blocks"] = self._pack(tokenised, chosen.held_out, folder / "held_out")
+        self._refuse_short(counts, chosen)
+        tokenised.file.unlink()
+        choice.write(texts, chosen.held_out, folder)
+        _write_training(folder, chosen.training, len(texts))
+        facts = CorpusFacts(fingerprint=final.name, files=files, **counts, **_counts(tokenised, chosen))
+        (folder / "facts.json").write_text(facts.model_dump_json(indent=2))
 
-def _build(source: DocumentSource, packing: _Packing, final: Path) -> None:
-    """Fill the packing's folder, which is later renamed to `final`."""
-    spec, where = source.spec, source.where
-    texts = documents.read(source)
-    datasets.disable_progress_bars()  # `progress` has what the user sees
-    if packing.tokenizer.eos_token_id is None:
-        raise InputError(f"{where}: the base model's tokenizer has no end-of-text token to separate documents with")
-    files = documents.as_files(source, texts, packing.folder, final)
-    held_out, training = split(texts, spec.held_out, where)
-    packing.documents = len(held_out) + len(training)
-    counts: dict[str, Any] = {}
-    for part, rows in (("training", training), ("held_out", held_out)):
-        found = _pack(texts.select(rows), packing, part)
-        if not found["blocks"]:
-            raise InputError(
-                f"{where}: its {part.replace('_', '-')} text is shorter than one block of {packing.length} tokens; "
-                f"add text, change held_out ({spec.held_out}), or shorten training.sequence_length"
-            )
-        counts |= {("held_out_" if part == "held_out" else "") + name: value for name, value in found.items()}
-    facts = CorpusFacts(fingerprint=final.name, files=files, **counts)
-    (packing.folder / "facts.json").write_text(facts.model_dump_json(indent=2))
-
-
-def split(texts: datasets.Dataset, share: float, where: str) -> tuple[list[int], list[int]]:
-    """Row numbers (held-out, training): whole documents in a fixed random order until `share` of the bytes is held out.
-
-    A smaller share holds out a subset of what a larger one does. Copies of held-out documents are in neither part.
-    Raises InputError where no training document is left.
-    """
-    size, digests = np.empty(len(texts), np.int64), []  # one digest per document: the texts may not fit into memory
-    for row, text in enumerate(texts["text"]):
-        encoded = text.encode()
-        size[row] = len(encoded)
-        digests.append(hashlib.blake2b(encoded, digest_size=16).digest())
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(texts))
-    held_out = 1 + int(np.searchsorted(np.cumsum(size[order]), share * size.sum()))
-    if held_out >= len(texts):
-        raise InputError(
-            f"{where}: no text is left to train on after the hold-out ({len(texts)} documents, held_out {share}); "
-            f"give more documents or a smaller held_out"
+    def build_beside(self, folder: Path, final: Path, alone: Path, others: Sequence[Path]) -> None:
+        """Fill a folder with the corpus without what repeats held-out text of others. Without any, `alone` is it."""
+        texts, held_out = documents.read(self.source), (text for path in others for text in choice.read(path))
+        found = near_copies.find(texts, _read_training(alone, len(texts)), held_out)
+        if found.exact or found.near:
+            return self.build(folder, final, others)
+        shutil.copytree(alone, folder, copy_function=_link, dirs_exist_ok=True)
+        facts = CorpusFacts.model_validate_json((alone / "facts.json").read_text())
+        files = tuple(file.replace(f"{alone}/", f"{final}/") for file in facts.files)
+        (folder / "facts.json").unlink()
+        (folder / "facts.json").write_text(
+            facts.model_copy(update={"fingerprint": final.name, "files": files}).model_dump_json(indent=2)
         )
-    rows = order[:held_out].tolist()
-    unseen = {digests[row] for row in rows}
-    training = [row for row in order[held_out:].tolist() if digests[row] not in unseen]
-    if not training:
-        raise InputError(f"{where}: every document is a copy of a held-out one: give other documents")
-    return sorted(rows), sorted(training)
+
+    def _pack(self, tokenised: Tokenised, rows: list[int], folder: Path) -> int:
+        """Concatenate documents and cut them into blocks; an incomplete last block is dropped. Returns their number."""
+
+        def cut(batch: dict[str, list[int]]) -> dict[str, Any]:
+            stream = tokenised.read(batch["row"])
+            return {"input_ids": stream[: len(stream) // self.length * self.length].reshape(-1, self.length)}
+
+        blocks_file = folder.with_suffix(".arrow")  # until it is saved: a copy in the cache of `datasets` would stay
+        features = datasets.Features({"input_ids": datasets.Sequence(datasets.Value("int32"), length=self.length)})
+        kept = {"cache_file_name": str(blocks_file), "load_from_cache_file": False, "new_fingerprint": folder.name}
+        packed = datasets.Dataset.from_dict({"row": rows}).map(
+            cut, batched=True, batch_size=DOCUMENTS_PER_PACK, remove_columns=["row"], features=features, **kept
+        )
+        packed.save_to_disk(str(folder))
+        count = len(packed)
+        del packed
+        blocks_file.unlink(missing_ok=True)  # `datasets` writes none for no blocks
+        return count
+
+    def _refuse_short(self, counts: dict[str, int], chosen: choice.Choice) -> None:
+        for part, blocks in (("training", counts["blocks"]), ("held-out", counts["held_out_blocks"])):
+            if not blocks:
+                copies = chosen.copies.exact or chosen.copies.near
+                dropped = f" without what repeats held-out text ({choice.told(chosen.copies)})" if copies else ""
+                raise InputError(
+                    f"{self.source.where}: its {part} text is shorter than one block of {self.length} tokens"
+                    f"{dropped if part == 'training' else ''}; add text, change held_out "
+                    f"({self.source.spec.held_out}), or shorten training.sequence_length"
+                )
 
 
-def _pack(texts: datasets.Dataset, packing: _Packing, part: str) -> dict[str, int]:
-    """Tokenise documents, concatenate them and cut them into blocks; an incomplete last block is dropped.
-
-    Saves the blocks as a folder named `part` and returns its counts.
-    """
-    counts = {"documents": len(texts), "tokens": 0, "bytes": 0}
-
-    def cut(batch: dict[str, list[str]]) -> dict[str, Any]:
-        stream = np.concatenate(list(_tokenized(batch["text"], packing)))
-        counts["tokens"] += len(stream)
-        counts["bytes"] += sum(len(text.encode()) for text in batch["text"])
-        return {"input_ids": stream[: len(stream) // packing.length * packing.length].reshape(-1, packing.length)}
-
-    blocks_file = packing.folder / f"{part}.arrow"  # until it is saved: a copy in the cache of `datasets` would stay
-    features = datasets.Features({"input_ids": datasets.Sequence(datasets.Value("int32"), length=packing.length)})
-    kept = {"cache_file_name": str(blocks_file), "load_from_cache_file": False, "new_fingerprint": part}
-    columns = texts.column_names
-    packed = texts.map(
-        cut, batched=True, batch_size=DOCUMENTS_PER_PACK, remove_columns=columns, features=features, **kept
-    )
-    packed.save_to_disk(str(packing.folder / part))
-    counts["blocks"] = len(packed)
-    del packed
-    blocks_file.unlink(missing_ok=True)  # `datasets` writes none for no blocks
-    return counts
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a disk that has no links
+        shutil.copyfile(source, target)
 
 
-def _tokenized(texts: list[str], packing: _Packing) -> Iterator[NDArray[np.int32]]:
-    """The token ids of each document, with the end-of-text token."""
-    end = [packing.tokenizer.eos_token_id]
-    for first in range(0, len(texts), DOCUMENTS_AT_ONCE):
-        some = texts[first : first + DOCUMENTS_AT_ONCE]
-        for ids in packing.tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]:
-            yield np.asarray(ids + end, dtype=np.int32)
-        packing.done += len(some)
-        packing.progress(packing.done / packing.documents)
+def _write_training(folder: Path, rows: list[int], documents: int) -> None:
+    trained_on = np.zeros(documents, bool)
+    trained_on[rows] = True
+    np.save(folder / TRAINING, np.packbits(trained_on))
+
+
+def _read_training(folder: Path, documents: int) -> list[int]:
+    rows: list[int] = np.flatnonzero(np.unpackbits(np.load(folder / TRAINING), count=documents)).tolist()
+    return rows
+
+
+def _counts(tokenised: Tokenised, chosen: choice.Choice) -> dict[str, int]:
+    """The counts of documents, tokens and bytes of the parts of a corpus, by the name of the fact."""
+    copies = chosen.copies
+    return {
+        "documents": len(chosen.training),
+        "tokens": int(tokenised.tokens[chosen.training].sum()),
+        "bytes": int(tokenised.bytes[chosen.training].sum()),
+        "held_out_documents": len(chosen.held_out),
+        "held_out_tokens": int(tokenised.tokens[chosen.held_out].sum()),
+        "held_out_bytes": int(tokenised.bytes[chosen.held_out].sum()),
+        "copies": len(copies.exact),
+        "copied_tokens": int(tokenised.tokens[copies.exact].sum()),
+        "near_copies": len(copies.near),
+        "near_copied_tokens": int(tokenised.tokens[copies.near].sum()),
+    }

@@ -1,10 +1,10 @@
-"""The held-out text of both languages, and a model's loss on it."""
+"""The held-out text of every source, and a model's loss on it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sweep.study import LANGUAGES, CorpusSource, PerLanguage, SourceResult, Study
 from sweep.study.files import cache
-from sweep.study.sections.training import Training
 from sweep.study.sizes.step import evaluation_sequences
 from sweep.study.study import fingerprint_of
 from trainers.data.corpus import PackedCorpus, blocks
@@ -22,14 +22,15 @@ from trainers.model.fitting import reshard
 from trainers.model.token_loss import TokenLoss
 from trainers.workers.group import ALONE, WorkerGroup
 
-Losses = dict[str, float]
+Losses = dict[str, float]  # by language, and by source where the study names sources
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out `tokens` (sequences, length) and bytes per token by language, the same for all trials and workers.
+    """Held-out `tokens` (sequences, length) and bytes per token by source, the same for all trials and workers.
 
-    `own`: this worker's sequences of a global batch, of which it takes a `micro_batch` at once.
+    `own`: this worker's sequences of a global batch, of which it takes a `micro_batch` at once. `sources`: those of the
+    study; a language's loss is the mean of its sources' losses, weighted by their shares of its tokens.
     """
 
     tokens: dict[str, torch.Tensor]
@@ -37,19 +38,31 @@ class HeldOut:
     own: int
     workers: WorkerGroup = ALONE
     micro_batch: MicroBatch = field(default_factory=MicroBatch)
+    sources: tuple[CorpusSource, ...] = ()
 
     @staticmethod
-    def of(
-        corpora: dict[str, PackedCorpus], training: Training, workers: WorkerGroup, micro_batch: MicroBatch
-    ) -> HeldOut:
+    def of(corpora: dict[str, PackedCorpus], study: Study, workers: WorkerGroup, micro_batch: MicroBatch) -> HeldOut:
+        training = study.training
         limit = training.evaluation_tokens // training.sequence_length
         tokens = {name: torch.from_numpy(_spread(corpus, limit)).to(workers.device) for name, corpus in corpora.items()}
         bytes_per_token = {name: c.facts.held_out_bytes / c.facts.held_out_tokens for name, c in corpora.items()}
-        return HeldOut(tokens, bytes_per_token, training.batch_sequences // workers.size, workers, micro_batch)
+        own, sources = training.batch_sequences // workers.size, tuple(study.corpora.by_name.values())
+        return HeldOut(tokens, bytes_per_token, own, workers, micro_batch, sources)
 
     def losses(self, loss: TokenLoss) -> Losses:
-        """The loss of each language, in nats per token. Out of memory halves the micro-batch, as in training."""
-        return {name: self._loss(loss, tokens) for name, tokens in self.tokens.items()}
+        """The loss of each language, and of each source with a name of its own, in nats per token. Out of memory halves
+        the micro-batch, as in training.
+        """
+        return self._with_languages({name: self._loss(loss, tokens) for name, tokens in self.tokens.items()})
+
+    def _with_languages(self, values: dict[str, float]) -> dict[str, float]:
+        """Values of sources, and before them each language's mean; the same where each language is its only source."""
+        if values.keys() <= {*LANGUAGES}:
+            return values
+        parts: dict[str, list[float]] = {language: [] for language in LANGUAGES}
+        for source in self.sources:
+            parts[source.language].append(source.share * values[source.name])
+        return {language: math.fsum(of) for language, of in parts.items()} | values
 
     def _loss(self, loss: TokenLoss, tokens: torch.Tensor) -> float:
         while True:
@@ -74,9 +87,31 @@ class HeldOut:
     def bits_per_byte(self, losses: Losses) -> Losses:
         """Nats per token over (ln 2 x bytes per token): comparable between tokenizers and languages.
 
-        Bytes per token are those of all held-out documents, with their end-of-text tokens.
+        Bytes per token are those of all held-out documents, with their end-of-text tokens; of a language those of its
+        sources, mixed by their shares of its tokens.
         """
-        return {name: loss / math.log(2) / self.bytes_per_token[name] for name, loss in losses.items()}
+        bytes_per_token = self._with_languages(self.bytes_per_token)
+        return {name: loss / math.log(2) / bytes_per_token[name] for name, loss in losses.items()}
+
+    def source_results(self, **values: Mapping[str, float | None]) -> dict[str, SourceResult]:
+        """Results by source, for a record: empty where each language is its only source. `values`: fields of a
+        `SourceResult`, each by source.
+        """
+        if self.tokens.keys() <= {*LANGUAGES}:
+            return {}
+        return {
+            one.name: SourceResult(
+                language=one.language,
+                weight=one.share,
+                **{field: of_source[one.name] for field, of_source in values.items()},
+            )
+            for one in self.sources
+        }
+
+
+def per_language(values: Mapping[str, float | None]) -> PerLanguage:
+    """The languages' part of values by language and source."""
+    return PerLanguage(**{language: values[language] for language in LANGUAGES})
 
 
 def _spread(corpus: PackedCorpus, limit: int) -> Any:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from sweep.study import Horizon, PerLanguage
+from sweep.study import Horizon
 from sweep.study.sections.training import Training
 from trainers.data.mixture import BatchReader
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.divergence import DivergenceWatch
-from trainers.loop.held_out import HeldOut, Losses
+from trainers.loop.held_out import HeldOut, Losses, per_language
 from trainers.loop.learner import Learner, StepMetrics
 
 
@@ -106,7 +106,10 @@ class TrialTraining:
         if reason := watch.reason or watch.divergence(after, self.learner.step):
             return Horizon(tokens=tokens, steps=steps, reason=reason)
         bits = self.held_out.bits_per_byte(after)
-        return Horizon(tokens=tokens, steps=steps, loss=PerLanguage(**after), bits_per_byte=PerLanguage(**bits))
+        sources = self.held_out.source_results(loss=after, bits_per_byte=bits)
+        return Horizon(
+            tokens=tokens, steps=steps, loss=per_language(after), bits_per_byte=per_language(bits), sources=sources
+        )
 
     def _fail_missing_horizons(self) -> None:
         """A main run that diverged before a horizon's decay began counts as divergence of that horizon too."""

@@ -14,8 +14,8 @@ from sweep.study import numbers
 
 def refused(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     """A guard is a condition of the launch: one that cannot be checked refuses as a broken one does."""
-    if case.objective.guards and case.scores is None:
-        words = "; ".join(guard.words for guard in case.objective.guards)
+    if case.objective.score_guards and case.scores is None:
+        words = "; ".join(guard.words for guard in case.objective.score_guards)
         why = f"no guard can be checked ({words}), because nothing was scored: score the trials and the base model"
         yield Finding(code="unscored", message=why)
     for guard in case.scores.guards if case.scores else ():

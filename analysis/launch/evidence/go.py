@@ -161,7 +161,7 @@ def _confirmation(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
 def _data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     limit = study.objective.max_epochs
     for name, corpus in evidence.corpora.items():
-        passes, statement = corpus.launch_epochs, f"the {study.language_name(name)} corpus is large enough"
+        passes, statement = corpus.launch_epochs, f"the {study.source_label(name)} corpus is large enough"
         if passes is None:
             yield GoCheck(statement, "untested", f"its size is not known: state corpora.{name}.tokens")
         else:

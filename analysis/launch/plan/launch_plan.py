@@ -98,8 +98,8 @@ class LaunchPlan:
         return [source for source in self.sources.values() if source.share > 0]
 
     def label(self, source: LaunchCorpus) -> str:
-        """The corpus' language as the study's user named it."""
-        return self.study.language_name(source.language)
+        """The corpus as messages name it."""
+        return self.study.source_label(source.name)
 
     @property
     def warnings(self) -> list[str]:
@@ -115,7 +115,7 @@ class LaunchPlan:
         if source.epochs is None:
             return (
                 f"{name} corpus: its size is not known, so the launch may repeat it (the trials read "
-                f"{source.spec.documents:,} documents of it): state corpora.{source.language}.tokens"
+                f"{source.spec.documents:,} documents of it): state corpora.{source.name}.tokens"
             )
         if source.epochs <= 1:
             return None
@@ -144,6 +144,11 @@ def make(
         raise InputError(
             f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "
             f"sequence_length, and run it again"
+        )
+    if fit.study.corpora.named:
+        raise InputError(
+            f"study {fit.study.name} names sources of its corpora, which the launch formats cannot take yet: "
+            f"give each language one corpus without a name"
         )
     accepted_risk = _accept(fit.file.refusals, accept_risk)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
@@ -183,20 +188,22 @@ def _accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
 
 
 def _sources(study: Study, launch: Launch, almr: float, corpora: dict[str, CorpusFacts]) -> dict[str, LaunchCorpus]:
+    """By name. A source's share of the tokens is its share of its language, times that of the language."""
     shares = {"original": 1 - almr, "additional": almr}
     return {
         name: LaunchCorpus(
-            language=name,
-            spec=getattr(study.corpora, name),
+            name=name,
+            language=source.language,
+            spec=source.spec,
             facts=_facts(corpora, name),
-            share=shares[name],
+            share=shares[source.language] * source.share,
             launch_tokens=launch.steps * launch.global_batch_tokens,
         )
-        for name in LANGUAGES
+        for name, source in study.corpora.by_name.items()
     }
 
 
-def _facts(corpora: dict[str, CorpusFacts], language: str) -> CorpusFacts:
-    if language not in corpora:
-        raise InputError(f"ingredients.json has no counts of the {language} corpus: run the study again to write them")
-    return corpora[language]
+def _facts(corpora: dict[str, CorpusFacts], name: str) -> CorpusFacts:
+    if name not in corpora:
+        raise InputError(f"ingredients.json has no counts of the {name} corpus: run the study again to write them")
+    return corpora[name]

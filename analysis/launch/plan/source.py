@@ -11,8 +11,9 @@ from sweep.study.sections.corpora import Corpus
 
 @dataclass(frozen=True)
 class LaunchCorpus:
-    """`share` is the corpus' share of the launch's `launch_tokens`."""
+    """`name` is that of the study's source; `share` is its share of the launch's `launch_tokens`."""
 
+    name: str
     language: str
     spec: Corpus
     facts: CorpusFacts

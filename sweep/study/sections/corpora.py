@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from sweep.study.fields import Count, Finite, OneOrMore, Section, Text, exactly_one
+from sweep.study.fields import (
+    LANGUAGES,
+    LIST,
+    MAPPING,
+    Count,
+    Finite,
+    Name,
+    OneOrMore,
+    Positive,
+    Section,
+    Text,
+    exactly_one,
+)
 from sweep.study.sizes.shape import Shape
 
 
@@ -30,8 +45,12 @@ class BaseModelSource(Section):
         return self
 
 
+RESERVED = (*LANGUAGES, "total")  # names that mean a language, or both together
+TEXT = ("embedded", "files", "dataset", "config", "split", "revision", "field", "encoding")  # what decides the text
+
+
 class Corpus(Section):
-    """Text of one language: give `embedded`, `files` or `dataset`."""
+    """Text of one language, or one source of its text: give `embedded`, `files` or `dataset`."""
 
     embedded: Literal["shakespeare", "three-kingdoms", "chinese-poetry"] | None = None
     """A corpus that needs no data hub."""
@@ -58,16 +77,128 @@ class Corpus(Section):
     language: str | None = None
     """Name of the language in reports and messages, such as English. Default: "original" or "additional"."""
 
+    name: Name | None = None
+    """Name of the source, in a list of several; losses, guards and weights use it. Default: the language's."""
+    weight: Positive | None = None
+    """The source's part of its language's tokens; only the ratio to the others matters. Default: all the same."""
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         exactly_one(self, "embedded", "files", "dataset")
+        if self.name and self.name.lower() in RESERVED:
+            raise ValueError(f"name: {self.name} has another meaning in losses and weights: give another name")
         return self
 
 
-class Corpora(Section):
-    """The two corpora that trials mix."""
+@dataclass(frozen=True)
+class CorpusSource:
+    """One source of a language's text. Its `name` is unique in the study: the language's own where it has no other.
 
-    original: Corpus
+    `fraction` is its share of the language's tokens.
+    """
+
+    name: str
+    language: str
+    fraction: Fraction
+    spec: Corpus
+
+    @property
+    def share(self) -> float:
+        return float(self.fraction)
+
+    @property
+    def where(self) -> str:
+        """The study's field, as messages write it."""
+        return f"corpora.{self.name}"
+
+
+def _kind(value: Any) -> str:
+    return LIST if isinstance(value, list | tuple) else MAPPING
+
+
+def _agreeing(given: Corpus | tuple[Corpus, ...]) -> Corpus | tuple[Corpus, ...]:
+    """A list of one is the same as its only source. Raises ValueError for sources that cannot be mixed."""
+    several = (given,) if isinstance(given, Corpus) else given
+    if len(several) == 1:
+        return several[0].model_copy(update={"weight": None})
+    for fault in (_unnamed(several), _unweighted(several), _languages(several), _same_text(several)):
+        if fault:
+            raise ValueError(fault)
+    return several
+
+
+def _unnamed(several: tuple[Corpus, ...]) -> str | None:
+    numbers = [str(number) for number, source in enumerate(several, 1) if source.name is None]
+    return f"each of several sources needs a name: add `name` to number {', '.join(numbers)}" if numbers else None
+
+
+def _unweighted(several: tuple[Corpus, ...]) -> str | None:
+    lacking = [source.name or "" for source in several if source.weight is None]
+    if not lacking or len(lacking) == len(several):
+        return None
+    return f"some sources have a weight, but not {', '.join(lacking)}: give each one, or none for equal shares"
+
+
+def _languages(several: tuple[Corpus, ...]) -> str | None:
+    names = list(dict.fromkeys(source.language for source in several if source.language))
+    return f"its sources are of several languages, {' and '.join(names)}: write one" if names[1:] else None
+
+
+def _same_text(several: tuple[Corpus, ...]) -> str | None:
+    seen: dict[str, str | None] = {}
+    for source in several:
+        text = source.model_dump_json(include={*TEXT})
+        if text in seen:
+            return f"{seen[text]} and {source.name} are the same text: give it once, with the sum of their weights"
+        seen[text] = source.name
+    return None
+
+
+Sources = Annotated[
+    Annotated[Corpus, Tag(MAPPING)] | Annotated[OneOrMore[Corpus], Tag(LIST)],
+    Discriminator(_kind),
+    AfterValidator(_agreeing),
+]
+
+
+class Corpora(Section):
+    """The corpora that trials mix: the text of two languages, each from one source or a list of several."""
+
+    original: Sources
     """Text of the base model's own language: the replay data."""
-    additional: Corpus
+    additional: Sources
     """Text of the language to add."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [source.name for language in LANGUAGES for source in self.sources(language) if source.name]
+        twice = [name for name in names if Counter(map(str.lower, names))[name.lower()] > 1]
+        if twice:
+            raise ValueError(f"two sources have the name {twice[-1]}: give one of them another name")
+        return self
+
+    def sources(self, language: str) -> tuple[Corpus, ...]:
+        """The sources of a language's text, as listed."""
+        given: Corpus | tuple[Corpus, ...] = getattr(self, language)
+        return (given,) if isinstance(given, Corpus) else given
+
+    def source_names(self, language: str | None = None) -> tuple[str, ...]:
+        """The names of a language's sources, or of all."""
+        return tuple(name for name, source in self.by_name.items() if language in (None, source.language))
+
+    @property
+    def by_name(self) -> dict[str, CorpusSource]:
+        """Every source by its name, those of the original language first."""
+        found = {}
+        for language in LANGUAGES:
+            specs = self.sources(language)
+            weights = [Fraction(str(spec.weight or 1)) for spec in specs]
+            for spec, weight in zip(specs, weights, strict=True):
+                name = spec.name or language
+                found[name] = CorpusSource(name, language, weight / sum(weights), spec)
+        return found
+
+    @property
+    def named(self) -> bool:
+        """Whether a source has a name of its own: then losses are reported for each source as well."""
+        return not set(self.source_names()) <= set(LANGUAGES)

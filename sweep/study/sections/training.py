@@ -103,7 +103,7 @@ class Training(Section):
     document_masking: bool = False
     """Let tokens attend only to their own document, where a sequence holds several."""
     evaluation_tokens: Count = 32768
-    """Most held-out tokens, per language, that a loss is measured on."""
+    """Most held-out tokens, per source of each language, that a loss is measured on."""
     divergence_margin: Positive = 1.0
     """A trial has diverged if the held-out loss on its mixture exceeds the base model's by more, in nats per token."""
     log_every: Count = 10

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.status import Status
 
 from sweep.planning import scoring
-from sweep.study import LANGUAGES, Study, preparation
+from sweep.study import Study, preparation
 from sweep.study.numbers import clock, percent
 
 Progress = Callable[[str, float | None], None]
@@ -64,7 +64,7 @@ def commit_lines(commits: dict[str, str]) -> list[str]:
 
 def field(part: str) -> str:
     """The study's field of a part."""
-    return f"corpora.{part}" if part in LANGUAGES else part
+    return part if part == "base_model" else f"corpora.{part}"
 
 
 def print_unscored(study: Study, console: Console) -> None:

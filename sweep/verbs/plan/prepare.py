@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sweep.study import LANGUAGES, Study, preparation
+from sweep.study import Study, preparation
 from sweep.study.files import cache
 from sweep.study.numbers import clock, size
 from sweep.study.preparation import Preparation, PreparationState
@@ -68,7 +68,7 @@ class Prepared:
             "disk_bytes": sizes | {"total": sum(sizes.values())},
             "paths": self.record.paths,
             "commits": self.record.ingredients.commits,
-            "tokens": {name: self.record.ingredients.corpora[name].tokens for name in LANGUAGES},
+            "tokens": {name: facts.tokens for name, facts in self.record.ingredients.corpora.items()},
         }
 
 

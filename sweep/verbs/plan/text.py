@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
-from sweep.study import LANGUAGES, Study, Trial, numbers
+from sweep.study import Study, Trial, numbers
 from sweep.study.numbers import clock, percent, quantity
 from sweep.study.sections.training import Training
 from sweep.verbs.plan.size import size_json, size_lines
@@ -109,7 +109,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
 
 
 def grid(study: Study, planned: StudyPlan) -> Table:
-    """One column per ALMR, one row per LR; below, the epochs over each corpus."""
+    """One column per ALMR, one row per LR; below, the epochs over each source."""
     table = Table("LR / ALMR", box=None, padding=(0, 1, 0, 0))
     for almr in study.grid.almr:
         table.add_column(numbers.almr(almr), justify="right", no_wrap=True)
@@ -117,10 +117,9 @@ def grid(study: Study, planned: StudyPlan) -> Table:
     known = {trial.id for trial in planned.progress.trials}
     for lr in study.grid.lrs:
         table.add_row(numbers.lr(lr), *(_cell(study, almr, lr, known, left) for almr in study.grid.almr))
-    for language in LANGUAGES:
-        epochs = planned.epochs[language]
+    for name, epochs in planned.epochs.items():
         shown = [f"{n:.2g}" for n in epochs] if epochs else ["?"] * len(study.grid.almr)
-        table.add_row(f"{study.language_name(language)} epochs", *shown)
+        table.add_row(f"{study.source_label(name)} epochs", *shown)
     return table
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import pytest
-from samples import CHINESE, ENGLISH, make_study
+from samples import CHINESE, ENGLISH, make_study, numbered
 
 from sweep.planning import prepared_size
 from sweep.planning.disk import disk
@@ -32,7 +32,7 @@ def texts(write: Callable[[Path, list[str]], Any], folder: Path, suffix: str) ->
     for language, text in zip(LANGUAGES, (ENGLISH, CHINESE), strict=True):
         size = len(text.encode()) * 12
         path = folder / f"{language}{suffix}"
-        write(path, [f"{i} {text * 12}" for i in range(BYTES // size)])
+        write(path, [numbered(i) + text * 12 for i in range(BYTES // size)])
         found[language] = {"files": str(path), "held_out": 0.1}
     return found
 

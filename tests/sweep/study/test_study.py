@@ -78,11 +78,14 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
         ({"training": wsd(horizons=[1024, 100])}, "training: horizons: 100 is less than one global batch: write 256"),
         ({"training": wsd(horizons=[512])}, "512 would decay from step 1 on, inside the warm-up of 2 steps"),
         ({"training": wsd(horizons=["x"])}, "training.horizons[0]: expected a whole number, found 'x'"),
-        ({"objective": {"weights": {"original": 0, "additional": 0}}}, "both weights are 0"),
+        ({"objective": {"weights": {"original": 0, "additional": 0}}}, "all weights are 0"),
         ({"objective": {"weights": {"original": 1}, "forgetting_guard_percent": 1}}, "not both"),
         ({"objective": {"forgetting_guard_percent": -1}}, "objective.forgetting_guard_percent"),
         ({"objective": {"guards": [{"group": "a", "task": "b", "at_most_drop": 1}]}}, "guards[0]: give exactly one of"),
-        ({"objective": {"guards": [{"group": "a"}]}}, "give exactly one of at_most_drop, at_least_gain (found none)"),
+        (
+            {"objective": {"guards": [{"group": "a"}]}},
+            "give exactly one of at_most_drop, at_least_gain, at_most_percent (found none)",
+        ),
         (
             {"objective": {"guards": [{"task": "a", "at_least_gain": "3%"}]}},
             "guards[0].at_least_gain: expected a number, found '3%'",
@@ -93,7 +96,7 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
         ({"training": wsd(tokens="2.5 T")}, "found '2.5 T'. Write 2.5e12\n"),
         (
             {"objective": {"weights": {"en": 1}}},
-            "objective.weights.en: unknown field. Fields here: original, additional, the roles of the two corpora\n",
+            "objective.weights.en: 'en' is no language or source: name one of original, additional\n",
         ),
         ({"grid": {"almr": [0.1], "lr": [1e-5, 1e-5]}}, "lr lists a value twice: [1e-5, 1e-5]"),
         ({"grid": {"almr": [0.1], "lr": [-1e-5]}}, "grid.lr[0] is -1e-5: must be above 0\n"),

@@ -75,11 +75,17 @@ def test_questions_are_of_held_out_text_and_never_span_two_documents(corpus: Pac
 
 
 def test_a_model_that_answers_nan_is_one_line() -> None:
-    found = scoring.score_cloze("original", counting(), Broken(), 1990)
+    found = scoring.score_cloze("original", [(counting(), 400)], Broken(), 1990)
     assert found.failures == {"cloze_original": "the model answers NaN"}
     assert not found.scores
 
 
 def test_too_little_text_is_one_line() -> None:
-    found = scoring.score_cloze("original", counting(rows=2), Knowing(), 1990)
+    found = scoring.score_cloze("original", [(counting(rows=2), 400)], Knowing(), 1990)
     assert "raise held_out" in found.failures["cloze_original"]
+
+
+def test_each_source_has_its_share_of_the_questions() -> None:
+    asked = Cloze.of_sources([(counting(), 30), (counting(rows=20), 10), (counting(rows=2), 0)], end=None)
+    one, other = Cloze.of(counting(), None, 30), Cloze.of(counting(20), None, 10)
+    assert asked.rows.tolist() == [*one.rows.tolist(), *other.rows.tolist()]
