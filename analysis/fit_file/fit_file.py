@@ -66,7 +66,8 @@ class FitFile(Schema):
     of sources, `sources` has each source of a study that names sources. `horizons` has the winner at each token budget
     that the trials were measured at, the full one last; it is empty where that is the only one.
     `scores` is None where nothing was scored. `inputs`: hashes of what was fitted; None for a table of the user's own,
-    and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name.
+    and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name. `alone`: the
+    hyper-parameter that was fitted alone, "lr" or "almr", because all trials have one value of the other.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -93,6 +94,7 @@ class FitFile(Schema):
     sources: tuple[SourceAtWinner, ...] = ()
     inputs: FitInputs | None = None
     figures: dict[str, str] = Field(default_factory=dict)
+    alone: str | None = None
 
     @property
     def bounds(self) -> dict[str, float]:

@@ -16,13 +16,14 @@ from typing import Any
 from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import token_share
-from analysis.launch.plan.schedule import lr_share, probe_steps
+from analysis.launch.plan.schedule import probe_steps, taken
 
 READERS = Path(__file__).parent / "readers"
 MISSING = 4  # a reader's exit status where its trainer is not installed
 SECONDS = 600
 ENVIRONMENTS = "ALMR_EXPORT_VENVS"  # a folder with one environment per format, from `make test-exports`
 RELATIVE = 1e-6
+SAME_LR = 1e-9  # a step earlier or later differs by far more
 
 
 def interpreter(name: str) -> str:
@@ -48,7 +49,7 @@ def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None)
     if done.returncode:
         return ReadBack(name=name, differences=(f"refused by the trainer's own parser: {last[0]}",))
     answer = json.loads(done.stdout.strip().splitlines()[-1])
-    return ReadBack(name=name, differences=tuple(differences(plan, answer)), parsers=answer.pop("parsers"))
+    return ReadBack(name=name, differences=tuple(differences(plan, name, answer)), parsers=answer.pop("parsers"))
 
 
 def expected(plan: LaunchPlan) -> dict[str, Any]:
@@ -61,7 +62,6 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
         "tokens": plan.tokens,
         "global_batch_tokens": plan.launch.global_batch_tokens,
         "sequence_length": plan.launch.sequence_length,
-        "warmup_steps": plan.parts.warmup,
         "checkpoint_steps": plan.checkpoint_steps,
         "seed": plan.seed,
         "beta1": recipe.beta1,
@@ -74,18 +74,18 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
 
 def question(plan: LaunchPlan) -> dict[str, Any]:
     """The second argument of a reader: the GPUs that share a batch, and the steps whose LR it returns."""
-    return {"processes": plan.launch.processes, "steps": probe_steps(plan.parts)}
+    return {"processes": plan.launch.processes, "steps": probe_steps(plan.schedule)}
 
 
-def differences(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
-    """One line for each value that differs from the plan's. `found`: a reader's answer."""
+def differences(plan: LaunchPlan, name: str, found: dict[str, Any]) -> list[str]:
+    """One line for each value that differs from the plan's. `found`: the answer of the format's reader."""
     found = _with_token_share(plan, found)
     lines = [
-        f"{name}: {found.get(name)!r}, but the winner has {value!r}"
-        for name, value in expected(plan).items()
-        if name not in found.get("not_stated", ()) and not _same(found.get(name), value)
+        f"{key}: {found.get(key)!r}, but the winner has {value!r}"
+        for key, value in expected(plan).items()
+        if key not in found.get("not_stated", ()) and not _same(found.get(key), value)
     ]
-    return lines + _schedule(plan, found)
+    return [*lines, *_schedule(plan, name, found.get("lrs") or [])]
 
 
 def _with_token_share(plan: LaunchPlan, found: dict[str, Any]) -> dict[str, Any]:
@@ -102,13 +102,21 @@ def _same(found: Any, value: float) -> bool:
     return found is not None and math.isclose(found, value, rel_tol=RELATIVE, abs_tol=1e-12)
 
 
-def _schedule(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
-    """Trainers count steps from 0 or from 1: the LR must lie between those of a step and of the next."""
-    schedule, lines = plan.study.training.schedule, []
-    for step, lr in zip(probe_steps(plan.parts), found.get("lrs") or [], strict=False):
-        around = [plan.lr * lr_share(schedule, plan.parts, at) for at in (step, step + 1)]
-        # A warm-up may begin at LR 0 where the trials' begins at the minimum LR, and the other way round.
-        slack = plan.lr * (schedule.min_lr if step < plan.parts.warmup else RELATIVE)
-        if not min(around) - slack <= lr <= max(around) + slack:
-            lines.append(f"LR of step {step}: {lr:.6g}, but the winner's schedule has {around[0]:.6g}")
-    return lines if found.get("lrs") else ["schedule: the reader returned no LR"]
+def _schedule(plan: LaunchPlan, name: str, found: list[float]) -> list[str]:
+    """The first step whose LR is not that of the schedule that this trainer can take, and how many are not."""
+    steps, schedule = probe_steps(plan.schedule), taken(plan.schedule, name)
+    if len(found) != len(steps):
+        return [f"schedule: the reader returned {len(found)} LRs of {len(steps)} steps"]
+    wanted = [plan.lr * schedule.share(step) for step in steps]
+    wrong = [
+        (step, lr, right)
+        for step, lr, right in zip(steps, found, wanted, strict=True)
+        if not math.isclose(lr, right, rel_tol=SAME_LR, abs_tol=SAME_LR * plan.lr)
+    ]
+    if not wrong:
+        return []
+    step, lr, right = wrong[0]
+    return [
+        f"LR of step {step}: {lr:.6g}, but the winner's schedule has {right:.6g}; {len(wrong):,} of the {len(steps):,} "
+        f"compared steps differ"
+    ]

@@ -62,12 +62,31 @@ class Run(RunStorage):
         self.write(self.files.study, study_file.dump(study))
 
     def refuse_other_recipe(self, study: Study) -> None:
-        """Raises InputError, naming the changed fields, where this run's trials have another recipe."""
-        if self.files.study.exists() and (changes := study_file.changed_fields(self.study(), study)):
+        """Raises InputError where this run's trials have another recipe: by the study's fields, which it names, or by
+        the version of almr that trained them.
+        """
+        if not self.files.study.exists():
+            return
+        if changes := study_file.changed_fields(self.study(), study):
             raise InputError(
                 f"{self.address}: its trials have another recipe ({'; '.join(changes)}): "
                 f"undo the change in the study, or give the study another name for a new run"
             )
+        if other := self._of_other_recipe(study):
+            raise InputError(
+                f"{self.address}: its trials have another recipe: {other.trial_id} was trained by another version of "
+                f"almr, of fingerprint {other.fingerprint}; this version has {study.fingerprint}, and its LR ends at "
+                f"schedule.min_lr: give the study another name for a new run, or use that version"
+            )
+
+    def _of_other_recipe(self, study: Study) -> Record | None:
+        """A trial's record of another recipe: failed trials are run again, unreadable records refused where used."""
+        for path in self.files.records():
+            with contextlib.suppress(InputError):
+                record = read_record(path)
+                if record.status is not Status.FAILED and record.fingerprint != study.fingerprint:
+                    return record
+        return None
 
     def trial_folder(self, trial: Trial) -> Path:
         return self.files.trial(trial.id).folder

@@ -53,7 +53,7 @@ def with_sources(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     for language, (name, text, weights) in others.items():
         (folder / name).mkdir()
         for i in range(12):
-            (folder / name / f"{i:02}.txt").write_text(f"{i} " + text * 12, encoding="utf-8")
+            (folder / name / f"{i:02}.txt").write_text(numbered(i) + text * 12, encoding="utf-8")
         own = content["corpora"][language] | {"name": f"{language}-prose", "weight": weights[0]}
         other = {"files": str(folder / name / "*.txt"), "held_out": 0.2, "name": name, "weight": weights[1]}
         corpora[language] = [own, other]

@@ -13,7 +13,6 @@ from sweep.study.sections.training import Schedule, Training
 from trainers import cpt, prepare
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.learner import StepMetrics, train
-from trainers.loop.optimizer import lr_shares
 
 TIMINGS = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes"}
 
@@ -152,19 +151,12 @@ def test_gradient_does_not_depend_on_the_micro_batch() -> None:
     assert losses[2] == pytest.approx(losses[0], rel=1e-5)
 
 
-def lrs(schedule: Schedule, steps: int) -> list[float]:
-    share = lr_shares(training(tokens=steps * 64, schedule=schedule), steps)
-    return [share(step) for step in range(steps + 1)]
-
-
-def test_cosine_warms_up_to_the_peak_and_ends_at_its_minimum() -> None:
-    values = lrs(Schedule(warmup=0.1, min_lr=0.2), 50)
-    assert values[5] == max(values) == pytest.approx(1.0)
-    assert values[-1] == pytest.approx(0.2)
-    assert values[5:] == sorted(values[5:], reverse=True)
-
-
-def test_wsd_holds_the_peak_until_its_decay() -> None:
-    values = lrs(Schedule(name="wsd", warmup=0.1, decay=0.2, min_lr=0.1), 50)
-    assert values[5:41] == pytest.approx([1.0] * 36)
-    assert values[-1] == pytest.approx(0.1)
+def test_every_step_takes_the_lr_of_the_schedule() -> None:
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=50)
+    )
+    data = [torch.arange(64).reshape(8, 8) % 50 for _ in range(5)]
+    recipe = training(tokens=320, schedule=Schedule(warmup=0.4, min_lr=0))
+    steps = list(train(model, data, recipe, 0.03, lambda step: False))
+    assert [step.lr for step in steps] == pytest.approx([0.01, 0.02, 0.03, 0.015, 0])

@@ -120,3 +120,23 @@ def test_what_is_prepared_is_named_by_source(study: Study) -> None:
     poems = Path(study.corpora.by_name["poems"].spec.files[0]).parent / "00.txt"
     poems.write_text("poems that were not there before, " * 40, encoding="utf-8")
     assert preparation.state(study).outdated == {"corpora.poems": "its files have changed"}
+
+
+def test_no_source_is_trained_on_what_another_of_its_language_holds_out(study: Study, tmp_path: Path) -> None:
+    """A held-out document of one source lies among the others' documents: it is dropped there, and counted."""
+    before = prepare.prepare(study)
+    held_out = json.loads((Path(before.folders["rhymes"]) / "held_out.jsonl").read_text().splitlines()[0])["text"]
+    (tmp_path / "original" / "99.txt").write_text(held_out, encoding="utf-8")
+    (tmp_path / "poems" / "99.txt").write_text(held_out, encoding="utf-8")  # of the other language
+    after = prepare.prepare(study).corpora
+    assert after["original-prose"].copies == before.corpora["original-prose"].copies + 1
+    assert after["poems"].copies == before.corpora["poems"].copies
+    assert after["rhymes"].documents == before.corpora["rhymes"].documents
+
+
+def test_what_is_packed_beside_others_is_as_complete_as_alone(study: Study) -> None:
+    for folder in map(Path, prepare.prepare(study).folders.values()):
+        facts = json.loads((folder / "facts.json").read_text())
+        assert facts["fingerprint"] == folder.name
+        assert [Path(file).parent for file in facts["files"]] == [folder]  # plain text, written as JSON Lines
+        assert all(Path(file).is_file() for file in facts["files"])

@@ -17,7 +17,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from sweep.study.sections.training import Training
-from trainers.loop.optimizer import local_part, lr_shares, make_optimizer, set_lr
+from trainers.loop.optimizer import local_part, make_optimizer, set_lr
 from trainers.loop.out_of_memory import MicroBatch, free_memory
 from trainers.model.token_loss import TokenLoss
 from trainers.workers.group import ALONE, WorkerGroup
@@ -171,4 +171,4 @@ def train(
     model: Any, batches: Iterable[torch.Tensor], training: Training, lr: float, watch: Callable[[StepMetrics], bool]
 ) -> Iterator[StepMetrics]:
     """Train a model by the whole recipe, from its first step to its last, as `Learner.train`."""
-    return Learner(TokenLoss(model), training, lr).train(batches, lr_shares(training, training.steps), watch)
+    return Learner(TokenLoss(model), training, lr).train(batches, training.lr_schedule(training.steps).share, watch)

@@ -1,17 +1,15 @@
-"""The optimizer, AdamW with moments in float32, bfloat16 or 8 bits, and the LR schedule."""
+"""The optimizer, AdamW with moments in float32, bfloat16 or 8 bits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
-from transformers import get_scheduler
 
 from sweep.study import InputError
-from sweep.study.sections.training import Optimizer, Training
+from sweep.study.sections.training import Optimizer
 
 
 def make_optimizer(model: torch.nn.Module, recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
@@ -98,20 +96,3 @@ class BFloat16Moments(torch.optim.Optimizer):
 def local_part(tensor: Any) -> torch.Tensor:
     """This worker's part of a sharded tensor; a plain tensor itself."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def lr_shares(training: Training, steps: int) -> Callable[[int], float]:
-    """The LR at each step (from 0) of a run of so many steps, as a share of the peak LR.
-
-    `steps` may be fewer than the recipe's (a horizon): the warm-up is then as long, the decay its share of `steps`.
-    """
-    schedule, warmup = training.schedule, training.warmup_steps
-    unused = torch.optim.SGD([torch.zeros(1)])  # transformers makes a schedule only for an optimizer
-    if schedule.name == "wsd":
-        decay = min(steps - training.decay_from(steps), steps - warmup)  # each is rounded: together they must fit
-        specific = {"num_decay_steps": decay, "min_lr_ratio": schedule.min_lr}
-        made = get_scheduler("warmup_stable_decay", unused, warmup, steps, specific)
-    else:
-        made = get_scheduler("cosine_with_min_lr", unused, warmup, steps, {"min_lr_rate": schedule.min_lr})
-    share: Callable[[int], float] = made.lr_lambdas[0]
-    return share

@@ -20,7 +20,6 @@ from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.held_out import HeldOut, Losses, per_language
 from trainers.loop.learner import Learner, StepMetrics
-from trainers.loop.optimizer import lr_shares
 
 
 @dataclass
@@ -85,7 +84,7 @@ class TrialTraining:
 
     def _steps(self, steps: range, watch: DivergenceWatch, **label: int) -> Iterator[StepMetrics]:
         """Train over some steps of a run that ends with the last of them; logs every `log_every` steps."""
-        shares = lr_shares(self.training, steps.stop)
+        shares = self.training.lr_schedule(steps.stop).share
         for step in self.learner.train(self.reader.read(steps), shares, watch):
             if step.step % self.training.log_every == 0 or step.step in (1, steps.stop):
                 self._write(label | dataclasses.asdict(step))

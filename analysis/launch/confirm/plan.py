@@ -152,7 +152,10 @@ def _steps(plan: LaunchPlan, rule: TransferRule) -> int:
         raise InputError(
             f"launch.transfer.confirm.tokens: {stated} is more than the launch: write less than {plan.tokens}"
         )
-    return min(steps, plan.steps)
+    steps = min(steps, plan.steps)
+    if fault := plan.study.training.schedule.fault(steps):
+        raise InputError(f"launch.transfer.confirm.tokens: {stated or steps * batch}: training.{fault}")
+    return steps
 
 
 def _gpu(plan: LaunchPlan) -> str | None:

@@ -34,12 +34,13 @@ def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], head
 
 def _numbers(plan: LaunchPlan) -> str:
     schedule, stated = plan.study.training.schedule, plan.evaluation_files
-    decay = f", the last {plan.parts.decay:,} decay" if schedule.name == "wsd" else ""
+    first = numbers.lr(plan.schedule.share(0) * plan.lr)
     rows = {
         "ALMR": f"{numbers.almr(plan.almr)} (share of tokens)",
         "peak LR": numbers.lr(plan.lr),
-        "final LR": f"{numbers.lr(plan.min_lr)} ({schedule.min_lr:g} x the peak)",
-        "schedule": f"{schedule.name}: {plan.parts.warmup:,} steps of warm-up{decay}",
+        "LR of the last step": f"{numbers.lr(plan.min_lr)} ({schedule.min_lr:g} x the peak)",
+        "schedule": f"{schedule.name}: {plan.schedule.warmup:,} steps of warm-up, the first at {first}; "
+        f"{len(plan.schedule.peak):,} at the peak; the last {plan.schedule.decay:,} decay",
         "steps": f"{plan.steps:,} x {plan.launch.global_batch_tokens:,} tokens = {plan.tokens:,} ({plan.difference})",
         "sequence length": f"{plan.launch.sequence_length:,}",
         "seed": str(plan.seed),

@@ -101,7 +101,7 @@ def _steps(plan: LaunchPlan) -> Settings:
 
 def warnings(plan: LaunchPlan) -> list[str]:
     found = ["axolotl packs whole documents and pads, so its steps hold somewhat fewer tokens than planned"]
-    found += differences(plan, "axolotl")
+    found += [*differences(plan, "axolotl"), *trainer_arguments.warnings(plan, NAME, "axolotl")]
     if plan.evaluation_files:
         found.append("axolotl has one evaluation loss, over the held-out texts of both languages together")
     return found

@@ -41,6 +41,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
 def warnings(plan: LaunchPlan) -> list[str]:
     found = [*DocumentMixture(plan).warnings, *differences(plan, "LLaMA-Factory")]
+    found += trainer_arguments.warnings(plan, NAME, "LLaMA-Factory")
     if plan.study.training.document_masking:
         found.append("LLaMA-Factory attends across documents, the trials did not (training.document_masking: true)")
     return found

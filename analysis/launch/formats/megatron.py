@@ -14,7 +14,6 @@ from pathlib import Path
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, ratio_lines, write_json
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.schedule import warmup_from
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
 
@@ -72,17 +71,20 @@ def _batch(plan: LaunchPlan) -> Arguments:
 
 def _learning_rate(plan: LaunchPlan) -> Arguments:
     """The LR and its schedule, in samples."""
-    each, schedule = plan.launch.batch_sequences, plan.study.training.schedule
+    each, wanted = plan.launch.batch_sequences, plan.schedule
     shared: Arguments = [
         ("lr", repr(plan.lr)),
         ("min-lr", repr(plan.min_lr)),
-        ("lr-warmup-init", repr(plan.lr * warmup_from(schedule))),
-        ("lr-warmup-samples", plan.parts.warmup * each),
-        ("lr-decay-samples", plan.steps * each),
+        ("lr-warmup-init", repr(plan.lr * wanted.begin)),
+        ("lr-warmup-samples", wanted.warmup * each),
     ]
-    if schedule.name == "cosine" or not plan.parts.decay:
-        return [*shared, ("lr-decay-style", "cosine" if schedule.name == "cosine" else "constant")]
-    wsd: Arguments = [("lr-wsd-decay-style", "cosine"), ("lr-wsd-decay-samples", plan.parts.decay * each)]
+    if wanted.min_lr == 1:
+        return [*shared, ("lr-decay-samples", plan.steps * each), ("lr-decay-style", "constant")]
+    # Its LR is that of the samples before a step: the last step is one step before the last sample.
+    shared.append(("lr-decay-samples", (plan.steps - 1) * each))
+    if len(wanted.peak) == 1:
+        return [*shared, ("lr-decay-style", "cosine")]
+    wsd: Arguments = [("lr-wsd-decay-style", "cosine"), ("lr-wsd-decay-samples", wanted.decay * each)]
     return [*shared, ("lr-decay-style", "WSD"), *wsd]
 
 

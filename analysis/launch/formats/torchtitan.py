@@ -1,12 +1,13 @@
-"""torchtitan 0.3: almr_launch.py, since its configuration is a Python module.
+"""torchtitan 0.3: almr_launch.py, since its configuration is a Python module, and lr_schedule.py, a copy of ours.
 
 Facts of torchtitan 0.3.0 behind this: it reads no TOML (0.2 did, but mixed nothing); a source's `weight` is a share of
 packed sequences, so of tokens; every rank draws with the same seed; attention never crosses documents; validation has
-one loss.
+one loss; its own schedule stays at the peak for a step after the warm-up, so that a cosine would be late.
 """
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from pprint import pformat
 from string import Template
@@ -17,6 +18,7 @@ from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differen
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import NOTABLE_SD, token_share_sd
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
+from sweep.study.sections import lr_schedule
 
 NAME = "torchtitan"
 TRAINER = "torchtitan 0.3"
@@ -26,11 +28,12 @@ FLAVORS = {(2048, 16): "1B", (3072, 28): "3B", (4096, 32): "8B", (8192, 80): "70
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write almr_launch.py into the folder; returns warnings."""
+    """Write almr_launch.py and lr_schedule.py into the folder; returns warnings."""
     values = settings(plan, folder)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
     text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
     (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
+    shutil.copyfile(lr_schedule.__file__, folder / "lr_schedule.py")
     return warnings(plan)
 
 
@@ -49,10 +52,9 @@ def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
         "eps": training.optimizer.epsilon,
         "weight_decay": training.optimizer.weight_decay,
         "max_norm": training.optimizer.max_grad_norm,
-        "warmup_steps": plan.parts.warmup,
-        # None: the decay begins after the warm-up.
-        "decay_ratio": plan.parts.decay / plan.steps if training.schedule.name == "wsd" else None,
-        "min_lr_factor": training.schedule.min_lr,
+        "warmup_steps": plan.schedule.warmup,
+        "decay_steps": plan.schedule.decay,
+        "min_lr_factor": plan.schedule.min_lr,
         "steps": plan.steps,
         "seq_len": plan.launch.sequence_length,
         "local_batch_size": layout.micro_batch,

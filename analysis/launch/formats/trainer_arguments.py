@@ -5,20 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.schedule import as_cosine, difference
 
 Settings = dict[str, Any]
 
 
 def learning_rate(plan: LaunchPlan, field: str) -> Settings:
     """The LR and its schedule; `field` holds the scheduler's name."""
-    schedule, parts = plan.study.training.schedule, plan.parts
-    if schedule.name == "cosine":
-        name, arguments = "cosine_with_min_lr", {"min_lr_rate": schedule.min_lr}
+    wanted = plan.schedule
+    if as_cosine(wanted):  # its warm-up steps include the one at the peak
+        warmup, name, arguments = wanted.warmup + 1, "cosine_warmup_with_min_lr", {"min_lr_rate": wanted.min_lr}
     else:
-        # Without num_stable_steps, LLaMA-Factory makes a third of the steps stable, whatever the decay is.
-        steps = {"num_stable_steps": parts.stable, "num_decay_steps": parts.decay}
-        name, arguments = "warmup_stable_decay", {**steps, "min_lr_ratio": schedule.min_lr}
-    return {"learning_rate": plan.lr, "warmup_steps": parts.warmup, field: name, "lr_scheduler_kwargs": arguments}
+        # `taken` has the reason for the first line. Its decay begins with the last step at the peak. Without
+        # num_stable_steps, LLaMA-Factory makes a third of the steps stable, whatever the decay is.
+        warmup, name = wanted.warmup if wanted.warmup > 1 else 0, "warmup_stable_decay"
+        steps = {"num_stable_steps": wanted.peak[-1] - warmup, "num_decay_steps": wanted.decay}
+        arguments = {**steps, "min_lr_ratio": wanted.min_lr}
+    return {"learning_rate": plan.lr, "warmup_steps": warmup, field: name, "lr_scheduler_kwargs": arguments}
+
+
+def warnings(plan: LaunchPlan, name: str, trainer: str) -> list[str]:
+    """How the format's LRs differ from those of the trials' schedule."""
+    found = difference(plan.schedule, name, trainer)
+    return [found] if found else []
 
 
 def optimizer(plan: LaunchPlan, field: str) -> Settings:

@@ -10,11 +10,11 @@ from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import REPEATS
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
-from analysis.launch.plan.schedule import Steps
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
+from sweep.study.sections.lr_schedule import LrSchedule
 
 ASSUMPTIONS = (
     "The launch model has the base model's tokenizer, with which the tokens per document were counted.",
@@ -46,12 +46,13 @@ class LaunchPlan:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
 
     @property
-    def parts(self) -> Steps:
-        return Steps.of(self.study.training.schedule, self.steps)
+    def schedule(self) -> LrSchedule:
+        """The trials' LR schedule over the launch's steps."""
+        return self.study.training.schedule.over(self.steps)
 
     @property
     def steps(self) -> int:
-        return whole_steps(self.launch)
+        return self.launch.steps
 
     @property
     def tokens(self) -> int:
@@ -72,8 +73,8 @@ class LaunchPlan:
 
     @property
     def min_lr(self) -> float:
-        """The final LR; `schedule.min_lr` is its share of the peak."""
-        return self.study.training.schedule.min_lr * self.lr
+        """The LR of the last step."""
+        return self.schedule.min_lr * self.lr
 
     @property
     def evaluation_steps(self) -> int:
@@ -124,10 +125,6 @@ class LaunchPlan:
         return (
             f"{name} corpus: the launch would read it {formats.times(source.epochs)} (limit {limit:g} x; {trial}){fix}"
         )
-
-
-def whole_steps(launch: Launch) -> int:
-    return round(launch.tokens / launch.global_batch_tokens)
 
 
 def make(
@@ -200,7 +197,7 @@ def _sources(study: Study, launch: Launch, almr: float, corpora: dict[str, Corpu
             spec=source.spec,
             facts=_facts(corpora, name),
             share=shares[source.language] * source.share,
-            launch_tokens=whole_steps(launch) * launch.global_batch_tokens,
+            launch_tokens=launch.steps * launch.global_batch_tokens,
         )
         for name, source in study.corpora.by_name.items()
     }

@@ -1,54 +1,54 @@
-"""The trials' LR schedule over the launch's steps; every trainer's own schedule is compared with it."""
+"""The LR schedule that each trainer can take, and the steps whose LR is read back."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import replace
 
-from sweep.study.sections.training import Schedule
+from sweep.study import numbers
+from sweep.study.sections.lr_schedule import LrSchedule
 
-
-@dataclass(frozen=True)
-class Steps:
-    """The parts of a run of `total` optimizer steps; `decay` is for WSD."""
-
-    total: int
-    warmup: int
-    decay: int
-
-    @staticmethod
-    def of(schedule: Schedule, total: int) -> Steps:
-        warmup = round(schedule.warmup * total)
-        return Steps(total, warmup, min(round(schedule.decay * total), total - warmup))
-
-    @property
-    def stable(self) -> int:
-        return self.total - self.warmup - self.decay
+TRANSFORMERS = ("llamafactory", "axolotl")  # the formats whose trainer has only the schedules of transformers
+ALL = 4096  # of a launch with fewer steps, every one is read back
+AROUND = 50  # of a longer one, so many beside each border of two parts
 
 
-def lr_share(schedule: Schedule, steps: Steps, step: int) -> float:
-    """The LR of a step (from 0) as a share of the peak: linear warm-up, then a half cosine down to `min_lr`, which
-    begins after the warm-up (cosine) or for the last `decay` steps (WSD). As in transformers, WSD warms up from
-    `min_lr`.
+def as_cosine(wanted: LrSchedule) -> bool:
+    """Whether transformers' `cosine_warmup_with_min_lr` gives these LRs: it has one step at the peak, or no decay."""
+    return wanted.warmup > 0 and (len(wanted.peak) == 1 or wanted.min_lr == 1)
+
+
+def taken(wanted: LrSchedule, name: str) -> LrSchedule:
+    """The schedule of a format's trainer. It is the wanted one, but for the warm-up of `warmup_stable_decay`.
+
+    That begins at `min_lr`; one of a single step is left out, since axolotl makes two of it.
     """
-    if step < steps.warmup:
-        begin = warmup_from(schedule)
-        return begin + (1 - begin) * step / steps.warmup
-    begins = steps.warmup if schedule.name == "cosine" else steps.total - steps.decay
-    if step < begins or begins == steps.total:
-        return 1.0
-    progress = min(1.0, (step - begins) / (steps.total - begins))
-    return schedule.min_lr + (1 - schedule.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+    if name not in TRANSFORMERS or as_cosine(wanted) or wanted.warmup == 0:
+        return wanted
+    return replace(wanted, first=wanted.min_lr if wanted.warmup > 1 else 1.0)
 
 
-def warmup_from(schedule: Schedule) -> float:
-    """The LR at step 0 as a share of the peak."""
-    return schedule.min_lr if schedule.name == "wsd" else 0.0
+def difference(wanted: LrSchedule, name: str, trainer: str) -> str | None:
+    """How the LRs of a format's trainer differ from those of the trials' schedule; None where they do not."""
+    found = taken(wanted, name)
+    gap = found.begin - wanted.begin
+    if not gap:
+        return None
+    begin, right, most = (numbers.percent(share, 2) for share in (found.begin, wanted.begin, abs(gap)))
+    more, summed = "higher" if gap > 0 else "lower", numbers.quantity(abs(gap) * (wanted.warmup + 1) / 2)
+    if wanted.warmup == 1:
+        return f"{trainer}'s WSD has no warm-up of one step: its first step has the peak LR, the trials' {right} of it"
+    still = "; its first step learns nothing" if not found.begin else ""
+    return (
+        f"{trainer}'s WSD warms up from {begin} of the peak LR, the trials' from {right}: in its {wanted.warmup:,} "
+        f"steps of warm-up its LR is up to {most} of the peak {more}, {summed} steps at the peak in sum; all later "
+        f"steps are equal{still}"
+    )
 
 
-def probe_steps(steps: Steps) -> list[int]:
-    """Steps at which different schedules differ: in the warm-up, at its end, and along the decay."""
-    begins, length = steps.total - steps.decay, steps.total - steps.warmup
-    after = [steps.warmup + round(share * length) for share in (0.01, 0.25, 0.5, 0.75, 0.9)]
-    found = {0, steps.warmup // 2, steps.warmup, *after, begins, begins + steps.decay // 2, steps.total - 1}
-    return sorted(step for step in found if step < steps.total)  # a run has no others
+def probe_steps(wanted: LrSchedule) -> list[int]:
+    """The steps whose LR is compared: all, or those beside the borders of its parts and about two thousand between."""
+    if wanted.steps <= ALL:
+        return list(range(wanted.steps))
+    borders = (0, wanted.warmup, wanted.peak[-1], wanted.steps - 1)
+    beside = {border + offset for border in borders for offset in range(-AROUND, AROUND + 1)}
+    return sorted((beside & set(range(wanted.steps))) | set(range(0, wanted.steps, wanted.steps // (ALL // 2))))

@@ -28,7 +28,6 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "tokens": sum(tokens.values()),
         "global_batch_tokens": batch,
         "sequence_length": config.sequence_len,
-        "warmup_steps": config.warmup_steps,
         "checkpoint_steps": config.save_steps,
         "seed": config.seed,
         "beta1": config.adam_beta1,
@@ -44,6 +43,7 @@ def lrs(config: Any, steps: list[int]) -> list[float]:
     import torch
     from transformers import get_scheduler
 
+    assert config.warmup_steps != 1, "axolotl makes two steps of one step of warm-up"
     lr, specific = float(config.learning_rate), config.lr_scheduler_kwargs
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)
     made = get_scheduler(config.lr_scheduler, optimizer, config.warmup_steps, config.max_steps, specific)

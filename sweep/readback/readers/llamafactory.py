@@ -27,7 +27,6 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "tokens": training.max_steps * batch * data.cutoff_len,
         "global_batch_tokens": batch * data.cutoff_len,
         "sequence_length": data.cutoff_len,
-        "warmup_steps": training.warmup_steps,
         "checkpoint_steps": training.save_steps,
         "seed": training.seed,
         "beta1": training.adam_beta1,

@@ -30,7 +30,6 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "tokens": int(one["train-samples"]) * length,
         "global_batch_tokens": sequences * length,
         "sequence_length": length,
-        "warmup_steps": int(one["lr-warmup-samples"]) / sequences,
         "checkpoint_steps": int(one["save-interval"]),
         "seed": int(one["seed"]) - SHIFT,
         "beta1": float(one["adam-beta1"]),

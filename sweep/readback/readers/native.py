@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from sweep.study import study_file
-from trainers.loop.optimizer import lr_shares
 
 
 def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     study = study_file.load(str(folder / "study.yaml"))
     [(almr, lr, seed)] = study.grid.points
     training, optimizer = study.training, study.training.optimizer
-    share = lr_shares(training, training.steps)
+    share = training.lr_schedule(training.steps).share
     return {
         "parsers": "the study reader and the training loop",
         "lr": lr,
@@ -22,7 +21,6 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "tokens": training.steps * training.global_batch_tokens,
         "global_batch_tokens": training.global_batch_tokens,
         "sequence_length": training.sequence_length,
-        "warmup_steps": training.warmup_steps,
         "seed": seed,
         "beta1": optimizer.beta1,
         "beta2": optimizer.beta2,

@@ -27,7 +27,6 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "tokens": training.steps * batch,
         "global_batch_tokens": batch,
         "sequence_length": training.seq_len,
-        "warmup_steps": config.lr_scheduler.warmup_steps,
         "checkpoint_steps": config.checkpoint.interval,
         "seed": config.debug.seed,
         "beta1": arguments["betas"][0],

@@ -89,6 +89,11 @@ class Launch(Section):
         return [] if self.evaluation else [name for name in formats if name != "native"]
 
     @property
+    def steps(self) -> int:
+        """Whole optimizer steps, nearest to the requested tokens."""
+        return round(self.tokens / self.global_batch_tokens)
+
+    @property
     def batch_sequences(self) -> int:
         return self.global_batch_tokens // self.sequence_length
 

@@ -7,10 +7,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sweep.study.fields import Count, Finite, Positive, Section, Several, Share, nearest_multiple
+from sweep.study.sections.lr_schedule import VERSION, LrSchedule
 
 
 class Schedule(Section):
-    """LR over the steps: linear warm-up, then a cosine decay, or a constant LR and a cosine decay (WSD)."""
+    """LR over the steps: linear warm-up, then a cosine decay, or a constant LR and a cosine decay (WSD).
+
+    The first step learns, the step after the warm-up has the peak LR, and the last step has `min_lr` of it.
+    """
 
     name: Literal["cosine", "wsd"] = "cosine"
     """Shape after the warm-up."""
@@ -19,13 +23,39 @@ class Schedule(Section):
     decay: Share = 0.2
     """WSD only: share of all steps that decays."""
     min_lr: Share = 0.1
-    """The last LR, as a share of the peak LR."""
+    """LR of the last step, as a share of the peak LR. With 0, the last step changes nothing. 1: no decay."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.warmup + (self.decay if self.name == "wsd" else 0) > 1:
             raise ValueError("warmup + decay is over 1: lower one of them")
         return self
+
+    def over(self, steps: int, full: int | None = None) -> LrSchedule:
+        """The schedule over so many steps. `full`: the steps of the run whose warm-up it has; default: its own.
+
+        A decay that would leave no step at the peak is a step shorter.
+        """
+        warmup = round(self.warmup * (full or steps))
+        most = max(0, steps - 1 - warmup)
+        decay = most if self.name == "cosine" else min(round(self.decay * steps), most)
+        return LrSchedule(steps, warmup, decay, self.min_lr)
+
+    def fault(self, steps: int, full: int | None = None) -> str | None:
+        """Why a run of so many steps cannot have this schedule; None where it can. Arguments as in `over`."""
+        made, low = self.over(steps, full), f"min_lr {self.min_lr:g}"
+        if not made.peak:
+            return f"schedule.warmup {self.warmup:g} takes all of {steps} steps, so none has the peak LR: lower it"
+        if made.decay or self.min_lr == 1:
+            return None
+        if steps == 1:
+            return f"schedule: one step cannot have both the peak LR and {low}: give the run more tokens"
+        if self.name == "wsd" and round(self.decay * steps) == 0:
+            return (
+                f"schedule.decay {self.decay:g} lets none of {steps} steps decay, so the LR never falls to {low}: "
+                f"raise it, or write min_lr: 1 for a constant LR"
+            )
+        return f"schedule.warmup {self.warmup:g} leaves none of {steps} steps to decay to {low}: lower it"
 
 
 class Optimizer(Section):
@@ -93,6 +123,12 @@ class Training(Section):
             raise ValueError(f"tokens {self.tokens} is less than one global batch: write {self.global_batch_tokens}")
         return self
 
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if fault := self.schedule.fault(self.steps):
+            raise ValueError(fault)
+        return self
+
     @field_validator("horizons")
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
@@ -116,12 +152,13 @@ class Training(Section):
             return f"is not below tokens {self.tokens}, which every trial is measured at: remove it"
         if steps == self.steps_of(longer):
             return f"is listed twice, or is as many steps as {longer} ({steps}): remove one"
-        if self.decay_from(steps) < self.warmup_steps:
+        if (decays := steps - round(self.schedule.decay * steps)) < self.warmup_steps:
             return (
-                f"would decay from step {self.decay_from(steps)} on, inside the warm-up of {self.warmup_steps} steps: "
+                f"would decay from step {decays} on, inside the warm-up of {self.warmup_steps} steps: "
                 f"give it more tokens, or lower schedule.warmup"
             )
-        return None
+        fault = self.schedule.fault(steps, self.steps)
+        return f"cannot be measured: {fault}" if fault else None
 
     def recipe(self) -> dict[str, Any]:
         """The fields that a trial's numbers depend on: without logging, and without the size of a micro-batch.
@@ -131,6 +168,7 @@ class Training(Section):
         recipe = self.model_dump(mode="json", exclude={"log_every", "evaluate_every", "micro_batch_sequences"})
         if self.optimizer.state == "float32":
             del recipe["optimizer"]["state"]
+        recipe["schedule"]["version"] = VERSION
         return {name: value for name, value in recipe.items() if value or name not in ("horizons", "document_masking")}
 
     def steps_of(self, tokens: int) -> int:
@@ -142,16 +180,20 @@ class Training(Section):
 
     @property
     def warmup_steps(self) -> int:
-        return round(self.schedule.warmup * self.steps)
+        return self.lr_schedule(self.steps).warmup
+
+    def lr_schedule(self, steps: int) -> LrSchedule:
+        """The schedule of a run of so many steps, as of a horizon: with the warm-up steps of the full run."""
+        return self.schedule.over(steps, self.steps)
 
     def decay_from(self, steps: int) -> int:
-        """The step, from 0, at which the WSD decay begins in a run of `steps` steps."""
-        return steps - round(self.schedule.decay * steps)
+        """The first step, from 0, below the peak after it, in a run of `steps` steps: its branch begins there."""
+        return self.lr_schedule(steps).peak.stop
 
     @property
     def branch_steps(self) -> int:
         """Optimizer steps of one trial on all of its branches together."""
-        return sum(steps - self.decay_from(steps) for steps in map(self.steps_of, self.horizons))
+        return sum(self.lr_schedule(steps).decay for steps in map(self.steps_of, self.horizons))
 
     @property
     def batch_sequences(self) -> int:

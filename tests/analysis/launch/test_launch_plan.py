@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from analysis.launch.plan.launch_plan import LaunchPlan, make
 from sweep.study import InputError
@@ -66,15 +67,18 @@ def test_tokens_of_whole_steps_need_no_warning(make_fit, make_study, corpora):
     assert plan.warnings == []
 
 
-@pytest.mark.parametrize("steps", [1, 7, 100, 2384])
-@pytest.mark.parametrize(("warmup", "decay"), [(0, 0), (0.1, 0.2), (0.5, 0.5), (0.9, 0.1), (1, 0)])
-def test_the_phases_of_wsd_add_up(make_fit, make_study, corpora, steps, warmup, decay):
-    training = make_study().training.model_dump() | {"schedule": {"name": "wsd", "warmup": warmup, "decay": decay}}
-    study = make_study(launch={"tokens": steps * 4_194_304}, training=training)
-    plan = make(make_fit(study), corpora)
-    phases = (plan.parts.warmup, plan.parts.stable, plan.parts.decay)
-    assert sum(phases) == steps
-    assert min(phases) >= 0
+@pytest.mark.parametrize(
+    ("schedule", "steps", "says"),
+    [
+        ({"name": "wsd"}, 1, "training.schedule: one step cannot have both the peak LR and min_lr 0.1"),
+        ({"name": "wsd", "warmup": 0.01, "decay": 0.1}, 4, "training.schedule.decay 0.1 lets none of 4 steps decay"),
+        ({"warmup": 0.9}, 7, "training.schedule.warmup 0.9 leaves none of 7 steps to decay to min_lr 0.1: lower it"),
+    ],
+)
+def test_a_launch_without_a_whole_schedule_is_refused(make_study, schedule, steps, says):
+    training = make_study().training.model_dump() | {"schedule": schedule}
+    with pytest.raises(ValidationError, match=f"launch.tokens {steps * 4_194_304}: {says}"):
+        make_study(launch={"tokens": steps * 4_194_304}, training=training)
 
 
 @pytest.mark.parametrize("checkpoints", [1, 3, 10, 2384, 10_000])

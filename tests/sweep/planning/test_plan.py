@@ -53,6 +53,16 @@ def test_epochs_come_from_stated_sizes_then_from_packed_ones() -> None:
     assert measured.epochs["additional"] == pytest.approx([0.2, 1.0, 1.8])
 
 
+@pytest.mark.parametrize(("held_out", "warned"), [(64, True), (16, True), (8, False), (4, False), (2, True)])
+def test_a_hold_out_far_from_the_stated_share_is_a_warning(held_out: int, warned: bool) -> None:
+    study = make_study(corpora=with_sizes(1e6, 1e6).model_dump(mode="json")["corpora"])
+    content = study.model_dump(mode="json")
+    content["corpora"]["original"]["held_out"] = 0.05
+    known = {"original": facts(4).model_copy(update={"tokens": 128 - held_out, "held_out_tokens": held_out})}
+    warnings = planned(Study.model_validate(content), facts=known).warnings
+    assert any("corpora.original: " in w and "not 5.0 % as in held_out" in w for w in warnings) == warned
+
+
 def test_a_corpus_that_repeats_is_a_warning_with_its_ratios() -> None:
     warnings = planned(with_sizes(1e6, 2048)).warnings
     assert any(
@@ -60,6 +70,36 @@ def test_a_corpus_that_repeats_is_a_warning_with_its_ratios() -> None:
         for w in warnings
     )
     assert not any("corpora.original" in w for w in warnings)
+
+
+SOURCES = {
+    "original": [
+        {"embedded": "shakespeare", "name": "plays", "weight": 3, "tokens": 4096, "held_out": 0.5},
+        {"files": "no/such/*.parquet", "name": "code", "weight": 1, "language": "English"},
+    ],
+    "additional": {"embedded": "three-kingdoms", "tokens": 8192, "held_out": 0.5, "language": "Chinese"},
+}
+
+
+def test_epochs_and_warnings_are_of_each_source() -> None:
+    found = planned(make_study(corpora=SOURCES))
+    assert found.epochs == {
+        "plays": pytest.approx([0.9 * 0.75, 0.5 * 0.75, 0.1 * 0.75]),
+        "code": None,
+        "additional": pytest.approx([0.1 * 0.5, 0.5 * 0.5, 0.9 * 0.5]),
+    }
+    assert "corpora.code (English): size unknown until it is read: state `tokens` to plan its epochs" in found.warnings
+    packed = planned(make_study(corpora=SOURCES), facts={"code": facts(8)})
+    assert packed.epochs["code"] == pytest.approx([0.9 * 2, 0.5 * 2, 0.1 * 2])
+    assert any("corpora.code (English) is read up to 1.8 x at ALMR 0.10" in warning for warning in packed.warnings)
+
+
+def test_many_sources_that_take_long_to_evaluate_are_a_warning() -> None:
+    """8 steps of 256 tokens; 5 evaluations of 3 sources of 256 tokens, each token a third of the work."""
+    recipe = study_content()["training"] | {"evaluate_every": 2}
+    [warning] = [w for w in planned(make_study(corpora=SOURCES, training=recipe)).warnings if "held-out losses" in w]
+    assert "(5 x 3 sources of at most 256 tokens) take up to 62 % of the time" in warning
+    assert not [w for w in planned(make_study(corpora=SOURCES)).warnings if "held-out losses" in w]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,23 @@ def test_the_record_of_another_trial_is_refused(run: Run) -> None:
         assert str(raised.value) == says
 
 
+def test_trials_of_another_version_are_refused_in_one_line(run: Run) -> None:
+    """The study is the same, but this version trains otherwise: its schedules end elsewhere."""
+    study = make_study()
+    first, second, *_ = study.grid_trials
+    old = {"fingerprint": "0" * 16}
+    run.finish(record(study, first, Status.FAILED).model_copy(update=old))
+    run.refuse_other_recipe(study)
+    run.finish(record(study, second).model_copy(update=old))
+    with pytest.raises(InputError) as raised:
+        run.refuse_other_recipe(study)
+    assert str(raised.value) == (
+        f"{run.address}: its trials have another recipe: {second.id} was trained by another version of almr, of "
+        f"fingerprint 0000000000000000; this version has {study.fingerprint}, and its LR ends at schedule.min_lr: give "
+        f"the study another name for a new run, or use that version"
+    )
+
+
 def test_a_run_that_lost_its_study_says_how_to_restore_it(run: Run) -> None:
     run.finish(record(make_study(), make_study().grid_trials[0]))
     run.files.study.unlink()

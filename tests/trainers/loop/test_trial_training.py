@@ -16,7 +16,6 @@ from sweep.study.sections.training import Training
 from trainers import cpt, prepare
 from trainers.loop.held_out import HeldOut
 from trainers.loop.learner import Learner, copied_to_host
-from trainers.loop.optimizer import lr_shares
 from trainers.model.token_loss import TokenLoss
 
 COST = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "trained_tokens"}
@@ -102,7 +101,7 @@ def test_what_a_branch_draws_at_random_is_put_back() -> None:
     )
     recipe = Training.model_validate({"sequence_length": 8, "tokens": 256, "global_batch_tokens": 64})
     learner = Learner(TokenLoss(LlamaForCausalLM(config)), recipe, 1e-2)
-    data, share = [torch.arange(64).reshape(8, 8) % 50], lr_shares(recipe, 4)
+    data, share = [torch.arange(64).reshape(8, 8) % 50], recipe.lr_schedule(4).share
     list(learner.train(data, share, lambda step: False))
     before = [copied_to_host(learner.model.state_dict()), copied_to_host(learner.optimizer.state_dict())]
     expected = torch.random.get_rng_state()

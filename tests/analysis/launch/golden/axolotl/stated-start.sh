@@ -10,7 +10,7 @@ readonly nodes=16
 readonly gpus=8
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-9f23c348
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-bc441d05
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2

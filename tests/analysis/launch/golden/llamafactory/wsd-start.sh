@@ -10,7 +10,7 @@ readonly nodes=1
 readonly gpus=8
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-llamafactory-a89a65d2
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-llamafactory-4a4242da
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2

@@ -22,9 +22,11 @@
 
 import json
 import os
+from dataclasses import dataclass
 from functools import partial
 
 from datasets import load_dataset
+from lr_schedule import LrSchedule
 from torchtitan.components.checkpoint import CheckpointManager
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.metrics import MetricsProcessor
@@ -91,6 +93,18 @@ def adamw(pattern, weight_decay):
     return ParamGroupConfig(pattern=pattern, optimizer_name="AdamW", optimizer_kwargs=arguments)
 
 
+class Schedule(LRSchedulersContainer):
+    """The trials' schedule, step by step. torchtitan's own stays at the peak for a step after the warm-up."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(LRSchedulersContainer.Config):
+        decay_steps: int
+
+        def build(self, *, optimizers, training_steps):
+            made = LrSchedule(self.total_steps, self.warmup_steps, self.decay_steps, self.min_lr_factor)
+            return Schedule(optimizers, made.share)
+
+
 def model():
     if FLAVOR is None:
         raise SystemExit("set ALMR_FLAVOR to the name of this model in torchtitan.models.llama3 (8B, 70B, ...)")
@@ -117,14 +131,14 @@ def launch() -> Trainer.Config:
         model_spec=spec,
         loss=ChunkedLossWrapper.Config(loss_fn=loss),
         hf_assets_path=MODEL,
-        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-5e909427'),
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-c4338622'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),
-        lr_scheduler=LRSchedulersContainer.Config(
+        lr_scheduler=Schedule.Config(
+            total_steps=2384,
             warmup_steps=238,
-            decay_ratio=None,
-            decay_type="cosine",
+            decay_steps=2145,
             min_lr_factor=0.1,
         ),
         training=TrainingConfig(
