@@ -10,7 +10,7 @@ from analysis.fit_file.sources import SourceAtWinner, Verdict
 from analysis.fit_file.winner import LossAtWinner
 from analysis.surfaces.surface import fit_languages
 from analysis.table import table as tables
-from sweep.study import MINIMUM_TRIALS, CorpusSource
+from sweep.study import CorpusSource
 
 
 def at_winner(case: Case, seed: int = 0) -> tuple[SourceAtWinner, ...]:
@@ -44,7 +44,8 @@ def _loss(case: Case, name: str, seed: int) -> LossAtWinner | None:
         return case.winner.losses[name]
     column = f"loss_{name}"
     table = tables.with_losses(case.table, [name]) if column in case.table else case.table
-    if column not in table or len(tables.usable(table)) < MINIMUM_TRIALS:
+    used = tables.usable(table)
+    if column not in table or used[column].isna().any() or len(used) < tables.fewest(used["almr"], used["lr"]):
         return None
     surface = fit_languages(table, (name,), seed)[name]
     mean, sd = (float(one[0]) for one in surface.predict([case.winner.almr], [case.winner.lr]))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from several_sources import BASE, BITS_PER_NAT, SHARES, by_language, losses, record, records, study
 
@@ -178,6 +178,7 @@ OBJECTIVES = st.one_of(
 GUARDS = st.lists(st.fixed_dictionaries({"source": NAMES, "at_most_percent": st.floats(0, 50)}), max_size=3)
 
 
+@settings(max_examples=40)
 @given(OBJECTIVES, GUARDS, st.lists(st.fixed_dictionaries(dict.fromkeys(SHARES, LOSS)), min_size=1, max_size=4))
 def test_a_trial_has_one_objective_in_the_search_the_report_and_status(objective, guards, measured):
     """The table's goal, from which search and report take it, and `Objective.of_record`, which `almr status` uses."""
