@@ -15,6 +15,7 @@ from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.table import table as tables
 from sweep.study import LANGUAGES, InputError, Objective
+from sweep.study.errors import shown
 
 ADDITIONAL = {"additional": 1.0}
 
@@ -154,8 +155,8 @@ def _refuse_unmeasured(objective: Objective, table: pd.DataFrame) -> None:
     for name in tables.named_losses(objective):
         if f"loss_{name}" not in used or not used[f"loss_{name}"].notna().any():
             raise InputError(
-                f"the objective needs the loss of {name}, and no usable trial has it (loss_{name}): measure it in "
-                f"every trial, or take {name} out of the objective"
+                f"the objective needs the loss of {shown(name)}, and no usable trial has it (column loss_ and the "
+                f"name): measure it in every trial, or take it out of the objective"
             )
 
 
@@ -181,8 +182,8 @@ def _limits(objective: Objective, table: pd.DataFrame) -> Iterator[tuple[str, fl
         base, measured = base_loss(table, guard.name), table.get(f"loss_{guard.name}")
         if base is None or measured is None or not measured.notna().any():
             raise InputError(
-                f"the guard of {guard.name} needs its loss in every trial and the base model's (loss_{guard.name} and "
-                f"base_loss_{guard.name}): add these columns, or remove the guard"
+                f"the guard of {shown(guard.name)} needs its loss in every trial and the base model's "
+                f"(base_loss_{guard.name}): add these columns, or remove the guard"
             )
         yield guard.name, guard.bound(base)
 

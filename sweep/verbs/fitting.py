@@ -21,9 +21,11 @@ from analysis.table import table as tables
 from analysis.table.import_table import notes, read_table
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, InputError, Objective, Weights
+from sweep.study.errors import shown
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.objective import Guard
+from sweep.study.tables.cells import listing
 from sweep.study.tables.table_file import is_table
 from sweep.verbs.options import ObjectiveOptions, TableOptions
 
@@ -122,7 +124,7 @@ def _refuse_unknown(option: str, name: str, table: pd.DataFrame) -> None:
     """Raises InputError for the name of a source that the table has no loss of."""
     if name not in LANGUAGES and f"loss_{name}" not in table:
         known = [str(column).removeprefix("loss_") for column in table if str(column).startswith("loss_")]
-        raise InputError(f"{option}: the table has no loss of {name!r}: its losses are {', '.join(known)}")
+        raise InputError(f"{option}: the table has no loss of {shown(name)}: its losses are {listing(known)}")
 
 
 def _by_name(option: str, text: str | None) -> dict[str, float]:

@@ -81,9 +81,9 @@ def test_the_options_of_a_table_name_sources(own: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "base", "expected"),
     [
-        ({"weights": "web=1"}, None, "loss of web"),
+        ({"weights": "web=1"}, None, "needs the loss of 'web'"),
         ({"guard": "code=1"}, None, "base_loss_code"),
-        ({"guard": "web=1"}, "code=2.5", "loss of web"),
+        ({"guard": "web\n=1"}, "code=2.5", "needs the loss of 'web'"),
         ({"guard": "code=-1"}, "code=2.5", "--guard: code=-1: write a percentage, 0 or above"),
         ({"guard": "code=1,code=2"}, None, "--guard code=1,code=2: a name is given twice"),
         ({"guard": "code"}, None, "--guard code: write it as"),
