@@ -17,6 +17,7 @@ from sweep.study.sizes.step import evaluation_sequences
 from trainers.benchmarks.scoring import Scoring
 from trainers.data.corpus import PackedCorpus, open_corpora
 from trainers.data.mixture import BatchReader, Mixture
+from trainers.data.tokens.borders import Borders
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.held_out import HeldOut, measured_once
@@ -78,8 +79,9 @@ def _run(setup: TrialSetup) -> Record | None:
 def _token_loss(setup: TrialSetup) -> TokenLoss:
     study, path = setup.study, setup.ingredients.base_model
     model = load_model(study, path, setup.workers)
-    end = load_tokenizer(study.base_model, path).eos_token_id if study.training.document_masking else None
-    return TokenLoss(model, study.training.precision == "bfloat16" and not setup.workers.sharded, end)
+    masked = study.training.document_masking
+    borders = Borders.of(load_tokenizer(study.base_model, path), study.documents) if masked else None
+    return TokenLoss(model, study.training.precision == "bfloat16" and not setup.workers.sharded, borders)
 
 
 def _base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from sweep.study import LANGUAGES, Ingredients, Study, preparation
+from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError, Study, preparation
 from sweep.study.errors import disk_fault
 from sweep.study.files import cache
 from sweep.study.preparation import BenchmarkData, Preparation
@@ -19,8 +18,10 @@ from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths, documents, embedded, hub
 from trainers.data.documents import DocumentSource
-from trainers.data.hold_out import choice
+from trainers.data.hold_out import held_out_texts
 from trainers.data.hub import RecordedCommit
+from trainers.data.tokens.borders import Borders
+from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.model import smollm, snapshot
 from trainers.model.loading import fingerprint, load_tokenizer
 
@@ -41,7 +42,7 @@ class _BaseModel:
 class _Prepared:
     ingredients: Ingredients
     sources: dict[str, DocumentSource]
-    tokenizer: Any
+    tokenizer: TextTokenizer
 
 
 def prepare(
@@ -99,7 +100,7 @@ def _prepare(
     commits: dict[str, RecordedCommit],
     finished: Callable[[str], None] = lambda part: None,
 ) -> _Prepared:
-    tokenizer = load_tokenizer(study.base_model, base.path)
+    tokenizer = _tokenizer(study, base)
     base = _with_commit(study, base, commits[BASE_MODEL])
     finished(BASE_MODEL)
     sources: dict[str, DocumentSource] = {}
@@ -113,15 +114,38 @@ def _prepare(
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
     progress("fingerprinting the base model", None)
+    facts = {name: corpus.open_packed(folder).facts for name, folder in folders.items()}
+    _refuse_borders_inside(study, facts)
     now = {name: source.commit for name, source in sources.items()} | {BASE_MODEL: base.commit}
     ingredients = Ingredients(
         base_model=base.path,
         base_model_fingerprint=_fingerprint(study, base),
         folders={name: str(folder) for name, folder in folders.items()},
-        corpora={name: corpus.open_packed(folder).facts for name, folder in folders.items()},
+        corpora=facts,
         commits={part: commit for part, commit in now.items() if commit},
     )
     return _Prepared(ingredients, sources, tokenizer)
+
+
+def _tokenizer(study: Study, base: _BaseModel) -> TextTokenizer:
+    tokenizer = load_tokenizer(study.base_model, base.path)
+    found = TextTokenizer(tokenizer, Borders.of(tokenizer, study.documents))
+    if study.training.document_masking and not found.borders.ids:
+        raise InputError(
+            "training.document_masking finds documents by the tokens between them, and there are none: the base "
+            "model's tokenizer begins no text with BOS: write documents: {eos: true} or {bos: true}"
+        )
+    return found
+
+
+def _refuse_borders_inside(study: Study, corpora: dict[str, CorpusFacts]) -> None:
+    for name, facts in corpora.items():
+        if study.training.document_masking and facts.borders_inside:
+            raise InputError(
+                f"training.document_masking: in {facts.borders_inside:,} documents of "
+                f"{study.corpora.by_name[name].where} a token of the text is the same as the one between documents: "
+                f"give the base model's tokenizer an eos_token that is no text, or write document_masking: false"
+            )
 
 
 def _sources(
@@ -137,7 +161,9 @@ def _sources(
     return found
 
 
-def _packed(study: Study, sources: dict[str, DocumentSource], tokenizer: Any, progress: Progress) -> dict[str, Path]:
+def _packed(
+    study: Study, sources: dict[str, DocumentSource], tokenizer: TextTokenizer, progress: Progress
+) -> dict[str, Path]:
     """The folders of the packed sources of a language. None is trained on what repeats held-out text of another."""
 
     def pack(name: str, others: Sequence[Path] = ()) -> Path:
@@ -151,7 +177,7 @@ def _packed(study: Study, sources: dict[str, DocumentSource], tokenizer: Any, pr
     found = {}
     for name in alone:
         progress(f"comparing the {study.source_label(name)} corpus with the held-out text beside it", None)
-        others = sorted(folder / choice.FILE for other, folder in alone.items() if other != name)
+        others = sorted(folder / held_out_texts.FILE for other, folder in alone.items() if other != name)
         found[name] = pack(name, others)
     return found
 

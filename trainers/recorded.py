@@ -6,23 +6,25 @@ import math
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from sweep.study import LANGUAGES, Horizon, InputError, PerLanguage, Record, SourceResult, Status, Study, Trial
 from sweep.study.sections.corpora import Corpora
 from sweep.study.sections.training import Training
+from sweep.study.tables.cells import number_of, text_of, with_decimal_points
+from sweep.study.tables.table_file import read_file
 
+TEXTS = ("status", "reason")  # with the reasons of the horizons
 REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 
 
 def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
     """The record of the table's row for this trial, after waiting `replay.pace` times the seconds that it took.
 
-    The table is a CSV that `almr fit` wrote (`trials.csv`). The record has those of the study's horizons that the table
-    has columns for, and the losses of its named sources, from columns such as `loss_web`. Raises InputError where the
-    table has no such row, and RuntimeError for a row of status `failed`.
+    The table is one that `almr fit` wrote (`trials.csv`), in any form that `almr fit` reads. The record has those of
+    the study's horizons that the table has columns for, and the losses of its named sources, from columns such as
+    `loss_web`. Raises InputError where the table has no such row, and RuntimeError for a row of status `failed`.
     """
     assert study.replay is not None
     row = _find(study.replay.table, trial)
@@ -54,19 +56,27 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
 @lru_cache(maxsize=2)
 def _rows(table: str) -> list[dict[str, Any]]:
     try:
-        frame = pd.read_csv(table, float_precision="round_trip")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{table}: not readable as CSV ({error}); set replay.table to a trials.csv") from None
-    missing = [name for name in REQUIRED if name not in frame]
+        file = read_file(Path(table))
+    except InputError as error:
+        raise InputError(f"{error}; set replay.table to a trials.csv") from None
+    missing = [name for name in REQUIRED if name not in file.names]
     if missing:
         raise InputError(f"{table}: no column {', '.join(missing)}; set replay.table to a trials.csv")
-    rows: list[Any] = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return rows
+    rows = with_decimal_points(file.rows, file.names).values()
+    return [{name: _value(name, cell) for name, cell in row.items()} for row in rows]
+
+
+def _value(column: str, cell: Any) -> Any:
+    """A cell as a number, a text or None."""
+    number = number_of(cell)
+    as_text = math.isnan(number) or column.startswith(TEXTS)
+    return (text_of(cell) or None) if as_text else number
 
 
 def _find(table: str, trial: Trial) -> dict[str, Any]:
     for row in _rows(table):
-        if row["seed"] == trial.seed and all(math.isclose(row[k], getattr(trial, k)) for k in ("almr", "lr")):
+        at = [(row[name], getattr(trial, name)) for name in ("seed", "almr", "lr")]
+        if all(isinstance(here, float) and math.isclose(here, there) for here, there in at):
             return row
     raise InputError(f"{table}: no row for {trial.id}: remove it from the grid, or replay another table")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,13 +14,24 @@ from analysis.fit_file.scores import ScoresFile
 from analysis.fit_file.winner import Region, Winner
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface
-from sweep.study import Objective, Study
+from sweep.study import Objective, Study, numbers
+
+
+class Alone(NamedTuple):
+    """A hyper-parameter, "almr" or "lr", that is fitted alone; `stated`: the one value of the other is known."""
+
+    name: str
+    stated: bool
+
+    @property
+    def other(self) -> str:
+        return "lr" if self.name == "almr" else "almr"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A fit before its findings. `table` has all rows, used or not. `study` is None for a table that is not of a run,
-    `scores` where no benchmark was run, `region` where there is none."""
+    `scores` where no benchmark was run, `region` where there is none, `alone` where ALMR and LR are both fitted."""
 
     table: pd.DataFrame
     objective: Objective
@@ -34,3 +46,8 @@ class Case:
     edge: DivergenceEdge
     checks: dict[str, CrossValidation]
     scores: ScoresFile | None = None
+    alone: Alone | None = None
+
+    def near(self, word: str, almr: float) -> str:
+        """A place such as " at ALMR 0.30", to put into a sentence; empty where no ALMR is stated."""
+        return f" {word} ALMR {numbers.almr(almr)}" if self.alone is None or self.alone.stated else ""

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis.decision.case import Case
+from analysis.decision.case import Alone, Case
 from analysis.decision.curve import best_almrs, best_lrs, coupling, divergence_edge, front
 from analysis.decision.findings import caveats, refusals
 from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal, goal
 from analysis.decision.winner import choose, region
-from analysis.fit import horizons
+from analysis.fit import alone, horizons
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import FitFile, ForgettingGuard, HorizonFit, TrialCounts
 from analysis.fit_file.result import FitResult
@@ -51,6 +51,7 @@ class _Given:
     study: Study | None = None
     seed: int = 0
     scored: Scored | None = None
+    alone: Alone | None = None
 
 
 def fit_run(study: Study, run: Path) -> Fit:
@@ -72,17 +73,21 @@ def fit_table(table: pd.DataFrame, objective: Objective | None = None, name: str
     """Fit measured trials: loss surfaces over ALMR and peak LR, the curve of best LR, and the winner. Writes nothing.
 
     `table` has one row per trial, as `analysis.read_table` gives it, or with these columns alone: `almr` (share of
-    training tokens, 0 to 1), `lr` (peak LR), `loss_original` and `loss_additional` or one `loss_total` (nats per
-    token), and where trials did not complete `status` (complete, diverged, failed) and `excluded` (why a row is left
-    out, else None). `objective` weighs the losses or guards against forgetting; None: equal weights, intervals at 90 %.
-    `seed` is of the posterior draws: equal seeds give equal numbers.
+    training tokens, 0 to 1; without it, or where all are equal, the LR is fitted alone), `lr` (peak LR),
+    `loss_original` and `loss_additional` or one `loss_total` (nats per token), and where trials did not complete
+    `status` (complete, diverged, failed) and `excluded` (why a row is left out, else None). `objective` weighs the
+    losses or guards against forgetting; None: equal weights, intervals at 90 %. `seed` is of the posterior draws: equal
+    seeds give equal numbers.
 
     Returns a Fit: `fit.winner`, `fit.curve`, `fit.refusals`, `fit.warnings`; `fit.file` has the whole content of
     `fit.json`, and `fit.surfaces[language].predict(almrs, lrs)` gives mean and sd in nats, (n,) each.
 
-    Raises InputError where fewer than 9 trials are usable, or the table lacks a column that the objective needs.
+    Raises InputError where fewer than 9 trials are usable (5 where ALMR or LR is fitted alone), or the table lacks a
+    column that the objective needs.
     """
-    return _fit(_Given(tables.with_status(table), objective or Objective(), name, seed=seed))
+    table = tables.with_status(table)
+    filled = alone.with_some_almr(table)
+    return _fit(_Given(filled, objective or Objective(), name, seed=seed, alone=alone.of(table, filled)))
 
 
 def _fit(given: _Given) -> Fit:
@@ -123,7 +128,7 @@ def _decided(given: _Given) -> Fit:
     )
     return Fit(
         table=given.table,
-        file=file,
+        file=alone.reduced(file, case.alone) if case.alone else file,
         study=given.study,
         surfaces=case.surfaces,
         goal=case.goal,
@@ -165,6 +170,7 @@ def _case(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
         curve=best_lrs(optima, objective.level),
         edge=divergence_edge(table, winner.almr, winner.lr),
         checks={language: cross_validate(surface) for language, surface in surfaces.items()},
+        alone=given.alone,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from analysis.fit_file.unknown import OrUnknown
 from analysis.fit_file.winner import Interval
 from sweep.study import Schema
 
@@ -11,7 +12,7 @@ from sweep.study import Schema
 class CurvePoint(Schema):
     """The best LR at one ALMR. `at_edge`: it is the lowest or highest LR tried, and so only a bound."""
 
-    almr: float
+    almr: OrUnknown
     lr: float
     lr_low: float
     lr_high: float
@@ -72,7 +73,7 @@ class FrontPoint(Schema):
     """The winner with `weight` on the additional language; losses in nats per token, by language."""
 
     weight: float
-    almr: float
+    almr: OrUnknown
     almr_interval: Interval
     lr: float
     lr_interval: Interval

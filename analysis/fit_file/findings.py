@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+from analysis.fit_file.unknown import OrUnknown
 from sweep.study import Schema, numbers
 
 
 class NextTrial(Schema):
     """A suggested trial, which would help to settle a finding."""
 
-    almr: float
+    almr: OrUnknown
     lr: float
 
 
@@ -24,5 +27,8 @@ class Finding(Schema):
         """The message and the suggested trials, in one line."""
         if not self.next:
             return self.message
-        trials = ", ".join(f"{numbers.almr(trial.almr)} / {numbers.lr(trial.lr)}" for trial in self.next)
-        return f"{self.message}. Suggested trials (ALMR / LR): {trials}"
+        known = not any(math.isnan(trial.almr) for trial in self.next)
+        trials = ", ".join(
+            f"{numbers.almr(t.almr)} / {numbers.lr(t.lr)}" if known else numbers.lr(t.lr) for t in self.next
+        )
+        return f"{self.message}. Suggested trials ({'ALMR / LR' if known else 'LR'}): {trials}"

@@ -64,7 +64,8 @@ class FitFile(Schema):
     `weights` is None under a forgetting guard, `guard` is None under weights. `horizons` has the winner at each token
     budget that the trials were measured at, the full one last; it is empty where that is the only one.
     `scores` is None where nothing was scored. `inputs`: hashes of what was fitted; None for a table of the user's own,
-    and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name.
+    and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name. `alone`: the
+    hyper-parameter that was fitted alone, "lr" or "almr", because all trials have one value of the other.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -89,6 +90,7 @@ class FitFile(Schema):
     scores: ScoresFile | None = None
     inputs: FitInputs | None = None
     figures: dict[str, str] = Field(default_factory=dict)
+    alone: str | None = None
 
 
 def read_fit(run: Path, remedy: str = "write it anew: almr fit RUN") -> FitFile:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from analysis.fit_file.unknown import OrUnknown
 from sweep.study import Schema
 
 
 class Interval(Schema):
-    low: float
-    high: float
+    low: OrUnknown
+    high: OrUnknown
 
 
 class LossAtWinner(Schema):
@@ -22,9 +23,10 @@ class Winner(Schema):
 
     `at_edge` names the hyper-parameters ("almr", "lr") whose best value is at an edge of the tried range;
     `edge_probability` is the share of posterior draws whose optimum is at one of its edges. Intervals are at `level`.
+    `almr` is NaN, in fit.json null, where the table does not state it.
     """
 
-    almr: float
+    almr: OrUnknown
     lr: float
     objective: float
     objective_interval: Interval

@@ -22,6 +22,7 @@ from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
+from analysis.report import corpora
 from analysis.scores import table_text
 from analysis.surfaces.optima import DRAWS
 from analysis.table import table as tables
@@ -32,6 +33,8 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.study_file import dump
 
 CAPTIONS = {
+    "along": "Good: near the minimum, trials scatter evenly about the line, and the best value lies between trials, "
+    "not at an end. The band is the uncertainty of the line; single trials scatter by their noise.",
     "objective": "Good: the dark basin lies inside the tried range. A dot whose colour differs from its surroundings "
     "is a trial that the fit misses. The joint region holds the best ALMR and LR together; each interval is for one of "
     "them alone.",
@@ -61,7 +64,7 @@ def write_report(fit: FitResult, run: Path) -> Path:
 
 def render(fit: FitResult, run: Path) -> str:
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    names = ("number", "lr", "tokens", "almr", "percent", "times", "interval")
+    names = ("number", "lr", "tokens", "almr", "percent", "times", "interval", "missing")
     page.filters |= {name: getattr(formats, name) for name in names}
     page.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].removesuffix('.')}."
     template = page.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
@@ -78,6 +81,8 @@ def render(fit: FitResult, run: Path) -> str:
         coupling=_coupling(fit),
         unknown=_why_unknown(fit),
         trials=_trials(fit),
+        corpora=corpora.table(fit, run),
+        corpus_heads=corpora.HEADS,
         cost=_cost(fit.table),
         yaml=fit.study and dump(fit.study),
         provenance=_as_it_is(RunFiles(run).provenance),
@@ -185,7 +190,8 @@ def _trials(fit: FitResult) -> dict[str, Any]:
     """
     table = fit.table.assign(objective=goal_of(fit.file).of_trials(fit.table), left_out=fit.table["excluded"].notna())
     table = table.sort_values(["left_out", "objective", "seed", "almr", "lr"])
-    columns = [c for c in _columns(fit) if c[1] in table and not table[c[1]].map(formats.missing).all()]
+    known = [c for c in _columns(fit) if c[1] != "almr" or not formats.missing(fit.file.winner.almr)]
+    columns = [c for c in known if c[1] in table and not table[c[1]].map(formats.missing).all()]
     rows = [
         {
             "left_out": row["excluded"] if row["left_out"] else None,

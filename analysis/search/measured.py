@@ -101,7 +101,13 @@ class MeasuredTable:
 
     @classmethod
     def of(cls, table: pd.DataFrame, objective: Objective) -> Self:
-        """`table` as in analysis.table. Raises InputError for too few cells, and where no cell can be the best."""
+        """`table` as in analysis.table. Raises InputError for too few cells, and where no cell can be the best or all
+        have one ALMR or one LR."""
+        for name in tables.HYPERPARAMETERS:
+            if table[name].nunique() < 2:
+                raise InputError(
+                    f"a simulation needs several values of ALMR and of LR: {name.upper()} has fewer than two"
+                )
         aim = goal(objective, table)
         found = cls(cells := _cells(table, aim.languages), aim, _noise_percent(table, aim))
         complete = len(tables.usable(cells))

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from analysis.fit_file.forms import LINEAR, Form
 from analysis.surfaces.kernels import Array
-from sweep.study import MINIMUM_TRIALS, InputError
+from analysis.table.table import fewest
+from sweep.study import InputError
 
 WIDTH = 2.0  # scale of the compression, in units of knee - lowest loss
 LARGEST = 20.0  # compressed widths over the knee, where a prediction is cut off: exp(20) widths are as good as infinite
@@ -35,10 +36,10 @@ class Scale:
 
     @classmethod
     def of(cls, almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, form: Form = LINEAR) -> Self:
-        """Raises InputError for fewer than MINIMUM_TRIALS trials."""
+        """Raises InputError for fewer trials than a fit needs (analysis.table.table.fewest)."""
         a, r, y = (np.asarray(values, dtype=float) for values in (almr, lr, loss))
-        if len(y) < MINIMUM_TRIALS:
-            raise InputError(f"{len(y)} usable trials: a surface needs {MINIMUM_TRIALS} or more; run a larger grid")
+        if len(y) < (needed := fewest(a, r)):
+            raise InputError(f"{len(y)} usable trials: a surface needs {needed} or more; run a larger grid")
         return cls(a, r, y, form)
 
     @property

@@ -35,6 +35,7 @@ FIXES = {
     "excluded": "read the reasons in the column excluded",
 }
 MOST_GRID_VALUES, EVEN_VALUES = 12, 9  # more distinct values are a search's: evenly spaced ones replace them
+MINIMUM_ALONE = 5  # a quadratic in one hyper-parameter has three coefficients; the others show the noise
 ALMR_STEP, LR_FACTOR = 0.2, 3.0  # where a single value was tried
 COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
 
@@ -107,12 +108,11 @@ def _why_excluded(record: Record) -> str | None:
 def with_status(table: pd.DataFrame) -> pd.DataFrame:
     """The same rows with `status` and `excluded`, which a table made by hand may lack: by its losses.
 
-    Raises InputError where it has no ALMR, LR or loss.
+    Raises InputError where it has no LR or loss.
     """
     columns = [column for name in (*LANGUAGES, TOTAL) if (column := f"loss_{name}") in table]
-    lacking = [name for name in ("almr", "lr") if name not in table]
-    if lacking or not columns:
-        raise InputError(f"the table has no column {lacking[0] if lacking else 'loss_original, or loss_total'}: add it")
+    if "lr" not in table or not columns:
+        raise InputError(f"the table has no column {'loss_original, or loss_total' if columns == [] else 'lr'}: add it")
     if "status" not in table:
         table = table.assign(status=Status.COMPLETE.value)
     if "excluded" in table:
@@ -130,18 +130,26 @@ def usable(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["excluded"].isna()]
 
 
+def fewest(almr: ArrayLike, lr: ArrayLike) -> int:
+    """How many trials (n,) a fit of theirs needs: fewer where one of ALMR and LR has one value."""
+    one, other = sorted((len(np.unique(np.asarray(almr))), len(np.unique(np.asarray(lr)))))
+    return MINIMUM_ALONE if one == 1 < other else MINIMUM_TRIALS
+
+
 def refuse_few(table: pd.DataFrame, name: str) -> None:
-    """Raises InputError where fewer trials are usable than a surface needs: how many are lost, and what to change."""
-    found = len(usable(table))
-    if found >= MINIMUM_TRIALS:
+    """Raises InputError where fewer trials are usable than a fit needs: how many are lost, and what to change."""
+    used = usable(table)
+    found, needed = len(used), fewest(used["almr"], used["lr"])
+    if found >= needed:
         return
     why = [str(reason).partition(":")[0] for reason in table["excluded"].dropna()]
     lost = {kind: why.count(kind) for kind in (Status.DIVERGED.value, Status.FAILED.value)}
     lost["excluded"] = len(why) - sum(lost.values())
     most = max(lost, key=lambda kind: lost[kind]) if len(why) else ""
     counts = ", ".join(f"{count} {kind}" for kind, count in lost.items() if count)
+    what = "surface" if needed == MINIMUM_TRIALS else "fit of one hyper-parameter"
     raise InputError(
-        f"{name}: {found} usable trials: a surface needs {MINIMUM_TRIALS} or more; "
+        f"{name}: {found} usable trials: a {what} needs {needed} or more; "
         f"{f'{counts}: ' if counts else ''}{FIXES.get(most, 'run a larger grid')}"
     )
 

@@ -13,6 +13,7 @@ from sweep.study.fields import LANGUAGES, Finite, Section, nearest_multiple
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
+from sweep.study.sections.documents import Documents
 from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.objective import Objective
@@ -40,6 +41,8 @@ class Study(Section):
     """The model that every trial continues from."""
     corpora: Corpora
     """The text of the two languages that trials mix."""
+    documents: Documents = Documents()
+    """The special tokens between documents. Default: BOS where the tokenizer adds it, and end-of-text."""
     training: Training
     """The recipe that all trials share."""
     grid: Grid
@@ -98,6 +101,14 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _documents_have_borders(self) -> Self:
+        if self.training.document_masking and self.documents.bos is False and not self.documents.eos:
+            raise ValueError(
+                "training.document_masking finds documents by the tokens between them: write documents: {eos: true}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _launch_learns(self) -> Self:
         if self.launch and (fault := self.training.schedule.fault(self.launch.steps)):
             raise ValueError(f"launch.tokens {self.launch.tokens}: training.{fault}")
@@ -130,6 +141,8 @@ class Study(Section):
         recipe["training"] = self.training.recipe()
         del recipe["base_model"]["shape"]  # this and the next are only descriptions
         recipe["corpora"] = {language: self._text_of(language) for language in LANGUAGES}
+        if self.documents != Documents():  # older studies keep their fingerprint
+            recipe["documents"] = self.documents.model_dump(mode="json")
         return recipe
 
     def _text_of(self, language: str) -> dict[str, Any]:
@@ -139,7 +152,7 @@ class Study(Section):
         for name in self.corpora.source_names(language):
             source = self.corpora.by_name[name]
             spec = source.spec.model_dump(mode="json", exclude=described | ({"name"} if name == language else set()))
-            several[name] = spec | ({"weight": source.share} if source.share < 1 else {})
+            several[name] = spec | ({"weight": source.share} if source.fraction < 1 else {})
         return several if len(several) > 1 else next(iter(several.values()))
 
     @property

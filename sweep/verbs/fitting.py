@@ -17,21 +17,24 @@ from analysis.report import page as pages
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
 from analysis.table import table as tables
-from analysis.table.import_table import read_table
+from analysis.table.import_table import notes, read_table
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, InputError, Objective, Weights
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
+from sweep.study.tables.table_file import is_table
 from sweep.verbs.options import ObjectiveOptions, TableOptions
 
-TABLES = (".csv", ".tsv", ".parquet", ".gz", ".xlsx", ".xls", ".json", ".jsonl")  # what a user may take for a table
 OPTIONS = "--columns, --where, --drop-bad-rows, --weights, --guard, --base, --level and --out"
 
 
 @dataclass(frozen=True)
 class NamedTable:
+    """A user's table. `notes`: what to know of how it was read, a line each."""
+
     name: str
     table: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def fit(run: Run) -> Fit:
@@ -80,7 +83,7 @@ def read(path: Path, options: TableOptions) -> NamedTable:
         if not 0 < loss < math.inf:
             raise InputError(f"--base: {name}={loss:g} is not a loss in nats per token: write a number above 0")
         table[f"base_loss_{name}"] = loss
-    return NamedTable(path.name.split(".")[0], table)
+    return NamedTable(path.name.split(".")[0], table, tuple(notes(table)))
 
 
 def objective(options: ObjectiveOptions, level: float | None = None) -> Objective:
@@ -113,15 +116,9 @@ def _by_language(option: str, text: str | None) -> dict[str, float]:
     return numbers
 
 
-def left_out(table: pd.DataFrame) -> list[str]:
-    """The bad rows of a table, one line each."""
-    bad = table[table["excluded"].astype(str).str.startswith("bad row")]
-    return [f"{row.trial_id}: {row.excluded}" for row in bad.itertuples()]
-
-
 def refuse_for_a_run(source: str, *given: Any) -> None:
     """Raises InputError for options of a table where `source` is a run: they would be ignored."""
-    if Path(source).suffix in TABLES:
+    if is_table(source) or Path(source).suffix == ".xls":
         raise InputError(f"{source}: no such file")
     if any(value is not None and value is not False and value != [] for value in given):
         raise InputError(

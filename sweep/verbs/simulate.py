@@ -33,7 +33,7 @@ from sweep.study import InputError, Objective
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import MISSING, number, point
-from sweep.verbs.fitting import NamedTable, left_out
+from sweep.verbs.fitting import NamedTable
 from sweep.verbs.options import ReplayOptions
 
 HEADS = (
@@ -131,7 +131,7 @@ def simulate(named: NamedTable, objective: Objective, requested: Comparison, con
             outcomes[search] = found
             progress.advance(task)
     ordered = [o for s in possible.strategies for r in range(possible.repeats) for o in outcomes[s, r]]
-    notes = [*(f"left out: {line}" for line in left_out(named.table)), *clipped]
+    notes = [*named.notes, *clipped]
     return Simulation(named.name, measured, rows([*ordered, everything(measured, possible.seed)]), notes)
 
 

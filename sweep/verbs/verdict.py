@@ -20,7 +20,7 @@ def verdict(fitted: Fit) -> str:
         *_horizons(file),
         *_region(file),
         _divergence(file),
-        _coupling(fitted),
+        *([] if file.alone else [_coupling(fitted)]),
         *_accuracy(fitted),
         *_scores(fitted),
         *(f"warning: {finding.text}" for finding in file.warnings),
@@ -28,8 +28,14 @@ def verdict(fitted: Fit) -> str:
     return "\n".join(lines)
 
 
-def _point(winner: Winner, level: str = "") -> str:
+def _point(winner: Winner, level: str = "", alone: str | None = None) -> str:
+    """The winner with its intervals; of a hyper-parameter that was fitted alone, with the one value of the other."""
     almr, lr = numbers.interval(winner.almr_interval, "almr"), numbers.interval(winner.lr_interval, "lr")
+    if alone == "almr":
+        return f"ALMR {numbers.almr(winner.almr)} ({level}{almr}), at LR {numbers.lr(winner.lr)}, the only one tried"
+    if alone == "lr":
+        at = "" if numbers.missing(winner.almr) else f", at ALMR {numbers.almr(winner.almr)}, the only one tried"
+        return f"LR {numbers.lr(winner.lr)} ({level}{lr}){at}"
     return f"ALMR {numbers.almr(winner.almr)} ({level}{almr}), LR {numbers.lr(winner.lr)} ({lr})"
 
 
@@ -40,7 +46,7 @@ def _winner(fitted: Fit) -> list[str]:
     complete = f"{counts.complete}" if used == counts.complete else f"{used} of {counts.complete}"
     loss = f"{numbers.number(winner.objective, 4)} ({numbers.interval(winner.objective_interval, digits=4)})"
     return [
-        f"winner{refused}: {_point(winner, f'{numbers.percent(winner.level)} interval ')}",
+        f"winner{refused}: {_point(winner, f'{numbers.percent(winner.level)} interval ', fitted.file.alone)}",
         f"objective there: {loss} nats per token, {_objective(fitted)}",
         f"based on {complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
     ]
@@ -59,7 +65,7 @@ def _objective(fitted: Fit) -> str:
 
 def _horizons(file: FitFile) -> list[str]:
     return [
-        f"at {one.tokens:,} tokens: {_point(one.winner)}"
+        f"at {one.tokens:,} tokens: {_point(one.winner, alone=file.alone)}"
         + (f"; refused ({', '.join(one.refusals)})" if one.refusals else "")
         for one in file.horizons
     ]

@@ -34,6 +34,7 @@ from transformers.initialization import no_tie_weights
 
 from sweep.study import Study
 from sweep.study.sizes.shape import Shape
+from trainers.data.tokens.borders import Borders
 from trainers.loop.learner import Learner
 from trainers.model import fitting, loading
 from trainers.model.token_loss import TokenLoss
@@ -120,8 +121,8 @@ def fake_learner(study: Study, shape: Shape) -> Iterator[Learner]:
         ):
             model = loading.load_model(study, "", group)
             model.train()
-            end = 0 if study.training.document_masking else None
-            yield Learner(TokenLoss(model, end_of_text=end), study.training, 1e-3, group)
+            borders = Borders(after=(0,)) if study.training.document_masking else None
+            yield Learner(TokenLoss(model, borders=borders), study.training, 1e-3, group)
     finally:
         if sharded:
             distributed.destroy_process_group()

@@ -18,10 +18,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from sweep.study import InputError, Study, Trial, study_file
 from sweep.study.sections.resources import Execution
 from trainers import cpt, prepare
+from trainers.data.tokens.borders import Borders
 from trainers.model import fitting
 from trainers.model.token_loss import TokenLoss
 
 END = 0
+BORDERS = Borders(after=(END,))
 LENGTH = 256
 
 
@@ -58,8 +60,8 @@ def test_the_kernel_has_the_losses_of_a_dense_mask_and_takes_none() -> None:
     layer = fitting.layers(model)[0]
     layer.register_forward_pre_hook(lambda _, given, named: masks.append(named["attention_mask"]), with_kwargs=True)
     with torch.no_grad():
-        found = TokenLoss(model, end_of_text=END).sum(tokens)
-        expected = TokenLoss(llama("sdpa"), end_of_text=END).sum(tokens)
+        found = TokenLoss(model, borders=BORDERS).sum(tokens)
+        expected = TokenLoss(llama("sdpa"), borders=BORDERS).sum(tokens)
         blind = TokenLoss(llama("sdpa")).sum(tokens)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
     assert not torch.isclose(found, blind, rtol=1e-3)
@@ -81,6 +83,6 @@ def test_the_8b_studys_execution_has_the_gradients_of_a_dense_mask(monkeypatch: 
         layer.forward = torch.compile(layer.forward, backend="aot_eager")
     plain = llama("sdpa").train()
     for one in (model, plain):
-        TokenLoss(one, end_of_text=END).sum(documents()).backward()
+        TokenLoss(one, borders=BORDERS).sum(documents()).backward()
     for (name, weight), expected in zip(model.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(weight.grad, expected.grad, rtol=1e-4, atol=1e-5, msg=name)

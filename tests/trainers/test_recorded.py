@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
 from samples import make_study, study_content
 
-from sweep.study import SourceResult, Trial
+from sweep.study import InputError, SourceResult, Trial
 from trainers import recorded
 
 TRIAL = Trial(almr=0.5, lr=1e-3, seed=0)
@@ -25,6 +27,47 @@ def test_horizons_are_replayed_where_the_table_has_them(tmp_path: Path) -> None:
     assert record.horizons[0].loss.model_dump() == {"original": 3.7, "additional": 4.8}
     assert record.horizons[0].bits_per_byte.original is None
     assert record.horizons[1].reason == "not finite"
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("trials.csv", "utf-8-sig"), ("trials.csv", "utf-16"), ("trials.jsonl", "utf-8")]
+)
+def test_a_table_is_replayed_whatever_wrote_it(tmp_path: Path, name: str, encoding: str) -> None:
+    names = "almr;lr;seed;status;reason;steps;loss_original;loss_additional"
+    rows = ["0,5;0,001;0;;;4;3,5;4,25", "0,5;0,002;0;diverged;12;;;"]
+    text = "\n".join([names, *rows, ""])
+    if name.endswith(".jsonl"):
+        cells = [row.replace(",", ".").split(";") for row in rows]
+        text = "\n".join(json.dumps(dict(zip(names.split(";"), row, strict=True))) for row in cells)
+    (table := tmp_path / name).write_text(text, encoding=encoding)
+    study = make_study(replay={"table": str(table)})
+    found = recorded.run_trial(study, Trial(almr=0.5, lr=1e-3, seed=0))
+    assert found.loss.model_dump() == {"original": 3.5, "additional": 4.25}
+    assert (found.status, found.reason, found.steps) == ("complete", None, 4)
+    lost = recorded.run_trial(study, Trial(almr=0.5, lr=2e-3, seed=0))
+    assert (lost.status, lost.reason, lost.loss.original) == ("diverged", "12", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"\x01\x02" * 9,
+            "not readable as a table (it is not text); correct that, or save it again; set replay.table to",
+        ),
+        (b"almr,lr\n0.5,1e-3\n", "no column seed, loss_original, loss_additional; set replay.table to a trials.csv"),
+        (
+            b"almr,lr,seed,loss_original,loss_additional\nx,1e-3,0,1,1\n",
+            "no row for almr=0.50_lr=1e-03_seed=0: remove it",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_replayed_is_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+    (table := tmp_path / "trials.csv").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        recorded.run_trial(make_study(replay={"table": str(table)}), Trial(almr=0.5, lr=1e-3, seed=0))
+    assert told in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_losses_of_sources_are_replayed_where_the_study_names_them(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sweep.study.sections.training import Optimizer, Training
 from sweep.study.sizes import shape
 from trainers import cpt, prepare
 from trainers.data.mixture import BatchReader
+from trainers.data.tokens.borders import Borders
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.held_out import HeldOut
 from trainers.loop.learner import Learner, train
@@ -30,6 +31,7 @@ from trainers.workers.group import ALONE, WorkerGroup
 
 COST = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "provenance"}
 END = 7
+BORDERS = Borders(after=(END,))
 
 
 def llama() -> Any:
@@ -70,7 +72,7 @@ def test_a_document_does_not_see_the_one_before_it() -> None:
     model.config.use_cache = False
     one = torch.tensor([[1, 2, 3, END, 11, 12, 13, 14]])
     other = torch.tensor([[9, 8, 5, END, 11, 12, 13, 14]])
-    logits = [model(input_ids=tokens, position_ids=positions(tokens, END)).logits for tokens in (one, other)]
+    logits = [model(input_ids=tokens, position_ids=positions(tokens, BORDERS)).logits for tokens in (one, other)]
     torch.testing.assert_close(logits[0][:, 4:], logits[1][:, 4:])
     alone = model(input_ids=one[:, 4:]).logits
     torch.testing.assert_close(logits[0][:, 4:], alone)
@@ -79,12 +81,12 @@ def test_a_document_does_not_see_the_one_before_it() -> None:
 
 def test_positions_start_anew_with_every_document() -> None:
     tokens = torch.tensor([[END, 1, 2, END, END, 3], [1, 2, 3, 4, 5, 6]])
-    assert positions(tokens, END).tolist() == [[0, 0, 1, 2, 0, 0], [0, 1, 2, 3, 4, 5]]
+    assert positions(tokens, BORDERS).tolist() == [[0, 0, 1, 2, 0, 0], [0, 1, 2, 3, 4, 5]]
 
 
 def test_a_documents_first_token_is_not_predicted() -> None:
     model, tokens = llama(), torch.tensor([[1, 2, END, 11, 12, 13]])
-    loss = TokenLoss(model, end_of_text=END)
+    loss = TokenLoss(model, borders=BORDERS)
     assert loss.predicted(tokens) == 4
     parts = [TokenLoss(model).sum(part) for part in (tokens[:, :3], tokens[:, 3:])]
     torch.testing.assert_close(loss.sum(tokens), parts[0] + parts[1])

@@ -35,18 +35,19 @@ class Cloze:
     rows: Tokens
 
     @staticmethod
-    def of_sources(parts: Sequence[tuple[PackedCorpus, int]], end: int | None) -> Cloze:
+    def of_sources(parts: Sequence[tuple[PackedCorpus, int]], borders: Sequence[int]) -> Cloze:
         """The questions of a language, with so many of each source, at most."""
-        of_each = [Cloze.of(corpus, end, questions) for corpus, questions in parts if questions]
+        of_each = [Cloze.of(corpus, borders, questions) for corpus, questions in parts if questions]
         return Cloze(np.concatenate([questions.rows for questions in of_each]))
 
     @staticmethod
-    def of(corpus: PackedCorpus, end: int | None, questions: int = CLOZE_QUESTIONS) -> Cloze:
-        """The questions of a corpus, the same for the same held-out text. No window spans `end`, the end-of-text token.
+    def of(corpus: PackedCorpus, borders: Sequence[int], questions: int = CLOZE_QUESTIONS) -> Cloze:
+        """The questions of a corpus, the same for the same held-out text. No window has one of `borders`, the
+        special tokens between documents.
 
         Raises ValueError where fewer than `CHOICES` blocks can be used.
         """
-        windows, places = _windows(corpus, end)
+        windows, places = _windows(corpus, borders)
         if len(np.unique(places)) < CHOICES:
             raise ValueError(f"its held-out text gives only {len(windows)} windows for questions: raise held_out")
         chosen = np.linspace(0, len(windows) - 1, min(questions, len(windows))).round().astype(int)
@@ -69,7 +70,7 @@ class Cloze:
         return right
 
 
-def _windows(corpus: PackedCorpus, end: int | None) -> tuple[Tokens, NDArray[np.int64]]:
+def _windows(corpus: PackedCorpus, borders: Sequence[int]) -> tuple[Tokens, NDArray[np.int64]]:
     """Windows of held-out text within one document (windows, tokens), and the block of each."""
     length = CONTEXT + CONTINUATION
     total = len(corpus.held_out)
@@ -78,7 +79,7 @@ def _windows(corpus: PackedCorpus, end: int | None) -> tuple[Tokens, NDArray[np.
     packed = blocks(corpus.held_out, looked_at.tolist())
     whole = packed[:, : packed.shape[1] // length * length].reshape(-1, length)
     places = np.repeat(looked_at, packed.shape[1] // length)
-    inside = (whole != end).all(1) if end is not None else np.ones(len(whole), bool)
+    inside = ~np.isin(whole, borders).any(1)
     return whole[inside], places[inside]
 
 

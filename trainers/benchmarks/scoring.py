@@ -22,6 +22,7 @@ from trainers.benchmarks.catalogue import CLOZE, CLOZE_QUESTIONS
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import PackedCorpus
 from trainers.data.source_order import SourceOrder
+from trainers.data.tokens.borders import Borders
 from trainers.model.fitting import reshard
 from trainers.model.loading import load_tokenizer
 from trainers.workers.group import WorkerGroup
@@ -83,7 +84,8 @@ class Scoring:
         for language in LANGUAGES:
             if CLOZE[language] in tasks:
                 self.workers.heartbeat()
-                found |= score_cloze(language, self._sources(language), model, tokenizer.eos_token_id)
+                borders = Borders.of(tokenizer, self.study.documents).ids
+                found |= score_cloze(language, self._sources(language), model, borders)
         stock = [task for task in tasks if task not in CLOZE.values()]
         if stock:
             training = model.training
@@ -118,7 +120,7 @@ class Scoring:
         shared = [task, self.ingredients.fingerprints(), self.study.training.precision, device, versions]
         if task in CLOZE.values():
             sources = self.study.corpora.by_name.values()
-            return [*shared, cloze.VERSION, *([one.name, one.share] for one in sources if one.share < 1)]
+            return [*shared, cloze.VERSION, *([one.name, one.share] for one in sources if one.fraction < 1)]
         return [*shared, self.benchmarks.questions, *_content(self.benchmarks, task)]
 
 
@@ -136,13 +138,15 @@ def _content(benchmarks: Benchmarks, task: str) -> list[Any]:
     return found
 
 
-def score_cloze(language: str, sources: Sequence[tuple[PackedCorpus, int]], model: Any, end: int) -> ScoringOutcome:
-    """The outcome on the embedded suite's task of a language, with so many questions of each of its sources. `end` is
-    the tokenizer's end-of-text token.
+def score_cloze(
+    language: str, sources: Sequence[tuple[PackedCorpus, int]], model: Any, borders: Sequence[int]
+) -> ScoringOutcome:
+    """The outcome on the embedded suite's task of a language, with so many questions of each of its sources. `borders`:
+    the special tokens between documents.
     """
     task = CLOZE[language]
     try:
-        test = cloze.Cloze.of_sources(sources, end)
+        test = cloze.Cloze.of_sources(sources, borders)
         answers = test.answers(model)
     except ValueError as error:
         return outcome.failed([task], error)

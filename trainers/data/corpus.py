@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,14 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.study import CorpusFacts, Ingredients, InputError
+from sweep.study.errors import shown
 from sweep.study.files import cache
 from sweep.study.files.atomic import sha256
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
 from trainers.data.documents import DocumentSource
-from trainers.data.hold_out import choice, near_copies
-from trainers.data.tokenised import Tokenised, tokenise
+from trainers.data.hold_out import choice, held_out_texts, near_copies
+from trainers.data.tokens.text_tokenizer import TextTokenizer
+from trainers.data.tokens.tokenised import Tokenised, tokenise
 
+log = logging.getLogger(__name__)
+NAMED = 3  # special tokens, in a warning
 PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks
 DOCUMENTS_PER_PACK = 10_000  # at most one incomplete block is dropped per pack
 TRAINING = "training.npy"  # one bit for each document: whether it is trained on
@@ -57,7 +62,7 @@ def open_corpora(ingredients: Ingredients) -> dict[str, PackedCorpus]:
 
 def prepare(
     source: DocumentSource,
-    tokenizer: Any,
+    tokenizer: TextTokenizer,
     sequence_length: int,
     progress: Callable[[float], None] = lambda share: None,
     others: Sequence[Path] = (),
@@ -77,18 +82,13 @@ def prepare(
     return cache.build_once(folder, lambda unfinished: packing.build_beside(unfinished, folder, alone, others))
 
 
-def packed_folder(source: DocumentSource, tokenizer: Any, sequence_length: int) -> Path:
+def packed_folder(source: DocumentSource, tokenizer: TextTokenizer, sequence_length: int) -> Path:
     """The folder in the cache for a corpus that is packed with this tokenizer; it may not exist yet."""
     spec = source.spec
-    key = {"version": PACKING_VERSION, "text": source.fingerprint, "tokenizer": tokenizer_fingerprint(tokenizer)}
+    key = {"version": PACKING_VERSION, "text": source.fingerprint, **tokenizer.key}
     key |= {"sequence_length": sequence_length, "held_out": spec.held_out, "documents": spec.documents}
     key |= {"files": "whole"} if spec.documents and source.files else {}  # once they held the sample alone
     return cache.root() / "corpora" / fingerprint_of(key)
-
-
-def tokenizer_fingerprint(tokenizer: Any) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return fingerprint_of([backend.to_str() if backend else tokenizer.get_vocab(), tokenizer.eos_token_id])
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class _Packing:
     """How a corpus is packed: into blocks of `length` tokens."""
 
     source: DocumentSource
-    tokenizer: Any
+    tokenizer: TextTokenizer
     length: int
     progress: Callable[[float], None]
 
@@ -105,23 +105,45 @@ class _Packing:
         spec, where = self.source.spec, self.source.where
         texts = documents.read(self.source)
         datasets.disable_progress_bars()  # `progress` has what the user sees
-        if self.tokenizer.eos_token_id is None:
-            raise InputError(f"{where}: the base model's tokenizer has no end-of-text token to separate documents with")
         files = documents.as_files(self.source, texts, folder, final)
         tokenised = tokenise(texts, self.tokenizer, folder, self.progress)
+        self._tell(tokenised)
         chosen = choice.choose(texts, tokenised.tokens, spec.held_out, where, others)
         counts = {"blocks": self._pack(tokenised, chosen.training, folder / "training")}
         counts["held_out_blocks"] = self._pack(tokenised, chosen.held_out, folder / "held_out")
         self._refuse_short(counts, chosen)
         tokenised.file.unlink()
-        choice.write(texts, chosen.held_out, folder)
+        held_out_texts.write(texts, chosen.held_out, folder)
         _write_training(folder, chosen.training, len(texts))
-        facts = CorpusFacts(fingerprint=final.name, files=files, **counts, **_counts(tokenised, chosen))
+        counts |= _counts(tokenised, chosen)
+        borders = self.tokenizer.borders
+        ends = {"bos": bool(borders.before), "eos": bool(borders.after)}
+        facts = CorpusFacts(fingerprint=final.name, files=files, **counts, **ends)
         (folder / "facts.json").write_text(facts.model_dump_json(indent=2))
+
+    def _tell(self, tokenised: Tokenised) -> None:
+        if tokenised.special:
+            names = sorted(tokenised.special, key=lambda name: (-tokenised.special[name], name))
+            count = sum(tokenised.special.values())
+            log.warning(
+                "%s: special tokens of the tokenizer stand in the text, %s as %s: they are read as text",
+                self.source.where,
+                "once" if count == 1 else f"{count:,} times",
+                ", ".join(map(shown, names[:NAMED])) + (", ..." if names[NAMED:] else ""),
+            )
+        if tokenised.inside:
+            log.warning(
+                "%s: in %d of %d documents a token of the text is the same as the one between documents: give the base "
+                "model's tokenizer an eos_token that is no text",
+                self.source.where,
+                tokenised.inside,
+                len(tokenised.tokens),
+            )
 
     def build_beside(self, folder: Path, final: Path, alone: Path, others: Sequence[Path]) -> None:
         """Fill a folder with the corpus without what repeats held-out text of others. Without any, `alone` is it."""
-        texts, held_out = documents.read(self.source), (text for path in others for text in choice.read(path))
+        texts = documents.read(self.source)
+        held_out = held_out_texts.Together([held_out_texts.TextFile(path) for path in others])
         found = near_copies.find(texts, _read_training(alone, len(texts)), held_out)
         if found.exact or found.near:
             return self.build(folder, final, others)
@@ -196,4 +218,6 @@ def _counts(tokenised: Tokenised, chosen: choice.Choice) -> dict[str, int]:
         "copied_tokens": int(tokenised.tokens[copies.exact].sum()),
         "near_copies": len(copies.near),
         "near_copied_tokens": int(tokenised.tokens[copies.near].sum()),
+        "special_strings": sum(tokenised.special.values()),
+        "borders_inside": tokenised.inside,
     }

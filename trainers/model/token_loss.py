@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from trainers.data.tokens.borders import Borders
 from trainers.model import output_layer
 from trainers.model.chunked_loss import IGNORED
 
@@ -21,13 +22,13 @@ from trainers.model.chunked_loss import IGNORED
 class TokenLoss:
     """The loss of a causal language model of transformers.
 
-    `end_of_text` is the token between documents; None: no document masking. `autocast`: compute in bfloat16 from
+    `borders` are the tokens between documents; None: no document masking. `autocast`: compute in bfloat16 from
     float32 weights, which a sharded model does by itself.
     """
 
     model: Any
     autocast: bool = False
-    end_of_text: int | None = None
+    borders: Borders | None = None
 
     def sum(self, tokens: torch.Tensor, counted: int | None = None) -> torch.Tensor:
         """Summed cross-entropy (nats) of the predicted tokens of `tokens` (sequences, length).
@@ -36,8 +37,8 @@ class TokenLoss:
         """
         targets = self._targets(tokens, counted)
         more: dict[str, Any] = {"use_cache": False}  # with a cache transformers ignores document boundaries
-        if self.end_of_text is not None:
-            more["position_ids"] = positions(tokens, self.end_of_text)
+        if self.borders is not None:
+            more["position_ids"] = positions(tokens, self.borders)
         bfloat16 = torch.autocast(tokens.device.type, torch.bfloat16) if self.autocast else nullcontext()
         with bfloat16, output_layer.fused(self.model, targets) as fused:
             output = self.model(input_ids=tokens, **more).logits
@@ -49,7 +50,7 @@ class TokenLoss:
 
     def predicted(self, tokens: torch.Tensor) -> int:
         """The number of tokens that `sum` predicts in these sequences."""
-        if self.end_of_text is None:
+        if self.borders is None:
             return tokens.shape[0] * (tokens.shape[1] - 1)
         return int((self._targets(tokens, None) != IGNORED).sum())
 
@@ -57,16 +58,16 @@ class TokenLoss:
         """The token to predict at every position, which is the next one, or IGNORED; (sequences, length)."""
         targets = torch.full_like(tokens, IGNORED)
         targets[:, :-1] = tokens[:, 1:]
-        if self.end_of_text is not None:
-            targets[tokens == self.end_of_text] = IGNORED
+        if self.borders is not None:
+            targets[:, :-1][self.borders.starts(tokens)] = IGNORED
         if counted is not None:
             targets[counted:] = IGNORED
         return targets
 
 
-def positions(tokens: torch.Tensor, end_of_text: int) -> torch.Tensor:
+def positions(tokens: torch.Tensor, borders: Borders) -> torch.Tensor:
     """The position of each token in its document (sequences, length), from which transformers derives the documents."""
     index = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
     starts = torch.zeros_like(tokens)
-    starts[:, 1:] = torch.where(tokens[:, :-1] == end_of_text, index[:, 1:], 0)
+    starts[:, 1:] = torch.where(borders.starts(tokens), index[:, 1:], 0)
     return index - starts.cummax(dim=1).values

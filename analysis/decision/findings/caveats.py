@@ -23,6 +23,7 @@ INVENTED = 3.0  # standard deviations below the best trial
 MISFIT = 3.0  # leave-one-out error over noise: under 2 where the trials are dense enough
 BAND, SIGNIFICANCE = 0.9, 0.01  # of the binomial test for the trials inside their bands
 MOST_AT_EDGE = 0.1  # share of the curve's ALMRs: its tips
+FEW_ALONE = 8  # where one hyper-parameter is fitted alone (tests/benchmarks/alone.py)
 FEW_TRIALS = 16  # fitted to a dozen random cells, the winner is no better than the best trial (tests/benchmarks)
 
 
@@ -53,9 +54,7 @@ def _untested(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     highest = measured.highest_trained(almr)
     if cautious_edge(case, measured) < SAFE * lr or highest >= SAFE * lr:
         return
-    tried = f"no trial near ALMR {numbers.almr(almr)} completed" + (
-        f" above LR {numbers.lr(highest)}" if highest else ""
-    )
+    tried = f"no trial{case.near('near', almr)} completed" + (f" above LR {numbers.lr(highest)}" if highest else "")
     why = f"unknown whether training diverges at {SAFE:g} x the winner's LR: {tried}"
     yield Finding(code="untested", message=why, next=next_trials.trials([(almr, SAFE * lr)], measured))
 
@@ -112,14 +111,16 @@ def _miscalibrated(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 
 
 def _few(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    trials = len(measured.complete)
-    if trials < FEW_TRIALS:
-        why = f"{trials} usable trials are few: intervals are reliable from {FEW_TRIALS} on"
+    trials, enough = len(measured.complete), FEW_ALONE if case.alone else FEW_TRIALS
+    if trials < enough:
+        why = f"{trials} usable trials are few: intervals are reliable from {enough} on"
         run = next_trials.around(measured, case.winner.almr, case.winner.lr)
         yield Finding(code="few", message=why, next=run)
 
 
 def _curve(case: Case, measured: TriedPoints) -> Iterator[Finding]:
+    if case.alone:  # the one point of the curve is the winner
+        return
     for edge in range_edges.both(case, "lr"):
         almrs = [point.almr for point in case.curve if point.at_edge and np.isclose(point.lr, edge.value, atol=0)]
         if len(almrs) > MOST_AT_EDGE * len(case.curve):

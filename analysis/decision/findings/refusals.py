@@ -37,12 +37,12 @@ def _unsafe(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if edge >= SAFE * lr:
         return
     top = min(SAFE * lr, measured.lowest_diverged(almr) or np.inf)
-    here = f"at ALMR {numbers.almr(almr)}"
+    here = case.near("at", almr)
     if top > lr:
-        why = f"{here} trials may diverge from LR {numbers.lr(edge)}, {numbers.times(edge / lr)} the winner's"
+        why = f"trials may diverge{here} from LR {numbers.lr(edge)}, {numbers.times(edge / lr)} the winner's"
         run = next_trials.trials([(almr, top), (almr, float(np.sqrt(lr * top))), (almr, lr)], measured)
     else:
-        why = f"{here} a trial diverged at LR {numbers.lr(top)}, which is not above the winner's"
+        why = f"a trial diverged{here} at LR {numbers.lr(top)}, which is not above the winner's"
         run = next_trials.trials([(almr, top), (almr, top / 2), (almr, top / 4)], measured)
     why += f". A large model diverges at lower LRs: a factor of {SAFE:g} is required"
     message = f"the winner's LR, {numbers.lr(lr)}, is too close to divergence: {why}"
@@ -83,7 +83,7 @@ def _disagreeing(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 def _few(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     for name, values in zip(HYPERPARAMETERS, measured.complete.T, strict=True):
         distinct = len({f"{value:.6g}" for value in values})
-        if distinct < FEWEST_VALUES:
+        if distinct < FEWEST_VALUES and not (case.alone and name == case.alone.other):
             count = "one value" if distinct == 1 else "two values"
             why = f"{count} of {LABELS[name]} cannot show a minimum: try {FEWEST_VALUES} or more"
             run = next_trials.third_value(measured, name, case.winner.almr, case.winner.lr)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from analysis.figures.data.along import along_info
 from analysis.figures.data.languages import languages_info
 from analysis.figures.data.objective import objective_info
 from analysis.figures.data.scores import scores_info
 from analysis.figures.data.slices import slices_info
 from analysis.figures.data.training import training_info
+from analysis.figures.drawing.along import draw_along
 from analysis.figures.drawing.languages import draw_front, draw_languages
 from analysis.figures.drawing.objective import draw_objective
 from analysis.figures.drawing.scores import draw_scores
@@ -30,6 +32,15 @@ DOTS_PER_INCH = 160
 
 def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
     """The figures that the fit has data for, by name. `run`: the folder with the training curves."""
+    drawn = _over_both(fit) if (alone := along_info(fit)) is None else {"along": draw_along(alone)}
+    if scores := scores_info(fit):
+        drawn["scores"] = draw_scores(scores)
+    training = training_info(fit, run)
+    return drawn | ({"training": draw_training(training)} if training.curves else {})
+
+
+def _over_both(fit: Fit) -> dict[str, Figure]:
+    """The figures over ALMR and LR."""
     drawn = {
         "objective": draw_objective(objective_info(fit)),
         "slices": draw_slices(slices_info(fit)),
@@ -37,10 +48,7 @@ def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
     if fit.file.front:
         drawn["languages"] = draw_languages(languages_info(fit))
         drawn["front"] = draw_front(fit)
-    if scores := scores_info(fit):
-        drawn["scores"] = draw_scores(scores)
-    training = training_info(fit, run)
-    return drawn | ({"training": draw_training(training)} if training.curves else {})
+    return drawn
 
 
 def write_figures(fit: Fit, run: Path) -> list[Path]:

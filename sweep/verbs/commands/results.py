@@ -35,7 +35,7 @@ Folder = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="Wr
 
 @grouped
 def fit(
-    source: Annotated[str, typer.Argument(metavar="RUN|TABLE", help="A run, or a CSV or parquet file.")],
+    source: Annotated[str, typer.Argument(metavar="RUN|TABLE", help="A run, or a table: CSV, JSON, parquet, xlsx.")],
     table: TableOptions,
     aim: ObjectiveOptions,
     level: Annotated[
@@ -55,8 +55,8 @@ def fit(
     if Path(source).is_file():
         fitting.refuse_unusable(folder)
         read = fitting.read(Path(source), table)
+        tell(read.notes)  # before the fit, which may be refused because of them
         fitted = fitting.fit_any(read, fitting.objective(aim, level), folder)
-        tell(f"left out: {line}" for line in fitting.left_out(fitted.table))
     else:
         fitting.refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
         run = Run.find(source, runs)
@@ -76,7 +76,7 @@ def simulate(
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay search strategies on a measured TABLE (CSV or parquet)."""
+    """Replay search strategies on a measured TABLE (CSV, JSON, parquet, xlsx)."""
     from sweep.verbs import fitting
     from sweep.verbs import simulate as replays
 

@@ -199,8 +199,7 @@ def test_two_basins_are_contradictory_and_both_are_to_be_measured():
     [
         ({"lrs": LRS[[1, 3]], "seeds": 2}, "two values of LR"),
         ({"almrs": ALMRS[1:3]}, "two values of ALMR"),
-        ({"almrs": (0.5,), "seeds": 2}, "one value of ALMR"),
-        ({"lrs": (LR0,), "seeds": 3}, "one value of LR"),
+        ({"almrs": (0.5,), "lrs": LRS[[1, 3]], "seeds": 3}, "two values of LR"),
     ],
 )
 def test_one_or_two_values_of_a_hyper_parameter_are_too_few(grid, words):

@@ -62,7 +62,10 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
         ({"base_model": {"embedded": "tiny", "pretrained": "x"}}, "base_model: give exactly one of"),
         ({"corpora": {"original": {}, "additional": {"embedded": "three-kingdoms"}}}, "corpora.original: give exactly"),
         ({"grdi": {}}, "grdi: unknown field. Did you mean grid?"),
-        ({"keep": "all", "zzz": 1}, "zzz: unknown field. Fields here: name, base_model, corpora, training, grid,"),
+        (
+            {"keep": "all", "zzz": 1},
+            "zzz: unknown field. Fields here: name, base_model, corpora, documents, training, grid,",
+        ),
         ({"keep": "some"}, "keep: expected 'none', 'best' or 'all', found 'some'"),
         ({"training": 5}, "training: expected a mapping of fields, found 5"),
         ({"training": wsd(sequnce_length=1)}, "training.sequnce_length: unknown field. Did you mean sequence_length?"),

@@ -51,14 +51,14 @@ def counting(rows: int = 30, length: int = 36) -> SimpleNamespace:
 
 
 def test_a_model_that_knows_the_text_answers_all_and_one_that_guesses_a_quarter() -> None:
-    asked = Cloze.of(counting(), end=None)
+    asked = Cloze.of(counting(), borders=[])
     assert set(asked.answers(Knowing())) == {1}
     shuffled = np.random.default_rng(0).permuted(asked.rows, axis=1)
     assert 0.1 < np.mean(Cloze(shuffled).answers(Knowing())) < 0.45
 
 
 def test_questions_are_the_same_every_time_and_of_equal_lengths(corpus: PackedCorpus) -> None:
-    one, other = Cloze.of(corpus, end=0), Cloze.of(corpus, end=0)
+    one, other = Cloze.of(corpus, borders=[0]), Cloze.of(corpus, borders=[0])
     assert one.rows.tolist() == other.rows.tolist()
     assert one.rows.shape[1:] == (CHOICES, CONTEXT + CONTINUATION)
     assert (one.rows[:, :1, :CONTEXT] == one.rows[:, :, :CONTEXT]).all()
@@ -68,20 +68,20 @@ def test_questions_are_the_same_every_time_and_of_equal_lengths(corpus: PackedCo
 def test_questions_are_of_held_out_text_and_never_span_two_documents(corpus: PackedCorpus) -> None:
     text = blocks(corpus.held_out, range(len(corpus.held_out)))
     end = int(text[0, 3])
-    asked = Cloze.of(corpus, end)
+    asked = Cloze.of(corpus, [end])
     assert end not in asked.rows
     whole = text[:, : text.shape[1] // 12 * 12].reshape(-1, 12).tolist()
     assert all(row in whole for row in asked.rows[:, 0].tolist())
 
 
 def test_a_model_that_answers_nan_is_one_line() -> None:
-    found = scoring.score_cloze("original", [(counting(), 400)], Broken(), 1990)
+    found = scoring.score_cloze("original", [(counting(), 400)], Broken(), [1990])
     assert found.failures == {"cloze_original": "the model answers NaN"}
     assert not found.scores
 
 
 def test_too_little_text_is_one_line() -> None:
-    found = scoring.score_cloze("original", [(counting(rows=2), 400)], Knowing(), 1990)
+    found = scoring.score_cloze("original", [(counting(rows=2), 400)], Knowing(), [1990])
     assert "raise held_out" in found.failures["cloze_original"]
 
 

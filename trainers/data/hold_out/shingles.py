@@ -6,6 +6,7 @@ one character. Upper case, punctuation, white space, invisible characters and th
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -19,9 +20,11 @@ Places = NDArray[np.int64]
 SPACE, LETTER, CHARACTER = 0, 1, 2
 CODE_POINTS = 0x110000
 # Ranges of code points: Thai, Lao, Tibetan, Burmese, Khmer, kana, Bopomofo, and Han with its extensions.
-UNSPACED = ((0xE00, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3040, 0x312F), (0x31A0, 0x31FF))
-UNSPACED_TOO = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
-INVISIBLE = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))  # variation selectors, besides the format characters
+UNSPACED = (
+    *((0xE00, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3040, 0x312F), (0x31A0, 0x31FF)),
+    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF)),
+)
+SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # of variants of characters: invisible, as format characters are
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2**64
 
 
@@ -29,10 +32,15 @@ def grams(texts: Sequence[str]) -> list[Hashes]:
     """The distinct grams of each document, sorted. One with fewer words has a single one, of all its words; one without
     words has none.
     """
-    normalised = [unicodedata.normalize("NFKC", text).casefold() for text in texts]
+    normalised = list(map(_normalised, texts))
     letters = np.frombuffer("".join(normalised).encode("utf-32-le"), np.uint32)
     words, ends = _words(letters, np.cumsum([len(text) for text in normalised], dtype=np.int64))
     return _distinct(*_grams(words, ends))
+
+
+def _normalised(text: str) -> str:
+    visible = text if text.isascii() else _invisible().sub("", text)
+    return unicodedata.normalize("NFKC", visible).casefold()
 
 
 def _grams(words: Hashes, ends: Places) -> tuple[Hashes, Places]:
@@ -60,9 +68,6 @@ def _words(letters: NDArray[np.uint32], ends: Places) -> tuple[Hashes, Places]:
     """The hash of each word of documents that stand one after another, and the number of words up to each one's end."""
     kinds, codes = _tables()
     kind = kinds[letters]
-    visible = kind >= 0
-    ends = np.concatenate([[0], np.cumsum(visible)])[ends]
-    kind, letters = kind[visible], letters[visible]
     first = np.ones(len(kind), bool)  # of a document or of another kind of characters
     first[1:] = kind[1:] != kind[:-1]
     first[ends[ends < len(kind)]] = True
@@ -83,17 +88,22 @@ def _scrambled(values: Hashes) -> Hashes:
 
 
 @cache
+def _categories() -> list[str]:
+    return [unicodedata.category(chr(code)) for code in range(CODE_POINTS)]
+
+
+@cache
+def _invisible() -> re.Pattern[str]:
+    formats = "".join(chr(code) for code, category in enumerate(_categories()) if category == "Cf")
+    return re.compile(f"[{re.escape(formats)}{SELECTORS}]")
+
+
+@cache
 def _tables() -> tuple[NDArray[np.int8], Hashes]:
-    """By code point: the kind of character (-1: invisible), and a random number."""
-    categories = "".join(unicodedata.category(chr(code))[0] for code in range(CODE_POINTS))
-    formats = "".join(unicodedata.category(chr(code))[1] for code in range(CODE_POINTS))
-    major = np.frombuffer(categories.encode(), "S1")
-    kinds = np.where(np.isin(major, [b"L", b"N", b"M"]), LETTER, SPACE).astype(np.int8)
-    for low, high in (*UNSPACED, *UNSPACED_TOO):
-        kinds[low : high + 1][kinds[low : high + 1] == LETTER] = CHARACTER
-    kinds[(major == b"C") & (np.frombuffer(formats.encode(), "S1") == b"f")] = -1
-    for low, high in INVISIBLE:
-        kinds[low : high + 1] = -1
+    """By code point: the kind of character, and a random number."""
+    kinds = np.array([LETTER if category[0] in "LNM" else SPACE for category in _categories()], np.int8)
+    for low, high in UNSPACED:
+        kinds[low : high + 1] *= CHARACTER
     return kinds, np.random.default_rng(0).integers(1, 2**63, CODE_POINTS, np.uint64)
 
 

@@ -1,0 +1,70 @@
+"""Rows of a JSON text: JSON Lines, a list of objects, or an object of columns. Nested objects get dotted names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+OPENING = re.compile(r"\s*(\{|\[\s*[{\]])")
+Rows = dict[int, dict[str, Any]]
+FORMS = "write a list of objects, or an object on each line"
+
+
+def looks_like_json(text: str) -> bool:
+    return OPENING.match(text) is not None
+
+
+def parsed(text: str) -> tuple[str, Rows]:
+    """What the numbers of the rows count, "line" or "row", and the rows by number. Raises ValueError."""
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError as error:
+        if text.lstrip().startswith("["):
+            raise ValueError(f"line {error.lineno}: {error.msg}") from None
+        return "line", dict(_lines(text))
+    if isinstance(whole, dict) and not any(isinstance(value, list | dict) for value in whole.values()):
+        return "line", {1: flat(whole)}
+    rows = whole if isinstance(whole, list) else _rows_of(whole)
+    return "row", {n: _object(f"row {n}", row) for n, row in enumerate(rows, start=1)}
+
+
+def _lines(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for n, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+        if line.strip():
+            try:
+                yield n, _object(f"line {n}", json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {n}: {error.msg} at character {error.pos + 1}") from None
+
+
+def _object(place: str, row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise ValueError(f"{place} is no object: {FORMS}")
+    return flat(row)
+
+
+def _rows_of(whole: Any) -> Iterable[Any]:
+    """The rows of an object, as pandas writes tables: by column, or names, index and data apart."""
+    if not isinstance(whole, dict):
+        raise ValueError(f"it is one value: {FORMS}")
+    names, data = whole.get("columns"), whole.get("data")
+    if isinstance(data, list) and isinstance(names, list):
+        return [dict(zip(map(str, names), row, strict=True)) for row in data]
+    if isinstance(data, list):
+        return data
+    columns = {name: list(v.values()) if isinstance(v, dict) else v for name, v in whole.items()}
+    sizes = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
+    if len(sizes) != 1 or -1 in sizes or any(isinstance(v, dict | list) for c in columns.values() for v in c):
+        raise ValueError(f"it is one object: {FORMS}")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def flat(row: dict[Any, Any], above: str = "") -> dict[str, Any]:
+    """The cells of nested objects by dotted name: {"config": {"lr": 1}} is {"config.lr": 1}."""
+    cells: dict[str, Any] = {}
+    for name, value in row.items():
+        path = f"{above}{name}".strip()
+        cells |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return cells
