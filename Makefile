@@ -4,10 +4,13 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 QUIET := --quiet --disable-pip-version-check
 
-.PHONY: demo test check docs docs-outputs install test-intervals test-exports test-oldest test-newest gpu gpu-kit clean
+.PHONY: demo demo-sources test check docs docs-outputs install test-intervals test-exports test-oldest test-newest gpu gpu-kit clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
+
+demo-sources: $(INSTALLED)  ## two sources a language (docs/sources.md): minutes
+	$(BIN)/almr run docs/sources.yaml
 
 test: $(INSTALLED)  ## the whole suite, real Ray runs included
 	$(BIN)/python -m pytest

@@ -18,7 +18,7 @@ from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths, documents, embedded, hub
 from trainers.data.documents import DocumentSource
-from trainers.data.hold_out import choice
+from trainers.data.hold_out import held_out_texts
 from trainers.data.hub import RecordedCommit
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
@@ -177,7 +177,7 @@ def _packed(
     found = {}
     for name in alone:
         progress(f"comparing the {study.source_label(name)} corpus with the held-out text beside it", None)
-        others = sorted(folder / choice.FILE for other, folder in alone.items() if other != name)
+        others = sorted(folder / held_out_texts.FILE for other, folder in alone.items() if other != name)
         found[name] = pack(name, others)
     return found
 

@@ -24,6 +24,7 @@ from sweep.study.study import fingerprint_of
 from trainers.data import corpus, documents
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import choice
+from trainers.data.hold_out.held_out_texts import FILE, TextFile
 from trainers.data.mixture import BatchReader, Mixture
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
@@ -86,7 +87,7 @@ def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, 
     as_text = TextTokenizer(tokenizer, Borders.of(tokenizer, Documents()))
     folders = {name: corpus.prepare(source, as_text, training.sequence_length) for name, source in sources().items()}
     seen = set(_training_texts())
-    assert not any(text in seen for folder in folders.values() for text in choice.read(folder / choice.FILE))
+    assert not any(text in seen for folder in folders.values() for text in TextFile(folder / FILE))
     packed = {name: corpus.open_packed(folder) for name, folder in folders.items()}
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(_config(tokenizer, shape))

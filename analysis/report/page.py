@@ -22,6 +22,7 @@ from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
+from analysis.report import corpora
 from analysis.scores import table_text
 from analysis.surfaces.optima import DRAWS
 from analysis.table import table as tables
@@ -80,6 +81,8 @@ def render(fit: FitResult, run: Path) -> str:
         coupling=_coupling(fit),
         unknown=_why_unknown(fit),
         trials=_trials(fit),
+        corpora=corpora.table(fit, run),
+        corpus_heads=corpora.HEADS,
         cost=_cost(fit.table),
         yaml=fit.study and dump(fit.study),
         provenance=_as_it_is(RunFiles(run).provenance),

@@ -28,7 +28,8 @@ class StudyPlan:
 
     `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
-    GPUs, or eager attention. Held-out evaluation is in neither FLOPs nor time.
+    GPUs, or eager attention. Held-out evaluation is in neither FLOPs nor time. `corpora`: those that were packed so
+    far.
     """
 
     progress: RunProgress
@@ -41,6 +42,7 @@ class StudyPlan:
     trial_memory: TrialMemory | None
     flops: float | None
     disk: Disk
+    corpora: dict[str, CorpusFacts]
     warnings: list[str]
 
     @property
@@ -78,7 +80,12 @@ def plan(
         trial_memory=trial_memory,
         flops=speed.trial_flops(study, trained, found.shape) if found.shape else None,
         disk=disk(study, found.shape, progress.total, at_once, prepared),
-        warnings=[*warnings.of(study, tokens, epochs, trial_memory), *([found.why_not] if found.why_not else [])],
+        corpora=facts,
+        warnings=[
+            *warnings.of(study, tokens, epochs, trial_memory),
+            *warnings.held_out(study, facts),
+            *([found.why_not] if found.why_not else []),
+        ],
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweep.planning import scoring
 from sweep.planning.requirements import TrialMemory
-from sweep.study import LANGUAGES, MINIMUM_TRIALS, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, CorpusFacts, Study
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import almr, percent, size, times
 from sweep.study.sizes.shape import USABLE
@@ -67,6 +67,20 @@ def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
             found.append(
                 f"{corpus} is read up to {most} at ALMR {ratios}, and repetition moves the best ALMR: add text, "
                 f"or lower training.tokens"
+            )
+    return found
+
+
+def held_out(study: Study, corpora: dict[str, CorpusFacts]) -> list[str]:
+    """The packed corpora of which much more or less is held out than stated."""
+    found = []
+    for name, facts in corpora.items():
+        source, share = study.corpora.by_name[name], facts.held_out_share
+        wanted = source.spec.held_out
+        if not wanted / 2 <= share <= 2 * wanted:
+            found.append(
+                f"{source.where}: {percent(share, 1)} of the tokens are held out, not {percent(wanted, 1)} as in "
+                f"held_out: documents are never cut, and some are too large: split them into more documents"
             )
     return found
 

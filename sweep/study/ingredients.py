@@ -29,12 +29,11 @@ class CorpusFacts(Schema):
     """Counts of a prepared corpus: of its training documents, of the held-out ones, and of those that are in neither
     part, because they are copies or near-copies of held-out ones.
 
-    `special_strings` counts the strings of the tokenizer's special tokens in the text, which are read as text, and
-    `borders_inside` the documents with a token of the text that is the same as one between documents. `bos` and `eos`:
-    whether documents begin with BOS and end with end-of-text.
-
     `blocks` are the packed training sequences that trials draw from. `files` are the documents' local files, if any.
-    `fingerprint` identifies text, tokenizer, block length and split together.
+    `special_strings` counts the strings of the tokenizer's special tokens in the text, which are read as text, and
+    `borders_inside` the documents with a token of the text that is the same as one between documents; both and the
+    copies are None in files of older versions, which did not look for them. `bos` and `eos`: whether documents begin
+    with BOS and end with end-of-text. `fingerprint` identifies text, tokenizer, block length and split together.
     """
 
     fingerprint: str
@@ -46,15 +45,31 @@ class CorpusFacts(Schema):
     held_out_tokens: int
     held_out_bytes: int
     held_out_blocks: int
-    copies: int = 0
-    copied_tokens: int = 0
-    near_copies: int = 0
-    near_copied_tokens: int = 0
-    special_strings: int = 0
-    borders_inside: int = 0
+    copies: int | None = None
+    copied_tokens: int | None = None
+    near_copies: int | None = None
+    near_copied_tokens: int | None = None
+    special_strings: int | None = None
+    borders_inside: int | None = None
     bos: bool = False
     eos: bool = True
     files: tuple[str, ...] = ()
+
+    @property
+    def held_out_share(self) -> float:
+        """The held-out part of all tokens of the corpus."""
+        dropped = (self.copied_tokens or 0) + (self.near_copied_tokens or 0)
+        return self.held_out_tokens / (self.tokens + self.held_out_tokens + dropped)
+
+    @property
+    def dropped(self) -> str:
+        """The counts of copies and near-copies, for messages."""
+        exact, near = self.copies or 0, self.near_copies or 0
+        tokens = (self.copied_tokens or 0) + (self.near_copied_tokens or 0)
+        return (
+            f"{exact:,} {'copy' if exact == 1 else 'copies'} and {near:,} near-{'copy' if near == 1 else 'copies'} of "
+            f"held-out documents ({tokens:,} tokens)"
+        )
 
     @property
     def tokens_per_document(self) -> float:

@@ -61,7 +61,7 @@ def fields(study: Study) -> dict[str, Any]:
     """The fields that the prepared model and corpora depend on."""
     recipe = study.recipe()
     for source in study.corpora.by_name.values():
-        if source.share < 1:  # the weights of sources are a matter of the trials
+        if source.fraction < 1:  # the weights of sources are a matter of the trials
             del recipe["corpora"][source.language][source.name]["weight"]
     return {key: recipe[key] for key in ("base_model", "corpora", "documents") if key in recipe} | {
         "training": {"sequence_length": study.training.sequence_length}

@@ -120,7 +120,7 @@ class Scoring:
         shared = [task, self.ingredients.fingerprints(), self.study.training.precision, device, versions]
         if task in CLOZE.values():
             sources = self.study.corpora.by_name.values()
-            return [*shared, cloze.VERSION, *([one.name, one.share] for one in sources if one.share < 1)]
+            return [*shared, cloze.VERSION, *([one.name, one.share] for one in sources if one.fraction < 1)]
         return [*shared, self.benchmarks.questions, *_content(self.benchmarks, task)]
 
 

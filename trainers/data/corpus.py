@@ -22,7 +22,7 @@ from sweep.study.files.atomic import sha256
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
 from trainers.data.documents import DocumentSource
-from trainers.data.hold_out import choice, near_copies
+from trainers.data.hold_out import choice, held_out_texts, near_copies
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.data.tokens.tokenised import Tokenised, tokenise
 
@@ -113,7 +113,7 @@ class _Packing:
         counts["held_out_blocks"] = self._pack(tokenised, chosen.held_out, folder / "held_out")
         self._refuse_short(counts, chosen)
         tokenised.file.unlink()
-        choice.write(texts, chosen.held_out, folder)
+        held_out_texts.write(texts, chosen.held_out, folder)
         _write_training(folder, chosen.training, len(texts))
         counts |= _counts(tokenised, chosen)
         borders = self.tokenizer.borders
@@ -142,7 +142,8 @@ class _Packing:
 
     def build_beside(self, folder: Path, final: Path, alone: Path, others: Sequence[Path]) -> None:
         """Fill a folder with the corpus without what repeats held-out text of others. Without any, `alone` is it."""
-        texts, held_out = documents.read(self.source), (text for path in others for text in choice.read(path))
+        texts = documents.read(self.source)
+        held_out = held_out_texts.Together([held_out_texts.TextFile(path) for path in others])
         found = near_copies.find(texts, _read_training(alone, len(texts)), held_out)
         if found.exact or found.near:
             return self.build(folder, final, others)

@@ -71,7 +71,7 @@ class Corpus(Section):
     documents: Count | None = None
     """Most documents that trials use: a fixed random sample of the corpus. The launch has all of it. Default: all."""
     held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
-    """Share of the bytes, in whole documents, that is never trained on: the held-out losses are measured there."""
+    """Share of the tokens, in whole documents, that is never trained on: the held-out losses are measured there."""
     tokens: Count | None = None
     """Size in tokens, for `almr plan` before the corpus is tokenised for the first time. Default: not known."""
     language: str | None = None

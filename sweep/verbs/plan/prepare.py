@@ -12,7 +12,7 @@ from sweep.study import Study, preparation
 from sweep.study.files import cache
 from sweep.study.numbers import clock, size
 from sweep.study.preparation import Preparation, PreparationState
-from sweep.verbs.plan import phases
+from sweep.verbs.plan import corpora, phases
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Prepared:
         lines = [f"{self.study.name}: {how}{but}", *(f"anew: {line}" for line in self.changed)]
         lines += [f"{part}: {size(used)}{self._counts(part)}" for part, used in self.record.sizes.items() if used]
         total = size(sum(self.record.sizes.values()))
+        lines += corpora.lines(self.study, self.record.ingredients.corpora)
         lines += [f"disk: {total}, in {cache.root()}{self._elsewhere()}"]
         lines += phases.commit_lines(self.record.ingredients.commits)
         return "\n".join([*lines, f"next: almr run {name}"])
@@ -69,6 +70,7 @@ class Prepared:
             "paths": self.record.paths,
             "commits": self.record.ingredients.commits,
             "tokens": {name: facts.tokens for name, facts in self.record.ingredients.corpora.items()},
+            **corpora.as_json(self.study, self.record.ingredients.corpora),
         }
 
 

@@ -13,6 +13,7 @@ from sweep.planning.plan import StudyPlan, concurrency
 from sweep.study import Study, Trial, numbers
 from sweep.study.numbers import clock, percent, quantity
 from sweep.study.sections.training import Training
+from sweep.verbs.plan import corpora
 from sweep.verbs.plan.size import size_json, size_lines
 from sweep.verbs.plan.speed import speed_json, speed_lines
 
@@ -26,7 +27,8 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}{_growth(study)}"
     )
-    size = [Text(line) for line in size_lines(planned)]
+    about_text = [] if study.replay else corpora.lines(study, planned.corpora)
+    size = [Text(line) for line in [*size_lines(planned), *about_text]]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     return Group(Text(head), *size, grid(study, planned), benchmark_table(study), *warnings)
 
@@ -103,6 +105,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "seconds": planned.seconds,
         "gpu_hours": planned.gpu_hours,
         **size_json(planned),
+        **corpora.as_json(study, planned.corpora),
         "benchmarks": [vars(task) for task in scoring.planned(study)],
         "warnings": planned.warnings,
     }

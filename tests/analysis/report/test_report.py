@@ -15,7 +15,7 @@ from analysis.fit_file.forms import FORMS
 from analysis.fit_file.transfer import EdgeAfter
 from analysis.report.page import render, write_report
 from analysis.table import table as tables
-from sweep.study import Objective, numbers
+from sweep.study import CorpusFacts, Ingredients, Objective, numbers
 from sweep.verbs.fitting import keep_figures
 
 HOSTILE = '<script>alert("$x$")</script>'
@@ -55,6 +55,22 @@ def test_the_page_leads_with_the_winner_and_its_warnings(fitted, tmp_path):
     places += [text.index("Study and provenance")]
     assert places == sorted(places)
     assert "do not launch" not in text
+
+
+def test_the_text_is_listed_with_what_was_held_out_and_dropped(fitted, tmp_path):
+    assert "near-copies dropped" not in words(fitted, tmp_path)
+    counts = dict.fromkeys(("bytes", "blocks", "held_out_documents", "held_out_bytes", "held_out_blocks"), 3)
+    old = CorpusFacts(fingerprint="a", documents=1200, tokens=3800, held_out_tokens=200, **counts)
+    new = old.model_copy(update={"copies": 0, "copied_tokens": 0, "near_copies": 59, "near_copied_tokens": 1000})
+    made = Ingredients(
+        base_model="x", base_model_fingerprint="x", folders={}, corpora={"original": old, "additional": new}
+    )
+    (tmp_path / "ingredients.json").write_text(made.model_dump_json())
+    text = words(fitted, tmp_path)
+    label = fitted.label("additional")
+    assert f"{fitted.label('original')}1,2003,80035.0 %--" in text
+    assert f"{label}1,2003,80034.0 %059 (1,000 tokens)" in text
+    assert "Each document ends with end-of-text." in text
 
 
 def test_a_refusal_stands_above_the_winner_with_the_trials_to_run_next(fitted, tmp_path):

@@ -53,6 +53,16 @@ def test_epochs_come_from_stated_sizes_then_from_packed_ones() -> None:
     assert measured.epochs["additional"] == pytest.approx([0.2, 1.0, 1.8])
 
 
+@pytest.mark.parametrize(("held_out", "warned"), [(64, True), (16, True), (8, False), (4, False), (2, True)])
+def test_a_hold_out_far_from_the_stated_share_is_a_warning(held_out: int, warned: bool) -> None:
+    study = make_study(corpora=with_sizes(1e6, 1e6).model_dump(mode="json")["corpora"])
+    content = study.model_dump(mode="json")
+    content["corpora"]["original"]["held_out"] = 0.05
+    known = {"original": facts(4).model_copy(update={"tokens": 128 - held_out, "held_out_tokens": held_out})}
+    warnings = planned(Study.model_validate(content), facts=known).warnings
+    assert any("corpora.original: " in w and "not 5.0 % as in held_out" in w for w in warnings) == warned
+
+
 def test_a_corpus_that_repeats_is_a_warning_with_its_ratios() -> None:
     warnings = planned(with_sizes(1e6, 2048)).warnings
     assert any(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import fake_hub
 import pytest
 from fake_hub import COMMIT, LATER, MODEL, FakeHub, of_the_hub, unplug
 from rich.console import Console
-from samples import ENGLISH, bowl_csv, study_content
+from samples import ENGLISH, bowl_csv, numbered, study_content
 from typer.testing import CliRunner
 
 from sweep import cli
@@ -79,6 +80,24 @@ def test_it_says_what_lies_where_and_the_next_time_that_nothing_changed(local: s
     assert f", in {cache}" in "\n".join(lines)
     assert lines[-1] == f"next: almr run {local}"
     assert "small: was prepared already: nothing has changed" in invoke("prepare", local).splitlines()
+
+
+def test_prepare_and_plan_say_what_was_dropped_and_what_is_between_documents(local: str, tmp_path: Path) -> None:
+    borders = "documents: begin with BOS if the tokenizer does so (known once prepared), end with end-of-text"
+    assert borders in invoke("plan", local).splitlines()
+    for i in range(12):
+        (tmp_path / "original" / f"{i:02} again.txt").write_text(
+            (tmp_path / "original" / f"{i:02}.txt").read_text().upper()
+        )
+    (tmp_path / "original" / "12.txt").write_text(f"{numbered(12)}<end>{ENGLISH}")
+    for lines in (invoke("prepare", local).splitlines(), invoke("plan", local).splitlines()):
+        assert "documents: do not begin with BOS, as the tokenizer does, end with end-of-text" in lines
+        [dropped] = [line for line in lines if "dropped from training" in line]
+        assert re.fullmatch(r"corpora.original: 0 copies and \d+ near-cop(y|ies) of held-out documents .*", dropped)
+        assert "corpora.original: special tokens of the tokenizer stand in the text once, and are read as text" in lines
+    found = json.loads(invoke("plan", local, "--json"))
+    assert found["documents"] == {"bos": False, "eos": True}
+    assert found["corpora"]["original"]["near_copies"] > 0
 
 
 def test_added_benchmarks_are_fetched_and_what_is_missing_is_said(

@@ -12,10 +12,12 @@ from samples import CHINESE, ENGLISH, numbered
 from transformers import AutoTokenizer
 
 from sweep.study import InputError
+from sweep.study.files import cache as cache_files
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sections.documents import Documents
 from trainers.data import corpus
 from trainers.data.documents import resolve
+from trainers.data.hold_out.held_out_texts import FILE, TextFile
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 
@@ -29,10 +31,10 @@ def prepare(tokenizer: Any, length: int = 16, **spec: Any) -> corpus.PackedCorpu
     return corpus.open_packed(pack(tokenizer, length, **spec))
 
 
-def pack(tokenizer: Any, length: int = 16, **spec: Any) -> Path:
+def pack(tokenizer: Any, length: int = 16, others: tuple[Path, ...] = (), **spec: Any) -> Path:
     """The folder of the packed corpus."""
     as_text = TextTokenizer(tokenizer, Borders.of(tokenizer, Documents()))
-    return corpus.prepare(resolve(Corpus(**spec), "corpora.original"), as_text, length)
+    return corpus.prepare(resolve(Corpus(**spec), "corpora.original"), as_text, length, others=others)
 
 
 def documents(count: int) -> list[str]:
@@ -98,6 +100,80 @@ def test_copies_of_held_out_documents_are_not_trained_on(tmp_path: Path, cache: 
     )
     assert held_out
     assert not trained & held_out
+
+
+def near_copies() -> list[str]:
+    sentence = "The king rode out at dawn and the river was high. "
+    return [f"Essay {i // 10}. " + sentence * 3 + " " * (i % 10) + str(i % 10) for i in range(100)]
+
+
+def test_near_copies_of_held_out_documents_are_dropped_and_counted(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    packed = prepare(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", near_copies())), held_out=0.2)
+    facts = packed.facts
+    trained, held_out = (
+        {text.split(".")[0] for text in tokenizer.decode(all_tokens(part)).split("<end>")[:-1]}
+        for part in (packed.training, packed.held_out)
+    )
+    assert not trained & held_out  # whole essays: the copies of one differ in white space and the last digit
+    assert facts.copies == 0
+    assert facts.documents + facts.held_out_documents + facts.near_copies == 100
+    assert facts.near_copies > 40
+    assert facts.near_copied_tokens > 30 * facts.near_copies
+    assert facts.documents % 10 == 0
+
+
+def test_one_giant_document_does_not_take_the_others(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    facts = prepare(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", [*documents(20), "天" * 20_000]))).facts
+    assert (facts.held_out_documents, facts.documents) == (1, 20)
+    assert facts.held_out_tokens < 0.1 * facts.tokens
+
+
+def test_without_near_copies_too_little_is_left_in_one_line(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    texts = [f"{ENGLISH * 3} {i}" for i in range(20)]
+    with pytest.raises(InputError) as raised:
+        prepare(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", texts)))
+    assert str(raised.value) == (
+        "corpora.original: no text is left to train on: 2 of 20 documents are held out, and every other one repeats "
+        "one of them (0 copies, 18 near-copies): give other documents"
+    )
+    with pytest.raises(InputError, match=r"training text is shorter .* \(0 copies, \d+ near-copies\); add text"):
+        prepare(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", [*texts, "other"])))
+
+
+def test_held_out_documents_lie_beside_the_blocks_as_json_lines(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    texts = [f"{numbered(i)}\u2028{CHINESE}\n{ENGLISH}" for i in range(30)]
+    folder = pack(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", texts)), held_out=0.2)
+    lines = (folder / "held_out.jsonl").read_text(encoding="utf-8").split("\n")
+    written = [json.loads(line)["text"] for line in lines if line]
+    assert len(written) == corpus.open_packed(folder).facts.held_out_documents
+    assert tokenizer.decode(all_tokens(corpus.open_packed(folder).held_out)).startswith(written[0])
+    assert set(written) < set(texts)
+    assert CHINESE in lines[0]
+
+
+def test_held_out_text_of_another_corpus_is_not_trained_on(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    web = pack(tokenizer, files=str(jsonl(tmp_path / "web.jsonl", documents(40))), held_out=0.2)
+    unseen = [text.upper() for text in TextFile(web / FILE)]
+    own = [f"Code {i} of {i} and {i}. {CHINESE * 3}" for i in range(40)]
+    code = {"files": str(jsonl(tmp_path / "code.jsonl", [*own, *unseen[:3]])), "held_out": 0.1}
+    alone, beside = (pack(tokenizer, **code, others=others) for others in ((), (web / FILE,)))
+    facts = [corpus.open_packed(folder).facts for folder in (alone, beside)]
+    kept = len([text for text in unseen[:3] if text not in set(TextFile(alone / FILE))])
+    assert kept
+    assert (facts[0].near_copies, facts[1].near_copies) == (0, kept)
+    assert facts[0].documents - facts[1].documents == kept
+    assert [*TextFile(alone / FILE)] == [*TextFile(beside / FILE)]
+    assert facts[1].fingerprint == beside.name
+
+
+def test_beside_other_text_a_corpus_stays_as_it_is(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    web = pack(tokenizer, files=str(jsonl(tmp_path / "web.jsonl", documents(40))), held_out=0.2)
+    spec = {"files": str(jsonl(tmp_path / "b.jsonl", [f"{numbered(i)}{CHINESE * 3}" for i in range(30)]))}
+    folders = [pack(tokenizer, **spec), pack(tokenizer, **spec, others=(web / FILE,))]
+    one, other = map(corpus.open_packed, folders)
+    assert other.facts == one.facts.model_copy(update={"fingerprint": folders[1].name})
+    assert all_tokens(one.training) == all_tokens(other.training)
+    assert cache_files.size(list(map(str, folders)), set()) < 1.2 * cache_files.size([str(folders[0])], set())
 
 
 def test_a_byte_order_mark_is_not_text(tmp_path: Path, cache: Path, tokenizer: Any) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import datasets
@@ -15,11 +13,11 @@ from numpy.typing import NDArray
 
 from sweep.study import InputError
 from trainers.data.hold_out import near_copies
+from trainers.data.hold_out.held_out_texts import Rows, TextFile, Together
 from trainers.data.hold_out.near_copies import Copies
 from trainers.data.hold_out.split import split
 
 log = logging.getLogger(__name__)
-FILE = "held_out.jsonl"
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ def choose(
     found = split(sizes, share, where)
     if found.warning:
         log.warning("%s: %s", where, found.warning)
-    held_out = (row["text"] for row in texts.select(found.held_out))
-    copies = near_copies.find(texts, found.training, chain(held_out, *map(read, others)))
+    held_out = Together([Rows(texts, found.held_out), *map(TextFile, others)])
+    copies = near_copies.find(texts, found.training, held_out)
     dropped = {*copies.exact, *copies.near}
     training = [row for row in found.training if row not in dropped]
     if not training:
@@ -58,17 +56,3 @@ def told(copies: Copies) -> str:
     """The counts, for messages."""
     exact, near = len(copies.exact), len(copies.near)
     return f"{exact:,} {'copy' if exact == 1 else 'copies'}, {near:,} near-{'copy' if near == 1 else 'copies'}"
-
-
-def write(texts: datasets.Dataset, rows: list[int], folder: Path) -> None:
-    """Write the held-out documents into a folder as JSON Lines, so that another run can exclude and measure them."""
-    with (folder / FILE).open("w", encoding="utf-8") as lines:
-        for row in texts.select(rows):
-            lines.write(json.dumps({"text": row["text"]}, ensure_ascii=False) + "\n")
-
-
-def read(path: Path) -> Iterator[str]:
-    """The texts of a file that `write` wrote."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            yield json.loads(line)["text"]

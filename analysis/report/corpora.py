@@ -1,0 +1,56 @@
+"""The report's table of the corpora: what was trained on, held out and dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.fit_file.result import FitResult
+from sweep.study import CorpusFacts
+from sweep.study.files.layout import RunFiles
+from sweep.study.ingredients import read_ingredients
+from sweep.study.numbers import percent
+
+HEADS = ("corpus", "documents", "tokens", "held out", "of all tokens", "copies dropped", "near-copies dropped")
+
+
+@dataclass(frozen=True)
+class CorpusTable:
+    """`borders`: the special tokens between documents, in words."""
+
+    rows: list[list[str]]
+    borders: str
+
+
+def table(fit: FitResult, run: Path) -> CorpusTable | None:
+    """None where the trials have no corpora: a replayed study, or a table of others."""
+    made = read_ingredients(RunFiles(run).ingredients)
+    if fit.study is None or made is None:
+        return None
+    facts = made.corpora
+    rows = [_row(fit.study.source_label(name), one) for name, one in facts.items() if name in fit.study.corpora.by_name]
+    return CorpusTable(rows, _borders(list(facts.values())))
+
+
+def _row(label: str, facts: CorpusFacts) -> list[str]:
+    return [
+        label,
+        f"{facts.documents:,}",
+        f"{facts.tokens:,}",
+        f"{facts.held_out_documents:,}",
+        percent(facts.held_out_share, 1),
+        _count(facts.copies, facts.copied_tokens),
+        _count(facts.near_copies, facts.near_copied_tokens),
+    ]
+
+
+def _count(documents: int | None, tokens: int | None) -> str:
+    """A dash for a corpus of an older version, in which nothing was looked for."""
+    return "-" if documents is None else f"{documents:,} ({tokens:,} tokens)" if documents else "0"
+
+
+def _borders(corpora: list[CorpusFacts]) -> str:
+    first = any(facts.bos for facts in corpora)
+    last = any(facts.eos for facts in corpora)
+    names = [name for name, there in (("begins with BOS", first), ("ends with end-of-text", last)) if there]
+    return f"Each document {' and '.join(names)}." if names else "Nothing marks where a document ends."

@@ -1,0 +1,39 @@
+"""What is known of the corpora's text: the tokens between documents, and what was held out or dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweep.study import CorpusFacts, Study
+
+
+def lines(study: Study, facts: dict[str, CorpusFacts]) -> list[str]:
+    """For `almr plan` and `almr prepare`. `facts`: of the corpora that were packed so far, by source."""
+    found = [f"documents: {_begin(study, facts)}, {'end' if study.documents.eos else 'do not end'} with end-of-text"]
+    for name, one in facts.items():
+        where = study.corpora.by_name[name].where
+        if one.copies or one.near_copies:
+            found.append(f"{where}: {one.dropped} were dropped from training")
+        if one.special_strings:
+            how = "once" if one.special_strings == 1 else f"{one.special_strings:,} times"
+            found.append(f"{where}: special tokens of the tokenizer stand in the text {how}, and are read as text")
+    return found
+
+
+def as_json(study: Study, facts: dict[str, CorpusFacts]) -> dict[str, Any]:
+    """`bos`: null before the tokenizer was read."""
+    stated = None if study.documents.bos == "auto" else study.documents.bos
+    bos = any(one.bos for one in facts.values()) if facts else stated
+    return {
+        "documents": {"bos": bos, "eos": study.documents.eos},
+        "corpora": {name: one.model_dump(mode="json", exclude={"files"}) for name, one in facts.items()},
+    }
+
+
+def _begin(study: Study, facts: dict[str, CorpusFacts]) -> str:
+    stated = study.documents.bos
+    if facts or stated != "auto":
+        begins = any(one.bos for one in facts.values()) if facts else stated
+        how = ", as the tokenizer does" if stated == "auto" else ""
+        return f"{'begin' if begins else 'do not begin'} with BOS{how}"
+    return "begin with BOS if the tokenizer does so (known once prepared)"

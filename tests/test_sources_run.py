@@ -1,0 +1,89 @@
+"""The study of docs/sources.yaml in small: two sources a language, real text, the real base model, real Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sweep.store.run import Run
+from sweep.study import LANGUAGES, Record, Status
+from sweep.study.sections.corpora import Corpus
+from trainers.data import documents
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]
+ALMR = [sys.executable, "-c", "from sweep.cli import main; main()"]
+ROOT = Path(__file__).parents[1]
+SHARES = {"plays": 0.75, "manual": 0.25, "novel": 2 / 3, "sequel": 1 / 3}
+
+
+def small(folder: Path) -> dict[str, Any]:
+    """The study with 6 steps a trial, and with the novel's two halves: the poems take long to read."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "docs/sources.yaml").read_text(encoding="utf-8"))
+    chapters = list(documents.read(documents.resolve(Corpus(embedded="three-kingdoms"), "corpora.novel"))["text"])
+    for name, part in (("novel", chapters[:60]), ("sequel", chapters[60:])):
+        lines = (json.dumps({"text": text}, ensure_ascii=False) for text in part)
+        (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    content["corpora"]["original"][1]["files"] = str(ROOT / "docs/*.md")
+    content["corpora"]["additional"] = [
+        {"files": f"{name}.jsonl", "name": name, "weight": weight} for name, weight in (("novel", 2), ("sequel", 1))
+    ]
+    content["training"] |= {"tokens": 6 * 2048, "evaluation_tokens": 2048}
+    return content
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "small.yaml").write_text(yaml.safe_dump(small(folder)), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [*ALMR, "run", "small.yaml", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode in (0, 3), done.stderr  # so few steps may decide nothing
+    return Run(folder / "runs/sources")
+
+
+@pytest.fixture(scope="module")
+def records(run: Run) -> list[Record]:
+    return [record for trial in run.study().grid_trials if (record := run.record(trial))]
+
+
+def test_every_trial_has_the_losses_of_every_source(records: list[Record]) -> None:
+    assert len(records) == 9
+    for record in records:
+        assert record.status is Status.COMPLETE
+        assert {name: one.weight for name, one in record.sources.items()} == pytest.approx(SHARES)
+        assert record.losses("base_loss") == records[0].losses("base_loss")
+        for language in LANGUAGES:
+            parts = [one.weight * (one.loss or 0) for one in record.sources.values() if one.language == language]
+            assert getattr(record.loss, language) == pytest.approx(sum(parts), rel=1e-12)
+
+
+def test_every_trial_read_each_source_by_its_share(run: Run, records: list[Record]) -> None:
+    """96 blocks: the share of the language by the ALMR, times that of the source, to within 1.5 blocks."""
+    ingredients = run.ingredients()
+    assert ingredients
+    for record in records:
+        for name, one in record.sources.items():
+            language = record.almr if one.language == "additional" else 1 - record.almr
+            drawn = (one.epochs or 0) * ingredients.corpora[name].blocks
+            assert abs(drawn - 96 * language * SHARES[name]) < 1.5
+
+
+def test_what_is_trained_lowers_its_own_loss(records: list[Record]) -> None:
+    """The manual is unlike the plays that the base model knows: it gains most, and a quarter of the text is enough."""
+    best = min(records, key=lambda record: record.loss.original or 9)
+    gains = {name: (one.base_loss or 0) - (one.loss or 9) for name, one in best.sources.items()}
+    assert gains["manual"] > 0.5
+    assert gains["manual"] > gains["plays"]
+
+
+def test_the_run_goes_on_to_its_table_and_report(run: Run) -> None:
+    assert (run.folder / "report.html").is_file()
+    assert len((run.folder / "trials.csv").read_text().splitlines()) == 10
