@@ -84,6 +84,8 @@ class Corpus(Section):
     """Most documents that trials use: a fixed random sample of the corpus. The launch has all of it. Default: all."""
     held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
     """Share of the tokens, in whole documents, that is never trained on: the held-out losses are measured there."""
+    exclude: OneOrMore[Text] | None = None
+    """JSON Lines files, relative to the study file: their `text`, and near-copies of it, are never trained on."""
     tokens: Count | None = None
     """Size in tokens, for `almr plan` before the corpus is tokenised for the first time. Default: not known."""
     language: str | None = None

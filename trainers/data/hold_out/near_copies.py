@@ -11,14 +11,17 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
-import datasets
 import numpy as np
 from numpy.typing import NDArray
 
 from trainers.data.hold_out import shingles
 from trainers.data.hold_out.postings import Postings, Rows
 from trainers.data.hold_out.shingles import Hashes
+
+if TYPE_CHECKING:  # a launch bundle has a copy of this module, which needs numpy alone
+    import datasets
 
 SIMILAR = 0.8
 LONG = 50  # grams
@@ -42,18 +45,27 @@ def find(texts: datasets.Dataset, training: Sequence[int], held_out: Sequence[st
 
     Memory: for each word of the held-out texts about half of a hash and of a row number, and one document at a time.
     """
-    digests = {_digest(text) for text in held_out}
-    index = HeldOutIndex(_Grams(held_out))
+    detector = RepeatDetector(held_out)
     copies = Copies([], [])
     for first in range(0, len(training), AT_ONCE):
         rows = training[first : first + AT_ONCE]
-        some = texts[rows]["text"]
-        for row, text, grams in zip(rows, some, shingles.grams(some), strict=True):
-            if _digest(text) in digests:
-                copies.exact.append(row)
-            elif index.repeats(grams):
-                copies.near.append(row)
+        for row, kind in zip(rows, detector.kinds(texts[rows]["text"]), strict=True):
+            if kind:
+                getattr(copies, kind).append(row)
     return copies
+
+
+class RepeatDetector:
+    """Tells whether documents repeat one of the `held_out` texts, which are read as often as they are needed."""
+
+    def __init__(self, held_out: Sequence[str]) -> None:
+        self.digests = {_digest(text) for text in held_out}
+        self.index = HeldOutIndex(_Grams(held_out))
+
+    def kinds(self, texts: Sequence[str]) -> Iterator[Literal["exact", "near"] | None]:
+        """Of each document: whether it is the very text of a held-out one, nearly repeats one, or neither."""
+        for text, grams in zip(texts, shingles.grams(texts), strict=True):
+            yield "exact" if _digest(text) in self.digests else "near" if self.index.repeats(grams) else None
 
 
 def _digest(text: str) -> bytes:
