@@ -8,6 +8,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from analysis.launch.bundle import write
 from analysis.launch.formats import documents
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import make
-from sweep.study import InputError
-from trainers.data.hold_out import held_out_texts, near_copies, postings, shingles
+from sweep.study import InputError, study_file
+from trainers.data.hold_out import excluded, held_out_texts, near_copies, postings, shingles
 
 MODULES = tuple(Path(module.__file__) for module in (shingles, postings, near_copies, held_out_texts))
 LANGUAGES = ("original", "additional")
@@ -70,21 +71,45 @@ def plan(make_study, make_fit, make_facts, held):
     return made
 
 
-def run(folder, *command, status=0):
+def started(folder, *command):
     """Run a script as on a machine that has none of our packages; returns what it prints."""
     environment = {"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
     done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def forget():
+    """Unload a folder's modules: the next folder has its own of the same names."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("launch_text", "hold_out")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def execute(monkeypatch, capsys):
+    """Run a script in this process, which has its libraries already; returns what it prints."""
+
+    def done(folder, *command, status=0):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+        monkeypatch.setattr(sys, "argv", list(command))
+        capsys.readouterr()
+        with nullcontext() if not status else pytest.raises(SystemExit) as ended:
+            runpy.run_path(command[0], run_name="__main__")
+        forget()
+        assert not status or ended.value.code == status
+        return "".join(capsys.readouterr())
+
+    return done
 
 
 @pytest.mark.parametrize("name", ["llamafactory", "megatron"])
-def test_json_lines_are_written_without_what_repeats_held_out_text(plan, held, tmp_path, name):
+def test_json_lines_are_written_without_what_repeats_held_out_text(plan, held, tmp_path, execute, name):
     folder = tmp_path / name
     write(plan(), name, folder)
     for one in held.values():  # the folder is copied to a cluster that has no cache
         shutil.rmtree(one["file"].parent)
-    told = run(folder, "write_jsonl.py", "corpora.json", "data")
+    told = (started if name == "megatron" else execute)(folder, "write_jsonl.py", "corpora.json", "data")
     for language, one in held.items():
         assert lines(folder / "data" / f"{language}.jsonl") == one["clean"]
         assert lines(folder / "data" / f"held_out_{language}.jsonl") == one["held_out"]
@@ -119,8 +144,7 @@ def test_documents_are_mixed_without_what_repeats_held_out_text(plan, held, tmp_
     assert {name: sorted(texts) for name, texts in found.items()} == {
         name: sorted(one["clean"] * 2) for name, one in held.items()
     }
-    for name in [name for name in sys.modules if name.split(".")[0] in ("launch_text", "hold_out")]:
-        monkeypatch.delitem(sys.modules, name)
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -130,30 +154,30 @@ def test_documents_are_mixed_without_what_repeats_held_out_text(plan, held, tmp_
         (lambda file: file.write_text("{}"), "held_out/original.jsonl: not the held-out text of the trials"),
     ],
 )
-def test_held_out_text_that_is_lost_or_changed_ends_the_preparation_in_one_line(plan, tmp_path, change, says):
+def test_held_out_text_that_is_lost_or_changed_ends_the_preparation_in_one_line(plan, tmp_path, execute, change, says):
     folder = tmp_path / "megatron"
     write(plan(), "megatron", folder)
     change(folder / "held_out" / "original.jsonl")
-    told = run(folder, "write_jsonl.py", "corpora.json", "data", status=2)
+    told = execute(folder, "write_jsonl.py", "corpora.json", "data", status=2)
     assert told.startswith(says)
     assert told.count("\n") == 1
     assert not list((folder / "data").glob("*.jsonl"))
 
 
-def test_large_held_out_text_is_named_where_it_lies(plan, held, tmp_path, monkeypatch):
+def test_large_held_out_text_is_named_where_it_lies(plan, held, tmp_path, execute, monkeypatch):
     monkeypatch.setattr("analysis.launch.plan.held_out.SMALL", 10)
     made = plan()
     write(made, "megatron", tmp_path / "megatron")
     assert not (tmp_path / "megatron" / "held_out").exists()
     assert documents.held_out(made)["original"]["load"]["data_files"] == [str(held["original"]["file"])]
-    run(tmp_path / "megatron", "write_jsonl.py", "corpora.json", "data")
+    execute(tmp_path / "megatron", "write_jsonl.py", "corpora.json", "data")
     assert lines(tmp_path / "megatron" / "data" / "original.jsonl") == held["original"]["clean"]
 
 
-def test_text_that_the_study_states_is_left_out_too(plan, held, tmp_path):
+def test_text_that_the_study_states_is_left_out_too(plan, held, tmp_path, execute):
     stated = {name: str(write_lines(tmp_path / f"eval_{name}.jsonl", one["clean"][:2])) for name, one in held.items()}
     write(plan(evaluation=stated), "llamafactory", tmp_path / "bundle")
-    run(tmp_path / "bundle", "write_jsonl.py", "corpora.json", "data")
+    execute(tmp_path / "bundle", "write_jsonl.py", "corpora.json", "data")
     for name, one in held.items():
         assert lines(tmp_path / "bundle" / "data" / f"{name}.jsonl") == one["clean"][2:]
         assert lines(tmp_path / "bundle" / "data" / f"held_out_{name}.jsonl") == one["clean"][:2]
@@ -170,6 +194,15 @@ def test_with_held_out_text_it_is_evaluated_on_it_and_trains_on_none(plan):
     assert len(made.assumptions) == 1
     assert made.unmeasured(("llamafactory",)) == []
     assert made.evaluation_files == {name: f"held_out/{name}.jsonl" for name in LANGUAGES}
+
+
+def test_our_own_trainer_is_given_the_same_text(plan, held, tmp_path, cache):
+    """The study of the launch names the copies beside it."""
+    write(plan(), "native", tmp_path / "native")
+    study = study_file.load(str(tmp_path / "native" / "study.yaml"))
+    for source in study.corpora.by_name.values():
+        files = excluded.files(source)
+        assert [list(held_out_texts.TextFile(file)) for file in files] == [held[name]["held_out"] for name in LANGUAGES]
 
 
 @pytest.fixture
@@ -195,12 +228,12 @@ def tokenizer(tmp_path):
 
 
 @pytest.mark.parametrize("adds", [True, False])
-def test_bos_of_the_trials_is_written_for_trainers_that_add_none(plan, held, tokenizer, tmp_path, adds):
+def test_bos_of_the_trials_is_written_for_trainers_that_add_none(plan, held, tokenizer, tmp_path, execute, adds):
     reads = tokenizer(adds)
     folder = tmp_path / "llamafactory"
     warnings = write(plan(facts={"bos": True}), "llamafactory", folder)
     assert any("puts BOS over the first token of every sequence" in line for line in warnings)
-    run(folder, "write_jsonl.py", "corpora.json", "data")
+    execute(folder, "write_jsonl.py", "corpora.json", "data")
     for name, one in held.items():
         found = [reads(text, add_special_tokens=False)["input_ids"] for text in lines(folder / f"data/{name}.jsonl")]
         assert found == [[0, *reads(text, add_special_tokens=False)["input_ids"]] for text in one["clean"]]
@@ -208,7 +241,7 @@ def test_bos_of_the_trials_is_written_for_trainers_that_add_none(plan, held, tok
 
 
 @pytest.mark.parametrize(("adds", "bos"), [(True, True), (True, False), (False, True), (False, False)])
-def test_axolotls_tokenizer_gives_the_documents_of_the_trials_or_none(plan, tokenizer, tmp_path, adds, bos):
+def test_axolotls_tokenizer_gives_the_documents_of_the_trials_or_none(plan, tokenizer, tmp_path, execute, adds, bos):
     reads = tokenizer(adds)
     folder = tmp_path / "axolotl"
     write(plan(facts={"bos": bos}), "axolotl", folder)
@@ -217,11 +250,11 @@ def test_axolotls_tokenizer_gives_the_documents_of_the_trials_or_none(plan, toke
         source["tokens"] = 5000
     (folder / "mixture.json").write_text(json.dumps(mixture))
     if adds and not bos:
-        told = run(folder, "mix_documents.py", status=2)
+        told = execute(folder, "mix_documents.py", status=2)
         assert "the tokenizer begins each text with ['<s>'], the documents of the trials began without" in told
         assert not (folder / "data" / "mixed.jsonl").exists()
         return
-    run(folder, "mix_documents.py")
+    execute(folder, "mix_documents.py")
     for one in lines(folder / "data" / "mixed.jsonl"):
         ids = reads(one)["input_ids"]  # as axolotl tokenises
         assert ids.count(0) == bos
