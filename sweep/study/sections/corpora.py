@@ -57,6 +57,7 @@ class BaseModelSource(Section):
 
 
 RESERVED = (*LANGUAGES, "total")  # names that mean a language, or both together
+HELD_OUT = "held_out"  # part of the names of held-out sets in a launch
 TEXT = ("embedded", "files", "dataset", "config", "split", "revision", "field", "encoding")  # what decides the text
 
 
@@ -96,8 +97,8 @@ class Corpus(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         exactly_one(self, "embedded", "files", "dataset")
-        if self.name and self.name.lower() in RESERVED:
-            raise ValueError(f"name: {self.name} has another meaning in losses and weights: give another name")
+        if self.name and (self.name.lower() in RESERVED or HELD_OUT in self.name.lower()):
+            raise ValueError(f"name: {self.name} has another meaning in losses and launch files: give another name")
         return self
 
 
