@@ -62,8 +62,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of some 50k parameters with a byte-level tokenizer, as a Hugging Face directory."""
+    """A Llama of some 50k parameters with a byte-level tokenizer, as a Hugging Face directory. It has learned a
+    little: a base model with random weights is refused.
+    """
     import torch
+    from base_models import teach
     from tokenizers import ByteLevelBPETokenizer
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -71,12 +74,15 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator([ENGLISH, CHINESE], 300, special_tokens=["<end>"], show_progress=False)
     trained.save(str(folder / "tokenizer.json"))
-    PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), eos_token="<end>").save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), eos_token="<end>")
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, vocab_size=300
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    teach(model, tokenizer, [ENGLISH, CHINESE])
+    model.save_pretrained(folder)
     return folder
 
 

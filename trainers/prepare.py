@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError, Study, preparation
-from sweep.study.errors import disk_fault
+from sweep.study.errors import disk_fault, shown
 from sweep.study.files import cache
 from sweep.study.preparation import BenchmarkData, Preparation
 from sweep.study.study import fingerprint_of
@@ -22,20 +21,24 @@ from trainers.data.hold_out import held_out_texts
 from trainers.data.hub import RecordedCommit
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
+from trainers.loop.base import check
 from trainers.model import smollm, snapshot
-from trainers.model.loading import fingerprint, load_tokenizer
+from trainers.model.base import inspection, resizing
+from trainers.model.loading import fingerprint, load_own_tokenizer, load_tokenizer
 
-log = logging.getLogger(__name__)
 Progress = Callable[[str, float | None], None]
-BASE_MODEL = "base_model"
+BASE_MODEL, TOKENIZER = "base_model", "base_model.tokenizer"
 
 
 @dataclass(frozen=True)
 class _BaseModel:
-    """`path`: a directory, or a Hugging Face id that each worker downloads itself. `commit`: of a model of the hub."""
+    """`path`: a directory that every worker opens. `commits`: of the model, and of its tokenizer, that are on the hub.
+    `fingerprint`: of the content.
+    """
 
     path: str
-    commit: str | None = None
+    fingerprint: str = ""
+    commits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,18 @@ def prepare(
 ) -> Ingredients:
     """Build all that trials share, or find it in the cache.
 
-    What `fetch` recorded for this study is taken without asking the hub. `progress` receives the name of each phase and
-    the share of it that is done (None: unknown). `earlier` is what this run was prepared with before: where there is no
-    record, and the hub cannot be reached, its commits are used. Raises InputError for a model or a corpus that cannot
-    be loaded, and OSError for a full disk.
+    `progress` receives the name of each phase and the share of it that is done (None: unknown). `earlier` is what this
+    run was prepared with before: it keeps those commits. Otherwise those that `fetch` recorded for this study are taken
+    without asking the hub. Raises InputError for a model or a corpus that cannot be loaded or is broken, and OSError
+    for a full disk.
     """
     recorded = preparation.read(study)
-    known = recorded.ingredients if recorded else earlier
-    commits = _commits(study, known, ask=recorded is None)
+    known = earlier or (recorded.ingredients if recorded else None)
     with _disk_faults():
-        return _prepare(study, progress, _base_model(study, progress, commits[BASE_MODEL]), commits).ingredients
+        made = _prepare(study, progress, _commits(study, known, ask=known is None)).ingredients
+    if earlier and earlier.base_check and earlier.fingerprints() == made.fingerprints():
+        return made.model_copy(update={"base_check": earlier.base_check})  # with losses that a GPU measured
+    return made
 
 
 def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Preparation:
@@ -74,8 +79,7 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     with _disk_faults():
         _refuse_unwritable()
         cache.remove_abandoned()
-        base = _downloaded(study, progress, commits[BASE_MODEL])
-        made = _prepare(study, progress, base, commits, lambda part: preparation.note_finished(study, part, before))
+        made = _prepare(study, progress, commits, lambda part: preparation.note_finished(study, part, before))
         record = Preparation(
             study=study.name,
             fields=preparation.fields(study),
@@ -90,18 +94,20 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
 
 def _commits(study: Study, known: Ingredients | None, ask: bool) -> dict[str, RecordedCommit]:
     recorded = known.commits if known else {}
-    return {part: RecordedCommit(recorded.get(part), ask) for part in (BASE_MODEL, *study.corpora.source_names())}
+    parts = (BASE_MODEL, TOKENIZER, *study.corpora.source_names())
+    return {part: RecordedCommit(recorded.get(part), ask) for part in parts}
 
 
 def _prepare(
     study: Study,
     progress: Progress,
-    base: _BaseModel,
     commits: dict[str, RecordedCommit],
     finished: Callable[[str], None] = lambda part: None,
 ) -> _Prepared:
+    base = _base_model(study, progress, commits)
+    progress("looking at the base model", None)
+    looked = check.look(study, Path(base.path), load_tokenizer(study.base_model, base.path), base.fingerprint)
     tokenizer = _tokenizer(study, base)
-    base = _with_commit(study, base, commits[BASE_MODEL])
     finished(BASE_MODEL)
     sources: dict[str, DocumentSource] = {}
     folders: dict[str, Path] = {}
@@ -113,18 +119,20 @@ def _prepare(
             finished(study.corpora.by_name[name].where)
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
-    progress("fingerprinting the base model", None)
     facts = {name: corpus.open_packed(folder).facts for name, folder in folders.items()}
     _refuse_borders_inside(study, facts)
-    now = {name: source.commit for name, source in sources.items()} | {BASE_MODEL: base.commit}
+    now = {name: source.commit for name, source in sources.items()} | base.commits
     ingredients = Ingredients(
         base_model=base.path,
-        base_model_fingerprint=_fingerprint(study, base),
+        base_model_fingerprint=base.fingerprint,
         folders={name: str(folder) for name, folder in folders.items()},
         corpora=facts,
         commits={part: commit for part, commit in now.items() if commit},
+        base_check=looked,
     )
-    return _Prepared(ingredients, sources, tokenizer)
+    progress("measuring the base model's loss", None)
+    measured = ingredients.model_copy(update={"base_check": check.measure(study, ingredients)})
+    return _Prepared(measured, sources, tokenizer)
 
 
 def _tokenizer(study: Study, base: _BaseModel) -> TextTokenizer:
@@ -182,44 +190,36 @@ def _packed(
     return found
 
 
-def _fingerprint(study: Study, base: _BaseModel) -> str:
-    """Of a model of the hub: its name and commit, wherever its files lie."""
-    return fingerprint_of([study.base_model.pretrained, base.commit]) if base.commit else fingerprint(Path(base.path))
-
-
-def _with_commit(study: Study, base: _BaseModel, recorded: RecordedCommit) -> _BaseModel:
-    if base.commit or Path(base.path).is_dir():
-        return base
-    return replace(base, commit=hub.commit(snapshot.repository(study.base_model), recorded))
-
-
-def _base_model(study: Study, progress: Progress, recorded: RecordedCommit) -> _BaseModel:
-    """The model that was downloaded before, else the study's own name of it, which each worker loads."""
+def _base_model(study: Study, progress: Progress, commits: dict[str, RecordedCommit]) -> _BaseModel:
+    """The base model on this machine, downloaded where it is one of the hub, with rows for the study's tokenizer."""
     base = study.base_model
-    if base.pretrained is None:
-        return _BaseModel(str(_embedded(study, progress)))
-    if recorded.commit and not recorded.ask:
-        if folder := snapshot.find(base, recorded.commit):
-            return _BaseModel(str(folder), recorded.commit)
-        log.warning(
-            "base_model.pretrained: the prepared copy of %s is not in %s any more: loading it from the hub",
-            base.pretrained,
-            snapshot.repository(base).folder(),
-        )
-    return _BaseModel(base.pretrained)
+    found = _own_model(study, progress, commits[BASE_MODEL])
+    if not (base.tokenizer or base.new_rows):
+        return found
+    commit = hub.commit(snapshot.tokenizer_repository(base), commits[TOKENIZER]) if base.tokenizer else None
+    old = load_tokenizer(base, found.path)
+    new = load_own_tokenizer(base, commit) if base.tokenizer else old
+    progress("giving the base model rows for its tokenizer", None)
+    folder = resizing.build(base, Path(found.path), found.fingerprint, old, new)
+    key = resizing.fingerprint(base, found.fingerprint, new)
+    return _BaseModel(str(folder), key, found.commits | ({TOKENIZER: commit} if commit else {}))
 
 
-def _downloaded(study: Study, progress: Progress, recorded: RecordedCommit) -> _BaseModel:
-    """The base model on this machine, downloaded where it is one of the hub."""
+def _own_model(study: Study, progress: Progress, recorded: RecordedCommit) -> _BaseModel:
     base = study.base_model
     if base.pretrained is None or Path(base.pretrained).is_dir():
-        return _base_model(study, progress, recorded)
+        folder = Path(base.pretrained) if base.pretrained else _embedded(study, progress)
+        inspection.refuse_incomplete(folder)
+        progress("fingerprinting the base model", None)
+        return _BaseModel(str(folder), fingerprint(folder))
     progress(f"looking for {base.pretrained} on the hub", None)
     commit = hub.commit(snapshot.repository(base), recorded)
     if commit is None:
-        return _BaseModel(base.pretrained)  # not a name of the hub: loading it says what is wrong
+        raise InputError(
+            f"base_model.pretrained: {shown(base.pretrained)} is no directory, and no name on the hub: correct it"
+        )
     folder = snapshot.find(base, commit) or snapshot.download(base, commit, progress)
-    return _BaseModel(str(folder), commit)
+    return _BaseModel(str(folder), fingerprint_of([base.pretrained, commit]), {BASE_MODEL: commit})
 
 
 def _embedded(study: Study, progress: Progress) -> Path:

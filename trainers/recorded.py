@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sweep.study import LANGUAGES, Horizon, InputError, PerLanguage, Record, SourceResult, Status, Study, Trial
 from sweep.study.sections.corpora import Corpora
-from sweep.study.sections.training import Training
 from sweep.study.tables.cells import number_of, text_of, with_decimal_points
 from sweep.study.tables.table_file import read_file
 
+SOURCE_FIELDS = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
 TEXTS = ("status", "reason")  # with the reasons of the horizons
 REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 
@@ -44,7 +44,7 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
         steps=row.get("steps"),
         trained_tokens=row.get("trained_tokens"),
         loss=_per_language(row, "loss"),
-        horizons=tuple(_horizons(row, study.training)),
+        horizons=tuple(_horizons(row, study)),
         base_loss=_per_language(row, "base_loss"),
         sources=_sources(row, study.corpora),
         seconds=row.get("seconds"),
@@ -81,23 +81,25 @@ def _find(table: str, trial: Trial) -> dict[str, Any]:
     raise InputError(f"{table}: no row for {trial.id}: remove it from the grid, or replay another table")
 
 
-def _horizons(row: dict[str, Any], training: Training) -> Iterator[Horizon]:
-    for tokens in training.horizons:
+def _horizons(row: dict[str, Any], study: Study) -> Iterator[Horizon]:
+    for tokens in study.training.horizons:
         reason, loss = row.get(f"reason@{tokens}"), _per_language(row, "loss", f"@{tokens}")
         if reason is None and loss == PerLanguage():
             continue
         bits = _per_language(row, "bits_per_byte", f"@{tokens}")
-        steps = training.steps_of(tokens)
-        yield Horizon(tokens=tokens, steps=steps, reason=reason, loss=loss, bits_per_byte=bits)
+        measured = _sources(row, study.corpora, ("loss", "bits_per_byte"), f"@{tokens}")
+        steps = study.training.steps_of(tokens)
+        yield Horizon(tokens=tokens, steps=steps, reason=reason, loss=loss, bits_per_byte=bits, sources=measured)
 
 
-def _sources(row: dict[str, Any], corpora: Corpora) -> dict[str, SourceResult]:
-    fields = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
+def _sources(
+    row: dict[str, Any], corpora: Corpora, fields: Sequence[str] = SOURCE_FIELDS, horizon: str = ""
+) -> dict[str, SourceResult]:
     return {
         name: SourceResult(
             language=source.language,
             weight=source.share,
-            **{field: row.get(f"{field}_{name}") for field in fields},
+            **{field: row.get(f"{field}_{name}{horizon}") for field in fields},
         )
         for name, source in corpora.by_name.items()
         if corpora.named

@@ -1,12 +1,13 @@
-"""The objective as a function of the languages' losses: their weighted mean, or one of them under a guard."""
+"""The objective as a function of losses, of languages and sources: their weighted mean, alone or under guards."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from analysis.fit_file.fit_file import FitFile
@@ -14,22 +15,25 @@ from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.table import table as tables
 from sweep.study import LANGUAGES, InputError, Objective
+from sweep.study.errors import shown
+
+ADDITIONAL = {"additional": 1.0}
 
 
 def weighted(weights: Mapping[str, float], losses: Mapping[str, Array]) -> Array:
-    """The weighted sum of the languages' losses, of any one shape."""
+    """The weighted sum of the losses, of any one shape."""
     return np.asarray(sum(share * losses[name] for name, share in weights.items()))
 
 
 @dataclass(frozen=True)
 class WeightedGoal:
-    """The weighted mean of the languages' losses. Weights sum to 1."""
+    """The weighted mean of losses: of the languages, or of sources by their names. Weights sum to 1."""
 
     weights: dict[str, float]
 
     @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages whose losses the objective needs."""
+    def losses(self) -> tuple[str, ...]:
+        """The names of the losses that the objective needs."""
         return tuple(self.loss_weights)
 
     @property
@@ -39,9 +43,7 @@ class WeightedGoal:
 
     def optima(self, lattice: Lattice) -> Optima:
         """The objective on the lattice."""
-        weights = self.loss_weights
-        sd = np.sqrt(sum((share * lattice.sd[name]) ** 2 for name, share in weights.items()))
-        mean, draws = weighted(weights, lattice.mean), weighted(weights, lattice.draws)
+        mean, sd, draws = _weighted_on(lattice, self.loss_weights)
         return Optima(lattice.almr, lattice.lr, mean, sd, draws)
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
@@ -51,77 +53,143 @@ class WeightedGoal:
 
 @dataclass(frozen=True)
 class GuardedGoal:
-    """The additional language's loss, where the original language's is at most `bound` nats (the forgetting guard).
+    """The weighted mean of losses, by default the additional language's loss, at the points that keep every guard.
 
-    The winner is the best point that keeps the guard with probability `level` or more; without such a point, the one
-    with the lowest upper limit (at `level`) of the original language's loss.
+    `bound`: the highest loss in nats of the original language (the forgetting guard), or of each language or source by
+    its name. The winner is the best point that keeps each guard with probability `level` or more; without such a point,
+    the one where the upper limits (at `level`) of the losses exceed their bounds by the least.
     """
 
-    bound: float
+    bound: float | dict[str, float]
     level: float
-    languages: tuple[str, ...] = LANGUAGES
+    weights: dict[str, float] = field(default_factory=lambda: dict(ADDITIONAL))
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """By the name of the loss."""
+        return self.bound if isinstance(self.bound, dict) else {"original": self.bound}
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The names of the losses that the objective and the guards need."""
+        return tuple(dict.fromkeys([*self.loss_weights, *self.bounds]))
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        return {"additional": 1.0}
+        """The weights above 0."""
+        return {name: share for name, share in self.weights.items() if share > 0}
 
     def optima(self, lattice: Lattice) -> Optima:
-        upper = self.upper(lattice)
-        allowed = upper <= max(self.bound, upper.min())
-        draws = np.where(lattice.draws["original"] <= self.bound, lattice.draws["additional"], np.inf)
-        mean = np.where(allowed, lattice.mean["additional"], np.inf)
-        return Optima(lattice.almr, lattice.lr, mean, lattice.sd["additional"], draws)
+        mean, sd, draws = _weighted_on(lattice, self.loss_weights)
+        excess = self.excess(lattice)
+        allowed = excess <= max(0.0, excess.min())
+        kept = self.kept({name: lattice.draws[name] for name in self.bounds})
+        return Optima(lattice.almr, lattice.lr, np.where(allowed, mean, np.inf), sd, np.where(kept, draws, np.inf))
 
-    def probability(self, lattice: Lattice) -> Array:
-        """The probability that the guard is kept at each point of the lattice: (A, L)."""
-        return np.asarray(norm.cdf((self.bound - lattice.mean["original"]) / np.maximum(lattice.sd["original"], 1e-12)))
+    def kept(self, losses: Mapping[str, Array]) -> NDArray[np.bool_]:
+        """Whether these losses, arrays of one shape by name, keep every guard."""
+        return np.asarray(np.logical_and.reduce([losses[name] <= bound for name, bound in self.bounds.items()]))
 
-    def upper(self, lattice: Lattice) -> Array:
-        """The upper limit (at `level`) of the original language's loss at each point: (A, L), in nats."""
-        return np.asarray(lattice.mean["original"] + norm.ppf(self.level) * lattice.sd["original"])
+    def probability(self, lattice: Lattice, name: str = "original") -> Array:
+        """The probability that the guard of one loss is kept at each point of the lattice: (A, L)."""
+        margin = self.bounds[name] - lattice.mean[name]
+        return np.asarray(norm.cdf(margin / np.maximum(lattice.sd[name], 1e-12)))
+
+    def excess(self, lattice: Lattice) -> Array:
+        """How far the upper limit (at `level`) of a loss is over its bound at each point, in nats, the largest of all
+        guards: (A, L). 0 and less: every guard is kept with probability `level`.
+        """
+        upper = {name: lattice.mean[name] + norm.ppf(self.level) * lattice.sd[name] for name in self.bounds}
+        return np.asarray(np.maximum.reduce([upper[name] - bound for name, bound in self.bounds.items()]))
 
     def of_trials(self, table: pd.DataFrame) -> pd.Series:
-        """The objective of each row; NaN where a loss is missing or the guard is broken."""
-        additional = table["loss_additional"].astype(float)
-        return additional.where(table["loss_original"].astype(float) <= self.bound)
+        """The objective of each row; NaN where a loss is missing or a guard is broken."""
+        kept = self.kept({name: table[f"loss_{name}"].to_numpy(float) for name in self.bounds})
+        return tables.objective(table, self.weights).where(kept)
 
 
 Goal = WeightedGoal | GuardedGoal
 
 
+def _weighted_on(lattice: Lattice, weights: Mapping[str, float]) -> tuple[Array, Array, Array]:
+    """Mean and sd (A, L) and draws (D, A, L) of the weighted sum; the surfaces are independent."""
+    sd = np.sqrt(sum((share * lattice.sd[name]) ** 2 for name, share in weights.items()))
+    return weighted(weights, lattice.mean), np.asarray(sd), weighted(weights, lattice.draws)
+
+
 def goal(objective: Objective, table: pd.DataFrame) -> Goal:
     """The stated objective, for a table. Raises InputError where the table lacks a loss that it needs."""
-    named = [name for _, name in objective.named_losses if name not in LANGUAGES]
-    if named or objective.loss_guards:
-        raise InputError(
-            "objective: losses of single sources cannot be fitted yet: weigh the two languages, and remove guards of "
-            "sources"
-        )
-    measured = tables.languages(table)
-    if objective.forgetting_guard_percent is not None:
-        return GuardedGoal(_bound(objective, measured, table), objective.level)
-    if measured in ((), LANGUAGES):
-        return WeightedGoal(objective.shares)
-    if objective.weights is not None:
-        raise InputError(
-            f"weights need the losses of both languages, the table has {measured[0]} alone: remove the weights"
-        )
-    return WeightedGoal({name: 1 / len(measured) for name in measured})
+    _refuse_unmeasured(objective, table)
+    bounds = _bounds(objective, table)
+    if not bounds:
+        return WeightedGoal(_weights(objective, table))
+    weights = ADDITIONAL if objective.forgetting_guard_percent is not None else _weights(objective, table)
+    bound = bounds if objective.loss_guards else bounds["original"]
+    return GuardedGoal(bound, objective.level, dict(weights))
 
 
 def goal_of(file: FitFile) -> Goal:
     """The goal of a finished fit."""
-    if file.guard:
-        return GuardedGoal(file.guard.bound, file.winner.level)
-    return WeightedGoal(file.weights or {})
+    bounds = file.bounds
+    if not bounds:
+        return WeightedGoal(file.weights or {})
+    return GuardedGoal(bounds, file.winner.level, dict(file.weights or ADDITIONAL))
 
 
-def _bound(objective: Objective, measured: tuple[str, ...], table: pd.DataFrame) -> float:
-    """The guard's limit in nats, from the median of the base model's losses in the table."""
-    base = table["base_loss_original"].astype(float).dropna()
-    if measured != LANGUAGES or not len(base):
+def _weights(objective: Objective, table: pd.DataFrame) -> dict[str, float]:
+    """The weights of the losses: as stated, or equal ones of the losses that were measured."""
+    measured = tables.languages(table)
+    weighed = {name for name, share in objective.shares.items() if share and name in LANGUAGES}
+    if measured in ((), LANGUAGES) or not weighed:
+        return objective.shares
+    if objective.weights is not None:
         raise InputError(
-            "the forgetting guard needs the losses of both languages and the base model's loss on the original one "
-            "(base_loss_original): add these columns, or use weights instead"
+            f"weights need the losses of both languages, the table has {measured[0]} alone: remove the weights"
         )
-    return objective.bound(float(base.median()))
+    return {name: 1 / len(measured) for name in measured}
+
+
+def _refuse_unmeasured(objective: Objective, table: pd.DataFrame) -> None:
+    """Raises InputError for a source without a loss in any usable row."""
+    used = tables.usable(table)
+    for name in tables.named_losses(objective):
+        if f"loss_{name}" not in used or not used[f"loss_{name}"].notna().any():
+            raise InputError(
+                f"the objective needs the loss of {shown(name)}, and no usable trial has it (column loss_ and the "
+                f"name): measure it in every trial, or take it out of the objective"
+            )
+
+
+def _bounds(objective: Objective, table: pd.DataFrame) -> dict[str, float]:
+    """The highest loss in nats that the guards allow, by the name of the loss; the lowest of several for one loss."""
+    found: dict[str, float] = {}
+    for name, bound in _limits(objective, table):
+        found[name] = min(bound, found.get(name, bound))
+    return found
+
+
+def _limits(objective: Objective, table: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    """From the median of the base model's losses in the table."""
+    if objective.forgetting_guard_percent is not None:
+        base = base_loss(table, "original")
+        if tables.languages(table) != LANGUAGES or base is None:
+            raise InputError(
+                "the forgetting guard needs the losses of both languages and the base model's loss on the original one "
+                "(base_loss_original): add these columns, or use weights instead"
+            )
+        yield "original", objective.bound(base)
+    for guard in objective.loss_guards:
+        base, measured = base_loss(table, guard.name), table.get(f"loss_{guard.name}")
+        if base is None or measured is None or not measured.notna().any():
+            raise InputError(
+                f"the guard of {shown(guard.name)} needs its loss in every trial and the base model's "
+                f"(base_loss_{guard.name}): add these columns, or remove the guard"
+            )
+        yield guard.name, guard.bound(base)
+
+
+def base_loss(table: pd.DataFrame, name: str) -> float | None:
+    """The base model's loss of a language or source, in nats: the median over the trials; None where not measured."""
+    column = f"base_loss_{name}"
+    known = table[column].astype(float).dropna() if column in table else pd.Series(dtype=float)
+    return float(known.median()) if len(known) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from analysis.decision import guards, sources
 from analysis.decision.case import Alone, Case
 from analysis.decision.curve import best_almrs, best_lrs, coupling, divergence_edge, front
 from analysis.decision.findings import caveats, refusals
@@ -15,7 +16,7 @@ from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal, goal
 from analysis.decision.winner import choose, region
 from analysis.fit import alone, horizons
 from analysis.fit_file.findings import Finding
-from analysis.fit_file.fit_file import FitFile, ForgettingGuard, HorizonFit, TrialCounts
+from analysis.fit_file.fit_file import FitFile, HorizonFit, TrialCounts
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import Transfer
 from analysis.scores.read import Scored
@@ -32,7 +33,8 @@ from sweep.study import InputError, Objective, Study
 class Fit(FitResult):
     """A fit with its surfaces, from which figures are drawn.
 
-    `surfaces` has one per language; `lattice` their losses over the tried range, `optima` the objective there.
+    `surfaces` has one per language, and one per source that the objective names; `lattice` their losses over the tried
+    range, `optima` the objective there.
     """
 
     surfaces: dict[str, Surface]
@@ -101,13 +103,13 @@ def _decided(given: _Given) -> Fit:
     case = _case(given, given.table, objective)
     case = replace(case, scores=summarise(case, given.scored, given.seed)) if given.scored else case
     refused = refusals.find(case)
-    plain = objective.model_copy(update={"guards": ()})  # only the full budget is scored
+    plain = objective.model_copy(update={"guards": objective.loss_guards})  # only the full budget is scored
     budgets, unfitted = horizons.find(case, lambda shorter: _case(given, shorter, plain), refused)
     moved, unmoved = _transfer(case, budgets)
     file = FitFile(
         study=given.name,
-        weights=case.goal.weights if isinstance(case.goal, WeightedGoal) else None,
-        guard=_guard(case),
+        weights=None if objective.forgetting_guard_percent is not None else case.goal.weights,
+        guard=guards.forgetting(case),
         winner=case.winner,
         region=case.region,
         curve=case.curve,
@@ -119,15 +121,17 @@ def _decided(given: _Given) -> Fit:
         forms={language: surface.scale.form.name for language, surface in case.surfaces.items()},
         noise={n: float(s.noise([case.winner.almr], [case.winner.lr])[0]) for n, s in case.surfaces.items()},
         cross_validation=case.checks,
-        trials=_count(given.table),
+        trials=_count(case.table),
         refusals=[*refused, *unmoved],
         warnings=[*caveats.find(case), *unfitted],
         transfer=moved,
         horizons=budgets,
         scores=case.scores,
+        loss_guards=guards.of_losses(case),
+        sources=sources.at_winner(case, given.seed),
     )
     return Fit(
-        table=given.table,
+        table=case.table,
         file=alone.reduced(file, case.alone) if case.alone else file,
         study=given.study,
         surfaces=case.surfaces,
@@ -149,9 +153,12 @@ def _transfer(case: Case, budgets: tuple[HorizonFit, ...]) -> tuple[Transfer | N
 
 def _case(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
     """What is known of a table: the given one, or the same trials at a shorter budget."""
-    used, seed = tables.usable(table), given.seed
-    aim = goal(objective, table)
-    surfaces = fit_languages(table, tables.languages(table) or aim.languages, seed)
+    aim, seed = goal(objective, table), given.seed
+    if names := tables.named_losses(objective):
+        table = tables.with_losses(table, names)
+        tables.refuse_few(table, given.name)
+    used = tables.usable(table)
+    surfaces = fit_languages(table, tuple(dict.fromkeys([*tables.languages(table), *aim.losses])), seed)
     lattice = Lattice.of(surfaces, used["almr"].to_numpy(float), used["lr"].to_numpy(float), seed)
     if isinstance(aim, GuardedGoal):  # its optimum lies on the border of what is allowed, where no parabola helps
         lattice = lattice.finer()
@@ -171,17 +178,6 @@ def _case(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
         edge=divergence_edge(table, winner.almr, winner.lr),
         checks={language: cross_validate(surface) for language, surface in surfaces.items()},
         alone=given.alone,
-    )
-
-
-def _guard(case: Case) -> ForgettingGuard | None:
-    if not isinstance(case.goal, GuardedGoal):
-        return None
-    percent = case.objective.forgetting_guard_percent
-    assert percent is not None  # or the goal would be weights
-    at = case.optima.mean.argmin()
-    return ForgettingGuard(
-        percent=percent, bound=case.goal.bound, probability=float(case.goal.probability(case.lattice).ravel()[at])
     )
 
 

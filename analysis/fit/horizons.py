@@ -15,7 +15,7 @@ from analysis.fit_file.fit_file import HorizonFit
 from analysis.table import table as tables
 from sweep.study import LANGUAGES, InputError, Status, Study
 
-AT = re.compile(r"(loss|bits_per_byte|reason)\w*@(\d+)")  # the columns that analysis.table gives a horizon
+AT = re.compile(r"(loss|bits_per_byte|reason)[\w.-]*@(\d+)")  # the columns that analysis.table gives a horizon
 UNMEASURED = "not measured at this horizon"
 
 
@@ -33,13 +33,15 @@ def at(table: pd.DataFrame, tokens: int) -> pd.DataFrame:
     A trial that diverged after it branched to this horizon is complete here. Failed trials, and those that the study
     does not ask for, stay excluded.
     """
-    columns = {name: table.get(f"{name}@{tokens}") for name in (*(f"loss_{n}" for n in LANGUAGES), "reason")}
+    of_run = [str(name) for name in table if "@" not in str(name)]
+    losses = [name for name in of_run if name.startswith("loss_")]  # of languages and of sources
+    columns = {name: table.get(f"{name}@{tokens}") for name in (*losses, "reason")}
     new = {name: pd.Series(None, table.index, object) if c is None else c for name, c in columns.items()}
-    passes = {name: table[name] * tokens / table["tokens"] for n in LANGUAGES if (name := f"epochs_{n}") in table}
+    passes = {name: table[name] * tokens / table["tokens"] for name in of_run if name.startswith("epochs_")}
     outcomes = pd.DataFrame([_outcome(row) for row in pd.DataFrame(new).to_dict("records")], table.index, dtype=object)
     lost = (table["status"] == Status.FAILED) | table["excluded"].isin(tables.FOREIGN)
     outcomes = outcomes.where(~lost, table[["status", "excluded"]])
-    rest = [name for name in table if "@" not in str(name) and not str(name).startswith("score_")]
+    rest = [name for name in of_run if not name.startswith("score_")]
     return table[rest].assign(**(new | passes), tokens=tokens, status=outcomes["status"], excluded=outcomes["excluded"])
 
 

@@ -10,6 +10,7 @@ from analysis.fit_file.curve import AlmrPoint, Coupling, CurvePoint, DivergenceE
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.inputs import FitInputs
 from analysis.fit_file.scores import ScoresFile
+from analysis.fit_file.sources import LossGuard, SourceAtWinner
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Region, Winner
 from sweep.study import Schema
@@ -61,8 +62,9 @@ class FitFile(Schema):
     """`fit.json`. Losses in nats per token; `noise` is one trial's sd around its surface at the winner, `forms` the
     coordinate of ALMR that each surface is smooth in; `trials` counts rows.
 
-    `weights` is None under a forgetting guard, `guard` is None under weights. `horizons` has the winner at each token
-    budget that the trials were measured at, the full one last; it is empty where that is the only one.
+    `weights` is None under a forgetting guard, `guard` is None under weights. `loss_guards` are the objective's guards
+    of sources, `sources` has each source of a study that names sources. `horizons` has the winner at each token budget
+    that the trials were measured at, the full one last; it is empty where that is the only one.
     `scores` is None where nothing was scored. `inputs`: hashes of what was fitted; None for a table of the user's own,
     and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name. `alone`: the
     hyper-parameter that was fitted alone, "lr" or "almr", because all trials have one value of the other.
@@ -88,9 +90,18 @@ class FitFile(Schema):
     transfer: Transfer | None
     horizons: tuple[HorizonFit, ...] = ()
     scores: ScoresFile | None = None
+    loss_guards: tuple[LossGuard, ...] = ()
+    sources: tuple[SourceAtWinner, ...] = ()
     inputs: FitInputs | None = None
     figures: dict[str, str] = Field(default_factory=dict)
     alone: str | None = None
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The highest loss in nats that the guards allow, by language or source; empty without guards of losses."""
+        limits = [("original", self.guard.bound)] if self.guard else []
+        limits += [(guard.source, guard.bound) for guard in self.loss_guards]
+        return {name: min(bound for one, bound in limits if one == name) for name, _ in limits}
 
 
 def read_fit(run: Path, remedy: str = "write it anew: almr fit RUN") -> FitFile:

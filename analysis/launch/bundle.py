@@ -22,7 +22,7 @@ from analysis.launch.plan import launch_plan as plans
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
-from sweep.study import CorpusFacts
+from sweep.study import CorpusFacts, InputError
 from sweep.study.files.atomic import sha256
 
 Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # reads a folder with the files of a format back, by its name
@@ -81,6 +81,8 @@ def export(
     files.
     """
     plan = run.plan(accept_risk)
+    if fault := plan.study.vocabulary_fault(formats or plan.launch.formats):
+        raise InputError(fault)
     bundle_folder.refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")

@@ -21,6 +21,7 @@ from analysis.figures.data.loss_and_guard import unguarded
 from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
+from analysis.fit_file.sources import loss_guard_line
 from analysis.fit_file.winner import Interval
 from analysis.report import corpora
 from analysis.scores import table_text
@@ -63,6 +64,7 @@ def write_report(fit: FitResult, run: Path) -> Path:
 
 
 def render(fit: FitResult, run: Path) -> str:
+    surfaces = _surfaces(fit)
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     names = ("number", "lr", "tokens", "almr", "percent", "times", "interval", "missing")
     page.filters |= {name: getattr(formats, name) for name in names}
@@ -73,11 +75,15 @@ def render(fit: FitResult, run: Path) -> str:
         study=fit.study,
         file=fit.file,
         labels={name: fit.label(name) for name in LANGUAGES},
-        languages=_languages(fit),
+        languages=[row for row in surfaces if row["name"] in (*LANGUAGES, tables.TOTAL)],
+        surfaces=surfaces,
+        sources=_sources(fit),
+        objective=_objective(fit),
+        guards=[loss_guard_line(guard, fit.label) for guard in fit.file.loss_guards],
         gain=_gain(fit),
         scores=_scores(fit),
         figures=_images(fit, run),
-        captions={name: text + (GUARDED.get(name, "") if fit.file.guard else "") for name, text in CAPTIONS.items()},
+        captions={name: text + (GUARDED.get(name, "") if fit.file.bounds else "") for name, text in CAPTIONS.items()},
         coupling=_coupling(fit),
         unknown=_why_unknown(fit),
         trials=_trials(fit),
@@ -103,13 +109,14 @@ def _drawn(fit: FitResult, path: Path) -> bytes:
     return content
 
 
-def _languages(fit: FitResult) -> list[dict[str, Any]]:
+def _surfaces(fit: FitResult) -> list[dict[str, Any]]:
     """Per surface: the base model's and the winner's losses, and how well the surface fits."""
     file, base = fit.file, base_losses(fit)
     return [
         {
+            "name": name,
             "label": fit.label(name),
-            "weight": file.weights and file.weights[name],
+            "weight": file.weights and file.weights.get(name, 0.0),
             "base": base.get(name),
             "winner": file.winner.losses[name],
             "change": file.winner.losses[name].mean - base[name] if name in base else None,
@@ -124,14 +131,37 @@ def _languages(fit: FitResult) -> list[dict[str, Any]]:
 def _gain(fit: FitResult) -> dict[str, Any] | None:
     """How far the winner's objective is below the base model's, in nats; None where that was not measured."""
     goal, base, winner = unguarded(fit), base_losses(fit), fit.file.winner
-    if not set(goal.languages) <= set(base):
+    if not set(goal.losses) <= set(base):
         return None
-    start, reach = sum(goal.weights[name] * base[name] for name in goal.languages), winner.objective_interval
+    start, reach = sum(goal.weights[name] * base[name] for name in goal.losses), winner.objective_interval
     return {
         "base": start,
         "value": start - winner.objective,
         "interval": Interval(low=start - reach.high, high=start - reach.low),
     }
+
+
+def _objective(fit: FitResult) -> str:
+    """The weights of losses where they are not those of the two languages, in words; else nothing."""
+    weights = {name: share for name, share in (fit.file.weights or {}).items() if share}
+    if set(weights) <= {*LANGUAGES, tables.TOTAL}:
+        return ""
+    return ", ".join(f"{formats.number(share, 2)} for {fit.label(name)}" for name, share in weights.items())
+
+
+def _sources(fit: FitResult) -> list[dict[str, Any]]:
+    """Each source of a study that names sources: its part of the text, and its losses at base model and winner."""
+    weights, bounds = fit.file.weights or {}, fit.file.bounds
+    return [
+        {
+            "one": one,
+            "language": fit.label(one.language),
+            "name": one.name if one.name != one.language else fit.label(one.name),
+            "weight": weights.get(one.name),
+            "bound": bounds.get(one.name),
+        }
+        for one in fit.file.sources
+    ]
 
 
 def _scores(fit: FitResult) -> dict[str, Any] | None:
@@ -179,7 +209,7 @@ def _why_unknown(fit: FitResult) -> str:
     middle = math.sqrt(used["lr"].min() * used["lr"].max())
     beyond = {"lower": any(lr < middle for lr in ends), "higher": any(lr > middle for lr in ends)}
     wanted = " and ".join(word for word, needed in beyond.items() if needed) or "lower and higher"
-    guard = ", or the forgetting guard allows none" if fit.file.guard else ""
+    guard = ", or the forgetting guard allows none" if fit.file.bounds else ""
     return f"at most ALMRs, the best LR may lie outside the tried range{guard}. Add {wanted} LRs to the grid."
 
 
@@ -210,11 +240,16 @@ def _columns(fit: FitResult) -> list[tuple[str, str, Callable[[Any], str]]]:
         ("peak LR", "lr", formats.lr),
         ("seed", "seed", formats.whole),
         ("objective", "objective", lambda value: formats.number(value, 4)),
-        *((fit.label(name), f"loss_{name}", lambda value: formats.number(value, 4)) for name in fit.file.forms),
+        *((fit.label(name), f"loss_{name}", lambda value: formats.number(value, 4)) for name in _losses(fit)),
         *((n.removeprefix("score_"), n, formats.number) for n in fit.table.columns if n.startswith("score_")),
         ("tokens", "tokens", formats.tokens),
         ("seconds", "seconds", lambda value: formats.number(value, 1)),
     ]
+
+
+def _losses(fit: FitResult) -> list[str]:
+    """Those of the surfaces, and of every source that has a name of its own."""
+    return list(dict.fromkeys([*fit.file.forms, *(one.name for one in fit.file.sources)]))
 
 
 def _cost(table: pd.DataFrame) -> dict[str, Any] | None:

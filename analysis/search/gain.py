@@ -21,7 +21,7 @@ SLIGHT = 1e-12  # added to denominators that may be 0
 
 class PredictedObjective(NamedTuple):
     """The objective without its guard at n points, each (n,): `mean` and `sd` of the surface and `noise`, the sd of one
-    trial, in nats; and `allowed`, the probability that a forgetting guard is kept (1 without one).
+    trial, in nats; and `allowed`, the probability that every guard of a loss is kept (1 without one).
     """
 
     mean: Array
@@ -32,36 +32,52 @@ class PredictedObjective(NamedTuple):
 
 @dataclass(frozen=True)
 class ObjectiveModel:
-    """An objective and the surfaces of the languages' losses that it needs."""
+    """An objective and the surfaces of the losses that it needs."""
 
     surfaces: Mapping[str, Surface]
     goal: Goal
 
     def predict(self, almr: Array, lr: Array) -> PredictedObjective:
-        """The objective at n points; the languages' surfaces are independent."""
+        """The objective at n points; the surfaces are independent."""
         shares = self.goal.loss_weights
         predicted = {name: self.surfaces[name].predict(almr, lr) for name in shares}
         mean = sum(share * predicted[name][0] for name, share in shares.items())
         variance = sum((share * predicted[name][1]) ** 2 for name, share in shares.items())
         noise = sum((share * self.surfaces[name].noise(almr, lr)) ** 2 for name, share in shares.items())
-        guarded = isinstance(self.goal, GuardedGoal)
-        allowed = norm.cdf(self.guard_margin(almr, lr)) if guarded else np.ones(len(almr))
+        margins = self._guard_margins(almr, lr) if isinstance(self.goal, GuardedGoal) else np.empty((0, len(almr)))
+        allowed = norm.cdf(margins).prod(axis=0)
         return PredictedObjective(np.asarray(mean), np.sqrt(variance), np.sqrt(noise), np.asarray(allowed))
 
     def guard_margin(self, almr: Array, lr: Array) -> Array:
-        """How far the original language's loss is below the guard's bound at n points, in its sds: (n,).
+        """How far a guarded loss is below its bound at n points, in its sds, the least of all guards: (n,).
 
-        It ranks points also where the probability of keeping the guard is numerically 0.
+        It ranks points also where the probability of keeping the guards is numerically 0.
         """
-        assert isinstance(self.goal, GuardedGoal), "only a guard has a margin"
-        mean, sd = self.surfaces["original"].predict(almr, lr)
-        return np.asarray((self.goal.bound - mean) / np.maximum(sd, SLIGHT))
+        return np.asarray(self._guard_margins(almr, lr).min(axis=0))
 
-    def sample(self, almr: Array, lr: Array, seed: int) -> Array:
-        """Joint posterior draws of the objective, without its guard, at n points: (DRAWS, n), in nats."""
-        shares = enumerate(self.goal.loss_weights.items())
-        drawn = [share * self.surfaces[name].sample(almr, lr, DRAWS, seed + i) for i, (name, share) in shares]
-        return np.asarray(np.sum(drawn, axis=0))
+    def _guard_margins(self, almr: Array, lr: Array) -> Array:
+        """For each guard, as `guard_margin`: (guards, n)."""
+        assert isinstance(self.goal, GuardedGoal), "only a guard has a margin"
+        predicted = {name: self.surfaces[name].predict(almr, lr) for name in self.goal.bounds}
+        margins = [
+            (bound - predicted[name][0]) / np.maximum(predicted[name][1], SLIGHT)
+            for name, bound in self.goal.bounds.items()
+        ]
+        return np.array(margins)
+
+    def sample(self, almr: Array, lr: Array, seed: int, allowed: int = 0) -> Array:
+        """Joint posterior draws of the objective at n points: (DRAWS, n), in nats. At the first `allowed` points it is
+        infinite where a draw breaks a guard; at the others guards do not count.
+        """
+        weights, drawn = self.goal.loss_weights, {}
+        for i, name in enumerate(self.goal.losses):
+            points = slice(None) if name in weights else slice(allowed)
+            drawn[name] = self.surfaces[name].sample(almr[points], lr[points], DRAWS, seed + i)
+        found = np.sum([share * drawn[name] for name, share in weights.items()], axis=0)
+        if allowed and isinstance(self.goal, GuardedGoal):
+            kept = self.goal.kept({name: drawn[name][:, :allowed] for name in self.goal.bounds})
+            found[:, :allowed] = np.where(kept, found[:, :allowed], np.inf)
+        return np.asarray(found)
 
     def conditioned_on_mean(self, points: Sequence[Point]) -> ObjectiveModel:
         """The model after trials at these points whose losses equal the surfaces' means."""
@@ -86,11 +102,8 @@ def variance_explained(target: str, model: ObjectiveModel, space: Space, free: S
     almrs, lrs = np.linspace(*space.bounds[0], ALMRS), np.geomspace(*space.bounds[1], LRS)
     lattice = [axis.ravel() for axis in np.meshgrid(almrs, lrs, indexing="ij")]
     almr, lr = (np.concatenate(pair) for pair in zip(lattice, (free.almr, free.lr), strict=True))
-    drawn = model.sample(almr, lr, seed)
+    drawn = model.sample(almr, lr, seed, allowed=len(lattice[0]))
     at_lattice, at_cells = drawn[:, : len(lattice[0])], drawn[:, len(lattice[0]) :]
-    if isinstance(model.goal, GuardedGoal):
-        original = model.surfaces["original"].sample(lattice[0], lattice[1], DRAWS, seed + len(model.goal.loss_weights))
-        at_lattice = np.where(original <= model.goal.bound, at_lattice, np.inf)
     losses = at_lattice.reshape(DRAWS, ALMRS, LRS)
     values = refined_along(losses) if target == "curve" else np.stack(refined(losses), axis=1) / [ALMRS - 1, LRS - 1]
     return _explained(values, at_cells, model.predict(free.almr, free.lr).noise)

@@ -90,7 +90,7 @@ NEAR = 9  # cells of the lowest losses, whose repeats give the noise near the be
 class MeasuredTable:
     """A table as a set of possible trials.
 
-    `cells` has one row per (almr, lr), ordered, with the columns almr, lr, loss_<language> (nats, mean over the seeds
+    `cells` has one row per (almr, lr), ordered, with the columns almr, lr, loss_<name> (nats, mean over the seeds
     that completed), tokens (of one trial, NaN where unknown), status and excluded. A cell diverged if no seed completed
     and one diverged. `noise_percent`: sd of a cell's mean near the best, in per cent of the best; None without repeats.
     """
@@ -109,7 +109,8 @@ class MeasuredTable:
                     f"a simulation needs several values of ALMR and of LR: {name.upper()} has fewer than two"
                 )
         aim = goal(objective, table)
-        found = cls(cells := _cells(table, aim.languages), aim, _noise_percent(table, aim))
+        table = tables.with_losses(table, tables.named_losses(objective))
+        found = cls(cells := _cells(table, aim.losses), aim, _noise_percent(table, aim))
         complete = len(tables.usable(cells))
         if complete < MINIMUM_TRIALS:
             raise InputError(f"{complete} cells (almr, lr) completed: a simulation needs {MINIMUM_TRIALS} or more")
@@ -135,7 +136,7 @@ class MeasuredTable:
 
     @property
     def over_the_guard(self) -> int:
-        """Number of completed cells that break the forgetting guard."""
+        """Number of completed cells that break a guard of a loss."""
         kept = int(np.isfinite(self.values).sum())
         return len(tables.usable(self.cells)) - kept if isinstance(self.goal, GuardedGoal) else 0
 
@@ -170,7 +171,7 @@ class MeasuredTable:
         return self._model(self.cells, 0)
 
     def _model(self, cells: pd.DataFrame, seed: int) -> ObjectiveModel:
-        return ObjectiveModel(fit_languages(cells, self.goal.languages, seed), self.goal)
+        return ObjectiveModel(fit_languages(cells, self.goal.losses, seed), self.goal)
 
     def tokens(self, order: Sequence[int]) -> float | None:
         """Tokens of these trials; None where one is unknown."""
@@ -178,10 +179,10 @@ class MeasuredTable:
         return None if spent.isna().any() else float(spent.sum())
 
 
-def _cells(table: pd.DataFrame, languages: Iterable[str]) -> pd.DataFrame:
+def _cells(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """The rows of MeasuredTable.cells."""
     table = table.assign(tokens=table["tokens"].astype(float) if "tokens" in table else np.nan)
-    losses, cell = [f"loss_{name}" for name in languages], ["almr", "lr"]
+    losses, cell = [f"loss_{name}" for name in names], ["almr", "lr"]
     complete = tables.usable(table).groupby(cell, as_index=False)[[*losses, "tokens"]].mean()
     lost = tables.diverged(table).groupby(cell, as_index=False)[["tokens"]].mean()
     lost = lost[~pd.MultiIndex.from_frame(lost[cell]).isin(pd.MultiIndex.from_frame(complete[cell]))]

@@ -148,7 +148,7 @@ def fit(context: SearchContext) -> ObjectiveModel:
     almr, lr = (pd.concat([used, lost])[name].to_numpy(float) for name in HYPERPARAMETERS)
     settings = FitSettings(context.seed, restarts=0, trend_sd=TREND_SD)
     surfaces = {}
-    for name in context.goal.languages:
+    for name in context.goal.losses:
         loss = used[f"loss_{name}"].to_numpy(float)
         every = np.concatenate([loss, np.full(len(lost), loss.max())])
         surfaces[name] = Surface.fit(Scale(almr, lr, every, span=context.space.bounds), settings=settings)

@@ -36,7 +36,8 @@ class SurfaceSampler(BaseSampler):
 
     A trial that is pruned, or whose value is not finite, counts as diverged; one that fails is not proposed again. With
     the user attributes `loss_original` and `loss_additional` (nats per token) and a `goal` over these languages, each
-    language has its own surface. The sampler keeps no state: proposals depend on the study's trials and the seed alone.
+    language has its own surface; with a goal over sources, each source, by attributes such as `loss_web`. The sampler
+    keeps no state: proposals depend on the study's trials and the seed alone.
 
     Args:
         seed: of all random draws.
@@ -76,7 +77,7 @@ class SurfaceSampler(BaseSampler):
             return {}
         space = self.space or _space(search_space)
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
-        table, pending = table_of(earlier, self.goal.languages)
+        table, pending = table_of(earlier, self.goal.losses)
         context = SearchContext(table, self.goal, space, pending, len(earlier), curve=self.curve, seed=self.seed)
         self.last = propose(context)
         return {"almr": self.last.almr, "lr": self.last.lr}

@@ -137,7 +137,8 @@ def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
 
 
 def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0) -> dict[str, Surface]:
-    """One surface per language from a table (see analysis.table), each in the transform of ALMR that predicts it best.
+    """One surface for each loss, of a language or a source, from a table (see analysis.table), each in the transform of
+    ALMR that predicts it best.
 
     Diverged rows bound the surfaces; other excluded rows are not used. Raises InputError as Scale.of.
     """

@@ -38,6 +38,7 @@ MEANINGS = {  # our name -> what is left of a name without case, separators and 
     "loss_additional": {"additional", "lossadditional", "additionalloss"},
     "loss_total": {"loss", "losstotal", "totalloss"},
 }
+OF_SOURCE = re.compile(r"(loss|base_loss|bits_per_byte|base_bits_per_byte|epochs)_([A-Za-z0-9][A-Za-z0-9._-]*)")
 OPTUNA = {"number", "state", "value"}  # columns by which its table is known: `value` is the objective
 
 
@@ -77,7 +78,7 @@ def sources(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[st
     """
     stated = _stated(file, columns)
     free = [name for name in file.names if name not in stated.values()]
-    exact = [*COLUMNS, "parameters", *(name for name in free if name.startswith("score_"))]
+    exact = [*COLUMNS, "parameters", *(name for name in free if name.startswith("score_")), *_of_sources(file, stated)]
     found = stated | _losses(file, free, stated)
     free = [name for name in free if name not in found.values()]
     for name in dict.fromkeys([*HYPERPARAMETERS, *MEANINGS, *exact]):
@@ -91,6 +92,14 @@ def sources(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[st
             f"additional=... (or loss=... for one combined loss); its columns are {listing(file.names)}"
         )
     return found
+
+
+def _of_sources(file: TableFile, stated: Mapping[str, str]) -> list[str]:
+    """The columns of sources of the text, by our names alone: a source is known by its loss, such as `loss_web`."""
+    split = {name: found for name in file.names if (found := OF_SOURCE.fullmatch(name))}
+    losses = {found[2] for found in split.values() if found[1] == "loss"} | {n.removeprefix("loss_") for n in stated}
+    known = losses - {*(name.removeprefix("loss_") for name in PLAIN)}
+    return [name for name, found in split.items() if found[2] in known]
 
 
 def _pairs(columns: str | Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
@@ -108,13 +117,14 @@ def _stated(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[st
     """The mapping of --columns."""
     stated: dict[str, str] = {}
     for ours, theirs in _pairs(columns):
-        if ours not in OURS:
-            raise InputError(f"--columns: {ours!r} is not one of {', '.join(OURS)}")
+        standard = OURS.get(ours, ours)
+        if ours not in OURS and not OF_SOURCE.fullmatch(ours):
+            raise InputError(f"--columns: {ours!r} is not one of {', '.join(OURS)}, or loss_ with a source's name")
         if theirs not in file.names:
             raise file.without(theirs)
-        if OURS[ours] in stated or theirs in stated.values():
-            raise InputError(f"--columns: {ours if OURS[ours] in stated else theirs} is given twice; leave one out")
-        stated[OURS[ours]] = theirs
+        if standard in stated or theirs in stated.values():
+            raise InputError(f"--columns: {ours if standard in stated else theirs} is given twice; leave one out")
+        stated[standard] = theirs
     if "loss_total" in stated and len(set(PLAIN) & set(stated)) > 1:
         raise InputError("--columns: give loss, or original and additional, not both")
     return stated

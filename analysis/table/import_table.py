@@ -34,7 +34,8 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a file of trials, one row each, in the file's order: text in columns, JSON, parquet or .xlsx.
 
-    The result has COLUMNS, then `loss_total` and `parameters` if there, and every `score_*`. Losses are in nats per
+    The result has COLUMNS, then `loss_total` and `parameters` if there, every `score_*`, and what the file has of
+    sources of the text, such as `loss_web` and `base_loss_web`. Losses are in nats per
     token, `almr` is a share of tokens (0 to 1), `excluded` says why a row is not fitted. Where the file has no column
     of ALMR, or none of LR, ours is NaN. `attrs["notes"]` says what was left out or converted, a line each.
 

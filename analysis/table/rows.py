@@ -48,6 +48,8 @@ def standard_row(cells: Mapping[str, Any], number: int, hints: Mapping[str, str]
     status = _status(cells.get("status"), [numbers[name] for name in PLAIN if name in numbers])
     faults = _faults(cells, status, hints)
     numbers = {name: n if math.isfinite(n) and name not in faults else math.nan for name, n in numbers.items()}
+    of_sources = [name for name in numbers if name.startswith("loss_") and name not in PLAIN]
+    numbers |= {name: math.nan for name in of_sources if not 0 < numbers[name] <= LARGEST_LOSS}
     lost = None if status == Status.COMPLETE else f"{status}: {texts['reason'] or 'no reason recorded'}"
     fault = None if excluded or status == Status.FAILED else "; ".join(faults.values()) or None
     if fault and set(PLAIN) & set(faults):

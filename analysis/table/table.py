@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sweep.study import LANGUAGES, MINIMUM_TRIALS, Horizon, InputError, Record, Status, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, Horizon, InputError, Objective, Record, Status, Study
 from sweep.study.files.layout import RunFiles
 from sweep.study.record import read_record
 
@@ -43,9 +43,10 @@ COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for languag
 def read_run(run: Path) -> pd.DataFrame:
     """The table of a run directory: one row per `trials/*/record.json`, ordered by (seed, almr, lr).
 
-    Columns are COLUMNS (losses in nats per token), then `score_<name>` for each benchmark, and for each token horizon
-    the losses, bits per byte and why its branch diverged, as in `loss_original@81920`. Raises InputError for a folder
-    without records, for an unreadable record, and for a record in another trial's folder.
+    Columns are COLUMNS (losses in nats per token), then for each named source what they have for a language, as in
+    `loss_web`, `score_<name>` for each benchmark, and for each token horizon the losses, bits per byte and why its
+    branch diverged, as in `loss_original@81920`. Raises InputError for a folder without records, for an unreadable
+    record, and for a record in another trial's folder.
     """
     paths = RunFiles(run).records()
     if not paths:
@@ -65,11 +66,14 @@ def _read(path: Path) -> Record:
 
 
 def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The table, with the trials that are not of this study excluded: another recipe, or not in its grid or search."""
+    """The table, with the trials excluded that are not of this study: of another recipe, not in its grid or search, or
+    without the loss of a source that its objective needs.
+    """
     points = zip(table["almr"], table["lr"], table["seed"], strict=True)
     reasons = pd.Series([None if study.includes(*point) else OFF_GRID for point in points], table.index, object)
     reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE
-    return table.assign(excluded=table["excluded"].where(reasons.isna(), reasons))
+    table = table.assign(excluded=table["excluded"].where(reasons.isna(), reasons))
+    return with_losses(table, named_losses(study.objective))
 
 
 def from_records(records: Iterable[Record]) -> pd.DataFrame:
@@ -84,6 +88,8 @@ def _row(record: Record) -> dict[str, Any]:
     row["status"] = record.status.value
     for name in PER_LANGUAGE:
         row |= {f"{name}_{language}": getattr(getattr(record, name), language) for language in LANGUAGES}
+    for source, result in record.sources.items():
+        row |= {f"{name}_{source}": getattr(result, name) for name in PER_LANGUAGE}
     row |= {f"score_{name}": score.value for name, score in record.scores.items()}
     for horizon in record.horizons:
         row |= _horizon_columns(horizon)
@@ -92,9 +98,12 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _horizon_columns(horizon: Horizon) -> dict[str, Any]:
-    names = [(name, language) for name in ("loss", "bits_per_byte") for language in LANGUAGES]
-    numbers = {f"{name}_{lang}@{horizon.tokens}": getattr(getattr(horizon, name), lang) for name, lang in names}
-    return numbers | {f"reason@{horizon.tokens}": horizon.reason}
+    found: dict[str, Any] = {}
+    for name in ("loss", "bits_per_byte"):
+        of_sources = {source: getattr(result, name) for source, result in horizon.sources.items()}
+        values = getattr(horizon, name).model_dump() | of_sources
+        found |= {f"{name}_{part}@{horizon.tokens}": value for part, value in values.items()}
+    return found | {f"reason@{horizon.tokens}": horizon.reason}
 
 
 def _why_excluded(record: Record) -> str | None:
@@ -164,6 +173,25 @@ def languages(table: pd.DataFrame) -> tuple[str, ...]:
     used = usable(table)
     measured = [n for n in (*LANGUAGES, TOTAL) if f"loss_{n}" in table and used[f"loss_{n}"].notna().any()]
     return tuple(n for n in measured if n != TOTAL or len(measured) == 1)
+
+
+def named_losses(objective: Objective) -> tuple[str, ...]:
+    """The losses of sources that the objective needs; the languages' losses are not listed."""
+    weighed = [name for name, share in objective.shares.items() if share]
+    names = [*weighed, *(guard.name for guard in objective.loss_guards)]
+    return tuple(dict.fromkeys(name for name in names if name not in LANGUAGES))
+
+
+def with_losses(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """The table, with the usable rows excluded that lack one of these losses. One that no usable row has is left to
+    `analysis.decision.objectives.goal`, which refuses the table.
+    """
+    for name in names:
+        used = table["excluded"].isna()
+        lacking = used & table[f"loss_{name}"].isna() if f"loss_{name}" in table else used
+        if lacking.any() and not lacking[used].all():
+            table = table.assign(excluded=table["excluded"].astype(object).where(~lacking, f"no {name} loss"))
+    return table
 
 
 def objective(table: pd.DataFrame, weights: dict[str, float]) -> pd.Series:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
-from analysis.fit_file.result import language_label
 from analysis.fit_file.transfer import REPEATS
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import Study, numbers
@@ -56,11 +55,11 @@ def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
     documents that the trials hold out.
     """
     found = []
-    for corpus in repetition.of(case.table):
+    for corpus in repetition.of(case.table, case.study):
         passes = corpus.epochs(almr)
         if max(passes, passes * step.token_ratio) > 1 and step.token_ratio != 1:
             found.append(
-                f"{language_label(case.study, corpus.language)} {REPEATS} {numbers.passes(passes, 'it')}, the launch "
+                f"{corpus.label(case.study)} {REPEATS} {numbers.passes(passes, 'it')}, the launch "
                 f"{numbers.times(step.token_ratio)} as many tokens of it. Repeated text moves the best ALMR: give the "
                 f"launch a larger corpus"
             )

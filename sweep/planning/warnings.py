@@ -19,6 +19,8 @@ def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_m
     found = [*_lengths(study, tokens), *_repeats(study, epochs), *_evaluation(study), *_guards(study), *_rungs(study)]
     if fault := too_small(study):
         found.append(f"almr run will refuse this study: {fault}")
+    if study.launch and (fault := study.vocabulary_fault(study.launch.formats)):
+        found.append(fault)
     if speed := _speed(study):
         found.append(speed)
     if trial_memory and (memory := out_of_memory(trial_memory)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sweep.study.preparation import PreparationState
 from sweep.study.sections.corpora import Corpus
 from trainers.benchmarks import fetching
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+QUICKLY_READ = 2e9  # bytes of a model that is read completely
 
 
 def inputs(study: Study, state: PreparationState) -> list[CheckResult]:
@@ -34,7 +35,8 @@ def prepared(state: PreparationState) -> dict[str, list[CheckResult]]:
     """The results for what `almr prepare` has left and still holds, by the study's field."""
     assert state.record
     made = state.record.ingredients
-    details = {"base_model": _at(made.base_model, made.commits.get("base_model"))}
+    checked = f"{made.base_model}{', checked' if made.base_check else ''}"
+    details = {"base_model": _at(checked, made.commits.get("base_model"))}
     for name, facts in made.corpora.items():
         details[f"corpora.{name}"] = _at(f"{facts.tokens:,} tokens", made.commits.get(name))
     names = {"base_model": "base model"}
@@ -69,25 +71,74 @@ def model(study: Study) -> list[CheckResult]:
     if base.pretrained is None:
         return [CheckResult("base model", True, "embedded, built on first use")]
     if Path(base.pretrained).is_dir():
-        there = any(file for pattern in WEIGHTS for file in Path(base.pretrained).glob(pattern))
-        fault = [] if there else [f"{base.pretrained} contains no weights ({', '.join(WEIGHTS)}): correct the path"]
-    else:
-        fault = _unreachable("model", base.pretrained, base.revision)
-    return [*results("base model", fault, base.pretrained), *([] if fault else tokenizer(study))]
+        return _directory(study, Path(base.pretrained))
+    if fault := _unreachable("model", base.pretrained, base.revision):
+        return results("base model", fault, "")
+    return _of_the_hub(study)
 
 
-def tokenizer(study: Study) -> list[CheckResult]:
-    from trainers.model.loading import load_tokenizer
+def _directory(study: Study, folder: Path) -> list[CheckResult]:
+    """All that is found without packing a corpus; of weights that take long to read, only their names and shapes."""
+    from trainers.loop.base import check
+    from trainers.model.base import inspection
 
-    assert study.base_model.pretrained
     try:
-        loaded = load_tokenizer(study.base_model, study.base_model.pretrained)
+        inspection.refuse_incomplete(folder)
+        tokenizer = _tokenizer(study, str(folder))
+        small = sum(file.stat().st_size for file in folder.iterdir()) <= QUICKLY_READ
+        inspected = inspection.inspect(study, folder, tokenizer, every_weight=small)
+        if not inspected.faults and small and not (study.base_model.tokenizer or study.base_model.new_rows):
+            found = check.glance(study, inspected.found, tokenizer, _beginnings(study))
+        else:
+            found = inspected.found
     except InputError as error:
-        return [CheckResult("tokenizer", False, str(error))]
-    if loaded.eos_token_id is None:
-        fault = "no end-of-text token to separate documents with: set eos_token in tokenizer_config.json"
-        return [CheckResult("tokenizer", False, fault)]
-    return [CheckResult("tokenizer", True, f"{len(loaded):,} tokens")]
+        return results("base model", str(error).splitlines(), "")
+    warned = [CheckResult("base model", True, warning, note=True) for warning in found.warnings]
+    return [*_model_and_tokenizer(study, inspected.faults, tokenizer), *warned]
+
+
+def _model_and_tokenizer(study: Study, faults: list[str], tokenizer: Any) -> list[CheckResult]:
+    if faults:
+        return results("base model", faults, "")
+    fine = CheckResult("base model", True, str(study.base_model.pretrained))
+    return [fine, CheckResult("tokenizer", True, f"{len(tokenizer.get_vocab()):,} tokens")]
+
+
+def _beginnings(study: Study) -> dict[str, list[str]]:
+    """Some documents of each source whose files are here. What is wrong with text is said of the corpus."""
+    from trainers.data.documents import beginnings
+
+    found = {}
+    for name, source in study.corpora.by_name.items():
+        with contextlib.suppress(InputError):
+            found[name] = beginnings(source.spec, source.where)[1] if source.spec.files else []
+    return found
+
+
+def _tokenizer(study: Study, path: str) -> Any:
+    from trainers.model.loading import load_own_tokenizer, load_tokenizer
+
+    base = study.base_model
+    return load_own_tokenizer(base, None) if base.tokenizer else load_tokenizer(base, path)
+
+
+def _of_the_hub(study: Study) -> list[CheckResult]:
+    """What the configuration and the tokenizer show, which are small: the weights are not on this machine."""
+    from huggingface_hub import hf_hub_download
+
+    from trainers.model.base import inspection
+
+    base = study.base_model
+    assert base.pretrained
+    try:
+        tokenizer = _tokenizer(study, base.pretrained)
+        config = hf_hub_download(base.pretrained, "config.json", revision=base.revision)
+        faults = inspection.of_config(study, Path(config).parent, tokenizer)
+    except InputError as error:
+        return [CheckResult("base model", False, str(error))]
+    except Exception as error:  # of several network libraries
+        return [CheckResult("base model", False, _explain("model", base.pretrained, error))]
+    return _model_and_tokenizer(study, faults, tokenizer)
 
 
 def corpus(spec: Corpus, where: str) -> list[CheckResult]:

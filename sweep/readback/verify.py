@@ -15,7 +15,7 @@ from typing import Any
 
 from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.ratio import token_share
+from analysis.launch.plan.ratio import token_shares
 from analysis.launch.plan.schedule import probe_steps, taken
 
 READERS = Path(__file__).parent / "readers"
@@ -57,7 +57,6 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
     recipe = plan.study.training.optimizer
     return {
         "lr": plan.lr,
-        "almr": plan.almr,
         "steps": plan.steps,
         "tokens": plan.tokens,
         "global_batch_tokens": plan.launch.global_batch_tokens,
@@ -79,23 +78,28 @@ def question(plan: LaunchPlan) -> dict[str, Any]:
 
 def differences(plan: LaunchPlan, name: str, found: dict[str, Any]) -> list[str]:
     """One line for each value that differs from the plan's. `found`: the answer of the format's reader."""
-    found = _with_token_share(plan, found)
     lines = [
         f"{key}: {found.get(key)!r}, but the winner has {value!r}"
         for key, value in expected(plan).items()
         if key not in found.get("not_stated", ()) and not _same(found.get(key), value)
     ]
-    return [*lines, *_schedule(plan, name, found.get("lrs") or [])]
+    return [*_shares(plan, found), *lines, *_schedule(plan, name, found.get("lrs") or [])]
 
 
-def _with_token_share(plan: LaunchPlan, found: dict[str, Any]) -> dict[str, Any]:
-    """Convert shares of documents into the ALMR, a share of tokens, by each corpus' mean tokens per document."""
-    shares = found.pop("document_shares", None)
+def _shares(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
+    """One line for each corpus whose share of the tokens differs. Shares of documents are converted, by each corpus'
+    mean tokens per document.
+    """
+    wanted, shares = plan.shares, found.get("token_shares")
     if shares is None:
-        return found
-    lengths = {name: source.facts.tokens_per_document for name, source in plan.sources.items()}
-    probability = shares.get("additional", 0.0) / sum(shares.values())
-    return found | {"almr": token_share(probability, lengths["original"], lengths["additional"])}
+        lengths = {name: source.facts.tokens_per_document for name, source in plan.sources.items()}
+        drawn = found.get("document_shares") or {}
+        shares = token_shares(drawn, {name: lengths.get(name, 1.0) for name in drawn})
+    return [
+        f"share of the tokens of {name}: {shares.get(name, 0.0):.6g}, but the winner has {wanted.get(name, 0.0):.6g}"
+        for name in dict.fromkeys((*wanted, *shares))
+        if not _same(shares.get(name, 0.0), wanted.get(name, 0.0))
+    ]
 
 
 def _same(found: Any, value: float) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field
 
 from sweep.study.fields import Schema
 from sweep.study.files import reader
+from sweep.study.numbers import number
 
 SEARCH_VERSION = INGREDIENTS_VERSION = 1
+NEW_ROWS_FILE = "new_rows.json"  # beside the weights of a model that was given rows for another tokenizer
+OTHER_TOKENIZER = "losses per token of two tokenizers do not compare, bits per byte do"
 AGAIN = "delete it, and run the study again, which writes a new one"
 
 
@@ -76,13 +80,63 @@ class CorpusFacts(Schema):
         return self.tokens / self.documents
 
 
+class BaseLoss(Schema):
+    """The base model on a sample of one language's held-out text: loss in nats per token, over `tokens` tokens.
+
+    `bits_per_byte_before`: with the tokenizer and rows that the model had before it was given new ones.
+    """
+
+    loss: float
+    bits_per_byte: float
+    tokens: int
+    bits_per_byte_before: float | None = None
+
+
+class BaseModelCheck(Schema):
+    """What was found when the base model was looked at before the first trial. A broken model is refused and has none.
+
+    `losses` are by language; where they could not be measured, `unmeasured` says why. `new_rows`: tokens that were
+    given the mean row, out of `tokens` of the tokenizer.
+    """
+
+    rows: int
+    tokens: int
+    parameters: int
+    new_rows: int = 0
+    losses: dict[str, BaseLoss] = Field(default_factory=dict)
+    unmeasured: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def lines(self, name: Callable[[str], str]) -> list[str]:
+        """What was found, for a person; `name` gives the user's word for a language."""
+        losses = ", ".join(
+            f"{name(part)} {number(found.loss)} nats per token ({number(found.bits_per_byte)} bits per byte)"
+            for part, found in self.losses.items()
+        )
+        said = [f"base model: loss of {losses}"] if losses else []
+        said += [f"base model: its loss is not measured yet: {self.unmeasured}"] if self.unmeasured else []
+        return [*said, *self._vocabulary(name), *(f"warning: base model: {warning}" for warning in self.warnings)]
+
+    def _vocabulary(self, name: Callable[[str], str]) -> list[str]:
+        before = {part: found for part, found in self.losses.items() if found.bits_per_byte_before is not None}
+        rows = f"base model: {self.new_rows:,} of {self.tokens:,} tokens have new rows, the mean of all"
+        if not before:
+            return [rows] if self.new_rows else []
+        changes = ", ".join(
+            f"{name(part)} {number(found.bits_per_byte_before)} with its own tokenizer, "
+            f"{number(found.bits_per_byte)} now"
+            for part, found in before.items()
+        )
+        return [f"{rows}; bits per byte: {changes} ({OTHER_TOKENIZER})"]
+
+
 class Ingredients(Schema):
     """`ingredients.json`: the prepared model and corpora of all trials of a run.
 
-    `base_model` is a directory or Hugging Face id, `folders` the path of each packed corpus, which every worker
-    can open, by the name of its source: the language where it has no other. Fingerprints identify content: a path may
-    stay the same while its content changes. `commits` are those of what is on the hub, by source and for `base_model`,
-    for a resume that cannot reach it.
+    `base_model` is a directory, `folders` the path of each packed corpus, which every worker can open, by the name of
+    its source: the language where it has no other. Fingerprints identify content: a path may stay the same while its
+    content changes. `commits` are those of what is on the hub, by source, for `base_model` and its tokenizer, for a
+    resume. `base_check`: None in a run from before base models were looked at.
     """
 
     base_model: str
@@ -90,6 +144,7 @@ class Ingredients(Schema):
     folders: dict[str, str]
     corpora: dict[str, CorpusFacts]
     commits: dict[str, str] = Field(default_factory=dict)
+    base_check: BaseModelCheck | None = None
 
     def fingerprints(self) -> dict[str, str]:
         corpora = {f"corpora.{name}": facts.fingerprint for name, facts in self.corpora.items()}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sweep.study.errors import shown
 from sweep.study.fields import LANGUAGES, Finite, Section, nearest_multiple
+from sweep.study.ingredients import NEW_ROWS_FILE
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import BaseModelSource, Corpora
@@ -135,11 +137,26 @@ class Study(Section):
         """Every point of the grid, seed by seed."""
         return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in self.grid.points]
 
+    def vocabulary_fault(self, formats: tuple[str, ...]) -> str | None:
+        """Why a launch in these formats would not train on the trials' tokens, else None. Only `native` gives the
+        launch model the tokenizer and rows that `base_model` states.
+        """
+        base, others = self.base_model, [name for name in formats if name != "native"]
+        if not (base.tokenizer or base.new_rows) or not self.launch or not others:
+            return None
+        if (Path(self.launch.model) / NEW_ROWS_FILE).is_file():
+            return None
+        return (
+            f"launch.model: {self.launch.model} lacks the rows of base_model.tokenizer, and {', '.join(others)} cannot "
+            f"add them: make them with python -m trainers.model.base.resizing MODEL TOKENIZER FOLDER and write "
+            f"launch.model: FOLDER, or write launch.formats: native"
+        )
+
     def recipe(self) -> dict[str, Any]:
         """The fields that a trial's numbers depend on. All others may change while trials keep their records."""
-        recipe = self.model_dump(mode="json", include={"base_model", "corpora", "replay"})
+        recipe = self.model_dump(mode="json", include={"corpora", "replay"})
+        recipe["base_model"] = self.base_model.recipe()
         recipe["training"] = self.training.recipe()
-        del recipe["base_model"]["shape"]  # this and the next are only descriptions
         recipe["corpora"] = {language: self._text_of(language) for language in LANGUAGES}
         if self.documents != Documents():  # older studies keep their fingerprint
             recipe["documents"] = self.documents.model_dump(mode="json")

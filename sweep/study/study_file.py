@@ -85,7 +85,7 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
     for given in content["corpora"].values():
         for corpus in given if isinstance(given, list) else [given]:
             corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
-    for section, field in (("base_model", "pretrained"), ("launch", "model")):
+    for section, field in (("base_model", "pretrained"), ("base_model", "tokenizer"), ("launch", "model")):
         model = (content[section] or {}).get(field)
         if model and (folder / model).is_dir():  # else a Hugging Face id
             content[section][field] = str((folder / model).resolve())

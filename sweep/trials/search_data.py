@@ -48,8 +48,11 @@ def _table(run: Run, study: Study, hidden: Iterable[Trial]) -> pd.DataFrame:
     retried = {request.trial for request in requests if request.proposed}
     found = [record for trial in known if (record := run.record(trial))]
     records = [record for record in found if record.status is not Status.FAILED or record.trial in retried]
+    table = tables.from_records(records)
+    losses = [f"loss_{name}" for name in dict.fromkeys((*LANGUAGES, *study.corpora.source_names()))]
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *losses])))
     # Where no trial has a loss, pandas cannot know the type of its column.
-    return tables.from_records(records).astype({f"loss_{name}": float for name in LANGUAGES})
+    return tables.with_losses(table.astype(dict.fromkeys(losses, float)), tables.named_losses(study.objective))
 
 
 def _goal(study: Study, table: pd.DataFrame) -> Goal:

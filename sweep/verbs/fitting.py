@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from analysis.table import table as tables
 from analysis.table.import_table import notes, read_table
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, InputError, Objective, Weights
+from sweep.study.errors import shown
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
+from sweep.study.sections.objective import Guard
+from sweep.study.tables.cells import listing
 from sweep.study.tables.table_file import is_table
 from sweep.verbs.options import ObjectiveOptions, TableOptions
 
@@ -79,7 +83,8 @@ def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit
 def read(path: Path, options: TableOptions) -> NamedTable:
     """Read a table, with the base model's losses as columns. Raises InputError as `import_table.read_table`."""
     table = read_table(path, options.columns, options.where or (), options.drop_bad_rows)
-    for name, loss in _by_language("--base", options.base).items():
+    for name, loss in _by_name("--base", options.base).items():
+        _refuse_unknown("--base", name, table)
         if not 0 < loss < math.inf:
             raise InputError(f"--base: {name}={loss:g} is not a loss in nats per token: write a number above 0")
         table[f"base_loss_{name}"] = loss
@@ -88,31 +93,49 @@ def read(path: Path, options: TableOptions) -> NamedTable:
 
 def objective(options: ObjectiveOptions, level: float | None = None) -> Objective:
     """The objective of a table's fit. Raises InputError naming the option that is wrong."""
-    shares = _by_language("--weights", options.weights)
+    shares, (percent, guards) = _by_name("--weights", options.weights), _guards(options.guard)
     try:
         return Objective(
             weights=Weights(**(dict.fromkeys(LANGUAGES, 0.0) | shares)) if shares else None,
-            forgetting_guard_percent=options.guard,
+            forgetting_guard_percent=percent,
+            guards=guards,
             **({} if level is None else {"level": level}),
         )
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        names = {"forgetting_guard_percent": "--guard", "level": "--level", "original": "--weights"}
+        names = {"forgetting_guard_percent": "--guard", "at_most_percent": "--guard", "level": "--level"}
         option = names.get(str(first["loc"][-1] if first["loc"] else ""), "--weights")
         raise InputError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _by_language(option: str, text: str | None) -> dict[str, float]:
-    """original=X,additional=Y -> numbers."""
+def _guards(text: str | None) -> tuple[float | None, tuple[Guard, ...]]:
+    """--guard 3, of the original language, or code=1,web=2, of sources or languages."""
+    if text is None:
+        return None, ()
+    with suppress(ValueError):
+        return float(text), ()
+    percents = _by_name("--guard", text)
+    if wrong := [name for name, percent in percents.items() if not 0 <= percent < math.inf]:
+        raise InputError(f"--guard: {wrong[0]}={percents[wrong[0]]:g}: write a percentage, 0 or above")
+    return None, tuple(Guard(source=name, at_most_percent=percent) for name, percent in percents.items())
+
+
+def _refuse_unknown(option: str, name: str, table: pd.DataFrame) -> None:
+    """Raises InputError for the name of a source that the table has no loss of."""
+    if name not in LANGUAGES and f"loss_{name}" not in table:
+        known = [str(column).removeprefix("loss_") for column in table if str(column).startswith("loss_")]
+        raise InputError(f"{option}: the table has no loss of {shown(name)}: its losses are {listing(known)}")
+
+
+def _by_name(option: str, text: str | None) -> dict[str, float]:
+    """original=X,additional=Y -> numbers, by language or source."""
     try:
         parts = dict(piece.split("=") for piece in text.split(",")) if text else {}
         numbers = {name.strip(): float(number) for name, number in parts.items()}
     except ValueError:
         raise InputError(f"{option} {text}: write it as original=X,additional=Y") from None
     if text and len(numbers) < len(text.split(",")):
-        raise InputError(f"{option} {text}: a language is given twice; leave one out")
-    if unknown := sorted(set(numbers) - set(LANGUAGES)):
-        raise InputError(f"{option}: {', '.join(unknown)}: the languages are {' and '.join(LANGUAGES)}")
+        raise InputError(f"{option} {text}: a name is given twice; leave one out")
     return numbers
 
 

@@ -33,9 +33,7 @@ class TableOptions:
     columns: Annotated[str | None, typer.Option(metavar="NAMES", help="Its column names: almr=a,lr=b,loss=c")] = None
     where: Annotated[list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Use only these rows.")] = None
     drop_bad_rows: Annotated[bool, typer.Option("--drop-bad-rows", help="Leave unusable rows out.")] = False
-    base: Annotated[str | None, typer.Option(metavar="LOSSES", help="Base model's losses: original=L,additional=L")] = (
-        None
-    )
+    base: Annotated[str | None, typer.Option(metavar="LOSSES", help="Base model's losses: original=L,code=L")] = None
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,10 @@ class ObjectiveOptions:
     """What to minimise on a user's own table."""
 
     weights: Annotated[
-        str | None, typer.Option(metavar="WEIGHTS", help="original=W,additional=W  [default: equal]")
+        str | None, typer.Option(metavar="WEIGHTS", help="original=W,additional=W, or of sources  [default: equal]")
     ] = None
     guard: Annotated[
-        float | None, typer.Option(metavar="PERCENT", help="Highest rise of the original loss over the base.")
+        str | None, typer.Option(metavar="PERCENT", help="Highest rise of the original loss over the base, or code=P.")
     ] = None
 
 

@@ -98,6 +98,7 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
         with console.status("checking the cluster"):
             preflight.refuse_unready(study, run, address)
     run.freeze(study)
+    _measure_base_model(study, run, console, address)
     display = Display(console, study, run, progress.total, progress.settled)
 
     def watch(trial: Trial, record: Record | None) -> None:
@@ -108,6 +109,17 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
 
     with display.live():
         controller.run_trials(study, run, _queue(study, run, progress), watch, address)
+
+
+def _measure_base_model(study: Study, run: Run, console: Console, address: str | None) -> None:
+    """Where the preparation left it to a GPU. Raises InputError for a broken one, before any trial starts."""
+    from sweep.controller import base_model
+
+    if base_model.is_needed(study, run):
+        with console.status("measuring the base model on a GPU"):
+            found = base_model.measure(study, run, address)
+        for line in phases.base_model_lines(study, found):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _score_finished(study: Study, run: Run, console: Console, address: str | None) -> None:
@@ -142,5 +154,8 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
     with phases.shown(console) as progress:
         from trainers import prepare
 
-        run.keep_ingredients(prepare.prepare(study, progress, run.ingredients()))
+        made = prepare.prepare(study, progress, run.ingredients())
+        run.keep_ingredients(made)
+    for line in phases.base_model_lines(study, made.base_check):
+        console.print(line, markup=False, soft_wrap=True)
     phases.print_unscored(study, console)

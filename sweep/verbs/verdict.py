@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis.fit_file.sources import loss_guard_line
 from sweep.study import LANGUAGES, numbers
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def verdict(fitted: Fit) -> str:
         *_region(file),
         _divergence(file),
         *([] if file.alone else [_coupling(fitted)]),
+        *_sources(fitted),
         *_accuracy(fitted),
         *_scores(fitted),
         *(f"warning: {finding.text}" for finding in file.warnings),
@@ -59,8 +61,10 @@ def _objective(fitted: Fit) -> str:
             f"{numbers.number(guard.bound, 4)}, {guard.percent:g} % above the base model's (probability "
             f"{numbers.percent(guard.probability)})"
         )
-    weights = (fitted.file.weights or {}).items()
-    return "the loss of " + " and ".join(f"{fitted.label(name)} (weight {share:.2g})" for name, share in weights)
+    weights = fitted.file.weights or {}
+    sources = weights.keys() - {*LANGUAGES, "total"}  # beside them, languages that are not listed have weight 0
+    shown = [(name, share) for name, share in weights.items() if share or not sources]
+    return "the loss of " + " and ".join(f"{fitted.label(name)} (weight {share:.2g})" for name, share in shown)
 
 
 def _horizons(file: FitFile) -> list[str]:
@@ -97,9 +101,23 @@ def _coupling(fitted: Fit) -> str:
             return f"coupling: none found; {factor}"
         bend = "" if found.straight else ", and the curve between them is not straight"
         return f"coupling: {factor}{bend}; tune the two together"
-    if fitted.file.guard:
+    if fitted.file.bounds:
         return "coupling: not estimated under a forgetting guard"
     return "coupling: not known: at too few ALMRs the best LR lies inside the tried range"
+
+
+def _sources(fitted: Fit) -> list[str]:
+    """The guards of losses, and the held-out loss of each source at the winner against the base model's."""
+    known = [one for one in fitted.file.sources if one.loss and one.base is not None]
+    losses = (
+        f"{fitted.label(one.name)} {numbers.number(one.base, 4)} -> {numbers.number(one.loss and one.loss.mean, 4)} "
+        f"({one.verdict})"
+        for one in known
+    )
+    return [
+        *(f"guard: {loss_guard_line(guard, fitted.label)}" for guard in fitted.file.loss_guards),
+        *([f"loss by source, base model -> winner: {', '.join(losses)}"] if known else []),
+    ]
 
 
 def _accuracy(fitted: Fit) -> list[str]:

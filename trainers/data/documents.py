@@ -95,12 +95,16 @@ def local_files(spec: Corpus, where: str) -> list[str]:
 
 def look(spec: Corpus, where: str) -> int:
     """The number of files of a corpus, after a look at each and at the first documents of some. Raises InputError."""
-    files = local_files(spec, where)
+    return len(beginnings(spec, where)[0])
+
+
+def beginnings(spec: Corpus, where: str) -> tuple[list[str], list[str]]:
+    """The files of a corpus, and the first documents of some of them. Raises InputError."""
+    files, found = local_files(spec, where), []
     source = DocumentSource(spec, where, "", BUILDERS[patterns.suffix(files[0])], tuple(files))
     for file in files[:: max(1, len(files) // LOOKED_AT)]:
-        for _ in itertools.islice(_of_file(file, source, Alike()), LOOKED_AT):
-            pass
-    return len(files)
+        found += [text.decode() for text in itertools.islice(_of_file(file, source, Alike()), LOOKED_AT) if text]
+    return files, found
 
 
 def _check_encoding(encoding: str, where: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from transformers.utils import logging
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sweep.study import InputError, Study
-from sweep.study.errors import network_fault, one_line
+from sweep.study.errors import disk_fault, network_fault, one_line
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.study import fingerprint_of
@@ -22,13 +24,50 @@ from trainers.model import fitting, output_layer
 from trainers.workers.group import WorkerGroup
 
 log = getLogger(__name__)
+AGAIN = "download or save the model again"
 SAVES_THE_WAIT = "without a network, HF_HUB_OFFLINE=1 in the environment saves the wait for time-outs"
 LOADS_SHARDED = [int(part) for part in transformers.__version__.split(".")[:2]] >= [5, 17]  # the first that was tried
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
 
 
 def load_tokenizer(base: BaseModelSource, path: str) -> Any:
-    return _from_pretrained(AutoTokenizer, base, path)
+    with quiet():  # it warns of the model's configuration
+        return _from_pretrained(AutoTokenizer, base, path)
+
+
+def load_own_tokenizer(base: BaseModelSource, commit: str | None) -> Any:
+    """The tokenizer that the study names in place of the model's. `commit`: of one on the hub."""
+    return _from_pretrained(AutoTokenizer, base, base.tokenizer or "", "base_model.tokenizer", revision=commit)
+
+
+def load_complete(base: BaseModelSource, path: str, dtype: torch.dtype | str) -> Any:
+    """A model in host memory. Raises InputError where it is not the checkpoint's weights alone: transformers fills what
+    is missing with random numbers.
+    """
+    with quiet():  # its report is in the error
+        model, report = _from_pretrained(AutoModelForCausalLM, base, path, dtype=dtype, output_loading_info=True)
+    lost = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if lost:
+        raise InputError(missing_line(lost))
+    return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what transformers logs of a model, while the block runs: what is wrong is said in our words."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def missing_line(names: list[str], fix: str = "") -> str:
+    """What is said of weights that the checkpoint does not hold."""
+    more = f" and {len(names) - 1:,} more weights" if names[1:] else ""
+    which = f"{names[0]}{more} {'are' if more else 'is'}"
+    return f"base_model.pretrained: {which} not in the checkpoint, and would be random: {fix}{AGAIN}"
 
 
 def load_model(study: Study, path: str, workers: WorkerGroup) -> Any:
@@ -86,12 +125,14 @@ def fingerprint(folder: Path) -> str:
     return fingerprint_of([[str(file.relative_to(folder)), sha256(file)] for file in files])
 
 
-def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: Any) -> Any:
+def _from_pretrained(
+    loader: Any, base: BaseModelSource, path: str, where: str = "base_model.pretrained", **options: Any
+) -> Any:
     """What a class of transformers loads: from the hub or, where that cannot be reached, from its local copy.
 
-    Raises InputError where there is none.
+    Raises InputError, which names the study's field `where`, for what cannot be loaded.
     """
-    options |= {"revision": base.revision, "trust_remote_code": base.trust_remote_code}
+    options = {"revision": base.revision, "trust_remote_code": base.trust_remote_code} | options
     try:
         try:
             return loader.from_pretrained(path, **options)
@@ -100,9 +141,14 @@ def _from_pretrained(loader: Any, base: BaseModelSource, path: str, **options: A
                 raise
             log.warning("%s: the hub cannot be reached (%s): using the cached copy; %s", path, error, SAVES_THE_WAIT)
             return loader.from_pretrained(path, **options, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (MemoryError, torch.OutOfMemoryError, InputError):
+        raise
+    except Exception as error:  # of transformers, tokenizers and safetensors, which each have their own
+        if disk_fault(error, path):
+            raise
+        what = "the tokenizer of " if loader is AutoTokenizer else ""
         raise InputError(
-            f"base_model.pretrained: {path} could not be loaded ({one_line(error)}); give a "
+            f"{where}: {what}{path} could not be loaded ({one_line(error)}); give a "
             f"directory that save_pretrained wrote, or the id of a causal language model that this machine can reach"
         ) from None
 

@@ -26,6 +26,11 @@ def repository(base: BaseModelSource) -> Repository:
     return Repository("model", base.pretrained, base.revision, "base_model.pretrained", instead)
 
 
+def tokenizer_repository(base: BaseModelSource) -> Repository:
+    assert base.tokenizer
+    return Repository("model", base.tokenizer, None, "base_model.tokenizer", "give a directory with its files")
+
+
 def find(base: BaseModelSource, commit: str) -> Path | None:
     """The folder of the model at a commit; None where some of its weights are not on this machine."""
     config = try_to_load_from_cache(base.pretrained or "", "config.json", revision=commit)

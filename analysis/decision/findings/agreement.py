@@ -23,9 +23,9 @@ LEAST_REPEATED = 3  # points: a single odd pair is an outlier, not a contradicti
 
 
 def parts(case: Case) -> list[dict[str, float]]:
-    """The weighted sums of losses that decide: the objective and, under a forgetting guard, the guarded loss."""
-    guarded: list[dict[str, float]] = [{"original": 1.0}] if isinstance(case.goal, GuardedGoal) else []
-    return [case.goal.loss_weights, *guarded]
+    """The weighted sums of losses that decide: the objective and, under guards, each guarded loss."""
+    guarded = [{name: 1.0} for name in case.goal.bounds] if isinstance(case.goal, GuardedGoal) else []
+    return [case.goal.loss_weights, *(one for one in guarded if one != case.goal.loss_weights)]
 
 
 def explained(case: Case, weights: dict[str, float]) -> float:

@@ -23,7 +23,7 @@ INVENTED = 3.0  # standard deviations below the best trial
 MISFIT = 3.0  # leave-one-out error over noise: under 2 where the trials are dense enough
 BAND, SIGNIFICANCE = 0.9, 0.01  # of the binomial test for the trials inside their bands
 MOST_AT_EDGE = 0.1  # share of the curve's ALMRs: its tips
-FEW_ALONE = 8  # where one hyper-parameter is fitted alone (tests/benchmarks/alone.py)
+FEW_ALONE = {"lr": 8, "almr": 12}  # where one hyper-parameter is fitted alone (tests/benchmarks/alone.py)
 FEW_TRIALS = 16  # fitted to a dozen random cells, the winner is no better than the best trial (tests/benchmarks)
 
 
@@ -111,7 +111,7 @@ def _miscalibrated(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 
 
 def _few(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    trials, enough = len(measured.complete), FEW_ALONE if case.alone else FEW_TRIALS
+    trials, enough = len(measured.complete), FEW_ALONE[case.alone.name] if case.alone else FEW_TRIALS
     if trials < enough:
         why = f"{trials} usable trials are few: intervals are reliable from {enough} on"
         run = next_trials.around(measured, case.winner.almr, case.winner.lr)

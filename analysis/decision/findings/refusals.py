@@ -8,9 +8,8 @@ import numpy as np
 
 from analysis.decision.case import Case
 from analysis.decision.curve import SAFE, cautious_edge
-from analysis.decision.findings import agreement, next_trials, range_edges, repetition, score_findings
+from analysis.decision.findings import agreement, loss_guards, next_trials, range_edges, repetition, score_findings
 from analysis.decision.findings.range_edges import LABELS, RangeEdge
-from analysis.decision.objectives import GuardedGoal
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.result import language_label
 from analysis.table.table import FOREIGN, HYPERPARAMETERS, TriedPoints
@@ -26,7 +25,7 @@ NARROW = 4.0  # over a factor of 4 in LR losses differ by some 0.02 nats: a flat
 
 def find(case: Case) -> list[Finding]:
     """The most serious first: what would ruin the launch, then what leaves the winner unknown."""
-    rules = (_unsafe, _contradictory, _few, _guard, score_findings.refused, _edges, _flat, _repeats)
+    rules = (_unsafe, _contradictory, _few, loss_guards.refused, score_findings.refused, _edges, _flat, _repeats)
     measured = TriedPoints.of(case.table)
     return [finding for rule in rules for finding in rule(case, measured)]
 
@@ -88,20 +87,6 @@ def _few(case: Case, measured: TriedPoints) -> Iterator[Finding]:
             why = f"{count} of {LABELS[name]} cannot show a minimum: try {FEWEST_VALUES} or more"
             run = next_trials.third_value(measured, name, case.winner.almr, case.winner.lr)
             yield Finding(code="few", message=why, next=run)
-
-
-def _guard(case: Case, measured: TriedPoints) -> Iterator[Finding]:
-    if not isinstance(case.goal, GuardedGoal):
-        return
-    kept = float(case.goal.probability(case.lattice).flat[case.optima.mean.argmin()])
-    if kept < case.goal.level:
-        almr, lr, language = case.winner.almr, case.winner.lr, language_label(case.study, "original")
-        why = (
-            f"no point keeps the forgetting guard, {language} loss at most {case.goal.bound:.4f} nats, with a "
-            f"probability of {numbers.percent(case.goal.level)}: the safest, ALMR {numbers.almr(almr)}, LR "
-            f"{numbers.lr(lr)}, reaches {numbers.percent(kept)}"
-        )
-        yield Finding(code="guard", message=why, next=next_trials.gentler(measured, almr, lr))
 
 
 def _edges(case: Case, measured: TriedPoints) -> Iterator[Finding]:
@@ -169,12 +154,12 @@ def _corners(case: Case) -> list[tuple[float, float]]:
 
 def _repeats(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     most = case.objective.max_epochs
-    for corpus in repetition.of(case.table):
+    for corpus in repetition.of(case.table, case.study):
         epochs = corpus.epochs(case.winner.almr)
         if epochs > most:
-            limit, language = corpus.furthest(most), language_label(case.study, corpus.language)
+            limit = corpus.furthest(most)
             why = (
-                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {language} corpus "
+                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {corpus.label(case.study)} corpus "
                 f"{numbers.times(epochs)}, over objective.max_epochs = {most:g}; it stays within that "
                 f"{corpus.within(most)}. Else add text, or train on fewer tokens"
             )

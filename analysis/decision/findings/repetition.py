@@ -1,4 +1,4 @@
-"""How often a trial reads each corpus at a given ALMR, and the ALMRs that keep that within a limit."""
+"""How often a trial reads each source of the text at a given ALMR, and the ALMRs that keep that within a limit."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.table import table as tables
-from sweep.study import LANGUAGES
+from sweep.study import LANGUAGES, Study
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """One corpus. `full`: passes over it in a trial of this corpus alone; passes are proportional to its share."""
+    """One source of a language's text, by its `name`. `full`: passes over it in a trial of its language alone; passes
+    are proportional to the language's share.
+    """
 
     language: str
     full: float
+    name: str
+
+    def label(self, study: Study | None) -> str:
+        """As messages name it."""
+        return study.source_label(self.name) if study else self.name
 
     def share(self, almr: float) -> float:
-        """The corpus' share of the tokens at an ALMR, and the inverse of that."""
+        """The language's share of the tokens at an ALMR, and the inverse of that."""
         return almr if self.language == "additional" else 1 - almr
 
     def epochs(self, almr: float) -> float:
@@ -37,15 +44,17 @@ class Repetition:
         return f"up to {limit}" if self.language == "additional" else f"from {limit} on"
 
 
-def of(table: pd.DataFrame) -> list[Repetition]:
-    """Each corpus whose passes the usable trials recorded."""
+def of(table: pd.DataFrame, study: Study | None) -> list[Repetition]:
+    """Each corpus, or each of the study's sources, whose passes the usable trials recorded."""
     used = tables.usable(table)
     almr = used["almr_achieved"].astype(float).fillna(used["almr"]) if "almr_achieved" in used else used["almr"]
     shares = {"original": 1 - almr, "additional": almr}
+    sources = study.corpora.by_name if study else {}
+    languages = {name: one.language for name, one in sources.items()} or {name: name for name in LANGUAGES}
     found = []
-    for language in LANGUAGES:
-        passes = used.get(f"epochs_{language}", pd.Series(dtype=float)).astype(float)
+    for name, language in languages.items():
+        passes = used.get(f"epochs_{name}", pd.Series(dtype=float)).astype(float)
         full = (passes / shares[language])[shares[language] > 0].dropna()
         if len(full):
-            found.append(Repetition(language, float(full.median())))
+            found.append(Repetition(language, float(full.median()), name))
     return found

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.decision.objectives import base_loss
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import FrontPoint
 from analysis.fit_file.result import FitResult
@@ -20,7 +21,7 @@ class LanguagesInfo(NamedTuple):
     both languages).
 
     `base`: the base model's losses, None where not known; `winner`: the predicted losses; `front`: the winner at each
-    weight; `bound`: the largest loss of the original language under the forgetting guard, None without one. `labels`
+    weight; `bound`: the largest loss of the original language under a guard of it, None without one. `labels`
     names the languages. `frame`: the range of losses that is drawn; `outside` trials lie outside of it.
     """
 
@@ -36,8 +37,8 @@ class LanguagesInfo(NamedTuple):
 
 def languages_info(fit: Fit) -> LanguagesInfo:
     trials, known = _trials(fit), base_losses(fit)
-    base = known if set(known) == set(LANGUAGES) else None
-    bound = fit.file.guard.bound if fit.file.guard else None
+    base = {name: known[name] for name in LANGUAGES} if set(LANGUAGES) <= set(known) else None
+    bound = fit.file.bounds.get("original")
     frame = _frame(fit, [trials[trials["optimal"]], pd.DataFrame([base or {}, {"original": bound}])])
     inside = [trials[name].between(*frame[name]) for name in LANGUAGES]
     return LanguagesInfo(
@@ -71,10 +72,9 @@ def _frame(fit: Fit, shown: list[pd.DataFrame]) -> dict[str, tuple[float, float]
 
 
 def base_losses(fit: FitResult) -> dict[str, float]:
-    """The base model's loss of each language that the table has."""
-    columns = {name: f"base_loss_{name}" for name in fit.file.forms}
-    known = {name: fit.table[column].astype(float).dropna() for name, column in columns.items() if column in fit.table}
-    return {name: float(losses.median()) for name, losses in known.items() if len(losses)}
+    """The base model's loss of each surface that the table has it for."""
+    found = {name: base_loss(fit.table, name) for name in fit.file.forms}
+    return {name: loss for name, loss in found.items() if loss is not None}
 
 
 def _optimal(losses: Array) -> list[bool]:

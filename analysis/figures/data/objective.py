@@ -24,7 +24,7 @@ Point = TypeVar("Point")
 class ObjectiveInfo(NamedTuple):
     """The mean loss (A, L) over `almr` (A,) and `lr` (L,), and the trials.
 
-    `quantity` names the loss. `margin` (A, L) is below 0 where the forgetting guard forbids a point; None without a
+    `quantity` names the loss. `margin` (A, L) is below 0 where a forgetting guard forbids a point; None without a
     guard. `levels`: the bounds of the colours. `cells`: columns almr, lr, loss (the mean over seeds) and allowed;
     `diverged` and `unused`: almr, lr. `region`, `curve` and `best_almr` are in pieces, because they may have gaps, and
     empty where only one ALMR or LR was tried. `best_almr` leaves out LRs whose best ALMR is at an end of the range, and
@@ -79,7 +79,7 @@ def _cells(fit: Fit) -> pd.DataFrame:
 
 
 def _best_almr(fit: Fit) -> list[list[AlmrPoint]]:
-    if fit.file.guard or not _both_varied(fit):
+    if fit.file.bounds or not _both_varied(fit):
         return []
     return _pieces([point for point in fit.file.best_almr if not point.at_edge], lambda point: float(np.log(point.lr)))
 

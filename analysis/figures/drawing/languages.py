@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from analysis.figures.data.languages import LanguagesInfo
 from analysis.figures.drawing import style
 from analysis.fit.fit import Fit
+from sweep.study import LANGUAGES
 
 
 @style.styled
@@ -89,7 +90,7 @@ def _draw_values(axes: Axes, fit: Fit, field: str, tried: tuple[float, float]) -
     )
     for end in tried:
         axes.axhline(end, color=style.UNUSED, lw=1, ls=":", label="edge of the tried range")
-    if own:
+    if own and sum(own.get(name, 0.0) for name in LANGUAGES) > 1 - 1e-9:  # not of sources
         axes.axvline(own["additional"], color=style.WINNER, lw=1.5, label="weight of this fit")
 
 

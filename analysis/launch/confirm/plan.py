@@ -13,7 +13,7 @@ from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer import sizes
-from sweep.study import InputError, Schema
+from sweep.study import LANGUAGES, InputError, Schema
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.transfer import TransferRule
@@ -21,7 +21,7 @@ from sweep.study.sizes.known import GPUS
 from sweep.study.sizes.mfu import Setting, assumed
 
 FOLDER = "confirm"
-COLUMNS = ("lr", "seed", "status", "loss_original", "loss_additional")
+COLUMNS = ("lr", "seed", "status")  # then the losses
 SHARE, LEAST_STEPS = 0.01, 100  # by default, of the launch's steps
 SAME = 1e-4  # far below the width of any interval
 
@@ -59,6 +59,12 @@ class ConfirmPlan(Schema):
             return False
         pairs = zip(self._fitted, other._fitted, strict=True)
         return all(math.isclose(mine, theirs, rel_tol=SAME, abs_tol=SAME) for mine, theirs in pairs)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the table of results: the losses are those of both languages, or those of sources that are weighted."""
+        losses = LANGUAGES if self.weights.keys() <= {*LANGUAGES} else tuple(self.weights)
+        return (*COLUMNS, *(f"loss_{name}" for name in losses))
 
     @property
     def _launch(self) -> tuple[object, ...]:
@@ -126,7 +132,7 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
 
 
 def weights(file: FitFile) -> dict[str, float]:
-    """The weights of the languages' losses in the objective, without its guard."""
+    """The weights of the losses in the objective, of languages or sources, without its guards."""
     return {name: share for name, share in (file.weights or {"additional": 1.0}).items() if share}
 
 
@@ -219,5 +225,6 @@ def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[st
 
 def template(confirm: ConfirmPlan, plan: LaunchPlan) -> str:
     """results-template.csv: a row for each confirmation run, without its status and losses."""
-    rows = [COLUMNS, *((repr(lr), str(plan.seed), "", "", "") for lr in confirm.lrs)]
+    empty = [""] * (len(confirm.columns) - 2)
+    rows = [confirm.columns, *((repr(lr), str(plan.seed), *empty) for lr in confirm.lrs)]
     return "".join(f"{','.join(row)}\n" for row in rows)

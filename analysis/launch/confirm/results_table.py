@@ -6,7 +6,7 @@ import csv
 import math
 from pathlib import Path
 
-from analysis.launch.confirm.plan import COLUMNS, ConfirmPlan
+from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.transfer.bracket import ConfirmationRun
 from sweep.study import InputError
 
@@ -23,7 +23,7 @@ def read(path: Path, confirm: ConfirmPlan) -> list[ConfirmationRun]:
         raise InputError(f"{path}: cannot be read as CSV ({error}): save it as UTF-8 text with commas") from None
     needed = ["lr", *(f"loss_{name}" for name in confirm.weights)]
     if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
-        raise InputError(f"{path}: has no column {missing[0]}: its header is {','.join(COLUMNS)}")
+        raise InputError(f"{path}: has no column {missing[0]}: its header is {','.join(confirm.columns)}")
     found = [_row(row, f"{path}: line {i}", confirm) for i, row in enumerate(rows, start=2)]
     return [one for one in found if one]
 

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import CrossValidation, ForgettingGuard, TrialCounts
+from analysis.fit_file.sources import LossGuard, SourceAtWinner
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
@@ -57,7 +60,9 @@ class CorpusEvidence(Schema):
 
 
 class TrialEvidence(Schema):
-    """A trial, with the sha256 of its record.json. `excluded`: why the fit did not use it."""
+    """A trial, with the sha256 of its record.json. `excluded`: why the fit did not use it. `sources`: the losses of
+    named sources.
+    """
 
     trial_id: str
     almr: float
@@ -67,10 +72,13 @@ class TrialEvidence(Schema):
     loss: PerLanguage
     sha256: str
     excluded: str | None
+    sources: dict[str, float | None] = Field(default_factory=dict)
 
 
 class Quality(Schema):
-    """Quality of the surfaces, per language: noise in nats and leave-one-out error; and the number of trials."""
+    """Quality of the surfaces, per language and per source in the objective: noise in nats and leave-one-out error; and
+    the number of trials.
+    """
 
     noise: dict[str, float]
     cross_validation: dict[str, CrossValidation]
@@ -104,7 +112,7 @@ class Evidence(Schema):
     `accepted_risk`: the refusals that were overridden, with the reason; None without a refusal. `launch_almr` and
     `launch_lr` are the transfer's, but for an LR that a confirmation moved. `read_back`: how the trainers' own parsers
     read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
-    fingerprint of a corpus is of its text and tokenizer.
+    fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -136,6 +144,8 @@ class Evidence(Schema):
     provenance: dict[str, Any] | None
     files: dict[str, str]
     links: dict[str, str]
+    loss_guards: tuple[LossGuard, ...] = ()
+    sources: tuple[SourceAtWinner, ...] = ()
 
     @property
     def launch_lr_interval(self) -> Interval:

@@ -44,7 +44,8 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
     """Raises InputError where the record of a fitted trial is missing."""
     file, study, files = fit.file, fit.study, RunFiles(run)
     ingredients = read_ingredients(files.ingredients)
-    trials = [_trial(row, run) for row in fit.table.to_dict("records")]
+    named = [one.name for one in file.sources]
+    trials = [_trial(row, run, named) for row in fit.table.to_dict("records")]
     assert study is not None  # a plan was made from it
     assert file.transfer is not None
     return Evidence(
@@ -65,6 +66,8 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         read_back=bundle.read_back,
         weights=file.weights,
         guard=file.guard,
+        loss_guards=file.loss_guards,
+        sources=file.sources,
         quality=Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),
         accepted_risk=plan.accepted_risk,
         fit_warnings=tuple(file.warnings),
@@ -96,14 +99,15 @@ def _search(study: Study, run: Path) -> SearchEvidence:
     return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
 
 
-def _trial(row: dict[Any, Any], run: Path) -> TrialEvidence:
+def _trial(row: dict[Any, Any], run: Path, sources: list[str]) -> TrialEvidence:
     record = RunFiles(run).trial(row["trial_id"]).record
     if not record.is_file():
         raise InputError(f"{record}: the fit used this record, but it is missing: run the study again, then export")
     fields = {name: row[name] for name in ("trial_id", "almr", "lr", "seed", "status")}
     loss = PerLanguage(**{language: _number(row[f"loss_{language}"]) for language in LANGUAGES})
     excluded = None if pd.isna(row["excluded"]) else row["excluded"]
-    return TrialEvidence(**fields, loss=loss, sha256=sha256(record), excluded=excluded)
+    named = {name: _number(row[f"loss_{name}"]) for name in sources}
+    return TrialEvidence(**fields, loss=loss, sha256=sha256(record), excluded=excluded, sources=named)
 
 
 def _number(value: Any) -> float | None:

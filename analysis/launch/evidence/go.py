@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.fit_file.sources import loss_guard_line
 from analysis.launch.evidence.evidence import Evidence
 from analysis.transfer import sizes
 from sweep.study import Study
@@ -80,7 +81,9 @@ def _fit(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
         yield GoCheck("the guards are kept", "untested", "the study sets no guard")
     else:
         broken = ", ".join(sorted(codes & GUARD_REFUSALS))
-        yield GoCheck("the guards are kept", "fail" if broken else "pass", f"refused ({broken})" if broken else "kept")
+        limits = [loss_guard_line(guard, study.language_name) for guard in evidence.loss_guards]
+        detail = "; ".join([f"refused ({broken})" if broken else "kept", *limits])
+        yield GoCheck("the guards are kept", "fail" if broken else "pass", detail)
 
 
 def _transfer(evidence: Evidence, study: Study) -> Iterator[GoCheck]:

@@ -42,7 +42,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
 def mixture(plan: LaunchPlan, folder: Path) -> Settings:
     """mixture.json: the tokens of each corpus in the mixed text."""
-    wanted = {source.language: round(source.share * plan.tokens) for source in plan.used}
+    wanted = {name: round(share * plan.tokens) for name, share in plan.shares.items()}
     sources = documents.sources(plan, folder)
     return {
         "tokenizer": plan.launch.model,

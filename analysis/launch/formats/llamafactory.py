@@ -74,11 +74,11 @@ def _model(plan: LaunchPlan) -> Settings:
 
 
 def _data(plan: LaunchPlan) -> Settings:
-    settings = {"dataset_dir": ".", "dataset": ",".join(source.language for source in plan.used)}
+    settings = {"dataset_dir": ".", "dataset": ",".join(plan.shares)}
     if len(plan.used) > 1:
         mixture = DocumentMixture(plan)
         settings["mix_strategy"] = mixture.strategy
-        settings["interleave_probs"] = f"{1 - mixture.probability!r},{mixture.probability!r}"
+        settings["interleave_probs"] = ",".join(map(repr, mixture.probabilities.values()))
     # `packing` stays unset: pre-training packs anyway, and setting it shortens cutoff_len by one.
     return settings | {"cutoff_len": plan.launch.sequence_length, "preprocessing_num_workers": 16}
 
@@ -128,14 +128,18 @@ def document(plan: LaunchPlan) -> str:
 
 def ratio(plan: LaunchPlan) -> list[str]:
     mixture = DocumentMixture(plan)
-    a, lengths = plan.almr, mixture.lengths
-    additional, original = f"{a:.6g} / {lengths['additional']:.6g}", f"{1 - a:.6g} / {lengths['original']:.6g}"
-    names = {language: plan.label(source) for language, source in plan.sources.items()}
+    lengths, drawn = mixture.lengths, mixture.probabilities
+    parts = [f"{source.share:.6g} / {lengths[source.name]:.6g}" for source in plan.used]
+    total = sum(source.share / lengths[source.name] for source in plan.used)
     return ratio_lines(
         plan,
         "; interleave_probs are shares of documents, drawn before packing.",
-        f"Tokens per document: {', '.join(f'{name} {lengths[language]:,.1f}' for language, name in names.items())}.",
-        f"p({names['additional']}) = ({additional}) / ({additional} + {original}) = {mixture.probability:.6g}",
+        f"Tokens per document: {', '.join(f'{plan.label(s)} {lengths[s.name]:,.1f}' for s in plan.used)}.",
+        f"The probability of a document is in proportion to share / length: {' + '.join(parts)} = {total:.6g}",
+        *(
+            f"p({plan.label(source)}) = ({part}) / {total:.6g} = {drawn[source.name]:.6g}"
+            for source, part in zip(plan.used, parts, strict=True)
+        ),
     )
 
 

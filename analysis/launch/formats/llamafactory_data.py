@@ -15,7 +15,7 @@ from typing import Any
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import write_json
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.ratio import NOTABLE_SD, document_probability, token_share_sd
+from analysis.launch.plan.ratio import NOTABLE_SD, almr_sd, document_probabilities
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import InputError
 from sweep.study import numbers as formats
@@ -27,22 +27,23 @@ HELD_OUT = "_held_out"  # after the language, in the name of its evaluation set
 
 @dataclass(frozen=True)
 class DocumentMixture:
-    """How documents of the two corpora are drawn; `probability` is that of an additional-language document."""
+    """How documents of the corpora in use are drawn."""
 
     plan: LaunchPlan
 
     @property
     def lengths(self) -> dict[str, float]:
         """Mean tokens per document."""
-        return {name: source.facts.tokens_per_document for name, source in self.plan.sources.items()}
+        return {source.name: source.facts.tokens_per_document for source in self.plan.used}
 
     @property
-    def probability(self) -> float:
-        return document_probability(self.plan.almr, self.lengths["original"], self.lengths["additional"])
+    def probabilities(self) -> dict[str, float]:
+        """Of a document of each corpus."""
+        return document_probabilities(self.plan.shares, self.lengths)
 
     @property
     def strategy(self) -> str:
-        """`interleave_over` repeats the smaller corpus until both are used up, so that the ratio holds.
+        """`interleave_over` repeats the smaller corpora until all are used up, so that the ratio holds.
 
         Without repetition, `interleave_under` (stop where the first is used up) holds it too, is tokenised faster, and
         uses each document once.
@@ -53,15 +54,15 @@ class DocumentMixture:
     @property
     def draws(self) -> float:
         """Documents in the interleaved set. It is drawn once, then packed; every epoch shuffles its blocks."""
-        drawn = {"original": 1 - self.probability, "additional": self.probability}
-        until = [source.documents / drawn[source.language] for source in self.plan.used if source.documents]
+        drawn = self.probabilities
+        until = [source.documents / drawn[source.name] for source in self.plan.used if source.documents]
         end = max if self.strategy == "interleave_over" else min
         return end(until, default=float("inf"))
 
     @property
     def sd(self) -> float:
         """Standard deviation of the achieved ALMR, from the drawing of documents."""
-        return token_share_sd(self.plan.almr, self.probability, self.draws)
+        return almr_sd(self.plan.shares, self.probabilities, self.plan.additional, self.draws)
 
     @property
     def warnings(self) -> list[str]:
@@ -80,8 +81,8 @@ class DocumentMixture:
 
 
 def write(plan: LaunchPlan, folder: Path) -> None:
-    """Write dataset_info.json, with one dataset per corpus, named after its language, and the files."""
-    entries = {source.language: _entry(source, folder) for source in plan.used}
+    """Write dataset_info.json, with one dataset per corpus, under its name, and the files."""
+    entries = {source.name: _entry(source, folder) for source in plan.used}
     for language, file in plan.evaluation_files.items():
         entries[language + HELD_OUT] = {"file_name": file, "columns": {"prompt": "text"}}
     write_json(folder / "dataset_info.json", entries)
@@ -103,7 +104,7 @@ def _refer(source: LaunchCorpus, folder: Path) -> str:
     suffixes = [_suffix(file, source) for file in files]
     if len(files) == 1 and files[0].endswith(suffixes[0]):
         return files[0]
-    name = f"data/{source.language}"
+    name = f"data/{source.name}"
     (folder / name).mkdir(parents=True)
     for i, (file, suffix) in enumerate(zip(files, suffixes, strict=True)):
         (folder / name / f"{i:05d}{suffix}").symlink_to(file)
@@ -111,7 +112,7 @@ def _refer(source: LaunchCorpus, folder: Path) -> str:
 
 
 def _suffix(file: str, source: LaunchCorpus) -> str:
-    where = f"corpora.{source.language}"
+    where = f"corpora.{source.name}"
     suffix = patterns.suffix(file)
     if suffix not in SUFFIXES:
         raise InputError(f"{where}.files: LLaMA-Factory does not read {file}: give {', '.join(SUFFIXES)}")

@@ -43,7 +43,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
 def blend(plan: LaunchPlan) -> list[str]:
     """--data-path: weight and prefix of each corpus with a share above 0, so that the length is even."""
-    return [text for source in plan.used for text in (repr(source.share), f"data/{PREFIX.format(source.language)}")]
+    return [text for source in plan.used for text in (repr(source.share), f"data/{PREFIX.format(source.name)}")]
 
 
 def arguments(plan: LaunchPlan) -> list[list[str]]:
@@ -169,7 +169,7 @@ def ratio(plan: LaunchPlan) -> list[str]:
 
 
 def prepare_script(plan: LaunchPlan) -> str:
-    layout, names = plan.layout(NAME), [source.language for source in plan.used]
+    layout, names = plan.layout(NAME), plan.shares
     sets = [*names, *(f"held_out_{name}" for name in plan.evaluation_files)]
     head = [
         "#!/usr/bin/env bash",

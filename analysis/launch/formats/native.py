@@ -39,9 +39,14 @@ def study(plan: LaunchPlan) -> Study:
 def _base_model(plan: LaunchPlan) -> dict[str, Any]:
     of = plan.study.base_model
     if plan.launch.model == of.embedded:
-        return {"embedded": of.embedded}
+        return {"embedded": of.embedded, "tokenizer": of.tokenizer, "new_rows": of.new_rows}
     revision = of.revision if plan.launch.model == of.pretrained else None
-    return {"pretrained": plan.launch.model, "revision": revision, "trust_remote_code": of.trust_remote_code}
+    vocabulary = {"tokenizer": of.tokenizer, "new_rows": of.new_rows}
+    return {
+        "pretrained": plan.launch.model,
+        "revision": revision,
+        "trust_remote_code": of.trust_remote_code,
+    } | vocabulary
 
 
 def _training(plan: LaunchPlan) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.ratio import NOTABLE_SD, token_share_sd
+from analysis.launch.plan.ratio import NOTABLE_SD, almr_sd
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
 from sweep.study.sections import lr_schedule
 
@@ -44,7 +44,7 @@ def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
         "flavor": flavor(plan),
         "model": plan.launch.model,
         "sources": documents.sources(plan, folder),
-        "weights": {source.language: source.share for source in plan.used},
+        "weights": plan.shares,
         "held_out": documents.held_out(plan),
         "seed": plan.seed,
         "lr": plan.lr,
@@ -91,7 +91,7 @@ def warnings(plan: LaunchPlan) -> list[str]:
 def ratio_sd(plan: LaunchPlan) -> float:
     """Standard deviation of the achieved ALMR. All ranks draw the same, so the draws of one rank count."""
     draws = plan.tokens / plan.launch.sequence_length / plan.layout(NAME).data
-    return token_share_sd(plan.almr, plan.almr, draws)
+    return almr_sd(plan.shares, plan.shares, plan.additional, draws)
 
 
 def ratio(plan: LaunchPlan) -> list[str]:

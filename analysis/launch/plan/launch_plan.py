@@ -97,6 +97,16 @@ class LaunchPlan:
         """The corpora with a share above 0: ALMR 0 or 1 leaves one."""
         return [source for source in self.sources.values() if source.share > 0]
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the tokens of each corpus in use."""
+        return {source.name: source.share for source in self.used}
+
+    @property
+    def additional(self) -> list[str]:
+        """The corpora in use of the additional language."""
+        return [source.name for source in self.used if source.language == "additional"]
+
     def label(self, source: LaunchCorpus) -> str:
         """The corpus as messages name it."""
         return self.study.source_label(source.name)
@@ -144,11 +154,6 @@ def make(
         raise InputError(
             f"study {fit.study.name} has no launch: add `launch:` with model, tokens, global_batch_tokens and "
             f"sequence_length, and run it again"
-        )
-    if fit.study.corpora.named:
-        raise InputError(
-            f"study {fit.study.name} names sources of its corpora, which the launch formats cannot take yet: "
-            f"give each language one corpus without a name"
         )
     accepted_risk = _accept(fit.file.refusals, accept_risk)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)

@@ -1,4 +1,4 @@
-"""Share of tokens <-> probability of a document: the two ways in which trainers state a mixture.
+"""Shares of tokens <-> probabilities of documents: the two ways in which trainers state a mixture of corpora.
 
 Drawing documents of L tokens on average draws tokens in proportion to (probability x L).
 """
@@ -6,30 +6,37 @@ Drawing documents of L tokens on average draws tokens in proportion to (probabil
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 
 NOTABLE_SD = 0.01  # of the achieved ALMR: above it, a format warns
+Shares = Mapping[str, float]  # by corpus
 
 
-def document_probability(almr: float, original_length: float, additional_length: float) -> float:
-    """The probability of drawing an additional-language document that gives this language a share `almr` of tokens.
+def document_probabilities(shares: Shares, lengths: Shares) -> dict[str, float]:
+    """The probabilities of drawing a document of each corpus that give the corpora these shares of the tokens.
 
-    Lengths are mean tokens per document. p = (a / La) / (a / La + (1 - a) / Lo); 0 and 1 stay exactly 0 and 1.
+    `lengths` are mean tokens per document. p is in proportion to share / length; a share of 0 stays exactly 0.
     """
-    additional, original = almr / additional_length, (1 - almr) / original_length
-    return additional / (additional + original)
+    return _normalised({name: share / lengths[name] for name, share in shares.items()})
 
 
-def token_share(probability: float, original_length: float, additional_length: float) -> float:
-    """The inverse: the additional language's share of tokens where its documents are drawn with `probability`."""
-    additional, original = probability * additional_length, (1 - probability) * original_length
-    return additional / (additional + original)
+def token_shares(probabilities: Shares, lengths: Shares) -> dict[str, float]:
+    """The inverse: the shares of the tokens where documents are drawn with these probabilities."""
+    return _normalised({name: probability * lengths[name] for name, probability in probabilities.items()})
 
 
-def token_share_sd(almr: float, probability: float, documents: float) -> float:
-    """Standard deviation of the achieved ALMR over `documents` independent draws, to first order.
+def _normalised(parts: dict[str, float]) -> dict[str, float]:
+    total = sum(parts.values())
+    return {name: part / total for name, part in parts.items()}
 
-    Documents of unequal length add to it.
+
+def almr_sd(shares: Shares, probabilities: Shares, additional: Collection[str], draws: float) -> float:
+    """Standard deviation of the achieved ALMR over `draws` independent draws, to first order (the delta method).
+
+    `additional` are the corpora of the additional language. Documents of unequal length add to it.
     """
-    if probability in (0, 1):
-        return 0.0
-    return almr * (1 - almr) / math.sqrt(documents * probability * (1 - probability))
+    almr = sum(share for name, share in shares.items() if name in additional)
+    parts = (
+        (share * ((name in additional) - almr)) ** 2 / probabilities[name] for name, share in shares.items() if share
+    )
+    return math.sqrt(sum(parts) / draws)

@@ -23,7 +23,7 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     return {
         "parsers": "axolotl's AxolotlInputConfig and transformers' get_scheduler",
         "lr": float(config.learning_rate),
-        "almr": tokens.get("additional", 0) / sum(tokens.values()),
+        "token_shares": {name: count / sum(tokens.values()) for name, count in tokens.items()},
         "steps": config.max_steps,
         "tokens": sum(tokens.values()),
         "global_batch_tokens": batch,

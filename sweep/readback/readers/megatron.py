@@ -21,11 +21,11 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     assert weights, "the blend has no weights"
     assert all(weight > 0 for weight in weights)
     sequences, length = int(one["global-batch-size"]), int(one["seq-length"])
-    shares = {Path(prefix).name.split("_text_")[0]: weight for prefix, weight in zip(prefixes, weights, strict=True)}
+    names = [Path(prefix).name.removesuffix("_text_document") for prefix in prefixes]
     return {
         "parsers": "megatron-core's get_blend_from_list and OptimizerParamScheduler",
         "lr": float(one["lr"]),
-        "almr": shares.get("additional", 0.0) / sum(weights),
+        "token_shares": {name: weight / sum(weights) for name, weight in zip(names, weights, strict=True)},
         "steps": int(one["train-samples"]) / sequences,
         "tokens": int(one["train-samples"]) * length,
         "global_batch_tokens": sequences * length,

@@ -11,12 +11,14 @@ from sweep.study import study_file
 def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     study = study_file.load(str(folder / "study.yaml"))
     [(almr, lr, seed)] = study.grid.points
+    of_language = {"original": 1 - almr, "additional": almr}
+    shares = {name: of_language[source.language] * source.share for name, source in study.corpora.by_name.items()}
     training, optimizer = study.training, study.training.optimizer
     share = training.lr_schedule(training.steps).share
     return {
         "parsers": "the study reader and the training loop",
         "lr": lr,
-        "almr": almr,
+        "token_shares": {name: share for name, share in shares.items() if share},
         "steps": training.steps,
         "tokens": training.steps * training.global_batch_tokens,
         "global_batch_tokens": training.global_batch_tokens,

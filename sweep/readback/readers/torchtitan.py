@@ -22,7 +22,7 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     return {
         "parsers": "torchtitan's ConfigManager and LRSchedulersContainer",
         "lr": arguments["lr"],
-        "almr": weights.get("additional", 0.0) / sum(weights.values()),
+        "token_shares": {name: weight / sum(weights.values()) for name, weight in weights.items()},
         "steps": training.steps,
         "tokens": training.steps * batch,
         "global_batch_tokens": batch,

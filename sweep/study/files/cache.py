@@ -12,7 +12,17 @@ from pathlib import Path
 
 ABANDONED_SECONDS = 24 * 3600
 UNFINISHED = ".almr-unfinished-"  # how names of temporary folders begin: other hidden folders are the user's
-BUILT_IN = ("base_losses", "base_scores", "benchmarks", "benchmarks/tasks", "corpora", "embedded", "models", "texts")
+BUILT_IN = (
+    "base_checks",
+    "base_losses",
+    "base_scores",
+    "benchmarks",
+    "benchmarks/tasks",
+    "corpora",
+    "embedded",
+    "models",
+    "texts",
+)
 
 
 def root() -> Path:

@@ -24,6 +24,8 @@ from sweep.study.fields import (
 )
 from sweep.study.sizes.shape import Shape
 
+LATER = ("tokenizer", "new_rows")  # fields of a base model that came after the first runs
+
 
 class BaseModelSource(Section):
     """The model that every trial continues from: give `embedded` or `pretrained`."""
@@ -36,6 +38,10 @@ class BaseModelSource(Section):
     """Branch, tag or commit of the Hugging Face repository. Default: the newest."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model."""
+    tokenizer: str | None = None
+    """A Hugging Face id, or a directory, of the tokenizer to use. Default: the model's own."""
+    new_rows: Literal["mean"] | None = None
+    """Give tokens that have no row in the embedding the mean of all rows. Default: such a tokenizer is refused."""
     shape: Shape | None = None
     """The model's sizes for `almr plan`, where they cannot be looked up. Training reads the model's own."""
 
@@ -44,8 +50,14 @@ class BaseModelSource(Section):
         exactly_one(self, "embedded", "pretrained")
         return self
 
+    def recipe(self) -> dict[str, Any]:
+        """Its fields in a study's recipe: newer ones only where they are set, so that older runs stay as they are."""
+        recipe = self.model_dump(mode="json", exclude={"shape"})
+        return {key: value for key, value in recipe.items() if value is not None or key not in LATER}
+
 
 RESERVED = (*LANGUAGES, "total")  # names that mean a language, or both together
+HELD_OUT = "held_out"  # part of the names of held-out sets in a launch
 TEXT = ("embedded", "files", "dataset", "config", "split", "revision", "field", "encoding")  # what decides the text
 
 
@@ -85,8 +97,8 @@ class Corpus(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         exactly_one(self, "embedded", "files", "dataset")
-        if self.name and self.name.lower() in RESERVED:
-            raise ValueError(f"name: {self.name} has another meaning in losses and weights: give another name")
+        if self.name and (self.name.lower() in RESERVED or HELD_OUT in self.name.lower()):
+            raise ValueError(f"name: {self.name} has another meaning in losses and launch files: give another name")
         return self
 
 

@@ -26,7 +26,7 @@ def plan(
 ) -> None:
     """Print a study's trials, tokens, time, memory and disk. Starts nothing."""
     from sweep.planning import plan as plans
-    from sweep.verbs.plan import text
+    from sweep.verbs.plan import phases, text
 
     if address and not check:
         raise InputError("--address: only the checks ask a cluster: add --check")
@@ -42,11 +42,16 @@ def plan(
     sizes = record.sizes if record else None
     planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {}, sizes)
     findings = _checked(loaded, run, planned, address) if check else []
+    base = known.base_check if known else None
     if as_json:
         checks = {"checks": [finding._asdict() for finding in findings]} if check else {}
-        show(text.plan_json(loaded, planned) | {"prepared": prepared.done or loaded.replay is not None} | checks)
+        looked = {"base_model": base.model_dump(mode="json") if base else None}
+        done = {"prepared": prepared.done or loaded.replay is not None}
+        show(text.plan_json(loaded, planned) | looked | done | checks)
     else:
         show(text.plan(loaded, planned))
+        for line in phases.base_model_lines(loaded, base):
+            out.print(line, markup=False, soft_wrap=True)
         for finding in findings:
             (out if finding.ok else err).print(finding.text, markup=False, soft_wrap=True)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)

@@ -11,6 +11,7 @@ from rich.status import Status
 
 from sweep.planning import scoring
 from sweep.study import Study, preparation
+from sweep.study.ingredients import BaseModelCheck
 from sweep.study.numbers import clock, percent
 
 Progress = Callable[[str, float | None], None]
@@ -62,9 +63,15 @@ def commit_lines(commits: dict[str, str]) -> list[str]:
     return [f"commit of {field(part)}: {commit}" for part, commit in commits.items()]
 
 
+def base_model_lines(study: Study, check: BaseModelCheck | None) -> list[str]:
+    """What was found of the base model."""
+    known = study.corpora.by_name
+    return check.lines(lambda name: study.source_label(name) if name in known else name) if check else []
+
+
 def field(part: str) -> str:
     """The study's field of a part."""
-    return part if part == "base_model" else f"corpora.{part}"
+    return part if part.startswith("base_model") else f"corpora.{part}"
 
 
 def print_unscored(study: Study, console: Console) -> None:

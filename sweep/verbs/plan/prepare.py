@@ -39,6 +39,7 @@ class Prepared:
         lines += corpora.lines(self.study, self.record.ingredients.corpora)
         lines += [f"disk: {total}, in {cache.root()}{self._elsewhere()}"]
         lines += phases.commit_lines(self.record.ingredients.commits)
+        lines += phases.base_model_lines(self.study, self.record.ingredients.base_check)
         return "\n".join([*lines, f"next: almr run {name}"])
 
     def _counts(self, part: str) -> str:
@@ -69,6 +70,7 @@ class Prepared:
             "disk_bytes": sizes | {"total": sum(sizes.values())},
             "paths": self.record.paths,
             "commits": self.record.ingredients.commits,
+            "base_model": looked.model_dump(mode="json") if (looked := self.record.ingredients.base_check) else None,
             "tokens": {name: facts.tokens for name, facts in self.record.ingredients.corpora.items()},
             **corpora.as_json(self.study, self.record.ingredients.corpora),
         }

@@ -16,10 +16,10 @@ import yaml
 from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
-from analysis.launch.formats import axolotl, megatron, native, torchtitan
+from analysis.launch.formats import axolotl, megatron, torchtitan
 from analysis.launch.formats.llamafactory_data import DocumentMixture
 from analysis.launch.plan import layout_choice
-from analysis.launch.plan.ratio import token_share
+from analysis.launch.plan.ratio import token_shares
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.starts import job_name
 from sweep.study import InputError
@@ -47,6 +47,41 @@ def test_golden(write_format, stated, name, file):
     assert_golden(name, f"stated-{file}", (write_format(name, stated) / file).read_text())
 
 
+SOURCES = {
+    "original": [
+        {"files": "/data/web.jsonl", "weight": 0.6, "name": "web", "language": "English"},
+        {"files": "/data/code.parquet", "weight": 0.4, "name": "code", "field": "content"},
+    ],
+    "additional": [
+        {"dataset": "some/news", "weight": 3, "name": "news", "language": "Chinese"},
+        {"files": "/data/books.jsonl", "weight": 1, "name": "books"},
+    ],
+}
+SHARES = {"web": 0.36, "code": 0.24, "news": 0.3, "books": 0.1}  # of the tokens at ALMR 0.4
+
+
+@pytest.fixture
+def sourced(make_study, make_facts):
+    """A study with two sources a language, and the counts of each."""
+    sizes = {"documents": 20_000_000, "held_out_documents": 0, "held_out_tokens": 0}
+    tokens = {"web": 16e9, "code": 40e9, "news": 8e9, "books": 200e9}
+    files = {"web": ("/data/web.jsonl",), "code": ("/data/code.parquet",), "books": ("/data/books.jsonl",)}
+    counted = {name: make_facts(files=files.get(name, ()), tokens=int(size), **sizes) for name, size in tokens.items()}
+    return {"of": make_study(corpora=SOURCES, launch={"gpu": "H100-80GB"}), "counted": counted}
+
+
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name in FORMATS for file in FILES[name]])
+def test_golden_of_several_sources(write_format, sourced, name, file):
+    assert_golden(name, f"sources-{file}", (write_format(name, **sourced) / file).read_text())
+
+
+def test_each_format_has_the_product_of_the_shares(make_plan, sourced, tmp_path):
+    plan = make_plan("megatron", **sourced)
+    assert plan.shares == pytest.approx(SHARES)
+    for name, back in shares_back(plan, tmp_path).items():
+        assert back == pytest.approx(SHARES), name
+
+
 def test_a_ratio_goes_to_each_format_and_back(make_plan, make_facts, tmp_path):
     """1,000 corpora of random shapes, ALMR 0 and 1 among them."""
     draw, plan = np.random.default_rng(0), make_plan("megatron")
@@ -64,24 +99,21 @@ def test_a_ratio_goes_to_each_format_and_back(make_plan, make_facts, tmp_path):
         }
         given = replace(plan, almr=almr, sources=shaped)
         for name, back in shares_back(given, tmp_path).items():
-            assert back == pytest.approx(almr, abs=1e-9), name
+            assert back == pytest.approx({n: s.share for n, s in shaped.items() if s.share}, abs=1e-9), name
 
 
 def shares_back(plan, folder):
-    """The token ratio as each format's own numbers state it."""
+    """The corpora's shares of the tokens as each format's own numbers state them."""
     mixture = DocumentMixture(plan)
     tokens = {name: s["tokens"] for name, s in axolotl.mixture(plan, folder)["sources"].items()}
-    weights = torchtitan.settings(plan, folder)["weights"]
     blend = megatron.blend(plan)
     assert len(blend) % 2 == 0
-    shares = {prefix.split("/")[1].split("_")[0]: float(w) for w, prefix in zip(blend[::2], blend[1::2], strict=True)}
-    assert all(share > 0 for share in shares.values())
+    prefixes = (prefix.removeprefix("data/").removesuffix("_text_document") for prefix in blend[1::2])
     return {
-        "llamafactory": token_share(mixture.probability, *(mixture.lengths[n] for n in ("original", "additional"))),
-        "torchtitan": weights.get("additional", 0) / sum(weights.values()),
-        "megatron": shares.get("additional", 0) / sum(shares.values()),
-        "axolotl": tokens.get("additional", 0) / sum(tokens.values()),
-        "native": native.study(plan).grid.points[0][0],
+        "llamafactory": token_shares(mixture.probabilities, mixture.lengths),
+        "torchtitan": torchtitan.settings(plan, folder)["weights"],
+        "megatron": dict(zip(prefixes, map(float, blend[::2]), strict=True)),
+        "axolotl": {name: count / sum(tokens.values()) for name, count in tokens.items()},
     }
 
 

@@ -1,48 +1,66 @@
-"""Token ratio <-> document probability, by its definition and by drawing documents."""
+"""Token shares <-> document probabilities, by their definition and by drawing documents."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.launch.plan.ratio import document_probability, token_share, token_share_sd
+from analysis.launch.plan.ratio import almr_sd, document_probabilities, token_shares
 
-SHARES = st.floats(0, 1)
-LENGTHS = st.floats(1, 1e6)
-
-
-@given(SHARES, LENGTHS, LENGTHS)
-def test_a_ratio_comes_back_from_its_document_probability(almr, original, additional):
-    probability = document_probability(almr, original, additional)
-    assert 0 <= probability <= 1
-    assert token_share(probability, original, additional) == pytest.approx(almr, rel=1e-9, abs=1e-12)
+PARTS = st.lists(st.floats(0, 1), min_size=1, max_size=5).filter(lambda parts: sum(parts) > 1e-3)
+LENGTHS = st.lists(st.floats(1, 1e6), min_size=5, max_size=5)
 
 
-@given(LENGTHS, LENGTHS)
-def test_the_ends_stay_exact(original, additional):
-    assert document_probability(0, original, additional) == 0
-    assert document_probability(1, original, additional) == 1
+def named(values):
+    return {f"corpus {i}": value for i, value in enumerate(values)}
 
 
-@given(SHARES, LENGTHS)
-def test_equal_lengths_need_no_conversion(almr, length):
-    assert document_probability(almr, length, length) == pytest.approx(almr)
+def two(almr):
+    return {"original": 1 - almr, "additional": almr}
+
+
+@given(PARTS, LENGTHS)
+def test_shares_come_back_from_their_document_probabilities(parts, lengths):
+    shares = named(part / sum(parts) for part in parts)
+    probabilities = document_probabilities(shares, named(lengths))
+    assert sum(probabilities.values()) == pytest.approx(1)
+    assert token_shares(probabilities, named(lengths)) == pytest.approx(shares, rel=1e-9, abs=1e-12)
+
+
+@given(LENGTHS)
+def test_the_ends_stay_exact(lengths):
+    sizes = {"original": lengths[0], "additional": lengths[1]}
+    assert document_probabilities(two(0), sizes) == {"original": 1, "additional": 0}
+    assert document_probabilities(two(1), sizes) == {"original": 0, "additional": 1}
 
 
 def test_longer_documents_are_drawn_less_often():
     # Half of the tokens from documents four times as long: one in five.
-    assert document_probability(0.5, original_length=100, additional_length=400) == pytest.approx(0.2)
+    assert document_probabilities(two(0.5), {"original": 100, "additional": 400}) == pytest.approx(two(0.2))
 
 
-def test_drawing_documents_gives_the_ratio_and_its_spread():
-    almr, original, additional, draws = 0.3, 200.0, 1000.0, 2000
-    probability = document_probability(almr, original, additional)
-    drawn = np.random.default_rng(0).binomial(draws, probability, size=4000)
-    shares = drawn * additional / (drawn * additional + (draws - drawn) * original)
-    assert shares.mean() == pytest.approx(almr, abs=2e-3)
-    assert shares.std() == pytest.approx(token_share_sd(almr, probability, draws), rel=0.05)
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"original": 0.7, "additional": 0.3},
+        {"web": 0.4, "code": 0.1, "additional": 0.5},
+        {"web": 0.2, "code": 0.2, "additional": 0.3, "news": 0.3},
+    ],
+)
+def test_drawing_documents_gives_the_ratio_and_its_spread(shares):
+    lengths, draws, additional = (
+        dict(zip(shares, (200.0, 1000.0, 500.0, 50.0), strict=False)),
+        2000,
+        {"additional", "news"},
+    )
+    probabilities = document_probabilities(shares, lengths)
+    drawn = np.random.default_rng(0).multinomial(draws, list(probabilities.values()), size=4000)
+    tokens = drawn * list(lengths.values())
+    achieved = tokens[:, [name in additional for name in shares]].sum(axis=1) / tokens.sum(axis=1)
+    assert achieved.mean() == pytest.approx(sum(s for name, s in shares.items() if name in additional), abs=2e-3)
+    assert achieved.std() == pytest.approx(almr_sd(shares, probabilities, additional, draws), rel=0.05)
 
 
-@pytest.mark.parametrize("almr", [0, 1])
-def test_a_single_corpus_has_no_spread(almr):
-    assert token_share_sd(almr, almr, 10) == 0
+@pytest.mark.parametrize("shares", [{"original": 1.0}, {"web": 0.5, "code": 0.5}])
+def test_a_single_language_has_no_spread(shares):
+    assert almr_sd(shares, shares, [], 10) == 0

@@ -93,6 +93,38 @@ def test_brief_runs_are_read_back_too(make_fit, make_study, corpora, run):
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_the_shares_of_several_sources_are_read_back(make_plan, make_study, make_facts, tmp_path, name):
+    interpreter = python(name)
+    several = {
+        "original": [{"files": "/data/a.jsonl", "name": "web"}, {"files": "/data/b.jsonl", "name": "web_text_b"}],
+        "additional": [
+            {"files": "/data/c.jsonl", "name": "news.zh", "weight": 3},
+            {"files": "/data/d.jsonl", "name": "books", "weight": 1},
+        ],
+    }
+    lengths = {"web": 500, "web_text_b": 2000, "news.zh": 800, "books": 40_000}
+    counted = {
+        n: make_facts(files=(f"/data/{f}.jsonl",), documents=10**8, tokens=10**8 * lengths[n])
+        for n, f in zip(lengths, "abcd", strict=True)
+    }
+    made = make_plan(name, make_study(corpora=several), counted=counted)
+    write(made, name, tmp_path / name)
+    verdict = verify(made, tmp_path / name, name, interpreter)
+    assert verdict.differences == (), verdict.text
+    swapped = {
+        n: replace(s, share=made.sources["web" if n == "books" else "books"].share) if n in ("web", "books") else s
+        for n, s in made.sources.items()
+    }
+    [first, second] = [
+        line
+        for line in verify(replace(made, sources=swapped), tmp_path / name, name, interpreter).differences
+        if "share" in line
+    ]
+    assert first.startswith("share of the tokens of web: 0.3, but the winner has 0.1")
+    assert second.startswith("share of the tokens of books: 0.1, but the winner has 0.3")
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_files_of_another_winner_are_found(plan, tmp_path, name):
     interpreter, made = python(name), plan(name, "cosine", 0.4)
     write(replace(made, lr=made.lr * 1.01, almr=0.41), name, tmp_path / name)

@@ -24,7 +24,7 @@ def measure(setting: Setting, write: Callable[..., None]) -> None:
         if not phases or phases[-1][0] != phase:
             phases.append((phase, time.perf_counter()))
 
-    prepare(Study.model_validate(setting.content("prepared", steps=1, sequences=1)), progress)
+    prepare(Study.model_validate(setting.content("prepared", steps=2, sequences=1)), progress)
     ends = [at for _, at in phases[1:]] + [time.perf_counter()]
     took = {f"{phase}, s": round(end - at, 1) for (phase, at), end in zip(phases, ends, strict=True)}
     write("model and text", took | {"all, s": round(time.perf_counter() - began, 1)})

@@ -126,7 +126,7 @@ def test_inputs_that_are_not_there_are_named(tmp_path: Path) -> None:
     corpora = study_content()["corpora"] | {"additional": {"files": str(tmp_path / "*.jsonl")}}
     study = make_study(base_model={"pretrained": str(tmp_path)}, corpora=corpora)
     found = faults(inputs.inputs(study, UNPREPARED))
-    assert f"{tmp_path} contains no weights" in found[0]
+    assert f"{tmp_path} is empty (model.safetensors, pytorch_model.bin): give" in found[0]
     assert found[1] == f"{tmp_path}/*.jsonl matches no file: correct the path"
 
 

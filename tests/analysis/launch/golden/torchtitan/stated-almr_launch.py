@@ -71,9 +71,9 @@ def text_of(sample, field):
 
 
 def register(kind, sources, seed):
-    for language, source in sources.items():
-        DATASETS[kind + language] = DatasetConfig(
-            path=kind + language,
+    for name, source in sources.items():
+        DATASETS[kind + name] = DatasetConfig(
+            path=kind + name,
             loader=partial(stream, load=source["load"], seed=seed),
             sample_processor=partial(text_of, field=source["field"]),
         )

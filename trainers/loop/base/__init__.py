@@ -1,0 +1,1 @@
+"""The base model's loss before the first trial."""
