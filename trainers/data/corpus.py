@@ -87,6 +87,7 @@ def packed_folder(source: DocumentSource, tokenizer: TextTokenizer, sequence_len
     spec = source.spec
     key = {"version": PACKING_VERSION, "text": source.fingerprint, **tokenizer.key}
     key |= {"sequence_length": sequence_length, "held_out": spec.held_out, "documents": spec.documents}
+    key |= {"near_copies": "keep"} if spec.near_copies == "keep" else {}
     key |= {"files": "whole"} if spec.documents and source.files else {}  # once they held the sample alone
     return cache.root() / "corpora" / fingerprint_of(key)
 
@@ -108,7 +109,7 @@ class _Packing:
         files = documents.as_files(self.source, texts, folder, final)
         tokenised = tokenise(texts, self.tokenizer, folder, self.progress)
         self._tell(tokenised)
-        chosen = choice.choose(texts, tokenised.tokens, spec.held_out, where, others)
+        chosen = choice.choose(texts, tokenised.tokens, spec, where, others)
         counts = {"blocks": self._pack(tokenised, chosen.training, folder / "training")}
         counts["held_out_blocks"] = self._pack(tokenised, chosen.held_out, folder / "held_out")
         self._refuse_short(counts, chosen)
@@ -116,9 +117,10 @@ class _Packing:
         held_out_texts.write(texts, chosen.held_out, folder)
         _write_training(folder, chosen.training, len(texts))
         counts |= _counts(tokenised, chosen)
+        unknown = {"near_copies": None, "near_copied_tokens": None} if spec.near_copies == "keep" else {}
         borders = self.tokenizer.borders
         ends = {"bos": bool(borders.before), "eos": bool(borders.after)}
-        facts = CorpusFacts(fingerprint=final.name, files=files, **counts, **ends)
+        facts = CorpusFacts(fingerprint=final.name, files=files, **{**counts, **ends, **unknown})
         (folder / "facts.json").write_text(facts.model_dump_json(indent=2))
 
     def _tell(self, tokenised: Tokenised) -> None:
@@ -144,7 +146,8 @@ class _Packing:
         """Fill a folder with the corpus without what repeats held-out text of others. Without any, `alone` is it."""
         texts = documents.read(self.source)
         held_out = held_out_texts.Together([held_out_texts.TextFile(path) for path in others])
-        found = near_copies.find(texts, _read_training(alone, len(texts)), held_out)
+        exact_alone = self.source.spec.near_copies == "keep"
+        found = near_copies.find(texts, _read_training(alone, len(texts)), held_out, exact_alone)
         if found.exact or found.near:
             return self.build(folder, final, others)
         shutil.copytree(alone, folder, copy_function=_link, dirs_exist_ok=True)
