@@ -17,17 +17,20 @@ from numpy.typing import NDArray
 
 from sweep.study import CorpusFacts, Ingredients, InputError
 from sweep.study.errors import shown
-from sweep.study.files import cache
+from sweep.study.files import cache, patterns
 from sweep.study.files.atomic import sha256
+from sweep.study.numbers import percent
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import choice, held_out_texts, near_copies
+from trainers.data.tokens import lost_text
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.data.tokens.tokenised import Tokenised, tokenise
 
 log = logging.getLogger(__name__)
 NAMED = 3  # special tokens, in a warning
+LOST, MUCH_LOST = 0.001, 0.2  # shares of the letters that the tokenizer cannot write: a warning, and a refusal
 PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks
 DOCUMENTS_PER_PACK = 10_000  # at most one incomplete block is dropped per pack
 TRAINING = "training.npy"  # one bit for each document: whether it is trained on
@@ -107,6 +110,8 @@ class _Packing:
         texts = documents.read(self.source)
         datasets.disable_progress_bars()  # `progress` has what the user sees
         files = documents.as_files(self.source, texts, folder, final)
+        self._refuse_one(texts)
+        self._refuse_lost(texts)
         tokenised = tokenise(texts, self.tokenizer, folder, self.progress)
         self._tell(tokenised)
         chosen = choice.choose(texts, tokenised.tokens, spec, where, others)
@@ -141,6 +146,29 @@ class _Packing:
                 tokenised.inside,
                 len(tokenised.tokens),
             )
+
+    def _refuse_one(self, texts: datasets.Dataset) -> None:
+        """Raises InputError for a text file without blank lines, which many write with one document a line."""
+        if len(texts) == 1 and self.source.builder == "text" and len(self.source.files) == 1:
+            raise InputError(
+                f"{self.source.where}: {patterns.printable(self.source.files[0])} is one document, so nothing can be "
+                f"held out: blank lines separate the documents of a single text file: add them, or give several files"
+            )
+
+    def _refuse_lost(self, texts: datasets.Dataset) -> None:
+        """Raises InputError where the tokenizer knows few of the letters: little of the text would be learned."""
+        lost = lost_text.share(texts, self.tokenizer)
+        found = (
+            f"{self.source.where}: the base model's tokenizer cannot write {percent(lost, 1)} of the letters of this "
+            f"text, which it drops or reads as unknown"
+        )
+        if lost >= MUCH_LOST:
+            raise InputError(
+                f"{found}: give a base model that knows them, or an extended tokenizer in base_model.tokenizer with "
+                f"base_model.new_rows: mean"
+            )
+        if lost >= LOST:
+            log.warning("%s: bits per byte count them, but no token does", found)
 
     def build_beside(self, folder: Path, final: Path, alone: Path, others: Sequence[Path]) -> None:
         """Fill a folder with the corpus without what repeats held-out text of others. Without any, `alone` is it."""

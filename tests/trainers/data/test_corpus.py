@@ -141,10 +141,21 @@ def test_without_near_copies_too_little_is_left_in_one_line(tmp_path: Path, cach
         prepare(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", [*texts, "other"])))
 
 
+def test_a_text_file_without_blank_lines_says_what_separates_documents(
+    tmp_path: Path, cache: Path, tokenizer: Any
+) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"{text}\n" for text in documents(30)))
+    with pytest.raises(InputError, match=r"a\.txt is one document, .* blank lines separate the documents of a single"):
+        prepare(tokenizer, files=str(tmp_path / "a.txt"))
+
+
 def test_near_copies_are_kept_where_the_study_says_so(
     tmp_path: Path, cache: Path, tokenizer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given: dict[str, Any] = {"files": str(jsonl(tmp_path / "a.jsonl", [*near_copies(), *documents(3)])), "held_out": 0.2}
+    given: dict[str, Any] = {
+        "files": str(jsonl(tmp_path / "a.jsonl", [*near_copies(), *documents(3)])),
+        "held_out": 0.2,
+    }
     dropped = prepare(tokenizer, **given).facts
     [told] = [record.getMessage() for record in caplog.records if "is dropped from training" in record.getMessage()]
     assert "% of the text is dropped" in told

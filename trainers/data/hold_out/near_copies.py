@@ -2,8 +2,8 @@
 
 Two documents are near-copies where the Jaccard index of their sets of word 5-grams is at least SIMILAR (Lee et al.,
 2021, arXiv 2107.06499). A held-out document of at least LONG grams also counts as repeated where a training document
-contains so much of it, and so does a training document of that length that is a part of a held-out one. What a large part of the
-training documents contains is boilerplate, such as the header of a license, and repeats no document.
+contains so much of it, and so does a training document of that length that is a part of a held-out one. What a large
+part of the training documents contains is boilerplate, such as the header of a license, and repeats no document.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Copies:
     near: list[int]
 
 
-def find(texts: datasets.Dataset, training: Sequence[int], held_out: Sequence[str], exact_alone: bool = False) -> Copies:
+def find(
+    texts: datasets.Dataset, training: Sequence[int], held_out: Sequence[str], exact_alone: bool = False
+) -> Copies:
     """The rows of `training` that repeat one of the `held_out` texts, which are read as often as they are needed.
     `exact_alone`: near-copies are not looked for.
 
