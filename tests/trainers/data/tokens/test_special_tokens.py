@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +217,10 @@ def test_document_masking_without_borders_is_refused(local_study: Study) -> None
         prepare.prepare(masked(local_study, eos=False))
 
 
-def test_document_masking_with_a_border_inside_texts_is_refused(local_study: Study, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
+def test_document_masking_with_a_border_inside_texts_is_refused(
+    local_study: Study, small_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(small_model, tmp_path / "model"))
     byte_level(eos="k").save_pretrained(folder)
     base = local_study.base_model.model_copy(update={"pretrained": str(folder)})
     study = masked(local_study.model_copy(update={"base_model": base}))
