@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -34,6 +35,7 @@ def small(folder: Path) -> dict[str, Any]:
     content["corpora"]["additional"] = [
         {"files": f"{name}.jsonl", "name": name, "weight": weight} for name, weight in (("novel", 2), ("sequel", 1))
     ]
+    content["grid"] = {"almr": [0.2, 0.5, 0.8], "lr": [5e-4, 1e-3, 2e-3]}
     content["training"] |= {"tokens": 6 * 2048, "evaluation_tokens": 2048}
     return content
 
@@ -77,13 +79,16 @@ def test_every_trial_read_each_source_by_its_share(run: Run, records: list[Recor
 
 
 def test_what_is_trained_lowers_its_own_loss(records: list[Record]) -> None:
-    """The manual is unlike the plays that the base model knows: it gains most, and a quarter of the text is enough."""
+    """The base model knows the plays, and the manual not: with a quarter of the text, the manual gains more."""
     best = min(records, key=lambda record: record.loss.original or 9)
     gains = {name: (one.base_loss or 0) - (one.loss or 9) for name, one in best.sources.items()}
-    assert gains["manual"] > 0.5
-    assert gains["manual"] > gains["plays"]
+    assert gains["manual"] > max(0, gains["plays"])
 
 
 def test_the_run_goes_on_to_its_table_and_report(run: Run) -> None:
     assert (run.folder / "report.html").is_file()
-    assert len((run.folder / "trials.csv").read_text().splitlines()) == 10
+    table = pd.read_csv(run.folder / "trials.csv")
+    assert len(table) == 9
+    for name in SHARES:
+        assert table[f"loss_{name}"].notna().all()
+        assert name in (run.folder / "report.html").read_text(encoding="utf-8")

@@ -16,10 +16,11 @@ HEADS = ("corpus", "documents", "tokens", "held out", "of all tokens", "copies d
 
 @dataclass(frozen=True)
 class CorpusTable:
-    """`borders`: the special tokens between documents, in words."""
+    """`borders`: the special tokens between documents, in words. `base_model`: what was found of it on this text."""
 
     rows: list[list[str]]
     borders: str
+    base_model: list[str]
 
 
 def table(fit: FitResult, run: Path) -> CorpusTable | None:
@@ -28,8 +29,10 @@ def table(fit: FitResult, run: Path) -> CorpusTable | None:
     if fit.study is None or made is None:
         return None
     facts = made.corpora
-    rows = [_row(fit.study.source_label(name), one) for name, one in facts.items() if name in fit.study.corpora.by_name]
-    return CorpusTable(rows, _borders(list(facts.values())))
+    known, label = fit.study.corpora.by_name, fit.study.source_label
+    rows = [_row(label(name), one) for name, one in facts.items() if name in known]
+    found = made.base_check.lines(lambda name: label(name) if name in known else name) if made.base_check else []
+    return CorpusTable(rows, _borders(list(facts.values())), found)
 
 
 def _row(label: str, facts: CorpusFacts) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 ENGLISH = "The quick brown fox jumps over the lazy dog, and dog number {} sleeps on through all of it. "
 CHINESE = "天下大势，分久必合，合久必分。第{}回：话说浪花淘尽英雄，是非成败转头空。"
 DOCUMENTS, REPEATED = 40, 12
+STEPS = 12  # of the model that is made here
 
 
 def sources(kit: Path | None, gpu: bool, work: Path) -> dict[str, Any]:
@@ -46,7 +47,9 @@ def _text(work: Path, name: str, sentence: str) -> Path:
 
 
 def model(work: Path) -> Path:
-    """A random Llama of 0.1M parameters with a byte-level tokenizer of its own."""
+    """A Llama of 0.1M parameters with a byte-level tokenizer of its own. It has learned a little: a base model with
+    random weights is refused.
+    """
     folder = work / "small-model"
     if (folder / "config.json").is_file():
         return folder
@@ -58,8 +61,23 @@ def model(work: Path) -> Path:
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator([ENGLISH, CHINESE], 400, special_tokens=["<end>"], show_progress=False)
     trained.save(str(folder / "tokenizer.json"))
-    PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), eos_token="<end>").save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), eos_token="<end>")
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(**sizes, vocab_size=400)).save_pretrained(folder)
+    made = LlamaForCausalLM(LlamaConfig(**sizes, vocab_size=400))
+    _teach(made, tokenizer)
+    made.save_pretrained(folder)
     return folder
+
+
+def _teach(model: Any, tokenizer: Any) -> None:
+    import torch
+
+    text = "".join(sentence.format(n) for sentence in (ENGLISH, CHINESE) for n in range(30))
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(STEPS):
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()

@@ -108,7 +108,7 @@ def _trial(row: dict[Any, Any], run: Path, sources: list[str]) -> TrialEvidence:
     fields = {name: row[name] for name in ("trial_id", "almr", "lr", "seed", "status")}
     loss = PerLanguage(**{language: _number(row[f"loss_{language}"]) for language in LANGUAGES})
     excluded = None if pd.isna(row["excluded"]) else row["excluded"]
-    named = {name: _number(row[f"loss_{name}"]) for name in sources}
+    named = {name: _number(row.get(f"loss_{name}")) for name in sources}
     return TrialEvidence(**fields, loss=loss, sha256=sha256(record), excluded=excluded, sources=named)
 
 

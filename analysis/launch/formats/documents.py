@@ -19,17 +19,27 @@ BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".txt": "t
 
 
 def sources(plan: LaunchPlan, folder: Path) -> dict[str, dict[str, Any]]:
-    """{name: {"load": arguments of load_dataset, "field": column of the text}} for the corpora in use.
+    """{name: {"load": arguments of load_dataset, "field": column of the text, "near_copies": whether those of held-out
+    text are left out}} for the corpora in use.
 
     A small (embedded) corpus is copied into the folder and named relative to it.
     """
-    return {source.name: {"load": _arguments(source, folder), "field": source.field} for source in plan.used}
+    return {
+        source.name: {
+            "load": _arguments(source, folder),
+            "field": source.field,
+            "near_copies": source.spec.near_copies == "drop",
+        }
+        for source in plan.used
+    }
 
 
 def held_out(plan: LaunchPlan) -> dict[str, dict[str, Any]]:
+    """The sets that the launch is evaluated on, as `sources`."""
     load = {"path": "json", "split": "train"}
     return {
-        name: {"load": load | {"data_files": [file]}, "field": "text"} for name, file in plan.evaluation_files.items()
+        name: {"load": load | {"data_files": [file]}, "field": "text", "near_copies": False}
+        for name, file in plan.evaluation_files.items()
     }
 
 

@@ -227,6 +227,30 @@ def test_bad_results_are_named_with_their_line(fit, corpora, tmp_path, text, say
         results_table.read(path, planned(fit, corpora))
 
 
+def test_results_of_an_objective_of_sources_have_a_column_for_each(make_fit, make_study, corpora, tmp_path):
+    weights = {"original": 0.0, "additional": 0.5, "code": 0.5}
+    noise = {"original": 0.001, "additional": 0.002, "code": 0.003}
+    plan = planned(make_fit(make_study(), weights=weights, noise=noise), corpora)
+    assert plan.columns == ("lr", "seed", "status", "loss_additional", "loss_code")
+    assert plan.noise == pytest.approx(math.hypot(0.001, 0.0015))
+    path = tmp_path / "results.csv"
+    path.write_text(f"{','.join(plan.columns)}\n1e-5,3,,2,3\n")
+    assert [row.loss for row in results_table.read(path, plan)] == [2.5]
+    path.write_text("lr,seed,status,loss_additional\n1e-5,3,,2\n")
+    with pytest.raises(InputError, match="no column loss_code: its header is lr,seed,status,loss_additional,loss_code"):
+        results_table.read(path, plan)
+
+
+def test_guards_of_losses_are_in_the_evidence_and_on_the_page(make_fit, make_study, corpora, run, out):
+    study = make_study(objective={"guards": [{"source": "original", "at_most_percent": 2}]})
+    guard = {"source": "original", "percent": 2.0, "base": 2.5, "bound": 2.55, "probability": 0.97}
+    bundle.export(FittedRun(make_fit(study, loss_guards=[guard]), run, corpora), out)
+    found = Evidence.model_validate_json((out / "evidence.json").read_text())
+    assert [one.model_dump() for one in found.loss_guards] == [guard]
+    line = line_of((out / go.NAME).read_text(), "the guards are kept", "pass")
+    assert "kept; the loss of original at most 2.5500, 2 % above the base model's 2.5000: kept with probability" in line
+
+
 def test_rows_that_were_not_run_are_left_out_and_diverged_ones_kept(fit, corpora, tmp_path):
     path = tmp_path / "results.csv"
     path.write_text("lr,seed,status,loss_original,loss_additional\n1e-5,3,,,\n2e-5,3,diverged,,\n3e-5,3,,2,3\n")

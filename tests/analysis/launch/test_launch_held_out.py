@@ -227,6 +227,17 @@ def tokenizer(tmp_path):
     return made
 
 
+def test_what_many_documents_of_a_stream_contain_is_boilerplate_and_near_copies_may_be_kept():
+    header = text("header", 0)
+    detector = near_copies.RepeatDetector([header, text("held out", 1)])
+    many = [f"{header} {text('document', i, 1000)}" for i in range(300)]
+    found = list(detector.kinds(many, near_copies.StreamCounts()))
+    assert found == ["near"] * 99 + [None] * 201
+    few = [*many[:20], text("held out", 1)]
+    assert list(detector.kinds(few, near_copies.StreamCounts())) == ["near"] * 20 + ["exact"]
+    assert list(detector.kinds(few, None)) == [None] * 20 + ["exact"]
+
+
 @pytest.mark.parametrize("adds", [True, False])
 def test_bos_of_the_trials_is_written_for_trainers_that_add_none(plan, held, tokenizer, tmp_path, execute, adds):
     reads = tokenizer(adds)

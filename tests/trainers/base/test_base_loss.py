@@ -17,6 +17,7 @@ from transformers import BertConfig, BertLMHeadModel
 
 from sweep.study import LANGUAGES, InputError
 from sweep.study.files import cache as cache_files
+from sweep.study.sections.launch import Launch
 from trainers import prepare
 from trainers.data.corpus import open_corpora
 from trainers.data.tokens.borders import Borders
@@ -51,7 +52,8 @@ def test_the_losses_are_those_that_a_trial_measures(trained: Path, tmp_path: Pat
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(trained).eval()
-    borders = Borders.of(load_tokenizer(study.base_model, str(trained)), study.documents)
+    tokenizer = load_tokenizer(study.base_model, str(trained))
+    borders = Borders.of(tokenizer, study.documents) if study.training.document_masking else None
     held_out = HeldOut.of(open_corpora(made), study, ALONE, MicroBatch(8))
     losses = held_out.losses(TokenLoss(model, borders=borders))
     bits = held_out.bits_per_byte(losses)
@@ -326,3 +328,30 @@ def test_texts_of_a_sample_are_its_documents(trained: Path, tmp_path: Path) -> N
     assert sample
     joined = "".join(measured._texts(sample, tokenizer, borders))
     assert joined.startswith(ENGLISH)
+
+
+def test_a_launch_model_gets_the_same_rows_by_command(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = extended(trained, tmp_path)
+    monkeypatch.setattr("sys.argv", ["resizing", str(trained), str(tokens), str(tmp_path / "made")])
+    resizing.main()
+    study = with_vocabulary(tmp_path, trained, tokenizer=str(tokens), new_rows="mean")
+    made, by_study = weights(tmp_path / "made"), weights(Path(prepare.prepare(study).base_model))
+    assert made.keys() == by_study.keys()
+    assert all(torch.equal(made[name], by_study[name]) for name in made)
+    launch = {"model": "someone/large", "tokens": 4096, "global_batch_tokens": 512, "sequence_length": 64}
+    plain = Launch.model_validate(launch)
+    of_another = study.model_copy(update={"launch": plain})
+    assert "python -m trainers.model.base.resizing" in (of_another.vocabulary_fault(("native", "megatron")) or "")
+    assert of_another.vocabulary_fault(("native",)) is None
+    resized = study.model_copy(update={"launch": plain.model_copy(update={"model": str(tmp_path / "made")})})
+    assert resized.vocabulary_fault(("native", "megatron")) is None
+
+
+def test_weights_of_zero_are_refused_though_rounding_may_put_their_loss_below(trained: Path, tmp_path: Path) -> None:
+    def zero(model: Any, tokenizer: Any) -> None:
+        model.get_output_embeddings().weight.mul_(1e-4)
+
+    with pytest.raises(InputError, match="the model knows nothing of this text, as with random weights"):
+        prepare.prepare(study_of(tmp_path / "study", changed(trained, tmp_path / "zero", zero)))

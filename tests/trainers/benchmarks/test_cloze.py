@@ -86,6 +86,6 @@ def test_too_little_text_is_one_line() -> None:
 
 
 def test_each_source_has_its_share_of_the_questions() -> None:
-    asked = Cloze.of_sources([(counting(), 30), (counting(rows=20), 10), (counting(rows=2), 0)], end=None)
-    one, other = Cloze.of(counting(), None, 30), Cloze.of(counting(20), None, 10)
+    asked = Cloze.of_sources([(counting(), 30), (counting(rows=20), 10), (counting(rows=2), 0)], borders=[])
+    one, other = Cloze.of(counting(), [], 30), Cloze.of(counting(20), [], 10)
     assert asked.rows.tolist() == [*one.rows.tolist(), *other.rows.tolist()]

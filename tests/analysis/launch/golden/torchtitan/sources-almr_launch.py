@@ -47,12 +47,15 @@ from torchtitan.trainer import Trainer
 MODEL = os.path.abspath(os.environ.get("ALMR_MODEL", 'meta-llama/Meta-Llama-3-70B'))
 FLAVOR = os.environ.get("ALMR_FLAVOR", '70B')
 SOURCES = {'web': {'load': {'path': 'json', 'data_files': ['/data/web.jsonl'], 'split': 'train'},
-         'field': 'text'},
+         'field': 'text',
+         'near_copies': True},
  'code': {'load': {'path': 'parquet', 'data_files': ['/data/code.parquet'], 'split': 'train'},
-          'field': 'content'},
- 'news': {'load': {'path': 'some/news', 'split': 'train'}, 'field': 'text'},
+          'field': 'content',
+          'near_copies': True},
+ 'news': {'load': {'path': 'some/news', 'split': 'train'}, 'field': 'text', 'near_copies': True},
  'books': {'load': {'path': 'json', 'data_files': ['/data/books.jsonl'], 'split': 'train'},
-           'field': 'text'}}
+           'field': 'text',
+           'near_copies': True}}
 WEIGHTS = {'web': 0.36, 'code': 0.24, 'news': 0.30000000000000004, 'books': 0.1}
 HELD_OUT = {}
 BOS, EOS = False, True  # whether the trials' documents began and ended with them
@@ -62,12 +65,12 @@ COMPARED = 100  # documents that are compared with the held-out text together
 detector = cache(launch_text.detector)
 
 
-def stream(name, load, field, seed):
+def stream(name, load, field, near_copies, seed):
     """Documents; those to train on (with a seed) are shuffled, without what repeats held-out text."""
     documents = load_dataset(**load, streaming=True)
     if seed is None:
         return documents
-    unseen = launch_text.Unseen(name, detector())
+    unseen = launch_text.Unseen(name, detector(), near_copies)
 
     def keep(texts):
         left_out = unseen.left_out
@@ -88,7 +91,7 @@ def register(kind, sources, seed):
     for name, source in sources.items():
         DATASETS[kind + name] = DatasetConfig(
             path=kind + name,
-            loader=partial(stream, load=source["load"], field=source["field"], seed=seed),
+            loader=partial(stream, **source, seed=seed),
             sample_processor=partial(text_of, field=source["field"]),
         )
 
@@ -164,7 +167,7 @@ def launch() -> Trainer.Config:
         loss=ChunkedLossWrapper.Config(loss_fn=loss),
         hf_assets_path=MODEL,
         tokenizer=DocumentTokenizer.Config(),
-        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-252e3fe2'),
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-28384b98'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),

@@ -47,18 +47,22 @@ from torchtitan.trainer import Trainer
 MODEL = os.path.abspath(os.environ.get("ALMR_MODEL", 'meta-llama/Meta-Llama-3-70B'))
 FLAVOR = os.environ.get("ALMR_FLAVOR", '70B')
 SOURCES = {'original': {'load': {'path': 'json', 'data_files': ['/data/english.jsonl'], 'split': 'train'},
-              'field': 'text'},
+              'field': 'text',
+              'near_copies': True},
  'additional': {'load': {'path': 'parquet',
                          'data_files': ['/data/chinese.parquet'],
                          'split': 'train'},
-                'field': 'text'}}
+                'field': 'text',
+                'near_copies': True}}
 WEIGHTS = {'original': 0.6, 'additional': 0.4}
 HELD_OUT = {'original': {'load': {'path': 'json', 'split': 'train', 'data_files': ['/data/held_out_en.jsonl']},
-              'field': 'text'},
+              'field': 'text',
+              'near_copies': False},
  'additional': {'load': {'path': 'json',
                          'split': 'train',
                          'data_files': ['/data/held_out_zh.jsonl']},
-                'field': 'text'}}
+                'field': 'text',
+                'near_copies': False}}
 BOS, EOS = False, True  # whether the trials' documents began and ended with them
 SEED = 3
 BUFFER = 10_000  # documents in the shuffle buffer
@@ -66,12 +70,12 @@ COMPARED = 100  # documents that are compared with the held-out text together
 detector = cache(launch_text.detector)
 
 
-def stream(name, load, field, seed):
+def stream(name, load, field, near_copies, seed):
     """Documents; those to train on (with a seed) are shuffled, without what repeats held-out text."""
     documents = load_dataset(**load, streaming=True)
     if seed is None:
         return documents
-    unseen = launch_text.Unseen(name, detector())
+    unseen = launch_text.Unseen(name, detector(), near_copies)
 
     def keep(texts):
         left_out = unseen.left_out
@@ -92,7 +96,7 @@ def register(kind, sources, seed):
     for name, source in sources.items():
         DATASETS[kind + name] = DatasetConfig(
             path=kind + name,
-            loader=partial(stream, load=source["load"], field=source["field"], seed=seed),
+            loader=partial(stream, **source, seed=seed),
             sample_processor=partial(text_of, field=source["field"]),
         )
 
@@ -168,7 +172,7 @@ def launch() -> Trainer.Config:
         loss=ChunkedLossWrapper.Config(loss_fn=loss),
         hf_assets_path=MODEL,
         tokenizer=DocumentTokenizer.Config(),
-        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-bc22b456'),
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-9f855d93'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),
