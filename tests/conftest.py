@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from samples import CHINESE, ENGLISH, local_content
+from samples import CHINESE, ENGLISH, POEM, RHYME, local_content
 from threadpoolctl import threadpool_limits
 from xdist.scheduler import LoadFileScheduling
 
@@ -81,7 +81,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, vocab_size=300
     )
     model = LlamaForCausalLM(config)
-    teach(model, tokenizer, [ENGLISH, CHINESE])
+    teach(model, tokenizer, [ENGLISH, CHINESE, RHYME, POEM])
     model.save_pretrained(folder)
     return folder
 

@@ -36,8 +36,9 @@ class CorpusFacts(Schema):
     `blocks` are the packed training sequences that trials draw from. `files` are the documents' local files, if any.
     `special_strings` counts the strings of the tokenizer's special tokens in the text, which are read as text, and
     `borders_inside` the documents with a token of the text that is the same as one between documents; both and the
-    copies are None in files of older versions, which did not look for them. `bos` and `eos`: whether documents begin
-    with BOS and end with end-of-text. `fingerprint` identifies text, tokenizer, block length and split together.
+    copies are None in files of older versions, which did not look for them; near-copies also where they are kept.
+    `bos` and `eos`: whether documents begin with BOS and end with end-of-text. `fingerprint` identifies text,
+    tokenizer, block length and split together.
     """
 
     fingerprint: str

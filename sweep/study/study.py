@@ -168,7 +168,7 @@ class Study(Section):
         several = {}
         for name in self.corpora.source_names(language):
             source = self.corpora.by_name[name]
-            spec = source.spec.model_dump(mode="json", exclude=described | ({"name"} if name == language else set()))
+            spec = source.spec.recipe(described | ({"name"} if name == language else set()))
             several[name] = spec | ({"weight": source.share} if source.fraction < 1 else {})
         return several if len(several) > 1 else next(iter(several.values()))
 

@@ -40,11 +40,11 @@ class TableOptions:
 class ObjectiveOptions:
     """What to minimise on a user's own table."""
 
-    weights: Annotated[
-        str | None, typer.Option(metavar="WEIGHTS", help="original=W,additional=W, or of sources  [default: equal]")
-    ] = None
+    weights: Annotated[str | None, typer.Option(metavar="WEIGHTS", help="original=W,additional=W, or by source.")] = (
+        None
+    )
     guard: Annotated[
-        str | None, typer.Option(metavar="PERCENT", help="Highest rise of the original loss over the base, or code=P.")
+        str | None, typer.Option(metavar="PERCENT", help="Highest rise of the original loss, or code=P.")
     ] = None
 
 

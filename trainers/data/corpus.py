@@ -17,17 +17,20 @@ from numpy.typing import NDArray
 
 from sweep.study import CorpusFacts, Ingredients, InputError
 from sweep.study.errors import shown
-from sweep.study.files import cache
+from sweep.study.files import cache, patterns
 from sweep.study.files.atomic import sha256
+from sweep.study.numbers import percent
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import choice, held_out_texts, near_copies
+from trainers.data.tokens import lost_text
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.data.tokens.tokenised import Tokenised, tokenise
 
 log = logging.getLogger(__name__)
 NAMED = 3  # special tokens, in a warning
+LOST, MUCH_LOST = 0.001, 0.2  # shares of the letters that the tokenizer cannot write: a warning, and a refusal
 PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks
 DOCUMENTS_PER_PACK = 10_000  # at most one incomplete block is dropped per pack
 TRAINING = "training.npy"  # one bit for each document: whether it is trained on
@@ -87,6 +90,7 @@ def packed_folder(source: DocumentSource, tokenizer: TextTokenizer, sequence_len
     spec = source.spec
     key = {"version": PACKING_VERSION, "text": source.fingerprint, **tokenizer.key}
     key |= {"sequence_length": sequence_length, "held_out": spec.held_out, "documents": spec.documents}
+    key |= {"near_copies": "keep"} if spec.near_copies == "keep" else {}
     key |= {"files": "whole"} if spec.documents and source.files else {}  # once they held the sample alone
     return cache.root() / "corpora" / fingerprint_of(key)
 
@@ -106,9 +110,11 @@ class _Packing:
         texts = documents.read(self.source)
         datasets.disable_progress_bars()  # `progress` has what the user sees
         files = documents.as_files(self.source, texts, folder, final)
+        self._refuse_one(texts)
+        self._refuse_lost(texts)
         tokenised = tokenise(texts, self.tokenizer, folder, self.progress)
         self._tell(tokenised)
-        chosen = choice.choose(texts, tokenised.tokens, spec.held_out, where, others)
+        chosen = choice.choose(texts, tokenised.tokens, spec, where, others)
         counts = {"blocks": self._pack(tokenised, chosen.training, folder / "training")}
         counts["held_out_blocks"] = self._pack(tokenised, chosen.held_out, folder / "held_out")
         self._refuse_short(counts, chosen)
@@ -116,9 +122,10 @@ class _Packing:
         held_out_texts.write(texts, chosen.held_out, folder)
         _write_training(folder, chosen.training, len(texts))
         counts |= _counts(tokenised, chosen)
+        unknown = {"near_copies": None, "near_copied_tokens": None} if spec.near_copies == "keep" else {}
         borders = self.tokenizer.borders
         ends = {"bos": bool(borders.before), "eos": bool(borders.after)}
-        facts = CorpusFacts(fingerprint=final.name, files=files, **counts, **ends)
+        facts = CorpusFacts(fingerprint=final.name, files=files, **{**counts, **ends, **unknown})
         (folder / "facts.json").write_text(facts.model_dump_json(indent=2))
 
     def _tell(self, tokenised: Tokenised) -> None:
@@ -140,11 +147,35 @@ class _Packing:
                 len(tokenised.tokens),
             )
 
+    def _refuse_one(self, texts: datasets.Dataset) -> None:
+        """Raises InputError for a text file without blank lines, which many write with one document a line."""
+        if len(texts) == 1 and self.source.builder == "text" and len(self.source.files) == 1:
+            raise InputError(
+                f"{self.source.where}: {patterns.printable(self.source.files[0])} is one document, so nothing can be "
+                f"held out: blank lines separate the documents of a single text file: add them, or give several files"
+            )
+
+    def _refuse_lost(self, texts: datasets.Dataset) -> None:
+        """Raises InputError where the tokenizer knows few of the letters: little of the text would be learned."""
+        lost = lost_text.share(texts, self.tokenizer)
+        found = (
+            f"{self.source.where}: the base model's tokenizer cannot write {percent(lost, 1)} of the letters of this "
+            f"text, which it drops or reads as unknown"
+        )
+        if lost >= MUCH_LOST:
+            raise InputError(
+                f"{found}: give a base model that knows them, or an extended tokenizer in base_model.tokenizer with "
+                f"base_model.new_rows: mean"
+            )
+        if lost >= LOST:
+            log.warning("%s: bits per byte count them, but no token does", found)
+
     def build_beside(self, folder: Path, final: Path, alone: Path, others: Sequence[Path]) -> None:
         """Fill a folder with the corpus without what repeats held-out text of others. Without any, `alone` is it."""
         texts = documents.read(self.source)
         held_out = held_out_texts.Together([held_out_texts.TextFile(path) for path in others])
-        found = near_copies.find(texts, _read_training(alone, len(texts)), held_out)
+        exact_alone = self.source.spec.near_copies == "keep"
+        found = near_copies.find(texts, _read_training(alone, len(texts)), held_out, exact_alone)
         if found.exact or found.near:
             return self.build(folder, final, others)
         shutil.copytree(alone, folder, copy_function=_link, dirs_exist_ok=True)

@@ -24,6 +24,7 @@ from trainers.data.readers import columns
 from trainers.data.readers.place import Place
 
 log = logging.getLogger(__name__)
+SAVES_THE_WAIT = "without a network, HF_HUB_OFFLINE=1 in the environment saves the wait for time-outs"
 FULL_HASH = re.compile(r"[0-9a-f]{40}")
 TIMEOUT_SECONDS = 20
 PARTS_SEED = 0
@@ -99,7 +100,8 @@ def commit(repository: Repository, recorded: RecordedCommit = UNRECORDED) -> str
             f"{where}: {name} cannot be reached on the hub and no copy is cached ({reason}); check its name, "
             f"the network and HF_TOKEN, or {repository.instead}"
         )
-    log.warning("%s: %s cannot be reached on the hub (%s); using commit %s", where, name, reason, found)
+    wait = "" if constants.HF_HUB_OFFLINE else f"; {SAVES_THE_WAIT}"
+    log.warning("%s: %s cannot be reached on the hub (%s); using commit %s%s", where, name, reason, found, wait)
     return found
 
 

@@ -20,12 +20,12 @@ from sweep.study.errors import disk_fault, network_fault, one_line
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.study import fingerprint_of
+from trainers.data.hub import SAVES_THE_WAIT
 from trainers.model import fitting, output_layer
 from trainers.workers.group import WorkerGroup
 
 log = getLogger(__name__)
 AGAIN = "download or save the model again"
-SAVES_THE_WAIT = "without a network, HF_HUB_OFFLINE=1 in the environment saves the wait for time-outs"
 LOADS_SHARDED = [int(part) for part in transformers.__version__.split(".")[:2]] >= [5, 17]  # the first that was tried
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
 

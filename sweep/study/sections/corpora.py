@@ -84,6 +84,8 @@ class Corpus(Section):
     """Most documents that trials use: a fixed random sample of the corpus. The launch has all of it. Default: all."""
     held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
     """Share of the tokens, in whole documents, that is never trained on: the held-out losses are measured there."""
+    near_copies: Literal["drop", "keep"] = "drop"
+    """Whether near-copies of held-out text are dropped from training. Exact copies always are."""
     tokens: Count | None = None
     """Size in tokens, for `almr plan` before the corpus is tokenised for the first time. Default: not known."""
     language: str | None = None
@@ -93,6 +95,11 @@ class Corpus(Section):
     """Name of the source, in a list of several; losses, guards and weights use it. Default: the language's."""
     weight: Positive | None = None
     """The source's part of its language's tokens; only the ratio to the others matters. Default: all the same."""
+
+    def recipe(self, without: set[str]) -> dict[str, Any]:
+        """Its fields in a study's recipe. A newer one only where it is set, so that older runs stay as they are."""
+        recipe = self.model_dump(mode="json", exclude=without)
+        return {key: value for key, value in recipe.items() if (key, value) != ("near_copies", "drop")}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -76,7 +76,7 @@ def simulate(
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay search strategies on a measured TABLE (CSV, JSON, parquet, xlsx)."""
+    """Replay search strategies on a measured TABLE, such as a CSV file."""
     from sweep.verbs import fitting
     from sweep.verbs import simulate as replays
 

@@ -9,7 +9,7 @@ from sweep.study import CorpusFacts, Study
 
 def lines(study: Study, facts: dict[str, CorpusFacts]) -> list[str]:
     """For `almr plan` and `almr prepare`. `facts`: of the corpora that were packed so far, by source."""
-    found = [f"documents: {_begin(study, facts)}, {'end' if study.documents.eos else 'do not end'} with end-of-text"]
+    found = [f"documents: {_begin(study, facts)}; {'end-of-text' if study.documents.eos else 'nothing'} after each"]
     for name, one in facts.items():
         where = study.corpora.by_name[name].where
         if one.copies or one.near_copies:
@@ -34,6 +34,6 @@ def _begin(study: Study, facts: dict[str, CorpusFacts]) -> str:
     stated = study.documents.bos
     if facts or stated != "auto":
         begins = any(one.bos for one in facts.values()) if facts else stated
-        how = ", as the tokenizer does" if stated == "auto" else ""
-        return f"{'begin' if begins else 'do not begin'} with BOS{how}"
-    return "begin with BOS if the tokenizer does so (known once prepared)"
+        how = ", as the tokenizer itself does" if stated == "auto" else ""
+        return f"{'BOS' if begins else 'no BOS'} before each{how}"
+    return "BOS before each if the tokenizer itself does so (known once prepared)"

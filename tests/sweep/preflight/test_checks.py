@@ -34,7 +34,7 @@ def machine(name: str = "a", gpus: int = 8, free: int | None = None, **changes: 
 
 
 def of_eight_gpus(nodes: int = 1) -> Study:
-    recipe = study_content()["training"] | {"global_batch_tokens": 32 * 48}
+    recipe = study_content()["training"] | {"global_batch_tokens": 32 * 48, "tokens": 32 * 48 * 2}
     return make_study(training=recipe, resources={"nodes": nodes, "gpus_per_node": 8})
 
 
@@ -72,7 +72,11 @@ def test_other_versions_are_named_with_what_to_install() -> None:
 
 
 def test_gpu_memory_is_compared_with_what_nodes_report() -> None:
-    recipe = study_content()["training"] | {"sequence_length": 8192, "global_batch_tokens": 8192 * 8, "tokens": 65536}
+    recipe = study_content()["training"] | {
+        "sequence_length": 8192,
+        "global_batch_tokens": 8192 * 8,
+        "tokens": 2 * 65536,
+    }
     study = make_study(training=recipe, resources={"gpus_per_node": 8})
     trial_memory = TrialMemory(KNOWN["meta-llama/Meta-Llama-3-8B"].shape, study)
 

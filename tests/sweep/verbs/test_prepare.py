@@ -83,7 +83,7 @@ def test_it_says_what_lies_where_and_the_next_time_that_nothing_changed(local: s
 
 
 def test_prepare_and_plan_say_what_was_dropped_and_what_is_between_documents(local: str, tmp_path: Path) -> None:
-    borders = "documents: begin with BOS if the tokenizer does so (known once prepared), end with end-of-text"
+    borders = "documents: BOS before each if the tokenizer itself does so (known once prepared); end-of-text after each"
     assert borders in invoke("plan", local).splitlines()
     for i in range(12):
         (tmp_path / "original" / f"{i:02} again.txt").write_text(
@@ -91,7 +91,7 @@ def test_prepare_and_plan_say_what_was_dropped_and_what_is_between_documents(loc
         )
     (tmp_path / "original" / "12.txt").write_text(f"{numbered(12)}<end>{ENGLISH}")
     for lines in (invoke("prepare", local).splitlines(), invoke("plan", local).splitlines()):
-        assert "documents: do not begin with BOS, as the tokenizer does, end with end-of-text" in lines
+        assert "documents: no BOS before each, as the tokenizer itself does; end-of-text after each" in lines
         [dropped] = [line for line in lines if "dropped from training" in line]
         assert re.fullmatch(r"corpora.original: 0 copies and \d+ near-cop(y|ies) of held-out documents .*", dropped)
         assert "corpora.original: special tokens of the tokenizer stand in the text once, and are read as text" in lines

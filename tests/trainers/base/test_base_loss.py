@@ -347,3 +347,11 @@ def test_a_launch_model_gets_the_same_rows_by_command(
     assert of_another.vocabulary_fault(("native",)) is None
     resized = study.model_copy(update={"launch": plain.model_copy(update={"model": str(tmp_path / "made")})})
     assert resized.vocabulary_fault(("native", "megatron")) is None
+
+
+def test_weights_of_zero_are_refused_though_rounding_may_put_their_loss_below(trained: Path, tmp_path: Path) -> None:
+    def zero(model: Any, tokenizer: Any) -> None:
+        model.get_output_embeddings().weight.mul_(1e-4)
+
+    with pytest.raises(InputError, match="the model knows nothing of this text, as with random weights"):
+        prepare.prepare(study_of(tmp_path / "study", changed(trained, tmp_path / "zero", zero)))

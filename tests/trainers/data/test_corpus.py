@@ -134,10 +134,46 @@ def test_without_near_copies_too_little_is_left_in_one_line(tmp_path: Path, cach
         prepare(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", texts)))
     assert str(raised.value) == (
         "corpora.original: no text is left to train on: 2 of 20 documents are held out, and every other one repeats "
-        "one of them (0 copies, 18 near-copies): give other documents"
+        "one of them (0 copies, 18 near-copies): give other documents, or, to train on near-copies all the same, write "
+        "`near_copies: keep`"
     )
     with pytest.raises(InputError, match=r"training text is shorter .* \(0 copies, \d+ near-copies\); add text"):
         prepare(tokenizer, files=str(jsonl(tmp_path / "a.jsonl", [*texts, "other"])))
+
+
+def test_a_text_file_without_blank_lines_says_what_separates_documents(
+    tmp_path: Path, cache: Path, tokenizer: Any
+) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"{text}\n" for text in documents(30)))
+    with pytest.raises(InputError, match=r"a\.txt is one document, .* blank lines separate the documents of a single"):
+        prepare(tokenizer, files=str(tmp_path / "a.txt"))
+
+
+def test_near_copies_are_kept_where_the_study_says_so(
+    tmp_path: Path, cache: Path, tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    given: dict[str, Any] = {
+        "files": str(jsonl(tmp_path / "a.jsonl", [*near_copies(), *documents(3)])),
+        "held_out": 0.2,
+    }
+    dropped = prepare(tokenizer, **given).facts
+    [told] = [record.getMessage() for record in caplog.records if "is dropped from training" in record.getMessage()]
+    assert "% of the text is dropped" in told
+    assert told.endswith("near-copies): to train on near-copies all the same, write `near_copies: keep`")
+    caplog.clear()
+    kept = prepare(tokenizer, **given, near_copies="keep").facts
+    assert kept.fingerprint != dropped.fingerprint
+    assert kept.documents + kept.held_out_documents == 103
+    assert (kept.copies, kept.near_copies, kept.near_copied_tokens) == (0, None, None)
+    assert kept.held_out_share == dropped.held_out_share
+    assert not caplog.records
+
+
+def test_copies_are_dropped_even_where_near_copies_are_kept(tmp_path: Path, cache: Path, tokenizer: Any) -> None:
+    path = jsonl(tmp_path / "a.jsonl", documents(9) * 3)
+    facts = prepare(tokenizer, files=str(path), held_out=0.1, near_copies="keep").facts
+    assert facts.copies
+    assert facts.documents % 3 == 0
 
 
 def test_held_out_documents_lie_beside_the_blocks_as_json_lines(tmp_path: Path, cache: Path, tokenizer: Any) -> None:

@@ -70,11 +70,12 @@ def test_the_commands_resume_with_what_the_run_recorded(
     assert run.ingredients() == made
 
 
-def test_the_hub_decides_while_it_answers(local_study: Study, fake: FakeHub) -> None:
+def test_the_hub_decides_for_a_new_run_and_a_resumed_one_keeps_its_commits(local_study: Study, fake: FakeHub) -> None:
     study = of_the_hub(local_study)
     made = prepare.prepare(study)
     fake.commit = LATER
-    later = prepare.prepare(study, earlier=made)
+    assert prepare.prepare(study, earlier=made) == made
+    later = prepare.prepare(study)
     assert later.commits == {"additional": LATER}
     assert later.fingerprints()["corpora.additional"] != made.fingerprints()["corpora.additional"]
 

@@ -72,6 +72,11 @@ READABLE: dict[str, tuple[str, bytes, dict[str, Any]]] = {
     "UTF-16": ("a.jsonl", LINES.encode("utf-16"), {"encoding": "utf-16"}),
     "UTF-16 without a mark": ("a.jsonl", LINES.encode("utf-16-be"), {"encoding": "utf-16-be"}),
     "GB18030": ("a.jsonl", LINES.encode("gb18030"), {"encoding": "gb18030"}),
+    "French in Latin-1": (
+        "a.jsonl",
+        jsonl(*rows(["« Là-bas, à côté, l'été », dit-il"] * 50)).encode("latin-1"),
+        {"encoding": "latin-1"},
+    ),
     "Big5 has backslashes inside characters": (
         "a.jsonl",
         jsonl(*rows(["功許蓋"])).encode("big5"),
@@ -124,7 +129,8 @@ READABLE: dict[str, tuple[str, bytes, dict[str, Any]]] = {
 def test_what_can_be_read_is_read_as_it_is(case: str, tmp_path: Path) -> None:
     name, content, spec = READABLE[case]
     (tmp_path / name).write_bytes(content)
-    assert read(tmp_path / name, **spec) == (["功許蓋"] if "Big5" in case else TEXTS)
+    others = {"Big5": ["功許蓋"], "French": ["« Là-bas, à côté, l'été », dit-il"] * 50}
+    assert read(tmp_path / name, **spec) == others.get(case.split()[0], TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +251,37 @@ UNREADABLE: dict[str, tuple[str, bytes, dict[str, Any], str, int | None]] = {
         (jsonl(*rows(["A cup"])) + jsonl(*rows(["Un café"])) * 9).encode(),
         {"encoding": "latin-1"},
         "is UTF-8, not latin-1",
+        2,
+    ),
+    **{
+        f"lines of UTF-8 in a file of {stated}": (
+            "a.jsonl",
+            jsonl(*rows(texts)).encode(stated) + jsonl(*rows(texts)).encode() + jsonl(*rows(texts)).encode(stated),
+            {"encoding": stated},
+            f"is UTF-8, in a file that is else {stated}",
+            4,
+        )
+        for stated, texts in (
+            ("latin-1", ["Un café à la crème brûlée, très sucré, à côté"] * 3),
+            ("gb18030", [CHINESE[:28]] * 3),
+        )
+    },
+    **{
+        f"{actual} that is stated as {stated}": (
+            "a.txt",
+            f"one\n{text * 9}".encode(actual),
+            {"encoding": stated},
+            f"accented or symbols, so the file is not {stated}",
+            2,
+        )
+        for stated in ("latin-1", "cp1252")
+        for actual, text in (("gb18030", "话说天下大势"), ("cp1251", "Все счастливые семьи похожи"))
+    },
+    "ISO-2022-JP that is not stated": (
+        "a.txt",
+        "one\n吾輩は猫である".encode("iso2022_jp"),
+        {},
+        "escape sequences of ISO-2022: state its `encoding:`",
         2,
     ),
     "ASCII that is stated as UTF-16": (

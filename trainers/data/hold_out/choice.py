@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.study import InputError
+from sweep.study.numbers import percent
+from sweep.study.sections.corpora import Corpus
 from trainers.data.hold_out import near_copies
 from trainers.data.hold_out.held_out_texts import Rows, TextFile, Together
 from trainers.data.hold_out.near_copies import Copies
 from trainers.data.hold_out.split import split
 
 log = logging.getLogger(__name__)
+MUCH = 0.1  # of the tokens: where more is dropped, a warning says so
 
 
 @dataclass(frozen=True)
@@ -30,25 +33,29 @@ class Choice:
 
 
 def choose(
-    texts: datasets.Dataset, sizes: NDArray[np.int64], share: float, where: str, others: Sequence[Path] = ()
+    texts: datasets.Dataset, sizes: NDArray[np.int64], spec: Corpus, where: str, others: Sequence[Path] = ()
 ) -> Choice:
-    """Hold out `share` of the tokens of a corpus, and drop from training what repeats that text or that of `others`,
+    """Hold out a share of the tokens of a corpus, and drop from training what repeats that text or that of `others`,
     the files with the held-out texts of other corpora. `sizes`: the tokens of each document.
 
     Raises InputError where nothing is left to train on.
     """
-    found = split(sizes, share, where)
+    found = split(sizes, spec.held_out, where)
     if found.warning:
         log.warning("%s: %s", where, found.warning)
     held_out = Together([Rows(texts, found.held_out), *map(TextFile, others)])
-    copies = near_copies.find(texts, found.training, held_out)
+    copies = near_copies.find(texts, found.training, held_out, exact_alone=spec.near_copies == "keep")
     dropped = {*copies.exact, *copies.near}
     training = [row for row in found.training if row not in dropped]
     if not training:
         raise InputError(
             f"{where}: no text is left to train on: {len(found.held_out):,} of {len(texts):,} documents are held out, "
-            f"and every other one repeats one of them ({told(copies)}): give other documents"
+            f"and every other one repeats one of them ({told(copies)}): give other documents{_or_keep(copies)}"
         )
+    share = float(sizes[[*dropped]].sum() / sizes.sum()) if dropped else 0.0
+    if share > MUCH:
+        why = "is dropped from training, as it repeats held-out text"
+        log.warning("%s: %s of the text %s (%s)%s", where, percent(share), why, told(copies), _or_keep(copies, ": to"))
     return Choice(found.held_out, training, copies)
 
 
@@ -56,3 +63,8 @@ def told(copies: Copies) -> str:
     """The counts, for messages."""
     exact, near = len(copies.exact), len(copies.near)
     return f"{exact:,} {'copy' if exact == 1 else 'copies'}, {near:,} near-{'copy' if near == 1 else 'copies'}"
+
+
+def _or_keep(copies: Copies, then: str = ", or, to") -> str:
+    """The study's field for near-copies, where there are any."""
+    return f"{then} train on near-copies all the same, write `near_copies: keep`" if copies.near else ""

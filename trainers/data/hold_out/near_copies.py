@@ -2,15 +2,18 @@
 
 Two documents are near-copies where the Jaccard index of their sets of word 5-grams is at least SIMILAR (Lee et al.,
 2021, arXiv 2107.06499). A held-out document of at least LONG grams also counts as repeated where a training document
-contains so much of it, and so does a training document of that length that is a part of a held-out one.
+contains so much of it, and so does a training document of that length that is a part of a held-out one. What a large
+part of the training documents contains is boilerplate, such as the header of a license, and repeats no document.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import datasets
 import numpy as np
@@ -24,6 +27,7 @@ SIMILAR = 0.8
 LONG = 50  # grams
 SAMPLED = np.uint64(4)  # one in so many grams leads from a part to the whole
 FEWEST = 0.5  # of a document's sampled grams are known where it is a part of a held-out one
+COMMON, FEWEST_COMMON = 0.1, 5  # share and number of training documents that contain a held-out one: boilerplate
 RAREST, MOST = 8, 100  # sampled grams that are looked up, and documents that are compared
 AT_ONCE = 1000  # documents
 COUNTERS = 22  # bits: grams share 4 million counters, which only order them
@@ -37,23 +41,40 @@ class Copies:
     near: list[int]
 
 
-def find(texts: datasets.Dataset, training: Sequence[int], held_out: Sequence[str]) -> Copies:
+def find(
+    texts: datasets.Dataset, training: Sequence[int], held_out: Sequence[str], exact_alone: bool = False
+) -> Copies:
     """The rows of `training` that repeat one of the `held_out` texts, which are read as often as they are needed.
+    `exact_alone`: near-copies are not looked for.
 
     Memory: for each word of the held-out texts about half of a hash and of a row number, and one document at a time.
     """
     digests = {_digest(text) for text in held_out}
-    index = HeldOutIndex(_Grams(held_out))
+    index = HeldOutIndex(_Grams([] if exact_alone else held_out))
     copies = Copies([], [])
+    containing: dict[int, list[int]] = {}
     for first in range(0, len(training), AT_ONCE):
         rows = training[first : first + AT_ONCE]
         some = texts[rows]["text"]
-        for row, text, grams in zip(rows, some, shingles.grams(some), strict=True):
+        every = [None] * len(some) if exact_alone else shingles.grams(some)
+        for row, text, grams in zip(rows, some, every, strict=True):
             if _digest(text) in digests:
                 copies.exact.append(row)
-            elif index.repeats(grams):
-                copies.near.append(row)
-    return copies
+            elif grams is not None:
+                found = index.repeated(grams)
+                if found.alike:
+                    copies.near.append(row)
+                elif found.contained:
+                    containing[row] = found.contained
+    common = _boilerplate(containing.values(), len(training))
+    near = [row for row, contained in containing.items() if not common.issuperset(contained)]
+    return Copies(copies.exact, sorted([*copies.near, *near]))
+
+
+def _boilerplate(contained: Collection[list[int]], documents: int) -> set[int]:
+    """The held-out documents that a large part of all documents contain. `contained`: those in each document."""
+    counts = Counter(row for rows in contained for row in rows)
+    return {row for row, count in counts.items() if count >= max(FEWEST_COMMON, COMMON * documents)}
 
 
 def _digest(text: str) -> bytes:
@@ -83,6 +104,13 @@ class _Grams(Sequence[Hashes]):
         yield from shingles.grams(batch)
 
 
+class Repeated(NamedTuple):
+    """What a document repeats: whether it is a near-copy or a part of a held-out document, else those it contains."""
+
+    alike: bool
+    contained: list[int]
+
+
 class HeldOutIndex:
     """Leads from the grams of a document to the held-out documents that it may repeat. `grams`: those of each of them.
 
@@ -101,9 +129,22 @@ class HeldOutIndex:
             sampled.add(found[found % SAMPLED == 0], row)
         self.rarest, self.sampled = rarest.sorted(), sampled.sorted()
 
+    def repeated(self, grams: Hashes) -> Repeated:
+        """What a document with these grams repeats."""
+        contained = []
+        for row in self._candidates(grams):
+            held_out = self.grams[row]
+            shared = len(np.intersect1d(grams, held_out, assume_unique=True))
+            if _alike(shared, grams, held_out):
+                return Repeated(True, [])
+            if len(held_out) >= LONG and shared >= SIMILAR * len(held_out):
+                contained.append(row)
+        return Repeated(False, contained)
+
     def repeats(self, grams: Hashes) -> bool:
         """Whether a document with these grams repeats a held-out one."""
-        return any(_repeats(grams, self.grams[row]) for row in self._candidates(grams))
+        alike, contained = self.repeated(grams)
+        return alike or bool(contained)
 
     def _candidates(self, grams: Hashes) -> Iterator[int]:
         yield from self.rarest.documents(*self.rarest.find(grams)).tolist()
@@ -116,12 +157,10 @@ class HeldOutIndex:
             yield from self.sampled.documents(first[rare], counts[rare])[:MOST].tolist()
 
 
-def _repeats(grams: Hashes, held_out: Hashes) -> bool:
-    shared = len(np.intersect1d(grams, held_out, assume_unique=True))
+def _alike(shared: int, grams: Hashes, held_out: Hashes) -> bool:
+    """Whether a document is a near-copy or a part of a held-out one. `shared`: the grams that both have."""
     similar = shared >= SIMILAR * (len(grams) + len(held_out) - shared)
-    contains = len(held_out) >= LONG and shared >= SIMILAR * len(held_out)
-    part = len(grams) >= LONG and shared >= SIMILAR * len(grams)
-    return similar or contains or part
+    return similar or (len(grams) >= LONG and shared >= SIMILAR * len(grams))
 
 
 def _least(size: int) -> int:

@@ -14,6 +14,10 @@ CHANCE_ONE_BYTE = 3  # characters beyond ASCII that are UTF-8 in a whole file; f
 CHANCE = 10  # of the others: of ten Chinese characters in GB18030, 1 in 10 million; of five, 1 in 5,000
 CHANCE_WIDE = 64  # of UTF-16 and UTF-32 any characters count: there no text consists of bytes of ASCII
 PRIVATE = re.compile("[\ue000-\uf8ff]")  # no character: a font may show anything there
+LATIN = ("iso8859-1", "iso8859-15", "cp1252")  # of languages whose letters are mostly ASCII; they decode any bytes
+MOST_LATIN = 0.5  # of the characters without white space may be beyond ASCII; in Vietnamese a quarter is
+FEWEST_LATIN = 100  # of such characters say something
+LINE_ONE_BYTE, LINE = 8, 20  # the same as CHANCE of a single line, of which a corpus has millions
 MOST_PRIVATE = 0.02  # of the characters beyond ASCII; Big5, EUC-JP and EUC-KR read as GB18030 give 6 % to 50 %
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -83,22 +87,46 @@ class Watched(io.RawIOBase):
 
 
 class Decoded:
-    """Counts the characters of decoded lines that are for private use, and those beyond ASCII."""
+    """Looks at decoded lines: for those that were UTF-8, and counts characters for private use and beyond ASCII."""
 
     def __init__(self, encoding: str) -> None:
-        self._encoding, self._first, self._foreign, self._private = encoding, 0, 0, 0
-        self._counts = codecs.lookup(encoding).name in ("gb18030", "cp932")  # the others decode none of the kind
+        name = codecs.lookup(encoding).name
+        self._encoding, self._first, self._foreign, self._private, self._size = encoding, 0, 0, 0, 0
+        self._utf8 = name in UTF8
+        self._latin, self._counts = name in LATIN, name in ("gb18030", "cp932")  # the others decode none of the kind
+        one_byte = len(bytes(range(256)).decode(encoding, "replace")) == 256
+        self._enough, self._first_utf8 = LINE_ONE_BYTE if one_byte else LINE, 0
 
     def line(self, text: str, number: int) -> None:
-        if not self._counts or text.isascii():
+        if self._utf8:
             return
-        private = len(PRIVATE.findall(text))
-        self._first = self._first or (number if private else 0)
+        foreign = 0 if text.isascii() else len(re.sub(r"[\0-\x7f]+", "", text))
+        if self._latin:
+            self._size += len("".join(text.split()))
+        if not foreign:
+            return
+        if not self._first_utf8 and foreign > self._enough and self._is_utf8(text):
+            self._first_utf8 = number
+        private = len(PRIVATE.findall(text)) if self._counts else 0
+        self._first = self._first or (number if private or self._latin else 0)
         self._private += private
-        self._foreign += len(re.sub(r"[\0-\x7f]+", "", text))
+        self._foreign += foreign
+
+    def _is_utf8(self, text: str) -> bool:
+        try:
+            decoded = text.encode(self._encoding).decode()
+        except UnicodeError:
+            return False
+        return len(re.sub(r"[\0-\x7f]+", "", decoded)) >= self._enough
 
     def refuse(self, place: Place) -> None:
-        """Raises InputError where too many are for private use."""
+        """Raises InputError where a line was UTF-8, and where too many are for private use or beyond ASCII."""
+        if self._first_utf8:
+            problem = f"is UTF-8, in a file that is else {self._encoding}"
+            raise place.fault(f"{problem}: convert the file to one of the two, or remove the line", self._first_utf8)
         if self._private >= max(CHANCE, MOST_PRIVATE * self._foreign):
             problem = f"{self._private:,} of {self._foreign:,} letters are for private use, so the file is not"
             raise place.fault(f"{problem} {self._encoding}: state the right `encoding:` (big5, ...)", self._first)
+        if self._latin and self._foreign >= max(FEWEST_LATIN, MOST_LATIN * self._size):
+            problem = f"{self._foreign:,} of {self._size:,} letters are accented or symbols, so the file is not"
+            raise place.fault(f"{problem} {self._encoding}: state the right `encoding:` (gb18030, ...)", self._first)

@@ -77,8 +77,8 @@ def lines(place: Place, encoding: str, newline: str | None = "\n") -> Iterator[s
                         raise place.fault(f"has more than {LONGEST:,} characters: cut it into several", number)
                     decoded.line(line, number)
                     yield line.lstrip("\ufeff") if number == 1 else line
-                decoded.refuse(place)
                 opened.refuse(place)
+                decoded.refuse(place)
         except UnicodeError as error:
             opened.refuse(place)
             problem, more = _undecodable(error, encoding)

@@ -8,6 +8,7 @@ from trainers.data.readers import opening
 from trainers.data.readers.place import Place
 
 FIELD = "text"
+SHIFT = "\x1b$"  # to characters of two bytes, in ISO-2022-JP and its like, whose bytes are all ASCII
 
 
 def documents(place: Place, encoding: str, by_paragraph: bool) -> Iterator[bytes]:
@@ -22,6 +23,8 @@ def documents(place: Place, encoding: str, by_paragraph: bool) -> Iterator[bytes
         if "\0" in line:
             problem = "it is binary or damaged, or UTF-16 (then state `encoding: utf-16-le`)"
             raise place.fault(f"holds NUL bytes: {problem}", number)
+        if SHIFT in line and encoding.lower().startswith("utf"):
+            raise place.fault("holds escape sequences of ISO-2022: state its `encoding:` (iso2022_jp, ...)", number)
         line = "\n" if by_paragraph and line.isspace() else line
         if by_paragraph and part and line == "\n":
             if text := place.document("".join(part).removesuffix("\n"), FIELD, start):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from sweep.study import InputError
 from sweep.study.sections.documents import Documents
 
-PROBE = "a"
+PROBES = ("a", "1", "天")  # a tokenizer may drop letters that it does not know
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Borders:
 
 def _prefix(tokenizer: Any) -> tuple[int, ...]:
     """The ids that the tokenizer puts before a text by itself."""
-    whole, text = (tokenizer(PROBE, add_special_tokens=special)["input_ids"] for special in (True, False))
-    starts = (i for i in range(len(whole) - len(text) + 1) if whole[i : i + len(text)] == text)
-    return tuple(whole[: next(starts, 0)])
+    whole: list[int] = []
+    for probe in PROBES:
+        whole, text = (tokenizer(probe, add_special_tokens=special)["input_ids"] for special in (True, False))
+        starts = [i for i in range(len(whole) - len(text) + 1) if whole[i : i + len(text)] == text]
+        if text and starts:
+            return tuple(whole[: starts[0]])
+    special = {*tokenizer.all_special_ids} - {tokenizer.eos_token_id}
+    return tuple(takewhile(special.__contains__, whole))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.study.files.atomic import sha256
 from sweep.study.study import fingerprint_of
 from trainers.data.tokens.borders import Borders
 
@@ -54,7 +57,7 @@ class TextTokenizer:
     def key(self) -> dict[str, Any]:
         """Identifies the tokenizer and the borders, as a part of the key of what was tokenised."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        content = [backend.to_str() if backend else self.tokenizer.get_vocab(), self.tokenizer.eos_token_id]
+        content = [backend.to_str() if backend else _vocabulary(self.tokenizer), self.tokenizer.eos_token_id]
         key: dict[str, Any] = {"tokenizer": fingerprint_of(content)}
         key |= {"bos": self.borders.before} if self.borders.before else {}
         return key if self.borders.after else key | {"eos": False}
@@ -76,3 +79,14 @@ class TextTokenizer:
         """The text in pieces, cut after the first character of each special string."""
         ends = [0, *(found.start() + 1 for found in self.special.finditer(text)), len(text)]
         return [text[first:last] for first, last in pairwise(ends) if first < last]
+
+
+def _vocabulary(tokenizer: Any) -> list[Any]:
+    """What decides the tokens of a tokenizer that is written in Python: its class, tokens and files (merges, ...)."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            tokenizer.save_vocabulary(folder)
+        except Exception:  # it has no files, or code of its own
+            return [type(tokenizer).__name__, tokenizer.get_vocab()]
+        files = sorted(Path(folder).iterdir())
+        return [type(tokenizer).__name__, tokenizer.get_vocab(), *map(sha256, files)]

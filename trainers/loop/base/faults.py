@@ -48,6 +48,11 @@ def is_bad(patient: Patient, losses: Losses) -> bool:
     return known and not loss < limit(patient)
 
 
+def is_uniform(patient: Patient, losses: Losses) -> bool:
+    """Whether the loss is that of random weights."""
+    return abs(learned_loss(patient, losses) - limit(patient)) < NEAR_UNIFORM
+
+
 Measured = tuple[Sample, Losses]
 
 
@@ -151,7 +156,7 @@ def missing_bos(patient: Patient, sample: Sample) -> str | None:
 
 
 def _wrong_tokenizer(patient: Patient, losses: Losses) -> str:
-    if abs(losses.mean() - limit(patient)) < NEAR_UNIFORM:
+    if is_uniform(patient, losses):
         return "the model knows nothing of this text, as with random weights: give a trained model, with its tokenizer"
     worst = _worst(patient, losses)
     return (

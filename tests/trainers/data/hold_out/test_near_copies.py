@@ -156,3 +156,24 @@ def test_the_search_finds_what_a_comparison_with_every_document_finds(seed: int)
             near |= len(kept) >= LONG and shared >= SIMILAR * len(kept)
             part |= len(grams) >= LONG and shared >= SIMILAR * len(grams)
         assert index.repeats(grams) in {near, near or part}  # of the parts a few may be missed
+
+
+def test_what_many_documents_contain_is_boilerplate_and_repeats_none() -> None:
+    """A file of a license's header alone, held out, does not take all other files with that header."""
+    header = english(1, 80)
+    files = [f"{header} {english(seed, 200)}" for seed in range(100, 140)]
+    texts = datasets.Dataset.from_dict({"text": [*files, f"{header} Yes.", header]})
+    found = near_copies.find(texts, range(42), [header, files[0]])
+    assert (found.exact, found.near) == ([0, 41], [40])
+
+
+def test_what_few_documents_contain_is_held_out_text() -> None:
+    files = [f"{english(1, 80)} {english(seed, 200)}" for seed in range(4)]
+    texts = datasets.Dataset.from_dict({"text": files + [english(seed) for seed in range(100, 140)]})
+    assert near_copies.find(texts, range(44), [english(1, 80)]).near == [0, 1, 2, 3]
+
+
+def test_near_copies_are_not_looked_for_where_they_are_kept() -> None:
+    texts = datasets.Dataset.from_dict({"text": [english(1), english(1).upper()]})
+    found = near_copies.find(texts, [0, 1], [english(1)], exact_alone=True)
+    assert (found.exact, found.near) == ([0], [])

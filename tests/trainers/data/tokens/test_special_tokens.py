@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from sweep.study import InputError, Study
 from sweep.study.sections.corpora import Corpus
@@ -216,8 +217,10 @@ def test_document_masking_without_borders_is_refused(local_study: Study) -> None
         prepare.prepare(masked(local_study, eos=False))
 
 
-def test_document_masking_with_a_border_inside_texts_is_refused(local_study: Study, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
+def test_document_masking_with_a_border_inside_texts_is_refused(
+    local_study: Study, small_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(small_model, tmp_path / "model"))
     byte_level(eos="k").save_pretrained(folder)
     base = local_study.base_model.model_copy(update={"pretrained": str(folder)})
     study = masked(local_study.model_copy(update={"base_model": base}))
@@ -231,3 +234,60 @@ def test_only_other_borders_than_the_default_are_part_of_the_fingerprint(local_s
     assert written["auto"].fingerprint == local_study.fingerprint
     assert len({study.fingerprint for study in written.values()}) == 3
     assert Study.model_validate(content | {"documents": {"eos": False}}).fingerprint != local_study.fingerprint
+
+
+def of_characters(known: str, template: str) -> Any:
+    """A tokenizer with one token per character, which drops characters that it does not know."""
+    backend = Tokenizer(models.BPE({name: number for number, name in enumerate([EOS, BOS, *known])}, []))
+    backend.add_special_tokens([EOS, BOS])
+    backend.post_processor = TemplateProcessing(single=template, special_tokens=[(EOS, 0), (BOS, 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=BOS, eos_token=EOS)
+
+
+@pytest.mark.parametrize("known", ["abc", "天地", "玄黄"])
+def test_bos_is_found_whatever_letters_the_tokenizer_knows(known: str) -> None:
+    assert Borders.of(of_characters(known, f"{BOS} $A {EOS}"), Documents()) == Borders((1,), (0,))
+    assert Borders.of(of_characters(known, f"$A {EOS}"), Documents()) == Borders((), (0,))
+
+
+@pytest.mark.parametrize("tokenizer", [unigram(), of_characters("abcdefghijklmnopqrstuvwxyz .", "$A")])
+def test_text_that_the_tokenizer_cannot_write_is_refused(tokenizer: Any, tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(InputError, match=r"^corpora.original: the base model's tokenizer cannot write \d+\.\d % of"):
+        pack(
+            tokenizer, tmp_path / "a.jsonl", [f"{i} 天下大勢，分久必合，合久必分。" * 9 for i in range(20)], Documents()
+        )
+
+
+def test_a_few_letters_that_it_cannot_write_are_a_warning(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pack(unigram(), tmp_path / "a.jsonl", [f"{i} {i} {i} {i} {TEXT} 天下" for i in range(20)], Documents())
+    assert "of the letters of this text, which it drops or reads as unknown: bits per byte" in caplog.text
+    caplog.clear()
+    pack(unigram(), tmp_path / "b.jsonl", [f"{i} {i} {i} {i} {TEXT}" for i in range(20)], Documents())
+    assert "letters" not in caplog.text
+
+
+class Python(PreTrainedTokenizer):
+    """A tokenizer in Python, whose file of merges decides how it cuts."""
+
+    def __init__(self, merges: str, **options: Any) -> None:
+        self.merges = merges
+        super().__init__(eos_token=EOS, **options)
+
+    def get_vocab(self) -> dict[str, int]:
+        return {EOS: 0, "th": 1, "he": 2}
+
+    @property
+    def vocab_size(self) -> int:
+        return 3
+
+    def save_vocabulary(self, folder: str, prefix: str | None = None) -> tuple[str]:
+        path = Path(folder, "merges.txt")
+        path.write_text(self.merges)
+        return (str(path),)
+
+
+def test_a_tokenizer_in_python_is_known_by_its_files_too() -> None:
+    first, same, other = (TextTokenizer(Python(merges), Borders()).key for merges in ("t h", "t h", "h e"))
+    assert first == same != other

@@ -1,0 +1,34 @@
+"""Whether a tokenizer can write a text: some drop letters that they do not know, or have one token for all of them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+
+import datasets
+import numpy as np
+
+from trainers.data.tokens.text_tokenizer import TextTokenizer
+
+DOCUMENTS, CHARACTERS = 100, 2000  # of a sample: evenly spaced documents, and the beginning of each
+
+
+def share(texts: datasets.Dataset, tokenizer: TextTokenizer) -> float:
+    """The share of the letters and digits that are not in what the tokens decode to. Upper case, accents and forms of
+    characters make no difference.
+    """
+    rows = np.linspace(0, len(texts) - 1, min(DOCUMENTS, len(texts))).round().astype(int).tolist()
+    some = [text[:CHARACTERS] for text in texts[rows]["text"]]
+    unknown = tokenizer.tokenizer.unk_token_id
+    total = lost = 0
+    for text, ids in zip(some, tokenizer.tokens(some), strict=True):
+        known = ids[ids != unknown].tolist() if unknown is not None else ids.tolist()
+        written = _letters(tokenizer.tokenizer.decode(known))
+        wanted = _letters(text)
+        total += wanted.total()
+        lost += (wanted - written).total()
+    return lost / total if total else 0.0
+
+
+def _letters(text: str) -> Counter[str]:
+    return Counter(filter(str.isalnum, unicodedata.normalize("NFKD", text).casefold()))
