@@ -130,7 +130,10 @@ def test_messages_name_sources_and_their_language() -> None:
         ([PLAYS, PLAYS | {"name": "b", "held_out": 0.2}], "corpora.original: plays and b are the same text"),
         ([PLAYS, CODE | {"name": "Plays"}], "corpora: two sources have the name Plays: give one of them another name"),
         ([PLAYS, CODE | {"name": "original"}], "corpora.original[1]: name: original has another meaning in losses"),
-        ([PLAYS, CODE | {"name": "held_out_code"}], "corpora.original[1]: name: held_out_code has another meaning in losses"),
+        (
+            [PLAYS, CODE | {"name": "held_out_code"}],
+            "corpora.original[1]: name: held_out_code has another meaning in losses",
+        ),
         ([PLAYS, CODE | {"name": "a/b"}], "corpora.original[1].name: 'a/b' is not a name: use letters, digits"),
         (
             [PLAYS | {"language": "English"}, CODE | {"language": "Python"}],
@@ -142,6 +145,14 @@ def test_sources_that_cannot_be_mixed_are_one_line(tmp_path: Path, original: Any
     message = refusal(tmp_path, with_sources(original))
     assert message.startswith(expected)
     assert "\n" not in message
+
+
+def test_one_text_by_two_paths_is_one_line(tmp_path: Path) -> None:
+    """Paths are made absolute after the study was read."""
+    paths = ("web.jsonl", str(tmp_path / "web.jsonl"))
+    original = [{"files": path, "name": f"s{n}", "weight": 1} for n, path in enumerate(paths)]
+    message = refusal(tmp_path, with_sources(original))
+    assert message == "corpora.original: s0 and s1 are the same text: give it once, with the sum of their weights"
 
 
 def test_a_name_is_of_one_source_in_both_languages(tmp_path: Path) -> None:
