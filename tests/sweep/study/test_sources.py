@@ -130,7 +130,10 @@ def test_messages_name_sources_and_their_language() -> None:
         ([PLAYS, PLAYS | {"name": "b", "held_out": 0.2}], "corpora.original: plays and b are the same text"),
         ([PLAYS, CODE | {"name": "Plays"}], "corpora: two sources have the name Plays: give one of them another name"),
         ([PLAYS, CODE | {"name": "original"}], "corpora.original[1]: name: original has another meaning in losses"),
-        ([PLAYS, CODE | {"name": "held_out_code"}], "corpora.original[1]: name: held_out_code has another meaning in losses"),
+        (
+            [PLAYS, CODE | {"name": "held_out_code"}],
+            "corpora.original[1]: name: held_out_code has another meaning in losses",
+        ),
         ([PLAYS, CODE | {"name": "a/b"}], "corpora.original[1].name: 'a/b' is not a name: use letters, digits"),
         (
             [PLAYS | {"language": "English"}, CODE | {"language": "Python"}],

@@ -183,6 +183,29 @@ def test_weights_that_the_checkpoint_lacks_are_named(trained: Path, tmp_path: Pa
     assert line in refused(with_weights(copied(trained, tmp_path / "model"), tensors), tmp_path)
 
 
+def test_layers_that_the_configuration_leaves_out_are_named(trained: Path, tmp_path: Path) -> None:
+    folder = copied(trained, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    assert "describes a model without model.layers.1." in refused(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fix"),
+    [
+        ({"model_type": "none", "auto_map": {"AutoConfig": "a.B"}}, "write base_model.trust_remote_code: true if"),
+        ({"model_type": "none"}, "install a newer transformers"),
+    ],
+)
+def test_a_configuration_of_another_library_or_version_has_its_own_fix(
+    trained: Path, tmp_path: Path, changes: dict[str, Any], fix: str
+) -> None:
+    folder = copied(trained, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    assert fix in refused(folder, tmp_path)
+
+
 def test_weights_of_another_shape_are_named(trained: Path, tmp_path: Path) -> None:
     tensors = weights(trained)
     tensors["model.norm.weight"] = torch.ones(16)
