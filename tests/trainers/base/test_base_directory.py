@@ -27,6 +27,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from sweep.preflight import inputs
 from sweep.study import InputError, Study
 from trainers.model.base import checkpoint, inspection, positions, structure
 from trainers.model.base.inspection import Inspection
@@ -341,3 +342,19 @@ def test_a_study_states_no_field_of_a_new_vocabulary_in_older_recipes(local_stud
     assert not {"tokenizer", "new_rows"} & local_study.recipe()["base_model"].keys()
     base = local_study.base_model.model_copy(update={"new_rows": "mean"})
     assert local_study.model_copy(update={"base_model": base}).recipe()["base_model"]["new_rows"] == "mean"
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+def test_a_pointer_in_place_of_a_description_is_named(trained: Path, tmp_path: Path, name: str) -> None:
+    folder = copied(trained, tmp_path / "model")
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(InputError, match=rf"{name}: is only a pointer to a file in Git LFS: fetch its content"):
+        inspection.refuse_incomplete(folder)
+
+
+def test_a_path_without_a_model_is_one_line_of_the_check(trained: Path, tmp_path: Path) -> None:
+    for path in (tmp_path / "none", trained / "config.json"):
+        study = study_of(tmp_path / f"study-{path.name}", path)
+        [result] = inputs.model(study)
+        assert not result.ok
+        assert "is no directory, and no name on the hub: correct it" in result.detail
