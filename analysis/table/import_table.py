@@ -14,13 +14,14 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.table import beside as varied
 from analysis.table import units
 from analysis.table.columns import OURS, PLAIN, sources
 from analysis.table.faults import complaint, count, numbered, summary
 from analysis.table.rows import KEY, UNFINISHED, copies, standard_row, state_of, whole_numbers
 from analysis.table.table import COLUMNS, HYPERPARAMETERS, usable
-from sweep.study import InputError
-from sweep.study.tables.cells import listing, number_of, shown, text_of, with_decimal_points
+from sweep.study import InputError, Status
+from sweep.study.tables.cells import listing, number_of, text_of, with_decimal_points
 from sweep.study.tables.table_file import TableFile, read_file
 
 Found = Mapping[str, str]  # standard name -> the file's column
@@ -52,15 +53,15 @@ def read_table(
     for condition in where:
         file = _filter(file, found, condition)
     file = _finished(units.in_our_units(file, found), found)
-    alone = _alone(file, found)
     table = _standardised(file, found)
+    beside = varied.notes(_complete(file, table), found)
     table, told = _without_copies(file, table)
     table, bad = _without_bad_rows(file, table, drop_bad_rows)
     _refuse_mixture(file.path, table)
     doubts = list(units.doubts(file, found, table))
     more = [name for name in ("loss_total", "parameters", *table) if name in table and name not in COLUMNS]
     table = table.reindex(columns=[*COLUMNS, *dict.fromkeys(more)]).reset_index(drop=True)
-    table.attrs["notes"] = [*file.notes, *told, *bad, *doubts, *alone]
+    table.attrs["notes"] = [*file.notes, *told, *bad, *doubts, *beside]
     return table
 
 
@@ -111,6 +112,12 @@ def _standardised(file: TableFile, found: Found) -> pd.DataFrame:
     return table.assign(**{name: math.nan for name in HYPERPARAMETERS if name not in found})
 
 
+def _complete(file: TableFile, table: pd.DataFrame) -> TableFile:
+    """The file's rows of trials that completed: one that failed and ran again is no repeat. All where none has."""
+    rows = {n: file.rows[n] for n in table.index[table["status"] == Status.COMPLETE.value]}
+    return replace(file, rows=rows or file.rows)
+
+
 def _without_copies(file: TableFile, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     cells = pd.DataFrame([{name: text_of(cell) for name, cell in row.items()} for row in file.rows.values()])
     twice = copies(table, cells.set_axis(table.index)).index
@@ -146,34 +153,3 @@ def _refuse_mixture(path: Path, table: pd.DataFrame) -> None:
                 f"{path}: {len(values)} values of {name} ({listing(texts)}): "
                 f"a fit takes one; choose with --where {name}={texts[0]}"
             )
-
-
-def _alone(file: TableFile, found: Found) -> list[str]:
-    """A note where no column holds the ALMR. Raises InputError where another setting varies too: trials of several
-    ALMRs would be taken for repeats."""
-    if "almr" in found:
-        return []
-    lrs = [number_of(cell) for cell in file.column(found["lr"])]
-    for name in (name for name in file.names if name not in found.values()):
-        if _crosses(list(map(number_of, file.column(name))), lrs):
-            own, value = shown(name), shown(text_of(file.column(name)[0]))
-            raise InputError(
-                f"{file.path}: no column holds the ALMR, and {own!r} has several values at one LR: name it, --columns "
-                f"almr={own}, or seed={own} where it counts repeats, or keep one value: --where {own}={value}"
-            )
-    rest = [name for name in file.names if name not in found.values() and _varies(file, name)]
-    where = f"; if it is one of {listing(rest)}, name that with --columns almr=..." if rest else ""
-    return [f"no column holds the ALMR: the fit is of the LR alone{where}"]
-
-
-def _crosses(values: list[float], lrs: list[float]) -> bool:
-    """Whether values are those of a setting that was varied beside the LR: several, each of them at several LRs."""
-    at: dict[float, set[float]] = {}
-    for value, lr in zip(values, lrs, strict=True):
-        if math.isfinite(value):
-            at.setdefault(value, set()).add(lr)
-    return len(at) > 1 and all(len(found) > 1 for found in at.values())
-
-
-def _varies(file: TableFile, name: str) -> bool:
-    return len({number for cell in file.column(name) if math.isfinite(number := number_of(cell))}) > 1

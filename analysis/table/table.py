@@ -120,8 +120,12 @@ def with_status(table: pd.DataFrame) -> pd.DataFrame:
     Raises InputError where it has no LR or loss.
     """
     columns = [column for name in (*LANGUAGES, TOTAL) if (column := f"loss_{name}") in table]
-    if "lr" not in table or not columns:
-        raise InputError(f"the table has no column {'loss_original, or loss_total' if columns == [] else 'lr'}: add it")
+    if not columns:
+        raise InputError("the table has no column loss_original, or loss_total: add it")
+    if "lr" not in table or table["lr"].isna().all():
+        raise InputError(
+            "the table has no column lr: name it, --columns lr=..., or add a column lr, with the one LR of all trials"
+        )
     if "status" not in table:
         table = table.assign(status=Status.COMPLETE.value)
     if "excluded" in table:

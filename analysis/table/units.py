@@ -16,6 +16,7 @@ from sweep.study.tables.cells import number_of, shown, text_of
 from sweep.study.tables.table_file import TableFile
 
 IMPOSSIBLE = math.log(1e6)  # nats: more than a uniform guess among a million tokens costs
+DOUBTFUL_LR = 0.1  # a thousand times what AdamW takes: negative logarithms, or multiples of 1e-5
 DOUBTFUL = 7.0  # nats: not far from a model that has learned nothing
 Sources = Mapping[str, str]
 
@@ -81,7 +82,11 @@ def hints(file: TableFile, sources: Sources) -> dict[str, str]:
 
 
 def doubts(file: TableFile, sources: Sources, table: pd.DataFrame) -> Iterator[str]:
-    """Losses that are hardly ones, a note each. Raises InputError for those that cannot be."""
+    """LRs and losses that are hardly ones, a note each. Raises InputError for losses that cannot be."""
+    lowest_lr = usable(table)["lr"].min()
+    if lowest_lr >= DOUBTFUL_LR:
+        column, least = shown(sources["lr"]), numbers.lr(float(lowest_lr))
+        yield f"the lowest LR of column {column!r} is {least}: if it is in a unit, write the LR itself, such as 1e-5"
     for name in PLAIN:
         losses = usable(table)[name].dropna() if name in table and name in sources else pd.Series(dtype=float)
         if not len(losses) or losses.min() <= DOUBTFUL:

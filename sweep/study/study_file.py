@@ -51,10 +51,9 @@ def load(source: str | Path) -> Study:
     if not isinstance(content, dict):
         raise InputError(f"{path}: a study is a mapping of fields; start from the shipped {SHIPPED.name}/demo.yaml")
     try:
-        study = Study.model_validate(content)
+        return _with_absolute_paths(Study.model_validate(content), path.parent)
     except pydantic.ValidationError as error:
         raise InputError("\n".join(f"{path}: {line}" for line in explain(error, Study))) from None
-    return _with_absolute_paths(study, path.parent)
 
 
 def find(source: str | Path) -> Path:

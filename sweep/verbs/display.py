@@ -82,7 +82,8 @@ class Display:
 
     def _line(self, record: Record) -> str:
         loss = self.study.objective.of_record(record)
-        measured = record.reason if loss is None else f"{loss:.4f} nats per token"
+        why = record.reason or "it breaks a guard of the objective"
+        measured = why if loss is None else f"{loss:.4f} nats per token"
         return (
             f"[{len(self.records):>{len(str(self.total))}}/{self.total}] {record.trial_id} {record.status.value}: "
             f"{measured}; {self._eta()}"

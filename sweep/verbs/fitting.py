@@ -114,6 +114,8 @@ def _guards(text: str | None) -> tuple[float | None, tuple[Guard, ...]]:
         return None, ()
     with suppress(ValueError):
         return float(text), ()
+    if "=" not in text:
+        raise InputError(f"--guard {text}: write it as a number of percent, such as 3, or of sources, such as code=3")
     percents = _by_name("--guard", text)
     if wrong := [name for name, percent in percents.items() if not 0 <= percent < math.inf]:
         raise InputError(f"--guard: {wrong[0]}={percents[wrong[0]]:g}: write a percentage, 0 or above")

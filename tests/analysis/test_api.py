@@ -89,6 +89,12 @@ def test_a_column_that_is_missing_is_named(columns, lacking):
         fit_table(pd.DataFrame({name: [0.5] for name in columns}))
 
 
+def test_almrs_without_their_lr_are_one_line(tmp_path):
+    (tmp_path / "mine.csv").write_text("almr,loss\n" + "".join(f"{a / 10},{2 + a / 10}\n" for a in range(10)))
+    with pytest.raises(InputError, match=r"no column lr: .* add a column lr"):
+        fit_table(read_table(tmp_path / "mine.csv"))
+
+
 def test_a_file_is_read_by_names_of_its_own(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("mix,peak,ce\n0.1,1e-5,3.0\n0.5,1e-4,2.9\n")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-OPENING = re.compile(r"\s*(\{|\[\s*[{\]])")
+OPENING = re.compile(r"\s*(\{|\[\s*[{\[\]])")
 Rows = dict[int, dict[str, Any]]
 FORMS = "write a list of objects, or an object on each line"
 
@@ -46,7 +46,8 @@ def _object(place: str, row: Any) -> dict[str, Any]:
 
 
 def _rows_of(whole: Any) -> Iterable[Any]:
-    """The rows of an object, as pandas writes tables: by column, or names, index and data apart."""
+    """The rows of an object, as pandas writes tables: by column, by number, or names, index and data
+    apart; or those of its one list of objects, as in {"study": "mine", "trials": [...]}."""
     if not isinstance(whole, dict):
         raise ValueError(f"it is one value: {FORMS}")
     names, data = whole.get("columns"), whole.get("data")
@@ -54,6 +55,11 @@ def _rows_of(whole: Any) -> Iterable[Any]:
         return [dict(zip(map(str, names), row, strict=True)) for row in data]
     if isinstance(data, list):
         return data
+    inside = [value for value in whole.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if len(inside) == 1:
+        return inside[0]
+    if all(name.isdecimal() and isinstance(row, dict) for name, row in whole.items()):
+        return list(whole.values())
     columns = {name: list(v.values()) if isinstance(v, dict) else v for name, v in whole.items()}
     sizes = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
     if len(sizes) != 1 or -1 in sizes or any(isinstance(v, dict | list) for c in columns.values() for v in c):

@@ -18,6 +18,7 @@ RULE = re.compile(r"[:\s]*-[-:\s=+|]*|[:\s]*=[-:\s=+|]*")  # a cell of the line 
 NUMBER = re.compile(r"[-+]?\d*[.,]?\d+([eE][-+]?\d+)?%?")
 FEWEST_NAMED = 3  # rows: of fewer, a decimal comma may look like their numbers
 SHOWN = 40  # characters of a line in a message
+LONGEST_CELL = 2**31 - 1  # characters; the library's own limit is 131,072, and a tracker's configuration may be longer
 
 
 class HeadedRows(NamedTuple):
@@ -36,8 +37,10 @@ def parsed(text: str) -> HeadedRows:
     grids = {mark: grid for mark, grid in found.items() if isinstance(grid, HeadedRows)}
     wide = {mark: grid for mark, grid in grids.items() if len(grid.header) > 1}
     if not wide:
-        errors = [error for error in found.values() if isinstance(error, csv.Error)]
-        if errors and not grids:
+        errors = [
+            error for mark, error in found.items() if isinstance(error, csv.Error) and (mark in text or not grids)
+        ]
+        if errors:
             raise ValueError(errors[0])
         return _refuse_one_column(next(iter(grids.values()), HeadedRows([], {})))
     return _checked(wide[max(wide, key=lambda mark: _agreement(wide[mark]))])  # the first of equals
@@ -57,6 +60,7 @@ def _parsed(text: str, separator: str, skip: bool) -> HeadedRows | csv.Error:
         io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=separator == BLANKS
     )
     rows, line = {}, 1
+    csv.field_size_limit(LONGEST_CELL)
     try:
         for row in reader:
             if any(cell.strip() for cell in row) and not (skip and line == 1):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import io
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def _parquet(content: bytes) -> tuple[list[str], dict[int, list[Any]]]:
 def _by_name(path: Path, names: list[str], rows: dict[int, list[Any]]) -> Rows:
     """Rows of named cells. Raises InputError where two columns have one name."""
     named = [name for name in names if name]  # unnamed: an exported index, or a trailing comma
-    if twice := [name for name in named if named.count(name) > 1]:
+    if twice := [name for name, count in Counter(named).items() if count > 1]:
         raise InputError(f"{path}: two columns are named {shown(twice[0])!r}; rename one")
     return _filled({n: {k: v for k, v in zip(names, row, strict=False) if k} for n, row in rows.items()})
 

@@ -32,13 +32,15 @@ def plan(
         raise InputError("--address: only the checks ask a cluster: add --check")
     loaded = study_file.load(study)
     run = Run.within(runs, loaded.name)
+    known = None
     try:
         run.refuse_other_recipe(loaded)
-    except InputError as error:
+        known = run.ingredients()
+    except InputError as error:  # what the run read is not this study's text
         say(f"almr run will refuse this study: {error}")
     prepared = preparation.state(loaded)
     record = prepared.ready
-    known = run.ingredients() or (record.ingredients if record else None)
+    known = known or (record.ingredients if record else None)
     sizes = record.sizes if record else None
     planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {}, sizes)
     findings = _checked(loaded, run, planned, address) if check else []

@@ -274,3 +274,24 @@ def outcome(path: Path, drop: bool) -> list[str]:
     fitted = table[table["excluded"].isna()]
     assert np.isfinite(fitted[["almr", "lr"]].dropna(axis=1, how="all").to_numpy(float)).all()
     return notes(table)
+
+
+def test_a_quote_without_an_end_is_told_with_its_line(load: Load) -> None:
+    with pytest.raises(InputError, match=r"line 4: unexpected end"):
+        load('almr,lr,loss,note\n0.2,1e-5,2,ok\n0.2,2e-5,2,ok\n0.4,1e-5,2,"cut\n0.4,2e-5,2,ok\n')
+
+
+def test_a_cell_may_be_as_long_as_a_trackers_configuration(load: Load) -> None:
+    table = load("almr,lr,loss,config\n" + "".join(f"{a},{r},{y},{'x' * 200_000}\n" for a, r, y in ROWS))
+    assert points(table) == ROWS
+
+
+@pytest.mark.parametrize("form", [lambda rows: {"study": "mine", "trials": rows}, lambda rows: dict(enumerate(rows))])
+def test_json_rows_inside_an_object_are_read(load: Load, form: Callable[[list[Any]], Any]) -> None:
+    rows = [dict(zip(NAMES, row, strict=True)) for row in ROWS]
+    assert points(load(json.dumps(form(rows)), "mine.json")) == ROWS
+
+
+def test_a_list_of_lists_has_no_names(load: Load) -> None:
+    with pytest.raises(InputError, match="row 1 is no object"):
+        load(json.dumps(ROWS), "mine.json")

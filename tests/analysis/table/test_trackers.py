@@ -289,3 +289,61 @@ def test_another_setting_that_varies_is_no_repeat(load: Load) -> None:
     assert load(text, "seed=mix")["almr"].isna().all()
     assert len(load(text, where=["mix=0.2"])) == 2
     assert load(LR_ALONE.format("replicate", 0, 0, 1, 1))["seed"].tolist() == [0, 0, 1, 1]
+
+
+def crossed(name: str, *values: object) -> str:
+    """GRID once for each value of a column, with a loss that depends on it."""
+    rows = [(a, lr, value, 2 + a + 9 * n) for n, value in enumerate(values) for a, lr in GRID]
+    return f"almr,lr,{name},loss\n" + "".join(f"{a},{lr},{value},{y}\n" for a, lr, value, y in rows)
+
+
+@pytest.mark.parametrize(
+    "name", ["step", "_step", "steps", "global_step", "max_steps", "epoch", "training_iteration", "train_tokens"]
+)
+def test_rows_of_several_lengths_are_no_repeats(load: Load, name: str) -> None:
+    """A history has a row for each step; as repeats, its rows would be fitted to their mean, with huge noise."""
+    told = refused(load, crossed(name, 50, 100))
+    assert f"'{name}', so that they are not repeats" in told
+    assert f"--where {name}=100" in told
+    assert len(load(crossed(name, 50, 100), where=[f"{name}=100"])) == len(GRID)
+    of_lr = f"lr,{name},loss\n" + "".join(f"{lr},{n},{9 - n / 50}\n" for n in (50, 100) for lr in (1e-5, 2e-5, 4e-5))
+    assert f"--where {name}=100" in refused(load, of_lr)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("optimizer", ("adamw", "muon")), ("model", ("1b", "8b", "70b")), ("batch_size", (32, 64)), ("wd", (0.1, 0.2))],
+)
+def test_a_setting_that_varies_beside_both_is_told(load: Load, name: str, values: tuple[object, ...]) -> None:
+    (told,) = notes(load(crossed(name, *values)))
+    assert told.startswith(f"{name}: several values, which the fit does not know")
+    assert told.endswith(f"--where {name}={values[0]}")
+    seeds = load(crossed(name, *values).replace(name, "seed")) if isinstance(values[0], int) else None
+    assert seeds is None or notes(seeds) == []
+
+
+def test_a_third_parameter_of_a_search_is_told(load: Load) -> None:
+    text = "number,params_almr,params_lr,params_wd,value,state\n" + "".join(
+        f"{n},{a},{lr},{0.1 + n / 100},{2 + a},COMPLETE\n" for n, (a, lr) in enumerate(GRID)
+    )
+    assert notes(load(text))[0].startswith("params_wd: several values")
+
+
+def test_a_trial_that_crashed_and_ran_again_is_no_history(load: Load) -> None:
+    rows = [(a, lr, state, step) for a, lr in GRID for state, step in (("crashed", 40), ("finished", 100))]
+    text = "almr,lr,state,_step,loss\n" + "".join(f"{a},{lr},{s},{n},{2 + a}\n" for a, lr, s, n in rows)
+    assert load(text)["status"].value_counts().to_dict() == {"complete": len(GRID), "failed": len(GRID)}
+
+
+def test_what_is_measured_in_each_trial_is_no_setting(load: Load) -> None:
+    rows = [(a, lr, seed, 2 + a + seed / 100) for seed in (0, 1) for a, lr in GRID]
+    text = "almr,lr,seed,loss,runtime,host\n" + "".join(
+        f"{a},{lr},{seed},{y},{600 + n},node{n % 3}\n" for n, (a, lr, seed, y) in enumerate(rows)
+    )
+    assert notes(load(text)) == []
+
+
+@pytest.mark.parametrize("lrs", [(5.0, 4.7, 4.4), (1, 2, 4)])
+def test_lrs_in_a_unit_are_told(load: Load, lrs: tuple[float, ...]) -> None:
+    text = "almr,lr,loss\n" + "".join(f"{a},{lr},{2 + a}\n" for a in (0.2, 0.4, 0.6) for lr in lrs)
+    assert notes(load(text))[0].startswith("the lowest LR of column 'lr' is ")

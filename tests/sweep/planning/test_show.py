@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from sweep import cli
 from sweep.store.run import Run
 from sweep.study import study_file
+from sweep.study.ingredients import Ingredients
 
 
 def invoke(*arguments: str) -> Any:
@@ -82,6 +83,29 @@ def test_the_plan_of_a_changed_recipe_says_that_the_run_will_refuse_it(tmp_path:
     )
     assert told.stderr.startswith(expected)
     assert told.stdout.startswith("small: 6 trials")
+
+
+def test_a_renamed_source_is_planned_without_the_texts_of_the_run(tmp_path: Path) -> None:
+    """The run's record names sources that the study no longer has, and its sizes are of other text."""
+
+    def study(name: str) -> dict[str, Any]:
+        original = [{"files": f"{one}.txt", "name": one} for one in (name, "code")]
+        return study_content(corpora=study_content()["corpora"] | {"original": original})
+
+    path, run = tmp_path / "study.yaml", Run(tmp_path / "small")
+    path.write_text(yaml.safe_dump(study("web")))
+    run.freeze(study_file.load(path))
+    counts = dict.fromkeys(("documents", "tokens", "bytes", "blocks"), 9)
+    facts = {"fingerprint": "x"} | counts | {f"held_out_{name}": 9 for name in counts}
+    content = {"base_model": "m", "base_model_fingerprint": "m", "folders": {}}
+    names = ("web", "code", "additional")
+    run.keep_ingredients(Ingredients.model_validate(content | {"corpora": dict.fromkeys(names, facts)}))
+    assert "corpora.web: 50.0 % of the tokens are held out" in invoke(str(path), "--runs", str(tmp_path)).stdout
+    path.write_text(yaml.safe_dump(study("crawl")))
+    told = invoke(str(path), "--runs", str(tmp_path))
+    assert "corpora.original.crawl.name: nothing -> 'crawl'" in told.stderr
+    assert told.exit_code == 0
+    assert "held out" not in told.stdout
 
 
 def test_a_check_that_fails_is_a_line_and_status_2(tmp_path: Path) -> None:

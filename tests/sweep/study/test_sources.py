@@ -147,6 +147,14 @@ def test_sources_that_cannot_be_mixed_are_one_line(tmp_path: Path, original: Any
     assert "\n" not in message
 
 
+def test_one_text_by_two_paths_is_one_line(tmp_path: Path) -> None:
+    """Paths are made absolute after the study was read."""
+    paths = ("web.jsonl", str(tmp_path / "web.jsonl"))
+    original = [{"files": path, "name": f"s{n}", "weight": 1} for n, path in enumerate(paths)]
+    message = refusal(tmp_path, with_sources(original))
+    assert message == "corpora.original: s0 and s1 are the same text: give it once, with the sum of their weights"
+
+
 def test_a_name_is_of_one_source_in_both_languages(tmp_path: Path) -> None:
     message = refusal(tmp_path, with_sources(additional=NOVEL | {"name": "code"}))
     assert message.startswith("corpora: two sources have the name code")

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study import InputError, Study, Trial
+from sweep.study import InputError, Objective, Study, Trial
+from sweep.study.record import PerLanguage
 from sweep.study.study import Replay
 from sweep.trials.queue import Queue, Turn
 from sweep.verbs import run as sweep_run
@@ -189,3 +190,12 @@ def test_what_is_shown_of_a_grid_that_grows_counts_what_was_added(tmp_path: Path
         display.started(trial)
         display.ended(driver._record(trial))
     assert [line.split()[0] for line in lines.getvalue().splitlines()] == ["[1/2]", "[2/2]", "[3/3]"]
+
+
+def test_a_trial_that_breaks_a_guard_says_so(tmp_path: Path) -> None:
+    study = searching(**SEARCH).model_copy(update={"objective": Objective(forgetting_guard_percent=0)})
+    run, lines = Run(tmp_path / "guarded"), io.StringIO()
+    record = Driver(searching(**SEARCH), tmp_path / "small")._record(Trial(almr=0.9, lr=1e-3, seed=0))
+    base = PerLanguage(original=1e-3, additional=9)
+    Display(Console(file=lines), study, run, 2, []).ended(record.model_copy(update={"base_loss": base}))
+    assert "complete: it breaks a guard of the objective;" in " ".join(lines.getvalue().split())
