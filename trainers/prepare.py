@@ -17,7 +17,7 @@ from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths, documents, embedded, hub
 from trainers.data.documents import DocumentSource
-from trainers.data.hold_out import held_out_texts
+from trainers.data.hold_out import excluded, held_out_texts
 from trainers.data.hub import RecordedCommit
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
@@ -172,21 +172,24 @@ def _sources(
 def _packed(
     study: Study, sources: dict[str, DocumentSource], tokenizer: TextTokenizer, progress: Progress
 ) -> dict[str, Path]:
-    """The folders of the packed sources of a language. None is trained on what repeats held-out text of another."""
+    """The folders of the packed sources of a language. None is trained on what repeats held-out text of another, or
+    text that the study excludes.
+    """
 
     def pack(name: str, others: Sequence[Path] = ()) -> Path:
         phase = f"tokenising the {study.source_label(name)} corpus"
         length = study.training.sequence_length
         return corpus.prepare(sources[name], tokenizer, length, lambda share: progress(phase, share), others)
 
+    left_out = {name: excluded.files(study.corpora.by_name[name]) for name in sources}
     alone = {name: pack(name) for name in sources}
-    if len(alone) == 1:
-        return alone
     found = {}
     for name in alone:
-        progress(f"comparing the {study.source_label(name)} corpus with the held-out text beside it", None)
-        others = sorted(folder / held_out_texts.FILE for other, folder in alone.items() if other != name)
-        found[name] = pack(name, others)
+        beside = [folder / held_out_texts.FILE for other, folder in alone.items() if other != name]
+        others = sorted([*beside, *left_out[name]])
+        if others:
+            progress(f"comparing the {study.source_label(name)} corpus with the text that is left out", None)
+        found[name] = pack(name, others) if others else alone[name]
     return found
 
 

@@ -125,4 +125,4 @@ def _training_texts() -> Iterator[str]:
     for name, source in sources().items():
         texts = documents.read(source)
         sizes = np.array([len(text.encode()) for text in texts["text"]])  # bytes: there is no tokenizer yet
-        yield from texts.select(choice.choose(texts, sizes, source.spec.held_out, name).training)["text"]
+        yield from texts.select(choice.choose(texts, sizes, source.spec, name).training)["text"]

@@ -19,6 +19,7 @@ from analysis.launch.evidence.gather import WrittenBundle, gather
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
 from analysis.launch.plan import launch_plan as plans
+from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
@@ -52,17 +53,18 @@ class Exported(NamedTuple):
 
 @dataclass(frozen=True)
 class FittedRun:
-    """What a launch is made from: the fit, its run directory, the counts of its text by language (original,
-    additional), and what is known of the launch's model and GPUs.
+    """What a launch is made from: the fit, its run directory, the counts of its text and the held-out text by source,
+    and what is known of the launch's model and GPUs.
     """
 
     fit: FitResult
     folder: Path
     corpora: dict[str, CorpusFacts]
     target: LaunchHardware | None = None
+    held_out: HeldOutText | None = None
 
     def plan(self, accept_risk: str | None) -> LaunchPlan:
-        return plans.make(self.fit, self.corpora, accept_risk, self.target)
+        return plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
 
 
 def export(

@@ -68,6 +68,8 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
         "epsilon": recipe.epsilon,
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
+        "bos": plan.bos,
+        "eos": plan.eos,
     }
 
 

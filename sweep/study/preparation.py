@@ -221,7 +221,7 @@ def _own_files(study: Study) -> Iterator[tuple[str, list[str]]]:
     for source in study.corpora.by_name.values():
         corpus = source.spec
         local = stamps.inside(corpus.dataset) if corpus.dataset and Path(corpus.dataset).is_dir() else []
-        yield source.where, [*local, *_matching(corpus.files or ())]
+        yield source.where, [*local, *_matching((*(corpus.files or ()), *(corpus.exclude or ())))]
 
 
 def _matching(named: tuple[str, ...]) -> Iterator[str]:

@@ -83,7 +83,8 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
     content = study.model_dump(mode="json", by_alias=True)
     for given in content["corpora"].values():
         for corpus in given if isinstance(given, list) else [given]:
-            corpus["files"] = corpus["files"] and [_absolute(folder, f) for f in corpus["files"]]
+            for field in ("files", "exclude"):
+                corpus[field] = corpus[field] and [_absolute(folder, pattern) for pattern in corpus[field]]
     for section, field in (("base_model", "pretrained"), ("base_model", "tokenizer"), ("launch", "model")):
         model = (content[section] or {}).get(field)
         if model and (folder / model).is_dir():  # else a Hugging Face id

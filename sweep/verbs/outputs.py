@@ -15,12 +15,14 @@ from analysis.launch.confirm import result, results_table
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence import bundle_folder, evidence
+from analysis.launch.plan.held_out import HeldOutText
 from analysis.transfer import bracket
 from sweep.planning import model_shape
 from sweep.readback import verify as readback
 from sweep.store.run import Run
-from sweep.study import CorpusFacts, InputError
+from sweep.study import Ingredients, InputError, Study
 from sweep.study.sections.launch import Format
+from trainers.data.hold_out import held_out_texts, near_copies, postings, shingles
 
 
 def fitted(run: Run, tell: Callable[[str], None]) -> FitResult:
@@ -91,15 +93,31 @@ def _source(run: Run, fitted: FitResult, formats: tuple[Format, ...] | None) -> 
     study = fitted.study or run.study()
     named = formats or (study.launch.formats if study.launch else ())
     target = model_shape.launch_hardware(study, named) if study.launch else None
-    return named, FittedRun(fit=fitted, folder=run.folder, corpora=_corpora(run), target=target)
+    ingredients = _ingredients(run)
+    held_out = _held_out(study, ingredients)
+    return named, FittedRun(fitted, run.folder, ingredients.corpora, target, held_out)
 
 
-def _corpora(run: Run) -> dict[str, CorpusFacts]:
+def _held_out(study: Study, ingredients: Ingredients) -> HeldOutText:
+    """The trials' held-out texts, which lie beside the packed corpora in the cache."""
+    files = {name: Path(folder) / held_out_texts.FILE for name, folder in ingredients.folders.items()}
+    known = {name: file for name, file in files.items() if file.is_file()}
+    lost = {
+        name: f"the trials' held-out text of {study.source_label(name)} is gone from the cache: the launch would train "
+        f"on it, and not be measured on it: run almr prepare STUDY, then almr export RUN"
+        for name in study.corpora.source_names()
+        if name not in known
+    }
+    modules = tuple(Path(str(module.__file__)) for module in (shingles, postings, near_copies, held_out_texts))
+    return HeldOutText(known, modules, lost)
+
+
+def _ingredients(run: Run) -> Ingredients:
     ingredients = run.ingredients()
     if ingredients is None:
         path = run.shown(run.files.ingredients)
         raise InputError(f"{path}: does not exist, so document lengths are not known: run the study first")
-    return ingredients.corpora
+    return ingredients
 
 
 def confirm(run: Run, fitted: FitResult, accept_risk: str | None = None) -> ConfirmPlan:

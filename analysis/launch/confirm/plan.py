@@ -15,7 +15,6 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer import sizes
 from sweep.study import LANGUAGES, InputError, Schema
 from sweep.study import numbers as formats
-from sweep.study.sections.launch import Launch
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GPUS
 from sweep.study.sizes.mfu import Setting, assumed
@@ -125,7 +124,7 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         noise=noise(fit.file),
         level=fit.file.winner.level,
         weights=weights(fit.file),
-        notes=tuple(_notes(fit, launch, lrs.tolist(), steps)),
+        notes=tuple(_notes(fit, plan, lrs.tolist(), steps)),
         mfu=mfu,
         mfu_source=source,
     )
@@ -174,7 +173,7 @@ def _mfu(plan: LaunchPlan, parameters: int | None) -> tuple[float | None, str | 
     return figure.mfu, f"assumed: measured for {figure.measured}"
 
 
-def _notes(fit: FitResult, launch: Launch, lrs: Sequence[float], steps: int) -> list[str]:
+def _notes(fit: FitResult, plan: LaunchPlan, lrs: Sequence[float], steps: int) -> list[str]:
     transfer = fit.file.transfer
     assert transfer is not None
     found = []
@@ -189,7 +188,7 @@ def _notes(fit: FitResult, launch: Launch, lrs: Sequence[float], steps: int) -> 
         )
     if steps < LEAST_STEPS:
         found.append(f"warning: {steps} steps are few, and the warm-up takes a large part of them")
-    if unmeasured := launch.unmeasured(launch.formats):
+    if unmeasured := plan.unmeasured(plan.launch.formats):
         found.append(
             f"warning: the confirmation runs of {', '.join(unmeasured)} measure no held-out losses, which "
             f"results-template.csv asks for: set launch.evaluation, then almr export RUN"

@@ -113,6 +113,8 @@ class Evidence(Schema):
     `launch_lr` are the transfer's, but for an LR that a confirmation moved. `read_back`: how the trainers' own parsers
     read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
     fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
+    `unmeasured`: formats whose run measures no held-out loss. `held_out`: the sha256 of the trials' held-out text of
+    each source, which the launch leaves out.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -146,6 +148,8 @@ class Evidence(Schema):
     links: dict[str, str]
     loss_guards: tuple[LossGuard, ...] = ()
     sources: tuple[SourceAtWinner, ...] = ()
+    unmeasured: tuple[str, ...] = ()
+    held_out: dict[str, str] = Field(default_factory=dict)
 
     @property
     def launch_lr_interval(self) -> Interval:

@@ -21,7 +21,7 @@ from analysis.launch.evidence.evidence import (
     TrialEvidence,
     contents,
 )
-from analysis.launch.plan.launch_plan import ASSUMPTIONS, LaunchPlan
+from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import LANGUAGES, InputError, PerLanguage, Study
 from sweep.study.files import reader
@@ -72,7 +72,9 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         accepted_risk=plan.accepted_risk,
         fit_warnings=tuple(file.warnings),
         launch_warnings=(*plan.warnings, *bundle.warnings),
-        assumptions=ASSUMPTIONS,
+        assumptions=plan.assumptions,
+        unmeasured=tuple(plan.unmeasured(bundle.formats)),
+        held_out=plan.held_out.digests,
         trials=tuple(t for t in trials if t.excluded is None),
         excluded_trials=tuple(t for t in trials if t.excluded is not None),
         corpora={name: _corpus(source) for name, source in plan.sources.items()},

@@ -156,13 +156,17 @@ def _confirmation(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
         yield GoCheck(statement, "untested", "not run: see confirm/plan.json, then almr confirm")
     else:
         yield GoCheck(statement, "warn" if found.judgement.answer == "undecided" else "pass", found.text)
-    unmeasured = evidence.launch.unmeasured(evidence.formats)
+    unmeasured = evidence.unmeasured
     detail = f"not in {', '.join(unmeasured)}: set launch.evaluation" if unmeasured else ", ".join(evidence.formats)
     yield GoCheck("the runs measure held-out losses", "warn" if unmeasured else "pass", detail)
 
 
 def _data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     limit = study.objective.max_epochs
+    kept = [study.source_label(name) for name in evidence.corpora if name not in evidence.held_out]
+    if set(evidence.formats) - {"native"}:
+        detail = f"not of {', '.join(kept)}: see the warnings" if kept else "with copies and near-copies"
+        yield GoCheck("the launch leaves out the trials' held-out text", "warn" if kept else "pass", detail)
     for name, corpus in evidence.corpora.items():
         passes, statement = corpus.launch_epochs, f"the {study.source_label(name)} corpus is large enough"
         if passes is None:

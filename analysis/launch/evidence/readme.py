@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.launch.formats.format import Format, risk_lines, visible
-from analysis.launch.plan.launch_plan import ASSUMPTIONS, LaunchPlan
+from analysis.launch.plan.launch_plan import LaunchPlan
 from sweep.study import numbers
 
 FILES = """Each folder has four ways to start: `start.sh` (run it on every node, with NNODES, NODE_RANK, MASTER_ADDR and
@@ -18,15 +18,14 @@ NAME = "README.md"
 
 def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], headline: str) -> str:
     """`headline` is that of GO.md."""
+    told = [*plan.fit_warnings, *plan.warnings, *warnings, *plan.assumptions]
     parts = [
         f"# Launch of {visible(plan.launch.model)}\n",
         f"**{headline}.** See `GO.md`.\n",
         *(f"**{visible(line)}**\n" for line in risk_lines(plan)),
         _numbers(plan),
         FILES,
-        _listed(
-            "## Warnings: read them before you start", [*plan.fit_warnings, *plan.warnings, *warnings, *ASSUMPTIONS]
-        ),
+        _listed("## Warnings: read them before you start", told),
         *(_section(plan, name, of) for name, of in formats.items()),
     ]
     return "\n".join(parts)

@@ -32,10 +32,11 @@ MIXED = "data/mixed.jsonl"
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
+    documents.refuse_no_eos(plan, "axolotl")
     text = yaml.safe_dump(settings(plan), sort_keys=False, allow_unicode=True, width=10**6)
     (folder / "axolotl.yaml").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
     write_json(folder / "mixture.json", mixture(plan, folder))
-    shutil.copyfile(TEMPLATES / "mix_documents.txt", folder / "mix_documents.py")
+    documents.write_scripts(plan, folder, "mix_documents")
     shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
     return warnings(plan)
 
@@ -45,7 +46,7 @@ def mixture(plan: LaunchPlan, folder: Path) -> Settings:
     wanted = {name: round(share * plan.tokens) for name, share in plan.shares.items()}
     sources = documents.sources(plan, folder)
     return {
-        "tokenizer": plan.launch.model,
+        **documents.tokenizer(plan),
         "seed": plan.seed,
         "sources": {name: source | {"tokens": wanted[name]} for name, source in sources.items()},
     }
@@ -102,8 +103,9 @@ def _steps(plan: LaunchPlan) -> Settings:
 def warnings(plan: LaunchPlan) -> list[str]:
     found = ["axolotl packs whole documents and pads, so its steps hold somewhat fewer tokens than planned"]
     found += [*differences(plan, "axolotl"), *trainer_arguments.warnings(plan, NAME, "axolotl")]
+    found += documents.special_strings(plan, "axolotl")
     if plan.evaluation_files:
-        found.append("axolotl has one evaluation loss, over the held-out texts of both languages together")
+        found.append("axolotl has one evaluation loss, over all held-out texts together")
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from analysis.launch.formats import llamafactory_data, trainer_arguments
+from analysis.launch.formats import documents, llamafactory_data, trainer_arguments
 from analysis.launch.formats.format import (
     DEEPSPEED,
     TEMPLATES,
@@ -15,7 +15,7 @@ from analysis.launch.formats.format import (
     head,
     ratio_lines,
 )
-from analysis.launch.formats.llamafactory_data import HELD_OUT, DocumentMixture
+from analysis.launch.formats.llamafactory_data import DocumentMixture
 from analysis.launch.formats.trainer_arguments import Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts import yaml_text
@@ -33,6 +33,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
         raise InputError(
             f"launch.model {plan.launch.model!r}: LLaMA-Factory reads ${{ as a reference: rename the model"
         )
+    documents.refuse_no_eos(plan, "LLaMA-Factory")
     llamafactory_data.write(plan, folder)
     (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
     shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
@@ -42,6 +43,12 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 def warnings(plan: LaunchPlan) -> list[str]:
     found = [*DocumentMixture(plan).warnings, *differences(plan, "LLaMA-Factory")]
     found += trainer_arguments.warnings(plan, NAME, "LLaMA-Factory")
+    found += documents.special_strings(plan, "LLaMA-Factory")
+    if plan.bos:
+        found.append(
+            "LLaMA-Factory puts BOS over the first token of every sequence, besides the documents' own, where "
+            "tokenizer_config.json has add_bos_token: true: train with add_bos_token: false"
+        )
     if plan.study.training.document_masking:
         found.append("LLaMA-Factory attends across documents, the trials did not (training.document_masking: true)")
     return found
@@ -98,7 +105,7 @@ def _steps(plan: LaunchPlan) -> Settings:
 
 def _held_out(plan: LaunchPlan) -> Settings:
     return {
-        "eval_dataset": ",".join(f"{language}{HELD_OUT}" for language in plan.evaluation_files),
+        "eval_dataset": ",".join(map(documents.HELD_OUT.format, plan.evaluation_files)),
         "eval_on_each_dataset": True,
         "eval_strategy": "steps",
         "eval_steps": plan.evaluation_steps,
@@ -151,11 +158,13 @@ def command(plan: LaunchPlan) -> Command:
         check="command -v llamafactory-cli > /dev/null ||\n"
         '    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its '
         'environment"\n'
+        f"[[ -f data/{plan.used[0].name}.jsonl ]] ||\n"
+        '    fail "the training text is missing: run python write_jsonl.py corpora.json data once, in this folder"\n'
         # Its launcher joins its arguments with blanks and splits them there again.
         '[[ "$checkpoints" != *[[:space:]]* ]] ||\n'
         '    fail "ALMR_CHECKPOINTS has a blank, at which llamafactory-cli would split it: name another folder"',
         run='export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT\n'
         'exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"',
-        install="pip install llamafactory==0.9.5 deepspeed",
+        install="pip install llamafactory==0.9.5 deepspeed && python write_jsonl.py corpora.json data",
         checkpoints=Path(sections(plan)["output"]["output_dir"]).name,
     )

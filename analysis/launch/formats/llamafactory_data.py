@@ -1,28 +1,20 @@
-"""The corpora in LLaMA-Factory's terms: dataset_info.json, its files, and probabilities of documents.
+"""The corpora in LLaMA-Factory's terms: dataset_info.json, probabilities of documents, and what writes the documents.
 
 Facts of LLaMA-Factory 0.9.5 behind this: `interleave_probs` draws documents, before packing; packing joins them and
-cuts blocks of cutoff_len tokens, so the share of tokens follows from that of documents; a dataset is one file or one
-whole folder, and its type is read from the file name; a data file is read as UTF-8; a hub dataset cannot be pinned.
+cuts blocks of cutoff_len tokens, so the share of tokens follows from that of documents; it adds end-of-text to each
+document and no BOS; it reads whole files, so what is left out of them has to be left out before.
 """
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from analysis.launch.formats import documents
 from analysis.launch.formats.format import write_json
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import NOTABLE_SD, almr_sd, document_probabilities
-from analysis.launch.plan.source import LaunchCorpus
-from sweep.study import InputError
 from sweep.study import numbers as formats
-from sweep.study.files import patterns
-
-SUFFIXES = (".jsonl", ".json", ".parquet")
-HELD_OUT = "_held_out"  # after the language, in the name of its evaluation set
 
 
 @dataclass(frozen=True)
@@ -66,11 +58,7 @@ class DocumentMixture:
 
     @property
     def warnings(self) -> list[str]:
-        found = [
-            f"LLaMA-Factory cannot pin a revision: it reads the newest one of {s.spec.dataset}, not {s.spec.revision}"
-            for s in self.plan.used
-            if s.spec.dataset and s.spec.revision
-        ]
+        found = []
         if self.sd > NOTABLE_SD:
             found.append(
                 f"LLaMA-Factory draws whole documents, about {self.draws:,.0f} of them: the achieved ALMR differs from "
@@ -81,42 +69,9 @@ class DocumentMixture:
 
 
 def write(plan: LaunchPlan, folder: Path) -> None:
-    """Write dataset_info.json, with one dataset per corpus, under its name, and the files."""
-    entries = {source.name: _entry(source, folder) for source in plan.used}
-    for language, file in plan.evaluation_files.items():
-        entries[language + HELD_OUT] = {"file_name": file, "columns": {"prompt": "text"}}
+    """Write dataset_info.json, corpora.json and write_jsonl.py, which writes the data sets from it."""
+    sets = [*plan.shares, *map(documents.HELD_OUT.format, plan.evaluation_files)]
+    entries = {name: {"file_name": f"data/{name}.jsonl", "columns": {"prompt": "text"}} for name in sets}
     write_json(folder / "dataset_info.json", entries)
-
-
-def _entry(source: LaunchCorpus, folder: Path) -> dict[str, Any]:
-    columns = {"columns": {"prompt": source.field}}
-    spec = source.spec
-    if spec.dataset and not source.rewritten:
-        subset = {"subset": spec.config} if spec.config else {}
-        return {"hf_hub_url": spec.dataset, **subset, "split": spec.split, **columns}
-    place = documents.copied if spec.embedded else _refer
-    return {"file_name": place(source, folder), **columns}
-
-
-def _refer(source: LaunchCorpus, folder: Path) -> str:
-    """One file by its path; several files, or a name with another suffix, through a folder of links."""
-    files = documents.paths(source)
-    suffixes = [_suffix(file, source) for file in files]
-    if len(files) == 1 and files[0].endswith(suffixes[0]):
-        return files[0]
-    name = f"data/{source.name}"
-    (folder / name).mkdir(parents=True)
-    for i, (file, suffix) in enumerate(zip(files, suffixes, strict=True)):
-        (folder / name / f"{i:05d}{suffix}").symlink_to(file)
-    return name
-
-
-def _suffix(file: str, source: LaunchCorpus) -> str:
-    where = f"corpora.{source.name}"
-    suffix = patterns.suffix(file)
-    if suffix not in SUFFIXES:
-        raise InputError(f"{where}.files: LLaMA-Factory does not read {file}: give {', '.join(SUFFIXES)}")
-    encoding = source.spec.encoding
-    if suffix != ".parquet" and not source.rewritten and codecs.lookup(encoding).name not in ("utf-8", "ascii"):
-        raise InputError(f"{where}.encoding: LLaMA-Factory reads UTF-8 only: convert {file} from {encoding}")
-    return suffix
+    write_json(folder / "corpora.json", documents.content(plan, folder))
+    documents.write_scripts(plan, folder, "write_jsonl")

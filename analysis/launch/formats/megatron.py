@@ -8,7 +8,6 @@ the converted checkpoint (--use-checkpoint-args). Sets that are evaluated one by
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 
 from analysis.launch.formats import documents
@@ -32,9 +31,8 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
         )
     lines = [token for argument in arguments(plan) for token in argument]
     (folder / ARGUMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    content = {"train": documents.sources(plan, folder), "held_out": documents.held_out(plan)}
-    write_json(folder / "corpora.json", content)
-    shutil.copyfile(TEMPLATES / "write_jsonl.txt", folder / "write_jsonl.py")
+    write_json(folder / "corpora.json", documents.content(plan, folder))
+    documents.write_scripts(plan, folder, "write_jsonl")
     script = folder / "prepare.sh"
     script.write_text(prepare_script(plan), encoding="utf-8")
     script.chmod(0o755)
@@ -128,7 +126,7 @@ def _data(plan: LaunchPlan) -> Arguments:
         found += [("reset-position-ids",), ("reset-attention-mask",)]
     if not plan.evaluation_files:
         return [*found, ("data-path", *blend(plan)), ("split", "100,0,0"), ("eval-iters", 0)]
-    held_out = [f"data/{PREFIX.format(f'held_out_{name}')}" for name in plan.evaluation_files]
+    held_out = [f"data/{PREFIX.format(documents.HELD_OUT.format(name))}" for name in plan.evaluation_files]
     return [
         *found,
         ("train-data-path", *blend(plan)),
@@ -158,6 +156,7 @@ def warnings(plan: LaunchPlan) -> list[str]:
         "Megatron-LM: run prepare.sh once before the start. --verify reads only --data-path and the schedule with "
         "Megatron's own parser; its other arguments are not read back",
         *differences(plan, "Megatron-LM", used=("tensor", "pipeline", "context")),
+        *documents.special_strings(plan, "Megatron-LM"),
     ]
     if plan.launch.sequence_length % (2 * plan.layout(NAME).context * plan.layout(NAME).tensor):
         found.append("Megatron-LM: the sequence length is not a multiple of 2 x context x tensor parallelism")
@@ -170,7 +169,7 @@ def ratio(plan: LaunchPlan) -> list[str]:
 
 def prepare_script(plan: LaunchPlan) -> str:
     layout, names = plan.layout(NAME), plan.shares
-    sets = [*names, *(f"held_out_{name}" for name in plan.evaluation_files)]
+    sets = [*names, *map(documents.HELD_OUT.format, plan.evaluation_files)]
     head = [
         "#!/usr/bin/env bash",
         "# Prepares the data and the base checkpoint. Run it once, on one machine that sees this folder. MEGATRON: the",
@@ -179,6 +178,7 @@ def prepare_script(plan: LaunchPlan) -> str:
         "",
         f"readonly model={shlex.quote(plan.launch.model)}",
         f"readonly sets=({' '.join(sets)})",
+        f"readonly append=({'--append-eod' if plan.eos else ''})",
         f"readonly tensor={layout.tensor}",
         f"readonly pipeline={layout.pipeline}",
     ]

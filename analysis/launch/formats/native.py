@@ -18,6 +18,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write study.yaml into the folder; returns warnings."""
     text = head(plan, TRAINER, ratio(plan), NAME) + study_file.dump(study(plan))
     (folder / "study.yaml").write_text(text, encoding="utf-8")
+    plan.held_out.copy(folder)
     return warnings(plan)
 
 
@@ -32,7 +33,12 @@ def study(plan: LaunchPlan) -> Study:
         "resources": _resources(plan),
         "keep": "all",
     }
-    kept = of.model_dump(mode="json", by_alias=True, include={"corpora", "objective", "execution", "tracking"})
+    include = {"corpora", "documents", "objective", "execution", "tracking"}
+    kept = of.model_dump(mode="json", by_alias=True, include=include)
+    if plan.excluded:
+        for given in kept["corpora"].values():
+            for source in given if isinstance(given, list) else [given]:
+                source["exclude"] = list(plan.excluded)
     return Study.model_validate(kept | changed)
 
 
@@ -69,7 +75,7 @@ def _resources(plan: LaunchPlan) -> dict[str, Any]:
 
 def warnings(plan: LaunchPlan) -> list[str]:
     found = unused(plan, NAME)
-    if plan.evaluation_files:
+    if plan.launch.evaluation:
         found.append("native measures the loss on the held-out part of each corpus, not on launch.evaluation")
     return found
 

@@ -28,11 +28,12 @@ FLAVORS = {(2048, 16): "1B", (3072, 28): "3B", (4096, 32): "8B", (8192, 80): "70
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write almr_launch.py and lr_schedule.py into the folder; returns warnings."""
+    """Write almr_launch.py, lr_schedule.py and launch_text.py into the folder; returns warnings."""
     values = settings(plan, folder)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
     text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
     (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
+    documents.write_scripts(plan, folder)
     shutil.copyfile(lr_schedule.__file__, folder / "lr_schedule.py")
     return warnings(plan)
 
@@ -46,6 +47,8 @@ def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
         "sources": documents.sources(plan, folder),
         "weights": plan.shares,
         "held_out": documents.held_out(plan),
+        "bos": plan.bos,
+        "eos": plan.eos,
         "seed": plan.seed,
         "lr": plan.lr,
         "betas": (training.optimizer.beta1, training.optimizer.beta2),
@@ -82,7 +85,7 @@ def warnings(plan: LaunchPlan) -> list[str]:
     if not plan.study.training.document_masking:
         found.append("torchtitan 0.3 never attends across documents, the trials did (training.document_masking: false)")
     if plan.evaluation_files:
-        found.append("torchtitan 0.3 has one validation loss, over both languages in equal parts")
+        found.append("torchtitan 0.3 has one validation loss, over all held-out texts in equal parts")
     if (sd := ratio_sd(plan)) > NOTABLE_SD:
         found.append(f"torchtitan draws sequences at random: the achieved ALMR differs by about {sd:.2g}")
     return found

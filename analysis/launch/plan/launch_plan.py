@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import REPEATS
+from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
@@ -16,10 +17,7 @@ from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
 
-ASSUMPTIONS = (
-    "The launch model has the base model's tokenizer, with which the tokens per document were counted.",
-    "The launch trains on the whole corpora, also on the trials' held-out documents: measure its loss on other text.",
-)
+TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 
 
 class AcceptedRisk(Schema):
@@ -41,6 +39,7 @@ class LaunchPlan:
     fit_warnings: tuple[str, ...]
     sources: dict[str, LaunchCorpus]
     target: LaunchHardware = field(default_factory=LaunchHardware)
+    held_out: HeldOutText = field(default_factory=HeldOutText)
 
     def layout(self, name: str) -> ParallelLayout:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
@@ -83,9 +82,45 @@ class LaunchPlan:
 
     @property
     def evaluation_files(self) -> dict[str, str]:
-        """The held-out text of each language; empty where the launch states none."""
+        """The text that the launch is evaluated on: of each language where the study states it, else the trials'
+        held-out text of each source. Empty where there is neither.
+        """
         stated = self.launch.evaluation
-        return {name: os.path.abspath(getattr(stated, name)) for name in LANGUAGES} if stated else {}
+        if stated is None:
+            return self.held_out.paths
+        return {name: os.path.abspath(getattr(stated, name)) for name in LANGUAGES}
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Files with text that is left out of the training text, with near-copies of it, and their sha256 where known.
+
+        Paths are absolute or relative to a format's folder; some may be glob patterns.
+        """
+        known = {path: self.held_out.digests[name] for name, path in self.held_out.paths.items()}
+        stated = [path for source in self.sources.values() for path in source.spec.exclude or ()]
+        return known | dict.fromkeys([*stated, *self.evaluation_files.values()], "") | known
+
+    def unmeasured(self, formats: tuple[str, ...]) -> list[str]:
+        """The formats whose run measures no held-out loss. `native` measures that of each corpus."""
+        return [] if self.evaluation_files else [name for name in formats if name != "native"]
+
+    @property
+    def bos(self) -> bool:
+        """Whether the trials' documents began with BOS."""
+        return any(source.facts.bos for source in self.sources.values())
+
+    @property
+    def eos(self) -> bool:
+        """Whether the trials' documents ended with end-of-text."""
+        return all(source.facts.eos for source in self.sources.values())
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        lost = [self.label(source) for source in self.used if source.name not in self.held_out.files]
+        if not lost:
+            return (TOKENIZER,)
+        trained_on = f"the trials' held-out documents of {', '.join(lost)}: measure its loss on other text."
+        return TOKENIZER, f"Other trainers than native train on the whole corpora, also on {trained_on}"
 
     @property
     def checkpoint_steps(self) -> int:
@@ -117,7 +152,7 @@ class LaunchPlan:
         found = [warning for source in self.used if (warning := self._repetition(source))]
         if self.tokens != self.launch.tokens:
             found.append(f"{self.steps:,} whole steps are {self.tokens:,} tokens: {self.difference}")
-        return found
+        return [*found, *self.held_out.lost.values()]
 
     def _repetition(self, source: LaunchCorpus) -> str | None:
         """By the launch's own tokens and the whole corpus. None where the launch reads it at most once."""
@@ -142,6 +177,7 @@ def make(
     corpora: dict[str, CorpusFacts],
     accept_risk: str | None = None,
     target: LaunchHardware | None = None,
+    held_out: HeldOutText | None = None,
 ) -> LaunchPlan:
     """Raises InputError without a launch, for a refused winner unless `accept_risk` says why, for missing corpora."""
     if fit.study is None:
@@ -156,6 +192,8 @@ def make(
             f"sequence_length, and run it again"
         )
     accepted_risk = _accept(fit.file.refusals, accept_risk)
+    text = held_out or HeldOutText()
+    sources = _sources(fit.study, launch, transfer.almr, corpora)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
     of_transfer = (line for line in transfer.warnings if REPEATS not in line)  # see _repetition
     warnings = (*(finding.text for finding in findings), *of_transfer)
@@ -166,8 +204,9 @@ def make(
         lr=transfer.lr,
         accepted_risk=accepted_risk,
         fit_warnings=warnings,
-        sources=_sources(fit.study, launch, transfer.almr, corpora),
+        sources={name: replace(source, unseen=name in text.files) for name, source in sources.items()},
         target=target or LaunchHardware(),
+        held_out=text,
     )
 
 

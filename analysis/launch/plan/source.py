@@ -11,7 +11,9 @@ from sweep.study.sections.corpora import Corpus
 
 @dataclass(frozen=True)
 class LaunchCorpus:
-    """`name` is that of the study's source; `share` is its share of the launch's `launch_tokens`."""
+    """`name` is that of the study's source; `share` is its share of the launch's `launch_tokens`. `unseen`: whether the
+    launch leaves out the trials' held-out text.
+    """
 
     name: str
     language: str
@@ -19,6 +21,7 @@ class LaunchCorpus:
     facts: CorpusFacts
     share: float
     launch_tokens: int
+    unseen: bool = False
 
     @property
     def rewritten(self) -> bool:
@@ -38,7 +41,7 @@ class LaunchCorpus:
         """
         if self.spec.documents and not (self.spec.dataset and self.rewritten):
             return self.spec.tokens
-        return self.facts.tokens + self.facts.held_out_tokens
+        return self.facts.tokens + (0 if self.unseen else self.facts.held_out_tokens)
 
     @property
     def documents(self) -> float | None:

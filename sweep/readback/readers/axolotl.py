@@ -16,8 +16,8 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     kept = config.model_dump()
     lost = [name for name in written if name not in kept]
     assert not lost, f"axolotl does not know {lost}"
-    wanted = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))["sources"]
-    tokens = {name: source["tokens"] for name, source in wanted.items()}
+    mixture = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
+    tokens = {name: source["tokens"] for name, source in mixture["sources"].items()}
     assert [dataset.path for dataset in config.datasets] == ["data/mixed.jsonl"]
     batch = config.micro_batch_size * config.gradient_accumulation_steps * question["processes"] * config.sequence_len
     return {
@@ -35,6 +35,8 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "epsilon": config.adam_epsilon,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
+        "bos": mixture["bos"],
+        "eos": True,  # prompt_tokenizers.py adds it always
         "lrs": lrs(config, question["steps"]),
     }
 

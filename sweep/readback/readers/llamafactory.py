@@ -34,6 +34,8 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "epsilon": training.adam_epsilon,
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_grad_norm,
+        "bos": json.loads(Path("corpora.json").read_text(encoding="utf-8"))["bos"],
+        "eos": True,  # data/processor/pretrain.py adds it always
         "lrs": lrs(training, question["steps"]),
     }
 

@@ -5,6 +5,7 @@ No package contains Megatron-LM's argument parser: the other arguments are read 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,8 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "epsilon": float(one["adam-eps"]),
         "weight_decay": float(one["weight-decay"]),
         "max_grad_norm": float(one["clip-grad"]),
+        "bos": json.loads((folder / "corpora.json").read_text(encoding="utf-8"))["bos"],
+        "eos": "--append-eod" in (folder / "prepare.sh").read_text(encoding="utf-8"),
         "lrs": lrs(one, question["steps"]),
     }
 

@@ -29,6 +29,9 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "epsilon": optimizer.epsilon,
         "weight_decay": optimizer.weight_decay,
         "max_grad_norm": optimizer.max_grad_norm,
-        "not_stated": ["checkpoint_steps"],  # it saves every so many minutes
+        "eos": study.documents.eos,
+        "bos": study.documents.bos,
+        # It saves every so many minutes; with `auto` it asks the tokenizer.
+        "not_stated": ["checkpoint_steps", *(["bos"] if study.documents.bos == "auto" else [])],
         "lrs": [lr * share(step) for step in question["steps"]],
     }

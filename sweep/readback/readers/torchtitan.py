@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     batch = training.global_batch_size * training.seq_len
     weights = {source.dataset.removeprefix("almr_"): source.weight for source in config.dataloader.sources}
     registered(weights)
+    module = importlib.import_module("almr_launch")
     return {
         "parsers": "torchtitan's ConfigManager and LRSchedulersContainer",
         "lr": arguments["lr"],
@@ -34,6 +36,8 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "epsilon": arguments["eps"],
         "weight_decay": arguments["weight_decay"],
         "max_grad_norm": training.max_norm,
+        "bos": module.BOS,
+        "eos": module.EOS,
         "lrs": lrs(config, arguments["lr"], question["steps"]),
     }
 

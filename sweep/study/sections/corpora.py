@@ -57,6 +57,7 @@ class BaseModelSource(Section):
 
 
 RESERVED = (*LANGUAGES, "total")  # names that mean a language, or both together
+UNSET = (("near_copies", "drop"), ("exclude", None))  # newer fields of a corpus, as they are where nobody set them
 HELD_OUT = "held_out"  # part of the names of held-out sets in a launch
 TEXT = ("embedded", "files", "dataset", "config", "split", "revision", "field", "encoding")  # what decides the text
 
@@ -84,6 +85,8 @@ class Corpus(Section):
     """Most documents that trials use: a fixed random sample of the corpus. The launch has all of it. Default: all."""
     held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
     """Share of the tokens, in whole documents, that is never trained on: the held-out losses are measured there."""
+    exclude: OneOrMore[Text] | None = None
+    """JSON Lines files, relative to the study file: their `text`, and near-copies of it, are never trained on."""
     near_copies: Literal["drop", "keep"] = "drop"
     """Whether near-copies of held-out text are dropped from training. Exact copies always are."""
     tokens: Count | None = None
@@ -99,7 +102,7 @@ class Corpus(Section):
     def recipe(self, without: set[str]) -> dict[str, Any]:
         """Its fields in a study's recipe. A newer one only where it is set, so that older runs stay as they are."""
         recipe = self.model_dump(mode="json", exclude=without)
-        return {key: value for key, value in recipe.items() if (key, value) != ("near_copies", "drop")}
+        return {key: value for key, value in recipe.items() if (key, value) not in UNSET}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

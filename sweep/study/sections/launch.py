@@ -49,7 +49,7 @@ class Launch(Section):
     evaluations: Count = 20
     """Number of times that the run measures its held-out losses."""
     evaluation: Evaluation | None = None
-    """Held-out text for the run. Default: none, so the run measures no held-out loss."""
+    """Held-out text for the run, which is left out of its training text. Default: the trials' held-out text."""
     gpu: GpuName | None = None
     """Kind of GPU, such as H100-80GB, for its memory and speed. Default: not known."""
     gpu_gigabytes: Positive | None = None
@@ -83,10 +83,6 @@ class Launch(Section):
     @property
     def processes(self) -> int:
         return self.nodes * self.processes_per_node
-
-    def unmeasured(self, formats: tuple[str, ...]) -> list[str]:
-        """The formats whose run measures no held-out loss. `native` measures that of each corpus."""
-        return [] if self.evaluation else [name for name in formats if name != "native"]
 
     @property
     def steps(self) -> int:

@@ -46,11 +46,12 @@ def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
     study, counted = embedded
     paths = export(FittedRun(make_fit(study), run, counted), out).files
     names = [name for path in paths if not (name := path.relative_to(out).as_posix()).startswith("confirm")]
-    text = ["data/additional.jsonl", "data/original.jsonl"]
-    own = [*text, "dataset_info.json", "deepspeed_zero3.json", "llamafactory.yaml"]
+    settings = ["corpora.json", "dataset_info.json", "deepspeed_zero3.json", "held_out.json", "llamafactory.yaml"]
+    text = ["launch_text.py", "texts/additional.jsonl", "texts/original.jsonl", "write_jsonl.py"]
     starts = ["ray_start.py", "rayjob.yaml", "sky.yaml", "slurm.sbatch", "start.sh"]
-    assert names == ["GO.md", "README.md", "evidence.json", *(f"llamafactory/{name}" for name in [*own, *starts])]
-    assert json.loads((out / "llamafactory" / "data/additional.jsonl").read_text()) == {"text": "additional"}
+    own = sorted([*settings, *text, *starts])
+    assert names == ["GO.md", "README.md", "evidence.json", *(f"llamafactory/{name}" for name in own)]
+    assert json.loads((out / "llamafactory" / "texts/additional.jsonl").read_text()) == {"text": "additional"}
     entry = json.loads((out / "llamafactory" / "dataset_info.json").read_text())["additional"]
     assert entry == {"file_name": "data/additional.jsonl", "columns": {"prompt": "text"}}
 

@@ -27,10 +27,10 @@ from sweep.study.sizes.known import KNOWN
 
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
 FILES = {
-    "llamafactory": ("llamafactory.yaml",),
+    "llamafactory": ("llamafactory.yaml", "dataset_info.json", "corpora.json"),
     "torchtitan": ("almr_launch.py",),
     "megatron": ("megatron_args.txt", "prepare.sh", "corpora.json"),
-    "axolotl": ("axolotl.yaml", "mixture.json"),
+    "axolotl": ("axolotl.yaml", "mixture.json", "held_out.json"),
     "native": ("study.yaml",),
 }
 STATED = {"gpu": "H100-80GB", "image": "registry/trainer:1", "volume_claim": "shared"}
@@ -182,7 +182,8 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
     (tools / "Megatron-LM" / "pretrain_gpt.py").touch()
     for made in ("base", "data"):
         (folder / made).mkdir(exist_ok=True)
-    (folder / "data" / "mixed.jsonl").touch()
+    for text in ("mixed.jsonl", "original.jsonl"):
+        (folder / "data" / text).touch()
     for program in ("torchrun", "llamafactory-cli", "axolotl", "python"):
         (tools / program).write_text('#!/bin/bash\nprintf "%s|" "$@"\n')
         (tools / program).chmod(0o755)
@@ -199,6 +200,8 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
 
 def test_llamafactory_refuses_a_folder_that_its_launcher_would_part(write_format, make_study):
     folder = write_format("llamafactory", make_study(launch={"nodes": 1}))
+    (folder / "data").mkdir()
+    (folder / "data" / "original.jsonl").touch()
     environment = {"PATH": f"{folder}:/usr/bin:/bin", "ALMR_CHECKPOINTS": "/my disk"}
     (folder / "llamafactory-cli").write_text("#!/bin/sh\n")
     (folder / "llamafactory-cli").chmod(0o755)
@@ -301,8 +304,9 @@ def test_our_own_trainers_memory_is_that_of_its_precision_and_moments(make_study
     assert small[state] == pytest.approx((4 + 2 + 8 / 256) * shape.parameters / 128)
 
 
-def test_documents_are_mixed_to_the_tokens_that_are_wanted(write_format):
+def test_documents_are_mixed_to_the_tokens_that_are_wanted(write_format, monkeypatch):
     folder = write_format("axolotl")
+    monkeypatch.syspath_prepend(folder)
     module = module_from_spec(spec_from_loader("mix_documents", loader=None))
     exec((folder / "mix_documents.py").read_text(), module.__dict__)
     wanted = {"original": 6000, "additional": 4000}

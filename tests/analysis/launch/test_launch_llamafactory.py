@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from functools import partial
 
 import pytest
 import yaml
@@ -28,8 +27,16 @@ FILES = ("llamafactory.yaml", "dataset_info.json", "start.sh")
 
 @pytest.fixture
 def written(write_format):
-    """Write the format for a study; returns its folder."""
-    return partial(write_format, "llamafactory")
+    """Write the format for a study, and its training text as if write_jsonl.py had; returns its folder."""
+
+    def made(*arguments, **fields):
+        folder = write_format("llamafactory", *arguments, **fields)
+        (folder / "data").mkdir()
+        for entry in json.loads((folder / "dataset_info.json").read_text()).values():
+            (folder / entry["file_name"]).touch()
+        return folder
+
+    return made
 
 
 def settings(folder):
@@ -155,20 +162,12 @@ def test_a_reference_in_the_model_name_is_refused(written, make_study):
         written(make_study(launch={"model": "a${b"}))
 
 
-def test_several_files_are_one_folder_of_links(written, make_study, corpora, make_facts):
-    files = ("/data/a/part.jsonl", "/data/b/part.jsonl.gz", "/data/c/PART.JSONL")
-    spec = {"original": {"files": list(files), "field": "body"}, "additional": {"files": "/data/chinese.parquet"}}
-    folder = written(make_study(corpora=spec), counted={**corpora, "original": make_facts(files=files)})
-    entry = json.loads((folder / "dataset_info.json").read_text())["original"]
-    assert entry == {"file_name": "data/original", "columns": {"prompt": "body"}}
-    links = {path.name: str(path.readlink()) for path in (folder / "data/original").iterdir()}
-    assert links == {f"{i:05d}.jsonl": file for i, file in enumerate(files)}
-
-
-def test_a_file_of_another_encoding_is_refused(written, make_study, corpora):
-    spec = {"original": {"files": "/data/english.jsonl", "encoding": "gb18030"}}
-    with pytest.raises(InputError, match=r"corpora\.original\.encoding: LLaMA-Factory reads UTF-8 only: convert"):
-        written(make_study(corpora=spec | {"additional": {"files": "/data/chinese.parquet"}}))
+def test_the_script_wants_the_training_text(written):
+    folder = written()
+    (folder / "data" / "original.jsonl").unlink()
+    (folder / "llamafactory-cli").touch(mode=0o755)
+    done = start(folder, PATH=f"{folder}:/usr/bin:/bin")
+    assert (done.returncode, "run python write_jsonl.py corpora.json data once" in done.stderr) == (2, True)
 
 
 def test_a_corpus_without_files_is_refused(written, corpora, make_facts):

@@ -92,6 +92,7 @@ def test_an_export_prints_the_headline_the_folder_and_the_warnings(run, no_fit):
     assert folder == f"launch bundle: {run / 'launch'}"
     written = json.loads((run / "launch" / "evidence.json").read_text())["launch_warnings"]
     assert warnings == [f"warning: {line}" for line in written] != []
+    assert sum("held-out text of" in line and "gone from the cache" in line for line in warnings) == 2
     answer = json.loads(CliRunner().invoke(cli.app, ["export", str(run), "--json"]).stdout)
     assert str(run / "launch" / "GO.md") in answer["files"]
 

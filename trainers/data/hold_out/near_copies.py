@@ -13,9 +13,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import datasets
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +22,15 @@ from trainers.data.hold_out import shingles
 from trainers.data.hold_out.postings import Postings, Rows
 from trainers.data.hold_out.shingles import Hashes
 
+if TYPE_CHECKING:  # a launch bundle has a copy of this module, which needs numpy alone
+    import datasets
+
 SIMILAR = 0.8
 LONG = 50  # grams
 SAMPLED = np.uint64(4)  # one in so many grams leads from a part to the whole
 FEWEST = 0.5  # of a document's sampled grams are known where it is a part of a held-out one
 COMMON, FEWEST_COMMON = 0.1, 5  # share and number of training documents that contain a held-out one: boilerplate
+LEAST_READ = 1000  # documents, before what a large part of them contains is known in a stream
 RAREST, MOST = 8, 100  # sampled grams that are looked up, and documents that are compared
 AT_ONCE = 1000  # documents
 COUNTERS = 22  # bits: grams share 4 million counters, which only order them
@@ -75,6 +78,44 @@ def _boilerplate(contained: Collection[list[int]], documents: int) -> set[int]:
     """The held-out documents that a large part of all documents contain. `contained`: those in each document."""
     counts = Counter(row for rows in contained for row in rows)
     return {row for row, count in counts.items() if count >= max(FEWEST_COMMON, COMMON * documents)}
+
+
+class RepeatDetector:
+    """Tells whether documents of streams repeat one of the `held_out` texts."""
+
+    def __init__(self, held_out: Sequence[str]) -> None:
+        self.digests = {_digest(text) for text in held_out}
+        self.index = HeldOutIndex(_Grams(held_out))
+
+    def kinds(self, texts: Sequence[str], read: StreamCounts | None) -> Iterator[Literal["exact", "near"] | None]:
+        """Of each document: whether it is the very text of a held-out one, nearly repeats one, or neither.
+
+        `read` counts the stream so far; None: near-copies are not looked for. In a stream a document that contains
+        boilerplate is taken for a repeat until it is known that many others do.
+        """
+        every = [None] * len(texts) if read is None else shingles.grams(texts)
+        for text, grams in zip(texts, every, strict=True):
+            if _digest(text) in self.digests:
+                yield "exact"
+            elif read is None or grams is None:
+                yield None
+            else:
+                found = self.index.repeated(grams)
+                yield "near" if found.alike or read.unusual(found.contained) else None
+
+
+class StreamCounts:
+    """How many documents of a stream were read, and how many of them contain each held-out document."""
+
+    def __init__(self) -> None:
+        self.documents, self.containing = 0, Counter[int]()
+
+    def unusual(self, contained: list[int]) -> bool:
+        """Whether the next document, with these held-out ones in it, contains one that few documents do."""
+        self.documents += 1
+        self.containing.update(contained)
+        most = max(FEWEST_COMMON, COMMON * max(self.documents, LEAST_READ))
+        return any(self.containing[row] < most for row in contained)
 
 
 def _digest(text: str) -> bytes:

@@ -16,7 +16,7 @@ python write_jsonl.py corpora.json data
 for set in "${sets[@]}"; do
     python "$MEGATRON/tools/preprocess_data.py" --input "data/$set.jsonl" --json-keys text \
         --output-prefix "data/$set" --tokenizer-type HuggingFaceTokenizer --tokenizer-model "$model" \
-        --append-eod --workers "$(nproc)"
+        "${append[@]}" --workers "$(nproc)"
 done
 python "$MEGATRON/tools/checkpoint/convert.py" --model-type GPT --loader llama_mistral --saver core \
     --checkpoint-type hf --model-size llama3 --load-dir "$weights" --save-dir base --tokenizer-model "$weights" \

@@ -20,6 +20,8 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 command -v llamafactory-cli > /dev/null ||
     fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
+[[ -f data/original.jsonl ]] ||
+    fail "the training text is missing: run python write_jsonl.py corpora.json data once, in this folder"
 [[ "$checkpoints" != *[[:space:]]* ]] ||
     fail "ALMR_CHECKPOINTS has a blank, at which llamafactory-cli would split it: name another folder"
 

@@ -5,6 +5,7 @@ set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
 readonly sets=(web code news books)
+readonly append=(--append-eod)
 readonly tensor=8
 readonly pipeline=1
 
@@ -25,7 +26,7 @@ python write_jsonl.py corpora.json data
 for set in "${sets[@]}"; do
     python "$MEGATRON/tools/preprocess_data.py" --input "data/$set.jsonl" --json-keys text \
         --output-prefix "data/$set" --tokenizer-type HuggingFaceTokenizer --tokenizer-model "$model" \
-        --append-eod --workers "$(nproc)"
+        "${append[@]}" --workers "$(nproc)"
 done
 python "$MEGATRON/tools/checkpoint/convert.py" --model-type GPT --loader llama_mistral --saver core \
     --checkpoint-type hf --model-size llama3 --load-dir "$weights" --save-dir base --tokenizer-model "$weights" \

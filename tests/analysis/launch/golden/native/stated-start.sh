@@ -10,7 +10,7 @@ readonly nodes=16
 readonly gpus=8
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-native-03e69867
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-native-12c42925
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2

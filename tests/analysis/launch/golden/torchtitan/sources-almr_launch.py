@@ -23,14 +23,16 @@
 import json
 import os
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
+import launch_text
 from datasets import load_dataset
 from lr_schedule import LrSchedule
 from torchtitan.components.checkpoint import CheckpointManager
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.metrics import MetricsProcessor
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
+from torchtitan.components.tokenizer import HuggingFaceTokenizer
 from torchtitan.components.validate import Validator
 from torchtitan.config import ParallelismConfig, TrainingConfig
 from torchtitan.config.configs import DebugConfig
@@ -45,21 +47,40 @@ from torchtitan.trainer import Trainer
 MODEL = os.path.abspath(os.environ.get("ALMR_MODEL", 'meta-llama/Meta-Llama-3-70B'))
 FLAVOR = os.environ.get("ALMR_FLAVOR", '70B')
 SOURCES = {'web': {'load': {'path': 'json', 'data_files': ['/data/web.jsonl'], 'split': 'train'},
-         'field': 'text'},
+         'field': 'text',
+         'near_copies': True},
  'code': {'load': {'path': 'parquet', 'data_files': ['/data/code.parquet'], 'split': 'train'},
-          'field': 'content'},
- 'news': {'load': {'path': 'some/news', 'split': 'train'}, 'field': 'text'},
+          'field': 'content',
+          'near_copies': True},
+ 'news': {'load': {'path': 'some/news', 'split': 'train'}, 'field': 'text', 'near_copies': True},
  'books': {'load': {'path': 'json', 'data_files': ['/data/books.jsonl'], 'split': 'train'},
-           'field': 'text'}}
+           'field': 'text',
+           'near_copies': True}}
 WEIGHTS = {'web': 0.36, 'code': 0.24, 'news': 0.30000000000000004, 'books': 0.1}
 HELD_OUT = {}
+BOS, EOS = False, True  # whether the trials' documents began and ended with them
 SEED = 3
 BUFFER = 10_000  # documents in the shuffle buffer
+COMPARED = 100  # documents that are compared with the held-out text together
+detector = cache(launch_text.detector)
 
 
-def stream(name, load, seed):
+def stream(name, load, field, near_copies, seed):
+    """Documents; those to train on (with a seed) are shuffled, without what repeats held-out text."""
     documents = load_dataset(**load, streaming=True)
-    return documents if seed is None else documents.shuffle(seed=seed, buffer_size=BUFFER)
+    if seed is None:
+        return documents
+    unseen = launch_text.Unseen(name, detector(), near_copies)
+
+    def keep(texts):
+        left_out = unseen.left_out
+        found = unseen.keep(texts)
+        if unseen.left_out.bit_length() > left_out.bit_length():  # told at 1, 2, 4, ... of them
+            print(unseen.told(), flush=True)
+        return found
+
+    kept = documents.filter(keep, input_columns=[field], batched=True, batch_size=COMPARED)
+    return kept.shuffle(seed=seed, buffer_size=BUFFER)
 
 
 def text_of(sample, field):
@@ -70,7 +91,7 @@ def register(kind, sources, seed):
     for name, source in sources.items():
         DATASETS[kind + name] = DatasetConfig(
             path=kind + name,
-            loader=partial(stream, load=source["load"], seed=seed),
+            loader=partial(stream, **source, seed=seed),
             sample_processor=partial(text_of, field=source["field"]),
         )
 
@@ -87,6 +108,24 @@ def mixed(kind, weights, infinite):
 def adamw(pattern, weight_decay):
     arguments = {"lr": 2e-05, "betas": (0.9, 0.95), "eps": 1e-08, "weight_decay": weight_decay}
     return ParamGroupConfig(pattern=pattern, optimizer_name="AdamW", optimizer_kwargs=arguments)
+
+
+class DocumentTokenizer(HuggingFaceTokenizer):
+    """Reads documents as the trials did: special strings in them are text, and BOS and EOS are the study's."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(HuggingFaceTokenizer.Config):
+        pass
+
+    def __init__(self, config=None, *, tokenizer_path):
+        super().__init__(config, tokenizer_path=tokenizer_path)
+        self.tokenizer.encode_special_tokens = True
+
+    def encode(self, text, add_bos=BOS, add_eos=EOS):
+        if BOS:
+            return super().encode(text, add_bos=add_bos, add_eos=add_eos and EOS)
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return [*ids, self.eos_id] if add_eos and EOS else ids
 
 
 class Schedule(LRSchedulersContainer):
@@ -127,7 +166,8 @@ def launch() -> Trainer.Config:
         model_spec=spec,
         loss=ChunkedLossWrapper.Config(loss_fn=loss),
         hf_assets_path=MODEL,
-        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-d76f20e9'),
+        tokenizer=DocumentTokenizer.Config(),
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-28384b98'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),
