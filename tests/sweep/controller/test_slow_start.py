@@ -30,7 +30,7 @@ def test_a_slow_start_of_ray_is_no_internal_error(
         raise Exception(message)
 
     monkeypatch.setattr(cluster.ray, "init", slow)
-    with pytest.raises(Exception, match="start in time|a fault") as raised, cluster.joined(Run(tmp_path), None):
+    with pytest.raises(Exception, match=r"start in time|a fault") as raised, cluster.joined(Run(tmp_path), None):
         pass
     [line], found = terminal.explain(raised.value)
     assert line.startswith(says)
