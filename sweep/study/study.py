@@ -149,8 +149,8 @@ class Study(Section):
         rows, tokenizer = ("tokenizer", "TOKENIZER") if base.tokenizer else ("new_rows", "MODEL")
         return (
             f"{', '.join(others)}: launch.model {self.launch.model} lacks the rows of base_model.{rows}, which only "
-            f"the format native adds: make them with python -m trainers.model.base.resizing MODEL {tokenizer} FOLDER and "
-            f"write launch.model: FOLDER, or write launch.formats: native"
+            f"the format native adds: make them with python -m trainers.model.base.resizing MODEL {tokenizer} FOLDER "
+            f"and write launch.model: FOLDER, or write launch.formats: native"
         )
 
     def recipe(self) -> dict[str, Any]:

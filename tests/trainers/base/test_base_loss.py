@@ -22,8 +22,9 @@ from trainers import prepare
 from trainers.data.corpus import open_corpora
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
-from trainers.loop.base import check, faults, measured
+from trainers.loop.base import check, faults, measured, rows
 from trainers.loop.base.loss import Patient, Probe, Sample
+from trainers.loop.base.rows import UntrainedRows
 from trainers.loop.held_out import HeldOut
 from trainers.loop.out_of_memory import MicroBatch
 from trainers.model.base import resizing
@@ -99,14 +100,14 @@ def _with_new_rows(fill: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[An
 @pytest.mark.parametrize("scale", [1.0, 3.0, 100.0])
 def test_untrained_rows_are_named(trained: Path, tmp_path: Path, scale: float) -> None:
     torch.manual_seed(0)
-    model = changed(trained, tmp_path / "model", _with_new_rows(lambda rows: scale * torch.randn_like(rows)))
+    model = changed(trained, tmp_path / "model", _with_new_rows(lambda table: scale * torch.randn_like(table)))
     line = refused(model, tmp_path)
     assert "= ln(vocabulary): the embedding rows of 4 tokens in the text look untrained" in line
     assert all(repr(token) in line for token in NEW)
     assert "base_model.new_rows: mean" in line
 
 
-@pytest.mark.parametrize("fill", [torch.zeros_like, lambda rows: 1e-4 * torch.ones_like(rows)], ids=["zero", "alike"])
+@pytest.mark.parametrize("fill", [torch.zeros_like, lambda table: 1e-4 * torch.ones_like(table)], ids=["zero", "alike"])
 def test_untrained_rows_that_do_not_break_the_model_are_warned_of(
     trained: Path, tmp_path: Path, fill: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
@@ -120,6 +121,38 @@ def test_untrained_rows_that_do_not_break_the_model_are_warned_of(
         said = " ".join(made.base_check.warnings)
     assert "look untrained" in said
     assert "天下大势" in said
+
+
+@pytest.mark.parametrize(
+    ("share", "added", "warned"),
+    [(0.01, 0.5, True), (0.0009, 0.5, False), (0.01, 0.05, False), (0.001, 0.081, True)],
+)
+def test_rows_are_warned_of_where_they_matter_for_text_and_loss(share: float, added: float, warned: bool) -> None:
+    found = UntrainedRows("'^', '|'", "2 tokens", share, loss=4.0, added=added, repaired=3.9)
+    assert bool(found.warning) == warned
+    if warned:
+        assert f"add {added:.2f} to its loss of 4.00: if they were added to the tokenizer, train" in str(found.warning)
+        assert "else leave out the text that has them" in str(found.warning)
+
+
+def test_what_rows_add_to_the_loss_is_measured_with_the_mean_in_their_place(trained: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = changed(trained, tmp_path / "model", _with_new_rows(lambda table: 3 * torch.randn_like(table)))
+    study = study_of(tmp_path / "study", path)
+    patient = measured._opened(study, str(path), torch.device("cpu"))
+    borders = Borders.of(patient.tokenizer, study.documents)
+    sample = Sample.of_texts("x", [ENGLISH, CHINESE], TextTokenizer(patient.tokenizer, borders), 32)
+    assert sample
+    losses = patient.probe.losses(sample.tokens)
+    found = rows.untrained(patient, sample, losses)
+    assert found
+    ids = torch.tensor(patient.tokenizer.convert_tokens_to_ids(NEW))
+    here = torch.isin(losses.targets, ids)
+    assert found.share == pytest.approx(float(here.sum()) / losses.count())
+    by_chance = losses.mean() - float(losses.values[~here & (losses.targets >= 0)].mean())
+    assert found.added >= by_chance - 1e-4
+    again = patient.probe.losses(sample.tokens)
+    assert torch.equal(again.values, losses.values), "the model's own rows are put back"
 
 
 def test_a_model_that_overflows_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -153,7 +186,7 @@ def test_rows_that_stand_out_are_not_blamed_for_a_wrong_tokenizer(trained: Path,
     often = load_tokenizer(study_of(tmp_path / "any", model).base_model, str(model)).convert_tokens_to_ids(["e", "t"])
     tensors["lm_head.weight"][often] *= 30
     line = refused(with_weights(model, tensors), tmp_path)
-    likely, tried = line.index("most likely the tokenizer is not the one"), line.index("no other cause: the loss is ")
+    likely, tried = line.index("most likely the tokenizer is not the one"), line.index("(the loss is still ")
     assert likely < tried < line.index("with the mean row for 'e', 't'")
     assert "train them first" not in line
 

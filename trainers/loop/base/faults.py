@@ -56,8 +56,8 @@ def cause(patient: Patient, sample: Sample, losses: Losses, every: torch.Tensor)
     tried = [repair for repair in (_bos(patient, sample), _rows(patient, sample, losses, every)) if repair]
     if works := next((repair for repair in tried if repair.loss < patient.limit - NEAR_UNIFORM), None):
         return works.cause
-    without_success = ", ".join(f"{repair.loss:.2f} {repair.tried}" for repair in tried)
-    return _wrong_tokenizer(patient, losses) + (f" (no other cause: the loss is {without_success})" if tried else "")
+    still = ", ".join(f"{repair.loss:.2f} {repair.tried}" for repair in tried)
+    return _wrong_tokenizer(patient, losses) + (f" (the loss is still {still})" if tried else "")
 
 
 def _rows(patient: Patient, sample: Sample, losses: Losses, every: torch.Tensor) -> Repair | None:
