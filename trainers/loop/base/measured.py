@@ -112,7 +112,7 @@ def _new_tokens(patient: Patient, name: str, losses: Losses) -> list[str]:
 def _refusal(patient: Patient, found: Findings) -> str:
     """One line for all bad languages: they mostly have one cause."""
     cause = faults.cause(patient, *_together(found.bad), _together(found.all)[0].tokens)
-    stated = ", ".join(f"{losses.mean():.2f} ({sample.name})" for sample, losses in found.bad)
+    stated = ", ".join(f"{losses.mean():.2f} of {sample.name}" for sample, losses in found.bad)
     return (
         f"base_model: broken as given: loss {stated} nats per token, where a model that knows nothing has "
         f"{patient.limit:.2f} = ln(vocabulary): {cause}"
