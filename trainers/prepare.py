@@ -105,7 +105,7 @@ def _prepare(
     finished: Callable[[str], None] = lambda part: None,
 ) -> _Prepared:
     base = _base_model(study, progress, commits)
-    progress("looking at the base model", None)
+    progress("checking the base model", None)
     looked = check.look(study, Path(base.path), load_tokenizer(study.base_model, base.path), base.fingerprint)
     tokenizer = _tokenizer(study, base)
     finished(BASE_MODEL)
@@ -161,7 +161,7 @@ def _sources(
 ) -> dict[str, DocumentSource]:
     found = {}
     for name in names:
-        progress(f"fingerprinting the {study.source_label(name)} corpus", None)
+        progress(f"computing checksums of the {study.source_label(name)} corpus", None)
         source = study.corpora.by_name[name]
         found[name] = documents.resolve(source.spec, source.where, commits[name])
         if study.launch and source.spec.embedded:
@@ -188,7 +188,7 @@ def _packed(
         beside = [folder / held_out_texts.FILE for other, folder in alone.items() if other != name]
         others = sorted([*beside, *left_out[name]])
         if others:
-            progress(f"comparing the {study.source_label(name)} corpus with the text that is left out", None)
+            progress(f"comparing the {study.source_label(name)} corpus with held-out and excluded text", None)
         found[name] = pack(name, others) if others else alone[name]
     return found
 
@@ -202,7 +202,7 @@ def _base_model(study: Study, progress: Progress, commits: dict[str, RecordedCom
     commit = hub.commit(snapshot.tokenizer_repository(base), commits[TOKENIZER]) if base.tokenizer else None
     old = load_tokenizer(base, found.path)
     new = load_own_tokenizer(base, commit) if base.tokenizer else old
-    progress("giving the base model rows for its tokenizer", None)
+    progress("resizing the base model's embedding for the tokenizer", None)
     folder = resizing.build(base, Path(found.path), found.fingerprint, old, new)
     key = resizing.fingerprint(base, found.fingerprint, new)
     return _BaseModel(str(folder), key, found.commits | ({TOKENIZER: commit} if commit else {}))
@@ -213,7 +213,7 @@ def _own_model(study: Study, progress: Progress, recorded: RecordedCommit) -> _B
     if base.pretrained is None or Path(base.pretrained).is_dir():
         folder = Path(base.pretrained) if base.pretrained else _embedded(study, progress)
         inspection.refuse_incomplete(folder)
-        progress("fingerprinting the base model", None)
+        progress("computing checksums of the base model", None)
         return _BaseModel(str(folder), fingerprint(folder))
     progress(f"looking for {base.pretrained} on the hub", None)
     commit = hub.commit(snapshot.repository(base), recorded)

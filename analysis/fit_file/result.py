@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.sources import guards_named
 from analysis.fit_file.winner import Winner
 from sweep.study import Study
 
@@ -50,6 +51,12 @@ class FitResult:
     def label(self, language: str) -> str:
         """The language's own name where the study gives one."""
         return language_label(self.study, language)
+
+    @property
+    def guards(self) -> str:
+        """The guards of losses in words, as "the guard of code"; empty without any."""
+        sources = [guard.source for guard in self.file.loss_guards]
+        return guards_named(self.file.guard is not None, sources, self.label)
 
 
 def language_label(study: Study | None, language: str) -> str:

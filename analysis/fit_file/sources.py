@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from analysis.fit_file.winner import LossAtWinner
@@ -48,6 +48,13 @@ class SourceAtWinner(Schema):
     def change(self) -> float | None:
         """The predicted loss minus the base model's."""
         return None if self.loss is None or self.base is None else self.loss.mean - self.base
+
+
+def guards_named(forgetting: bool, sources: Sequence[str], label: Callable[[str], str]) -> str:
+    """The guards of losses in words; empty without any. `forgetting`: whether the original language has one."""
+    names = " and ".join(map(label, sources))
+    named = [f"the {'guards' if sources[1:] else 'guard'} of {names}"] if sources else []
+    return " and ".join([*(["the forgetting guard"] if forgetting else []), *named])
 
 
 def loss_guard_line(guard: LossGuard, label: Callable[[str], str]) -> str:

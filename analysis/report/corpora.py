@@ -11,7 +11,15 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.ingredients import read_ingredients
 from sweep.study.numbers import percent
 
-HEADS = ("corpus", "documents", "tokens", "held out", "of all tokens", "copies dropped", "near-copies dropped")
+HEADS = (
+    "corpus",
+    "documents to train on",
+    "tokens to train on",
+    "documents held out",
+    "tokens held out",
+    "copies dropped",
+    "near-copies dropped",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ def _row(label: str, facts: CorpusFacts) -> list[str]:
         f"{facts.documents:,}",
         f"{facts.tokens:,}",
         f"{facts.held_out_documents:,}",
-        percent(facts.held_out_share, 1),
+        f"{facts.held_out_tokens:,} ({percent(facts.held_out_share, 1)} of all)",
         _count(facts.copies, facts.copied_tokens),
         _count(facts.near_copies, facts.near_copied_tokens),
     ]
@@ -55,5 +63,5 @@ def _count(documents: int | None, tokens: int | None) -> str:
 def _borders(corpora: list[CorpusFacts]) -> str:
     first = any(facts.bos for facts in corpora)
     last = any(facts.eos for facts in corpora)
-    names = [name for name, there in (("begins with BOS", first), ("ends with end-of-text", last)) if there]
-    return f"Each document {' and '.join(names)}." if names else "Nothing marks where a document ends."
+    begins = "begins with BOS" if first else "begins without BOS"
+    return f"Each document {begins} and ends {'with' if last else 'without'} end-of-text."

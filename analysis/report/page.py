@@ -86,6 +86,7 @@ def render(fit: FitResult, run: Path) -> str:
         captions={name: text + (GUARDED.get(name, "") if fit.file.bounds else "") for name, text in CAPTIONS.items()},
         coupling=_coupling(fit),
         unknown=_why_unknown(fit),
+        guarded=fit.guards,
         trials=_trials(fit),
         corpora=corpora.table(fit, run),
         corpus_heads=corpora.HEADS,
@@ -205,12 +206,13 @@ def _why_unknown(fit: FitResult) -> str:
     for name, values in (("ALMR", used["almr"]), ("LR", used["lr"])):
         if values.nunique() == 1:
             return f"only one {name} was tried. Add others to the grid."
+    if fit.guards:
+        return f"it is not estimated under {fit.guards}, which limits the LRs."
     ends = [p.lr for p in fit.file.curve if p.at_edge]
     middle = math.sqrt(used["lr"].min() * used["lr"].max())
     beyond = {"lower": any(lr < middle for lr in ends), "higher": any(lr > middle for lr in ends)}
     wanted = " and ".join(word for word, needed in beyond.items() if needed) or "lower and higher"
-    guard = ", or the forgetting guard allows none" if fit.file.bounds else ""
-    return f"at most ALMRs, the best LR may lie outside the tried range{guard}. Add {wanted} LRs to the grid."
+    return f"at too few ALMRs the best LR lies inside the tried range. Add {wanted} LRs to the grid."
 
 
 def _trials(fit: FitResult) -> dict[str, Any]:

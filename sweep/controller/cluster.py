@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -31,19 +32,32 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
     """Join the cluster at an address, or start one on this machine (None). Workers run the run's staged code."""
     local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     environment = {name: os.environ[name] for name in ("ALMR_CACHE",) if name in os.environ}
-    ray.init(
-        address=address or "local",
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"working_dir": str(run.files.code), "env_vars": environment},
-        **({} if address else local),
-    )
+    with _slow_start_named():
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"working_dir": str(run.files.code), "env_vars": environment},
+            **({} if address else local),
+        )
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # records and train.log report failures
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _slow_start_named() -> Iterator[None]:
+    """Raise OSError where Ray's own processes did not start in time, for which Ray has no class of error."""
+    try:
+        yield
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        raise OSError(errno.ETIME, "Ray did not start in time (the machine is busy)") from error
 
 
 def secrets() -> dict[str, str]:

@@ -24,7 +24,8 @@ class StudyPlan:
     """A study's trials and what they take.
 
     `tokens_per_trial` includes the branches to shorter horizons. `epochs`: passes over each source's text, at each ALMR
-    of the grid; None if unknown. Branches add no epochs: they read the main run's text.
+    of the grid; None if unknown. Branches add no epochs: they read the main run's text. `estimated`: the sources whose
+    epochs are estimated from the size of their files, because they were not tokenised yet.
 
     `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
@@ -35,6 +36,7 @@ class StudyPlan:
     progress: RunProgress
     tokens_per_trial: int
     epochs: dict[str, list[float] | None]
+    estimated: list[str]
     speed: Speed | None
     seconds: float | None
     gpu_hours: float | None
@@ -73,6 +75,7 @@ def plan(
         progress=progress,
         tokens_per_trial=trained,
         epochs=epochs,
+        estimated=[name for name, source in sources if epochs[name] and not (name in facts or source.spec.tokens)],
         speed=trial_speed,
         seconds=None if each is None or at_once is None else each * -(-progress.to_run // at_once),
         gpu_hours=None if each is None else each * progress.to_run * study.resources.gpus / 3600,

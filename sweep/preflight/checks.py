@@ -42,6 +42,14 @@ class NodeReport:
     silent: str = ""
 
 
+def verdict(found: Sequence[CheckResult]) -> str:
+    """One line for all results: whether all passed, else which did not."""
+    failed = list(dict.fromkeys(result.name for result in found if not result.ok))
+    if not failed:
+        return "all checks passed"
+    return f"{len(failed)} {'check' if len(failed) == 1 else 'checks'} failed: {', '.join(failed)}"
+
+
 def results(name: str, faults: Sequence[str], fine: str) -> list[CheckResult]:
     """One failed result for each fault; without faults, one result that passed with the text `fine`."""
     return [CheckResult(name, False, fault) for fault in faults] or [CheckResult(name, True, fine)]

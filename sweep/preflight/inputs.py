@@ -101,7 +101,18 @@ def _model_and_tokenizer(study: Study, faults: list[str], tokenizer: Any) -> lis
     if faults:
         return results("base model", faults, "")
     fine = CheckResult("base model", True, str(study.base_model.pretrained))
-    return [fine, CheckResult("tokenizer", True, f"{len(tokenizer.get_vocab()):,} tokens")]
+    return [fine, _tokenizer_result(study, tokenizer)]
+
+
+def _tokenizer_result(study: Study, tokenizer: Any) -> CheckResult:
+    """Its size, and what it puts between documents."""
+    from trainers.data.tokens.borders import Borders
+
+    try:
+        begins = "begins" if Borders.of(tokenizer, study.documents).before else "does not begin"
+    except InputError as error:
+        return CheckResult("tokenizer", False, str(error))
+    return CheckResult("tokenizer", True, f"{len(tokenizer.get_vocab()):,} tokens; {begins} documents with BOS")
 
 
 def _beginnings(study: Study) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import pydantic
 import yaml
 
 from sweep.study.errors import InputError, explain, shown
+from sweep.study.files.patterns import unescaped
 from sweep.study.study import Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
@@ -109,7 +110,22 @@ def _paths(content: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 def _absolute(folder: Path, pattern: str) -> str:
     """A glob pattern below the study's folder, whose own name must not be read as a pattern."""
     given = Path(pattern).expanduser()
-    return str(given) if given.is_absolute() else str(Path(glob.escape(str(folder.resolve()))) / given)
+    whole = given if given.is_absolute() else Path(glob.escape(str(folder.resolve()))) / given
+    return str(_without_dots(whole))
+
+
+def _without_dots(pattern: Path) -> Path:
+    """A pattern without the `..` before its first part that is a pattern, so that every study file names a file alike.
+
+    A `..` behind a symbolic link stays, and all after it: it is not the folder that the link is in.
+    """
+    found = Path(pattern.anchor)
+    for number, part in enumerate(pattern.parts[1:], 1):
+        literal = not glob.has_magic(part) or part == glob.escape(unescaped(part))
+        if not literal or (part == ".." and Path(unescaped(str(found))).is_symlink()):
+            return found.joinpath(*pattern.parts[number:])
+        found = found.parent if part == ".." else found / part
+    return found
 
 
 def _absolute_uri(folder: Path, uri: str) -> str:

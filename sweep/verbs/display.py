@@ -80,10 +80,15 @@ class Display:
         loss, record = min(losses, key=lambda pair: pair[0])
         return f"best so far: {point(record.almr, record.lr)}: {loss:.4f} nats per token"
 
+    def _over(self, record: Record) -> str:
+        """The guards of losses that a complete trial exceeds."""
+        broken = self.study.objective.broken(record)
+        over = (f"the guard of {self.study.source_label(n)} ({loss:.4f} > {most:.4f})" for n, loss, most in broken)
+        return f"over {' and '.join(over)}" if broken else "a loss of the objective was not measured"
+
     def _line(self, record: Record) -> str:
         loss = self.study.objective.of_record(record)
-        why = record.reason or "it breaks a guard of the objective"
-        measured = why if loss is None else f"{loss:.4f} nats per token"
+        measured = record.reason or self._over(record) if loss is None else f"{loss:.4f} nats per token"
         return (
             f"[{len(self.records):>{len(str(self.total))}}/{self.total}] {record.trial_id} {record.status.value}: "
             f"{measured}; {self._eta()}"

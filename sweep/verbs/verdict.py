@@ -101,8 +101,8 @@ def _coupling(fitted: Fit) -> str:
             return f"coupling: none found; {factor}"
         bend = "" if found.straight else ", and the curve between them is not straight"
         return f"coupling: {factor}{bend}; tune the two together"
-    if fitted.file.bounds:
-        return "coupling: not estimated under a forgetting guard"
+    if fitted.guards:
+        return f"coupling: not estimated under {fitted.guards}"
     return "coupling: not known: at too few ALMRs the best LR lies inside the tried range"
 
 

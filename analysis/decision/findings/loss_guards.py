@@ -1,4 +1,4 @@
-"""The refusal of a winner that breaks a forgetting guard, of the original language or of a source."""
+"""The refusal of a winner that breaks a guard of a loss: the forgetting guard, or that of a source."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def refused(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         return
     losses = {name: f"{language_label(case.study, name)} loss" for name in kept}
     several, level = len(kept) > 1, numbers.percent(goal.level)
-    which = "forgetting guards" if several else "forgetting guard"
+    one = "guard" if case.objective.loss_guards else "forgetting guard"
+    which = "guards" if several else one
     limits = " and ".join(f"{losses[name]} at most {bound:.4f} nats" for name, bound in goal.bounds.items())
     reached = (numbers.percent(share) + (f" for the {losses[name]}" if several else "") for name, share in kept.items())
     why = (

@@ -24,7 +24,7 @@ Point = TypeVar("Point")
 class ObjectiveInfo(NamedTuple):
     """The mean loss (A, L) over `almr` (A,) and `lr` (L,), and the trials.
 
-    `quantity` names the loss. `margin` (A, L) is below 0 where a forgetting guard forbids a point; None without a
+    `quantity` names the loss. `margin` (A, L) is below 0 where a guard of a loss forbids a point; None without a
     guard. `levels`: the bounds of the colours. `cells`: columns almr, lr, loss (the mean over seeds) and allowed;
     `diverged` and `unused`: almr, lr. `region`, `curve` and `best_almr` are in pieces, because they may have gaps, and
     empty where only one ALMR or LR was tried. `best_almr` leaves out LRs whose best ALMR is at an end of the range, and

@@ -23,7 +23,7 @@ TALLEST = 4  # height of the frame, in distances of the median trial from the lo
 class Slice(NamedTuple):
     """The loss along `lr` (L,) at one ALMR: its mean and band (L,), and the trials (lr, loss, allowed).
 
-    `allowed` (L,): whether the forgetting guards hold. `best`: the best LR, None where they hold nowhere.
+    `allowed` (L,): whether the guards of losses hold. `best`: the best LR, None where they hold nowhere.
     """
 
     almr: float

@@ -49,7 +49,7 @@ def _draw_front(axes: Axes, info: LanguagesInfo) -> None:
     outlined: dict[str, Any] = {"zorder": 3.5, "path_effects": style.OUTLINE}
     axes.plot(x, y, color=style.WINNER, lw=1.8, label="winner at each weight", **outlined)
     if info.bound is not None:
-        axes.axvline(info.bound, color=style.DIVERGED, lw=1.4, ls="--", label="forgetting guard")
+        axes.axvline(info.bound, color=style.DIVERGED, lw=1.4, ls="--", label="guard")
 
 
 def _draw_winner(axes: Axes, info: LanguagesInfo) -> None:

@@ -63,7 +63,7 @@ def _draw_forbidden(axes: Axes, info: ObjectiveInfo) -> None:
     colour, hatch = style.FORBIDDEN["fc"], style.FORBIDDEN["hatch"]
     axes.contourf(almr, lr, margin.T, levels=[-2, 0], colors=[colour], hatches=[hatch])
     axes.contour(almr, lr, margin.T, levels=[0], colors=style.UNUSED, linewidths=1)
-    axes.add_patch(Polygon([(almr[0], lr[0])], label="over the forgetting guard", **style.FORBIDDEN))
+    axes.add_patch(Polygon([(almr[0], lr[0])], label="over a guard", **style.FORBIDDEN))
 
 
 def _draw_lines(axes: Axes, info: ObjectiveInfo) -> None:

@@ -67,4 +67,4 @@ def _draw_forbidden(axes: Axes, one: Slice) -> None:
         "zorder": 0,
     }
     across = axes.get_xaxis_transform()
-    axes.fill_between(one.lr, 0, 1, transform=across, label="over the forgetting guard", **looks)
+    axes.fill_between(one.lr, 0, 1, transform=across, label="over a guard", **looks)

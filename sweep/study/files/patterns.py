@@ -33,7 +33,7 @@ def matching(pattern: str) -> list[str]:
     A path that exists is taken as it is, whatever its characters mean in a pattern. Raises InputError where nothing
     matches, where the name is both that of a file and a pattern of others, and for a broken link.
     """
-    literal, matches = _unescaped(pattern), sorted(glob.glob(pattern, recursive=True))
+    literal, matches = unescaped(pattern), sorted(glob.glob(pattern, recursive=True))
     if os.path.lexists(literal):
         if others := set(matches) - {literal}:
             raise InputError(
@@ -52,7 +52,7 @@ def distinct(files: list[str]) -> list[str]:
     return list({os.path.realpath(file): file for file in reversed(files)}.values())[::-1]
 
 
-def _unescaped(pattern: str) -> str:
+def unescaped(pattern: str) -> str:
     """The path of which the pattern is an escaped form, as that of a study's folder is."""
     for escaped, character in ESCAPES:
         pattern = pattern.replace(escaped, character)

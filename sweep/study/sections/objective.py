@@ -176,6 +176,13 @@ class Objective(Section):
             yield "original", self.bound
         yield from ((guard.name, guard.bound) for guard in self.loss_guards)
 
+    def broken(self, record: Record) -> list[tuple[str, float, float]]:
+        """The guards of losses that a recorded trial exceeds: name, loss and highest allowed loss of each."""
+        loss, base = record.losses(), record.losses("base_loss")
+        known = [(name, loss.get(name), base.get(name), bound) for name, bound in self._bounds()]
+        limits = [(name, a, bound(b)) for name, a, b, bound in known if a is not None and b is not None]
+        return [(name, reached, most) for name, reached, most in limits if reached > most]
+
     def of_record(self, record: Record) -> float | None:
         """The objective of a recorded trial, as `of_losses`; None where the trial is not complete."""
         if record.status is not Status.COMPLETE:

@@ -33,6 +33,7 @@ HINTS = {
     errno.EROFS: "name a folder that can be written",
     errno.ENOSPC: "free some space, then run the same command again",
     errno.EDQUOT: "free some space of your quota, then run the same command again",
+    errno.ETIME: "run the same command again",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 

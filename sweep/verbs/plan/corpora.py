@@ -36,4 +36,5 @@ def _begin(study: Study, facts: dict[str, CorpusFacts]) -> str:
         begins = any(one.bos for one in facts.values()) if facts else stated
         how = ", as the tokenizer itself does" if stated == "auto" else ""
         return f"{'BOS' if begins else 'no BOS'} before each{how}"
-    return "BOS before each if the tokenizer itself does so (known once prepared)"
+    shown_by = "almr prepare" if study.base_model.embedded else "--check and almr prepare"
+    return f"BOS before each if the tokenizer itself does so (shown by {shown_by})"

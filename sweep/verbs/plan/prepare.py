@@ -48,7 +48,9 @@ class Prepared:
             return " (that of the tiny model included)"
         facts = self.record.ingredients.corpora.get(part.removeprefix("corpora."))
         length = self.study.training.sequence_length
-        return f" ({facts.blocks:,} blocks of {length:,} tokens, {facts.held_out_blocks:,} held out)" if facts else ""
+        if facts is None:
+            return ""
+        return f" (blocks of {length:,} tokens: {facts.blocks:,} to train on, {facts.held_out_blocks:,} held out)"
 
     def _elsewhere(self) -> str:
         assert self.record

@@ -17,6 +17,8 @@ from sweep.verbs.plan import corpora
 from sweep.verbs.plan.size import size_json, size_lines
 from sweep.verbs.plan.speed import speed_json, speed_lines
 
+ESTIMATED = "~ is estimated from the size of the files; almr prepare counts the tokens"
+
 
 def plan(study: Study, planned: StudyPlan) -> RenderableType:
     total, left = planned.progress.total, planned.progress.to_run
@@ -30,7 +32,8 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
     about_text = [] if study.replay else corpora.lines(study, planned.corpora)
     size = [Text(line) for line in [*size_lines(planned), *about_text]]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
-    return Group(Text(head), *size, grid(study, planned), benchmark_table(study), *warnings)
+    about_epochs = [Text(ESTIMATED)] if planned.estimated else []
+    return Group(Text(head), *size, grid(study, planned), *about_epochs, benchmark_table(study), *warnings)
 
 
 def _how(study: Study, planned: StudyPlan) -> str:
@@ -100,6 +103,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "tokens": planned.tokens,
         "almr": list(study.grid.almr),
         "epochs": planned.epochs,
+        "epochs_estimated": planned.estimated,
         "trial_seconds": planned.trial_seconds,
         "speed": speed_json(planned.speed),
         "seconds": planned.seconds,
@@ -121,7 +125,8 @@ def grid(study: Study, planned: StudyPlan) -> Table:
     for lr in study.grid.lrs:
         table.add_row(numbers.lr(lr), *(_cell(study, almr, lr, known, left) for almr in study.grid.almr))
     for name, epochs in planned.epochs.items():
-        shown = [f"{n:.2g}" for n in epochs] if epochs else ["?"] * len(study.grid.almr)
+        mark = "~" if name in planned.estimated else ""
+        shown = [f"{mark}{n:.2g}" for n in epochs] if epochs else ["?"] * len(study.grid.almr)
         table.add_row(f"{study.source_label(name)} epochs", *shown)
     return table
 

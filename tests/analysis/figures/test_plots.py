@@ -106,7 +106,7 @@ def test_under_a_guard_what_it_forbids_is_known_and_hides_nothing_else(guarded):
     # The colours are those of what is allowed: what is not is hidden.
     assert info.levels[-1] < info.mean.max()
     shown = texts(draw_objective(info))
-    assert "over the forgetting guard" in shown
+    assert "over a guard" in shown
     assert "trial over the guard" in shown
 
 
@@ -159,7 +159,7 @@ def test_a_slice_under_a_guard_says_where_it_holds(guarded):
     shares = [one.allowed.mean() for one in info.slices]
     assert shares[0] > 0.3
     assert shares[-1] < 0.3
-    assert "over the forgetting guard" in texts(draw_slices(info))
+    assert "over a guard" in texts(draw_slices(info))
 
 
 def test_a_slice_where_the_guard_holds_nowhere_has_no_best_lr(guarded):
@@ -197,7 +197,7 @@ def test_the_languages_figure_holds_trials_base_model_front_and_predicted_winner
     assert info.labels == {"original": "original", "additional": "additional"}
     assert info.front == fitted.file.front
     assert info.bound is None
-    assert "forgetting guard" not in texts(draw_languages(info))
+    assert "guard" not in texts(draw_languages(info))
 
 
 def test_the_frame_of_the_languages_holds_what_matters_and_counts_the_rest(guarded):
@@ -216,7 +216,7 @@ def test_the_frame_of_the_languages_holds_what_matters_and_counts_the_rest(guard
     assert info.outside == sum(outside) >= 1
     shown = texts(draw_languages(info))
     assert f"{info.outside} outside" in shown
-    assert "forgetting guard" in shown
+    assert "guard" in shown
 
 
 def test_the_front_figure_follows_the_winner_along_the_weight(fitted, guarded):

@@ -104,9 +104,7 @@ def test_guards_that_single_points_keep_but_none_together_are_refused_with_their
     of = study(objective={"guards": guards})
     fit = fit_study(of, tables.from_records(records(of)).assign(base_loss_additional=4.05))
     [refusal] = [finding for finding in fit.refusals if finding.code == "guard"]
-    assert (
-        "keeps the forgetting guards, code loss at most 2.0600 nats and Chinese loss at most 4.0500" in refusal.message
-    )
+    assert "keeps the guards, code loss at most 2.0600 nats and Chinese loss at most 4.0500" in refusal.message
     assert "% for the code loss and" in refusal.message
     assert refusal.next
     assert min(guard.probability for guard in fit.file.loss_guards) < 0.9

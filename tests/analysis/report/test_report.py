@@ -68,9 +68,10 @@ def test_the_text_is_listed_with_what_was_held_out_and_dropped(fitted, tmp_path)
     (tmp_path / "ingredients.json").write_text(made.model_dump_json())
     text = words(fitted, tmp_path)
     label = fitted.label("additional")
-    assert f"{fitted.label('original')}1,2003,80035.0 %--" in text
-    assert f"{label}1,2003,80034.0 %059 (1,000 tokens)" in text
-    assert "Each document ends with end-of-text." in text
+    assert f"{fitted.label('original')}1,2003,8003200 (5.0 % of all)--" in text
+    assert f"{label}1,2003,8003200 (4.0 % of all)059 (1,000 tokens)" in text
+    assert "documents to train ontokens to train ondocuments held outtokens held out" in text
+    assert "Each document begins without BOS and ends with end-of-text." in text
 
 
 def test_a_refusal_stands_above_the_winner_with_the_trials_to_run_next(fitted, tmp_path):
@@ -212,6 +213,8 @@ def test_under_a_guard_the_page_says_what_is_guarded_and_how_surely(make_bowl, m
     text = " ".join(page.text.split())
     assert "that of original is at most 3.468: 2 % above the base model's" in text
     assert f"keeps the forgetting guard with a probability of {100 * fit.file.guard.probability:.1f} %" in text
+    assert "Not known: it is not estimated under the forgetting guard, which limits the LRs." in text
+    assert "A trial over the forgetting guard has no objective." in text
     gain = 5.7 - fit.file.winner.objective
     assert f"{gain:.3f} nats below the base model's 5.700" in text
     assert "weight" not in next(row for row in page.rows if row[0].startswith("held-out loss"))

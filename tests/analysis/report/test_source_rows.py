@@ -54,16 +54,20 @@ def test_a_hostile_name_of_a_language_is_text(page):
 def test_the_objective_the_guard_and_every_trial_name_the_sources(page, fitted):
     text = " ".join(page.text.split())
     assert "with weights 0.50 for additional, 0.50 for code." in text
-    assert "Forgetting guard: the loss of code at most 2.1000, 5 % above the base model's 2.0000: kept with" in text
+    assert "Guard: the loss of code at most 2.1000, 5 % above the base model's 2.0000: kept with" in text
     head = next(row for row in page.rows if row[:2] == ["ALMR", "peak LR"])
     assert head[3:8] == ["objective", HOSTILE, "additional", "code", "web"]
     assert "Change in loss, per language" in text
+    assert "Not known: it is not estimated under the guard of code, which limits the LRs." in text
+    assert "A trial over the guard of code has no objective." in text
+    assert "orgetting" not in text
     first = next(i for i, row in enumerate(page.rows) if row[0] == "surface") + 1
     assert [row[0] for row in page.rows[first : first + 3]] == [HOSTILE, "additional", "code"]
     lines = verdict(fitted).splitlines()
     [answer] = [line for line in lines if line.startswith("loss by source, base model -> winner: web 3.2200 -> ")]
     assert "code 2.0000 -> " in answer
     assert "(worse)" in answer
+    assert "coupling: not estimated under the guard of code" in lines
     assert any(line.startswith("guard: the loss of code at most 2.1000") for line in lines)
 
 

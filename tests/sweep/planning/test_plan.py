@@ -150,7 +150,11 @@ def test_an_unknown_size_is_reported_and_not_guessed() -> None:
 def test_plain_text_sizes_are_estimated_from_their_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x" * 35_000)
     corpora = study_content()["corpora"] | {"original": {"files": str(tmp_path / "a.txt"), "held_out": 0.5}}
-    assert planned(make_study(corpora=corpora)).epochs["original"][0] == pytest.approx(0.9 * 2048 / 5000)
+    found = planned(make_study(corpora=corpora))
+    assert found.epochs["original"][0] == pytest.approx(0.9 * 2048 / 5000)
+    assert found.estimated == ["original"]
+    corpora["original"] |= {"tokens": 1000}
+    assert planned(make_study(corpora=corpora)).estimated == []
 
 
 def test_time_is_that_of_finished_trials_once_there_are_some() -> None:

@@ -115,6 +115,10 @@ def test_a_check_that_fails_is_a_line_and_status_2(tmp_path: Path) -> None:
     result = invoke(str(path), "--runs", str(tmp_path), "--check")
     assert result.exit_code == 2
     assert f"not ok: corpora.original: {tmp_path}/no/*.txt matches no file" in result.output
+    *passed, first, second, last = [line for line in result.output.splitlines() if ": " in line]
+    assert [first.split(":")[0], second.split(":")[0]] == ["not ok", "not ok"]
+    assert last == "2 checks failed: corpora.original, corpora.additional"
+    assert not [line for line in passed if line.startswith("not ok")]
     checks = json.loads(invoke(str(path), "--runs", str(tmp_path), "--check", "--json").stdout)["checks"]
     assert {check["name"]: check["ok"] for check in checks}["corpora.additional"] is False
 

@@ -159,7 +159,17 @@ def test_an_unreachable_hub_is_reported_for_model_and_data(monkeypatch: pytest.M
 
 def test_a_local_model_has_its_tokenizer_loaded(small_model: Path) -> None:
     study = make_study(base_model={"pretrained": str(small_model)})
-    assert [finding.ok for finding in inputs.model(study)] == [True, True]
+    model, tokenizer = inputs.model(study)
+    assert model.ok
+    assert tokenizer.ok
+    assert tokenizer.detail.endswith(" tokens; does not begin documents with BOS")
+
+
+def test_the_results_end_with_a_verdict() -> None:
+    fine, broken = CheckResult("disk", True, "a"), CheckResult("base model", False, "b")
+    assert checks.verdict([fine, fine]) == "all checks passed"
+    assert checks.verdict([fine, broken, broken, fine]) == "1 check failed: base model"
+    assert checks.verdict([broken, CheckResult("nodes", False, "c")]) == "2 checks failed: base model, nodes"
 
 
 def test_all_checks_of_a_study_on_this_machine(local_study: Study, tmp_path: Path) -> None:

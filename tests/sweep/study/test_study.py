@@ -360,6 +360,30 @@ def test_resources_that_contradict_are_refused(resources: dict[str, int], messag
 @pytest.mark.parametrize(
     ("stated", "read"),
     [
+        ("text/*.txt", "{}/text/*.txt"),
+        ("../text/en/*.txt", "{parent}/text/en/*.txt"),
+        ("text/../../up/./a.txt", "{parent}/up/a.txt"),
+        ("/data/en/../zh/*.txt", "/data/zh/*.txt"),
+        ("/data/[[]en]/../zh/a.txt", "/data/zh/a.txt"),
+        ("/data/*/../zh/../a.txt", "/data/*/../zh/../a.txt"),
+        ("/data/[ab]/../a.txt", "/data/[ab]/../a.txt"),
+        ("link/../../a.txt", "{}/link/../../a.txt"),
+        ("link/a.txt", "{}/link/a.txt"),
+    ],
+)
+def test_files_have_one_path_from_wherever_the_study_names_them(tmp_path: Path, stated: str, read: str) -> None:
+    """Behind a link or a pattern, `..` is not the folder before it."""
+    folder = tmp_path.resolve() / "studies"
+    (folder / "real" / "inner").mkdir(parents=True)
+    (folder / "link").symlink_to(folder / "real" / "inner")
+    corpora = study_content()["corpora"] | {"original": {"files": stated}}
+    study = study_file.load(written(folder, yaml.safe_dump(study_content(corpora=corpora))))
+    assert study.corpora.sources("original")[0].files == (read.format(folder, parent=folder.parent),)
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [
         ("mlruns", "{}/mlruns"),
         ("../mlruns", "{parent}/mlruns"),
         ("file:mlruns", "{}/mlruns"),

@@ -198,4 +198,5 @@ def test_a_trial_that_breaks_a_guard_says_so(tmp_path: Path) -> None:
     record = Driver(searching(**SEARCH), tmp_path / "small")._record(Trial(almr=0.9, lr=1e-3, seed=0))
     base = PerLanguage(original=1e-3, additional=9)
     Display(Console(file=lines), study, run, 2, []).ended(record.model_copy(update={"base_loss": base}))
-    assert "complete: it breaks a guard of the objective;" in " ".join(lines.getvalue().split())
+    over = f"over the guard of original ({record.losses()['original']:.4f} > 0.0010);"
+    assert f"complete: {over}" in " ".join(lines.getvalue().split())

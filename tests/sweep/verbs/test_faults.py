@@ -50,6 +50,7 @@ def answered(code: int) -> OSError:
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some space"),
         (OSError(errno.ENOSPC, "No space left on device", "t.csv"), "t.csv: No space left on device; free some space"),
         (TimeoutError("timed out"), "no answer in time (timed out); check the network"),
+        (OSError(errno.ETIME, "Ray did not start in time"), "Ray did not start in time; run the same command again"),
         (TimeoutError(), "no answer in time (TimeoutError); check the network"),
         (ReadTimeout("host:\n  read timed out"), "no answer in time (host: read timed out); check the network"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused); check the network"),

@@ -76,15 +76,19 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 def test_it_says_what_lies_where_and_the_next_time_that_nothing_changed(local: str, cache: Path) -> None:
     lines = invoke("prepare", local).splitlines()
     assert "small: prepared in " in "\n".join(lines)
-    assert [line for line in lines if line.startswith("corpora.original: ") and "blocks of 32 tokens" in line]
+    assert [line for line in lines if line.startswith("corpora.original: ") and "blocks of 32 tokens: " in line]
+    assert all("to train on, " in line for line in lines if "blocks of" in line)
     assert f", in {cache}" in "\n".join(lines)
     assert lines[-1] == f"next: almr run {local}"
     assert "small: was prepared already: nothing has changed" in invoke("prepare", local).splitlines()
 
 
 def test_prepare_and_plan_say_what_was_dropped_and_what_is_between_documents(local: str, tmp_path: Path) -> None:
-    borders = "documents: BOS before each if the tokenizer itself does so (known once prepared); end-of-text after each"
-    assert borders in invoke("plan", local).splitlines()
+    begin = "BOS before each if the tokenizer itself does so (shown by --check and almr prepare)"
+    before = invoke("plan", local)
+    assert f"documents: {begin}; end-of-text after each" in before.splitlines()
+    assert re.findall(r"(?m)^(.*) epochs +~", before) == ["original", "additional"]
+    assert "~ is estimated from the size of the files; almr prepare counts the tokens" in before.splitlines()
     for i in range(12):
         (tmp_path / "original" / f"{i:02} again.txt").write_text(
             (tmp_path / "original" / f"{i:02}.txt").read_text().upper()
@@ -92,6 +96,7 @@ def test_prepare_and_plan_say_what_was_dropped_and_what_is_between_documents(loc
     (tmp_path / "original" / "12.txt").write_text(f"{numbered(12)}<end>{ENGLISH}")
     for lines in (invoke("prepare", local).splitlines(), invoke("plan", local).splitlines()):
         assert "documents: no BOS before each, as the tokenizer itself does; end-of-text after each" in lines
+        assert "~" not in "".join(lines)
         [dropped] = [line for line in lines if "dropped from training" in line]
         assert re.fullmatch(r"corpora.original: 0 copies and \d+ near-cop(y|ies) of held-out documents .*", dropped)
         assert "corpora.original: special tokens of the tokenizer stand in the text once, and are read as text" in lines

@@ -164,7 +164,13 @@ UNREADABLE: dict[str, tuple[str, bytes, dict[str, Any], str, int | None]] = {
     "an object": ("a.jsonl", LINES.encode() + b'{"text": {"a": 1}}\n', {}, "is an object", 11),
     "no object": ("a.jsonl", LINES.encode() + b'"a text"\n', {}, "not an object with 'text'", 11),
     "a null": ("a.jsonl", b"null\n", {}, "is null, not an object", 1),
-    "absent": ("a.jsonl", LINES.encode() + b'{"body": "a"}\n', {}, "there is no 'text'; the fields are body", 11),
+    "absent": (
+        "a.jsonl",
+        LINES.encode() + b'{"body": "a"}\n',
+        {},
+        "are body: add 'text' to this record, or",
+        11,
+    ),
     "absent inside": (
         "a.jsonl",
         jsonl({"content": {"body": "a"}}).encode(),

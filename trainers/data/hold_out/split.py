@@ -35,9 +35,9 @@ def split(sizes: NDArray[np.int64], share: float, where: str) -> Split:
     held_out = _chosen(rows, sizes, share) or [int(np.argmin(sizes))]
     held = int(sizes[held_out].sum()) / total
     if len(held_out) == len(sizes):
+        fix = "give at least 2 documents" if len(sizes) == 1 else "give more documents or a smaller held_out"
         raise InputError(
-            f"{where}: no text is left to train on after the hold-out ({_documents(sizes)}, held_out {share:g}); "
-            f"give more documents or a smaller held_out"
+            f"{where}: no text is left to train on after the hold-out ({_documents(sizes)}, held_out {share:g}); {fix}"
         )
     if held > max(MOST, 2 * share):
         raise InputError(

@@ -74,7 +74,8 @@ class Place:
                 problem = f"is {what}, not an object with {shown(field)}"
                 raise self.fault(f"{problem}: correct or remove it", number)
             if part not in value:
-                raise self.fault(f"there is no {shown(field)}; {names(record)}", number)
+                fix = names(record) if number == 1 else later(record, field)
+                raise self.fault(f"there is no {shown(field)}; {fix}", number)
             value = self._one(value[part], part, number)
         return value
 
@@ -89,8 +90,16 @@ def inside(field: str, member: str) -> str:
     return f"set `field: {printable(f'{field}.{member}')}`"
 
 
+def later(record: Mapping[str, Any], field: str) -> str:
+    """The fields of a record after the first, and the fix: the records before it have the field."""
+    return f"the fields are {listed(record)}: add {shown(field)} to this record, or remove it"
+
+
 def names(found: Iterable[Any], kind: str = "fields") -> str:
     """What there is instead of the field that was looked for, and the fix."""
+    return f"the {kind} are {listed(found)}: set `field:` to that of the text"
+
+
+def listed(found: Iterable[Any]) -> str:
     known = [shown(str(name)).strip("'") for name in found]
-    listed = ", ".join(known[:MOST_NAMES]) + (", ..." if len(known) > MOST_NAMES else "")
-    return f"the {kind} are {listed or 'none'}: set `field:` to that of the text"
+    return ", ".join(known[:MOST_NAMES]) + (", ..." if len(known) > MOST_NAMES else "") or "none"

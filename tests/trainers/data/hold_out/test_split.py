@@ -39,7 +39,11 @@ def test_a_smaller_share_holds_out_a_part_of_what_a_larger_one_does() -> None:
 @pytest.mark.parametrize(
     ("sizes", "share", "message"),
     [
-        ([9], 0.05, "no text is left to train on after the hold-out (1 document, held_out 0.05)"),
+        (
+            [9],
+            0.05,
+            "after the hold-out (1 document, held_out 0.05); give at least 2 documents",
+        ),
         ([100, 100], 0.05, "of 2 documents, which are never cut, the smallest has 50 % of the tokens"),
         ([100, 60], 0.1, "of 2 documents, which are never cut, the smallest has 38 % of the tokens"),
     ],
