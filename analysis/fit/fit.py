@@ -100,6 +100,7 @@ def _fit(given: _Given) -> Fit:
 def _decided(given: _Given) -> Fit:
     objective = given.objective
     tables.refuse_few(given.table, given.name)
+    tables.refuse_many(given.table, given.name)
     case = _case(given, given.table, objective)
     case = replace(case, scores=summarise(case, given.scored, given.seed)) if given.scored else case
     refused = refusals.find(case)

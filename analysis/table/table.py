@@ -35,6 +35,7 @@ FIXES = {
     "excluded": "read the reasons in the column excluded",
 }
 MOST_GRID_VALUES, EVEN_VALUES = 12, 9  # more distinct values are a search's: evenly spaced ones replace them
+MOST_TRIALS = 5000  # a Gaussian process of so many takes minutes, and 200 MB a matrix
 MINIMUM_ALONE = 5  # a quadratic in one hyper-parameter has three coefficients; the others show the noise
 ALMR_STEP, LR_FACTOR = 0.2, 3.0  # where a single value was tried
 COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
@@ -165,6 +166,15 @@ def refuse_few(table: pd.DataFrame, name: str) -> None:
         f"{table.attrs.get('file', name)}: {found} usable trials: a {what} needs {needed} or more; "
         f"{f'{counts}: ' if counts else ''}{FIXES.get(most, 'add trials')}"
     )
+
+
+def refuse_many(table: pd.DataFrame, name: str) -> None:
+    """Raises InputError where more trials are usable than a surface is fitted to in minutes."""
+    if (found := len(usable(table))) > MOST_TRIALS:
+        raise InputError(
+            f"{name}: {found:,} usable trials: a fit takes at most {MOST_TRIALS:,}, for its time grows with their "
+            f"cube: give one row per trial, and choose some with --where"
+        )
 
 
 def diverged(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sweep.preflight.checks import CheckResult, results
 from sweep.study import InputError, Study
-from sweep.study.errors import one_line
+from sweep.study.errors import one_line, shown
 from sweep.study.numbers import size
 from sweep.study.preparation import PreparationState
 from sweep.study.sections.corpora import Corpus
@@ -158,9 +158,12 @@ def corpus(spec: Corpus, where: str) -> list[CheckResult]:
 def _unreachable(kind: str, name: str, revision: str | None) -> list[str]:
     """Why the hub does not serve a model or data set; empty where it does, or where this machine has cached a copy."""
     from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
         getattr(HfApi(), f"{kind}_info")(name, revision=revision, timeout=20)
+    except HFValidationError:
+        return [f"{shown(name)} is no directory, and no name on the hub: correct it"]
     except Exception as error:  # of several network libraries
         if kind == "model" and isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
             return []

@@ -83,6 +83,7 @@ def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit
 def read(path: Path, options: TableOptions) -> NamedTable:
     """Read a table, with the base model's losses as columns. Raises InputError as `import_table.read_table`."""
     table = read_table(path, options.columns, options.where or (), options.drop_bad_rows)
+    tables.refuse_many(table, str(path))
     for name, loss in _by_name("--base", options.base).items():
         _refuse_unknown("--base", name, table)
         if not 0 < loss < math.inf:

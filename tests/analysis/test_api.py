@@ -13,6 +13,7 @@ from bowl_run import study, write
 
 import analysis
 from analysis import InputError, Objective, fit_table, load_run, read_table
+from analysis.table.table import MOST_TRIALS
 from sweep.store.run import Run
 from sweep.study.study_file import dump
 from sweep.verbs import fitting
@@ -87,6 +88,14 @@ def test_a_table_made_by_hand_leaves_out_what_has_no_loss_or_did_not_complete(de
 def test_a_column_that_is_missing_is_named(columns, lacking):
     with pytest.raises(InputError, match=lacking):
         fit_table(pd.DataFrame({name: [0.5] for name in columns}))
+
+
+def test_more_trials_than_a_fit_can_take_are_one_line():
+    """Its time grows with their cube: 20,000 rows ran without an end."""
+    count = MOST_TRIALS + 1
+    table = pd.DataFrame({"almr": [n / count for n in range(count)], "lr": 1e-5, "loss_total": 2.0})
+    with pytest.raises(InputError, match=r"5,001 usable trials: a fit takes at most 5,000"):
+        fit_table(table)
 
 
 def test_almrs_without_their_lr_are_one_line(tmp_path):

@@ -27,6 +27,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from sweep.preflight import inputs
 from sweep.study import InputError, Study
 from trainers.model.base import checkpoint, inspection, positions, structure
 from trainers.model.base.inspection import Inspection
@@ -183,6 +184,29 @@ def test_weights_that_the_checkpoint_lacks_are_named(trained: Path, tmp_path: Pa
     assert line in refused(with_weights(copied(trained, tmp_path / "model"), tensors), tmp_path)
 
 
+def test_layers_that_the_configuration_leaves_out_are_named(trained: Path, tmp_path: Path) -> None:
+    folder = copied(trained, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    assert "describes a model without model.layers.1." in refused(folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fix"),
+    [
+        ({"model_type": "none", "auto_map": {"AutoConfig": "a.B"}}, "write base_model.trust_remote_code: true if"),
+        ({"model_type": "none"}, "install a newer transformers"),
+    ],
+)
+def test_a_configuration_of_another_library_or_version_has_its_own_fix(
+    trained: Path, tmp_path: Path, changes: dict[str, Any], fix: str
+) -> None:
+    folder = copied(trained, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    assert fix in refused(folder, tmp_path)
+
+
 def test_weights_of_another_shape_are_named(trained: Path, tmp_path: Path) -> None:
     tensors = weights(trained)
     tensors["model.norm.weight"] = torch.ones(16)
@@ -318,3 +342,19 @@ def test_a_study_states_no_field_of_a_new_vocabulary_in_older_recipes(local_stud
     assert not {"tokenizer", "new_rows"} & local_study.recipe()["base_model"].keys()
     base = local_study.base_model.model_copy(update={"new_rows": "mean"})
     assert local_study.model_copy(update={"base_model": base}).recipe()["base_model"]["new_rows"] == "mean"
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+def test_a_pointer_in_place_of_a_description_is_named(trained: Path, tmp_path: Path, name: str) -> None:
+    folder = copied(trained, tmp_path / "model")
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(InputError, match=rf"{name}: is only a pointer to a file in Git LFS: fetch its content"):
+        inspection.refuse_incomplete(folder)
+
+
+def test_a_path_without_a_model_is_one_line_of_the_check(trained: Path, tmp_path: Path) -> None:
+    for path in (tmp_path / "none", trained / "config.json"):
+        study = study_of(tmp_path / f"study-{path.name}", path)
+        [result] = inputs.model(study)
+        assert not result.ok
+        assert "is no directory, and no name on the hub: correct it" in result.detail

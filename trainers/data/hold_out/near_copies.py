@@ -145,7 +145,7 @@ class _Grams(Sequence[Hashes]):
         yield from shingles.grams(batch)
 
 
-class Repeated(NamedTuple):
+class Overlap(NamedTuple):
     """What a document repeats: whether it is a near-copy or a part of a held-out document, else those it contains."""
 
     alike: bool
@@ -170,17 +170,17 @@ class HeldOutIndex:
             sampled.add(found[found % SAMPLED == 0], row)
         self.rarest, self.sampled = rarest.sorted(), sampled.sorted()
 
-    def repeated(self, grams: Hashes) -> Repeated:
+    def repeated(self, grams: Hashes) -> Overlap:
         """What a document with these grams repeats."""
         contained = []
         for row in self._candidates(grams):
             held_out = self.grams[row]
             shared = len(np.intersect1d(grams, held_out, assume_unique=True))
             if _alike(shared, grams, held_out):
-                return Repeated(True, [])
+                return Overlap(True, [])
             if len(held_out) >= LONG and shared >= SIMILAR * len(held_out):
                 contained.append(row)
-        return Repeated(False, contained)
+        return Overlap(False, contained)
 
     def repeats(self, grams: Hashes) -> bool:
         """Whether a document with these grams repeats a held-out one."""

@@ -9,6 +9,8 @@ from typing import Any
 from sweep.study import InputError, Study
 from sweep.study.ingredients import BaseModelCheck
 from sweep.study.sections.documents import Documents
+from trainers.data.readers.opening import refuse_pointer
+from trainers.data.readers.place import Place
 from trainers.data.tokens.borders import Borders
 from trainers.model.base import checkpoint, positions, structure, vocabulary
 from trainers.model.base.checkpoint import WHERE, Checkpoint
@@ -25,10 +27,14 @@ class Inspection:
 
 
 def refuse_incomplete(folder: Path) -> None:
-    """Raises InputError for a directory without configuration, and for weights that are missing or cut off."""
+    """Raises InputError for a directory without configuration, for weights that are missing or cut off, and for files
+    of configuration or tokenizer that are pointers.
+    """
     if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
         raise InputError(f"{WHERE}: {folder} has no config.json: {AGAIN}")
     checkpoint.opened(folder)
+    for file in sorted([*folder.glob("*.json"), *folder.glob("*.model")]):
+        refuse_pointer(Place(WHERE, str(file)))
 
 
 def inspect(study: Study, folder: Path, tokenizer: Any, every_weight: bool = True) -> Inspection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ HEADS = {
     for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
     for name in ([names] if isinstance(names, str) else names)
 }
+
+NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")  # of a layer or an expert, in the name of a weight
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,26 @@ def skeleton(base: BaseModelSource, folder: Path) -> Skeleton:
         with quiet():
             config = AutoConfig.from_pretrained(folder, **options)
     except Exception as error:  # configurations raise whatever their values make them
-        raise InputError(f"{WHERE}: {folder}/config.json cannot be read ({one_line(error)}): {AGAIN}") from None
+        raise InputError(f"{WHERE}: {folder}/config.json cannot be read ({one_line(error)}): {_fix(error)}") from None
     if fault := _not_causal(config):
         raise InputError(f"{WHERE}: {folder} {fault}: give a decoder-only language model, as it was pre-trained")
     try:
         with quiet(), torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, **options)  # type: ignore[no-untyped-call]
     except Exception as error:  # the same of models
-        raise InputError(f"{WHERE}: {folder}/config.json describes no model ({one_line(error)}): {AGAIN}") from None
+        raise InputError(
+            f"{WHERE}: {folder}/config.json describes no model ({one_line(error)}): {_fix(error)}"
+        ) from None
     return Skeleton(config, model)
+
+
+def _fix(error: Exception) -> str:
+    """What to do about a configuration that transformers refuses."""
+    if "custom code" in str(error):
+        return "write base_model.trust_remote_code: true if you trust the Python code in it, or give another model"
+    if "does not recognize this architecture" in str(error):
+        return "install a newer transformers, correct model_type, or give another model"
+    return AGAIN
 
 
 def _not_causal(config: Any) -> str | None:
@@ -93,7 +107,8 @@ def _not_causal(config: Any) -> str | None:
 def faults(made: Skeleton, checkpoint: Checkpoint) -> list[str]:
     """One line for each way in which the checkpoint is not what the configuration describes."""
     known = _known(made, checkpoint)
-    return [*_shapes(made, checkpoint, known), *_head(made, checkpoint, known), *_missing(made, checkpoint, known)]
+    rules = (_shapes, _head, _missing, _left_over)
+    return [line for rule in rules for line in rule(made, checkpoint, known)]
 
 
 def _known(made: Skeleton, checkpoint: Checkpoint) -> dict[str, str]:
@@ -147,3 +162,19 @@ def _missing(made: Skeleton, checkpoint: Checkpoint, known: dict[str, str]) -> l
         return []
     fix = "write tie_word_embeddings: true in config.json if the two are one, or " if made.head in missing else ""
     return [missing_line(missing, fix)]
+
+
+def _left_over(made: Skeleton, checkpoint: Checkpoint, known: dict[str, str]) -> list[str]:
+    """Weights of the checkpoint like those of the model, of further layers or experts: the model would run without."""
+    used = set(known.values())
+    like = {NUMBER.sub("", name) for name in used}
+    skipped = [re.compile(name) for name in getattr(made.model, "_keys_to_ignore_on_load_unexpected", None) or ()]
+    more = [name for name in checkpoint.files if name not in used and NUMBER.sub("", name) in like]
+    more = [name for name in more if not any(pattern.search(name) for pattern in skipped)]
+    if not more:
+        return []
+    others = f" and {len(more) - 1:,} more weights" if more[1:] else ""
+    return [
+        f"{WHERE}: config.json describes a model without {more[0]}{others} of the checkpoint: correct its number of "
+        f"layers, or {AGAIN}"
+    ]
