@@ -15,7 +15,7 @@ from analysis.fit_file.curve import CurvePoint
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import FitFile, HorizonFit
 from analysis.fit_file.winner import Interval, Winner
-from analysis.table.table import HYPERPARAMETERS, TriedPoints
+from analysis.table.table import HYPERPARAMETERS
 
 ANY = 0.5  # the ALMR of trials whose ALMR is not stated, inside the fit
 UNKNOWN = Interval(low=math.nan, high=math.nan)
@@ -28,9 +28,10 @@ def with_some_almr(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def of(table: pd.DataFrame, filled: pd.DataFrame) -> Alone | None:
-    """What is fitted alone; None for a surface. `filled`: the table after with_some_almr."""
-    points = TriedPoints.of(filled).complete
-    values = [len({f"{value:.6g}" for value in column}) for column in points.T]
+    """What is fitted alone; None for a surface. `filled`: the table after with_some_almr. All rows count: where those
+    of other ALMRs are lost, a surface was wanted.
+    """
+    values = [len({f"{value:.6g}" for value in filled[name].dropna()}) for name in HYPERPARAMETERS]
     if 1 not in values or max(values) == 1:
         return None
     name = HYPERPARAMETERS[1 - values.index(1)]

@@ -97,6 +97,12 @@ def _fit(given: _Given) -> Fit:
         return _decided(given)
 
 
+def _at_horizon(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
+    """The case of a shorter budget's table. Raises InputError where too few trials are usable there."""
+    tables.refuse_few(table, given.name)
+    return _case(given, table, objective)
+
+
 def _decided(given: _Given) -> Fit:
     objective = given.objective
     tables.refuse_few(given.table, given.name)
@@ -105,7 +111,7 @@ def _decided(given: _Given) -> Fit:
     case = replace(case, scores=summarise(case, given.scored, given.seed)) if given.scored else case
     refused = refusals.find(case)
     plain = objective.model_copy(update={"guards": objective.loss_guards})  # only the full budget is scored
-    budgets, unfitted = horizons.find(case, lambda shorter: _case(given, shorter, plain), refused)
+    budgets, unfitted = horizons.find(case, lambda shorter: _at_horizon(given, shorter, plain), refused)
     moved, unmoved = _transfer(case, budgets)
     file = FitFile(
         study=given.name,

@@ -101,13 +101,9 @@ class MeasuredTable:
 
     @classmethod
     def of(cls, table: pd.DataFrame, objective: Objective) -> Self:
-        """`table` as in analysis.table. Raises InputError for too few cells, and where no cell can be the best or all
-        have one ALMR or one LR."""
-        for name in tables.HYPERPARAMETERS:
-            if table[name].nunique() < 2:
-                raise InputError(
-                    f"a simulation needs several values of ALMR and of LR: {name.upper()} has fewer than two"
-                )
+        """`table` as in analysis.table. Raises InputError for too few cells, and where no cell can be the best."""
+        if table["almr"].isna().all():
+            raise InputError("no row has an ALMR: for a simulation add a column almr, of one value where all are equal")
         aim = goal(objective, table)
         table = tables.with_losses(table, tables.named_losses(objective))
         found = cls(cells := _cells(table, aim.losses), aim, _noise_percent(table, aim))

@@ -152,8 +152,7 @@ def fewest(almr: ArrayLike, lr: ArrayLike) -> int:
 
 def refuse_few(table: pd.DataFrame, name: str) -> None:
     """Raises InputError where fewer trials are usable than a fit needs: how many are lost, and what to change."""
-    used = usable(table)
-    found, needed = len(used), fewest(used["almr"], used["lr"])
+    found, needed = len(usable(table)), fewest(table["almr"], table["lr"])
     if found >= needed:
         return
     why = [str(reason).partition(":")[0] for reason in table["excluded"].dropna()]

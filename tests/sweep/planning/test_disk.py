@@ -171,10 +171,14 @@ def test_a_launch_bundle_has_a_copy_of_embedded_text_for_each_run(small_model: P
 @pytest.mark.slow
 def test_the_tokens_of_the_embedded_pair_are_those_that_its_tokenizer_counts() -> None:
     from trainers import tiny
+    from trainers.data.tokens.borders import Borders
+    from trainers.data.tokens.text_tokenizer import TextTokenizer
     from trainers.model.loading import load_tokenizer
 
-    tokenizer = load_tokenizer(make_study().base_model, str(tiny.build()))
+    study = make_study()
+    tokenizer = load_tokenizer(study.base_model, str(tiny.build()))
+    text = TextTokenizer(tokenizer, Borders.of(tokenizer, study.documents))
     for source in tiny.sources().values():
-        facts = corpus.open_packed(corpus.prepare(source, tokenizer, prepared_size.TINY_LENGTH)).facts
+        facts = corpus.open_packed(corpus.prepare(source, text, prepared_size.TINY_LENGTH)).facts
         assert facts.tokens + facts.held_out_tokens == prepared_size.TINY_CORPORA[str(source.spec.embedded)]
         assert Path(source.files[0]).stat().st_size == prepared_size.EMBEDDED_TEXTS[str(source.spec.embedded)]

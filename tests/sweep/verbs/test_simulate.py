@@ -139,7 +139,7 @@ def test_more_trials_than_cells_are_clipped_and_it_is_said(table: Path) -> None:
         (["--curve", "1"], "--curve 1"),
         (["--guard", "1"], "base_loss_original"),
         (["--guard", "1", "--base", "original=1"], "no cell keeps the forgetting guard"),
-        (["--where", "almr=0.1"], "theirs: a simulation needs several values of ALMR and of LR"),
+        (["--where", "almr=0.1"], "cells (almr, lr) completed: a simulation needs 9 or more"),
         (["--weights", "english=1"], "english"),
     ],
 )

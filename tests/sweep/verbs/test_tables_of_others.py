@@ -61,4 +61,4 @@ def test_the_lr_alone(tmp_path: Path) -> None:
     assert again["almr"].isna().all()
     assert again["lr"].tolist() == [1e-6 * 2**i for i in range(8)]
     refused = str(almr("simulate", str(path)).exception)
-    assert refused == "lr_alone: a simulation needs several values of ALMR and of LR: ALMR has fewer than two"
+    assert refused.startswith("lr_alone: no row has an ALMR: for a simulation add a column almr, of one value")
