@@ -174,6 +174,7 @@ def test_two_worker_groups_at_once_hold_nothing_after_a_crash_a_hang_and_a_stop(
     assert resumed.loss.original == 2.0, "two ranks added up"
     assert resumed.provenance["code_sha256"] == run.code_sha256()
     _, _, second = run.log(trials[0]).read_text().partition("--- attempt 2\n")
-    assert "rank 0 of 2 is done\n" in second  # torchrun may end a rank that is slow to exit, which then says where it was
+    # torchrun may end a rank that is slow to exit, which then says where it was.
+    assert "rank 0 of 2 is done\n" in second
     assert stopped == hung, "what was stopped is left as it was"
     assert run.left(trials) == [trials[1]]
