@@ -172,18 +172,23 @@ def _limits(objective: Objective, table: pd.DataFrame) -> Iterator[tuple[str, fl
     """From the median of the base model's losses in the table."""
     if objective.forgetting_guard_percent is not None:
         base = base_loss(table, "original")
-        if tables.languages(table) != LANGUAGES or base is None:
+        if tables.languages(table) != LANGUAGES:
             raise InputError(
-                "the forgetting guard needs the losses of both languages and the base model's loss on the original one "
-                "(base_loss_original): add these columns, or use weights instead"
+                "the forgetting guard needs the losses of both languages: name their columns, "
+                "--columns original=...,additional=..., or use weights instead"
+            )
+        if base is None:
+            raise InputError(
+                "the forgetting guard needs the base model's loss on the original language: pass --base original=L, "
+                "add a column base_loss_original, or use weights instead"
             )
         yield "original", objective.bound(base)
     for guard in objective.loss_guards:
         base, measured = base_loss(table, guard.name), table.get(f"loss_{guard.name}")
         if base is None or measured is None or not measured.notna().any():
             raise InputError(
-                f"the guard of {shown(guard.name)} needs its loss in every trial and the base model's "
-                f"(base_loss_{guard.name}): add these columns, or remove the guard"
+                f"the guard of {shown(guard.name)} needs its loss in every trial (column loss_{guard.name}) and the "
+                f"base model's: pass --base {guard.name}=L or add a column base_loss_{guard.name}, or remove the guard"
             )
         yield guard.name, guard.bound(base)
 

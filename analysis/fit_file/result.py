@@ -60,5 +60,5 @@ class FitResult:
 
 
 def language_label(study: Study | None, language: str) -> str:
-    """As Study.language_name; the word itself for a table of the user's own."""
-    return study.language_name(language) if study else language
+    """As Study.language_name; for a table of the user's own the word itself, and "loss" for one combined loss."""
+    return study.language_name(language) if study else "loss" if language == "total" else language

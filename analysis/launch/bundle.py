@@ -25,6 +25,8 @@ from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
 from sweep.study import CorpusFacts, InputError
 from sweep.study.files.atomic import sha256
+from sweep.study.files.layout import RunFiles
+from sweep.study.ingredients import read_ingredients
 
 Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # reads a folder with the files of a format back, by its name
 FORMATS: dict[str, Format] = {
@@ -66,6 +68,12 @@ class FittedRun:
     def plan(self, accept_risk: str | None) -> LaunchPlan:
         return plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
 
+    @property
+    def new_rows(self) -> int | None:
+        """Rows that the trials' base model was given, if known."""
+        made = read_ingredients(RunFiles(self.folder).ingredients)
+        return made.base_check.new_rows if made and made.base_check else None
+
 
 def export(
     run: FittedRun,
@@ -83,8 +91,8 @@ def export(
     files.
     """
     plan = run.plan(accept_risk)
-    if fault := plan.study.vocabulary_fault(formats or plan.launch.formats):
-        raise InputError(fault)
+    if fault := plan.study.vocabulary_fault(formats or plan.launch.formats, run.new_rows):
+        raise InputError(f"almr export cannot write {fault}")
     bundle_folder.refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")

@@ -39,7 +39,7 @@ class Scale:
         """Raises InputError for fewer trials than a fit needs (analysis.table.table.fewest)."""
         a, r, y = (np.asarray(values, dtype=float) for values in (almr, lr, loss))
         if len(y) < (needed := fewest(a, r)):
-            raise InputError(f"{len(y)} usable trials: a surface needs {needed} or more; run a larger grid")
+            raise InputError(f"{len(y)} usable trials: a surface needs {needed} or more; add trials")
         return cls(a, r, y, form)
 
     @property

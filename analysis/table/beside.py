@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from analysis.table.columns import read_name
-from analysis.table.table import HYPERPARAMETERS
+from analysis.table.table import HYPERPARAMETERS, MINIMUM_ALONE
 from sweep.study import InputError
 from sweep.study.tables.cells import listing, number_of, shown, text_of
 from sweep.study.tables.table_file import TableFile
 
 Found = Mapping[str, str]  # standard name -> the file's column
 SETTINGS = re.compile(r"(params?|config|hparams|hyperparameters)[\W_]", re.IGNORECASE)  # how trackers begin their names
+MOST = 3  # columns in a message; rows that may rise by chance
+KNOWN = {"wd", "weightdecay", "batchsize", "globalbatchsize", "trainbatchsize", "warmup", "warmupsteps", "warmupratio"}
+KNOWN |= {"dropout", "beta1", "beta2", "adambeta1", "adambeta2", "momentum", "optimizer", "lrscheduler", "scheduler"}
 LENGTHS = {f"{before}{unit}{s}" for before in ("", "global", "max", "train", "training", "num", "total", "optimizer")
            for unit in ("step", "epoch", "iteration", "iter") for s in ("", "s")}  # fmt: skip
 LENGTHS |= {f"{before}tokens" for before in ("train", "num", "total", "max")} | {"tokensseen", "tokenbudget"}
+COUNTERS = {"number", "index", "id", "trial", "trialnumber", "trialid", "run", "row", "unnamed0"}  # never a setting
 
 
-def notes(file: TableFile, found: Found) -> list[str]:
-    """What to know of other columns that vary, a line each.
+def find(file: TableFile, found: Found) -> tuple[list[str], list[str]]:
+    """Notes on how the table is read, and warnings of settings that vary, a line each.
 
     Raises InputError where trials have rows of several lengths, as a history has, and where no column holds the ALMR
     and another setting varies: trials of several ALMRs would be taken for repeats.
@@ -29,7 +35,7 @@ def notes(file: TableFile, found: Found) -> list[str]:
     used = {theirs for name, theirs in found.items() if name != "steps"}  # kept, and no part of a trial's key
     names = [name for name in file.names if name not in used]
     if "almr" in found:
-        return list(_unknown(file, found, names))
+        return [], list(_unknown(file, found, names))
     lrs = [number_of(cell) for cell in file.column(found["lr"])]
     for name in names:
         if crosses(list(map(number_of, file.column(name))), lrs):
@@ -39,25 +45,24 @@ def notes(file: TableFile, found: Found) -> list[str]:
                 f"{file.path}: no column holds the ALMR, and {own!r} has several values at one LR: name it, --columns "
                 f"almr={own}, or seed={own} where it counts repeats, or keep one value: --where {own}={value}"
             )
-    rest = [name for name in names if _varies(file, name)]
-    where = f"; if it is one of {listing(rest)}, name that with --columns almr=..." if rest else ""
-    told = f"no column holds the ALMR: the fit is of the LR alone{where}"
-    return [told, *_unknown(file, found, [name for name in names if name not in rest])]
+    varied = [name for name in names if _varies(file, name) and not _counts(file, name)]
+    rest = [name for name in varied if SETTINGS.match(name)] or varied  # trackers say which columns are settings
+    where = f"; if {' or '.join(map(shown, rest[:MOST]))} is the ALMR, pass --columns almr=NAME" if rest else ""
+    return [f"no column holds the ALMR: the fit is of the LR alone{where}"], list(_unknown(file, found, names))
 
 
 def _unknown(file: TableFile, found: Found, names: list[str]) -> Iterator[str]:
-    """A note of the settings that vary. Raises InputError where one is a length of training."""
+    """A warning of the settings that vary. Raises InputError where one is a length of training."""
     points = _points(file, found)
     crossing = [name for name in names if _repeated(file, name, points)]
     for name in crossing:
         _refuse_lengths(file, name)
-    several = dict.fromkeys([*crossing, *(n for n in names if SETTINGS.match(n) and _varies(file, n))])
+    several = dict.fromkeys([*crossing, *(n for n in names if _is_setting(n) and _varies(file, n))])
     if several:
         first = next(iter(several))
-        yield (
-            f"{listing(several)}: several values, which the fit does not know: their effect counts as noise; keep one "
-            f"with --where {shown(first)}={shown(text_of(file.column(first)[0]))}"
-        )
+        value, rows = Counter(map(text_of, file.column(first))).most_common(1)[0]
+        one = f"keep one with --where {shown(first)}={shown(value)}" if rows >= MINIMUM_ALONE else "run trials with one"
+        yield f"{listing(several)}: several values, which the fit does not know: their effect counts as noise; {one}"
 
 
 def _refuse_lengths(file: TableFile, name: str) -> None:
@@ -97,6 +102,17 @@ def crosses(values: list[float], lrs: list[float]) -> bool:
         if math.isfinite(value):
             at.setdefault(value, set()).add(lr)
     return len(at) > 1 and all(len(found) > 1 for found in at.values())
+
+
+def _is_setting(name: str) -> bool:
+    return SETTINGS.match(name) is not None or read_name(name, "").key in KNOWN
+
+
+def _counts(file: TableFile, name: str) -> bool:
+    """Whether a column numbers the rows, such as Optuna's `number`: by its name, or as whole numbers that rise."""
+    numbers = [number_of(cell) for cell in file.column(name)]
+    whole = len(numbers) > MOST and all(number.is_integer() for number in numbers)
+    return read_name(name, "").key in COUNTERS or (whole and all(a < b for a, b in pairwise(numbers)))
 
 
 def _varies(file: TableFile, name: str) -> bool:

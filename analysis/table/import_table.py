@@ -18,7 +18,7 @@ from analysis.table import beside as varied
 from analysis.table import units
 from analysis.table.columns import OURS, PLAIN, sources
 from analysis.table.faults import complaint, count, numbered, summary
-from analysis.table.rows import KEY, UNFINISHED, copies, standard_row, state_of, whole_numbers
+from analysis.table.rows import KEY, UNFINISHED, Named, copies, standard_row, state_of, whole_numbers
 from analysis.table.table import COLUMNS, HYPERPARAMETERS, usable
 from sweep.study import InputError, Status
 from sweep.study.tables.cells import listing, number_of, text_of, with_decimal_points
@@ -38,7 +38,8 @@ def read_table(
     The result has COLUMNS, then `loss_total` and `parameters` if there, every `score_*`, and what the file has of
     sources of the text, such as `loss_web` and `base_loss_web`. Losses are in nats per
     token, `almr` is a share of tokens (0 to 1), `excluded` says why a row is not fitted. Where the file has no column
-    of ALMR, or none of LR, ours is NaN. `attrs["notes"]` says what was left out or converted, a line each.
+    of ALMR, or none of LR, ours is NaN. `attrs["notes"]` says what was left out or converted, a line each, and
+    `attrs["settings"]` what the fit warns of: settings that vary and that it does not know.
 
     `columns`: the names of the file's columns, {"almr": "mix", ...} or "almr=mix,...", of almr, lr, original,
     additional, loss, seed, tokens, status, reason, parameters; one that is left out is found by its name. `where`:
@@ -54,14 +55,14 @@ def read_table(
         file = _filter(file, found, condition)
     file = _finished(units.in_our_units(file, found), found)
     table = _standardised(file, found)
-    beside = varied.notes(_complete(file, table), found)
+    beside, settings = varied.find(_complete(file, table), found)
     table, told = _without_copies(file, table)
     table, bad = _without_bad_rows(file, table, drop_bad_rows)
     _refuse_mixture(file.path, table)
     doubts = list(units.doubts(file, found, table))
     more = [name for name in ("loss_total", "parameters", *table) if name in table and name not in COLUMNS]
     table = table.reindex(columns=[*COLUMNS, *dict.fromkeys(more)]).reset_index(drop=True)
-    table.attrs["notes"] = [*file.notes, *told, *bad, *doubts, *beside]
+    table.attrs |= {"notes": [*file.notes, *told, *bad, *doubts, *beside], "settings": settings, "file": str(path)}
     return table
 
 
@@ -106,8 +107,8 @@ def _finished(file: TableFile, found: Found) -> TableFile:
 
 def _standardised(file: TableFile, found: Found) -> pd.DataFrame:
     """Standard rows, indexed by row number, with `fault`: why a row is bad, or None."""
-    hints = units.hints(file, found)
-    rows = [standard_row({ours: row[found[ours]] for ours in found}, n, hints) for n, row in file.rows.items()]
+    named = Named(units.names(found), units.hints(file, found))
+    rows = [standard_row({ours: row[found[ours]] for ours in found}, n, named) for n, row in file.rows.items()]
     table = pd.DataFrame(rows, list(file.rows)).astype(dict.fromkeys(("reason", "excluded", "fault"), object))
     return table.assign(**{name: math.nan for name in HYPERPARAMETERS if name not in found})
 

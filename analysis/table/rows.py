@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -38,22 +39,29 @@ def state_of(cell: Any) -> str:
     return re.sub(r"[\s-]+", "_", word.rpartition(".")[2].strip()) if word not in MISSING else word
 
 
-def standard_row(cells: Mapping[str, Any], number: int, hints: Mapping[str, str]) -> dict[str, Any]:
-    """The standard row of a file's row, with its `fault`: why it is bad, or None. `hints`: by column, what to do where
-    its values cannot be."""
+@dataclass(frozen=True)
+class Named:
+    """How faults name our columns: `names` are the file's own, `hints` what to do where values cannot be."""
+
+    names: Mapping[str, str]
+    hints: Mapping[str, str]
+
+
+def standard_row(cells: Mapping[str, Any], number: int, named: Named) -> dict[str, Any]:
+    """The standard row of a file's row, with its `fault`: why it is bad, or None."""
     texts = {name: text_of(cells.get(name)) or None for name in TEXTS}
     texts["trial_id"] = texts["trial_id"] or f"row {number}"
     excluded = None if str(texts["excluded"]).lower() in ("false", "0", "no") else texts["excluded"]
     numbers = {name: number_of(cell) for name, cell in cells.items() if name not in TEXTS}
     status = _status(cells.get("status"), [numbers[name] for name in PLAIN if name in numbers])
-    faults = _faults(cells, status, hints)
+    faults = _faults(cells, status, named)
     numbers = {name: n if math.isfinite(n) and name not in faults else math.nan for name, n in numbers.items()}
     of_sources = [name for name in numbers if name.startswith("loss_") and name not in PLAIN]
     numbers |= {name: math.nan for name in of_sources if not 0 < numbers[name] <= LARGEST_LOSS}
     lost = None if status == Status.COMPLETE else f"{status}: {texts['reason'] or 'no reason recorded'}"
     fault = None if excluded or status == Status.FAILED else "; ".join(faults.values()) or None
-    if fault and set(PLAIN) & set(faults):
-        fault += ": give the row a status, diverged or failed, or remove it"
+    if fault and any(name in faults and not grouped(cells[name]) for name in PLAIN):
+        fault += " (give the row a status, diverged or failed, or remove it)"
     return texts | numbers | {"status": status, "excluded": excluded or lost, "fault": fault}
 
 
@@ -65,31 +73,40 @@ def _status(cell: Any, losses: Iterable[float]) -> str:
     return Status.DIVERGED.value if math.inf in losses else Status.COMPLETE.value
 
 
-def _faults(cells: Mapping[str, Any], status: str, hints: Mapping[str, str]) -> dict[str, str]:
+def _faults(cells: Mapping[str, Any], status: str, named: Named) -> dict[str, str]:
     """Column -> the fault of its cell. Of a trial that did not complete, only the columns of KEY are checked."""
     complete = status == Status.COMPLETE
     needed = {*KEY, *PLAIN} if complete else {*HYPERPARAMETERS, "seed"}
     checked = {*OURS.values(), *(c for c in cells if c.startswith("score_"))} - set(TEXTS) if complete else set(KEY)
     losses_last = sorted(checked & set(cells), key=lambda name: (name in PLAIN, list(cells).index(name)))
-    found = {name: _fault(name, cells[name], name in needed, hints) for name in losses_last}
+    found = {name: _fault(name, cells[name], name in needed, named) for name in losses_last}
     if status not in STATUS.values():
         found["status"] = f"status {shown(status)!r} is not complete, diverged, failed or running"
     return {name: fault for name, fault in found.items() if fault}
 
 
-def _fault(name: str, cell: Any, needed: bool, hints: Mapping[str, str]) -> str | None:
-    text, number, hint = shown(text_of(cell)), number_of(cell), hints.get(name, "")
+def _fault(name: str, cell: Any, needed: bool, named: Named) -> str | None:
+    text, number, hint = shown(text_of(cell)), number_of(cell), named.hints.get(name, "")
+    own = shown(named.names.get(name, name))
     if not text:
-        return f"{name} is missing" if needed else None
+        return f"{own} is missing" if needed else None
     if grouped(cell) and math.isnan(number):
-        return f"{name} {text!r} may have its thousands apart: write it without, and with a decimal point"
+        return f"{own} {text!r} may have its thousands apart ({_written(text)})"
     if not math.isfinite(number):
-        return f"{name} {text!r} is not {'finite' if math.isinf(number) else f'a number{hint}'}"
+        return f"{own} {text!r} is not {'finite' if math.isinf(number) else f'a number{hint}'}"
     if name == "almr" and not 0 <= number <= 1:
-        return f"almr {text} is outside 0..1{hint if number > 1 else ': a share cannot be negative'}"
+        return f"{own} {text} is outside 0..1{hint if number > 1 else ' (a share cannot be negative)'}"
     if name in PLAIN and abs(number) > LARGEST_LOSS:
-        return f"{name} {text} is too large for a loss"
-    return f"{name} {text} is not above 0{hint}" if name in {"lr", *PLAIN, *BASE_LOSSES} and number <= 0 else None
+        return f"{own} {text} is too large for a loss"
+    return f"{own} {text} is not above 0{hint}" if name in {"lr", *PLAIN, *BASE_LOSSES} and number <= 0 else None
+
+
+def _written(text: str) -> str:
+    """How to write a number whose thousands may be apart."""
+    whole, *rest = re.split(r"[.,]", text)
+    if len(rest) == 1 and (whole + rest[0]).lstrip("+-").isdigit():
+        return f"write {whole}{rest[0]} or {whole}.{rest[0]}"
+    return "write its digits together, with a decimal point"
 
 
 def copies(table: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:

@@ -162,8 +162,8 @@ def refuse_few(table: pd.DataFrame, name: str) -> None:
     counts = ", ".join(f"{count} {kind}" for kind, count in lost.items() if count)
     what = "surface" if needed == MINIMUM_TRIALS else "fit of one hyper-parameter"
     raise InputError(
-        f"{name}: {found} usable trials: a {what} needs {needed} or more; "
-        f"{f'{counts}: ' if counts else ''}{FIXES.get(most, 'run a larger grid')}"
+        f"{table.attrs.get('file', name)}: {found} usable trials: a {what} needs {needed} or more; "
+        f"{f'{counts}: ' if counts else ''}{FIXES.get(most, 'add trials')}"
     )
 
 

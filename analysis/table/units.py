@@ -65,19 +65,26 @@ def _loss_of(perplexity: Any) -> float:
     return math.log(value) if value > 0 else math.nan
 
 
+def names(sources: Sources) -> dict[str, str]:
+    """How messages name our columns: as the file does, unless values were converted by what the name says."""
+    logarithms = {name: f"ln {theirs}" for name, theirs in sources.items() if name in PLAIN and says(theirs, name)}
+    shares = {name: name for name, theirs in sources.items() if name == "almr" and says(theirs, name)}
+    return dict(sources) | logarithms | shares
+
+
 def hints(file: TableFile, sources: Sources) -> dict[str, str]:
     """What to do where a value of a column cannot be, by our name of the column."""
     found = {}
     if "almr" in sources:
         largest = max((n for n in map(number_of, file.column(sources["almr"])) if math.isfinite(n)), default=0.0)
         if any(text_of(cell).endswith("%") for cell in file.column(sources["almr"])):
-            found["almr"] = ": write every ALMR as a share, such as 0.3, or every one with %"
+            found["almr"] = " (write every ALMR as a share, such as 0.3, or every one with %)"
         elif largest <= 100:
-            found["almr"] = ": is it in percent? divide by 100"
+            found["almr"] = " (in percent? divide by 100)"
         else:
-            found["almr"] = ": write the additional language's share of tokens"
+            found["almr"] = " (write the additional language's share of tokens)"
     if "lr" in sources and all(not number_of(cell) > 0 for cell in file.column(sources["lr"])):
-        found["lr"] = ": is it a logarithm? write the LR itself, such as 1e-5"
+        found["lr"] = " (a logarithm? write the LR itself, such as 1e-5)"
     return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sweep.planning import scoring
 from sweep.planning.requirements import TrialMemory
-from sweep.study import LANGUAGES, MINIMUM_TRIALS, CorpusFacts, Study
+from sweep.study import LANGUAGES, MINIMUM_TRIALS, CorpusFacts, Study, preparation
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import almr, percent, size, times
 from sweep.study.sizes.shape import USABLE
@@ -19,8 +20,8 @@ def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_m
     found = [*_lengths(study, tokens), *_repeats(study, epochs), *_evaluation(study), *_guards(study), *_rungs(study)]
     if fault := too_small(study):
         found.append(f"almr run will refuse this study: {fault}")
-    if study.launch and (fault := study.vocabulary_fault(study.launch.formats)):
-        found.append(fault)
+    if study.launch and (fault := study.vocabulary_fault(study.launch.formats, _new_rows(study))):
+        found.append(f"almr export will refuse this for {fault}")
     if speed := _speed(study):
         found.append(speed)
     if trial_memory and (memory := out_of_memory(trial_memory)):
@@ -30,6 +31,23 @@ def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_m
             "memory is not planned for execution.attention: eager, which keeps all scores: write sdpa to plan it"
         )
     return found
+
+
+def _new_rows(study: Study) -> int | None:
+    """How many of its tokenizer's tokens the base model was given rows for, or lacks; None where that is not known."""
+    base = study.base_model
+    if base.new_rows is None or base.pretrained is None:
+        return 0
+    record = preparation.read(study)
+    if record and record.ingredients.base_check:
+        return record.ingredients.base_check.new_rows
+    try:
+        rows = json.loads((Path(base.pretrained) / "config.json").read_bytes())["vocab_size"]
+        tokenizer = json.loads((Path(base.pretrained) / "tokenizer.json").read_bytes())
+        ids = {*tokenizer["model"]["vocab"].values(), *(token["id"] for token in tokenizer["added_tokens"])}
+        return len([number for number in ids if number >= rows])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # another format, or no directory
+        return None
 
 
 def too_small(study: Study) -> str | None:

@@ -92,6 +92,11 @@ class BaseLoss(Schema):
     tokens: int
     bits_per_byte_before: float | None = None
 
+    def __str__(self) -> str:
+        before = self.bits_per_byte_before
+        own = "" if before is None else f"; with its own tokenizer {number(before)}"
+        return f"{number(self.loss)} nats per token ({number(self.bits_per_byte)} bits per byte{own})"
+
 
 class BaseModelCheck(Schema):
     """What was found when the base model was looked at before the first trial. A broken model is refused and has none.
@@ -110,25 +115,15 @@ class BaseModelCheck(Schema):
 
     def lines(self, name: Callable[[str], str]) -> list[str]:
         """What was found, for a person; `name` gives the user's word for a language."""
-        losses = ", ".join(
-            f"{name(part)} {number(found.loss)} nats per token ({number(found.bits_per_byte)} bits per byte)"
-            for part, found in self.losses.items()
-        )
-        said = [f"base model: loss of {losses}"] if losses else []
+        said = [f"base model: loss of {name(part)} {found}" for part, found in self.losses.items()]
         said += [f"base model: its loss is not measured yet: {self.unmeasured}"] if self.unmeasured else []
-        return [*said, *self._vocabulary(name), *(f"warning: base model: {warning}" for warning in self.warnings)]
+        return [*said, *self._vocabulary(), *(f"warning: base model: {warning}" for warning in self.warnings)]
 
-    def _vocabulary(self, name: Callable[[str], str]) -> list[str]:
-        before = {part: found for part, found in self.losses.items() if found.bits_per_byte_before is not None}
+    def _vocabulary(self) -> list[str]:
         rows = f"base model: {self.new_rows:,} of {self.tokens:,} tokens have new rows, the mean of all"
-        if not before:
-            return [rows] if self.new_rows else []
-        changes = ", ".join(
-            f"{name(part)} {number(found.bits_per_byte_before)} with its own tokenizer, "
-            f"{number(found.bits_per_byte)} now"
-            for part, found in before.items()
-        )
-        return [f"{rows}; bits per byte: {changes} ({OTHER_TOKENIZER})"]
+        if any(found.bits_per_byte_before is not None for found in self.losses.values()):
+            return [f"{rows}; {OTHER_TOKENIZER}"]
+        return [rows] if self.new_rows else []
 
 
 class Ingredients(Schema):

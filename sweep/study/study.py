@@ -137,19 +137,20 @@ class Study(Section):
         """Every point of the grid, seed by seed."""
         return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in self.grid.points]
 
-    def vocabulary_fault(self, formats: tuple[str, ...]) -> str | None:
-        """Why a launch in these formats would not train on the trials' tokens, else None. Only `native` gives the
-        launch model the tokenizer and rows that `base_model` states.
+    def vocabulary_fault(self, formats: tuple[str, ...], new_rows: int | None) -> str | None:
+        """Which of these formats, and why, would not train the launch on the trials' tokens, else None: only `native`
+        gives the launch model the tokenizer and rows that `base_model` states. `new_rows`: how many the base model was
+        given, if known.
         """
         base, others = self.base_model, [name for name in formats if name != "native"]
-        if not (base.tokenizer or base.new_rows) or not self.launch or not others:
+        needed = base.tokenizer or (base.new_rows and new_rows != 0)
+        if not needed or not self.launch or not others or (Path(self.launch.model) / NEW_ROWS_FILE).is_file():
             return None
-        if (Path(self.launch.model) / NEW_ROWS_FILE).is_file():
-            return None
+        rows, tokenizer = ("tokenizer", "TOKENIZER") if base.tokenizer else ("new_rows", "MODEL")
         return (
-            f"launch.model: {self.launch.model} lacks the rows of base_model.tokenizer, and {', '.join(others)} cannot "
-            f"add them: make them with python -m trainers.model.base.resizing MODEL TOKENIZER FOLDER and write "
-            f"launch.model: FOLDER, or write launch.formats: native"
+            f"{', '.join(others)}: launch.model {self.launch.model} lacks the rows of base_model.{rows}, which only "
+            f"the format native adds: make them with python -m trainers.model.base.resizing MODEL {tokenizer} FOLDER "
+            f"and write launch.model: FOLDER, or write launch.formats: native"
         )
 
     def recipe(self) -> dict[str, Any]:

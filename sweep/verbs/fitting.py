@@ -95,6 +95,8 @@ def read(path: Path, options: TableOptions) -> NamedTable:
 def objective(options: ObjectiveOptions, level: float | None = None) -> Objective:
     """The objective of a table's fit. Raises InputError naming the option that is wrong."""
     shares, (percent, guards) = _by_name("--weights", options.weights), _guards(options.guard)
+    if shares and percent is not None:
+        raise InputError("--weights and --guard PERCENT are two objectives: leave one out")
     try:
         return Objective(
             weights=Weights(**(dict.fromkeys(LANGUAGES, 0.0) | shares)) if shares else None,

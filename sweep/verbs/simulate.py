@@ -131,7 +131,7 @@ def simulate(named: NamedTable, objective: Objective, requested: Comparison, con
             outcomes[search] = found
             progress.advance(task)
     ordered = [o for s in possible.strategies for r in range(possible.repeats) for o in outcomes[s, r]]
-    notes = [*named.notes, *clipped]
+    notes = [*named.notes, *named.table.attrs.get("settings", ()), *clipped]
     return Simulation(named.name, measured, rows([*ordered, everything(measured, possible.seed)]), notes)
 
 

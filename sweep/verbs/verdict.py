@@ -64,6 +64,8 @@ def _objective(fitted: Fit) -> str:
     weights = fitted.file.weights or {}
     sources = weights.keys() - {*LANGUAGES, "total"}  # beside them, languages that are not listed have weight 0
     shown = [(name, share) for name, share in weights.items() if share or not sources]
+    if len(shown) == 1:
+        return "the loss" if shown[0][0] == "total" else f"the loss of {fitted.label(shown[0][0])}"
     return "the loss of " + " and ".join(f"{fitted.label(name)} (weight {share:.2g})" for name, share in shown)
 
 

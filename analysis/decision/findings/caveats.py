@@ -30,7 +30,7 @@ FEW_TRIALS = 16  # fitted to a dozen random cells, the winner is no better than 
 def find(case: Case) -> list[Finding]:
     """The most serious first, without what analysis.decision.findings.refusals refuses."""
     winner = (_invented, _untested, _interval, _natural_end, score_findings.warned)
-    surfaces = (_misfit, _miscalibrated, _few, _curve, _coupling)
+    surfaces = (_settings, _misfit, _miscalibrated, _few, _curve, _coupling)
     trials = (_missing, _failed, _unused)
     measured = TriedPoints.of(case.table)
     return [finding for rule in (*winner, *surfaces, *trials) for finding in rule(case, measured)]
@@ -80,6 +80,12 @@ def _natural_end(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         language = language_label(case.study, "original" if edge.upper else "additional")
         why = f"the best ALMR may be {edge.value:g}, training without any {language} text: check objective.weights"
         yield Finding(code="natural_end", message=why)
+
+
+def _settings(case: Case, measured: TriedPoints) -> Iterator[Finding]:
+    """Of a table that was read from a file (analysis.table.beside)."""
+    for why in case.table.attrs.get("settings", ()):
+        yield Finding(code="settings", message=why)
 
 
 def _misfit(case: Case, measured: TriedPoints) -> Iterator[Finding]:

@@ -64,7 +64,8 @@ def _contradictory(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 
 def _disagreeing(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     for weights in agreement.parts(case):
-        name = "objective" if len(weights) > 1 else f"{language_label(case.study, next(iter(weights)))} loss"
+        one = language_label(case.study, next(iter(weights)))
+        name = "objective" if len(weights) > 1 else one if one == "loss" else f"{one} loss"
         explained, disagreement = agreement.explained(case, weights), agreement.disagreement(case, weights)
         if explained <= LEAST_EXPLAINED:
             why = f"no surface explains the {name} (leave-one-out R2 {explained:.2f})"

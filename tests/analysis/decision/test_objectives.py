@@ -159,8 +159,11 @@ def test_each_trials_objective_is_what_the_goal_makes_of_its_losses(table):
     assert (kept.dropna() == table["loss_additional"][kept.notna()]).all()
 
 
-@pytest.mark.parametrize("missing", ["base_loss_original", "loss_additional"])
-def test_a_guard_without_what_it_needs_is_refused(table, missing):
+@pytest.mark.parametrize(
+    ("missing", "fix"),
+    [("base_loss_original", "--base original=L"), ("loss_additional", "--columns original=")],
+)
+def test_a_guard_without_what_it_needs_is_refused(table, missing, fix):
     lacking = table.assign(**{missing: np.nan})
-    with pytest.raises(InputError, match=r"base_loss_original\): add these columns, or use weights"):
+    with pytest.raises(InputError, match=f"{fix}.*, or use weights"):
         goal(Objective(forgetting_guard_percent=5), lacking)

@@ -200,7 +200,7 @@ def test_too_few_usable_trials_are_refused_with_what_became_of_the_others(bowl, 
 
 
 def test_a_small_grid_is_refused(bowl):
-    with pytest.raises(InputError, match=r"8 usable trials: a surface needs 9 or more; run a larger grid$"):
+    with pytest.raises(InputError, match=r"8 usable trials: a surface needs 9 or more; add trials$"):
         fit(bowl[:8])
 
 

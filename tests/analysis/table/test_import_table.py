@@ -187,7 +187,7 @@ def test_one_seed_twice_is_a_replicate_unless_its_losses_agree(read: Read) -> No
 
 def test_a_loss_that_cannot_be_one_is_named(read: Read, tmp_path: Path) -> None:
     message = refusal(read, tmp_path, "almr,lr,loss\n0.1,1e-5,1.7e308\n")
-    assert "line 2: loss_total 1.7e308 is too large for a loss: give the row a status" in message
+    assert "line 2: loss 1.7e308 is too large for a loss (give the row a status" in message
 
 
 def test_a_row_is_named_by_its_line_whatever_stands_above_it(read: Read) -> None:
@@ -200,12 +200,12 @@ def test_a_row_is_named_by_its_line_whatever_stands_above_it(read: Read) -> None
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ("30,1e-5,3,0,64,ok", "almr 30 is outside 0..1: is it in percent? divide by 100"),
-        ("300,1e-5,3,0,64,ok", "almr 300 is outside 0..1: write the additional language's share of tokens"),
-        ("-0.1,1e-5,3,0,64,ok", "almr -0.1 is outside 0..1: a share cannot be negative"),
+        ("30,1e-5,3,0,64,ok", "almr 30 is outside 0..1 (in percent? divide by 100)"),
+        ("300,1e-5,3,0,64,ok", "almr 300 is outside 0..1 (write the additional language's share of tokens)"),
+        ("-0.1,1e-5,3,0,64,ok", "almr -0.1 is outside 0..1 (a share cannot be negative)"),
         (
             "30%,1e-5,3,0,64,ok",
-            "almr '30%' is not a number: write every ALMR as a share, such as 0.3, or every one with %",
+            "almr '30%' is not a number (write every ALMR as a share, such as 0.3, or every one with %)",
         ),
         (",1e-5,3,0,64,diverged", "almr is missing"),
         ("0.3,1e-5,,,,diverged", "seed is missing"),
@@ -216,19 +216,19 @@ def test_a_row_is_named_by_its_line_whatever_stands_above_it(read: Read) -> None
         ("0.3,1e-5,3,0,64,weird", "status 'weird' is not complete, diverged, failed or running"),
         (
             "0.3,1e-5,3,0,1.048.576,ok",
-            "tokens '1.048.576' may have its thousands apart: write it without, and with a decimal point",
+            "tokens '1.048.576' may have its thousands apart (write its digits together, with a decimal point)",
         ),
-        ("0.3,1e-5,,0,64,", "loss_total is missing: give the row a status, diverged or failed, or remove it"),
-        ("0.3,1e-5,nan,0,64,", "loss_total is missing: give the row a status, diverged or failed, or remove it"),
+        ("0.3,1e-5,,0,64,", "loss is missing (give the row a status, diverged or failed, or remove it)"),
+        ("0.3,1e-5,nan,0,64,", "loss is missing (give the row a status, diverged or failed, or remove it)"),
         (
             "0.3,1e-5,inf,0,64,ok",
-            "loss_total 'inf' is not finite: give the row a status, diverged or failed, or remove it",
+            "loss 'inf' is not finite (give the row a status, diverged or failed, or remove it)",
         ),
         (
             "0.3,1e-5,x,,64,ok",
-            "seed is missing; loss_total 'x' is not a number: give the row a status, diverged or failed, or remove it",
+            "seed is missing; loss 'x' is not a number (give the row a status, diverged or failed, or remove it)",
         ),
-        ("7,-1,3,0,64,ok", "almr 7 is outside 0..1: is it in percent? divide by 100; lr -1 is not above 0"),
+        ("7,-1,3,0,64,ok", "almr 7 is outside 0..1 (in percent? divide by 100); lr -1 is not above 0"),
     ],
 )
 def test_a_bad_row_is_refused_by_its_line_or_kept_with_its_reason(
@@ -258,7 +258,7 @@ def test_a_parquet_counts_rows_and_bad_cells_may_be_of_any_type(tmp_path: Path) 
 
 
 def test_a_hundred_bad_rows_are_one_line(read: Read, tmp_path: Path) -> None:
-    percent = "almr 30 is outside 0..1: is it in percent? divide by 100"
+    percent = "almr 30 is outside 0..1 (in percent? divide by 100)"
     message = refusal(read, tmp_path, "almr,lr,loss\n" + "".join(f"30,1e-5,{n}\n" for n in range(1, 101)))
     assert message == f"mine.csv: 100 of 100 rows cannot be used: lines 2, 3, 4 and 97 more: {percent}{MEND_ALL}"
     message = refusal(read, tmp_path, "almr,lr,loss\n40,0,3\n0.3,1e-5,3\n30,1e-5,3\n50,1e-5,3\n")

@@ -151,7 +151,7 @@ def test_json_is_read_in_every_form_that_pandas_writes(load: Load, form: str, na
 
 def test_a_missing_key_is_a_missing_cell(load: Load) -> None:
     message = refused(load, '{"almr": 0.1, "lr": 1e-5, "loss": 3}\n\n{"lr": 1e-5, "loss": NaN}\n', "mine.jsonl")
-    assert "line 3: almr is missing; loss_total is missing" in message
+    assert "line 3: almr is missing; loss is missing" in message
 
 
 def workbook(*sheets: tuple[str, list[list[Any]]]) -> bytes:
@@ -205,13 +205,18 @@ def test_decimal_commas_are_read_where_the_file_shows_them(load: Load, tokens: s
         ("0.25;1e-5;1,048,576;2.5", "tokens '1,048,576'"),
         ("0.25;1e-5;1 048 576;2.5", "tokens '1 048 576'"),
         ("0.25;1e-5;1'048'576;2.5", "tokens \"1'048'576\""),
-        ("0.25;1e-5;2048;2,345", "loss_total '2,345'"),
-        ("0,25;1e-5;2048;1.234,5", "loss_total '1.234,5'"),
+        ("0.25;1e-5;2048;2,345", "loss '2,345'"),
+        ("0,25;1e-5;2048;1.234,5", "loss '1.234,5'"),
     ],
 )
 def test_thousands_are_told_and_never_guessed(load: Load, row: str, told: str) -> None:
     message = refused(load, f"almr;lr;tokens;loss\n{row}\n")
-    assert f"line 2: {told} may have its thousands apart: write it without, and with a decimal point" in message
+    assert f"line 2: {told} may have its thousands apart (write " in message
+
+
+def test_a_number_of_one_group_is_told_with_both_ways_to_write_it(load: Load) -> None:
+    message = refused(load, "almr,lr,loss\n0.2,1e-5,'2,345'\n".replace("'", '"'))
+    assert "line 2: loss '2,345' may have its thousands apart (write 2345 or 2.345); correct it" in message
 
 
 def test_a_list_of_gpus_is_no_decimal_comma(load: Load) -> None:

@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 import pytest
 
+from analysis.fit.fit import fit_table
 from analysis.table.import_table import notes, read_table
 from sweep.study import InputError
 
@@ -204,7 +205,7 @@ def test_perplexities_per_language_and_beside_losses(load: Load) -> None:
     table = load("almr,lr,ppl_original,additional_ppl\n0.2,1e-5,10,20\n")
     assert table[["loss_original", "loss_additional"]].to_numpy().tolist() == [[math.log(10), math.log(20)]]
     assert load("almr,lr,eval_loss,eval_ppl\n0.2,1e-5,2.5,12\n")["loss_total"].tolist() == [2.5]
-    assert "loss_total -0.6931" in refused(load, "almr,lr,ppl\n0.2,1e-5,0.5\n")
+    assert "line 2: ln ppl -0.6931" in refused(load, "almr,lr,ppl\n0.2,1e-5,0.5\n")
     assert load("almr,lr,ppl\n0.2,1e-2,inf\n0.2,1e-3,9\n")["status"].tolist() == ["diverged", "complete"]
 
 
@@ -240,13 +241,13 @@ def test_a_column_that_is_in_percent_and_says_so_is_converted(load: Load, header
     [
         (
             "almr,lr,loss\n30,1e-5,2\n40,1e-5,2\n",
-            "lines 2, 3: almr 30 is outside 0..1: is it in percent? divide by 100",
+            "lines 2, 3: almr 30 is outside 0..1 (in percent? divide by 100)",
         ),
         ("almr,lr,loss\n30 %,1e-5,2\n0.4,1e-5,2\n", "write every ALMR as a share, such as 0.3, or every one with %"),
         ("almr_percent,lr,loss\n0.3,1e-5,2\n", "says percent, but no value is above 1: rename it to almr if these"),
         (
             "almr,lr,loss\n0.3,-5,2\n0.4,-4.7,2\n",
-            "lines 2, 3: lr -5 is not above 0: is it a logarithm? write the LR itself",
+            "lines 2, 3: lr -5 is not above 0 (a logarithm? write the LR itself",
         ),
         ("almr,log10_lr,loss\n0.3,-5,2\n", "the column 'log10_lr' is a logarithm: write the LR itself, such as 1e-5"),
         ("almr,params_log_lr,loss\n0.3,5,2\n", "the column 'params_log_lr' is a logarithm: write the LR itself"),
@@ -275,8 +276,8 @@ def test_a_table_without_an_almr_has_none(load: Load) -> None:
     table = load(LR_ALONE.format("minutes", 11, 12.5, 13, 9))
     assert table["almr"].isna().all()
     assert table["seed"].tolist() == [0, 0, 1, 1]
-    told = "no column holds the ALMR: the fit is of the LR alone; if it is one of minutes, name that with --columns"
-    assert notes(table) == [f"{told} almr=..."]
+    told = "no column holds the ALMR: the fit is of the LR alone; if minutes is the ALMR, pass --columns"
+    assert notes(table) == [f"{told} almr=NAME"]
     again = load(table.to_csv(index=False))
     assert again["almr"].isna().all()
 
@@ -315,18 +316,35 @@ def test_rows_of_several_lengths_are_no_repeats(load: Load, name: str) -> None:
     [("optimizer", ("adamw", "muon")), ("model", ("1b", "8b", "70b")), ("batch_size", (32, 64)), ("wd", (0.1, 0.2))],
 )
 def test_a_setting_that_varies_beside_both_is_told(load: Load, name: str, values: tuple[object, ...]) -> None:
-    (told,) = notes(load(crossed(name, *values)))
+    (told,) = load(crossed(name, *values)).attrs["settings"]
     assert told.startswith(f"{name}: several values, which the fit does not know")
     assert told.endswith(f"--where {name}={values[0]}")
     seeds = load(crossed(name, *values).replace(name, "seed")) if isinstance(values[0], int) else None
-    assert seeds is None or notes(seeds) == []
+    assert seeds is None or notes(seeds) == seeds.attrs["settings"] == []
 
 
 def test_a_third_parameter_of_a_search_is_told(load: Load) -> None:
     text = "number,params_almr,params_lr,params_wd,value,state\n" + "".join(
         f"{n},{a},{lr},{0.1 + n / 100},{2 + a},COMPLETE\n" for n, (a, lr) in enumerate(GRID)
     )
-    assert notes(load(text))[0].startswith("params_wd: several values")
+    assert load(text).attrs["settings"][0].startswith("params_wd: several values")
+
+
+@pytest.mark.parametrize("decays", [[0.1 + n / 100 for n in range(9)], [0.1, 0.2, *[0.1] * 7]])
+def test_a_setting_that_varies_beside_the_lr_alone_is_a_warning_of_the_fit(load: Load, decays: list[float]) -> None:
+    """Optuna's `number` and times count trials: they are no settings."""
+    text = "number,value,params_lr,params_weight_decay,duration_s,state\n" + "".join(
+        f"{n},{2 + (n - 4) ** 2 / 50},{1e-5 * 1.4**n},{wd},{60 + n / 7},COMPLETE\n" for n, wd in enumerate(decays)
+    )
+    table = load(text)
+    alone = "no column holds the ALMR: the fit is of the LR alone; if params_weight_decay is the ALMR, pass --columns"
+    assert notes(table) == [f"{alone} almr=NAME"]
+    (told,) = [one for one in fit_table(table).warnings if one.code == "settings"]
+    several = "params_weight_decay: several values, which the fit does not know: their effect counts as noise; "
+    fix = "keep one with --where params_weight_decay=0.1" if decays[2] == 0.1 else "run trials with one"
+    assert told.message == several + fix
+    assert load(text, where=["params_weight_decay=0.1"]).attrs["settings"] == []
+    assert load(text.replace("params_", "")).attrs["settings"] == [told.message.replace("params_", "")]
 
 
 def test_a_trial_that_crashed_and_ran_again_is_no_history(load: Load) -> None:

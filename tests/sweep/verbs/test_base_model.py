@@ -42,7 +42,7 @@ def short_positions(model: Any, tokenizer: Any) -> Any:
 
 CASES: dict[Callable[[Any, Any], Any], str] = {
     added_tokens: "tokens without a row in the model's embedding of 300 rows: ",
-    untrained_rows: "of a model that knows nothing: the embedding rows of 4 tokens in the text look untrained: ",
+    untrained_rows: "= ln(vocabulary): the embedding rows of 4 tokens in the text look untrained: ",
     nan_weight: "NaN or infinite values in model.layers.0.mlp.down_proj.weight (model.safetensors: 1 value)",
     short_positions: "sequence_length: 32 tokens, and the base model has 16 learned positions: write at most 16",
 }
@@ -81,6 +81,27 @@ def test_what_was_found_is_shown_by_prepare_and_plan(small_model: Path, tmp_path
     assert f"base model: loss of original {loss['loss']:.3f} nats per token ({loss['bits_per_byte']:.3f} bits" in text
 
 
+def test_a_plan_says_which_formats_export_will_refuse(small_model: Path, tmp_path: Path) -> None:
+    """`new_rows` alone matters only where the model lacks rows for its own tokenizer."""
+    lacking = changed(small_model, tmp_path / "lacking", lambda model, tokenizer: added_tokens(model, tokenizer))
+    launch = {"model": "someone/large", "tokens": 4096, "global_batch_tokens": 512, "sequence_length": 64}
+    launch |= {"formats": ["native", "megatron", "axolotl"]}
+    fields: list[tuple[Path, dict[str, str], str | None]] = [
+        (small_model, {"tokenizer": str(lacking)}, "tokenizer"),
+        (lacking, {}, "new_rows"),
+        (small_model, {}, None),
+    ]
+    for number, (model, vocabulary, field) in enumerate(fields):
+        content = study_of(tmp_path / str(number), model).model_dump(mode="json", by_alias=True)
+        content["base_model"] |= {"new_rows": "mean", **vocabulary}
+        study = Study.model_validate(content | {"launch": launch})
+        (tmp_path / f"plan{number}").mkdir()
+        name = _written(study, tmp_path / f"plan{number}")
+        said = [line for line in _invoked("plan", name)["warnings"] if "almr export" in line]
+        start = "almr export will refuse this for megatron, axolotl: launch.model someone/large lacks the rows of"
+        assert [line.startswith(f"{start} base_model.{field}, ") for line in said] == ([True] if field else [])
+
+
 def _invoked(*arguments: str) -> dict[str, Any]:
     done = CliRunner().invoke(cli.app, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0
@@ -112,5 +133,5 @@ def test_a_node_measures_what_the_preparation_did_not(small_model: Path, tmp_pat
         study.model_dump_json(by_alias=True), made.model_copy(update={"base_check": unmeasured}).model_dump_json()
     )
     assert bool(fault) == broken
-    assert ("is that of a model that knows nothing" in fault) == broken
+    assert ("where a model that knows nothing has" in fault) == broken
     assert bool(answer) != broken

@@ -99,7 +99,7 @@ def test_bad_rows_are_named_and_can_be_left_out(table: Path) -> None:
     frame.loc[7, "peak_lr"] = 0.0
     frame.to_csv(table, index=False)
     refused = refusal(str(table), "--columns", COLUMNS)
-    faults = "line 5: almr 30.0 is outside 0..1: is it in percent? divide by 100; line 9: lr 0.0 is not above 0"
+    faults = "line 5: mix 30.0 is outside 0..1 (in percent? divide by 100); line 9: peak_lr 0.0 is not above 0"
     assert refused.startswith(f"{table}: 2 of 25 rows cannot be used: {faults}; correct them")
     result = fit(str(table), "--columns", COLUMNS, "--drop-bad-rows", "--json")
     assert json.loads(result.stdout)["trials"]["excluded"] == 2
@@ -109,12 +109,15 @@ def test_bad_rows_are_named_and_can_be_left_out(table: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--weights", "original=1,additional=1", "--guard", "1"], "not both"),
+        (
+            ["--weights", "original=1,additional=1", "--guard", "1"],
+            "--weights and --guard PERCENT are two objectives",
+        ),
         (["--weights", "original"], "--weights original"),
         (["--weights", "english=1"], "english"),
         (["--weights", "original=-1,additional=1"], "--weights"),
         (["--guard", "-1"], "--guard"),
-        (["--guard", "1"], "base_loss_original"),
+        (["--guard", "1"], "--base original=L"),
         (["--level", "1"], "--level"),
         (["--base", "original=x"], "--base"),
     ],

@@ -22,9 +22,9 @@ from trainers import prepare
 from trainers.data.corpus import open_corpora
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
-from trainers.loop.base import check, faults, measured
-from trainers.loop.base.faults import Patient
-from trainers.loop.base.loss import Probe, Sample
+from trainers.loop.base import check, faults, measured, rows
+from trainers.loop.base.loss import Patient, Probe, Sample
+from trainers.loop.base.rows import UntrainedRows
 from trainers.loop.held_out import HeldOut
 from trainers.loop.out_of_memory import MicroBatch
 from trainers.model.base import resizing
@@ -100,14 +100,14 @@ def _with_new_rows(fill: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[An
 @pytest.mark.parametrize("scale", [1.0, 3.0, 100.0])
 def test_untrained_rows_are_named(trained: Path, tmp_path: Path, scale: float) -> None:
     torch.manual_seed(0)
-    model = changed(trained, tmp_path / "model", _with_new_rows(lambda rows: scale * torch.randn_like(rows)))
+    model = changed(trained, tmp_path / "model", _with_new_rows(lambda table: scale * torch.randn_like(table)))
     line = refused(model, tmp_path)
-    assert "is that of a model that knows nothing: the embedding rows of 4 tokens in the text look untrained" in line
+    assert "= ln(vocabulary): the embedding rows of 4 tokens in the text look untrained" in line
     assert all(repr(token) in line for token in NEW)
     assert "base_model.new_rows: mean" in line
 
 
-@pytest.mark.parametrize("fill", [torch.zeros_like, lambda rows: 1e-4 * torch.ones_like(rows)], ids=["zero", "alike"])
+@pytest.mark.parametrize("fill", [torch.zeros_like, lambda table: 1e-4 * torch.ones_like(table)], ids=["zero", "alike"])
 def test_untrained_rows_that_do_not_break_the_model_are_warned_of(
     trained: Path, tmp_path: Path, fill: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
@@ -123,6 +123,38 @@ def test_untrained_rows_that_do_not_break_the_model_are_warned_of(
     assert "天下大势" in said
 
 
+@pytest.mark.parametrize(
+    ("share", "added", "warned"),
+    [(0.01, 0.5, True), (0.0009, 0.5, False), (0.01, 0.05, False), (0.001, 0.081, True)],
+)
+def test_rows_are_warned_of_where_they_matter_for_text_and_loss(share: float, added: float, warned: bool) -> None:
+    found = UntrainedRows("'^', '|'", "2 tokens", share, loss=4.0, added=added, repaired=3.9)
+    assert bool(found.warning) == warned
+    if warned:
+        assert f"add {added:.2f} to its loss of 4.00: if they were added to the tokenizer, train" in str(found.warning)
+        assert "else leave out the text that has them" in str(found.warning)
+
+
+def test_what_rows_add_to_the_loss_is_measured_with_the_mean_in_their_place(trained: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = changed(trained, tmp_path / "model", _with_new_rows(lambda table: 3 * torch.randn_like(table)))
+    study = study_of(tmp_path / "study", path)
+    patient = measured._opened(study, str(path), torch.device("cpu"))
+    borders = Borders.of(patient.tokenizer, study.documents)
+    sample = Sample.of_texts("x", [ENGLISH, CHINESE], TextTokenizer(patient.tokenizer, borders), 32)
+    assert sample
+    losses = patient.probe.losses(sample.tokens)
+    found = rows.untrained(patient, sample, losses)
+    assert found
+    ids = torch.tensor(patient.tokenizer.convert_tokens_to_ids(NEW))
+    here = torch.isin(losses.targets, ids)
+    assert found.share == pytest.approx(float(here.sum()) / losses.count())
+    by_chance = losses.mean() - float(losses.values[~here & (losses.targets >= 0)].mean())
+    assert found.added >= by_chance - 1e-4
+    again = patient.probe.losses(sample.tokens)
+    assert torch.equal(again.values, losses.values), "the model's own rows are put back"
+
+
 def test_a_model_that_overflows_is_refused(trained: Path, tmp_path: Path) -> None:
     tensors = weights(trained)
     tensors["lm_head.weight"] = 1e38 * tensors["lm_head.weight"] / tensors["lm_head.weight"].abs().max()
@@ -130,16 +162,33 @@ def test_a_model_that_overflows_is_refused(trained: Path, tmp_path: Path) -> Non
     assert "the weights are finite, the model's output is not" in line
 
 
-def test_the_tokenizer_of_another_model_of_the_same_size_is_refused(trained: Path, tmp_path: Path) -> None:
-    model = copied(trained, tmp_path / "model")
+def turned_ids(model: Path) -> None:
+    """The model's tokens, except for its end token, under other ids."""
     content = json.loads((model / "tokenizer.json").read_text())
     vocabulary = content["model"]["vocab"]
-    first = 1  # <end> stays
-    turned = {token: first + (number - first + 97) % (len(vocabulary) - first) for token, number in vocabulary.items()}
+    others = len(vocabulary) - 1
+    turned = {token: 1 + (number + 96) % others for token, number in vocabulary.items()}
     content["model"]["vocab"] = turned | {"<end>": vocabulary["<end>"]}
     (model / "tokenizer.json").write_text(json.dumps(content))
+
+
+def test_the_tokenizer_of_another_model_of_the_same_size_is_refused(trained: Path, tmp_path: Path) -> None:
+    model = copied(trained, tmp_path / "model")
+    turned_ids(model)
     line = refused(model, tmp_path)
     assert "most likely the tokenizer is not the one that the model was trained with" in line
+
+
+def test_rows_that_stand_out_are_not_blamed_for_a_wrong_tokenizer(trained: Path, tmp_path: Path) -> None:
+    """Rare tokens have rows of an unusual length, whose repair changes the loss but does not mend the model."""
+    model, tensors = copied(trained, tmp_path / "model"), weights(trained)
+    turned_ids(model)
+    often = load_tokenizer(study_of(tmp_path / "any", model).base_model, str(model)).convert_tokens_to_ids(["e", "t"])
+    tensors["lm_head.weight"][often] *= 30
+    line = refused(with_weights(model, tensors), tmp_path)
+    likely, tried = line.index("most likely the tokenizer is not the one"), line.index("(the loss is still ")
+    assert likely < tried < line.index("with the mean row for 'e', 't'")
+    assert "train them first" not in line
 
 
 def test_random_weights_are_refused(trained: Path, tmp_path: Path) -> None:
@@ -185,8 +234,7 @@ def _needs_bos(bos: int | None) -> Patient:
 
 def test_a_missing_bos_is_named_with_both_losses() -> None:
     patient, sample = _needs_bos(0), Sample("English", (torch.arange(1, 31) % 50).repeat(3, 1), 4.0)
-    both = sample, patient.probe.losses(sample.tokens)
-    line = faults.cause(patient, both, both)
+    line = faults.cause(patient, sample, patient.probe.losses(sample.tokens), sample.tokens)
     right = math.log(1 + 49 * math.exp(-8))
     assert line.startswith("the model needs BOS before its text: ")
     assert f"with it the loss is {right:.2f}, without it {8 + right:.2f}: write `documents: {{bos: true}}`" in line
@@ -253,7 +301,11 @@ def test_a_new_vocabulary_is_measured_in_bits_per_byte_before_and_after(trained:
     for language in LANGUAGES:
         before = found.losses[language].bits_per_byte_before
         assert before == pytest.approx(plain.losses[language].bits_per_byte, rel=0.2)
-    [line] = [line for line in found.lines(str) if "new rows, the mean of all;" in line]
+    lines = found.lines(str)
+    own = [line for line in lines if "bits per byte; with its own tokenizer " in line]
+    assert [line.split(" loss of ")[1].split()[0] for line in own] == [*LANGUAGES]
+    assert max(map(len, own)) < 120
+    [line] = [line for line in lines if "new rows, the mean of all;" in line]
     assert "losses per token of two tokenizers do not compare, bits per byte do" in line
     assert any("have new rows, the mean of all: the base model predicts them by chance" in w for w in found.warnings)
 
@@ -343,10 +395,45 @@ def test_a_launch_model_gets_the_same_rows_by_command(
     launch = {"model": "someone/large", "tokens": 4096, "global_batch_tokens": 512, "sequence_length": 64}
     plain = Launch.model_validate(launch)
     of_another = study.model_copy(update={"launch": plain})
-    assert "python -m trainers.model.base.resizing" in (of_another.vocabulary_fault(("native", "megatron")) or "")
-    assert of_another.vocabulary_fault(("native",)) is None
+    fault = of_another.vocabulary_fault(("native", "megatron", "axolotl"), None) or ""
+    assert fault.startswith("megatron, axolotl: launch.model someone/large lacks the rows of base_model.tokenizer, ")
+    assert "python -m trainers.model.base.resizing MODEL TOKENIZER FOLDER" in fault
+    assert of_another.vocabulary_fault(("native",), None) is None
     resized = study.model_copy(update={"launch": plain.model_copy(update={"model": str(tmp_path / "made")})})
-    assert resized.vocabulary_fault(("native", "megatron")) is None
+    assert resized.vocabulary_fault(("native", "megatron"), None) is None
+
+
+def test_the_command_says_what_it_made_and_tells_bad_input_in_one_line(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status(*arguments: str) -> int:
+        monkeypatch.setattr("sys.argv", ["resizing", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            resizing.main()
+        return int(ended.value.code or 0)
+
+    tokens, made = str(extended(trained, tmp_path)), tmp_path / "new" / "made"
+    monkeypatch.setattr("sys.argv", ["resizing", str(trained), tokens, str(made)])
+    resizing.main()
+    said = capsys.readouterr().out
+    assert said.startswith(f"{made}: the model with 4 new rows, the mean of all, of ")
+    assert said.count("\n") == 1
+    assert status("--help") == 0
+    assert "MODEL TOKENIZER FOLDER" in capsys.readouterr().out
+    assert status(str(trained), tokens) == 2
+    assert "usage: python -m trainers.model.base.resizing" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    bad = [(str(tmp_path / "no"), tokens), (str(tmp_path / "empty"), tokens), (str(trained), str(tmp_path / "empty"))]
+    for number, (model, tokenizer) in enumerate(bad):
+        folder = tmp_path / f"bad{number}"
+        assert status(model, tokenizer, str(folder)) == 2
+        fault = capsys.readouterr().err
+        assert fault.startswith("almr: ")
+        assert fault.count("\n") == 1
+        assert "base_model" not in fault
+        assert not folder.exists()
+    assert status(str(trained), tokens, str(made)) == 2
+    assert "exists: give a new name" in capsys.readouterr().err
 
 
 def test_weights_of_zero_are_refused_though_rounding_may_put_their_loss_below(trained: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sweep.study.sizes.shape import LOGITS_BYTES
 from trainers.data.corpus import PackedCorpus, blocks
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
+from trainers.model.base import vocabulary
 from trainers.model.chunked_loss import IGNORED
 from trainers.model.token_loss import positions
 
@@ -128,6 +129,18 @@ class Probe:
         return bool((before - after).abs().max() > rounding * before.std())
 
 
-def uniform(probe: Probe) -> float:
-    """ln(vocabulary): the loss of a model that gives every token the same probability."""
-    return math.log(probe.rows)
+@dataclass(frozen=True)
+class Patient:
+    """A base model with its tokenizer, and the tokens whose rows are known to be new: they are the mean row."""
+
+    probe: Probe
+    tokenizer: Any
+    new: torch.Tensor
+
+    @property
+    def limit(self) -> float:
+        """ln(vocabulary): the loss of a model that gives every token the same probability."""
+        return math.log(self.probe.rows)
+
+    def named(self, ids: torch.Tensor) -> str:
+        return vocabulary.named([self.tokenizer.decode([number]) for number in ids.tolist()])

@@ -14,9 +14,8 @@ from sweep.study import InputError, Study
 from sweep.study.ingredients import BaseLoss, BaseModelCheck
 from sweep.study.numbers import percent
 from trainers.data.tokens.borders import Borders
-from trainers.loop.base import faults
-from trainers.loop.base.faults import Patient
-from trainers.loop.base.loss import Losses, Probe, Sample
+from trainers.loop.base import faults, rows
+from trainers.loop.base.loss import Losses, Patient, Probe, Sample
 from trainers.model.base import resizing
 from trainers.model.chunked_loss import IGNORED
 from trainers.model.loading import load_complete, load_tokenizer
@@ -74,7 +73,7 @@ def _opened(study: Study, path: str, device: torch.device) -> Patient:
     model = load_complete(study.base_model, path, precision).to(device).eval()
     probe = Probe(model, Borders.of(tokenizer, study.documents) if study.training.document_masking else None)
     new = torch.tensor(resizing.resized(Path(path)).new, dtype=torch.long)
-    return Patient(probe, tokenizer, torch.unique(torch.cat([new, faults.mean_rows(model)])))
+    return Patient(probe, tokenizer, torch.unique(torch.cat([new, rows.mean_rows(model)])))
 
 
 def _refuse_encoder(patient: Patient, sample: Sample, path: str) -> None:
@@ -93,8 +92,9 @@ def _measure(patient: Patient, part: str, sample: Sample, found: Findings) -> No
     if faults.is_bad(patient, losses):
         found.bad.append((sample, losses))
         return
-    advice = [faults.untrained_rows(patient, sample, losses), faults.missing_bos(patient, sample)]
-    found.warnings += [f"{sample.name}: {line.partition(': train')[0]}" for line in advice if line]
+    untrained = rows.untrained(patient, sample, losses)
+    advice = [untrained.warning if untrained else None, faults.missing_bos(patient, sample)]
+    found.warnings += [f"{sample.name}: {line}" for line in advice if line]
     found.warnings += _new_tokens(patient, sample.name, losses)
 
 
@@ -111,11 +111,11 @@ def _new_tokens(patient: Patient, name: str, losses: Losses) -> list[str]:
 
 def _refusal(patient: Patient, found: Findings) -> str:
     """One line for all bad languages: they mostly have one cause."""
-    stated = ", ".join(f"{sample.name} {losses.mean():.2f}" for sample, losses in found.bad)
+    cause = faults.cause(patient, *_together(found.bad), _together(found.all)[0].tokens)
+    stated = ", ".join(f"{losses.mean():.2f} of {sample.name}" for sample, losses in found.bad)
     return (
-        f"base_model: broken as given: its loss in nats per token is {stated}, and {faults.limit(patient):.2f}, "
-        f"ln(vocabulary), is that of a model that knows nothing: "
-        f"{faults.cause(patient, _together(found.all), _together(found.bad))}"
+        f"base_model: broken as given: loss {stated} nats per token, where a model that knows nothing has "
+        f"{patient.limit:.2f} = ln(vocabulary): {cause}"
     )
 
 

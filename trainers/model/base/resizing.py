@@ -11,7 +11,9 @@ does the same to a launch model, for trainers that cannot. MODEL is a directory.
 
 from __future__ import annotations
 
+import argparse
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from sweep.study import InputError
+from sweep.study.errors import shown
 from sweep.study.files import cache
 from sweep.study.ingredients import NEW_ROWS_FILE
 from sweep.study.sections.corpora import BaseModelSource
@@ -139,16 +142,40 @@ def _tables(model: Any) -> list[torch.Tensor]:
 
 
 def main() -> None:
-    model, tokenizer, folder = sys.argv[1:]
-    base = BaseModelSource(pretrained=model, tokenizer=tokenizer, new_rows="mean")
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers.model.base.resizing",
+        description="Write a model with a row for every token of another tokenizer, as base_model.new_rows: mean does.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="directory of the model")
+    parser.add_argument("tokenizer", metavar="TOKENIZER", help="directory, or Hugging Face id, of the tokenizer")
+    parser.add_argument("folder", metavar="FOLDER", help="directory to make, for the model with the tokenizer")
+    given = parser.parse_args()
     try:
-        checkpoint.opened(Path(model))
-        old, new = load_tokenizer(base, model), load_own_tokenizer(base, None)
-        refuse_unsuited(base, old, new)
-        Path(folder).mkdir()
-        _build(base, Path(model), old, new, Path(folder))
+        print(_made(Path(given.model), given.tokenizer, Path(given.folder)))
     except (InputError, OSError) as error:
-        sys.exit(f"almr: {error}")
+        fault = str(error).replace("base_model.tokenizer", "TOKENIZER").replace("base_model.pretrained", "MODEL")
+        print(f"almr: {fault}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _made(model: Path, tokenizer: str, folder: Path) -> str:
+    """Make the folder, and say what is in it."""
+    base = BaseModelSource(pretrained=str(model), tokenizer=tokenizer, new_rows="mean")
+    if not model.is_dir():
+        raise InputError(f"MODEL: {shown(str(model))} is no directory: download the model, and give its directory")
+    if folder.exists():
+        raise InputError(f"FOLDER: {shown(str(folder))} exists: give a new name, or remove it")
+    checkpoint.opened(model)
+    old, new = load_tokenizer(base, str(model)), load_own_tokenizer(base, None)
+    refuse_unsuited(base, old, new)
+    folder.mkdir(parents=True)
+    try:
+        _build(base, model, old, new, folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    found, count = resized(folder), len(new.get_vocab())
+    return f"{folder}: the model with {len(found.new):,} new rows, the mean of all, of {count:,} tokens"
 
 
 if __name__ == "__main__":
