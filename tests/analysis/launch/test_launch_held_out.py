@@ -91,6 +91,7 @@ def execute(monkeypatch, capsys):
     """Run a script in this process, which has its libraries already; returns what it prints."""
 
     def done(folder, *command, status=0):
+        forget()
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
         monkeypatch.setattr(sys, "argv", list(command))

@@ -237,7 +237,7 @@ def test_a_table_of_the_users_own_has_a_page(make_bowl, tmp_path):
     for absent in ("Transfer to", "Change in loss, per language", "trial hours", "Study and provenance"):
         assert absent not in text
     head = next(row for row in page.rows if row[0] == "ALMR")
-    assert head == ["ALMR", "peak LR", "seed", "objective", "total", "quiz", "left out because"]
+    assert head == ["ALMR", "peak LR", "seed", "objective", "loss", "quiz", "left out because"]
 
 
 def test_cost_is_summed_over_what_was_recorded(page):
