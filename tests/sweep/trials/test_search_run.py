@@ -56,6 +56,7 @@ def table(folder: Path, name: str) -> pd.DataFrame:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.ray
 def test_a_search_is_killed_gone_on_with_and_made_larger(tmp_path: Path) -> None:
     whole, killed = study(tmp_path, "whole"), study(tmp_path, "killed", pace=0.02)
