@@ -61,6 +61,10 @@ class CorpusFacts(Schema):
     files: tuple[str, ...] = ()
 
     @property
+    def held_out_bytes_per_token(self) -> float:
+        return self.held_out_bytes / self.held_out_tokens
+
+    @property
     def held_out_share(self) -> float:
         """The held-out part of all tokens of the corpus."""
         dropped = (self.copied_tokens or 0) + (self.near_copied_tokens or 0)

@@ -50,6 +50,13 @@ def blocks(part: datasets.Dataset, indices: Sequence[int]) -> NDArray[np.int64]:
     return np.asarray(part[list(indices)]["input_ids"], dtype=np.int64)
 
 
+def held_out_blocks(corpus: PackedCorpus, most: int) -> NDArray[np.int64]:
+    """At most `most` blocks, at least one, evenly spaced over the held-out documents."""
+    total = len(corpus.held_out)
+    rows = np.linspace(0, total - 1, min(total, max(1, most))).round().astype(int)
+    return blocks(corpus.held_out, rows.tolist())
+
+
 @lru_cache(maxsize=8)
 def open_packed(folder: Path) -> PackedCorpus:
     """The corpus that `prepare` packed into this folder."""

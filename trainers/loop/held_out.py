@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sweep.study import LANGUAGES, CorpusSource, PerLanguage, SourceResult, Study
 from sweep.study.files import cache
 from sweep.study.sizes.step import evaluation_sequences
 from sweep.study.study import fingerprint_of
-from trainers.data.corpus import PackedCorpus, blocks
+from trainers.data.corpus import PackedCorpus, held_out_blocks
 from trainers.loop.out_of_memory import MicroBatch, free_memory
 from trainers.model.fitting import reshard
 from trainers.model.token_loss import TokenLoss
@@ -44,8 +43,8 @@ class HeldOut:
     def of(corpora: dict[str, PackedCorpus], study: Study, workers: WorkerGroup, micro_batch: MicroBatch) -> HeldOut:
         training = study.training
         limit = training.evaluation_tokens // training.sequence_length
-        tokens = {name: torch.from_numpy(_spread(corpus, limit)).to(workers.device) for name, corpus in corpora.items()}
-        bytes_per_token = {name: c.facts.held_out_bytes / c.facts.held_out_tokens for name, c in corpora.items()}
+        tokens = {name: torch.from_numpy(held_out_blocks(c, limit)).to(workers.device) for name, c in corpora.items()}
+        bytes_per_token = {name: corpus.facts.held_out_bytes_per_token for name, corpus in corpora.items()}
         own, sources = training.batch_sequences // workers.size, tuple(study.corpora.by_name.values())
         return HeldOut(tokens, bytes_per_token, own, workers, micro_batch, sources)
 
@@ -85,13 +84,13 @@ class HeldOut:
         return evaluation_sequences(self.micro_batch.of(self.own), length, words)
 
     def bits_per_byte(self, losses: Losses) -> Losses:
-        """Nats per token over (ln 2 x bytes per token): comparable between tokenizers and languages.
+        """Of nats per token: comparable between tokenizers and languages.
 
         Bytes per token are those of all held-out documents, with their end-of-text tokens; of a language those of its
         sources, mixed by their shares of its tokens.
         """
         bytes_per_token = self._with_languages(self.bytes_per_token)
-        return {name: loss / math.log(2) / bytes_per_token[name] for name, loss in losses.items()}
+        return {name: in_bits_per_byte(loss, bytes_per_token[name]) for name, loss in losses.items()}
 
     def source_results(self, **values: Mapping[str, float | None]) -> dict[str, SourceResult]:
         """Results by source, for a record: empty where each language is its only source. `values`: fields of a
@@ -109,16 +108,14 @@ class HeldOut:
         }
 
 
+def in_bits_per_byte(loss: float, bytes_per_token: float) -> float:
+    """A loss in nats per token, over (ln 2 x bytes per token)."""
+    return loss / math.log(2) / bytes_per_token
+
+
 def per_language(values: Mapping[str, float | None]) -> PerLanguage:
     """The languages' part of values by language and source."""
     return PerLanguage(**{language: values[language] for language in LANGUAGES})
-
-
-def _spread(corpus: PackedCorpus, limit: int) -> Any:
-    """At most `limit` held-out blocks, evenly spaced over the held-out documents."""
-    total = len(corpus.held_out)
-    rows = np.linspace(0, total - 1, min(total, max(1, limit))).round().astype(int)
-    return blocks(corpus.held_out, rows.tolist())
 
 
 @torch.no_grad()

@@ -15,9 +15,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sweep.study.sizes.shape import LOGITS_BYTES
-from trainers.data.corpus import PackedCorpus, blocks
+from trainers.data.corpus import PackedCorpus, blocks, held_out_blocks
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
+from trainers.loop.held_out import in_bits_per_byte
 from trainers.model.base import vocabulary
 from trainers.model.chunked_loss import IGNORED
 from trainers.model.token_loss import positions
@@ -38,12 +39,9 @@ class Sample:
     @staticmethod
     def of(name: str, corpus: PackedCorpus, most: int = SAMPLE_TOKENS) -> Sample:
         """Evenly spaced blocks, at most `most` tokens in all; a block longer than that is cut."""
-        total, facts = len(corpus.held_out), corpus.facts
-        first = blocks(corpus.held_out, [0])
-        wanted = min(total, max(1, most // first.shape[1]))
-        rows = np.linspace(0, total - 1, wanted).round().astype(int).tolist()
-        tokens = torch.from_numpy(blocks(corpus.held_out, rows)[:, :most])
-        return Sample(name, tokens, facts.held_out_bytes / facts.held_out_tokens)
+        length = blocks(corpus.held_out, [0]).shape[1]
+        tokens = torch.from_numpy(held_out_blocks(corpus, most // length)[:, :most])
+        return Sample(name, tokens, corpus.facts.held_out_bytes_per_token)
 
     @staticmethod
     def of_texts(name: str, texts: list[str], tokenizer: TextTokenizer, length: int) -> Sample | None:
@@ -63,7 +61,7 @@ class Sample:
 
     def bits_per_byte(self, loss: float) -> float:
         """From nats per token; comparable between tokenizers."""
-        return loss / math.log(2) / self.bytes_per_token
+        return in_bits_per_byte(loss, self.bytes_per_token)
 
 
 @dataclass(frozen=True)
