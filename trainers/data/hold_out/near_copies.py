@@ -52,23 +52,19 @@ def find(
 
     Memory: for each word of the held-out texts about half of a hash and of a row number, and one document at a time.
     """
-    digests = {_digest(text) for text in held_out}
-    index = HeldOutIndex(_Grams([] if exact_alone else held_out))
+    detector = RepeatDetector(held_out, near_copies=not exact_alone)
     copies = Copies([], [])
     containing: dict[int, list[int]] = {}
     for first in range(0, len(training), AT_ONCE):
         rows = training[first : first + AT_ONCE]
-        some = texts[rows]["text"]
-        every = [None] * len(some) if exact_alone else shingles.grams(some)
-        for row, text, grams in zip(rows, some, every, strict=True):
-            if _digest(text) in digests:
+        compared = detector.compared(texts[rows]["text"], near_copies=not exact_alone)
+        for row, found in zip(rows, compared, strict=True):
+            if found is None:
                 copies.exact.append(row)
-            elif grams is not None:
-                found = index.repeated(grams)
-                if found.alike:
-                    copies.near.append(row)
-                elif found.contained:
-                    containing[row] = found.contained
+            elif found.alike:
+                copies.near.append(row)
+            elif found.contained:
+                containing[row] = found.contained
     common = _boilerplate(containing.values(), len(training))
     near = [row for row, contained in containing.items() if not common.issuperset(contained)]
     return Copies(copies.exact, sorted([*copies.near, *near]))
@@ -81,27 +77,32 @@ def _boilerplate(contained: Collection[list[int]], documents: int) -> set[int]:
 
 
 class RepeatDetector:
-    """Tells whether documents of streams repeat one of the `held_out` texts."""
+    """Tells whether documents repeat one of the `held_out` texts. `near_copies`: whether any are ever looked for."""
 
-    def __init__(self, held_out: Sequence[str]) -> None:
+    def __init__(self, held_out: Sequence[str], near_copies: bool = True) -> None:
         self.digests = {_digest(text) for text in held_out}
-        self.index = HeldOutIndex(_Grams(held_out))
+        self.index = HeldOutIndex(_Grams(held_out if near_copies else []))
+
+    def compared(self, texts: Sequence[str], near_copies: bool) -> Iterator[Overlap | None]:
+        """What each document repeats; None for the very text of a held-out one."""
+        every = shingles.grams(texts) if near_copies else [None] * len(texts)
+        for text, grams in zip(texts, every, strict=True):
+            if _digest(text) in self.digests:
+                yield None
+            else:
+                yield NOTHING if grams is None else self.index.repeated(grams)
 
     def kinds(self, texts: Sequence[str], read: StreamCounts | None) -> Iterator[Literal["exact", "near"] | None]:
-        """Of each document: whether it is the very text of a held-out one, nearly repeats one, or neither.
+        """Of each document of a stream: whether it is the very text of a held-out one, nearly repeats one, or neither.
 
         `read` counts the stream so far; None: near-copies are not looked for. In a stream a document that contains
         boilerplate is taken for a repeat until it is known that many others do.
         """
-        every = [None] * len(texts) if read is None else shingles.grams(texts)
-        for text, grams in zip(texts, every, strict=True):
-            if _digest(text) in self.digests:
+        for found in self.compared(texts, near_copies=read is not None):
+            if found is None:
                 yield "exact"
-            elif read is None or grams is None:
-                yield None
             else:
-                found = self.index.repeated(grams)
-                yield "near" if found.alike or read.unusual(found.contained) else None
+                yield "near" if found.alike or (read and read.unusual(found.contained)) else None
 
 
 class StreamCounts:
@@ -152,6 +153,9 @@ class Overlap(NamedTuple):
     contained: list[int]
 
 
+NOTHING = Overlap(False, [])
+
+
 class HeldOutIndex:
     """Leads from the grams of a document to the held-out documents that it may repeat. `grams`: those of each of them.
 
@@ -181,11 +185,6 @@ class HeldOutIndex:
             if len(held_out) >= LONG and shared >= SIMILAR * len(held_out):
                 contained.append(row)
         return Overlap(False, contained)
-
-    def repeats(self, grams: Hashes) -> bool:
-        """Whether a document with these grams repeats a held-out one."""
-        alike, contained = self.repeated(grams)
-        return alike or bool(contained)
 
     def _candidates(self, grams: Hashes) -> Iterator[int]:
         yield from self.rarest.documents(*self.rarest.find(grams)).tolist()
