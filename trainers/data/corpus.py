@@ -126,7 +126,7 @@ class _Packing:
         counts["held_out_blocks"] = self._pack(tokenised, chosen.held_out, folder / "held_out")
         self._refuse_short(counts, chosen)
         tokenised.file.unlink()
-        held_out_texts.write(texts, chosen.held_out, folder)
+        held_out_texts.write(held_out_texts.Rows(texts, chosen.held_out), folder)
         _write_training(folder, chosen.training, len(texts))
         counts |= _counts(tokenised, chosen)
         unknown = {"near_copies": None, "near_copied_tokens": None} if spec.near_copies == "keep" else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from sweep.study import InputError
 from sweep.study.files import cache, patterns
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import CorpusSource
+from trainers.data.hold_out import held_out_texts
 from trainers.data.hold_out.held_out_texts import FILE
 from trainers.data.readers import json_lines
 from trainers.data.readers.alike import Alike
@@ -37,12 +37,8 @@ def _cached(file: str, where: str) -> Path:
             f"{where}: cannot read {patterns.printable(file)}: give JSON Lines (.jsonl) with the field text"
         )
 
-    def build(folder: Path) -> None:
-        with (folder / FILE).open("w", encoding="utf-8") as lines:
-            for text in _texts(file, where):
-                lines.write(json.dumps({FIELD: text}, ensure_ascii=False) + "\n")
-
-    return cache.build_once(cache.root() / "excluded" / sha256(Path(file))[:16], build) / FILE
+    folder = cache.root() / "excluded" / sha256(Path(file))[:16]
+    return cache.build_once(folder, lambda unfinished: held_out_texts.write(_texts(file, where), unfinished)) / FILE
 
 
 def _texts(file: str, where: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ if TYPE_CHECKING:  # a launch bundle has a copy of this module
 FILE = "held_out.jsonl"
 
 
-def write(texts: datasets.Dataset, rows: list[int], folder: Path) -> None:
-    """Write the held-out documents into a folder as JSON Lines, so that another run can exclude and measure them."""
+def write(texts: Iterable[str], folder: Path) -> None:
+    """Write held-out or excluded texts into a folder as JSON Lines, for other runs to exclude and measure."""
     with (folder / FILE).open("w", encoding="utf-8") as lines:
-        for row in texts.select(rows):
-            lines.write(json.dumps({"text": row["text"]}, ensure_ascii=False) + "\n")
+        for text in texts:
+            lines.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
 
 class TextFile(Sequence[str]):
