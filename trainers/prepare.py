@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError, Study, preparation
 from sweep.study.errors import disk_fault, shown
@@ -106,8 +107,9 @@ def _prepare(
 ) -> _Prepared:
     base = _base_model(study, progress, commits)
     progress("checking the base model", None)
-    looked = check.look(study, Path(base.path), load_tokenizer(study.base_model, base.path), base.fingerprint)
-    tokenizer = _tokenizer(study, base)
+    loaded = load_tokenizer(study.base_model, base.path)
+    looked = check.look(study, Path(base.path), loaded, base.fingerprint)
+    tokenizer = _tokenizer(study, loaded)
     finished(BASE_MODEL)
     sources: dict[str, DocumentSource] = {}
     folders: dict[str, Path] = {}
@@ -135,8 +137,7 @@ def _prepare(
     return _Prepared(measured, sources, tokenizer)
 
 
-def _tokenizer(study: Study, base: _BaseModel) -> TextTokenizer:
-    tokenizer = load_tokenizer(study.base_model, base.path)
+def _tokenizer(study: Study, tokenizer: Any) -> TextTokenizer:
     found = TextTokenizer(tokenizer, Borders.of(tokenizer, study.documents))
     if study.training.document_masking and not found.borders.ids:
         raise InputError(
