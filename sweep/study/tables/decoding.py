@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 
-MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+from sweep.study.files.marks import encoding_of
+
 HEAD = 4096  # bytes in which NULs show UTF-16 without a mark
 WIDE = 0.3  # share of NULs at even or at odd places; a table in ASCII letters and digits has nearly a half
 HIGH = re.compile(rb"[\x81-\xfe][\x40-\xfe]")  # two bytes of GB 18030
@@ -26,7 +20,8 @@ def decoded(content: bytes) -> tuple[str, str]:
     Bytes that are not UTF-8 are GB 18030 where most pairs of them are frequent Chinese characters, else Windows-1252,
     else Latin-1: numbers are read right in each, names of columns perhaps not.
     """
-    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), None) or _unmarked(content)
+    marked = encoding_of(content)
+    encoding = "utf-8-sig" if marked == "utf-8" else marked or _unmarked(content)
     text = content.decode(encoding).rstrip("\x1a")  # the end of a file of DOS
     if BINARY.search(text):
         raise ValueError(BINARY_TOLD)

@@ -7,6 +7,7 @@ import io
 import re
 from typing import Any
 
+from sweep.study.files.marks import encoding_of
 from trainers.data.readers.place import Place
 
 UTF8 = ("utf-8", "utf-8-sig")
@@ -19,18 +20,11 @@ MOST_LATIN = 0.5  # of the characters without white space may be beyond ASCII; i
 FEWEST_LATIN = 100  # of such characters say something
 LINE_ONE_BYTE, LINE = 8, 20  # the same as CHANCE of a single line, of which a corpus has millions
 MOST_PRIVATE = 0.02  # of the characters beyond ASCII; Big5, EUC-JP and EUC-KR read as GB18030 give 6 % to 50 %
-MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 
 def marked(piece: bytes, encoding: str) -> str | None:
     """What is wrong with text that begins with the mark of another encoding than the stated one."""
-    name = next((name for mark, name in MARKS.items() if piece.startswith(mark)), None)
+    name = encoding_of(piece)
     if name is None or codecs.lookup(encoding).name.startswith(name):
         return None
     fix = "remove `encoding:`" if name == "utf-8" else f"state `encoding: {name}`"
