@@ -103,12 +103,17 @@ def _at_horizon(given: _Given, table: pd.DataFrame, objective: Objective) -> Cas
     return _case(given, table, objective)
 
 
-def _decided(given: _Given) -> Fit:
-    objective = given.objective
+def _scored(given: _Given) -> Case:
+    """The case of the whole table, with its scores. Raises InputError where too few or too many trials are usable."""
     tables.refuse_few(given.table, given.name)
     tables.refuse_many(given.table, given.name)
-    case = _case(given, given.table, objective)
-    case = replace(case, scores=summarise(case, given.scored, given.seed)) if given.scored else case
+    case = _case(given, given.table, given.objective)
+    return replace(case, scores=summarise(case, given.scored, given.seed)) if given.scored else case
+
+
+def _decided(given: _Given) -> Fit:
+    objective = given.objective
+    case = _scored(given)
     refused = refusals.find(case)
     plain = objective.model_copy(update={"guards": objective.loss_guards})  # only the full budget is scored
     budgets, unfitted = horizons.find(case, lambda shorter: _at_horizon(given, shorter, plain), refused)

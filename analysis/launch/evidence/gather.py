@@ -44,8 +44,6 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
     """Raises InputError where the record of a fitted trial is missing."""
     file, study, files = fit.file, fit.study, RunFiles(run)
     ingredients = read_ingredients(files.ingredients)
-    named = [one.name for one in file.sources]
-    trials = [_trial(row, run, named) for row in fit.table.to_dict("records")]
     assert study is not None  # a plan was made from it
     assert file.transfer is not None
     return Evidence(
@@ -75,8 +73,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         assumptions=plan.assumptions,
         unmeasured=tuple(plan.unmeasured(bundle.formats)),
         held_out=plan.held_out.digests,
-        trials=tuple(t for t in trials if t.excluded is None),
-        excluded_trials=tuple(t for t in trials if t.excluded is not None),
+        **_trials(fit, run),
         corpora={name: _corpus(source) for name, source in plan.sources.items()},
         provenance=reader.read_object(files.provenance),
         files={path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
@@ -99,6 +96,15 @@ def _search(study: Study, run: Path) -> SearchEvidence:
     state = read_search(RunFiles(run).search) if study.search.proposes else None
     asked, stopped = (state.asked, state.stopped) if state else (None, None)
     return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
+
+
+def _trials(fit: FitResult, run: Path) -> dict[str, tuple[TrialEvidence, ...]]:
+    named = [one.name for one in fit.file.sources]
+    trials = [_trial(row, run, named) for row in fit.table.to_dict("records")]
+    return {
+        "trials": tuple(trial for trial in trials if trial.excluded is None),
+        "excluded_trials": tuple(trial for trial in trials if trial.excluded is not None),
+    }
 
 
 def _trial(row: dict[Any, Any], run: Path, sources: list[str]) -> TrialEvidence:

@@ -26,7 +26,6 @@ def plan(
 ) -> None:
     """Print a study's trials, tokens, time, memory and disk. Starts nothing."""
     from sweep.planning import plan as plans
-    from sweep.preflight.checks import verdict
     from sweep.verbs.plan import phases, text
 
     if address and not check:
@@ -45,7 +44,6 @@ def plan(
     sizes = record.sizes if record else None
     planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {}, sizes)
     findings = _checked(loaded, run, planned, address) if check else []
-    passed = all(finding.ok for finding in findings)
     base = known.base_check if known else None
     if as_json:
         checks = {"checks": [finding._asdict() for finding in findings]} if check else {}
@@ -56,11 +54,19 @@ def plan(
         show(text.plan(loaded, planned))
         for line in phases.base_model_lines(loaded, base):
             out.print(line, markup=False, soft_wrap=True)
-        for finding in sorted(findings, key=lambda one: not one.ok):
-            (out if finding.ok else err).print(finding.text, markup=False, soft_wrap=True)
-        if findings:
-            (out if passed else err).print(verdict(findings), markup=False, soft_wrap=True)
-    raise typer.Exit(0 if passed else 2)
+        _print_checks(findings)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)
+
+
+def _print_checks(findings: list[CheckResult]) -> None:
+    """Those that failed, and the verdict of all, last."""
+    from sweep.preflight.checks import verdict
+
+    for finding in sorted(findings, key=lambda one: not one.ok):
+        (out if finding.ok else err).print(finding.text, markup=False, soft_wrap=True)
+    if findings:
+        passed = all(finding.ok for finding in findings)
+        (out if passed else err).print(verdict(findings), markup=False, soft_wrap=True)
 
 
 def _checked(study: Study, run: Run, planned: StudyPlan, address: str | None) -> list[CheckResult]:
