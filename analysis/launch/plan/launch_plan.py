@@ -12,7 +12,7 @@ from analysis.fit_file.transfer import REPEATS
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.source import LaunchCorpus
-from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
+from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study, Trial
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
@@ -251,3 +251,19 @@ def _facts(corpora: dict[str, CorpusFacts], name: str) -> CorpusFacts:
     if name not in corpora:
         raise InputError(f"ingredients.json has no counts of the {name} corpus: run the study again to write them")
     return corpora[name]
+
+
+def of_trial(
+    study: Study, launch: Launch, trial: Trial, corpora: dict[str, CorpusFacts], target: LaunchHardware
+) -> LaunchPlan:
+    """The plan of a launch that trains as a trial of the study did, at its ALMR and LR and with its seed."""
+    return LaunchPlan(
+        study=study,
+        launch=launch,
+        almr=trial.almr,
+        lr=trial.lr,
+        accepted_risk=None,
+        fit_warnings=(),
+        sources=_sources(study, launch, trial.almr, corpora),
+        target=target,
+    )

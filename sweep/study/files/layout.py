@@ -72,6 +72,7 @@ class RunFiles:
     launch = Entry("launch")  # the launch bundle
     evidence = Entry("launch/evidence.json")
     confirmation = Entry("confirmation")  # the results of the confirmation runs of the large model
+    parity = Entry("parity.json")  # the newest result of the parity runs of each launch format
 
     @property
     def base(self) -> ScoreFiles:
