@@ -69,12 +69,11 @@ def judge(wanted: Trace, found: Trace, steps: int, bounds: Bounds) -> tuple[Pari
 
 
 def resumed(wanted: Trace, found: Trace, steps: int, stopped_at: int | None) -> tuple[ParityCheck, ...]:
-    """The checks of a run that was killed and started again, beside the same run without a break."""
-    again = ParityCheck(what="resumed from its checkpoint")
-    if stopped_at is not None:
-        fault = None if found.resumed_from else "it began again at step 1"
-        right = {"wanted": stopped_at, "found": found.resumed_from or 0.0}
-        again = again.model_copy(update=right | {"bound": float(steps), "fault": fault})
+    """The checks of a run that was killed and started again, beside the same run without a break. `stopped_at`: the
+    step of the checkpoint that it resumed from; None where it began at step 1.
+    """
+    began = None if stopped_at is not None else "it began at step 1"
+    again = ParityCheck(what="resumed from its checkpoint", wanted=stopped_at, found=stopped_at, fault=began)
     _, *checks = _each_step(wanted, found, EXACT)
     after = _held_out("loss after training", wanted.after, found.after, _final(wanted.after, EXACT))
     return (again, _finished(wanted, found, steps), *checks, *after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterable
@@ -40,7 +41,9 @@ def results(run: Run, names: Iterable[Format]) -> tuple[ParityResult, ...]:
 
 def _checked(run: Run, name: Format, result: ParityResult) -> ParityResult:
     record = next((one for one in records(run) if one.trial_id == result.trial_id), None)
-    same = record is not None and made_from(run, repeated(run, record), name) == result.made_from
+    same = False
+    with contextlib.suppress(InputError):  # a trial that can no longer be repeated
+        same = record is not None and made_from(run, repeated(run, record), name) == result.made_from
     return result.model_copy(update={"outdated": not same})
 
 

@@ -8,10 +8,11 @@ then trained a second time, killed half-way and started again. docs/parity.md sa
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analysis.fit_file.result import FitResult
 from analysis.launch.evidence.parity import Kind, ParityResult, ParityRun
 from sweep.parity import documents, judge, kept, plan, start, trace
 from sweep.parity.judge import Bounds
@@ -24,7 +25,6 @@ from sweep.study import Ingredients, InputError, Study, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.sections.launch import Format
 
-FOLDER = "parity"
 LEAST_SECONDS, TIMES_A_TRIAL = 1800.0, 10.0
 NEEDS_GPU = ("torchtitan", "megatron")
 Environments = Callable[[str], TrainerEnvironment]
@@ -42,7 +42,7 @@ class Recipe:
 
     @property
     def folder(self) -> Path:
-        return self.run.folder / FOLDER
+        return self.run.files.parity_runs
 
     @property
     def bounds(self) -> Bounds:
@@ -141,6 +141,21 @@ class Parity:
             seconds=seconds,
             show=recipe.show,
         )
+
+
+def recipe(run: Run, fitted: FitResult, trial: str | None, show: Show) -> Recipe:
+    """The parity runs that repeat a trial, by default the complete one nearest to the winner. Raises InputError."""
+    winner = fitted.file.winner
+    record = plan.choose(kept.records(run), trial, winner.almr, winner.lr)
+    return Recipe(run, kept.repeated(run, record), fitted.file.noise, show=show)
+
+
+def carry_out(recipe: Recipe, names: Iterable[Format]) -> None:
+    """Run and judge each format, and keep its result. Raises InputError where the trial cannot be repeated."""
+    with recipe.run.locked():
+        prepared = prepare(recipe)
+        for name in names:
+            kept.add(recipe.run, prepared.of(name))
 
 
 def prepare(recipe: Recipe) -> Parity:

@@ -10,12 +10,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from analysis.launch.plan.launch_plan import NOT_TRIED
 from sweep.study import Schema
 
 NAME = "parity.json"
 SCHEMA_VERSION = 1
 AGAIN = "run almr export RUN --parity again"
-NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)"
 ParityState = Literal["pass", "fail", "not known"]
 Kind = Literal["again", "borders", "resumed"]
 KINDS: dict[Kind, str] = {

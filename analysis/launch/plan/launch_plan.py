@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from analysis.fit_file.findings import Finding
@@ -17,6 +18,8 @@ from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
 
+NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)"
+PARITY_RUN = "A parity run: the small model is trained again as a trial was, to compare this trainer with the trials'"
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 
 
@@ -29,7 +32,10 @@ class AcceptedRisk(Schema):
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """The large run, in optimizer steps. A format without a layout in `target` shards one copy over all GPUs."""
+    """The large run, in optimizer steps. A format without a layout in `target` shards one copy over all GPUs.
+
+    `parity`: what is known of each format's parity run, in a line.
+    """
 
     study: Study
     launch: Launch
@@ -40,6 +46,7 @@ class LaunchPlan:
     sources: dict[str, LaunchCorpus]
     target: LaunchHardware = field(default_factory=LaunchHardware)
     held_out: HeldOutText = field(default_factory=HeldOutText)
+    parity: Mapping[str, str] = field(default_factory=dict)
 
     def layout(self, name: str) -> ParallelLayout:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
@@ -266,4 +273,5 @@ def of_trial(
         fit_warnings=(),
         sources=_sources(study, launch, trial.almr, corpora),
         target=target,
+        parity=dict.fromkeys(launch.formats, PARITY_RUN),
     )
