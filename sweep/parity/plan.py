@@ -96,6 +96,7 @@ def launch(study: Study, name: Format) -> Launch:
         tokens=training.tokens,
         global_batch_tokens=training.global_batch_tokens,
         sequence_length=training.sequence_length,
+        corpora=study.corpora,
         nodes=1,
         gpus_per_node=gpus,
         micro_batch_sequences=next(n for n in range(most, 0, -1) if own % n == 0),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from analysis.launch.bundle import FORMATS, FittedRun, export
@@ -13,6 +15,22 @@ from sweep.study import Ingredients, Status
 
 STATEMENT = "each trainer trained the small model to the trials' losses"
 SETTINGS = {"llamafactory": "llamafactory.yaml", "axolotl": "axolotl.yaml", "native": "study.yaml"}
+
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-6,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
+    "tie_word_embeddings": False,
+}
 
 
 def check(found=1.0, **fields):
@@ -104,7 +122,10 @@ def test_a_run_that_was_not_made_leaves_the_format_unknown():
 def repeatable(make_fit, make_study, make_facts, run, tmp_path):
     """A run with a finished trial whose ingredients are known."""
     made = make_fit(make_study())
-    counted = {name: make_facts() for name in ("original", "additional")}
+    files = {"original": "/data/english.jsonl", "additional": "/data/chinese.parquet"}
+    counted = {name: make_facts(files=(file,)) for name, file in files.items()}
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text(json.dumps(CONFIG))
     ingredients = Ingredients(
         base_model=str(tmp_path / "base"), base_model_fingerprint="b", folders={}, corpora=counted
     )
