@@ -18,9 +18,9 @@ from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence import bundle_folder, evidence, parity
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.transfer import bracket
-from sweep.parity import kept
 from sweep.planning import model_shape
 from sweep.readback import verify as readback
+from sweep.readback.parity import kept
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study
 from sweep.study.sections.launch import Format
@@ -74,7 +74,7 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     """
     named, source = _source(run, fitted, options.formats)
     if options.parity:
-        from sweep.parity import parity as parity_runs  # torch takes seconds to import
+        from sweep.readback.parity import parity as parity_runs  # torch takes seconds to import
 
         parity_runs.carry_out(parity_runs.recipe(run, fitted, options.trial, options.show), named)
         source = replace(source, parity=kept.results(run, named))

@@ -162,9 +162,9 @@ def confirm(
         if folder:
             raise InputError("--out: only results rewrite a bundle: add --results FILE")
         planned = outputs.confirm(found, fitted, accept_risk)
-        tell(outputs.untried(found, fitted))
+        lines = [*outputs.untried(found, fitted), *planned.lines]
         then = f"then fill in a copy of launch/confirm/results-template.csv: {again} --results COPY"
-        show(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, then]))
+        show(planned.model_dump(mode="json") if as_json else "\n".join([*lines, then]))
         return
     done, made = outputs.conclude(found, fitted, results, folder, accept_risk)
     _show_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)

@@ -9,7 +9,7 @@ import pytest
 from analysis.launch.bundle import FORMATS, FittedRun, export
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.parity import ParityCheck, ParityResult, ParityRun, shown
-from sweep.parity import kept, plan
+from sweep.readback.parity import kept, plan
 from sweep.store.run import Run
 from sweep.study import Ingredients, Status
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from analysis.launch.evidence.parity import ParityCheck
-from sweep.parity.trace import LoggedStep, Losses, Trace
+from sweep.readback.parity.trace import LoggedStep, Losses, Trace
 
 FIRST_LOSS, LOSS, RESUMED = 1e-5, 1e-3, 1e-6  # nats per token
 NORM, LR = 1e-4, 1e-6  # relative
@@ -23,7 +23,7 @@ STEPS_IN_NOISE = 3.0  # a batch's loss has fewer tokens than the held-out text
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ParityBounds:
     """Of the differences: the loss and the gradient's norm of step 1, the LR, the loss of any step, and the held-out
     losses, `final` by language where they have bounds of their own.
     """
@@ -37,13 +37,13 @@ class Bounds:
     final: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def of(precision: str, noise: Mapping[str, float]) -> Bounds:
+    def of(precision: str, noise: Mapping[str, float]) -> ParityBounds:
         """`noise`: of the fit, in nats by language."""
         if precision == "float32":
-            return Bounds()
+            return ParityBounds()
         least = {name: max(sd, LOSS) for name, sd in noise.items()}
         most = max(least.values(), default=LOSS)
-        return Bounds(
+        return ParityBounds(
             first_loss=most,
             norm=NORM_BFLOAT16,
             loss=STEPS_IN_NOISE * most,
@@ -53,10 +53,10 @@ class Bounds:
         )
 
 
-EXACT = Bounds(first_loss=RESUMED, norm=RESUMED, lr=RESUMED, loss=RESUMED, held_out=RESUMED, before=RESUMED)
+EXACT = ParityBounds(first_loss=RESUMED, norm=RESUMED, lr=RESUMED, loss=RESUMED, held_out=RESUMED, before=RESUMED)
 
 
-def judge(wanted: Trace, found: Trace, steps: int, bounds: Bounds) -> tuple[ParityCheck, ...]:
+def judge(wanted: Trace, found: Trace, steps: int, bounds: ParityBounds) -> tuple[ParityCheck, ...]:
     """The checks of a run of `steps` optimizer steps, `found`, that should be as `wanted`."""
     return (
         *_held_out("base model's loss", wanted.before, found.before, dict.fromkeys(wanted.before, bounds.before)),
@@ -79,7 +79,7 @@ def resumed(wanted: Trace, found: Trace, steps: int, stopped_at: int | None) -> 
     return (again, _finished(wanted, found, steps), *checks, *after)
 
 
-def _final(losses: Losses, bounds: Bounds) -> dict[str, float]:
+def _final(losses: Losses, bounds: ParityBounds) -> dict[str, float]:
     return {name: bounds.final.get(name, bounds.held_out) for name in losses}
 
 
@@ -88,7 +88,7 @@ def _held_out(what: str, wanted: Losses, found: Losses, bounds: dict[str, float]
         yield _compared(what, value, found.get(name), bounds[name]).model_copy(update={"of": name})
 
 
-def _first(wanted: Trace, found: Trace, bounds: Bounds) -> Iterator[ParityCheck]:
+def _first(wanted: Trace, found: Trace, bounds: ParityBounds) -> Iterator[ParityCheck]:
     """Step 1 has the base model's loss on the first batch, and its gradient."""
     right, own = wanted.by_step.get(1, LoggedStep(step=1)), found.by_step.get(1, LoggedStep(step=1))
     yield _compared("loss of step 1", right.loss, own.loss, bounds.first_loss)
@@ -105,7 +105,7 @@ def _finished(wanted: Trace, found: Trace, steps: int) -> ParityCheck:
     return check
 
 
-def _each_step(wanted: Trace, found: Trace, bounds: Bounds) -> Iterator[ParityCheck]:
+def _each_step(wanted: Trace, found: Trace, bounds: ParityBounds) -> Iterator[ParityCheck]:
     yield _worst("LR", {n: one.lr for n, one in wanted.by_step.items()}, found, bounds.lr)
     yield _worst("loss of each step", {n: one.loss for n, one in wanted.by_step.items()}, found, bounds.loss)
 

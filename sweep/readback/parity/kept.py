@@ -10,8 +10,8 @@ from pathlib import Path
 
 from analysis.launch import bundle
 from analysis.launch.evidence.parity import SCHEMA_VERSION, ParityFile, ParityResult
-from sweep.parity import plan
-from sweep.parity.plan import RepeatedTrial
+from sweep.readback.parity import plan
+from sweep.readback.parity.plan import RepeatedTrial
 from sweep.store.run import Run
 from sweep.study import InputError, Record
 from sweep.study.files import reader

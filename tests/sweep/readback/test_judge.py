@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from samples import CHINESE, ENGLISH, POEM, RHYME
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sweep.parity import judge
-from sweep.parity.judge import Bounds
-from sweep.parity.trace import LoggedStep, Trace
+from sweep.readback.parity import judge
+from sweep.readback.parity.judge import ParityBounds
+from sweep.readback.parity.trace import LoggedStep, Trace
 from sweep.study.sections.training import Training
 from trainers.data.tokens.borders import Borders
 from trainers.loop.held_out import evaluate
@@ -27,7 +27,7 @@ LR = 5e-3
 TRAINING = Training.model_validate(
     {"sequence_length": LENGTH, "tokens": LENGTH * BATCH * STEPS, "global_batch_tokens": LENGTH * BATCH}
 )
-BOUNDS = Bounds()
+BOUNDS = ParityBounds()
 SHARE = TRAINING.lr_schedule(STEPS).share
 
 
@@ -242,7 +242,7 @@ def test_a_number_fails_exactly_where_it_is_beyond_its_bound(step, name, times):
 
 
 def test_the_bounds_in_bfloat16_are_the_noise_of_the_fit():
-    bounds = Bounds.of("bfloat16", {"original": 0.004, "additional": 0.0001})
+    bounds = ParityBounds.of("bfloat16", {"original": 0.004, "additional": 0.0001})
     assert (bounds.first_loss, bounds.final) == (0.004, {"original": 0.004, "additional": judge.LOSS})
     near = trace(after={"original": 3.703, "additional": 5.003})
     assert {(c.what, c.of) for c in judge.judge(trace(), near, 20, bounds) if c.state == "fail"} == {

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep.parity import start
-from sweep.parity.halfway import checkpoint
-from sweep.parity.start import Script, TrainerEnvironment
+from sweep.readback.parity import start
+from sweep.readback.parity.halfway import checkpoint
+from sweep.readback.parity.start import Script, TrainerEnvironment
 
 
 def script(folder: Path, text: str, seconds: float = 60.0, **variables: str) -> Script:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from analysis.fit_file.result import FitResult
 from analysis.launch.evidence.parity import Kind, ParityResult, ParityRun
-from sweep.parity import documents, judge, kept, plan, start, trace
-from sweep.parity.judge import Bounds
-from sweep.parity.launches import ParityLaunch, ParityRunError, Prepared, Show
-from sweep.parity.plan import RepeatedTrial
-from sweep.parity.start import TrainerEnvironment
-from sweep.parity.trace import Trace
+from sweep.readback.parity import documents, judge, kept, plan, start, trace
+from sweep.readback.parity.judge import ParityBounds
+from sweep.readback.parity.launches import ParityLaunch, ParityRunError, PreparedFiles, Show
+from sweep.readback.parity.plan import RepeatedTrial
+from sweep.readback.parity.start import TrainerEnvironment
+from sweep.readback.parity.trace import Trace
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study, study_file
 from sweep.study.files.atomic import write_atomically
@@ -45,8 +45,8 @@ class Recipe:
         return self.run.files.parity_runs
 
     @property
-    def bounds(self) -> Bounds:
-        return Bounds.of(self.repeated.study.training.precision, self.noise)
+    def bounds(self) -> ParityBounds:
+        return ParityBounds.of(self.repeated.study.training.precision, self.noise)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PreparedStudy:
 
     study: Study
     ingredients: Ingredients
-    files: Prepared
+    files: PreparedFiles
 
 
 @dataclass
@@ -175,7 +175,7 @@ def _prepared(study: Study, folder: Path, show: Show) -> PreparedStudy:
     from trainers import prepare as trainers_prepare
 
     made = trainers_prepare.prepare(study, lambda phase, share: show(f"parity: {phase}"))
-    files = Prepared(folder / "study.yaml", folder / "ingredients.json")
+    files = PreparedFiles(folder / "study.yaml", folder / "ingredients.json")
     write_atomically(files.study, study_file.dump(study))
     write_atomically(files.ingredients, made.model_dump_json(indent=2))
     return PreparedStudy(study, made, files)

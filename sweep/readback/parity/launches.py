@@ -13,10 +13,10 @@ import pydantic
 
 from analysis.launch import bundle
 from analysis.launch.plan.launch_plan import LaunchPlan
-from sweep.parity import start
-from sweep.parity.halfway import checkpoint, written
-from sweep.parity.start import Ended, Script, TrainerEnvironment
-from sweep.parity.trace import Losses, Trace
+from sweep.readback.parity import start
+from sweep.readback.parity.halfway import checkpoint, written
+from sweep.readback.parity.start import Ended, Script, TrainerEnvironment
+from sweep.readback.parity.trace import Losses, Trace
 from sweep.study.sections.launch import Format
 from sweep.worker.group.node import CODE, free_port
 
@@ -31,7 +31,7 @@ class ParityRunError(Exception):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedFiles:
     """What a model that a trainer leaves is measured on: files with the study and its ingredients."""
 
     study: Path
@@ -46,7 +46,7 @@ class ParityLaunch:
     plan: LaunchPlan
     folder: Path
     environment: TrainerEnvironment
-    prepared: Prepared
+    prepared: PreparedFiles
     seconds: float
     show: Show
 
@@ -122,10 +122,10 @@ class ParityLaunch:
         return found.model_copy(update={"after": measured(self.prepared, found.model)})
 
 
-def measured(prepared: Prepared, model: str) -> Losses:
+def measured(prepared: PreparedFiles, model: str) -> Losses:
     """The held-out losses of a model. Raises ParityRunError."""
     files = [str(prepared.study), str(prepared.ingredients), model]
-    losses: Losses = json.loads(_answer([start.OURS, "-m", "sweep.parity.evaluate", *files]))
+    losses: Losses = json.loads(_answer([start.OURS, "-m", "sweep.readback.parity.evaluate", *files]))
     return losses
 
 

@@ -8,7 +8,7 @@ import pytest
 from samples import local_content, with_sources
 
 from analysis.launch.bundle import FORMATS
-from sweep.parity import documents, plan
+from sweep.readback.parity import documents, plan
 from sweep.study import InputError, Record, Study
 from trainers import prepare as trainers_prepare
 
