@@ -24,7 +24,7 @@ from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
 
 NAME = "evidence.json"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 
 class StudyEvidence(Schema):
@@ -47,7 +47,7 @@ class SearchEvidence(Schema):
 
 
 class CorpusEvidence(Schema):
-    """Counts of the corpus, and how much of it the launch reads; None: not known."""
+    """The trials' counts of a source."""
 
     fingerprint: str
     documents: int
@@ -55,7 +55,17 @@ class CorpusEvidence(Schema):
     held_out_documents: int
     held_out_tokens: int
     tokens_per_document: float
+
+
+class LaunchTextEvidence(Schema):
+    """A source of the launch: its tokens in the launch, its own size and where that is from, and how often it is read;
+    None: not known.
+    """
+
+    language: str
     launch_tokens: int
+    corpus_tokens: int | None
+    size_source: str | None
     launch_epochs: float | None
 
 
@@ -143,6 +153,7 @@ class Evidence(Schema):
     trials: tuple[TrialEvidence, ...]
     excluded_trials: tuple[TrialEvidence, ...]
     corpora: dict[str, CorpusEvidence]
+    launch_corpora: dict[str, LaunchTextEvidence] = Field(default_factory=dict)
     provenance: dict[str, Any] | None
     files: dict[str, str]
     links: dict[str, str]

@@ -18,8 +18,10 @@ from pprint import pformat
 from string import Template
 from typing import Any
 
+from analysis.launch.formats import packed_text
 from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_study import launch_study
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
 from sweep.study import InputError
 from sweep.study.sections import lr_schedule
@@ -58,6 +60,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
     for name in MODULES:
         shutil.copyfile(TEMPLATES / f"torchtitan_{name}.txt", folder / f"almr_{name}.py")
+    packed_text.write(plan, folder, NAME)
     shutil.copyfile(lr_schedule.__file__, folder / "lr_schedule.py")
     return differences(plan, "torchtitan", used=("tensor", "context"))
 
@@ -67,7 +70,7 @@ def settings(plan: LaunchPlan) -> dict[str, Any]:
     layout, training = plan.layout(NAME), plan.study.training
     values = {
         "model": plan.launch.model,
-        "data": "data",
+        "data": plan.data,
         "seed": plan.seed,
         "lr": plan.lr,
         "betas": (training.optimizer.beta1, training.optimizer.beta2),
@@ -81,7 +84,7 @@ def settings(plan: LaunchPlan) -> dict[str, Any]:
         "seq_len": plan.launch.sequence_length,
         "local_batch_size": layout.micro_batch,
         "global_batch_size": plan.launch.batch_sequences,
-        "precision": "bfloat16" if plan.launch.gpus_per_node else "float32",
+        "precision": plan.precision,
         "tensor_parallel": layout.tensor,
         "context_parallel": layout.context,
         "checkpointing": layout.checkpointing if plan.launch.gpus_per_node else "none",
@@ -89,7 +92,8 @@ def settings(plan: LaunchPlan) -> dict[str, Any]:
         "checkpoint_steps": plan.checkpoint_steps,
         "log_every": training.log_every,
     }
-    return values | {"checkpoints": checkpoints_name(plan, NAME, values), "beside": BESIDE}
+    text = launch_study(plan).model_dump(mode="json")
+    return values | {"checkpoints": checkpoints_name(plan, NAME, [values, text]), "beside": BESIDE}
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
@@ -101,7 +105,7 @@ def command(plan: LaunchPlan) -> Command:
         trainer="torchtitan",
         settings=f"{MODULE}.py",
         usage=f"Arguments override {MODULE}.py: start.sh --training.steps 10",
-        check=CHECK,
+        check=packed_text.check(plan) + CHECK,
         run=TORCHRUN + f'-m torchtitan.train --module {MODULE} --config launch "$@"',
         install="pip install torchtitan==0.3.0 'torch>=2.14.1'",
         variables={"ALMR_MODEL": plan.launch.model},

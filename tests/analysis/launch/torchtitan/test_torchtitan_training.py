@@ -21,7 +21,7 @@ from trainers.model.token_loss import TokenLoss
 
 ROOT = Path(__file__).parents[4]
 VENV = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere")) / "torchtitan" / "bin"
-READER = ROOT / "sweep" / "parity" / "readers" / "torchtitan.py"
+READER = ROOT / "sweep" / "readback" / "parity" / "readers" / "torchtitan.py"
 WORDS, LENGTH, BATCH, STEPS, NODES = 256, 64, 8, 20, 2
 END = 0
 BORDERS = Borders((), (END,))
@@ -191,6 +191,7 @@ print(json.dumps(read(Path(), Path(sys.argv[2]), {"steps": int(sys.argv[3])})))
 def test_start_refuses_in_one_line_what_cannot_train(make_plan, make_study, llama, rows, tmp_path):
     folder = tmp_path / "torchtitan"
     bundle(make_plan, make_study, llama, folder)
+    pack(rows, folder / "data")
     config = json.loads((llama / "config.json").read_text())
     refused = [(False, {}, "no torch.distributed.set_timeout"), (True, {"attention_bias": True}, "attention_bias True")]
     for shim, changed, says in refused:
