@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from analysis.launch.formats.llamafactory_data import DocumentMixture
 from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
 from analysis.launch.formats import axolotl, megatron
-from analysis.launch.formats.llamafactory_data import DocumentMixture
 from analysis.launch.plan import layout_choice
 from analysis.launch.plan.ratio import token_shares
 from analysis.launch.scripts import starts
