@@ -15,8 +15,8 @@ from typing import Any
 
 from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.ratio import token_shares
 from analysis.launch.plan.schedule import probe_steps, taken
+from sweep.study import study_file
 
 READERS = Path(__file__).parent / "readers"
 MISSING = 4  # a reader's exit status where its trainer is not installed
@@ -49,6 +49,8 @@ def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None)
     if done.returncode:
         return ReadBack(name=name, differences=(f"refused by the trainer's own parser: {last[0]}",))
     answer = json.loads(done.stdout.strip().splitlines()[-1])
+    if name != "native" and "token_shares" not in answer:
+        answer |= _packed(plan, folder, answer)
     return ReadBack(name=name, differences=tuple(differences(plan, name, answer)), parsers=answer.pop("parsers"))
 
 
@@ -73,6 +75,18 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
     }
 
 
+def _packed(plan: LaunchPlan, folder: Path, answer: dict[str, Any]) -> dict[str, Any]:
+    """What the study states of the text that prepare.sh packs for this trainer, which reads it as it is."""
+    study = study_file.load(folder / Path(plan.data).parent / "study.yaml")
+    [trial] = study.grid_trials
+    of_language = {"original": 1 - trial.almr, "additional": trial.almr}
+    shares = {name: of_language[source.language] * source.share for name, source in study.corpora.by_name.items()}
+    documents = study.documents  # with `auto`, the tokenizer decides
+    unstated = [*answer.get("not_stated", ()), *(["bos"] if documents.bos == "auto" else [])]
+    borders = {"bos": documents.bos, "eos": documents.eos, "not_stated": unstated}
+    return {"token_shares": {name: share for name, share in shares.items() if share}} | borders
+
+
 def question(plan: LaunchPlan) -> dict[str, Any]:
     """The second argument of a reader: the GPUs that share a batch, and the steps whose LR it returns."""
     return {"processes": plan.launch.processes, "steps": probe_steps(plan.schedule)}
@@ -89,14 +103,8 @@ def differences(plan: LaunchPlan, name: str, found: dict[str, Any]) -> list[str]
 
 
 def _shares(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
-    """One line for each corpus whose share of the tokens differs. Shares of documents are converted, by each corpus'
-    mean tokens per document.
-    """
-    wanted, shares = plan.shares, found.get("token_shares")
-    if shares is None:
-        lengths = {name: source.tokens_per_document for name, source in plan.sources.items()}
-        drawn = found.get("document_shares") or {}
-        shares = token_shares(drawn, {name: lengths.get(name, 1.0) for name in drawn})
+    """One line for each corpus whose share of the tokens differs."""
+    wanted, shares = plan.shares, found.get("token_shares") or {}
     return [
         f"share of the tokens of {name}: {shares.get(name, 0.0):.6g}, but the winner has {wanted.get(name, 0.0):.6g}"
         for name in dict.fromkeys((*wanted, *shares))
