@@ -14,7 +14,7 @@ import yaml
 from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
-from analysis.launch.formats import megatron, torchtitan
+from analysis.launch.formats import megatron
 from analysis.launch.plan import layout_choice
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.starts import job_name
@@ -24,7 +24,7 @@ from sweep.study.sizes.known import KNOWN
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
 FILES = {
     "llamafactory": ("llamafactory.yaml", "study.yaml", "prepare.sh"),
-    "torchtitan": ("almr_launch.py",),
+    "torchtitan": ("almr_launch.py", "prepare.sh"),
     "megatron": ("megatron_args.txt", "prepare.sh", "corpora.json"),
     "axolotl": ("axolotl.yaml", "almr_held_out.py"),
     "native": ("study.yaml",),
@@ -104,7 +104,6 @@ def shares_back(plan, folder):
     assert len(blend) % 2 == 0
     prefixes = (prefix.removeprefix("data/").removesuffix("_text_document") for prefix in blend[1::2])
     return {
-        "torchtitan": torchtitan.settings(plan, folder)["weights"],
         "megatron": dict(zip(prefixes, map(float, blend[::2]), strict=True)),
     }
 

@@ -10,7 +10,7 @@ readonly nodes=16
 readonly gpus=8
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-a37c4da8
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-3d08723b
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
