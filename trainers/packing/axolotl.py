@@ -1,7 +1,7 @@
 """axolotl: `train/` and `held_out_NAME/`, tables that it takes as they are (`skip_prepare_dataset`).
 
-With `document_masking`, a block has positions that begin again with each document. axolotl 0.19 puts the blocks of a
-micro-batch one after another (`sample_packing`), drops the mask, and attention keeps documents apart by the positions.
+With `document_masking`, a block has positions that begin again with each document, and `sample_packing` lets them stay.
+Attention keeps documents apart by the positions, if there is no `attention_mask`: so the tables have none.
 """
 
 from __future__ import annotations
@@ -33,16 +33,15 @@ def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
 
 
 def size(blocks: LaunchBlocks) -> float:
-    """8 bytes a token, or with its position and mask 13."""
+    """8 bytes a token, or with its position 12."""
     held_out = sum(len(rows) for rows in blocks.held_out.values())
-    return (13 if blocks.document_masking else 9) * (blocks.sequence_length + 2) * (blocks.rows + held_out)
+    return (12 if blocks.document_masking else 8) * (blocks.sequence_length + 2) * (blocks.rows + held_out)
 
 
 def _columns(blocks: LaunchBlocks, rows: Rows) -> arrow.Columns:
     tokens = rows.astype(np.int32)
-    found: arrow.Columns = {"input_ids": tokens, "attention_mask": np.ones(rows.shape, np.int8)}
     if not blocks.document_masking:
-        return found | {"labels": tokens}
+        return {"input_ids": tokens, "labels": tokens}
     positions, labels = arrow.documents_apart(rows, blocks.starts(rows))
     lengths = np.full(len(rows), rows.shape[1], np.int32)
-    return found | {"labels": labels, "position_ids": positions, "length": lengths}
+    return {"input_ids": tokens, "labels": labels, "position_ids": positions, "length": lengths}

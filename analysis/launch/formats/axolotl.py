@@ -4,8 +4,8 @@ Facts of axolotl 0.19.0 with transformers 5.16.1 behind this:
 - Unknown keys are silently ignored.
 - `skip_prepare_dataset` takes tables as they are; else it copies them, and drops rows (`utils/data/sft.py`).
 - `curriculum_sampling` reads rows in their order (`core/trainers/base.py`).
-- With `sample_packing` it puts the blocks of a micro-batch one after another, drops the mask, and attention keeps
-  documents apart by their positions, with flash attention and with `sdpa` (`loaders/patch_manager.py`).
+- With `sample_packing` rows may have positions of their own. Attention keeps documents apart by them with `sdpa`, as
+  with flash attention, but only where it is named (`attn_decontaminates_packing` of `utils/schemas/config.py`).
 - Several `test_datasets` are one set with one loss: the plugin makes a set of each.
 - It loads the best model at the end where both are measured and saved at the same steps, unless told not to.
 """
@@ -51,6 +51,7 @@ def _model(plan: LaunchPlan) -> Settings:
         "base_model": plan.launch.model,
         "trust_remote_code": plan.study.base_model.trust_remote_code,
         "bf16": plan.precision == "bfloat16",
+        "attn_implementation": "sdpa",
         "gradient_checkpointing": gpus,
         **({"deepspeed": DEEPSPEED} if gpus else {}),
     }

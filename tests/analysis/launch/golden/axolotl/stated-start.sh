@@ -10,7 +10,7 @@ readonly nodes=16
 readonly gpus=8
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-bc441d05
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-3d08723b
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -20,8 +20,8 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 command -v axolotl > /dev/null ||
     fail "axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment"
-[[ -f data/mixed.jsonl ]] ||
-    fail "data/mixed.jsonl is missing: run python mix_documents.py once, in this folder"
+[[ -f data/blocks.json ]] ||
+    fail "data has no packed text: run prepare.sh once"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -39,6 +39,7 @@ if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
 fi
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
     -m axolotl.cli.train axolotl.yaml --output-dir "$checkpoints" "$@"
