@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from analysis.launch.formats.llamafactory_data import DocumentMixture
 from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
