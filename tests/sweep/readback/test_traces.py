@@ -39,19 +39,21 @@ def logged(step, loss):
     return {"step": step, "loss": loss, "learning_rate": 1e-3, "grad_norm": 0.5}
 
 
+ROW, WITH_BORDER = [5, 6, 7, 8], [5, 9, 7, 8]  # 9 ends a document
+TARGETS = [[6, 7, 8, -100], [9, -100, 8, -100], [6, 7, 8, -100], [6, 7, 8, -100]]
+
+
 @pytest.mark.parametrize(
     ("column", "scale"),
-    [
-        ({}, [4 / 3, 4 / 3]),
-        ({"shift_labels": [[1, 2, 3, -100], [1, -100, 3, -100], [1, 2, 3, -100], [1, 2, 3, -100]]}, [8 / 5, 8 / 6]),
-    ],
+    [({}, [4 / 3, 4 / 3]), ({"shift_labels": TARGETS}, [7 / 5, 8 / 6])],
     ids=["all targets but the last", "documents apart"],
 )
 def test_losses_of_llamafactory_are_given_over_the_predicted_tokens(tmp_path, column, scale):
-    rows = {"input_ids": [[0, 1, 2, 3]] * 4} | column
-    held_out = datasets.Dataset.from_dict({"input_ids": [[0, 1, 2, 3]]})
+    rows = {"input_ids": [ROW, WITH_BORDER, ROW, ROW]} | column
+    held_out = datasets.Dataset.from_dict({"input_ids": [ROW]})
     packed = datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows), "validation_original": held_out})
     packed.save_to_disk(str(tmp_path / "launch" / "data" / "tokenized"))
+    (tmp_path / "launch" / "data" / "blocks.json").write_text(json.dumps({"before": [], "after": [9]}))
     out = tmp_path / "checkpoints" / "out"
     before = {"step": 0, "eval_validation_original_loss": 3.0, "eval_runtime": 1.0}
     write_state(out, 2, before, logged(1, 5.0), logged(2, 4.0), {"step": 2, "train_loss": 4.5})
