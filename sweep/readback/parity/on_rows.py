@@ -18,7 +18,6 @@ from sweep.readback.parity.evaluate import held_out, model_loss, one_worker
 from sweep.readback.parity.trace import LoggedStep, Trace
 from sweep.study import Study, study_file
 from sweep.study.ingredients import read_ingredients
-from trainers.loop.held_out import HeldOut
 from trainers.loop.learner import Learner
 from trainers.loop.out_of_memory import MicroBatch
 
@@ -31,7 +30,7 @@ def main() -> None:
     workers, training = one_worker(study), study.training
     loss = model_loss(study, ingredients, ingredients.base_model, workers)
     measured = held_out(study, ingredients, workers)
-    before = _overlapping(measured, training.sequence_length).losses(loss)
+    before = measured.losses(loss)
     learner = Learner(loss, training, lr, workers, MicroBatch(training.micro_batch_sequences))
     read = torch.split(rows(study, Path(sys.argv[3])), training.batch_sequences)
     batches = (batch.to(workers.device) for batch in read)
@@ -47,18 +46,6 @@ def rows(study: Study, path: Path) -> torch.Tensor:
     training = study.training
     tokens = np.fromfile(path, "<u4").reshape(-1, training.sequence_length + 1)
     return torch.from_numpy(tokens[: training.steps * training.batch_sequences].astype(np.int64))
-
-
-def _overlapping(of: HeldOut, length: int) -> HeldOut:
-    """The held-out text as such a trainer reads it: one token more a row, which is the first of the next."""
-    return HeldOut(
-        {name: tokens.flatten().unfold(0, length + 1, length).contiguous() for name, tokens in of.tokens.items()},
-        of.bytes_per_token,
-        of.own,
-        of.workers,
-        of.micro_batch,
-        of.sources,
-    )
 
 
 if __name__ == "__main__":

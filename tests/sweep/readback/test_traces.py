@@ -11,11 +11,12 @@ import pytest
 import torch
 from samples import local_content
 
-from sweep.readback.parity import on_rows, trace
+from sweep.readback.parity import evaluate, on_rows, trace
 from sweep.readback.parity.readers import axolotl, llamafactory, native
 from sweep.readback.parity.trace import Trace
 from sweep.store.run import Run
 from sweep.study import Study, study_file
+from sweep.study.ingredients import read_ingredients
 from sweep.worker import run_trial as worker
 from trainers import prepare as trainers_prepare
 from trainers.data.corpus import open_corpora
@@ -99,6 +100,11 @@ def test_our_own_trainer_is_read_from_its_run_directory(finished, tmp_path):
     assert (run.trial_folder(trial) / "model" / "config.json").samefile(f"{found.model}/config.json")
 
 
+def of_base(study, folder):
+    ingredients = read_ingredients(folder / "ingredients.json")
+    return evaluate.losses(study, ingredients, ingredients.base_model)
+
+
 def test_training_on_given_rows_is_our_own_training(finished, tmp_path, monkeypatch, capsys):
     """Rows of 33 tokens, as they come from a trainer that reads L + 1, are the blocks of a study with 33."""
     content, study, run, trial = finished
@@ -117,4 +123,5 @@ def test_training_on_given_rows_is_our_own_training(finished, tmp_path, monkeypa
     right = trace.of_trial(run.trial_folder(trial), run.record(trial))
     assert [one.loss for one in found.steps] == pytest.approx([one.loss for one in right.steps], abs=1e-5)
     assert [one.lr for one in found.steps] == [one.lr for one in right.steps]
-    assert found.before.keys() == found.after.keys() == {"original", "additional"}
+    assert found.before == pytest.approx(of_base(shorter, tmp_path), abs=1e-6)
+    assert found.before != found.after
