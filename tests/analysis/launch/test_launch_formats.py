@@ -26,7 +26,7 @@ FILES = {
     "llamafactory": ("llamafactory.yaml", "study.yaml", "prepare.sh"),
     "torchtitan": ("almr_launch.py", "prepare.sh"),
     "megatron": ("megatron_args.txt", "prepare.sh", "corpora.json"),
-    "axolotl": ("axolotl.yaml", "almr_held_out.py"),
+    "axolotl": ("axolotl.yaml", "almr_losses.py"),
     "native": ("study.yaml",),
 }
 STATED = {"gpu": "H100-80GB", "image": "registry/trainer:1", "volume_claim": "shared"}
