@@ -109,7 +109,7 @@ def _held_out(plan: LaunchPlan) -> Settings:
         "eval_on_each_dataset": True,
         "eval_strategy": "steps",
         "eval_steps": plan.evaluation_steps,
-        "per_device_eval_batch_size": plan.launch.micro_batch_sequences,
+        "per_device_eval_batch_size": plan.layout(NAME).micro_batch,
     }
 
 
