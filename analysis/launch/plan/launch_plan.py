@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
+from typing import Literal
 
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
@@ -18,6 +19,7 @@ from sweep.study.sections.corpora import Corpora
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
 
+DATA = "data"  # the folder of a format with its packed text
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 
 
@@ -33,6 +35,8 @@ class LaunchPlan:
     """The large run, in optimizer steps. A format without a layout in `target` shards one copy over all GPUs.
 
     `sources` are those of the launch's text, by name; `counted`: the trials' counts, by the names of their sources.
+    `precision`: of matrix products; weights, gradient sums and the optimizer are float32 in both. `data`: the folder
+    with the packed text, relative to that of a format; where it is not `DATA`, another run has it.
     """
 
     study: Study
@@ -45,6 +49,8 @@ class LaunchPlan:
     target: LaunchHardware = field(default_factory=LaunchHardware)
     held_out: HeldOutText = field(default_factory=HeldOutText)
     counted: dict[str, CorpusFacts] = field(default_factory=dict)
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    data: str = DATA
 
     @property
     def corpora(self) -> Corpora:
@@ -98,6 +104,23 @@ class LaunchPlan:
         if stated is None:
             return self.held_out.paths
         return {name: os.path.abspath(getattr(stated, name)) for name in LANGUAGES}
+
+    @property
+    def stated_evaluation(self) -> dict[str, str]:
+        """The files that losses are measured on instead of the held-out part of the launch's own text, by name: those
+        of `launch.evaluation` by language, or the trials' held-out text by source, where the launch reads other text.
+
+        Paths are absolute or relative to a format's folder.
+        """
+        if self.launch.evaluation:
+            return self.evaluation_files
+        known = set(self.study.corpora.source_names()) <= self.held_out.paths.keys()
+        return self.held_out.paths if self.corpora != self.study.corpora and known else {}
+
+    @property
+    def held_out_sets(self) -> tuple[str, ...]:
+        """The names of the packed sets that losses are measured on."""
+        return tuple(self.stated_evaluation) or self.corpora.source_names()
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -241,6 +264,7 @@ def make(
         target=target or LaunchHardware(),
         held_out=text,
         counted=counted,
+        precision="bfloat16" if launch.gpus_per_node else "float32",
     )
 
 
