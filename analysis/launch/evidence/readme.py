@@ -52,7 +52,12 @@ def _numbers(plan: LaunchPlan) -> str:
 
 
 def _section(plan: LaunchPlan, name: str, of: Format) -> str:
-    return _listed(f"## {name}/: {of.TRAINER}", [*of.ratio(plan), *plan.layout(name).lines(plan.launch)])
+    layout, takes = plan.layout(name), plan.estimate(name).lines if plan.launch.gpus_per_node else []
+    table = (
+        ["The fastest layouts that were compared (docs/launch.md):", "", *layout.table(), ""] if layout.table() else []
+    )
+    lines = [*of.ratio(plan), *layout.lines(plan.launch), *takes]
+    return "\n".join([_listed(f"## {name}/: {of.TRAINER}", lines), *table])
 
 
 def _listed(heading: str, lines: list[str]) -> str:

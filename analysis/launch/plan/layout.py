@@ -13,6 +13,7 @@ from sweep.study import numbers
 from sweep.study.sections.launch import Launch
 from sweep.study.sizes.shape import Shape
 
+SHOWN = 6  # candidates in a table
 Checkpointing = Literal["none", "selective", "full"]
 
 
@@ -97,6 +98,20 @@ class ParallelLayout:
             f"Activation checkpointing: {self.checkpointing}",
         ]
         return [*lines, *self._time_lines(), *self._memory_lines()]
+
+    def table(self) -> list[str]:
+        """The best layouts that it was chosen from, in Markdown, with what a step and one GPU's memory take of each."""
+        shown = [layout for layout in self.candidates[:SHOWN] if layout.step_seconds is not None]
+        if len(shown) < 2:
+            return []
+        head = "| data | tensor | pipeline | micro-batch | recomputed | seconds a step | of which | memory of a GPU |"
+        return [head, "|---|---|---|---|---|---|---|---|", *(layout._row() for layout in shown)]
+
+    def _row(self) -> str:
+        parts = ", ".join(f"{part.what} {part.seconds:.3g}" for part in self.times)
+        memory = numbers.size(self.memory) + ("" if self.fits else ", does not fit")
+        cells = (self.data, self.tensor, self.pipeline, self.micro_batch, self.checkpointing)
+        return f"| {' | '.join(map(str, cells))} | {self.step_seconds:.3g} | {parts} | {memory} |"
 
     def _time_lines(self) -> list[str]:
         if self.step_seconds is None:

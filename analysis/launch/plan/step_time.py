@@ -35,11 +35,11 @@ def parts(name: Format, study: Study, shape: Shape, layout: ParallelLayout) -> t
     assert launch
     if launch.gpu is None or not launch.gpus_per_node or not layout.data:
         return ()
-    mfu, _ = mfu_of(name, study, shape)
+    mfu, _ = mfu_of(name, study, shape.parameters)
     return _Step(name, launch, shape, layout, GPUS[launch.gpu], mfu).parts
 
 
-def mfu_of(name: Format, study: Study, shape: Shape) -> tuple[float, str]:
+def mfu_of(name: Format, study: Study, parameters: int) -> tuple[float, str]:
     """As the study states it for the trials, else the nearest published figure; and which of them it is."""
     launch = study.launch
     assert launch
@@ -47,7 +47,7 @@ def mfu_of(name: Format, study: Study, shape: Shape) -> tuple[float, str]:
     if stated := study.resources.mfu:
         return stated, "resources.mfu"
     compiled = study.execution.compile and name == "native"
-    figure = assumed(Setting(shape.parameters, launch.gpu, launch.processes, launch.sequence_length, compiled))
+    figure = assumed(Setting(parameters, launch.gpu, launch.processes, launch.sequence_length, compiled))
     return figure.mfu, f"assumed: measured for {figure.measured}"
 
 
