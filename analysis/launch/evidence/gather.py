@@ -22,6 +22,7 @@ from analysis.launch.evidence.evidence import (
     TrialEvidence,
     contents,
 )
+from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import LANGUAGES, CorpusFacts, InputError, PerLanguage, Study
@@ -39,6 +40,7 @@ class WrittenBundle(NamedTuple):
     warnings: list[str]
     confirmation: ConfirmationResult | None = None
     read_back: tuple[ReadBack, ...] = ()
+    parity: tuple[ParityResult, ...] = ()
 
 
 def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
@@ -63,6 +65,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         transfer=file.transfer,
         confirmation=bundle.confirmation,
         read_back=bundle.read_back,
+        parity=bundle.parity,
         weights=file.weights,
         guard=file.guard,
         loss_guards=file.loss_guards,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.fit_file.sources import loss_guard_line
+from analysis.launch.evidence import parity
 from analysis.launch.evidence.evidence import Evidence
 from analysis.transfer import sizes
 from sweep.study import Study
@@ -196,6 +197,9 @@ def _origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     detail = "; ".join(found.text for found in evidence.read_back) or "not requested: almr export RUN --verify"
     state = "fail" if wrong else "untested" if unread else "pass"
     yield GoCheck("each trainer's own parser read its files back", state, detail)
+    known, detail = parity.summary(evidence.parity, evidence.formats)
+    state = "untested" if known == "not known" else known
+    yield GoCheck("each trainer trained the small model to the trials' losses", state, detail)
 
 
 def _short(digest: str | None) -> str:

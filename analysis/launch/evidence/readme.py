@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.launch.formats.format import Format, risk_lines, visible
-from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from sweep.study import numbers
 
 FILES = """Each folder has four ways to start: `start.sh` (run it on every node, with NNODES, NODE_RANK, MASTER_ADDR and
@@ -53,10 +53,8 @@ def _numbers(plan: LaunchPlan) -> str:
 
 def _section(plan: LaunchPlan, name: str, of: Format) -> str:
     layout, takes = plan.layout(name), plan.estimate(name).lines if plan.launch.gpus_per_node else []
-    table = (
-        ["The fastest layouts that were compared (docs/launch.md):", "", *layout.table(), ""] if layout.table() else []
-    )
-    lines = [*of.ratio(plan), *layout.lines(plan.launch), *takes]
+    table = ["The fastest of the layouts:", "", *layout.table(), ""] if layout.table() else []
+    lines = [plan.parity.get(name, NOT_TRIED), *of.ratio(plan), *layout.lines(plan.launch), *takes]
     return "\n".join([_listed(f"## {name}/: {of.TRAINER}", lines), *table])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,12 +15,14 @@ from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, esti
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of
-from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
+from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study, Trial
 from sweep.study import numbers as formats
 from sweep.study.sections.corpora import Corpora
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
 
+NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)"
+PARITY_RUN = "A parity run: the small model is trained again as a trial was, to compare this trainer with the trials'"
 DATA = "data"  # the folder of a format with its packed text
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 
@@ -38,6 +41,7 @@ class LaunchPlan:
     `sources` are those of the launch's text, by name; `counted`: the trials' counts, by the names of their sources.
     `precision`: of matrix products; weights, gradient sums and the optimizer are float32 in both. `data`: the folder
     with the packed text, relative to that of a format; where it is not `DATA`, another run has it.
+    `parity`: what is known of each format's parity run, in a line.
     """
 
     study: Study
@@ -52,6 +56,7 @@ class LaunchPlan:
     counted: dict[str, CorpusFacts] = field(default_factory=dict)
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     data: str = DATA
+    parity: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def corpora(self) -> Corpora:
@@ -298,3 +303,24 @@ def _facts(corpora: dict[str, CorpusFacts], name: str) -> CorpusFacts:
     if name not in corpora:
         raise InputError(f"ingredients.json has no counts of the {name} corpus: run the study again to write them")
     return corpora[name]
+
+
+def of_trial(
+    study: Study, launch: Launch, trial: Trial, counted: dict[str, CorpusFacts], target: LaunchHardware
+) -> LaunchPlan:
+    """The plan of a launch that trains as a trial of the study did, at its ALMR and LR and with its seed. Its text is
+    the trials', without the held-out part.
+    """
+    return LaunchPlan(
+        study=study,
+        launch=launch,
+        almr=trial.almr,
+        lr=trial.lr,
+        accepted_risk=None,
+        fit_warnings=(),
+        sources=sources_of(study, trial.almr, counted),
+        target=target,
+        counted=counted,
+        precision=study.training.precision,
+        parity=dict.fromkeys(launch.formats, PARITY_RUN),
+    )

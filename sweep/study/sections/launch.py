@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from sweep.study.fields import LANGUAGES, Count, Natural, OneOrMore, Positive, Section, Text, nearest_multiple
-from sweep.study.sections.corpora import Corpora, Corpus
+from sweep.study.fields import Count, Natural, OneOrMore, Positive, Section, Text, nearest_multiple
+from sweep.study.sections.corpora import Corpora
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GpuName, gpu_memory
 from sweep.study.sizes.shape import Shape
@@ -117,15 +117,6 @@ class Launch(Section):
         if self.tokens < self.global_batch_tokens:
             raise ValueError(
                 f"tokens {self.tokens} is less than one global batch: write {self.global_batch_tokens} or more"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _held_out_is_the_trials(self) -> Self:
-        sources = [source for name in LANGUAGES if self.corpora for source in self.corpora.sources(name)]
-        if any(source.held_out != Corpus.model_fields["held_out"].default for source in sources):
-            raise ValueError(
-                "corpora: held_out: the launch leaves out the trials' held-out text and is measured on it: remove it"
             )
         return self
 

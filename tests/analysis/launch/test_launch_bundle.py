@@ -160,7 +160,7 @@ def test_an_accepted_risk_is_in_the_evidence_and_on_top_of_the_yaml(make_fit, co
     export(FittedRun(make_fit(refusals=[refusal]), run, corpora), out, accept_risk=f" {reason}\n")
     found = evidence(out).accepted_risk
     assert (found.reason, found.refusals) == (reason, (refusal,))
-    head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:7]
+    head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:8]
     assert "# THE FIT REFUSED THIS WINNER: the first warning says why." in head
     assert f"# It was exported for this reason: {reason}" in head
     assert head[-1] == f"# - {refusal.text}"
