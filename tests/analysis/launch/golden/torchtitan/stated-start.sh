@@ -19,11 +19,16 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+[[ -f data/blocks.json ]] ||
+    fail "data has no packed text: run prepare.sh once"
 command -v torchrun > /dev/null ||
     fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"
-export ALMR_MODEL="${ALMR_MODEL:-$model}"
-[[ -f "$ALMR_MODEL/config.json" ]] ||
-    fail "$ALMR_MODEL has no config.json: download the model and set ALMR_MODEL to its folder"
+installed=$(python -c 'from importlib.metadata import version as v; print(v("torchtitan"))' 2> /dev/null) ||
+    fail "torchtitan is not installed: pip install torchtitan==0.3.0, or activate its environment"
+[[ "$installed" == 0.3.* ]] ||
+    fail "torchtitan $installed is installed, this launch is for 0.3: pip install torchtitan==0.3.0"
+export ALMR_MODEL="${ALMR_MODEL:-$model}" PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+python almr_launch.py || exit 2
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -55,7 +60,6 @@ fi
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \
     --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \
     --rdzv-conf="is_host=$((NODE_RANK == 0 ? 1 : 0))" --local-addr="$NODE_ADDR" \
