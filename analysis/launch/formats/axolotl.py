@@ -43,8 +43,8 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 def settings(plan: LaunchPlan) -> Settings:
     parts = _model(plan) | _data(plan) | _held_out(plan) | _steps(plan)
     parts |= trainer_arguments.learning_rate(plan, "lr_scheduler") | trainer_arguments.optimizer(plan, "optimizer")
-    output = {"output_dir": checkpoints_folder(plan, NAME, parts), "save_steps": plan.checkpoint_steps}
-    return parts | output | {"save_total_limit": plan.launch.checkpoints, "auto_resume_from_checkpoints": True}
+    saved = {"save_steps": plan.checkpoint_steps, "save_total_limit": plan.kept_checkpoints}
+    return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), **saved, "auto_resume_from_checkpoints": True}
 
 
 def _model(plan: LaunchPlan) -> Settings:
