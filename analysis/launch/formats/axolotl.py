@@ -1,4 +1,4 @@
-"""axolotl 0.19: axolotl.yaml, the DeepSpeed file, and almr_held_out.py, a plugin. It reads the packed text as it is.
+"""axolotl 0.19: axolotl.yaml, the DeepSpeed file, and almr_losses.py, a plugin. It reads the packed text as it is.
 
 Facts of axolotl 0.19.0 with transformers 5.16.1 behind this:
 - Unknown keys are silently ignored.
@@ -7,6 +7,8 @@ Facts of axolotl 0.19.0 with transformers 5.16.1 behind this:
 - With `sample_packing` rows may have positions of their own. Attention keeps documents apart by them with `sdpa`, as
   with flash attention, but only where it is named (`attn_decontaminates_packing` of `utils/schemas/config.py`).
 - Several `test_datasets` are one set with one loss: the plugin makes a set of each.
+- Its Trainer divides the loss of each micro-batch by its own number of targets: the plugin lets it count those of the
+  global batch, as the model's loss can take them.
 - It loads the best model at the end where both are measured and saved at the same steps, unless told not to.
 """
 
@@ -25,7 +27,7 @@ from analysis.launch.scripts.torchrun import TORCHRUN, Command
 
 NAME = "axolotl"
 TRAINER = "axolotl 0.19"
-PLUGIN = "almr_held_out"
+PLUGIN = "almr_losses"
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
@@ -41,8 +43,8 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 def settings(plan: LaunchPlan) -> Settings:
     parts = _model(plan) | _data(plan) | _held_out(plan) | _steps(plan)
     parts |= trainer_arguments.learning_rate(plan, "lr_scheduler") | trainer_arguments.optimizer(plan, "optimizer")
-    output = {"output_dir": checkpoints_folder(plan, NAME, parts), "save_steps": plan.checkpoint_steps}
-    return parts | output | {"save_total_limit": plan.launch.checkpoints, "auto_resume_from_checkpoints": True}
+    saved = {"save_steps": plan.checkpoint_steps, "save_total_limit": plan.kept_checkpoints}
+    return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), **saved, "auto_resume_from_checkpoints": True}
 
 
 def _model(plan: LaunchPlan) -> Settings:
@@ -75,7 +77,7 @@ def _held_out(plan: LaunchPlan) -> Settings:
     """Beginning with the losses of the base model: axolotl sets `eval_on_start` itself."""
     return {
         "test_datasets": [_table(plan, f"held_out_{name}") for name in plan.held_out_sets],
-        "plugins": [f"{PLUGIN}.HeldOutSets"],
+        "plugins": [f"{PLUGIN}.TrialLosses"],
         "eval_steps": plan.evaluation_steps,
         "load_best_model_at_end": False,
     }

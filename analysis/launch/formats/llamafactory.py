@@ -111,6 +111,7 @@ def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
     return {
         "output_dir": checkpoints_folder(plan, NAME, parts),
         "save_steps": plan.checkpoint_steps,
+        "save_total_limit": plan.kept_checkpoints,
         "logging_steps": plan.study.training.log_every,
         "report_to": "none",
     }

@@ -10,14 +10,15 @@
 #
 # Ratio: ALMR 0.40 is a share of tokens, met in the packed blocks: of the first n, round(n x ALMR) are of the language.
 #
-# GPUs: 128 data x 1 tensor x 1 pipeline x 1 context = 128 (16 nodes x 8)
-# Batch: 128 copies x 1 sequences x 4 accumulated x 8,192 tokens = 4,194,304 tokens
-# Activation checkpointing: full
+# GPUs: 32 data x 4 tensor x 1 pipeline x 1 context = 128 (16 nodes x 8)
+# Batch: 32 copies x 1 sequences x 16 accumulated x 8,192 tokens = 4,194,304 tokens
+# Activation checkpointing: selective
+# Time of a step, estimated: 51.2 s: compute 48.3 s (2.02e+18 FLOPs / (128 GPUs x 9.89e+14 x 33 % MFU)); tensor 2.86 s (16 micro-batches x 0.179 s on the node's links); gathers 0 s (16 micro-batches x 8 bytes x 17,638,426,624 parameters at 80.0 GB/s, 1.71 s each, behind their compute)
 # Memory, weights, gradients, optimizer: 16 bytes x 70,553,706,496 parameters / 128 GPUs = 8.8 GB
-# Memory, gathered: 2 bytes x (2 x embeddings + 3 x a layer of 855,654,400) / 1 = 13.5 GB
-# Memory, activations: 8,192 tokens x (80 layers x 16,384 bytes + 528,648) = 15.1 GB
-# Memory, logits: 12 bytes x 128,256 words x 8,192 = 12.6 GB
-# Memory of one GPU, in all: 50.0 GB of 72.0 GB usable
+# Memory, gathered: 2 bytes x (2 x embeddings + 3 x a layer of 855,654,400) / 4 = 3.4 GB
+# Memory, activations: 2,048 tokens x (80 layers x 200,960 bytes + 362,504) = 33.7 GB
+# Memory, logits: 12 bytes x 128,256 words x 2,048 = 3.2 GB
+# Memory of one GPU, in all: 49.0 GB of 72.0 GB usable
 # Steps: 2,384 x 4,194,304 tokens = 9,999,220,736 tokens (779,264 fewer than launch.tokens, 10,000,000,000)
 
 import json
@@ -77,7 +78,7 @@ def launch() -> LaunchTrainer.Config:
         model_spec=spec,
         loss=loss,
         hf_assets_path=MODEL,
-        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-1cb0a2f2'),
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-f12a927c'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),
@@ -99,12 +100,12 @@ def launch() -> LaunchTrainer.Config:
             disable_cuda_graphs=True,  # not tried with the document mask, which differs in each step
         ),
         parallelism=ParallelismConfig(
-            tensor_parallel_degree=1,
+            tensor_parallel_degree=4,
             context_parallel_degree=1,
             context_parallel_load_balancer="ptrr",  # the one for FlexAttention
             spmd_backend="partial_dtensor",  # the default, spmd_types, does not shard with torch 2.13
         ),
-        activation_checkpoint=CHECKPOINTING['full'],
+        activation_checkpoint=CHECKPOINTING['selective'],
         dataloader=loader(made, "train.bin"),
         validator=HeldOutLosses.Config(
             enable=bool(files), freq=120, last=STEPS, dataloader=loader(made, ""), files=files
@@ -113,7 +114,7 @@ def launch() -> LaunchTrainer.Config:
         checkpoint=CheckpointManager.Config(
             enable=True,
             interval=239,
-            keep_latest_k=0,
+            keep_latest_k=10,
             initial_load_path=MODEL,
             initial_load_in_hf=True,
             last_save_in_hf=True,
