@@ -10,6 +10,7 @@ from sweep.study import Schema
 Rule = Literal["direct", "power", "ladder"]
 
 REPEATS = "corpus: a trial reads"  # in the warnings about repeated text, which an export counts by itself
+NEAR_EDGE, HISTORY = "training may diverge:", "pre-training tokens per parameter"  # begin warnings that GO.md checks
 
 
 class Exponent(Schema):

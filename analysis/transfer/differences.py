@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
-from analysis.fit_file.transfer import REPEATS
+from analysis.fit_file.transfer import HISTORY, REPEATS
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import Study, numbers
 from sweep.study.sections.launch import Launch
@@ -37,13 +37,13 @@ def history(step: ScaleStep) -> list[str]:
     ]
     small, large = step.trial.tokens_per_parameter, step.launch.tokens_per_parameter
     if small is None or large is None:
-        return [f"pre-training tokens per parameter cannot be compared: set {', '.join(missing)}"]
+        return [f"{HISTORY} cannot be compared: set {', '.join(missing)}"]
     ratio = max(small / large, large / small)
     if ratio < NOTABLE:
         return []
     trial, target = numbers.tokens(small), numbers.tokens(large)
     return [
-        f"pre-training tokens per parameter: {trial} for the trials' model, {target} for the launch's "
+        f"{HISTORY}: {trial} for the trials' model, {target} for the launch's "
         f"({numbers.times(ratio)} apart). This moves the best LR and ALMR; no transfer rule corrects for it"
     ]
 

@@ -73,11 +73,11 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     return made
 
 
-def summary(made: Exported) -> list[str]:
-    """The headline of the bundle's GO.md, the bundle's folder, and the warnings about the launch."""
-    folder = next(path.parent for path in made.files if path.name == evidence.NAME)
-    warnings = (evidence.written(folder) or {})["launch_warnings"]
-    return [made.headline, f"launch bundle: {folder}", *(f"warning: {warning}" for warning in warnings)]
+def summary(made: Exported, again: str) -> list[str]:
+    """The verdict of the bundle's GO.md, and the folder."""
+    refused = made.failed and not made.accepted
+    insist = [f'to accept what fails: {again} --accept-risk "reason", which GO.md repeats'] if refused else []
+    return [made.headline, f"launch bundle: {made.folder} (read GO.md, then README.md)", *insist]
 
 
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:

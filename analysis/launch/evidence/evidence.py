@@ -17,6 +17,7 @@ from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.plan.launch_plan import AcceptedRisk
+from analysis.launch.plan.predicted_losses import PredictedLosses
 from sweep.study import PerLanguage, Schema
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
@@ -47,7 +48,7 @@ class SearchEvidence(Schema):
 
 
 class CorpusEvidence(Schema):
-    """Counts of the corpus, and how much of it the launch reads; None: not known."""
+    """Counts of the corpus, and how much of it the launch reads; None: not known. `counted`: as CorpusFacts."""
 
     fingerprint: str
     documents: int
@@ -57,6 +58,7 @@ class CorpusEvidence(Schema):
     tokens_per_document: float
     launch_tokens: int
     launch_epochs: float | None
+    counted: bool = True
 
 
 class TrialEvidence(Schema):
@@ -114,7 +116,10 @@ class Evidence(Schema):
     read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
     fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
     `unmeasured`: formats whose run measures no held-out loss. `held_out`: the sha256 of the trials' held-out text of
-    each source, which the launch leaves out.
+    each source, which the launch leaves out. `predicted`: how the launch's held-out losses will change, or why that is
+    not known. `base_objective`: the objective of the base model, where its losses are known. `accepted_reason`: why
+    the launch may start although checks fail; None where nobody gave one. `headline`: the verdict of GO.md.
+    `simulated`: what made the losses of the trials, where nobody measured them.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -150,6 +155,11 @@ class Evidence(Schema):
     sources: tuple[SourceAtWinner, ...] = ()
     unmeasured: tuple[str, ...] = ()
     held_out: dict[str, str] = Field(default_factory=dict)
+    predicted: PredictedLosses | None = None
+    base_objective: float | None = None
+    accepted_reason: str | None = None
+    headline: str = ""
+    simulated: str | None = None
 
     @property
     def launch_lr_interval(self) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from analysis.launch.evidence.evidence import (
 )
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
+from analysis.table.table import simulated
 from sweep.study import LANGUAGES, InputError, PerLanguage, Study
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
@@ -73,6 +75,9 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         assumptions=plan.assumptions,
         unmeasured=tuple(plan.unmeasured(bundle.formats)),
         held_out=plan.held_out.digests,
+        predicted=plan.predicted,
+        base_objective=_base_objective(fit),
+        simulated=simulated(fit.table),
         **_trials(fit, run),
         corpora={name: _corpus(source) for name, source in plan.sources.items()},
         provenance=reader.read_object(files.provenance),
@@ -118,14 +123,33 @@ def _trial(row: dict[Any, Any], run: Path, sources: list[str]) -> TrialEvidence:
     return TrialEvidence(**fields, loss=loss, sha256=sha256(record), excluded=excluded, sources=named)
 
 
+def _base_objective(fit: FitResult) -> float | None:
+    """The objective of the base model, without its guards; None where a record lacks a loss that it weighs."""
+    weights = {name: share for name, share in (fit.file.weights or {"additional": 1.0}).items() if share}
+    columns = {name: f"base_loss_{name}" for name in weights}
+    if any(column not in fit.table for column in columns.values()):
+        return None
+    found = sum(share * float(fit.table[columns[name]].astype(float).median()) for name, share in weights.items())
+    return found if math.isfinite(found) else None
+
+
 def _number(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
 def _corpus(source: LaunchCorpus) -> CorpusEvidence:
-    counted = ("fingerprint", "documents", "tokens", "held_out_documents", "held_out_tokens", "tokens_per_document")
+    counted = (
+        "counted",
+        "fingerprint",
+        "documents",
+        "tokens",
+        "held_out_documents",
+        "held_out_tokens",
+        "tokens_per_document",
+    )
     return CorpusEvidence(
         **{name: getattr(source.facts, name) for name in counted},
+        counted=source.facts.counted,
         launch_tokens=round(source.share * source.launch_tokens),
         launch_epochs=source.epochs,
     )

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.launch.formats.format import checkpoints_name, head, ratio_lines, unused
+from analysis.launch.plan import predicted_losses
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import Study, study_file
+from sweep.study.sizes.known import EMBEDDED
 
 NAME = "native"
 TRAINER = "almr's own trainer"
@@ -18,6 +20,9 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write study.yaml into the folder; returns warnings."""
     text = head(plan, TRAINER, ratio(plan), NAME) + study_file.dump(study(plan))
     (folder / "study.yaml").write_text(text, encoding="utf-8")
+    if plan.predicted and plan.predicted.is_for(plan.almr, plan.lr, plan.tokens):
+        predicted = plan.predicted.model_dump_json(indent=2)
+        (folder / predicted_losses.NAME).write_text(f"{predicted}\n", encoding="utf-8")
     plan.held_out.copy(folder)
     return warnings(plan)
 
@@ -44,8 +49,8 @@ def study(plan: LaunchPlan) -> Study:
 
 def _base_model(plan: LaunchPlan) -> dict[str, Any]:
     of = plan.study.base_model
-    if plan.launch.model == of.embedded:
-        return {"embedded": of.embedded, "tokenizer": of.tokenizer, "new_rows": of.new_rows}
+    if plan.launch.model in EMBEDDED:
+        return {"embedded": plan.launch.model, "tokenizer": of.tokenizer, "new_rows": of.new_rows}
     revision = of.revision if plan.launch.model == of.pretrained else None
     vocabulary = {"tokenizer": of.tokenizer, "new_rows": of.new_rows}
     return {

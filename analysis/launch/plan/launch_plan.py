@@ -6,12 +6,14 @@ import math
 import os
 from dataclasses import dataclass, field, replace
 
-from analysis.fit_file.findings import Finding
+from analysis.fit_file.findings import Finding, messages
 from analysis.fit_file.result import FitResult
-from analysis.fit_file.transfer import REPEATS
+from analysis.fit_file.transfer import HISTORY, NEAR_EDGE, REPEATS
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
+from analysis.launch.plan.predicted_losses import PredictedLosses, predict
 from analysis.launch.plan.source import LaunchCorpus
+from analysis.table.table import simulated
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
@@ -40,6 +42,8 @@ class LaunchPlan:
     sources: dict[str, LaunchCorpus]
     target: LaunchHardware = field(default_factory=LaunchHardware)
     held_out: HeldOutText = field(default_factory=HeldOutText)
+    predicted: PredictedLosses | None = None
+    simulated: str | None = None
 
     def layout(self, name: str) -> ParallelLayout:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
@@ -147,6 +151,13 @@ class LaunchPlan:
         return self.study.source_label(source.name)
 
     @property
+    def checked(self) -> list[str]:
+        """The warnings that GO.md states as a check, with their numbers."""
+        of_transfer = [line for line in self.fit_warnings if line.startswith((NEAR_EDGE, HISTORY))]
+        repeated = [warning for source in self.used if (warning := self._repetition(source))]
+        return [*of_transfer, *repeated, *self.held_out.lost.values()]
+
+    @property
     def warnings(self) -> list[str]:
         """Warnings about the launch, beside those of the fit."""
         found = [warning for source in self.used if (warning := self._repetition(source))]
@@ -196,7 +207,7 @@ def make(
     sources = _sources(fit.study, launch, transfer.almr, corpora)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
     of_transfer = (line for line in transfer.warnings if REPEATS not in line)  # see _repetition
-    warnings = (*(finding.text for finding in findings), *of_transfer)
+    warnings = (*messages(findings), *of_transfer)
     return LaunchPlan(
         study=fit.study,
         launch=launch,
@@ -207,6 +218,8 @@ def make(
         sources={name: replace(source, unseen=name in text.files) for name, source in sources.items()},
         target=target or LaunchHardware(),
         held_out=text,
+        simulated=simulated(fit.table),
+        predicted=predict(fit, launch, transfer.almr, transfer.lr),
     )
 
 
@@ -220,15 +233,18 @@ def _accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
         raise InputError(
             "\n".join(
                 [
-                    *(refusal.text for refusal in refusals),
+                    *messages(refusals),
                     "the fit is refused, so nothing was written: run the suggested trials, or go on with a reason, "
                     '--accept-risk "reason"',
                 ]
             )
         )
-    # Bytes that are not UTF-8 reach Python as lone surrogates, which cannot be written to a file.
-    text = reason.strip().encode("utf-8", "backslashreplace").decode()
-    return AcceptedRisk(reason=text, refusals=tuple(refusals))
+    return AcceptedRisk(reason=as_text(reason), refusals=tuple(refusals))
+
+
+def as_text(reason: str) -> str:
+    """Bytes that are not UTF-8 reach Python as lone surrogates, which cannot be written to a file."""
+    return reason.strip().encode("utf-8", "backslashreplace").decode()
 
 
 def _sources(study: Study, launch: Launch, almr: float, corpora: dict[str, CorpusFacts]) -> dict[str, LaunchCorpus]:
@@ -249,5 +265,8 @@ def _sources(study: Study, launch: Launch, almr: float, corpora: dict[str, Corpu
 
 def _facts(corpora: dict[str, CorpusFacts], name: str) -> CorpusFacts:
     if name not in corpora:
-        raise InputError(f"ingredients.json has no counts of the {name} corpus: run the study again to write them")
+        raise InputError(
+            f"ingredients.json has no counts of the {name} corpus: run the study again to write them (of a replay: "
+            f"state corpora.{name}.tokens first)"
+        )
     return corpora[name]

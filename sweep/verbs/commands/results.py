@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.fit_file.findings import messages
 from sweep.store.run import Run
 from sweep.study import InputError
 from sweep.verbs.commands.terminal import REFUSED, err, interruptible, say, show, tell
@@ -116,7 +117,9 @@ def export(
     verify: Annotated[bool, typer.Option("--verify", help="Parse the files by each installed trainer.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the launch bundle: the large run's settings and evidence."""
+    """Write the launch bundle: the large run's settings and evidence. Exit status 3: a check of GO.md fails, and
+    --accept-risk does not say why to launch all the same.
+    """
     from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
@@ -124,8 +127,9 @@ def export(
     fitted = outputs.fitted(found, say)
     _refuse_without_reason(fitted, accept_risk, _again("export", run, runs))
     made = outputs.export(found, fitted, options)
-    answer = {"files": [str(path) for path in made.files]}
-    _show_bundle(made, answer | (_verified(made) if verify else {}), outputs.summary(made), as_json)
+    answer = made.as_json() | (_verified(made) if verify else {})
+    _show_bundle(made, answer, outputs.summary(made, _again("export", run, runs)), as_json)
+    raise typer.Exit(REFUSED if made.failed and not made.accepted else 0)
 
 
 def confirm(
@@ -170,7 +174,7 @@ def _refuse_without_reason(fitted: FitResult, accept_risk: str | None, again: st
     """Raises InputError for a refused launch whose risk is not accepted; `again`: the command that was given."""
     if accept_risk is None and fitted.refusals and fitted.study and fitted.study.launch:
         verdict = f"the fit is refused ({_codes(fitted)}), so there is nothing to {again.split()[1]}"
-        suggestions = (refusal.text for refusal in fitted.refusals)
+        suggestions = messages(fitted.refusals)
         raise InputError("\n".join([verdict, *suggestions, f'to take the risk: {again} --accept-risk "reason"']))
 
 

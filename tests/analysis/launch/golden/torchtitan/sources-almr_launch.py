@@ -1,23 +1,9 @@
 # Continual pre-training of meta-llama/Meta-Llama-3-70B with torchtitan 0.3.
-# Ratio and LR are from the study llama3-8b-zh: see ../evidence.json. Run start.sh on every node.
-#
-# Warnings:
-# - training tokens: 1,000,000,000 in a trial, 10,000,000,000 in the launch (10 x)
-# - global batch in tokens: 1,048,576 in a trial, 4,194,304 in the launch (4 x)
-# - sequence length: 4,096 in a trial, 8,192 in the launch (2 x)
-# - 2,384 whole steps are 9,999,220,736 tokens: 779,264 fewer than launch.tokens, 10,000,000,000
+# Ratio and LR are from the study llama3-8b-zh. Run start.sh on every node.
+# Read ../GO.md and the warnings in ../README.md first.
 #
 # Ratio: ALMR 0.40 is a share of tokens, and so is a source's weight: sequences are packed first.
 # Drawn at random: the achieved ALMR differs by about 0.005 (one standard deviation).
-#
-# GPUs: 128 data x 1 tensor x 1 pipeline x 1 context = 128 (16 nodes x 8)
-# Batch: 128 copies x 1 sequences x 4 accumulated x 8,192 tokens = 4,194,304 tokens
-# Activation checkpointing: full
-# Memory, weights, gradients, optimizer: 16 bytes x 70,553,706,496 parameters / 128 GPUs = 8.8 GB
-# Memory, gathered: 2 bytes x (2 x embeddings + 3 x a layer of 855,654,400) / 1 = 13.5 GB
-# Memory, activations: 8,192 tokens x (80 layers x 16,384 bytes + 528,648) = 15.1 GB
-# Memory, logits: 12 bytes x 128,256 words x 8,192 = 12.6 GB
-# Memory of one GPU, in all: 50.0 GB of 72.0 GB usable
 # Steps: 2,384 x 4,194,304 tokens = 9,999,220,736 tokens (779,264 fewer than launch.tokens, 10,000,000,000)
 
 import json
