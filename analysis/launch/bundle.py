@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.evidence import bundle_folder, evidence, go, readme
 from analysis.launch.evidence.evidence import Evidence, ReadBack
 from analysis.launch.evidence.gather import WrittenBundle, gather
+from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
 from analysis.launch.plan import launch_plan as plans
@@ -41,7 +42,8 @@ FORMATS: dict[str, Format] = {
 
 class Exported(NamedTuple):
     """A written bundle in `folder`. `kept`: the folder of the bundle before it, where that was used. `headline`: the
-    verdict of GO.md; `failed`: the checks that fail, which are `accepted` where the user gave a reason.
+    verdict of GO.md; `failed`: the checks that fail, which are `accepted` where the user gave a reason. `parity`: the
+    newest parity run of each format.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Exported(NamedTuple):
     headline: str
     failed: tuple[str, ...] = ()
     accepted: bool = False
+    parity: tuple[ParityResult, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {"verdict": self.headline, "folder": str(self.folder), "failed": list(self.failed)}
@@ -62,7 +65,7 @@ class Exported(NamedTuple):
 @dataclass(frozen=True)
 class FittedRun:
     """What a launch is made from: the fit, its run directory, the counts of its text and the held-out text by source,
-    and what is known of the launch's model and GPUs.
+    what is known of the launch's model and GPUs, and the newest parity run of each format.
     """
 
     fit: FitResult
@@ -70,9 +73,11 @@ class FittedRun:
     corpora: dict[str, CorpusFacts]
     target: LaunchHardware | None = None
     held_out: HeldOutText | None = None
+    parity: tuple[ParityResult, ...] = ()
 
     def plan(self, accept_risk: str | None) -> LaunchPlan:
-        return plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
+        made = plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
+        return replace(made, parity={result.name: result.line for result in self.parity})
 
     @property
     def new_rows(self) -> int | None:
@@ -117,6 +122,7 @@ def export(
         headline=gathered.headline,
         failed=tuple(go.failed(gathered, plan.study)),
         accepted=gathered.accepted_reason is not None,
+        parity=gathered.parity,
     )
 
 
@@ -155,7 +161,7 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     warnings = [*notes, *written, *starts.warnings(plan)]
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The two pages are files whose hashes the evidence has: they are written from the evidence of the others.
-    written_bundle = WrittenBundle(folder, tuple(formats), warnings, confirmation=valid, read_back=read)
+    written_bundle = WrittenBundle(folder, tuple(formats), warnings, valid, read, _of(run.parity, formats))
     gathered = gather(fit, plan, run.folder, written_bundle)
     headline, failed = go.headline(gathered, plan.study), go.failed(gathered, plan.study)
     reason = requested.accept_risk and plans.as_text(requested.accept_risk) if failed else None
@@ -166,6 +172,10 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return gathered
+
+
+def _of(results: tuple[ParityResult, ...], formats: Collection[str]) -> tuple[ParityResult, ...]:
+    return tuple(result for result in results if result.name in formats)
 
 
 def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:

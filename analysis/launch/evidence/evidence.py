@@ -16,6 +16,7 @@ from analysis.fit_file.sources import LossGuard, SourceAtWinner
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
+from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.launch_plan import AcceptedRisk
 from analysis.launch.plan.predicted_losses import PredictedLosses
 from sweep.study import PerLanguage, Schema
@@ -25,7 +26,7 @@ from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
 
 NAME = "evidence.json"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 
 class StudyEvidence(Schema):
@@ -48,7 +49,7 @@ class SearchEvidence(Schema):
 
 
 class CorpusEvidence(Schema):
-    """Counts of the corpus, and how much of it the launch reads; None: not known. `counted`: as CorpusFacts."""
+    """The trials' counts of a source. `counted`: as CorpusFacts."""
 
     fingerprint: str
     documents: int
@@ -56,9 +57,19 @@ class CorpusEvidence(Schema):
     held_out_documents: int
     held_out_tokens: int
     tokens_per_document: float
-    launch_tokens: int
-    launch_epochs: float | None
     counted: bool = True
+
+
+class LaunchTextEvidence(Schema):
+    """A source of the launch: its tokens in the launch, its own size and where that is from, and how often it is read;
+    None: not known.
+    """
+
+    language: str
+    launch_tokens: int
+    corpus_tokens: int | None
+    size_source: str | None
+    launch_epochs: float | None
 
 
 class TrialEvidence(Schema):
@@ -119,7 +130,8 @@ class Evidence(Schema):
     each source, which the launch leaves out. `predicted`: how the launch's held-out losses will change, or why that is
     not known. `base_objective`: the objective of the base model, where its losses are known. `accepted_reason`: why
     the launch may start although checks fail; None where nobody gave one. `headline`: the verdict of GO.md.
-    `simulated`: what made the losses of the trials, where nobody measured them.
+    `simulated`: what made the losses of the trials, where nobody measured them. `parity`: the newest parity run of each
+    format that has one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -148,6 +160,7 @@ class Evidence(Schema):
     trials: tuple[TrialEvidence, ...]
     excluded_trials: tuple[TrialEvidence, ...]
     corpora: dict[str, CorpusEvidence]
+    launch_corpora: dict[str, LaunchTextEvidence] = Field(default_factory=dict)
     provenance: dict[str, Any] | None
     files: dict[str, str]
     links: dict[str, str]
@@ -160,6 +173,7 @@ class Evidence(Schema):
     accepted_reason: str | None = None
     headline: str = ""
     simulated: str | None = None
+    parity: tuple[ParityResult, ...] = ()
 
     @property
     def launch_lr_interval(self) -> Interval:

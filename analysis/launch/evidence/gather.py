@@ -15,6 +15,7 @@ from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.evidence import (
     CorpusEvidence,
     Evidence,
+    LaunchTextEvidence,
     Quality,
     ReadBack,
     SearchEvidence,
@@ -22,10 +23,11 @@ from analysis.launch.evidence.evidence import (
     TrialEvidence,
     contents,
 )
+from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
 from analysis.table.table import simulated
-from sweep.study import LANGUAGES, InputError, PerLanguage, Study
+from sweep.study import LANGUAGES, CorpusFacts, InputError, PerLanguage, Study
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
@@ -40,6 +42,7 @@ class WrittenBundle(NamedTuple):
     warnings: list[str]
     confirmation: ConfirmationResult | None = None
     read_back: tuple[ReadBack, ...] = ()
+    parity: tuple[ParityResult, ...] = ()
 
 
 def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
@@ -64,6 +67,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         transfer=file.transfer,
         confirmation=bundle.confirmation,
         read_back=bundle.read_back,
+        parity=bundle.parity,
         weights=file.weights,
         guard=file.guard,
         loss_guards=file.loss_guards,
@@ -79,7 +83,8 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         base_objective=_base_objective(fit),
         simulated=simulated(fit.table),
         **_trials(fit, run),
-        corpora={name: _corpus(source) for name, source in plan.sources.items()},
+        corpora={name: _corpus(facts) for name, facts in plan.counted.items()},
+        launch_corpora={name: _launch_text(source) for name, source in plan.sources.items()},
         provenance=reader.read_object(files.provenance),
         files={path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
         links={path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
@@ -137,19 +142,15 @@ def _number(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _corpus(source: LaunchCorpus) -> CorpusEvidence:
-    counted = (
-        "counted",
-        "fingerprint",
-        "documents",
-        "tokens",
-        "held_out_documents",
-        "held_out_tokens",
-        "tokens_per_document",
-    )
-    return CorpusEvidence(
-        **{name: getattr(source.facts, name) for name in counted},
-        counted=source.facts.counted,
+def _corpus(facts: CorpusFacts) -> CorpusEvidence:
+    return CorpusEvidence(**{name: getattr(facts, name) for name in CorpusEvidence.model_fields})
+
+
+def _launch_text(source: LaunchCorpus) -> LaunchTextEvidence:
+    return LaunchTextEvidence(
+        language=source.language,
         launch_tokens=round(source.share * source.launch_tokens),
+        corpus_tokens=round(source.size.tokens) if source.size else None,
+        size_source=source.size.source if source.size else None,
         launch_epochs=source.epochs,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from analysis.launch.evidence import parity
 from analysis.launch.evidence.check import GoCheck, State
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.fit_checks import NOTABLE
@@ -38,13 +39,16 @@ def of_data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     kept = [study.source_label(name) for name in evidence.corpora if name not in evidence.held_out]
     gone = f"in the training text of {', '.join(kept)}: run almr prepare STUDY, then almr export RUN"
     yield GoCheck("trials' held-out text", "warn" if kept else "pass", gone if kept else "left out of the launch")
-    for name, corpus in evidence.corpora.items():
-        passes, statement = corpus.launch_epochs, f"{study.source_label(name)} corpus"
+    for name, corpus in evidence.launch_corpora.items():
+        language = study.language_name(corpus.language)
+        label = language if name == corpus.language else f"{name} ({language})"
+        passes, statement = corpus.launch_epochs, f"{label} corpus"
         if passes is None:
-            yield GoCheck(statement, "not known", f"state corpora.{name}.tokens, its size")
+            yield GoCheck(statement, "not known", "its size: state launch.corpora, with tokens")
         else:
+            size = f"{formats.tokens(corpus.corpus_tokens)} tokens, {corpus.size_source}"
             fix = "" if passes <= limit else ": supply a larger corpus"
-            detail = f"the launch reads {formats.passes(passes, 'it')}; bound {limit:g} x{fix}"
+            detail = f"the launch reads {formats.passes(passes, 'it')}; bound {limit:g} x; {size}{fix}"
             yield GoCheck(statement, "pass" if passes <= limit else "fail", detail)
     if stated_only := [study.source_label(name) for name, one in evidence.corpora.items() if not one.counted]:
         yield GoCheck("counts of the text", "not known", f"as stated, not counted: {', '.join(stated_only)}")
@@ -69,6 +73,7 @@ def of_origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     detail = "; ".join(found.text for found in evidence.read_back) or "not requested: almr export RUN --verify"
     state: State = "fail" if wrong else "not known" if unread else "pass"
     yield GoCheck("read back by the trainers' parsers", state, detail)
+    yield GoCheck("parity runs", *parity.summary(evidence.parity, evidence.formats))
 
 
 def _text(value: Any) -> str:

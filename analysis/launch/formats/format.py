@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from analysis.launch.scripts.torchrun import BESIDE, Command
 from sweep.study import numbers as formats
 from sweep.study.record import simulated_losses
@@ -45,10 +45,10 @@ def checkpoints_name(plan: LaunchPlan, name: str, settings: Any) -> str:
 
 
 def differences(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
-    """Warnings: how a trainer in bfloat16 differs from the trials and the launch. `used`: see `unused`."""
-    found = []
-    if plan.study.training.precision == "float32":
-        found.append(f"{trainer} computes in bfloat16, the trials in float32 (training.precision)")
+    """Warnings: how a trainer differs from the trials and the launch. `used`: see `unused`."""
+    found, trials = [], plan.study.training.precision
+    if trials != plan.precision:
+        found.append(f"{trainer} computes in {plan.precision}, the trials in {trials} (training.precision)")
     return [*found, *unused(plan, trainer, used)]
 
 
@@ -75,10 +75,11 @@ def ratio_lines(plan: LaunchPlan, first: str, *more: str) -> list[str]:
 
 
 def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str) -> str:
-    """The comment at the head of a trainer's file: the source of its numbers, ratio and steps. README.md of the bundle
-    has the warnings and the layout, once for all files.
+    """The comment at the head of a trainer's file: its parity run, the source of its numbers, ratio and steps. The
+    bundle's README.md has the warnings and the layout, once for all files.
     """
     lines = [
+        plan.parity.get(name, NOT_TRIED),
         f"Continual pre-training of {plan.launch.model} with {trainer}.",
         f"Ratio and LR are from the study {plan.study.name}. Run start.sh on every node.",
         *risk_lines(plan),

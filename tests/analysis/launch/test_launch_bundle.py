@@ -92,7 +92,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(FittedRun(fit, run, corpora), out)
     found = evidence(out)
-    assert found.schema_version == 6
+    assert found.schema_version == 7
     assert found.formats == ("llamafactory",)
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
@@ -101,7 +101,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     assert found.study.fingerprint == fit.study.fingerprint
     assert found.study.sha256 == sha256(run / "study.yaml")
     assert found.provenance == {"git_sha": "abc"}
-    assert found.corpora["additional"].launch_tokens == round(0.4 * found.launch_tokens)
+    assert found.launch_corpora["additional"].launch_tokens == round(0.4 * found.launch_tokens)
 
 
 @pytest.mark.parametrize("content", ["[]", "5", '"x"', "{cut", "[" * 100_000, '{"git": [], "code_sha256": 5}'])

@@ -303,7 +303,7 @@ def test_the_page_calls_languages_by_name_and_counts_warnings(make_fit, make_stu
     bundle.export(FittedRun(make_fit(make_study(corpora=spec), warnings=[warning]), run, corpora), out)
     page = (out / go.NAME).read_text()
     assert "English 100 %, Chinese 100 %; bound 75 %" in line_of(page, "cross-validation", "pass")
-    assert "; bound 4 x" in line_of(page, "Chinese corpus", "pass")
+    assert "; bound 4 x; 32B tokens, counted" in line_of(page, "Chinese corpus", "pass")
     assert "| 1 (few): README.md has them |" in line_of(page, "warnings of the fit", "warn")
     assert "original" not in page
 
