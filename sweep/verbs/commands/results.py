@@ -124,8 +124,8 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the launch bundle: the large run's settings and evidence. Exit status 3: a check of GO.md fails, and
-    --accept-risk does not say why to launch all the same.
+    """Write the launch bundle: the large run's settings and evidence. Exit status 3: a check fails, without
+    --accept-risk.
     """
     from sweep.verbs import outputs
 
