@@ -146,14 +146,18 @@ def _refuse_embedded(plan: LaunchPlan, formats: tuple[str, ...]) -> None:
 
 def confirmation(run: FittedRun, accept_risk: str | None = None) -> ConfirmPlan:
     """The confirmation runs that would confirm the launch. Raises InputError as `export`."""
-    return confirm_plan.make(run.fit, run.plan(accept_risk))
+    plan = run.plan(accept_risk)
+    confirm = confirm_plan.make(run.fit, plan)
+    confirm_plan.refuse_unmeasured(confirm, plan)
+    return confirm
 
 
 def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) -> Evidence:
     fit, formats = run.fit, {name: FORMATS[name] for name in dict.fromkeys(requested.formats)}
     reader = requested.reader
     confirm, done = confirm_plan.make(fit, plan), confirm_result.read(run.folder)
-    confirm_plan.write(confirm, plan, folder, tuple(formats), write)
+    unmeasured = plan.unmeasured(confirm.weights)
+    confirm_plan.write(confirm, plan, folder, () if unmeasured else tuple(formats), write)
     confirm_result.copy(run.folder, folder / confirm_plan.FOLDER)
     plan, notes = confirm_result.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
     valid = done if done and done.of(confirm) else None
@@ -161,7 +165,8 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     warnings = [*notes, *written, *starts.warnings(plan)]
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The two pages are files whose hashes the evidence has: they are written from the evidence of the others.
-    written_bundle = WrittenBundle(folder, tuple(formats), warnings, valid, read, _of(run.parity, formats))
+    parity = _of(run.parity, formats)
+    written_bundle = WrittenBundle(folder, tuple(formats), warnings, valid, read, parity, tuple(unmeasured))
     gathered = gather(fit, plan, run.folder, written_bundle)
     headline, failed = go.headline(gathered, plan.study), go.failed(gathered, plan.study)
     reason = requested.accept_risk and plans.as_text(requested.accept_risk) if failed else None
@@ -183,7 +188,8 @@ def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, 
     found = reader(plan, folder / name, name)
     if found.differences is None:
         return found
-    brief = {where: reader(run, folder / where, name) for where, run in confirm_plan.runs(confirm, plan, name)}
+    runs = [(where, of) for where, of in confirm_plan.runs(confirm, plan, name) if (folder / where).is_dir()]
+    brief = {where: reader(run, folder / where, name) for where, run in runs}
     more = [f"{where}: {line}" for where, one in brief.items() for line in one.differences or ()]
     unread = [f"{where}: {one.why_not}" for where, one in brief.items() if one.differences is None]
     if unread and not (found.differences or more):

@@ -106,11 +106,14 @@ def _progress(run: Run, study: Study, trial: Trial) -> Iterator[None]:
     metrics = run.files.trial(trial.id).metrics
 
     def follow() -> None:
+        told = 0
         while not done.wait(SAY_SECONDS):
             with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
                 steps = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
                 last = [step for step in steps if "loss" in step][-1]
-                _say(f"step {last['step']:,} of {study.training.steps:,}, loss {numbers.number(last['loss'])}")
+                if last["step"] > told:
+                    _say(f"step {last['step']:,} of {study.training.steps:,}, loss {numbers.number(last['loss'])}")
+                told = last["step"]
 
     _say(f"training: {study.training.steps:,} steps; log: {metrics}")
     threading.Thread(target=follow, daemon=True).start()

@@ -126,8 +126,8 @@ class Evidence(Schema):
     `launch_lr` are the transfer's, but for an LR that a confirmation moved. `read_back`: how the trainers' own parsers
     read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
     fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
-    `unmeasured`: formats whose run measures no held-out loss. `held_out`: the sha256 of the trials' held-out text of
-    each source, which the launch leaves out. `predicted`: how the launch's held-out losses will change, or why that is
+    `unmeasured`: losses of the objective that the launch does not measure. `held_out`: the sha256 of the trials'
+    held-out text of each source, which the launch leaves out. `predicted`: how the launch's held-out losses will change, or why that is
     not known. `base_objective`: the objective of the base model, where its losses are known. `accepted_reason`: why
     the launch may start although checks fail; None where nobody gave one. `headline`: the verdict of GO.md.
     `simulated`: what made the losses of the trials, where nobody measured them. `parity`: the newest parity run of each

@@ -43,6 +43,7 @@ class WrittenBundle(NamedTuple):
     confirmation: ConfirmationResult | None = None
     read_back: tuple[ReadBack, ...] = ()
     parity: tuple[ParityResult, ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
 
 def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
@@ -77,7 +78,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         fit_warnings=tuple(file.warnings),
         launch_warnings=(*plan.warnings, *bundle.warnings),
         assumptions=plan.assumptions,
-        unmeasured=tuple(plan.unmeasured(bundle.formats)),
+        unmeasured=bundle.unmeasured,
         held_out=plan.held_out.digests,
         predicted=plan.predicted,
         base_objective=_base_objective(fit),

@@ -16,7 +16,8 @@ from sweep.study import numbers as formats
 def of_size(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     yield _confirmation(evidence)
     unmeasured = evidence.unmeasured
-    detail = f"none in {', '.join(unmeasured)}: set launch.evaluation" if unmeasured else "measured"
+    gone = f"none of {', '.join(unmeasured)}, so no confirmation run can be compared: set launch.evaluation"
+    detail = gone if unmeasured else "measured"
     yield GoCheck("held-out losses", "warn" if unmeasured else "pass", detail)
 
 

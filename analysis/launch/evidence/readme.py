@@ -23,7 +23,7 @@ def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], head
     parts = [
         f"# Launch of {visible(plan.launch.model)}\n",
         f"**{headline.partition(':')[0].partition(' (')[0]}.** `GO.md` says why.\n",
-        _numbers(plan, tuple(formats)),
+        _numbers(plan),
         FILES,
         _listed("## Warnings beside those of GO.md", told),
         *(_section(plan, name, of) for name, of in formats.items()),
@@ -31,8 +31,8 @@ def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], head
     return "\n".join(parts)
 
 
-def _numbers(plan: LaunchPlan, formats: tuple[str, ...]) -> str:
-    schedule, measured = plan.study.training.schedule, not plan.unmeasured(formats)
+def _numbers(plan: LaunchPlan) -> str:
+    schedule, measured = plan.study.training.schedule, ", ".join(map(plan.study.language_name, plan.held_out_sets))
     first = numbers.lr(plan.schedule.share(0) * plan.lr)
     rows = {
         "ALMR": f"{numbers.almr(plan.almr)} (share of tokens)",
@@ -44,7 +44,7 @@ def _numbers(plan: LaunchPlan, formats: tuple[str, ...]) -> str:
         "sequence length": f"{plan.launch.sequence_length:,}",
         "seed": str(plan.seed),
         "checkpoints": f"every {plan.checkpoint_steps:,} steps",
-        "held-out losses": f"every {plan.evaluation_steps:,} steps" if measured else "none: set launch.evaluation",
+        "held-out losses": f"of {measured}, every {plan.evaluation_steps:,} steps",
     }
     exact = "The configuration files hold the exact values.\n"
     table = [f"| {name} | {value} |" for name, value in rows.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -143,9 +143,11 @@ class LaunchPlan:
         stated = [path for spec in (*trials, *sources) for path in spec.exclude or ()]
         return known | dict.fromkeys([*stated, *self.evaluation_files.values()], "") | known
 
-    def unmeasured(self, formats: tuple[str, ...]) -> list[str]:
-        """The formats whose run measures no held-out loss. `native` measures that of each corpus."""
-        return [] if self.evaluation_files else [name for name in formats if name != "native"]
+    def unmeasured(self, losses: Iterable[str]) -> list[str]:
+        """Those of these losses, of languages or sources, that the run does not measure on held-out text."""
+        known = self.study.corpora.by_name | self.corpora.by_name
+        languages = {known[name].language for name in self.held_out_sets if name in known}
+        return [name for name in losses if name not in {*self.held_out_sets, *languages}]
 
     @property
     def bos(self) -> bool:

@@ -17,6 +17,7 @@ from analysis.launch.bundle import FittedRun
 from analysis.launch.confirm import result, results_table
 from analysis.launch.evidence import bundle_folder, go
 from analysis.launch.evidence.evidence import Evidence, ReadBack
+from analysis.launch.plan.held_out import HeldOutText
 from analysis.transfer.bracket import compare
 from analysis.transfer.rules import near_edge
 from sweep import cli
@@ -38,6 +39,9 @@ def fit(make_fit, make_study):
 
 def written(folder):
     return yaml.safe_load((folder / "llamafactory.yaml").read_text())
+
+
+NOISE = {"original": 0.001, "additional": 0.002, "code": 0.003}
 
 
 def line_of(page, statement, state):
@@ -326,21 +330,38 @@ def test_the_page_compares_pretraining_tokens_per_parameter(make_fit, make_study
     line_of((out / go.NAME).read_text(), "pre-training tokens per parameter", state)
 
 
-@pytest.mark.parametrize(
-    ("launch", "state"),
-    [
-        ({"formats": ["axolotl", "native"]}, "warn"),
-        ({"formats": ["native"]}, "pass"),
-        ({"evaluation": {"original": "/data/held-en.jsonl", "additional": "/data/held-zh.jsonl"}}, "pass"),
-    ],
-)
-def test_runs_that_measure_no_held_out_loss_are_named(make_fit, make_study, corpora, run, out, launch, state):
-    fit = make_fit(make_study(launch={"transfer": RULE} | launch))
-    warned = [line for line in planned(fit, corpora).lines if "results-template.csv" in line]
-    assert bool(warned) == (state == "warn")
-    assert all("runs of axolotl measure no held-out losses" in line for line in warned)
+def test_runs_that_measure_a_loss_on_no_held_out_text_are_not_planned(make_fit, make_study, corpora, run, out):
+    """The launch reads other text than the trials, whose source `code` the objective weighs."""
+    fit = make_fit(make_study(launch={"transfer": RULE}), weights={"additional": 0.5, "code": 0.5}, noise=NOISE)
+    with pytest.raises(InputError, match="measure no held-out loss of code, which the objective weighs"):
+        planned(fit, corpora)
     bundle.export(FittedRun(fit, run, corpora), out)
-    line_of((out / go.NAME).read_text(), "held-out losses", state)
+    assert "none of code, so no confirmation run can be compared" in line_of(
+        (out / go.NAME).read_text(), "held-out losses", "warn"
+    )
+    assert not list(out.glob("confirm-*"))
+
+
+def test_runs_that_measure_every_loss_are_planned(fit, corpora, run, out):
+    assert len(planned(fit, corpora).lrs) == 5
+    bundle.export(FittedRun(fit, run, corpora), out)
+    line_of((out / go.NAME).read_text(), "held-out losses", "pass")
+
+
+def test_confirmation_runs_read_the_text_of_the_launch(make_fit, make_study, corpora, run, out, tmp_path):
+    """Text is copied once: into the launch's own folder."""
+    text = {name: tmp_path / f"{name}.jsonl" for name in ("original", "additional")}
+    for file in text.values():
+        file.write_text('{"text": "held out"}\n')
+    fit = make_fit(make_study(launch={"transfer": RULE, "formats": ["native", "torchtitan"]}))
+    bundle.export(FittedRun(fit, run, corpora, held_out=HeldOutText(text)), out)
+    copies = [path.relative_to(out).as_posix() for path in out.rglob("*.jsonl")]
+    assert len(copies) >= 2
+    assert all(path.startswith(("native/held_out/", "torchtitan/held_out/")) for path in copies)
+    study = study_file.load(out / "confirm-1-native" / "study.yaml")
+    excluded = study.corpora.sources("original")[0].exclude
+    assert [Path(path).resolve() for path in excluded] == [(out / "native/held_out" / f"{n}.jsonl") for n in text]
+    assert (out / "confirm-1-native" / "start.sh").is_file()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import yaml
 from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
-from analysis.launch.formats import axolotl, megatron, torchtitan
+from analysis.launch.formats import axolotl, megatron
 from analysis.launch.formats.llamafactory_data import DocumentMixture
 from analysis.launch.plan import layout_choice
 from analysis.launch.plan.ratio import token_shares
@@ -28,7 +28,7 @@ from sweep.study.sizes.known import KNOWN
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
 FILES = {
     "llamafactory": ("llamafactory.yaml", "dataset_info.json", "corpora.json"),
-    "torchtitan": ("almr_launch.py",),
+    "torchtitan": ("almr_launch.py", "prepare.sh"),
     "megatron": ("megatron_args.txt", "prepare.sh", "corpora.json"),
     "axolotl": ("axolotl.yaml", "mixture.json", "held_out.json"),
     "native": ("study.yaml",),
@@ -111,7 +111,6 @@ def shares_back(plan, folder):
     prefixes = (prefix.removeprefix("data/").removesuffix("_text_document") for prefix in blend[1::2])
     return {
         "llamafactory": token_shares(mixture.probabilities, mixture.lengths),
-        "torchtitan": torchtitan.settings(plan, folder)["weights"],
         "megatron": dict(zip(prefixes, map(float, blend[::2]), strict=True)),
         "axolotl": {name: count / sum(tokens.values()) for name, count in tokens.items()},
     }

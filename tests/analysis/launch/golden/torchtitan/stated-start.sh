@@ -17,11 +17,16 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+[[ -f data/blocks.json ]] ||
+    fail "data has no packed text: run prepare.sh once"
 command -v torchrun > /dev/null ||
     fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"
-export ALMR_MODEL="${ALMR_MODEL:-$model}"
-[[ -f "$ALMR_MODEL/config.json" ]] ||
-    fail "$ALMR_MODEL has no config.json: download the model and set ALMR_MODEL to its folder"
+installed=$(python -c 'from importlib.metadata import version as v; print(v("torchtitan"))' 2> /dev/null) ||
+    fail "torchtitan is not installed: pip install torchtitan==0.3.0, or activate its environment"
+[[ "$installed" == 0.3.* ]] ||
+    fail "torchtitan $installed is installed, this launch is for 0.3: pip install torchtitan==0.3.0"
+export ALMR_MODEL="${ALMR_MODEL:-$model}" PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+python almr_launch.py || exit 2
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -39,7 +44,6 @@ if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
 fi
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
     -m torchtitan.train --module almr_launch --config launch "$@"
