@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,12 +52,9 @@ TRAINING = Training(
     schedule=Schedule(warmup=0.05, min_lr=0.1),
     optimizer=Optimizer(),
 )
-# The models that studies name: size, recipe and LR. The larger one, the demo's launch, is pre-trained on half the tokens:
-# it costs ten times the FLOPs of `tiny` per token, and a newcomer waits for it. Its LR is lower, as it is 3.3 x as wide.
-MODELS = {
-    "tiny": ("tiny", TRAINING, LR),
-    "tiny-5.6m": ("5m", TRAINING.model_copy(update={"tokens": 400 * 2048}), 1.5e-3),
-}
+# The models that studies name, with size and recipe. The larger one, the demo's launch, is pre-trained on half the
+# tokens: it costs ten times the FLOPs of `tiny` per token, and a newcomer waits for it.
+MODELS = {"tiny": ("tiny", TRAINING), "tiny-5.6m": ("5m", TRAINING.model_copy(update={"tokens": 400 * 2048}))}
 MINUTES = {"tiny": "about a minute", "tiny-5.6m": "about 3 minutes"}  # on two cores
 
 
@@ -68,20 +65,17 @@ def sources() -> dict[str, DocumentSource]:
 
 def build_named(name: str, progress: Callable[[str, float | None], None]) -> Path:
     """The folder of one of MODELS. `progress` receives the phase and the share of it that is done."""
-    size, training, lr = MODELS[name]
+    size, training = MODELS[name]
     phase = f"pre-training the {name} base model, once, {MINUTES[name]}"
-    return build(lambda share: progress(phase, share), size, training, lr)
+    return build(lambda share: progress(phase, share), size, training)
 
 
 def build(
-    progress: Callable[[float], None] = lambda share: None,
-    size: str = "tiny",
-    training: Training = TRAINING,
-    lr: float = LR,
+    progress: Callable[[float], None] = lambda share: None, size: str = "tiny", training: Training = TRAINING
 ) -> Path:
     """The folder of an embedded base model; trains it where the cache does not hold it.
 
-    `size` is a name of SIZES, `training` and `lr` the recipe of the pre-training. `progress` receives the share of training that
+    `size` is a name of SIZES, `training` the recipe of the pre-training. `progress` receives the share of training that
     is done. The model and its tokenizer never see the embedded corpora's default held-out documents.
     """
     key = [
@@ -90,24 +84,16 @@ def build(
         SIZES[size],
         VOCABULARY,
         TRACE,
-        lr,
+        LR,
         SEED,
         corpus.PACKING_VERSION,
     ]
     key += [source.fingerprint for source in sources().values()]
     folder = cache.root() / "models" / f"tiny-{fingerprint_of(key)}"
-    model = ModelRecipe(SIZES[size], training, lr)
-    return cache.build_once(folder, lambda unfinished: _pretrain(unfinished, progress, model))
+    return cache.build_once(folder, lambda unfinished: _pretrain(unfinished, progress, SIZES[size], training))
 
 
-class ModelRecipe(NamedTuple):
-    shape: dict[str, Any]
-    training: Training
-    lr: float
-
-
-def _pretrain(folder: Path, progress: Callable[[float], None], recipe: ModelRecipe) -> None:
-    shape, training, lr = recipe
+def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, Any], training: Training) -> None:
     tokenizer = _train_tokenizer(folder)
     as_text = TextTokenizer(tokenizer, Borders.of(tokenizer, Documents()))
     folders = {name: corpus.prepare(source, as_text, training.sequence_length) for name, source in sources().items()}
@@ -117,7 +103,7 @@ def _pretrain(folder: Path, progress: Callable[[float], None], recipe: ModelReci
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(_config(tokenizer, shape))
     reader = BatchReader(packed, Mixture.of(TRACE, SEED, CORPORA, packed), training.batch_sequences)
-    for step in train(model, reader.read(range(training.steps)), training, lr, watch=lambda step: False):
+    for step in train(model, reader.read(range(training.steps)), training, LR, watch=lambda step: False):
         progress(step.step / training.steps)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

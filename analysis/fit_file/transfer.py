@@ -10,7 +10,8 @@ from sweep.study import Schema
 Rule = Literal["direct", "power", "ladder"]
 
 REPEATS = "corpus: a trial reads"  # in the warnings about repeated text, which an export counts by itself
-NEAR_EDGE, HISTORY = "training may diverge:", "pre-training tokens per parameter"  # begin warnings that GO.md checks
+# What begins the warnings that GO.md states as a check.
+NEAR_EDGE, HISTORY, TOKENS = "training may diverge:", "pre-training tokens per parameter", "training tokens"
 
 
 class Exponent(Schema):

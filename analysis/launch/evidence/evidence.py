@@ -17,6 +17,7 @@ from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.parity import ParityResult
+from analysis.launch.plan.estimate import LaunchEstimate
 from analysis.launch.plan.launch_plan import AcceptedRisk
 from analysis.launch.plan.predicted_losses import PredictedLosses
 from sweep.study import PerLanguage, Schema
@@ -127,11 +128,11 @@ class Evidence(Schema):
     read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
     fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
     `unmeasured`: losses of the objective that the launch does not measure. `held_out`: the sha256 of the trials'
-    held-out text of each source, which the launch leaves out. `predicted`: how the launch's held-out losses will change, or why that is
-    not known. `base_objective`: the objective of the base model, where its losses are known. `accepted_reason`: why
-    the launch may start although checks fail; None where nobody gave one. `headline`: the verdict of GO.md.
-    `simulated`: what made the losses of the trials, where nobody measured them. `parity`: the newest parity run of each
-    format that has one.
+    held-out text of each source, which the launch leaves out. `predicted`: how the launch's held-out losses will
+    change, or why that is not known. `base_objective`: the objective of the base model, where its losses are known.
+    `accepted_reason`: why the launch may start although checks fail; None where nobody gave one. `headline`: the
+    verdict of GO.md. `simulated`: what made the losses of the trials, where nobody measured them. `estimates`: what the
+    launch takes with each format. `parity`: the newest parity run of each format that has one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -173,6 +174,7 @@ class Evidence(Schema):
     accepted_reason: str | None = None
     headline: str = ""
     simulated: str | None = None
+    estimates: dict[str, LaunchEstimate] = Field(default_factory=dict)
     parity: tuple[ParityResult, ...] = ()
 
     @property

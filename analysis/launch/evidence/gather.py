@@ -83,6 +83,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         predicted=plan.predicted,
         base_objective=_base_objective(fit),
         simulated=simulated(fit.table),
+        estimates={name: plan.estimate(name) for name in bundle.formats},
         **_trials(fit, run),
         corpora={name: _corpus(facts) for name, facts in plan.counted.items()},
         launch_corpora={name: _launch_text(source) for name, source in plan.sources.items()},

@@ -38,8 +38,7 @@ def _confirmation(evidence: Evidence) -> GoCheck:
 def of_data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     limit = study.objective.max_epochs
     kept = [study.source_label(name) for name in evidence.corpora if name not in evidence.held_out]
-    gone = f"in the training text of {', '.join(kept)}: run almr prepare STUDY, then almr export RUN"
-    yield GoCheck("trials' held-out text", "warn" if kept else "pass", gone if kept else "left out of the launch")
+    yield _held_out(kept, any(not one.counted for one in evidence.corpora.values()))
     for name, corpus in evidence.launch_corpora.items():
         language = study.language_name(corpus.language)
         label = language if name == corpus.language else f"{name} ({language})"
@@ -57,6 +56,16 @@ def of_data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     near = trained == stated or abs(trained / stated - 1) < NOTABLE - 1
     detail = f"{evidence.launch_steps:,} steps make {trained:,} tokens of {stated:,}"
     yield GoCheck("whole steps", "pass" if near else "fail", detail)
+
+
+def _held_out(kept: list[str], replayed: bool) -> GoCheck:
+    name = "trials' held-out text"
+    if not kept:
+        return GoCheck(name, "pass", "left out of the launch")
+    if replayed:
+        return GoCheck(name, "not known", "a replay reads no text: export a run of the study itself")
+    fix = "run almr prepare STUDY, then almr export RUN"
+    return GoCheck(name, "warn", f"in the training text of {', '.join(kept)}: {fix}")
 
 
 def of_origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:

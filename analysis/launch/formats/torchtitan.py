@@ -90,6 +90,7 @@ def settings(plan: LaunchPlan) -> dict[str, Any]:
         "checkpointing": layout.checkpointing if plan.launch.gpus_per_node else "none",
         "evaluation_steps": plan.evaluation_steps,
         "checkpoint_steps": plan.checkpoint_steps,
+        "kept_checkpoints": plan.kept_checkpoints,
         "log_every": training.log_every,
     }
     text = launch_study(plan).model_dump(mode="json")

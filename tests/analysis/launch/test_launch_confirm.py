@@ -14,6 +14,7 @@ from analysis.fit_file.transfer import EdgeAfter, Exponent
 from analysis.fit_file.winner import Interval
 from analysis.launch import bundle
 from analysis.launch.bundle import FittedRun
+from analysis.launch.confirm import plan as confirm_plan
 from analysis.launch.confirm import result, results_table
 from analysis.launch.evidence import bundle_folder, go
 from analysis.launch.evidence.evidence import Evidence, ReadBack
@@ -234,7 +235,8 @@ def test_bad_results_are_named_with_their_line(fit, corpora, tmp_path, text, say
 def test_results_of_an_objective_of_sources_have_a_column_for_each(make_fit, make_study, corpora, tmp_path):
     weights = {"original": 0.0, "additional": 0.5, "code": 0.5}
     noise = {"original": 0.001, "additional": 0.002, "code": 0.003}
-    plan = planned(make_fit(make_study(), weights=weights, noise=noise), corpora)
+    fit = make_fit(make_study(), weights=weights, noise=noise)
+    plan = confirm_plan.make(fit, FittedRun(fit, Path("not-read"), corpora).plan(None))
     assert plan.columns == ("lr", "seed", "status", "loss_additional", "loss_code")
     assert plan.noise == pytest.approx(math.hypot(0.001, 0.0015))
     path = tmp_path / "results.csv"

@@ -6,8 +6,8 @@ set -euo pipefail
 readonly model=meta-llama/Meta-Llama-3-70B
 readonly sets=(web code news books)
 readonly append=(--append-eod)
-readonly tensor=8
-readonly pipeline=1
+readonly tensor=4
+readonly pipeline=4
 
 fail() {
     printf 'prepare.sh: %s\n' "$1" >&2

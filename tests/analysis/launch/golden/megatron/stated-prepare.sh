@@ -6,8 +6,8 @@ set -euo pipefail
 readonly model=meta-llama/Meta-Llama-3-70B
 readonly sets=(original additional held_out_original held_out_additional)
 readonly append=(--append-eod)
-readonly tensor=8
-readonly pipeline=1
+readonly tensor=4
+readonly pipeline=4
 
 fail() {
     printf 'prepare.sh: %s\n' "$1" >&2

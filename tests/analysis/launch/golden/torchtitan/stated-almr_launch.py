@@ -63,7 +63,7 @@ def launch() -> LaunchTrainer.Config:
         model_spec=spec,
         loss=loss,
         hf_assets_path=MODEL,
-        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-fdac8ac3'),
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-aa9cf942'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),
@@ -85,12 +85,12 @@ def launch() -> LaunchTrainer.Config:
             disable_cuda_graphs=True,  # not tried with the document mask, which differs in each step
         ),
         parallelism=ParallelismConfig(
-            tensor_parallel_degree=1,
+            tensor_parallel_degree=4,
             context_parallel_degree=1,
             context_parallel_load_balancer="ptrr",  # the one for FlexAttention
             spmd_backend="partial_dtensor",  # the default, spmd_types, does not shard with torch 2.13
         ),
-        activation_checkpoint=CHECKPOINTING['full'],
+        activation_checkpoint=CHECKPOINTING['selective'],
         dataloader=loader(made, "train.bin"),
         validator=HeldOutLosses.Config(
             enable=bool(files), freq=120, last=STEPS, dataloader=loader(made, ""), files=files
@@ -99,7 +99,7 @@ def launch() -> LaunchTrainer.Config:
         checkpoint=CheckpointManager.Config(
             enable=True,
             interval=239,
-            keep_latest_k=0,
+            keep_latest_k=10,
             initial_load_path=MODEL,
             initial_load_in_hf=True,
             last_save_in_hf=True,
