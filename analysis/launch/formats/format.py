@@ -13,7 +13,6 @@ from sweep.study import numbers as formats
 from sweep.study.record import simulated_losses
 
 TEMPLATES = Path(__file__).with_name("templates")
-DEEPSPEED = "deepspeed_zero3.json"
 
 
 class Format(Protocol):

@@ -138,7 +138,7 @@ def export(
     fitted = outputs.fitted(found, say)
     _refuse_without_reason(fitted, accept_risk, _again("export", run, runs))
     with interruptible("finished parity runs are kept"), err.status("exporting") as status:
-        made = outputs.export(found, fitted, replace(options, show=lambda text: status.update(escape(text))))
+        made = outputs.export(found, fitted, replace(options, show=lambda text: status.update(escape(text)), tell=say))
     answer = made.as_json() | (_verified(made) if verify else {})
     _show_bundle(made, answer, outputs.summary(made, _again("export", run, runs)), as_json)
     raise typer.Exit(REFUSED if made.failed and not made.accepted else 0)

@@ -17,7 +17,7 @@ from analysis.launch.bundle import write
 from analysis.launch.formats import documents
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import make
-from sweep.study import InputError, study_file
+from sweep.study import study_file
 from trainers.data.hold_out import excluded, held_out_texts, near_copies, postings, shingles
 
 MODULES = tuple(Path(module.__file__) for module in (shingles, postings, near_copies, held_out_texts))
@@ -104,7 +104,7 @@ def execute(monkeypatch, capsys):
     return done
 
 
-@pytest.mark.parametrize("name", ["llamafactory", "megatron"])
+@pytest.mark.parametrize("name", ["megatron"])
 def test_json_lines_are_written_without_what_repeats_held_out_text(plan, held, tmp_path, execute, name):
     folder = tmp_path / name
     write(plan(), name, folder)
@@ -119,33 +119,12 @@ def test_json_lines_are_written_without_what_repeats_held_out_text(plan, held, t
 
 def test_all_formats_that_train_on_text_carry_the_same_files(plan, tmp_path):
     made = plan()
-    for name in ("llamafactory", "megatron", "axolotl"):
+    for name in ("megatron",):
         write(made, name, tmp_path / name)
         assert json.loads((tmp_path / name / "held_out.json").read_text()) == {
             f"held_out/{language}.jsonl": made.held_out.digests[language] for language in LANGUAGES
         }
         assert {path.name for path in (tmp_path / name / "hold_out").iterdir()} == {path.name for path in MODULES}
-
-
-def test_documents_are_mixed_without_what_repeats_held_out_text(plan, held, tmp_path, monkeypatch):
-    """Over two epochs of the corpora."""
-    folder = tmp_path / "axolotl"
-    write(plan(), "axolotl", folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(folder)
-    mix = runpy.run_path("mix_documents.py")
-    import launch_text
-
-    found, detector = {}, launch_text.detector()
-    for name, source in json.loads(Path("mixture.json").read_text())["sources"].items():
-        unseen = launch_text.Unseen(name, detector)
-        stream = mix["documents"](source, unseen, lambda texts: [1] * len(texts), 0)
-        found[name] = [next(stream)[0] for _ in range(60)]
-        assert (unseen.counts["exact"], unseen.counts["near"]) == (8, 4)
-    assert {name: sorted(texts) for name, texts in found.items()} == {
-        name: sorted(one["clean"] * 2) for name, one in held.items()
-    }
-    forget()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +156,7 @@ def test_large_held_out_text_is_named_where_it_lies(plan, held, tmp_path, execut
 
 def test_text_that_the_study_states_is_left_out_too(plan, held, tmp_path, execute):
     stated = {name: str(write_lines(tmp_path / f"eval_{name}.jsonl", one["clean"][:2])) for name, one in held.items()}
-    write(plan(evaluation=stated), "llamafactory", tmp_path / "bundle")
+    write(plan(evaluation=stated), "megatron", tmp_path / "bundle")
     execute(tmp_path / "bundle", "write_jsonl.py", "corpora.json", "data")
     for name, one in held.items():
         assert lines(tmp_path / "bundle" / "data" / f"{name}.jsonl") == one["clean"][2:]
@@ -238,53 +217,13 @@ def test_what_many_documents_of_a_stream_contain_is_boilerplate_and_near_copies_
     assert list(detector.kinds(few, None)) == [None] * 20 + ["exact"]
 
 
-@pytest.mark.parametrize("adds", [True, False])
-def test_bos_of_the_trials_is_written_for_trainers_that_add_none(plan, held, tokenizer, tmp_path, execute, adds):
-    reads = tokenizer(adds)
-    folder = tmp_path / "llamafactory"
-    warnings = write(plan(facts={"bos": True}), "llamafactory", folder)
-    assert any("puts BOS over the first token of every sequence" in line for line in warnings)
-    execute(folder, "write_jsonl.py", "corpora.json", "data")
-    for name, one in held.items():
-        found = [reads(text, add_special_tokens=False)["input_ids"] for text in lines(folder / f"data/{name}.jsonl")]
-        assert found == [[0, *reads(text, add_special_tokens=False)["input_ids"]] for text in one["clean"]]
-        assert lines(folder / f"data/held_out_{name}.jsonl")[0].startswith("<s>")
-
-
-@pytest.mark.parametrize(("adds", "bos"), [(True, True), (True, False), (False, True), (False, False)])
-def test_axolotls_tokenizer_gives_the_documents_of_the_trials_or_none(plan, tokenizer, tmp_path, execute, adds, bos):
-    reads = tokenizer(adds)
-    folder = tmp_path / "axolotl"
-    write(plan(facts={"bos": bos}), "axolotl", folder)
-    mixture = json.loads((folder / "mixture.json").read_text())
-    for source in mixture["sources"].values():
-        source["tokens"] = 5000
-    (folder / "mixture.json").write_text(json.dumps(mixture))
-    if adds and not bos:
-        told = execute(folder, "mix_documents.py", status=2)
-        assert "the tokenizer begins each text with ['<s>'], the documents of the trials began without" in told
-        assert not (folder / "data" / "mixed.jsonl").exists()
-        return
-    execute(folder, "mix_documents.py")
-    for one in lines(folder / "data" / "mixed.jsonl"):
-        ids = reads(one)["input_ids"]  # as axolotl tokenises
-        assert ids.count(0) == bos
-        assert (ids[0] == 0) == bos
-
-
-@pytest.mark.parametrize(("name", "trainer"), [("llamafactory", "LLaMA-Factory"), ("axolotl", "axolotl")])
-def test_trials_without_end_of_text_are_refused_where_the_trainer_adds_it(plan, tmp_path, name, trainer):
-    with pytest.raises(InputError, match=f"documents.eos: false: {trainer} ends each document with end-of-text"):
-        write(plan(facts={"eos": False}), name, tmp_path / name)
-
-
 def test_megatron_adds_end_of_text_as_the_trials_did(plan, tmp_path):
     for eos in (True, False):
         write(plan(facts={"eos": eos}), "megatron", tmp_path / str(eos))
         assert ("append=(--append-eod)" in (tmp_path / str(eos) / "prepare.sh").read_text()) == eos
 
 
-@pytest.mark.parametrize("name", ["llamafactory", "axolotl", "megatron", "torchtitan"])
+@pytest.mark.parametrize("name", ["megatron", "torchtitan"])
 def test_special_tokens_in_the_text_are_warned_of_where_they_are_read_as_such(plan, tmp_path, name):
     warnings = write(plan(facts={"special_strings": 1234}), name, tmp_path / name)
     found = [line for line in warnings if "reads special tokens in the text as such" in line]
