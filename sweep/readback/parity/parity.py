@@ -168,7 +168,7 @@ def cost(recipe: Recipe, names: Collection[Format]) -> str:
     """What the parity runs take, in a line."""
     record = recipe.repeated.record
     hours = f", {quantity(TRIALS * record.gpu_hours)} GPU-hours" if record.gpu_hours else ""
-    each = f" of about {clock(TRIALS * record.seconds)}{hours} each" if record.seconds else ""
+    each = f", about {clock(TRIALS * record.seconds)}{hours} each" if record.seconds else ""
     return f"parity runs of {', '.join(names)}: {record.trial_id} is trained again{each}"
 
 
