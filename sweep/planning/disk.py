@@ -76,13 +76,13 @@ def disk(
 
 
 def _bundle(study: Study) -> float:
-    """Each format of the launch, and of each confirmation run, has its own copy of held-out text, if it is small."""
+    """Each format has a folder for the launch, with a copy of small held-out text, and for each confirmation run."""
     if study.launch is None:
         return 0
     texts = [prepared_size.CorpusText(source.spec).held_out for source in study.corpora.by_name.values()]
     confirm = study.launch.transfer.confirm if study.launch.transfer else Confirmation()
     copied = min(sum(size or 0 for size in texts), SMALL)
-    return len(study.launch.formats) * (1 + confirm.runs) * (copied + CORPUS_FILES)
+    return len(study.launch.formats) * (copied + (1 + confirm.runs) * CORPUS_FILES)
 
 
 def _checkpoints(study: Study, shape: Shape | None, at_once: int | None) -> float | None:
