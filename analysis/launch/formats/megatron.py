@@ -145,10 +145,16 @@ def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
         ("load", folder),
         ("save", folder),
         ("save-interval", plan.checkpoint_steps),
+        *([] if plan.launch.checkpoints else [("save-retain-interval", _after_the_end(plan))]),
         ("log-interval", plan.study.training.log_every),
         ("data-cache-path", "data/cache"),
         ("distributed-timeout-minutes", 60),
     ]
+
+
+def _after_the_end(plan: LaunchPlan) -> int:
+    """A multiple of the interval that no step reaches: Megatron keeps only the newest checkpoint, and its multiples."""
+    return plan.checkpoint_steps * (plan.steps // plan.checkpoint_steps + 1)
 
 
 def warnings(plan: LaunchPlan) -> list[str]:
