@@ -25,6 +25,10 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     results.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
     results.report: ("almr report demo", "almr report s3://bucket/runs/demo"),
     results.export: ("almr export demo --verify", "almr export demo --format megatron --out launch-megatron"),
+    studies.pack: (
+        "almr pack study.yaml --format torchtitan --out data",
+        "almr pack study.yaml --format torchtitan --out data --json",
+    ),
     results.confirm: ("almr confirm demo", "almr confirm demo --results results.csv"),
 }
 

@@ -24,11 +24,11 @@ from trainers.loop.held_out import HeldOut, measured_once
 from trainers.loop.learner import Learner
 from trainers.loop.out_of_memory import MicroBatch, MicroBatchHalvedError, store_micro_batch, stored_micro_batch
 from trainers.loop.saved_models import save_if_best
+from trainers.loop.trial_record import TrialResult, TrialSetup, make_record
 from trainers.loop.trial_training import TrialTraining
 from trainers.model.loading import load_model, load_tokenizer
 from trainers.model.token_loss import TokenLoss
 from trainers.tracking import tracked
-from trainers.trial_record import TrialResult, TrialSetup, make_record
 from trainers.workers.device import device_name, peak_memory_bytes
 from trainers.workers.group import opened
 

@@ -52,9 +52,12 @@ def blocks(part: datasets.Dataset, indices: Sequence[int]) -> NDArray[np.int64]:
 
 def held_out_blocks(corpus: PackedCorpus, most: int) -> NDArray[np.int64]:
     """At most `most` blocks, at least one, evenly spaced over the held-out documents."""
-    total = len(corpus.held_out)
-    rows = np.linspace(0, total - 1, min(total, max(1, most))).round().astype(int)
-    return blocks(corpus.held_out, rows.tolist())
+    return blocks(corpus.held_out, evenly_spaced(len(corpus.held_out), most).tolist())
+
+
+def evenly_spaced(total: int, most: int) -> NDArray[np.int64]:
+    """The numbers of at most `most` out of `total` blocks, at least one."""
+    return np.linspace(0, total - 1, min(total, max(1, most))).round().astype(np.int64)
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
-from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.transfer import sizes
 from sweep.study import LANGUAGES, InputError, Schema
 from sweep.study import numbers as formats
@@ -219,7 +219,7 @@ def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[st
     """The folder and the plan of each confirmation run of a format."""
     brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": 1})
     for i, lr in enumerate(confirm.lrs):
-        yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr)
+        yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr, data=f"../{name}/{DATA}")
 
 
 def template(confirm: ConfirmPlan, plan: LaunchPlan) -> str:

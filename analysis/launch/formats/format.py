@@ -44,10 +44,10 @@ def checkpoints_name(plan: LaunchPlan, name: str, settings: Any) -> str:
 
 
 def differences(plan: LaunchPlan, trainer: str, used: tuple[str, ...] = ()) -> list[str]:
-    """Warnings: how a trainer in bfloat16 differs from the trials and the launch. `used`: see `unused`."""
-    found = []
-    if plan.study.training.precision == "float32":
-        found.append(f"{trainer} computes in bfloat16, the trials in float32 (training.precision)")
+    """Warnings: how a trainer differs from the trials and the launch. `used`: see `unused`."""
+    found, trials = [], plan.study.training.precision
+    if trials != plan.precision:
+        found.append(f"{trainer} computes in {plan.precision}, the trials in {trials} (training.precision)")
     return [*found, *unused(plan, trainer, used)]
 
 

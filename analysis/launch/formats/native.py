@@ -3,74 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from analysis.launch.formats.format import checkpoints_name, head, ratio_lines, unused
 from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_study import NATIVE, launch_study
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
-from sweep.study import Study, study_file
+from sweep.study import study_file
 
-NAME = "native"
+NAME = NATIVE
 TRAINER = "almr's own trainer"
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write study.yaml into the folder; returns warnings."""
-    text = head(plan, TRAINER, ratio(plan), NAME) + study_file.dump(study(plan))
+    text = head(plan, TRAINER, ratio(plan), NAME) + study_file.dump(launch_study(plan))
     (folder / "study.yaml").write_text(text, encoding="utf-8")
     plan.held_out.copy(folder)
     return warnings(plan)
-
-
-def study(plan: LaunchPlan) -> Study:
-    """The launch as a study; its grid holds only the winner."""
-    of = plan.study
-    changed = {
-        "name": f"{of.name[:90]}-launch",
-        "base_model": _base_model(plan),
-        "training": of.training.model_dump(mode="json") | _training(plan),
-        "grid": {"almr": [plan.almr], "lr": [plan.lr], "seeds": [plan.seed]},
-        "resources": _resources(plan),
-        "keep": "all",
-    }
-    include = {"corpora", "documents", "objective", "execution", "tracking"}
-    kept = of.model_dump(mode="json", by_alias=True, include=include)
-    if plan.excluded:
-        for given in kept["corpora"].values():
-            for source in given if isinstance(given, list) else [given]:
-                source["exclude"] = list(plan.excluded)
-    return Study.model_validate(kept | changed)
-
-
-def _base_model(plan: LaunchPlan) -> dict[str, Any]:
-    of = plan.study.base_model
-    if plan.launch.model == of.embedded:
-        return {"embedded": of.embedded, "tokenizer": of.tokenizer, "new_rows": of.new_rows}
-    revision = of.revision if plan.launch.model == of.pretrained else None
-    vocabulary = {"tokenizer": of.tokenizer, "new_rows": of.new_rows}
-    return {
-        "pretrained": plan.launch.model,
-        "revision": revision,
-        "trust_remote_code": of.trust_remote_code,
-    } | vocabulary
-
-
-def _training(plan: LaunchPlan) -> dict[str, Any]:
-    return {
-        "sequence_length": plan.launch.sequence_length,
-        "tokens": plan.launch.tokens,
-        "global_batch_tokens": plan.launch.global_batch_tokens,
-        "micro_batch_sequences": plan.layout(NAME).micro_batch,
-        "horizons": [],
-        "evaluate_every": plan.evaluation_steps,
-    }
-
-
-def _resources(plan: LaunchPlan) -> dict[str, Any]:
-    launch, of = plan.launch, plan.study.resources
-    gpu = {"gpu": launch.gpu, "gpu_gigabytes": launch.gpu_gigabytes}
-    shared = {"nodes": launch.nodes, "gpus_per_node": launch.gpus_per_node, **gpu}
-    return shared if launch.gpus_per_node else shared | {"cpus": of.cpus}
 
 
 def warnings(plan: LaunchPlan) -> list[str]:
@@ -93,5 +42,5 @@ def command(plan: LaunchPlan) -> Command:
         '    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"',
         run=TORCHRUN + '-m sweep.worker.launch_run study.yaml "$checkpoints"',
         install="pip install almr-sweep",
-        checkpoints=checkpoints_name(plan, NAME, study(plan).model_dump(mode="json")),
+        checkpoints=checkpoints_name(plan, NAME, launch_study(plan).model_dump(mode="json")),
     )

@@ -13,7 +13,7 @@ from pprint import pformat
 from string import Template
 from typing import Any
 
-from analysis.launch.formats import documents
+from analysis.launch.formats import documents, packed_text
 from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import NOTABLE_SD, almr_sd
@@ -34,6 +34,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
     (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
     documents.write_scripts(plan, folder)
+    packed_text.write(plan, folder, NAME)
     shutil.copyfile(lr_schedule.__file__, folder / "lr_schedule.py")
     return warnings(plan)
 

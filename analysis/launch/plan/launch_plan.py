@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
@@ -17,6 +18,7 @@ from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
 
+DATA = "data"  # the folder of a format with its packed text
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 
 
@@ -29,7 +31,11 @@ class AcceptedRisk(Schema):
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """The large run, in optimizer steps. A format without a layout in `target` shards one copy over all GPUs."""
+    """The large run, in optimizer steps. A format without a layout in `target` shards one copy over all GPUs.
+
+    `precision`: of matrix products; weights, gradient sums and the optimizer are float32 in both. `data`: the folder
+    with the packed text, relative to that of a format; where it is not `DATA`, another run has it.
+    """
 
     study: Study
     launch: Launch
@@ -40,6 +46,8 @@ class LaunchPlan:
     sources: dict[str, LaunchCorpus]
     target: LaunchHardware = field(default_factory=LaunchHardware)
     held_out: HeldOutText = field(default_factory=HeldOutText)
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    data: str = DATA
 
     def layout(self, name: str) -> ParallelLayout:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
@@ -89,6 +97,13 @@ class LaunchPlan:
         if stated is None:
             return self.held_out.paths
         return {name: os.path.abspath(getattr(stated, name)) for name in LANGUAGES}
+
+    @property
+    def held_out_sets(self) -> tuple[str, ...]:
+        """The names of the packed sets that the losses are measured on: languages where the study states the text, else
+        all sources, as in the trials.
+        """
+        return LANGUAGES if self.launch.evaluation else self.study.corpora.source_names()
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -207,6 +222,7 @@ def make(
         sources={name: replace(source, unseen=name in text.files) for name, source in sources.items()},
         target=target or LaunchHardware(),
         held_out=text,
+        precision="bfloat16" if launch.gpus_per_node else "float32",
     )
 
 

@@ -57,7 +57,13 @@ def remove_abandoned() -> None:
 
     Looks only in BUILT_IN, and only at names that `build_once` gives: `$ALMR_CACHE` may be a user's home.
     """
-    for unfinished in (path for name in BUILT_IN for path in (root() / name).glob(f"{UNFINISHED}*.*")):
+    for name in BUILT_IN:
+        remove_abandoned_in(root() / name)
+
+
+def remove_abandoned_in(place: Path, name: str = "*") -> None:
+    """The same in one folder, of what would become `name`."""
+    for unfinished in place.glob(f"{UNFINISHED}{name}.*"):
         try:
             newest = max(path.stat().st_mtime for path in (unfinished, *unfinished.rglob("*")))
         except OSError:  # its process has just finished it

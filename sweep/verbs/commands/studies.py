@@ -1,7 +1,8 @@
-"""The verbs on a study: `plan`, `prepare`, `run`, `status`."""
+"""The verbs on a study: `plan`, `prepare`, `run`, `status`, `pack`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,3 +105,22 @@ def status(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
 
     found = Run.find(run, runs)
     show(summary.status_json(found) if as_json else summary.status(found))
+
+
+def pack(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="study.yaml of a launch bundle.")],
+    name: Annotated[str, typer.Option("--format", metavar="TRAINER", help="The trainer that reads it.")],
+    folder: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="A new folder for it.")],
+    held_out: Annotated[
+        list[str] | None,
+        typer.Option("--held-out", metavar="NAME=FILES", help="JSON Lines to measure losses on instead. Repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a launch's text as its trainer reads it. Needs no GPU."""
+    from sweep.verbs.plan import pack as packing
+
+    loaded, stated = study_file.load(study), packing.held_out_files(held_out)
+    with interruptible("what is tokenised is kept; run the same command again to go on"):
+        packed = packing.pack(loaded, name, folder, stated, err if as_json else out)
+    show(packed.as_json() if as_json else packed.text)

@@ -16,7 +16,7 @@ from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sizes.known import GPUS, KNOWN
 from sweep.study.sizes.mfu import MEASURED, Setting, assumed
 from sweep.verbs.plan.speed import speed_json, speed_lines
-from trainers import trial_record
+from trainers.loop import trial_record
 from trainers.workers import device
 
 LLAMA = KNOWN["meta-llama/Meta-Llama-3-8B"].shape

@@ -23,7 +23,7 @@ VERBS = [name for command in cli.app.registered_commands if (name := command.cal
 
 
 def test_every_verb_is_there() -> None:
-    assert VERBS == ["plan", "prepare", "run", "status", "fit", "simulate", "report", "export", "confirm"]
+    assert VERBS == ["plan", "prepare", "run", "status", "fit", "simulate", "report", "export", "pack", "confirm"]
 
 
 @pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS)], ids=["almr", *VERBS])

@@ -28,15 +28,15 @@ def files(source: CorpusSource) -> list[Path]:
         found = patterns.distinct([file for given in source.spec.exclude or () for file in patterns.matching(given)])
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    return [_cached(file, where) for file in found]
+    return [cached(file, where) for file in found]
 
 
-def _cached(file: str, where: str) -> Path:
+def cached(file: str, where: str) -> Path:
+    """The texts of a file, in the cache. `where`: the study's field or the option, for errors, which are InputError."""
     if not file.endswith(SUFFIXES):
         raise InputError(
             f"{where}: cannot read {patterns.printable(file)}: give JSON Lines (.jsonl) with the field text"
         )
-
     folder = cache.root() / "excluded" / sha256(Path(file))[:16]
     return cache.build_once(folder, lambda unfinished: held_out_texts.write(_texts(file, where), unfinished)) / FILE
 

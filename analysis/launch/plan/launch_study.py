@@ -1,0 +1,61 @@
+"""The launch as a study of one trial: our own trainer trains it, and the verb `pack` packs its text for the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.launch.plan.launch_plan import LaunchPlan
+from sweep.study import Study
+
+NATIVE = "native"  # the format that trains the study itself
+
+
+def launch_study(plan: LaunchPlan) -> Study:
+    """The study whose grid holds only the winner."""
+    of = plan.study
+    changed = {
+        "name": f"{of.name[:90]}-launch",
+        "base_model": _base_model(plan),
+        "training": of.training.model_dump(mode="json") | _training(plan),
+        "grid": {"almr": [plan.almr], "lr": [plan.lr], "seeds": [plan.seed]},
+        "resources": _resources(plan),
+        "keep": "all",
+    }
+    include = {"corpora", "documents", "objective", "execution", "tracking"}
+    kept = of.model_dump(mode="json", by_alias=True, include=include)
+    if plan.excluded:
+        for given in kept["corpora"].values():
+            for source in given if isinstance(given, list) else [given]:
+                source["exclude"] = list(plan.excluded)
+    return Study.model_validate(kept | changed)
+
+
+def _base_model(plan: LaunchPlan) -> dict[str, Any]:
+    of = plan.study.base_model
+    if plan.launch.model == of.embedded:
+        return {"embedded": of.embedded, "tokenizer": of.tokenizer, "new_rows": of.new_rows}
+    revision = of.revision if plan.launch.model == of.pretrained else None
+    vocabulary = {"tokenizer": of.tokenizer, "new_rows": of.new_rows}
+    return {
+        "pretrained": plan.launch.model,
+        "revision": revision,
+        "trust_remote_code": of.trust_remote_code,
+    } | vocabulary
+
+
+def _training(plan: LaunchPlan) -> dict[str, Any]:
+    return {
+        "sequence_length": plan.launch.sequence_length,
+        "tokens": plan.launch.tokens,
+        "global_batch_tokens": plan.launch.global_batch_tokens,
+        "micro_batch_sequences": plan.layout(NATIVE).micro_batch,
+        "horizons": [],
+        "evaluate_every": plan.evaluation_steps,
+    }
+
+
+def _resources(plan: LaunchPlan) -> dict[str, Any]:
+    launch, of = plan.launch, plan.study.resources
+    gpu = {"gpu": launch.gpu, "gpu_gigabytes": launch.gpu_gigabytes}
+    shared = {"nodes": launch.nodes, "gpus_per_node": launch.gpus_per_node, **gpu}
+    return shared if launch.gpus_per_node else shared | {"cpus": of.cpus}
