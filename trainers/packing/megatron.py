@@ -16,13 +16,14 @@ import numpy as np
 from sweep.study.sizes.megatron_model import architecture
 from trainers.data.corpus import PackedCorpus
 from trainers.data.corpus import blocks as read_blocks
-from trainers.packing import megatron_index, megatron_weights
+from trainers.packing import megatron_index, megatron_weights, to_huggingface
 from trainers.packing.blocks import LaunchBlocks, Rows
 from trainers.packing.megatron_index import TOKEN, Piece
 from trainers.packing.writer import Written
 
 TRAIN, HELD_OUT = "train_{}", "held_out_{}"
-ARGUMENTS, BASE, TOKENIZER, BACK = "model_args.txt", "base", "tokenizer", "to_huggingface.py"
+ARGUMENTS, BASE, BACK = "model_args.txt", "base", "to_huggingface.py"
+MODEL = "model"  # the model's configuration and tokenizer
 AT_ONCE = 1024  # blocks
 
 
@@ -31,8 +32,11 @@ def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
     given = [part for argument in architecture(config, blocks.sequence_length) for part in argument]
     (folder / ARGUMENTS).write_text("\n".join(given) + "\n", encoding="utf-8")
     megatron_weights.to_megatron(blocks.model, folder / BASE)
-    blocks.tokenizer.tokenizer.save_pretrained(folder / TOKENIZER)
-    shutil.copyfile(megatron_weights.__file__, folder / BACK)
+    blocks.tokenizer.tokenizer.save_pretrained(folder / MODEL)
+    for name in ("config.json", "generation_config.json"):
+        if (blocks.model / name).is_file():
+            shutil.copyfile(blocks.model / name, folder / MODEL / name)
+    shutil.copyfile(to_huggingface.__file__, folder / BACK)
     for name, rows in blocks.held_out.items():
         megatron_index.write(folder / HELD_OUT.format(name), [_one_document(rows, blocks)])
     for name, rows_read in blocks.mixture.drawn(blocks.rows).items():

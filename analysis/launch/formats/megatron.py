@@ -26,7 +26,7 @@ from sweep.study.sizes.megatron_model import architecture
 NAME = "megatron"
 TRAINER = "Megatron-LM (core 0.16)"
 ARGUMENTS, MODEL = "megatron_args.txt", "model_args.txt"
-TRAIN, HELD_OUT = "train_{}", "held_out_{}"  # in the folder of the packed text, as are base and tokenizer
+TRAIN, HELD_OUT = "train_{}", "held_out_{}"  # in the folder of the packed text, as are base and model
 PRETRAIN = "pretrain.py"
 LONGEST_MASK = 4096  # tokens of a sequence whose scores, of L x L for each head, Megatron's own attention may hold
 
@@ -205,7 +205,7 @@ def _data(plan: LaunchPlan) -> Arguments:
     held_out = [_packed(plan, HELD_OUT.format(name)) for name in plan.held_out_sets]
     found: Arguments = [
         ("tokenizer-type", "HuggingFaceTokenizer"),
-        ("tokenizer-model", _packed(plan, "tokenizer")),
+        ("tokenizer-model", _packed(plan, "model")),
         ("train-data-path", *blend(plan)),
         ("valid-data-path", *held_out),
         ("multiple-validation-sets",),
@@ -258,23 +258,14 @@ def ratio(plan: LaunchPlan) -> list[str]:
 
 
 def command(plan: LaunchPlan) -> Command:
-    packed_model = _packed(plan, MODEL)
-    written = "" if plan.data != DATA or not _config(plan) else (
-        f"cmp -s {MODEL} {packed_model} ||\n"
-        f'    fail "{MODEL} is not that of the model in {plan.data}: export again, or run prepare.sh in a new export"\n'
-    )
     return Command(
         trainer="Megatron-LM",
         settings=ARGUMENTS,
         usage="MEGATRON: its checkout, by default ~/Megatron-LM. "
         f"Arguments override {ARGUMENTS}: start.sh --log-interval 1",
-        check='export MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"\n'
-        '[[ -f "$MEGATRON/pretrain_gpt.py" ]] ||\n'
-        '    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"\n'
-        + packed_text.check(plan)
-        + written.rstrip("\n"),
+        check=_check(plan),
         run=f"mapfile -t arguments < {ARGUMENTS}\n"
-        f"mapfile -t architecture < {packed_model}\n"
+        f"mapfile -t architecture < {_packed(plan, MODEL)}\n"
         "export CUDA_DEVICE_MAX_CONNECTIONS=1\n"
         + TORCHRUN
         + f'{PRETRAIN} "${{architecture[@]}}" "${{arguments[@]}}" \\\n'
@@ -283,3 +274,18 @@ def command(plan: LaunchPlan) -> Command:
         "pip install 'megatron-core[mlm,dev]==0.16.1'",
         checkpoints=next(Path(values[0]).name for name, *values in arguments(plan) if name == "--save"),
     )
+
+
+def _check(plan: LaunchPlan) -> str:
+    lines = [
+        'export MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"',
+        '[[ -f "$MEGATRON/pretrain_gpt.py" ]] ||',
+        '    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"',
+        packed_text.check(plan).rstrip(),
+    ]
+    if _config(plan):
+        lines += [
+            f"cmp -s {MODEL} {_packed(plan, MODEL)} ||",
+            f'    fail "{MODEL} is of another model than {plan.data}: delete {plan.data} and run prepare.sh"',
+        ]
+    return "\n".join(lines)
