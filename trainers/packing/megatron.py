@@ -25,6 +25,7 @@ TRAIN, HELD_OUT = "train_{}", "held_out_{}"
 ARGUMENTS, BASE, BACK = "model_args.txt", "base", "to_huggingface.py"
 MODEL = "model"  # the model's configuration and tokenizer
 AT_ONCE = 1024  # blocks
+FILLER = -2  # no token, and not -1, which Megatron takes for padding where a tokenizer has none
 
 
 def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
@@ -37,8 +38,9 @@ def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
         if (blocks.model / name).is_file():
             shutil.copyfile(blocks.model / name, folder / MODEL / name)
     shutil.copyfile(to_huggingface.__file__, folder / BACK)
+    batch = blocks.study.training.batch_sequences
     for name, rows in blocks.held_out.items():
-        megatron_index.write(folder / HELD_OUT.format(name), [_one_document(rows, blocks)])
+        megatron_index.write(folder / HELD_OUT.format(name), [_one_document(rows, batch)])
     for name, rows_read in blocks.mixture.drawn(blocks.rows).items():
         if rows_read:
             megatron_index.write(folder / TRAIN.format(name), _documents(blocks, blocks.corpora[name]))
@@ -48,26 +50,18 @@ def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
 def size(blocks: LaunchBlocks) -> float:
     """4 bytes a token, and the weights once more."""
     rows = sum(len(corpus.training) for corpus in blocks.corpora.values())
-    rows += sum(max(len(held_out), blocks.study.training.batch_sequences) for held_out in blocks.held_out.values())
+    rows += sum(len(held_out) + blocks.study.training.batch_sequences for held_out in blocks.held_out.values())
     weights = sum(path.stat().st_size for path in blocks.model.glob("*.safetensors"))
     return TOKEN.itemsize * blocks.sequence_length * rows + weights
 
 
-def whole_batches(rows: Rows, batch: int) -> Rows:
-    """Evenly spaced rows in a number that fills whole batches: of fewer than a batch, each is repeated as often.
+def _one_document(rows: Rows, batch: int) -> Piece:
+    """Whole batches, the last one filled up with rows of `FILLER`, which pretrain.py leaves out of the loss.
 
-    Megatron measures whole batches only, and leaves out the rest.
+    There is one token more than the blocks have: each block's last target is the first token of the next.
     """
-    most = max(1, len(rows))
-    count = batch * (most // batch) or max(n for n in range(1, most + 1) if batch % n == 0)
-    chosen = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-    return np.tile(chosen, (max(1, batch // count), 1))
-
-
-def _one_document(rows: Rows, blocks: LaunchBlocks) -> Piece:
-    """One token more than the blocks have: each block's last target is the first token of the next."""
-    stream = whole_batches(rows, blocks.study.training.batch_sequences).reshape(-1)
-    stream = np.append(stream, stream[:1])
+    filler = np.full((-len(rows) % batch * rows.shape[1] + 1,), FILLER, np.int64)
+    stream = np.concatenate([rows.reshape(-1).astype(np.int64), filler])
     return stream, np.zeros(len(stream), bool)
 
 
