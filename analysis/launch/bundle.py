@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.evidence import bundle_folder, evidence, go, readme
 from analysis.launch.evidence.evidence import Evidence, ReadBack
 from analysis.launch.evidence.gather import WrittenBundle, gather
+from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
 from analysis.launch.plan import launch_plan as plans
@@ -40,13 +41,14 @@ FORMATS: dict[str, Format] = {
 
 class Exported(NamedTuple):
     """A written bundle. `kept`: the folder of the bundle before it, where that was used; `read_back` by each parser;
-    `headline`: the verdict of GO.md and the numbers of its checks.
+    `headline`: the verdict of GO.md and the numbers of its checks; `parity`: the newest parity run of each format.
     """
 
     files: list[Path]
     kept: Path | None
     read_back: tuple[ReadBack, ...]
     headline: str
+    parity: tuple[ParityResult, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -56,7 +58,7 @@ class Exported(NamedTuple):
 @dataclass(frozen=True)
 class FittedRun:
     """What a launch is made from: the fit, its run directory, the counts of its text and the held-out text by source,
-    and what is known of the launch's model and GPUs.
+    what is known of the launch's model and GPUs, and the newest parity run of each format.
     """
 
     fit: FitResult
@@ -64,9 +66,11 @@ class FittedRun:
     corpora: dict[str, CorpusFacts]
     target: LaunchHardware | None = None
     held_out: HeldOutText | None = None
+    parity: tuple[ParityResult, ...] = ()
 
     def plan(self, accept_risk: str | None) -> LaunchPlan:
-        return plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
+        made = plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
+        return replace(made, parity={result.name: result.line for result in self.parity})
 
     @property
     def new_rows(self) -> int | None:
@@ -108,6 +112,7 @@ def export(
         kept=kept,
         read_back=gathered.read_back,
         headline=go.headline(gathered, plan.study),
+        parity=gathered.parity,
     )
 
 
@@ -127,7 +132,7 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, names: tuple[str, ...]
     warnings = [*notes, *written, *starts.warnings(plan)]
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The two pages are files whose hashes the evidence has: they are written from the evidence of the others.
-    written_bundle = WrittenBundle(folder, tuple(formats), warnings, confirmation=valid, read_back=read)
+    written_bundle = WrittenBundle(folder, tuple(formats), warnings, valid, read, _of(run.parity, formats))
     gathered = gather(fit, plan, run.folder, written_bundle)
     headline = go.headline(gathered, plan.study)
     (folder / readme.NAME).write_text(readme.text(plan, formats, warnings, headline), encoding="utf-8")
@@ -136,6 +141,10 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, names: tuple[str, ...]
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
     (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return gathered
+
+
+def _of(results: tuple[ParityResult, ...], formats: Collection[str]) -> tuple[ParityResult, ...]:
+    return tuple(result for result in results if result.name in formats)
 
 
 def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, name: str) -> ReadBack:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from sweep.planning import speed, warnings
 from sweep.planning.disk import Disk, disk
 from sweep.planning.model_shape import ShapeLookup, of_study
-from sweep.planning.prepared_size import plain_files
 from sweep.planning.requirements import TrialMemory
 from sweep.planning.speed import Speed
 from sweep.study import CorpusFacts, CorpusSource, Study
+from sweep.study.files.patterns import plain_files
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.shape import Shape
 from sweep.trials.progress import RunProgress
@@ -128,5 +128,5 @@ def expected_tokens(corpus: Corpus) -> float | None:
     """Tokens of a corpus that has not been tokenised yet; None where nothing tells its size."""
     if corpus.tokens:
         return corpus.tokens
-    files = None if corpus.documents else plain_files(corpus)
+    files = None if corpus.documents else plain_files(corpus.files or ())
     return None if files is None else sum(file.stat().st_size for file in files) / BYTES_PER_TOKEN

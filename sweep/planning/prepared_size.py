@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sweep.study import InputError, Study
-from sweep.study.files import patterns
+from sweep.study import Study
+from sweep.study.files.patterns import PLAIN, plain_files
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.shape import FLOAT32, Shape
 from trainers.benchmarks import catalogue
@@ -22,7 +22,6 @@ ARCHIVES = {"tiny": 0.0, "smollm2-135m": 0.2e9}  # bytes, while a model is conve
 TINY_CORPORA = {"shakespeare": 2_124_326, "three-kingdoms": 708_081}  # tokens of the text that `tiny` is trained on
 TINY_LENGTH = 128  # tokens of a block of it
 TOKENIZER = 40e6  # bytes, at most: tokenizer and configuration of a model of the hub
-PLAIN, LINES = (".txt", ".md"), (".jsonl", ".json")
 COPY = 1.1  # bytes of a copy of documents in UTF-8, with their number, to those of their plain files
 DOCUMENT = {"text": 9, "rewritten": 13}  # bytes besides the text of each document: its end, and a line of JSON
 LOOKED_AT, PLACES = 2**18, 3  # bytes of a text file that are read for the number of its paragraphs, at so many places
@@ -65,17 +64,6 @@ def _base_model(study: Study, shape: Shape | None) -> float | None:
     if Path(base.pretrained or "").is_dir():
         return 0
     return _times(FLOAT32, shape.parameters if shape else None, TOKENIZER)
-
-
-def plain_files(corpus: Corpus) -> list[Path] | None:
-    """The local files of a corpus, where their size tells that of the text; None for compressed ones and parquet."""
-    try:
-        found = patterns.distinct([file for pattern in corpus.files or () for file in patterns.matching(pattern)])
-    except InputError:
-        return None  # `almr plan --check` and `almr run` say what is wrong
-    paths = list(map(Path, found))
-    suits = paths and all(path.suffix.lower() in (*PLAIN, *LINES) and path.is_file() for path in paths)
-    return sorted(paths) if suits else None
 
 
 @dataclass(frozen=True)
@@ -121,7 +109,7 @@ class CorpusText:
 
     @cached_property
     def _files(self) -> list[Path] | None:
-        return plain_files(self.spec)
+        return plain_files(self.spec.files or ())
 
     @property
     def _plain(self) -> list[Path]:

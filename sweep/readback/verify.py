@@ -94,7 +94,7 @@ def _shares(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
     """
     wanted, shares = plan.shares, found.get("token_shares")
     if shares is None:
-        lengths = {name: source.facts.tokens_per_document for name, source in plan.sources.items()}
+        lengths = {name: source.tokens_per_document for name, source in plan.sources.items()}
         drawn = found.get("document_shares") or {}
         shares = token_shares(drawn, {name: lengths.get(name, 1.0) for name in drawn})
     return [

@@ -15,7 +15,7 @@ from sweep.store.remote import is_remote
 from sweep.store.storage import RunStorage, named
 from sweep.study import Ingredients, InputError, Proposed, Record, Status, Study, Trial, study_file
 from sweep.study.files import cache
-from sweep.study.files.layout import TRIALS, ScoreFiles, TrialFiles, is_of_trial, is_read_by_drivers
+from sweep.study.files.layout import PARITY, TRIALS, ScoreFiles, TrialFiles, is_of_trial, is_read_by_drivers
 from sweep.study.files.reader import NewerFileError, json_lines, read_object
 from sweep.study.ingredients import SearchState, read_ingredients, read_search
 from sweep.study.record import TrialRequest, read_record, read_request
@@ -249,8 +249,10 @@ class Run(RunStorage):
         self.pull(is_read_by_drivers, f"{TRIALS}/{trial.id}/" if trial else "")
 
     def share(self) -> None:
-        """Push the files of the run, except those of trials, which their workers push."""
-        self.push(lambda name: not name.startswith(f"{TRIALS}/"))
+        """Push the files of the run, except those of trials, which their workers push, and of parity runs, of which
+        only the results are kept.
+        """
+        self.push(lambda name: not name.startswith((f"{TRIALS}/", f"{PARITY}/")))
 
     def await_record(self, trial: Trial) -> Record | None:
         """The record of a trial whose worker has written one; shared storage may show it late."""

@@ -22,6 +22,7 @@ from sweep.study.sections.objective import Objective
 from sweep.study.sections.resources import Execution, Resources, Tracking
 from sweep.study.sections.training import Training
 
+GPU_KIND = ("gpu", "gpu_gigabytes")  # fields of `resources` and of `launch`
 MINIMUM_TRIALS = 9  # a quadratic in two hyper-parameters has six coefficients; the others show the noise
 
 
@@ -67,6 +68,19 @@ class Study(Section):
     """The large run that the winner is exported to. Default: none, so there is no launch bundle."""
     replay: Replay | None = None
     """Answer trials from a measured table instead of training. Default: train."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _launch_has_the_trials_machines(cls, content: Any) -> Any:
+        """What the launch does not state of its machines is that of `resources`: nodes, GPUs a node and their kind."""
+        parts = content if isinstance(content, dict) else {}
+        launch, resources = parts.get("launch"), parts.get("resources")
+        if not (isinstance(launch, dict) and isinstance(resources, dict)):
+            return content
+        stated = {name: value for name, value in launch.items() if value is not None}
+        kind = () if {*GPU_KIND} & stated.keys() else GPU_KIND
+        inherited = {name: resources[name] for name in ("nodes", "gpus_per_node", *kind) if resources.get(name)}
+        return parts | {"launch": launch | inherited | stated}
 
     @model_validator(mode="after")
     def _objective_names_sources(self) -> Self:

@@ -82,7 +82,8 @@ def _content(path: Path) -> Any:
 def _with_absolute_paths(study: Study, folder: Path) -> Study:
     """Paths in a study file are relative to it; workers and the copy in the run need them absolute."""
     content = study.model_dump(mode="json", by_alias=True)
-    for given in content["corpora"].values():
+    launch = content["launch"] or {}
+    for given in [*content["corpora"].values(), *(launch.get("corpora") or {}).values()]:
         for corpus in given if isinstance(given, list) else [given]:
             for field in ("files", "exclude"):
                 corpus[field] = corpus[field] and [_absolute(folder, pattern) for pattern in corpus[field]]

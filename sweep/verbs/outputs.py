@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -14,11 +15,12 @@ from analysis.launch.bundle import Exported, FittedRun
 from analysis.launch.confirm import result, results_table
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.confirm.result import ConfirmationResult
-from analysis.launch.evidence import bundle_folder, evidence
+from analysis.launch.evidence import bundle_folder, evidence, parity
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.transfer import bracket
 from sweep.planning import model_shape
 from sweep.readback import verify as readback
+from sweep.readback.parity import kept
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study
 from sweep.study.sections.launch import Format
@@ -52,13 +54,17 @@ class ExportOptions:
     """How a bundle is exported: by default to the run's `launch/`, in the formats that the study names.
 
     `accept_risk` says why a refused fit is exported all the same. With `verify` the bundle is read back by the
-    trainers' own parsers, where they are installed.
+    trainers' own parsers, where they are installed. `parity`: each installed trainer first trains the small model again
+    as `trial` was trained, by default the complete trial nearest to the winner; `show` is told what happens.
     """
 
     folder: Path | None = None
     accept_risk: str | None = None
     formats: tuple[Format, ...] | None = None
     verify: bool = False
+    parity: bool = False
+    trial: str | None = None
+    show: Callable[[str], None] = lambda text: None
 
 
 def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()) -> Exported:
@@ -67,6 +73,11 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
     """
     named, source = _source(run, fitted, options.formats)
+    if options.parity:
+        from sweep.readback.parity import parity as parity_runs  # torch takes seconds to import
+
+        parity_runs.carry_out(parity_runs.recipe(run, fitted, options.trial, options.show), named)
+        source = replace(source, parity=kept.results(run, named))
     reader = readback.verify if options.verify else None
     made = bundle.export(source, options.folder or run.files.launch, options.accept_risk, named, reader)
     run.share()
@@ -74,10 +85,15 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
 
 
 def summary(made: Exported) -> list[str]:
-    """The headline of the bundle's GO.md, the bundle's folder, and the warnings about the launch."""
+    """The headline of the bundle's GO.md, the bundle's folder, its parity runs, and the warnings about the launch."""
     folder = next(path.parent for path in made.files if path.name == evidence.NAME)
     warnings = (evidence.written(folder) or {})["launch_warnings"]
-    return [made.headline, f"launch bundle: {folder}", *(f"warning: {warning}" for warning in warnings)]
+    return [
+        made.headline,
+        f"launch bundle: {folder}",
+        *parity.shown(made.parity),
+        *(f"warning: {warning}" for warning in warnings),
+    ]
 
 
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:
@@ -95,7 +111,7 @@ def _source(run: Run, fitted: FitResult, formats: tuple[Format, ...] | None) -> 
     target = model_shape.launch_hardware(study, named) if study.launch else None
     ingredients = _ingredients(run)
     held_out = _held_out(study, ingredients)
-    return named, FittedRun(fitted, run.folder, ingredients.corpora, target, held_out)
+    return named, FittedRun(fitted, run.folder, ingredients.corpora, target, held_out, kept.results(run, named))
 
 
 def _held_out(study: Study, ingredients: Ingredients) -> HeldOutText:
@@ -123,6 +139,18 @@ def _ingredients(run: Run) -> Ingredients:
 def confirm(run: Run, fitted: FitResult, accept_risk: str | None = None) -> ConfirmPlan:
     """The confirmation runs of the launch. Raises InputError as `export`."""
     return bundle.confirmation(_source(run, fitted, None)[1], accept_risk)
+
+
+def untried(run: Run, fitted: FitResult) -> list[str]:
+    """Which formats have no parity run that passed: a cheaper test, to be made before the confirmation runs."""
+    named = fitted.study.launch.formats if fitted.study and fitted.study.launch else ()
+    passed = {result.name for result in kept.results(run, named) if result.state == "pass"}
+    if not (left := [name for name in named if name not in passed]):
+        return []
+    return [
+        f"first try {', '.join(left)} on the small model, at the cost of about two trials each: "
+        f"{shlex.join(['almr', 'export', run.address, '--parity'])}"
+    ]
 
 
 def conclude(

@@ -16,6 +16,7 @@ from analysis.fit_file.sources import LossGuard, SourceAtWinner
 from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
+from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.launch_plan import AcceptedRisk
 from sweep.study import PerLanguage, Schema
 from sweep.study.files import reader
@@ -24,7 +25,7 @@ from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
 
 NAME = "evidence.json"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 
 class StudyEvidence(Schema):
@@ -47,7 +48,7 @@ class SearchEvidence(Schema):
 
 
 class CorpusEvidence(Schema):
-    """Counts of the corpus, and how much of it the launch reads; None: not known."""
+    """The trials' counts of a source."""
 
     fingerprint: str
     documents: int
@@ -55,7 +56,17 @@ class CorpusEvidence(Schema):
     held_out_documents: int
     held_out_tokens: int
     tokens_per_document: float
+
+
+class LaunchTextEvidence(Schema):
+    """A source of the launch: its tokens in the launch, its own size and where that is from, and how often it is read;
+    None: not known.
+    """
+
+    language: str
     launch_tokens: int
+    corpus_tokens: int | None
+    size_source: str | None
     launch_epochs: float | None
 
 
@@ -114,7 +125,7 @@ class Evidence(Schema):
     read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
     fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
     `unmeasured`: formats whose run measures no held-out loss. `held_out`: the sha256 of the trials' held-out text of
-    each source, which the launch leaves out.
+    each source, which the launch leaves out. `parity`: the newest parity run of each format that has one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -143,6 +154,7 @@ class Evidence(Schema):
     trials: tuple[TrialEvidence, ...]
     excluded_trials: tuple[TrialEvidence, ...]
     corpora: dict[str, CorpusEvidence]
+    launch_corpora: dict[str, LaunchTextEvidence] = Field(default_factory=dict)
     provenance: dict[str, Any] | None
     files: dict[str, str]
     links: dict[str, str]
@@ -150,6 +162,7 @@ class Evidence(Schema):
     sources: tuple[SourceAtWinner, ...] = ()
     unmeasured: tuple[str, ...] = ()
     held_out: dict[str, str] = Field(default_factory=dict)
+    parity: tuple[ParityResult, ...] = ()
 
     @property
     def launch_lr_interval(self) -> Interval:

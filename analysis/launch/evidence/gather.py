@@ -14,6 +14,7 @@ from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.evidence import (
     CorpusEvidence,
     Evidence,
+    LaunchTextEvidence,
     Quality,
     ReadBack,
     SearchEvidence,
@@ -21,9 +22,10 @@ from analysis.launch.evidence.evidence import (
     TrialEvidence,
     contents,
 )
+from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
-from sweep.study import LANGUAGES, InputError, PerLanguage, Study
+from sweep.study import LANGUAGES, CorpusFacts, InputError, PerLanguage, Study
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
@@ -38,6 +40,7 @@ class WrittenBundle(NamedTuple):
     warnings: list[str]
     confirmation: ConfirmationResult | None = None
     read_back: tuple[ReadBack, ...] = ()
+    parity: tuple[ParityResult, ...] = ()
 
 
 def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
@@ -62,6 +65,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         transfer=file.transfer,
         confirmation=bundle.confirmation,
         read_back=bundle.read_back,
+        parity=bundle.parity,
         weights=file.weights,
         guard=file.guard,
         loss_guards=file.loss_guards,
@@ -74,7 +78,8 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         unmeasured=tuple(plan.unmeasured(bundle.formats)),
         held_out=plan.held_out.digests,
         **_trials(fit, run),
-        corpora={name: _corpus(source) for name, source in plan.sources.items()},
+        corpora={name: _corpus(facts) for name, facts in plan.counted.items()},
+        launch_corpora={name: _launch_text(source) for name, source in plan.sources.items()},
         provenance=reader.read_object(files.provenance),
         files={path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
         links={path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
@@ -122,10 +127,15 @@ def _number(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _corpus(source: LaunchCorpus) -> CorpusEvidence:
-    counted = ("fingerprint", "documents", "tokens", "held_out_documents", "held_out_tokens", "tokens_per_document")
-    return CorpusEvidence(
-        **{name: getattr(source.facts, name) for name in counted},
+def _corpus(facts: CorpusFacts) -> CorpusEvidence:
+    return CorpusEvidence(**{name: getattr(facts, name) for name in CorpusEvidence.model_fields})
+
+
+def _launch_text(source: LaunchCorpus) -> LaunchTextEvidence:
+    return LaunchTextEvidence(
+        language=source.language,
         launch_tokens=round(source.share * source.launch_tokens),
+        corpus_tokens=round(source.size.tokens) if source.size else None,
+        size_source=source.size.source if source.size else None,
         launch_epochs=source.epochs,
     )

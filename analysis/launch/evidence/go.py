@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.fit_file.sources import loss_guard_line
+from analysis.launch.evidence import parity
 from analysis.launch.evidence.evidence import Evidence
 from analysis.transfer import sizes
 from sweep.study import Study
@@ -167,12 +168,15 @@ def _data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     if set(evidence.formats) - {"native"}:
         detail = f"not of {', '.join(kept)}: see the warnings" if kept else "with copies and near-copies"
         yield GoCheck("the launch leaves out the trials' held-out text", "warn" if kept else "pass", detail)
-    for name, corpus in evidence.corpora.items():
-        passes, statement = corpus.launch_epochs, f"the {study.source_label(name)} corpus is large enough"
+    for name, corpus in evidence.launch_corpora.items():
+        language = study.language_name(corpus.language)
+        label = language if name == corpus.language else f"{name} ({language})"
+        passes, statement = corpus.launch_epochs, f"the {label} corpus is large enough"
         if passes is None:
-            yield GoCheck(statement, "untested", f"its size is not known: state corpora.{name}.tokens")
+            yield GoCheck(statement, "untested", "its size is not known: state launch.corpora, with tokens")
         else:
-            detail = f"the launch reads it {formats.times(passes)} (limit {limit:g} x)"
+            size = f"{formats.tokens(corpus.corpus_tokens)} tokens, {corpus.size_source}"
+            detail = f"the launch reads it {formats.times(passes)} (limit {limit:g} x; {size})"
             yield GoCheck(statement, "pass" if passes <= limit else "fail", detail)
     stated, trained = evidence.launch.tokens, evidence.launch_tokens
     near = trained == stated or abs(trained / stated - 1) < NOTABLE - 1
@@ -193,6 +197,9 @@ def _origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     detail = "; ".join(found.text for found in evidence.read_back) or "not requested: almr export RUN --verify"
     state = "fail" if wrong else "untested" if unread else "pass"
     yield GoCheck("each trainer's own parser read its files back", state, detail)
+    known, detail = parity.summary(evidence.parity, evidence.formats)
+    state = "untested" if known == "not known" else known
+    yield GoCheck("each trainer trained the small model to the trials' losses", state, detail)
 
 
 def _short(digest: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.launch.formats.format import Format, risk_lines, visible
-from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from sweep.study import numbers
 
 FILES = """Each folder has four ways to start: `start.sh` (run it on every node, with NNODES, NODE_RANK, MASTER_ADDR and
@@ -52,7 +52,8 @@ def _numbers(plan: LaunchPlan) -> str:
 
 
 def _section(plan: LaunchPlan, name: str, of: Format) -> str:
-    return _listed(f"## {name}/: {of.TRAINER}", [*of.ratio(plan), *plan.layout(name).lines(plan.launch)])
+    tried = plan.parity.get(name, NOT_TRIED)
+    return _listed(f"## {name}/: {of.TRAINER}", [tried, *of.ratio(plan), *plan.layout(name).lines(plan.launch)])
 
 
 def _listed(heading: str, lines: list[str]) -> str:

@@ -77,7 +77,8 @@ def refuse_no_eos(plan: LaunchPlan, trainer: str) -> None:
 
 def special_strings(plan: LaunchPlan, trainer: str) -> list[str]:
     """A warning where the text contains strings that the trainer reads as special tokens."""
-    counts = {plan.label(source): source.facts.special_strings for source in plan.used if source.facts.special_strings}
+    known = {plan.label(source): source.facts.special_strings for source in plan.used if source.facts}
+    counts = {name: count for name, count in known.items() if count}
     told = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
     return [f"{trainer} reads special tokens in the text as such, the trials read them as text: {told}"] if told else []
 
@@ -106,9 +107,9 @@ def _builder(file: str, name: str) -> str:
 
 def paths(source: LaunchCorpus) -> list[str]:
     """The absolute paths of a corpus' files. Raises InputError where the run did not record them."""
-    if not source.facts.files:
+    if not source.files:
         raise InputError(f"ingredients.json has no files of the {source.name} corpus: run the study again")
-    return [os.path.abspath(file) for file in source.facts.files]
+    return [os.path.abspath(file) for file in source.files]
 
 
 def copied(source: LaunchCorpus, folder: Path) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from analysis.launch.scripts.torchrun import BESIDE, Command
 from sweep.study import numbers as formats
 
@@ -74,9 +74,12 @@ def ratio_lines(plan: LaunchPlan, first: str, *more: str) -> list[str]:
 
 
 def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str) -> str:
-    """The comment at the head of a trainer's file: the source of its numbers, warnings, ratio, batch and steps."""
+    """The comment at the head of a trainer's file: its parity run, the source of its numbers, warnings, ratio, batch
+    and steps.
+    """
     warnings = [*plan.fit_warnings, *plan.warnings]
     lines = [
+        plan.parity.get(name, NOT_TRIED),
         f"Continual pre-training of {plan.launch.model} with {trainer}.",
         f"Ratio and LR are from the study {plan.study.name}: see ../evidence.json. Run start.sh on every node.",
         *risk_lines(plan),

@@ -26,7 +26,7 @@ class DocumentMixture:
     @property
     def lengths(self) -> dict[str, float]:
         """Mean tokens per document."""
-        return {source.name: source.facts.tokens_per_document for source in self.plan.used}
+        return {source.name: source.tokens_per_document for source in self.plan.used}
 
     @property
     def probabilities(self) -> dict[str, float]:

@@ -24,8 +24,9 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
 def warnings(plan: LaunchPlan) -> list[str]:
     found = unused(plan, NAME)
-    if plan.launch.evaluation:
-        found.append("native measures the loss on the held-out part of each corpus, not on launch.evaluation")
+    if plan.stated_evaluation:
+        other = "launch.evaluation" if plan.launch.evaluation else "that of the trials"
+        found.append(f"native measures the loss on the held-out part of each corpus, not on {other}")
     return found
 
 

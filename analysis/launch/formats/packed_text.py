@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.plan.launch_study import launch_study
 from analysis.launch.scripts.prepare import prepare_script
-from sweep.study import LANGUAGES, study_file
+from sweep.study import study_file
 
 STUDY = "# The launch as a study of one trial: prepare.sh packs its text. Our own trainer would train it as it is.\n"
 INSTALL = "python -m venv ~/almr && ~/almr/bin/pip install almr-sweep && ALMR=~/almr/bin/almr bash prepare.sh"
@@ -23,14 +22,8 @@ def write(plan: LaunchPlan, folder: Path, name: str, head: str = "", more: str =
     (folder / "study.yaml").write_text(STUDY + study_file.dump(launch_study(plan)), encoding="utf-8")
     plan.held_out.copy(folder)
     script = folder / "prepare.sh"
-    script.write_text(prepare_script(name, DATA, stated(plan), head, more), encoding="utf-8")
+    script.write_text(prepare_script(name, DATA, plan.stated_evaluation, head, more), encoding="utf-8")
     script.chmod(0o755)
-
-
-def stated(plan: LaunchPlan) -> dict[str, str]:
-    """The files of `launch.evaluation`, by language. Without, losses are measured on the corpora's held-out part."""
-    evaluation = plan.launch.evaluation
-    return {name: os.path.abspath(getattr(evaluation, name)) for name in LANGUAGES} if evaluation else {}
 
 
 def check(plan: LaunchPlan) -> str:

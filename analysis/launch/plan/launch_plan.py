@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from analysis.fit_file.findings import Finding
@@ -12,12 +13,15 @@ from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import REPEATS
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
-from analysis.launch.plan.source import LaunchCorpus
-from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study
+from analysis.launch.plan.source import LaunchCorpus, TrialText, same_text
+from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study, Trial
 from sweep.study import numbers as formats
+from sweep.study.sections.corpora import Corpora
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
 
+NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)"
+PARITY_RUN = "A parity run: the small model is trained again as a trial was, to compare this trainer with the trials'"
 DATA = "data"  # the folder of a format with its packed text
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 
@@ -33,8 +37,10 @@ class AcceptedRisk(Schema):
 class LaunchPlan:
     """The large run, in optimizer steps. A format without a layout in `target` shards one copy over all GPUs.
 
+    `sources` are those of the launch's text, by name; `counted`: the trials' counts, by the names of their sources.
     `precision`: of matrix products; weights, gradient sums and the optimizer are float32 in both. `data`: the folder
     with the packed text, relative to that of a format; where it is not `DATA`, another run has it.
+    `parity`: what is known of each format's parity run, in a line.
     """
 
     study: Study
@@ -46,8 +52,14 @@ class LaunchPlan:
     sources: dict[str, LaunchCorpus]
     target: LaunchHardware = field(default_factory=LaunchHardware)
     held_out: HeldOutText = field(default_factory=HeldOutText)
+    counted: dict[str, CorpusFacts] = field(default_factory=dict)
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     data: str = DATA
+    parity: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def corpora(self) -> Corpora:
+        return launch_corpora(self.study)
 
     def layout(self, name: str) -> ParallelLayout:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
@@ -99,11 +111,21 @@ class LaunchPlan:
         return {name: os.path.abspath(getattr(stated, name)) for name in LANGUAGES}
 
     @property
-    def held_out_sets(self) -> tuple[str, ...]:
-        """The names of the packed sets that the losses are measured on: languages where the study states the text, else
-        all sources, as in the trials.
+    def stated_evaluation(self) -> dict[str, str]:
+        """The files that losses are measured on instead of the held-out part of the launch's own text, by name: those
+        of `launch.evaluation` by language, or the trials' held-out text by source, where the launch reads other text.
+
+        Paths are absolute or relative to a format's folder.
         """
-        return LANGUAGES if self.launch.evaluation else self.study.corpora.source_names()
+        if self.launch.evaluation:
+            return self.evaluation_files
+        known = set(self.study.corpora.source_names()) <= self.held_out.paths.keys()
+        return self.held_out.paths if self.corpora != self.study.corpora and known else {}
+
+    @property
+    def held_out_sets(self) -> tuple[str, ...]:
+        """The names of the packed sets that losses are measured on."""
+        return tuple(self.stated_evaluation) or self.corpora.source_names()
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -112,7 +134,9 @@ class LaunchPlan:
         Paths are absolute or relative to a format's folder; some may be glob patterns.
         """
         known = {path: self.held_out.digests[name] for name, path in self.held_out.paths.items()}
-        stated = [path for source in self.sources.values() for path in source.spec.exclude or ()]
+        sources = [source.spec for source in self.sources.values()]
+        trials = [source.spec for source in self.study.corpora.by_name.values()]
+        stated = [path for spec in (*trials, *sources) for path in spec.exclude or ()]
         return known | dict.fromkeys([*stated, *self.evaluation_files.values()], "") | known
 
     def unmeasured(self, formats: tuple[str, ...]) -> list[str]:
@@ -122,16 +146,19 @@ class LaunchPlan:
     @property
     def bos(self) -> bool:
         """Whether the trials' documents began with BOS."""
-        return any(source.facts.bos for source in self.sources.values())
+        return any(facts.bos for facts in self.counted.values())
 
     @property
     def eos(self) -> bool:
         """Whether the trials' documents ended with end-of-text."""
-        return all(source.facts.eos for source in self.sources.values())
+        return all(facts.eos for facts in self.counted.values())
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        lost = [self.label(source) for source in self.used if source.name not in self.held_out.files]
+        known = self.study.corpora.by_name
+        read = {source.language for source in self.used}
+        held_out = {name for name, source in known.items() if source.language in read} - self.held_out.files.keys()
+        lost = [self.study.source_label(name) for name in known if name in held_out]
         if not lost:
             return (TOKENIZER,)
         trained_on = f"the trials' held-out documents of {', '.join(lost)}: measure its loss on other text."
@@ -159,7 +186,8 @@ class LaunchPlan:
 
     def label(self, source: LaunchCorpus) -> str:
         """The corpus as messages name it."""
-        return self.study.source_label(source.name)
+        language = self.study.language_name(source.language)
+        return language if source.name == source.language else f"{source.name} ({language})"
 
     @property
     def warnings(self) -> list[str]:
@@ -170,21 +198,38 @@ class LaunchPlan:
         return [*found, *self.held_out.lost.values()]
 
     def _repetition(self, source: LaunchCorpus) -> str | None:
-        """By the launch's own tokens and the whole corpus. None where the launch reads it at most once."""
-        name, limit = self.label(source), self.study.objective.max_epochs
-        if source.epochs is None:
+        """By the launch's own tokens and text. None where the launch reads it at most once."""
+        name, limit, size = self.label(source), self.study.objective.max_epochs, source.size
+        if size is None or source.epochs is None:
+            sample = f" (the trials read {source.facts.documents:,} documents of it)" if source.facts else ""
             return (
-                f"{name} corpus: its size is not known, so the launch may repeat it (the trials read "
-                f"{source.spec.documents:,} documents of it): state corpora.{source.name}.tokens"
+                f"{name} corpus: its size is not known, so the launch may repeat it{sample}: state the launch's "
+                f"text and its tokens under launch.corpora"
             )
         if source.epochs <= 1:
             return None
-        passes = source.share * self.study.training.tokens / source.facts.tokens
-        trial = f"a trial reads {formats.passes(passes, 'its training part')}"
         fix = ". Supply a larger corpus." if source.epochs > limit else ""
         return (
-            f"{name} corpus: the launch would read it {formats.times(source.epochs)} (limit {limit:g} x; {trial}){fix}"
+            f"{name} corpus: the launch would read it {formats.times(source.epochs)} (limit {limit:g} x; "
+            f"{formats.tokens(size.tokens)} tokens, {size.source}{self._trial_passes(source)}){fix}"
         )
+
+    def _trial_passes(self, source: LaunchCorpus) -> str:
+        if source.facts is None:
+            return ""
+        passes = source.share * self.study.training.tokens / source.facts.tokens
+        return f"; a trial reads {formats.passes(passes, 'its training part')}"
+
+
+def launch_corpora(study: Study) -> Corpora:
+    """The launch's text: of `launch.corpora`, else all of the trials', of which they may read a sample."""
+    if study.launch and study.launch.corpora:
+        return study.launch.corpora
+    content = study.corpora.model_dump()
+    for given in content.values():
+        for source in given if isinstance(given, list | tuple) else [given]:
+            source["documents"] = None
+    return Corpora.model_validate(content)
 
 
 def make(
@@ -208,7 +253,8 @@ def make(
         )
     accepted_risk = _accept(fit.file.refusals, accept_risk)
     text = held_out or HeldOutText()
-    sources = _sources(fit.study, launch, transfer.almr, corpora)
+    counted = {name: _facts(corpora, name) for name in fit.study.corpora.source_names()}
+    sources = _sources(fit.study, launch, transfer.almr, counted, text)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
     of_transfer = (line for line in transfer.warnings if REPEATS not in line)  # see _repetition
     warnings = (*(finding.text for finding in findings), *of_transfer)
@@ -219,9 +265,10 @@ def make(
         lr=transfer.lr,
         accepted_risk=accepted_risk,
         fit_warnings=warnings,
-        sources={name: replace(source, unseen=name in text.files) for name, source in sources.items()},
+        sources=sources,
         target=target or LaunchHardware(),
         held_out=text,
+        counted=counted,
         precision="bfloat16" if launch.gpus_per_node else "float32",
     )
 
@@ -247,23 +294,52 @@ def _accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
     return AcceptedRisk(reason=text, refusals=tuple(refusals))
 
 
-def _sources(study: Study, launch: Launch, almr: float, corpora: dict[str, CorpusFacts]) -> dict[str, LaunchCorpus]:
+def _sources(
+    study: Study, launch: Launch, almr: float, counted: dict[str, CorpusFacts], held_out: HeldOutText
+) -> dict[str, LaunchCorpus]:
     """By name. A source's share of the tokens is its share of its language, times that of the language."""
-    shares = {"original": 1 - almr, "additional": almr}
-    return {
-        name: LaunchCorpus(
+    shares, trials = {"original": 1 - almr, "additional": almr}, study.corpora.by_name
+    measured = {name: TrialText.of(counted[one] for one in study.corpora.source_names(name)) for name in LANGUAGES}
+    found = {}
+    for name, source in launch_corpora(study).by_name.items():
+        known = same_text(source.spec, trials.values())
+        found[name] = LaunchCorpus(
             name=name,
             language=source.language,
             spec=source.spec,
-            facts=_facts(corpora, name),
+            facts=counted[known.name] if known else None,
+            measured=measured[source.language],
             share=shares[source.language] * source.share,
             launch_tokens=launch.steps * launch.global_batch_tokens,
+            sampled=known is not None and known.spec.documents != source.spec.documents,
+            unseen=known is not None and known.name in held_out.files,
+            own=launch.corpora is not None,
         )
-        for name, source in study.corpora.by_name.items()
-    }
+    return found
 
 
 def _facts(corpora: dict[str, CorpusFacts], name: str) -> CorpusFacts:
     if name not in corpora:
         raise InputError(f"ingredients.json has no counts of the {name} corpus: run the study again to write them")
     return corpora[name]
+
+
+def of_trial(
+    study: Study, launch: Launch, trial: Trial, counted: dict[str, CorpusFacts], target: LaunchHardware
+) -> LaunchPlan:
+    """The plan of a launch that trains as a trial of the study did, at its ALMR and LR and with its seed. Its text is
+    the trials', without the held-out part.
+    """
+    return LaunchPlan(
+        study=study,
+        launch=launch,
+        almr=trial.almr,
+        lr=trial.lr,
+        accepted_risk=None,
+        fit_warnings=(),
+        sources=_sources(study, launch, trial.almr, counted, HeldOutText()),
+        target=target,
+        counted=counted,
+        precision=study.training.precision,
+        parity=dict.fromkeys(launch.formats, PARITY_RUN),
+    )

@@ -21,13 +21,19 @@ def launch_study(plan: LaunchPlan) -> Study:
         "resources": _resources(plan),
         "keep": "all",
     }
-    include = {"corpora", "documents", "objective", "execution", "tracking"}
+    same_sources = plan.corpora.source_names() == of.corpora.source_names()  # which the objective names
+    include = {"documents", "execution", "tracking", *(["objective"] if same_sources else [])}
     kept = of.model_dump(mode="json", by_alias=True, include=include)
-    if plan.excluded:
-        for given in kept["corpora"].values():
-            for source in given if isinstance(given, list) else [given]:
-                source["exclude"] = list(plan.excluded)
-    return Study.model_validate(kept | changed)
+    return Study.model_validate(kept | changed | {"corpora": _corpora(plan)})
+
+
+def _corpora(plan: LaunchPlan) -> dict[str, Any]:
+    """The launch's text, without the trials' held-out text and what the study excludes."""
+    found = plan.corpora.model_dump(mode="json", by_alias=True)
+    for given in found.values() if plan.excluded else ():
+        for source in given if isinstance(given, list) else [given]:
+            source["exclude"] = list(plan.excluded)
+    return found
 
 
 def _base_model(plan: LaunchPlan) -> dict[str, Any]:

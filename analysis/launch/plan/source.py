@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from sweep.study import CorpusFacts
-from sweep.study.sections.corpora import Corpus
+from sweep.study.files import patterns
+from sweep.study.sections.corpora import TEXT, Corpus, CorpusSource
+
+
+class TextSize(NamedTuple):
+    """Tokens of a text, and in words where the number comes from."""
+
+    tokens: float
+    source: str
+
+
+class TrialText(NamedTuple):
+    """What the trials measured of a language's text: means over its sources."""
+
+    tokens_per_document: float
+    tokens_per_byte: float
+
+    @classmethod
+    def of(cls, counted: Iterable[CorpusFacts]) -> TrialText:
+        known = list(counted)
+        tokens = sum(facts.tokens for facts in known)
+        return cls(tokens / sum(facts.documents for facts in known), tokens / sum(facts.bytes for facts in known))
 
 
 @dataclass(frozen=True)
 class LaunchCorpus:
-    """`name` is that of the study's source; `share` is its share of the launch's `launch_tokens`. `unseen`: whether the
-    launch leaves out the trials' held-out text.
+    """`name` is that of the launch's source; `share` is its share of the launch's `launch_tokens`. `facts`: the trials'
+    counts of the same text, None where they read another; `sampled`: they read another sample of it; `measured`: means
+    of their text of this language. `unseen`: the launch leaves out what `facts` count as held out. `own`: it is a
+    source of `launch.corpora`.
     """
 
     name: str
     language: str
     spec: Corpus
-    facts: CorpusFacts
+    facts: CorpusFacts | None
+    measured: TrialText
     share: float
     launch_tokens: int
+    sampled: bool = False
     unseen: bool = False
+    own: bool = False
 
     @property
     def rewritten(self) -> bool:
-        """Whether `facts.files` are the documents as the trials' reader cut them, not the study's own files."""
-        return [Path(file).parent.name for file in self.facts.files] == [self.facts.fingerprint]
+        """Whether `files` are the documents as the trials' reader cut them, not the study's own files."""
+        return self.facts is not None and [Path(file).parent.name for file in self.files] == [self.facts.fingerprint]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The local files, if any. Raises InputError for a pattern that names none."""
+        if self.facts:
+            return self.facts.files
+        return tuple(file for pattern in self.spec.files or () for file in patterns.matching(pattern))
 
     @property
     def field(self) -> str:
@@ -34,21 +70,42 @@ class LaunchCorpus:
         return "text" if self.spec.embedded or self.rewritten else self.spec.field
 
     @property
-    def corpus_tokens(self) -> int | None:
-        """Size of what the launch reads. None where the trials read only a sample of it and the study states no size.
+    def tokens_per_document(self) -> float:
+        """Mean over the corpus, where the trials counted it, else over the trials' text of its language."""
+        return self.facts.tokens_per_document if self.facts else self.measured.tokens_per_document
 
-        The launch reads the whole corpus, except of a data set of the hub with a nested field: of that, the sample.
+    @cached_property
+    def size(self) -> TextSize | None:
+        """Of what the launch reads; None where nothing tells it. The `tokens` of the trials' corpora say only what they
+        read.
         """
-        if self.spec.documents and not (self.spec.dataset and self.rewritten):
-            return self.spec.tokens
-        return self.facts.tokens + (0 if self.unseen else self.facts.held_out_tokens)
+        if self.facts and not self.sampled:
+            held_out = 0 if self.unseen else self.facts.held_out_tokens
+            return TextSize(self.facts.tokens + held_out, "counted")
+        if self.own and self.spec.tokens:
+            return TextSize(self.spec.tokens, "as stated")
+        files = None if self.spec.documents else patterns.plain_files(self.spec.files or ())
+        if not files:
+            return None
+        read = sum(file.stat().st_size for file in files)
+        return TextSize(read * self.measured.tokens_per_byte, "estimated from the bytes of its files")
+
+    @property
+    def corpus_tokens(self) -> float | None:
+        return self.size.tokens if self.size else None
 
     @property
     def documents(self) -> float | None:
-        """Number of documents, by the trials' mean tokens per document."""
-        return self.corpus_tokens / self.facts.tokens_per_document if self.corpus_tokens else None
+        """Number of documents, by the mean tokens per document."""
+        return self.corpus_tokens / self.tokens_per_document if self.corpus_tokens else None
 
     @property
     def epochs(self) -> float | None:
         """How many times the launch reads the corpus."""
         return self.share * self.launch_tokens / self.corpus_tokens if self.corpus_tokens else None
+
+
+def same_text(spec: Corpus, sources: Iterable[CorpusSource]) -> CorpusSource | None:
+    """The trials' source of this text, or of a sample of it."""
+    text = spec.model_dump(include={*TEXT})
+    return next((one for one in sources if one.spec.model_dump(include={*TEXT}) == text), None)

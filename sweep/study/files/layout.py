@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-TRIALS, RECORD, LOCK = "trials", "record.json", "lock.json"
+TRIALS, RECORD, LOCK, PARITY = "trials", "record.json", "lock.json", "parity"
 CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE = "judgement.json", "results.csv", "previous-evidence.json"
 SAVED_MODELS_LOCK = ".kept.lock"
 READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # the files of a trial that are fitted and reported
@@ -72,6 +72,8 @@ class RunFiles:
     launch = Entry("launch")  # the launch bundle
     evidence = Entry("launch/evidence.json")
     confirmation = Entry("confirmation")  # the results of the confirmation runs of the large model
+    parity = Entry("parity.json")  # the newest result of the parity runs of each launch format
+    parity_runs = Entry(PARITY)  # their files: scratch, only their results are kept
 
     @property
     def base(self) -> ScoreFiles:
@@ -103,8 +105,10 @@ def is_of_trial(name: str, trial_id: str) -> bool:
 
 
 def is_read_by_drivers(name: str) -> bool:
-    """Whether a driver reads the file: not a trial's logs and models, nor the code, which each driver stages itself."""
+    """Whether a driver reads the file: not a trial's logs and models, the code, which each driver stages itself, or the
+    files of parity runs.
+    """
     parts = PurePosixPath(name).parts
     if parts[0] == TRIALS:
         return len(parts) == 3 and parts[2] in READ_BY_DRIVERS
-    return parts[0] != "code"
+    return parts[0] not in ("code", PARITY)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sweep.study.errors import InputError
 
 log = logging.getLogger(__name__)
-READ = (".txt", ".md", ".jsonl", ".json", ".parquet")
+PLAIN, LINES = (".txt", ".md"), (".jsonl", ".json")
+READ = (*PLAIN, *LINES, ".parquet")
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 ABOUT = ("README", "LICENSE", "LICENCE", "NOTICE", "CHANGELOG", "CONTRIBUTING", "CITATION", "DATASET_INFOS")
 ESCAPES = (("[*]", "*"), ("[?]", "?"), ("[[]", "["))
@@ -50,6 +51,16 @@ def matching(pattern: str) -> list[str]:
 def distinct(files: list[str]) -> list[str]:
     """The files without those that are another one by another path: patterns may overlap, and links lead anywhere."""
     return list({os.path.realpath(file): file for file in reversed(files)}.values())[::-1]
+
+
+def plain_files(named: Iterable[str]) -> list[Path] | None:
+    """The files of patterns, where their size tells that of the text; None for compressed ones, parquet and none."""
+    try:
+        paths = [Path(file) for file in distinct([file for pattern in named for file in matching(pattern)])]
+    except InputError:
+        return None  # `almr plan --check` and `almr run` say what is wrong
+    suits = paths and all(path.suffix.lower() in (*PLAIN, *LINES) and path.is_file() for path in paths)
+    return sorted(paths) if suits else None
 
 
 def unescaped(pattern: str) -> str:

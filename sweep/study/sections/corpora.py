@@ -82,15 +82,17 @@ class Corpus(Section):
     encoding: str = "utf-8"
     """Character encoding of local text and JSON files: utf-8, utf-16, gb18030, latin-1, ..."""
     documents: Count | None = None
-    """Most documents that trials use: a fixed random sample of the corpus. The launch has all of it. Default: all."""
+    """Most documents that are used: a fixed random sample of the corpus. Default: all."""
     held_out: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
-    """Share of the tokens, in whole documents, that is never trained on: the held-out losses are measured there."""
+    """Share of the tokens, in whole documents, that is never trained on: the held-out losses are measured there. Not in
+    `launch.corpora`.
+    """
     exclude: OneOrMore[Text] | None = None
     """JSON Lines files, relative to the study file: their `text`, and near-copies of it, are never trained on."""
     near_copies: Literal["drop", "keep"] = "drop"
     """Whether near-copies of held-out text are dropped from training. Exact copies always are."""
     tokens: Count | None = None
-    """Size in tokens, for `almr plan` before the corpus is tokenised for the first time. Default: not known."""
+    """Size in tokens of what is used, for plans before it is tokenised. Default: estimated from local files."""
     language: str | None = None
     """Name of the language in reports and messages, such as English. Default: "original" or "additional"."""
 

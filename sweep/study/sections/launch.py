@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from sweep.study.fields import Count, Natural, OneOrMore, Positive, Section, Text, nearest_multiple
+from sweep.study.fields import LANGUAGES, Count, Natural, OneOrMore, Positive, Section, Text, nearest_multiple
+from sweep.study.sections.corpora import Corpora, Corpus
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GpuName, gpu_memory
 from sweep.study.sizes.shape import Shape
@@ -38,10 +39,12 @@ class Launch(Section):
     """Tokens per optimizer step, over all GPUs."""
     sequence_length: Count
     """Tokens per training sequence."""
+    corpora: Corpora | None = None
+    """Text of the run, apart from the trials'. The trials' held-out text is left out of it. Default: all of theirs."""
     nodes: Count = 1
-    """Number of machines."""
+    """Number of machines. Default: that of `resources`."""
     gpus_per_node: Natural = 8
-    """GPUs per machine. 0: no GPUs, one process per machine."""
+    """GPUs per machine. 0: no GPUs, one process per machine. Default: that of `resources`, or 8 if trials use none."""
     micro_batch_sequences: Count = 1
     """Sequences that one GPU takes in one forward pass."""
     checkpoints: Count = 20
@@ -51,7 +54,7 @@ class Launch(Section):
     evaluation: Evaluation | None = None
     """Held-out text for the run, which is left out of its training text. Default: the trials' held-out text."""
     gpu: GpuName | None = None
-    """Kind of GPU, such as H100-80GB, for its memory and speed. Default: not known."""
+    """Kind of GPU, such as H100-80GB, for its memory and speed. Default: that of `resources`."""
     gpu_gigabytes: Positive | None = None
     """Memory of one GPU in GB, where `gpu` is not given or differs. Default: that of `gpu`."""
     shape: Shape | None = None
@@ -110,6 +113,15 @@ class Launch(Section):
         if self.tokens < self.global_batch_tokens:
             raise ValueError(
                 f"tokens {self.tokens} is less than one global batch: write {self.global_batch_tokens} or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_is_the_trials(self) -> Self:
+        sources = [source for name in LANGUAGES if self.corpora for source in self.corpora.sources(name)]
+        if any(source.held_out != Corpus.model_fields["held_out"].default for source in sources):
+            raise ValueError(
+                "corpora: held_out: the launch leaves out the trials' held-out text and is measured on it: remove it"
             )
         return self
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from sweep.store.run import Run
 from sweep.study import InputError
@@ -114,16 +115,27 @@ def export(
         list[str] | None, typer.Option("--format", metavar="TRAINER", help="Repeatable.  [default: those of the study]")
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Parse the files by each installed trainer.")] = False,
+    parity: Annotated[
+        bool, typer.Option("--parity", help="Train the small model by each installed trainer, as a trial was.")
+    ] = False,
+    trial: Annotated[
+        str | None, typer.Option(metavar="ID", help="--parity: the trial.  [default: the nearest to the winner]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the launch bundle: the large run's settings and evidence."""
     from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
-    options = outputs.ExportOptions(folder=folder, accept_risk=accept_risk, formats=named, verify=verify)
+    if trial and not parity:
+        raise InputError("--trial names the trial of a parity run: add --parity")
+    options = outputs.ExportOptions(
+        folder=folder, accept_risk=accept_risk, formats=named, verify=verify, parity=parity, trial=trial
+    )
     fitted = outputs.fitted(found, say)
     _refuse_without_reason(fitted, accept_risk, _again("export", run, runs))
-    made = outputs.export(found, fitted, options)
+    with interruptible("finished parity runs are kept"), err.status("exporting") as status:
+        made = outputs.export(found, fitted, replace(options, show=lambda text: status.update(escape(text))))
     answer = {"files": [str(path) for path in made.files]}
     _show_bundle(made, answer | (_verified(made) if verify else {}), outputs.summary(made), as_json)
 
@@ -150,8 +162,9 @@ def confirm(
         if folder:
             raise InputError("--out: only results rewrite a bundle: add --results FILE")
         planned = outputs.confirm(found, fitted, accept_risk)
+        lines = [*outputs.untried(found, fitted), *planned.lines]
         then = f"then fill in a copy of launch/confirm/results-template.csv: {again} --results COPY"
-        show(planned.model_dump(mode="json") if as_json else "\n".join([*planned.lines, then]))
+        show(planned.model_dump(mode="json") if as_json else "\n".join([*lines, then]))
         return
     done, made = outputs.conclude(found, fitted, results, folder, accept_risk)
     _show_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)

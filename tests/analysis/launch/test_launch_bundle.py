@@ -91,7 +91,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     fit = make_fit(warnings=[warning])
     export(FittedRun(fit, run, corpora), out)
     found = evidence(out)
-    assert found.schema_version == 6
+    assert found.schema_version == 7
     assert found.formats == ("llamafactory",)
     assert (found.winner, found.transfer, found.weights) == (fit.file.winner, fit.file.transfer, fit.file.weights)
     assert found.fit_warnings == (warning,)
@@ -100,7 +100,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
     assert found.study.fingerprint == fit.study.fingerprint
     assert found.study.sha256 == sha256(run / "study.yaml")
     assert found.provenance == {"git_sha": "abc"}
-    assert found.corpora["additional"].launch_tokens == round(0.4 * found.launch_tokens)
+    assert found.launch_corpora["additional"].launch_tokens == round(0.4 * found.launch_tokens)
 
 
 @pytest.mark.parametrize("content", ["[]", "5", '"x"', "{cut", "[" * 100_000, '{"git": [], "code_sha256": 5}'])
@@ -160,7 +160,7 @@ def test_an_accepted_risk_is_in_the_evidence_and_on_top_of_the_yaml(make_fit, co
     export(FittedRun(make_fit(refusals=[refusal]), run, corpora), out, accept_risk=f" {reason}\n")
     found = evidence(out).accepted_risk
     assert (found.reason, found.refusals) == (reason, (refusal,))
-    head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:7]
+    head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:8]
     assert "# THE FIT REFUSED THIS WINNER: the first warning says why." in head
     assert f"# It was exported for this reason: {reason}" in head
     assert head[-1] == f"# - {refusal.text}"

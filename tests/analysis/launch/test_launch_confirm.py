@@ -300,7 +300,7 @@ def test_the_page_calls_languages_by_name_and_counts_warnings(make_fit, make_stu
     bundle.export(FittedRun(make_fit(make_study(corpora=spec), warnings=[warning]), run, corpora), out)
     page = (out / go.NAME).read_text()
     assert "English 100 %, Chinese 100 %" in line_of(page, "inside their 90 % intervals", "pass")
-    assert "(limit 4 x)" in line_of(page, "the Chinese corpus is large enough", "pass")
+    assert "(limit 4 x; 32B tokens, counted)" in line_of(page, "the Chinese corpus is large enough", "pass")
     assert "| 1 (few): read them in README.md |" in line_of(page, "the fit has no warnings", "warn")
     assert "original" not in page
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from analysis.launch.plan.launch_plan import LaunchPlan, make
-from sweep.study import InputError
+from sweep.study import InputError, Study
 from sweep.study.sections.launch import Launch
 from sweep.study.study_file import dump, load
 
@@ -104,31 +104,91 @@ def test_repeated_text_is_a_warning_by_the_language_and_the_limit(
     plan = make(replace(fit, file=fit.file.model_copy(update={"transfer": transfer})), small)
     assert plan.fit_warnings[-1] == "a note"
     assert plan.sources["additional"].epochs == pytest.approx(0.4 * plan.tokens / 5_250_000)
-    about = f"Chinese corpus: the launch would read it 762 x (limit {limit} x; a trial reads its training part 80 x)"
+    size = "5.25M tokens, counted"
+    about = f"Chinese corpus: the launch would read it 762 x (limit {limit} x; {size}; a trial reads its training part"
+    about += " 80 x)"
     assert plan.warnings[0] == about + fix
     assert plan.sources["original"].epochs < 1
 
 
-def test_the_head_of_a_corpus_does_not_count_as_all_of_it(make_fit, make_study, corpora):
-    capped = {"files": "/data/english.jsonl", "documents": 1000}
-    whole = {"files": ["/data/chinese.parquet"]}
+SOURCES = [{"files": "books/*.txt"}, {"dataset": "an/other", "field": "content.text"}, {"files": "/data/english.jsonl"}]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_sample_that_trials_read_is_not_all_that_the_launch_reads(source, make_fit, make_study, corpora):
+    """And their stated `tokens` are the size of the sample. The launch's own text has its own size."""
+    capped, whole = source | {"documents": 1000, "tokens": 10**6}, {"files": ["/data/chinese.parquet"]}
     unknown = make(make_fit(make_study(corpora={"original": capped, "additional": whole})), corpora)
     assert unknown.sources["original"].epochs is None
-    assert any("state corpora.original.tokens" in warning for warning in unknown.warnings)
-    stated = {"original": capped | {"tokens": 10**12}, "additional": whole}
-    assert make(make_fit(make_study(corpora=stated)), corpora).sources["original"].epochs == pytest.approx(
-        0.006, rel=0.01
+    assert unknown.corpora.original.documents is None
+    assert any("state the launch's text and its tokens under launch.corpora" in line for line in unknown.warnings)
+    stated = {"corpora": {"original": source | {"tokens": 10**12}, "additional": whole}}
+    of = make_study(corpora={"original": capped, "additional": whole}, launch=stated)
+    found = make(make_fit(of), corpora)
+    assert found.sources["original"].epochs == pytest.approx(0.6 * found.tokens / 10**12)
+    assert found.sources["original"].size.source == "as stated"
+    assert not any("its size is not known" in line for line in found.warnings)
+
+
+def test_the_launch_has_sources_of_its_own(make_fit, make_study, corpora, make_facts, tmp_path):
+    """In other numbers, with other names and weights; ALMR is the languages'. A file's size tells its tokens."""
+    (tmp_path / "news.jsonl").write_bytes(b"x" * 8000)
+    own = {
+        "original": [
+            {"files": "/data/english.jsonl", "name": "web", "weight": 3},
+            {"dataset": "an/other", "name": "code", "tokens": 10**9},
+            {"files": str(tmp_path / "news.jsonl"), "name": "news"},
+        ],
+        "additional": {"files": ["/other.parquet"], "language": "Chinese"},
+    }
+    own["original"] = [{"weight": 1} | one for one in own["original"]]
+    study = make_study(launch={"corpora": own})
+    plan = make(make_fit(study), {**corpora, "original": make_facts(files=("/data/english.jsonl",))})
+    assert {name: round(source.share, 9) for name, source in plan.sources.items()} == pytest.approx(
+        {"web": 0.36, "code": 0.12, "news": 0.12, "additional": 0.4}
     )
+    sizes = {name: source.size for name, source in plan.sources.items()}
+    assert sizes["web"] == (5_250_000, "counted")  # the text of the trials
+    assert sizes["code"] == (10**9, "as stated")
+    assert sizes["news"] == (8000 * 0.25, "estimated from the bytes of its files")
+    assert sizes["additional"] is None
+    assert plan.label(plan.sources["web"]) == "web (original)"
+    assert any(line.startswith("additional corpus: its size is not known") for line in plan.warnings)
+    assert any(line.startswith("news (original) corpus: the launch would read it") for line in plan.warnings)
+    assert plan.corpora == study.launch.corpora
 
 
-@pytest.mark.parametrize("source", [{"files": "books/*.txt"}, {"dataset": "an/other", "field": "content.text"}])
-def test_rewritten_files_hold_the_whole_corpus_except_of_the_hub(source, make_fit, make_study, make_facts):
-    """Of the hub only the sample was read, and its size is known."""
-    facts = make_facts(files=(f"/cache/corpora/{'0' * 16}/documents.jsonl",))
-    study = make_study(corpora={"original": source | {"documents": 50}, "additional": {"files": "a.jsonl"}})
-    found = make(make_fit(study), {"original": facts, "additional": make_facts(files=("/a.jsonl",))}).sources
-    known = facts.tokens + facts.held_out_tokens if "dataset" in source else None
-    assert found["original"].corpus_tokens == known
+def test_paths_of_the_launchs_text_are_relative_to_the_study_file(make_study, tmp_path):
+    own = {"original": {"files": "../web/*.jsonl"}, "additional": {"files": "zh/*.txt", "exclude": "bench.jsonl"}}
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "study.yaml").write_text(dump(make_study(launch={"corpora": own})))
+    found = load(tmp_path / "sub" / "study.yaml").launch.corpora
+    assert found.original.files == (str(tmp_path / "web" / "*.jsonl"),)
+    assert found.additional.exclude == (str(tmp_path / "sub" / "bench.jsonl"),)
+
+
+def test_the_launchs_text_holds_nothing_out(make_study):
+    own = {"original": {"files": "a.jsonl", "held_out": 0.1}, "additional": {"files": "b.jsonl"}}
+    with pytest.raises(ValidationError, match="corpora: held_out: the launch leaves out the trials' held-out text"):
+        make_study(launch={"corpora": own})
+
+
+@pytest.mark.parametrize(
+    ("resources", "launch", "found"),
+    [
+        ({"nodes": 2, "gpus_per_node": 4, "gpu": "H200-141GB"}, {}, (2, 4, "H200-141GB", None)),
+        ({"gpus_per_node": 8, "gpu_gigabytes": 64}, {"nodes": 16}, (16, 8, None, 64)),
+        ({"gpus_per_node": 8, "gpu_gigabytes": 64}, {"gpu": "H100-80GB"}, (1, 8, "H100-80GB", None)),
+        ({"cpus": 2}, {}, (1, 8, None, None)),
+        ({"gpus_per_node": 8}, {"gpus_per_node": 0}, (1, 0, None, None)),
+    ],
+)
+def test_the_launch_has_the_machines_of_the_trials_where_it_states_none(make_study, resources, launch, found):
+    content = make_study().model_dump(mode="json") | {"resources": resources}
+    bare = {name: content["launch"][name] for name in ("model", "tokens", "global_batch_tokens", "sequence_length")}
+    content["launch"] = bare | launch
+    made = Study.model_validate(content).launch
+    assert (made.nodes, made.gpus_per_node, made.gpu, made.gpu_gigabytes) == found
 
 
 def test_plain_text_was_rewritten_with_its_own_column(make_fit, make_study, make_facts, run):

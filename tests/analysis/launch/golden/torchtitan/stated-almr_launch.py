@@ -1,3 +1,4 @@
+# NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)
 # Continual pre-training of meta-llama/Meta-Llama-3-70B with torchtitan 0.3.
 # Ratio and LR are from the study llama3-8b-zh: see ../evidence.json. Run start.sh on every node.
 #

@@ -1,0 +1,77 @@
+"""The results of parity runs in a run directory, and whether they are of the files that an export writes now."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from analysis.launch import bundle
+from analysis.launch.evidence.parity import SCHEMA_VERSION, ParityFile, ParityResult
+from sweep.readback.parity import plan
+from sweep.readback.parity.plan import RepeatedTrial
+from sweep.store.run import Run
+from sweep.study import InputError, Record
+from sweep.study.files import reader
+from sweep.study.record import read_record
+from sweep.study.sections.launch import Format
+
+
+def read(run: Run) -> ParityFile:
+    """The run's `parity.json`; empty where it has none. Raises InputError for one that cannot be read."""
+    try:
+        return reader.read(run.files.parity, ParityFile, "file of parity runs", SCHEMA_VERSION, "delete it")
+    except FileNotFoundError:
+        return ParityFile()
+
+
+def add(run: Run, result: ParityResult) -> None:
+    """Keep the newest result of a format."""
+    known = read(run).results | {result.name: result}
+    run.write(run.files.parity, ParityFile(results=known).model_dump_json(indent=2) + "\n")
+
+
+def results(run: Run, names: Iterable[Format]) -> tuple[ParityResult, ...]:
+    """The newest result of each format, marked where the files of its launch would be other ones now."""
+    known = read(run).results
+    return tuple(_checked(run, name, known[name]) for name in names if name in known)
+
+
+def _checked(run: Run, name: Format, result: ParityResult) -> ParityResult:
+    record = next((one for one in records(run) if one.trial_id == result.trial_id), None)
+    same = False
+    with contextlib.suppress(InputError):  # a trial that can no longer be repeated
+        same = record is not None and made_from(run, repeated(run, record), name) == result.made_from
+    return result.model_copy(update={"outdated": not same})
+
+
+def records(run: Run) -> list[Record]:
+    return [read_record(path) for path in run.files.records()]
+
+
+def repeated(run: Run, record: Record) -> RepeatedTrial:
+    """A trial of the run, to be repeated. Raises InputError where this version would train it in another way."""
+    study, ingredients = run.study(), run.ingredients()
+    if ingredients is None:
+        raise InputError(f"{run.shown(run.files.ingredients)}: does not exist: run the study first")
+    if record.fingerprint != study.fingerprint:
+        raise InputError(
+            f"--parity: {record.trial_id} was trained by another version of almr (fingerprint {record.fingerprint}, "
+            f"this one has {study.fingerprint}), so it cannot be repeated: run the study again, under another name"
+        )
+    return plan.of_run(study, record, ingredients.base_model)
+
+
+def made_from(run: Run, of: RepeatedTrial, name: Format) -> str:
+    """The digest of the files of a format's launch that repeats the trial, as they are written now."""
+    ingredients, digest = run.ingredients(), hashlib.sha256()
+    assert ingredients  # a trial was repeated with them
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / name
+        bundle.write(plan.of_study(of.study, of.trial, name, ingredients.corpora), name, folder)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+            digest.update(f"{path.relative_to(folder)}\n".encode())
+            digest.update(path.read_bytes().replace(str(run.folder).encode(), b"RUN"))
+    return digest.hexdigest()[:16]

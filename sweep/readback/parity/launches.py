@@ -1,0 +1,144 @@
+"""One parity launch: its folder is written, prepared and started as a user would, and what it leaves is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydantic
+
+from analysis.launch import bundle
+from analysis.launch.plan.launch_plan import LaunchPlan
+from sweep.readback.parity import start
+from sweep.readback.parity.halfway import checkpoint, written
+from sweep.readback.parity.start import Ended, Script, TrainerEnvironment
+from sweep.readback.parity.trace import Losses, Trace
+from sweep.study.sections.launch import Format
+from sweep.worker.group.node import CODE, free_port
+
+READERS = Path(__file__).parent / "readers"
+READ_SECONDS = 600
+QUIET = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "AXOLOTL_DO_NOT_TRACK": "1", "WANDB_MODE": "disabled"}
+Show = Callable[[str], None]
+
+
+class ParityRunError(Exception):
+    """A parity run did not finish, or its log cannot be read; the message is one line."""
+
+
+@dataclass(frozen=True)
+class PreparedFiles:
+    """What a model that a trainer leaves is measured on: files with the study and its ingredients."""
+
+    study: Path
+    ingredients: Path
+
+
+@dataclass(frozen=True)
+class ParityLaunch:
+    """The launch of a format in `folder`. `seconds`: time limit of each script; `show` tells a person what happens."""
+
+    name: Format
+    plan: LaunchPlan
+    folder: Path
+    environment: TrainerEnvironment
+    prepared: PreparedFiles
+    seconds: float
+    show: Show
+
+    @property
+    def half(self) -> int:
+        """The step of the checkpoint half-way."""
+        return self.plan.checkpoint_steps
+
+    def write(self) -> None:
+        start.fresh(self.folder).rmdir()
+        bundle.write(self.plan, self.name, self.folder)
+
+    def train(self) -> Trace:
+        """Prepare the data, train to the end, read the log and measure the model. Raises ParityRunError."""
+        self.write()
+        if (self.folder / "prepare.sh").is_file():
+            self._run("prepare.sh", self.folder)
+        checkpoints = start.fresh(self.folder / "checkpoints")
+        self._run("start.sh", checkpoints)
+        return self.read(checkpoints)
+
+    def train_in_two(self) -> tuple[Trace, int | None]:
+        """Train on the data of `train`, killed after the checkpoint half-way and started again; also the step of that
+        checkpoint, None where the second run wrote it again, so that it began at step 1. Raises ParityRunError.
+        """
+        checkpoints = start.fresh(self.folder / "checkpoints-resumed")
+        first = self._run("start.sh", checkpoints, lambda seconds: bool(self._half_way(checkpoints)))
+        mark = self._half_way(checkpoints)
+        if not first.stopped or mark is None:
+            raise ParityRunError("it ended before it could be stopped")
+        before = written(mark)
+        self._run("start.sh", checkpoints)
+        after = written(mark)
+        found = self.read(checkpoints)
+        kept = self.name == "native" or after in (before, None)
+        return found, found.resumed_from or (self.half if kept else None)
+
+    def _half_way(self, checkpoints: Path) -> Path | None:
+        return checkpoint(self.name, checkpoints, self.half)
+
+    def _run(self, script: str, checkpoints: Path, stop: Callable[[float], bool] = lambda seconds: False) -> Ended:
+        def watch(seconds: float) -> bool:
+            self.show(f"{self.name}, {self.folder.name}: {script}, {seconds:,.0f} s")
+            return stop(seconds)
+
+        log = self.folder / f"{script}.log"
+        made = Script(self.folder / script, self._variables(checkpoints), log, self.seconds).run(watch)
+        if made.fault:
+            raise ParityRunError(made.fault)
+        return made
+
+    def _variables(self, checkpoints: Path) -> dict[str, str]:
+        threads = {} if self.plan.launch.gpus_per_node else {"OMP_NUM_THREADS": str(self.plan.study.resources.cpus)}
+        own = {"ALMR_CHECKPOINTS": str(checkpoints), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        return QUIET | threads | own | self.environment.all_variables
+
+    def read(self, checkpoints: Path) -> Trace:
+        """What the trainer left, with the held-out losses of its model by our own evaluation."""
+        self.show(f"{self.name}, {self.folder.name}: reading its log, and measuring its model")
+        training = self.plan.study.training
+        asked = {"steps": self.plan.steps} | training.model_dump(include={"sequence_length"})
+        question = json.dumps(asked | {"batch_sequences": training.batch_sequences})
+        # -I and -B as in the read-back; the native reader imports this package.
+        flags = ["-B"] if self.name == "native" else ["-I", "-B"]
+        arguments = [str(READERS / "run.py"), self.name, str(self.folder), str(checkpoints), question]
+        answer = _answer([self.environment.python, *flags, *arguments])
+        try:
+            found = Trace.model_validate_json(answer)
+        except pydantic.ValidationError as error:
+            raise ParityRunError(f"its log cannot be read: {error.errors()[0]['msg']}") from None
+        if found.model is None or self.name == "native":
+            return found
+        return found.model_copy(update={"after": measured(self.prepared, found.model)})
+
+
+def measured(prepared: PreparedFiles, model: str) -> Losses:
+    """The held-out losses of a model. Raises ParityRunError."""
+    files = [str(prepared.study), str(prepared.ingredients), model]
+    losses: Losses = json.loads(_answer([start.OURS, "-m", "sweep.readback.parity.evaluate", *files]))
+    return losses
+
+
+def _answer(command: list[str]) -> str:
+    """The last line that a program of Python prints. Raises ParityRunError with its last line where it fails."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))}
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, check=False, timeout=READ_SECONDS, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ParityRunError(f"what it left cannot be read: {error}") from None
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    if done.returncode or not lines:
+        raise ParityRunError(f"what it left cannot be read: {lines[-1] if lines else 'no answer'}")
+    return lines[-1]

@@ -1,0 +1,113 @@
+"""Which trial is repeated, by which launch, and on which short documents."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from samples import local_content, with_sources
+
+from analysis.launch.bundle import FORMATS
+from sweep.readback.parity import documents, plan
+from sweep.study import InputError, Record, Study
+from trainers import prepare as trainers_prepare
+
+NAMES = tuple(FORMATS)
+
+
+def record(almr=0.5, lr=1e-3, status="complete", **fields):
+    content = {"trial_id": f"{almr}-{lr}", "fingerprint": "f", "almr": almr, "lr": lr, "seed": 7, "attempt": 1}
+    return Record.model_validate(content | {"status": status} | fields)
+
+
+def study(resources=None, **training):
+    content = {
+        "name": "s",
+        "base_model": {"pretrained": "org/model"},
+        "corpora": {"original": {"files": "/a.jsonl"}, "additional": {"files": "/b.jsonl"}},
+        "training": {"sequence_length": 64, "tokens": 64 * 8 * 40, "global_batch_tokens": 64 * 8} | training,
+        "grid": {"almr": [0.1, 0.5], "lr": [1e-4, 1e-3], "seeds": [7]},
+        "resources": resources or {},
+    }
+    return Study.model_validate(content)
+
+
+def test_the_trial_nearest_to_the_winner_is_repeated():
+    others = [record(0.1), record(0.6, 4e-3), record(0.6, 1e-1), record(0.61, 2e-3, status="diverged")]
+    assert plan.choose(others, None, 0.65, 3e-3).trial_id == "0.6-0.004"
+    assert plan.choose(others, "0.1-0.001", 0.65, 3e-3).almr == 0.1
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("none", "--trial none: no such trial in this run; the nearest to the winner: 0.1-0.001"),
+        ("0.6-0.002", "--trial 0.6-0.002: is diverged: name a complete one: 0.1-0.001"),
+    ],
+)
+def test_a_trial_that_cannot_be_repeated_is_refused(named, message):
+    with pytest.raises(InputError, match=message):
+        plan.choose([record(0.1), record(0.6, 2e-3, status="diverged")], named, 0.65, 3e-3)
+
+
+def test_a_run_without_a_finished_trial_is_refused():
+    with pytest.raises(InputError, match="no finished trial"):
+        plan.choose([record(status="failed")], None, 0.5, 1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_launch_trains_as_the_trial_did(name, make_facts):
+    counted = {"original": make_facts(), "additional": make_facts()}
+    of = plan.of_run(study(schedule={"name": "cosine", "warmup": 0.2}), record(), "/models/base")
+    made = plan.of_study(of.study, of.trial, name, counted)
+    assert (made.almr, made.lr, made.seed) == (0.5, 1e-3, 7)
+    assert (made.steps, made.launch.sequence_length, made.launch.batch_sequences) == (40, 64, 8)
+    assert made.launch.model == "/models/base"
+    assert (made.schedule.warmup, made.checkpoint_steps, made.evaluation_steps) == (8, 20, 40)
+    assert made.study.training.log_every == 1
+
+
+@pytest.mark.parametrize(
+    ("resources", "micro_batch", "gpus", "sequences"),
+    [
+        ({}, None, 0, 8),
+        ({"cpus": 2}, 3, 0, 2),
+        ({"gpus_per_node": 4, "nodes": 2}, None, 4, 2),
+        ({"gpus_per_node": 8}, 1, 8, 1),
+    ],
+)
+def test_the_launch_takes_one_node_of_what_a_trial_takes(resources, micro_batch, gpus, sequences):
+    launch = plan.launch(study(resources, micro_batch_sequences=micro_batch), "native")
+    assert (launch.nodes, launch.gpus_per_node, launch.micro_batch_sequences) == (1, gpus, sequences)
+
+
+def test_a_table_has_no_trial_to_repeat():
+    with pytest.raises(InputError, match="none was trained"):
+        plan.of_run(study().model_copy(update={"replay": object()}), record(), "/models/base")
+
+
+def test_a_run_on_short_documents_has_steps_for_its_schedule():
+    assert plan.short_tokens(study()) == 20 * 64 * 8
+    assert plan.short_tokens(study(schedule={"name": "wsd", "warmup": 0.1, "decay": 0.02})) == 50 * 64 * 8
+
+
+@pytest.mark.parametrize("sources", [False, True])
+def test_documents_are_about_a_third_of_a_sequence_and_enough(tmp_path, small_model, cache, sources):
+    content = local_content(tmp_path, small_model)
+    content = with_sources(content, tmp_path) if sources else content
+    of = Study.model_validate(content | {"grid": {"almr": [0.5], "lr": [1e-3]}})
+    made = trainers_prepare.prepare(of)
+    repeated = plan.RepeatedTrial(of, record())
+    texts = documents.write(of, made, tmp_path / "short", plan.short_tokens(of))
+    assert set(texts) == set(of.corpora.source_names())
+    short = plan.short_study(repeated, texts)
+    found = trainers_prepare.prepare(short)
+    for name, facts in found.corpora.items():
+        assert of.training.sequence_length / 5 < facts.tokens_per_document < of.training.sequence_length / 2, name
+        assert facts.held_out_blocks >= 1
+    assert short.training.steps == 20
+    assert [s.share for s in short.corpora.by_name.values()] == [s.share for s in of.corpora.by_name.values()]
+    again = documents.write(of, made, tmp_path / "again", plan.short_tokens(of))
+    for name, path in texts.items():
+        assert path.read_bytes() == again[name].read_bytes()
+        assert all(json.loads(line)["text"].strip() for line in path.read_text().splitlines())
