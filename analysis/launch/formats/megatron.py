@@ -18,7 +18,7 @@ from pathlib import Path
 
 from analysis.launch.formats import packed_text
 from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, ratio_lines
-from analysis.launch.plan.launch_plan import DATA, LaunchPlan
+from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
 from sweep.study.sizes.megatron_model import architecture
@@ -98,7 +98,7 @@ def arguments(plan: LaunchPlan) -> list[list[str]]:
     """Each argument with its values, but for those of the architecture."""
     parts = [_batch(plan), _learning_rate(plan), _optimizer(plan), _precision(plan), _parallelism(plan), _data(plan)]
     pairs = [[f"--{name}", *map(str, values)] for part in parts for name, *values in part]
-    saved = checkpoints_folder(plan, NAME, pairs)
+    saved = checkpoints_folder(plan, NAME, [plan.launch.model, *pairs])
     return [*pairs, *([f"--{name}", *map(str, values)] for name, *values in _checkpoints(plan, saved))]
 
 
@@ -269,7 +269,7 @@ def command(plan: LaunchPlan) -> Command:
         "export CUDA_DEVICE_MAX_CONNECTIONS=1\n"
         + TORCHRUN
         + f'{PRETRAIN} "${{architecture[@]}}" "${{arguments[@]}}" \\\n'
-        '    --load "$checkpoints" --save "$checkpoints" --tensorboard-dir "$checkpoints/tensorboard" "$@"',
+        '    --tensorboard-dir "$checkpoints/tensorboard" --load "$checkpoints" --save "$checkpoints" "$@"',
         install="git clone --branch core_v0.16.1 https://github.com/NVIDIA/Megatron-LM ~/Megatron-LM && "
         "pip install 'megatron-core[mlm,dev]==0.16.1'",
         checkpoints=next(Path(values[0]).name for name, *values in arguments(plan) if name == "--save"),

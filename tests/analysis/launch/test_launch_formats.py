@@ -22,14 +22,13 @@ from analysis.launch.plan import layout_choice
 from analysis.launch.plan.ratio import token_shares
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.starts import job_name
-from sweep.study import InputError
 from sweep.study.sizes.known import KNOWN
 
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
 FILES = {
     "llamafactory": ("llamafactory.yaml", "dataset_info.json", "corpora.json"),
     "torchtitan": ("almr_launch.py",),
-    "megatron": ("megatron_args.txt", "prepare.sh", "corpora.json"),
+    "megatron": ("megatron_args.txt", "prepare.sh", "study.yaml"),
     "axolotl": ("axolotl.yaml", "mixture.json", "held_out.json"),
     "native": ("study.yaml",),
 }
@@ -108,7 +107,7 @@ def shares_back(plan, folder):
     tokens = {name: s["tokens"] for name, s in axolotl.mixture(plan, folder)["sources"].items()}
     blend = megatron.blend(plan)
     assert len(blend) % 2 == 0
-    prefixes = (prefix.removeprefix("data/").removesuffix("_text_document") for prefix in blend[1::2])
+    prefixes = (prefix.removeprefix("data/train_") for prefix in blend[1::2])
     return {
         "llamafactory": token_shares(mixture.probabilities, mixture.lengths),
         "torchtitan": torchtitan.settings(plan, folder)["weights"],
@@ -123,7 +122,7 @@ def test_steps_times_the_batch_are_the_tokens_or_the_page_says_by_how_much(make_
     assert "fewer than launch.tokens" in make_plan("native").difference
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "megatron"])
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("model", ['it\'s "$(touch owned)"', "`touch owned`\nx: y", "大 模型"])
 def test_a_hostile_name_is_only_ever_text(write_format, make_study, name, model, tmp_path):
     folder = write_format(name, make_study(launch={"model": model, "image": model, "nodes": 1}))
@@ -135,11 +134,6 @@ def test_a_hostile_name_is_only_ever_text(write_format, make_study, name, model,
     assert not list(tmp_path.rglob("owned"))
     for script in folder.glob("*.py"):
         compile(script.read_text(), script.name, "exec")
-
-
-def test_megatron_refuses_a_name_that_its_file_cannot_hold(write_format, make_study):
-    with pytest.raises(InputError, match="rename the model"):
-        write_format("megatron", make_study(launch={"model": "a\n--lr"}))
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -182,7 +176,7 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
     (tools / "Megatron-LM" / "pretrain_gpt.py").touch()
     for made in ("base", "data"):
         (folder / made).mkdir(exist_ok=True)
-    for text in ("mixed.jsonl", "original.jsonl"):
+    for text in ("mixed.jsonl", "original.jsonl", "blocks.json", "model_args.txt"):
         (folder / "data" / text).touch()
     for program in ("torchrun", "llamafactory-cli", "axolotl", "python"):
         (tools / program).write_text('#!/bin/bash\nprintf "%s|" "$@"\n')
@@ -334,11 +328,11 @@ def test_megatron_counts_in_samples(write_format, stated):
     assert lines[lines.index("--train-samples") + 1] == str(2384 * 512)
     assert lines[lines.index("--lr-warmup-samples") + 1] == str(238 * 512)
     at = lines.index("--train-data-path")
-    assert lines[at + 1 : at + 5] == ["0.6", "data/original_text_document", "0.4", "data/additional_text_document"]
+    assert lines[at + 1 : at + 5] == ["0.6", "data/train_original", "0.4", "data/train_additional"]
 
 
 def test_corpora_json_is_what_load_dataset_takes(write_format):
-    content = json.loads((write_format("megatron") / "corpora.json").read_text())
+    content = json.loads((write_format("llamafactory") / "corpora.json").read_text())
     assert content["train"]["additional"]["load"] == {
         "path": "parquet",
         "data_files": [str(Path("/data/chinese.parquet"))],

@@ -72,14 +72,6 @@ def plan(make_study, make_fit, make_facts, held):
     return made
 
 
-def started(folder, *command):
-    """Run a script as on a machine that has none of our packages; returns what it prints."""
-    environment = {"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def forget():
     """Unload a folder's modules: the next folder has its own of the same names."""
     for name in [name for name in sys.modules if name.split(".")[0] in ("launch_text", "hold_out")]:
@@ -105,13 +97,13 @@ def execute(monkeypatch, capsys):
     return done
 
 
-@pytest.mark.parametrize("name", ["llamafactory", "megatron"])
+@pytest.mark.parametrize("name", ["llamafactory"])
 def test_json_lines_are_written_without_what_repeats_held_out_text(plan, held, tmp_path, execute, name):
     folder = tmp_path / name
     write(plan(), name, folder)
     for one in held.values():  # the folder is copied to a cluster that has no cache
         shutil.rmtree(one["file"].parent)
-    told = (started if name == "megatron" else execute)(folder, "write_jsonl.py", "corpora.json", "data")
+    told = execute(folder, "write_jsonl.py", "corpora.json", "data")
     for language, one in held.items():
         assert lines(folder / "data" / f"{language}.jsonl") == one["clean"]
         assert lines(folder / "data" / f"held_out_{language}.jsonl") == one["held_out"]
@@ -120,7 +112,7 @@ def test_json_lines_are_written_without_what_repeats_held_out_text(plan, held, t
 
 def test_all_formats_that_train_on_text_carry_the_same_files(plan, tmp_path):
     made = plan()
-    for name in ("llamafactory", "megatron", "axolotl", "torchtitan"):
+    for name in ("llamafactory", "axolotl", "torchtitan"):
         write(made, name, tmp_path / name)
         assert json.loads((tmp_path / name / "held_out.json").read_text()) == {
             f"held_out/{language}.jsonl": made.held_out.digests[language] for language in LANGUAGES
@@ -157,8 +149,8 @@ def test_documents_are_mixed_without_what_repeats_held_out_text(plan, held, tmp_
     ],
 )
 def test_held_out_text_that_is_lost_or_changed_ends_the_preparation_in_one_line(plan, tmp_path, execute, change, says):
-    folder = tmp_path / "megatron"
-    write(plan(), "megatron", folder)
+    folder = tmp_path / "llamafactory"
+    write(plan(), "llamafactory", folder)
     change(folder / "held_out" / "original.jsonl")
     told = execute(folder, "write_jsonl.py", "corpora.json", "data", status=2)
     assert told.startswith(says)
@@ -169,11 +161,11 @@ def test_held_out_text_that_is_lost_or_changed_ends_the_preparation_in_one_line(
 def test_large_held_out_text_is_named_where_it_lies(plan, held, tmp_path, execute, monkeypatch):
     monkeypatch.setattr("analysis.launch.plan.held_out.SMALL", 10)
     made = plan()
-    write(made, "megatron", tmp_path / "megatron")
-    assert not (tmp_path / "megatron" / "held_out").exists()
+    write(made, "llamafactory", tmp_path / "llamafactory")
+    assert not (tmp_path / "llamafactory" / "held_out").exists()
     assert documents.held_out(made)["original"]["load"]["data_files"] == [str(held["original"]["file"])]
-    execute(tmp_path / "megatron", "write_jsonl.py", "corpora.json", "data")
-    assert lines(tmp_path / "megatron" / "data" / "original.jsonl") == held["original"]["clean"]
+    execute(tmp_path / "llamafactory", "write_jsonl.py", "corpora.json", "data")
+    assert lines(tmp_path / "llamafactory" / "data" / "original.jsonl") == held["original"]["clean"]
 
 
 def test_text_that_the_study_states_is_left_out_too(plan, held, tmp_path, execute):
@@ -280,13 +272,7 @@ def test_trials_without_end_of_text_are_refused_where_the_trainer_adds_it(plan, 
         write(plan(facts={"eos": False}), name, tmp_path / name)
 
 
-def test_megatron_adds_end_of_text_as_the_trials_did(plan, tmp_path):
-    for eos in (True, False):
-        write(plan(facts={"eos": eos}), "megatron", tmp_path / str(eos))
-        assert ("append=(--append-eod)" in (tmp_path / str(eos) / "prepare.sh").read_text()) == eos
-
-
-@pytest.mark.parametrize("name", ["llamafactory", "axolotl", "megatron", "torchtitan"])
+@pytest.mark.parametrize("name", ["llamafactory", "axolotl", "torchtitan"])
 def test_special_tokens_in_the_text_are_warned_of_where_they_are_read_as_such(plan, tmp_path, name):
     warnings = write(plan(facts={"special_strings": 1234}), name, tmp_path / name)
     found = [line for line in warnings if "reads special tokens in the text as such" in line]

@@ -10,7 +10,7 @@ readonly nodes=16
 readonly gpus=8
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-megatron-26eb6d53
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-megatron-b60847f6
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -18,11 +18,11 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
+export MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
 [[ -f "$MEGATRON/pretrain_gpt.py" ]] ||
     fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
-[[ -d base ]] ||
-    fail "the data and the base checkpoint are missing: run prepare.sh once"
+[[ -f data/blocks.json ]] ||
+    fail "data has no packed text: run prepare.sh once"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -41,8 +41,9 @@ fi
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 mapfile -t arguments < megatron_args.txt
+mapfile -t architecture < data/model_args.txt
 export CUDA_DEVICE_MAX_CONNECTIONS=1
 exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
     --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
-    "$MEGATRON/pretrain_gpt.py" "${arguments[@]}" \
-    --load "$checkpoints" --save "$checkpoints" "$@"
+    pretrain.py "${architecture[@]}" "${arguments[@]}" \
+    --tensorboard-dir "$checkpoints/tensorboard" --load "$checkpoints" --save "$checkpoints" "$@"
