@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from analysis.launch.plan.source import BYTES_PER_TOKEN
 from sweep.planning import speed, warnings
 from sweep.planning.disk import Disk, disk
 from sweep.planning.model_shape import ShapeLookup, of_study
@@ -15,8 +16,6 @@ from sweep.study.files.patterns import plain_files
 from sweep.study.sections.corpora import Corpus
 from sweep.study.sizes.shape import Shape
 from sweep.trials.progress import RunProgress
-
-BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies; used until a corpus is tokenised
 
 
 @dataclass(frozen=True)

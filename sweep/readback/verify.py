@@ -17,10 +17,12 @@ from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.ratio import token_shares
 from analysis.launch.plan.schedule import probe_steps, taken
+from sweep.readback.readers import native
 
 READERS = Path(__file__).parent / "readers"
 MISSING = 4  # a reader's exit status where its trainer is not installed
 SECONDS = 600
+TEXT = ("token_shares", "bos", "eos", "seed", "sequence_length", "global_batch_tokens")  # what the text depends on
 ENVIRONMENTS = "ALMR_EXPORT_VENVS"  # a folder with one environment per format, from `make test-exports`
 RELATIVE = 1e-6
 SAME_LR = 1e-9  # a step earlier or later differs by far more
@@ -49,7 +51,24 @@ def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None)
     if done.returncode:
         return ReadBack(name=name, differences=(f"refused by the trainer's own parser: {last[0]}",))
     answer = json.loads(done.stdout.strip().splitlines()[-1])
-    return ReadBack(name=name, differences=tuple(differences(plan, name, answer)), parsers=answer.pop("parsers"))
+    text = {} if "token_shares" in answer or "document_shares" in answer else of_text(plan, folder)
+    lines = [*differences(plan, name, text | answer), *_contradictions(text, answer)]
+    return ReadBack(name=name, differences=tuple(lines), parsers=answer.pop("parsers"))
+
+
+def of_text(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
+    """What study.yaml states, whose text is packed for a trainer that mixes none by itself."""
+    stated = native.read((folder / plan.data).parent, question(plan))
+    unstated = [key for key in stated["not_stated"] if key in TEXT]
+    return {key: stated[key] for key in TEXT} | {"not_stated": unstated}
+
+
+def _contradictions(text: dict[str, Any], answer: dict[str, Any]) -> list[str]:
+    return [
+        f"{key}: {answer[key]!r}, but study.yaml, whose text is packed, has {text[key]!r}"
+        for key in text
+        if key in answer and not _same(answer[key], text[key])
+    ]
 
 
 def expected(plan: LaunchPlan) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sweep.study.fields import LANGUAGES, Finite, Section, nearest_multiple
 from sweep.study.ingredients import NEW_ROWS_FILE
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sections.corpora import BaseModelSource, Corpora
+from sweep.study.sections.corpora import BaseModelSource, Corpora, Corpus
 from sweep.study.sections.documents import Documents
 from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
@@ -128,6 +128,16 @@ class Study(Section):
     def _launch_learns(self) -> Self:
         if self.launch and (fault := self.training.schedule.fault(self.launch.steps)):
             raise ValueError(f"launch.tokens {self.launch.tokens}: training.{fault}")
+        return self
+
+    @model_validator(mode="after")
+    def _launch_holds_nothing_out(self) -> Self:
+        own = self.launch and self.launch.corpora
+        if own and any(one.spec.held_out != Corpus.model_fields["held_out"].default for one in own.by_name.values()):
+            raise ValueError(
+                "launch.corpora: held_out: the launch leaves out the trials' held-out text and is measured on it: "
+                "remove it"
+            )
         return self
 
     def language_name(self, language: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def to_megatron(model: Path, out: Path) -> None:
     folder = out / RELEASE
     folder.mkdir(parents=True)
     writer = FileSystemWriter(folder, thread_count=THREADS)
-    save({}, storage_writer=writer, planner=WritePlan(HuggingFaceWeights(model)), no_dist=True)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a single process
+        save({}, storage_writer=writer, planner=WritePlan(HuggingFaceWeights(model)), no_dist=True)
     # A version below 3 would have the rows of queries, keys and values put in order once more.
     torch.save({"checkpoint_version": 3.0, "iteration": 0}, folder / "common.pt")
     (folder / "metadata.json").write_text(json.dumps(ABOUT), encoding="utf-8")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,8 @@ class TorchDistCheckpoint:
             size = list(self.known[key].size) if layer is None else [1, *self.known[key].size[1:]]
             offset = [layer or 0, *(0 for _ in size[1:])]
             wanted[key] = (torch.empty(size, dtype=self.known[key].properties.dtype), offset)
-        load({}, storage_reader=self.reader, planner=ReadPlan(wanted), no_dist=True)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a single process
+            load({}, storage_reader=self.reader, planner=ReadPlan(wanted), no_dist=True)
         return {key: tensor if layer is None else tensor[0] for key, (tensor, _) in wanted.items()}
 
 

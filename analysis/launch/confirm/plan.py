@@ -11,13 +11,14 @@ import numpy as np
 
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
+from analysis.launch.plan.estimate import DAY, HOUR, spent
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
+from analysis.launch.plan.step_time import mfu_of
 from analysis.transfer import sizes
 from sweep.study import LANGUAGES, InputError, Schema
 from sweep.study import numbers as formats
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GPUS
-from sweep.study.sizes.mfu import Setting, assumed
 
 FOLDER = "confirm"
 COLUMNS = ("lr", "seed", "status")  # then the losses
@@ -27,7 +28,8 @@ SAME = 1e-4  # far below the width of any interval
 
 class ConfirmPlan(Schema):
     """`lr` is the best LR that the rule predicts for a run of `tokens`; it is tested by runs at `lrs`. `noise` is the
-    sweep's sd of one run, in nats. `flops`: 6 x parameters x tokens; `gpu_hours`: None without a GPU.
+    sweep's sd of one run, in nats. `flops`: 6 x parameters x tokens. `gpu_hours`, `days` (one run after another) and
+    `cost` are of all runs, of the slowest format; None where the kind of GPU, or its price, is not stated.
     """
 
     model: str
@@ -51,6 +53,8 @@ class ConfirmPlan(Schema):
     notes: tuple[str, ...]
     mfu: float | None = None
     mfu_source: str | None = None
+    days: float | None = None
+    cost: float | None = None
 
     def confirms(self, other: ConfirmPlan) -> bool:
         """Whether both plans are for one launch. Fitted numbers may differ in late digits, as between processors."""
@@ -80,8 +84,10 @@ class ConfirmPlan(Schema):
 
     @property
     def lines(self) -> list[str]:
-        known, at = self.gpu_hours is not None, f"at {formats.percent(self.mfu)} MFU ({self.mfu_source})"
-        cost = f"{self.gpu_hours:,.0f} GPU-hours {at}" if known else "GPU-hours not known (state launch.gpu)"
+        at = f"at {formats.percent(self.mfu)} MFU ({self.mfu_source})"
+        cost = "GPU-hours not known (state launch.gpu)"
+        if self.gpu_hours is not None and self.days is not None:
+            cost = f"{spent(self.gpu_hours, self.days * DAY, self.cost)}, {at}"
         return [
             f"confirm {self.model} at ALMR {formats.almr(self.almr)}: {len(self.lrs)} runs of {self.steps:,} steps, "
             f"{formats.tokens(self.tokens)} tokens each",
@@ -104,7 +110,10 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
     lrs = np.geomspace(lr / rule.confirm.factor, lr * rule.confirm.factor, rule.confirm.runs)
     parameters = sizes.step(plan.study, rule).launch.parameters
     flops = 6.0 * parameters * tokens * len(lrs) if parameters else None
-    gpu, (mfu, source) = _gpu(plan), _mfu(plan, parameters)
+    known = launch.gpu is not None and parameters is not None
+    mfu, source = mfu_of(launch.formats[0], plan.study, parameters or 0) if known else (None, None)
+    gpu_hours = _gpu_hours(plan, steps * len(lrs), flops, mfu)
+    price, gpus = launch.price_per_gpu_hour, launch.nodes * launch.gpus_per_node
     return ConfirmPlan(
         model=launch.model,
         almr=transfer.almr,
@@ -119,7 +128,7 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         total_tokens=tokens * len(lrs),
         share_of_launch=tokens * len(lrs) / plan.tokens,
         flops=flops,
-        gpu_hours=flops / (GPUS[gpu].flops * mfu) / 3600 if gpu and flops and mfu else None,
+        gpu_hours=gpu_hours,
         tolerance=rule.confirm.tolerance,
         noise=noise(fit.file),
         level=fit.file.winner.level,
@@ -127,6 +136,8 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         notes=tuple(_notes(fit, plan, lrs.tolist(), steps)),
         mfu=mfu,
         mfu_source=source,
+        days=gpu_hours / gpus / 24 if gpu_hours is not None and gpus else None,
+        cost=gpu_hours * price if gpu_hours is not None and price else None,
     )
 
 
@@ -157,20 +168,12 @@ def _steps(plan: LaunchPlan, rule: TransferRule) -> int:
     return steps
 
 
-def _gpu(plan: LaunchPlan) -> str | None:
-    return plan.launch.gpu or plan.study.resources.gpu
-
-
-def _mfu(plan: LaunchPlan, parameters: int | None) -> tuple[float | None, str | None]:
-    """As the study states, else the nearest published figure; and which of them it is."""
-    launch, gpu = plan.launch, _gpu(plan)
-    if mfu := plan.study.resources.mfu:
-        return mfu, "resources.mfu"
-    if gpu is None or parameters is None:
-        return None, None
-    compiled = plan.study.execution.compile
-    figure = assumed(Setting(parameters, gpu, launch.processes, launch.sequence_length, compiled))
-    return figure.mfu, f"assumed: measured for {figure.measured}"
+def _gpu_hours(plan: LaunchPlan, steps: int, flops: float | None, mfu: float | None) -> float | None:
+    """By the estimated time of a step in the slowest layout; before a layout is chosen, by FLOPs and MFU."""
+    launch = plan.launch
+    if seconds := [layout.step_seconds for layout in plan.target.layouts.values() if layout.step_seconds]:
+        return steps * max(seconds) * launch.processes / HOUR
+    return flops / (GPUS[launch.gpu].flops * mfu) / HOUR if launch.gpu and flops and mfu else None
 
 
 def _notes(fit: FitResult, plan: LaunchPlan, lrs: Sequence[float], steps: int) -> list[str]:
@@ -217,7 +220,9 @@ def write(
 
 def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[str, LaunchPlan]]:
     """The folder and the plan of each confirmation run of a format."""
-    brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": 1})
+    minutes = plan.checkpoint_minutes or 0
+    hours = confirm.steps * minutes / plan.checkpoint_steps / 60
+    brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": max(1, math.ceil(hours))})
     for i, lr in enumerate(confirm.lrs):
         yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr, data=f"../{name}/{DATA}")
 

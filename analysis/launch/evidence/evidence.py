@@ -17,6 +17,7 @@ from analysis.fit_file.transfer import Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.parity import ParityResult
+from analysis.launch.plan.estimate import LaunchEstimate
 from analysis.launch.plan.launch_plan import AcceptedRisk
 from sweep.study import PerLanguage, Schema
 from sweep.study.files import reader
@@ -125,7 +126,8 @@ class Evidence(Schema):
     read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
     fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
     `unmeasured`: formats whose run measures no held-out loss. `held_out`: the sha256 of the trials' held-out text of
-    each source, which the launch leaves out. `parity`: the newest parity run of each format that has one.
+    each source, which the launch leaves out. `estimates`: what the launch takes with each format.
+    `parity`: the newest parity run of each format that has one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -162,6 +164,7 @@ class Evidence(Schema):
     sources: tuple[SourceAtWinner, ...] = ()
     unmeasured: tuple[str, ...] = ()
     held_out: dict[str, str] = Field(default_factory=dict)
+    estimates: dict[str, LaunchEstimate] = Field(default_factory=dict)
     parity: tuple[ParityResult, ...] = ()
 
     @property

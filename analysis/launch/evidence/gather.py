@@ -77,6 +77,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         assumptions=plan.assumptions,
         unmeasured=tuple(plan.unmeasured(bundle.formats)),
         held_out=plan.held_out.digests,
+        estimates={name: plan.estimate(name) for name in bundle.formats},
         **_trials(fit, run),
         corpora={name: _corpus(facts) for name, facts in plan.counted.items()},
         launch_corpora={name: _launch_text(source) for name, source in plan.sources.items()},

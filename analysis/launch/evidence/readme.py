@@ -52,8 +52,10 @@ def _numbers(plan: LaunchPlan) -> str:
 
 
 def _section(plan: LaunchPlan, name: str, of: Format) -> str:
-    tried = plan.parity.get(name, NOT_TRIED)
-    return _listed(f"## {name}/: {of.TRAINER}", [tried, *of.ratio(plan), *plan.layout(name).lines(plan.launch)])
+    layout, takes = plan.layout(name), plan.estimate(name).lines if plan.launch.gpus_per_node else []
+    table = ["The fastest of the layouts:", "", *layout.table(), ""] if layout.table() else []
+    lines = [plan.parity.get(name, NOT_TRIED), *of.ratio(plan), *layout.lines(plan.launch), *takes]
+    return "\n".join([_listed(f"## {name}/: {of.TRAINER}", lines), *table])
 
 
 def _listed(heading: str, lines: list[str]) -> str:

@@ -55,7 +55,8 @@ def mixture(plan: LaunchPlan, folder: Path) -> Settings:
 def settings(plan: LaunchPlan) -> Settings:
     parts = _model(plan) | _data(plan) | _steps(plan)
     parts |= trainer_arguments.learning_rate(plan, "lr_scheduler") | trainer_arguments.optimizer(plan, "optimizer")
-    return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), "save_steps": plan.checkpoint_steps}
+    saved = {"save_steps": plan.checkpoint_steps, "save_total_limit": plan.kept_checkpoints}
+    return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), **saved, "auto_resume_from_checkpoints": True}
 
 
 def _model(plan: LaunchPlan) -> Settings:

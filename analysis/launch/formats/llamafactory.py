@@ -109,7 +109,7 @@ def _held_out(plan: LaunchPlan) -> Settings:
         "eval_on_each_dataset": True,
         "eval_strategy": "steps",
         "eval_steps": plan.evaluation_steps,
-        "per_device_eval_batch_size": plan.launch.micro_batch_sequences,
+        "per_device_eval_batch_size": plan.layout(NAME).micro_batch,
     }
 
 
@@ -117,6 +117,7 @@ def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
     return {
         "output_dir": checkpoints_folder(plan, NAME, parts),
         "save_steps": plan.checkpoint_steps,
+        "save_total_limit": plan.kept_checkpoints,
         "logging_steps": plan.study.training.log_every,
         "report_to": "none",
     }

@@ -1,8 +1,13 @@
-"""torchtitan 0.3: almr_launch.py, since its configuration is a Python module, and lr_schedule.py, a copy of ours.
+"""torchtitan 0.3: almr_launch.py, since its configuration is a Python module, and what that module imports.
 
-Facts of torchtitan 0.3.0 behind this: it reads no TOML (0.2 did, but mixed nothing); a source's `weight` is a share of
-packed sequences, so of tokens; every rank draws with the same seed; attention never crosses documents; validation has
-one loss; its own schedule stays at the peak for a step after the warm-up, so that a cosine would be late.
+almr_model.py reads the model's architecture from the config.json of its folder when the launch starts; almr_trainer.py
+reads the blocks that prepare.sh packs; lr_schedule.py is a copy of ours.
+
+Facts of torchtitan 0.3.0 behind this (read, and trained): its own text loader gives all ranks the same draws of
+languages, and its own schedule stays at the peak for a step after the warm-up (components/optimizer/lr_scheduler.py).
+Positions that restart keep documents apart, positions that do not restart give plain causal attention
+(models/common/decoder.py). The loss is the sum over all predicted tokens by their number in the global batch
+(trainer.py). It calls torch.distributed.set_timeout after its first step, which torch 2.13 does not have.
 """
 
 from __future__ import annotations
@@ -13,43 +18,59 @@ from pprint import pformat
 from string import Template
 from typing import Any
 
-from analysis.launch.formats import documents, packed_text
+from analysis.launch.formats import packed_text
 from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.ratio import NOTABLE_SD, almr_sd
+from analysis.launch.plan.launch_study import launch_study
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
+from sweep.study import InputError
 from sweep.study.sections import lr_schedule
 
 NAME = "torchtitan"
 TRAINER = "torchtitan 0.3"
 MODULE = "almr_launch"
-# Names of the models in torchtitan.models.llama3, by (hidden size, layers).
-FLAVORS = {(2048, 16): "1B", (3072, 28): "3B", (4096, 32): "8B", (8192, 80): "70B", (16384, 126): "405B"}
+MODULES = ("model", "trainer")  # templates without placeholders, which almr_launch.py imports
+LLAMAS = ("llama", "mistral")  # model_type
+
+
+CHECK = f"""\
+command -v torchrun > /dev/null ||
+    fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"
+installed=$(python -c 'from importlib.metadata import version as v; print(v("torchtitan"))' 2> /dev/null) ||
+    fail "torchtitan is not installed: pip install torchtitan==0.3.0, or activate its environment"
+[[ "$installed" == 0.3.* ]] ||
+    fail "torchtitan $installed is installed, this launch is for 0.3: pip install torchtitan==0.3.0"
+export ALMR_MODEL="${{ALMR_MODEL:-$model}}" PYTHONPATH="$PWD${{PYTHONPATH:+:$PYTHONPATH}}"
+python {MODULE}.py || exit 2"""
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write almr_launch.py, lr_schedule.py and launch_text.py into the folder; returns warnings."""
-    values = settings(plan, folder)
+    """Write almr_launch.py and the modules that it imports into the folder; returns warnings.
+
+    Raises InputError for a model that is known not to be a Llama; of others start.sh reads the config.json.
+    """
+    if plan.target.shape and plan.target.shape.model_type not in LLAMAS:
+        raise InputError(
+            f"launch.formats: torchtitan's Llama cannot be {plan.launch.model}, of model_type "
+            f"{plan.target.shape.model_type}: choose another format"
+        )
+    values = settings(plan)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
     text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
     (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
-    documents.write_scripts(plan, folder)
+    for name in MODULES:
+        shutil.copyfile(TEMPLATES / f"torchtitan_{name}.txt", folder / f"almr_{name}.py")
     packed_text.write(plan, folder, NAME)
     shutil.copyfile(lr_schedule.__file__, folder / "lr_schedule.py")
-    return warnings(plan)
+    return differences(plan, "torchtitan", used=("tensor", "context"))
 
 
-def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
+def settings(plan: LaunchPlan) -> dict[str, Any]:
     """Python values, by name in the template."""
     layout, training = plan.layout(NAME), plan.study.training
     values = {
-        "flavor": flavor(plan),
         "model": plan.launch.model,
-        "sources": documents.sources(plan, folder),
-        "weights": plan.shares,
-        "held_out": documents.held_out(plan),
-        "bos": plan.bos,
-        "eos": plan.eos,
+        "data": plan.data,
         "seed": plan.seed,
         "lr": plan.lr,
         "betas": (training.optimizer.beta1, training.optimizer.beta2),
@@ -63,47 +84,21 @@ def settings(plan: LaunchPlan, folder: Path) -> dict[str, Any]:
         "seq_len": plan.launch.sequence_length,
         "local_batch_size": layout.micro_batch,
         "global_batch_size": plan.launch.batch_sequences,
+        "precision": plan.precision,
         "tensor_parallel": layout.tensor,
         "context_parallel": layout.context,
-        "full_checkpointing": layout.checkpointing == "full",
+        "checkpointing": layout.checkpointing if plan.launch.gpus_per_node else "none",
         "evaluation_steps": plan.evaluation_steps,
         "checkpoint_steps": plan.checkpoint_steps,
+        "kept_checkpoints": plan.kept_checkpoints,
         "log_every": training.log_every,
     }
-    return values | {"checkpoints": checkpoints_name(plan, NAME, values), "beside": BESIDE}
-
-
-def flavor(plan: LaunchPlan) -> str | None:
-    """None where torchtitan has no Llama of this shape: the module then reads ALMR_FLAVOR."""
-    shape = plan.target.shape
-    return FLAVORS.get((shape.hidden_size, shape.num_hidden_layers)) if shape else None
-
-
-def warnings(plan: LaunchPlan) -> list[str]:
-    found = differences(plan, "torchtitan", used=("tensor", "context"))
-    if flavor(plan) is None:
-        found.append("torchtitan: the launch's model is none of its own by shape: set ALMR_FLAVOR (8B, 70B, ...)")
-    if not plan.study.training.document_masking:
-        found.append("torchtitan 0.3 never attends across documents, the trials did (training.document_masking: false)")
-    if plan.evaluation_files:
-        found.append("torchtitan 0.3 has one validation loss, over all held-out texts in equal parts")
-    if (sd := ratio_sd(plan)) > NOTABLE_SD:
-        found.append(f"torchtitan draws sequences at random: the achieved ALMR differs by about {sd:.2g}")
-    return found
-
-
-def ratio_sd(plan: LaunchPlan) -> float:
-    """Standard deviation of the achieved ALMR. All ranks draw the same, so the draws of one rank count."""
-    draws = plan.tokens / plan.launch.sequence_length / plan.layout(NAME).data
-    return almr_sd(plan.shares, plan.shares, plan.additional, draws)
+    text = launch_study(plan).model_dump(mode="json")
+    return values | {"checkpoints": checkpoints_name(plan, NAME, [values, text]), "beside": BESIDE}
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    return ratio_lines(
-        plan,
-        ", and so is a source's weight: sequences are packed first.",
-        f"Drawn at random: the achieved ALMR differs by about {ratio_sd(plan):.2g} (one standard deviation).",
-    )
+    return ratio_lines(plan, ", met in the packed blocks: of the first n, round(n x ALMR) are of the language.")
 
 
 def command(plan: LaunchPlan) -> Command:
@@ -111,14 +106,8 @@ def command(plan: LaunchPlan) -> Command:
         trainer="torchtitan",
         settings=f"{MODULE}.py",
         usage=f"Arguments override {MODULE}.py: start.sh --training.steps 10",
-        check="command -v torchrun > /dev/null ||\n"
-        '    fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"\n'
-        'export ALMR_MODEL="${ALMR_MODEL:-$model}"\n'
-        '[[ -f "$ALMR_MODEL/config.json" ]] ||\n'
-        '    fail "$ALMR_MODEL has no config.json: download the model and set ALMR_MODEL to its folder"',
-        run='export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"\n'
-        + TORCHRUN
-        + f'-m torchtitan.train --module {MODULE} --config launch "$@"',
-        install="pip install torchtitan==0.3.0",
+        check=packed_text.check(plan) + CHECK,
+        run=TORCHRUN + f'-m torchtitan.train --module {MODULE} --config launch "$@"',
+        install="pip install torchtitan==0.3.0 'torch>=2.14.1'",
         variables={"ALMR_MODEL": plan.launch.model},
     )

@@ -11,9 +11,10 @@ from typing import Literal
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import REPEATS
+from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, estimate, kept_checkpoints
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
-from analysis.launch.plan.source import LaunchCorpus, TrialText, same_text
+from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study, Trial
 from sweep.study import numbers as formats
 from sweep.study.sections.corpora import Corpora
@@ -166,8 +167,23 @@ class LaunchPlan:
 
     @property
     def checkpoint_steps(self) -> int:
-        """Steps between checkpoints, rounded up: no more are written than requested."""
-        return math.ceil(self.steps / self.launch.checkpoints)
+        """Steps between checkpoints."""
+        return checkpoint_steps(self.launch, self.target.layouts.values())
+
+    @property
+    def kept_checkpoints(self) -> int:
+        """How many of the newest checkpoints stay on disk."""
+        return kept_checkpoints(self.launch)
+
+    @property
+    def checkpoint_minutes(self) -> float | None:
+        """Minutes between checkpoints, by the estimated time of a step; None where that is not known."""
+        seconds = [layout.step_seconds for layout in self.target.layouts.values() if layout.step_seconds]
+        return self.checkpoint_steps * max(seconds) / 60 if seconds else None
+
+    def estimate(self, name: str) -> LaunchEstimate:
+        """What the launch takes with a format."""
+        return estimate(name, self.study, self.launch, self.target)
 
     @property
     def used(self) -> list[LaunchCorpus]:
@@ -221,17 +237,6 @@ class LaunchPlan:
         return f"; a trial reads {formats.passes(passes, 'its training part')}"
 
 
-def launch_corpora(study: Study) -> Corpora:
-    """The launch's text: of `launch.corpora`, else all of the trials', of which they may read a sample."""
-    if study.launch and study.launch.corpora:
-        return study.launch.corpora
-    content = study.corpora.model_dump()
-    for given in content.values():
-        for source in given if isinstance(given, list | tuple) else [given]:
-            source["documents"] = None
-    return Corpora.model_validate(content)
-
-
 def make(
     fit: FitResult,
     corpora: dict[str, CorpusFacts],
@@ -254,7 +259,7 @@ def make(
     accepted_risk = _accept(fit.file.refusals, accept_risk)
     text = held_out or HeldOutText()
     counted = {name: _facts(corpora, name) for name in fit.study.corpora.source_names()}
-    sources = _sources(fit.study, launch, transfer.almr, counted, text)
+    sources = sources_of(fit.study, transfer.almr, counted, text.files)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
     of_transfer = (line for line in transfer.warnings if REPEATS not in line)  # see _repetition
     warnings = (*(finding.text for finding in findings), *of_transfer)
@@ -294,30 +299,6 @@ def _accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
     return AcceptedRisk(reason=text, refusals=tuple(refusals))
 
 
-def _sources(
-    study: Study, launch: Launch, almr: float, counted: dict[str, CorpusFacts], held_out: HeldOutText
-) -> dict[str, LaunchCorpus]:
-    """By name. A source's share of the tokens is its share of its language, times that of the language."""
-    shares, trials = {"original": 1 - almr, "additional": almr}, study.corpora.by_name
-    measured = {name: TrialText.of(counted[one] for one in study.corpora.source_names(name)) for name in LANGUAGES}
-    found = {}
-    for name, source in launch_corpora(study).by_name.items():
-        known = same_text(source.spec, trials.values())
-        found[name] = LaunchCorpus(
-            name=name,
-            language=source.language,
-            spec=source.spec,
-            facts=counted[known.name] if known else None,
-            measured=measured[source.language],
-            share=shares[source.language] * source.share,
-            launch_tokens=launch.steps * launch.global_batch_tokens,
-            sampled=known is not None and known.spec.documents != source.spec.documents,
-            unseen=known is not None and known.name in held_out.files,
-            own=launch.corpora is not None,
-        )
-    return found
-
-
 def _facts(corpora: dict[str, CorpusFacts], name: str) -> CorpusFacts:
     if name not in corpora:
         raise InputError(f"ingredients.json has no counts of the {name} corpus: run the study again to write them")
@@ -337,7 +318,7 @@ def of_trial(
         lr=trial.lr,
         accepted_risk=None,
         fit_warnings=(),
-        sources=_sources(study, launch, trial.almr, counted, HeldOutText()),
+        sources=sources_of(study, trial.almr, counted),
         target=target,
         counted=counted,
         precision=study.training.precision,

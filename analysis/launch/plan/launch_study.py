@@ -7,6 +7,7 @@ from typing import Any
 from analysis.launch.plan.launch_plan import LaunchPlan
 from sweep.study import Study
 
+HOURLY = 60.0  # minutes
 NATIVE = "native"  # the format that trains the study itself
 
 
@@ -19,10 +20,11 @@ def launch_study(plan: LaunchPlan) -> Study:
         "training": of.training.model_dump(mode="json") | _training(plan),
         "grid": {"almr": [plan.almr], "lr": [plan.lr], "seeds": [plan.seed]},
         "resources": _resources(plan),
+        "execution": of.execution.model_dump(mode="json") | _execution(plan),
         "keep": "all",
     }
     same_sources = plan.corpora.source_names() == of.corpora.source_names()  # which the objective names
-    include = {"documents", "execution", "tracking", *(["objective"] if same_sources else [])}
+    include = {"documents", "tracking", *(["objective"] if same_sources else [])}
     kept = of.model_dump(mode="json", by_alias=True, include=include)
     return Study.model_validate(kept | changed | {"corpora": _corpora(plan)})
 
@@ -58,6 +60,13 @@ def _training(plan: LaunchPlan) -> dict[str, Any]:
         "horizons": [],
         "evaluate_every": plan.evaluation_steps,
     }
+
+
+def _execution(plan: LaunchPlan) -> dict[str, Any]:
+    """Recomputation as the layout has it, and checkpoints at least every hour."""
+    layout, minutes = plan.layout(NATIVE), plan.checkpoint_minutes or plan.study.execution.checkpoint_minutes or HOURLY
+    counted = {"activation_checkpointing": layout.checkpointing} if layout.parts else {}
+    return counted | {"checkpoint_minutes": min(float(f"{minutes:.3g}"), HOURLY)}
 
 
 def _resources(plan: LaunchPlan) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sweep.study import numbers
 from sweep.study.sections.launch import Launch
 from sweep.study.sizes.shape import Shape
 
+SHOWN = 6  # candidates in a table
 Checkpointing = Literal["none", "selective", "full"]
 
 
@@ -26,9 +27,20 @@ class MemoryPart:
 
 
 @dataclass(frozen=True)
+class TimePart:
+    """Seconds of an optimizer step for one cause, with the arithmetic in words."""
+
+    what: str
+    seconds: float
+    arithmetic: str
+
+
+@dataclass(frozen=True)
 class ParallelLayout:
     """`data` copies of the model, each on `tensor` x `pipeline` x `context` GPUs. `parts`: its memory; empty where it
     was not counted, and `why_not` says why. `usable`: bytes of one GPU that may be filled; None where not stated.
+    `times`: of an optimizer step; empty where the kind of GPU is not known. `candidates`: what it was chosen from, the
+    best for each number of GPUs of a copy, fastest first.
     """
 
     data: int
@@ -40,6 +52,13 @@ class ParallelLayout:
     parts: tuple[MemoryPart, ...] = ()
     usable: float | None = None
     why_not: str | None = None
+    times: tuple[TimePart, ...] = ()
+    candidates: tuple[ParallelLayout, ...] = ()
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Of an optimizer step, estimated."""
+        return sum(part.seconds for part in self.times) if self.times else None
 
     @property
     def gpus(self) -> int:
@@ -78,7 +97,27 @@ class ParallelLayout:
             f"{launch.sequence_length:,} tokens = {launch.global_batch_tokens:,} tokens",
             f"Activation checkpointing: {self.checkpointing}",
         ]
-        return lines + self._memory_lines()
+        return [*lines, *self._time_lines(), *self._memory_lines()]
+
+    def table(self) -> list[str]:
+        """The best layouts that it was chosen from, in Markdown, with what a step and one GPU's memory take of each."""
+        shown = [layout for layout in self.candidates[:SHOWN] if layout.step_seconds is not None]
+        if len(shown) < 2:
+            return []
+        head = "| data | tensor | pipeline | micro-batch | recomputed | seconds a step | of which | memory of a GPU |"
+        return [head, "|---|---|---|---|---|---|---|---|", *(layout._row() for layout in shown)]
+
+    def _row(self) -> str:
+        parts = ", ".join(f"{part.what} {part.seconds:.3g}" for part in self.times)
+        memory = numbers.size(self.memory) + ("" if self.fits else ", does not fit")
+        cells = (self.data, self.tensor, self.pipeline, self.micro_batch, self.checkpointing)
+        return f"| {' | '.join(map(str, cells))} | {self.step_seconds:.3g} | {parts} | {memory} |"
+
+    def _time_lines(self) -> list[str]:
+        if self.step_seconds is None:
+            return []
+        parts = "; ".join(f"{part.what} {part.seconds:.3g} s ({part.arithmetic})" for part in self.times)
+        return [f"Time of a step, estimated: {self.step_seconds:.3g} s: {parts}"]
 
     def _memory_lines(self) -> list[str]:
         if self.memory is None:
@@ -90,7 +129,7 @@ class ParallelLayout:
 
 def plain(launch: Launch, why_not: str | None = None) -> ParallelLayout:
     """FSDP or ZeRO over all GPUs: each has a part of one copy's state and a batch of its own."""
-    return ParallelLayout(data=launch.processes, micro_batch=launch.micro_batch_sequences, why_not=why_not)
+    return ParallelLayout(data=launch.processes, micro_batch=launch.micro_batch_sequences or 1, why_not=why_not)
 
 
 @dataclass(frozen=True)

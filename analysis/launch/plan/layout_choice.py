@@ -1,4 +1,7 @@
-"""Chooses how the launch is laid out on its GPUs, for each format: the fewest GPUs per model copy whose memory fits.
+"""Chooses how the launch is laid out on its GPUs, for each format: the fastest layout whose memory fits.
+
+Tensor parallelism stays in a node, stages of a pipeline are spread over nodes, copies take what is left. Speed:
+step_time.py. Where the kind of GPU is not known, the fewest GPUs per copy that fit.
 
 State: 16 bytes per parameter (weight, gradient, master copy and two moments, of which bfloat16 or float32 differ by
 trainer), sharded over all GPUs by FSDP and ZeRO-3 (Rajbhandari et al., arXiv 1910.02054). Megatron keeps bfloat16
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from analysis.launch.plan import step_time
 from analysis.launch.plan.layout import Checkpointing, MemoryPart, ParallelLayout, plain
 from sweep.study import Study
 from sweep.study.sections.launch import Format, Launch
@@ -21,13 +25,16 @@ from sweep.study.sizes.step import Step
 
 STATE = 16
 DEGREES = (1, 2, 4, 8)
-PREFERRED: tuple[Checkpointing, ...] = ("selective", "full")
+PREFERENCE: tuple[Checkpointing, ...] = ("none", "selective", "full")
+MEASURED_TOKENS = (
+    8192  # of a GPU in one forward pass, at which the published MFU was measured (sweep/study/sizes/mfu.py)
+)
 NO_GPU = "state launch.gpu or launch.gpu_gigabytes"
 EAGER = "execution.attention: eager keeps all scores, which are not planned"
 
 
 def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None = None) -> ParallelLayout:
-    """The first layout that fits, else the one that takes least memory. Without a shape, and then `why_not` says why,
+    """The fastest layout that fits, else the one that takes least memory. Without a shape, and then `why_not` says why,
     the layout that the launch states.
     """
     launch = study.launch
@@ -38,14 +45,49 @@ def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None 
         return replace(_stated(name, launch), why_not=why_not)
     usable = launch.gpu_bytes * USABLE if launch.gpu_bytes else None
     tried = [
-        replace(layout, parts=_memory_parts(name, study, shape, layout), usable=usable)
+        replace(
+            layout,
+            parts=_memory_parts(name, study, shape, layout),
+            times=step_time.parts(name, study, shape, layout),
+            usable=usable,
+        )
         for layout in _candidates(name, study, shape)
     ]
     if not tried:
         return replace(_stated(name, launch), why_not="no degrees of parallelism divide its heads, layers and batch")
     if usable is None:
         return replace(tried[0], why_not=NO_GPU)
-    return next((layout for layout in tried if layout.fits), min(tried, key=lambda layout: layout.memory or 0))
+    best = [_best(alike, launch) for alike in _by_copy(tried)]
+    best.sort(key=lambda layout: _preference(layout, launch))
+    return replace(best[0], candidates=tuple(best))
+
+
+def _by_copy(tried: list[ParallelLayout]) -> list[list[ParallelLayout]]:
+    """The layouts with the same degrees of parallelism, which differ in micro-batch and recomputation."""
+    found: dict[tuple[int, int], list[ParallelLayout]] = {}
+    for layout in tried:
+        found.setdefault((layout.tensor, layout.pipeline), []).append(layout)
+    return list(found.values())
+
+
+def _best(alike: list[ParallelLayout], launch: Launch) -> ParallelLayout:
+    return min(alike, key=lambda layout: _preference(layout, launch))
+
+
+def _preference(layout: ParallelLayout, launch: Launch) -> tuple[float, ...]:
+    """Smallest for the best: one that fits, then the fastest, to a hundredth; of these the fewest GPUs a copy, then the
+    least recomputation, then most tokens at once. Of layouts that do not fit, the smallest.
+    """
+    if not layout.fits:
+        return 1, layout.memory or 0
+    seconds = float(f"{layout.step_seconds:.2e}") if layout.step_seconds else 0
+    copy = layout.gpus / layout.data
+    return 0, seconds, copy, PREFERENCE.index(layout.checkpointing), -_tokens_at_once(layout, launch)
+
+
+def _tokens_at_once(layout: ParallelLayout, launch: Launch) -> float:
+    """Of one GPU."""
+    return layout.micro_batch * launch.sequence_length / (layout.tensor * layout.context)
 
 
 def _stated(name: Format, launch: Launch) -> ParallelLayout:
@@ -62,23 +104,49 @@ def _split(launch: Launch, tensor: int, pipeline: int) -> ParallelLayout:
         tensor=tensor,
         pipeline=pipeline,
         context=context,
-        micro_batch=launch.micro_batch_sequences,
+        micro_batch=launch.micro_batch_sequences or 1,
     )
 
 
 def _candidates(name: Format, study: Study, shape: Shape) -> Iterator[ParallelLayout]:
+    """Every layout that divides GPUs, heads, layers and batch, with every micro-batch and kind of recomputation."""
     launch = study.launch
     assert launch
-    if name in ("llamafactory", "axolotl", "native"):
-        checkpointing = study.execution.activation_checkpointing if name == "native" else "full"
-        yield replace(plain(launch), checkpointing=checkpointing)
-        return
-    for tensor, pipeline in _degrees(name, launch, shape):
-        layout = _split(launch, tensor, pipeline)
-        if layout.gpus != launch.processes or launch.batch_sequences % (layout.data * layout.micro_batch):
+    for layout in _copies(name, launch, shape):
+        if layout.gpus != launch.processes:
             continue
-        for checkpointing in PREFERRED:
-            yield replace(layout, checkpointing=checkpointing)
+        for micro_batch in _micro_batches(layout, launch):
+            for checkpointing in _checkpointings(name, study):
+                yield replace(layout, micro_batch=micro_batch, checkpointing=checkpointing)
+
+
+def _copies(name: Format, launch: Launch, shape: Shape) -> list[ParallelLayout]:
+    if name in ("llamafactory", "axolotl", "native"):
+        return [plain(launch)]
+    return [_split(launch, tensor, pipeline) for tensor, pipeline in _degrees(name, launch, shape)]
+
+
+def _checkpointings(name: Format, study: Study) -> tuple[Checkpointing, ...]:
+    """What the format's trainer can do. Our own recomputes as the study says, and more only where that does not fit."""
+    if name in ("llamafactory", "axolotl"):
+        return ("full",)
+    stated = study.execution.activation_checkpointing
+    return tuple(dict.fromkeys((stated, "full"))) if name == "native" else ("selective", "full")
+
+
+def _micro_batches(layout: ParallelLayout, launch: Launch) -> list[int]:
+    """As stated, else powers of two up to the tokens a GPU at which speed was measured."""
+    if launch.batch_sequences % layout.data:
+        return []
+    copy = launch.batch_sequences // layout.data
+    stated = launch.micro_batch_sequences
+    powers = [stated] if stated else [2**power for power in range(10)]
+    return [
+        count
+        for count in powers
+        if copy % count == 0
+        and (stated or count == 1 or _tokens_at_once(replace(layout, micro_batch=count), launch) <= MEASURED_TOKENS)
+    ]
 
 
 def _degrees(name: Format, launch: Launch, shape: Shape) -> list[tuple[int, int]]:
@@ -86,6 +154,8 @@ def _degrees(name: Format, launch: Launch, shape: Shape) -> list[tuple[int, int]
     keys = shape.num_key_value_heads or shape.num_attention_heads
     tensors = [launch.tensor_parallel] if launch.tensor_parallel else _dividing(launch.processes_per_node, keys)
     stages = [launch.pipeline_parallel] if launch.pipeline_parallel else [1]
+    if name == "megatron" and not launch.tensor_parallel:
+        tensors = [n for n in tensors if shape.vocab_size % n == 0]  # it pads the vocabulary of others
     if name == "megatron" and not launch.pipeline_parallel:
         stages = [n for n in range(1, 17) if shape.num_hidden_layers % n == 0]
     if name == "torchtitan":
@@ -115,7 +185,8 @@ def _memory_parts(name: Format, study: Study, shape: Shape, layout: ParallelLayo
 def _native_parts(study: Study, launch: Launch, shape: Shape, layout: ParallelLayout) -> tuple[MemoryPart, ...]:
     """Our own trainer's, as the trials': at the moment of most memory."""
     several = layout.accumulation(launch) > 1
-    moment = Step.of(study, shape, layout.micro_batch, launch.sequence_length, layout.data, several).peak
+    step = Step.of(study, shape, layout.micro_batch, launch.sequence_length, layout.data, several)
+    moment = replace(step, checkpointing=layout.checkpointing).peak
     state = FLOAT32 + MOMENTS[study.training.optimizer.state]
     parts = {name: size for name, size in moment._asdict().items() if name != "name" and size}
     return (

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from sweep.study import CorpusFacts
+from sweep.study import LANGUAGES, CorpusFacts, Study
 from sweep.study.files import patterns
-from sweep.study.sections.corpora import TEXT, Corpus, CorpusSource
+from sweep.study.sections.corpora import TEXT, Corpora, Corpus, CorpusSource
+
+BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies
+DOCUMENT_TOKENS = 1000  # of a document of the web, about
 
 
 class TextSize(NamedTuple):
@@ -21,7 +24,7 @@ class TextSize(NamedTuple):
 
 
 class TrialText(NamedTuple):
-    """What the trials measured of a language's text: means over its sources."""
+    """What the trials measured of a language's text: means over its sources. Before that, of text in general."""
 
     tokens_per_document: float
     tokens_per_byte: float
@@ -29,6 +32,8 @@ class TrialText(NamedTuple):
     @classmethod
     def of(cls, counted: Iterable[CorpusFacts]) -> TrialText:
         known = list(counted)
+        if not known:
+            return cls(DOCUMENT_TOKENS, 1 / BYTES_PER_TOKEN)
         tokens = sum(facts.tokens for facts in known)
         return cls(tokens / sum(facts.documents for facts in known), tokens / sum(facts.bytes for facts in known))
 
@@ -82,7 +87,7 @@ class LaunchCorpus:
         if self.facts and not self.sampled:
             held_out = 0 if self.unseen else self.facts.held_out_tokens
             return TextSize(self.facts.tokens + held_out, "counted")
-        if self.own and self.spec.tokens:
+        if self.spec.tokens and (self.own or not self.sampled):
             return TextSize(self.spec.tokens, "as stated")
         files = None if self.spec.documents else patterns.plain_files(self.spec.files or ())
         if not files:
@@ -105,7 +110,46 @@ class LaunchCorpus:
         return self.share * self.launch_tokens / self.corpus_tokens if self.corpus_tokens else None
 
 
-def same_text(spec: Corpus, sources: Iterable[CorpusSource]) -> CorpusSource | None:
+def launch_corpora(study: Study) -> Corpora:
+    """The launch's text: of `launch.corpora`, else all of the trials', of which they may read a sample."""
+    if study.launch and study.launch.corpora:
+        return study.launch.corpora
+    content = study.corpora.model_dump()
+    for given in content.values():
+        for source in given if isinstance(given, list | tuple) else [given]:
+            source["documents"] = None
+    return Corpora.model_validate(content)
+
+
+def sources_of(
+    study: Study, almr: float, counted: Mapping[str, CorpusFacts], held_out: Collection[str] = ()
+) -> dict[str, LaunchCorpus]:
+    """The sources of the launch's text, by name. A source's share of the tokens is its share of its language, times
+    that of the language. `counted`: the trials' counts, as far as they are known; `held_out`: the trials' sources
+    whose held-out text the launch leaves out.
+    """
+    assert study.launch
+    shares, found = {"original": 1 - almr, "additional": almr}, {}
+    names = {language: study.corpora.source_names(language) for language in LANGUAGES}
+    measured = {language: TrialText.of(counted[n] for n in names[language] if n in counted) for language in LANGUAGES}
+    for name, source in launch_corpora(study).by_name.items():
+        known = _same_text(source.spec, study.corpora.by_name.values())
+        found[name] = LaunchCorpus(
+            name=name,
+            language=source.language,
+            spec=source.spec,
+            facts=counted.get(known.name) if known else None,
+            measured=measured[source.language],
+            share=shares[source.language] * source.share,
+            launch_tokens=study.launch.steps * study.launch.global_batch_tokens,
+            sampled=known is not None and known.spec.documents != source.spec.documents,
+            unseen=known is not None and known.name in held_out,
+            own=study.launch.corpora is not None,
+        )
+    return found
+
+
+def _same_text(spec: Corpus, sources: Iterable[CorpusSource]) -> CorpusSource | None:
     """The trials' source of this text, or of a sample of it."""
     text = spec.model_dump(include={*TEXT})
     return next((one for one in sources if one.spec.model_dump(include={*TEXT}) == text), None)

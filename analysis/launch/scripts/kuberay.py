@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from analysis.launch.scripts.torchrun import RESTARTS
 from sweep.study.sections.launch import Launch
 
 UNSTATED = "CHANGE-ME"
@@ -20,7 +21,7 @@ def script(launch: Launch, name: str) -> str:
     spec = {
         "entrypoint": f"python {MOUNT}/{FOLDER}/ray_start.py {launch.nodes} {launch.gpus_per_node}",
         "shutdownAfterJobFinishes": True,
-        "backoffLimit": 0,
+        "backoffLimit": RESTARTS,  # each on a new cluster
         "rayClusterSpec": {
             "headGroupSpec": {"rayStartParams": {"num-gpus": "0", "num-cpus": "0"}, "template": _pod(launch, 0)},
             "workerGroupSpecs": [

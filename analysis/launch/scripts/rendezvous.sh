@@ -13,4 +13,18 @@ if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
 
+: "${ALMR_RESTARTS:=$restarts}"
+# The address of this node as the others reach it: that of the interface towards the first node.
+readonly towards='import socket, sys
+family, *_, there = socket.getaddrinfo(sys.argv[1], 9, type=socket.SOCK_DGRAM)[0]
+with socket.socket(family, socket.SOCK_DGRAM) as unsent:
+    unsent.connect(there)
+    print(unsent.getsockname()[0])'
+if [[ -z "${NODE_ADDR:-}" ]]; then
+    NODE_ADDR=$MASTER_ADDR
+    ((NODE_RANK == 0)) || NODE_ADDR=$(python -c "$towards" "$MASTER_ADDR") || NODE_ADDR=$(hostname)
+fi
+# A group that starts again takes a new store; in the old one it would find the addresses of ended processes.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from analysis.launch.scripts import yaml_text
 from analysis.launch.scripts.kuberay import UNSTATED
-from analysis.launch.scripts.torchrun import Command
+from analysis.launch.scripts.torchrun import RESTARTS, Command
 from sweep.study.sections.launch import Launch
 
 # SkyPilot's names of the GPUs in a study.
@@ -17,7 +19,8 @@ ACCELERATORS = {
     "B200-180GB": "B200",
 }
 HEAD = """# Run sky launch sky.yaml in this folder, which SkyPilot copies to every node; the data have to be there too.
-# Checkpoints go below ALMR_CHECKPOINTS, by default the home folder.
+# Checkpoints go below ALMR_CHECKPOINTS, by default the home folder. sky jobs launch sky.yaml starts it again after a
+# preemption or a failure, to go on from the newest checkpoint: give it a folder that outlives its machines.
 """
 SHARED = """# Several nodes need a checkpoint folder that all share and that outlives them: mount storage,
 # file_mounts: {/checkpoints: {source: s3://...}}, and launch with --env ALMR_CHECKPOINTS=/checkpoints.
@@ -34,12 +37,14 @@ bash start.sh
 def script(launch: Launch, name: str, command: Command) -> str:
     several = launch.nodes > 1
     gpu = ACCELERATORS[launch.gpu] if launch.gpu else UNSTATED
-    resources = {"resources": {"accelerators": f"{gpu}:{launch.gpus_per_node}"}} if launch.gpus_per_node else {}
+    resources: dict[str, Any] = {"job_recovery": {"max_restarts_on_errors": RESTARTS}}
+    if launch.gpus_per_node:
+        resources = {"accelerators": f"{gpu}:{launch.gpus_per_node}"} | resources
     task = {
         "name": name,
         "num_nodes": launch.nodes,
         "workdir": ".",
-        **resources,
+        "resources": resources,
         "envs": {"ALMR_CHECKPOINTS": "", **command.variables},
         "setup": yaml_text.Block(f"{command.install}\n"),
         "run": yaml_text.Block(RUN.replace("bash start.sh", (TOGETHER if several else ALONE) + "bash start.sh")),

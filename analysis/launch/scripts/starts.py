@@ -11,15 +11,28 @@ from analysis.launch.scripts.torchrun import HERE, Command, start_script
 from sweep.study.sections.launch import Launch
 
 LONGEST = 40  # KubeRay's RayJob accepts 47 characters
+NOTICE = 300  # seconds before the end of a job's time
 SLURM = """
 set -euo pipefail
 cd -- "$SLURM_SUBMIT_DIR"
 hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
 MASTER_ADDR=${hosts%%$'\\n'*}
 export MASTER_ADDR NNODES="$SLURM_JOB_NUM_NODES" MASTER_PORT="${MASTER_PORT:-29500}"
+requeue() {
+    printf 'slurm.sbatch: time is up: requeued, to go on from the newest checkpoint\\n' >&2
+    scontrol requeue "$SLURM_JOB_ID"
+}
+trap requeue USR1
 # shellcheck disable=SC2016  # each node has its own SLURM_NODEID
-srun --kill-on-bad-exit=1 bash -c 'NODE_RANK="$SLURM_NODEID" exec bash start.sh "$@"' start "$@"
+srun --kill-on-bad-exit=1 bash -c 'NODE_RANK="$SLURM_NODEID" exec bash start.sh "$@"' start "$@" &
+wait "$!"
 """
+# Slurm starts the job again after a node failed or it was preempted, and, requeued by the script, when its time is up.
+AGAIN = (
+    "#SBATCH --requeue",
+    "#SBATCH --open-mode=append",
+    f"#SBATCH --signal=B:USR1@{NOTICE}",
+)
 
 
 def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
@@ -57,6 +70,7 @@ def _slurm(launch: Launch, job: str) -> str:
         "#SBATCH --ntasks-per-node=1",
         *gpus,
         "#SBATCH --exclusive",
+        *AGAIN,
         "#SBATCH --output=%x-%j.log",
         "# Submit it from this folder: sbatch --partition=... --account=... slurm.sbatch",
     ]

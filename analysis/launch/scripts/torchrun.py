@@ -10,9 +10,12 @@ from pathlib import Path
 from sweep.study.sections.launch import Launch
 
 HERE = Path(__file__).parent
-# Its variables are set and checked by start.sh.
-TORCHRUN = """exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \\
-    --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \\
+RESTARTS = 3  # of a run whose process failed; each goes on from the newest checkpoint
+# Its variables are set and checked by start.sh. Of torchrun's rendezvous only c10d starts a group again: the static one
+# (--master-addr) keeps the addresses of the processes that ended. All nodes start again with the one that failed.
+TORCHRUN = """exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \\
+    --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \\
+    --rdzv-conf="is_host=$((NODE_RANK == 0 ? 1 : 0))" --local-addr="$NODE_ADDR" \\
     """
 
 
@@ -45,6 +48,7 @@ def start_script(launch: Launch, command: Command) -> str:
         "settings": command.settings,
         "nodes": launch.nodes,
         "gpus": launch.gpus_per_node,
+        "restarts": RESTARTS,
     }
     if "$processes" in command.run:
         names["processes"] = launch.processes_per_node
@@ -57,6 +61,7 @@ def start_script(launch: Launch, command: Command) -> str:
         f"# Starts the launch with {command.trainer}. Run it on every node.",
         f"# {command.usage}",
         f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {BESIDE} from here.",
+        "# Run it again to go on from the newest one. After a failure it does so by itself, up to ALMR_RESTARTS times.",
         "set -euo pipefail",
         "",
         *(f"readonly {name}={shlex.quote(str(value))}" for name, value in names.items()),

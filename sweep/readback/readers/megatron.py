@@ -77,15 +77,15 @@ def parsed(checkout: Path, tokens: list[str], architecture: list[str], processes
     import torch
     from megatron.training.arguments import parse_args, validate_args
 
-    # The machine that reads may have no GPU; the check asks which kind it is.
-    torch.cuda.get_device_properties = lambda *device: SimpleNamespace(major=9, minor=0)
+    cuda: Any = torch.cuda  # the check asks which GPU there is: the machine that reads may have none
+    cuda.get_device_properties = lambda *device: SimpleNamespace(major=9, minor=0)
     sys.argv = ["pretrain_gpt.py", *architecture, *tokens]
     with redirect_stdout(sys.stderr):
         given = parse_args()
         if architecture:
             validate_args(given, {})
     assert not given.use_checkpoint_args, "--use-checkpoint-args takes the place of what is given here"
-    assert not (given.attention_dropout or given.hidden_dropout), "dropout is on"
+    assert given.attention_dropout == given.hidden_dropout == 0, "dropout is on"
     return dict(vars(given))
 
 

@@ -1,30 +1,36 @@
-"""Reads almr_launch.py with torchtitan's ConfigManager; the LRs come from torchtitan's own scheduler."""
+"""Reads almr_launch.py with torchtitan's ConfigManager; the LRs come from torchtitan's own scheduler.
+
+The model's config.json need not be here: a small one stands in for it. What study.yaml states is not in this file.
+"""
 
 from __future__ import annotations
 
-import importlib
+import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from torchtitan.config import ConfigManager
 
+SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
+
 
 def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     os.chdir(folder)
     sys.path.insert(0, str(folder))
-    config = ConfigManager().parse_args(["--module", "almr_launch", "--config", "launch"])
+    with tempfile.TemporaryDirectory() as model:
+        small = dict.fromkeys(SIZES, 8) | {"max_position_embeddings": 2**24, "rms_norm_eps": 1e-5, "head_dim": 8}
+        Path(model, "config.json").write_text(json.dumps(small | {"model_type": "llama"}))
+        os.environ["ALMR_MODEL"] = model
+        config = ConfigManager().parse_args(["--module", "almr_launch", "--config", "launch"])
     training = config.training
     arguments = next(group for group in config.optimizer.param_groups if group.pattern == ".*").optimizer_kwargs
     batch = training.global_batch_size * training.seq_len
-    weights = {source.dataset.removeprefix("almr_"): source.weight for source in config.dataloader.sources}
-    registered(weights)
-    module = importlib.import_module("almr_launch")
     return {
         "parsers": "torchtitan's ConfigManager and LRSchedulersContainer",
         "lr": arguments["lr"],
-        "token_shares": {name: weight / sum(weights.values()) for name, weight in weights.items()},
         "steps": training.steps,
         "tokens": training.steps * batch,
         "global_batch_tokens": batch,
@@ -36,16 +42,8 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "epsilon": arguments["eps"],
         "weight_decay": arguments["weight_decay"],
         "max_grad_norm": training.max_norm,
-        "bos": module.BOS,
-        "eos": module.EOS,
         "lrs": lrs(config, arguments["lr"], question["steps"]),
     }
-
-
-def registered(weights: dict[str, float]) -> None:
-    from torchtitan.hf_datasets.text_datasets import DATASETS
-
-    assert all(f"almr_{name}" in DATASETS for name in weights), "a source is not registered"
 
 
 def lrs(config: Any, lr: float, steps: list[int]) -> list[float]:

@@ -15,20 +15,26 @@ from sweep.study.sizes.shape import Shape
 
 
 class Gpu(NamedTuple):
-    """`flops`: dense bfloat16 peak, FLOP/s, without sparsity. `bytes`: memory as sold, decimal gigabytes."""
+    """`flops`: dense bfloat16 peak, FLOP/s, without sparsity. `bytes`: memory as sold, decimal gigabytes. `link` and
+    `network`: bytes/s that it sends to the GPUs of its node, and to other nodes.
+    """
 
     flops: float
     bytes: float
+    link: float
+    network: float
 
 
 # NVIDIA's data sheets of the SXM modules and of the L40S card: nvidia.com/en-us/data-center/{a100,h100,h200,l40s,hgx}.
+# Links: half of the bidirectional bandwidth of NVLink, and of the L40S' PCIe 4.0 x16. Networks: the adapter that a DGX
+# system has for each GPU (200 Gbit/s with A100, 400 with newer ones); a node with L40S has no such standard: 100.
 GPUS = {
-    "A100-40GB": Gpu(312e12, 40e9),
-    "A100-80GB": Gpu(312e12, 80e9),
-    "L40S-48GB": Gpu(362e12, 48e9),
-    "H100-80GB": Gpu(989e12, 80e9),
-    "H200-141GB": Gpu(989e12, 141e9),
-    "B200-180GB": Gpu(2250e12, 180e9),
+    "A100-40GB": Gpu(312e12, 40e9, 300e9, 25e9),
+    "A100-80GB": Gpu(312e12, 80e9, 300e9, 25e9),
+    "L40S-48GB": Gpu(362e12, 48e9, 32e9, 12.5e9),
+    "H100-80GB": Gpu(989e12, 80e9, 450e9, 50e9),
+    "H200-141GB": Gpu(989e12, 141e9, 450e9, 50e9),
+    "B200-180GB": Gpu(2250e12, 180e9, 900e9, 50e9),
 }
 
 

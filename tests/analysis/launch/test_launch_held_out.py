@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import runpy
 import shutil
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -112,7 +110,7 @@ def test_json_lines_are_written_without_what_repeats_held_out_text(plan, held, t
 
 def test_all_formats_that_train_on_text_carry_the_same_files(plan, tmp_path):
     made = plan()
-    for name in ("llamafactory", "axolotl", "torchtitan"):
+    for name in ("llamafactory", "axolotl"):
         write(made, name, tmp_path / name)
         assert json.loads((tmp_path / name / "held_out.json").read_text()) == {
             f"held_out/{language}.jsonl": made.held_out.digests[language] for language in LANGUAGES
@@ -280,32 +278,3 @@ def test_special_tokens_in_the_text_are_warned_of_where_they_are_read_as_such(pl
         name != "torchtitan"
     )
     assert not [line for line in write(plan(), name, tmp_path / "none") if "special tokens" in line]
-
-
-STREAM = """
-import json, os, almr_launch as launch
-from torchtitan.hf_datasets.text_datasets import DATASETS
-read = launch.DocumentTokenizer(tokenizer_path=launch.MODEL)
-texts = {name: [row["body"] for row in DATASETS["almr_" + name].loader("")] for name in launch.SOURCES}
-held_out = {name: [row["text"] for row in DATASETS["almr_held_out_" + name].loader("")] for name in launch.HELD_OUT}
-print("RESULT" + json.dumps([texts, held_out, read.encode("a</s>b", add_bos=True, add_eos=True)]))
-"""
-
-
-@pytest.mark.parametrize("bos", [True, False])
-def test_torchtitan_streams_no_held_out_text_and_begins_documents_as_the_trials(plan, held, tokenizer, tmp_path, bos):
-    interpreter = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere")) / "torchtitan" / "bin" / "python"
-    if not interpreter.exists():
-        pytest.skip("torchtitan is not installed: make test-exports")
-    reads, folder = tokenizer(adds=True), tmp_path / "torchtitan"
-    write(plan(facts={"bos": bos}), "torchtitan", folder)
-    environment = {"PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(folder)}
-    done = subprocess.run([interpreter, "-c", STREAM], cwd=folder, env=environment, capture_output=True, text=True)
-    assert "RESULT" in done.stdout, done.stderr
-    texts, held_out, ids = json.loads(done.stdout.split("RESULT")[1])
-    for name, one in held.items():
-        assert sorted(texts[name]) == sorted(one["clean"])
-        assert held_out[name] == one["held_out"]
-    as_text = reads("a</s>b", add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    assert ids == [*([0] if bos else []), *as_text, 1]
-    assert 1 not in as_text

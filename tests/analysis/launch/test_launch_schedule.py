@@ -113,7 +113,7 @@ def test_torchtitans_bundle_has_a_copy_of_the_formula(write_format, make_study) 
     folder: Path = write_format("torchtitan", make_study())
     copied = run_path(str(folder / "lr_schedule.py"))["LrSchedule"](2384, 238, 2145, 0.1)
     text = (folder / "almr_launch.py").read_text()
-    for line in ("total_steps=2384", "warmup_steps=238", "decay_steps=2145", "min_lr_factor=0.1"):
+    for line in ("STEPS, BATCH, LENGTH = 2384", "warmup_steps=238", "decay_steps=2145", "min_lr_factor=0.1"):
         assert line in text
     assert [copied.share(step) for step in range(2385)] == [
         LrSchedule(2384, 238, 2145, 0.1).share(step) for step in range(2385)

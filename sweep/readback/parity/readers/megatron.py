@@ -98,7 +98,8 @@ def samples(given: dict[str, list[str]], length: int, count: int, cache: Path) -
     """What pretrain_gpt.py trains on: its train_valid_test_datasets_provider, for the training part."""
     variables = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     os.environ.update(variables)
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    distributed: Any = torch.distributed
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     config = GPTDatasetConfig(
         random_seed=int(given["seed"][0]),
         sequence_length=length,

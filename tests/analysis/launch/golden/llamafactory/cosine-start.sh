@@ -2,12 +2,14 @@
 # Starts the launch with LLaMA-Factory. Run it on every node.
 # Arguments override llamafactory.yaml: start.sh max_steps=10
 # Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.. from here.
+# Run it again to go on from the newest one. After a failure it does so by itself, up to ALMR_RESTARTS times.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
 readonly settings=llamafactory.yaml
 readonly nodes=16
 readonly gpus=8
+readonly restarts=3
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
 readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-llamafactory-dafc5ed0
@@ -39,6 +41,20 @@ done
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
+
+: "${ALMR_RESTARTS:=$restarts}"
+# The address of this node as the others reach it: that of the interface towards the first node.
+readonly towards='import socket, sys
+family, *_, there = socket.getaddrinfo(sys.argv[1], 9, type=socket.SOCK_DGRAM)[0]
+with socket.socket(family, socket.SOCK_DGRAM) as unsent:
+    unsent.connect(there)
+    print(unsent.getsockname()[0])'
+if [[ -z "${NODE_ADDR:-}" ]]; then
+    NODE_ADDR=$MASTER_ADDR
+    ((NODE_RANK == 0)) || NODE_ADDR=$(python -c "$towards" "$MASTER_ADDR") || NODE_ADDR=$(hostname)
+fi
+# A group that starts again takes a new store; in the old one it would find the addresses of ended processes.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT

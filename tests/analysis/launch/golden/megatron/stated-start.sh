@@ -2,15 +2,17 @@
 # Starts the launch with Megatron-LM. Run it on every node.
 # MEGATRON: its checkout, by default ~/Megatron-LM. Arguments override megatron_args.txt: start.sh --log-interval 1
 # Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.. from here.
+# Run it again to go on from the newest one. After a failure it does so by itself, up to ALMR_RESTARTS times.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
 readonly settings=megatron_args.txt
 readonly nodes=16
 readonly gpus=8
+readonly restarts=3
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-megatron-b60847f6
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-megatron-6f9a1475
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -39,11 +41,26 @@ if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
 
+: "${ALMR_RESTARTS:=$restarts}"
+# The address of this node as the others reach it: that of the interface towards the first node.
+readonly towards='import socket, sys
+family, *_, there = socket.getaddrinfo(sys.argv[1], 9, type=socket.SOCK_DGRAM)[0]
+with socket.socket(family, socket.SOCK_DGRAM) as unsent:
+    unsent.connect(there)
+    print(unsent.getsockname()[0])'
+if [[ -z "${NODE_ADDR:-}" ]]; then
+    NODE_ADDR=$MASTER_ADDR
+    ((NODE_RANK == 0)) || NODE_ADDR=$(python -c "$towards" "$MASTER_ADDR") || NODE_ADDR=$(hostname)
+fi
+# A group that starts again takes a new store; in the old one it would find the addresses of ended processes.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 mapfile -t arguments < megatron_args.txt
 mapfile -t architecture < data/model_args.txt
 export CUDA_DEVICE_MAX_CONNECTIONS=1
-exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
-    --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
+exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \
+    --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \
+    --rdzv-conf="is_host=$((NODE_RANK == 0 ? 1 : 0))" --local-addr="$NODE_ADDR" \
     pretrain.py "${architecture[@]}" "${arguments[@]}" \
     --tensorboard-dir "$checkpoints/tensorboard" --load "$checkpoints" --save "$checkpoints" "$@"

@@ -8,107 +8,57 @@
 # - sequence length: 4,096 in a trial, 8,192 in the launch (2 x)
 # - 2,384 whole steps are 9,999,220,736 tokens: 779,264 fewer than launch.tokens, 10,000,000,000
 #
-# Ratio: ALMR 0.40 is a share of tokens, and so is a source's weight: sequences are packed first.
-# Drawn at random: the achieved ALMR differs by about 0.005 (one standard deviation).
+# Ratio: ALMR 0.40 is a share of tokens, met in the packed blocks: of the first n, round(n x ALMR) are of the language.
 #
-# GPUs: 128 data x 1 tensor x 1 pipeline x 1 context = 128 (16 nodes x 8)
-# Batch: 128 copies x 1 sequences x 4 accumulated x 8,192 tokens = 4,194,304 tokens
-# Activation checkpointing: full
+# GPUs: 32 data x 4 tensor x 1 pipeline x 1 context = 128 (16 nodes x 8)
+# Batch: 32 copies x 1 sequences x 16 accumulated x 8,192 tokens = 4,194,304 tokens
+# Activation checkpointing: selective
+# Time of a step, estimated: 51.2 s: compute 48.3 s (2.02e+18 FLOPs / (128 GPUs x 9.89e+14 x 33 % MFU)); tensor 2.86 s (16 micro-batches x 0.179 s on the node's links); gathers 0 s (16 micro-batches x 8 bytes x 17,638,426,624 parameters at 80.0 GB/s, 1.71 s each, behind their compute)
 # Memory, weights, gradients, optimizer: 16 bytes x 70,553,706,496 parameters / 128 GPUs = 8.8 GB
-# Memory, gathered: 2 bytes x (2 x embeddings + 3 x a layer of 855,654,400) / 1 = 13.5 GB
-# Memory, activations: 8,192 tokens x (80 layers x 16,384 bytes + 528,648) = 15.1 GB
-# Memory, logits: 12 bytes x 128,256 words x 8,192 = 12.6 GB
-# Memory of one GPU, in all: 50.0 GB of 72.0 GB usable
+# Memory, gathered: 2 bytes x (2 x embeddings + 3 x a layer of 855,654,400) / 4 = 3.4 GB
+# Memory, activations: 2,048 tokens x (80 layers x 200,960 bytes + 362,504) = 33.7 GB
+# Memory, logits: 12 bytes x 128,256 words x 2,048 = 3.2 GB
+# Memory of one GPU, in all: 49.0 GB of 72.0 GB usable
 # Steps: 2,384 x 4,194,304 tokens = 9,999,220,736 tokens (779,264 fewer than launch.tokens, 10,000,000,000)
 
 import json
+import math
 import os
-from dataclasses import dataclass
-from functools import cache, partial
+import sys
 
-import launch_text
-from datasets import load_dataset
-from lr_schedule import LrSchedule
+import almr_model
+import torch
+from almr_trainer import BlocksLoader, HeldOutLosses, LaunchTrainer, TrialsSchedule
 from torchtitan.components.checkpoint import CheckpointManager
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.metrics import MetricsProcessor
-from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
-from torchtitan.components.tokenizer import HuggingFaceTokenizer
-from torchtitan.components.validate import Validator
+from torchtitan.components.optimizer import OptimizersContainer, ParamGroupConfig
 from torchtitan.config import ParallelismConfig, TrainingConfig
-from torchtitan.config.configs import DebugConfig
+from torchtitan.config.configs import CommConfig, DebugConfig
 from torchtitan.distributed.activation_checkpoint import FullAC, SelectiveAC
-from torchtitan.hf_datasets import DatasetConfig
-from torchtitan.hf_datasets.text_datasets import DATASETS, HFDataSource, InterleavedHuggingFaceTextDataLoader
 from torchtitan.models.common.config_utils import decoder_vocab_size
-from torchtitan.models.common.rope import RoPE
-from torchtitan.models.llama3 import model_registry
-from torchtitan.trainer import Trainer
 
 MODEL = os.path.abspath(os.environ.get("ALMR_MODEL", 'meta-llama/Meta-Llama-3-70B'))
-FLAVOR = os.environ.get("ALMR_FLAVOR", '70B')
-SOURCES = {'original': {'load': {'path': 'json', 'data_files': ['/data/english.jsonl'], 'split': 'train'},
-              'field': 'text',
-              'near_copies': True},
- 'additional': {'load': {'path': 'parquet',
-                         'data_files': ['/data/chinese.parquet'],
-                         'split': 'train'},
-                'field': 'text',
-                'near_copies': True}}
-WEIGHTS = {'original': 0.6, 'additional': 0.4}
-HELD_OUT = {'original': {'load': {'path': 'json', 'split': 'train', 'data_files': ['/data/held_out_en.jsonl']},
-              'field': 'text',
-              'near_copies': False},
- 'additional': {'load': {'path': 'json',
-                         'split': 'train',
-                         'data_files': ['/data/held_out_zh.jsonl']},
-                'field': 'text',
-                'near_copies': False}}
-BOS, EOS = False, True  # whether the trials' documents began and ended with them
+DATA = os.path.abspath('data')  # prepare.sh writes it
 SEED = 3
-BUFFER = 10_000  # documents in the shuffle buffer
-COMPARED = 100  # documents that are compared with the held-out text together
-detector = cache(launch_text.detector)
+STEPS, BATCH, LENGTH = 2384, 512, 8192
+CHECKPOINTING = {"none": None, "selective": SelectiveAC.Config(), "full": FullAC.Config()}
 
 
-def stream(name, load, field, near_copies, seed):
-    """Documents; those to train on (with a seed) are shuffled, without what repeats held-out text."""
-    documents = load_dataset(**load, streaming=True)
-    if seed is None:
-        return documents
-    unseen = launch_text.Unseen(name, detector(), near_copies)
-
-    def keep(texts):
-        left_out = unseen.left_out
-        found = unseen.keep(texts)
-        if unseen.left_out.bit_length() > left_out.bit_length():  # told at 1, 2, 4, ... of them
-            print(unseen.told(), flush=True)
-        return found
-
-    kept = documents.filter(keep, input_columns=[field], batched=True, batch_size=COMPARED)
-    return kept.shuffle(seed=seed, buffer_size=BUFFER)
+def blocks():
+    """What the data are: blocks.json, or nothing before prepare.sh has run."""
+    try:
+        with open(os.path.join(DATA, "blocks.json"), encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
 
 
-def text_of(sample, field):
-    return sample[field]
-
-
-def register(kind, sources, seed):
-    for name, source in sources.items():
-        DATASETS[kind + name] = DatasetConfig(
-            path=kind + name,
-            loader=partial(stream, **source, seed=seed),
-            sample_processor=partial(text_of, field=source["field"]),
-        )
-
-
-register("almr_", SOURCES, SEED)
-register("almr_held_out_", HELD_OUT, None)
-
-
-def mixed(kind, weights, infinite):
-    sources = [HFDataSource(dataset=kind + name, weight=weight, infinite=infinite) for name, weight in weights.items()]
-    return InterleavedHuggingFaceTextDataLoader.Config(sources=sources, seed=SEED)
+def loader(made, file):
+    before, after = made.get("before") or [None], made.get("after") or [None]
+    return BlocksLoader.Config(
+        file=os.path.join(DATA, file), before=before[0], after=after[-1], masked=made.get("document_masking", False)
+    )
 
 
 def adamw(pattern, weight_decay):
@@ -116,95 +66,87 @@ def adamw(pattern, weight_decay):
     return ParamGroupConfig(pattern=pattern, optimizer_name="AdamW", optimizer_kwargs=arguments)
 
 
-class DocumentTokenizer(HuggingFaceTokenizer):
-    """Reads documents as the trials did: special strings in them are text, and BOS and EOS are the study's."""
-
-    @dataclass(kw_only=True, slots=True)
-    class Config(HuggingFaceTokenizer.Config):
-        pass
-
-    def __init__(self, config=None, *, tokenizer_path):
-        super().__init__(config, tokenizer_path=tokenizer_path)
-        self.tokenizer.encode_special_tokens = True
-
-    def encode(self, text, add_bos=BOS, add_eos=EOS):
-        if BOS:
-            return super().encode(text, add_bos=add_bos, add_eos=add_eos and EOS)
-        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return [*ids, self.eos_id] if add_eos and EOS else ids
-
-
-class Schedule(LRSchedulersContainer):
-    """The trials' schedule, step by step. torchtitan's own stays at the peak for a step after the warm-up."""
-
-    @dataclass(kw_only=True, slots=True)
-    class Config(LRSchedulersContainer.Config):
-        decay_steps: int
-
-        def build(self, *, optimizers, training_steps):
-            made = LrSchedule(self.total_steps, self.warmup_steps, self.decay_steps, self.min_lr_factor)
-            return Schedule(optimizers, made.share)
-
-
-def model():
-    if FLAVOR is None:
-        raise SystemExit("set ALMR_FLAVOR to the name of this model in torchtitan.models.llama3 (8B, 70B, ...)")
-    spec = model_registry(FLAVOR)
-    config = os.path.join(MODEL, "config.json")
-    scaled = True
-    if os.path.exists(config):
-        with open(config, encoding="utf-8") as file:
-            known = json.load(file)
-        scaled = (known.get("rope_scaling") or known.get("rope_parameters") or {}).get("rope_type") == "llama3"
-    if not scaled:  # torchtitan's models are Llama 3.1; Llama 3 has no rope scaling
-        for _, rope, _, _ in spec.model.traverse(RoPE.Config):
-            rope.scaling = "none"
-    return spec
-
-
-def launch() -> Trainer.Config:
-    spec = model()
-    loss = CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
-    validator = Validator.Config(enable=bool(HELD_OUT), freq=120, steps=64)
-    if HELD_OUT:
-        validator.dataloader = mixed("almr_held_out_", dict.fromkeys(HELD_OUT, 1.0), True)
-    return Trainer.Config(
+def launch() -> LaunchTrainer.Config:
+    spec, made = almr_model.spec(MODEL), blocks()
+    files = {name: os.path.join(DATA, f"held_out_{name}.bin") for name in made.get("held_out", {})}
+    # The logits are computed in parts, which divide a GPU's part of a sequence.
+    loss = ChunkedLossWrapper.Config(
+        num_chunks=math.gcd(8, LENGTH // 1),
+        loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec)),
+    )
+    return LaunchTrainer.Config(
         model_spec=spec,
-        loss=ChunkedLossWrapper.Config(loss_fn=loss),
+        loss=loss,
         hf_assets_path=MODEL,
-        tokenizer=DocumentTokenizer.Config(),
-        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-9f855d93'),
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-aa9cf942'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),
-        lr_scheduler=Schedule.Config(
-            total_steps=2384,
+        lr_scheduler=TrialsSchedule.Config(
+            total_steps=STEPS,
             warmup_steps=238,
             decay_steps=2145,
             min_lr_factor=0.1,
         ),
         training=TrainingConfig(
             local_batch_size=1,
-            global_batch_size=512,
-            seq_len=8192,
+            global_batch_size=BATCH,
+            seq_len=LENGTH,
             max_norm=1.0,
-            steps=2384,
+            steps=STEPS,
+            dtype="float32",  # weights, their gradients and the optimizer's state
+            mixed_precision_param='bfloat16',
+            mixed_precision_reduce="float32",
+            disable_cuda_graphs=True,  # not tried with the document mask, which differs in each step
         ),
         parallelism=ParallelismConfig(
-            tensor_parallel_degree=1,
+            tensor_parallel_degree=4,
             context_parallel_degree=1,
+            context_parallel_load_balancer="ptrr",  # the one for FlexAttention
+            spmd_backend="partial_dtensor",  # the default, spmd_types, does not shard with torch 2.13
         ),
-        activation_checkpoint=FullAC.Config() if True else SelectiveAC.Config(),
-        dataloader=mixed("almr_", WEIGHTS, True),
-        validator=validator,
+        activation_checkpoint=CHECKPOINTING['selective'],
+        dataloader=loader(made, "train.bin"),
+        validator=HeldOutLosses.Config(
+            enable=bool(files), freq=120, last=STEPS, dataloader=loader(made, ""), files=files
+        ),
         metrics=MetricsProcessor.Config(log_freq=10, enable_tensorboard=True),
         checkpoint=CheckpointManager.Config(
             enable=True,
             interval=239,
-            keep_latest_k=0,
+            keep_latest_k=10,
             initial_load_path=MODEL,
             initial_load_in_hf=True,
             last_save_in_hf=True,
+            export_dtype='bfloat16',
         ),
+        comm=CommConfig(train_timeout_seconds=1800),  # others wait for the rank that writes the model
         debug=DebugConfig(seed=SEED),
     )
+
+
+def problem():
+    """Why the launch cannot start here, or None."""
+    if not hasattr(torch.distributed, "set_timeout"):
+        return (
+            f"torch {torch.__version__} has no torch.distributed.set_timeout, which torchtitan 0.3 calls after step 1: "
+            f"pip install 'torch>=2.14.1'"
+        )
+    if not os.path.exists(os.path.join(MODEL, "config.json")):
+        return f"{MODEL} has no config.json: download the model and set ALMR_MODEL to its folder"
+    if found := almr_model.fault(almr_model.read(MODEL)):
+        return f"{MODEL}/config.json: {found}, which torchtitan's Llama does not have: use another format"
+    made = blocks()
+    if not made:
+        return f"{DATA} has no blocks.json: run prepare.sh first"
+    if made["sequence_length"] != LENGTH or made["rows"] < STEPS * BATCH:
+        return (
+            f"{DATA} has {made['rows']:,} sequences of {made['sequence_length']:,} tokens, the launch reads "
+            f"{STEPS * BATCH:,} of {LENGTH:,}: run prepare.sh again"
+        )
+    return None
+
+
+if __name__ == "__main__":  # start.sh asks before it starts the launch
+    if found := problem():
+        sys.exit(f"start.sh: {found}")

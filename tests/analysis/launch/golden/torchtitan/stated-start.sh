@@ -2,12 +2,14 @@
 # Starts the launch with torchtitan. Run it on every node.
 # Arguments override almr_launch.py: start.sh --training.steps 10
 # Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.. from here.
+# Run it again to go on from the newest one. After a failure it does so by itself, up to ALMR_RESTARTS times.
 set -euo pipefail
 
 readonly model=meta-llama/Meta-Llama-3-70B
 readonly settings=almr_launch.py
 readonly nodes=16
 readonly gpus=8
+readonly restarts=3
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
 
@@ -17,11 +19,16 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+[[ -f data/blocks.json ]] ||
+    fail "data has no packed text: run prepare.sh once"
 command -v torchrun > /dev/null ||
     fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"
-export ALMR_MODEL="${ALMR_MODEL:-$model}"
-[[ -f "$ALMR_MODEL/config.json" ]] ||
-    fail "$ALMR_MODEL has no config.json: download the model and set ALMR_MODEL to its folder"
+installed=$(python -c 'from importlib.metadata import version as v; print(v("torchtitan"))' 2> /dev/null) ||
+    fail "torchtitan is not installed: pip install torchtitan==0.3.0, or activate its environment"
+[[ "$installed" == 0.3.* ]] ||
+    fail "torchtitan $installed is installed, this launch is for 0.3: pip install torchtitan==0.3.0"
+export ALMR_MODEL="${ALMR_MODEL:-$model}" PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+python almr_launch.py || exit 2
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -38,8 +45,22 @@ if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
     fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
 fi
 
+: "${ALMR_RESTARTS:=$restarts}"
+# The address of this node as the others reach it: that of the interface towards the first node.
+readonly towards='import socket, sys
+family, *_, there = socket.getaddrinfo(sys.argv[1], 9, type=socket.SOCK_DGRAM)[0]
+with socket.socket(family, socket.SOCK_DGRAM) as unsent:
+    unsent.connect(there)
+    print(unsent.getsockname()[0])'
+if [[ -z "${NODE_ADDR:-}" ]]; then
+    NODE_ADDR=$MASTER_ADDR
+    ((NODE_RANK == 0)) || NODE_ADDR=$(python -c "$towards" "$MASTER_ADDR") || NODE_ADDR=$(hostname)
+fi
+# A group that starts again takes a new store; in the old one it would find the addresses of ended processes.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-exec torchrun --nnodes="$NNODES" --node-rank="$NODE_RANK" --nproc-per-node="$processes" \
-    --master-addr="$MASTER_ADDR" --master-port="$MASTER_PORT" \
+exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \
+    --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \
+    --rdzv-conf="is_host=$((NODE_RANK == 0 ? 1 : 0))" --local-addr="$NODE_ADDR" \
     -m torchtitan.train --module almr_launch --config launch "$@"

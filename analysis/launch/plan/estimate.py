@@ -1,0 +1,114 @@
+"""Estimates what the launch takes with a format: time, GPU-hours, cost, and the disk of its checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
+from sweep.study import Schema, Study
+from sweep.study import numbers as formats
+from sweep.study.sections.launch import Launch
+from sweep.study.sizes.shape import BFLOAT16, FLOAT32, MOMENTS
+
+KEPT = 2  # checkpoints: the newest may be torn by what ended the run
+FEWEST = 20  # checkpoints of a launch, where it states no number
+HOUR, DAY = 3600, 86_400  # seconds
+
+
+class LaunchEstimate(Schema):
+    """`step_seconds`: of an optimizer step. `gpus` is 0 on CPUs. `checkpoint_bytes`: of one checkpoint, with optimizer.
+    `price`: of a GPU for an hour. None: not known.
+    """
+
+    steps: int
+    gpus: int
+    step_seconds: float | None
+    checkpoint_steps: int
+    kept_checkpoints: int
+    checkpoint_bytes: float | None
+    price: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.step_seconds is None else self.steps * self.step_seconds
+
+    @property
+    def gpu_hours(self) -> float | None:
+        return None if self.seconds is None else self.gpus * self.seconds / HOUR
+
+    @property
+    def cost(self) -> float | None:
+        return None if self.gpu_hours is None or self.price is None else self.gpu_hours * self.price
+
+    @property
+    def disk_bytes(self) -> float | None:
+        """Of the checkpoints that are kept, and the one that is being written."""
+        return None if self.checkpoint_bytes is None else (self.kept_checkpoints + 1) * self.checkpoint_bytes
+
+    @property
+    def lines(self) -> list[str]:
+        return [self.time, self.disk]
+
+    @property
+    def time(self) -> str:
+        if self.seconds is None or self.step_seconds is None:
+            return "GPU-hours: not known: state launch.gpu, and launch.shape for a model that is not known"
+        steps = f"{self.steps:,} steps x {self.step_seconds:.3g} s on {self.gpus} GPUs"
+        return f"GPU-hours, estimated: {steps} = {spent(self.gpu_hours, self.seconds, self.cost)}"
+
+    @property
+    def disk(self) -> str:
+        every = f"every {self.checkpoint_steps:,} steps"
+        if self.step_seconds:
+            every += f" ({formats.clock(self.checkpoint_steps * self.step_seconds)})"
+        size, all_of_them = formats.size(self.checkpoint_bytes), formats.size(self.disk_bytes)
+        if self.checkpoint_bytes is None:
+            return f"checkpoints: {every}, {self.kept_checkpoints} kept; their size is not known"
+        kept = f"{self.kept_checkpoints} kept and one that is being written: {all_of_them}"
+        return f"checkpoints: {every}, {size} each; {kept}"
+
+
+def spent(gpu_hours: float | None, seconds: float, cost: float | None) -> str:
+    """GPU-hours, days and cost: 54,600 GPU-hours, 8.9 days, cost 136,500."""
+    days = f"{formats.quantity(seconds / DAY)} days" if seconds >= DAY else formats.clock(seconds)
+    priced = "" if cost is None else f", cost {cost:,.0f}"
+    return f"{formats.quantity(gpu_hours)} GPU-hours, {days}{priced}"
+
+
+def estimate(name: str, study: Study, launch: Launch, target: LaunchHardware) -> LaunchEstimate:
+    """Of a launch of `study` that may differ in its tokens."""
+    layout = target.layouts.get(name) or plain(launch)
+    parameters = target.shape.parameters if target.shape else None
+    return LaunchEstimate(
+        steps=launch.steps,
+        gpus=launch.nodes * launch.gpus_per_node,
+        step_seconds=layout.step_seconds,
+        checkpoint_steps=checkpoint_steps(launch, target.layouts.values()),
+        kept_checkpoints=kept_checkpoints(launch),
+        checkpoint_bytes=parameters and parameters * _checkpoint_bytes(name, study),
+        price=launch.price_per_gpu_hour,
+    )
+
+
+def checkpoint_steps(launch: Launch, layouts: Iterable[ParallelLayout]) -> int:
+    """Steps between checkpoints, rounded up where the launch states their number: no more are written. Else at most an
+    hour, by the slowest of the layouts, and at most a twentieth of the steps.
+    """
+    if launch.checkpoints:
+        return math.ceil(launch.steps / launch.checkpoints)
+    seconds = max((layout.step_seconds or 0 for layout in layouts), default=0)
+    hour = math.floor(HOUR / seconds) if seconds else launch.steps
+    return max(1, min(hour, launch.steps // FEWEST))
+
+
+def kept_checkpoints(launch: Launch) -> int:
+    """How many of the newest checkpoints stay: all where the launch states their number."""
+    return max(launch.checkpoints or 0, KEPT)
+
+
+def _checkpoint_bytes(name: str, study: Study) -> float:
+    """Of a parameter: float32 weights and both moments; the others add the bfloat16 weights."""
+    if name == "native":
+        return FLOAT32 + MOMENTS[study.training.optimizer.state]
+    return 3 * FLOAT32 + (0 if name == "torchtitan" else BFLOAT16)

@@ -1,0 +1,125 @@
+"""A run that ends before its time starts again by itself, and goes on from its newest checkpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from analysis.launch.scripts.torchrun import RESTARTS, TORCHRUN, Command, start_script
+
+TRAIN = """
+import os, pathlib, sys
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+total = torch.ones(1)
+dist.all_reduce(total)  # fails where a process meets the addresses of a group that has ended
+checkpoint = pathlib.Path(sys.argv[1])
+first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+for step in range(first, 4):
+    dist.barrier()
+    if step == 2 and not first:
+        if dist.get_rank() == 1:
+            os._exit(9)
+    if dist.get_rank() == 0:
+        checkpoint.write_text(str(step + 1))
+        with open("steps", "a") as log:
+            print(step, int(total), file=log)
+dist.destroy_process_group()
+"""
+
+
+def tools(folder: Path, **bodies: str) -> str:
+    """A PATH with stand-ins for programs."""
+    folder.mkdir()
+    for name, body in bodies.items():
+        (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}:/usr/bin:/bin"
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_failed_group_again_from_its_checkpoint(make_study, tmp_path):
+    """With the real torchrun, and processes that have to find each other again."""
+    launch = make_study(launch={"nodes": 1, "gpus_per_node": 2}).launch
+    command = Command("a trainer", "t.py", "", "", TORCHRUN + 't.py "$checkpoints"', "", checkpoints="kept")
+    (tmp_path / "start.sh").write_text(start_script(launch, command))
+    (tmp_path / "t.py").write_text(TRAIN)
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ALMR_CHECKPOINTS": str(tmp_path),
+        "MASTER_PORT": "29731",
+        "OMP_NUM_THREADS": "1",
+    }
+    start = ["bash", str(tmp_path / "start.sh")]
+    done = subprocess.run(start, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "steps").read_text().split("\n")[:-1] == ["0 2", "1 2", "2 2", "3 2"]
+
+
+@pytest.mark.parametrize("name", ["native", "torchtitan", "megatron"])
+def test_every_node_is_told_where_the_others_are_and_how_often_to_try(write_format, make_study, tmp_path, name):
+    folder = write_format(name, make_study(launch={"nodes": 1}))
+    text = (folder / "start.sh").read_text()
+    assert "--rdzv-backend=c10d" in text
+    assert f"readonly restarts={RESTARTS}" in text
+    assert "export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in text
+
+
+@pytest.mark.parametrize(("rank", "expects"), [("0", "first"), ("1", "127.0.0.1")])
+def test_a_node_finds_the_address_that_the_others_reach_it_by(write_format, make_study, tmp_path, rank, expects):
+    folder = write_format("native", make_study(launch={"nodes": 2}))
+    python = f'case "$2" in *socket*) exec {sys.executable} "$@";; esac'
+    path = tools(tmp_path / "bin", torchrun='printf "%s|" "$@"', python=python)
+    node = {"NNODES": "2", "NODE_RANK": rank, "MASTER_ADDR": "first" if rank == "0" else "127.0.0.1"}
+    environment = {"PATH": path, "MASTER_PORT": "29500", "ALMR_RESTARTS": "1"} | node
+    start = ["bash", str(folder / "start.sh")]
+    done = subprocess.run(start, env=environment, capture_output=True, text=True, check=True)
+    given = done.stdout.splitlines()[-1].split("|")
+    assert f"--local-addr={expects}" in given
+    assert f"--rdzv-conf=is_host={1 - int(rank)}" in given
+    assert "--max-restarts=1" in given
+
+
+def test_slurm_requeues_a_job_whose_time_is_up(write_format, make_study, tmp_path):
+    """Five minutes before; after a node's failure or a preemption it does so itself (--requeue)."""
+    folder = write_format("native", make_study())
+    script = (folder / "slurm.sbatch").read_text()
+    for line in ("--requeue", "--signal=B:USR1@300", "--open-mode=append"):
+        assert f"#SBATCH {line}\n" in script
+    told = tmp_path / "told"
+    scontrol = f'if [[ $1 == requeue ]]; then printf "%s" "$*" > {told}; else printf "first\\nsecond\\n"; fi'
+    path = tools(tmp_path / "bin", scontrol=scontrol, srun=f"touch {tmp_path}/started; exec sleep 60")
+    given = {"SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_NODELIST": "x", "SLURM_JOB_NUM_NODES": "16"}
+    environment = given | {"PATH": path, "SLURM_JOB_ID": "42"}
+    job = subprocess.Popen(["bash", str(folder / "slurm.sbatch")], env=environment, start_new_session=True)
+    while not (tmp_path / "started").exists():
+        time.sleep(0.02)
+    job.send_signal(signal.SIGUSR1)
+    assert job.wait(timeout=20) != 0
+    os.killpg(job.pid, signal.SIGKILL)  # the stand-in of srun, which Slurm would end
+    assert told.read_text() == "requeue 42"
+
+
+@pytest.mark.parametrize("status", [0, 7])
+def test_a_slurm_job_ends_with_the_status_of_its_run(write_format, make_study, tmp_path, status):
+    folder = write_format("native", make_study())
+    path = tools(tmp_path / "bin", scontrol="printf 'first\\n'", srun=f"exit {status}")
+    given = {"SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_NODELIST": "x", "SLURM_JOB_NUM_NODES": "16"}
+    done = subprocess.run(["bash", str(folder / "slurm.sbatch")], env=given | {"PATH": path}, capture_output=True)
+    assert done.returncode == status
+
+
+def test_kuberay_and_skypilot_start_a_failed_run_again(write_format, make_study):
+    folder = write_format("native", make_study())
+    assert yaml.safe_load((folder / "rayjob.yaml").read_text())["spec"]["backoffLimit"] == RESTARTS
+    recovery = yaml.safe_load((folder / "sky.yaml").read_text())["resources"]["job_recovery"]
+    assert recovery == {"max_restarts_on_errors": RESTARTS}
