@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 
 from analysis.launch.plan.source import BYTES_PER_TOKEN
-from sweep.planning import speed, warnings
+from sweep.planning import launch, speed, warnings
 from sweep.planning.disk import Disk, disk
+from sweep.planning.launch import LaunchOutlook
 from sweep.planning.model_shape import ShapeLookup, of_study
 from sweep.planning.requirements import TrialMemory
 from sweep.planning.speed import Speed
@@ -45,6 +46,7 @@ class StudyPlan:
     disk: Disk
     corpora: dict[str, CorpusFacts]
     warnings: list[str]
+    launch: LaunchOutlook | None = None
 
     @property
     def trial_seconds(self) -> float | None:
@@ -70,6 +72,7 @@ def plan(
     trial_speed = speed.of(study, trained, progress.records, found.shape)
     each = trial_speed.seconds if trial_speed else None
     at_once = concurrency(study)
+    outlook = launch.of(study, facts)
     return StudyPlan(
         progress=progress,
         tokens_per_trial=trained,
@@ -87,7 +90,9 @@ def plan(
             *warnings.of(study, tokens, epochs, trial_memory),
             *warnings.held_out(study, facts),
             *([found.why_not] if found.why_not else []),
+            *(outlook.warnings(study) if outlook else []),
         ],
+        launch=outlook,
     )
 
 

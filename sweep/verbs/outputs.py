@@ -65,14 +65,17 @@ class ExportOptions:
     parity: bool = False
     trial: str | None = None
     show: Callable[[str], None] = lambda text: None
+    tell: Callable[[str], None] = lambda text: None
 
 
 def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()) -> Exported:
-    """Write the launch bundle of a fit.
+    """Say what the launch and its confirmation runs take, and write the launch bundle of a fit.
 
     Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
     """
     named, source = _source(run, fitted, options.formats)
+    for line in source.plan(options.accept_risk).forecast(named):
+        options.tell(line)
     if options.parity:
         from sweep.readback.parity import parity as parity_runs  # torch takes seconds to import
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
-from analysis.launch.plan.estimate import DAY, HOUR, spent
+from analysis.launch.plan.estimate import DAY, HOUR, LEAST_STEPS, confirmation_steps, spent
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.plan.step_time import mfu_of
 from analysis.transfer import sizes
@@ -22,7 +22,6 @@ from sweep.study.sizes.known import GPUS
 
 FOLDER = "confirm"
 COLUMNS = ("lr", "seed", "status")  # then the losses
-SHARE, LEAST_STEPS = 0.01, 100  # by default, of the launch's steps
 SAME = 1e-4  # far below the width of any interval
 
 
@@ -152,8 +151,7 @@ def noise(file: FitFile) -> float:
 
 
 def _steps(plan: LaunchPlan, rule: TransferRule) -> int:
-    batch, stated = plan.launch.global_batch_tokens, rule.confirm.tokens
-    steps = round(stated / batch) if stated else max(math.ceil(SHARE * plan.steps), LEAST_STEPS)
+    batch, stated, steps = plan.launch.global_batch_tokens, rule.confirm.tokens, confirmation_steps(plan.launch)
     if steps < 1:
         raise InputError(
             f"launch.transfer.confirm.tokens: {stated} is less than one global batch: write {batch} or more"

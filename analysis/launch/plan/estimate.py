@@ -9,10 +9,13 @@ from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from sweep.study import Schema, Study
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
+from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.shape import BFLOAT16, FLOAT32, MOMENTS
 
 KEPT = 2  # checkpoints: the newest may be torn by what ended the run
+SHARE, LEAST_STEPS = 0.01, 100  # of a confirmation run, by default: part of the launch's steps
 FEWEST = 20  # checkpoints of a launch, where it states no number
+WHOLE = 100  # GPU-hours, from which decimals say nothing
 HOUR, DAY = 3600, 86_400  # seconds
 
 
@@ -70,10 +73,11 @@ class LaunchEstimate(Schema):
 
 
 def spent(gpu_hours: float | None, seconds: float, cost: float | None) -> str:
-    """GPU-hours, days and cost: 54,600 GPU-hours, 8.9 days, cost 136,500."""
+    """GPU-hours, days and cost: 54,635 GPU-hours, 8.9 days, cost 136,588."""
+    hours = f"{gpu_hours:,.0f}" if gpu_hours and gpu_hours >= WHOLE else formats.quantity(gpu_hours)
     days = f"{formats.quantity(seconds / DAY)} days" if seconds >= DAY else formats.clock(seconds)
     priced = "" if cost is None else f", cost {cost:,.0f}"
-    return f"{formats.quantity(gpu_hours)} GPU-hours, {days}{priced}"
+    return f"{hours} GPU-hours, {days}{priced}"
 
 
 def estimate(name: str, study: Study, launch: Launch, target: LaunchHardware) -> LaunchEstimate:
@@ -100,6 +104,27 @@ def checkpoint_steps(launch: Launch, layouts: Iterable[ParallelLayout]) -> int:
     seconds = max((layout.step_seconds or 0 for layout in layouts), default=0)
     hour = math.floor(HOUR / seconds) if seconds else launch.steps
     return max(1, min(hour, launch.steps // FEWEST))
+
+
+def confirmation_steps(launch: Launch) -> int:
+    """Steps of one confirmation run: as stated, else a part of the launch's."""
+    stated = (launch.transfer or TransferRule(rule="direct")).confirm.tokens
+    if stated:
+        return round(stated / launch.global_batch_tokens)
+    return min(max(math.ceil(SHARE * launch.steps), LEAST_STEPS), launch.steps)
+
+
+def confirmation(name: str, study: Study, launch: Launch, target: LaunchHardware) -> str:
+    """What all confirmation runs take with a format, one after another."""
+    runs = (launch.transfer or TransferRule(rule="direct")).confirm.runs
+    brief = launch.model_copy(update={"tokens": confirmation_steps(launch) * launch.global_batch_tokens})
+    each = estimate(name, study, brief, target)
+    what = f"{runs} confirmation runs x {each.steps:,} steps"
+    if each.seconds is None or each.gpu_hours is None:
+        return f"{what}: GPU-hours not known"
+    return (
+        f"{what}: {spent(runs * each.gpu_hours, runs * each.seconds, None if each.cost is None else runs * each.cost)}"
+    )
 
 
 def kept_checkpoints(launch: Launch) -> int:

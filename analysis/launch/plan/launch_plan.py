@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import REPEATS
-from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, estimate, kept_checkpoints
+from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, confirmation, estimate, kept_checkpoints
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of
@@ -184,6 +184,13 @@ class LaunchPlan:
     def estimate(self, name: str) -> LaunchEstimate:
         """What the launch takes with a format."""
         return estimate(name, self.study, self.launch, self.target)
+
+    def forecast(self, names: Iterable[str]) -> list[str]:
+        """What the launch and its confirmation runs take with each format, in words. Nothing on CPUs."""
+        if not self.launch.gpus_per_node:
+            return []
+        of_runs = {name: confirmation(name, self.study, self.launch, self.target) for name in names}
+        return [f"{name}: {line}" for name in of_runs for line in (*self.estimate(name).lines, of_runs[name])]
 
     @property
     def used(self) -> list[LaunchCorpus]:

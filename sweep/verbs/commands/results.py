@@ -135,7 +135,7 @@ def export(
     fitted = outputs.fitted(found, say)
     _refuse_without_reason(fitted, accept_risk, _again("export", run, runs))
     with interruptible("finished parity runs are kept"), err.status("exporting") as status:
-        made = outputs.export(found, fitted, replace(options, show=lambda text: status.update(escape(text))))
+        made = outputs.export(found, fitted, replace(options, show=lambda text: status.update(escape(text)), tell=say))
     answer = {"files": [str(path) for path in made.files]}
     _show_bundle(made, answer | (_verified(made) if verify else {}), outputs.summary(made), as_json)
 

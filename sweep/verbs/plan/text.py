@@ -14,6 +14,7 @@ from sweep.study import Study, Trial, numbers
 from sweep.study.numbers import clock, percent, quantity
 from sweep.study.sections.training import Training
 from sweep.verbs.plan import corpora
+from sweep.verbs.plan.launch import launch_json, launch_lines
 from sweep.verbs.plan.size import size_json, size_lines
 from sweep.verbs.plan.speed import speed_json, speed_lines
 
@@ -31,9 +32,10 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
     )
     about_text = [] if study.replay else corpora.lines(study, planned.corpora)
     size = [Text(line) for line in [*size_lines(planned), *about_text]]
+    after = [Text(line) for line in launch_lines(study, planned.launch)]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     about_epochs = [Text(ESTIMATED)] if planned.estimated else []
-    return Group(Text(head), *size, grid(study, planned), *about_epochs, benchmark_table(study), *warnings)
+    return Group(Text(head), *size, grid(study, planned), *about_epochs, benchmark_table(study), *after, *warnings)
 
 
 def _how(study: Study, planned: StudyPlan) -> str:
@@ -110,6 +112,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "gpu_hours": planned.gpu_hours,
         **size_json(planned),
         **corpora.as_json(study, planned.corpora),
+        "launch": launch_json(planned.launch),
         "benchmarks": [vars(task) for task in scoring.planned(study)],
         "warnings": planned.warnings,
     }
