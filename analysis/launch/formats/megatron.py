@@ -220,12 +220,15 @@ def _data(plan: LaunchPlan) -> Arguments:
 
 
 def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
+    """All are kept where the launch states their number, else the newest: each but multiples of an interval goes."""
+    kept: Arguments = [("save-retain-interval", plan.checkpoint_steps * plan.steps)]
     return [
         ("use-mcore-models",),
         ("pretrained-checkpoint", _packed(plan, "base")),
         ("load", folder),
         ("save", folder),
         ("save-interval", plan.checkpoint_steps),
+        *([] if plan.launch.checkpoints else kept),
         ("ckpt-format", "torch_dist"),
         ("tensorboard-dir", f"{folder}/tensorboard"),
         ("tensorboard-log-interval", plan.study.training.log_every),

@@ -28,10 +28,12 @@ def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str,
     os.chdir(folder)  # its arguments name files from here
     given = arguments(Path("megatron_args.txt").read_text(encoding="utf-8").splitlines())
     [run] = [path.parent for path in checkpoints.glob("*/latest_checkpointed_iteration.txt")]
-    logged = scalars(run / "tensorboard")
+    files = [scalars(path) for path in sorted((run / "tensorboard").glob("events*"), key=lambda p: p.stat().st_mtime)]
+    logged = newest(files)
     return {
         "steps": steps(logged, given),
         "before": held_out(logged.get(0, {}), given["valid-data-path"]),
+        "resumed_from": resumed_from(files),
         "model": str(to_huggingface(run, Path(given["pretrained-checkpoint"][0]).parent)),
         "rows": str(rows(run, given, question)),
         "versions": f"Megatron core {version('megatron-core')}, torch {torch.__version__}",
@@ -49,15 +51,29 @@ def arguments(tokens: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def scalars(folder: Path) -> dict[int, dict[str, float]]:
-    """The values of each step, by name. A run that was resumed has several files: the newest value counts."""
+def scalars(path: Path) -> dict[int, dict[str, float]]:
+    """The values of each step in one file, by name."""
     found: dict[int, dict[str, float]] = {}
-    for path in sorted(folder.glob("events*"), key=lambda path: path.stat().st_mtime):
-        events = EventAccumulator(str(path), size_guidance={"scalars": 0}, purge_orphaned_data=False).Reload()
-        for name in events.Tags()["scalars"]:
-            for one in events.Scalars(name):
-                found.setdefault(one.step, {})[name] = one.value
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0}, purge_orphaned_data=False).Reload()
+    for name in events.Tags()["scalars"]:
+        for one in events.Scalars(name):
+            found.setdefault(one.step, {})[name] = one.value
     return found
+
+
+def newest(files: list[dict[int, dict[str, float]]]) -> dict[int, dict[str, float]]:
+    """A run that was resumed has several files: the newest value of a step counts."""
+    found: dict[int, dict[str, float]] = {}
+    for one in files:
+        for step, values in one.items():
+            found.setdefault(step, {}).update(values)
+    return found
+
+
+def resumed_from(files: list[dict[int, dict[str, float]]]) -> int | None:
+    """The step of the checkpoint that the last start went on from; None where it began at step 1."""
+    trained = [min(steps) for one in files if (steps := [step for step, values in one.items() if LOSS in values])]
+    return trained[-1] - 1 if trained and trained[-1] > 1 else None
 
 
 def steps(logged: dict[int, dict[str, float]], given: dict[str, list[str]]) -> list[dict[str, Any]]:
