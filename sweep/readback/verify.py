@@ -15,7 +15,6 @@ from typing import Any
 
 from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.ratio import token_shares
 from analysis.launch.plan.schedule import probe_steps, taken
 from sweep.readback.readers import native
 
@@ -51,7 +50,7 @@ def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None)
     if done.returncode:
         return ReadBack(name=name, differences=(f"refused by the trainer's own parser: {last[0]}",))
     answer = json.loads(done.stdout.strip().splitlines()[-1])
-    text = {} if "token_shares" in answer or "document_shares" in answer else of_text(plan, folder)
+    text = {} if "token_shares" in answer else of_text(plan, folder)
     lines = [*differences(plan, name, text | answer), *_contradictions(text, answer)]
     return ReadBack(name=name, differences=tuple(lines), parsers=answer.pop("parsers"))
 
@@ -108,14 +107,8 @@ def differences(plan: LaunchPlan, name: str, found: dict[str, Any]) -> list[str]
 
 
 def _shares(plan: LaunchPlan, found: dict[str, Any]) -> list[str]:
-    """One line for each corpus whose share of the tokens differs. Shares of documents are converted, by each corpus'
-    mean tokens per document.
-    """
-    wanted, shares = plan.shares, found.get("token_shares")
-    if shares is None:
-        lengths = {name: source.tokens_per_document for name, source in plan.sources.items()}
-        drawn = found.get("document_shares") or {}
-        shares = token_shares(drawn, {name: lengths.get(name, 1.0) for name in drawn})
+    """One line for each corpus whose share of the tokens differs."""
+    wanted, shares = plan.shares, found.get("token_shares") or {}
     return [
         f"share of the tokens of {name}: {shares.get(name, 0.0):.6g}, but the winner has {wanted.get(name, 0.0):.6g}"
         for name in dict.fromkeys((*wanted, *shares))

@@ -1,7 +1,15 @@
-"""axolotl 0.19: axolotl.yaml, and mix_documents.py, which writes the mixed text that it trains on.
+"""axolotl 0.19: axolotl.yaml, the DeepSpeed file, and almr_losses.py, a plugin. It reads the packed text as it is.
 
-Facts of axolotl 0.19 behind this: it has no ratio between corpora, so the text is mixed before; unknown keys are
-silently ignored; sample packing joins whole documents and pads, so a step holds somewhat fewer tokens than its length.
+Facts of axolotl 0.19.0 with transformers 5.16.1 behind this:
+- Unknown keys are silently ignored.
+- `skip_prepare_dataset` takes tables as they are; else it copies them, and drops rows (`utils/data/sft.py`).
+- `curriculum_sampling` reads rows in their order (`core/trainers/base.py`).
+- With `sample_packing` rows may have positions of their own. Attention keeps documents apart by them with `sdpa`, as
+  with flash attention, but only where it is named (`attn_decontaminates_packing` of `utils/schemas/config.py`).
+- Several `test_datasets` are one set with one loss: the plugin makes a set of each.
+- Its Trainer divides the loss of each micro-batch by its own number of targets: the plugin lets it count those of the
+  global batch, as the model's loss can take them.
+- It loads the best model at the end where both are measured and saved at the same steps, unless told not to.
 """
 
 from __future__ import annotations
@@ -11,82 +19,72 @@ from pathlib import Path
 
 import yaml
 
-from analysis.launch.formats import documents, trainer_arguments
-from analysis.launch.formats.format import (
-    DEEPSPEED,
-    TEMPLATES,
-    checkpoints_folder,
-    differences,
-    head,
-    ratio_lines,
-    write_json,
-)
-from analysis.launch.formats.trainer_arguments import Settings
+from analysis.launch.formats import packed_text, trainer_arguments
+from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, head, ratio_lines
+from analysis.launch.formats.trainer_arguments import DEEPSPEED, Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 
 NAME = "axolotl"
 TRAINER = "axolotl 0.19"
-MIXED = "data/mixed.jsonl"
+PLUGIN = "almr_losses"
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
-    documents.refuse_no_eos(plan, "axolotl")
+    packed_text.write(plan, folder, NAME)
     text = yaml.safe_dump(settings(plan), sort_keys=False, allow_unicode=True, width=10**6)
     (folder / "axolotl.yaml").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
-    write_json(folder / "mixture.json", mixture(plan, folder))
-    documents.write_scripts(plan, folder, "mix_documents")
-    shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
+    shutil.copyfile(TEMPLATES / f"{PLUGIN}.txt", folder / f"{PLUGIN}.py")
+    trainer_arguments.write_deepspeed(plan, folder)
     return warnings(plan)
 
 
-def mixture(plan: LaunchPlan, folder: Path) -> Settings:
-    """mixture.json: the tokens of each corpus in the mixed text."""
-    wanted = {name: round(share * plan.tokens) for name, share in plan.shares.items()}
-    sources = documents.sources(plan, folder)
-    return {
-        **documents.tokenizer(plan),
-        "seed": plan.seed,
-        "sources": {name: source | {"tokens": wanted[name]} for name, source in sources.items()},
-    }
-
-
 def settings(plan: LaunchPlan) -> Settings:
-    parts = _model(plan) | _data(plan) | _steps(plan)
+    parts = _model(plan) | _data(plan) | _held_out(plan) | _steps(plan)
     parts |= trainer_arguments.learning_rate(plan, "lr_scheduler") | trainer_arguments.optimizer(plan, "optimizer")
     saved = {"save_steps": plan.checkpoint_steps, "save_total_limit": plan.kept_checkpoints}
     return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), **saved, "auto_resume_from_checkpoints": True}
 
 
 def _model(plan: LaunchPlan) -> Settings:
+    gpus = bool(plan.launch.gpus_per_node)
     return {
         "base_model": plan.launch.model,
         "trust_remote_code": plan.study.base_model.trust_remote_code,
-        "bf16": True,
-        "gradient_checkpointing": True,
-        "deepspeed": DEEPSPEED,
+        "bf16": plan.precision == "bfloat16",
+        "attn_implementation": "sdpa",
+        "gradient_checkpointing": gpus,
+        **({"deepspeed": DEEPSPEED} if gpus else {}),
     }
 
 
 def _data(plan: LaunchPlan) -> Settings:
-    found: Settings = {
-        "datasets": [_completion(MIXED)],
-        "dataset_prepared_path": "data/prepared",
+    masked = plan.study.training.document_masking
+    return {
+        "datasets": [_table(plan, "train")],
+        "skip_prepare_dataset": True,
+        "curriculum_sampling": True,
+        "shuffle_merged_datasets": False,
         "sequence_len": plan.launch.sequence_length,
-        "sample_packing": True,
-        "pad_to_sequence_len": True,
+        "pad_to_sequence_len": False,
+        "sample_packing": masked,
+        **({"sample_packing_sequentially": True, "eval_sample_packing": True} if masked else {}),
     }
-    if plan.evaluation_files:
-        held_out = [_completion(file) | {"split": "train"} for file in plan.evaluation_files.values()]
-        found |= {"test_datasets": held_out, "eval_steps": plan.evaluation_steps, "eval_sample_packing": True}
-    else:
-        found["val_set_size"] = 0
-    return found
 
 
-def _completion(path: str) -> Settings:
-    return {"path": path, "ds_type": "json", "type": "completion", "field": "text"}
+def _held_out(plan: LaunchPlan) -> Settings:
+    """Beginning with the losses of the base model: axolotl sets `eval_on_start` itself."""
+    return {
+        "test_datasets": [_table(plan, f"held_out_{name}") for name in plan.held_out_sets],
+        "plugins": [f"{PLUGIN}.TrialLosses"],
+        "eval_steps": plan.evaluation_steps,
+        "load_best_model_at_end": False,
+    }
+
+
+def _table(plan: LaunchPlan, name: str) -> Settings:
+    return {"path": f"{plan.data}/{name}", "type": "completion"}
 
 
 def _steps(plan: LaunchPlan) -> Settings:
@@ -102,29 +100,26 @@ def _steps(plan: LaunchPlan) -> Settings:
 
 
 def warnings(plan: LaunchPlan) -> list[str]:
-    found = ["axolotl packs whole documents and pads, so its steps hold somewhat fewer tokens than planned"]
-    found += [*differences(plan, "axolotl"), *trainer_arguments.warnings(plan, NAME, "axolotl")]
-    found += documents.special_strings(plan, "axolotl")
-    if plan.evaluation_files:
-        found.append("axolotl has one evaluation loss, over all held-out texts together")
-    return found
+    return [*differences(plan, "axolotl"), *trainer_arguments.warnings(plan, NAME, "axolotl")]
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    wanted = " and ".join(f"{round(s.share * plan.tokens):,} tokens of {plan.label(s)}" for s in plan.used)
-    return ratio_lines(plan, f"; mix_documents.py writes {MIXED} with {wanted}, counted with the tokenizer.")
+    return ratio_lines(plan, packed_text.RATIO)
 
 
 def command(plan: LaunchPlan) -> Command:
+    needs = "axolotl[deepspeed]==0.19.0" if plan.launch.gpus_per_node else "axolotl==0.19.0"
+    cpu = "" if plan.launch.gpus_per_node else "export ACCELERATE_USE_CPU=true\n"
     return Command(
         trainer="axolotl",
         settings="axolotl.yaml",
         usage="Arguments override axolotl.yaml: start.sh --max-steps 10",
         check="command -v axolotl > /dev/null ||\n"
-        "    fail \"axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment\"\n"
-        f"[[ -f {MIXED} ]] ||\n"
-        f'    fail "{MIXED} is missing: run python mix_documents.py once, in this folder"',
-        run=TORCHRUN + '-m axolotl.cli.train axolotl.yaml --output-dir "$checkpoints" "$@"',
-        install="pip install 'axolotl[deepspeed]==0.19.0' && python mix_documents.py",
+        f"    fail \"axolotl is not on PATH: pip install '{needs}', or activate its environment\"\n"
+        + packed_text.check(plan).rstrip(),
+        run=f'{cpu}export PYTHONPATH="$PWD${{PYTHONPATH:+:$PYTHONPATH}}"\n'
+        + TORCHRUN
+        + '-m axolotl.cli.train axolotl.yaml --output-dir "$checkpoints" "$@"',
+        install=f"pip install '{needs}' && {packed_text.INSTALL}",
         checkpoints=Path(settings(plan)["output_dir"]).name,
     )

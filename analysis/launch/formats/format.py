@@ -12,7 +12,6 @@ from analysis.launch.scripts.torchrun import BESIDE, Command
 from sweep.study import numbers as formats
 
 TEMPLATES = Path(__file__).with_name("templates")
-DEEPSPEED = "deepspeed_zero3.json"
 
 
 class Format(Protocol):

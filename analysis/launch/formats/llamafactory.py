@@ -1,22 +1,21 @@
-"""LLaMA-Factory 0.9.5: llamafactory.yaml, dataset_info.json and the DeepSpeed file."""
+"""LLaMA-Factory 0.9.5: llamafactory.yaml and the DeepSpeed file. It reads the packed text, with `tokenized_path`.
+
+Facts of LLaMA-Factory 0.9.5 with transformers 5.6.0 behind this:
+- With `tokenized_path` other fields of data are not read (`data/loader.py`), but they must be there
+  (`hparams/parser.py`).
+- It averages a loss over the labels before they are shifted, L of a sequence, and sums those of L - 1 predictions
+  (`Trainer._get_num_items_in_batch`). So losses and gradients are (L - 1) / L of ours. Adam does not see a constant
+  factor, and the norm at which gradients are clipped is lowered by it.
+- It takes up the last checkpoint in `output_dir` by itself, without `overwrite_output_dir`.
+"""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from analysis.launch.formats import documents, llamafactory_data, trainer_arguments
-from analysis.launch.formats.format import (
-    DEEPSPEED,
-    TEMPLATES,
-    checkpoints_folder,
-    comment,
-    differences,
-    head,
-    ratio_lines,
-)
-from analysis.launch.formats.llamafactory_data import DocumentMixture
-from analysis.launch.formats.trainer_arguments import Settings
+from analysis.launch.formats import packed_text, trainer_arguments
+from analysis.launch.formats.format import checkpoints_folder, comment, differences, head, ratio_lines
+from analysis.launch.formats.trainer_arguments import DEEPSPEED, Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts import yaml_text
 from analysis.launch.scripts.torchrun import Command
@@ -24,7 +23,6 @@ from sweep.study import InputError
 
 NAME = "llamafactory"
 TRAINER = "LLaMA-Factory 0.9.5"
-SECONDS_A_DAY = 86_400
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
@@ -33,25 +31,14 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
         raise InputError(
             f"launch.model {plan.launch.model!r}: LLaMA-Factory reads ${{ as a reference: rename the model"
         )
-    documents.refuse_no_eos(plan, "LLaMA-Factory")
-    llamafactory_data.write(plan, folder)
+    packed_text.write(plan, folder, NAME)
     (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
-    shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
+    trainer_arguments.write_deepspeed(plan, folder)
     return warnings(plan)
 
 
 def warnings(plan: LaunchPlan) -> list[str]:
-    found = [*DocumentMixture(plan).warnings, *differences(plan, "LLaMA-Factory")]
-    found += trainer_arguments.warnings(plan, NAME, "LLaMA-Factory")
-    found += documents.special_strings(plan, "LLaMA-Factory")
-    if plan.bos:
-        found.append(
-            "LLaMA-Factory puts BOS over the first token of every sequence, besides the documents' own, where "
-            "tokenizer_config.json has add_bos_token: true: train with add_bos_token: false"
-        )
-    if plan.study.training.document_masking:
-        found.append("LLaMA-Factory attends across documents, the trials did not (training.document_masking: true)")
-    return found
+    return [*differences(plan, "LLaMA-Factory"), *trainer_arguments.warnings(plan, NAME, "LLaMA-Factory")]
 
 
 def sections(plan: LaunchPlan) -> dict[str, Settings]:
@@ -61,33 +48,36 @@ def sections(plan: LaunchPlan) -> dict[str, Settings]:
         "data": _data(plan),
         "batch and steps": _steps(plan),
         "learning rate": trainer_arguments.learning_rate(plan, "lr_scheduler_type"),
-        "optimizer": trainer_arguments.optimizer(plan, "optim"),
-        **({"held-out losses": _held_out(plan)} if plan.evaluation_files else {}),
+        "optimizer": trainer_arguments.optimizer(plan, "optim") | {"max_grad_norm": _max_grad_norm(plan)},
+        "held-out losses": _held_out(plan),
     }
     return parts | {"output": _output(plan, parts)}
 
 
 def _model(plan: LaunchPlan) -> Settings:
-    # Gradient checkpointing is on unless `disable_gradient_checkpointing` is set.
-    return {
-        "model_name_or_path": plan.launch.model,
+    """The folder with the tokenizer that suits the packed text, see trainers/packing/llamafactory.py."""
+    found = {
+        "model_name_or_path": f"{plan.data}/model",
         "trust_remote_code": plan.study.base_model.trust_remote_code,
         "stage": "pt",
         "do_train": True,
         "finetuning_type": "full",
-        "bf16": True,
-        "deepspeed": DEEPSPEED,
+        "bf16": plan.precision == "bfloat16",
     }
+    if plan.launch.gpus_per_node:
+        return found | {"deepspeed": DEEPSPEED}
+    return found | {"use_cpu": True, "disable_gradient_checkpointing": True}
 
 
 def _data(plan: LaunchPlan) -> Settings:
-    settings = {"dataset_dir": ".", "dataset": ",".join(plan.shares)}
-    if len(plan.used) > 1:
-        mixture = DocumentMixture(plan)
-        settings["mix_strategy"] = mixture.strategy
-        settings["interleave_probs"] = ",".join(map(repr, mixture.probabilities.values()))
-    # `packing` stays unset: pre-training packs anyway, and setting it shortens cutoff_len by one.
-    return settings | {"cutoff_len": plan.launch.sequence_length, "preprocessing_num_workers": 16}
+    # `packing` stays unset: setting it shortens cutoff_len by one.
+    return {
+        "tokenized_path": f"{plan.data}/tokenized",
+        "disable_shuffling": True,
+        "dataset_dir": ".",
+        "dataset": "packed",
+        "cutoff_len": plan.launch.sequence_length,
+    }
 
 
 def _steps(plan: LaunchPlan) -> Settings:
@@ -96,19 +86,23 @@ def _steps(plan: LaunchPlan) -> Settings:
         "max_steps": plan.steps,
         "per_device_train_batch_size": layout.micro_batch,
         "gradient_accumulation_steps": layout.accumulation(plan.launch),
-        "dataloader_num_workers": 4,
+        "dataloader_num_workers": 4 if plan.launch.gpus_per_node else 0,
         "seed": plan.seed,
-        # The other processes wait while the first one tokenises.
-        "ddp_timeout": SECONDS_A_DAY,
     }
+
+
+def _max_grad_norm(plan: LaunchPlan) -> float:
+    length = plan.launch.sequence_length
+    return plan.study.training.optimizer.max_grad_norm * (length - 1) / length
 
 
 def _held_out(plan: LaunchPlan) -> Settings:
     return {
-        "eval_dataset": ",".join(map(documents.HELD_OUT.format, plan.evaluation_files)),
+        "eval_dataset": ",".join(plan.held_out_sets),
         "eval_on_each_dataset": True,
         "eval_strategy": "steps",
         "eval_steps": plan.evaluation_steps,
+        "eval_on_start": True,
         "per_device_eval_batch_size": plan.layout(NAME).micro_batch,
     }
 
@@ -125,8 +119,12 @@ def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
 
 def document(plan: LaunchPlan) -> str:
     """llamafactory.yaml: comments on the source of the numbers, then the settings."""
-    warnings = (f"Warning: {warning}" for warning in DocumentMixture(plan).warnings)
-    parts = [head(plan, TRAINER, ratio(plan), NAME, *warnings)]
+    length = plan.launch.sequence_length
+    more = [
+        f"Losses in its log, of training and held-out text, are {length - 1:,}/{length:,} of nats per token.",
+        "The trained model's tokenizer has another pad token than the base model's, which it can be replaced by.",
+    ]
+    parts = [head(plan, TRAINER, ratio(plan), NAME, *more)]
     for heading, settings in sections(plan).items():
         quoted = {key: yaml_text.Quoted(value) if isinstance(value, str) else value for key, value in settings.items()}
         text = yaml_text.dump(quoted, width=10**6)
@@ -135,37 +133,23 @@ def document(plan: LaunchPlan) -> str:
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    mixture = DocumentMixture(plan)
-    lengths, drawn = mixture.lengths, mixture.probabilities
-    parts = [f"{source.share:.6g} / {lengths[source.name]:.6g}" for source in plan.used]
-    total = sum(source.share / lengths[source.name] for source in plan.used)
-    return ratio_lines(
-        plan,
-        "; interleave_probs are shares of documents, drawn before packing.",
-        f"Tokens per document: {', '.join(f'{plan.label(s)} {lengths[s.name]:,.1f}' for s in plan.used)}.",
-        f"The probability of a document is in proportion to share / length: {' + '.join(parts)} = {total:.6g}",
-        *(
-            f"p({plan.label(source)}) = ({part}) / {total:.6g} = {drawn[source.name]:.6g}"
-            for source, part in zip(plan.used, parts, strict=True)
-        ),
-    )
+    return ratio_lines(plan, packed_text.RATIO)
 
 
 def command(plan: LaunchPlan) -> Command:
+    needs = "llamafactory==0.9.5 deepspeed" if plan.launch.gpus_per_node else "llamafactory==0.9.5"
     return Command(
         trainer="LLaMA-Factory",
         settings="llamafactory.yaml",
         usage="Arguments override llamafactory.yaml: start.sh max_steps=10",
         check="command -v llamafactory-cli > /dev/null ||\n"
-        '    fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its '
-        'environment"\n'
-        f"[[ -f data/{plan.used[0].name}.jsonl ]] ||\n"
-        '    fail "the training text is missing: run python write_jsonl.py corpora.json data once, in this folder"\n'
+        f'    fail "llamafactory-cli is not on PATH: pip install {needs}, or activate its environment"\n'
+        + packed_text.check(plan)
         # Its launcher joins its arguments with blanks and splits them there again.
-        '[[ "$checkpoints" != *[[:space:]]* ]] ||\n'
+        + '[[ "$checkpoints" != *[[:space:]]* ]] ||\n'
         '    fail "ALMR_CHECKPOINTS has a blank, at which llamafactory-cli would split it: name another folder"',
         run='export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT\n'
         'exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"',
-        install="pip install llamafactory==0.9.5 deepspeed && python write_jsonl.py corpora.json data",
+        install=f"pip install {needs} && {packed_text.INSTALL}",
         checkpoints=Path(sections(plan)["output"]["output_dir"]).name,
     )

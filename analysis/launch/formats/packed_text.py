@@ -10,6 +10,7 @@ from analysis.launch.scripts.prepare import prepare_script
 from sweep.study import study_file
 
 STUDY = "# The launch as a study of one trial: prepare.sh packs its text. Our own trainer would train it as it is.\n"
+RATIO = ", met exactly: of the first n sequences, round(n x ALMR). prepare.sh packs them in their order."
 INSTALL = "python -m venv ~/almr && ~/almr/bin/pip install almr-sweep && ALMR=~/almr/bin/almr bash prepare.sh"
 
 

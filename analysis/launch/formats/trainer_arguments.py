@@ -1,13 +1,28 @@
-"""Arguments of transformers' Trainer, which LLaMA-Factory and axolotl both pass on to it."""
+"""Arguments of transformers' Trainer, which LLaMA-Factory and axolotl both pass on to it, and its DeepSpeed file.
+
+In DeepSpeed 0.19 ZeRO-3 sums gradients in the model's type, in the sum over GPUs (`communication_data_type`) and over
+micro-batches (`data_types.grad_accum_dtype`, `runtime/engine.py`): the file states float32 for both. The optimizer has
+float32 weights.
+"""
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+from analysis.launch.formats.format import TEMPLATES
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.schedule import as_cosine, difference
 
+DEEPSPEED = "deepspeed_zero3.json"
 Settings = dict[str, Any]
+
+
+def write_deepspeed(plan: LaunchPlan, folder: Path) -> None:
+    """Write the DeepSpeed file, where the launch has GPUs."""
+    if plan.launch.gpus_per_node:
+        shutil.copyfile(TEMPLATES / DEEPSPEED, folder / DEEPSPEED)
 
 
 def learning_rate(plan: LaunchPlan, field: str) -> Settings:

@@ -119,7 +119,7 @@ def confirmation(name: str, study: Study, launch: Launch, target: LaunchHardware
     runs = (launch.transfer or TransferRule(rule="direct")).confirm.runs
     brief = launch.model_copy(update={"tokens": confirmation_steps(launch) * launch.global_batch_tokens})
     each = estimate(name, study, brief, target)
-    what = f"{runs} confirmation runs x {each.steps:,} steps"
+    what = f"{runs} confirmation runs x {each.steps:,} steps, one after another"
     if each.seconds is None or each.gpu_hours is None:
         return f"{what}: GPU-hours not known"
     return (

@@ -15,13 +15,9 @@ SMALL = 50_000_000  # bytes of all texts together, up to which a bundle has a co
 
 @dataclass(frozen=True)
 class HeldOutText:
-    """`files`: the held-out documents of each source as JSON Lines. `lost`: why there is none of a source, by name.
-
-    `modules` are the trials' modules that find copies and near-copies of text, with numpy alone; a bundle has a copy.
-    """
+    """`files`: the held-out documents of each source as JSON Lines. `lost`: why there is none of a source, by name."""
 
     files: dict[str, Path] = field(default_factory=dict)
-    modules: tuple[Path, ...] = ()
     lost: dict[str, str] = field(default_factory=dict)
 
     @cached_property

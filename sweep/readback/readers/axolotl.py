@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,15 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     kept = config.model_dump()
     lost = [name for name in written if name not in kept]
     assert not lost, f"axolotl does not know {lost}"
-    mixture = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
-    tokens = {name: source["tokens"] for name, source in mixture["sources"].items()}
-    assert [dataset.path for dataset in config.datasets] == ["data/mixed.jsonl"]
+    assert [Path(dataset.path).name for dataset in config.datasets] == ["train"], "it reads other text"
+    assert config.curriculum_sampling, "it shuffles the blocks"
+    assert config.skip_prepare_dataset, "it may drop blocks"
     batch = config.micro_batch_size * config.gradient_accumulation_steps * question["processes"] * config.sequence_len
     return {
         "parsers": "axolotl's AxolotlInputConfig and transformers' get_scheduler",
         "lr": float(config.learning_rate),
-        "token_shares": {name: count / sum(tokens.values()) for name, count in tokens.items()},
         "steps": config.max_steps,
-        "tokens": sum(tokens.values()),
+        "tokens": config.max_steps * batch,
         "global_batch_tokens": batch,
         "sequence_length": config.sequence_len,
         "checkpoint_steps": config.save_steps,
@@ -35,8 +33,6 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "epsilon": config.adam_epsilon,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "bos": mixture["bos"],
-        "eos": True,  # prompt_tokenizers.py adds it always
         "lrs": lrs(config, question["steps"]),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     settings = yaml.safe_load(Path("llamafactory.yaml").read_text(encoding="utf-8"))
     # Settings that need GPUs are replaced; no number depends on them.
     settings |= {"deepspeed": None, "use_cpu": True, "output_dir": "/tmp/almr-readback"}  # noqa: S108
-    model, data, training, *_ = get_train_args(settings)
+    model, data, training, finetuning, _ = get_train_args(settings)
+    assert data.tokenized_path.endswith("data/tokenized"), f"it reads {data.tokenized_path}"
+    assert finetuning.disable_shuffling, "it shuffles the blocks"
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * question["processes"]
     return {
         "parsers": "LLaMA-Factory's get_train_args and transformers' get_scheduler",
         "model": model.model_name_or_path,
         "lr": training.learning_rate,
-        "document_shares": shares(data),
         "steps": training.max_steps,
         "tokens": training.max_steps * batch * data.cutoff_len,
         "global_batch_tokens": batch * data.cutoff_len,
@@ -33,21 +33,9 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "beta2": training.adam_beta2,
         "epsilon": training.adam_epsilon,
         "weight_decay": training.weight_decay,
-        "max_grad_norm": training.max_grad_norm,
-        "bos": json.loads(Path("corpora.json").read_text(encoding="utf-8"))["bos"],
-        "eos": True,  # data/processor/pretrain.py adds it always
+        "max_grad_norm": training.max_grad_norm * data.cutoff_len / (data.cutoff_len - 1),  # its gradients are smaller
         "lrs": lrs(training, question["steps"]),
     }
-
-
-def shares(data: Any) -> dict[str, float]:
-    """Share of documents by corpus; every name must be in dataset_info.json."""
-    known = json.loads(Path("dataset_info.json").read_text(encoding="utf-8"))
-    assert set(data.dataset) <= set(known), f"{data.dataset} are not all in dataset_info.json"
-    if len(data.dataset) == 1:
-        return {data.dataset[0]: 1.0}
-    assert data.mix_strategy.startswith("interleave")
-    return dict(zip(data.dataset, data.interleave_probs, strict=True))
 
 
 def lrs(training: Any, steps: list[int]) -> list[float]:

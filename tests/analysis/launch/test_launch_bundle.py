@@ -10,7 +10,7 @@ from analysis.fit_file.findings import Finding
 from analysis.launch.bundle import FittedRun, export
 from analysis.launch.evidence.evidence import Evidence, ReadBack, SearchEvidence
 from analysis.launch.scripts import starts
-from sweep.study import InputError
+from sweep.study import InputError, study_file
 from sweep.study.ingredients import SearchState
 
 
@@ -42,18 +42,27 @@ def embedded(make_study, make_facts, tmp_path):
     return make_study(corpora=spec), counted
 
 
-def test_the_bundle_holds_its_text_and_says_so(make_fit, embedded, run, out):
+def test_the_bundle_states_its_text(make_fit, embedded, run, out):
     study, counted = embedded
     paths = export(FittedRun(make_fit(study), run, counted), out).files
     names = [name for path in paths if not (name := path.relative_to(out).as_posix()).startswith("confirm")]
-    settings = ["corpora.json", "dataset_info.json", "deepspeed_zero3.json", "held_out.json", "llamafactory.yaml"]
-    text = ["launch_text.py", "texts/additional.jsonl", "texts/original.jsonl", "write_jsonl.py"]
+    settings = ["deepspeed_zero3.json", "llamafactory.yaml", "prepare.sh", "study.yaml"]
     starts = ["ray_start.py", "rayjob.yaml", "sky.yaml", "slurm.sbatch", "start.sh"]
-    own = sorted([*settings, *text, *starts])
+    own = sorted([*settings, *starts])
     assert names == ["GO.md", "README.md", "evidence.json", *(f"llamafactory/{name}" for name in own)]
-    assert json.loads((out / "llamafactory" / "texts/additional.jsonl").read_text()) == {"text": "additional"}
-    entry = json.loads((out / "llamafactory" / "dataset_info.json").read_text())["additional"]
-    assert entry == {"file_name": "data/additional.jsonl", "columns": {"prompt": "text"}}
+    launched = study_file.load(out / "llamafactory" / "study.yaml")
+    assert launched.corpora.model_dump() == study.corpora.model_dump()
+
+
+def test_confirmation_runs_read_the_text_of_the_launch(make_fit, embedded, run, out):
+    study, counted = embedded
+    export(FittedRun(make_fit(study), run, counted), out, formats=("llamafactory", "axolotl"))
+    for name, read in (("llamafactory", "tokenized"), ("axolotl", "train")):
+        confirm = out / f"confirm-1-{name}"
+        assert f"../{name}/data/{read}" in (confirm / f"{name}.yaml").read_text()
+        assert f"../{name}/prepare.sh once" in (confirm / "start.sh").read_text()
+        assert not (confirm / "study.yaml").exists()
+        assert not (confirm / "prepare.sh").exists()
 
 
 def test_evidence_hashes_every_other_file(make_fit, embedded, run, out):

@@ -20,6 +20,7 @@ from analysis.launch.evidence.evidence import Evidence, ReadBack
 from analysis.transfer.bracket import compare
 from analysis.transfer.rules import near_edge
 from sweep import cli
+from sweep.planning import model_shape
 from sweep.study import Ingredients, InputError, numbers, study_file
 
 UNREAD = ReadBack(name="llamafactory", differences=None, why_not="not installed")
@@ -86,6 +87,20 @@ def test_gpu_hours_come_from_a_stated_gpu_and_mfu(make_fit, make_study, corpora)
     plan = planned(make_fit(make_study(resources=resources)), corpora)
     assert plan.gpu_hours == pytest.approx(plan.flops / (989e12 * 0.4) / 3600)
     assert any("at 40 % MFU (resources.mfu)" in line for line in plan.lines)
+
+
+def test_the_plan_says_what_its_runs_take_by_the_chosen_layout(make_fit, make_study, corpora):
+    """Of the slowest format: GPU-hours, days one after another, and cost."""
+    study = make_study(launch={"gpu": "H100-80GB", "price_per_gpu_hour": 3, "formats": ["megatron", "native"]})
+    target = model_shape.launch_hardware(study, study.launch.formats)
+    plan = bundle.confirmation(FittedRun(make_fit(study), Path("not-read"), corpora, target))
+    seconds = 500 * max(layout.step_seconds for layout in target.layouts.values())
+    assert plan.gpu_hours == pytest.approx(seconds * 128 / 3600)
+    assert plan.days == pytest.approx(seconds / 86400)
+    assert plan.cost == pytest.approx(3 * plan.gpu_hours)
+    told = "\n".join(plan.lines)
+    assert f"{plan.gpu_hours:,.0f} GPU-hours" in told
+    assert f"cost {plan.cost:,.0f}" in told
 
 
 def test_gpu_hours_without_a_stated_mfu_name_the_published_figure(make_fit, make_study, corpora):

@@ -6,8 +6,6 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_loader
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +14,18 @@ import yaml
 from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
-from analysis.launch.formats import axolotl, megatron
-from analysis.launch.formats.llamafactory_data import DocumentMixture
+from analysis.launch.formats import megatron
 from analysis.launch.plan import layout_choice
-from analysis.launch.plan.ratio import token_shares
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.starts import job_name
 from sweep.study.sizes.known import KNOWN
 
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
 FILES = {
-    "llamafactory": ("llamafactory.yaml", "dataset_info.json", "corpora.json"),
+    "llamafactory": ("llamafactory.yaml", "study.yaml", "prepare.sh"),
     "torchtitan": ("almr_launch.py", "prepare.sh"),
     "megatron": ("megatron_args.txt", "prepare.sh", "study.yaml"),
-    "axolotl": ("axolotl.yaml", "mixture.json", "held_out.json"),
+    "axolotl": ("axolotl.yaml", "almr_losses.py"),
     "native": ("study.yaml",),
 }
 STATED = {"gpu": "H100-80GB", "image": "registry/trainer:1", "volume_claim": "shared"}
@@ -103,15 +99,11 @@ def test_a_ratio_goes_to_each_format_and_back(make_plan, make_facts, tmp_path):
 
 def shares_back(plan, folder):
     """The corpora's shares of the tokens as each format's own numbers state them."""
-    mixture = DocumentMixture(plan)
-    tokens = {name: s["tokens"] for name, s in axolotl.mixture(plan, folder)["sources"].items()}
     blend = megatron.blend(plan)
     assert len(blend) % 2 == 0
     prefixes = (prefix.removeprefix("data/train_") for prefix in blend[1::2])
     return {
-        "llamafactory": token_shares(mixture.probabilities, mixture.lengths),
         "megatron": dict(zip(prefixes, map(float, blend[::2]), strict=True)),
-        "axolotl": {name: count / sum(tokens.values()) for name, count in tokens.items()},
     }
 
 
@@ -177,8 +169,8 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
     (tools / "Megatron-LM" / "pretrain_gpt.py").touch()
     for made in ("base", "data"):
         (folder / made).mkdir(exist_ok=True)
-    for text in ("mixed.jsonl", "original.jsonl", "blocks.json", "model_args.txt"):
-        (folder / "data" / text).touch()
+    for packed in ("blocks.json", "model_args.txt"):
+        (folder / "data" / packed).touch()
     for program in ("torchrun", "llamafactory-cli", "axolotl", "python"):
         (tools / program).write_text('#!/bin/bash\nprintf "%s|" "$@"\n')
         (tools / program).chmod(0o755)
@@ -196,7 +188,7 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
 def test_llamafactory_refuses_a_folder_that_its_launcher_would_part(write_format, make_study):
     folder = write_format("llamafactory", make_study(launch={"nodes": 1}))
     (folder / "data").mkdir()
-    (folder / "data" / "original.jsonl").touch()
+    (folder / "data" / "blocks.json").touch()
     environment = {"PATH": f"{folder}:/usr/bin:/bin", "ALMR_CHECKPOINTS": "/my disk"}
     (folder / "llamafactory-cli").write_text("#!/bin/sh\n")
     (folder / "llamafactory-cli").chmod(0o755)
@@ -267,7 +259,6 @@ def test_what_does_not_fit_or_is_not_known_is_said(make_study):
         ({"precision": "float32"}, "axolotl", "axolotl computes in bfloat16"),
         ({"precision": "float32"}, "megatron", "Megatron-LM computes in bfloat16"),
         ({"precision": "float32"}, "torchtitan", "torchtitan computes in bfloat16"),
-        ({"document_masking": True}, "llamafactory", "LLaMA-Factory attends across documents"),
         ({"tensor_parallel": 8}, "llamafactory", "does not use launch.tensor_parallel 8"),
         ({"context_parallel": 2}, "axolotl", "does not use launch.context_parallel 2"),
         ({"pipeline_parallel": 4}, "native", "does not use launch.pipeline_parallel 4"),
@@ -297,21 +288,6 @@ def test_our_own_trainers_memory_is_that_of_its_precision_and_moments(make_study
     state = "weights, optimizer"
     assert whole[state] == half[state] == pytest.approx(12 * shape.parameters / 128)
     assert small[state] == pytest.approx((4 + 2 + 8 / 256) * shape.parameters / 128)
-
-
-def test_documents_are_mixed_to_the_tokens_that_are_wanted(write_format, monkeypatch):
-    folder = write_format("axolotl")
-    monkeypatch.syspath_prepend(folder)
-    module = module_from_spec(spec_from_loader("mix_documents", loader=None))
-    exec((folder / "mix_documents.py").read_text(), module.__dict__)
-    wanted = {"original": 6000, "additional": 4000}
-    streams = {"original": repeat(("en", 30)), "additional": repeat(("zh", 70))}
-    tokens = {"original": 0, "additional": 0}
-    for name, text in module.mixed(streams, wanted):
-        tokens[name] += {"en": 30, "zh": 70}[text]
-        if sum(tokens.values()) > 2000:  # every part of the file has the ratio
-            assert tokens["additional"] / sum(tokens.values()) == pytest.approx(0.4, abs=0.03)
-    assert all(wanted[name] <= tokens[name] < wanted[name] + 70 for name in wanted)
 
 
 def test_the_native_study_is_the_winner_alone(write_format, make_study):

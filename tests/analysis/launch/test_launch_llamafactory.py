@@ -2,14 +2,16 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 import yaml
 from golden import assert_golden
 
+from analysis.launch.bundle import write
 from analysis.launch.formats import llamafactory
 from analysis.launch.plan.launch_plan import make
-from sweep.study import InputError
+from sweep.study import InputError, study_file
 
 HOSTILE = [
     'it\'s "quoted"',
@@ -22,18 +24,17 @@ HOSTILE = [
     "-x",
     "大模型",
 ]
-FILES = ("llamafactory.yaml", "dataset_info.json", "start.sh")
+FILES = ("llamafactory.yaml", "start.sh")
 
 
 @pytest.fixture
 def written(write_format):
-    """Write the format for a study, and its training text as if write_jsonl.py had; returns its folder."""
+    """Write the format for a study, as if its text were packed; returns its folder."""
 
     def made(*arguments, **fields):
         folder = write_format("llamafactory", *arguments, **fields)
         (folder / "data").mkdir()
-        for entry in json.loads((folder / "dataset_info.json").read_text()).values():
-            (folder / entry["file_name"]).touch()
+        (folder / "data" / "blocks.json").touch()
         return folder
 
     return made
@@ -61,44 +62,39 @@ def test_golden_wsd_on_one_node_at_a_risk(written, make_study, refusal, name):
     assert_golden("llamafactory", f"wsd-{name}", (folder / name).read_text())
 
 
-def test_probabilities_are_over_documents(written):
-    found = settings(written(almr=0.5))  # Chinese documents are twice as long
-    original, additional = map(float, found["interleave_probs"].split(","))
-    assert found["dataset"] == "original,additional"
-    assert additional == pytest.approx(1 / 3)
-    assert original + additional == 1
-
-
-@pytest.mark.parametrize(("almr", "alone"), [(0, "original"), (1, "additional")])
-def test_a_single_corpus_is_not_interleaved(written, almr, alone):
-    folder = written(almr=almr)
-    assert settings(folder)["dataset"] == alone
-    assert not {"mix_strategy", "interleave_probs"} & settings(folder).keys()
-    assert list(json.loads((folder / "dataset_info.json").read_text())) == [alone]
-
-
-def test_a_repeated_corpus_is_oversampled(written, corpora, make_facts):
-    small = {**corpora, "additional": make_facts(files=("/data/chinese.parquet",))}
-    assert settings(written(counted=small))["mix_strategy"] == "interleave_over"
-
-
-def test_text_that_is_used_once_stays_so(written):
-    assert settings(written())["mix_strategy"] == "interleave_under"
-
-
-def test_few_long_documents_are_warned_of(make_fit, make_facts, tmp_path):
-    books = {
-        "original": make_facts(documents=38, tokens=2_000_000, files=("/data/english.jsonl",)),
-        "additional": make_facts(documents=120, tokens=600_000, files=("/data/chinese.parquet",)),
+def test_it_reads_the_packed_blocks_in_their_order(written, make_study):
+    found = settings(written())
+    read = {key: found[key] for key in ("tokenized_path", "model_name_or_path", "disable_shuffling", "eval_dataset")}
+    assert read == {
+        "tokenized_path": "data/tokenized",
+        "model_name_or_path": "data/model",
+        "disable_shuffling": True,
+        "eval_dataset": "original,additional",
     }
-    warnings = llamafactory.write(make(make_fit(almr=0.5), books), tmp_path)
-    assert any("the achieved ALMR differs from 0.50 by about" in warning for warning in warnings)
+    assert not {"packing", "interleave_probs", "template"} & found.keys()
+    assert found["max_grad_norm"] == make_study().training.optimizer.max_grad_norm * 8191 / 8192
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_without_gpus_it_trains_on_the_cpu(make_plan, make_study, tmp_path, precision):
+    plan = make_plan("llamafactory", make_study(launch={"gpus_per_node": 0, "nodes": 1}))
+    assert plan.precision == "float32"
+    write(replace(plan, precision=precision), "llamafactory", tmp_path / "cpu")
+    found = settings(tmp_path / "cpu")
+    assert (found["use_cpu"], found["bf16"], "deepspeed" in found) == (True, precision == "bfloat16", False)
+    assert not (tmp_path / "cpu" / "deepspeed_zero3.json").exists()
+    assert "deepspeed" not in (tmp_path / "cpu" / "start.sh").read_text()
+
+
+def test_gradients_are_summed_in_float32(written):
+    content = json.loads((written() / "deepspeed_zero3.json").read_text())
+    assert content["communication_data_type"] == content["data_types"]["grad_accum_dtype"] == "fp32"
 
 
 @pytest.mark.parametrize("model", HOSTILE)
 def test_a_hostile_model_name_is_only_ever_text(written, make_study, model, tmp_path):
     folder = written(make_study(launch={"model": model, "nodes": 1}))
-    assert settings(folder)["model_name_or_path"] == model
+    assert study_file.load(folder / "study.yaml").base_model.pretrained in (model, str(folder / model))
     tools = tmp_path / "bin"
     tools.mkdir()
     fake = tools / "llamafactory-cli"
@@ -164,15 +160,10 @@ def test_a_reference_in_the_model_name_is_refused(written, make_study):
 
 def test_the_script_wants_the_training_text(written):
     folder = written()
-    (folder / "data" / "original.jsonl").unlink()
+    (folder / "data" / "blocks.json").unlink()
     (folder / "llamafactory-cli").touch(mode=0o755)
     done = start(folder, PATH=f"{folder}:/usr/bin:/bin")
-    assert (done.returncode, "run python write_jsonl.py corpora.json data once" in done.stderr) == (2, True)
-
-
-def test_a_corpus_without_files_is_refused(written, corpora, make_facts):
-    with pytest.raises(InputError, match="has no files of the original corpus"):
-        written(counted={**corpora, "original": make_facts()})
+    assert (done.returncode, "data has no packed text: run prepare.sh once" in done.stderr) == (2, True)
 
 
 def test_other_settings_write_other_checkpoints(written, make_study, make_fit, corpora):

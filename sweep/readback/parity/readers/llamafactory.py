@@ -1,8 +1,9 @@
 """Reads what LLaMA-Factory leaves: `trainer_state.json` of transformers' Trainer, and the model beside it.
 
 It divides the loss, and the gradient, by the number of labels before they are shifted (transformers 5.6,
-`Trainer._get_num_items_in_batch`): L of a row, of which L - 1 are predicted, or fewer where documents are kept apart.
-Here they are given over the predicted tokens, as all other trainers count.
+`Trainer._get_num_items_in_batch`): L of a row, of which L - 1 are predicted. Where documents are kept apart, both are
+fewer: a border is the pad token, and no label. Here they are given over the predicted tokens, as all other trainers
+count.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str,
     states = [path for path in states if path.is_file()]
     history = json.loads(max(states, key=_step).read_text())["log_history"]
     packed = datasets.load_from_disk(str(data(folder)))
-    scale = Counted(packed["train"], question)
+    scale = Counted(packed["train"], border(folder), question)
     return {
         "steps": [_logged(line, scale.of(line["step"])) for line in history if "grad_norm" in line],
-        "before": _held_out(history, packed, question) if _evaluated(history) else {},
+        "before": _held_out(history, packed, border(folder)) if _evaluated(history) else {},
         "model": str(model),
         "versions": f"LLaMA-Factory {version('llamafactory')}, transformers {version('transformers')}, "
         f"torch {torch.__version__}",
@@ -41,6 +42,12 @@ def data(folder: Path) -> Path:
     return found
 
 
+def border(folder: Path) -> int:
+    """The token id at the borders of documents that is the pad token where they are kept apart."""
+    about = json.loads((data(folder).parent / "blocks.json").read_text())
+    return int([*about["before"], *about["after"]][-1])
+
+
 def _step(path: Path) -> int:
     return int(json.loads(path.read_text())["global_step"])
 
@@ -48,19 +55,21 @@ def _step(path: Path) -> int:
 class Counted:
     """How many labels LLaMA-Factory counts for each token that is predicted, in the rows of a step."""
 
-    def __init__(self, rows: Any, question: dict[str, Any]) -> None:
-        self.rows, self.batch, self.length = rows, question["batch_sequences"], question["sequence_length"]
+    def __init__(self, rows: Any, border: int, question: dict[str, Any]) -> None:
+        self.rows, self.border, self.batch = rows, border, question["batch_sequences"]
 
     def of(self, step: int) -> float:
-        first, counted = (step - 1) * self.batch, self.length * self.batch
-        return float(counted / predicted(self.rows.select(range(first, first + self.batch)), self.length))
+        first = (step - 1) * self.batch
+        return ratio(self.rows.select(range(first, first + self.batch)), self.border)
 
 
-def predicted(rows: Any, length: int) -> int:
-    """The tokens of some rows that are predicted."""
+def ratio(rows: Any, border: int) -> float:
+    """Counted labels to predicted tokens, of some rows."""
+    tokens = rows["input_ids"][:]
     if "shift_labels" not in rows.column_names:
-        return len(rows) * (length - 1)
-    return sum(label != IGNORED for row in rows["shift_labels"] for label in row)
+        return len(tokens[0]) / (len(tokens[0]) - 1)
+    counted = sum(token != border for row in tokens for token in row)
+    return float(counted / sum(label != IGNORED for row in rows["shift_labels"][:] for label in row))
 
 
 def _logged(line: dict[str, Any], scale: float) -> dict[str, Any]:
@@ -76,14 +85,13 @@ def _evaluated(history: list[dict[str, Any]]) -> bool:
     return any(line["step"] == 0 for line in history)
 
 
-def _held_out(history: list[dict[str, Any]], packed: Any, question: dict[str, Any]) -> dict[str, float]:
+def _held_out(history: list[dict[str, Any]], packed: Any, border: int) -> dict[str, float]:
     """The losses before the first step, of each held-out set `validation_<name>`."""
-    found, length = {}, question["sequence_length"]
+    found = {}
     for line in history:
         for key, value in line.items():
             name = key.removeprefix("eval_").removesuffix("_loss")
             part = next((part for part in (name, f"validation_{name}") if part in packed), None)
             if line["step"] == 0 and key.endswith("_loss") and part:
-                rows = packed[part]
-                found[part.removeprefix("validation_")] = value * length * len(rows) / predicted(rows, length)
+                found[part.removeprefix("validation_")] = value * ratio(packed[part], border)
     return found

@@ -12,7 +12,7 @@ readonly gpus=8
 readonly restarts=3
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-bc441d05
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-axolotl-70e40b26
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -22,8 +22,8 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 command -v axolotl > /dev/null ||
     fail "axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment"
-[[ -f data/mixed.jsonl ]] ||
-    fail "data/mixed.jsonl is missing: run python mix_documents.py once, in this folder"
+[[ -f data/blocks.json ]] ||
+    fail "data has no packed text: run prepare.sh once"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -55,6 +55,7 @@ fi
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \
     --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \
     --rdzv-conf="is_host=$((NODE_RANK == 0 ? 1 : 0))" --local-addr="$NODE_ADDR" \

@@ -12,7 +12,7 @@ readonly gpus=8
 readonly restarts=3
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-llamafactory-dafc5ed0
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-llamafactory-6dd62153
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -22,8 +22,8 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 command -v llamafactory-cli > /dev/null ||
     fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
-[[ -f data/original.jsonl ]] ||
-    fail "the training text is missing: run python write_jsonl.py corpora.json data once, in this folder"
+[[ -f data/blocks.json ]] ||
+    fail "data has no packed text: run prepare.sh once"
 [[ "$checkpoints" != *[[:space:]]* ]] ||
     fail "ALMR_CHECKPOINTS has a blank, at which llamafactory-cli would split it: name another folder"
 
