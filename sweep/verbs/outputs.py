@@ -55,7 +55,8 @@ class ExportOptions:
 
     `accept_risk` says why a refused fit is exported all the same. With `verify` the bundle is read back by the
     trainers' own parsers, where they are installed. `parity`: each installed trainer first trains the small model again
-    as `trial` was trained, by default the complete trial nearest to the winner; `show` is told what happens.
+    as `trial` was trained, by default the complete trial nearest to the winner; `tell` is told what that costs, `show`
+    what happens.
     """
 
     folder: Path | None = None
@@ -79,7 +80,9 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     if options.parity:
         from sweep.readback.parity import parity as parity_runs  # torch takes seconds to import
 
-        parity_runs.carry_out(parity_runs.recipe(run, fitted, options.trial, options.show), named)
+        recipe = parity_runs.recipe(run, fitted, options.trial, options.show)
+        options.tell(parity_runs.cost(recipe, named))
+        parity_runs.carry_out(recipe, named)
         source = replace(source, parity=kept.results(run, named))
     reader = readback.verify if options.verify else None
     made = bundle.export(source, options.folder or run.files.launch, options.accept_risk, named, reader)

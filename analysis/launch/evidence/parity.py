@@ -100,8 +100,8 @@ class ParityRun(Schema):
         return f"{self.kind}, {self.steps:,} steps, apart by: {', '.join(self._apart())}"
 
     def _apart(self) -> Iterator[str]:
-        """The largest difference of each kind of number, over the languages."""
-        for what in dict.fromkeys(check.what for check in self.checks):
+        """The largest difference of each kind of number, over the languages, where one is allowed."""
+        for what in dict.fromkeys(check.what for check in self.checks if check.bound):
             found = [check.difference for check in self.checks if check.what == what]
             known = [difference for difference in found if difference is not None]
             yield f"{what} {max(known):.1g}" if len(known) == len(found) else f"{what} not measured"

@@ -31,6 +31,7 @@ TRAINER = "torchtitan 0.3"
 MODULE = "almr_launch"
 MODULES = ("model", "trainer")  # templates without placeholders, which almr_launch.py imports
 LLAMAS = ("llama", "mistral")  # model_type
+MASK_BLOCK = 128  # tokens: of the mask of FlexAttention, which context parallelism divides among GPUs
 
 
 CHECK = f"""\
@@ -47,12 +48,19 @@ python {MODULE}.py || exit 2"""
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write almr_launch.py and the modules that it imports into the folder; returns warnings.
 
-    Raises InputError for a model that is known not to be a Llama; of others start.sh reads the config.json.
+    Raises InputError for a model that is known not to be a Llama (of others start.sh reads the config.json), and for
+    sequences that context parallelism cannot share.
     """
     if plan.target.shape and plan.target.shape.model_type not in LLAMAS:
         raise InputError(
             f"launch.formats: torchtitan's Llama cannot be {plan.launch.model}, of model_type "
             f"{plan.target.shape.model_type}: choose another format"
+        )
+    context, length = plan.layout(NAME).context, plan.launch.sequence_length
+    if context > 1 and length % (context * MASK_BLOCK):
+        raise InputError(
+            f"launch.context_parallel: {context}: torchtitan shares sequences in blocks of {MASK_BLOCK} tokens, and "
+            f"sequence_length {length} is not a multiple of {context * MASK_BLOCK}: lower it, or choose another format"
         )
     values = settings(plan)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}

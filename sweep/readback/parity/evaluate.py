@@ -2,7 +2,8 @@
 
     python -m sweep.readback.parity.evaluate STUDY INGREDIENTS MODEL
 
-In a process of its own: a GPU's memory is free again when it ends. Prints one line of JSON.
+In a process of its own: a GPU's memory is free again when it ends. One process measures, whatever a trial has. Prints
+one line of JSON.
 """
 
 from __future__ import annotations
@@ -30,14 +31,28 @@ def main() -> None:
 
 
 def losses(study: Study, ingredients: Ingredients, model: str) -> Losses:
-    """In nats per token, by language and source. One process takes it, whatever a trial has."""
-    workers = WorkerGroup(0, 1, open_device(study.resources.model_copy(update={"nodes": 1, "processes": 1})))
+    """In nats per token, by language and source."""
+    workers = one_worker(study)
+    return held_out(study, ingredients, workers).losses(model_loss(study, ingredients, model, workers))
+
+
+def one_worker(study: Study) -> WorkerGroup:
+    """This process alone, on a GPU where the study has any."""
+    alone = {"nodes": 1, "processes": 1, "gpus_per_node": min(1, study.resources.gpus_per_node)}
+    return WorkerGroup(0, 1, open_device(study.resources.model_copy(update=alone)))
+
+
+def held_out(study: Study, ingredients: Ingredients, workers: WorkerGroup) -> HeldOut:
+    micro_batch = MicroBatch(study.training.micro_batch_sequences)
+    return HeldOut.of(open_corpora(ingredients), study, workers, micro_batch)
+
+
+def model_loss(study: Study, ingredients: Ingredients, model: str, workers: WorkerGroup) -> TokenLoss:
+    """The loss of a model in this folder, with the document mask of the study."""
     masked = study.training.document_masking
     tokenizer = load_tokenizer(study.base_model, ingredients.base_model) if masked else None
     borders = Borders.of(tokenizer, study.documents) if masked else None
-    loss = TokenLoss(load_model(study, model, workers), study.training.precision == "bfloat16", borders)
-    micro_batch = MicroBatch(study.training.micro_batch_sequences)
-    return HeldOut.of(open_corpora(ingredients), study, workers, micro_batch).losses(loss)
+    return TokenLoss(load_model(study, model, workers), study.training.precision == "bfloat16", borders)
 
 
 if __name__ == "__main__":

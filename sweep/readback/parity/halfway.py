@@ -11,16 +11,16 @@ MARKERS = {  # below ALMR_CHECKPOINTS; `step` is that of the checkpoint half-way
     "torchtitan": "**/step-{step}/.metadata",
     "megatron": "**/iter_{step:07d}",
 }
-TRACKER = "latest_checkpointed_iteration.txt"  # of Megatron, beside the folders of its checkpoints
+TRACKER = "latest_checkpointed_iteration.txt"  # of Megatron, written last, beside the folders of its checkpoints
 
 
 def checkpoint(name: str, checkpoints: Path, step: int) -> Path | None:
-    """The file of the checkpoint, None while it is not complete."""
+    """A file or folder of the checkpoint, None while it is not complete."""
     found = next(iter(sorted(checkpoints.glob(MARKERS[name].format(step=step)))), None)
     if name != "megatron" or found is None:
         return found
     tracker = found.parent / TRACKER
-    return tracker if tracker.is_file() and tracker.read_text().strip() == str(step) else None
+    return found if tracker.is_file() and tracker.read_text().strip() == str(step) else None
 
 
 def written(path: Path) -> int | None:

@@ -122,6 +122,12 @@ class ParityLaunch:
         return found.model_copy(update={"after": measured(self.prepared, found.model)})
 
 
+def on_rows(prepared: PreparedFiles, rows: str) -> Trace:
+    """How our own trainer trains on rows that another one read. Raises ParityRunError."""
+    files = [str(prepared.study), str(prepared.ingredients), rows]
+    return Trace.model_validate_json(_answer([start.OURS, "-m", "sweep.readback.parity.on_rows", *files]))
+
+
 def measured(prepared: PreparedFiles, model: str) -> Losses:
     """The held-out losses of a model. Raises ParityRunError."""
     files = [str(prepared.study), str(prepared.ingredients), model]

@@ -8,13 +8,15 @@ then trained a second time, killed half-way and started again. docs/parity.md sa
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.fit_file.result import FitResult
 from analysis.launch.evidence.parity import Kind, ParityResult, ParityRun
-from sweep.readback.parity import documents, judge, kept, plan, start, trace
+from sweep.readback.parity import documents, judge, kept, launches, plan, start, trace
 from sweep.readback.parity.judge import ParityBounds
 from sweep.readback.parity.launches import ParityLaunch, ParityRunError, PreparedFiles, Show
 from sweep.readback.parity.plan import RepeatedTrial
@@ -23,9 +25,12 @@ from sweep.readback.parity.trace import Trace
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study, study_file
 from sweep.study.files.atomic import write_atomically
+from sweep.study.numbers import clock, quantity
 from sweep.study.sections.launch import Format
 
 LEAST_SECONDS, TIMES_A_TRIAL = 1800.0, 10.0
+TRIALS = 2  # that a format's parity runs take about as long as, with those on short documents
+LARGE = ("checkpoints", "checkpoints-resumed", "data")
 NEEDS_GPU = ("torchtitan", "megatron")
 Environments = Callable[[str], TrainerEnvironment]
 
@@ -86,9 +91,16 @@ class Parity:
         again, found = self._again(name)
         borders, seen = self._borders(name)
         seen = seen or found or Trace(steps=())
-        return blank.model_copy(
-            update={"runs": (again, *borders), "versions": seen.versions, "device": seen.device},
-        )
+        runs = {"runs": (again, *borders), "versions": seen.versions, "device": seen.device}
+        result = blank.model_copy(update=runs)
+        if result.state == "pass":
+            self._clear(name)
+        return result
+
+    def _clear(self, name: Format) -> None:
+        """Delete the data and checkpoints of runs that passed: at 8B they take hundreds of GB."""
+        for kind, what in itertools.product(("again", "borders"), LARGE):
+            shutil.rmtree(self.recipe.folder / name / kind / what, ignore_errors=True)
 
     def _again(self, name: Format) -> tuple[ParityRun, Trace | None]:
         repeated = self.recipe.repeated
@@ -117,6 +129,8 @@ class Parity:
         steps = made.plan.steps
         try:
             found = made.train()
+            if found.rows:  # it shuffles by itself: a trial on the same rows is what it should be as
+                wanted = launches.on_rows(made.prepared, found.rows).model_copy(update={"tokens": wanted.tokens})
         except ParityRunError as error:
             return ParityRun(kind=kind, steps=steps, fault=str(error)), None
         return ParityRun(kind=kind, steps=steps, checks=judge.judge(wanted, found, steps, self.recipe.bounds)), found
@@ -148,6 +162,14 @@ def recipe(run: Run, fitted: FitResult, trial: str | None, show: Show) -> Recipe
     winner = fitted.file.winner
     record = plan.choose(kept.records(run), trial, winner.almr, winner.lr)
     return Recipe(run, kept.repeated(run, record), fitted.file.noise, show=show)
+
+
+def cost(recipe: Recipe, names: Collection[Format]) -> str:
+    """What the parity runs take, in a line."""
+    record = recipe.repeated.record
+    hours = f", {quantity(TRIALS * record.gpu_hours)} GPU-hours" if record.gpu_hours else ""
+    each = f" of about {clock(TRIALS * record.seconds)}{hours} each" if record.seconds else ""
+    return f"parity runs of {', '.join(names)}: {record.trial_id} is trained again{each}"
 
 
 def carry_out(recipe: Recipe, names: Iterable[Format]) -> None:

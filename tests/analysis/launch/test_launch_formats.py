@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -306,12 +305,3 @@ def test_megatron_counts_in_samples(write_format, stated):
     assert lines[lines.index("--lr-warmup-samples") + 1] == str(238 * 512)
     at = lines.index("--train-data-path")
     assert lines[at + 1 : at + 5] == ["0.6", "data/train_original", "0.4", "data/train_additional"]
-
-
-def test_corpora_json_is_what_load_dataset_takes(write_format):
-    content = json.loads((write_format("llamafactory") / "corpora.json").read_text())
-    assert content["train"]["additional"]["load"] == {
-        "path": "parquet",
-        "data_files": [str(Path("/data/chinese.parquet"))],
-        "split": "train",
-    }

@@ -171,6 +171,16 @@ def test_another_order_of_the_same_batches_is_found(right, trained, small_model)
     assert failed(right, trained(blocks=blocks.flatten(0, 1))) == {"loss of each step", "loss after training"}
 
 
+def test_batches_of_one_language_each_are_found(trained, small_model):
+    """As where all ranks of torchtitan draw their languages with one seed: the same blocks, but no batch is mixed."""
+    english, chinese = (rows(small_model, 3, BATCH * STEPS // 2, (part,)) for part in (ENGLISH, CHINESE))
+    mixed = torch.stack([english, chinese], 1).flatten(0, 1)
+    whole = [part.split(BATCH) for part in (english, chinese)]
+    apart = torch.cat([batch for pair in zip(*whole, strict=True) for batch in pair])
+    assert sorted(map(tuple, mixed.tolist())) == sorted(map(tuple, apart.tolist()))
+    assert {FIRST, "loss of each step"} <= failed(trained(blocks=mixed), trained(blocks=apart))
+
+
 def trace(steps=20, **fields):
     logged = tuple(LoggedStep(step=n, loss=5 - 0.01 * n, lr=1e-3 / n, grad_norm=0.7) for n in range(1, steps + 1))
     losses = {"original": 3.7, "additional": 5.0}

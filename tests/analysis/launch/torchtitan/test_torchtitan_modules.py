@@ -19,6 +19,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from analysis.launch.formats import torchtitan
 from analysis.launch.formats.format import TEMPLATES
 from sweep.study import InputError
 from sweep.study.sections import lr_schedule
@@ -26,6 +27,7 @@ from trainers.data.tokens.borders import Borders
 from trainers.model.token_loss import TokenLoss, positions
 
 BLOCK = 16
+TRAINING = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20}
 IGNORED = -100
 
 
@@ -182,6 +184,20 @@ def test_a_known_model_of_another_architecture_is_refused_at_once(write_format, 
     }
     with pytest.raises(InputError, match="of model_type qwen2: choose another format"):
         write_format("torchtitan", make_study(launch={"model": "some/qwen", "shape": shape}))
+
+
+def test_sequences_that_context_parallelism_cannot_share_are_refused(write_format, make_study):
+    sizes = {"global_batch_tokens": 2**22, "sequence_length": 128, "context_parallel": 2}
+    with pytest.raises(InputError, match="not a multiple of 256"):
+        write_format("torchtitan", make_study(launch=sizes))
+
+
+def test_a_launch_on_other_text_does_not_go_on_from_a_checkpoint_of_this_one(make_plan, make_study):
+    """Its document mask, say, is not in almr_launch.py."""
+    made = [make_plan("torchtitan", make_study(training=TRAINING | {"document_masking": on})) for on in (True, False)]
+    first, second = (torchtitan.settings(plan) for plan in made)
+    assert first.pop("checkpoints") != second.pop("checkpoints")
+    assert first == second
 
 
 def test_the_modules_that_it_imports_are_beside_it(write_format, make_study):
