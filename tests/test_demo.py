@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,15 +78,16 @@ def test_the_planned_disk_space_holds_the_run(demo: tuple[Path, dict[str, Any]])
 def test_a_refused_winner_is_exported_only_with_a_reason(demo: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     run, printed = demo
     assert "edge" in {refusal["code"] for refusal in printed["refusals"]}
-    assert printed["launch"] == []
+    assert printed["launch"] is None
     assert "--accept-risk" in printed["launch_refusal"]
     command = [ALMR, "export", "demo", "--out", str(tmp_path / "launch")]
     refused = subprocess.run(command, cwd=run.parents[1], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "almr: the fit is refused (edge" in refused.stderr
     assert not (tmp_path / "launch").exists()
-    files = almr(run.parents[1], *command[1:], "--accept-risk", "a test of the bundle")["files"]
-    assert all(Path(path).is_file() for path in files)
+    made = almr(run.parents[1], *command[1:], "--accept-risk", "a test of the bundle")
+    assert made["verdict"].startswith("NO GO: the fit")
+    assert "a test of the bundle" in (Path(made["folder"]) / "GO.md").read_text()
     evidence = json.loads((tmp_path / "launch/evidence.json").read_text())
     assert evidence["accepted_risk"]["reason"] == "a test of the bundle"
 
@@ -153,3 +155,4 @@ def test_a_launch_from_the_bundle_reaches_the_predicted_loss(demo: tuple[Path, d
     room = math.hypot(*fit["noise"].values()) / 2 * 2  # the interval is the surface's; a run has noise of its own
     assert low - room <= sum(record["loss"].values()) / 2 <= high + room
     assert high + room < sum(record["base_loss"].values()) / 2  # or the prediction would say nothing
+    assert re.search(r"\d of 2 held-out losses are inside their predicted intervals\nEnglish: held-out", started.stdout)

@@ -230,13 +230,13 @@ def _embedded(study: Study, progress: Progress) -> Path:
     if study.base_model.embedded == "smollm2-135m":
         progress("fetching and converting SmolLM2-135M, once, about a minute", None)
         return smollm.build()
-    return tiny.build(lambda share: progress("pre-training the tiny base model, once, about a minute", share))
+    return tiny.build_named(str(study.base_model.embedded), progress)
 
 
 def _paths(study: Study, made: _Prepared) -> dict[str, tuple[str, ...]]:
     """What the preparation takes on this machine's disk, by part. The user's own files are not counted."""
     own = study.base_model.pretrained == made.ingredients.base_model
-    trained_on = list(tiny.sources().values()) if study.base_model.embedded == "tiny" else []
+    trained_on = list(tiny.sources().values()) if study.base_model.is_tiny else []
     length = tiny.TRAINING.sequence_length
     texts = [path for source in [*made.sources.values(), *trained_on] for path in disk_paths.text(source)]
     downloads = [path for source in made.sources.values() for path in disk_paths.downloads(source)]

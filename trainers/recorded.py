@@ -1,4 +1,7 @@
-"""Replay: the record of a trial from a measured table instead of training, for rehearsals and comparisons."""
+"""Replay: the record of a trial from a measured table instead of training, for rehearsals and comparisons.
+
+A table that a simulation made says so in a column `simulated_by`; every output of its replay repeats it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sweep.study import LANGUAGES, Horizon, InputError, PerLanguage, Record, SourceResult, Status, Study, Trial
-from sweep.study.sections.corpora import Corpora
+from sweep.study import (
+    LANGUAGES,
+    CorpusFacts,
+    Horizon,
+    Ingredients,
+    InputError,
+    PerLanguage,
+    Record,
+    SourceResult,
+    Status,
+    Study,
+    Trial,
+)
+from sweep.study.record import SIMULATED
+from sweep.study.sections.corpora import Corpora, Corpus
+from sweep.study.study import fingerprint_of
 from sweep.study.tables.cells import number_of, text_of, with_decimal_points
 from sweep.study.tables.table_file import read_file
 
 SOURCE_FIELDS = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
-TEXTS = ("status", "reason")  # with the reasons of the horizons
+TEXTS = ("status", "reason", SIMULATED)  # with the reasons of the horizons
+TOKENS_PER_DOCUMENT, BYTES_PER_TOKEN = 1000, 4  # of web text, where the study does not state its documents
 REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 
 
@@ -49,7 +67,36 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
         sources=_sources(row, study.corpora),
         seconds=row.get("seconds"),
         gpu_hours=row.get("gpu_hours"),
-        provenance={"replayed_from": study.replay.table},
+        provenance={"replayed_from": study.replay.table} | ({SIMULATED: row[SIMULATED]} if row.get(SIMULATED) else {}),
+    )
+
+
+def ingredients(study: Study) -> Ingredients:
+    """The counts of the corpora as the study states them, marked as not counted: a replay reads no text and no model.
+
+    A source whose `tokens` are not stated is left out.
+    """
+    known = {name: source.spec for name, source in study.corpora.by_name.items() if source.spec.tokens}
+    corpora = {name: _stated(spec, study.training.sequence_length) for name, spec in known.items()}
+    return Ingredients(base_model="", base_model_fingerprint="", folders={}, corpora=corpora)
+
+
+def _stated(spec: Corpus, length: int) -> CorpusFacts:
+    tokens = int(spec.tokens or 0)
+    documents = spec.documents or max(1, tokens // TOKENS_PER_DOCUMENT)
+    held_out = spec.held_out or 0.0
+    held_tokens, held_documents = round(tokens * held_out), max(1, round(documents * held_out))
+    return CorpusFacts(
+        fingerprint=fingerprint_of(spec.model_dump(mode="json")),
+        documents=max(1, documents - held_documents),
+        tokens=tokens - held_tokens,
+        bytes=(tokens - held_tokens) * BYTES_PER_TOKEN,
+        blocks=(tokens - held_tokens) // length,
+        held_out_documents=held_documents,
+        held_out_tokens=held_tokens,
+        held_out_bytes=held_tokens * BYTES_PER_TOKEN,
+        held_out_blocks=held_tokens // length,
+        counted=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""The embedded base model: a small Llama, pre-trained on the original language with a trace of the additional one.
+"""The embedded base models: small Llamas, pre-trained on the original language with a trace of the additional one.
 
 The trace matters: real base models have seen a little of most languages. A model that never saw the additional language
 spends a short trial on learning its characters, and its loss surface is flat.
@@ -36,7 +36,7 @@ SEED = 0
 LR = 4e-3
 VOCABULARY = 2048
 SHAPE: dict[str, Any] = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
-# Model sizes for ladders: 0.23M, 0.53M, 1.26M, 2.90M and 5.61M parameters. Studies can name only `tiny`.
+# Model sizes for ladders: 0.23M, 0.53M, 1.26M, 2.90M and 5.61M parameters. Studies can name those of MODELS.
 SIZES: dict[str, dict[str, Any]] = {
     "0.2m": SHAPE | {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 2},
     "tiny": SHAPE,
@@ -52,6 +52,10 @@ TRAINING = Training(
     schedule=Schedule(warmup=0.05, min_lr=0.1),
     optimizer=Optimizer(),
 )
+# The models that studies name, with size and recipe. The larger one, the demo's launch, is pre-trained on half the
+# tokens: it costs ten times the FLOPs of `tiny` per token, and a newcomer waits for it.
+MODELS = {"tiny": ("tiny", TRAINING), "tiny-5.6m": ("5m", TRAINING.model_copy(update={"tokens": 400 * 2048}))}
+MINUTES = {"tiny": "about a minute", "tiny-5.6m": "about 3 minutes"}  # on two cores
 
 
 def sources() -> dict[str, DocumentSource]:
@@ -59,10 +63,17 @@ def sources() -> dict[str, DocumentSource]:
     return {name: documents.resolve(source.spec, name) for name, source in CORPORA.by_name.items()}
 
 
+def build_named(name: str, progress: Callable[[str, float | None], None]) -> Path:
+    """The folder of one of MODELS. `progress` receives the phase and the share of it that is done."""
+    size, training = MODELS[name]
+    phase = f"pre-training the {name} base model, once, {MINUTES[name]}"
+    return build(lambda share: progress(phase, share), size, training)
+
+
 def build(
     progress: Callable[[float], None] = lambda share: None, size: str = "tiny", training: Training = TRAINING
 ) -> Path:
-    """The folder of the embedded base model; trains it (about a minute) where the cache does not hold it.
+    """The folder of an embedded base model; trains it where the cache does not hold it.
 
     `size` is a name of SIZES, `training` the recipe of the pre-training. `progress` receives the share of training that
     is done. The model and its tokenizer never see the embedded corpora's default held-out documents.

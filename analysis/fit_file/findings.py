@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from analysis.fit_file.unknown import OrUnknown
 from sweep.study import Schema, numbers
@@ -22,13 +23,18 @@ class Finding(Schema):
     message: str
     next: tuple[NextTrial, ...] = ()
 
-    @property
-    def text(self) -> str:
-        """The message and the suggested trials, in one line."""
-        if not self.next:
-            return self.message
-        known = not any(math.isnan(trial.almr) for trial in self.next)
-        trials = ", ".join(
-            f"{numbers.almr(t.almr)} / {numbers.lr(t.lr)}" if known else numbers.lr(t.lr) for t in self.next
-        )
-        return f"{self.message}. Suggested trials ({'ALMR / LR' if known else 'LR'}): {trials}"
+
+def suggested(findings: Iterable[Finding]) -> list[str]:
+    """One line with the trials that any of the findings suggests, each once; nothing without any."""
+    trials = [trial for finding in findings for trial in finding.next]
+    if not trials:
+        return []
+    known = not any(math.isnan(trial.almr) for trial in trials)
+    named = (f"{numbers.almr(t.almr)} / {numbers.lr(t.lr)}" if known else numbers.lr(t.lr) for t in trials)
+    return [f"Suggested trials ({'ALMR / LR' if known else 'LR'}): {', '.join(dict.fromkeys(named))}"]
+
+
+def messages(findings: Iterable[Finding]) -> list[str]:
+    """The findings in words, one a line, then the trials that they suggest."""
+    found = list(findings)
+    return [*(finding.message for finding in found), *suggested(found)]

@@ -10,6 +10,8 @@ from sweep.study import Schema
 Rule = Literal["direct", "power", "ladder"]
 
 REPEATS = "corpus: a trial reads"  # in the warnings about repeated text, which an export counts by itself
+# What begins the warnings that GO.md states as a check.
+NEAR_EDGE, HISTORY, TOKENS = "training may diverge:", "pre-training tokens per parameter", "training tokens"
 
 
 class Exponent(Schema):

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analysis.fit_file.result import FitResult
 from analysis.launch.confirm import plan as confirm_plan
@@ -28,6 +28,7 @@ from sweep.study import CorpusFacts, InputError
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
 from sweep.study.ingredients import read_ingredients
+from sweep.study.sizes.known import EMBEDDED
 
 Reader = Callable[[LaunchPlan, Path, str], ReadBack]  # reads a folder with the files of a format back, by its name
 FORMATS: dict[str, Format] = {
@@ -40,15 +41,21 @@ FORMATS: dict[str, Format] = {
 
 
 class Exported(NamedTuple):
-    """A written bundle. `kept`: the folder of the bundle before it, where that was used; `read_back` by each parser;
-    `headline`: the verdict of GO.md and the numbers of its checks; `parity`: the newest parity run of each format.
+    """A written bundle in `folder`. `kept`: the folder of the bundle before it, where that was used. `headline`: the
+    verdict of GO.md; `failed`: the checks that fail, which are `accepted` where the user gave a reason. `parity`: the
+    newest parity run of each format.
     """
 
-    files: list[Path]
+    folder: Path
     kept: Path | None
     read_back: tuple[ReadBack, ...]
     headline: str
+    failed: tuple[str, ...] = ()
+    accepted: bool = False
     parity: tuple[ParityResult, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {"verdict": self.headline, "folder": str(self.folder), "failed": list(self.failed)}
 
     @property
     def notes(self) -> list[str]:
@@ -95,6 +102,7 @@ def export(
     files.
     """
     plan = run.plan(accept_risk)
+    _refuse_embedded(plan, formats or plan.launch.formats)
     if fault := plan.study.vocabulary_fault(formats or plan.launch.formats, run.new_rows):
         raise InputError(f"almr export cannot write {fault}")
     bundle_folder.refuse_foreign(out)
@@ -103,28 +111,53 @@ def export(
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        gathered = _fill(unfinished, run, plan, formats or plan.launch.formats, reader)
+        gathered = _fill(unfinished, run, plan, Requested(formats or plan.launch.formats, accept_risk, reader))
         kept = bundle_folder.replace(out, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return Exported(
-        files=sorted(out / name for name in (*evidence.contents(out), evidence.NAME)),
+        folder=out,
         kept=kept,
         read_back=gathered.read_back,
-        headline=go.headline(gathered, plan.study),
+        headline=gathered.headline,
+        failed=tuple(go.failed(gathered, plan.study)),
+        accepted=gathered.accepted_reason is not None,
         parity=gathered.parity,
     )
 
 
+class Requested(NamedTuple):
+    """The formats to write, the reason to accept what fails, and who reads the files back."""
+
+    formats: tuple[str, ...]
+    accept_risk: str | None = None
+    reader: Reader | None = None
+
+
+def _refuse_embedded(plan: LaunchPlan, formats: tuple[str, ...]) -> None:
+    """Raises InputError where a trainer other than ours is asked to load an embedded model."""
+    others = [name for name in formats if name != native.NAME]
+    if others and plan.launch.model in EMBEDDED:
+        raise InputError(
+            f"launch.model {plan.launch.model} is embedded, so {', '.join(others)} cannot load it: write "
+            f"launch.formats: [native], or the folder of a model"
+        )
+
+
 def confirmation(run: FittedRun, accept_risk: str | None = None) -> ConfirmPlan:
     """The confirmation runs that would confirm the launch. Raises InputError as `export`."""
-    return confirm_plan.make(run.fit, run.plan(accept_risk))
+    plan = run.plan(accept_risk)
+    confirm = confirm_plan.make(run.fit, plan)
+    confirm_plan.refuse_unmeasured(confirm, plan)
+    return confirm
 
 
-def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, names: tuple[str, ...], reader: Reader | None) -> Evidence:
-    fit, formats = run.fit, {name: FORMATS[name] for name in dict.fromkeys(names)}
+def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) -> Evidence:
+    fit, formats = run.fit, {name: FORMATS[name] for name in dict.fromkeys(requested.formats)}
+    reader = requested.reader
     confirm, done = confirm_plan.make(fit, plan), confirm_result.read(run.folder)
-    confirm_plan.write(confirm, plan, folder, tuple(formats), write)
+    unmeasured = plan.unmeasured(confirm.weights)
+    confirm_plan.write(confirm, plan, folder, () if unmeasured else tuple(formats), write)
     confirm_result.copy(run.folder, folder / confirm_plan.FOLDER)
     plan, notes = confirm_result.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
     valid = done if done and done.of(confirm) else None
@@ -132,9 +165,12 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, names: tuple[str, ...]
     warnings = [*notes, *written, *starts.warnings(plan)]
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
     # The two pages are files whose hashes the evidence has: they are written from the evidence of the others.
-    written_bundle = WrittenBundle(folder, tuple(formats), warnings, valid, read, _of(run.parity, formats))
+    parity = _of(run.parity, formats)
+    written_bundle = WrittenBundle(folder, tuple(formats), warnings, valid, read, parity, tuple(unmeasured))
     gathered = gather(fit, plan, run.folder, written_bundle)
-    headline = go.headline(gathered, plan.study)
+    headline, failed = go.headline(gathered, plan.study), go.failed(gathered, plan.study)
+    reason = requested.accept_risk and plans.as_text(requested.accept_risk) if failed else None
+    gathered = gathered.model_copy(update={"headline": headline, "accepted_reason": reason})
     (folder / readme.NAME).write_text(readme.text(plan, formats, warnings, headline), encoding="utf-8")
     (folder / go.NAME).write_text(go.page(gathered, plan.study), encoding="utf-8")
     files = gathered.files | {name: sha256(folder / name) for name in (readme.NAME, go.NAME)}
@@ -152,7 +188,8 @@ def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, 
     found = reader(plan, folder / name, name)
     if found.differences is None:
         return found
-    brief = {where: reader(run, folder / where, name) for where, run in confirm_plan.runs(confirm, plan, name)}
+    runs = [(where, of) for where, of in confirm_plan.runs(confirm, plan, name) if (folder / where).is_dir()]
+    brief = {where: reader(run, folder / where, name) for where, run in runs}
     more = [f"{where}: {line}" for where, one in brief.items() for line in one.differences or ()]
     unread = [f"{where}: {one.why_not}" for where, one in brief.items() if one.differences is None]
     if unread and not (found.differences or more):

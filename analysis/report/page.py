@@ -19,6 +19,7 @@ from analysis.decision.objectives import goal_of
 from analysis.figures.data.languages import base_losses
 from analysis.figures.data.loss_and_guard import unguarded
 from analysis.fit_file.curve import CurvePoint
+from analysis.fit_file.findings import messages
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.sources import loss_guard_line
@@ -31,6 +32,7 @@ from sweep.study import LANGUAGES, InputError
 from sweep.study import numbers as formats
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
+from sweep.study.files.reader import read_object
 from sweep.study.study_file import dump
 
 CAPTIONS = {
@@ -68,6 +70,7 @@ def render(fit: FitResult, run: Path) -> str:
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     names = ("number", "lr", "tokens", "almr", "percent", "times", "interval", "missing")
     page.filters |= {name: getattr(formats, name) for name in names}
+    page.filters["messages"] = messages
     page.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].removesuffix('.')}."
     template = page.from_string(Path(__file__).with_name("template.html.j2").read_text(encoding="utf-8"))
     return template.render(
@@ -91,9 +94,16 @@ def render(fit: FitResult, run: Path) -> str:
         corpora=corpora.table(fit, run),
         corpus_heads=corpora.HEADS,
         cost=_cost(fit.table),
+        launch=_launch(run),
         yaml=fit.study and dump(fit.study),
         provenance=_as_it_is(RunFiles(run).provenance),
     )
+
+
+def _launch(run: Path) -> str | None:
+    """The verdict on the launch bundle of this fit; None where there is none."""
+    found = read_object(RunFiles(run).evidence) or {}
+    return str(found.get("headline")) if found.get("headline") and found.get("fit_sha256") == fit_sha256(run) else None
 
 
 def _images(fit: FitResult, run: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ from analysis.table.faults import complaint, count, numbered, summary
 from analysis.table.rows import KEY, UNFINISHED, Named, copies, standard_row, state_of, whole_numbers
 from analysis.table.table import COLUMNS, HYPERPARAMETERS, usable
 from sweep.study import InputError, Status
+from sweep.study.record import SIMULATED, simulated_losses
 from sweep.study.tables.cells import listing, number_of, text_of, with_decimal_points
 from sweep.study.tables.table_file import TableFile, read_file
 
@@ -56,6 +57,8 @@ def read_table(
     file = _finished(units.in_our_units(file, found), found)
     table = _standardised(file, found)
     beside, settings = varied.find(_complete(file, table), found)
+    made = dict.fromkeys(filter(None, map(text_of, file.column(SIMULATED)))) if SIMULATED in file.names else ()
+    settings = [*map(simulated_losses, made), *settings]
     table, told = _without_copies(file, table)
     table, bad = _without_bad_rows(file, table, drop_bad_rows)
     _refuse_mixture(file.path, table)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sweep.study import LANGUAGES, MINIMUM_TRIALS, Horizon, InputError, Objective, Record, Status, Study
 from sweep.study.files.layout import RunFiles
-from sweep.study.record import read_record
+from sweep.study.record import SIMULATED, read_record
 
 Array = NDArray[np.float64]
 HYPERPARAMETERS = ("almr", "lr")  # of a sweep, in the order of every (ALMR, LR) point
@@ -95,7 +95,13 @@ def _row(record: Record) -> dict[str, Any]:
     for horizon in record.horizons:
         row |= _horizon_columns(horizon)
     row["excluded"] = _why_excluded(record)
-    return row
+    return row | ({SIMULATED: made} if (made := record.provenance.get(SIMULATED)) else {})
+
+
+def simulated(table: pd.DataFrame) -> str | None:
+    """What made the losses of a table that nobody measured; None of a measured one."""
+    made = table[SIMULATED].dropna().tolist() if SIMULATED in table else []
+    return str(made[0]) if made else None
 
 
 def _horizon_columns(horizon: Horizon) -> dict[str, Any]:

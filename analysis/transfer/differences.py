@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
-from analysis.fit_file.transfer import REPEATS
+from analysis.fit_file.transfer import HISTORY, REPEATS, TOKENS
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import Study, numbers
 from sweep.study.sections.launch import Launch
@@ -15,7 +15,7 @@ NOTABLE = 1.5  # least ratio of pre-training tokens per parameter to warn of
 def lengths(study: Study, launch: Launch) -> list[str]:
     """Training tokens, global batch and sequence length, where they differ."""
     pairs = [
-        ("training tokens", study.training.tokens, launch.tokens),
+        (TOKENS, study.training.tokens, launch.tokens),
         ("global batch in tokens", study.training.global_batch_tokens, launch.global_batch_tokens),
         ("sequence length", study.training.sequence_length, launch.sequence_length),
     ]
@@ -37,13 +37,13 @@ def history(step: ScaleStep) -> list[str]:
     ]
     small, large = step.trial.tokens_per_parameter, step.launch.tokens_per_parameter
     if small is None or large is None:
-        return [f"pre-training tokens per parameter cannot be compared: set {', '.join(missing)}"]
+        return [f"{HISTORY} cannot be compared: set {', '.join(missing)}"]
     ratio = max(small / large, large / small)
     if ratio < NOTABLE:
         return []
     trial, target = numbers.tokens(small), numbers.tokens(large)
     return [
-        f"pre-training tokens per parameter: {trial} for the trials' model, {target} for the launch's "
+        f"{HISTORY}: {trial} for the trials' model, {target} for the launch's "
         f"({numbers.times(ratio)} apart). This moves the best LR and ALMR; no transfer rule corrects for it"
     ]
 

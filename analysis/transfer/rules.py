@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from analysis.decision.case import Case
 from analysis.decision.winner import band
-from analysis.fit_file.transfer import EdgeAfter, Exponent, FittedRung, Transfer
+from analysis.fit_file.transfer import NEAR_EDGE, EdgeAfter, Exponent, FittedRung, Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.transfer import cost, differences, ladder, sizes
 from analysis.transfer.sizes import ScaleStep
@@ -75,7 +75,7 @@ def near_edge(edge: EdgeAfter | None, lr: float) -> list[str]:
         return []
     bound = "" if edge.measured else " (a lower bound: no trial diverged)"
     return [
-        f"training may diverge: the launch's LR, {numbers.lr(lr)}, is {numbers.times(1 / factor)} the estimated "
+        f"{NEAR_EDGE} the launch's LR, {numbers.lr(lr)}, is {numbers.times(1 / factor)} the estimated "
         f"divergence LR at its size, {numbers.lr(edge.lr)}{bound}. Run the confirmation runs before the launch"
     ]
 

@@ -34,14 +34,18 @@ class ScaleStep:
 def step(study: Study, rule: TransferRule) -> ScaleStep:
     assert study.launch is not None  # a transfer needs a launch
     shape = getattr(study.launch, "shape", None)
-    launch = _merged(rule.launch, KNOWN.get(study.launch.model), shape.parameters if shape else None)
+    launch = _merged(rule.launch, _known(study.launch.model), shape.parameters if shape else None)
     return ScaleStep(of_base(study.base_model, rule.trial), launch, study.training.tokens, study.launch.tokens)
 
 
 def of_base(model: BaseModelSource, stated: ModelFacts | None = None) -> ModelFacts:
     """Facts of a study's base model; stated ones take precedence."""
-    known = EMBEDDED.get(model.embedded or "") or KNOWN.get(model.pretrained or "")
+    known = _known(model.embedded or model.pretrained or "")
     return _merged(stated or ModelFacts(), known, model.shape.parameters if model.shape else None)
+
+
+def _known(model: str) -> KnownModel | None:
+    return EMBEDDED.get(model) or KNOWN.get(model)
 
 
 def _merged(stated: ModelFacts, known: KnownModel | None, counted: int | None) -> ModelFacts:

@@ -41,21 +41,21 @@ def run_trials(
     """
     with cluster.joined(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
         nodes = cluster.nodes()
-        capacity.refuse_impossible(nodes, study.resources)
+        capacity.refuse_impossible(nodes, study.trial_resources)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable(run, study.resources.worker_group), secrets=cluster.secrets()),
-                cluster.place(study.resources),
+                tune.with_parameters(_trainable(run, study.trial_resources.worker_group), secrets=cluster.secrets()),
+                cluster.place(study.trial_resources),
             ),
             tune_config=tune.TuneConfig(
                 reuse_actors=True,  # a process that has imported torch runs many trials
-                search_alg=_Searcher(make_queue(capacity.at_once(nodes, study.resources))),
+                search_alg=_Searcher(make_queue(capacity.at_once(nodes, study.trial_resources))),
                 num_samples=NO_LIMIT,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=study.resources.retries),
+                failure_config=tune.FailureConfig(max_failures=study.trial_resources.retries),
                 callbacks=[_Callback(study, run, watch)],
             ),
         )

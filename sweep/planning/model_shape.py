@@ -103,8 +103,8 @@ def _launch_shape(study: Study) -> ShapeLookup:
     assert launch
     if launch.shape:
         return _of_a_known_family(launch.shape, "launch.shape")
-    if launch.model == study.base_model.embedded:
-        return ShapeLookup(None, "memory of the embedded model is not planned")
+    if launch.model in EMBEDDED:
+        return ShapeLookup(EMBEDDED[launch.model].shape)
     same = launch.model == study.base_model.pretrained
     found = of_study(study) if same else find(BaseModelSource(pretrained=launch.model))
     return found if found.shape else ShapeLookup(None, f"the shape of {launch.model} is not known: state launch.shape")

@@ -17,9 +17,12 @@ Parts = dict[str, float | None]  # bytes by part; None: not known
 TOKEN = 4.04  # bytes of a packed token: an int32, and what an arrow file adds
 CORPUS_FILES = 64 * 1024  # bytes: descriptions of the files of a packed corpus
 EMBEDDED_TEXTS = {"shakespeare": 5_509_841, "three-kingdoms": 1_795_063, "chinese-poetry": 75_032_068}  # bytes, fetched
-EMBEDDED_MODELS = {"tiny": 2.4e6, "smollm2-135m": 0.55e9}  # bytes, as converted
-ARCHIVES = {"tiny": 0.0, "smollm2-135m": 0.2e9}  # bytes, while a model is converted
-TINY_CORPORA = {"shakespeare": 2_124_326, "three-kingdoms": 708_081}  # tokens of the text that `tiny` is trained on
+EMBEDDED_MODELS = {"tiny": 2.4e6, "tiny-5.6m": 23e6, "smollm2-135m": 0.55e9}  # bytes, as converted
+ARCHIVES = {"tiny": 0.0, "tiny-5.6m": 0.0, "smollm2-135m": 0.2e9}  # bytes, while a model is converted
+TINY_CORPORA = {
+    "shakespeare": 2_124_326,
+    "three-kingdoms": 708_081,
+}  # tokens that the tiny models are trained on
 TINY_LENGTH = 128  # tokens of a block of it
 TOKENIZER = 40e6  # bytes, at most: tokenizer and configuration of a model of the hub
 COPY = 1.1  # bytes of a copy of documents in UTF-8, with their number, to those of their plain files
@@ -141,7 +144,7 @@ class CorpusText:
 
 def _tiny_text(study: Study, specs: list[Corpus]) -> float:
     """The text that the embedded tiny model is trained on, where the study's own corpora are others."""
-    if study.base_model.embedded != "tiny":
+    if not study.base_model.is_tiny:
         return 0
     plain = [
         Corpus(embedded=spec.embedded, tokens=spec.tokens, language=spec.language) for spec in specs if spec.embedded

@@ -208,7 +208,9 @@ class Run(RunStorage):
         return next((x for x in reversed(lines) if x.get("step") is not None and not BESIDE_STEPS & x.keys()), {})
 
     def ingredients(self) -> Ingredients | None:
-        """The prepared model and corpora of the trials; None before they are prepared, and for a replayed study."""
+        """The prepared model and corpora of the trials; None before they are prepared. Of a replayed study: what
+        it states.
+        """
         return self._read(read_ingredients, self.files.ingredients)
 
     def _read(self, read: Callable[[Path], Content], path: Path) -> Content:

@@ -38,7 +38,8 @@ class CorpusFacts(Schema):
     `borders_inside` the documents with a token of the text that is the same as one between documents; both and the
     copies are None in files of older versions, which did not look for them; near-copies also where they are kept.
     `bos` and `eos`: whether documents begin with BOS and end with end-of-text. `fingerprint` identifies text,
-    tokenizer, block length and split together.
+    tokenizer, block length and split together. `counted` is False where nothing was read, and the counts are those that
+    the study states, as of a replay.
     """
 
     fingerprint: str
@@ -59,6 +60,7 @@ class CorpusFacts(Schema):
     bos: bool = False
     eos: bool = True
     files: tuple[str, ...] = ()
+    counted: bool = True
 
     @property
     def held_out_bytes_per_token(self) -> float:

@@ -12,7 +12,13 @@ from sweep.study.fields import Schema
 from sweep.study.files import reader
 
 SCHEMA_VERSION = REQUEST_VERSION = 1
+SIMULATED = "simulated_by"  # in the provenance of a record, and a column of tables: what made its losses
 SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
+
+
+def simulated_losses(made: str) -> str:
+    """What every output of simulated losses says; `made`: what made them."""
+    return f"THE LOSSES ARE SIMULATED by {made}: nobody measured them"
 
 
 class Status(StrEnum):

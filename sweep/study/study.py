@@ -157,6 +157,11 @@ class Study(Section):
         return seed in self.grid.seeds and self.search.may_propose(self.grid, almr, lr)
 
     @property
+    def trial_resources(self) -> Resources:
+        """What one trial takes of the cluster: a replayed one trains nothing, so one CPU core."""
+        return Resources(concurrent=self.resources.concurrent, retries=0) if self.replay else self.resources
+
+    @property
     def grid_trials(self) -> list[Trial]:
         """Every point of the grid, seed by seed."""
         return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in self.grid.points]

@@ -12,9 +12,10 @@ import yaml
 
 from sweep.study.errors import InputError, explain, shown
 from sweep.study.files.patterns import unescaped
-from sweep.study.study import Study
+from sweep.study.study import Replay, Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
+REPLAY = "-replay"  # ends the name of a study that `almr run --replay` answers from a table
 SQLITE = "sqlite:///"  # before a relative path; before an absolute one there is one more slash
 MLFLOW_SERVICES = ("databricks", "databricks-uc", "uc")
 
@@ -66,6 +67,20 @@ def find(source: str | Path) -> Path:
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
         raise InputError(f"{source}: no such study file; give a path to a YAML file, or a shipped study: {names}")
     return Path(source)
+
+
+def replayed(study: Study, table: str) -> Study:
+    """The study with its trials answered from a table: a file, or a shipped table by its bare name.
+
+    It gets a name of its own, so that a replay is never taken for the real run. Raises InputError.
+    """
+    shipped = SHIPPED / f"{table}.csv"
+    path = shipped if Path(table).name == table and not Path(table).suffix and shipped.exists() else Path(table)
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.csv")))
+        raise InputError(f"--replay {table}: no such file; give a table such as trials.csv, or a shipped one: {names}")
+    changed = {"name": f"{study.name[: 100 - len(REPLAY)]}{REPLAY}", "replay": Replay(table=str(path.resolve()))}
+    return study.model_copy(update=changed)
 
 
 def _content(path: Path) -> Any:

@@ -17,19 +17,19 @@ from sweep.verbs.verdict import verdict
 
 if TYPE_CHECKING:
     from analysis.fit.fit import Fit
+    from analysis.launch.bundle import Exported
 
 
 class Results(NamedTuple):
     """The fit, the report and the launch bundle of a run.
 
-    `bundle` is empty where the study names no launch, or where `refusal` says why. `headline`: may the launch start?
+    `bundle` is None where the study names no launch, or where `refusal` says why.
     """
 
     fit: Fit
     report: Path
-    bundle: list[Path]
+    bundle: Exported | None
     refusal: str | None
-    headline: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,16 @@ class Finished:
         cost += f", {quantity(self.gpu_hours)} GPU-hours" if self.gpu_hours else ""
         lines = ["", verdict(self.results.fit), cost, f"report: {self.results.report}"]
         if self.results.bundle:
-            lines += [f"launch: {self.results.headline}", f"launch bundle: {self.run.files.launch}"]
+            lines += [f"launch: {self.results.bundle.headline}", f"launch bundle: {self.run.files.launch} (read GO.md)"]
         if self.results.refusal:
             lines.append(f"no launch bundle: {self.results.refusal}")
         return "\n".join([*lines, *suggestion(self.results.fit, again)])
 
     @property
     def status(self) -> int:
-        """The exit status: 1 trials failed, 3 the fit refuses its winner, 2 no bundle for another reason."""
+        """The exit status: 1 trials failed, 3 the fit refuses its winner, 2 no bundle for another reason, else 0, also
+        where the bundle says NO GO: the study ran as it should, and `almr export` ends with status 3.
+        """
         if self.failed:
             return 1
         return 3 if self.results.fit.file.refusals else 2 if self.results.refusal else 0
@@ -71,7 +73,7 @@ class Finished:
             "trial_seconds": self.trial_seconds,
             "gpu_hours": self.gpu_hours,
             "report": str(self.results.report),
-            "launch": [str(path) for path in self.results.bundle],
+            "launch": self.results.bundle.as_json() if self.results.bundle else None,
             "launch_refusal": self.results.refusal,
         }
 
@@ -82,18 +84,25 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
         from sweep.verbs import fitting, outputs
 
         fitted = fitting.fit(run)
-        page = outputs.report(run, fitted)
-        if study.launch is None or study.replay:
-            return Results(fitted, page, [], None)
-        if fitted.file.refusals:
-            return Results(fitted, page, [], _how_to_insist(run))
-        try:
-            made = outputs.export(run, fitted)
-        except InputError as error:
-            return Results(fitted, page, [], str(error))
-    for line in made.notes:
+        made, refusal = _export(study, run, fitted)
+        page = outputs.report(run, fitted)  # after the bundle, whose verdict it repeats
+    for line in made.notes if made else ():
         console.print(line, markup=False, soft_wrap=True)
-    return Results(fitted, page, made.files, None, made.headline)
+    return Results(fitted, page, made, refusal)
+
+
+def _export(study: Study, run: Run, fitted: Fit) -> tuple[Exported | None, str | None]:
+    """The bundle, or why there is none; neither without a launch."""
+    from sweep.verbs import outputs
+
+    if study.launch is None:
+        return None, None
+    if fitted.file.refusals:
+        return None, _how_to_insist(run)
+    try:
+        return outputs.export(run, fitted), None
+    except InputError as error:
+        return None, str(error)
 
 
 def _how_to_insist(run: Run) -> str:

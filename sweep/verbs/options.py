@@ -22,7 +22,7 @@ Runs = Annotated[str, typer.Option(metavar="FOLDER", help="Folder of runs, or s3
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 AcceptRisk = Annotated[
     str | None,
-    typer.Option(metavar="REASON", help="Go on although the fit is refused; record why."),
+    typer.Option(metavar="REASON", help="Go on although a check fails; record why."),
 ]
 
 

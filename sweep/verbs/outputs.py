@@ -90,16 +90,12 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     return made
 
 
-def summary(made: Exported) -> list[str]:
-    """The headline of the bundle's GO.md, the bundle's folder, its parity runs, and the warnings about the launch."""
-    folder = next(path.parent for path in made.files if path.name == evidence.NAME)
-    warnings = (evidence.written(folder) or {})["launch_warnings"]
-    return [
-        made.headline,
-        f"launch bundle: {folder}",
-        *parity.shown(made.parity),
-        *(f"warning: {warning}" for warning in warnings),
-    ]
+def summary(made: Exported, again: str) -> list[str]:
+    """The verdict of the bundle's GO.md, the folder, and its parity runs."""
+    refused = made.failed and not made.accepted
+    insist = [f'to accept what fails: {again} --accept-risk "reason", which GO.md repeats'] if refused else []
+    folder = f"launch bundle: {made.folder} (read GO.md, then README.md)"
+    return [made.headline, folder, *parity.shown(made.parity), *insist]
 
 
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:

@@ -18,7 +18,7 @@ from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude
 from sweep.verbs.display import Display
 from sweep.verbs.plan import phases
-from trainers import tracking
+from trainers import recorded, tracking
 
 
 def run(study: Study, run: Run, console: Console, address: str | None) -> Finished:
@@ -33,6 +33,8 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     run.refuse_other_recipe(study)
     with run.locked():
         run.mend()
+        if study.replay and study.launch:
+            run.keep_ingredients(recorded.ingredients(study))
         progress = RunProgress.of(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):

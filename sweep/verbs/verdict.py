@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis.fit_file.findings import suggested
 from analysis.fit_file.sources import loss_guard_line
 from sweep.study import LANGUAGES, numbers
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 def verdict(fitted: Fit) -> str:
     file = fitted.file
+    simulated = [finding for finding in file.warnings if finding.code == "simulated"]
     lines = [
-        *(f"REFUSED ({finding.code}): {finding.text}" for finding in file.refusals),
+        *(finding.message for finding in simulated),
+        *(f"REFUSED ({finding.code}): {finding.message}" for finding in file.refusals),
         *_winner(fitted),
         *_horizons(file),
         *_region(file),
@@ -25,7 +28,8 @@ def verdict(fitted: Fit) -> str:
         *_sources(fitted),
         *_accuracy(fitted),
         *_scores(fitted),
-        *(f"warning: {finding.text}" for finding in file.warnings),
+        *(f"warning: {finding.message}" for finding in file.warnings if finding not in simulated),
+        *suggested([*file.refusals, *file.warnings]),
     ]
     return "\n".join(lines)
 

@@ -82,3 +82,24 @@ def test_losses_of_sources_are_replayed_where_the_study_names_them(tmp_path: Pat
     )
     assert record.losses() == {"original": 3.5, "additional": 4.5, "plays": 4.0, "code": 2.0}
     assert recorded.run_trial(make_study(replay={"table": str(table)}), TRIAL).sources == {}
+
+
+def test_what_a_replay_read_nothing_of_is_as_the_study_states_it(tmp_path: Path) -> None:
+    corpora = study_content()["corpora"]
+    corpora["original"] |= {"tokens": 1_000_000, "held_out": 0.1, "documents": 500}
+    study = make_study(corpora=corpora, replay={"table": str(tmp_path / "trials.csv")})
+    found = recorded.ingredients(study)
+    assert found.folders == {}
+    assert not found.corpora["original"].counted
+    assert (found.corpora["original"].tokens, found.corpora["original"].held_out_tokens) == (900_000, 100_000)
+    assert (found.corpora["original"].documents, found.corpora["original"].held_out_documents) == (450, 50)
+
+
+def test_a_record_of_a_simulated_table_says_so(tmp_path: Path) -> None:
+    table = tmp_path / "trials.csv"
+    table.write_text(
+        "almr,lr,seed,loss_original,loss_additional,simulated_by\n0.5,0.001,0,3.5,4.5,a formula\n0.5,0.002,0,3,4,\n"
+    )
+    study = make_study(replay={"table": str(table)})
+    assert recorded.run_trial(study, TRIAL).provenance["simulated_by"] == "a formula"
+    assert "simulated_by" not in recorded.run_trial(study, Trial(almr=0.5, lr=2e-3, seed=0)).provenance

@@ -15,8 +15,9 @@ from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.result import language_label
 from analysis.surfaces.surface import Surface
 from analysis.table import table as tables
-from analysis.table.table import HYPERPARAMETERS, TriedPoints
+from analysis.table.table import HYPERPARAMETERS, TriedPoints, simulated
 from sweep.study import numbers
+from sweep.study.record import simulated_losses
 
 NOTABLE_NATS = 0.02  # twice the cost of an LR that is off by a factor of 2; smaller errors change no choice
 INVENTED = 3.0  # standard deviations below the best trial
@@ -29,11 +30,16 @@ FEW_TRIALS = 16  # fitted to a dozen random cells, the winner is no better than 
 
 def find(case: Case) -> list[Finding]:
     """The most serious first, without what analysis.decision.findings.refusals refuses."""
-    winner = (_invented, _untested, _interval, _natural_end, score_findings.warned)
+    winner = (_simulated, _invented, _untested, _interval, _natural_end, score_findings.warned)
     surfaces = (_settings, _misfit, _miscalibrated, _few, _curve, _coupling)
     trials = (_missing, _failed, _unused)
     measured = TriedPoints.of(case.table)
     return [finding for rule in (*winner, *surfaces, *trials) for finding in rule(case, measured)]
+
+
+def _simulated(case: Case, measured: TriedPoints) -> Iterator[Finding]:
+    if made := simulated(case.table):
+        yield Finding(code="simulated", message=simulated_losses(made))
 
 
 def _invented(case: Case, measured: TriedPoints) -> Iterator[Finding]:

@@ -189,12 +189,16 @@ def _notes(fit: FitResult, plan: LaunchPlan, lrs: Sequence[float], steps: int) -
         )
     if steps < LEAST_STEPS:
         found.append(f"warning: {steps} steps are few, and the warm-up takes a large part of them")
-    if unmeasured := plan.unmeasured(plan.launch.formats):
-        found.append(
-            f"warning: the confirmation runs of {', '.join(unmeasured)} measure no held-out losses, which "
-            f"results-template.csv asks for: set launch.evaluation, then almr export RUN"
-        )
     return found
+
+
+def refuse_unmeasured(confirm: ConfirmPlan, plan: LaunchPlan) -> None:
+    """Raises InputError where the runs measure a loss on no held-out text, so that nothing could be compared."""
+    if unmeasured := plan.unmeasured(confirm.weights):
+        raise InputError(
+            f"launch.corpora: the confirmation runs measure no held-out loss of {', '.join(unmeasured)}, which the "
+            f"objective weighs, so there is nothing to compare: set launch.evaluation, or almr prepare STUDY"
+        )
 
 
 def write(
@@ -221,8 +225,9 @@ def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[st
     minutes = plan.checkpoint_minutes or 0
     hours = confirm.steps * minutes / plan.checkpoint_steps / 60
     brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": max(1, math.ceil(hours))})
+    data, held_out = f"../{name}/{DATA}", replace(plan.held_out, beside=f"../{name}/")
     for i, lr in enumerate(confirm.lrs):
-        yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr, data=f"../{name}/{DATA}")
+        yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr, data=data, held_out=held_out)
 
 
 def template(confirm: ConfirmPlan, plan: LaunchPlan) -> str:

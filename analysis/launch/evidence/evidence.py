@@ -19,6 +19,7 @@ from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.estimate import LaunchEstimate
 from analysis.launch.plan.launch_plan import AcceptedRisk
+from analysis.launch.plan.predicted_losses import PredictedLosses
 from sweep.study import PerLanguage, Schema
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
@@ -49,7 +50,7 @@ class SearchEvidence(Schema):
 
 
 class CorpusEvidence(Schema):
-    """The trials' counts of a source."""
+    """The trials' counts of a source. `counted`: as CorpusFacts."""
 
     fingerprint: str
     documents: int
@@ -57,6 +58,7 @@ class CorpusEvidence(Schema):
     held_out_documents: int
     held_out_tokens: int
     tokens_per_document: float
+    counted: bool = True
 
 
 class LaunchTextEvidence(Schema):
@@ -125,9 +127,12 @@ class Evidence(Schema):
     `launch_lr` are the transfer's, but for an LR that a confirmation moved. `read_back`: how the trainers' own parsers
     read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
     fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
-    `unmeasured`: formats whose run measures no held-out loss. `held_out`: the sha256 of the trials' held-out text of
-    each source, which the launch leaves out. `estimates`: what the launch takes with each format.
-    `parity`: the newest parity run of each format that has one.
+    `unmeasured`: losses of the objective that the launch does not measure. `held_out`: the sha256 of the trials'
+    held-out text of each source, which the launch leaves out. `predicted`: how the launch's held-out losses will
+    change, or why that is not known. `base_objective`: the objective of the base model, where its losses are known.
+    `accepted_reason`: why the launch may start although checks fail; None where nobody gave one. `headline`: the
+    verdict of GO.md. `simulated`: what made the losses of the trials, where nobody measured them. `estimates`: what the
+    launch takes with each format. `parity`: the newest parity run of each format that has one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -164,6 +169,11 @@ class Evidence(Schema):
     sources: tuple[SourceAtWinner, ...] = ()
     unmeasured: tuple[str, ...] = ()
     held_out: dict[str, str] = Field(default_factory=dict)
+    predicted: PredictedLosses | None = None
+    base_objective: float | None = None
+    accepted_reason: str | None = None
+    headline: str = ""
+    simulated: str | None = None
     estimates: dict[str, LaunchEstimate] = Field(default_factory=dict)
     parity: tuple[ParityResult, ...] = ()
 

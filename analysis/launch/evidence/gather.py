@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from analysis.launch.evidence.evidence import (
 from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.source import LaunchCorpus
+from analysis.table.table import simulated
 from sweep.study import LANGUAGES, CorpusFacts, InputError, PerLanguage, Study
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
@@ -41,6 +43,7 @@ class WrittenBundle(NamedTuple):
     confirmation: ConfirmationResult | None = None
     read_back: tuple[ReadBack, ...] = ()
     parity: tuple[ParityResult, ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
 
 def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -> Evidence:
@@ -75,8 +78,11 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         fit_warnings=tuple(file.warnings),
         launch_warnings=(*plan.warnings, *bundle.warnings),
         assumptions=plan.assumptions,
-        unmeasured=tuple(plan.unmeasured(bundle.formats)),
+        unmeasured=bundle.unmeasured,
         held_out=plan.held_out.digests,
+        predicted=plan.predicted,
+        base_objective=_base_objective(fit),
+        simulated=simulated(fit.table),
         estimates={name: plan.estimate(name) for name in bundle.formats},
         **_trials(fit, run),
         corpora={name: _corpus(facts) for name, facts in plan.counted.items()},
@@ -122,6 +128,16 @@ def _trial(row: dict[Any, Any], run: Path, sources: list[str]) -> TrialEvidence:
     excluded = None if pd.isna(row["excluded"]) else row["excluded"]
     named = {name: _number(row.get(f"loss_{name}")) for name in sources}
     return TrialEvidence(**fields, loss=loss, sha256=sha256(record), excluded=excluded, sources=named)
+
+
+def _base_objective(fit: FitResult) -> float | None:
+    """The objective of the base model, without its guards; None where a record lacks a loss that it weighs."""
+    weights = {name: share for name, share in (fit.file.weights or {"additional": 1.0}).items() if share}
+    columns = {name: f"base_loss_{name}" for name in weights}
+    if any(column not in fit.table for column in columns.values()):
+        return None
+    found = sum(share * float(fit.table[columns[name]].astype(float).median()) for name, share in weights.items())
+    return found if math.isfinite(found) else None
 
 
 def _number(value: Any) -> float | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from analysis.launch.formats.format import Format, risk_lines, visible
+from analysis.launch.formats.format import Format, visible
 from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from sweep.study import numbers
 
 FILES = """Each folder has four ways to start: `start.sh` (run it on every node, with NNODES, NODE_RANK, MASTER_ADDR and
 MASTER_PORT set), `slurm.sbatch`, `rayjob.yaml` (KubeRay, with `ray_start.py`) and `sky.yaml` (SkyPilot). Checkpoints go
-below ALMR_CHECKPOINTS, a folder that all nodes share, by default the folder of this bundle. `GO.md` lists the
-checks before the launch; `evidence.json` names the trials behind the numbers, with the sha256 of every file.
+below ALMR_CHECKPOINTS, a folder that all nodes share, by default the folder of this bundle. `evidence.json` names the
+trials behind the numbers, with the sha256 of every file. The head of a folder's settings says how it writes the ratio.
 """
 
 
@@ -18,21 +18,21 @@ NAME = "README.md"
 
 def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], headline: str) -> str:
     """`headline` is that of GO.md."""
-    told = [*plan.fit_warnings, *plan.warnings, *warnings, *plan.assumptions]
+    found = dict.fromkeys([*plan.fit_warnings, *plan.warnings, *warnings, *plan.assumptions])
+    told = [line for line in found if line not in plan.checked]
     parts = [
         f"# Launch of {visible(plan.launch.model)}\n",
-        f"**{headline}.** See `GO.md`.\n",
-        *(f"**{visible(line)}**\n" for line in risk_lines(plan)),
+        f"**{headline.partition(':')[0].partition(' (')[0]}.** `GO.md` says why.\n",
         _numbers(plan),
         FILES,
-        _listed("## Warnings: read them before you start", told),
+        _listed("## Warnings beside those of GO.md", told),
         *(_section(plan, name, of) for name, of in formats.items()),
     ]
     return "\n".join(parts)
 
 
 def _numbers(plan: LaunchPlan) -> str:
-    schedule, stated = plan.study.training.schedule, plan.evaluation_files
+    schedule, measured = plan.study.training.schedule, ", ".join(map(plan.study.language_name, plan.held_out_sets))
     first = numbers.lr(plan.schedule.share(0) * plan.lr)
     rows = {
         "ALMR": f"{numbers.almr(plan.almr)} (share of tokens)",
@@ -44,7 +44,7 @@ def _numbers(plan: LaunchPlan) -> str:
         "sequence length": f"{plan.launch.sequence_length:,}",
         "seed": str(plan.seed),
         "checkpoints": f"every {plan.checkpoint_steps:,} steps",
-        "held-out losses": f"every {plan.evaluation_steps:,} steps" if stated else "none: set launch.evaluation",
+        "held-out losses": f"of {measured}, every {plan.evaluation_steps:,} steps",
     }
     exact = "The configuration files hold the exact values.\n"
     table = [f"| {name} | {value} |" for name, value in rows.items()]
@@ -54,7 +54,7 @@ def _numbers(plan: LaunchPlan) -> str:
 def _section(plan: LaunchPlan, name: str, of: Format) -> str:
     layout, takes = plan.layout(name), plan.estimate(name).lines if plan.launch.gpus_per_node else []
     table = ["The fastest of the layouts:", "", *layout.table(), ""] if layout.table() else []
-    lines = [plan.parity.get(name, NOT_TRIED), *of.ratio(plan), *layout.lines(plan.launch), *takes]
+    lines = [plan.parity.get(name, NOT_TRIED), *layout.lines(plan.launch), *takes]
     return "\n".join([_listed(f"## {name}/: {of.TRAINER}", lines), *table])
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from analysis.launch.scripts.torchrun import BESIDE, Command
 from sweep.study import numbers as formats
+from sweep.study.record import simulated_losses
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -73,21 +74,17 @@ def ratio_lines(plan: LaunchPlan, first: str, *more: str) -> list[str]:
 
 
 def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str) -> str:
-    """The comment at the head of a trainer's file: its parity run, the source of its numbers, warnings, ratio, batch
-    and steps.
+    """The comment at the head of a trainer's file: its parity run, the source of its numbers, ratio and steps. The
+    bundle's README.md has the warnings and the layout, once for all files.
     """
-    warnings = [*plan.fit_warnings, *plan.warnings]
     lines = [
         plan.parity.get(name, NOT_TRIED),
         f"Continual pre-training of {plan.launch.model} with {trainer}.",
-        f"Ratio and LR are from the study {plan.study.name}: see ../evidence.json. Run start.sh on every node.",
+        f"Ratio and LR are from the study {plan.study.name}. Run start.sh on every node.",
         *risk_lines(plan),
-        *(["", "Warnings:"] if warnings else []),
-        *(f"- {warning}" for warning in warnings),
+        "Read ../GO.md and the warnings in ../README.md first.",
         "",
         *ratio,
-        "",
-        *plan.layout(name).lines(plan.launch),
         f"Steps: {plan.steps:,} x {plan.launch.global_batch_tokens:,} tokens = {plan.tokens:,} tokens "
         f"({plan.difference})",
         *more,
@@ -96,13 +93,13 @@ def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str
 
 
 def risk_lines(plan: LaunchPlan) -> list[str]:
+    """What nobody may overlook who opens only this file."""
+    simulated = [simulated_losses(plan.simulated)] if plan.simulated else []
     if plan.accepted_risk is None:
-        return []
-    count = len(plan.accepted_risk.refusals)
-    return [
-        f"THE FIT REFUSED THIS WINNER: the first {'warning says' if count == 1 else f'{count} warnings say'} why.",
-        f"It was exported for this reason: {plan.accepted_risk.reason}",
-    ]
+        return simulated
+    codes = ", ".join(dict.fromkeys(refusal.code for refusal in plan.accepted_risk.refusals))
+    refused = f"THE FIT REFUSED THIS WINNER ({codes}), and it was exported at a risk that was accepted: see ../GO.md."
+    return [*simulated, refused]
 
 
 def comment(lines: list[str]) -> str:

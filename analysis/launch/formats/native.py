@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.launch.formats.format import checkpoints_name, head, ratio_lines, unused
+from analysis.launch.plan import predicted_losses
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.launch_study import NATIVE, launch_study
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
@@ -18,6 +19,9 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write study.yaml into the folder; returns warnings."""
     text = head(plan, TRAINER, ratio(plan), NAME) + study_file.dump(launch_study(plan))
     (folder / "study.yaml").write_text(text, encoding="utf-8")
+    if plan.predicted and plan.predicted.is_for(plan.almr, plan.lr, plan.tokens):
+        predicted = plan.predicted.model_dump_json(indent=2)
+        (folder / predicted_losses.NAME).write_text(f"{predicted}\n", encoding="utf-8")
     plan.held_out.copy(folder)
     return warnings(plan)
 

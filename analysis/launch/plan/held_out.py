@@ -15,16 +15,21 @@ SMALL = 50_000_000  # bytes of all texts together, up to which a bundle has a co
 
 @dataclass(frozen=True)
 class HeldOutText:
-    """`files`: the held-out documents of each source as JSON Lines. `lost`: why there is none of a source, by name."""
+    """`files`: the held-out documents of each source as JSON Lines. `lost`: why there is none of a source, by name.
+    `beside`: where another folder of the bundle has the copy, the way to it.
+    """
 
     files: dict[str, Path] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    beside: str = ""
 
     @cached_property
     def paths(self) -> dict[str, str]:
         """Of each source: the path in a format's folder, or an absolute one where the texts are large."""
         small = sum(file.stat().st_size for file in self.files.values()) <= SMALL
-        return {name: f"{FOLDER}/{name}.jsonl" if small else str(file) for name, file in self.files.items()}
+        return {
+            name: f"{self.beside}{FOLDER}/{name}.jsonl" if small else str(file) for name, file in self.files.items()
+        }
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -32,7 +37,9 @@ class HeldOutText:
         return {name: sha256(file) for name, file in self.files.items()}
 
     def copy(self, folder: Path) -> None:
-        """Copy what is small into a format's folder."""
+        """Copy what is small into a format's folder, unless it lies `beside` it."""
+        if self.beside:
+            return
         for name, path in self.paths.items():
             if path != str(self.files[name]):
                 (folder / FOLDER).mkdir(exist_ok=True)

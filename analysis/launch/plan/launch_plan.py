@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from analysis.fit_file.findings import Finding
+from analysis.fit_file.findings import Finding, messages
 from analysis.fit_file.result import FitResult
-from analysis.fit_file.transfer import REPEATS
+from analysis.fit_file.transfer import HISTORY, NEAR_EDGE, REPEATS, TOKENS
 from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, confirmation, estimate, kept_checkpoints
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
+from analysis.launch.plan.predicted_losses import PredictedLosses, predict
 from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of
+from analysis.table.table import simulated
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study, Trial
 from sweep.study import numbers as formats
 from sweep.study.sections.corpora import Corpora
@@ -53,6 +55,8 @@ class LaunchPlan:
     sources: dict[str, LaunchCorpus]
     target: LaunchHardware = field(default_factory=LaunchHardware)
     held_out: HeldOutText = field(default_factory=HeldOutText)
+    predicted: PredictedLosses | None = None
+    simulated: str | None = None
     counted: dict[str, CorpusFacts] = field(default_factory=dict)
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     data: str = DATA
@@ -140,9 +144,11 @@ class LaunchPlan:
         stated = [path for spec in (*trials, *sources) for path in spec.exclude or ()]
         return known | dict.fromkeys([*stated, *self.evaluation_files.values()], "") | known
 
-    def unmeasured(self, formats: tuple[str, ...]) -> list[str]:
-        """The formats whose run measures no held-out loss. `native` measures that of each corpus."""
-        return [] if self.evaluation_files else [name for name in formats if name != "native"]
+    def unmeasured(self, losses: Iterable[str]) -> list[str]:
+        """Those of these losses, of languages or sources, that the run does not measure on held-out text."""
+        known = self.study.corpora.by_name | self.corpora.by_name
+        languages = {known[name].language for name in self.held_out_sets if name in known}
+        return [name for name in losses if name not in {*self.held_out_sets, *languages}]
 
     @property
     def bos(self) -> bool:
@@ -213,11 +219,22 @@ class LaunchPlan:
         return language if source.name == source.language else f"{source.name} ({language})"
 
     @property
+    def checked(self) -> list[str]:
+        """The warnings that GO.md states as a check, with their numbers."""
+        of_transfer = [line for line in self.fit_warnings if line.startswith((NEAR_EDGE, HISTORY, TOKENS))]
+        repeated = [warning for source in self.used if (warning := self._repetition(source))]
+        return [*of_transfer, *repeated, self._whole_steps, *self.held_out.lost.values()]
+
+    @property
+    def _whole_steps(self) -> str:
+        return f"{self.steps:,} whole steps are {self.tokens:,} tokens: {self.difference}"
+
+    @property
     def warnings(self) -> list[str]:
         """Warnings about the launch, beside those of the fit."""
         found = [warning for source in self.used if (warning := self._repetition(source))]
         if self.tokens != self.launch.tokens:
-            found.append(f"{self.steps:,} whole steps are {self.tokens:,} tokens: {self.difference}")
+            found.append(self._whole_steps)
         return [*found, *self.held_out.lost.values()]
 
     def _repetition(self, source: LaunchCorpus) -> str | None:
@@ -269,7 +286,7 @@ def make(
     sources = sources_of(fit.study, transfer.almr, counted, text.files)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
     of_transfer = (line for line in transfer.warnings if REPEATS not in line)  # see _repetition
-    warnings = (*(finding.text for finding in findings), *of_transfer)
+    warnings = (*messages(findings), *of_transfer)
     return LaunchPlan(
         study=fit.study,
         launch=launch,
@@ -280,6 +297,8 @@ def make(
         sources=sources,
         target=target or LaunchHardware(),
         held_out=text,
+        simulated=simulated(fit.table),
+        predicted=predict(fit, launch, transfer.almr, transfer.lr),
         counted=counted,
         precision="bfloat16" if launch.gpus_per_node else "float32",
     )
@@ -295,20 +314,26 @@ def _accept(refusals: list[Finding], reason: str | None) -> AcceptedRisk | None:
         raise InputError(
             "\n".join(
                 [
-                    *(refusal.text for refusal in refusals),
+                    *messages(refusals),
                     "the fit is refused, so nothing was written: run the suggested trials, or go on with a reason, "
                     '--accept-risk "reason"',
                 ]
             )
         )
-    # Bytes that are not UTF-8 reach Python as lone surrogates, which cannot be written to a file.
-    text = reason.strip().encode("utf-8", "backslashreplace").decode()
-    return AcceptedRisk(reason=text, refusals=tuple(refusals))
+    return AcceptedRisk(reason=as_text(reason), refusals=tuple(refusals))
+
+
+def as_text(reason: str) -> str:
+    """Bytes that are not UTF-8 reach Python as lone surrogates, which cannot be written to a file."""
+    return reason.strip().encode("utf-8", "backslashreplace").decode()
 
 
 def _facts(corpora: dict[str, CorpusFacts], name: str) -> CorpusFacts:
     if name not in corpora:
-        raise InputError(f"ingredients.json has no counts of the {name} corpus: run the study again to write them")
+        raise InputError(
+            f"ingredients.json has no counts of the {name} corpus: run the study again to write them (of a replay: "
+            f"state corpora.{name}.tokens first)"
+        )
     return corpora[name]
 
 

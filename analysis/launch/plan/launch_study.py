@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.launch.plan.launch_plan import LaunchPlan
 from sweep.study import Study
+from sweep.study.sizes.known import EMBEDDED
 
 HOURLY = 60.0  # minutes
 NATIVE = "native"  # the format that trains the study itself
@@ -40,8 +41,8 @@ def _corpora(plan: LaunchPlan) -> dict[str, Any]:
 
 def _base_model(plan: LaunchPlan) -> dict[str, Any]:
     of = plan.study.base_model
-    if plan.launch.model == of.embedded:
-        return {"embedded": of.embedded, "tokenizer": of.tokenizer, "new_rows": of.new_rows}
+    if plan.launch.model in EMBEDDED:
+        return {"embedded": plan.launch.model, "tokenizer": of.tokenizer, "new_rows": of.new_rows}
     revision = of.revision if plan.launch.model == of.pretrained else None
     vocabulary = {"tokenizer": of.tokenizer, "new_rows": of.new_rows}
     return {

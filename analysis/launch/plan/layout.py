@@ -89,12 +89,18 @@ class ParallelLayout:
         return [f"{name}: GPU memory was not checked: {self.why_not}"] if self.why_not else []
 
     def lines(self, launch: Launch) -> list[str]:
-        """The arithmetic in words."""
+        """The arithmetic in words. Without GPUs there is nothing to divide."""
+        batch = (
+            f"Batch: {self.data} {'copies' if self.data > 1 else 'copy'} x {self.micro_batch} sequences x "
+            f"{self.accumulation(launch)} accumulated x {launch.sequence_length:,} tokens = "
+            f"{launch.global_batch_tokens:,} tokens"
+        )
+        if not launch.gpus_per_node:
+            return [f"Processes: {launch.processes}, without GPUs", batch]
         shape = f"{self.data} data x {self.tensor} tensor x {self.pipeline} pipeline x {self.context} context"
         lines = [
             f"GPUs: {shape} = {self.gpus} ({launch.nodes} nodes x {launch.processes_per_node})",
-            f"Batch: {self.data} copies x {self.micro_batch} sequences x {self.accumulation(launch)} accumulated x "
-            f"{launch.sequence_length:,} tokens = {launch.global_batch_tokens:,} tokens",
+            batch,
             f"Activation checkpointing: {self.checkpointing}",
         ]
         return [*lines, *self._time_lines(), *self._memory_lines()]

@@ -39,6 +39,8 @@ def choose(name: Format, study: Study, shape: Shape | None, why_not: str | None 
     """
     launch = study.launch
     assert launch
+    if not launch.gpus_per_node:
+        return _stated(name, launch)
     if name == "native" and study.execution.attention == "eager":
         shape, why_not = None, EAGER
     if shape is None:

@@ -24,13 +24,14 @@ from sweep.study.fields import (
 )
 from sweep.study.sizes.shape import Shape
 
+Embedded = Literal["tiny", "tiny-5.6m", "smollm2-135m"]  # a launch can name them too
 LATER = ("tokenizer", "new_rows")  # fields of a base model that came after the first runs
 
 
 class BaseModelSource(Section):
     """The model that every trial continues from: give `embedded` or `pretrained`."""
 
-    embedded: Literal["tiny", "smollm2-135m"] | None = None
+    embedded: Embedded | None = None
     """A model that needs no model hub."""
     pretrained: str | None = None
     """A Hugging Face id, or a directory (relative to the study file)."""
@@ -49,6 +50,11 @@ class BaseModelSource(Section):
     def _one_source(self) -> Self:
         exactly_one(self, "embedded", "pretrained")
         return self
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it is pre-trained here, on first use."""
+        return (self.embedded or "").startswith("tiny")
 
     def recipe(self) -> dict[str, Any]:
         """Its fields in a study's recipe: newer ones only where they are set, so that older runs stay as they are."""

@@ -92,5 +92,6 @@ KNOWN = {
 }
 EMBEDDED = {
     "tiny": KnownModel(_llama(96, 256, 3, 4, 4, 2048, tied=True), 800 * 2048),
+    "tiny-5.6m": KnownModel(_llama(320, 864, 4, 4, 4, 2048, tied=True), 400 * 2048),
     "smollm2-135m": _SMOLLM2_135M,
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from analysis.fit_file.findings import messages
 from sweep.store.run import Run
 from sweep.study import InputError
 from sweep.verbs.commands.terminal import REFUSED, err, interruptible, say, show, tell
@@ -123,7 +124,9 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the launch bundle: the large run's settings and evidence."""
+    """Write the launch bundle: the large run's settings and evidence. Exit status 3: a check fails, without
+    --accept-risk.
+    """
     from sweep.verbs import outputs
 
     found, named = Run.find(run, runs), outputs.formats(formats)
@@ -136,8 +139,9 @@ def export(
     _refuse_without_reason(fitted, accept_risk, _again("export", run, runs))
     with interruptible("finished parity runs are kept"), err.status("exporting") as status:
         made = outputs.export(found, fitted, replace(options, show=lambda text: status.update(escape(text)), tell=say))
-    answer = {"files": [str(path) for path in made.files]}
-    _show_bundle(made, answer | (_verified(made) if verify else {}), outputs.summary(made), as_json)
+    answer = made.as_json() | (_verified(made) if verify else {})
+    _show_bundle(made, answer, outputs.summary(made, _again("export", run, runs)), as_json)
+    raise typer.Exit(REFUSED if made.failed and not made.accepted else 0)
 
 
 def confirm(
@@ -183,7 +187,7 @@ def _refuse_without_reason(fitted: FitResult, accept_risk: str | None, again: st
     """Raises InputError for a refused launch whose risk is not accepted; `again`: the command that was given."""
     if accept_risk is None and fitted.refusals and fitted.study and fitted.study.launch:
         verdict = f"the fit is refused ({_codes(fitted)}), so there is nothing to {again.split()[1]}"
-        suggestions = (refusal.text for refusal in fitted.refusals)
+        suggestions = messages(fitted.refusals)
         raise InputError("\n".join([verdict, *suggestions, f'to take the risk: {again} --accept-risk "reason"']))
 
 

@@ -87,15 +87,27 @@ def prepare(study: StudyName, as_json: AsJson = False) -> None:
     show(prepared.as_json() if as_json else prepared.text(study))
 
 
-def run(study: StudyName, runs: Runs = RUNS, address: Address = None, as_json: AsJson = False) -> None:
-    """Run a study to its report and launch bundle. Run it again to resume: finished trials are kept."""
+def run(
+    study: StudyName,
+    runs: Runs = RUNS,
+    address: Address = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Answer trials from a table; trains nothing, on any machine.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a study to its report and launch bundle. Run it again to resume: finished trials are kept.
+
+    Exit status 1: trials failed. 2: no bundle. 3: the fit is refused. Else 0, also where the bundle says NO GO.
+    """
     from sweep.verbs import rerun
     from sweep.verbs import run as sweep_run
 
     loaded = study_file.load(study)
+    loaded = study_file.replayed(loaded, replay) if replay else loaded
     with interruptible("finished trials are kept; run the same command again to resume"):
         finished = sweep_run.run(loaded, Run.within(runs, loaded.name), err if as_json else out, address)
-    show(finished.as_json() if as_json else finished.text(rerun.of(finished.run, study, address)))
+    show(finished.as_json() if as_json else finished.text(rerun.of(finished.run, None if replay else study, address)))
     raise typer.Exit(finished.status)
 
 

@@ -44,7 +44,7 @@ class Prepared:
 
     def _counts(self, part: str) -> str:
         assert self.record
-        if part == "text" and self.study.base_model.embedded == "tiny":
+        if part == "text" and self.study.base_model.is_tiny:
             return " (that of the tiny model included)"
         facts = self.record.ingredients.corpora.get(part.removeprefix("corpora."))
         length = self.study.training.sequence_length

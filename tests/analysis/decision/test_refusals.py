@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.fit.fit import fit_study, fit_table
+from analysis.fit_file.findings import messages
 from analysis.table import table as tables
 from analysis.table.import_table import read_table
 from sweep.study import Objective, numbers
@@ -58,7 +59,7 @@ def only(file, code):
     assert 1 <= len(found.next) <= 6
     assert all(0 <= trial.almr <= 1 and trial.lr > 0 for trial in found.next)
     first = f"{numbers.almr(found.next[0].almr)} / {numbers.lr(found.next[0].lr)}"
-    assert f"Suggested trials (ALMR / LR): {first}" in found.text
+    assert messages([found])[-1].startswith(f"Suggested trials (ALMR / LR): {first}")
     return found
 
 

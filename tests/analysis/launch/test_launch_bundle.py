@@ -44,8 +44,9 @@ def embedded(make_study, make_facts, tmp_path):
 
 def test_the_bundle_states_its_text(make_fit, embedded, run, out):
     study, counted = embedded
-    paths = export(FittedRun(make_fit(study), run, counted), out).files
-    names = [name for path in paths if not (name := path.relative_to(out).as_posix()).startswith("confirm")]
+    export(FittedRun(make_fit(study), run, counted), out)
+    paths = sorted(path.relative_to(out).as_posix() for path in files(out))
+    names = [name for name in paths if not name.startswith("confirm")]
     settings = ["deepspeed_zero3.json", "llamafactory.yaml", "prepare.sh", "study.yaml"]
     starts = ["ray_start.py", "rayjob.yaml", "sky.yaml", "slurm.sbatch", "start.sh"]
     own = sorted([*settings, *starts])
@@ -67,8 +68,8 @@ def test_confirmation_runs_read_the_text_of_the_launch(make_fit, embedded, run, 
 
 def test_evidence_hashes_every_other_file(make_fit, embedded, run, out):
     study, counted = embedded
-    paths = export(FittedRun(make_fit(study), run, counted), out).files
-    expected = {path.relative_to(out).as_posix(): sha256(path) for path in paths if path.name != "evidence.json"}
+    export(FittedRun(make_fit(study), run, counted), out)
+    expected = {path.relative_to(out).as_posix(): sha256(path) for path in files(out) if path.name != "evidence.json"}
     assert evidence(out).files == expected
     assert evidence(out).links == {}
 
@@ -116,7 +117,7 @@ def test_evidence_repeats_what_was_fitted(make_fit, corpora, run, out, warning):
 def test_a_damaged_provenance_file_keeps_no_bundle_from_being_written(make_fit, corpora, run, out, content):
     (run / "provenance.json").write_text(content)
     export(FittedRun(make_fit(), run, corpora), out)
-    assert "| untested | the trials ran the code of a clean commit |" in (out / "GO.md").read_text()
+    assert "| not known | origin | code of the trials |" in (out / "GO.md").read_text()
 
 
 def test_evidence_of_a_guarded_fit_has_the_guard_for_weights(make_fit, corpora, run, out):
@@ -132,8 +133,9 @@ def test_a_refused_winner_is_not_exported(make_fit, corpora, run, out, refusal):
     with pytest.raises(InputError) as error:
         export(FittedRun(make_fit(refusals=[refusal, other]), run, corpora), out)
     assert str(error.value).splitlines() == [
-        refusal.text,
-        other.text,
+        refusal.message,
+        other.message,
+        "Suggested trials (ALMR / LR): 0.40 / 3e-4, 0.40 / 1e-3",
         "the fit is refused, so nothing was written: run the suggested trials, or go on with a reason, "
         '--accept-risk "reason"',
     ]
@@ -150,9 +152,10 @@ def test_a_refusal_leaves_the_bundle_before_it(make_fit, corpora, run, out, refu
 
 def test_the_verdict_of_the_checks_is_on_top_of_the_readme(make_fit, corpora, run, out):
     made = export(FittedRun(make_fit(), run, corpora), out)
-    assert made.headline.startswith("NO GO: 1 failed, ")
+    assert made.headline.startswith("GO WITH OPEN POINTS: transfer rule, pre-training tokens per parameter, ")
     assert (out / "GO.md").read_text().splitlines()[0] == f"# {made.headline}"
-    assert (out / "README.md").read_text().splitlines()[2] == f"**{made.headline}.** See `GO.md`."
+    assert (out / "README.md").read_text().splitlines()[2] == "**GO WITH OPEN POINTS.** `GO.md` says why."
+    assert evidence(out).headline == made.headline
     assert evidence(out).files["README.md"] == sha256(out / "README.md")
 
 
@@ -169,10 +172,10 @@ def test_an_accepted_risk_is_in_the_evidence_and_on_top_of_the_yaml(make_fit, co
     export(FittedRun(make_fit(refusals=[refusal]), run, corpora), out, accept_risk=f" {reason}\n")
     found = evidence(out).accepted_risk
     assert (found.reason, found.refusals) == (reason, (refusal,))
-    head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:8]
-    assert "# THE FIT REFUSED THIS WINNER: the first warning says why." in head
-    assert f"# It was exported for this reason: {reason}" in head
-    assert head[-1] == f"# - {refusal.text}"
+    head = (out / "llamafactory" / "llamafactory.yaml").read_text().splitlines()[:7]
+    assert any(line.startswith("# THE FIT REFUSED THIS WINNER (edge)") for line in head)
+    assert reason in (out / "GO.md").read_text()
+    assert f"- {refusal.message}\n" in (out / "README.md").read_text()
 
 
 def test_a_reason_that_is_no_utf8_is_written_all_the_same(make_fit, corpora, run, out, refusal):
@@ -264,7 +267,7 @@ def test_a_lost_record_is_named(make_fit, corpora, run, out):
     [
         ("pass", {"differences": (), "parsers": "its parser 1.0"}),
         ("fail", {"differences": ("lr: 2 where the winner has 1",), "parsers": "its parser 1.0"}),
-        ("untested", {"differences": None, "why_not": "not installed"}),
+        ("not known", {"differences": None, "why_not": "not installed"}),
     ],
 )
 def test_the_go_list_says_what_the_trainers_parser_read(make_fit, embedded, run, out, state, found):
@@ -277,7 +280,9 @@ def test_the_go_list_says_what_the_trainers_parser_read(make_fit, embedded, run,
 
     export(FittedRun(make_fit(study), run, counted), out, reader=reader)
     assert asked[0] == ("llamafactory", True)
-    [line] = [line for line in (out / "GO.md").read_text().splitlines() if "own parser read" in line]
+    [line] = [
+        line for line in (out / "GO.md").read_text().splitlines() if "| read back by the trainers' parsers |" in line
+    ]
     assert line.startswith(f"| {state} |")
     [told] = evidence(out).read_back
     first = told.differences and told.differences[:1]

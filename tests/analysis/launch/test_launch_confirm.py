@@ -14,9 +14,11 @@ from analysis.fit_file.transfer import EdgeAfter, Exponent
 from analysis.fit_file.winner import Interval
 from analysis.launch import bundle
 from analysis.launch.bundle import FittedRun
+from analysis.launch.confirm import plan as confirm_plan
 from analysis.launch.confirm import result, results_table
 from analysis.launch.evidence import bundle_folder, go
 from analysis.launch.evidence.evidence import Evidence, ReadBack
+from analysis.launch.plan.held_out import HeldOutText
 from analysis.transfer.bracket import compare
 from analysis.transfer.rules import near_edge
 from sweep import cli
@@ -41,9 +43,12 @@ def written(folder):
     return yaml.safe_load((folder / "llamafactory.yaml").read_text())
 
 
+NOISE = {"original": 0.001, "additional": 0.002, "code": 0.003}
+
+
 def line_of(page, statement, state):
     """The check's line in GO.md, which has to have the state."""
-    [line] = [line for line in page.splitlines() if statement in line]
+    [line] = [line for line in page.splitlines() if f"| {statement} |" in line]
     assert line.startswith(f"| {state} |")
     return line
 
@@ -133,7 +138,7 @@ def test_a_transfer_that_holds_keeps_the_launch_and_says_so(fit, corpora, run, o
     assert found.judgement.answer == "holds"
     assert evidence.launch_lr == 2e-5
     assert evidence.confirmation == found
-    assert "| pass | the LR is confirmed at the launch's size |" in (out / "GO.md").read_text()
+    assert "| pass | size | confirmation at the launch's size |" in (out / "GO.md").read_text()
 
 
 def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fit, corpora, run, out):
@@ -159,8 +164,8 @@ def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, r
     assert found.moved
     assert evidence.launch_lr_interval == found.after_interval
     page = (out / go.NAME).read_text()
-    assert f"| pass | the LR is known to a factor of 2 | LR {numbers.lr(evidence.launch_lr)} (" in page
-    assert f"edge 3e-5: {3e-5 / evidence.launch_lr:.2g} x below |" in line_of(page, "of the divergence edge", "pass")
+    assert f"| pass | transfer | the LR | {numbers.lr(evidence.launch_lr)} (" in page
+    assert f"is {3e-5 / evidence.launch_lr:.2g} x below the scaled LR at which" in line_of(page, "divergence", "pass")
     text = (out / "llamafactory" / "llamafactory.yaml").read_text() + (out / "README.md").read_text()
     assert near[0] not in text
 
@@ -172,7 +177,7 @@ def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, ou
     found, evidence = confirm(fit, corpora, run, out, best=3.5e-5)
     assert found.moved
     assert near_edge(edge, evidence.launch_lr)[0] in evidence.launch_warnings
-    assert "edge 6e-5" in line_of((out / go.NAME).read_text(), "of the divergence edge", "fail")
+    assert "diverges, 6e-5; asked for: 2 x below" in line_of((out / go.NAME).read_text(), "divergence", "warn")
 
 
 def test_a_confirmation_of_another_setting_is_not_applied(fit, make_fit, corpora, run, out):
@@ -245,7 +250,8 @@ def test_bad_results_are_named_with_their_line(fit, corpora, tmp_path, text, say
 def test_results_of_an_objective_of_sources_have_a_column_for_each(make_fit, make_study, corpora, tmp_path):
     weights = {"original": 0.0, "additional": 0.5, "code": 0.5}
     noise = {"original": 0.001, "additional": 0.002, "code": 0.003}
-    plan = planned(make_fit(make_study(), weights=weights, noise=noise), corpora)
+    fit = make_fit(make_study(), weights=weights, noise=noise)
+    plan = confirm_plan.make(fit, FittedRun(fit, Path("not-read"), corpora).plan(None))
     assert plan.columns == ("lr", "seed", "status", "loss_additional", "loss_code")
     assert plan.noise == pytest.approx(math.hypot(0.001, 0.0015))
     path = tmp_path / "results.csv"
@@ -262,7 +268,7 @@ def test_guards_of_losses_are_in_the_evidence_and_on_the_page(make_fit, make_stu
     bundle.export(FittedRun(make_fit(study, loss_guards=[guard]), run, corpora), out)
     found = Evidence.model_validate_json((out / "evidence.json").read_text())
     assert [one.model_dump() for one in found.loss_guards] == [guard]
-    line = line_of((out / go.NAME).read_text(), "the guards are kept", "pass")
+    line = line_of((out / go.NAME).read_text(), "the guards", "pass")
     assert "kept; the loss of original at most 2.5500, 2 % above the base model's 2.5000: kept with probability" in line
 
 
@@ -279,11 +285,11 @@ def test_the_page_says_no_go_for_a_refused_fit(make_fit, make_study, corpora, ru
     )
     page = (out / go.NAME).read_text()
     assert page.startswith("# NO GO")
-    assert "| fail | the fit is not refused | refused (edge); exported because: " in page
-    assert "a rehearsal \\| only" in page
-    assert "| fail | the study states the transfer rule |" in page
-    assert "| untested | the LR is confirmed at the launch's size |" in page
-    assert len(page.splitlines()) < 40
+    assert "| fail | fit | the fit | refused (edge): README.md has the reasons |" in page
+    assert "**Accepted all the same, because:** a rehearsal \\| only" in page
+    assert "| warn | transfer | transfer rule |" in page
+    assert "| not known | size | confirmation at the launch's size |" in page
+    assert len(page.splitlines()) < 50
 
 
 @pytest.mark.parametrize(
@@ -293,8 +299,9 @@ def test_the_page_says_no_go_for_a_refused_fit(make_fit, make_study, corpora, ru
         (3e-5, False, "warn"),
         (1e-5, False, "fail"),
         (5e-5, True, "pass"),
-        (3e-5, True, "fail"),
-        (None, False, "untested"),
+        (3e-5, True, "warn"),
+        (1e-5, True, "fail"),
+        (None, False, "not known"),
     ],
 )
 def test_the_page_compares_the_lr_with_the_edge_or_its_bound(fit, corpora, run, out, edge, measured, state):
@@ -303,8 +310,10 @@ def test_the_page_compares_the_lr_with_the_edge_or_its_bound(fit, corpora, run, 
     transfer = fit.file.transfer.model_copy(update={"edge": found})
     near = replace(fit, file=fit.file.model_copy(update={"transfer": transfer}))
     bundle.export(FittedRun(near, run, corpora), out)
-    line = line_of((out / go.NAME).read_text(), "of the divergence edge", state)
-    assert ("lower bound of the edge (no trial diverged)" in line) == (edge is not None and not measured)
+    line = line_of((out / go.NAME).read_text(), "divergence", state)
+    assert ("bound (no trial diverged)" in line) == (edge is not None and not measured)
+    if state == "fail":
+        assert "LR 2e-5 is 2 x above the scaled divergence" in line or "LR 2e-5 is 2 x above the scaled LR" in line
 
 
 def test_the_page_calls_languages_by_name_and_counts_warnings(make_fit, make_study, corpora, run, out, warning):
@@ -314,9 +323,9 @@ def test_the_page_calls_languages_by_name_and_counts_warnings(make_fit, make_stu
     spec = {name: {"files": files[name], "language": language} for name, language in names.items()}
     bundle.export(FittedRun(make_fit(make_study(corpora=spec), warnings=[warning]), run, corpora), out)
     page = (out / go.NAME).read_text()
-    assert "English 100 %, Chinese 100 %" in line_of(page, "inside their 90 % intervals", "pass")
-    assert "(limit 4 x; 32B tokens, counted)" in line_of(page, "the Chinese corpus is large enough", "pass")
-    assert "| 1 (few): read them in README.md |" in line_of(page, "the fit has no warnings", "warn")
+    assert "English 100 %, Chinese 100 %; bound 75 %" in line_of(page, "cross-validation", "pass")
+    assert "; bound 4 x; 32B tokens, counted" in line_of(page, "Chinese corpus", "pass")
+    assert "| 1 (few): README.md has them |" in line_of(page, "warnings of the fit", "warn")
     assert "original" not in page
 
 
@@ -325,10 +334,10 @@ def test_only_a_refusal_about_a_guard_breaks_the_guards(make_fit, make_study, co
     study = make_study(objective={"forgetting_guard_percent": 2})
     refused = refusal.model_copy(update={"code": code})
     bundle.export(FittedRun(make_fit(study, refusals=[refused]), run, corpora), out, accept_risk="a test")
-    line_of((out / go.NAME).read_text(), "the guards are kept", state)
+    line_of((out / go.NAME).read_text(), "the guards", state)
 
 
-@pytest.mark.parametrize(("tokens", "state"), [(15 * 10**12, "pass"), (5 * 10**12, "warn"), (None, "untested")])
+@pytest.mark.parametrize(("tokens", "state"), [(15 * 10**12, "pass"), (5 * 10**12, "warn"), (None, "not known")])
 def test_the_page_compares_pretraining_tokens_per_parameter(make_fit, make_study, corpora, run, out, tokens, state):
     """Known models: 15T tokens of 8B parameters for the trials; the launch's are stated for as many parameters."""
     launch = {"parameters": 8_030_261_248} | ({"pretraining_tokens": tokens} if tokens else {})
@@ -338,21 +347,38 @@ def test_the_page_compares_pretraining_tokens_per_parameter(make_fit, make_study
     line_of((out / go.NAME).read_text(), "pre-training tokens per parameter", state)
 
 
-@pytest.mark.parametrize(
-    ("launch", "state"),
-    [
-        ({"formats": ["axolotl", "native"]}, "warn"),
-        ({"formats": ["native"]}, "pass"),
-        ({"evaluation": {"original": "/data/held-en.jsonl", "additional": "/data/held-zh.jsonl"}}, "pass"),
-    ],
-)
-def test_runs_that_measure_no_held_out_loss_are_named(make_fit, make_study, corpora, run, out, launch, state):
-    fit = make_fit(make_study(launch={"transfer": RULE} | launch))
-    warned = [line for line in planned(fit, corpora).lines if "results-template.csv" in line]
-    assert bool(warned) == (state == "warn")
-    assert all("runs of axolotl measure no held-out losses" in line for line in warned)
+def test_runs_that_measure_a_loss_on_no_held_out_text_are_not_planned(make_fit, make_study, corpora, run, out):
+    """The launch reads other text than the trials, whose source `code` the objective weighs."""
+    fit = make_fit(make_study(launch={"transfer": RULE}), weights={"additional": 0.5, "code": 0.5}, noise=NOISE)
+    with pytest.raises(InputError, match="measure no held-out loss of code, which the objective weighs"):
+        planned(fit, corpora)
     bundle.export(FittedRun(fit, run, corpora), out)
-    line_of((out / go.NAME).read_text(), "the runs measure held-out losses", state)
+    assert "none of code, so no confirmation run can be compared" in line_of(
+        (out / go.NAME).read_text(), "held-out losses", "warn"
+    )
+    assert not list(out.glob("confirm-*"))
+
+
+def test_runs_that_measure_every_loss_are_planned(fit, corpora, run, out):
+    assert len(planned(fit, corpora).lrs) == 5
+    bundle.export(FittedRun(fit, run, corpora), out)
+    line_of((out / go.NAME).read_text(), "held-out losses", "pass")
+
+
+def test_confirmation_runs_read_the_text_of_the_launch(make_fit, make_study, corpora, run, out, tmp_path):
+    """Text is copied once: into the launch's own folder."""
+    text = {name: tmp_path / f"{name}.jsonl" for name in ("original", "additional")}
+    for file in text.values():
+        file.write_text('{"text": "held out"}\n')
+    fit = make_fit(make_study(launch={"transfer": RULE, "formats": ["native", "torchtitan"]}))
+    bundle.export(FittedRun(fit, run, corpora, held_out=HeldOutText(text)), out)
+    copies = [path.relative_to(out).as_posix() for path in out.rglob("*.jsonl")]
+    assert len(copies) >= 2
+    assert all(path.startswith(("native/held_out/", "torchtitan/held_out/")) for path in copies)
+    study = study_file.load(out / "confirm-1-native" / "study.yaml")
+    excluded = study.corpora.sources("original")[0].exclude
+    assert [Path(path).resolve() for path in excluded] == [(out / "native/held_out" / f"{n}.jsonl") for n in text]
+    assert (out / "confirm-1-native" / "start.sh").is_file()
 
 
 @pytest.fixture

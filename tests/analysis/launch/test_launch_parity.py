@@ -13,7 +13,7 @@ from sweep.readback.parity import kept, plan
 from sweep.store.run import Run
 from sweep.study import Ingredients, Status
 
-STATEMENT = "each trainer trained the small model to the trials' losses"
+STATEMENT = "| parity runs |"
 SETTINGS = {"llamafactory": "llamafactory.yaml", "axolotl": "axolotl.yaml", "native": "study.yaml"}
 
 

@@ -45,8 +45,9 @@ def test_a_table_has_no_launch(make_fit, corpora, refusal):
 
 def test_refusals_are_the_first_of_the_warnings(make_fit, corpora, refusal, warning):
     plan = make(make_fit(refusals=[refusal], warnings=[warning]), corpora, "we know")
-    assert plan.fit_warnings[:2] == (refusal.text, warning.text)
-    assert "in the launch" in plan.fit_warnings[2]
+    trials = "Suggested trials (ALMR / LR): 0.40 / 3e-4, 0.40 / 1e-3"
+    assert plan.fit_warnings[:3] == (refusal.message, warning.message, trials)
+    assert "in the launch" in plan.fit_warnings[3]
 
 
 def test_a_corpus_without_counts_is_refused(make_fit, corpora):

@@ -65,6 +65,14 @@ def change_lr(run, lr=4.5e-3):
     return lr
 
 
+BAD_FIT = {"rmse": 0.1, "plain_rmse": 0.1, "coverage": {"0.5": 0.2, "0.8": 0.4, "0.9": 0.6}}
+
+
+def change(run, field, value):
+    path = run / "fit.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+
+
 def refuse(run):
     path = run / "fit.json"
     content = json.loads(path.read_text())
@@ -86,16 +94,30 @@ def test_what_is_written_has_the_numbers_of_fit_json_and_nothing_is_fitted(run, 
     assert (evidence["winner"]["lr"], evidence["launch_lr"]) == (lr, lr)
 
 
-def test_an_export_prints_the_headline_the_folder_and_the_warnings(run, no_fit):
+def test_an_export_prints_the_verdict_and_the_folder(run, no_fit):
     told = almr("export", run)
-    headline, folder, *warnings = told.stdout.splitlines()
+    headline, folder = told.stdout.splitlines()
     assert f"# {headline}" == (run / "launch" / "GO.md").read_text().splitlines()[0]
-    assert folder == f"launch bundle: {run / 'launch'}"
-    written = json.loads((run / "launch" / "evidence.json").read_text())["launch_warnings"]
-    assert warnings == [f"warning: {line}" for line in written] != []
-    assert sum("held-out text of" in line and "gone from the cache" in line for line in warnings) == 2
+    assert folder == f"launch bundle: {run / 'launch'} (read GO.md, then README.md)"
     answer = json.loads(CliRunner().invoke(cli.app, ["export", str(run), "--json"]).stdout)
-    assert str(run / "launch" / "GO.md") in answer["files"]
+    failed = ["original corpus", "additional corpus"]
+    assert answer == {"verdict": headline, "folder": str(run / "launch"), "failed": failed}
+
+
+def test_an_export_with_a_failed_check_ends_with_status_3_unless_the_risk_is_accepted(run, no_fit):
+    """The bundle is written either way, and the reason is on its first page."""
+    change(run, "cross_validation", dict.fromkeys(("original", "additional"), BAD_FIT))
+    refused = CliRunner().invoke(cli.app, ["export", str(run)])
+    assert refused.exit_code == 3
+    assert refused.stdout.startswith("NO GO: cross-validation, original corpus, additional corpus (3 fail, ")
+    assert refused.stdout.splitlines()[-1].startswith(f"to accept what fails: almr export {run} --accept-risk")
+    page = (run / "launch" / "GO.md").read_text()
+    assert "original 60 %, additional 60 %; bound 75 %" in page
+    assert "Accepted all the same" not in page
+    accepted = CliRunner().invoke(cli.app, ["export", str(run), "--accept-risk", "a rehearsal"])
+    assert accepted.exit_code == 0
+    assert len(accepted.stdout.splitlines()) == 2
+    assert "**Accepted all the same, because:** a rehearsal\n" in (run / "launch" / "GO.md").read_text()
 
 
 @pytest.mark.parametrize("verb", ["export", "confirm"])

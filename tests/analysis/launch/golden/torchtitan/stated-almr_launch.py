@@ -1,24 +1,9 @@
 # NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)
 # Continual pre-training of meta-llama/Meta-Llama-3-70B with torchtitan 0.3.
-# Ratio and LR are from the study llama3-8b-zh: see ../evidence.json. Run start.sh on every node.
-#
-# Warnings:
-# - training tokens: 1,000,000,000 in a trial, 10,000,000,000 in the launch (10 x)
-# - global batch in tokens: 1,048,576 in a trial, 4,194,304 in the launch (4 x)
-# - sequence length: 4,096 in a trial, 8,192 in the launch (2 x)
-# - 2,384 whole steps are 9,999,220,736 tokens: 779,264 fewer than launch.tokens, 10,000,000,000
+# Ratio and LR are from the study llama3-8b-zh. Run start.sh on every node.
+# Read ../GO.md and the warnings in ../README.md first.
 #
 # Ratio: ALMR 0.40 is a share of tokens, met in the packed blocks: of the first n, round(n x ALMR) are of the language.
-#
-# GPUs: 32 data x 4 tensor x 1 pipeline x 1 context = 128 (16 nodes x 8)
-# Batch: 32 copies x 1 sequences x 16 accumulated x 8,192 tokens = 4,194,304 tokens
-# Activation checkpointing: selective
-# Time of a step, estimated: 51.2 s: compute 48.3 s (2.02e+18 FLOPs / (128 GPUs x 9.89e+14 x 33 % MFU)); tensor 2.86 s (16 micro-batches x 0.179 s on the node's links); gathers 0 s (16 micro-batches x 8 bytes x 17,638,426,624 parameters at 80.0 GB/s, 1.71 s each, behind their compute)
-# Memory, weights, gradients, optimizer: 16 bytes x 70,553,706,496 parameters / 128 GPUs = 8.8 GB
-# Memory, gathered: 2 bytes x (2 x embeddings + 3 x a layer of 855,654,400) / 4 = 3.4 GB
-# Memory, activations: 2,048 tokens x (80 layers x 200,960 bytes + 362,504) = 33.7 GB
-# Memory, logits: 12 bytes x 128,256 words x 2,048 = 3.2 GB
-# Memory of one GPU, in all: 49.0 GB of 72.0 GB usable
 # Steps: 2,384 x 4,194,304 tokens = 9,999,220,736 tokens (779,264 fewer than launch.tokens, 10,000,000,000)
 
 import json

@@ -1,0 +1,95 @@
+"""The checks of GO.md on the launch itself: its confirmation, its text, and where its numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from analysis.launch.evidence import parity
+from analysis.launch.evidence.check import GoCheck, State
+from analysis.launch.evidence.evidence import Evidence
+from analysis.launch.evidence.fit_checks import NOTABLE
+from sweep.study import Study
+from sweep.study import numbers as formats
+
+
+def of_size(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
+    yield _confirmation(evidence)
+    unmeasured = evidence.unmeasured
+    gone = f"none of {', '.join(unmeasured)}, so no confirmation run can be compared: set launch.evaluation"
+    detail = gone if unmeasured else "measured"
+    yield GoCheck("held-out losses", "warn" if unmeasured else "pass", detail)
+
+
+def _confirmation(evidence: Evidence) -> GoCheck:
+    name, found, transfer = "confirmation at the launch's size", evidence.confirmation, evidence.transfer
+    if found is not None:
+        return GoCheck(name, "warn" if found.judgement.answer == "undecided" else "pass", found.text)
+    sizes = {"parameters": transfer.size_ratio, "tokens": transfer.token_ratio}
+    if all(ratio is not None and max(ratio, 1 / ratio) <= NOTABLE for ratio in sizes.values()):
+        return GoCheck(name, "pass", "not needed: the launch is as large as a trial")
+    steps = ", ".join(
+        f"{kind} not known" if ratio is None else f"{formats.times(ratio)} the {kind} of a trial"
+        for kind, ratio in sizes.items()
+    )
+    return GoCheck(name, "not known", f"{steps}, and no run at that size: almr confirm RUN plans some")
+
+
+def of_data(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
+    limit = study.objective.max_epochs
+    kept = [study.source_label(name) for name in evidence.corpora if name not in evidence.held_out]
+    yield _held_out(kept, any(not one.counted for one in evidence.corpora.values()))
+    for name, corpus in evidence.launch_corpora.items():
+        language = study.language_name(corpus.language)
+        label = language if name == corpus.language else f"{name} ({language})"
+        passes, statement = corpus.launch_epochs, f"{label} corpus"
+        if passes is None:
+            yield GoCheck(statement, "not known", "its size: state launch.corpora, with tokens")
+        else:
+            size = f"{formats.tokens(corpus.corpus_tokens)} tokens, {corpus.size_source}"
+            fix = "" if passes <= limit else ": supply a larger corpus"
+            detail = f"the launch reads {formats.passes(passes, 'it')}; bound {limit:g} x; {size}{fix}"
+            yield GoCheck(statement, "pass" if passes <= limit else "fail", detail)
+    if stated_only := [study.source_label(name) for name, one in evidence.corpora.items() if not one.counted]:
+        yield GoCheck("counts of the text", "not known", f"as stated, not counted: {', '.join(stated_only)}")
+    stated, trained = evidence.launch.tokens, evidence.launch_tokens
+    near = trained == stated or abs(trained / stated - 1) < NOTABLE - 1
+    detail = f"{evidence.launch_steps:,} steps make {trained:,} tokens of {stated:,}"
+    yield GoCheck("whole steps", "pass" if near else "fail", detail)
+
+
+def _held_out(kept: list[str], replayed: bool) -> GoCheck:
+    name = "trials' held-out text"
+    if not kept:
+        return GoCheck(name, "pass", "left out of the launch")
+    if replayed:
+        return GoCheck(name, "not known", "a replay reads no text: export a run of the study itself")
+    fix = "run almr prepare STUDY, then almr export RUN"
+    return GoCheck(name, "warn", f"in the training text of {', '.join(kept)}: {fix}")
+
+
+def of_origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
+    origin = evidence.provenance or {}
+    commit, code = (_text(origin.get(name)) for name in ("git", "code_sha256"))
+    dirty = commit.endswith("-dirty")
+    place = f"commit {commit}" if commit else "no git checkout"
+    known: State = "warn" if dirty else "pass" if commit or code else "not known"
+    yield GoCheck("code of the trials", known, f"{place}, sha256 {_short(code)}")
+    hashes = evidence.base_model_fingerprint, evidence.study.sha256
+    detail = f"base model and tokenizer {hashes[0] or 'missing'}, study {_short(hashes[1])}"
+    yield GoCheck("hashes", "pass" if all(hashes) else "warn", detail)
+    wrong = any(found.differences for found in evidence.read_back)
+    unread = not evidence.read_back or any(found.differences is None for found in evidence.read_back)
+    detail = "; ".join(found.text for found in evidence.read_back) or "not requested: almr export RUN --verify"
+    state: State = "fail" if wrong else "not known" if unread else "pass"
+    yield GoCheck("read back by the trainers' parsers", state, detail)
+    yield GoCheck("parity runs", *parity.summary(evidence.parity, evidence.formats))
+
+
+def _text(value: Any) -> str:
+    """Of a file that may be damaged."""
+    return value if isinstance(value, str) else ""
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "missing"
