@@ -18,7 +18,7 @@ from analysis.launch.formats.format import checkpoints_folder, comment, differen
 from analysis.launch.formats.trainer_arguments import DEEPSPEED, Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts import yaml_text
-from analysis.launch.scripts.torchrun import Command
+from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
 
 NAME = "llamafactory"
@@ -144,12 +144,11 @@ def command(plan: LaunchPlan) -> Command:
         usage="Arguments override llamafactory.yaml: start.sh max_steps=10",
         check="command -v llamafactory-cli > /dev/null ||\n"
         f'    fail "llamafactory-cli is not on PATH: pip install {needs}, or activate its environment"\n'
-        + packed_text.check(plan)
-        # Its launcher joins its arguments with blanks and splits them there again.
-        + '[[ "$checkpoints" != *[[:space:]]* ]] ||\n'
-        '    fail "ALMR_CHECKPOINTS has a blank, at which llamafactory-cli would split it: name another folder"',
-        run='export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT\n'
-        'exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"',
+        + packed_text.check(plan),
+        # As llamafactory-cli starts it, but for the rendezvous: its own one does not start a failed group again.
+        run='export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"\n'
+        + TORCHRUN
+        + '-m llamafactory.launcher llamafactory.yaml output_dir="$checkpoints" "$@"',
         install=f"pip install {needs} && {packed_text.INSTALL}",
         checkpoints=Path(sections(plan)["output"]["output_dir"]).name,
     )

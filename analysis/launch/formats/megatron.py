@@ -220,15 +220,13 @@ def _data(plan: LaunchPlan) -> Arguments:
 
 
 def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
-    """All are kept where the launch states their number, else the newest: each but multiples of an interval goes."""
-    kept: Arguments = [("save-retain-interval", plan.checkpoint_steps * plan.steps)]
     return [
         ("use-mcore-models",),
         ("pretrained-checkpoint", _packed(plan, "base")),
         ("load", folder),
         ("save", folder),
         ("save-interval", plan.checkpoint_steps),
-        *([] if plan.launch.checkpoints else kept),
+        *([] if plan.launch.checkpoints else [("save-retain-interval", _after_the_end(plan))]),
         ("ckpt-format", "torch_dist"),
         ("tensorboard-dir", f"{folder}/tensorboard"),
         ("tensorboard-log-interval", plan.study.training.log_every),
@@ -236,6 +234,11 @@ def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
         ("data-cache-path", _packed(plan, "cache")),
         ("distributed-timeout-minutes", 60),
     ]
+
+
+def _after_the_end(plan: LaunchPlan) -> int:
+    """A multiple of the interval that no step reaches: Megatron keeps only the newest checkpoint, and its multiples."""
+    return plan.checkpoint_steps * (plan.steps // plan.checkpoint_steps + 1)
 
 
 def warnings(plan: LaunchPlan) -> list[str]:

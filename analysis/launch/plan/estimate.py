@@ -89,7 +89,7 @@ def estimate(name: str, study: Study, launch: Launch, target: LaunchHardware) ->
         gpus=launch.nodes * launch.gpus_per_node,
         step_seconds=layout.step_seconds,
         checkpoint_steps=checkpoint_steps(launch, target.layouts.values()),
-        kept_checkpoints=kept_checkpoints(launch),
+        kept_checkpoints=_kept(name, launch),
         checkpoint_bytes=parameters and parameters * _checkpoint_bytes(name, study),
         price=launch.price_per_gpu_hour,
     )
@@ -130,6 +130,14 @@ def confirmation(name: str, study: Study, launch: Launch, target: LaunchHardware
 def kept_checkpoints(launch: Launch) -> int:
     """How many of the newest checkpoints stay: all where the launch states their number."""
     return max(launch.checkpoints or 0, KEPT)
+
+
+def _kept(name: str, launch: Launch) -> int:
+    """Our own trainer deletes a checkpoint when the next one is complete, and Megatron with --save-retain-interval too;
+    the others keep a number.
+    """
+    alone = name == "native" or (name == "megatron" and not launch.checkpoints)
+    return 1 if alone else kept_checkpoints(launch)
 
 
 def _checkpoint_bytes(name: str, study: Study) -> float:

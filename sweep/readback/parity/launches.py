@@ -101,6 +101,7 @@ class ParityLaunch:
     def _variables(self, checkpoints: Path) -> dict[str, str]:
         threads = {} if self.plan.launch.gpus_per_node else {"OMP_NUM_THREADS": str(self.plan.study.resources.cpus)}
         own = {"ALMR_CHECKPOINTS": str(checkpoints), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        own["ALMR_RESTARTS"] = "0"  # a failure is a result, and the run that is killed half-way stays so
         return QUIET | threads | own | self.environment.all_variables
 
     def read(self, checkpoints: Path) -> Trace:

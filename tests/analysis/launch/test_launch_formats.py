@@ -184,17 +184,6 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
     assert name == "native" or told[""] in (folder / FILES[name][0]).read_text()
 
 
-def test_llamafactory_refuses_a_folder_that_its_launcher_would_part(write_format, make_study):
-    folder = write_format("llamafactory", make_study(launch={"nodes": 1}))
-    (folder / "data").mkdir()
-    (folder / "data" / "blocks.json").touch()
-    environment = {"PATH": f"{folder}:/usr/bin:/bin", "ALMR_CHECKPOINTS": "/my disk"}
-    (folder / "llamafactory-cli").write_text("#!/bin/sh\n")
-    (folder / "llamafactory-cli").chmod(0o755)
-    done = subprocess.run(["bash", str(folder / "start.sh")], env=environment, capture_output=True, text=True)
-    assert (done.returncode, "ALMR_CHECKPOINTS has a blank" in done.stderr) == (2, True)
-
-
 def test_checkpoints_of_a_pod_lie_on_its_claim_and_outside_of_the_exported_folder(write_format, stated):
     job = yaml.safe_load((write_format("native", stated) / "rayjob.yaml").read_text())["spec"]
     [container] = job["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.launch.evidence import readme
-from analysis.launch.formats import torchtitan
+from analysis.launch.formats import megatron, torchtitan
 from analysis.launch.plan import layout_choice, step_time
 from analysis.launch.plan.estimate import checkpoint_steps
 from analysis.launch.plan.launch_study import launch_study
@@ -157,7 +157,13 @@ def test_hours_days_cost_and_disk_are_told(make_plan, make_study):
     assert takes.gpu_hours == pytest.approx(plan.steps * layout.step_seconds * 128 / 3600)
     assert takes.cost == pytest.approx(2.5 * takes.gpu_hours)
     assert takes.checkpoint_bytes == 14 * _70B.parameters
-    assert takes.disk_bytes == 3 * takes.checkpoint_bytes
+    assert takes.disk_bytes == 2 * takes.checkpoint_bytes  # the newest, and the next one
+    assert make_plan("torchtitan", study).estimate("torchtitan").kept_checkpoints == 2
+    arguments = {name: values for name, *values in megatron.arguments(plan)}
+    [interval], [retained] = arguments["--save-interval"], arguments["--save-retain-interval"]
+    assert int(retained) % int(interval) == 0
+    assert int(retained) > plan.steps
+    assert "--save-retain-interval" not in dict(one[:2] for one in megatron.arguments(make_plan("megatron")) if one[1:])
     assert plan.checkpoint_steps * layout.step_seconds <= 3600
     titan = make_plan("torchtitan", study)
     page = readme.text(titan, {"torchtitan": torchtitan}, [], "GO")

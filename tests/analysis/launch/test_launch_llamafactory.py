@@ -97,14 +97,15 @@ def test_a_hostile_model_name_is_only_ever_text(written, make_study, model, tmp_
     assert study_file.load(folder / "study.yaml").base_model.pretrained in (model, str(folder / model))
     tools = tmp_path / "bin"
     tools.mkdir()
-    fake = tools / "llamafactory-cli"
-    fake.write_text('#!/bin/sh\nprintf "%s|" "$PWD" "$NNODES" "$NPROC_PER_NODE" "$FORCE_TORCHRUN" "$@"\n')
-    fake.chmod(0o755)
+    for name in ("llamafactory-cli", "torchrun"):
+        (tools / name).write_text('#!/bin/sh\nprintf "%s|" "$PWD" "$@"\n')
+        (tools / name).chmod(0o755)
     done = start(folder, PATH=f"{tools}:/usr/bin:/bin")
     assert done.returncode == 0, done.stderr
     assert f"Training {model}: node 0 of 1, 8 GPUs each\n" in done.stdout
     *told, checkpoints, last, end = done.stdout.split("|")
-    assert "|".join(told).endswith(f"{folder}|1|8|1|train|llamafactory.yaml")
+    assert f"{folder}|--nnodes=1|--nproc-per-node=8|--max-restarts=3|" in "|".join(told)
+    assert told[-3:] == ["-m", "llamafactory.launcher", "llamafactory.yaml"]
     assert (checkpoints, last, end) == (f"output_dir={settings(folder)['output_dir']}", "max_steps=3", "")
     assert not list(tmp_path.rglob("owned"))
 
@@ -176,10 +177,10 @@ def test_other_settings_write_other_checkpoints(written, make_study, make_fit, c
 def test_a_relative_folder_of_checkpoints_is_the_users_not_the_bundles(written, make_study, tmp_path):
     folder = written(make_study(launch={"nodes": 1}))
     (tmp_path / "bin").mkdir()
-    fake = tmp_path / "bin" / "llamafactory-cli"
-    fake.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
-    fake.chmod(0o755)
-    environment = {"PATH": f"{fake.parent}:/usr/bin:/bin", "ALMR_CHECKPOINTS": "kept"}
+    for name in ("llamafactory-cli", "torchrun"):
+        (tmp_path / "bin" / name).write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "ALMR_CHECKPOINTS": "my kept ones"}
     command = ["bash", str(folder / "start.sh")]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
-    assert f"output_dir={tmp_path}/kept/checkpoints-" in done.stdout, done.stderr
+    assert f"output_dir={tmp_path}/my kept ones/checkpoints-" in done.stdout, done.stderr

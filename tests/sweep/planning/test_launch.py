@@ -105,7 +105,9 @@ def test_hours_days_cost_and_disk_of_launch_and_confirmation() -> None:
     assert f"{hours:,.0f} GPU-hours" in told
     assert f"cost {2 * hours:,.0f}" in told
     assert f"5 confirmation runs x 100 steps, one after another: {hours / 2:,.0f} GPU-hours" in told
+    assert "launch, torchtitan: checkpoints: every" in told
     assert "2 kept and one that is being written" in told
+    assert "1 kept and one that is being written" in told
     assert launch_json(found)["formats"]["megatron"]["cost"] == pytest.approx(2 * hours)  # type: ignore[index]
 
 

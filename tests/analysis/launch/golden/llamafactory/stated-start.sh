@@ -24,8 +24,7 @@ command -v llamafactory-cli > /dev/null ||
     fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
 [[ -f data/blocks.json ]] ||
     fail "data has no packed text: run prepare.sh once"
-[[ "$checkpoints" != *[[:space:]]* ]] ||
-    fail "ALMR_CHECKPOINTS has a blank, at which llamafactory-cli would split it: name another folder"
+
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -57,5 +56,8 @@ fi
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
-export FORCE_TORCHRUN=1 NPROC_PER_NODE="$processes" NNODES NODE_RANK MASTER_ADDR MASTER_PORT
-exec llamafactory-cli train llamafactory.yaml output_dir="$checkpoints" "$@"
+export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"
+exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \
+    --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \
+    --rdzv-conf="is_host=$((NODE_RANK == 0 ? 1 : 0))" --local-addr="$NODE_ADDR" \
+    -m llamafactory.launcher llamafactory.yaml output_dir="$checkpoints" "$@"
