@@ -16,7 +16,7 @@ from sweep.study.preparation import BenchmarkData, Preparation
 from sweep.study.study import fingerprint_of
 from trainers import tiny
 from trainers.benchmarks import fetching
-from trainers.data import corpus, disk_paths, documents, embedded, hub
+from trainers.data import corpus, disk_paths, documents, hub
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import excluded, held_out_texts
 from trainers.data.hub import RecordedCommit
@@ -165,8 +165,6 @@ def _sources(
         progress(f"computing checksums of the {study.source_label(name)} corpus", None)
         source = study.corpora.by_name[name]
         found[name] = documents.resolve(source.spec, source.where, commits[name])
-        if study.launch and source.spec.embedded:
-            embedded.fetch(source.spec.embedded)  # the launch bundle has a copy, once all trials have run
     return found
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.launch.plan.held_out import SMALL
 from sweep.planning import prepared_size
-from sweep.planning.prepared_size import CORPUS_FILES, EMBEDDED_TEXTS, Parts
+from sweep.planning.prepared_size import CORPUS_FILES, Parts
 from sweep.study import Study
 from sweep.study.sections.transfer import Confirmation
 from sweep.study.sizes.shape import FLOAT32, MOMENTS, Shape
@@ -26,7 +27,7 @@ class Disk:
     the largest corpus packed. `checkpoints`: two for each trial that runs at once, because the old one is deleted after
     the new one is written. `models`: the saved models (`keep`), and the space for writing one: with `best` the previous
     one still exists, and the workers of a sharded model write their parts before the whole. `bundle`: the launch
-    bundle, which has copies of embedded texts.
+    bundle, which has copies of the held-out text.
     """
 
     prepared: Parts
@@ -75,13 +76,13 @@ def disk(
 
 
 def _bundle(study: Study) -> float:
-    """Each format of the launch, and of each confirmation run, has its own copy of an embedded text."""
+    """Each format has a folder for the launch, with a copy of small held-out text, and for each confirmation run."""
     if study.launch is None:
         return 0
-    specs = [source.spec for source in study.corpora.by_name.values()]
-    texts = [EMBEDDED_TEXTS[spec.embedded] for spec in specs if spec.embedded]
+    texts = [prepared_size.CorpusText(source.spec).held_out for source in study.corpora.by_name.values()]
     confirm = study.launch.transfer.confirm if study.launch.transfer else Confirmation()
-    return len(study.launch.formats) * (1 + confirm.runs) * (sum(texts) + CORPUS_FILES)
+    copied = min(sum(size or 0 for size in texts), SMALL)
+    return len(study.launch.formats) * (copied + (1 + confirm.runs) * CORPUS_FILES)
 
 
 def _checkpoints(study: Study, shape: Shape | None, at_once: int | None) -> float | None:

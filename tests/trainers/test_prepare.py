@@ -265,8 +265,6 @@ def test_a_prepared_run_needs_neither_the_texts_nor_an_embedded_one(
     assert preparation.state(study).done
     assert prepare.prepare(study) == made
     assert len(downloaded) == 1
-    assert prepare.prepare(study.model_copy(update={"launch": object()})) == made  # its bundle will have a copy
-    assert len(downloaded) == 2
     longer = study.training.model_copy(update={"sequence_length": 64})
     assert prepare.prepare(study.model_copy(update={"training": longer})) != made  # packed anew from the text
 
