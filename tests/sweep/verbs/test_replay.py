@@ -77,4 +77,5 @@ def test_the_8b_study_is_replayed_and_exported_in_every_format(folder: Path) -> 
         assert (run / "launch" / name / "start.sh").is_file()
         files = (run / "launch" / name).iterdir()
         heads = [path.read_text() for path in files if path.suffix in (".yaml", ".py", ".txt")]
-        assert any(SAID in text for text in heads), name
+        commented = name != "megatron"  # a file of arguments takes no comments
+        assert any(SAID in text for text in heads) or not commented, name
