@@ -24,7 +24,7 @@ from sweep.readback.parity import kept
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study
 from sweep.study.sections.launch import Format
-from trainers.data.hold_out import held_out_texts, near_copies, postings, shingles
+from trainers.data.hold_out import held_out_texts
 
 
 def fitted(run: Run, tell: Callable[[str], None]) -> FitResult:
@@ -126,8 +126,7 @@ def _held_out(study: Study, ingredients: Ingredients) -> HeldOutText:
         for name in study.corpora.source_names()
         if name not in known
     }
-    modules = tuple(Path(str(module.__file__)) for module in (shingles, postings, near_copies, held_out_texts))
-    return HeldOutText(known, modules, lost)
+    return HeldOutText(known, lost)
 
 
 def _ingredients(run: Run) -> Ingredients:

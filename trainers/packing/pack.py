@@ -14,13 +14,18 @@ from sweep.study.files.atomic import write_atomically
 from sweep.study.numbers import size
 from sweep.study.study import fingerprint_of
 from trainers import prepare
-from trainers.packing import axolotl, llamafactory, token_file
+from trainers.packing import axolotl, llamafactory, megatron, token_file
 from trainers.packing.blocks import LaunchBlocks
 from trainers.packing.writer import PackedWriter
 
 VERSION = 1  # of the packed files: raise it when the same study would give others
 ABOUT = "blocks.json"  # written last
-WRITERS: dict[str, PackedWriter] = {"torchtitan": token_file, "llamafactory": llamafactory, "axolotl": axolotl}
+WRITERS: dict[str, PackedWriter] = {
+    "torchtitan": token_file,
+    "llamafactory": llamafactory,
+    "axolotl": axolotl,
+    "megatron": megatron,
+}
 Progress = Callable[[str, float | None], None]
 
 

@@ -1,54 +1,104 @@
-"""Megatron-LM (core 0.16): megatron_args.txt, with one argument per line, and prepare.sh, which prepares its data.
+"""Megatron-LM (core 0.16): megatron_args.txt, with one argument per line, and pretrain.py, which starts its trainer.
+
+The architecture is in model_args.txt, from the config.json of the model, and so is nothing of a checkpoint's arguments
+(--use-checkpoint-args would put its own rotary base and dropout in the place of those given). prepare.sh writes it into
+the packed text's folder, with the weights as a checkpoint; it stands here as well where the config.json is at hand.
 
 Facts of Megatron behind this: the weights of --data-path are shares of tokens (of samples of equal length), must be
-over 0, and are silently ignored in a list of odd length; steps are counted in samples; the architecture is read from
-the converted checkpoint (--use-checkpoint-args). Sets that are evaluated one by one take no weights.
+over 0, and are silently ignored in a list of odd length; steps are counted in samples. Sets that are evaluated one by
+one take no weights. Without Transformer Engine's layers it keeps documents apart by a mask of L x L; with them, the
+mask is ignored (core/extensions/transformer_engine.py: the attention is causal whatever the mask).
 """
 
 from __future__ import annotations
 
-import shlex
+import json
+import shutil
 from pathlib import Path
 
-from analysis.launch.formats import documents
-from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, ratio_lines, write_json
+from analysis.launch.formats import packed_text
+from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
+from sweep.study.sizes.megatron_model import architecture
 
 NAME = "megatron"
 TRAINER = "Megatron-LM (core 0.16)"
-ARGUMENTS = "megatron_args.txt"
-PREFIX = "{}_text_document"  # preprocess_data.py adds this to --output-prefix
-BASE = "base"  # the folder of the converted base model
+ARGUMENTS, MODEL = "megatron_args.txt", "model_args.txt"
+TRAIN, HELD_OUT = "train_{}", "held_out_{}"  # in the folder of the packed text, as are base and model
+PRETRAIN = "pretrain.py"
+LONGEST_MASK = 4096  # tokens of a sequence whose scores, of L x L for each head, Megatron's own attention may hold
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write the files of this format into the folder; returns warnings."""
-    if not plan.launch.model.isprintable():
-        raise InputError(
-            f"launch.model {plan.launch.model!r}: megatron_args.txt has one argument per line: rename the model"
-        )
-    lines = [token for argument in arguments(plan) for token in argument]
-    (folder / ARGUMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    write_json(folder / "corpora.json", documents.content(plan, folder))
-    documents.write_scripts(plan, folder, "write_jsonl")
-    script = folder / "prepare.sh"
-    script.write_text(prepare_script(plan), encoding="utf-8")
-    script.chmod(0o755)
+    """Write the files of this format into the folder; returns warnings.
+
+    Raises InputError for a model that Megatron cannot express, and for documents that it would not keep apart.
+    """
+    _refuse(plan)
+    (folder / ARGUMENTS).write_text(_lines(arguments(plan)), encoding="utf-8")
+    if config := _config(plan):
+        (folder / MODEL).write_text(_lines(architecture(config, plan.launch.sequence_length)), encoding="utf-8")
+    shutil.copyfile(TEMPLATES / "megatron_pretrain.txt", folder / PRETRAIN)
+    packed_text.write(plan, folder, NAME)
     return warnings(plan)
 
 
+def _lines(given: list[list[str]]) -> str:
+    return "".join(f"{part}\n" for argument in given for part in argument)
+
+
+def _config(plan: LaunchPlan) -> dict[str, object] | None:
+    """The model's config.json, where the study names a folder that is here."""
+    path = Path(plan.launch.model) / "config.json"
+    if not path.is_file():
+        return None
+    config: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return config
+
+
+def _refuse(plan: LaunchPlan) -> None:
+    shape, tensor = plan.target.shape, plan.layout(NAME).tensor
+    if shape and shape.vocab_size % tensor:
+        raise InputError(
+            f"launch.tensor_parallel: {tensor} GPUs cannot share a vocabulary of {shape.vocab_size:,} evenly, and "
+            f"Megatron-LM trains the rows that it adds: write 1, or a degree that divides it"
+        )
+    if not masked(plan):
+        return
+    length = plan.launch.sequence_length
+    if length > LONGEST_MASK:
+        raise InputError(
+            f"launch.formats: megatron: with training.document_masking it must hold scores of {length:,} x {length:,} "
+            f"tokens, since its fast attention lets documents see each other, which changes their losses: choose "
+            f"torchtitan, llamafactory, axolotl or native"
+        )
+    if not plan.eos:
+        raise InputError(
+            "launch.formats: megatron: with training.document_masking it tells documents apart by end-of-text, which "
+            "documents.eos: false leaves out: choose another format"
+        )
+
+
+def masked(plan: LaunchPlan) -> bool:
+    return plan.study.training.document_masking
+
+
 def blend(plan: LaunchPlan) -> list[str]:
-    """--data-path: weight and prefix of each corpus with a share above 0, so that the length is even."""
-    return [text for source in plan.used for text in (repr(source.share), f"data/{PREFIX.format(source.name)}")]
+    """--train-data-path: weight and prefix of each corpus with a share above 0, so that the length is even."""
+    return [text for source in plan.used for text in (repr(source.share), _packed(plan, TRAIN.format(source.name)))]
+
+
+def _packed(plan: LaunchPlan, name: str) -> str:
+    return f"{plan.data}/{name}"
 
 
 def arguments(plan: LaunchPlan) -> list[list[str]]:
-    """Each argument with its values."""
-    parts = [_batch(plan), _learning_rate(plan), _optimizer(plan), _parallelism(plan), _data(plan)]
+    """Each argument with its values, but for those of the architecture."""
+    parts = [_batch(plan), _learning_rate(plan), _optimizer(plan), _precision(plan), _parallelism(plan), _data(plan)]
     pairs = [[f"--{name}", *map(str, values)] for part in parts for name, *values in part]
-    saved = checkpoints_folder(plan, NAME, pairs)
+    saved = checkpoints_folder(plan, NAME, [plan.launch.model, *pairs])
     return [*pairs, *([f"--{name}", *map(str, values)] for name, *values in _checkpoints(plan, saved))]
 
 
@@ -97,8 +147,39 @@ def _optimizer(plan: LaunchPlan) -> Arguments:
         ("clip-grad", recipe.max_grad_norm),
         ("attention-dropout", 0.0),
         ("hidden-dropout", 0.0),
-        ("bf16",),
     ]
+
+
+# Without Transformer Engine: its own layers, with what neither Apex nor a compiler is needed for.
+LOCAL: Arguments = [
+    ("transformer-impl", "local"),
+    ("no-gradient-accumulation-fusion",),
+    ("no-masked-softmax-fusion",),
+    ("no-persist-layer-norm",),
+    ("attention-softmax-in-fp32",),
+]
+ON_CPU: Arguments = [
+    ("use-cpu-initialization",),
+    ("distributed-backend", "gloo"),
+    ("no-bias-swiglu-fusion",),
+    ("no-rope-fusion",),
+    ("no-bias-dropout-fusion",),
+    ("no-async-tensor-model-parallel-allreduce",),
+    ("num-workers", 0),
+]
+
+
+def _precision(plan: LaunchPlan) -> Arguments:
+    """Of the products; gradients are summed, and the optimizer has its weights, in float32."""
+    found: Arguments = [("bf16",)] if plan.precision == "bfloat16" else []
+    found += [("accumulate-allreduce-grads-in-fp32",)] if plan.launch.gpus_per_node else []
+    found += LOCAL if local(plan) else [("transformer-impl", "transformer_engine")]
+    return found if plan.launch.gpus_per_node else found + ON_CPU
+
+
+def local(plan: LaunchPlan) -> bool:
+    """Whether Megatron computes in its own layers: for the mask of documents, and where there is no GPU."""
+    return masked(plan) or not plan.launch.gpus_per_node
 
 
 def _parallelism(plan: LaunchPlan) -> Arguments:
@@ -107,11 +188,11 @@ def _parallelism(plan: LaunchPlan) -> Arguments:
         ("tensor-model-parallel-size", layout.tensor),
         ("pipeline-model-parallel-size", layout.pipeline),
         ("context-parallel-size", layout.context),
-        ("use-distributed-optimizer",),
-        ("overlap-grad-reduce",),
-        ("overlap-param-gather",),
     ]
-    if layout.tensor > 1:
+    if not plan.launch.gpus_per_node:
+        return found
+    found += [("use-distributed-optimizer",), ("overlap-grad-reduce",), ("overlap-param-gather",)]
+    if layout.tensor > 1 and not local(plan):  # torch's RMSNorm knows no sequence parallelism
         found.append(("sequence-parallel",))
     if layout.checkpointing == "selective":
         found.append(("recompute-activations",))
@@ -121,33 +202,36 @@ def _parallelism(plan: LaunchPlan) -> Arguments:
 
 
 def _data(plan: LaunchPlan) -> Arguments:
-    found: Arguments = [("tokenizer-type", "HuggingFaceTokenizer"), ("tokenizer-model", plan.launch.model)]
-    if plan.study.training.document_masking:
-        found += [("reset-position-ids",), ("reset-attention-mask",)]
-    if not plan.evaluation_files:
-        return [*found, ("data-path", *blend(plan)), ("split", "100,0,0"), ("eval-iters", 0)]
-    held_out = [f"data/{PREFIX.format(documents.HELD_OUT.format(name))}" for name in plan.evaluation_files]
-    return [
-        *found,
+    held_out = [_packed(plan, HELD_OUT.format(name)) for name in plan.held_out_sets]
+    found: Arguments = [
+        ("tokenizer-type", "HuggingFaceTokenizer"),
+        ("tokenizer-model", _packed(plan, "model")),
         ("train-data-path", *blend(plan)),
         ("valid-data-path", *held_out),
         ("multiple-validation-sets",),
         ("full-validation",),
         ("eval-interval", plan.evaluation_steps),
     ]
+    if not masked(plan):
+        return [*found, ("no-create-attention-mask-in-dataloader",)]
+    # Losses are averaged over the batch: micro-batches have different numbers of targets.
+    mask = ("reset-position-ids", "reset-attention-mask", "eod-mask-loss", "calculate-per-token-loss")
+    return [*found, *((name,) for name in mask)]
 
 
 def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
     return [
         ("use-mcore-models",),
-        ("use-checkpoint-args",),
-        ("pretrained-checkpoint", BASE),
+        ("pretrained-checkpoint", _packed(plan, "base")),
         ("load", folder),
         ("save", folder),
         ("save-interval", plan.checkpoint_steps),
         *([] if plan.launch.checkpoints else [("save-retain-interval", _after_the_end(plan))]),
+        ("ckpt-format", "torch_dist"),
+        ("tensorboard-dir", f"{folder}/tensorboard"),
+        ("tensorboard-log-interval", plan.study.training.log_every),
         ("log-interval", plan.study.training.log_every),
-        ("data-cache-path", "data/cache"),
+        ("data-cache-path", _packed(plan, "cache")),
         ("distributed-timeout-minutes", 60),
     ]
 
@@ -158,37 +242,25 @@ def _after_the_end(plan: LaunchPlan) -> int:
 
 
 def warnings(plan: LaunchPlan) -> list[str]:
-    found = [
-        "Megatron-LM: run prepare.sh once before the start. --verify reads only --data-path and the schedule with "
-        "Megatron's own parser; its other arguments are not read back",
-        *differences(plan, "Megatron-LM", used=("tensor", "pipeline", "context")),
-        *documents.special_strings(plan, "Megatron-LM"),
-    ]
-    if plan.launch.sequence_length % (2 * plan.layout(NAME).context * plan.layout(NAME).tensor):
+    layout, length = plan.layout(NAME), plan.launch.sequence_length
+    found = differences(plan, "Megatron-LM", used=("tensor", "pipeline", "context"))
+    if not _config(plan):
+        found.append(
+            "Megatron-LM: the model's config.json is not here, so whether Megatron can express the model is seen by "
+            "prepare.sh"
+        )
+    if masked(plan) and plan.launch.gpus_per_node:
+        found.append(
+            f"Megatron-LM keeps documents apart only in its own attention, not in Transformer Engine's: it holds "
+            f"scores of {length:,} x {length:,} tokens for each head, and is several times slower"
+        )
+    if length % (2 * layout.context * layout.tensor):
         found.append("Megatron-LM: the sequence length is not a multiple of 2 x context x tensor parallelism")
     return found
 
 
 def ratio(plan: LaunchPlan) -> list[str]:
-    return ratio_lines(plan, f", and so are the weights of --data-path: {blend(plan)}.")
-
-
-def prepare_script(plan: LaunchPlan) -> str:
-    layout, names = plan.layout(NAME), plan.shares
-    sets = [*names, *map(documents.HELD_OUT.format, plan.evaluation_files)]
-    head = [
-        "#!/usr/bin/env bash",
-        "# Prepares the data and the base checkpoint. Run it once, on one machine that sees this folder. MEGATRON: the",
-        "# checkout of Megatron-LM, by default ~/Megatron-LM; ALMR_MODEL: the folder of the model.",
-        "set -euo pipefail",
-        "",
-        f"readonly model={shlex.quote(plan.launch.model)}",
-        f"readonly sets=({' '.join(sets)})",
-        f"readonly append=({'--append-eod' if plan.eos else ''})",
-        f"readonly tensor={layout.tensor}",
-        f"readonly pipeline={layout.pipeline}",
-    ]
-    return "\n".join(head) + "\n" + (TEMPLATES / "megatron_prepare.sh").read_text(encoding="utf-8")
+    return ratio_lines(plan, f", and so are the weights of --train-data-path: {blend(plan)}.")
 
 
 def command(plan: LaunchPlan) -> Command:
@@ -197,16 +269,29 @@ def command(plan: LaunchPlan) -> Command:
         settings=ARGUMENTS,
         usage="MEGATRON: its checkout, by default ~/Megatron-LM. "
         f"Arguments override {ARGUMENTS}: start.sh --log-interval 1",
-        check='MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"\n'
-        '[[ -f "$MEGATRON/pretrain_gpt.py" ]] ||\n'
-        '    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"\n'
-        "[[ -d base ]] ||\n"
-        '    fail "the data and the base checkpoint are missing: run prepare.sh once"',
+        check=_check(plan),
         run=f"mapfile -t arguments < {ARGUMENTS}\n"
-        "export CUDA_DEVICE_MAX_CONNECTIONS=1\n" + TORCHRUN + '"$MEGATRON/pretrain_gpt.py" "${arguments[@]}" \\\n'
-        '    --load "$checkpoints" --save "$checkpoints" "$@"',
+        f"mapfile -t architecture < {_packed(plan, MODEL)}\n"
+        "export CUDA_DEVICE_MAX_CONNECTIONS=1\n"
+        + TORCHRUN
+        + f'{PRETRAIN} "${{architecture[@]}}" "${{arguments[@]}}" \\\n'
+        '    --tensorboard-dir "$checkpoints/tensorboard" --load "$checkpoints" --save "$checkpoints" "$@"',
         install="git clone --branch core_v0.16.1 https://github.com/NVIDIA/Megatron-LM ~/Megatron-LM && "
         "pip install 'megatron-core[mlm,dev]==0.16.1'",
         checkpoints=next(Path(values[0]).name for name, *values in arguments(plan) if name == "--save"),
-        variables={"ALMR_MODEL": plan.launch.model},
     )
+
+
+def _check(plan: LaunchPlan) -> str:
+    lines = [
+        'export MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"',
+        '[[ -f "$MEGATRON/pretrain_gpt.py" ]] ||',
+        '    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"',
+        packed_text.check(plan).rstrip(),
+    ]
+    if _config(plan):
+        lines += [
+            f"cmp -s {MODEL} {_packed(plan, MODEL)} ||",
+            f'    fail "{MODEL} is of another model than {plan.data}: delete {plan.data} and run prepare.sh"',
+        ]
+    return "\n".join(lines)

@@ -17,12 +17,9 @@ SMALL = 50_000_000  # bytes of all texts together, up to which a bundle has a co
 class HeldOutText:
     """`files`: the held-out documents of each source as JSON Lines. `lost`: why there is none of a source, by name.
     `beside`: where another folder of the bundle has the copy, the way to it.
-
-    `modules` are the trials' modules that find copies and near-copies of text, with numpy alone; a bundle has a copy.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
-    modules: tuple[Path, ...] = ()
     lost: dict[str, str] = field(default_factory=dict)
     beside: str = ""
 

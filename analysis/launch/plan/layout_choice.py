@@ -156,6 +156,8 @@ def _degrees(name: Format, launch: Launch, shape: Shape) -> list[tuple[int, int]
     keys = shape.num_key_value_heads or shape.num_attention_heads
     tensors = [launch.tensor_parallel] if launch.tensor_parallel else _dividing(launch.processes_per_node, keys)
     stages = [launch.pipeline_parallel] if launch.pipeline_parallel else [1]
+    if name == "megatron" and not launch.tensor_parallel:
+        tensors = [n for n in tensors if shape.vocab_size % n == 0]  # it pads the vocabulary of others
     if name == "megatron" and not launch.pipeline_parallel:
         stages = [n for n in range(1, 17) if shape.num_hidden_layers % n == 0]
     if name == "torchtitan":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 from sweep.study import LANGUAGES, CorpusFacts, Study
@@ -58,21 +57,11 @@ class LaunchCorpus:
     own: bool = False
 
     @property
-    def rewritten(self) -> bool:
-        """Whether `files` are the documents as the trials' reader cut them, not the study's own files."""
-        return self.facts is not None and [Path(file).parent.name for file in self.files] == [self.facts.fingerprint]
-
-    @property
     def files(self) -> tuple[str, ...]:
         """The local files, if any. Raises InputError for a pattern that names none."""
         if self.facts:
             return self.facts.files
         return tuple(file for pattern in self.spec.files or () for file in patterns.matching(pattern))
-
-    @property
-    def field(self) -> str:
-        """The column that holds the text."""
-        return "text" if self.spec.embedded or self.rewritten else self.spec.field
 
     @property
     def tokens_per_document(self) -> float:

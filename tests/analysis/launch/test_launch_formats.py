@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -18,14 +17,13 @@ from analysis.launch.formats import megatron
 from analysis.launch.plan import layout_choice
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.starts import job_name
-from sweep.study import InputError
 from sweep.study.sizes.known import KNOWN
 
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
 FILES = {
     "llamafactory": ("llamafactory.yaml", "study.yaml", "prepare.sh"),
     "torchtitan": ("almr_launch.py", "prepare.sh"),
-    "megatron": ("megatron_args.txt", "prepare.sh", "corpora.json"),
+    "megatron": ("megatron_args.txt", "prepare.sh", "study.yaml"),
     "axolotl": ("axolotl.yaml", "almr_losses.py"),
     "native": ("study.yaml",),
 }
@@ -102,7 +100,7 @@ def shares_back(plan, folder):
     """The corpora's shares of the tokens as each format's own numbers state them."""
     blend = megatron.blend(plan)
     assert len(blend) % 2 == 0
-    prefixes = (prefix.removeprefix("data/").removesuffix("_text_document") for prefix in blend[1::2])
+    prefixes = (prefix.removeprefix("data/train_") for prefix in blend[1::2])
     return {
         "megatron": dict(zip(prefixes, map(float, blend[::2]), strict=True)),
     }
@@ -114,7 +112,7 @@ def test_steps_times_the_batch_are_the_tokens_or_the_page_says_by_how_much(make_
     assert "fewer than launch.tokens" in make_plan("native").difference
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "megatron"])
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("model", ['it\'s "$(touch owned)"', "`touch owned`\nx: y", "大 模型"])
 def test_a_hostile_name_is_only_ever_text(write_format, make_study, name, model, tmp_path):
     folder = write_format(name, make_study(launch={"model": model, "image": model, "nodes": 1}))
@@ -126,11 +124,6 @@ def test_a_hostile_name_is_only_ever_text(write_format, make_study, name, model,
     assert not list(tmp_path.rglob("owned"))
     for script in folder.glob("*.py"):
         compile(script.read_text(), script.name, "exec")
-
-
-def test_megatron_refuses_a_name_that_its_file_cannot_hold(write_format, make_study):
-    with pytest.raises(InputError, match="rename the model"):
-        write_format("megatron", make_study(launch={"model": "a\n--lr"}))
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -175,7 +168,8 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
     (tools / "Megatron-LM" / "pretrain_gpt.py").touch()
     for made in ("base", "data"):
         (folder / made).mkdir(exist_ok=True)
-    (folder / "data" / "blocks.json").touch()
+    for packed in ("blocks.json", "model_args.txt"):
+        (folder / "data" / packed).touch()
     for program in ("torchrun", "llamafactory-cli", "axolotl", "python"):
         (tools / program).write_text('#!/bin/bash\nprintf "%s|" "$@"\n')
         (tools / program).chmod(0o755)
@@ -299,13 +293,4 @@ def test_megatron_counts_in_samples(write_format, stated):
     assert lines[lines.index("--train-samples") + 1] == str(2384 * 512)
     assert lines[lines.index("--lr-warmup-samples") + 1] == str(238 * 512)
     at = lines.index("--train-data-path")
-    assert lines[at + 1 : at + 5] == ["0.6", "data/original_text_document", "0.4", "data/additional_text_document"]
-
-
-def test_corpora_json_is_what_load_dataset_takes(write_format):
-    content = json.loads((write_format("megatron") / "corpora.json").read_text())
-    assert content["train"]["additional"]["load"] == {
-        "path": "parquet",
-        "data_files": [str(Path("/data/chinese.parquet"))],
-        "split": "train",
-    }
+    assert lines[at + 1 : at + 5] == ["0.6", "data/train_original", "0.4", "data/train_additional"]

@@ -1,26 +1,18 @@
-"""What the preparation scripts of a bundle write has no held-out text: the scripts are run, on a small corpus."""
+"""The held-out text in a launch: every format's study leaves it out, and it lies beside it."""
 
 from __future__ import annotations
 
 import json
 import random
-import runpy
-import shutil
-import subprocess
-import sys
-from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 
-from analysis.launch.bundle import write
-from analysis.launch.formats import documents
+from analysis.launch.bundle import FORMATS, write
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import make
 from sweep.study import study_file
-from trainers.data.hold_out import excluded, held_out_texts, near_copies, postings, shingles
+from trainers.data.hold_out import excluded, held_out_texts, near_copies
 
-MODULES = tuple(Path(module.__file__) for module in (shingles, postings, near_copies, held_out_texts))
 LANGUAGES = ("original", "additional")
 
 
@@ -63,7 +55,7 @@ def plan(make_study, make_fit, make_facts, held):
     def made(facts=None, **fields):
         corpora = {name: {"files": str(one["corpus"]), "field": "body"} for name, one in held.items()}
         counted = {name: make_facts(files=(str(one["corpus"]),), **facts or {}) for name, one in held.items()}
-        text = HeldOutText({name: one["file"] for name, one in held.items()}, MODULES)
+        text = HeldOutText({name: one["file"] for name, one in held.items()})
         launch = {"model": str(held["original"]["corpus"].parent / "model"), "tokens": 10_000 * 2048, **fields}
         launch |= {"global_batch_tokens": 128 * 8192, "nodes": 1, "sequence_length": 8192}
         return make(make_fit(make_study(corpora=corpora, launch=launch)), counted, held_out=text)
@@ -71,96 +63,21 @@ def plan(make_study, make_fit, make_facts, held):
     return made
 
 
-def started(folder, *command):
-    """Run a script as on a machine that has none of our packages; returns what it prints."""
-    environment = {"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_leaves_out_the_trials_held_out_text(plan, held, tmp_path, cache, name):
+    """The study that it is packed from names the copies beside it."""
+    write(plan(), name, tmp_path / name)
+    study = study_file.load(str(tmp_path / name / "study.yaml"))
+    for source in study.corpora.by_name.values():
+        files = excluded.files(source)
+        assert [list(held_out_texts.TextFile(file)) for file in files] == [held[name]["held_out"] for name in LANGUAGES]
 
 
-def forget():
-    """Unload a folder's modules: the next folder has its own of the same names."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("launch_text", "hold_out")]:
-        del sys.modules[name]
-
-
-@pytest.fixture
-def execute(monkeypatch, capsys):
-    """Run a script in this process, which has its libraries already; returns what it prints."""
-
-    def done(folder, *command, status=0):
-        forget()
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-        monkeypatch.setattr(sys, "argv", list(command))
-        capsys.readouterr()
-        with nullcontext() if not status else pytest.raises(SystemExit) as ended:
-            runpy.run_path(command[0], run_name="__main__")
-        forget()
-        assert not status or ended.value.code == status
-        return "".join(capsys.readouterr())
-
-    return done
-
-
-@pytest.mark.parametrize("name", ["megatron"])
-def test_json_lines_are_written_without_what_repeats_held_out_text(plan, held, tmp_path, execute, name):
-    folder = tmp_path / name
-    write(plan(), name, folder)
-    for one in held.values():  # the folder is copied to a cluster that has no cache
-        shutil.rmtree(one["file"].parent)
-    told = (started if name == "megatron" else execute)(folder, "write_jsonl.py", "corpora.json", "data")
-    for language, one in held.items():
-        assert lines(folder / "data" / f"{language}.jsonl") == one["clean"]
-        assert lines(folder / "data" / f"held_out_{language}.jsonl") == one["held_out"]
-        assert f"{language}: 30 documents; left out as repeats of held-out text: 4 copies, 2 near-copies" in told
-
-
-def test_all_formats_that_train_on_text_carry_the_same_files(plan, tmp_path):
-    made = plan()
-    for name in ("megatron",):
-        write(made, name, tmp_path / name)
-        assert json.loads((tmp_path / name / "held_out.json").read_text()) == {
-            f"held_out/{language}.jsonl": made.held_out.digests[language] for language in LANGUAGES
-        }
-        assert {path.name for path in (tmp_path / name / "hold_out").iterdir()} == {path.name for path in MODULES}
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda file: file.unlink(), "held_out/original.jsonl: this held-out text is missing"),
-        (lambda file: file.write_text("{}"), "held_out/original.jsonl: not the held-out text of the trials"),
-    ],
-)
-def test_held_out_text_that_is_lost_or_changed_ends_the_preparation_in_one_line(plan, tmp_path, execute, change, says):
-    folder = tmp_path / "megatron"
-    write(plan(), "megatron", folder)
-    change(folder / "held_out" / "original.jsonl")
-    told = execute(folder, "write_jsonl.py", "corpora.json", "data", status=2)
-    assert told.startswith(says)
-    assert told.count("\n") == 1
-    assert not list((folder / "data").glob("*.jsonl"))
-
-
-def test_large_held_out_text_is_named_where_it_lies(plan, held, tmp_path, execute, monkeypatch):
+def test_large_held_out_text_is_named_where_it_lies(plan, held, tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.launch.plan.held_out.SMALL", 10)
-    made = plan()
-    write(made, "megatron", tmp_path / "megatron")
+    write(plan(), "megatron", tmp_path / "megatron")
     assert not (tmp_path / "megatron" / "held_out").exists()
-    assert documents.held_out(made)["original"]["load"]["data_files"] == [str(held["original"]["file"])]
-    execute(tmp_path / "megatron", "write_jsonl.py", "corpora.json", "data")
-    assert lines(tmp_path / "megatron" / "data" / "original.jsonl") == held["original"]["clean"]
-
-
-def test_text_that_the_study_states_is_left_out_too(plan, held, tmp_path, execute):
-    stated = {name: str(write_lines(tmp_path / f"eval_{name}.jsonl", one["clean"][:2])) for name, one in held.items()}
-    write(plan(evaluation=stated), "megatron", tmp_path / "bundle")
-    execute(tmp_path / "bundle", "write_jsonl.py", "corpora.json", "data")
-    for name, one in held.items():
-        assert lines(tmp_path / "bundle" / "data" / f"{name}.jsonl") == one["clean"][2:]
-        assert lines(tmp_path / "bundle" / "data" / f"held_out_{name}.jsonl") == one["clean"][:2]
+    assert str(held["original"]["file"]) in (tmp_path / "megatron" / "study.yaml").read_text()
 
 
 def test_without_held_out_text_the_launch_says_what_it_trains_on(make_plan):
@@ -175,37 +92,6 @@ def test_with_held_out_text_it_is_evaluated_on_it_and_trains_on_none(plan):
     assert made.evaluation_files == {name: f"held_out/{name}.jsonl" for name in LANGUAGES}
 
 
-def test_our_own_trainer_is_given_the_same_text(plan, held, tmp_path, cache):
-    """The study of the launch names the copies beside it."""
-    write(plan(), "native", tmp_path / "native")
-    study = study_file.load(str(tmp_path / "native" / "study.yaml"))
-    for source in study.corpora.by_name.values():
-        files = excluded.files(source)
-        assert [list(held_out_texts.TextFile(file)) for file in files] == [held[name]["held_out"] for name in LANGUAGES]
-
-
-@pytest.fixture
-def tokenizer(tmp_path):
-    """Saves a tokenizer as that of the launch's model; `adds`: whether it begins a text with BOS by itself."""
-
-    def made(adds):
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-        from transformers import PreTrainedTokenizerFast
-
-        symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
-        vocabulary = {token: i for i, token in enumerate(["<s>", "</s>", *symbols])}
-        one = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-        one.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        one.decoder = decoders.ByteLevel()
-        if adds:
-            one.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-        found = PreTrainedTokenizerFast(tokenizer_object=one, bos_token="<s>", eos_token="</s>")
-        found.save_pretrained(tmp_path / "model")
-        return found
-
-    return made
-
-
 def test_what_many_documents_of_a_stream_contain_is_boilerplate_and_near_copies_may_be_kept():
     header = text("header", 0)
     detector = near_copies.RepeatDetector([header, text("held out", 1)])
@@ -215,19 +101,3 @@ def test_what_many_documents_of_a_stream_contain_is_boilerplate_and_near_copies_
     few = [*many[:20], text("held out", 1)]
     assert list(detector.kinds(few, near_copies.StreamCounts())) == ["near"] * 20 + ["exact"]
     assert list(detector.kinds(few, None)) == [None] * 20 + ["exact"]
-
-
-def test_megatron_adds_end_of_text_as_the_trials_did(plan, tmp_path):
-    for eos in (True, False):
-        write(plan(facts={"eos": eos}), "megatron", tmp_path / str(eos))
-        assert ("append=(--append-eod)" in (tmp_path / str(eos) / "prepare.sh").read_text()) == eos
-
-
-@pytest.mark.parametrize("name", ["megatron", "torchtitan"])
-def test_special_tokens_in_the_text_are_warned_of_where_they_are_read_as_such(plan, tmp_path, name):
-    warnings = write(plan(facts={"special_strings": 1234}), name, tmp_path / name)
-    found = [line for line in warnings if "reads special tokens in the text as such" in line]
-    assert [line.endswith("1,234 in original, 1,234 in additional") for line in found] == [True] * (
-        name != "torchtitan"
-    )
-    assert not [line for line in write(plan(), name, tmp_path / "none") if "special tokens" in line]

@@ -190,17 +190,3 @@ def test_the_launch_has_the_machines_of_the_trials_where_it_states_none(make_stu
     content["launch"] = bare | launch
     made = Study.model_validate(content).launch
     assert (made.nodes, made.gpus_per_node, made.gpu, made.gpu_gigabytes) == found
-
-
-def test_plain_text_was_rewritten_with_its_own_column(make_fit, make_study, make_facts, run):
-    spec = {"files": ["books/**/*.txt"], "field": "body"}
-    study = make_study(corpora={"original": spec, "additional": {"files": "books/**/*.jsonl", "field": "body"}})
-    path = run.parent / "study.yaml"
-    path.write_text(dump(study))
-    study = load(path)
-    found = {
-        "original": make_facts(files=(f"/cache/corpora/{'0' * 16}/documents.jsonl",)),
-        "additional": make_facts(files=(str(run.parent / "books/a.jsonl"), str(run.parent / "books/b/c.jsonl"))),
-    }
-    plan = make(make_fit(study), found)
-    assert (plan.sources["original"].field, plan.sources["additional"].field) == ("text", "body")

@@ -1,13 +1,7 @@
 #!/usr/bin/env bash
-# Prepares the data and the base checkpoint. Run it once, on one machine that sees this folder. MEGATRON: the
-# checkout of Megatron-LM, by default ~/Megatron-LM; ALMR_MODEL: the folder of the model.
+# Packs the text that this launch trains and is evaluated on, into data/. Run it once, on a machine that sees this
+# folder, the corpora and the model; it needs no GPU. ALMR: the command almr, where it is not on PATH.
 set -euo pipefail
-
-readonly model=meta-llama/Meta-Llama-3-70B
-readonly sets=(web code news books)
-readonly append=(--append-eod)
-readonly tensor=4
-readonly pipeline=4
 
 fail() {
     printf 'prepare.sh: %s\n' "$1" >&2
@@ -15,19 +9,8 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
-[[ -f "$MEGATRON/tools/preprocess_data.py" ]] ||
-    fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
-weights="${ALMR_MODEL:-$model}"
-[[ -f "$weights/config.json" ]] ||
-    fail "$weights has no config.json: download the model and set ALMR_MODEL to its folder"
+readonly almr="${ALMR:-almr}"
+command -v "$almr" > /dev/null ||
+    fail "almr is not on PATH: pip install almr-sweep in an environment of its own, and set ALMR to its bin/almr"
 
-python write_jsonl.py corpora.json data
-for set in "${sets[@]}"; do
-    python "$MEGATRON/tools/preprocess_data.py" --input "data/$set.jsonl" --json-keys text \
-        --output-prefix "data/$set" --tokenizer-type HuggingFaceTokenizer --tokenizer-model "$model" \
-        "${append[@]}" --workers "$(nproc)"
-done
-python "$MEGATRON/tools/checkpoint/convert.py" --model-type GPT --loader llama_mistral --saver core \
-    --checkpoint-type hf --model-size llama3 --load-dir "$weights" --save-dir base --tokenizer-model "$weights" \
-    --target-tensor-parallel-size "$tensor" --target-pipeline-parallel-size "$pipeline" --bf16
+"$almr" pack study.yaml --format megatron --out data

@@ -12,7 +12,7 @@ readonly gpus=8
 readonly restarts=3
 readonly processes=8
 [[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
-readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-megatron-005b1fb5
+readonly checkpoints="${ALMR_CHECKPOINTS:-../..}"/checkpoints-llama3-8b-zh-megatron-6f9a1475
 
 fail() {
     printf 'start.sh: %s\n' "$1" >&2
@@ -20,11 +20,11 @@ fail() {
 }
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
-MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
+export MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
 [[ -f "$MEGATRON/pretrain_gpt.py" ]] ||
     fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
-[[ -d base ]] ||
-    fail "the data and the base checkpoint are missing: run prepare.sh once"
+[[ -f data/blocks.json ]] ||
+    fail "data has no packed text: run prepare.sh once"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
@@ -57,9 +57,10 @@ export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
 mapfile -t arguments < megatron_args.txt
+mapfile -t architecture < data/model_args.txt
 export CUDA_DEVICE_MAX_CONNECTIONS=1
 exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \
     --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \
     --rdzv-conf="is_host=$((NODE_RANK == 0 ? 1 : 0))" --local-addr="$NODE_ADDR" \
-    "$MEGATRON/pretrain_gpt.py" "${arguments[@]}" \
-    --load "$checkpoints" --save "$checkpoints" "$@"
+    pretrain.py "${architecture[@]}" "${arguments[@]}" \
+    --tensorboard-dir "$checkpoints/tensorboard" --load "$checkpoints" --save "$checkpoints" "$@"
