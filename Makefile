@@ -44,7 +44,6 @@ export MEGATRON := $(abspath $(MEGATRON))
 
 test-exports: $(INSTALLED) $(TRAINERS:%=$(ALMR_EXPORT_VENVS)/%/installed)  ## every trainer reads its bundle back and trains the demo's model from it (20 minutes; Megatron with MEGATRON=checkout)
 	@[ -d "$(MEGATRON)" ] || echo "megatron does not train: git clone -b $(MEGATRON_TAG) https://github.com/NVIDIA/Megatron-LM, then MEGATRON=Megatron-LM make test-exports"
-	@[ ! -d "$(MEGATRON)" ] || cp -n $(ALMR_EXPORT_VENVS)/megatron/lib/python*/site-packages/megatron/core/datasets/helpers_cpp*.so "$(MEGATRON)/megatron/core/datasets/"  # else it would be compiled
 	$(BIN)/python -m pytest -n 0 -rs -m "exports or not heavy" tests/exports tests/analysis/launch/test_launch_readback.py
 
 $(ALMR_EXPORT_VENVS)/%/installed: tests/exports/%.txt
