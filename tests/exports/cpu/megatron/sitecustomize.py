@@ -1,7 +1,8 @@
 """Lets Megatron-LM train on a CPU: on PYTHONPATH, in the processes that torchrun starts.
 
 Megatron asks for CUDA by name (`.cuda()`, device="cuda", torch.cuda.*) and compiles kernels at its start. Here the name
-means the CPU, what torch.cuda reports is made up, and nothing is compiled. Its arithmetic is not touched.
+means the CPU, what torch.cuda reports is made up, and the package megatron-core gives what is compiled. Its arithmetic
+is not touched.
 """
 
 from __future__ import annotations
@@ -11,9 +12,23 @@ import sys
 from contextlib import nullcontext
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
+from importlib.metadata import files
+from importlib.util import module_from_spec, spec_from_file_location
 from types import SimpleNamespace
 
 COMPILES = "megatron.training.initialize"  # its _compile_dependencies runs make and nvcc
+
+
+HELPERS = "megatron.core.datasets.helpers_cpp"
+
+
+def load_helpers():
+    """A checkout has no compiled functions of the data sets: those of the package are as good."""
+    if PathFinder.find_spec(HELPERS, sys.modules["megatron.core.datasets"].__path__) is None:
+        [path] = [file.locate() for file in files("megatron-core") if file.name.startswith("helpers_cpp")]
+        spec = spec_from_file_location(HELPERS, path)
+        sys.modules[HELPERS] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[HELPERS])
 
 
 class WithoutCompiling(MetaPathFinder):
@@ -27,7 +42,7 @@ class WithoutCompiling(MetaPathFinder):
 
         def exec_module(module):
             run(module)
-            module._compile_dependencies = lambda: None
+            module._compile_dependencies = load_helpers
 
         spec.loader.exec_module = exec_module
         return spec
