@@ -2,7 +2,8 @@
 
 Each held-out set has a loss of its own, eval_NAME_loss: axolotl has one for all. And every target counts the same, of a
 global batch and of a held-out set: axolotl 0.19 averages the means of micro-batches, which have unequal numbers of
-targets where documents are kept apart, and where the last one of a set is smaller.
+targets where documents are kept apart, and where the last one of a set is smaller. With sample packing it would leave
+that one out.
 """
 
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 from axolotl.integrations.base import BasePlugin
 from datasets import load_from_disk
+from torch.utils.data import BatchSampler, SequentialSampler
 
 PREFIX = "held_out_"
 NO_TARGET = -100
@@ -21,6 +23,17 @@ class TrialLosses(BasePlugin):
         trainer.eval_dataset = {one.name.removeprefix(PREFIX): load_from_disk(str(one)) for one in folders}
         trainer.model_accepts_loss_kwargs = True  # the number of targets of the global batch, which divides their sum
         count_targets(trainer)
+        if cfg.sample_packing:
+            size = trainer.args.per_device_train_batch_size
+            trainer._get_eval_sampler = lambda rows: Batches(SequentialSampler(rows), size, drop_last=False)
+
+
+class Batches(BatchSampler):
+    """All rows of a set, each a pack of its own."""
+
+    def __iter__(self):
+        for batch in super().__iter__():
+            yield [[row] for row in batch]
 
 
 def count_targets(trainer):
