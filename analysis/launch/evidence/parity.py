@@ -30,7 +30,8 @@ class ParityCheck(Schema):
     run), `of` a language or source.
 
     `bound` is of their difference: in the number's own unit, which is nats per token for losses, or, where `relative`,
-    as a share of `wanted`. `found` is None where it was not measured. `fault`: why there is no sound number.
+    as a share of `wanted`. `found` is None where it was not measured. `fault`: why there is no sound number. Without a
+    number that is `required` a run does not pass.
     """
 
     what: str
@@ -41,6 +42,7 @@ class ParityCheck(Schema):
     relative: bool = False
     step: int | None = None
     fault: str | None = None
+    required: bool = True
 
     @property
     def difference(self) -> float | None:
@@ -58,10 +60,14 @@ class ParityCheck(Schema):
         return "pass" if self.difference <= self.bound else "fail"
 
     @property
+    def name(self) -> str:
+        return f"{self.what}{f' of {self.of}' if self.of else ''}"
+
+    @property
     def text(self) -> str:
         """`loss of step 1: 4.8206, should be 4.9409: 0.12 apart (bound 1e-05)`."""
         at = "" if self.step is None else f" (step {self.step:,})"
-        what = f"{self.what}{f' of {self.of}' if self.of else ''}{at}"
+        what = f"{self.name}{at}"
         if self.fault:
             return f"{what}: {self.fault}"
         if self.difference is None:
@@ -83,7 +89,13 @@ class ParityRun(Schema):
     def state(self) -> ParityState:
         if self.fault or any(check.state == "fail" for check in self.checks):
             return "fail"
-        return "pass" if any(check.state == "pass" for check in self.checks) else "not known"
+        measured = any(check.state == "pass" for check in self.checks)
+        return "pass" if measured and not self.missing else "not known"
+
+    @property
+    def missing(self) -> list[str]:
+        """The numbers without which it does not pass, and that were not measured."""
+        return [check.name for check in self.checks if check.required and check.state == "not known"]
 
     @property
     def differences(self) -> list[str]:
@@ -97,7 +109,8 @@ class ParityRun(Schema):
             return "; ".join(self.differences)
         if self.why_not:
             return f"{self.kind}: not run ({self.why_not})"
-        return f"{self.kind}, {self.steps:,} steps, apart by: {', '.join(self._apart())}"
+        lacks = f"not known, as it was not measured: {', '.join(self.missing)}; " if self.missing else ""
+        return f"{self.kind}, {self.steps:,} steps, {lacks}apart by: {', '.join(self._apart()) or 'nothing measured'}"
 
     def _apart(self) -> Iterator[str]:
         """The largest difference of each kind of number, over the languages, where one is allowed."""
@@ -108,8 +121,9 @@ class ParityRun(Schema):
 
 
 class ParityResult(Schema):
-    """The parity runs of one format. `made_from` is the digest of the files that were run: with other files the result
-    is `outdated`. `versions`: of the trainer and its torch. `why_not`: why there was no run.
+    """The parity runs of one format. `made_from` is the digest of the files that were run and of the code that packed
+    the text, `trainer` the version of the trainer that was installed (empty: not known): with others the result is
+    `outdated`. `versions`: of the trainer and its torch. `why_not`: why there was no run.
     """
 
     name: str
@@ -119,6 +133,7 @@ class ParityResult(Schema):
     date: str
     device: str = ""
     versions: str = ""
+    trainer: str = ""
     runs: tuple[ParityRun, ...] = ()
     why_not: str | None = None
     outdated: bool = False
@@ -134,7 +149,7 @@ class ParityResult(Schema):
     def text(self) -> str:
         """The verdict and its numbers, in one line."""
         if self.outdated:
-            return f"{self.name}: not known: its files have changed since its parity run of {self.date}: {AGAIN}"
+            return f"{self.name}: not known: its files or its trainer have changed since its parity run of {self.date}: {AGAIN}"
         if self.why_not:
             return f"{self.name}: not run: {self.why_not}"
         wrong = [line for run in self.runs for line in run.differences]
@@ -149,7 +164,7 @@ class ParityResult(Schema):
         trained = f"trained the small model as {self.trial_id} {on}, {self.date}"
         said = {"pass": "it passed", "fail": "IT FAILED", "not known": "its result is not complete"}[self.state]
         if self.outdated:
-            return f"NOT TRIED AS IT IS NOW: {self.name} {trained}, and these files have changed since: {AGAIN}"
+            return f"NOT TRIED AS IT IS NOW: {self.name} {trained}, and these files or the trainer have changed since: {AGAIN}"
         return f"Parity run: {self.name} {trained}: {said} (GO.md, evidence.json)"
 
 

@@ -14,19 +14,21 @@ from dataclasses import dataclass, field
 
 from analysis.launch.evidence.parity import ParityCheck
 from sweep.readback.parity.trace import LoggedStep, Losses, Trace
+from sweep.study import LANGUAGES
 
 FIRST_LOSS, LOSS, RESUMED = 1e-5, 1e-3, 1e-6  # nats per token
 BEFORE = 1e-4  # nats per token: some trainers average batches of unequal numbers of targets
 NORM, LR = 1e-4, 1e-6  # relative
 NORM_BFLOAT16 = 0.05
 TOKENS = 0.001  # of all: a blend rounds to sequences
+ROUNDING = 1e-9
 STEPS_IN_NOISE = 3.0  # a batch's loss has fewer tokens than the held-out text
 
 
 @dataclass(frozen=True)
 class ParityBounds:
     """Of the differences: the loss and the gradient's norm of step 1, the LR, the loss of any step, and the held-out
-    losses, `final` by language where they have bounds of their own.
+    losses, `final` by language where they have bounds of their own. Tokens of a language may differ by a `sequence`.
     """
 
     first_loss: float = FIRST_LOSS
@@ -36,12 +38,13 @@ class ParityBounds:
     held_out: float = LOSS
     before: float = BEFORE
     final: Mapping[str, float] = field(default_factory=dict)
+    sequence: int = 1
 
     @staticmethod
-    def of(precision: str, noise: Mapping[str, float]) -> ParityBounds:
-        """`noise`: of the fit, in nats by language."""
+    def of(precision: str, noise: Mapping[str, float], sequence: int = 1) -> ParityBounds:
+        """`noise`: of the fit, in nats by language; `sequence`: tokens of a sequence."""
         if precision == "float32":
-            return ParityBounds()
+            return ParityBounds(sequence=sequence)
         least = {name: max(sd, LOSS) for name, sd in noise.items()}
         most = max(least.values(), default=LOSS)
         return ParityBounds(
@@ -51,6 +54,7 @@ class ParityBounds:
             held_out=most,
             before=most,
             final=least,
+            sequence=sequence,
         )
 
 
@@ -60,33 +64,43 @@ EXACT = ParityBounds(first_loss=RESUMED, norm=RESUMED, lr=RESUMED, loss=RESUMED,
 def judge(wanted: Trace, found: Trace, steps: int, bounds: ParityBounds) -> tuple[ParityCheck, ...]:
     """The checks of a run of `steps` optimizer steps, `found`, that should be as `wanted`."""
     return (
-        *_held_out("base model's loss", wanted.before, found.before, dict.fromkeys(wanted.before, bounds.before)),
+        *_held_out(
+            "base model's loss", wanted.before, found.before, dict.fromkeys(_named(wanted.before), bounds.before)
+        ),
         *_first(wanted, found, bounds),
         _finished(wanted, found, steps),
         *_each_step(wanted, found, bounds),
-        *_tokens(wanted, found),
+        *_tokens(wanted, found, bounds),
         *_held_out("loss after training", wanted.after, found.after, _final(wanted.after, bounds)),
     )
 
 
-def resumed(wanted: Trace, found: Trace, steps: int, stopped_at: int | None) -> tuple[ParityCheck, ...]:
+def resumed(
+    wanted: Trace, found: Trace, steps: int, stopped_at: int | None, bounds: ParityBounds = EXACT
+) -> tuple[ParityCheck, ...]:
     """The checks of a run that was killed and started again, beside the same run without a break. `stopped_at`: the
-    step of the checkpoint that it resumed from; None where it began at step 1.
+    step of the checkpoint that it resumed from; None where it began at step 1. `EXACT` on a CPU in float32 alone: sums
+    on a GPU may have another order each time.
     """
     began = None if stopped_at is not None else "it began at step 1"
     again = ParityCheck(what="resumed from its checkpoint", wanted=stopped_at, found=stopped_at, fault=began)
-    _, *checks = _each_step(wanted, found, EXACT)
-    after = _held_out("loss after training", wanted.after, found.after, _final(wanted.after, EXACT))
+    _, *checks = _each_step(wanted, found, bounds)
+    after = _held_out("loss after training", wanted.after, found.after, _final(wanted.after, bounds))
     return (again, _finished(wanted, found, steps), *checks, *after)
 
 
 def _final(losses: Losses, bounds: ParityBounds) -> dict[str, float]:
-    return {name: bounds.final.get(name, bounds.held_out) for name in losses}
+    return {name: bounds.final.get(name, bounds.held_out) for name in _named(losses)}
+
+
+def _named(losses: Losses) -> list[str]:
+    """Both languages, measured or not, and sources."""
+    return list(dict.fromkeys([*LANGUAGES, *losses]))
 
 
 def _held_out(what: str, wanted: Losses, found: Losses, bounds: dict[str, float]) -> Iterator[ParityCheck]:
-    for name, value in wanted.items():
-        yield _compared(what, value, found.get(name), bounds[name]).model_copy(update={"of": name})
+    for name, bound in bounds.items():
+        yield _compared(what, wanted.get(name), found.get(name), bound).model_copy(update={"of": name})
 
 
 def _first(wanted: Trace, found: Trace, bounds: ParityBounds) -> Iterator[ParityCheck]:
@@ -94,7 +108,8 @@ def _first(wanted: Trace, found: Trace, bounds: ParityBounds) -> Iterator[Parity
     right, own = wanted.by_step.get(1, LoggedStep(step=1)), found.by_step.get(1, LoggedStep(step=1))
     yield _compared("loss of step 1", right.loss, own.loss, bounds.first_loss)
     norm = _compared("gradient norm of step 1", right.grad_norm, own.grad_norm, bounds.norm)
-    yield norm.model_copy(update={"relative": True})
+    logs = any(one.grad_norm is not None for one in found.steps)
+    yield norm.model_copy(update={"relative": True, "required": logs})
 
 
 def _finished(wanted: Trace, found: Trace, steps: int) -> ParityCheck:
@@ -112,22 +127,23 @@ def _each_step(wanted: Trace, found: Trace, bounds: ParityBounds) -> Iterator[Pa
 
 
 def _worst(what: str, wanted: dict[int, float | None], found: Trace, bound: float) -> ParityCheck:
-    """The check at the step where two logs differ most."""
+    """The check at the step where two logs differ most, or at the first step that one of them lacks."""
     own = {n: one.lr if what == "LR" else one.loss for n, one in found.by_step.items()}
     checks = [
         _compared(what, value, own.get(n), bound).model_copy(update={"step": n, "relative": what == "LR"})
         for n, value in wanted.items()
         if value is not None and n in own
     ]
-    measured = [check for check in checks if check.fault or check.difference is not None]
-    return max(measured, key=_size, default=ParityCheck(what=what, bound=bound))
+    return max(checks, key=_rank, default=ParityCheck(what=what, bound=bound))
 
 
-def _size(check: ParityCheck) -> float:
-    """The first fault before any difference: later ones follow from it."""
+def _rank(check: ParityCheck) -> tuple[int, float]:
+    """The first fault before any failure, since later ones follow from it; what was not measured before what passed."""
     if check.fault:
-        return 1e30 - (check.step or 0)
-    return check.difference or 0.0
+        return 3, -(check.step or 0)
+    if check.difference is None:
+        return 1, -(check.step or 0)
+    return 2 if check.state == "fail" else 0, check.difference
 
 
 def _compared(what: str, wanted: float | None, found: float | None, bound: float) -> ParityCheck:
@@ -136,10 +152,24 @@ def _compared(what: str, wanted: float | None, found: float | None, bound: float
     return ParityCheck(what=what, wanted=wanted, found=found, bound=bound)
 
 
-def _tokens(wanted: Trace, found: Trace) -> Iterator[ParityCheck]:
-    """The tokens that were read of each language, where the trainer counts them."""
-    total = sum(wanted.tokens.values())
-    for name, count in wanted.tokens.items():
-        if found.tokens:
-            check = _compared("tokens", count, found.tokens.get(name, 0), max(1.0, TOKENS * total))
-            yield check.model_copy(update={"of": name})
+def _tokens(wanted: Trace, found: Trace, bounds: ParityBounds) -> Iterator[ParityCheck]:
+    """The tokens that were read of each language."""
+    bound = max(bounds.sequence, TOKENS * sum(wanted.tokens.values()))
+    for name in LANGUAGES:
+        count = found.tokens.get(name, 0) if found.tokens else None
+        yield _compared("tokens", wanted.tokens.get(name), count, bound).model_copy(update={"of": name})
+
+
+def text(found: Trace, almr: float, sequences: int) -> tuple[ParityCheck, ...]:
+    """The checks of the text that a trainer read, whatever its losses are compared with: that it is the trial's, and
+    that each global batch of `sequences` has the trial's ALMR, to a sequence.
+    """
+    own = ParityCheck(what="text that is not the trial's", wanted=0.0, found=found.foreign)
+    wanted, bound = almr * sequences, 1.0 + ROUNDING
+    counts = {step: batch.get("additional", 0) for step, batch in enumerate(found.batches, 1)}
+    missing = found.by_step.keys() - counts.keys()
+    mixture = ParityCheck(what="additional sequences of each batch", wanted=wanted, bound=bound)
+    if missing or not counts:
+        return own, mixture
+    step = max(counts, key=lambda step: abs(counts[step] - wanted))
+    return own, mixture.model_copy(update={"found": float(counts[step]), "step": step})

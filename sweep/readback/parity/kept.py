@@ -10,13 +10,16 @@ from pathlib import Path
 
 from analysis.launch import bundle
 from analysis.launch.evidence.parity import SCHEMA_VERSION, ParityFile, ParityResult
-from sweep.readback.parity import plan
+from sweep.readback.parity import plan, start
 from sweep.readback.parity.plan import RepeatedTrial
 from sweep.store.run import Run
 from sweep.study import InputError, Record
 from sweep.study.files import reader
 from sweep.study.record import read_record
 from sweep.study.sections.launch import Format
+from sweep.worker.group.node import CODE
+
+PACKING = CODE / "trainers" / "packing"
 
 
 def read(run: Run) -> ParityFile:
@@ -44,7 +47,9 @@ def _checked(run: Run, name: Format, result: ParityResult) -> ParityResult:
     same = False
     with contextlib.suppress(InputError):  # a trial that can no longer be repeated
         same = record is not None and made_from(run, repeated(run, record), name) == result.made_from
-    return result.model_copy(update={"outdated": not same})
+    now = start.installed(name)
+    other = bool(now and result.trainer and now != result.trainer)  # an export may be written where no trainer is
+    return result.model_copy(update={"outdated": not same or other})
 
 
 def records(run: Run) -> list[Record]:
@@ -65,8 +70,10 @@ def repeated(run: Run, record: Record) -> RepeatedTrial:
 
 
 def made_from(run: Run, of: RepeatedTrial, name: Format) -> str:
-    """The digest of the files of a format's launch that repeats the trial, as they are written now."""
-    ingredients, digest = run.ingredients(), hashlib.sha256()
+    """The digest of the files of a format's launch that repeats the trial, as they are written now, and of the code
+    that packs its text.
+    """
+    ingredients, digest = run.ingredients(), hashlib.sha256(_packing())
     assert ingredients  # a trial was repeated with them
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / name
@@ -75,3 +82,8 @@ def made_from(run: Run, of: RepeatedTrial, name: Format) -> str:
             digest.update(f"{path.relative_to(folder)}\n".encode())
             digest.update(path.read_bytes().replace(str(run.folder).encode(), b"RUN"))
     return digest.hexdigest()[:16]
+
+
+def _packing() -> bytes:
+    """The sources of `trainers/packing`, with the version of its files in pack.py."""
+    return b"".join(path.read_bytes() for path in sorted(PACKING.glob("*.py")))

@@ -16,12 +16,14 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from sweep.readback.parity import start
 from sweep.readback.parity.halfway import checkpoint, written
 from sweep.readback.parity.start import Ended, Script, TrainerEnvironment
-from sweep.readback.parity.trace import Losses, Trace
+from sweep.readback.parity.trace import Losses, TextRead, Trace
+from sweep.study import LANGUAGES, Study
 from sweep.study.sections.launch import Format
 from sweep.worker.group.node import CODE, free_port
 
 READERS = Path(__file__).parent / "readers"
 READ_SECONDS = 600
+NAMES_STEP = ("native", "megatron")  # trainers whose files say which step a run resumed from
 QUIET = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "AXOLOTL_DO_NOT_TRACK": "1", "WANDB_MODE": "disabled"}
 Show = Callable[[str], None]
 
@@ -69,8 +71,9 @@ class ParityLaunch:
         return self.read(checkpoints)
 
     def train_in_two(self) -> tuple[Trace, int | None]:
-        """Train on the data of `train`, killed after the checkpoint half-way and started again; also the step of that
-        checkpoint, None where the second run wrote it again, so that it began at step 1. Raises ParityRunError.
+        """Train on the data of `train`, killed after the checkpoint half-way and started again; also the step that it
+        resumed from, None where it began at step 1: where its log says so, or where the checkpoint half-way is another
+        one afterwards, or gone. Raises ParityRunError.
         """
         checkpoints = start.fresh(self.folder / "checkpoints-resumed")
         first = self._run("start.sh", checkpoints, lambda seconds: bool(self._half_way(checkpoints)))
@@ -79,10 +82,11 @@ class ParityLaunch:
             raise ParityRunError("it ended before it could be stopped")
         before = written(mark)
         self._run("start.sh", checkpoints)
-        after = written(mark)
+        kept = written(mark) == before
         found = self.read(checkpoints)
-        kept = self.name == "native" or after in (before, None)
-        return found, found.resumed_from or (self.half if kept else None)
+        if self.name in NAMES_STEP:
+            return found, found.resumed_from
+        return found, self.half if kept else None
 
     def _half_way(self, checkpoints: Path) -> Path | None:
         return checkpoint(self.name, checkpoints, self.half)
@@ -120,19 +124,51 @@ class ParityLaunch:
             raise ParityRunError(f"its log cannot be read: {error.errors()[0]['msg']}") from None
         if found.model is None or self.name == "native":
             return found
-        return found.model_copy(update={"after": measured(self.prepared, found.model)})
+        found = found.model_copy(update={"after": measured(self.prepared, found.model)})
+        return counted(found, self._text(found), self.plan.study)
+
+    def _text(self, found: Trace) -> TextRead:
+        """What the trainer read, beside the trial's text. Raises ParityRunError."""
+        files = [str(self.prepared.study), str(self.prepared.ingredients), self.name, str(self.folder / "data")]
+        command = [start.OURS, "-m", "sweep.readback.parity.reference.read_text", *files, json.dumps(found.streams)]
+        return TextRead.model_validate_json(_answer(command))
+
+
+def counted(found: Trace, text: TextRead, study: Study) -> Trace:
+    """With the languages of what it read: of each batch, of the tokens of all steps that it logged, and of the losses
+    before training, which a trainer measures by source.
+    """
+    sources, length = study.corpora.by_name, study.training.sequence_length
+    batches = []
+    for batch in found.batches or text.batches:
+        languages = dict.fromkeys(LANGUAGES, 0)
+        for name, count in batch.items():
+            languages[sources[name].language] += count
+        batches.append(languages)
+    done = batches[: max(found.by_step, default=0)]
+    tokens = {name: length * sum(batch[name] for batch in done) for name in LANGUAGES} if done else {}
+    before = _language_losses(found.before, study) | found.before
+    changed = {"batches": tuple(batches), "foreign": text.foreign, "tokens": tokens, "before": before}
+    return found.model_copy(update=changed)
+
+
+def _language_losses(losses: Losses, study: Study) -> Losses:
+    """The loss of each language of which all sources were measured: their mean by their shares of its tokens."""
+    named = {name: [one for one in study.corpora.by_name.values() if one.language == name] for name in LANGUAGES}
+    known = {name: of for name, of in named.items() if all(one.name in losses for one in of)}
+    return {name: sum(one.share * losses[one.name] for one in of) for name, of in known.items()}
 
 
 def on_rows(prepared: PreparedFiles, rows: str) -> Trace:
     """How our own trainer trains on rows that another one read. Raises ParityRunError."""
     files = [str(prepared.study), str(prepared.ingredients), rows]
-    return Trace.model_validate_json(_answer([start.OURS, "-m", "sweep.readback.parity.on_rows", *files]))
+    return Trace.model_validate_json(_answer([start.OURS, "-m", "sweep.readback.parity.reference.on_rows", *files]))
 
 
 def measured(prepared: PreparedFiles, model: str) -> Losses:
     """The held-out losses of a model. Raises ParityRunError."""
     files = [str(prepared.study), str(prepared.ingredients), model]
-    losses: Losses = json.loads(_answer([start.OURS, "-m", "sweep.readback.parity.evaluate", *files]))
+    losses: Losses = json.loads(_answer([start.OURS, "-m", "sweep.readback.parity.reference.evaluate", *files]))
     return losses
 
 

@@ -51,7 +51,15 @@ class Recipe:
 
     @property
     def bounds(self) -> ParityBounds:
-        return ParityBounds.of(self.repeated.study.training.precision, self.noise)
+        training = self.repeated.study.training
+        return ParityBounds.of(training.precision, self.noise, training.sequence_length)
+
+    @property
+    def bounds_resumed(self) -> ParityBounds:
+        """Of a run beside the same without a break."""
+        study = self.repeated.study
+        exact = study.training.precision == "float32" and not study.resources.gpus_per_node
+        return judge.EXACT if exact else self.bounds
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Parity:
             precision=self.again.study.training.precision,
             made_from=kept.made_from(recipe.run, recipe.repeated, name),
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            trainer=start.installed(name),
         )
         why_not = environment.why_not
         if not gpus and name in NEEDS_GPU and "PYTHONPATH" not in environment.variables:
@@ -133,7 +142,11 @@ class Parity:
                 wanted = launches.on_rows(made.prepared, found.rows).model_copy(update={"tokens": wanted.tokens})
         except ParityRunError as error:
             return ParityRun(kind=kind, steps=steps, fault=str(error)), None
-        return ParityRun(kind=kind, steps=steps, checks=judge.judge(wanted, found, steps, self.recipe.bounds)), found
+        checks = judge.judge(wanted, found, steps, self.recipe.bounds)
+        if made.name != "native":
+            repeated = self.recipe.repeated
+            checks += judge.text(found, repeated.record.almr, repeated.study.training.batch_sequences)
+        return ParityRun(kind=kind, steps=steps, checks=checks), found
 
     def _resumed(self, made: ParityLaunch, whole: Trace) -> ParityRun:
         steps = made.plan.steps
@@ -141,7 +154,8 @@ class Parity:
             found, stopped_at = made.train_in_two()
         except ParityRunError as error:
             return ParityRun(kind="resumed", steps=steps, fault=str(error))
-        return ParityRun(kind="resumed", steps=steps, checks=judge.resumed(whole, found, steps, stopped_at))
+        checks = judge.resumed(whole, found, steps, stopped_at, self.recipe.bounds_resumed)
+        return ParityRun(kind="resumed", steps=steps, checks=checks)
 
     def _launch(self, name: Format, kind: Kind, of: PreparedStudy) -> ParityLaunch:
         recipe = self.recipe

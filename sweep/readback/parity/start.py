@@ -23,6 +23,13 @@ from sweep.worker.group.node import CODE
 SECONDS_BETWEEN = 0.1
 STOP_SECONDS = 60.0
 OURS = sys.executable
+PACKAGES = {
+    "llamafactory": "llamafactory",
+    "axolotl": "axolotl",
+    "torchtitan": "torchtitan",
+    "megatron": "megatron-core",
+}
+VERSION = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,16 @@ def environment(name: str, variables: Mapping[str, str] | None = None) -> Traine
     if name != "native" and python == sys.executable:
         return TrainerEnvironment(python, why_not=f"no environment for {name}: set ALMR_EXPORT_VENVS")
     return TrainerEnvironment(python, variables or {})
+
+
+def installed(name: str) -> str:
+    """The version of a format's trainer in its environment; empty where there is none, and of our own."""
+    found = environment(name)
+    if found.why_not or name not in PACKAGES:
+        return ""
+    asked = [found.python, "-I", "-c", VERSION, PACKAGES[name]]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def fresh(folder: Path) -> Path:

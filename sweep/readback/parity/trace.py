@@ -29,7 +29,10 @@ class Trace(Schema):
     """The log of a run. `before` and `after` are the held-out losses of the base model and of the model in the end,
     `tokens` those that were read of each language. `model`: the folder of a Hugging Face model that it left;
     `resumed_from`: the step of the checkpoint that it resumed from; `rows`: a file with the token ids that it trained
-    on, in order, of a trainer that shuffles by itself. `versions`: of the trainer and its torch; `device`: CPU or GPU.
+    on, in order, of a trainer that shuffles by itself; `streams`: the files that it draws each source's tokens from.
+    `batches`: how many sequences of each source (in the end: of each language) are in the global batch of each step.
+    `foreign`: what of the text that it read is not the trial's: rows, or of `streams` tokens; None where that is not
+    known. `versions`: of the trainer and its torch; `device`: CPU or GPU.
     """
 
     steps: tuple[LoggedStep, ...]
@@ -39,12 +42,22 @@ class Trace(Schema):
     model: str | None = None
     resumed_from: int | None = None
     rows: str | None = None
+    streams: dict[str, str] = Field(default_factory=dict)
+    batches: tuple[dict[str, int], ...] = ()
+    foreign: int | None = None
     versions: str = ""
     device: str = ""
 
     @property
     def by_step(self) -> dict[int, LoggedStep]:
         return {one.step: one for one in self.steps}
+
+
+class TextRead(Schema):
+    """What was compared of the text that a trainer reads with the trial's: see `batches` and `foreign` of `Trace`."""
+
+    batches: tuple[dict[str, int], ...] = ()
+    foreign: int
 
 
 def of_trial(folder: Path, record: Record) -> Trace:

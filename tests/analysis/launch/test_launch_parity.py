@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from analysis.launch.bundle import FORMATS, FittedRun, export
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.parity import ParityCheck, ParityResult, ParityRun, shown
-from sweep.readback.parity import kept, plan
+from sweep.readback.parity import kept, plan, start
 from sweep.store.run import Run
 from sweep.study import Ingredients, Status
 
@@ -90,11 +91,16 @@ def test_results_of_other_formats_stay_out(bundle):
     ("found", "state", "says"),
     [
         (result("native", check()), "pass", "again, 80 steps, apart by: loss of step 1 0"),
-        (result("native", check(), check(None)), "pass", "loss of step 1 not measured"),
+        (
+            result("native", check(), check(None, what="LR")),
+            "not known",
+            "as it was not measured: LR; apart by",
+        ),
+        (result("native", check(), check(None, what="LR", required=False)), "pass", "LR not measured"),
         (result("native", check(None)), "not known", "not measured"),
         (result("native", check(fault="not a finite number")), "fail", "loss of step 1: not a finite number"),
         (result("native", why_not="no environment"), "not known", "not run: no environment"),
-        (result("native", check(), outdated=True), "not known", "its files have changed since"),
+        (result("native", check(), outdated=True), "not known", "its files or its trainer have changed since"),
         (result("native", check(), outdated=True, why_not=None), "not known", "run almr export RUN --parity again"),
     ],
 )
@@ -152,6 +158,28 @@ def test_a_result_is_outdated_once_the_files_would_be_others(repeatable, monkeyp
     monkeypatch.setattr(FORMATS[name], "write", otherwise)
     [other] = kept.results(run, (name,))
     assert (other.state, other.outdated) == ("not known", True)
+
+
+def test_a_result_is_outdated_once_the_text_would_be_packed_otherwise(repeatable, monkeypatch, tmp_path):
+    _, run, record = repeatable
+    of, packing = kept.repeated(run, record), tmp_path / "packing"
+    before = kept.made_from(run, of, "native")
+    shutil.copytree(kept.PACKING, packing)
+    monkeypatch.setattr(kept, "PACKING", packing)
+    assert kept.made_from(run, of, "native") == before
+    (packing / "pack.py").write_text((packing / "pack.py").read_text().replace("VERSION = 1", "VERSION = 2"))
+    assert kept.made_from(run, of, "native") != before
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "outdated"), [("1.0", "1.1", True), ("1.0", "1.0", False), ("1.0", "", False), ("", "1.1", False)]
+)
+def test_a_result_is_outdated_once_the_trainer_is_another_version(repeatable, monkeypatch, then, now, outdated):
+    _, run, record = repeatable
+    digest = kept.made_from(run, kept.repeated(run, record), "axolotl")
+    kept.add(run, result("axolotl", check(), trial_id=record.trial_id, made_from=digest, trainer=then))
+    monkeypatch.setattr(start, "installed", lambda name: now)
+    assert [one.outdated for one in kept.results(run, ("axolotl",))] == [outdated]
 
 
 def test_results_are_kept_by_format(repeatable):

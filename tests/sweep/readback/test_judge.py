@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from samples import CHINESE, ENGLISH, POEM, RHYME
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from analysis.launch.evidence.parity import ParityRun
 from sweep.readback.parity import judge
 from sweep.readback.parity.judge import ParityBounds
 from sweep.readback.parity.trace import LoggedStep, Trace
@@ -69,7 +70,8 @@ def trained(small_model):
             LoggedStep(step=step.step, loss=step.loss, lr=step.lr, grad_norm=step.grad_norm)
             for step in learner.train(torch.split(blocks, BATCH), share, lambda step: False)
         ]
-        return Trace(steps=tuple(logged), before=before, after=measure())
+        counted = {"original": LENGTH * BATCH * STEPS // 2, "additional": LENGTH * BATCH * STEPS // 2}
+        return Trace(steps=tuple(logged), before=before, after=measure(), tokens=counted)
 
     return run
 
@@ -86,7 +88,7 @@ def failed(wanted, found, bounds=BOUNDS):
 def test_the_same_training_passes_and_every_number_was_compared(right, trained):
     checks = judge.judge(right, trained(), STEPS, BOUNDS)
     assert {check.state for check in checks} == {"pass"}
-    assert len(checks) == 9
+    assert len(checks) == 11
 
 
 class EndOfTextUntrained(TokenLoss):
@@ -229,7 +231,83 @@ def test_what_a_trainer_does_not_log_is_not_known_and_does_not_pass():
         ("base model's loss", "not known"),
         ("loss after training", "not known"),
         ("gradient norm of step 1", "not known"),
+        ("tokens", "not known"),
     }
+
+
+def bare(**fields):
+    """A log whose steps lack these numbers."""
+    return tuple(one.model_copy(update=fields) for one in trace().steps)
+
+
+SILENT = dict.fromkeys(("loss", "lr", "grad_norm"))
+LOSSES = {f"{what} of {name}" for what in ("base model's loss", "loss after training") for name in trace().before}
+STEPS_OF_LOG = {"loss of step 1", "loss of each step", "LR"}
+
+
+@pytest.mark.parametrize(
+    ("found", "missing"),
+    [
+        ({"steps": bare(**SILENT)}, STEPS_OF_LOG),
+        ({"steps": bare(lr=None), "before": {}, "after": {}}, {"LR", *LOSSES}),
+        ({"after": {"original": 3.7}}, {"loss after training of additional"}),
+        ({"before": {"additional": 5.0}}, {"base model's loss of original"}),
+        ({"tokens": {}}, {"tokens of original", "tokens of additional"}),
+        ({"steps": (*trace().steps[:6], bare(lr=None)[6], *trace().steps[7:])}, {"LR"}),
+        ({"steps": (bare(grad_norm=None)[0], *trace().steps[1:])}, {"gradient norm of step 1"}),
+        ({"steps": bare(grad_norm=None)}, set()),
+    ],
+    ids=[
+        "no loss, LR or norm",
+        "no LR and no held-out loss",
+        "a language's loss after training",
+        "a language's base loss",
+        "no tokens",
+        "the LR of one step",
+        "the norm of step 1",
+        "a trainer that logs no norm",
+    ],
+)
+def test_a_run_passes_only_where_every_number_was_measured(found, missing):
+    run = ParityRun(kind="again", steps=20, checks=judge.judge(trace(), trace().model_copy(update=found), 20, BOUNDS))
+    assert set(run.missing) == missing
+    assert run.state == ("not known" if missing else "pass")
+    assert all(name in run.text for name in missing)
+
+
+def test_a_trial_whose_record_lacks_a_loss_is_no_proof():
+    wanted = trace(after={"original": 3.7})
+    run = ParityRun(kind="again", steps=20, checks=judge.judge(wanted, trace(), 20, BOUNDS))
+    assert (run.state, run.missing) == ("not known", ["loss after training of additional"])
+
+
+def batches(*additional, of=10):
+    return tuple({"original": of - count, "additional": count} for count in additional)
+
+
+@pytest.mark.parametrize(
+    ("counts", "foreign", "states"),
+    [
+        ((8, 8), 0, ["pass", "pass"]),
+        ((9, 7), 0, ["pass", "pass"]),
+        ((2, 2), 0, ["pass", "fail"]),
+        ((10, 6), 0, ["pass", "fail"]),
+        ((8, 8), 3, ["fail", "pass"]),
+        ((), None, ["not known", "not known"]),
+        ((8,), 0, ["pass", "not known"]),
+    ],
+    ids=["even", "within a sequence", "swapped", "uneven", "other text", "not read", "a batch is missing"],
+)
+def test_the_text_and_each_batchs_mixture_are_the_trials(counts, foreign, states):
+    found = trace(2, batches=batches(*counts), foreign=foreign)
+    assert [check.state for check in judge.text(found, 0.8, 10)] == states
+
+
+def test_tokens_of_swapped_languages_fail_and_a_rounded_sequence_does_not():
+    bounds = ParityBounds.of("float32", {}, 100)
+    for tokens, fails in (({"original": 600, "additional": 400}, 2), ({"original": 500, "additional": 500}, 0)):
+        found = judge.judge(trace(), trace(tokens=tokens), 20, bounds)
+        assert len([check for check in found if check.state == "fail"]) == fails
 
 
 def test_a_trial_that_was_logged_every_tenth_step_is_compared_at_those():
@@ -270,6 +348,15 @@ def test_the_bounds_in_bfloat16_are_the_noise_of_the_fit():
 def test_a_run_that_was_resumed_has_to_end_the_same(found, stopped_at, fails):
     checks = judge.resumed(trace(), trace(**{"resumed_from": 10} | found), 20, stopped_at)
     assert {check.what for check in checks if check.state == "fail"} == fails
+
+
+def test_a_resumed_run_on_a_gpu_has_the_bounds_of_its_precision():
+    near = trace(after={"original": 3.7002, "additional": 5.0})
+    states = {
+        bounds.held_out: {check.state for check in judge.resumed(trace(), near, 20, 10, bounds)}
+        for bounds in (judge.EXACT, BOUNDS)
+    }
+    assert states == {judge.RESUMED: {"pass", "fail"}, judge.LOSS: {"pass"}}
 
 
 def test_a_run_that_began_again_was_not_resumed():

@@ -11,7 +11,9 @@ import pytest
 
 from sweep.readback.parity import start
 from sweep.readback.parity.halfway import checkpoint
-from sweep.readback.parity.start import Script, TrainerEnvironment
+from sweep.readback.parity.launches import ParityLaunch
+from sweep.readback.parity.start import Ended, Script, TrainerEnvironment
+from sweep.readback.parity.trace import Trace
 
 
 def script(folder: Path, text: str, seconds: float = 60.0, **variables: str) -> Script:
@@ -97,3 +99,37 @@ def test_a_checkpoint_counts_once_it_is_complete(tmp_path, name, unfinished, fin
     if name == "megatron":  # the end of the run
         (tmp_path / finished).write_text("20")
     assert found.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("name", "logged", "second", "resumed"),
+    [
+        ("native", 7, "gone", 7),
+        ("native", None, "kept", None),
+        ("native", None, "gone", None),
+        ("megatron", 10, "kept", 10),
+        ("megatron", None, "kept", None),
+        ("axolotl", None, "kept", 10),
+        ("axolotl", None, "again", None),
+        ("axolotl", None, "gone", None),
+    ],
+)
+def test_a_run_counts_as_resumed_only_where_its_files_show_it(tmp_path, monkeypatch, name, logged, second, resumed):
+    mark, starts = tmp_path / "checkpoint", []
+
+    def run(self, script, checkpoints, stop=None):
+        starts.append(script)
+        if len(starts) == 1 or second == "again":
+            mark.write_text("10")
+            os.utime(mark, ns=(len(starts), len(starts)))
+        elif second == "gone":
+            mark.unlink()
+        return Ended(1.0, stopped=len(starts) == 1)
+
+    monkeypatch.setattr(ParityLaunch, "_run", run)
+    monkeypatch.setattr(ParityLaunch, "_half_way", lambda self, checkpoints: mark)
+    monkeypatch.setattr(ParityLaunch, "half", 10)
+    monkeypatch.setattr(ParityLaunch, "read", lambda self, checkpoints: Trace(steps=(), resumed_from=logged))
+    launch = ParityLaunch(name, None, tmp_path / "launch", TrainerEnvironment("python"), None, 1.0, print)
+    assert launch.train_in_two()[1] == resumed
+    assert starts == ["start.sh", "start.sh"]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 
+import bowl_run
 import datasets
 import numpy as np
 import pytest
 import torch
 from samples import local_content
 
-from sweep.readback.parity import evaluate, on_rows, trace
+from sweep.readback.parity import launches, trace
 from sweep.readback.parity.readers import axolotl, llamafactory, native
-from sweep.readback.parity.trace import Trace
+from sweep.readback.parity.reference import evaluate, on_rows, read_text
+from sweep.readback.parity.trace import LoggedStep, TextRead, Trace
 from sweep.store.run import Run
 from sweep.study import Study, study_file
 from sweep.study.ingredients import read_ingredients
@@ -64,6 +66,17 @@ def test_losses_of_llamafactory_are_given_over_the_predicted_tokens(tmp_path, co
     assert [one.grad_norm for one in found.steps] == pytest.approx([0.5 * scale[0], 0.5 * scale[1]])
     assert found.before == pytest.approx({"original": 4.0})
     assert found.model == str(out)
+
+
+def test_text_without_borders_is_read_where_no_document_is_masked(tmp_path):
+    packed = datasets.DatasetDict({"train": datasets.Dataset.from_dict({"input_ids": [ROW] * 4})})
+    packed.save_to_disk(str(tmp_path / "data" / "tokenized"))
+    (tmp_path / "data" / "blocks.json").write_text(json.dumps({"before": [], "after": []}))
+    out = tmp_path / "checkpoints" / "out"
+    write_state(out, 1, logged(1, 3.0))
+    (out / "config.json").write_text("{}")
+    found = Trace.model_validate(llamafactory.read(tmp_path, tmp_path / "checkpoints", QUESTION))
+    assert [one.loss for one in found.steps] == pytest.approx([4.0])
 
 
 def test_the_newest_state_of_axolotl_counts(tmp_path):
@@ -125,3 +138,75 @@ def test_training_on_given_rows_is_our_own_training(finished, tmp_path, monkeypa
     assert [one.lr for one in found.steps] == [one.lr for one in right.steps]
     assert found.before == pytest.approx(of_base(shorter, tmp_path), abs=1e-6)
     assert found.before != found.after
+
+
+def read(name, data, finished, streams, monkeypatch, capsys):
+    """What `read_text` says of packed text."""
+    _, study, run, _ = finished
+    (run.folder / "study-read.yaml").write_text(study_file.dump(study))
+    files = [str(run.folder / "study-read.yaml"), str(run.folder / "ingredients.json")]
+    monkeypatch.setattr(sys, "argv", ["read_text", *files, name, str(data), json.dumps(streams)])
+    read_text.main()
+    return TextRead.model_validate_json(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+def run_rows(finished):
+    """The rows of the run, in its order."""
+    _, study, run, trial = finished
+    corpora = open_corpora(run.ingredients())
+    mixture = Mixture.of(trial.almr, trial.seed, study.corpora, corpora)
+    return torch.cat(list(BatchReader(corpora, mixture, 8).read(range(6)))).numpy()
+
+
+def pack(name, rows, folder):
+    folder.mkdir(parents=True)
+    if name == "torchtitan":
+        rows.astype("<u4").tofile(folder / "train.bin")
+    else:
+        place = folder / {"axolotl": "train", "llamafactory": "tokenized/train"}[name]
+        datasets.Dataset.from_dict({"input_ids": rows.tolist()}).save_to_disk(str(place))
+
+
+@pytest.mark.parametrize("name", ["torchtitan", "axolotl", "llamafactory"])
+def test_packed_rows_are_counted_where_they_are_the_trials_own(finished, tmp_path, monkeypatch, capsys, name):
+    rows = run_rows(finished)
+    pack(name, rows, tmp_path / "right")
+    found = read(name, tmp_path / "right", finished, {}, monkeypatch, capsys)
+    assert found == TextRead(batches=({"original": 4, "additional": 4},) * 6, foreign=0)
+    other = rows.copy()
+    other[8], other[9, -1] = rows[10], rows[9, -1] + 1
+    pack(name, other[:40], tmp_path / "wrong")
+    found = read(name, tmp_path / "wrong", finished, {}, monkeypatch, capsys)
+    assert (found.foreign, [sum(batch.values()) for batch in found.batches]) == (10, [8, 6, 8, 8, 8, 0])
+
+
+def test_a_stream_of_another_source_or_with_other_tokens_is_found(finished, tmp_path, monkeypatch, capsys):
+    corpora, streams = open_corpora(finished[2].ingredients()), {}
+    for name, corpus in corpora.items():
+        streams[name] = str(tmp_path / f"train_{name}.bin")
+        np.concatenate(list(corpus.training["input_ids"])).astype("<i4").tofile(streams[name])
+
+    def foreign(of):
+        return read("megatron", tmp_path, finished, of, monkeypatch, capsys).foreign
+
+    assert foreign(streams) == 0
+    swapped = dict(zip(streams, reversed(streams.values()), strict=True))
+    assert foreign(swapped) > 100
+    for change, apart in ((lambda tokens: tokens[:-3], 3), (lambda tokens: np.append(tokens, [1, 2]), 2)):
+        change(np.fromfile(streams["original"], "<i4")).astype("<i4").tofile(tmp_path / "other.bin")
+        assert foreign(streams | {"original": str(tmp_path / "other.bin")}) == apart
+
+
+def test_what_was_read_is_counted_by_language():
+    content = bowl_run.study().model_dump(mode="json", by_alias=True)
+    parts = [{"name": name, "files": [f"{name}.jsonl"], "weight": weight} for name, weight in (("a", 3), ("b", 1))]
+    content["corpora"]["additional"] = parts
+    study = Study.model_validate(content)
+    batch, length = {"original": 1, "a": 2, "b": 1}, study.training.sequence_length
+    logged_steps = tuple(LoggedStep(step=n, loss=1.0) for n in (1, 2))
+    found = Trace(steps=logged_steps, before={"original": 3.0, "a": 4.0, "b": 8.0}, batches=(batch,) * 3)
+    counted = launches.counted(found, TextRead(foreign=0), study)
+    assert counted.tokens == {"original": 2 * length, "additional": 6 * length}
+    assert counted.batches == ({"original": 1, "additional": 3},) * 3
+    assert counted.before == pytest.approx({"original": 3.0, "additional": 5.0, "a": 4.0, "b": 8.0})
+    assert launches.counted(Trace(steps=logged_steps), TextRead(foreign=0), study).tokens == {}

@@ -109,11 +109,21 @@ def test_trials_of_another_version_are_not_repeated(finished, trained, tmp_path)
         kept.repeated(other, kept.records(other)[0])
 
 
-LOGGED = Trace(steps=tuple(LoggedStep(step=n, loss=4.0, lr=1e-3, grad_norm=1.0) for n in (1, 2)))
+LOSSES = {"original": 3.0, "additional": 5.0}
+LOGGED = Trace(
+    steps=tuple(LoggedStep(step=n, loss=4.0, lr=1e-3, grad_norm=1.0) for n in (1, 2)),
+    before=LOSSES,
+    after=LOSSES,
+    tokens={"original": 100, "additional": 100},
+    foreign=0,
+    batches=({"original": 9, "additional": 1},) * 2,
+)
 
 
 class Launched:
     """Stands for a format's launch: what it left, or why it left nothing."""
+
+    name = "axolotl"
 
     def __init__(self, *answers):
         self.answers, self.plan, self.prepared = list(answers), type("Plan", (), {"steps": 2}), None

@@ -25,10 +25,11 @@ def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str,
     states = [path for path in states if path.is_file()]
     history = json.loads(max(states, key=_step).read_text())["log_history"]
     packed = datasets.load_from_disk(str(data(folder)))
-    scale = Counted(packed["train"], border(folder), question)
+    at_borders = border(folder) if "shift_labels" in packed["train"].column_names else None
+    scale = Counted(packed["train"], at_borders, question)
     return {
         "steps": [_logged(line, scale.of(line["step"])) for line in history if "grad_norm" in line],
-        "before": _held_out(history, packed, border(folder)) if _evaluated(history) else {},
+        "before": _held_out(history, packed, at_borders) if _evaluated(history) else {},
         "model": str(model),
         "versions": f"LLaMA-Factory {version('llamafactory')}, transformers {version('transformers')}, "
         f"torch {torch.__version__}",
@@ -55,7 +56,7 @@ def _step(path: Path) -> int:
 class Counted:
     """How many labels LLaMA-Factory counts for each token that is predicted, in the rows of a step."""
 
-    def __init__(self, rows: Any, border: int, question: dict[str, Any]) -> None:
+    def __init__(self, rows: Any, border: int | None, question: dict[str, Any]) -> None:
         self.rows, self.border, self.batch = rows, border, question["batch_sequences"]
 
     def of(self, step: int) -> float:
@@ -63,7 +64,7 @@ class Counted:
         return ratio(self.rows.select(range(first, first + self.batch)), self.border)
 
 
-def ratio(rows: Any, border: int) -> float:
+def ratio(rows: Any, border: int | None) -> float:
     """Counted labels to predicted tokens, of some rows."""
     tokens = rows["input_ids"][:]
     if "shift_labels" not in rows.column_names:
@@ -85,7 +86,7 @@ def _evaluated(history: list[dict[str, Any]]) -> bool:
     return any(line["step"] == 0 for line in history)
 
 
-def _held_out(history: list[dict[str, Any]], packed: Any, border: int) -> dict[str, float]:
+def _held_out(history: list[dict[str, Any]], packed: Any, border: int | None) -> dict[str, float]:
     """The losses before the first step, of each held-out set `validation_<name>`."""
     found = {}
     for line in history:

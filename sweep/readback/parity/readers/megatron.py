@@ -29,13 +29,17 @@ def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str,
     given = arguments(Path("megatron_args.txt").read_text(encoding="utf-8").splitlines())
     [run] = [path.parent for path in checkpoints.glob("*/latest_checkpointed_iteration.txt")]
     files = [scalars(path) for path in sorted((run / "tensorboard").glob("events*"), key=lambda p: p.stat().st_mtime)]
-    logged = newest(files)
+    logged, train = newest(files), samples(given, question, run / "rows_cache")
+    prefixes = given["train-data-path"][1::2]
+    names = [Path(prefix).name.removeprefix("train_") for prefix in prefixes]
     return {
         "steps": steps(logged, given),
         "before": held_out(logged.get(0, {}), given["valid-data-path"]),
         "resumed_from": resumed_from(files),
         "model": str(to_huggingface(run, Path(given["pretrained-checkpoint"][0]).parent)),
-        "rows": str(rows(run, given, question)),
+        "rows": str(rows(train, run / "rows.bin", question)),
+        "streams": {name: f"{Path(prefix).absolute()}.bin" for name, prefix in zip(names, prefixes, strict=True)},
+        "batches": batches(sources(train), names, question),
         "versions": f"Megatron core {version('megatron-core')}, torch {torch.__version__}",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
@@ -100,25 +104,36 @@ def to_huggingface(run: Path, packed: Path) -> Path:
     return out
 
 
-def rows(run: Path, given: dict[str, list[str]], question: dict[str, Any]) -> Path:
-    count, path = question["steps"] * question["batch_sequences"], run / "rows.bin"
-    train = samples(given, question["sequence_length"], count, run / "rows_cache")
+def rows(train: Any, path: Path, question: dict[str, Any]) -> Path:
     with path.open("wb") as file:
-        for i in range(count):
+        for i in range(question["steps"] * question["batch_sequences"]):
             sample = train[i]
             file.write(np.append(sample["tokens"].numpy(), sample["labels"][-1]).astype("<u4").tobytes())
     return path
 
 
-def samples(given: dict[str, list[str]], length: int, count: int, cache: Path) -> Any:
+def sources(train: Any) -> Any:
+    """The number of the source of each sample: core blends only where there are several."""
+    return getattr(train, "dataset_index", np.zeros(len(train), int))
+
+
+def batches(index: Any, names: list[str], question: dict[str, Any]) -> list[dict[str, int]]:
+    """How many samples of each source a step's batch has. `index`: the number of the source of each sample."""
+    size, steps = question["batch_sequences"], question["steps"]
+    found = [np.bincount(index[step * size : (step + 1) * size], minlength=len(names)) for step in range(steps)]
+    return [{name: int(count) for name, count in zip(names, counts, strict=True)} for counts in found]
+
+
+def samples(given: dict[str, list[str]], question: dict[str, Any], cache: Path) -> Any:
     """What pretrain_gpt.py trains on: its train_valid_test_datasets_provider, for the training part."""
+    count = question["steps"] * question["batch_sequences"]
     variables = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     os.environ.update(variables)
     distributed: Any = torch.distributed
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     config = GPTDatasetConfig(
         random_seed=int(given["seed"][0]),
-        sequence_length=length,
+        sequence_length=question["sequence_length"],
         blend_per_split=[get_blend_from_list(given["train-data-path"]), None, None],
         path_to_cache=str(cache),
         tokenizer=SimpleNamespace(eod=-1, pad=None, vocab_size=None, unique_identifiers={}),
