@@ -169,10 +169,7 @@ class LaunchPlan:
         if not lost:
             return (TOKENIZER,)
         names = ", ".join(lost)
-        return (
-            TOKENIZER,
-            f"The launch may train on the trials' held-out documents of {names}: measure it on other text.",
-        )
+        return TOKENIZER, f"The launch may train on the trials' held-out text of {names}: measure it on other text."
 
     @property
     def checkpoint_steps(self) -> int:
