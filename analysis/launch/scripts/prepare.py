@@ -11,7 +11,7 @@ WHERE = """# Run it once, on a machine that sees this folder, the corpora and th
 # ALMR: the command almr, where it is not on PATH.
 """
 PACKS = "# Packs the text that this launch trains and is evaluated on, into data/.\n"
-PREPARES = """# Downloads, tokenises and packs what this launch trains on into the cache of almr, so that no GPU waits for it.
+PREPARES = """# Downloads, tokenises and packs what this launch trains on into the cache of almr: no GPU waits for it.
 # ALMR_CACHE (and HF_HOME) have to be folders that the nodes see too, and are set alike for start.sh.
 """
 PREPARED = "prepared.json"  # what native's prepare.sh leaves, when all is ready
