@@ -31,6 +31,7 @@ def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], head
         f"# Launch of {visible(plan.launch.model)}\n",
         f"**{headline.partition(':')[0].partition(' (')[0]}.** `GO.md` says why.\n",
         _numbers(plan, formats),
+        *([_listed("## Text, before the start", plan.text_lines(formats))] if plan.launch.gpus_per_node else []),
         FILES.format(steps="\n".join(f"{i}. {step}" for i, step in enumerate(_steps(plan, formats), 1))),
         _listed("## Warnings beside those of GO.md", told),
         *(_section(plan, name, of) for name, of in formats.items()),

@@ -82,6 +82,12 @@ class LaunchCorpus:
         return self.size.tokens if self.size else None
 
     @property
+    def tokenised(self) -> float | None:
+        """Tokens that are packed before the launch: of the whole corpus, or of the sample of it."""
+        sample = self.spec.documents and self.spec.documents * self.tokens_per_document
+        return min((known for known in (self.corpus_tokens, sample) if known), default=None)
+
+    @property
     def documents(self) -> float | None:
         """Number of documents, by the mean tokens per document."""
         return self.corpus_tokens / self.tokens_per_document if self.corpus_tokens else None

@@ -159,9 +159,7 @@ def test_the_verdict_of_the_checks_is_on_top_of_the_readme(make_fit, corpora, ru
     assert evidence(out).files["README.md"] == sha256(out / "README.md")
 
 
-def test_the_readme_says_the_steps_in_order_and_how_often_native_saves(
-    make_fit, make_study, corpora, run, out
-):
+def test_the_readme_says_the_steps_in_order_and_how_often_native_saves(make_fit, make_study, corpora, run, out):
     study = make_study(launch={"gpu": "H100-80GB", "checkpoints": None})
     export(FittedRun(make_fit(study), run, corpora), out, formats=("native", "torchtitan"))
     page = (out / "README.md").read_text()
