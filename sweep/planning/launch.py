@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analysis.launch.plan.estimate import LaunchEstimate, confirmation, estimate
 from analysis.launch.plan.layout import LaunchHardware
-from analysis.launch.plan.source import LaunchCorpus, sources_of
+from analysis.launch.plan.source import LaunchCorpus, sources_of, unread
 from analysis.launch.plan.text_estimate import text_lines
 from sweep.planning import model_shape
 from sweep.study import CorpusFacts, Study
@@ -49,7 +49,7 @@ class LaunchOutlook:
                     f"launch text: {name} is read {times(passes[0])} or more, over objective.max_epochs {limit:g}: "
                     f"state more text under launch.corpora"
                 )
-        return found
+        return [*found, *unread(study)]
 
 
 def of(study: Study, facts: Mapping[str, CorpusFacts]) -> LaunchOutlook | None:

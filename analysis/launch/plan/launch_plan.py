@@ -15,7 +15,7 @@ from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, conf
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.predicted_losses import PredictedLosses, predict
-from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of
+from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of, unread
 from analysis.launch.plan.text_estimate import text_lines
 from analysis.table.table import simulated
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study, Trial
@@ -241,7 +241,7 @@ class LaunchPlan:
         found = [warning for source in self.used if (warning := self._repetition(source))]
         if self.tokens != self.launch.tokens:
             found.append(self._whole_steps)
-        return [*found, *self.held_out.lost.values()]
+        return [*found, *self.held_out.lost.values(), *unread(self.study)]
 
     def _repetition(self, source: LaunchCorpus) -> str | None:
         """By the launch's own tokens and text. None where the launch reads it at most once."""

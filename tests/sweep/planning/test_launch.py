@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +155,17 @@ def test_the_text_has_its_disk_and_time(masks: bool, axolotl: int) -> None:
 def test_the_disk_of_text_of_unknown_size_is_not_known() -> None:
     told = lines(with_launch(corpora={"original": {"dataset": "an/other"}, "additional": {"files": "/nowhere/*.gz"}}))
     assert "launch, disk and time of tokenising: not known: state launch.corpora with the tokens of original, " in told
+
+
+def test_files_of_the_launch_that_are_not_here_are_named(tmp_path: Path) -> None:
+    (tmp_path / "here.jsonl").write_text("{}")
+    own = {
+        "original": [
+            {"files": [f"{tmp_path}/*.jsonl"], "name": "web", "weight": 1},
+            {"dataset": "a/b", "name": "hub", "weight": 1},
+        ],
+        "additional": {"files": [f"{tmp_path}/here.jsonl", f"{tmp_path}/*.parquet"]},
+    }
+    found = [line for line in planned(with_launch(corpora=own)).warnings if line.startswith("launch.corpora")]
+    [line] = found
+    assert line.startswith(f"launch.corpora.additional: {tmp_path}/*.parquet ")
