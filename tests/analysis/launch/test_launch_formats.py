@@ -13,7 +13,7 @@ import yaml
 from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
-from analysis.launch.formats import megatron
+from analysis.launch.formats import axolotl, megatron
 from analysis.launch.plan import layout_choice
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.prepare import PREPARED
@@ -325,3 +325,9 @@ def test_megatron_counts_in_samples(write_format, stated):
     assert lines[lines.index("--lr-warmup-samples") + 1] == str(238 * 512)
     at = lines.index("--train-data-path")
     assert lines[at + 1 : at + 5] == ["0.6", "data/train_original", "0.4", "data/train_additional"]
+
+
+def test_axolotl_trains_the_commit_that_the_text_was_packed_for(make_study, make_plan):
+    pinned = make_study(base_model={"pretrained": "some/model", "revision": "abc"}, launch={"model": "some/model"})
+    assert axolotl.settings(make_plan("axolotl", pinned))["revision_of_model"] == "abc"
+    assert "revision_of_model" not in axolotl.settings(make_plan("axolotl"))
