@@ -149,7 +149,8 @@ class ParityResult(Schema):
     def text(self) -> str:
         """The verdict and its numbers, in one line."""
         if self.outdated:
-            return f"{self.name}: not known: its files or its trainer have changed since its parity run of {self.date}: {AGAIN}"
+            since = f"its files or its trainer have changed since its parity run of {self.date}"
+            return f"{self.name}: not known: {since}: {AGAIN}"
         if self.why_not:
             return f"{self.name}: not run: {self.why_not}"
         wrong = [line for run in self.runs for line in run.differences]
@@ -164,7 +165,8 @@ class ParityResult(Schema):
         trained = f"trained the small model as {self.trial_id} {on}, {self.date}"
         said = {"pass": "it passed", "fail": "IT FAILED", "not known": "its result is not complete"}[self.state]
         if self.outdated:
-            return f"NOT TRIED AS IT IS NOW: {self.name} {trained}, and these files or the trainer have changed since: {AGAIN}"
+            since = "these files or the trainer have changed since"
+            return f"NOT TRIED AS IT IS NOW: {self.name} {trained}, and {since}: {AGAIN}"
         return f"Parity run: {self.name} {trained}: {said} (GO.md, evidence.json)"
 
 

@@ -40,7 +40,8 @@ def _corpora(plan: LaunchPlan) -> dict[str, Any]:
         for source in given if isinstance(given, list) else [given]:
             if plan.excluded:
                 source["exclude"] = list(plan.excluded)
-            if (corpus := plan.sources[source["name"] or language]).own:
+            corpus = plan.sources[source["name"] or language]
+            if corpus.own and (corpus.sampled or not corpus.facts):
                 source["held_out"] = _held_out(plan, corpus.corpus_tokens)
     return found
 

@@ -167,7 +167,7 @@ def test_a_result_is_outdated_once_the_text_would_be_packed_otherwise(repeatable
     shutil.copytree(kept.PACKING, packing)
     monkeypatch.setattr(kept, "PACKING", packing)
     assert kept.made_from(run, of, "native") == before
-    (packing / "pack.py").write_text((packing / "pack.py").read_text().replace("VERSION = 1", "VERSION = 2"))
+    (packing / "pack.py").write_text((packing / "pack.py").read_text().replace("VERSION = ", "VERSION = 9"))
     assert kept.made_from(run, of, "native") != before
 
 

@@ -8,6 +8,7 @@ import pytest
 from samples import local_content, with_sources
 
 from analysis.launch.bundle import FORMATS
+from analysis.launch.plan.launch_study import launch_study
 from sweep.readback.parity import documents, plan
 from sweep.study import InputError, Record, Study
 from trainers import prepare as trainers_prepare
@@ -79,6 +80,16 @@ def test_the_launch_trains_as_the_trial_did(name, make_facts):
 def test_the_launch_takes_one_node_of_what_a_trial_takes(resources, micro_batch, gpus, sequences):
     launch = plan.launch(study(resources, micro_batch_sequences=micro_batch), "native")
     assert (launch.nodes, launch.gpus_per_node, launch.micro_batch_sequences) == (1, gpus, sequences)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_launch_holds_out_what_the_trial_did(name, make_facts):
+    """Of text of another size too: else the training part, and so every row, would be another."""
+    counted = {name: make_facts(tokens=90_000_000) for name in ("original", "additional")}
+    found = plan.of_run(study(), record(), "/base")
+    made = launch_study(plan.of_study(found.study, found.trial, name, counted))
+    spec = {name: source.spec for name, source in made.corpora.by_name.items()}
+    assert {name: of.held_out for name, of in spec.items()} == {"original": 0.05, "additional": 0.05}
 
 
 def test_a_table_has_no_trial_to_repeat():

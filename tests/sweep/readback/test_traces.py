@@ -23,6 +23,8 @@ from sweep.worker import run_trial as worker
 from trainers import prepare as trainers_prepare
 from trainers.data.corpus import open_corpora
 from trainers.data.mixture import BatchReader, Mixture
+from trainers.packing.blocks import LaunchBlocks
+from trainers.packing.pack import WRITERS
 
 QUESTION = {"steps": 2, "sequence_length": 4, "batch_sequences": 2}
 
@@ -167,10 +169,16 @@ def pack(name, rows, folder):
         datasets.Dataset.from_dict({"input_ids": rows.tolist()}).save_to_disk(str(place))
 
 
+def pack_really(name, finished, folder):
+    _, study, run, trial = finished
+    folder.mkdir()
+    WRITERS[name].write(LaunchBlocks.of(study, trial, run.ingredients()), folder, lambda rows: None)
+
+
 @pytest.mark.parametrize("name", ["torchtitan", "axolotl", "llamafactory"])
 def test_packed_rows_are_counted_where_they_are_the_trials_own(finished, tmp_path, monkeypatch, capsys, name):
     rows = run_rows(finished)
-    pack(name, rows, tmp_path / "right")
+    pack_really(name, finished, tmp_path / "right")
     found = read(name, tmp_path / "right", finished, {}, monkeypatch, capsys)
     assert found == TextRead(batches=({"original": 4, "additional": 4},) * 6, foreign=0)
     other = rows.copy()
@@ -181,10 +189,8 @@ def test_packed_rows_are_counted_where_they_are_the_trials_own(finished, tmp_pat
 
 
 def test_a_stream_of_another_source_or_with_other_tokens_is_found(finished, tmp_path, monkeypatch, capsys):
-    corpora, streams = open_corpora(finished[2].ingredients()), {}
-    for name, corpus in corpora.items():
-        streams[name] = str(tmp_path / f"train_{name}.bin")
-        np.concatenate(list(corpus.training["input_ids"])).astype("<i4").tofile(streams[name])
+    pack_really("megatron", finished, tmp_path / "data")
+    streams = {name: str(tmp_path / "data" / f"train_{name}.bin") for name in ("original", "additional")}
 
     def foreign(of):
         return read("megatron", tmp_path, finished, of, monkeypatch, capsys).foreign
