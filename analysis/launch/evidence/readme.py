@@ -19,7 +19,8 @@ NAME = "README.md"
 def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], headline: str) -> str:
     """`headline` is that of GO.md."""
     found = dict.fromkeys([*plan.fit_warnings, *plan.warnings, *warnings, *plan.assumptions])
-    told = [line for line in found if line not in plan.checked]
+    checked = {*plan.checked, *(line for name in formats for line in plan.layout(name).warnings(name))}
+    told = [line for line in found if line not in checked]
     parts = [
         f"# Launch of {visible(plan.launch.model)}\n",
         f"**{headline.partition(':')[0].partition(' (')[0]}.** `GO.md` says why.\n",

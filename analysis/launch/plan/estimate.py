@@ -21,7 +21,8 @@ HOUR, DAY = 3600, 86_400  # seconds
 
 class LaunchEstimate(Schema):
     """`step_seconds`: of an optimizer step. `gpus` is 0 on CPUs. `checkpoint_bytes`: of one checkpoint, with optimizer.
-    `price`: of a GPU for an hour. None: not known.
+    `price`: of a GPU for an hour. `memory` and `usable_memory`: bytes of one GPU, taken and usable; `why_not`: why they
+    were not compared. None: not known.
     """
 
     steps: int
@@ -31,6 +32,9 @@ class LaunchEstimate(Schema):
     kept_checkpoints: int
     checkpoint_bytes: float | None
     price: float | None
+    memory: float | None = None
+    usable_memory: float | None = None
+    why_not: str | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -92,6 +96,9 @@ def estimate(name: str, study: Study, launch: Launch, target: LaunchHardware) ->
         kept_checkpoints=_kept(name, launch),
         checkpoint_bytes=parameters and parameters * _checkpoint_bytes(name, study),
         price=launch.price_per_gpu_hour,
+        memory=layout.memory,
+        usable_memory=layout.usable,
+        why_not=layout.why_not,
     )
 
 

@@ -66,10 +66,15 @@ def results(path, plan, best, curvature=0.05):
     return path
 
 
-def confirm(fit, corpora, run, out, best):
+def confirm(fit, corpora, run, out, best, diverged=()):
+    """`diverged`: the indices of runs that diverged."""
     bundle.export(FittedRun(fit, run, corpora), out)
     plan = planned(fit, corpora)
     path = results(run / "filled.csv", plan, best)
+    lines = path.read_text().splitlines()
+    for i in diverged:
+        lines[i + 1] = f"{plan.lrs[i]},3,diverged,,"
+    path.write_text("\n".join(lines) + "\n")
     judged = compare(results_table.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = result.conclude(plan, judged, path)
     result.save(found, path, run, out)
@@ -168,6 +173,25 @@ def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, r
     assert f"is {3e-5 / evidence.launch_lr:.2g} x below the scaled LR at which" in line_of(page, "divergence", "pass")
     text = (out / "llamafactory" / "llamafactory.yaml").read_text() + (out / "README.md").read_text()
     assert near[0] not in text
+
+
+@pytest.mark.parametrize(
+    ("diverged", "confirmed", "divergence", "factor"),
+    [((2, 3, 4), "fail", "fail", "1 x below"), ((3, 4), "pass", "warn", "1.4 x below"), ((4,), "pass", "pass", "2 x")],
+)
+def test_a_launch_whose_own_size_diverged_at_its_lr_is_no_go(
+    fit, corpora, run, out, diverged, confirmed, divergence, factor
+):
+    """The runs are at 0.5, 0.71, 1, 1.41 and 2 x the launch's LR."""
+    confirm(fit, corpora, run, out, best=2e-5, diverged=diverged)
+    page = (out / go.NAME).read_text()
+    assert page.startswith("# NO GO") == (confirmed == "fail")
+    line = line_of(page, "confirmation at the launch's size", confirmed)
+    assert line.count("confirmation at the launch's size") == 1
+    line = line_of(page, "divergence", divergence)
+    assert factor in line
+    assert "the lowest LR that diverged at the launch's size" in line
+    assert "no trial diverged" not in line
 
 
 def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, out):
