@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.launch.formats.format import Format, visible
+from analysis.launch.formats.format import Format, cell, visible
 from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from sweep.study import numbers
 
@@ -48,12 +48,12 @@ def _numbers(plan: LaunchPlan) -> str:
         "held-out losses": f"of {measured}, every {plan.evaluation_steps:,} steps",
     }
     exact = "The configuration files hold the exact values.\n"
-    table = [f"| {name} | {value} |" for name, value in rows.items()]
+    table = [f"| {name} | {cell(value)} |" for name, value in rows.items()]
     return "\n".join(["| setting | value |", "|---|---|", *table, "", exact])
 
 
 def _section(plan: LaunchPlan, name: str, of: Format) -> str:
-    layout, takes = plan.layout(name), plan.estimate(name).lines if plan.launch.gpus_per_node else []
+    layout, takes = plan.layout(name), plan.takes(name) if plan.launch.gpus_per_node else []
     table = ["The fastest of the layouts:", "", *layout.table(), ""] if layout.table() else []
     lines = [plan.parity.get(name, NOT_TRIED), *layout.lines(plan.launch), *takes]
     return "\n".join([_listed(f"## {name}/: {of.TRAINER}", lines), *table])

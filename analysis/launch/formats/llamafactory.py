@@ -149,6 +149,7 @@ def command(plan: LaunchPlan) -> Command:
         run='export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"\n'
         + TORCHRUN
         + '-m llamafactory.launcher llamafactory.yaml output_dir="$checkpoints" "$@"',
-        install=f"pip install {needs} && {packed_text.INSTALL}",
+        install=f"pip install {needs}",
+        prepare=packed_text.script(plan),
         checkpoints=Path(sections(plan)["output"]["output_dir"]).name,
     )

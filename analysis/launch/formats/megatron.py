@@ -226,7 +226,7 @@ def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
         ("load", folder),
         ("save", folder),
         ("save-interval", plan.checkpoint_steps),
-        *([] if plan.launch.checkpoints else [("save-retain-interval", _after_the_end(plan))]),
+        *([] if plan.launch.checkpoints and not plan.newest_only else [("save-retain-interval", _after_the_end(plan))]),
         ("ckpt-format", "torch_dist"),
         ("tensorboard-dir", f"{folder}/tensorboard"),
         ("tensorboard-log-interval", plan.study.training.log_every),
@@ -278,6 +278,7 @@ def command(plan: LaunchPlan) -> Command:
         '    --tensorboard-dir "$checkpoints/tensorboard" --load "$checkpoints" --save "$checkpoints" "$@"',
         install="git clone --branch core_v0.16.1 https://github.com/NVIDIA/Megatron-LM ~/Megatron-LM && "
         "pip install 'megatron-core[mlm,dev]==0.16.1'",
+        prepare=packed_text.script(plan),
         checkpoints=next(Path(values[0]).name for name, *values in arguments(plan) if name == "--save"),
     )
 

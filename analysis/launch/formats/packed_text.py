@@ -11,7 +11,6 @@ from sweep.study import study_file
 
 STUDY = "# The launch as a study of one trial: prepare.sh packs its text. Our own trainer would train it as it is.\n"
 RATIO = ", met exactly: of the first n sequences, round(n x ALMR). prepare.sh packs them in their order."
-INSTALL = "python -m venv ~/almr && ~/almr/bin/pip install almr-sweep && ALMR=~/almr/bin/almr bash prepare.sh"
 
 
 def write(plan: LaunchPlan, folder: Path, name: str, head: str = "", more: str = "") -> None:
@@ -29,5 +28,9 @@ def write(plan: LaunchPlan, folder: Path, name: str, head: str = "", more: str =
 
 def check(plan: LaunchPlan) -> str:
     """Bash for start.sh: refuses to start before the text is packed."""
-    prepare = f"{plan.data.removesuffix(DATA)}prepare.sh"
-    return f'[[ -f {plan.data}/blocks.json ]] ||\n    fail "{plan.data} has no packed text: run {prepare} once"\n'
+    return f'[[ -f {plan.data}/blocks.json ]] ||\n    fail "{plan.data} has no packed text: run {script(plan)} once"\n'
+
+
+def script(plan: LaunchPlan) -> str:
+    """The prepare.sh that packs the text, relative to the folder of the run."""
+    return f"{plan.data.removesuffix(DATA)}prepare.sh"

@@ -20,6 +20,7 @@ from typing import Any
 
 from analysis.launch.formats import packed_text
 from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
+from analysis.launch.plan.estimate import KEPT
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.launch_study import launch_study
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
@@ -98,7 +99,7 @@ def settings(plan: LaunchPlan) -> dict[str, Any]:
         "checkpointing": layout.checkpointing if plan.launch.gpus_per_node else "none",
         "evaluation_steps": plan.evaluation_steps,
         "checkpoint_steps": plan.checkpoint_steps,
-        "kept_checkpoints": plan.kept_checkpoints,
+        "kept_checkpoints": max(plan.kept_checkpoints, KEPT),  # it refuses to keep one
         "log_every": training.log_every,
     }
     text = launch_study(plan).model_dump(mode="json")
@@ -117,5 +118,6 @@ def command(plan: LaunchPlan) -> Command:
         check=packed_text.check(plan) + CHECK,
         run=TORCHRUN + f'-m torchtitan.train --module {MODULE} --config launch "$@"',
         install="pip install torchtitan==0.3.0 'torch>=2.14.1'",
+        prepare=packed_text.script(plan),
         variables={"ALMR_MODEL": plan.launch.model},
     )

@@ -127,11 +127,19 @@ def confirmation(name: str, study: Study, launch: Launch, target: LaunchHardware
     brief = launch.model_copy(update={"tokens": confirmation_steps(launch) * launch.global_batch_tokens})
     each = estimate(name, study, brief, target)
     what = f"{runs} confirmation runs x {each.steps:,} steps, one after another"
-    if each.seconds is None or each.gpu_hours is None:
-        return f"{what}: GPU-hours not known"
-    return (
-        f"{what}: {spent(runs * each.gpu_hours, runs * each.seconds, None if each.cost is None else runs * each.cost)}"
-    )
+    takes, disk = "GPU-hours not known", confirmation_disk(name, study, launch, target)
+    if each.seconds is not None and each.gpu_hours is not None:
+        takes = spent(runs * each.gpu_hours, runs * each.seconds, None if each.cost is None else runs * each.cost)
+    kept = "" if disk is None else f"; checkpoints, only the newest of each: {formats.size(disk)}"
+    return f"{what}: {takes}{kept}"
+
+
+def confirmation_disk(name: str, study: Study, launch: Launch, target: LaunchHardware) -> float | None:
+    """Bytes of the checkpoints that the confirmation runs leave, with the one that is being written."""
+    runs = (launch.transfer or TransferRule(rule="direct")).confirm.runs
+    each = estimate(name, study, launch, target).checkpoint_bytes
+    kept = KEPT if name == "torchtitan" else 1  # it refuses to keep one
+    return each and (runs * kept + 1) * each
 
 
 def kept_checkpoints(launch: Launch) -> int:

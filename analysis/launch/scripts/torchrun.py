@@ -28,6 +28,7 @@ class Command:
     and $checkpoints set.
 
     `check` refuses a machine without the trainer (`fail "..."`), `run` starts it, `install` is one line for SkyPilot.
+    `prepare` is the script that packs its text, relative to that folder; empty where it reads the corpora itself.
     `checkpoints` is the folder of this launch in $ALMR_CHECKPOINTS, where `run` uses it. `variables`: other environment
     variables that a user may have to set, with their defaults.
     """
@@ -38,6 +39,7 @@ class Command:
     check: str
     run: str
     install: str
+    prepare: str = ""
     checkpoints: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
 

@@ -308,3 +308,11 @@ def test_the_page_says_whether_the_launch_fits_into_memory(make_study, make_fit,
     readme = (run / "launch/README.md").read_text()
     assert "does not fit into GPU memory" not in readme
     assert "GPU memory was not checked" not in readme
+
+
+def test_the_name_of_a_language_stays_in_its_cell(make_study, make_fit, run, corpora):
+    files = {"original": "/data/english.jsonl", "additional": "/data/chinese.parquet"}
+    spec = {name: {"files": files[name], "language": f"{name} | a\nb"} for name in files}
+    export(FittedRun(make_fit(make_study(corpora=spec)), run, corpora), run / "launch")
+    [line] = [line for line in (run / "launch/README.md").read_text().splitlines() if "| held-out losses |" in line]
+    assert "original \\| a\\nb" in line

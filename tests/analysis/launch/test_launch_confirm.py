@@ -53,6 +53,9 @@ def line_of(page, statement, state):
     return line
 
 
+TRAINING = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "document_masking": False}
+
+
 def planned(fit, corpora):
     return bundle.confirmation(FittedRun(fit, Path("not-read"), corpora))
 
@@ -111,12 +114,48 @@ def test_the_plan_says_what_its_runs_take_by_the_chosen_layout(make_fit, make_st
     told = "\n".join(plan.lines)
     assert f"{plan.gpu_hours:,.0f} GPU-hours" in told
     assert f"cost {plan.cost:,.0f}" in told
+    assert "by the estimated time of a step, its compute at 33 % MFU (assumed: measured for Llama 3.1 8B" in told
+    assert plan.disk_bytes == 6 * 14 * target.shape.parameters
+    assert plan.flops == pytest.approx(plan.total_tokens * target.shape.training_flops(8192))
 
 
 def test_gpu_hours_without_a_stated_mfu_name_the_published_figure(make_fit, make_study, corpora):
     plan = planned(make_fit(make_study(resources={"gpus_per_node": 1, "gpu": "H100-80GB"})), corpora)
     assert plan.gpu_hours == pytest.approx(plan.flops / (989e12 * 0.33) / 3600)
     assert any("at 33 % MFU (assumed: measured for Llama 3.1 8B on 8 H100" in line for line in plan.lines)
+
+
+def test_runs_on_cpus_have_no_gpu_hours(make_fit, make_study, corpora):
+    plan = planned(make_fit(make_study(launch={"nodes": 1, "gpus_per_node": 0})), corpora)
+    told = "\n".join(plan.lines)
+    assert "they run on CPUs, hours not estimated" in told
+    assert "GPU" not in told
+
+
+@pytest.mark.parametrize("name", ["llamafactory", "axolotl", "torchtitan", "megatron", "native"])
+def test_confirmation_runs_start_in_the_bundle_and_keep_one_checkpoint(make_fit, make_study, corpora, run, out, name):
+    """A job has a name of its own, and whole bundles are copied: a run reads ../NAME/data."""
+    study = make_study(launch={"transfer": RULE, "formats": [name]}, training=TRAINING)
+    bundle.export(FittedRun(make_fit(study), run, corpora), out)
+    brief = [out / f"confirm-{i + 1}-{name}" for i in range(5)]
+    jobs = {folder.name: yaml.safe_load((folder / "rayjob.yaml").read_text()) for folder in (out / name, *brief)}
+    assert len({job["metadata"]["name"] for job in jobs.values()}) == 6
+    for folder, job in jobs.items():
+        assert job["spec"]["entrypoint"].startswith(f"python /claim/launch/{folder}/ray_start.py")
+    sky = (brief[0] / "sky.yaml").read_text()
+    task = yaml.safe_load(sky)
+    assert "prepare.sh" not in task["setup"] + task["run"]
+    assert task["run"].endswith(f"bash {brief[0].name}/start.sh\n")
+    assert (brief[0] / task["workdir"]).resolve() == out.resolve()
+    assert (f"run ../{name}/prepare.sh once" in sky) == (name != "native")
+    kept = {
+        "llamafactory": "save_total_limit: 1\n",
+        "axolotl": "save_total_limit: 1\n",
+        "torchtitan": "keep_latest_k=2,",
+        "megatron": "--save-retain-interval\n",
+    }
+    files = [path.read_text() for path in brief[0].iterdir() if path.is_file()]
+    assert name == "native" or any(kept[name] in text for text in files)
 
 
 def test_brief_runs_are_centred_where_the_rule_puts_their_own_budget(fit, corpora):
