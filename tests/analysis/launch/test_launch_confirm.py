@@ -446,6 +446,10 @@ def test_confirmation_runs_read_the_text_of_the_launch(make_fit, make_study, cor
 
 @pytest.fixture
 def finished(fit, corpora, run):
+    return finish(fit, corpora, run)
+
+
+def finish(fit, corpora, run):
     """The folder of a run that the verb finds; its fit is the given one."""
     known = Ingredients(base_model="m", base_model_fingerprint="0" * 16, folders={}, corpora=corpora)
     (run / "ingredients.json").write_text(known.model_dump_json())
@@ -546,3 +550,14 @@ def test_a_folder_without_results_is_an_error(finished):
 def test_results_that_are_not_there_are_an_error_of_one_line(finished):
     told = almr(finished, "--results", finished / "none.csv")
     assert isinstance(told.exception, FileNotFoundError | InputError)
+
+
+def test_a_format_that_cannot_train_the_launch_is_refused_before_its_hours_are_told(make_fit, make_study, corpora, run):
+    study = make_study(training=TRAINING | {"document_masking": True})
+    finished = finish(make_fit(study), corpora, run)
+    told = CliRunner().invoke(cli.app, ["export", str(finished), "--format", "megatron"])
+    assert isinstance(told.exception, InputError)
+    assert "it must hold scores of 8,192 x 8,192 tokens" in str(told.exception)
+    assert "GPU-hours" not in told.output
+    hours = CliRunner().invoke(cli.app, ["export", str(finished), "--format", "llamafactory"])
+    assert "GPU-hours" in hours.output
