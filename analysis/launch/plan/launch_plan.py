@@ -169,8 +169,8 @@ class LaunchPlan:
         lost = [self.study.source_label(name) for name in known if name in held_out]
         if not lost:
             return (TOKENIZER,)
-        trained_on = f"the trials' held-out documents of {', '.join(lost)}: measure its loss on other text."
-        return TOKENIZER, f"Other trainers than native train on the whole corpora, also on {trained_on}"
+        names = ", ".join(lost)
+        return TOKENIZER, f"The launch may train on the trials' held-out text of {names}: measure it on other text."
 
     @property
     def checkpoint_steps(self) -> int:

@@ -9,6 +9,7 @@ from sweep.study import Study
 from sweep.study.sizes.known import EMBEDDED
 
 HOURLY = 60.0  # minutes
+HELD_OUT, TIMES = 0.05, 4  # the most of a corpus that is held out, and how often its part holds what is measured
 NATIVE = "native"  # the format that trains the study itself
 
 
@@ -31,12 +32,22 @@ def launch_study(plan: LaunchPlan) -> Study:
 
 
 def _corpora(plan: LaunchPlan) -> dict[str, Any]:
-    """The launch's text, without the trials' held-out text and what the study excludes."""
+    """The launch's text, without the trials' held-out text and what the study excludes. Of text that the trials did
+    not read, our own trainer holds out what it measures, not a fixed part of a corpus of the launch's size.
+    """
     found = plan.corpora.model_dump(mode="json", by_alias=True)
-    for given in found.values() if plan.excluded else ():
+    for language, given in found.items():
         for source in given if isinstance(given, list) else [given]:
-            source["exclude"] = list(plan.excluded)
+            if plan.excluded:
+                source["exclude"] = list(plan.excluded)
+            if (corpus := plan.sources[source["name"] or language]).own:
+                source["held_out"] = _held_out(plan, corpus.corpus_tokens)
     return found
+
+
+def _held_out(plan: LaunchPlan, tokens: float | None) -> float:
+    wanted = TIMES * max(plan.study.training.evaluation_tokens, plan.launch.sequence_length)
+    return HELD_OUT if tokens is None else min(HELD_OUT, float(f"{wanted / tokens:.3g}"))
 
 
 def _base_model(plan: LaunchPlan) -> dict[str, Any]:

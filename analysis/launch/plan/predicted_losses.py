@@ -23,7 +23,8 @@ SAME = 0.05  # relative: tokens that differ by less are the same budget
 
 class PredictedChange(Schema):
     """The held-out loss of one language after the launch minus that before it, in nats per token; `label` is the user's
-    name of the language. `interval`: of one run, so with the surface's uncertainty and the noise of a run.
+    name of the language. `interval`: of one run, so with the surface's uncertainty and the error with which it predicts
+    a trial that was left out of it, which contains the noise of a run.
     """
 
     label: str
@@ -120,9 +121,10 @@ def _base(fit: FitResult, name: str) -> float:
 def _change(fit: FitResult, name: str) -> PredictedChange:
     found, base = fit.winner.losses[name], _base(fit, name)
     deviations = NormalDist().inv_cdf((1 + fit.winner.level) / 2)
+    checked = fit.file.cross_validation.get(name)
+    error = max(fit.file.noise[name], checked.rmse if checked else 0.0)
     below, above = (
-        math.hypot(abs(end - found.mean), deviations * fit.file.noise[name])
-        for end in (found.interval.low, found.interval.high)
+        math.hypot(abs(end - found.mean), deviations * error) for end in (found.interval.low, found.interval.high)
     )
     change = found.mean - base
     return PredictedChange(

@@ -57,13 +57,6 @@ class LaunchCorpus:
     own: bool = False
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """The local files, if any. Raises InputError for a pattern that names none."""
-        if self.facts:
-            return self.facts.files
-        return tuple(file for pattern in self.spec.files or () for file in patterns.matching(pattern))
-
-    @property
     def tokens_per_document(self) -> float:
         """Mean over the corpus, where the trials counted it, else over the trials' text of its language."""
         return self.facts.tokens_per_document if self.facts else self.measured.tokens_per_document

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from analysis.launch.plan.launch_plan import LaunchPlan, make
+from analysis.launch.plan.launch_study import launch_study
 from sweep.study import InputError, Study
 from sweep.study.sections.launch import Launch
 from sweep.study.study_file import dump, load
@@ -157,6 +158,10 @@ def test_the_launch_has_sources_of_its_own(make_fit, make_study, corpora, make_f
     assert any(line.startswith("additional corpus: its size is not known") for line in plan.warnings)
     assert any(line.startswith("news (original) corpus: the launch would read it") for line in plan.warnings)
     assert plan.corpora == study.launch.corpora
+    trained = launch_study(plan).corpora.by_name
+    wanted = 4 * max(study.training.evaluation_tokens, study.launch.sequence_length)
+    assert trained["code"].spec.held_out == pytest.approx(wanted / 10**9, rel=0.01)  # what is measured, of a large text
+    assert trained["news"].spec.held_out == trained["additional"].spec.held_out == 0.05  # a small one, and unknown
 
 
 def test_paths_of_the_launchs_text_are_relative_to_the_study_file(make_study, tmp_path):

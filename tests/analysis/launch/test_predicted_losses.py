@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from analysis.fit_file.fit_file import CrossValidation
 from analysis.fit_file.winner import Interval
 from analysis.launch.plan import predicted_losses
 from analysis.launch.plan.predicted_losses import PredictedChange, PredictedLosses, predict
@@ -23,13 +24,16 @@ def fit(make_fit, make_study):
     return made
 
 
-def test_the_change_at_the_winner_is_predicted_with_the_noise_of_a_run(fit):
+def test_the_change_at_the_winner_is_predicted_with_the_error_on_a_trial_that_was_left_out(fit):
     of = fit(model="meta-llama/Meta-Llama-3-8B")
     found = predict(of, of.study.launch, 0.4, 2e-5)
     assert found.assumption is None  # the trials' own model
     assert found.changes["original"].change == pytest.approx(0.1)
     assert found.changes["additional"].change == pytest.approx(-0.4)
-    half = (0.01**2 + (1.6449 * 0.002) ** 2) ** 0.5  # the surface's, and a run's noise, at 90 %
+    error = 0.02
+    of.file.cross_validation["additional"] = CrossValidation(rmse=error, plain_rmse=error, coverage={})
+    found = predict(of, of.study.launch, 0.4, 2e-5)
+    half = (0.01**2 + (1.6449 * error) ** 2) ** 0.5  # the surface's, and that of its prediction, at 90 %
     assert found.changes["additional"].interval.low == pytest.approx(-0.4 - half, abs=1e-5)
     assert found.changes["additional"].after(3.2).high == pytest.approx(2.8 + half, abs=1e-5)
 

@@ -9,7 +9,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a launch bundle has a copy of this module
+if TYPE_CHECKING:  # it takes a second to import
     import datasets
 
 FILE = "held_out.jsonl"

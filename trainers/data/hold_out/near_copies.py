@@ -22,7 +22,7 @@ from trainers.data.hold_out import shingles
 from trainers.data.hold_out.postings import Postings, Rows
 from trainers.data.hold_out.shingles import Hashes
 
-if TYPE_CHECKING:  # a launch bundle has a copy of this module, which needs numpy alone
+if TYPE_CHECKING:  # it takes a second to import
     import datasets
 
 SIMILAR = 0.8
