@@ -15,7 +15,8 @@ from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, conf
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.predicted_losses import PredictedLosses, predict
-from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of
+from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of, unread
+from analysis.launch.plan.text_estimate import text_lines
 from analysis.table.table import simulated
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study, Trial
 from sweep.study import numbers as formats
@@ -196,11 +197,17 @@ class LaunchPlan:
         """What the launch and its confirmation runs take with each format, in words. Nothing on CPUs."""
         if not self.launch.gpus_per_node:
             return []
-        return [f"{name}: {line}" for name in names for line in self.takes(name)]
+        named = list(dict.fromkeys(names))
+        takes = [f"{name}: {line}" for name in named for line in self.takes(name)]
+        return [*takes, *self.text_lines(named)]
 
     def takes(self, name: str) -> list[str]:
         """What the launch and its confirmation runs take with a format, in words."""
         return [*self.estimate(name).lines, confirmation(name, self.study, self.launch, self.target)]
+
+    def text_lines(self, names: Iterable[str]) -> list[str]:
+        """What the text takes before the start, in words."""
+        return text_lines(self.sources.values(), names, self.study.training.document_masking)
 
     @property
     def used(self) -> list[LaunchCorpus]:
@@ -239,7 +246,7 @@ class LaunchPlan:
         found = [warning for source in self.used if (warning := self._repetition(source))]
         if self.tokens != self.launch.tokens:
             found.append(self._whole_steps)
-        return [*found, *self.held_out.lost.values()]
+        return [*found, *self.held_out.lost.values(), *unread(self.study)]
 
     def _repetition(self, source: LaunchCorpus) -> str | None:
         """By the launch's own tokens and text. None where the launch reads it at most once."""

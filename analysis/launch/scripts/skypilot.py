@@ -19,10 +19,8 @@ ACCELERATORS = {
     "B200-180GB": "B200",
 }
 COPIED = "# Run sky launch sky.yaml in this folder. SkyPilot copies {} to every node.\n"
-PREPARE = """# Before that, run {} once, on a machine without GPUs that sees the corpora: it packs data/, which is
-# copied as well.
+PREPARE = """# Before that, run {} once, on a machine without GPUs that sees the corpora: it packs the text into {}.
 """
-CORPORA = "# The corpora have to be on every node, under their own paths.\n"
 HEAD = """# Checkpoints go below ALMR_CHECKPOINTS, by default the home folder. sky jobs launch sky.yaml starts it again
 # after a preemption or a failure, to go on from the newest checkpoint: give it a folder that outlives its machines.
 """
@@ -56,7 +54,7 @@ def script(launch: Launch, name: str, command: Command, inside: str = "") -> str
         ),
     }
     head = COPIED.format("the whole bundle, the folder above," if inside else "it")
-    head += PREPARE.format(command.prepare) if command.prepare else CORPORA
+    head += PREPARE.format(command.prepare, command.packed)
     return head + HEAD + (SHARED if several else "") + yaml_text.dump(task)
 
 

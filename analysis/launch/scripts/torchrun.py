@@ -28,9 +28,10 @@ class Command:
     and $checkpoints set.
 
     `check` refuses a machine without the trainer (`fail "..."`), `run` starts it, `install` is one line for SkyPilot.
-    `prepare` is the script that packs its text, relative to that folder; empty where it reads the corpora itself.
+    `prepare` is the script that packs its text, relative to that folder, into `packed`.
     `checkpoints` is the folder of this launch in $ALMR_CHECKPOINTS, where `run` uses it. `variables`: other environment
-    variables that a user may have to set, with their defaults.
+    variables that a user may have to set, with their defaults. `about`: comment lines for the head of start.sh, where
+    the trainer's own settings take no comments.
     """
 
     trainer: str
@@ -40,8 +41,10 @@ class Command:
     run: str
     install: str
     prepare: str = ""
+    packed: str = "data/,\n# which is copied as well"
     checkpoints: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    about: str = ""
 
 
 def start_script(launch: Launch, command: Command) -> str:
@@ -60,6 +63,7 @@ def start_script(launch: Launch, command: Command) -> str:
     kept = f'readonly checkpoints="${{ALMR_CHECKPOINTS:-{BESIDE}}}"/{shlex.quote(command.checkpoints)}'
     lines = [
         "#!/usr/bin/env bash",
+        *command.about.splitlines(),
         f"# Starts the launch with {command.trainer}. Run it on every node.",
         f"# {command.usage}",
         f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {BESIDE} from here.",

@@ -147,7 +147,7 @@ def test_confirmation_runs_start_in_the_bundle_and_keep_one_checkpoint(make_fit,
     assert "prepare.sh" not in task["setup"] + task["run"]
     assert task["run"].endswith(f"bash {brief[0].name}/start.sh\n")
     assert (brief[0] / task["workdir"]).resolve() == out.resolve()
-    assert (f"run ../{name}/prepare.sh once" in sky) == (name != "native")
+    assert f"run ../{name}/prepare.sh once" in sky
     kept = {
         "llamafactory": "save_total_limit: 1\n",
         "axolotl": "save_total_limit: 1\n",
