@@ -23,8 +23,13 @@ def write(plan: LaunchPlan, folder: Path, name: str) -> None:
 
 
 def check(plan: LaunchPlan) -> str:
-    """Bash for start.sh: refuses to start before the text is packed."""
-    return f'[[ -f {plan.data}/blocks.json ]] ||\n    fail "{plan.data} has no packed text: run {script(plan)} once"\n'
+    """Bash for start.sh: refuses to start before the text of this study is packed."""
+    beside, data = plan.data.removesuffix(DATA), plan.data
+    return f"""[[ -f {data}/blocks.json ]] ||
+    fail "{data} has no packed text: run {beside}{prepare.NAME} once"
+[[ "$(< {data}/blocks.json)" == *"$(sha256sum < {beside}study.yaml | cut -c -64)"* ]] ||
+    fail "{data} was packed before {beside}study.yaml was changed: run {beside}{prepare.NAME} again"
+"""
 
 
 def script(plan: LaunchPlan) -> str:
