@@ -38,6 +38,11 @@ FORMATS: dict[str, Format] = {
     "axolotl": axolotl,
     "native": native,
 }
+REFUSALS: dict[str, Callable[[LaunchPlan], None]] = {
+    llamafactory.NAME: llamafactory.refuse,
+    torchtitan.NAME: torchtitan.refuse,
+    megatron.NAME: megatron.refuse,
+}
 
 
 class Exported(NamedTuple):
@@ -101,10 +106,7 @@ def export(
     Raises InputError for a refused winner without a reason, for a study without a launch, and where `out` holds other
     files.
     """
-    plan = run.plan(accept_risk)
-    _refuse_embedded(plan, formats or plan.launch.formats)
-    if fault := plan.study.vocabulary_fault(formats or plan.launch.formats, run.new_rows):
-        raise InputError(f"almr export cannot write {fault}")
+    plan = planned(run, accept_risk, formats)
     bundle_folder.refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
@@ -124,6 +126,18 @@ def export(
         accepted=gathered.accepted_reason is not None,
         parity=gathered.parity,
     )
+
+
+def planned(run: FittedRun, accept_risk: str | None = None, formats: tuple[str, ...] | None = None) -> LaunchPlan:
+    """The plan of the bundle. Raises InputError as `export`, and for a format that cannot train the launch."""
+    plan = run.plan(accept_risk)
+    named = formats or plan.launch.formats
+    _refuse_embedded(plan, named)
+    if fault := plan.study.vocabulary_fault(named, run.new_rows):
+        raise InputError(f"almr export cannot write {fault}")
+    for name in sorted(REFUSALS.keys() & {*named}):
+        REFUSALS[name](plan)
+    return plan
 
 
 class Requested(NamedTuple):

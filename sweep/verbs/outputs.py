@@ -75,7 +75,7 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
     """
     named, source = _source(run, fitted, options.formats)
-    for line in source.plan(options.accept_risk).forecast(named):
+    for line in bundle.planned(source, options.accept_risk, named).forecast(named):
         options.tell(line)
     if options.parity:
         from sweep.readback.parity import parity as parity_runs  # torch takes seconds to import

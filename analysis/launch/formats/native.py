@@ -52,7 +52,9 @@ def command(plan: LaunchPlan) -> Command:
         '    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"\n'
         + _check(plan),
         run=TORCHRUN + '-m sweep.worker.launch_run study.yaml "$checkpoints"',
-        install="pip install almr-sweep && bash prepare.sh",
+        install="pip install almr-sweep",
+        prepare=f"{plan.data.removesuffix(DATA)}{prepare.NAME}",
+        packed="ALMR_CACHE, which has to be a folder that\n# every node mounts under the same path",
         checkpoints=checkpoints_name(plan, NAME, launch_study(plan).model_dump(mode="json")),
     )
 
