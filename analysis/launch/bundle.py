@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,10 +103,7 @@ def export(
     files.
     """
     plan = run.plan(accept_risk)
-    _refuse_embedded(plan, formats or plan.launch.formats)
-    if fault := plan.study.vocabulary_fault(formats or plan.launch.formats, run.new_rows):
-        raise InputError(f"almr export cannot write {fault}")
-    bundle_folder.refuse_foreign(out)
+    _refuse(run, plan, out, formats or plan.launch.formats)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -132,6 +130,34 @@ class Requested(NamedTuple):
     formats: tuple[str, ...]
     accept_risk: str | None = None
     reader: Reader | None = None
+
+
+def refuse(run: FittedRun, out: Path, accept_risk: str | None = None, formats: tuple[str, ...] | None = None) -> None:
+    """Raises InputError where `export` would: to be known before hours of parity runs. Writes nothing that stays."""
+    plan = run.plan(accept_risk)
+    named = formats or plan.launch.formats
+    _refuse(run, plan, out, named)
+    if fault := refusal(plan, named):
+        raise InputError(fault)
+
+
+def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
+    """Why the launch cannot be written in one of these formats, else None: they are written to see."""
+    try:
+        _refuse_embedded(plan, formats)
+        with tempfile.TemporaryDirectory() as folder:
+            for name in dict.fromkeys(formats):
+                write(plan, name, Path(folder) / name)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _refuse(run: FittedRun, plan: LaunchPlan, out: Path, formats: tuple[str, ...]) -> None:
+    _refuse_embedded(plan, formats)
+    if fault := plan.study.vocabulary_fault(formats, run.new_rows):
+        raise InputError(f"almr export cannot write {fault}")
+    bundle_folder.refuse_foreign(out)
 
 
 def _refuse_embedded(plan: LaunchPlan, formats: tuple[str, ...]) -> None:

@@ -99,6 +99,14 @@ def test_a_wrong_trial_is_refused_in_one_line(finished, trained, arguments, mess
     assert str(told.exception).startswith(message)
 
 
+def test_a_bundle_that_would_be_refused_is_refused_before_anything_is_told_or_trained(finished, trained, tmp_path):
+    (tmp_path / "notes.txt").write_text("another's files")
+    told = export(finished, "--parity", "--out", str(tmp_path))
+    assert isinstance(told.exception, InputError)
+    assert "parity runs" not in told.stderr
+    assert trained[0] == []
+
+
 def test_trials_of_another_version_are_not_repeated(finished, trained, tmp_path):
     import shutil
 
