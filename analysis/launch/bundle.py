@@ -78,7 +78,8 @@ class FittedRun:
 
     def plan(self, accept_risk: str | None) -> LaunchPlan:
         made = plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
-        return replace(made, parity={result.name: result.line for result in self.parity})
+        untried = dict.fromkeys(FORMATS, plans.REPLAYED) if made.study.replay else {}
+        return replace(made, parity=untried | {result.name: result.line for result in self.parity})
 
     @property
     def new_rows(self) -> int | None:

@@ -18,6 +18,7 @@ from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence import bundle_folder, evidence, parity
 from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.held_out import HeldOutText
+from analysis.launch.plan.launch_plan import NO_PARITY
 from analysis.transfer import bracket
 from sweep.planning import model_shape
 from sweep.readback import verify as readback
@@ -166,6 +167,8 @@ def untried(run: Run, fitted: FitResult) -> list[str]:
     passed = {result.name for result in kept.results(run, named) if result.state == "pass"}
     if not (left := [name for name in named if name not in passed]):
         return []
+    if fitted.study and fitted.study.replay:
+        return [f"a parity run of {', '.join(left)} is {NO_PARITY}"]
     return [
         f"first try {', '.join(left)} on the small model, at the cost of about two trials each: "
         f"{shlex.join(['almr', 'export', run.address, '--parity'])}"
