@@ -21,7 +21,7 @@ fail() {
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 python -c "import sweep, torch" 2> /dev/null ||
-    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"
+    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
