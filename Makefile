@@ -40,7 +40,7 @@ ALMR_EXPORT_VENVS ?= $(CURDIR)/.venvs
 # The package megatron-core lacks pretrain_gpt.py: MEGATRON is a checkout of Megatron-LM.
 MEGATRON_TAG := core_v0.16.1
 export ALMR_EXPORT_VENVS
-export MEGATRON := $(abspath $(MEGATRON))
+override export MEGATRON := $(abspath $(MEGATRON))
 
 test-exports: $(INSTALLED) $(TRAINERS:%=$(ALMR_EXPORT_VENVS)/%/installed)  ## every trainer reads its bundle back and trains the demo's model from it (20 minutes; Megatron with MEGATRON=checkout)
 	@[ -d "$(MEGATRON)" ] || echo "megatron does not train: git clone -b $(MEGATRON_TAG) https://github.com/NVIDIA/Megatron-LM, then MEGATRON=Megatron-LM make test-exports"

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError, Study, preparation
 from sweep.study.errors import disk_fault, shown
-from sweep.study.files import cache
+from sweep.study.files import cache, patterns
 from sweep.study.preparation import BenchmarkData, Preparation
 from sweep.study.study import fingerprint_of
 from trainers import tiny
@@ -105,6 +105,7 @@ def _prepare(
     commits: dict[str, RecordedCommit],
     finished: Callable[[str], None] = lambda part: None,
 ) -> _Prepared:
+    _refuse_absent(study)
     base = _base_model(study, progress, commits)
     progress("checking the base model", None)
     loaded = load_tokenizer(study.base_model, base.path)
@@ -145,6 +146,16 @@ def _tokenizer(study: Study, tokenizer: Any) -> TextTokenizer:
             "model's tokenizer begins no text with BOS: write documents: {eos: true} or {bos: true}"
         )
     return found
+
+
+def _refuse_absent(study: Study) -> None:
+    """Before anything is downloaded or tokenised, which may take hours. Raises InputError."""
+    for source in study.corpora.by_name.values():
+        try:
+            for pattern in source.spec.files or ():
+                patterns.matching(pattern)
+        except InputError as error:
+            raise InputError(f"{source.where}: {error}") from None
 
 
 def _refuse_borders_inside(study: Study, corpora: dict[str, CorpusFacts]) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from analysis.launch.plan.estimate import LaunchEstimate, confirmation, estimate
 from analysis.launch.plan.layout import LaunchHardware
-from analysis.launch.plan.source import LaunchCorpus, sources_of
+from analysis.launch.plan.source import LaunchCorpus, sources_of, unread
+from analysis.launch.plan.text_estimate import text_lines
 from sweep.planning import model_shape
 from sweep.study import CorpusFacts, Study
 from sweep.study.numbers import times
@@ -35,6 +36,11 @@ class LaunchOutlook:
         known = sorted(end for end in ends if end is not None)
         return (known[0], known[-1]) if len(known) == len(ends) else None
 
+    def text_lines(self, study: Study) -> list[str]:
+        """What the text takes before the start, in words. Nothing on CPUs."""
+        most = [max(self.least[name], self.most[name], key=lambda source: source.share) for name in self.least]
+        return text_lines(most, self.estimates, study.training.document_masking) if self.estimates else []
+
     def warnings(self, study: Study) -> list[str]:
         found = [line for name in self.estimates for line in self.target.layouts[name].warnings(f"launch, {name}")]
         found += [f"almr export will refuse this launch: {self.refusal}"] if self.refusal else []
@@ -46,7 +52,7 @@ class LaunchOutlook:
                     f"launch text: {name} is read {times(passes[0])} or more, over objective.max_epochs {limit:g}: "
                     f"state more text under launch.corpora"
                 )
-        return found
+        return [*found, *unread(study)]
 
 
 def of(study: Study, facts: Mapping[str, CorpusFacts]) -> LaunchOutlook | None:

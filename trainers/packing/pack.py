@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from sweep.study import InputError, Study, Trial, preparation
 from sweep.study.fields import Schema
-from sweep.study.files import cache
-from sweep.study.files.atomic import write_atomically
+from sweep.study.files import cache, patterns
+from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.numbers import size
 from sweep.study.study import fingerprint_of
 from trainers import prepare
@@ -18,7 +18,7 @@ from trainers.packing import axolotl, llamafactory, megatron, token_file
 from trainers.packing.blocks import LaunchBlocks
 from trainers.packing.writer import PackedWriter
 
-VERSION = 1  # of the packed files: raise it when the same study would give others
+VERSION = 2  # of the packed files: raise it when the same study would give others
 ABOUT = "blocks.json"  # written last
 WRITERS: dict[str, PackedWriter] = {
     "torchtitan": token_file,
@@ -92,12 +92,28 @@ def read(folder: Path) -> PackedText:
 
 
 def key(study: Study, trial: Trial, name: str, held_out: Mapping[str, str]) -> str:
-    """Identifies what is packed, by the fields of the study that it depends on."""
-    training = study.training
+    """Identifies what is packed, by the fields of the study that it depends on. Text that is excluded or measured
+    counts by its content: a bundle may be moved, with its `held_out/`.
+
+    Raises InputError where such a file is missing.
+    """
+    training, fields = study.training, preparation.fields(study)
+    for source in study.corpora.by_name.values():
+        if source.spec.exclude:
+            described = fields["corpora"][source.language]
+            described = described[source.name] if source.fraction < 1 else described
+            described["exclude"] = _digests(source.spec.exclude, f"{source.where}.exclude")
+    measured = {part: _digests([files], f"--held-out {part}") for part, files in held_out.items()}
     shares = {one.name: str(one.fraction) for one in study.corpora.by_name.values()}
     run = [trial.almr, trial.seed, training.steps, training.global_batch_tokens, training.evaluation_tokens]
-    content = [VERSION, name, preparation.fields(study), shares, run, training.document_masking, dict(held_out)]
-    return fingerprint_of(content)
+    return fingerprint_of([VERSION, name, fields, shares, run, training.document_masking, measured])
+
+
+def _digests(named: Iterable[str], where: str) -> list[str]:
+    try:
+        return sorted({sha256(Path(file)) for pattern in named for file in patterns.matching(pattern)})
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def refuse_too_large(folder: Path, need: float, other: str = "give --out") -> None:

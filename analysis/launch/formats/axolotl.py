@@ -48,10 +48,12 @@ def settings(plan: LaunchPlan) -> Settings:
 
 
 def _model(plan: LaunchPlan) -> Settings:
-    gpus = bool(plan.launch.gpus_per_node)
+    gpus, base = bool(plan.launch.gpus_per_node), plan.study.base_model
+    revision = base.revision if plan.launch.model == base.pretrained else None
     return {
         "base_model": plan.launch.model,
-        "trust_remote_code": plan.study.base_model.trust_remote_code,
+        **({"revision_of_model": revision} if revision else {}),
+        "trust_remote_code": base.trust_remote_code,
         "bf16": plan.precision == "bfloat16",
         "attn_implementation": "sdpa",
         "gradient_checkpointing": gpus,

@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 
 from analysis.launch.formats import packed_text
-from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, ratio_lines
+from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, head, ratio_lines
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
@@ -270,6 +270,7 @@ def command(plan: LaunchPlan) -> Command:
         usage="MEGATRON: its checkout, by default ~/Megatron-LM. "
         f"Arguments override {ARGUMENTS}: start.sh --log-interval 1",
         check=_check(plan),
+        about=head(plan, TRAINER, ratio(plan), NAME),
         run=f"mapfile -t arguments < {ARGUMENTS}\n"
         f"mapfile -t architecture < {_packed(plan, MODEL)}\n"
         "export CUDA_DEVICE_MAX_CONNECTIONS=1\n"

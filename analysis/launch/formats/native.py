@@ -6,8 +6,9 @@ from pathlib import Path
 
 from analysis.launch.formats.format import checkpoints_name, head, ratio_lines, unused
 from analysis.launch.plan import predicted_losses
-from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.plan.launch_study import NATIVE, launch_study
+from analysis.launch.scripts import prepare
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import study_file
 
@@ -17,13 +18,17 @@ CHECKOUT = '"${ALMR_CHECKOUT:?is not set: name the folder of a checkout of almr-
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write study.yaml into the folder; returns warnings."""
+    """Write study.yaml and prepare.sh into the folder; returns warnings. A confirmation run has no prepare.sh: the
+    launch's prepares its text too.
+    """
     text = head(plan, TRAINER, ratio(plan), NAME) + study_file.dump(launch_study(plan))
     (folder / "study.yaml").write_text(text, encoding="utf-8")
     if plan.predicted and plan.predicted.is_for(plan.almr, plan.lr, plan.tokens):
         predicted = plan.predicted.model_dump_json(indent=2)
         (folder / predicted_losses.NAME).write_text(f"{predicted}\n", encoding="utf-8")
     plan.held_out.copy(folder)
+    if plan.data == DATA:
+        prepare.write(folder, prepare.native_script())
     return warnings(plan)
 
 
@@ -45,9 +50,20 @@ def command(plan: LaunchPlan) -> Command:
         settings="study.yaml",
         usage="Its record and log are written beside the checkpoints. It takes no arguments.",
         check='python -c "import sweep, torch" 2> /dev/null ||\n'
-        '    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"',
+        '    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"\n' + _check(plan),
         run=TORCHRUN + '-m sweep.worker.launch_run study.yaml "$checkpoints"',
-        install=f"pip install {CHECKOUT}",
+        install=f"pip install {CHECKOUT} && bash prepare.sh",
         variables={"ALMR_CHECKOUT": ""},
         checkpoints=checkpoints_name(plan, NAME, launch_study(plan).model_dump(mode="json")),
+    )
+
+
+def _check(plan: LaunchPlan) -> str:
+    """Bash for start.sh: GPUs do not wait for a tokeniser. On CPUs the first start prepares."""
+    if not plan.launch.gpus_per_node:
+        return ""
+    beside = plan.data.removesuffix(DATA)
+    return (
+        f'[[ -f {beside}{prepare.PREPARED} ]] ||\n    fail "the text is not prepared, and no GPU should wait for it: '
+        f'run {beside}{prepare.NAME} once"'
     )

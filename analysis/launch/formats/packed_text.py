@@ -6,28 +6,24 @@ from pathlib import Path
 
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.plan.launch_study import launch_study
-from analysis.launch.scripts.prepare import prepare_script
+from analysis.launch.scripts import prepare
 from sweep.study import study_file
 
-STUDY = "# The launch as a study of one trial: prepare.sh packs its text. Our own trainer would train it as it is.\n"
+STUDY = "# The launch as a study of one trial: prepare.sh packs its text.\n"
 RATIO = ", met exactly: of the first n sequences, round(n x ALMR). prepare.sh packs them in their order."
 INSTALL = "python -m venv ~/almr && ~/almr/bin/pip install almr-sweep && ALMR=~/almr/bin/almr bash prepare.sh"
 
 
-def write(plan: LaunchPlan, folder: Path, name: str, head: str = "", more: str = "") -> None:
-    """Write study.yaml, the held-out text that it excludes, and prepare.sh, with the format's own comments `head` and
-    bash lines `more`. Nothing where another run has the text.
-    """
+def write(plan: LaunchPlan, folder: Path, name: str) -> None:
+    """Write study.yaml, the held-out text that it excludes, and prepare.sh. Nothing where another run has the text."""
     if plan.data != DATA:
         return
     (folder / "study.yaml").write_text(STUDY + study_file.dump(launch_study(plan)), encoding="utf-8")
     plan.held_out.copy(folder)
-    script = folder / "prepare.sh"
-    script.write_text(prepare_script(name, DATA, plan.stated_evaluation, head, more), encoding="utf-8")
-    script.chmod(0o755)
+    prepare.write(folder, prepare.pack_script(name, DATA, plan.stated_evaluation))
 
 
 def check(plan: LaunchPlan) -> str:
     """Bash for start.sh: refuses to start before the text is packed."""
-    prepare = f"{plan.data.removesuffix(DATA)}prepare.sh"
-    return f'[[ -f {plan.data}/blocks.json ]] ||\n    fail "{plan.data} has no packed text: run {prepare} once"\n'
+    script = f"{plan.data.removesuffix(DATA)}{prepare.NAME}"
+    return f'[[ -f {plan.data}/blocks.json ]] ||\n    fail "{plan.data} has no packed text: run {script} once"\n'

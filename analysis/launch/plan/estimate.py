@@ -17,11 +17,12 @@ SHARE, LEAST_STEPS = 0.01, 100  # of a confirmation run, by default: part of the
 FEWEST = 20  # checkpoints of a launch, where it states no number
 WHOLE = 100  # GPU-hours, from which decimals say nothing
 HOUR, DAY = 3600, 86_400  # seconds
+HOURLY = 60.0  # minutes between checkpoints, at most
 
 
 class LaunchEstimate(Schema):
     """`step_seconds`: of an optimizer step. `gpus` is 0 on CPUs. `checkpoint_bytes`: of one checkpoint, with optimizer.
-    `price`: of a GPU for an hour. None: not known.
+    `price`: of a GPU for an hour. None: not known. `checkpoint_minutes`: of a trainer that saves by the clock.
     """
 
     steps: int
@@ -31,6 +32,7 @@ class LaunchEstimate(Schema):
     kept_checkpoints: int
     checkpoint_bytes: float | None
     price: float | None
+    checkpoint_minutes: float | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -63,7 +65,9 @@ class LaunchEstimate(Schema):
     @property
     def disk(self) -> str:
         every = f"every {self.checkpoint_steps:,} steps"
-        if self.step_seconds:
+        if self.checkpoint_minutes:
+            every = f"every {self.checkpoint_minutes:g} minutes"
+        elif self.step_seconds:
             every += f" ({formats.clock(self.checkpoint_steps * self.step_seconds)})"
         size, all_of_them = formats.size(self.checkpoint_bytes), formats.size(self.disk_bytes)
         if self.checkpoint_bytes is None:
@@ -92,6 +96,7 @@ def estimate(name: str, study: Study, launch: Launch, target: LaunchHardware) ->
         kept_checkpoints=_kept(name, launch),
         checkpoint_bytes=parameters and parameters * _checkpoint_bytes(name, study),
         price=launch.price_per_gpu_hour,
+        checkpoint_minutes=checkpoint_minutes(study, launch, target.layouts.values()) if name == "native" else None,
     )
 
 
@@ -104,6 +109,16 @@ def checkpoint_steps(launch: Launch, layouts: Iterable[ParallelLayout]) -> int:
     seconds = max((layout.step_seconds or 0 for layout in layouts), default=0)
     hour = math.floor(HOUR / seconds) if seconds else launch.steps
     return max(1, min(hour, launch.steps // FEWEST))
+
+
+def checkpoint_minutes(study: Study, launch: Launch, layouts: Iterable[ParallelLayout]) -> float:
+    """Minutes between the checkpoints of our own trainer, which saves by the clock: those of `checkpoint_steps` where
+    the time of a step is known, else as the trials; at most an hour.
+    """
+    counted = list(layouts)
+    seconds = checkpoint_steps(launch, counted) * max((layout.step_seconds or 0 for layout in counted), default=0)
+    minutes = seconds / 60 if seconds else study.execution.checkpoint_minutes or HOURLY
+    return min(float(f"{minutes:.3g}"), HOURLY)
 
 
 def confirmation_steps(launch: Launch) -> int:

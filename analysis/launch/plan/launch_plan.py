@@ -15,7 +15,8 @@ from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, conf
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.predicted_losses import PredictedLosses, predict
-from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of
+from analysis.launch.plan.source import LaunchCorpus, launch_corpora, sources_of, unread
+from analysis.launch.plan.text_estimate import text_lines
 from analysis.table.table import simulated
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Schema, Study, Trial
 from sweep.study import numbers as formats
@@ -199,7 +200,12 @@ class LaunchPlan:
         if not self.launch.gpus_per_node:
             return []
         of_runs = {name: confirmation(name, self.study, self.launch, self.target) for name in names}
-        return [f"{name}: {line}" for name in of_runs for line in (*self.estimate(name).lines, of_runs[name])]
+        takes = [f"{name}: {line}" for name in of_runs for line in (*self.estimate(name).lines, of_runs[name])]
+        return [*takes, *self.text_lines(of_runs)]
+
+    def text_lines(self, names: Iterable[str]) -> list[str]:
+        """What the text takes before the start, in words."""
+        return text_lines(self.sources.values(), names, self.study.training.document_masking)
 
     @property
     def used(self) -> list[LaunchCorpus]:
@@ -238,7 +244,7 @@ class LaunchPlan:
         found = [warning for source in self.used if (warning := self._repetition(source))]
         if self.tokens != self.launch.tokens:
             found.append(self._whole_steps)
-        return [*found, *self.held_out.lost.values()]
+        return [*found, *self.held_out.lost.values(), *unread(self.study)]
 
     def _repetition(self, source: LaunchCorpus) -> str | None:
         """By the launch's own tokens and text. None where the launch reads it at most once."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from analysis.launch.plan.estimate import checkpoint_minutes
 from analysis.launch.plan.launch_plan import LaunchPlan
 from sweep.study import Study
 from sweep.study.sizes.known import EMBEDDED
 
-HOURLY = 60.0  # minutes
 HELD_OUT, TIMES = 0.05, 4  # the most of a corpus that is held out, and how often its part holds what is measured
 NATIVE = "native"  # the format that trains the study itself
 
@@ -76,9 +76,9 @@ def _training(plan: LaunchPlan) -> dict[str, Any]:
 
 def _execution(plan: LaunchPlan) -> dict[str, Any]:
     """Recomputation as the layout has it, and checkpoints at least every hour."""
-    layout, minutes = plan.layout(NATIVE), plan.checkpoint_minutes or plan.study.execution.checkpoint_minutes or HOURLY
+    layout = plan.layout(NATIVE)
     counted = {"activation_checkpointing": layout.checkpointing} if layout.parts else {}
-    return counted | {"checkpoint_minutes": min(float(f"{minutes:.3g}"), HOURLY)}
+    return counted | {"checkpoint_minutes": checkpoint_minutes(plan.study, plan.launch, plan.target.layouts.values())}
 
 
 def _resources(plan: LaunchPlan) -> dict[str, Any]:

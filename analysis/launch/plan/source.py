@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from sweep.study import LANGUAGES, CorpusFacts, Study
+from sweep.study import LANGUAGES, CorpusFacts, InputError, Study
 from sweep.study.files import patterns
 from sweep.study.sections.corpora import TEXT, Corpora, Corpus, CorpusSource
 
@@ -82,6 +82,12 @@ class LaunchCorpus:
         return self.size.tokens if self.size else None
 
     @property
+    def tokenised(self) -> float | None:
+        """Tokens that are packed before the launch: of the whole corpus, or of the sample of it."""
+        sample = self.spec.documents and self.spec.documents * self.tokens_per_document
+        return min((known for known in (self.corpus_tokens, sample) if known), default=None)
+
+    @property
     def documents(self) -> float | None:
         """Number of documents, by the mean tokens per document."""
         return self.corpus_tokens / self.tokens_per_document if self.corpus_tokens else None
@@ -101,6 +107,18 @@ def launch_corpora(study: Study) -> Corpora:
         for source in given if isinstance(given, list | tuple) else [given]:
             source["documents"] = None
     return Corpora.model_validate(content)
+
+
+def unread(study: Study) -> list[str]:
+    """Warnings: which of the launch's own files are not here. Another machine may have them, where they are packed."""
+    found = []
+    for source in study.launch.corpora.by_name.values() if study.launch and study.launch.corpora else ():
+        for pattern in source.spec.files or ():
+            try:
+                patterns.matching(pattern)
+            except InputError as error:
+                found.append(f"launch.{source.where}: {error} (or prepare the launch on a machine that has it)")
+    return found
 
 
 def sources_of(

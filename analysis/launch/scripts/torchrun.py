@@ -29,7 +29,8 @@ class Command:
 
     `check` refuses a machine without the trainer (`fail "..."`), `run` starts it, `install` is one line for SkyPilot.
     `checkpoints` is the folder of this launch in $ALMR_CHECKPOINTS, where `run` uses it. `variables`: other environment
-    variables that a user may have to set, with their defaults.
+    variables that a user may have to set, with their defaults. `about`: comment lines for the head of start.sh, where
+    the trainer's own settings take no comments.
     """
 
     trainer: str
@@ -40,6 +41,7 @@ class Command:
     install: str
     checkpoints: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    about: str = ""
 
 
 def start_script(launch: Launch, command: Command) -> str:
@@ -58,6 +60,7 @@ def start_script(launch: Launch, command: Command) -> str:
     kept = f'readonly checkpoints="${{ALMR_CHECKPOINTS:-{BESIDE}}}"/{shlex.quote(command.checkpoints)}'
     lines = [
         "#!/usr/bin/env bash",
+        *command.about.splitlines(),
         f"# Starts the launch with {command.trainer}. Run it on every node.",
         f"# {command.usage}",
         f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {BESIDE} from here.",

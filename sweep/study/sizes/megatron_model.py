@@ -40,7 +40,7 @@ def architecture(config: dict[str, Any], sequence_length: int) -> list[list[str]
         "num-attention-heads": shape.num_attention_heads,
         "num-query-groups": shape.key_heads,
         "kv-channels": shape.query_size // shape.num_attention_heads,
-        "norm-epsilon": repr(float(config.get("rms_norm_eps", 1e-6))),
+        "norm-epsilon": repr(float(config.get("rms_norm_eps") or 1e-6)),
         "padded-vocab-size": shape.vocab_size,
         "normalization": "RMSNorm",
         "position-embedding-type": "rope",
@@ -74,6 +74,12 @@ def _refuse(config: dict[str, Any], shape: Shape, length: int) -> None:
         raise _refused(f"the architecture {shape.model_type!r} is not among {', '.join(OWN)}")
     if config.get("hidden_act", "silu") != "silu":
         raise _refused(f"hidden_act {config['hidden_act']!r} is not silu")
+    if config.get("attention_dropout"):
+        raise _refused(
+            f"attention_dropout {config['attention_dropout']}: the trials train with it, the launch would not"
+        )
+    if config.get("quantization_config"):
+        raise _refused("quantization_config: quantised weights are not converted")
     for name in ("attention_bias", "mlp_bias"):
         if config.get(name):
             raise _refused(f"{name} true: its output projections have biases, which are off")

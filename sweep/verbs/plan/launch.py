@@ -21,7 +21,7 @@ def launch_lines(study: Study, outlook: LaunchOutlook | None) -> list[str]:
     ]
     for name, takes in outlook.estimates.items():
         lines += [f"launch, {name}: {line}" for line in (*takes.lines, outlook.confirmations[name])]
-    return lines
+    return [*lines, *(f"launch, {line}" for line in outlook.text_lines(study))]
 
 
 def _text(study: Study, outlook: LaunchOutlook, name: str) -> str:

@@ -159,6 +159,19 @@ def test_the_verdict_of_the_checks_is_on_top_of_the_readme(make_fit, corpora, ru
     assert evidence(out).files["README.md"] == sha256(out / "README.md")
 
 
+def test_the_readme_says_the_steps_in_order_and_how_often_native_saves(make_fit, make_study, corpora, run, out):
+    study = make_study(launch={"gpu": "H100-80GB", "checkpoints": None})
+    export(FittedRun(make_fit(study), run, corpora), out, formats=("native", "torchtitan"))
+    page = (out / "README.md").read_text()
+    commands = ("bash FORMAT/prepare.sh", "almr export RUN --parity", "almr confirm RUN", "FORMAT/start.sh")
+    steps = [page.index(f"{n}. `{command}") for n, command in enumerate(commands, 1)]
+    assert steps == sorted(steps)
+    minutes = study_file.load(out / "native" / "study.yaml").execution.checkpoint_minutes
+    assert f"; native: every {minutes:g} minutes |" in page
+    assert f"- checkpoints: every {minutes:g} minutes, " in page
+    assert "by default the folder that holds the folder of this bundle" in page
+
+
 @pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_blank_reason_is_none(make_fit, corpora, run, out, refusal, blank, refused):

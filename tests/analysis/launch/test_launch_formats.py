@@ -13,9 +13,10 @@ import yaml
 from golden import assert_golden
 
 from analysis.launch.bundle import FORMATS, write
-from analysis.launch.formats import megatron
+from analysis.launch.formats import axolotl, megatron
 from analysis.launch.plan import layout_choice
 from analysis.launch.scripts import starts
+from analysis.launch.scripts.prepare import PREPARED
 from analysis.launch.scripts.starts import job_name
 from sweep.study.sizes.known import KNOWN
 
@@ -25,7 +26,7 @@ FILES = {
     "torchtitan": ("almr_launch.py", "prepare.sh"),
     "megatron": ("megatron_args.txt", "prepare.sh", "study.yaml"),
     "axolotl": ("axolotl.yaml", "almr_losses.py"),
-    "native": ("study.yaml",),
+    "native": ("study.yaml", "prepare.sh"),
 }
 STATED = {"gpu": "H100-80GB", "image": "registry/trainer:1", "volume_claim": "shared"}
 HELD_OUT = {"original": "/data/held_out_en.jsonl", "additional": "/data/held_out_zh.jsonl"}
@@ -141,6 +142,7 @@ def test_scripts_are_clean(write_format, stated, name):
 
 def test_slurm_starts_each_node_with_its_own_rank(write_format, stated, tmp_path):
     folder, tools = write_format("native", stated), tmp_path / "bin"
+    (folder / PREPARED).touch()
     tools.mkdir()
     fakes = {
         "scontrol": "printf 'first\\nsecond\\n'",
@@ -168,6 +170,7 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
     (tools / "Megatron-LM" / "pretrain_gpt.py").touch()
     for made in ("base", "data"):
         (folder / made).mkdir(exist_ok=True)
+    (folder / PREPARED).touch()
     for packed in ("blocks.json", "model_args.txt"):
         (folder / "data" / packed).touch()
     for program in ("torchrun", "llamafactory-cli", "axolotl", "python"):
@@ -288,9 +291,43 @@ def test_the_native_study_is_the_winner_alone(write_format, make_study):
     assert (study.resources.nodes, study.resources.gpus_per_node) == (16, 8)
 
 
+@pytest.mark.parametrize("gpus", [0, 8])
+def test_gpus_do_not_wait_for_a_tokeniser(write_format, make_study, tmp_path, gpus):
+    """Our own trainer's start.sh refuses before prepare.sh has ended well; on CPUs the first start prepares."""
+    folder, tools = write_format("native", make_study(launch={"nodes": 1, "gpus_per_node": gpus})), tmp_path / "bin"
+    tools.mkdir()
+    for program, body in {
+        "python": "exit 0",
+        "torchrun": "exit 0",
+        "almr": '[[ -e fails ]] && exit 2; echo "$*"',
+    }.items():
+        (tools / program).write_text(f"#!/bin/bash\n{body}\n")
+        (tools / program).chmod(0o755)
+
+    def run(script):
+        environment = {"PATH": f"{tools}:/usr/bin:/bin"}
+        command = ["bash", str(folder / script)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    (folder / "fails").touch()
+    assert run("prepare.sh").returncode == 2
+    refused = run("start.sh")
+    assert (refused.returncode, "run prepare.sh once" in refused.stderr) == ((2, True) if gpus else (0, False))
+    (folder / "fails").unlink()
+    assert run("prepare.sh").returncode == 0
+    assert (folder / PREPARED).read_text() == "prepare study.yaml --json\n"
+    assert run("start.sh").returncode == 0
+
+
 def test_megatron_counts_in_samples(write_format, stated):
     lines = (write_format("megatron", stated) / "megatron_args.txt").read_text().splitlines()
     assert lines[lines.index("--train-samples") + 1] == str(2384 * 512)
     assert lines[lines.index("--lr-warmup-samples") + 1] == str(238 * 512)
     at = lines.index("--train-data-path")
     assert lines[at + 1 : at + 5] == ["0.6", "data/train_original", "0.4", "data/train_additional"]
+
+
+def test_axolotl_trains_the_commit_that_the_text_was_packed_for(make_study, make_plan):
+    pinned = make_study(base_model={"pretrained": "some/model", "revision": "abc"}, launch={"model": "some/model"})
+    assert axolotl.settings(make_plan("axolotl", pinned))["revision_of_model"] == "abc"
+    assert "revision_of_model" not in axolotl.settings(make_plan("axolotl"))

@@ -17,6 +17,7 @@ from analysis.launch.plan.launch_study import launch_study
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, TimePart
 from sweep.planning import model_shape
 from sweep.study import Study, study_file
+from sweep.study.numbers import tokens
 from sweep.study.sections.launch import Format
 from sweep.study.sizes.known import KNOWN
 from sweep.study.study_file import SHIPPED
@@ -171,6 +172,8 @@ def test_hours_days_cost_and_disk_are_told(make_plan, make_study):
     assert f"cost {titan.estimate('torchtitan').cost:,.0f}" in page
     assert "\n".join(titan.layout("torchtitan").table()) in page
     told = "\n".join(plan.forecast(["megatron"]))
+    text = f"tokenising: {tokens(48e9)} tokens, about "
+    assert (text in told, text in page) == (True, True)
     assert f"{takes.gpu_hours:,.0f} GPU-hours" in told
     runs = 5 * 100 * layout.step_seconds * 128 / 3600
     assert f"5 confirmation runs x 100 steps, one after another: {runs:,.0f} GPU-hours" in told

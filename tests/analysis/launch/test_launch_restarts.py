@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from analysis.launch.scripts.prepare import PREPARED
 from analysis.launch.scripts.torchrun import RESTARTS, TORCHRUN, Command, start_script
 
 TRAIN = """
@@ -77,6 +78,7 @@ def test_every_node_is_told_where_the_others_are_and_how_often_to_try(write_form
 @pytest.mark.parametrize(("rank", "expects"), [("0", "first"), ("1", "127.0.0.1")])
 def test_a_node_finds_the_address_that_the_others_reach_it_by(write_format, make_study, tmp_path, rank, expects):
     folder = write_format("native", make_study(launch={"nodes": 2}))
+    (folder / PREPARED).touch()
     python = f'case "$2" in *socket*) exec {sys.executable} "$@";; esac'
     path = tools(tmp_path / "bin", torchrun='printf "%s|" "$@"', python=python)
     node = {"NNODES": "2", "NODE_RANK": rank, "MASTER_ADDR": "first" if rank == "0" else "127.0.0.1"}

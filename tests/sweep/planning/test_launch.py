@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from samples import make_study
 
+from analysis.launch.plan.source import BYTES_PER_TOKEN
 from sweep.planning.plan import StudyPlan, plan
 from sweep.study import CorpusFacts, Study
+from sweep.study.numbers import quantity, size
 from sweep.study.sections.launch import Launch
 from sweep.trials.progress import RunProgress
 from sweep.verbs.plan.launch import launch_json, launch_lines
@@ -139,3 +143,47 @@ def test_a_launch_that_export_would_refuse_is_a_warning(
     found = [warning for warning in warnings if "almr export will refuse" in warning]
     assert len(found) == bool(refused)
     assert not refused or refused in found[0]
+
+
+@pytest.mark.parametrize(("masks", "axolotl"), [(False, 8), (True, 12)])
+def test_the_text_has_its_disk_and_time(masks: bool, axolotl: int) -> None:
+    """The corpora as int32 in the cache, and the launch's tokens in each format; what is too large is told."""
+    own = {
+        "original": {"files": "/nowhere/web.parquet", "tokens": 4000 * BATCH},
+        "additional": {"files": "/nowhere/books.parquet", "tokens": 500 * BATCH},
+    }
+    training = make_study().training.model_dump() | {"document_masking": masks}
+    study = make_study(
+        launch=LAUNCH | {"corpora": own, "formats": ["axolotl", "native"]},
+        grid={"almr": [0.25, 0.5], "lr": [1e-4], "seeds": [0]},
+        training=training,
+    )
+    told = lines(study)
+    assert f"{size(4 * 4500 * BATCH)} in ALMR_CACHE, {size(4 * (4500 + 2 * 4000) * BATCH)} meanwhile" in told
+    assert f"launch, packed text: axolotl {size(axolotl * 1000 * BATCH)} more" in told
+    hours = 4500 * BATCH * BYTES_PER_TOKEN / 3.7e6 / 3600  # 14.8 MB/s, and three times as long to tokenise
+    assert f"about {quantity(hours)} processor-hours (at 3.7 MB/s: " in told
+    documents = math.ceil(1.1 * 0.75 * 1000 * BATCH / 1000)  # at the ALMR that reads most of it
+    assert f"the launch reads 19 % of original: state documents: {documents:,}" in told
+    assert "of additional: state documents" not in told
+    sampled = make_study(launch=LAUNCH | {"corpora": own | {"original": own["original"] | {"documents": documents}}})
+    assert f"{size(4 * (1.1 * 750 + 500) * BATCH)} in ALMR_CACHE" in lines(sampled)
+
+
+def test_the_disk_of_text_of_unknown_size_is_not_known() -> None:
+    told = lines(with_launch(corpora={"original": {"dataset": "an/other"}, "additional": {"files": "/nowhere/*.gz"}}))
+    assert "launch, disk and time of tokenising: not known: state launch.corpora with the tokens of original, " in told
+
+
+def test_files_of_the_launch_that_are_not_here_are_named(tmp_path: Path) -> None:
+    (tmp_path / "here.jsonl").write_text("{}")
+    own = {
+        "original": [
+            {"files": [f"{tmp_path}/*.jsonl"], "name": "web", "weight": 1},
+            {"dataset": "a/b", "name": "hub", "weight": 1},
+        ],
+        "additional": {"files": [f"{tmp_path}/here.jsonl", f"{tmp_path}/*.parquet"]},
+    }
+    found = [line for line in planned(with_launch(corpora=own)).warnings if line.startswith("launch.corpora")]
+    [line] = found
+    assert line.startswith(f"launch.corpora.additional: {tmp_path}/*.parquet ")

@@ -80,6 +80,8 @@ def test_rope_is_read_as_either_version_of_transformers_writes_it() -> None:
         ({"sliding_window": 4096}, "sliding_window 4096 is shorter than the sequences of 8192"),
         ({"attention_bias": True}, "attention_bias true"),
         ({"mlp_bias": True}, "mlp_bias true"),
+        ({"attention_dropout": 0.1}, "attention_dropout 0.1"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
         ({"hidden_size": None}, "config.json has not the sizes"),

@@ -79,6 +79,38 @@ def test_the_lr_makes_no_other_text(study: Path, tmp_path: Path) -> None:
     assert "was packed already" in almr(study, "--format", "torchtitan", "--out", tmp_path / "data")
 
 
+def test_a_bundle_that_was_moved_is_known_by_its_content(
+    local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own text lies at other paths then; another text is not taken for it."""
+    bundle, moved = tmp_path / "launch", tmp_path / "moved"
+    (bundle / "held_out").mkdir(parents=True)
+    for name in ("original", "additional"):
+        (bundle / "held_out" / f"{name}.jsonl").write_text(json.dumps({"text": f"{name} left out " * 20}) + "\n")
+    content = local_study.model_dump(mode="json", by_alias=True)
+    for corpus in content["corpora"].values():
+        corpus["exclude"] = ["held_out/original.jsonl", "held_out/additional.jsonl"]
+    written(Study.model_validate(content), bundle / "study.yaml")
+    held_out = [part for name in ("original", "additional") for part in ("--held-out", f"{name}=held_out/{name}.jsonl")]
+    arguments = ("study.yaml", "--format", "torchtitan", "--out", "data", *held_out)
+    monkeypatch.chdir(bundle)
+    assert ": packed for torchtitan" in almr(*arguments)
+    shutil.move(bundle, moved)
+    monkeypatch.chdir(moved)
+    assert "was packed already" in almr(*arguments)
+    (moved / "held_out" / "original.jsonl").write_text(json.dumps({"text": "another text " * 20}) + "\n")
+    assert "holds text of another study" in almr(*arguments, status=2)
+
+
+def test_a_missing_corpus_is_named_before_another_is_tokenised(local_study: Study, tmp_path: Path) -> None:
+    content = local_study.model_dump(mode="json", by_alias=True)
+    content["corpora"]["additional"]["files"] = [str(tmp_path / "gone-*.jsonl")]
+    study = written(Study.model_validate(content), tmp_path / "study.yaml")
+    refused = almr(study, "--format", "torchtitan", "--out", tmp_path / "data", status=2)
+    assert refused.startswith(f"corpora.additional: {tmp_path}/gone-*.jsonl ")
+    assert not (tmp_path / "cache" / "corpora").exists()
+
+
 def test_what_was_interrupted_leaves_nothing_and_is_done_again(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

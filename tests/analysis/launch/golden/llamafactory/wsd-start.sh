@@ -27,7 +27,7 @@ command -v llamafactory-cli > /dev/null ||
 
 
 if ((nodes == 1)); then
-    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
+    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=0}" # 0: a free one
 fi
 for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
     [[ -n "${!name:-}" ]] ||

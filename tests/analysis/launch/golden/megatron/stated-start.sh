@@ -1,4 +1,11 @@
 #!/usr/bin/env bash
+# NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)
+# Continual pre-training of meta-llama/Meta-Llama-3-70B with Megatron-LM (core 0.16).
+# Ratio and LR are from the study llama3-8b-zh. Run start.sh on every node.
+# Read ../GO.md and the warnings in ../README.md first.
+#
+# Ratio: ALMR 0.40 is a share of tokens, and so are the weights of --train-data-path: ['0.6', 'data/train_original', '0.4', 'data/train_additional'].
+# Steps: 2,384 x 4,194,304 tokens = 9,999,220,736 tokens (779,264 fewer than launch.tokens, 10,000,000,000)
 # Starts the launch with Megatron-LM. Run it on every node.
 # MEGATRON: its checkout, by default ~/Megatron-LM. Arguments override megatron_args.txt: start.sh --log-interval 1
 # Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../.. from here.
@@ -27,7 +34,7 @@ export MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
     fail "data has no packed text: run prepare.sh once"
 
 if ((nodes == 1)); then
-    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
+    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=0}" # 0: a free one
 fi
 for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
     [[ -n "${!name:-}" ]] ||

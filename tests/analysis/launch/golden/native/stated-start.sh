@@ -22,9 +22,11 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 python -c "import sweep, torch" 2> /dev/null ||
     fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"
+[[ -f prepared.json ]] ||
+    fail "the text is not prepared, and no GPU should wait for it: run prepare.sh once"
 
 if ((nodes == 1)); then
-    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=29500}"
+    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=0}" # 0: a free one
 fi
 for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
     [[ -n "${!name:-}" ]] ||

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Packs the text that this launch trains and is evaluated on, into data/. Run it once, on a machine that sees this
-# folder, the corpora and the model; it needs no GPU. ALMR: the command almr, where it is not on PATH.
+# Packs the text that this launch trains and is evaluated on, into data/.
+# Run it once, on a machine that sees this folder, the corpora and the model; it needs no GPU.
+# ALMR: the command almr, where it is not on PATH.
 set -euo pipefail
 
 fail() {
