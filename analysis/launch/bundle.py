@@ -39,6 +39,11 @@ FORMATS: dict[str, Format] = {
     "axolotl": axolotl,
     "native": native,
 }
+REFUSALS: dict[str, Callable[[LaunchPlan], None]] = {
+    llamafactory.NAME: llamafactory.refuse,
+    torchtitan.NAME: torchtitan.refuse,
+    megatron.NAME: megatron.refuse,
+}
 
 
 class Exported(NamedTuple):
@@ -103,8 +108,8 @@ def export(
     Raises InputError for a refused winner without a reason, for a study without a launch, and where `out` holds other
     files.
     """
-    plan = run.plan(accept_risk)
-    _refuse(run, plan, out, formats or plan.launch.formats)
+    plan = planned(run, accept_risk, formats)
+    bundle_folder.refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -125,6 +130,18 @@ def export(
     )
 
 
+def planned(run: FittedRun, accept_risk: str | None = None, formats: tuple[str, ...] | None = None) -> LaunchPlan:
+    """The plan of the bundle. Raises InputError as `export`, and for a format that cannot train the launch."""
+    plan = run.plan(accept_risk)
+    named = formats or plan.launch.formats
+    _refuse_embedded(plan, named)
+    if fault := plan.study.vocabulary_fault(named, run.new_rows):
+        raise InputError(f"almr export cannot write {fault}")
+    for name in sorted(REFUSALS.keys() & {*named}):
+        REFUSALS[name](plan)
+    return plan
+
+
 class Requested(NamedTuple):
     """The formats to write, the reason to accept what fails, and who reads the files back."""
 
@@ -135,10 +152,9 @@ class Requested(NamedTuple):
 
 def refuse(run: FittedRun, out: Path, accept_risk: str | None = None, formats: tuple[str, ...] | None = None) -> None:
     """Raises InputError where `export` would: to be known before hours of parity runs. Writes nothing that stays."""
-    plan = run.plan(accept_risk)
-    named = formats or plan.launch.formats
-    _refuse(run, plan, out, named)
-    if fault := refusal(plan, named):
+    plan = planned(run, accept_risk, formats)
+    bundle_folder.refuse_foreign(out)
+    if fault := refusal(plan, formats or plan.launch.formats):
         raise InputError(fault)
 
 
@@ -152,13 +168,6 @@ def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-def _refuse(run: FittedRun, plan: LaunchPlan, out: Path, formats: tuple[str, ...]) -> None:
-    _refuse_embedded(plan, formats)
-    if fault := plan.study.vocabulary_fault(formats, run.new_rows):
-        raise InputError(f"almr export cannot write {fault}")
-    bundle_folder.refuse_foreign(out)
 
 
 def _refuse_embedded(plan: LaunchPlan, formats: tuple[str, ...]) -> None:

@@ -53,6 +53,15 @@ class LrComparison(Schema):
     runs: tuple[ConfirmationRun, ...]
     next: tuple[float, ...] = ()
 
+    @property
+    def lowest_diverged(self) -> float | None:
+        return min((run.lr for run in self.runs if run.loss is None), default=None)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a run diverged at the chosen LR, or below it."""
+        return self.lowest_diverged is not None and self.lowest_diverged < CLOSE * self.chosen
+
 
 def compare(runs: list[ConfirmationRun], chosen: float, noise: float, tolerance: float, level: float) -> LrComparison:
     """Compare the chosen LR with confirmation runs around it.
@@ -125,7 +134,7 @@ def _answered(estimate: LrComparison, lost: list[float]) -> LrComparison:
     low, high = estimate.cost_interval.low, estimate.cost_interval.high
     cost = f"{estimate.cost:.4f} nats over the best ({low:.4f} to {high:.4f})"
     bound = f"the tolerance of {estimate.tolerance:g}"
-    if lost and lost[0] <= estimate.chosen:
+    if estimate.diverged:
         answer: Answer = "moved" if estimate.best and estimate.best < lost[0] else "undecided"
         why = f"LR {numbers.lr(lost[0])} diverged, and the chosen LR is not below it"
         return _with(estimate, answer, why, () if answer == "moved" else (estimate.runs[0].lr / 2,))

@@ -79,7 +79,7 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     named, source = _source(run, fitted, options.formats)
     out = options.folder or run.files.launch
     bundle.refuse(source, out, options.accept_risk, named)  # before anything is told or trained
-    forecast = source.plan(options.accept_risk).forecast(named)
+    forecast = bundle.planned(source, options.accept_risk, named).forecast(named)
     if options.parity:
         source = replace(source, parity=_parity(run, fitted, named, options, forecast))
     else:

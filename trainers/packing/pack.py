@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import glob
+import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sweep.study import InputError, Study, Trial, preparation
@@ -19,6 +22,7 @@ from trainers.packing.blocks import LaunchBlocks
 from trainers.packing.writer import PackedWriter
 
 VERSION = 2  # of the packed files: raise it when the same study would give others
+SMALL = 1_000_000_000  # bytes of a file that is read for its sha256
 ABOUT = "blocks.json"  # written last
 WRITERS: dict[str, PackedWriter] = {
     "torchtitan": token_file,
@@ -30,7 +34,8 @@ Progress = Callable[[str, float | None], None]
 
 
 class PackedText(Schema):
-    """`blocks.json`: what lies in a folder. `key` identifies the study's text and the trainer.
+    """`blocks.json`: what lies in a folder. `key` identifies the text and the trainer, `study_sha256` the study file,
+    which start.sh compares.
 
     `rows` are the blocks of `sequence_length` tokens that the run trains on, in all, and `sources` how many of them are
     from each source. `held_out` are the blocks that losses are measured on, by name. `before` and `after`: the token
@@ -40,6 +45,7 @@ class PackedText(Schema):
     trainer: str
     study: str
     key: str
+    study_sha256: str
     sequence_length: int
     rows: int
     sources: dict[str, int]
@@ -54,25 +60,68 @@ class PackedText(Schema):
         return self.rows * self.sequence_length
 
 
-def pack(
-    study: Study, trial: Trial, name: str, folder: Path, held_out: Mapping[str, str], progress: Progress
-) -> PackedText:
-    """Prepare the study and write its only trial's text for the trainer `name` into `folder`, which must not exist.
-
-    `held_out`: JSON Lines files by name, to measure losses on instead of the corpora's own held-out part. Raises
-    InputError for text or a model that cannot be read, and where the disk is too small.
+@dataclass(frozen=True)
+class LaunchText:
+    """The text of a study's only trial for the trainer `name`. `file` is the study's own, and `held_out` names JSON
+    Lines files that losses are measured on, instead of the corpora's own held-out part.
     """
-    writer = WRITERS[name]
-    made = prepare.prepare(study, progress)
-    progress(f"packing the text for {name}", 0.0)
-    blocks = LaunchBlocks.of(study, trial, made, held_out)
-    refuse_too_large(folder, writer.size(blocks))
+
+    study: Study
+    trial: Trial
+    name: str
+    file: Path
+    held_out: Mapping[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        """Identifies what is packed: by the fields of the study that it depends on and the files that they name, by
+        size and time. What lies beside the study file may be moved with it: its content counts, not its place.
+        """
+        study, training = self.study, self.study.training
+        shares = {one.name: str(one.fraction) for one in study.corpora.by_name.values()}
+        run = [self.trial.almr, self.trial.seed, training.steps, training.global_batch_tokens]
+        run += [training.evaluation_tokens, training.document_masking]
+        named = json.dumps([preparation.fields(study), dict(self.held_out)]).replace(f"{self._folder}/", "")
+        return fingerprint_of([VERSION, self.name, named, shares, run, self._files()])
+
+    @property
+    def study_sha256(self) -> str:
+        return sha256(self.file)
+
+    @property
+    def _folder(self) -> Path:
+        return self.file.absolute().parent
+
+    def _files(self) -> dict[str, object]:
+        own = [file for found in preparation.own_stamps(self.study).values() for file in found]
+        own += [file for pattern in self.held_out.values() for file in patterns.matching(pattern)]
+        return {self._place(file): self._stamp(Path(file)) for file in sorted(set(own))}
+
+    def _place(self, file: str) -> str:
+        return str(Path(file).absolute()).removeprefix(f"{self._folder}/")
+
+    def _stamp(self, file: Path) -> object:
+        status = file.stat()
+        moves = file.absolute().is_relative_to(self._folder) and status.st_size <= SMALL
+        return sha256(file) if moves else (status.st_size, status.st_mtime_ns)
+
+
+def pack(text: LaunchText, folder: Path, progress: Progress) -> PackedText:
+    """Prepare the study and write its only trial's text for its trainer into `folder`, which must not exist.
+
+    Raises InputError for text or a model that cannot be read, and where the disk is too small.
+    """
+    key = text.key  # before anything is read: a later change is then noticed
+    made = prepare.prepare(text.study, progress)
+    progress(f"packing the text for {text.name}", 0.0)
+    blocks = LaunchBlocks.of(text.study, text.trial, made, text.held_out)
+    refuse_too_large(folder, WRITERS[text.name].size(blocks))
     cache.remove_abandoned_in(folder.parent, glob.escape(folder.name))
-    cache.build_once(folder, lambda unfinished: _fill(unfinished, blocks, name, held_out, progress))
+    cache.build_once(folder, lambda unfinished: _fill(unfinished, blocks, text, key, progress))
     return read(folder)
 
 
-def found(study: Study, trial: Trial, name: str, folder: Path, held_out: Mapping[str, str]) -> PackedText | None:
+def found(text: LaunchText, folder: Path) -> PackedText | None:
     """What was packed into the folder before; None where there is no folder. Raises InputError where it holds something
     else.
     """
@@ -82,38 +131,22 @@ def found(study: Study, trial: Trial, name: str, folder: Path, held_out: Mapping
         packed = read(folder)
     except (OSError, ValueError):
         raise InputError(f"{folder}: holds other files: name a new folder with --out") from None
-    if packed.key != key(study, trial, name, held_out):
-        raise InputError(f"{folder}: holds text of another study, launch or trainer: delete it, or name a new folder")
-    return packed
+    if packed.key != text.key:
+        raise InputError(
+            f"{folder}: holds another study's text, or its files were changed since: delete it, or name a new folder"
+        )
+    if packed.study_sha256 == text.study_sha256:
+        return packed
+    return _write(folder, packed.model_copy(update={"study_sha256": text.study_sha256}))  # of another LR, say
 
 
 def read(folder: Path) -> PackedText:
     return PackedText.model_validate_json((folder / ABOUT).read_bytes())
 
 
-def key(study: Study, trial: Trial, name: str, held_out: Mapping[str, str]) -> str:
-    """Identifies what is packed, by the fields of the study that it depends on. Text that is excluded or measured
-    counts by its content: a bundle may be moved, with its `held_out/`.
-
-    Raises InputError where such a file is missing.
-    """
-    training, fields = study.training, preparation.fields(study)
-    for source in study.corpora.by_name.values():
-        if source.spec.exclude:
-            described = fields["corpora"][source.language]
-            described = described[source.name] if source.fraction < 1 else described
-            described["exclude"] = _digests(source.spec.exclude, f"{source.where}.exclude")
-    measured = {part: _digests([files], f"--held-out {part}") for part, files in held_out.items()}
-    shares = {one.name: str(one.fraction) for one in study.corpora.by_name.values()}
-    run = [trial.almr, trial.seed, training.steps, training.global_batch_tokens, training.evaluation_tokens]
-    return fingerprint_of([VERSION, name, fields, shares, run, training.document_masking, measured])
-
-
-def _digests(named: Iterable[str], where: str) -> list[str]:
-    try:
-        return sorted({sha256(Path(file)) for pattern in named for file in patterns.matching(pattern)})
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+def _write(folder: Path, about: PackedText) -> PackedText:
+    write_atomically(folder / ABOUT, about.model_dump_json(indent=2) + "\n")
+    return about
 
 
 def refuse_too_large(folder: Path, need: float, other: str = "give --out") -> None:
@@ -128,19 +161,20 @@ def refuse_too_large(folder: Path, need: float, other: str = "give --out") -> No
         )
 
 
-def _fill(folder: Path, blocks: LaunchBlocks, name: str, held_out: Mapping[str, str], progress: Progress) -> None:
+def _fill(folder: Path, blocks: LaunchBlocks, text: LaunchText, key: str, progress: Progress) -> None:
     done = 0
 
     def written(rows: int) -> None:
         nonlocal done
         done += rows
-        progress(f"packing the text for {name}", min(1.0, done / blocks.rows))
+        progress(f"packing the text for {text.name}", min(1.0, done / blocks.rows))
 
-    WRITERS[name].write(blocks, folder, written)
+    WRITERS[text.name].write(blocks, folder, written)
     about = PackedText(
-        trainer=name,
+        trainer=text.name,
         study=blocks.study.name,
-        key=key(blocks.study, blocks.trial, name, held_out),
+        key=key,
+        study_sha256=text.study_sha256,
         sequence_length=blocks.sequence_length,
         rows=blocks.rows,
         sources=blocks.mixture.drawn(blocks.rows),
@@ -150,4 +184,4 @@ def _fill(folder: Path, blocks: LaunchBlocks, name: str, held_out: Mapping[str, 
         document_masking=blocks.document_masking,
         bytes=cache.size([str(folder)], set()),
     )
-    write_atomically(folder / ABOUT, about.model_dump_json(indent=2) + "\n")
+    _write(folder, about)

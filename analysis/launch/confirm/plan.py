@@ -6,17 +6,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
-from analysis.launch.plan.estimate import DAY, HOUR, LEAST_STEPS, confirmation_steps, spent
+from analysis.launch.plan.estimate import DAY, HOUR, LEAST_STEPS, confirmation_disk, confirmation_steps, spent
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.plan.step_time import mfu_of
 from analysis.transfer import sizes
 from sweep.study import LANGUAGES, InputError, Schema
 from sweep.study import numbers as formats
+from sweep.study.sections.launch import Format
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GPUS
 
@@ -27,8 +29,11 @@ SAME = 1e-4  # far below the width of any interval
 
 class ConfirmPlan(Schema):
     """`lr` is the best LR that the rule predicts for a run of `tokens`; it is tested by runs at `lrs`. `noise` is the
-    sweep's sd of one run, in nats. `flops`: 6 x parameters x tokens. `gpu_hours`, `days` (one run after another) and
-    `cost` are of all runs, of the slowest format; None where the kind of GPU, or its price, is not stated.
+    sweep's sd of one run, in nats. `flops`: of the launch's shape, where that is known, else 6 x parameters x tokens.
+    `gpu_hours`, `days` (one run after another) and `cost` are of all runs, of the slowest format; None where the kind
+    of GPU, or its price, is not stated. `gpus`: 0 on CPUs. `timed`: the hours are by the estimated time of a step,
+    which takes more than its compute; else by FLOPs and MFU. `disk_bytes`: of the checkpoints, of the format with the
+    largest.
     """
 
     model: str
@@ -54,6 +59,9 @@ class ConfirmPlan(Schema):
     mfu_source: str | None = None
     days: float | None = None
     cost: float | None = None
+    gpus: int | None = None
+    timed: bool = False
+    disk_bytes: float | None = None
 
     def confirms(self, other: ConfirmPlan) -> bool:
         """Whether both plans are for one launch. Fitted numbers may differ in late digits, as between processors."""
@@ -83,16 +91,20 @@ class ConfirmPlan(Schema):
 
     @property
     def lines(self) -> list[str]:
-        at = f"at {formats.percent(self.mfu)} MFU ({self.mfu_source})"
         cost = "GPU-hours not known (state launch.gpu)"
-        if self.gpu_hours is not None and self.days is not None:
+        if self.gpus == 0:
+            cost = "they run on CPUs, hours not estimated"
+        elif self.gpu_hours is not None and self.days is not None and self.mfu:
+            how = "by the estimated time of a step, its compute " if self.timed else ""
+            at = f"{how}at {formats.percent(self.mfu)} MFU ({self.mfu_source})"
             cost = f"{spent(self.gpu_hours, self.days * DAY, self.cost)}, {at}"
+        disk = "" if self.disk_bytes is None else f"; checkpoints: {formats.size(self.disk_bytes)} at most, in all"
         return [
             f"confirm {self.model} at ALMR {formats.almr(self.almr)}: {len(self.lrs)} runs of {self.steps:,} steps, "
             f"{formats.tokens(self.tokens)} tokens each",
             f"LRs: {', '.join(map(formats.lr, self.lrs))}; predicted best for this many tokens: {formats.lr(self.lr)}",
             f"in all: {formats.tokens(self.total_tokens)} tokens, {formats.percent(self.share_of_launch, 2)} of the "
-            f"launch; {cost}",
+            f"launch; {cost}{disk}",
             f"the transfer holds if the predicted LR costs at most {self.tolerance:g} nats per token over the best",
             *self.notes,
         ]
@@ -108,11 +120,15 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
     lr = transfer.lr_at(tokens / plan.tokens)
     lrs = np.geomspace(lr / rule.confirm.factor, lr * rule.confirm.factor, rule.confirm.runs)
     parameters = sizes.step(plan.study, rule).launch.parameters
-    flops = 6.0 * parameters * tokens * len(lrs) if parameters else None
+    shape, price, gpus = plan.target.shape, launch.price_per_gpu_hour, launch.nodes * launch.gpus_per_node
+    each = shape.training_flops(launch.sequence_length) if shape else 6.0 * parameters if parameters else None
+    flops = each * tokens * len(lrs) if each else None
+    timed = {name: layout.step_seconds for name, layout in plan.target.layouts.items() if layout.step_seconds}
+    slowest = max(timed, key=lambda name: timed[name], default=launch.formats[0])
     known = launch.gpu is not None and parameters is not None
-    mfu, source = mfu_of(launch.formats[0], plan.study, parameters or 0) if known else (None, None)
+    mfu, source = mfu_of(cast(Format, slowest), plan.study, parameters or 0) if known else (None, None)
     gpu_hours = _gpu_hours(plan, steps * len(lrs), flops, mfu)
-    price, gpus = launch.price_per_gpu_hour, launch.nodes * launch.gpus_per_node
+    disks = [confirmation_disk(name, plan.study, launch, plan.target) for name in launch.formats]
     return ConfirmPlan(
         model=launch.model,
         almr=transfer.almr,
@@ -137,6 +153,9 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         mfu_source=source,
         days=gpu_hours / gpus / 24 if gpu_hours is not None and gpus else None,
         cost=gpu_hours * price if gpu_hours is not None and price else None,
+        gpus=gpus,
+        timed=bool(timed),
+        disk_bytes=max((disk for disk in disks if disk), default=None) if gpus else None,
     )
 
 
@@ -227,7 +246,8 @@ def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[st
     brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": max(1, math.ceil(hours))})
     data, held_out = f"../{name}/{DATA}", replace(plan.held_out, beside=f"../{name}/")
     for i, lr in enumerate(confirm.lrs):
-        yield f"{FOLDER}-{i + 1}-{name}", replace(plan, launch=brief, lr=lr, data=data, held_out=held_out)
+        run = replace(plan, launch=brief, lr=lr, data=data, held_out=held_out, newest_only=True)
+        yield f"{FOLDER}-{i + 1}-{name}", run
 
 
 def template(confirm: ConfirmPlan, plan: LaunchPlan) -> str:

@@ -58,7 +58,17 @@ class ConfirmationResult(Schema):
 
     @property
     def text(self) -> str:
-        return f"confirmation at the launch's size: {self.judgement.answer}: {self.judgement.why}"
+        return f"confirmation at the launch's size: {self.said}"
+
+    @property
+    def said(self) -> str:
+        return f"{self.judgement.answer}: {self.judgement.why}"
+
+    @property
+    def divergence_lr(self) -> float | None:
+        """The lowest LR that diverged at the launch's size, scaled to the launch's tokens; None where none did."""
+        lost = self.judgement.lowest_diverged
+        return None if lost is None else lost * self.plan.launch_lr / self.plan.lr
 
 
 def _moved(result: ConfirmationResult) -> str:

@@ -12,6 +12,7 @@ from analysis.fit_file.sources import loss_guard_line
 from analysis.launch.evidence.check import GoCheck, State
 from analysis.launch.evidence.evidence import Evidence
 from analysis.transfer import sizes
+from analysis.transfer.bracket import CLOSE
 from sweep.study import Study
 from sweep.study import numbers as formats
 from sweep.study.sections.transfer import Confirmation, TransferRule
@@ -103,14 +104,22 @@ def of_transfer(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
 
 
 def _edge(evidence: Evidence) -> GoCheck:
-    edge, lr = evidence.transfer.edge, formats.lr(evidence.launch_lr)
+    edge, confirmed = evidence.transfer.edge, evidence.confirmation and evidence.confirmation.divergence_lr
+    if confirmed:
+        return _distance(evidence, confirmed, "lowest LR that diverged at the launch's size", measured=True)
     if edge is None or edge.lr is None:
         return GoCheck("divergence", "not known", "the LR at which training diverges cannot be scaled to the launch")
-    factor = edge.lr / evidence.launch_lr
-    place = f"{formats.times(factor)} below" if factor >= 1 else f"{formats.times(1 / factor)} above"
     what = "LR at which training diverges" if edge.measured else "divergence bound (no trial diverged)"
-    detail = f"LR {lr} is {place} the scaled {what}, {formats.lr(edge.lr)}; asked for: {SAFE:g} x below"
-    return GoCheck("divergence", "pass" if factor >= SAFE else "warn" if factor >= 1 else "fail", detail)
+    return _distance(evidence, edge.lr, f"scaled {what}")
+
+
+def _distance(evidence: Evidence, bound: float, what: str, measured: bool = False) -> GoCheck:
+    """`measured`: at the launch's size, so that the bound itself is too high."""
+    factor, lr = bound / evidence.launch_lr, formats.lr(evidence.launch_lr)
+    place = f"{formats.times(factor)} below" if factor >= 1 else f"{formats.times(1 / factor)} above"
+    detail = f"LR {lr} is {place} the {what}, {formats.lr(bound)}; asked for: {SAFE:g} x below"
+    least = CLOSE if measured else 1
+    return GoCheck("divergence", "pass" if factor >= SAFE else "warn" if factor >= least else "fail", detail)
 
 
 def _cost(evidence: Evidence, study: Study) -> GoCheck:

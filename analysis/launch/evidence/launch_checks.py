@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.launch.evidence import parity
-from analysis.launch.evidence.check import GoCheck, State
+from analysis.launch.evidence.check import STATES, GoCheck, State
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.fit_checks import NOTABLE
 from sweep.study import Study
@@ -19,12 +19,33 @@ def of_size(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     gone = f"none of {', '.join(unmeasured)}, so no confirmation run can be compared: set launch.evaluation"
     detail = gone if unmeasured else "measured"
     yield GoCheck("held-out losses", "warn" if unmeasured else "pass", detail)
+    yield from _memory(evidence)
+
+
+def _memory(evidence: Evidence) -> Iterator[GoCheck]:
+    """Of launches on GPUs."""
+    if not evidence.launch.gpus_per_node:
+        return
+    states: list[State] = []
+    details = []
+    for name, takes in evidence.estimates.items():
+        if takes.memory is None or takes.usable_memory is None:
+            states.append("not known")
+            details.append(f"{name} not checked: {takes.why_not or 'state launch.gpu and launch.shape'}")
+            continue
+        fits = takes.memory <= takes.usable_memory
+        states.append("pass" if fits else "fail")
+        fix = "" if fits else ": take more or larger GPUs"
+        details.append(f"{name} {formats.size(takes.memory)} of {formats.size(takes.usable_memory)} usable{fix}")
+    yield GoCheck("memory of a GPU", min(states, key=STATES.index, default="not known"), "; ".join(details))
 
 
 def _confirmation(evidence: Evidence) -> GoCheck:
     name, found, transfer = "confirmation at the launch's size", evidence.confirmation, evidence.transfer
     if found is not None:
-        return GoCheck(name, "warn" if found.judgement.answer == "undecided" else "pass", found.text)
+        undecided = found.judgement.answer == "undecided"
+        lost = undecided and found.judgement.diverged
+        return GoCheck(name, "fail" if lost else "warn" if undecided else "pass", found.said)
     sizes = {"parameters": transfer.size_ratio, "tokens": transfer.token_ratio}
     if all(ratio is not None and max(ratio, 1 / ratio) <= NOTABLE for ratio in sizes.values()):
         return GoCheck(name, "pass", "not needed: the launch is as large as a trial")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from analysis.launch.formats.format import Format, visible
+from analysis.launch.formats.format import Format, cell, visible
 from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from analysis.launch.plan.launch_study import NATIVE
 from sweep.study import numbers
@@ -26,7 +26,8 @@ NAME = "README.md"
 def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], headline: str) -> str:
     """`headline` is that of GO.md."""
     found = dict.fromkeys([*plan.fit_warnings, *plan.warnings, *warnings, *plan.assumptions])
-    told = [line for line in found if line not in plan.checked]
+    checked = {*plan.checked, *(line for name in formats for line in plan.layout(name).warnings(name))}
+    told = [line for line in found if line not in checked]
     parts = [
         f"# Launch of {visible(plan.launch.model)}\n",
         f"**{headline.partition(':')[0].partition(' (')[0]}.** `GO.md` says why.\n",
@@ -55,7 +56,7 @@ def _numbers(plan: LaunchPlan, formats: Collection[str]) -> str:
         "held-out losses": f"of {measured}, every {plan.evaluation_steps:,} steps",
     }
     exact = "The configuration files hold the exact values.\n"
-    table = [f"| {name} | {value} |" for name, value in rows.items()]
+    table = [f"| {name} | {cell(value)} |" for name, value in rows.items()]
     return "\n".join(["| setting | value |", "|---|---|", *table, "", exact])
 
 
@@ -83,7 +84,7 @@ def _steps(plan: LaunchPlan, formats: Collection[str]) -> list[str]:
 
 
 def _section(plan: LaunchPlan, name: str, of: Format) -> str:
-    layout, takes = plan.layout(name), plan.estimate(name).lines if plan.launch.gpus_per_node else []
+    layout, takes = plan.layout(name), plan.takes(name) if plan.launch.gpus_per_node else []
     table = ["The fastest of the layouts:", "", *layout.table(), ""] if layout.table() else []
     lines = [plan.parity.get(name, NOT_TRIED), *layout.lines(plan.launch), *takes]
     return "\n".join([_listed(f"## {name}/: {of.TRAINER}", lines), *table])

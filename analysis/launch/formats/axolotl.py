@@ -122,6 +122,7 @@ def command(plan: LaunchPlan) -> Command:
         run=f'{cpu}export PYTHONPATH="$PWD${{PYTHONPATH:+:$PYTHONPATH}}"\n'
         + TORCHRUN
         + '-m axolotl.cli.train axolotl.yaml --output-dir "$checkpoints" "$@"',
-        install=f"pip install '{needs}' && {packed_text.INSTALL}",
+        install=f"pip install '{needs}'",
+        prepare=packed_text.script(plan),
         checkpoints=Path(settings(plan)["output_dir"]).name,
     )

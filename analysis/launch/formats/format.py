@@ -65,6 +65,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def cell(text: str) -> str:
+    """The text in one line, for a cell of a Markdown table."""
+    return visible(text).replace("|", "\\|")
+
+
 def ratio_lines(plan: LaunchPlan, first: str, *more: str) -> list[str]:
     """The token ratio in a trainer's terms: `first` ends the first line. Nothing is mixed where one corpus is used."""
     almr = formats.almr(plan.almr)

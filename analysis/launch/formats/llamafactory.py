@@ -27,14 +27,19 @@ TRAINER = "LLaMA-Factory 0.9.5"
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
-    if "${" in plan.launch.model:
-        raise InputError(
-            f"launch.model {plan.launch.model!r}: LLaMA-Factory reads ${{ as a reference: rename the model"
-        )
+    refuse(plan)
     packed_text.write(plan, folder, NAME)
     (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
     trainer_arguments.write_deepspeed(plan, folder)
     return warnings(plan)
+
+
+def refuse(plan: LaunchPlan) -> None:
+    """Raises InputError for a name that LLaMA-Factory would change."""
+    if "${" in plan.launch.model:
+        raise InputError(
+            f"launch.model {plan.launch.model!r}: LLaMA-Factory reads ${{ as a reference: rename the model"
+        )
 
 
 def warnings(plan: LaunchPlan) -> list[str]:
@@ -149,6 +154,7 @@ def command(plan: LaunchPlan) -> Command:
         run='export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"\n'
         + TORCHRUN
         + '-m llamafactory.launcher llamafactory.yaml output_dir="$checkpoints" "$@"',
-        install=f"pip install {needs} && {packed_text.INSTALL}",
+        install=f"pip install {needs}",
+        prepare=packed_text.script(plan),
         checkpoints=Path(sections(plan)["output"]["output_dir"]).name,
     )

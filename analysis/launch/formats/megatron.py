@@ -36,7 +36,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
     Raises InputError for a model that Megatron cannot express, and for documents that it would not keep apart.
     """
-    _refuse(plan)
+    refuse(plan)
     (folder / ARGUMENTS).write_text(_lines(arguments(plan)), encoding="utf-8")
     if config := _config(plan):
         (folder / MODEL).write_text(_lines(architecture(config, plan.launch.sequence_length)), encoding="utf-8")
@@ -58,7 +58,8 @@ def _config(plan: LaunchPlan) -> dict[str, object] | None:
     return config
 
 
-def _refuse(plan: LaunchPlan) -> None:
+def refuse(plan: LaunchPlan) -> None:
+    """Raises InputError where Megatron would train rows or see tokens that the trials did not."""
     shape, tensor = plan.target.shape, plan.layout(NAME).tensor
     if shape and shape.vocab_size % tensor:
         raise InputError(
@@ -226,7 +227,7 @@ def _checkpoints(plan: LaunchPlan, folder: str) -> Arguments:
         ("load", folder),
         ("save", folder),
         ("save-interval", plan.checkpoint_steps),
-        *([] if plan.launch.checkpoints else [("save-retain-interval", _after_the_end(plan))]),
+        *([] if plan.launch.checkpoints and not plan.newest_only else [("save-retain-interval", _after_the_end(plan))]),
         ("ckpt-format", "torch_dist"),
         ("tensorboard-dir", f"{folder}/tensorboard"),
         ("tensorboard-log-interval", plan.study.training.log_every),
@@ -279,6 +280,7 @@ def command(plan: LaunchPlan) -> Command:
         '    --tensorboard-dir "$checkpoints/tensorboard" --load "$checkpoints" --save "$checkpoints" "$@"',
         install="git clone --branch core_v0.16.1 https://github.com/NVIDIA/Megatron-LM ~/Megatron-LM && "
         "pip install 'megatron-core[mlm,dev]==0.16.1'",
+        prepare=packed_text.script(plan),
         checkpoints=next(Path(values[0]).name for name, *values in arguments(plan) if name == "--save"),
     )
 

@@ -52,8 +52,10 @@ def command(plan: LaunchPlan) -> Command:
         check='python -c "import sweep, torch" 2> /dev/null ||\n'
         '    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"\n' + _check(plan),
         run=TORCHRUN + '-m sweep.worker.launch_run study.yaml "$checkpoints"',
-        install=f"pip install {CHECKOUT} && bash prepare.sh",
+        install=f"pip install {CHECKOUT}",
         variables={"ALMR_CHECKOUT": ""},
+        prepare=f"{plan.data.removesuffix(DATA)}{prepare.NAME}",
+        packed="ALMR_CACHE, which has to be a folder that\n# every node mounts under the same path",
         checkpoints=checkpoints_name(plan, NAME, launch_study(plan).model_dump(mode="json")),
     )
 

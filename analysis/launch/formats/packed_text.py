@@ -11,7 +11,6 @@ from sweep.study import study_file
 
 STUDY = "# The launch as a study of one trial: prepare.sh packs its text.\n"
 RATIO = ", met exactly: of the first n sequences, round(n x ALMR). prepare.sh packs them in their order."
-INSTALL = "python -m venv ~/almr && ~/almr/bin/pip install almr-sweep && ALMR=~/almr/bin/almr bash prepare.sh"
 
 
 def write(plan: LaunchPlan, folder: Path, name: str) -> None:
@@ -24,6 +23,15 @@ def write(plan: LaunchPlan, folder: Path, name: str) -> None:
 
 
 def check(plan: LaunchPlan) -> str:
-    """Bash for start.sh: refuses to start before the text is packed."""
-    script = f"{plan.data.removesuffix(DATA)}{prepare.NAME}"
-    return f'[[ -f {plan.data}/blocks.json ]] ||\n    fail "{plan.data} has no packed text: run {script} once"\n'
+    """Bash for start.sh: refuses to start before the text of this study is packed."""
+    beside, data = plan.data.removesuffix(DATA), plan.data
+    return f"""[[ -f {data}/blocks.json ]] ||
+    fail "{data} has no packed text: run {beside}{prepare.NAME} once"
+[[ "$(< {data}/blocks.json)" == *"$(sha256sum < {beside}study.yaml | cut -c -64)"* ]] ||
+    fail "{data} was packed before {beside}study.yaml was changed: run {beside}{prepare.NAME} again"
+"""
+
+
+def script(plan: LaunchPlan) -> str:
+    """The prepare.sh that packs the text, relative to the folder of the run."""
+    return f"{plan.data.removesuffix(DATA)}{prepare.NAME}"

@@ -20,6 +20,7 @@ from typing import Any
 
 from analysis.launch.formats import packed_text
 from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
+from analysis.launch.plan.estimate import KEPT
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.launch_study import launch_study
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
@@ -46,9 +47,21 @@ python {MODULE}.py || exit 2"""
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
-    """Write almr_launch.py and the modules that it imports into the folder; returns warnings.
+    """Write almr_launch.py and the modules that it imports into the folder; returns warnings."""
+    refuse(plan)
+    values = settings(plan)
+    literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
+    text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
+    (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
+    for name in MODULES:
+        shutil.copyfile(TEMPLATES / f"torchtitan_{name}.txt", folder / f"almr_{name}.py")
+    packed_text.write(plan, folder, NAME)
+    shutil.copyfile(lr_schedule.__file__, folder / "lr_schedule.py")
+    return differences(plan, "torchtitan", used=("tensor", "context"))
 
-    Raises InputError for a model that is known not to be a Llama (of others start.sh reads the config.json), and for
+
+def refuse(plan: LaunchPlan) -> None:
+    """Raises InputError for a model that is known not to be a Llama (of others start.sh reads the config.json), and for
     sequences that context parallelism cannot share.
     """
     if plan.target.shape and plan.target.shape.model_type not in LLAMAS:
@@ -62,15 +75,6 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
             f"launch.context_parallel: {context}: torchtitan shares sequences in blocks of {MASK_BLOCK} tokens, and "
             f"sequence_length {length} is not a multiple of {context * MASK_BLOCK}: lower it, or choose another format"
         )
-    values = settings(plan)
-    literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
-    text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
-    (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
-    for name in MODULES:
-        shutil.copyfile(TEMPLATES / f"torchtitan_{name}.txt", folder / f"almr_{name}.py")
-    packed_text.write(plan, folder, NAME)
-    shutil.copyfile(lr_schedule.__file__, folder / "lr_schedule.py")
-    return differences(plan, "torchtitan", used=("tensor", "context"))
 
 
 def settings(plan: LaunchPlan) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def settings(plan: LaunchPlan) -> dict[str, Any]:
         "checkpointing": layout.checkpointing if plan.launch.gpus_per_node else "none",
         "evaluation_steps": plan.evaluation_steps,
         "checkpoint_steps": plan.checkpoint_steps,
-        "kept_checkpoints": plan.kept_checkpoints,
+        "kept_checkpoints": max(plan.kept_checkpoints, KEPT),  # it refuses to keep one
         "log_every": training.log_every,
     }
     text = launch_study(plan).model_dump(mode="json")
@@ -117,5 +121,6 @@ def command(plan: LaunchPlan) -> Command:
         check=packed_text.check(plan) + CHECK,
         run=TORCHRUN + f'-m torchtitan.train --module {MODULE} --config launch "$@"',
         install="pip install torchtitan==0.3.0 'torch>=2.14.1'",
+        prepare=packed_text.script(plan),
         variables={"ALMR_MODEL": plan.launch.model},
     )

@@ -22,7 +22,8 @@ HOURLY = 60.0  # minutes between checkpoints, at most
 
 class LaunchEstimate(Schema):
     """`step_seconds`: of an optimizer step. `gpus` is 0 on CPUs. `checkpoint_bytes`: of one checkpoint, with optimizer.
-    `price`: of a GPU for an hour. None: not known. `checkpoint_minutes`: of a trainer that saves by the clock.
+    `price`: of a GPU for an hour. `checkpoint_minutes`: of a trainer that saves by the clock. `memory` and
+    `usable_memory`: bytes of one GPU, taken and usable; `why_not`: why they were not compared. None: not known.
     """
 
     steps: int
@@ -33,6 +34,9 @@ class LaunchEstimate(Schema):
     checkpoint_bytes: float | None
     price: float | None
     checkpoint_minutes: float | None = None
+    memory: float | None = None
+    usable_memory: float | None = None
+    why_not: str | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -97,6 +101,9 @@ def estimate(name: str, study: Study, launch: Launch, target: LaunchHardware) ->
         checkpoint_bytes=parameters and parameters * _checkpoint_bytes(name, study),
         price=launch.price_per_gpu_hour,
         checkpoint_minutes=checkpoint_minutes(study, launch, target.layouts.values()) if name == "native" else None,
+        memory=layout.memory,
+        usable_memory=layout.usable,
+        why_not=layout.why_not,
     )
 
 
@@ -135,11 +142,19 @@ def confirmation(name: str, study: Study, launch: Launch, target: LaunchHardware
     brief = launch.model_copy(update={"tokens": confirmation_steps(launch) * launch.global_batch_tokens})
     each = estimate(name, study, brief, target)
     what = f"{runs} confirmation runs x {each.steps:,} steps, one after another"
-    if each.seconds is None or each.gpu_hours is None:
-        return f"{what}: GPU-hours not known"
-    return (
-        f"{what}: {spent(runs * each.gpu_hours, runs * each.seconds, None if each.cost is None else runs * each.cost)}"
-    )
+    takes, disk = "GPU-hours not known", confirmation_disk(name, study, launch, target)
+    if each.seconds is not None and each.gpu_hours is not None:
+        takes = spent(runs * each.gpu_hours, runs * each.seconds, None if each.cost is None else runs * each.cost)
+    kept = "" if disk is None else f"; checkpoints, only the newest of each: {formats.size(disk)}"
+    return f"{what}: {takes}{kept}"
+
+
+def confirmation_disk(name: str, study: Study, launch: Launch, target: LaunchHardware) -> float | None:
+    """Bytes of the checkpoints that the confirmation runs leave, with the one that is being written."""
+    runs = (launch.transfer or TransferRule(rule="direct")).confirm.runs
+    each = estimate(name, study, launch, target).checkpoint_bytes
+    kept = KEPT if name == "torchtitan" else 1  # it refuses to keep one
+    return each and (runs * kept + 1) * each
 
 
 def kept_checkpoints(launch: Launch) -> int:

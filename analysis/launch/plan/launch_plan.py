@@ -46,7 +46,7 @@ class LaunchPlan:
     `sources` are those of the launch's text, by name; `counted`: the trials' counts, by the names of their sources.
     `precision`: of matrix products; weights, gradient sums and the optimizer are float32 in both. `data`: the folder
     with the packed text, relative to that of a format; where it is not `DATA`, another run has it.
-    `parity`: what is known of each format's parity run, in a line.
+    `parity`: what is known of each format's parity run, in a line. `newest_only`: no checkpoint is kept but the newest.
     """
 
     study: Study
@@ -64,6 +64,7 @@ class LaunchPlan:
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     data: str = DATA
     parity: Mapping[str, str] = field(default_factory=dict)
+    newest_only: bool = False
 
     @property
     def corpora(self) -> Corpora:
@@ -183,7 +184,7 @@ class LaunchPlan:
     @property
     def kept_checkpoints(self) -> int:
         """How many of the newest checkpoints stay on disk."""
-        return kept_checkpoints(self.launch)
+        return 1 if self.newest_only else kept_checkpoints(self.launch)
 
     @property
     def checkpoint_minutes(self) -> float | None:
@@ -199,9 +200,13 @@ class LaunchPlan:
         """What the launch and its confirmation runs take with each format, in words. Nothing on CPUs."""
         if not self.launch.gpus_per_node:
             return []
-        of_runs = {name: confirmation(name, self.study, self.launch, self.target) for name in names}
-        takes = [f"{name}: {line}" for name in of_runs for line in (*self.estimate(name).lines, of_runs[name])]
-        return [*takes, *self.text_lines(of_runs)]
+        named = list(dict.fromkeys(names))
+        takes = [f"{name}: {line}" for name in named for line in self.takes(name)]
+        return [*takes, *self.text_lines(named)]
+
+    def takes(self, name: str) -> list[str]:
+        """What the launch and its confirmation runs take with a format, in words."""
+        return [*self.estimate(name).lines, confirmation(name, self.study, self.launch, self.target)]
 
     def text_lines(self, names: Iterable[str]) -> list[str]:
         """What the text takes before the start, in words."""

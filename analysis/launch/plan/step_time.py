@@ -35,8 +35,7 @@ def parts(name: Format, study: Study, shape: Shape, layout: ParallelLayout) -> t
     assert launch
     if launch.gpu is None or not launch.gpus_per_node or not layout.data:
         return ()
-    mfu, _ = mfu_of(name, study, shape.parameters)
-    return _Step(name, launch, shape, layout, GPUS[launch.gpu], mfu).parts
+    return _Step(name, launch, shape, layout, GPUS[launch.gpu], *mfu_of(name, study, shape.parameters)).parts
 
 
 def mfu_of(name: Format, study: Study, parameters: int) -> tuple[float, str]:
@@ -59,12 +58,13 @@ class _Step:
     layout: ParallelLayout
     gpu: Gpu
     mfu: float
+    mfu_source: str
 
     @property
     def parts(self) -> tuple[TimePart, ...]:
         each, count, stages = self._compute + self._tensor, self._micro_batches, self.layout.pipeline
         flops = f"{self._flops * self.layout.data * count:.3g} FLOPs{' x 4/3' if self._full else ''}"
-        peak = f"({self.layout.gpus} GPUs x {self.gpu.flops:.3g} x {numbers.percent(self.mfu)} MFU)"
+        peak = f"({self.layout.gpus} GPUs x {self.gpu.flops:.3g} x {numbers.percent(self.mfu)} MFU), {self.mfu_source}"
         found = [
             TimePart("compute", count * self._compute, f"{flops} / {peak}"),
             TimePart("pipeline", (stages - 1) * each, f"({stages} - 1) / {count} micro-batches of compute and tensor"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Iterator
 
 from analysis.launch.plan.source import LaunchCorpus
@@ -52,8 +51,8 @@ def _excess(source: LaunchCorpus) -> str | None:
     needed, there = source.share * source.launch_tokens, source.tokenised or 0
     if not needed or needed > MUCH * there:
         return None
-    documents = math.ceil(ROOM * needed / source.tokens_per_document)
+    documents = round(float(f"{ROOM * needed / source.tokens_per_document:.2e}"))
     return (
-        f"the launch reads {numbers.percent(needed / there)} of {source.name}: state documents: {documents:,} for it "
-        f"under launch.corpora to tokenise only that"
+        f"tokenising: the launch reads {numbers.percent(needed / there)} of {source.name}: state documents: "
+        f"{documents} for it under launch.corpora to tokenise only that"
     )

@@ -12,14 +12,16 @@ from sweep.study.sections.launch import Launch
 UNSTATED = "CHANGE-ME"
 MOUNT = "/claim"
 FOLDER = "launch"
-HEAD = f"""# kubectl apply -f rayjob.yaml. Copy this folder to the volume claim as {FOLDER}/, and the data under their
-# own paths; the claim is mounted at {MOUNT}. Checkpoints go beside {FOLDER}/, which another export replaces.
+HEAD = f"""# kubectl apply -f rayjob.yaml. Copy the bundle, the folder above, to the volume claim as {FOLDER}/, with the
+# text that prepare.sh packed. Other data and the model keep their own paths. The claim is mounted at {MOUNT}.
+# Checkpoints go beside {FOLDER}/, which another export replaces.
 """
 
 
-def script(launch: Launch, name: str) -> str:
+def script(launch: Launch, name: str, folder: str) -> str:
+    """`folder`: of the run, in the bundle."""
     spec = {
-        "entrypoint": f"python {MOUNT}/{FOLDER}/ray_start.py {launch.nodes} {launch.gpus_per_node}",
+        "entrypoint": f"python {MOUNT}/{FOLDER}/{folder}/ray_start.py {launch.nodes} {launch.gpus_per_node}",
         "shutdownAfterJobFinishes": True,
         "backoffLimit": RESTARTS,  # each on a new cluster
         "rayClusterSpec": {

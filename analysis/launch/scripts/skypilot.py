@@ -18,9 +18,11 @@ ACCELERATORS = {
     "H200-141GB": "H200",
     "B200-180GB": "B200",
 }
-HEAD = """# Run sky launch sky.yaml in this folder, which SkyPilot copies to every node; the data have to be there too.
-# Checkpoints go below ALMR_CHECKPOINTS, by default the home folder. sky jobs launch sky.yaml starts it again after a
-# preemption or a failure, to go on from the newest checkpoint: give it a folder that outlives its machines.
+COPIED = "# Run sky launch sky.yaml in this folder. SkyPilot copies {} to every node.\n"
+PREPARE = """# Before that, run {} once, on a machine without GPUs that sees the corpora: it packs the text into {}.
+"""
+HEAD = """# Checkpoints go below ALMR_CHECKPOINTS, by default the home folder. sky jobs launch sky.yaml starts it again
+# after a preemption or a failure, to go on from the newest checkpoint: give it a folder that outlives its machines.
 """
 SHARED = """# Several nodes need a checkpoint folder that all share and that outlives them: mount storage,
 # file_mounts: {/checkpoints: {source: s3://...}}, and launch with --env ALMR_CHECKPOINTS=/checkpoints.
@@ -30,11 +32,11 @@ TOGETHER = ': "${ALMR_CHECKPOINTS:?is not set: name a folder that all nodes shar
 RUN = """set -euo pipefail
 MASTER_ADDR=$(head -n 1 <<< "$SKYPILOT_NODE_IPS")
 export MASTER_ADDR MASTER_PORT=29500 NNODES="$SKYPILOT_NUM_NODES" NODE_RANK="$SKYPILOT_NODE_RANK"
-bash start.sh
 """
 
 
-def script(launch: Launch, name: str, command: Command) -> str:
+def script(launch: Launch, name: str, command: Command, inside: str = "") -> str:
+    """`inside`: the run's folder in the bundle, where it reads another's data: then the whole bundle is copied."""
     several = launch.nodes > 1
     gpu = ACCELERATORS[launch.gpu] if launch.gpu else UNSTATED
     resources: dict[str, Any] = {"job_recovery": {"max_restarts_on_errors": RESTARTS}}
@@ -43,13 +45,17 @@ def script(launch: Launch, name: str, command: Command) -> str:
     task = {
         "name": name,
         "num_nodes": launch.nodes,
-        "workdir": ".",
+        "workdir": ".." if inside else ".",
         "resources": resources,
         "envs": {"ALMR_CHECKPOINTS": "", **command.variables},
         "setup": yaml_text.Block(f"{command.install}\n"),
-        "run": yaml_text.Block(RUN.replace("bash start.sh", (TOGETHER if several else ALONE) + "bash start.sh")),
+        "run": yaml_text.Block(
+            RUN + (TOGETHER if several else ALONE) + f"bash {f'{inside}/' if inside else ''}start.sh\n"
+        ),
     }
-    return HEAD + (SHARED if several else "") + yaml_text.dump(task)
+    head = COPIED.format("the whole bundle, the folder above," if inside else "it")
+    head += PREPARE.format(command.prepare, command.packed)
+    return head + HEAD + (SHARED if several else "") + yaml_text.dump(task)
 
 
 def warnings(launch: Launch) -> list[str]:

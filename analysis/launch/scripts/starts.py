@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.scripts import kuberay, skypilot
 from analysis.launch.scripts.torchrun import HERE, Command, start_script
 from sweep.study.sections.launch import Launch
@@ -36,13 +36,14 @@ AGAIN = (
 
 
 def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
-    launch, job = plan.launch, job_name(plan.study.name, name)
+    own = plan.data == DATA  # other runs are confirmation runs, with names of their own
+    launch, job = plan.launch, job_name(plan.study.name, name if own else folder.name)
     texts = {
         "start.sh": start_script(launch, command),
         "slurm.sbatch": _slurm(launch, job),
-        "rayjob.yaml": kuberay.script(launch, job),
+        "rayjob.yaml": kuberay.script(launch, job, folder.name),
         "ray_start.py": (HERE / "ray_start.txt").read_text(encoding="utf-8"),
-        "sky.yaml": skypilot.script(launch, job, command),
+        "sky.yaml": skypilot.script(launch, job, command, "" if own else folder.name),
     }
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")

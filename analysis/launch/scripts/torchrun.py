@@ -28,6 +28,7 @@ class Command:
     and $checkpoints set.
 
     `check` refuses a machine without the trainer (`fail "..."`), `run` starts it, `install` is one line for SkyPilot.
+    `prepare` is the script that packs its text, relative to that folder, into `packed`.
     `checkpoints` is the folder of this launch in $ALMR_CHECKPOINTS, where `run` uses it. `variables`: other environment
     variables that a user may have to set, with their defaults. `about`: comment lines for the head of start.sh, where
     the trainer's own settings take no comments.
@@ -39,6 +40,8 @@ class Command:
     check: str
     run: str
     install: str
+    prepare: str = ""
+    packed: str = "data/,\n# which is copied as well"
     checkpoints: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     about: str = ""

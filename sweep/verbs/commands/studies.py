@@ -132,7 +132,7 @@ def pack(
     """Write a launch's text as its trainer reads it. Needs no GPU."""
     from sweep.verbs.plan import pack as packing
 
-    loaded, stated = study_file.load(study), packing.held_out_files(held_out)
+    file, stated = study_file.find(study), packing.held_out_files(held_out)
     with interruptible("what is tokenised is kept; run the same command again to go on"):
-        packed = packing.pack(loaded, name, folder, stated, err if as_json else out)
+        packed = packing.pack(file, name, folder, stated, err if as_json else out)
     show(packed.as_json() if as_json else packed.text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sweep.planning import prepared_size
-from sweep.study import InputError, Study, Trial, preparation
+from sweep.study import InputError, Study, Trial, preparation, study_file
 from sweep.study.files import cache, patterns
 from sweep.study.numbers import almr, size, tokens
 from sweep.verbs.plan import phases
@@ -52,21 +52,23 @@ class Packed:
         return self.about.model_dump(mode="json") | {"folder": str(self.folder), "already_packed": self.kept}
 
 
-def pack(study: Study, name: str, folder: Path, held_out: Mapping[str, str], console: Console) -> Packed:
-    """Raises InputError for a study of several trials, a trainer that reads no packed text, a folder with other files,
-    text that cannot be read, and a disk that is too small.
+def pack(file: Path, name: str, folder: Path, held_out: Mapping[str, str], console: Console) -> Packed:
+    """Pack the text of a study file. Raises InputError for a study of several trials, a trainer that reads no packed
+    text, a folder with other files, text that cannot be read, and a disk that is too small.
     """
+    study = study_file.load(file)
     trial = _only_trial(study)
     with phases.shown(console) as progress:
         from trainers.packing import pack as packing
 
         if name not in packing.WRITERS:
             raise InputError(f"--format {name}: no trainer that reads packed text: give {', '.join(packing.WRITERS)}")
-        if known := packing.found(study, trial, name, folder, held_out):
+        text = packing.LaunchText(study, trial, name, file, held_out)
+        if known := packing.found(text, folder):
             return Packed(study, folder, known, kept=True)
         packing.refuse_too_large(cache.root(), _unprepared(study), "set ALMR_CACHE to a folder")
         packing.refuse_too_large(folder, LEAST * study.training.tokens)
-        return Packed(study, folder, packing.pack(study, trial, name, folder, held_out, progress), kept=False)
+        return Packed(study, folder, packing.pack(text, folder, progress), kept=False)
 
 
 def held_out_files(given: list[str] | None) -> dict[str, str]:

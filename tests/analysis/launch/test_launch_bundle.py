@@ -10,6 +10,7 @@ from analysis.fit_file.findings import Finding
 from analysis.launch.bundle import FittedRun, export
 from analysis.launch.evidence.evidence import Evidence, ReadBack, SearchEvidence
 from analysis.launch.scripts import starts
+from sweep.planning import model_shape
 from sweep.study import InputError, study_file
 from sweep.study.ingredients import SearchState
 
@@ -300,3 +301,31 @@ def test_the_go_list_says_what_the_trainers_parser_read(make_fit, embedded, run,
     [told] = evidence(out).read_back
     first = told.differences and told.differences[:1]
     assert told.model_copy(update={"differences": first}) == ReadBack(name="llamafactory", **found)
+
+
+@pytest.mark.parametrize(
+    ("launch", "state", "says"),
+    [
+        ({"gpu": "H100-80GB"}, "pass", " usable |"),
+        ({"gpu_gigabytes": 8}, "fail", "of 7.2 GB usable: take more or larger GPUs"),
+        ({}, "not known", "llamafactory not checked: state launch.gpu"),
+    ],
+)
+def test_the_page_says_whether_the_launch_fits_into_memory(make_study, make_fit, run, corpora, launch, state, says):
+    study = make_study(launch=launch)
+    target = model_shape.launch_hardware(study, study.launch.formats)
+    export(FittedRun(make_fit(study), run, corpora, target), run / "launch")
+    [line] = [line for line in (run / "launch/GO.md").read_text().splitlines() if "| memory of a GPU |" in line]
+    assert line.startswith(f"| {state} | size |")
+    assert says in line
+    readme = (run / "launch/README.md").read_text()
+    assert "does not fit into GPU memory" not in readme
+    assert "GPU memory was not checked" not in readme
+
+
+def test_the_name_of_a_language_stays_in_its_cell(make_study, make_fit, run, corpora):
+    files = {"original": "/data/english.jsonl", "additional": "/data/chinese.parquet"}
+    spec = {name: {"files": files[name], "language": f"{name} | a\nb"} for name in files}
+    export(FittedRun(make_fit(make_study(corpora=spec)), run, corpora), run / "launch")
+    [line] = [line for line in (run / "launch/README.md").read_text().splitlines() if "| held-out losses |" in line]
+    assert "original \\| a\\nb" in line

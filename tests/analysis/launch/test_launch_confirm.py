@@ -53,6 +53,9 @@ def line_of(page, statement, state):
     return line
 
 
+TRAINING = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "document_masking": False}
+
+
 def planned(fit, corpora):
     return bundle.confirmation(FittedRun(fit, Path("not-read"), corpora))
 
@@ -66,10 +69,15 @@ def results(path, plan, best, curvature=0.05):
     return path
 
 
-def confirm(fit, corpora, run, out, best):
+def confirm(fit, corpora, run, out, best, diverged=()):
+    """`diverged`: the indices of runs that diverged."""
     bundle.export(FittedRun(fit, run, corpora), out)
     plan = planned(fit, corpora)
     path = results(run / "filled.csv", plan, best)
+    lines = path.read_text().splitlines()
+    for i in diverged:
+        lines[i + 1] = f"{plan.lrs[i]},3,diverged,,"
+    path.write_text("\n".join(lines) + "\n")
     judged = compare(results_table.read(path, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = result.conclude(plan, judged, path)
     result.save(found, path, run, out)
@@ -106,12 +114,48 @@ def test_the_plan_says_what_its_runs_take_by_the_chosen_layout(make_fit, make_st
     told = "\n".join(plan.lines)
     assert f"{plan.gpu_hours:,.0f} GPU-hours" in told
     assert f"cost {plan.cost:,.0f}" in told
+    assert "by the estimated time of a step, its compute at 33 % MFU (assumed: measured for Llama 3.1 8B" in told
+    assert plan.disk_bytes == 6 * 14 * target.shape.parameters
+    assert plan.flops == pytest.approx(plan.total_tokens * target.shape.training_flops(8192))
 
 
 def test_gpu_hours_without_a_stated_mfu_name_the_published_figure(make_fit, make_study, corpora):
     plan = planned(make_fit(make_study(resources={"gpus_per_node": 1, "gpu": "H100-80GB"})), corpora)
     assert plan.gpu_hours == pytest.approx(plan.flops / (989e12 * 0.33) / 3600)
     assert any("at 33 % MFU (assumed: measured for Llama 3.1 8B on 8 H100" in line for line in plan.lines)
+
+
+def test_runs_on_cpus_have_no_gpu_hours(make_fit, make_study, corpora):
+    plan = planned(make_fit(make_study(launch={"nodes": 1, "gpus_per_node": 0})), corpora)
+    told = "\n".join(plan.lines)
+    assert "they run on CPUs, hours not estimated" in told
+    assert "GPU" not in told
+
+
+@pytest.mark.parametrize("name", ["llamafactory", "axolotl", "torchtitan", "megatron", "native"])
+def test_confirmation_runs_start_in_the_bundle_and_keep_one_checkpoint(make_fit, make_study, corpora, run, out, name):
+    """A job has a name of its own, and whole bundles are copied: a run reads ../NAME/data."""
+    study = make_study(launch={"transfer": RULE, "formats": [name]}, training=TRAINING)
+    bundle.export(FittedRun(make_fit(study), run, corpora), out)
+    brief = [out / f"confirm-{i + 1}-{name}" for i in range(5)]
+    jobs = {folder.name: yaml.safe_load((folder / "rayjob.yaml").read_text()) for folder in (out / name, *brief)}
+    assert len({job["metadata"]["name"] for job in jobs.values()}) == 6
+    for folder, job in jobs.items():
+        assert job["spec"]["entrypoint"].startswith(f"python /claim/launch/{folder}/ray_start.py")
+    sky = (brief[0] / "sky.yaml").read_text()
+    task = yaml.safe_load(sky)
+    assert "prepare.sh" not in task["setup"] + task["run"]
+    assert task["run"].endswith(f"bash {brief[0].name}/start.sh\n")
+    assert (brief[0] / task["workdir"]).resolve() == out.resolve()
+    assert f"run ../{name}/prepare.sh once" in sky
+    kept = {
+        "llamafactory": "save_total_limit: 1\n",
+        "axolotl": "save_total_limit: 1\n",
+        "torchtitan": "keep_latest_k=2,",
+        "megatron": "--save-retain-interval\n",
+    }
+    files = [path.read_text() for path in brief[0].iterdir() if path.is_file()]
+    assert name == "native" or any(kept[name] in text for text in files)
 
 
 def test_brief_runs_are_centred_where_the_rule_puts_their_own_budget(fit, corpora):
@@ -175,6 +219,25 @@ def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, r
     assert f"is {3e-5 / evidence.launch_lr:.2g} x below the scaled LR at which" in line_of(page, "divergence", "pass")
     text = (out / "llamafactory" / "llamafactory.yaml").read_text() + (out / "README.md").read_text()
     assert near[0] not in text
+
+
+@pytest.mark.parametrize(
+    ("diverged", "confirmed", "divergence", "factor"),
+    [((2, 3, 4), "fail", "fail", "1 x below"), ((3, 4), "pass", "warn", "1.4 x below"), ((4,), "pass", "pass", "2 x")],
+)
+def test_a_launch_whose_own_size_diverged_at_its_lr_is_no_go(
+    fit, corpora, run, out, diverged, confirmed, divergence, factor
+):
+    """The runs are at 0.5, 0.71, 1, 1.41 and 2 x the launch's LR."""
+    confirm(fit, corpora, run, out, best=2e-5, diverged=diverged)
+    page = (out / go.NAME).read_text()
+    assert page.startswith("# NO GO") == (confirmed == "fail")
+    line = line_of(page, "confirmation at the launch's size", confirmed)
+    assert line.count("confirmation at the launch's size") == 1
+    line = line_of(page, "divergence", divergence)
+    assert factor in line
+    assert "the lowest LR that diverged at the launch's size" in line
+    assert "no trial diverged" not in line
 
 
 def test_a_launch_that_moves_towards_the_edge_is_warned_of(fit, corpora, run, out):
@@ -390,6 +453,10 @@ def test_confirmation_runs_read_the_text_of_the_launch(make_fit, make_study, cor
 
 @pytest.fixture
 def finished(fit, corpora, run):
+    return finish(fit, corpora, run)
+
+
+def finish(fit, corpora, run):
     """The folder of a run that the verb finds; its fit is the given one."""
     known = Ingredients(base_model="m", base_model_fingerprint="0" * 16, folders={}, corpora=corpora)
     (run / "ingredients.json").write_text(known.model_dump_json())
@@ -490,3 +557,14 @@ def test_a_folder_without_results_is_an_error(finished):
 def test_results_that_are_not_there_are_an_error_of_one_line(finished):
     told = almr(finished, "--results", finished / "none.csv")
     assert isinstance(told.exception, FileNotFoundError | InputError)
+
+
+def test_a_format_that_cannot_train_the_launch_is_refused_before_its_hours_are_told(make_fit, make_study, corpora, run):
+    study = make_study(training=TRAINING | {"document_masking": True})
+    finished = finish(make_fit(study), corpora, run)
+    told = CliRunner().invoke(cli.app, ["export", str(finished), "--format", "megatron"])
+    assert isinstance(told.exception, InputError)
+    assert "it must hold scores of 8,192 x 8,192 tokens" in str(told.exception)
+    assert "GPU-hours" not in told.output
+    hours = CliRunner().invoke(cli.app, ["export", str(finished), "--format", "llamafactory"])
+    assert "GPU-hours" in hours.output

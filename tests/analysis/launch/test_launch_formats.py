@@ -18,6 +18,7 @@ from analysis.launch.plan import layout_choice
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.prepare import PREPARED
 from analysis.launch.scripts.starts import job_name
+from sweep.study.files.atomic import sha256
 from sweep.study.sizes.known import KNOWN
 
 SCRIPTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "sky.yaml")
@@ -171,8 +172,8 @@ def test_checkpoints_go_where_the_environment_says(write_format, make_study, tmp
     for made in ("base", "data"):
         (folder / made).mkdir(exist_ok=True)
     (folder / PREPARED).touch()
-    for packed in ("blocks.json", "model_args.txt"):
-        (folder / "data" / packed).touch()
+    (folder / "data" / "blocks.json").write_text(sha256(folder / "study.yaml"))
+    (folder / "data" / "model_args.txt").touch()
     for program in ("torchrun", "llamafactory-cli", "axolotl", "python"):
         (tools / program).write_text('#!/bin/bash\nprintf "%s|" "$@"\n')
         (tools / program).chmod(0o755)

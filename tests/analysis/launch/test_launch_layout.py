@@ -171,13 +171,15 @@ def test_hours_days_cost_and_disk_are_told(make_plan, make_study):
     assert "GPU-hours, estimated: 2,384 steps x" in page
     assert f"cost {titan.estimate('torchtitan').cost:,.0f}" in page
     assert "\n".join(titan.layout("torchtitan").table()) in page
+    assert "33 % MFU), assumed: measured for Llama 3.1 8B on 8 H100" in page
+    assert "5 confirmation runs x 100 steps" in page
     told = "\n".join(plan.forecast(["megatron"]))
     text = f"tokenising: {tokens(48e9)} tokens, about "
     assert (text in told, text in page) == (True, True)
     assert f"{takes.gpu_hours:,.0f} GPU-hours" in told
     runs = 5 * 100 * layout.step_seconds * 128 / 3600
     assert f"5 confirmation runs x 100 steps, one after another: {runs:,.0f} GPU-hours" in told
-    assert f"cost {2.5 * runs:,.0f}" in told
+    assert f"cost {2.5 * runs:,.0f}; checkpoints, only the newest of each" in told
     unknown = make_plan("megatron", make_study()).estimate("megatron")
     assert "not known: state launch.gpu" in unknown.time
 

@@ -12,6 +12,7 @@ from analysis.launch.bundle import write
 from analysis.launch.formats import llamafactory
 from analysis.launch.plan.launch_plan import make
 from sweep.study import InputError, study_file
+from sweep.study.files.atomic import sha256
 
 HOSTILE = [
     'it\'s "quoted"',
@@ -34,7 +35,7 @@ def written(write_format):
     def made(*arguments, **fields):
         folder = write_format("llamafactory", *arguments, **fields)
         (folder / "data").mkdir()
-        (folder / "data" / "blocks.json").touch()
+        (folder / "data" / "blocks.json").write_text(f'{{"study_sha256": "{sha256(folder / "study.yaml")}"}}')
         return folder
 
     return made
@@ -165,6 +166,10 @@ def test_the_script_wants_the_training_text(written):
     (folder / "llamafactory-cli").touch(mode=0o755)
     done = start(folder, PATH=f"{folder}:/usr/bin:/bin")
     assert (done.returncode, "data has no packed text: run prepare.sh once" in done.stderr) == (2, True)
+    (folder / "data" / "blocks.json").write_text('{"study_sha256": "that of another study.yaml"}')
+    done = start(folder, PATH=f"{folder}:/usr/bin:/bin")
+    assert done.returncode == 2
+    assert "data was packed before study.yaml was changed: run prepare.sh again" in done.stderr
 
 
 def test_other_settings_write_other_checkpoints(written, make_study, make_fit, corpora):

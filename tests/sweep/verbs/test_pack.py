@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import namedtuple
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,23 @@ def test_a_folder_with_anything_else_is_refused(study: Path, local_study: Study,
     almr(study, "--format", "torchtitan", "--out", out)
     written(local_study, study, tokens=4096)
     refused = almr(study, "--format", "torchtitan", "--out", out, status=2)
-    assert "holds text of another study, launch or trainer: delete it" in refused
+    assert "holds another study's text, or its files were changed since: delete it" in refused
 
 
 def test_the_lr_makes_no_other_text(study: Path, tmp_path: Path) -> None:
     almr(study, "--format", "torchtitan", "--out", tmp_path / "data")
     study.write_text(study.read_text().replace("- 0.001", "- 0.002"))
     assert "was packed already" in almr(study, "--format", "torchtitan", "--out", tmp_path / "data")
+    about = json.loads((tmp_path / "data" / "blocks.json").read_text())
+    assert about["study_sha256"] == sha256(study.read_bytes()).hexdigest()  # which start.sh compares
+
+
+def test_text_that_was_changed_is_not_the_text_that_was_packed(local_study: Study, tmp_path: Path) -> None:
+    study = written(local_study, tmp_path / "study.yaml")
+    almr(study, "--format", "torchtitan", "--out", tmp_path / "data")
+    (tmp_path / "additional" / "more.txt").write_text("one more document " * 99)
+    refused = almr(study, "--format", "torchtitan", "--out", tmp_path / "data", status=2)
+    assert "or its files were changed since" in refused
 
 
 def test_a_bundle_that_was_moved_is_known_by_its_content(
@@ -99,7 +110,7 @@ def test_a_bundle_that_was_moved_is_known_by_its_content(
     monkeypatch.chdir(moved)
     assert "was packed already" in almr(*arguments)
     (moved / "held_out" / "original.jsonl").write_text(json.dumps({"text": "another text " * 20}) + "\n")
-    assert "holds text of another study" in almr(*arguments, status=2)
+    assert "or its files were changed since" in almr(*arguments, status=2)
 
 
 def test_a_missing_corpus_is_named_before_another_is_tokenised(local_study: Study, tmp_path: Path) -> None:

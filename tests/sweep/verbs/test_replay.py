@@ -18,7 +18,8 @@ from tests import simulated_table
 
 ALMR = [sys.executable, "-c", "from sweep.cli import main; main()"]
 SAID = simulated_losses(simulated_table.MADE_BY)
-FORMATS = Format.__args__  # type: ignore[attr-defined]
+# Megatron-LM cannot keep documents apart in sequences of 8,192 tokens, as the study asks.
+FORMATS = [name for name in Format.__args__ if name != "megatron"]  # type: ignore[attr-defined]
 
 
 def test_the_shipped_table_is_what_its_formula_gives() -> None:
@@ -56,7 +57,7 @@ def almr(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_the_8b_study_is_replayed_and_exported_in_every_format(folder: Path) -> None:
+def test_the_8b_study_is_replayed_and_exported_in_every_format_that_can_train_it(folder: Path) -> None:
     """Every page says that the losses are simulated, and GO.md what is not known."""
     done = almr(folder, "run", "llama3-8b-zh", "--replay", "llama3-8b-zh-simulated")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,5 +78,4 @@ def test_the_8b_study_is_replayed_and_exported_in_every_format(folder: Path) -> 
         assert (run / "launch" / name / "start.sh").is_file()
         files = (run / "launch" / name).iterdir()
         heads = [path.read_text() for path in files if path.suffix in (".yaml", ".py", ".txt")]
-        commented = name != "megatron"  # a file of arguments takes no comments
-        assert any(SAID in text for text in heads) or not commented, name
+        assert any(SAID in text for text in heads), name

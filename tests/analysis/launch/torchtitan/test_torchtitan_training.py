@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from analysis.launch.bundle import write
+from sweep.study.files.atomic import sha256
 from trainers.data.tokens.borders import Borders
 from trainers.loop.held_out import evaluate
 from trainers.loop.learner import Learner
@@ -99,7 +100,13 @@ def pack(rows, folder):
     folder.mkdir()
     for name, of in rows.items():
         of.tofile(folder / f"{name}.bin")
-    about = {"sequence_length": LENGTH, "rows": len(rows["train"]), "before": [], "after": [END]}
+    about = {
+        "study_sha256": sha256(folder.parent / "study.yaml"),
+        "sequence_length": LENGTH,
+        "rows": len(rows["train"]),
+        "before": [],
+        "after": [END],
+    }
     held_out = {name: len(rows[f"held_out_{name}"]) for name in HELD_OUT}
     (folder / "blocks.json").write_text(json.dumps(about | {"document_masking": True, "held_out": held_out}))
 

@@ -24,6 +24,8 @@ command -v axolotl > /dev/null ||
     fail "axolotl is not on PATH: pip install 'axolotl[deepspeed]==0.19.0', or activate its environment"
 [[ -f data/blocks.json ]] ||
     fail "data has no packed text: run prepare.sh once"
+[[ "$(< data/blocks.json)" == *"$(sha256sum < study.yaml | cut -c -64)"* ]] ||
+    fail "data was packed before study.yaml was changed: run prepare.sh again"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=0}" # 0: a free one

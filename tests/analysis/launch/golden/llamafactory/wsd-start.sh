@@ -24,6 +24,8 @@ command -v llamafactory-cli > /dev/null ||
     fail "llamafactory-cli is not on PATH: pip install llamafactory==0.9.5 deepspeed, or activate its environment"
 [[ -f data/blocks.json ]] ||
     fail "data has no packed text: run prepare.sh once"
+[[ "$(< data/blocks.json)" == *"$(sha256sum < study.yaml | cut -c -64)"* ]] ||
+    fail "data was packed before study.yaml was changed: run prepare.sh again"
 
 
 if ((nodes == 1)); then

@@ -32,6 +32,8 @@ export MEGATRON="${MEGATRON:-${HOME:-}/Megatron-LM}"
     fail "$MEGATRON is not a checkout of Megatron-LM: set MEGATRON to its folder"
 [[ -f data/blocks.json ]] ||
     fail "data has no packed text: run prepare.sh once"
+[[ "$(< data/blocks.json)" == *"$(sha256sum < study.yaml | cut -c -64)"* ]] ||
+    fail "data was packed before study.yaml was changed: run prepare.sh again"
 
 if ((nodes == 1)); then
     : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=0}" # 0: a free one

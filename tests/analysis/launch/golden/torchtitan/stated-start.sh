@@ -21,6 +21,8 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 [[ -f data/blocks.json ]] ||
     fail "data has no packed text: run prepare.sh once"
+[[ "$(< data/blocks.json)" == *"$(sha256sum < study.yaml | cut -c -64)"* ]] ||
+    fail "data was packed before study.yaml was changed: run prepare.sh again"
 command -v torchrun > /dev/null ||
     fail "torchrun is not on PATH: pip install torchtitan==0.3.0, or activate its environment"
 installed=$(python -c 'from importlib.metadata import version as v; print(v("torchtitan"))' 2> /dev/null) ||
