@@ -108,7 +108,8 @@ def test_no_text_advises_a_replay_to_try_what_it_refuses(finished, trained, tmp_
     shutil.copy(finished.files.ingredients, folder)
     fitting.fit(Run(folder))
     told = [export(Run(folder)).stdout, almr("confirm", str(folder), "--accept-risk", "a test").stdout]
-    told += [path.read_text() for path in (folder / "launch").rglob("*") if path.name in ("GO.md", "study.yaml", "start.sh")]
+    files = (folder / "launch").rglob("*")
+    told += [path.read_text() for path in files if path.name in ("GO.md", "study.yaml", "start.sh")]
     assert not [text for text in told if "--parity" in text]
     assert "not possible for a replay" in told[1]
     assert "native: no parity run: not possible for a replay" in (folder / "launch/GO.md").read_text()
