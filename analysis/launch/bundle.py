@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,8 @@ class FittedRun:
 
     def plan(self, accept_risk: str | None) -> LaunchPlan:
         made = plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
-        return replace(made, parity={result.name: result.line for result in self.parity})
+        untried = dict.fromkeys(FORMATS, plans.REPLAYED) if made.study.replay else {}
+        return replace(made, parity=untried | {result.name: result.line for result in self.parity})
 
     @property
     def new_rows(self) -> int | None:
@@ -146,6 +148,26 @@ class Requested(NamedTuple):
     formats: tuple[str, ...]
     accept_risk: str | None = None
     reader: Reader | None = None
+
+
+def refuse(run: FittedRun, out: Path, accept_risk: str | None = None, formats: tuple[str, ...] | None = None) -> None:
+    """Raises InputError where `export` would: to be known before hours of parity runs. Writes nothing that stays."""
+    plan = planned(run, accept_risk, formats)
+    bundle_folder.refuse_foreign(out)
+    if fault := refusal(plan, formats or plan.launch.formats):
+        raise InputError(fault)
+
+
+def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
+    """Why the launch cannot be written in one of these formats, else None: they are written to see."""
+    try:
+        _refuse_embedded(plan, formats)
+        with tempfile.TemporaryDirectory() as folder:
+            for name in dict.fromkeys(formats):
+                write(plan, name, Path(folder) / name)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _refuse_embedded(plan: LaunchPlan, formats: tuple[str, ...]) -> None:

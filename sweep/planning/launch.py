@@ -19,6 +19,7 @@ from sweep.study.sections.launch import Launch
 class LaunchOutlook:
     """`least` and `most`: the sources of the launch's text at the lowest and the highest ALMR of the grid, by name.
     `estimates` and `confirmations`: what the launch and all its confirmation runs take, by format; empty on CPUs.
+    `refusal`: why almr export would not write it in its formats, as far as that is known without a fit.
     """
 
     launch: Launch
@@ -27,6 +28,7 @@ class LaunchOutlook:
     target: LaunchHardware
     estimates: dict[str, LaunchEstimate]
     confirmations: dict[str, str]
+    refusal: str | None = None
 
     def passes(self, name: str) -> tuple[float, float] | None:
         """How often a source is read, from the lowest to the highest; None where its size is not known."""
@@ -41,6 +43,7 @@ class LaunchOutlook:
 
     def warnings(self, study: Study) -> list[str]:
         found = [line for name in self.estimates for line in self.target.layouts[name].warnings(f"launch, {name}")]
+        found += [f"almr export will refuse this launch: {self.refusal}"] if self.refusal else []
         limit = study.objective.max_epochs
         for name in self.least:
             passes = self.passes(name)
@@ -68,4 +71,14 @@ def of(study: Study, facts: Mapping[str, CorpusFacts]) -> LaunchOutlook | None:
         target=target,
         estimates={name: estimate(name, study, launch, target) for name in names},
         confirmations={name: confirmation(name, study, launch, target) for name in names},
+        refusal=_refusal(study, launch, facts, target),
     )
+
+
+def _refusal(study: Study, launch: Launch, facts: Mapping[str, CorpusFacts], target: LaunchHardware) -> str | None:
+    if not (others := tuple(name for name in launch.formats if name != "native")):
+        return None
+    from analysis.launch import bundle  # pandas takes half a second to import
+    from analysis.launch.plan import launch_plan
+
+    return bundle.refusal(launch_plan.of_trial(study, launch, study.grid_trials[0], dict(facts), target), others)

@@ -16,7 +16,9 @@ from analysis.launch.confirm import result, results_table
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence import bundle_folder, evidence, parity
+from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.held_out import HeldOutText
+from analysis.launch.plan.launch_plan import NO_PARITY
 from analysis.transfer import bracket
 from sweep.planning import model_shape
 from sweep.readback import verify as readback
@@ -75,19 +77,36 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     Raises InputError for a refused fit, a run whose corpora were never read, or a study without a launch.
     """
     named, source = _source(run, fitted, options.formats)
-    for line in bundle.planned(source, options.accept_risk, named).forecast(named):
-        options.tell(line)
+    out = options.folder or run.files.launch
+    bundle.refuse(source, out, options.accept_risk, named)  # before anything is told or trained
+    forecast = bundle.planned(source, options.accept_risk, named).forecast(named)
     if options.parity:
-        from sweep.readback.parity import parity as parity_runs  # torch takes seconds to import
-
-        recipe = parity_runs.recipe(run, fitted, options.trial, options.show)
-        options.tell(parity_runs.cost(recipe, named))
-        parity_runs.carry_out(recipe, named)
-        source = replace(source, parity=kept.results(run, named))
+        source = replace(source, parity=_parity(run, fitted, named, options, forecast))
+    else:
+        _tell(options, forecast)
     reader = readback.verify if options.verify else None
-    made = bundle.export(source, options.folder or run.files.launch, options.accept_risk, named, reader)
+    made = bundle.export(source, out, options.accept_risk, named, reader)
     run.share()
     return made
+
+
+def _parity(
+    run: Run, fitted: FitResult, named: tuple[Format, ...], options: ExportOptions, forecast: list[str]
+) -> tuple[ParityResult, ...]:
+    """Train the parity runs, and return their results. Raises InputError, before `forecast` is told, without a trial
+    that can be repeated.
+    """
+    from sweep.readback.parity import parity as parity_runs  # torch takes seconds to import
+
+    recipe = parity_runs.recipe(run, fitted, options.trial, options.show)
+    _tell(options, [*forecast, parity_runs.cost(recipe, named)])
+    parity_runs.carry_out(recipe, named)
+    return kept.results(run, named)
+
+
+def _tell(options: ExportOptions, lines: list[str]) -> None:
+    for line in lines:
+        options.tell(line)
 
 
 def summary(made: Exported, again: str) -> list[str]:
@@ -148,6 +167,8 @@ def untried(run: Run, fitted: FitResult) -> list[str]:
     passed = {result.name for result in kept.results(run, named) if result.state == "pass"}
     if not (left := [name for name in named if name not in passed]):
         return []
+    if fitted.study and fitted.study.replay:
+        return [f"a parity run of {', '.join(left)} is {NO_PARITY}"]
     return [
         f"first try {', '.join(left)} on the small model, at the cost of about two trials each: "
         f"{shlex.join(['almr', 'export', run.address, '--parity'])}"

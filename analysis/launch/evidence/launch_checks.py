@@ -104,7 +104,7 @@ def of_origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     detail = "; ".join(found.text for found in evidence.read_back) or "not requested: almr export RUN --verify"
     state: State = "fail" if wrong else "not known" if unread else "pass"
     yield GoCheck("read back by the trainers' parsers", state, detail)
-    yield GoCheck("parity runs", *parity.summary(evidence.parity, evidence.formats))
+    yield GoCheck("parity runs", *parity.summary(evidence.parity, evidence.formats, study.replay is not None))
 
 
 def _text(value: Any) -> str:

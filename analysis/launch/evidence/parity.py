@@ -10,11 +10,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from analysis.launch.plan.launch_plan import NOT_TRIED
+from analysis.launch.plan.launch_plan import NO_PARITY, NOT_TRIED
 from sweep.study import Schema
 
 NAME = "parity.json"
 SCHEMA_VERSION = 1
+TRY = "almr export RUN --parity"
 AGAIN = "run almr export RUN --parity again"
 ParityState = Literal["pass", "fail", "not known"]
 Kind = Literal["again", "borders", "resumed"]
@@ -180,14 +181,16 @@ class ParityFile(Schema):
         return self.results.get(name)
 
 
-def summary(results: tuple[ParityResult, ...], names: tuple[str, ...]) -> tuple[ParityState, str]:
-    """The state of a bundle's formats together, and each one's line."""
+def summary(
+    results: tuple[ParityResult, ...], names: tuple[str, ...], replayed: bool = False
+) -> tuple[ParityState, str]:
+    """The state of a bundle's formats together, and each one's line. `replayed`: no trial was trained."""
     known = {result.name: result for result in results}
     states = {known[name].state if name in known else "not known" for name in names}
     state: ParityState = "fail" if "fail" in states else "not known" if states != {"pass"} else "pass"
     missing = [name for name in names if name not in known]
     lines = [known[name].text for name in names if name in known]
-    lines += [f"{', '.join(missing)}: no parity run: almr export RUN --parity"] if missing else []
+    lines += [f"{', '.join(missing)}: no parity run: {NO_PARITY if replayed else TRY}"] if missing else []
     return state, "; ".join(lines)
 
 

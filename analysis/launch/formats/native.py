@@ -14,6 +14,7 @@ from sweep.study import study_file
 
 NAME = NATIVE
 TRAINER = "almr's own trainer"
+CHECKOUT = '"${ALMR_CHECKOUT:?is not set: name the folder of a checkout of almr-sweep on every node}"'  # on no index
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
@@ -49,10 +50,10 @@ def command(plan: LaunchPlan) -> Command:
         settings="study.yaml",
         usage="Its record and log are written beside the checkpoints. It takes no arguments.",
         check='python -c "import sweep, torch" 2> /dev/null ||\n'
-        '    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"\n'
-        + _check(plan),
+        '    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"\n' + _check(plan),
         run=TORCHRUN + '-m sweep.worker.launch_run study.yaml "$checkpoints"',
-        install="pip install almr-sweep",
+        install=f"pip install {CHECKOUT}",
+        variables={"ALMR_CHECKOUT": ""},
         prepare=f"{plan.data.removesuffix(DATA)}{prepare.NAME}",
         packed="ALMR_CACHE, which has to be a folder that\n# every node mounts under the same path",
         checkpoints=checkpoints_name(plan, NAME, launch_study(plan).model_dump(mode="json")),

@@ -25,6 +25,8 @@ from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
 
 NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)"
+NO_PARITY = "not possible for a replay: no trial was trained that could be repeated"
+REPLAYED = f"NOT TRIED: no parity run shows that this trainer trains as the trials did ({NO_PARITY})"
 PARITY_RUN = "A parity run: the small model is trained again as a trial was, to compare this trainer with the trials'"
 DATA = "data"  # the folder of a format with its packed text
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
@@ -87,11 +89,12 @@ class LaunchPlan:
 
     @property
     def difference(self) -> str:
-        """How `tokens` differs from the requested number, in words."""
-        more = self.tokens - self.launch.tokens
+        """How `tokens` differs from the requested number, in words. A confirmation or parity run has its own."""
+        whole = self.study.launch is not None and self.study.launch.tokens == self.launch.tokens
+        requested, more = "launch.tokens" if whole else "the tokens of this run", self.tokens - self.launch.tokens
         if not more:
-            return "exactly launch.tokens"
-        return f"{abs(more):,} {'more' if more > 0 else 'fewer'} than launch.tokens, {self.launch.tokens:,}"
+            return f"exactly {requested}"
+        return f"{abs(more):,} {'more' if more > 0 else 'fewer'} than {requested}, {self.launch.tokens:,}"
 
     @property
     def seed(self) -> int:

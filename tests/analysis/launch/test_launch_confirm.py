@@ -177,6 +177,13 @@ def test_every_brief_run_has_its_own_configuration(fit, corpora, run, out):
     assert json.loads((out / "confirm/plan.json").read_text())["lr"] == 2e-5
 
 
+def test_a_confirmation_run_has_tokens_of_its_own(fit, corpora, run, out):
+    bundle.export(FittedRun(fit, run, corpora), out, formats=("native",))
+    heads = [(out / name / "study.yaml").read_text() for name in ("native", "confirm-1-native")]
+    assert ["launch.tokens" in head for head in heads] == [True, False]
+    assert "(exactly the tokens of this run)" in heads[1]
+
+
 def test_a_transfer_that_holds_keeps_the_launch_and_says_so(fit, corpora, run, out):
     found, evidence = confirm(fit, corpora, run, out, best=2e-5)
     assert found.judgement.answer == "holds"

@@ -126,6 +126,24 @@ def test_a_launch_on_cpus_has_no_gpu_hours() -> None:
     assert "on CPUs" in lines(study)
 
 
+@pytest.mark.parametrize(
+    ("launch", "masked", "refused"),
+    [
+        ({"model": "tiny-5.6m", "formats": ["llamafactory"], "nodes": 1}, False, "tiny-5.6m is embedded"),
+        ({"formats": ["megatron"]}, True, "scores of 8,192 x 8,192 tokens"),
+        ({"formats": ["megatron"]}, False, None),
+    ],
+)
+def test_a_launch_that_export_would_refuse_is_a_warning(
+    launch: dict[str, Any], masked: bool, refused: str | None
+) -> None:
+    training = make_study().training.model_dump() | {"document_masking": masked}
+    warnings = planned(make_study(launch=LAUNCH | launch, training=training)).warnings
+    found = [warning for warning in warnings if "almr export will refuse" in warning]
+    assert len(found) == bool(refused)
+    assert not refused or refused in found[0]
+
+
 @pytest.mark.parametrize(("masks", "axolotl"), [(False, 8), (True, 12)])
 def test_the_text_has_its_disk_and_time(masks: bool, axolotl: int) -> None:
     """The corpora as int32 in the cache, and the launch's tokens in each format; what is too large is told."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from bowl_run import study, write
 from typer.testing import CliRunner
@@ -99,9 +101,29 @@ def test_a_wrong_trial_is_refused_in_one_line(finished, trained, arguments, mess
     assert str(told.exception).startswith(message)
 
 
-def test_trials_of_another_version_are_not_repeated(finished, trained, tmp_path):
-    import shutil
+def test_no_text_advises_a_replay_to_try_what_it_refuses(finished, trained, tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    write(folder, study(replay={"table": "/a/table.csv"}))
+    shutil.copy(finished.files.ingredients, folder)
+    fitting.fit(Run(folder))
+    told = [export(Run(folder)).stdout, almr("confirm", str(folder), "--accept-risk", "a test").stdout]
+    files = (folder / "launch").rglob("*")
+    told += [path.read_text() for path in files if path.name in ("GO.md", "study.yaml", "start.sh")]
+    assert not [text for text in told if "--parity" in text]
+    assert "not possible for a replay" in told[1]
+    assert "native: no parity run: not possible for a replay" in (folder / "launch/GO.md").read_text()
 
+
+def test_a_bundle_that_would_be_refused_is_refused_before_anything_is_told_or_trained(finished, trained, tmp_path):
+    (tmp_path / "notes.txt").write_text("another's files")
+    told = export(finished, "--parity", "--out", str(tmp_path))
+    assert isinstance(told.exception, InputError)
+    assert "parity runs" not in told.stderr
+    assert trained[0] == []
+
+
+def test_trials_of_another_version_are_not_repeated(finished, trained, tmp_path):
     other = Run(shutil.copytree(finished.folder, tmp_path / "other"))
     for path in other.files.records():
         path.write_text(path.read_text().replace(other.study().fingerprint, "0" * 16))

@@ -13,7 +13,7 @@ fail() {
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 readonly almr="${ALMR:-almr}"
 command -v "$almr" > /dev/null ||
-    fail "almr is not on PATH: pip install almr-sweep in an environment of its own, and set ALMR to its bin/almr"
+    fail "almr is not on PATH: pip install -e CHECKOUT in an environment of its own, and set ALMR to its bin/almr"
 
 "$almr" prepare study.yaml --json > prepared.json.unfinished
 mv prepared.json.unfinished prepared.json

@@ -21,7 +21,7 @@ fail() {
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 python -c "import sweep, torch" 2> /dev/null ||
-    fail "almr-sweep is not installed here: pip install almr-sweep, or activate its environment"
+    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"
 [[ -f prepared.json ]] ||
     fail "the text is not prepared, and no GPU should wait for it: run prepare.sh once"
 
