@@ -8,6 +8,7 @@ from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import numbers
 
 TOKEN = 4  # bytes of a packed token
+LEAST = 0.1  # hours that are told
 MEANWHILE = 2  # of a packed corpus: what it is made from, until it is saved
 BYTES = {"llamafactory": (4, 12), "axolotl": (8, 12), "torchtitan": (4, 4)}  # of a token, without and with masks
 SEARCH, TOKENISING = 14.8e6, 3.0  # bytes a second of the search for near-copies, and how much longer tokenising takes
@@ -28,8 +29,9 @@ def text_lines(sources: Collection[LaunchCorpus], names: Iterable[str], masks: b
     peak = numbers.size(sum(sizes) + MEANWHILE * max(sizes))
     read = sum((source.tokenised or 0) / source.measured.tokens_per_byte for source in sources)
     hours = read * (1 + TOKENISING) / SEARCH / HOUR
+    work = f"about {numbers.quantity(hours)}" if hours >= LEAST else f"under {LEAST}"
     shared = (
-        f"tokenising: {numbers.tokens(sum(sizes) / TOKEN)} tokens, about {numbers.quantity(hours)} processor-hours "
+        f"tokenising: {numbers.tokens(sum(sizes) / TOKEN)} tokens, {work} processor-hours "
         f"(at {SEARCH / (1 + TOKENISING) / 1e6:.1f} MB/s: {ORIGIN}); {numbers.size(sum(sizes))} in ALMR_CACHE, "
         f"{peak} meanwhile"
     )

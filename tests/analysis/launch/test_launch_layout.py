@@ -174,7 +174,7 @@ def test_hours_days_cost_and_disk_are_told(make_plan, make_study):
     assert "33 % MFU), assumed: measured for Llama 3.1 8B on 8 H100" in page
     assert "5 confirmation runs x 100 steps" in page
     told = "\n".join(plan.forecast(["megatron"]))
-    text = f"tokenising: {tokens(48e9)} tokens, about "
+    text = f"tokenising: {tokens(48e9)} tokens, "
     assert (text in told, text in page) == (True, True)
     assert f"{takes.gpu_hours:,.0f} GPU-hours" in told
     runs = 5 * 100 * layout.step_seconds * 128 / 3600
