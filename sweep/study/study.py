@@ -159,7 +159,8 @@ class Study(Section):
     @property
     def trial_resources(self) -> Resources:
         """What one trial takes of the cluster: a replayed one trains nothing, so one CPU core."""
-        return Resources(concurrent=self.resources.concurrent, retries=0) if self.replay else self.resources
+        of = self.resources
+        return Resources(concurrent=of.concurrent, retries=of.retries) if self.replay else of
 
     @property
     def grid_trials(self) -> list[Trial]:
