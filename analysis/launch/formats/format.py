@@ -16,15 +16,13 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 class Format(Protocol):
-    """What a format's module has. `write` writes the trainer's own files into a folder and returns warnings; `ratio`
-    explains the token ratio in the trainer's terms, in lines; `command` starts the trainer.
+    """What a format's module has. `write` writes the trainer's own files into a folder and returns warnings;
+    `command` starts the trainer.
     """
 
     TRAINER: str
 
     def write(self, plan: LaunchPlan, folder: Path) -> list[str]: ...
-
-    def ratio(self, plan: LaunchPlan) -> list[str]: ...
 
     def command(self, plan: LaunchPlan) -> Command: ...
 
@@ -109,7 +107,3 @@ def risk_lines(plan: LaunchPlan) -> list[str]:
 
 def comment(lines: list[str]) -> str:
     return "".join(f"# {visible(line)}".rstrip() + "\n" for line in lines)
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -222,11 +222,6 @@ class LaunchPlan:
         """The share of the tokens of each corpus in use."""
         return {source.name: source.share for source in self.used}
 
-    @property
-    def additional(self) -> list[str]:
-        """The corpora in use of the additional language."""
-        return [source.name for source in self.used if source.language == "additional"]
-
     def label(self, source: LaunchCorpus) -> str:
         """The corpus as messages name it."""
         language = self.study.language_name(source.language)

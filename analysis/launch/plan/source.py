@@ -88,11 +88,6 @@ class LaunchCorpus:
         return min((known for known in (self.corpus_tokens, sample) if known), default=None)
 
     @property
-    def documents(self) -> float | None:
-        """Number of documents, by the mean tokens per document."""
-        return self.corpus_tokens / self.tokens_per_document if self.corpus_tokens else None
-
-    @property
     def epochs(self) -> float | None:
         """How many times the launch reads the corpus."""
         return self.share * self.launch_tokens / self.corpus_tokens if self.corpus_tokens else None

@@ -11,7 +11,7 @@ from analysis.launch.bundle import FORMATS, write
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import make
 from sweep.study import study_file
-from trainers.data.hold_out import excluded, held_out_texts, near_copies
+from trainers.data.hold_out import excluded, held_out_texts
 
 LANGUAGES = ("original", "additional")
 
@@ -90,14 +90,3 @@ def test_with_held_out_text_it_is_evaluated_on_it_and_trains_on_none(plan):
     assert len(made.assumptions) == 1
     assert made.unmeasured(LANGUAGES) == []
     assert made.evaluation_files == {name: f"held_out/{name}.jsonl" for name in LANGUAGES}
-
-
-def test_what_many_documents_of_a_stream_contain_is_boilerplate_and_near_copies_may_be_kept():
-    header = text("header", 0)
-    detector = near_copies.RepeatDetector([header, text("held out", 1)])
-    many = [f"{header} {text('document', i, 1000)}" for i in range(300)]
-    found = list(detector.kinds(many, near_copies.StreamCounts()))
-    assert found == ["near"] * 99 + [None] * 201
-    few = [*many[:20], text("held out", 1)]
-    assert list(detector.kinds(few, near_copies.StreamCounts())) == ["near"] * 20 + ["exact"]
-    assert list(detector.kinds(few, None)) == [None] * 20 + ["exact"]

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,6 @@ LONG = 50  # grams
 SAMPLED = np.uint64(4)  # one in so many grams leads from a part to the whole
 FEWEST = 0.5  # of a document's sampled grams are known where it is a part of a held-out one
 COMMON, FEWEST_COMMON = 0.1, 5  # share and number of training documents that contain a held-out one: boilerplate
-LEAST_READ = 1000  # documents, before what a large part of them contains is known in a stream
 RAREST, MOST = 8, 100  # sampled grams that are looked up, and documents that are compared
 AT_ONCE = 1000  # documents
 COUNTERS = 22  # bits: grams share 4 million counters, which only order them
@@ -57,8 +56,7 @@ def find(
     containing: dict[int, list[int]] = {}
     for first in range(0, len(training), AT_ONCE):
         rows = training[first : first + AT_ONCE]
-        compared = detector.compared(texts[rows]["text"], near_copies=not exact_alone)
-        for row, found in zip(rows, compared, strict=True):
+        for row, found in zip(rows, detector.compared(texts[rows]["text"]), strict=True):
             if found is None:
                 copies.exact.append(row)
             elif found.alike:
@@ -80,43 +78,18 @@ class RepeatDetector:
     """Tells whether documents repeat one of the `held_out` texts. `near_copies`: whether any are ever looked for."""
 
     def __init__(self, held_out: Sequence[str], near_copies: bool = True) -> None:
+        self.near_copies = near_copies
         self.digests = {_digest(text) for text in held_out}
         self.index = HeldOutIndex(_Grams(held_out if near_copies else []))
 
-    def compared(self, texts: Sequence[str], near_copies: bool) -> Iterator[Overlap | None]:
+    def compared(self, texts: Sequence[str]) -> Iterator[Overlap | None]:
         """What each document repeats; None for the very text of a held-out one."""
-        every = shingles.grams(texts) if near_copies else [None] * len(texts)
+        every = shingles.grams(texts) if self.near_copies else [None] * len(texts)
         for text, grams in zip(texts, every, strict=True):
             if _digest(text) in self.digests:
                 yield None
             else:
                 yield NOTHING if grams is None else self.index.repeated(grams)
-
-    def kinds(self, texts: Sequence[str], read: StreamCounts | None) -> Iterator[Literal["exact", "near"] | None]:
-        """Of each document of a stream: whether it is the very text of a held-out one, nearly repeats one, or neither.
-
-        `read` counts the stream so far; None: near-copies are not looked for. In a stream a document that contains
-        boilerplate is taken for a repeat until it is known that many others do.
-        """
-        for found in self.compared(texts, near_copies=read is not None):
-            if found is None:
-                yield "exact"
-            else:
-                yield "near" if found.alike or (read and read.unusual(found.contained)) else None
-
-
-class StreamCounts:
-    """How many documents of a stream were read, and how many of them contain each held-out document."""
-
-    def __init__(self) -> None:
-        self.documents, self.containing = 0, Counter[int]()
-
-    def unusual(self, contained: list[int]) -> bool:
-        """Whether the next document, with these held-out ones in it, contains one that few documents do."""
-        self.documents += 1
-        self.containing.update(contained)
-        most = max(FEWEST_COMMON, COMMON * max(self.documents, LEAST_READ))
-        return any(self.containing[row] < most for row in contained)
 
 
 def _digest(text: str) -> bytes:
