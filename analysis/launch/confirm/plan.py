@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -119,16 +119,6 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
     tokens = steps * launch.global_batch_tokens
     lr = transfer.lr_at(tokens / plan.tokens)
     lrs = np.geomspace(lr / rule.confirm.factor, lr * rule.confirm.factor, rule.confirm.runs)
-    parameters = sizes.step(plan.study, rule).launch.parameters
-    shape, price, gpus = plan.target.shape, launch.price_per_gpu_hour, launch.nodes * launch.gpus_per_node
-    each = shape.training_flops(launch.sequence_length) if shape else 6.0 * parameters if parameters else None
-    flops = each * tokens * len(lrs) if each else None
-    timed = {name: layout.step_seconds for name, layout in plan.target.layouts.items() if layout.step_seconds}
-    slowest = max(timed, key=lambda name: timed[name], default=launch.formats[0])
-    known = launch.gpu is not None and parameters is not None
-    mfu, source = mfu_of(cast(Format, slowest), plan.study, parameters or 0) if known else (None, None)
-    gpu_hours = _gpu_hours(plan, steps * len(lrs), flops, mfu)
-    disks = [confirmation_disk(name, plan.study, launch, plan.target) for name in launch.formats]
     return ConfirmPlan(
         model=launch.model,
         almr=transfer.almr,
@@ -142,20 +132,12 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         tokens=tokens,
         total_tokens=tokens * len(lrs),
         share_of_launch=tokens * len(lrs) / plan.tokens,
-        flops=flops,
-        gpu_hours=gpu_hours,
         tolerance=rule.confirm.tolerance,
         noise=noise(fit.file),
         level=fit.file.winner.level,
         weights=weights(fit.file),
         notes=tuple(_notes(fit, plan, lrs.tolist(), steps)),
-        mfu=mfu,
-        mfu_source=source,
-        days=gpu_hours / gpus / 24 if gpu_hours is not None and gpus else None,
-        cost=gpu_hours * price if gpu_hours is not None and price else None,
-        gpus=gpus,
-        timed=bool(timed),
-        disk_bytes=max((disk for disk in disks if disk), default=None) if gpus else None,
+        **_cost(plan, rule, steps * len(lrs)),
     )
 
 
@@ -185,12 +167,48 @@ def _steps(plan: LaunchPlan, rule: TransferRule) -> int:
     return steps
 
 
-def _gpu_hours(plan: LaunchPlan, steps: int, flops: float | None, mfu: float | None) -> float | None:
-    """By the estimated time of a step in the slowest layout; before a layout is chosen, by FLOPs and MFU."""
-    launch = plan.launch
-    if seconds := [layout.step_seconds for layout in plan.target.layouts.values() if layout.step_seconds]:
-        return steps * max(seconds) * launch.processes / HOUR
-    return flops / (GPUS[launch.gpu].flops * mfu) / HOUR if launch.gpu and flops and mfu else None
+def _cost(plan: LaunchPlan, rule: TransferRule, steps: int) -> dict[str, Any]:
+    """What so many steps of all runs take, as fields of `ConfirmPlan`: by the estimated time of a step in the slowest
+    layout; before a layout is chosen, by FLOPs and MFU.
+    """
+    launch, target = plan.launch, plan.target
+    gpus, price = launch.nodes * launch.gpus_per_node, launch.price_per_gpu_hour
+    flops = _flops(plan, rule, steps)
+    mfu, source = _mfu(plan, rule)
+    gpu_hours = None
+    if target.step_seconds:
+        gpu_hours = steps * target.step_seconds * launch.processes / HOUR
+    elif launch.gpu and flops and mfu:
+        gpu_hours = flops / (GPUS[launch.gpu].flops * mfu) / HOUR
+    disks = [confirmation_disk(name, plan.study, launch, target) for name in launch.formats]
+    return {
+        "flops": flops,
+        "gpu_hours": gpu_hours,
+        "mfu": mfu,
+        "mfu_source": source,
+        "days": gpu_hours / gpus / 24 if gpu_hours is not None and gpus else None,
+        "cost": gpu_hours * price if gpu_hours is not None and price else None,
+        "gpus": gpus,
+        "timed": target.step_seconds is not None,
+        "disk_bytes": max((disk for disk in disks if disk), default=None) if gpus else None,
+    }
+
+
+def _flops(plan: LaunchPlan, rule: TransferRule, steps: int) -> float | None:
+    launch, shape = plan.launch, plan.target.shape
+    parameters = sizes.step(plan.study, rule).launch.parameters
+    each = shape.training_flops(launch.sequence_length) if shape else 6.0 * parameters if parameters else None
+    return each * steps * launch.global_batch_tokens if each else None
+
+
+def _mfu(plan: LaunchPlan, rule: TransferRule) -> tuple[float | None, str | None]:
+    """Of the slowest format, and where the figure is from."""
+    parameters = sizes.step(plan.study, rule).launch.parameters
+    if plan.launch.gpu is None or parameters is None:
+        return None, None
+    timed = {name: layout.step_seconds or 0 for name, layout in plan.target.layouts.items()}
+    slowest = max(timed, key=lambda name: timed[name], default=plan.launch.formats[0])
+    return mfu_of(cast(Format, slowest), plan.study, parameters)
 
 
 def _notes(fit: FitResult, plan: LaunchPlan, lrs: Sequence[float], steps: int) -> list[str]:
@@ -241,8 +259,7 @@ def write(
 
 def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[str, LaunchPlan]]:
     """The folder and the plan of each confirmation run of a format."""
-    minutes = plan.checkpoint_minutes or 0
-    hours = confirm.steps * minutes / plan.checkpoint_steps / 60
+    hours = confirm.steps * (plan.target.step_seconds or 0) / HOUR
     brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": max(1, math.ceil(hours))})
     data, held_out = f"../{name}/{DATA}", replace(plan.held_out, beside=f"../{name}/")
     for i, lr in enumerate(confirm.lrs):

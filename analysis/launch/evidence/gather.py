@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
+from analysis.launch.confirm import plan as confirm_plan
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.evidence import (
     CorpusEvidence,
@@ -132,7 +133,7 @@ def _trial(row: dict[Any, Any], run: Path, sources: list[str]) -> TrialEvidence:
 
 def _base_objective(fit: FitResult) -> float | None:
     """The objective of the base model, without its guards; None where a record lacks a loss that it weighs."""
-    weights = {name: share for name, share in (fit.file.weights or {"additional": 1.0}).items() if share}
+    weights = confirm_plan.weights(fit.file)
     columns = {name: f"base_loss_{name}" for name in weights}
     if any(column not in fit.table for column in columns.values()):
         return None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
-from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
+from analysis.launch.plan.layout import LaunchHardware, plain
 from sweep.study import Schema, Study
 from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
@@ -96,35 +95,34 @@ def estimate(name: str, study: Study, launch: Launch, target: LaunchHardware) ->
         steps=launch.steps,
         gpus=launch.nodes * launch.gpus_per_node,
         step_seconds=layout.step_seconds,
-        checkpoint_steps=checkpoint_steps(launch, target.layouts.values()),
+        checkpoint_steps=checkpoint_steps(launch, target),
         kept_checkpoints=_kept(name, launch),
         checkpoint_bytes=parameters and parameters * _checkpoint_bytes(name, study),
         price=launch.price_per_gpu_hour,
-        checkpoint_minutes=checkpoint_minutes(study, launch, target.layouts.values()) if name == "native" else None,
+        checkpoint_minutes=checkpoint_minutes(study, launch, target) if name == "native" else None,
         memory=layout.memory,
         usable_memory=layout.usable,
         why_not=layout.why_not,
     )
 
 
-def checkpoint_steps(launch: Launch, layouts: Iterable[ParallelLayout]) -> int:
+def checkpoint_steps(launch: Launch, target: LaunchHardware) -> int:
     """Steps between checkpoints, rounded up where the launch states their number: no more are written. Else at most an
     hour, by the slowest of the layouts, and at most a twentieth of the steps.
     """
     if launch.checkpoints:
         return math.ceil(launch.steps / launch.checkpoints)
-    seconds = max((layout.step_seconds or 0 for layout in layouts), default=0)
-    hour = math.floor(HOUR / seconds) if seconds else launch.steps
+    hour = math.floor(HOUR / target.step_seconds) if target.step_seconds else launch.steps
     return max(1, min(hour, launch.steps // FEWEST))
 
 
-def checkpoint_minutes(study: Study, launch: Launch, layouts: Iterable[ParallelLayout]) -> float:
+def checkpoint_minutes(study: Study, launch: Launch, target: LaunchHardware) -> float:
     """Minutes between the checkpoints of our own trainer, which saves by the clock: those of `checkpoint_steps` where
     the time of a step is known, else as the trials; at most an hour.
     """
-    counted = list(layouts)
-    seconds = checkpoint_steps(launch, counted) * max((layout.step_seconds or 0 for layout in counted), default=0)
-    minutes = seconds / 60 if seconds else study.execution.checkpoint_minutes or HOURLY
+    minutes = study.execution.checkpoint_minutes or HOURLY
+    if target.step_seconds:
+        minutes = checkpoint_steps(launch, target) * target.step_seconds / 60
     return min(float(f"{minutes:.3g}"), HOURLY)
 
 

@@ -179,18 +179,12 @@ class LaunchPlan:
     @property
     def checkpoint_steps(self) -> int:
         """Steps between checkpoints."""
-        return checkpoint_steps(self.launch, self.target.layouts.values())
+        return checkpoint_steps(self.launch, self.target)
 
     @property
     def kept_checkpoints(self) -> int:
         """How many of the newest checkpoints stay on disk."""
         return 1 if self.newest_only else kept_checkpoints(self.launch)
-
-    @property
-    def checkpoint_minutes(self) -> float | None:
-        """Minutes between checkpoints, by the estimated time of a step; None where that is not known."""
-        seconds = [layout.step_seconds for layout in self.target.layouts.values() if layout.step_seconds]
-        return self.checkpoint_steps * max(seconds) / 60 if seconds else None
 
     def estimate(self, name: str) -> LaunchEstimate:
         """What the launch takes with a format."""
@@ -224,8 +218,7 @@ class LaunchPlan:
 
     def label(self, source: LaunchCorpus) -> str:
         """The corpus as messages name it."""
-        language = self.study.language_name(source.language)
-        return language if source.name == source.language else f"{source.name} ({language})"
+        return source.label(self.study)
 
     @property
     def checked(self) -> list[str]:

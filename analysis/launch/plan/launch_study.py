@@ -79,7 +79,7 @@ def _execution(plan: LaunchPlan) -> dict[str, Any]:
     """Recomputation as the layout has it, and checkpoints at least every hour."""
     layout = plan.layout(NATIVE)
     counted = {"activation_checkpointing": layout.checkpointing} if layout.parts else {}
-    return counted | {"checkpoint_minutes": checkpoint_minutes(plan.study, plan.launch, plan.target.layouts.values())}
+    return counted | {"checkpoint_minutes": checkpoint_minutes(plan.study, plan.launch, plan.target)}
 
 
 def _resources(plan: LaunchPlan) -> dict[str, Any]:

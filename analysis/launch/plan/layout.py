@@ -144,3 +144,8 @@ class LaunchHardware:
 
     shape: Shape | None = None
     layouts: Mapping[str, ParallelLayout] = field(default_factory=dict)
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Of an optimizer step in the slowest layout; None where no time was estimated."""
+        return max((layout.step_seconds for layout in self.layouts.values() if layout.step_seconds), default=None)

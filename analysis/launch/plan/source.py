@@ -87,6 +87,11 @@ class LaunchCorpus:
         sample = self.spec.documents and self.spec.documents * self.tokens_per_document
         return min((known for known in (self.corpus_tokens, sample) if known), default=None)
 
+    def label(self, study: Study) -> str:
+        """The corpus as messages name it."""
+        language = study.language_name(self.language)
+        return language if self.name == self.language else f"{self.name} ({language})"
+
     @property
     def epochs(self) -> float | None:
         """How many times the launch reads the corpus."""

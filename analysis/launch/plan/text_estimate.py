@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from analysis.launch.plan.estimate import HOUR
 from analysis.launch.plan.source import LaunchCorpus
 from sweep.study import numbers
 
@@ -15,7 +16,6 @@ SEARCH, TOKENISING = 14.8e6, 3.0  # bytes a second of the search for near-copies
 ORIGIN = "one core of an AMD EPYC, 2026-11-28, tests/benchmarks/RESULTS.md"
 MUCH = 0.8  # of a corpus: who reads less need not tokenise all of it
 ROOM = 1.1  # documents to those that are read on average: some are held out, and lengths vary
-HOUR = 3600
 
 
 def text_lines(sources: Collection[LaunchCorpus], names: Iterable[str], masks: bool) -> list[str]:

@@ -26,8 +26,7 @@ def launch_lines(study: Study, outlook: LaunchOutlook | None) -> list[str]:
 
 def _text(study: Study, outlook: LaunchOutlook, name: str) -> str:
     source, passes = outlook.least[name], outlook.passes(name)
-    language = study.language_name(source.language)
-    label = language if name == source.language else f"{name} ({language})"
+    label = source.label(study)
     if passes is None or source.size is None:
         return f"{label}: its size is not known, nor how often it is read: state launch.corpora, with tokens"
     size = f"{numbers.tokens(source.size.tokens)} tokens, {source.size.source}"

@@ -146,7 +146,7 @@ def test_checkpoints_are_at_least_hourly_and_at_least_twenty(steps, each):
     launch = study_file.load(study_file.find("llama3-8b-zh")).launch
     launch = launch.model_copy(update={"tokens": steps * launch.global_batch_tokens, "checkpoints": None})
     layout = ParallelLayout(data=1, times=(TimePart("compute", each, ""),))
-    every = checkpoint_steps(launch, [layout, replace(layout, times=())])
+    every = checkpoint_steps(launch, LaunchHardware(None, {"megatron": layout, "native": replace(layout, times=())}))
     assert every == 1 or every * each <= 3600
     assert every == 1 or steps / every >= 20
 
