@@ -20,9 +20,9 @@ from analysis.launch.evidence.gather import WrittenBundle, gather
 from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
 from analysis.launch.formats.format import Format
-from analysis.launch.plan import launch_plan as plans
+from analysis.launch.plan import make_plan
 from analysis.launch.plan.held_out import HeldOutText
-from analysis.launch.plan.launch_plan import LaunchPlan
+from analysis.launch.plan.launch_plan import REPLAYED, LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
 from sweep.study import CorpusFacts, InputError
@@ -38,11 +38,6 @@ FORMATS: dict[str, Format] = {
     "megatron": megatron,
     "axolotl": axolotl,
     "native": native,
-}
-REFUSALS: dict[str, Callable[[LaunchPlan], None]] = {
-    llamafactory.NAME: llamafactory.refuse,
-    torchtitan.NAME: torchtitan.refuse,
-    megatron.NAME: megatron.refuse,
 }
 
 
@@ -82,8 +77,8 @@ class FittedRun:
     parity: tuple[ParityResult, ...] = ()
 
     def plan(self, accept_risk: str | None) -> LaunchPlan:
-        made = plans.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
-        untried = dict.fromkeys(FORMATS, plans.REPLAYED) if made.study.replay else {}
+        made = make_plan.make(self.fit, self.corpora, accept_risk, self.target, self.held_out)
+        untried = dict.fromkeys(FORMATS, REPLAYED) if made.study.replay else {}
         return replace(made, parity=untried | {result.name: result.line for result in self.parity})
 
     @property
@@ -108,7 +103,7 @@ def export(
     Raises InputError for a refused winner without a reason, for a study without a launch, and where `out` holds other
     files.
     """
-    plan = planned(run, accept_risk, formats)
+    plan = _plan(run, accept_risk, formats)
     bundle_folder.refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
@@ -130,18 +125,6 @@ def export(
     )
 
 
-def planned(run: FittedRun, accept_risk: str | None = None, formats: tuple[str, ...] | None = None) -> LaunchPlan:
-    """The plan of the bundle. Raises InputError as `export`, and for a format that cannot train the launch."""
-    plan = run.plan(accept_risk)
-    named = formats or plan.launch.formats
-    _refuse_embedded(plan, named)
-    if fault := plan.study.vocabulary_fault(named, run.new_rows):
-        raise InputError(f"almr export cannot write {fault}")
-    for name in sorted(REFUSALS.keys() & {*named}):
-        REFUSALS[name](plan)
-    return plan
-
-
 class Requested(NamedTuple):
     """The formats to write, the reason to accept what fails, and who reads the files back."""
 
@@ -150,12 +133,25 @@ class Requested(NamedTuple):
     reader: Reader | None = None
 
 
-def refuse(run: FittedRun, out: Path, accept_risk: str | None = None, formats: tuple[str, ...] | None = None) -> None:
-    """Raises InputError where `export` would: to be known before hours of parity runs. Writes nothing that stays."""
-    plan = planned(run, accept_risk, formats)
+def planned(run: FittedRun, out: Path, accept_risk: str | None, formats: tuple[str, ...]) -> LaunchPlan:
+    """The plan of a bundle that `export` would write: to be known before hours of parity runs. Writes nothing that
+    stays. Raises InputError where `export` would.
+    """
+    plan = _plan(run, accept_risk, formats)
     bundle_folder.refuse_foreign(out)
-    if fault := refusal(plan, formats or plan.launch.formats):
+    if fault := refusal(plan, formats):
         raise InputError(fault)
+    return plan
+
+
+def _plan(run: FittedRun, accept_risk: str | None, formats: tuple[str, ...] | None) -> LaunchPlan:
+    """Raises InputError as `export`, but for what a format finds while it is written."""
+    plan = run.plan(accept_risk)
+    named = formats or plan.launch.formats
+    _refuse_embedded(plan, named)
+    if fault := plan.study.vocabulary_fault(named, run.new_rows):
+        raise InputError(f"almr export cannot write {fault}")
+    return plan
 
 
 def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
@@ -205,7 +201,7 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     written_bundle = WrittenBundle(folder, tuple(formats), warnings, valid, read, parity, tuple(unmeasured))
     gathered = gather(fit, plan, run.folder, written_bundle)
     headline, failed = go.headline(gathered, plan.study), go.failed(gathered, plan.study)
-    reason = requested.accept_risk and plans.as_text(requested.accept_risk) if failed else None
+    reason = requested.accept_risk and make_plan.as_text(requested.accept_risk) if failed else None
     gathered = gathered.model_copy(update={"headline": headline, "accepted_reason": reason})
     (folder / readme.NAME).write_text(readme.text(plan, formats, warnings, headline), encoding="utf-8")
     (folder / go.NAME).write_text(go.page(gathered, plan.study), encoding="utf-8")

@@ -79,6 +79,6 @@ def _refusal(study: Study, launch: Launch, facts: Mapping[str, CorpusFacts], tar
     if not (others := tuple(name for name in launch.formats if name != "native")):
         return None
     from analysis.launch import bundle  # pandas takes half a second to import
-    from analysis.launch.plan import launch_plan
+    from analysis.launch.plan import make_plan
 
-    return bundle.refusal(launch_plan.of_trial(study, launch, study.grid_trials[0], dict(facts), target), others)
+    return bundle.refusal(make_plan.of_trial(study, launch, study.grid_trials[0], dict(facts), target), others)

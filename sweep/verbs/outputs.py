@@ -78,8 +78,7 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
     """
     named, source = _source(run, fitted, options.formats)
     out = options.folder or run.files.launch
-    bundle.refuse(source, out, options.accept_risk, named)  # before anything is told or trained
-    forecast = bundle.planned(source, options.accept_risk, named).forecast(named)
+    forecast = bundle.planned(source, out, options.accept_risk, named).forecast(named)  # refused before hours are told
     if options.parity:
         source = replace(source, parity=_parity(run, fitted, named, options, forecast))
     else:

@@ -27,14 +27,14 @@ TRAINER = "LLaMA-Factory 0.9.5"
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
-    refuse(plan)
+    _refuse(plan)
     packed_text.write(plan, folder, NAME)
     (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
     trainer_arguments.write_deepspeed(plan, folder)
     return warnings(plan)
 
 
-def refuse(plan: LaunchPlan) -> None:
+def _refuse(plan: LaunchPlan) -> None:
     """Raises InputError for a name that LLaMA-Factory would change."""
     if "${" in plan.launch.model:
         raise InputError(

@@ -36,7 +36,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
 
     Raises InputError for a model that Megatron cannot express, and for documents that it would not keep apart.
     """
-    refuse(plan)
+    _refuse(plan)
     (folder / ARGUMENTS).write_text(_lines(arguments(plan)), encoding="utf-8")
     if config := _config(plan):
         (folder / MODEL).write_text(_lines(architecture(config, plan.launch.sequence_length)), encoding="utf-8")
@@ -58,7 +58,7 @@ def _config(plan: LaunchPlan) -> dict[str, object] | None:
     return config
 
 
-def refuse(plan: LaunchPlan) -> None:
+def _refuse(plan: LaunchPlan) -> None:
     """Raises InputError where Megatron would train rows or see tokens that the trials did not."""
     shape, tensor = plan.target.shape, plan.layout(NAME).tensor
     if shape and shape.vocab_size % tensor:

@@ -48,7 +48,7 @@ python {MODULE}.py || exit 2"""
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write almr_launch.py and the modules that it imports into the folder; returns warnings."""
-    refuse(plan)
+    _refuse(plan)
     values = settings(plan)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
     text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
@@ -60,7 +60,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     return differences(plan, "torchtitan", used=("tensor", "context"))
 
 
-def refuse(plan: LaunchPlan) -> None:
+def _refuse(plan: LaunchPlan) -> None:
     """Raises InputError for a model that is known not to be a Llama (of others start.sh reads the config.json), and for
     sequences that context parallelism cannot share.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.launch.plan import launch_plan
+from analysis.launch.plan import make_plan
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from sweep.planning import model_shape
@@ -82,7 +82,7 @@ def of_study(study: Study, trial: Trial, name: Format, corpora: dict[str, Corpus
     launched = study.model_copy(update={"launch": launch(study, name)})
     assert launched.launch
     target = model_shape.launch_hardware(launched, (name,)) if launched.launch.gpus_per_node else LaunchHardware()
-    return launch_plan.of_trial(launched, launched.launch, trial, corpora, target)
+    return make_plan.of_trial(launched, launched.launch, trial, corpora, target)
 
 
 def launch(study: Study, name: Format) -> Launch:

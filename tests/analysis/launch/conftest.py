@@ -15,7 +15,7 @@ from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.launch.bundle import write
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.launch_plan import make as make_plan_of
+from analysis.launch.plan.make_plan import make as make_plan_of
 from analysis.table import table as tables
 from analysis.transfer.rules import direct
 from sweep.planning import model_shape

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.launch.bundle import FORMATS, write
 from analysis.launch.plan.held_out import HeldOutText
-from analysis.launch.plan.launch_plan import make
+from analysis.launch.plan.make_plan import make
 from sweep.study import study_file
 from trainers.data.hold_out import excluded, held_out_texts
 

@@ -10,7 +10,7 @@ from golden import assert_golden
 
 from analysis.launch.bundle import write
 from analysis.launch.formats import llamafactory
-from analysis.launch.plan.launch_plan import make
+from analysis.launch.plan.make_plan import make
 from sweep.study import InputError, study_file
 from sweep.study.files.atomic import sha256
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from analysis.launch.plan.launch_plan import LaunchPlan, make
+from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.launch_study import launch_study
+from analysis.launch.plan.make_plan import make
 from sweep.study import InputError, Study
 from sweep.study.sections.launch import Launch
 from sweep.study.study_file import dump, load
