@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from samples import study_content
 
-from sweep.study import Record, Study, Trial
+from sweep.store.run import Run
+from sweep.study import Ingredients, Record, Study, Trial
 from sweep.study.study_file import dump
+from sweep.verbs import fitting
 
 LAUNCH = {"model": "large", "tokens": 10**9, "global_batch_tokens": 4096, "sequence_length": 128, "gpus_per_node": 1}
 
@@ -30,3 +34,15 @@ def write(run, of: Study, **fields) -> None:
             (run / "trials" / trial.id).mkdir(parents=True, exist_ok=True)
             made = record(of, trial, 3.0 + (almr - 0.5) ** 2 + 0.1 * (i - 1) ** 2)
             (run / "trials" / trial.id / "record.json").write_text(made.model_dump_json())
+
+
+def write_fitted(run: Path) -> None:
+    """A run that was fitted, with counts of its corpora, so that its launch can be exported."""
+    run.mkdir()
+    write(run, study())
+    counts = {"fingerprint": "0" * 16, "documents": 9, "tokens": 900, "bytes": 900, "blocks": 9}
+    held_out = {f"held_out_{name}": 1 for name in ("documents", "tokens", "bytes", "blocks")}
+    corpora = dict.fromkeys(("original", "additional"), counts | held_out | {"files": ("text.jsonl",)})
+    content = {"base_model": "m", "base_model_fingerprint": "0" * 16, "folders": {}, "corpora": corpora}
+    (run / "ingredients.json").write_text(Ingredients.model_validate(content).model_dump_json())
+    fitting.fit(Run(run))

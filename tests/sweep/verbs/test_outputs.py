@@ -6,14 +6,14 @@ import subprocess
 import sys
 
 import pytest
-from bowl_run import LAUNCH, record, study, write
+from bowl_run import LAUNCH, record, study, write_fitted
 from pages import Page
 from typer.testing import CliRunner
 
 from analysis.fit_file.inputs import FitInputs
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study import Ingredients, InputError, Trial
+from sweep.study import InputError, Trial
 from sweep.study.study_file import dump
 from sweep.verbs import fitting
 
@@ -24,14 +24,7 @@ VERBS = ("report", "export", "confirm")
 def finished(tmp_path_factory):
     """A run that was fitted once, to be copied."""
     run = tmp_path_factory.mktemp("runs") / "small"
-    run.mkdir()
-    write(run, study())
-    counts = {"fingerprint": "0" * 16, "documents": 9, "tokens": 900, "bytes": 900, "blocks": 9}
-    held_out = {f"held_out_{name}": 1 for name in ("documents", "tokens", "bytes", "blocks")}
-    corpora = dict.fromkeys(("original", "additional"), counts | held_out | {"files": ("text.jsonl",)})
-    content = {"base_model": "m", "base_model_fingerprint": "0" * 16, "folders": {}, "corpora": corpora}
-    (run / "ingredients.json").write_text(Ingredients.model_validate(content).model_dump_json())
-    fitting.fit(Run(run))
+    write_fitted(run)
     return run
 
 

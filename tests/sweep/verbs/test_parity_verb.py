@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from bowl_run import study, write
+from bowl_run import study, write, write_fitted
 from typer.testing import CliRunner
 
 from analysis.launch.evidence.parity import ParityCheck, ParityRun
@@ -14,21 +14,14 @@ from sweep.readback.parity import kept, parity
 from sweep.readback.parity.launches import ParityRunError
 from sweep.readback.parity.trace import LoggedStep, Trace
 from sweep.store.run import Run
-from sweep.study import Ingredients, InputError
+from sweep.study import InputError
 from sweep.verbs import fitting
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "small"
-    folder.mkdir()
-    write(folder, study())
-    counts = {"fingerprint": "0" * 16, "documents": 9, "tokens": 900, "bytes": 900, "blocks": 9}
-    held_out = {f"held_out_{name}": 1 for name in ("documents", "tokens", "bytes", "blocks")}
-    corpora = dict.fromkeys(("original", "additional"), counts | held_out | {"files": ("text.jsonl",)})
-    content = {"base_model": "m", "base_model_fingerprint": "0" * 16, "folders": {}, "corpora": corpora}
-    (folder / "ingredients.json").write_text(Ingredients.model_validate(content).model_dump_json())
-    fitting.fit(Run(folder))
+    write_fitted(folder)
     return Run(folder)
 
 
