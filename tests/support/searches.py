@@ -49,6 +49,7 @@ class Driver:
     diverging: float = 1.0  # the LR from which trials diverge
     failing: Collection[str] = ()
     most: int = 0
+    seconds: float = 0.0  # the clock; while it stands, no trial is late
 
     @property
     def run(self) -> Run:
@@ -74,7 +75,7 @@ class Driver:
 
     def _queue(self) -> Queue:
         if self.study.search.proposes:
-            return SearchQueue(self.study, self.run, self.at_once)
+            return SearchQueue(self.study, self.run, self.at_once, lambda: self.seconds)
         return GridQueue(self.study, self.run, RunProgress.of(self.study, self.run).left, self.at_once)
 
     def _end(self, queue: Queue, flight: list[Trial], trial: Trial) -> None:
