@@ -75,6 +75,7 @@ def _lengths(study: Study, tokens: int) -> list[str]:
 
 def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
     found = []
+    wanted = study.training.simulate_epochs  # repetition as the launch's
     for name, passes in epochs.items():
         language = study.language_name(study.corpora.by_name[name].language)
         corpus = f"corpora.{name}" + (f" ({language})" if language != name else "")
@@ -82,7 +83,7 @@ def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
             found.append(f"{corpus}: size unknown until it is read: state `tokens` to plan its epochs")
             continue
         repeats = {ratio: n for ratio, n in zip(study.grid.almr, passes, strict=True) if n > 1}
-        if repeats:
+        if repeats and not (wanted or study.corpora.by_name[name].spec.trial_tokens):
             ratios, most = ", ".join(map(almr, repeats)), times(max(repeats.values()))
             found.append(
                 f"{corpus} is read up to {most} at ALMR {ratios}, and repetition moves the best ALMR: add text, "

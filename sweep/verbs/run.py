@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from sweep.planning import scoring, warnings
+from sweep.planning import epochs, scoring, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Status, Study, Trial
@@ -156,7 +156,7 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
     with phases.shown(console) as progress:
         from trainers import prepare
 
-        made = prepare.prepare(study, progress, run.ingredients())
+        made = epochs.with_trial_blocks(study, prepare.prepare(study, progress, run.ingredients()))
         run.keep_ingredients(made)
     for line in phases.base_model_lines(study, made.base_check):
         console.print(line, markup=False, soft_wrap=True)
