@@ -87,7 +87,7 @@ def plan(
         disk=disk(study, found.shape, progress.total, at_once, prepared),
         corpora=facts,
         warnings=[
-            *warnings.of(study, tokens, epochs, trial_memory),
+            *warnings.of(study, tokens, epochs, trial_memory, len(progress.also)),
             *warnings.held_out(study, facts),
             *([found.why_not] if found.why_not else []),
             *(outlook.warnings(study) if outlook else []),
