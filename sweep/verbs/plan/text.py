@@ -35,7 +35,7 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
     after = [Text(line) for line in launch_lines(study, planned.launch)]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     about_epochs = [Text(ESTIMATED)] if planned.estimated else []
-    points = [grid(study, planned), *_also(planned), *about_epochs]
+    points: list[RenderableType] = [grid(study, planned), *_also(planned), *about_epochs]
     return Group(Text(head), *size, *points, benchmark_table(study), *after, *warnings)
 
 
