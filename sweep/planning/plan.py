@@ -92,7 +92,7 @@ def plan(
         disk=disk(study, found.shape, progress.total, at_once, prepared),
         corpora=facts,
         warnings=[
-            *warnings.of(study, tokens, epochs, trial_memory),
+            *warnings.of(study, tokens, epochs, trial_memory, len(progress.also)),
             *trial_epochs.warnings(study, facts, epochs, outlook),
             *warnings.held_out(study, facts),
             *([found.why_not] if found.why_not else []),
