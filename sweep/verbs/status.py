@@ -12,6 +12,7 @@ from sweep.study import Status, Study, Trial
 from sweep.study.numbers import clock, number, point, quantity
 from sweep.trials.progress import RunProgress
 from sweep.verbs import rerun
+from sweep.verbs.display import launch_loss
 
 
 def status_json(run: Run) -> dict[str, Any]:
@@ -29,10 +30,14 @@ def status_json(run: Run) -> dict[str, Any]:
     running = [trial for trial in begun if driver and _started(run, trial) >= driver.since]
     measured = [(loss, r) for r in records if (loss := study.objective.of_record(r)) is not None]
     best = min(measured, key=lambda pair: pair[0], default=None)
+    expected = [
+        r.proposed.launch_loss for r in run.proposals(study) if r.proposed and r.proposed.launch_loss is not None
+    ]
     return {
         "run": run.address,
         "strategy": study.search.strategy,
         "trials": progress.total,
+        "also": [trial.id for trial in progress.also],
         **{status.value: sum(record.status is status for record in records) for status in Status},
         "begun": [trial.id for trial in begun],
         "running": [_step(run, study, trial) for trial in running],
@@ -43,6 +48,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "resume": f"{again.first}{again.command}",
         "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
         "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
+        "launch_loss": expected[-1] if expected else None,
         "gpu_hours": sum(r.gpu_hours or 0 for r in records),
         "trial_seconds": sum(r.seconds or 0 for r in records),
     }
@@ -73,8 +79,15 @@ def status(run: Run) -> str:
     lines = [
         f"{now['run']} {_state(now)}: {now['complete']} of {now['trials']} trials complete, "
         f"{now['diverged']} diverged, {now['failed']} failed, {now['left']} left",
+        *([f"of these, named with --also: {len(now['also'])}"] if now["also"] else []),
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
-        *([f"best trial: {_point(now['best'])}: {now['best']['objective']:.4f} nats per token"] if now["best"] else []),
+        *(
+            [
+                f"best trial: {_point(now['best'])}: {now['best']['objective']:.4f} nats per token{launch_loss(now['launch_loss'])}"
+            ]
+            if now["best"]
+            else []
+        ),
         *([f"driver: {now['driver']}"] if now["driver"] else []),
         *(f"running: {_point(trial)}: {_how_far(trial)}" for trial in now["running"]),
         *(f"interrupted: {_point(trial)}: {_how_far(trial)}" for trial in now["interrupted"]),
