@@ -1,8 +1,9 @@
 """The search's own model of a loss: a Gaussian process on the logarithm of what a loss is above the best one.
 
-A plain process (squared exponential, a length scale for each hyper-parameter) of losses as they are cannot serve a wide
-range of LR: losses at its ends are nats above the best, and what is decided between neighbours of the best is a
-thousandth of that. In ln(1 + excess / RESOLUTION) both are of one size, and all that is over CAP is equally bad.
+A process of losses as they are cannot serve a wide range of LR: losses at its ends are nats above the best, and what is
+decided between neighbours of the best is a thousandth of that. In ln(1 + excess / RESOLUTION) both are of one size, and
+all that is over CAP is equally bad. The best LR moves with ALMR, so that a valley may cross the range aslant: the
+covariance is a squared exponential with a length scale along each axis and a slant.
 
 The fit of finished trials (analysis.surfaces) is another model: its intervals have to hold everywhere, while this one
 only ranks cells near the best.
@@ -12,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cholesky
 from scipy.optimize import minimize
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 from analysis.search.space import Point, Space
 
@@ -26,11 +27,11 @@ Array = NDArray[np.float64]
 
 RESOLUTION = 0.01  # nats: differences far below it are kept as they are, those far above it as their logarithm
 CAP = 0.3  # nats
-# ln of variance, length scales (in shares of the range of ALMR and of ln LR) and noise: medians and sds of their
-# normal priors, for values of sd 1. Without priors a handful of trials would be interpolated with any length scale.
-START = np.log([1.0, 0.3, 0.3, 1e-3])
-LOG_SD = np.array([1.0, 0.7, 0.7, 2.0])
-BOUNDS = {"constant_value_bounds": (2e-3, 5e2), "length_scale_bounds": (0.05, 10.0), "noise_level_bounds": (1e-6, 0.5)}
+# Parameters of the kernel, in the order of SlantedKernel's theta: medians and sds of their normal priors, for values of
+# sd 1. Without priors a handful of trials would be interpolated with any length scale.
+START = np.array([*np.log([1.0, 0.5, 0.3]), 0.0, np.log(1e-3)])
+SD = np.array([1.0, 0.5, 0.5, 0.4, 2.0])
+BOUNDS = np.array([*np.log([(2e-3, 5e2), (0.05, 10.0), (0.05, 10.0)]), (-2.0, 2.0), np.log((1e-6, 0.5))])
 JITTER = 1e-8
 
 
@@ -51,6 +52,40 @@ class Warp:
         return np.asarray(np.clip(np.sign(warped) * RESOLUTION * np.expm1(np.abs(warped)), -CAP, CAP))
 
 
+class SlantedKernel(kernels.Kernel):  # type: ignore[misc]
+    """Constant, smooth surface and noise, for values of sd 1 at inputs (u, v) in shares of the range.
+
+    `theta` (5,): ln of the variance of the surface and of its length scales in u and v; the slant s; ln of the variance
+    of a trial's noise. The surface is a squared exponential in u and v - s u. The constant has a variance of 1: the
+    mean is integrated out (Rasmussen & Williams 2006, section 2.7).
+    """
+
+    theta: Array = START  # a plain value, which sklearn's property of that name is not
+    bounds = BOUNDS
+
+    def __init__(self, theta: Array = START) -> None:
+        self.theta = theta
+
+    def __call__(self, X: Array, Y: Array | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
+        scales, slant = np.exp(self.theta[1:3]), self.theta[3]
+        du, dv = (np.subtract.outer(X[:, i], (X if Y is None else Y)[:, i]) for i in (0, 1))
+        du, dv = du / scales[0], (dv - slant * du) / scales[1]
+        surface = np.exp(self.theta[0] - (du**2 + dv**2) / 2)
+        covariance, noise = 1.0 + surface, np.exp(self.theta[4]) * np.eye(len(X))
+        if Y is None:
+            covariance = covariance + noise
+        if not eval_gradient:
+            return covariance
+        by_slant = surface * dv * du * scales[0] / scales[1]
+        return covariance, np.stack([surface, surface * du**2, surface * dv**2, by_slant, noise], axis=2)
+
+    def diag(self, X: Array) -> Array:  # noqa: N803
+        return np.full(len(X), 1.0 + np.exp(self.theta[0]) + np.exp(self.theta[4]))
+
+    def is_stationary(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True)
 class Surrogate:
     """The process of one loss over a space. Its values are those of `warp`, minus `mean`, over `spread`."""
@@ -66,7 +101,7 @@ class Surrogate:
         """`loss` (n,) in nats at n points."""
         warped = warp.of(loss)
         mean, spread = float(warped.mean()), float(warped.std()) or 1.0
-        process = GaussianProcessRegressor(_kernel(), alpha=JITTER, optimizer=_penalised)
+        process = GaussianProcessRegressor(SlantedKernel(), alpha=JITTER, optimizer=_penalised)
         return cls(space, warp, mean, spread, process.fit(_inputs(space, points), (warped - mean) / spread))
 
     @property
@@ -101,20 +136,13 @@ def _inputs(space: Space, points: Sequence[Point]) -> Array:
     return space.unit(*np.array(points, float).reshape(-1, 2).T)
 
 
-def _kernel() -> ConstantKernel:
-    """The constant that is added has a variance of 1: the mean of the process is integrated out."""
-    variance, *scales, noise = np.exp(START)
-    smooth = ConstantKernel(variance, BOUNDS["constant_value_bounds"]) * RBF(scales, BOUNDS["length_scale_bounds"])
-    return smooth + ConstantKernel(1.0, "fixed") + WhiteKernel(noise, BOUNDS["noise_level_bounds"])
-
-
 def _penalised(objective: Callable[..., tuple[float, Array]], start: Array, bounds: Array) -> tuple[Array, float]:
     """sklearn's optimizer hook: the kernel parameters of the highest likelihood times prior."""
 
     def negative(theta: Array) -> tuple[float, Array]:
         value, gradient = objective(theta, eval_gradient=True)
-        z = (theta - START) / LOG_SD
-        return value + z @ z / 2, gradient + z / LOG_SD
+        z = (theta - START) / SD
+        return value + z @ z / 2, gradient + z / SD
 
     found = minimize(negative, start, method="L-BFGS-B", jac=True, bounds=bounds)
     return found.x, found.fun

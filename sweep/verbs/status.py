@@ -81,13 +81,7 @@ def status(run: Run) -> str:
         f"{now['diverged']} diverged, {now['failed']} failed, {now['left']} left",
         *([f"of these, named with --also: {len(now['also'])}"] if now["also"] else []),
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
-        *(
-            [
-                f"best trial: {_point(now['best'])}: {now['best']['objective']:.4f} nats per token{launch_loss(now['launch_loss'])}"
-            ]
-            if now["best"]
-            else []
-        ),
+        *([_best(now)] if now["best"] else []),
         *([f"driver: {now['driver']}"] if now["driver"] else []),
         *(f"running: {_point(trial)}: {_how_far(trial)}" for trial in now["running"]),
         *(f"interrupted: {_point(trial)}: {_how_far(trial)}" for trial in now["interrupted"]),
@@ -98,6 +92,11 @@ def status(run: Run) -> str:
         lines.append(f"to resume: {now['resume']}")
     lines += outdated(run.folder, run.address)
     return "\n".join(lines)
+
+
+def _best(now: dict[str, Any]) -> str:
+    loss, after = now["best"]["objective"], launch_loss(now["launch_loss"])
+    return f"best trial: {_point(now['best'])}: {loss:.4f} nats per token{after}"
 
 
 def _state(now: dict[str, Any]) -> str:

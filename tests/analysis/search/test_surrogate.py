@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
 
 from analysis.search.space import Space
-from analysis.search.surrogate import CAP, LOG_SD, RESOLUTION, START, Surrogate, Warp
+from analysis.search.surrogate import CAP, RESOLUTION, SD, START, SlantedKernel, Surrogate, Warp
 
 SPACE = Space.grid(np.linspace(0.1, 0.9, 5).tolist(), np.geomspace(1e-5, 1e-3, 7).tolist())
 POINTS = SPACE.cells[::3]
@@ -43,11 +44,38 @@ def test_its_kernel_parameters_are_those_of_the_highest_likelihood_times_prior()
     found = Surrogate.fit(SPACE, POINTS, LOSSES, Warp(float(LOSSES.min()))).process
 
     def posterior(theta: np.ndarray) -> float:
-        return found.log_marginal_likelihood(theta) - (((theta - START) / LOG_SD) ** 2).sum() / 2
+        return found.log_marginal_likelihood(theta) - (((theta - START) / SD) ** 2).sum() / 2
 
     best = found.kernel_.theta
     around = best + 0.3 * np.random.default_rng(0).standard_normal((60, len(best)))
     assert max(map(posterior, around)) < posterior(best) + 1e-6
+
+
+@pytest.mark.parametrize("slant", [-0.7, 0.0, 1.3])
+def test_its_covariance_is_a_squared_exponential_along_the_slant_and_its_gradient_that_of_differences(
+    slant: float,
+) -> None:
+    x = np.random.default_rng(1).uniform(size=(6, 2))
+    theta = START + np.array([0.2, -0.1, 0.3, slant, 1.0])
+    kernel = SlantedKernel(theta)
+    slanted = np.stack([x[:, 0], x[:, 1] - slant * x[:, 0]], axis=1) / np.exp(theta[1:3])
+    same = 1 + np.exp(theta[0]) * RBF(1.0)(slanted)
+    assert kernel(x, x) == pytest.approx(same)
+    assert kernel(x) == pytest.approx(same + np.exp(theta[4]) * np.eye(6))
+    assert kernel.diag(x) == pytest.approx(np.diag(kernel(x)))
+    gradient = kernel(x, eval_gradient=True)[1]
+    for k, step in enumerate(1e-6 * np.eye(5)):
+        differences = (SlantedKernel(theta + step)(x) - SlantedKernel(theta - step)(x)) / 2e-6
+        assert gradient[:, :, k] == pytest.approx(differences, abs=1e-6)
+
+
+def test_it_sees_that_the_best_lr_moves_with_almr() -> None:
+    space = Space.grid(np.linspace(0.1, 0.9, 9).tolist(), np.geomspace(1e-5, 1e-3, 9).tolist())
+    points = [space.cells[i] for i in np.random.default_rng(0).permutation(81)[:30]]
+    for slope in (-3.0, 3.0):
+        losses = np.array([3 + 0.05 * (np.log(r / 1e-4) - slope * (a - 0.5)) ** 2 for a, r in points])
+        slant = Surrogate.fit(space, points, losses, Warp(losses.min())).process.kernel_.theta[3]
+        assert slant == pytest.approx(slope * 0.8 / np.log(100), abs=0.15)
 
 
 def test_draws_have_the_mean_and_the_spread_of_the_prediction() -> None:
