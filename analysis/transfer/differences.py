@@ -54,6 +54,8 @@ def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
     Only the trial's passes are stated. The launch's are counted from its own corpus at the export, which includes the
     documents that the trials hold out.
     """
+    if case.study and case.study.training.simulate_epochs:  # trials repeat as the launch does
+        return []
     found = []
     for corpus in repetition.of(case.table, case.study):
         passes = corpus.epochs(almr)
@@ -61,6 +63,6 @@ def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
             found.append(
                 f"{corpus.label(case.study)} {REPEATS} {numbers.passes(passes, 'it')}, the launch "
                 f"{numbers.times(step.token_ratio)} as many tokens of it. Repeated text moves the best ALMR: give the "
-                f"launch a larger corpus"
+                f"launch a larger corpus, or the trials as much repetition (training.simulate_epochs)"
             )
     return found

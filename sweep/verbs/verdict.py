@@ -29,7 +29,7 @@ def verdict(fitted: Fit) -> str:
         *_accuracy(fitted),
         *_scores(fitted),
         *(f"warning: {finding.message}" for finding in file.warnings if finding not in simulated),
-        *suggested([*file.refusals, *file.warnings]),
+        *suggested(file.refusals or file.warnings),  # as the command that runs them
     ]
     return "\n".join(lines)
 
