@@ -87,7 +87,7 @@ def _stated(spec: Corpus, length: int) -> CorpusFacts:
     held_out = spec.held_out or 0.0
     held_tokens, held_documents = round(tokens * held_out), max(1, round(documents * held_out))
     return CorpusFacts(
-        fingerprint=fingerprint_of(spec.model_dump(mode="json")),
+        fingerprint=fingerprint_of(spec.model_dump(mode="json", exclude={"trial_tokens"})),  # which came later
         documents=max(1, documents - held_documents),
         tokens=tokens - held_tokens,
         bytes=(tokens - held_tokens) * BYTES_PER_TOKEN,

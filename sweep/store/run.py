@@ -240,11 +240,12 @@ class Run(RunStorage):
         old = self.ingredients()
         before = old.fingerprints() if old else {}
         changed = [name for name, value in new.fingerprints().items() if old and before.get(name) != value]
-        stated = old and new.same_text[len(old.same_text) :] and "base_model" not in changed
+        excused = {f"corpora.{name}" for name in new.corpora}
+        stated = old and new.same_text[len(old.same_text) :] and excused.issuperset(changed)
         if changed and self.files.records() and not stated:
             raise InputError(
                 f"{self.address}: the content of {', '.join(changed)} has changed since its finished trials: restore "
-                f"it, or give the study another name for a new run{'' if 'base_model' in changed else IF_THE_SAME}"
+                f"it, or give the study another name for a new run{IF_THE_SAME if excused.issuperset(changed) else ''}"
             )
         self.write(self.files.ingredients, new.model_dump_json(indent=2))
 

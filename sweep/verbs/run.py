@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from sweep.planning import scoring, warnings
+from sweep.planning import epochs, scoring, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
@@ -208,7 +208,7 @@ def _prepared(study: Study, run: Run, console: Console, earlier: Ingredients | N
     with phases.shown(console) as progress:
         from trainers import prepare
 
-        made = prepare.prepare(study, progress, earlier)
+        made = epochs.with_trial_blocks(study, prepare.prepare(study, progress, earlier))
     for line in phases.base_model_lines(study, made.base_check):
         console.print(line, markup=False, soft_wrap=True)
     phases.print_unscored(study, console)

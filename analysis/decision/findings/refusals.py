@@ -168,10 +168,12 @@ def _repeats(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         epochs = corpus.epochs(case.winner.almr)
         if epochs > most:
             limit = corpus.furthest(most)
+            alike = case.study is not None and case.study.training.simulate_epochs
+            who, fix = ("a trial, as the launch,", "give the launch more") if alike else ("a trial", "add")
             why = (
-                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {corpus.label(case.study)} corpus "
+                f"at ALMR {numbers.almr(case.winner.almr)} {who} reads the {corpus.label(case.study)} corpus "
                 f"{numbers.times(epochs)}, over objective.max_epochs = {most:g}; it stays within that "
-                f"{corpus.within(most)}. Else add text, or train on fewer tokens"
+                f"{corpus.within(most)}. Else {fix} text, or train on fewer tokens"
             )
             lrs = next_trials.neighbours(measured.lrs, case.winner.lr)
             yield Finding(code="repeats", message=why, next=next_trials.trials([(limit, lr) for lr in lrs], measured))

@@ -35,6 +35,7 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
     after = [Text(line) for line in launch_lines(study, planned.launch)]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     about_epochs = [Text(ESTIMATED)] if planned.estimated else []
+    about_epochs += [Text(line) for line in _parts(study, planned)]
     points: list[RenderableType] = [grid(study, planned), *_also(planned), *about_epochs]
     return Group(Text(head), *size, *points, benchmark_table(study), *after, *warnings)
 
@@ -108,6 +109,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "almr": list(study.grid.almr),
         "epochs": planned.epochs,
         "epochs_estimated": planned.estimated,
+        "trial_text_tokens": planned.trial_tokens,
         "trial_seconds": planned.trial_seconds,
         "speed": speed_json(planned.speed),
         "seconds": planned.seconds,
@@ -134,6 +136,15 @@ def grid(study: Study, planned: StudyPlan) -> Table:
         shown = [f"{mark}{n:.2g}" for n in epochs] if epochs else ["?"] * len(study.grid.almr)
         table.add_row(f"{study.source_label(name)} epochs", *shown)
     return table
+
+
+def _parts(study: Study, planned: StudyPlan) -> list[str]:
+    """What trials draw from, of the sources that they do not read whole."""
+    why = ", to read it as often as the launch will" if study.training.simulate_epochs else ""
+    return [
+        f"{study.source_label(name)}: trials draw from {numbers.tokens(tokens)} tokens of it{why}"
+        for name, tokens in planned.trial_tokens.items()
+    ]
 
 
 def _also(planned: StudyPlan) -> list[Text]:
