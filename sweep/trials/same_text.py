@@ -1,4 +1,4 @@
-"""A user's statement that the text of a run is the same although its files changed: `almr run STUDY --same-text`.
+"""A user's statement that the text of a run is the same although its files changed: `--same-text REASON`.
 
 The trials before keep their records. What shows that they compare with those to come is the base model's loss on the
 held-out text, of which the same documents are held out again.

@@ -101,7 +101,7 @@ def run(
         str | None, typer.Option(metavar="TABLE", help="Answer trials from a table; trains nothing, on any machine.")
     ] = None,
     same_text: Annotated[
-        str | None, typer.Option(metavar="REASON", help="State that text whose files changed is the same; record why.")
+        str | None, typer.Option(metavar="REASON", help="Why text in changed files is the same text.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
