@@ -112,7 +112,7 @@ def test_no_slot_waits_for_a_trial_that_takes_far_longer_than_the_others(tmp_pat
     """Trial 1 never ends; the other slot goes on once it is late, and treats it as running."""
     driver = Driver(searching(trials=8), tmp_path)
     driver.run.freeze(driver.study)
-    queue = SearchQueue(driver.study, driver.run, 2, lambda: driver.seconds)
+    queue = SearchQueue(driver.study, driver.run, 2, seconds=lambda: driver.seconds)
     given: list[Trial] = []
     waits = 0
     while (turn := queue.next()) is not Turn.DONE and len(given) < 8:
