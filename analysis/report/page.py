@@ -50,6 +50,9 @@ CAPTIONS = {
     "the launch; where it is flat, the weight hardly matters.",
     "scores": "Change of each score from the base model to the chosen trial; diamonds are means over a group or a "
     "language. Each interval is for that score alone; the colour is the Holm-corrected verdict.",
+    "transfer": "What each transfer rule says of the launch's LR. Inside the band, rules agree with the study's own to "
+    "a factor of 2. Dotted: the rule has no exponent for so many times the tokens. Where the rules disagree, run the "
+    "confirmation runs.",
     "training": "Curves that cross, or that still fall steeply, at the end show that the trials were too short to rank "
     "the LRs.",
 }

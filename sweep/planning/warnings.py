@@ -10,6 +10,7 @@ from sweep.planning.requirements import TrialMemory
 from sweep.study import LANGUAGES, MINIMUM_TRIALS, CorpusFacts, Study, preparation
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import almr, percent, size, times
+from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.shape import USABLE
 from trainers.benchmarks import catalogue
 
@@ -24,6 +25,7 @@ def of(
     also: int = 0,
 ) -> list[str]:
     found = [*_lengths(study, tokens), *_repeats(study, epochs), *_evaluation(study), *_guards(study), *_rungs(study)]
+    found += _horizon(study)
     if fault := too_small(study, also):
         found.append(f"almr run will refuse this study: {fault}")
     if study.launch and (fault := study.vocabulary_fault(study.launch.formats, _new_rows(study))):
@@ -156,6 +158,14 @@ def _rungs(study: Study) -> list[str]:
         for run in runs
         if not RunFiles(Path(run)).fit.is_file()
     ]
+
+
+def _horizon(study: Study) -> list[str]:
+    """The rule does not carry the LR to the launch's tokens: the fit will be refused."""
+    if study.launch is None or (rule := study.launch.transfer or TransferRule(rule="direct")).rungs:
+        return []  # rungs may measure the exponent
+    fault = rule.horizon_fault(study.launch.tokens / study.training.tokens, bool(study.training.horizons))
+    return [f"the fit will be refused: {fault}"] if fault else []
 
 
 def _speed(study: Study) -> str | None:

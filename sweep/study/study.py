@@ -131,6 +131,16 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _ladder_has_rungs(self) -> Self:
+        transfer = self.launch.transfer if self.launch else None
+        if transfer and transfer.rule == "ladder" and not transfer.rungs and not self.training.horizons:
+            raise ValueError(
+                "launch.transfer: rule ladder needs rungs or training.horizons: name the runs of smaller sweeps, "
+                "rungs: [{run: runs/small}]"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _launch_reads_all(self) -> Self:
         own = self.launch.corpora.by_name.values() if self.launch and self.launch.corpora else ()
         if any(one.spec.held_out != Corpus.model_fields["held_out"].default for one in own):

@@ -156,7 +156,7 @@ def confirm(
     accept_risk: AcceptRisk = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the confirmation runs, or compare their results. Exit status 3: undecided."""
+    """Print the confirmation runs, or compare their results. Exit status 3: the LR is not settled."""
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
@@ -172,7 +172,7 @@ def confirm(
         return
     done, made = outputs.conclude(found, fitted, results, folder, accept_risk)
     _show_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)
-    raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
+    raise typer.Exit(0 if done.decided else REFUSED)
 
 
 def _again(verb: str, run: str, runs: str) -> str:
