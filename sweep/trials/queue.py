@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from sweep.store.run import Run
-from sweep.study import MINIMUM_TRIALS, Proposed, Study, Trial
+from sweep.study import MINIMUM_TRIALS, Proposed, Status, Study, Trial
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import SearchState
 from sweep.study.record import TrialRequest
+from sweep.trials.budget import Budget
 from sweep.trials.progress import RunProgress
 from sweep.trials.search_data import grown_space, search_context
 
 if TYPE_CHECKING:
     from analysis.search.propose import Proposal
+
+
+FAILURES = 5  # in a row, or as many as run in parallel: then the others would fail as well
 
 
 class Turn(Enum):
@@ -94,16 +98,19 @@ class GridQueue(_RunningTrials):
 
 
 class _Stop(NamedTuple):
-    """The end of a search. `reason` is None where its budget is spent."""
+    """The end of a search. `reason` is None where its budget is spent. `waits`: running trials may still change it."""
 
     reason: str | None
+    waits: bool = False
 
 
 class SearchQueue(_RunningTrials):
     """The proposals of a search, `at_once` trials in parallel, until its budget is spent or its tolerance is met."""
 
-    def __init__(self, study: Study, run: Run, at_once: int) -> None:
+    def __init__(self, study: Study, run: Run, at_once: int, expected: float | None = None) -> None:
+        """`expected`: GPU-hours of a trial, for as long as none has ended."""
         super().__init__(study, run, at_once)
+        self.expected = expected
         self.requests = run.proposals(study)
         self.again = run.left(request.trial for request in self.requests)
         self.stopped: _Stop | None = None
@@ -137,8 +144,8 @@ class SearchQueue(_RunningTrials):
 
     def _step(self) -> Proposal | _Stop | None:
         """The next proposal, or the end of the search; None where a running trial has to end first."""
-        if self._own >= (self.study.search.trials or 0):
-            return _Stop(None)
+        if end := self._ended():
+            return None if end.waits and self.running else end
         usable = [r for r in self.requests if r.proposed and r.proposed.index <= self._number - self.at_once]
         if any(request.trial in self.running for request in usable):
             return None
@@ -147,6 +154,21 @@ class SearchQueue(_RunningTrials):
             if step is None and not self.running:
                 step = self._propose(self.requests)
         return step
+
+    def _ended(self) -> _Stop | None:
+        """The end of a search whose budget does not pay for one more trial, or whose trials all fail, for a cause that
+        is not theirs, such as a model that fits no GPU.
+        """
+        own = [request.trial for request in self.requests if not request.also]
+        begun = {*self.running, *self.again}
+        records = [record for trial in own if trial not in begun and (record := self.run.record(trial))]
+        budget = Budget.of(self.study, records, len(own) - len(records), self.expected)
+        if budget and budget.more == 0 and own:  # an estimate alone forbids not the first
+            return _Stop(None, waits=budget.unit != "trials")
+        last = records[-max(FAILURES, self.at_once) :]
+        if len(last) >= FAILURES and all(record.status is Status.FAILED for record in last):
+            return _Stop(f"the last {len(last)} trials failed: {last[-1].reason}", waits=True)
+        return None
 
     def _propose(self, usable: list[TrialRequest]) -> Proposal | _Stop | None:
         """Propose from the outcomes of the `usable` requests.
@@ -180,7 +202,8 @@ class SearchQueue(_RunningTrials):
     def _write_state(self, stop: _Stop) -> None:
         state = SearchState(
             strategy=self.study.search.strategy,
-            budget=self.study.search.trials or 0,
+            budget=self.study.search.limit,
+            unit=self.study.search.unit or "trials",
             asked=self._own,
             stopped=stop.reason,
             at_once=self.at_once,

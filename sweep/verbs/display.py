@@ -16,6 +16,8 @@ from rich.text import Text
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.numbers import clock, point
+from sweep.trials import budget
+from sweep.trials.budget import Budget
 
 
 class Display:
@@ -48,6 +50,8 @@ class Display:
         self.records[record.trial_id] = record
         if started is not None and record.status is Status.COMPLETE:
             self.durations.append(time.monotonic() - started)
+        if (of := self._budget) and of.more is not None:
+            self.total = len(self.records) + len(self.running) + of.more
         if not self.console.is_terminal:
             self.console.print(self._line(record), highlight=False, soft_wrap=True)
 
@@ -62,7 +66,14 @@ class Display:
         failed = sum(record.status is Status.FAILED for record in self.records.values())
         left = max(0, self.total - len(self.records) - len(self.running))
         parts = [f"{len(self.records)} done", f"{len(self.running)} running", f"{left} left"]
-        return " · ".join([*parts, *([f"{failed} failed"] if failed else []), self._eta()])
+        return " · ".join([*parts, *([f"{failed} failed"] if failed else []), *budget.spent(self._budget), self._eta()])
+
+    @property
+    def _budget(self) -> Budget | None:
+        """Of a search whose budget is not a number of trials."""
+        if self.study.search.trials:
+            return None
+        return Budget.of(self.study, self.records.values(), len(self.running))
 
     def _eta(self) -> str:
         """The time left, by the median trial of this session, less the steps that running trials have done."""
@@ -91,5 +102,5 @@ class Display:
         measured = record.reason or self._over(record) if loss is None else f"{loss:.4f} nats per token"
         return (
             f"[{len(self.records):>{len(str(self.total))}}/{self.total}] {record.trial_id} {record.status.value}: "
-            f"{measured}; {self._eta()}"
+            f"{'; '.join([measured, *budget.spent(self._budget), self._eta()])}"
         ).replace("[", r"\[", 1)

@@ -10,18 +10,19 @@ from analysis.fit_file.outdated import outdated
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
 from sweep.study.numbers import clock, number, point, quantity
+from sweep.trials import budget
 from sweep.trials.progress import RunProgress
 from sweep.verbs import rerun
 
 
-def status_json(run: Run) -> dict[str, Any]:
+def status_json(run: Run, progress: RunProgress | None = None) -> dict[str, Any]:
     """The state of a run, read from its files.
 
     `begun`: the started trials without a record. They are `running` where a live driver started them, else
     `interrupted`.
     """
     study = run.study()
-    progress = RunProgress.of(study, run)
+    progress = progress or RunProgress.of(study, run)
     records = progress.records
     done = {record.trial_id for record in records}
     begun = [trial for trial in progress.trials if trial.id not in done and run.attempts(trial)]
@@ -39,6 +40,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "running": [_step(run, study, trial) for trial in running],
         "interrupted": [_step(run, study, trial) for trial in begun if trial not in running],
         "left": progress.remaining,
+        "budget": progress.budget and progress.budget.as_json(),
         "ended": progress.ended,
         "driver": driver and str(driver),
         "resume": f"{again.first}{again.command}",
@@ -70,12 +72,14 @@ def _step(run: Run, study: Study, trial: Trial) -> dict[str, Any]:
 
 
 def status(run: Run) -> str:
-    now = status_json(run)
+    progress = RunProgress.of(run.study(), run)
+    now = status_json(run, progress)
     lines = [
         f"{now['run']} {_state(now)}: {now['complete']} of {now['trials']} trials complete, "
         f"{now['diverged']} diverged, {now['failed']} failed, {now['left']} left",
         *([f"of these, named with --also: {len(now['also'])}"] if now["also"] else []),
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
+        *(f"budget: {part}" for part in budget.spent(progress.budget)),
         *([f"best trial: {_point(now['best'])}: {now['best']['objective']:.4f} nats per token"] if now["best"] else []),
         *([f"driver: {now['driver']}"] if now["driver"] else []),
         *(f"running: {_point(trial)}: {_how_far(trial)}" for trial in now["running"]),

@@ -48,6 +48,7 @@ class Driver:
     known: Known = field(default_factory=Known)
     diverging: float = 1.0  # the LR from which trials diverge
     failing: Collection[str] = ()
+    took: Callable[[Trial], dict[str, Any]] = lambda trial: {}  # what a record says of a trial's cost
     most: int = 0
 
     @property
@@ -90,7 +91,7 @@ class Driver:
             status, loss = Status.DIVERGED, PerLanguage()
         return Record(
             **trial.model_dump(), trial_id=trial.id, fingerprint=self.study.fingerprint, status=status, attempt=1,
-            loss=loss, proposed=self.run.proposed(trial),
+            loss=loss, proposed=self.run.proposed(trial), **self.took(trial),
         )  # fmt: skip
 
     @property
