@@ -65,6 +65,8 @@ class ReplayOptions:
     repeats: Annotated[int, typer.Option(metavar="N", help="Searches per strategy.")] = 20
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0
     curve: Annotated[float, typer.Option(metavar="SHARE", help="Share of trials for the curve.")] = 0.25
+    at_once: Annotated[int, typer.Option(metavar="N", help="Trials in parallel.")] = 1
+    spread: Annotated[float, typer.Option(metavar="SD", help="Of ln of a trial's duration.")] = 0.0
 
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:

@@ -85,7 +85,7 @@ def simulate(
     from sweep.verbs import fitting
     from sweep.verbs import simulate as replays
 
-    comparison = replays.comparison(replayed)
+    comparison = replays.comparison(replayed, fitted=as_json)
     fitting.refuse_unusable(folder)
     read = fitting.read(source, table)
     with interruptible("a simulation keeps nothing"):
