@@ -18,7 +18,7 @@ from analysis.search.gain import ObjectiveModel, expected_improvement, variance_
 from analysis.search.space import Point, Space
 from analysis.surfaces.kernels import FitSettings
 from analysis.surfaces.scale import Scale
-from analysis.surfaces.surface import Surface
+from analysis.surfaces.surface import Surface, compressions
 from analysis.table import table as tables
 from analysis.table.table import HYPERPARAMETERS
 
@@ -27,6 +27,7 @@ DESIGN = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))
 JITTER = 0.1
 # With the wide prior of a finished fit, a search would try every corner before it relies on a quadratic.
 TREND_SD = 2.0
+MEMBERS = 8  # draws of the kernel parameters: a proposal needs no exact interval
 WINNER_FIRST = 8  # trials, after which the region of the winner is usually known
 ALTERNATE = 0.5  # up to this share, the curve gets no two trials in a row
 # In sds of a trial's noise: under this expected improvement, the winner gains more from a more exact position.
@@ -146,12 +147,13 @@ def fit(context: SearchContext) -> ObjectiveModel:
     """
     used, lost = tables.usable(context.table), tables.diverged(context.table)
     almr, lr = (pd.concat([used, lost])[name].to_numpy(float) for name in HYPERPARAMETERS)
-    settings = FitSettings(context.seed, restarts=0, trend_sd=TREND_SD)
+    settings = FitSettings(context.seed, TREND_SD, MEMBERS)
     surfaces = {}
     for name in context.goal.losses:
         loss = used[f"loss_{name}"].to_numpy(float)
         every = np.concatenate([loss, np.full(len(lost), loss.max())])
-        surfaces[name] = Surface.fit(Scale(almr, lr, every, span=context.space.bounds), settings=settings)
+        scales = compressions(Scale(almr, lr, every, span=context.space.bounds))
+        surfaces[name] = Surface.averaged(scales, settings=settings)
     return ObjectiveModel(surfaces, context.goal)
 
 

@@ -31,10 +31,12 @@ TREND_SD = 10.0  # for losses of sd 1: wide enough not to shrink any real trend
 # ln of the range of each kernel parameter, in the order of SurfaceKernel's theta.
 BOUNDS = np.log([(1e-5, 1e4), (0.2, 100.0), (0.2, 100.0), (1e-2, 3.0), (1e-9, 10.0)])
 # Their log-normal priors, for losses of sd 1 and inputs in [-1, 1]; the optimiser starts at the medians, START.
-START = np.log([10.0, 3.0, 3.0, 0.3, 1e-3])
-LOG_SD = np.array([1.5, 0.7, 0.7, 1.0, 2.0])
+# That of the residual's variance spans decades: a bowl needs hardly any, and data that do not say so leave it wide.
+START = np.log([1.0, 3.0, 3.0, 0.3, 1e-3])
+LOG_SD = np.array([3.0, 0.7, 0.7, 1.0, 2.0])
 JITTER = 1e-8
-MEMBERS = 8
+MEMBERS = 16
+RARE = 0.01  # a weight under which a draw is left out
 STEP = 0.05  # of the finite differences, in ln of a parameter
 MOST_TRIALS = 300  # the cost grows with the cube of their number, and as many determine the parameters well
 
@@ -90,11 +92,14 @@ class SurfaceKernel(kernels.Kernel):  # type: ignore[misc]
 
 
 class FitSettings(NamedTuple):
-    """How a surface is fitted. `restarts` of the optimiser, besides its first start; `trend_sd` as in SurfaceKernel."""
+    """How a surface is fitted.
+
+    `seed` of the draws of kernel parameters, `members`: their number, a power of 2; `trend_sd` as in SurfaceKernel.
+    """
 
     seed: int = 0
-    restarts: int = 2
     trend_sd: float = TREND_SD
+    members: int = MEMBERS
 
 
 SETTINGS = FitSettings()
@@ -112,17 +117,21 @@ def most_probable(
         SurfaceKernel(trend_sd=settings.trend_sd),
         alpha=extra_variance,
         optimizer=_penalised,
-        n_restarts_optimizer=settings.restarts,
-        random_state=settings.seed,
     )
     return process.fit(x[used], y[used])
 
 
-def posterior_draws(process: GaussianProcessRegressor, seed: int) -> tuple[Array, Array]:
-    """Draws of theta, (MEMBERS, 5), and their importance weights (MEMBERS,), which sum to 1."""
+def log_evidence(process: GaussianProcessRegressor) -> float:
+    """ln of the targets' probability over all kernel parameters, by Laplace's approximation, but for a constant."""
+    best = process.kernel_.theta
+    return float(_log_posterior(process, best)[0] + np.linalg.slogdet(_covariance(process, best))[1] / 2)
+
+
+def posterior_draws(process: GaussianProcessRegressor, settings: FitSettings) -> tuple[Array, Array]:
+    """At most settings.members draws of theta, (k, 5), and their importance weights (k,), which sum to 1."""
     best = process.kernel_.theta
     root = np.linalg.cholesky(_covariance(process, best))
-    uniform = qmc.Sobol(len(best), rng=seed).random(MEMBERS)
+    uniform = qmc.Sobol(len(best), rng=settings.seed).random(settings.members)
     normal = norm.ppf(np.clip(uniform, 0.005, 0.995))
     low, high = process.kernel_.bounds.T
     thetas = np.clip(best + normal @ root.T, low, high)
@@ -130,7 +139,8 @@ def posterior_draws(process: GaussianProcessRegressor, seed: int) -> tuple[Array
     # Importance weights correct the Laplace approximation; truncated, so that no single member dominates.
     weights = np.exp(posterior - posterior.max() + (normal**2).sum(axis=1) / 2)
     weights = np.minimum(weights, np.sort(weights)[-3])
-    return thetas, weights / weights.sum()
+    kept = weights >= RARE * weights.sum()
+    return thetas[kept], weights[kept] / weights[kept].sum()
 
 
 def _log_posterior(process: GaussianProcessRegressor, theta: Array) -> tuple[float, Array]:

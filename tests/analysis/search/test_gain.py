@@ -64,5 +64,5 @@ def test_where_all_is_known_a_trial_explains_less() -> None:
     half = [(a, r) for a, r in grid(7, 5) if a < 0.5]
     model = fit(SearchContext(measure(Known(coupling=1.0), half, noise=0.003), BOTH, SPACE))
     shares = gain.variance_explained("curve", model, SPACE, SPACE, seed=0)
-    assert SPACE.almr[shares.argmax()] > 0.5
+    assert SPACE.almr[shares.argmax()] >= 0.5  # the unmeasured half begins there
     assert shares[SPACE.almr > 0.6].mean() > 2 * shares[SPACE.almr < 0.4].mean()
