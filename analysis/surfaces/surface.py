@@ -25,8 +25,7 @@ from analysis.surfaces.scale import Scale
 from analysis.table import table as tables
 
 NOTHING = np.empty(0)
-# Nats of evidence for another form than ALMR itself: strong (Kass & Raftery 1995), as a dozen trials choose by chance.
-CLEAR = 5.0
+OTHER_FORM = np.log(1 / 4)  # ln of the odds beforehand of another form against ALMR itself
 WIDTHS = (np.inf, 2.0)  # of the compression, in ranges of the losses (Scale.range): none, and that of a cliff
 NEGLIGIBLE = 0.03  # share of the evidence, under which a scale is left out
 GROUP = 30  # draws of one member, of the 500 of a fit
@@ -250,7 +249,7 @@ def _most_probable(scale: Scale, settings: FitSettings, extra_variance: float = 
 def _log_evidence(scale: Scale, process: GaussianProcessRegressor) -> float:
     """ln of the probability density of the losses in nats, whatever the scale, and of the scale beforehand."""
     density = log_evidence(process) + float(scale.log_slopes(process.y_train_).sum())
-    return density - (0.0 if scale.form == LINEAR else CLEAR)
+    return density + (0.0 if scale.form == LINEAR else OTHER_FORM)
 
 
 def _left_out(process: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:

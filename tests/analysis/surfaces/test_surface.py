@@ -139,6 +139,7 @@ def test_equal_losses_make_a_flat_surface():
         (LINEAR, lambda a: 2 * (a - 0.4) ** 2),
         (LOGARITHMIC, lambda a: 0.2 * -np.log(1 + OFFSET - a)),
         (FORMS[2], lambda a: -0.2 * np.log(a + OFFSET)),
+        (FORMS[3], lambda a: -0.2 * np.log(1 + OFFSET - a) - 0.3 * np.log(a + OFFSET)),
     ],
     ids=[form.name for form in FORMS],
 )
