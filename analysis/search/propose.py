@@ -147,7 +147,7 @@ def fit(context: SearchContext) -> ObjectiveModel:
     """
     used, lost = tables.usable(context.table), tables.diverged(context.table)
     almr, lr = (pd.concat([used, lost])[name].to_numpy(float) for name in HYPERPARAMETERS)
-    settings = FitSettings(context.seed, TREND_SD, MEMBERS)
+    settings = FitSettings(context.seed, TREND_SD, MEMBERS, quadratic=False)
     surfaces = {}
     for name in context.goal.losses:
         loss = used[f"loss_{name}"].to_numpy(float)

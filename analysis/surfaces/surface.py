@@ -25,7 +25,7 @@ from analysis.surfaces.scale import Scale
 from analysis.table import table as tables
 
 NOTHING = np.empty(0)
-OTHER_FORM = np.log(1 / 4)  # ln of the odds beforehand of another form against ALMR itself
+ODDS = np.log(1 / 4)  # ln of the odds beforehand: of another form against ALMR itself, of no residual against one
 WIDTHS = (np.inf, 2.0)  # of the compression, in ranges of the losses (Scale.range): none, and that of a cliff
 NEGLIGIBLE = 0.03  # share of the evidence, under which a scale is left out
 GROUP = 30  # draws of one member, of the 500 of a fit
@@ -94,16 +94,18 @@ class Surface:
         diverged: tuple[ArrayLike, ArrayLike] = (NOTHING, NOTHING),
         settings: FitSettings = SETTINGS,
     ) -> Surface:
-        """The mixture of the fits in these scales of the same losses, weighted by their evidence."""
-        processes = [_most_probable(scale, settings) for scale in scales]
-        evidence = np.array([_log_evidence(*pair) for pair in zip(scales, processes, strict=True)])
+        """The mixture of fits in these scales of the same losses, with and without a residual, by their evidence."""
+        residuals = (True, False) if settings.quadratic else (True,)
+        candidates = [(scale, residual) for scale in scales for residual in residuals]
+        processes = [_most_probable(scale, settings, residual=residual) for scale, residual in candidates]
+        evidence = np.array([_log_evidence(scale, p) for (scale, _), p in zip(candidates, processes, strict=True)])
         shares = np.exp(evidence - evidence.max())
         shares = np.where(shares < NEGLIGIBLE * shares.sum(), 0.0, shares)
         kept = np.flatnonzero(shares).tolist()
-        fits = [Surface._of(scales[i], processes[i], diverged, settings) for i in kept]
+        fits = [Surface._of(candidates[i][0], processes[i], diverged, settings) for i in kept]
         members = tuple(member for fit in fits for member in fit.members)
         weights = np.concatenate([shares[i] / shares.sum() * fit.weights for i, fit in zip(kept, fits, strict=True)])
-        return Surface(scales[int(evidence.argmax())], members, weights)
+        return Surface(candidates[int(evidence.argmax())][0], members, weights)
 
     @staticmethod
     def _of(
@@ -242,14 +244,16 @@ def compressions(plain: Scale) -> list[Scale]:
     return [replace(plain, width=width * plain.range) for width in WIDTHS]
 
 
-def _most_probable(scale: Scale, settings: FitSettings, extra_variance: float = JITTER) -> GaussianProcessRegressor:
-    return most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, settings, extra_variance)
+def _most_probable(
+    scale: Scale, settings: FitSettings, extra_variance: float = JITTER, residual: bool = True
+) -> GaussianProcessRegressor:
+    return most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, settings, extra_variance, residual)
 
 
 def _log_evidence(scale: Scale, process: GaussianProcessRegressor) -> float:
-    """ln of the probability density of the losses in nats, whatever the scale, and of the scale beforehand."""
+    """ln of the probability density of the losses in nats, whatever the scale, and of the candidate beforehand."""
     density = log_evidence(process) + float(scale.log_slopes(process.y_train_).sum())
-    return density + (0.0 if scale.form == LINEAR else OTHER_FORM)
+    return float(density + ODDS * ((scale.form != LINEAR) + (not process.kernel_.residual)))
 
 
 def _left_out(process: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:
