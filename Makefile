@@ -42,9 +42,9 @@ MEGATRON_TAG := core_v0.16.1
 export ALMR_EXPORT_VENVS
 override export MEGATRON := $(abspath $(MEGATRON))
 
-test-exports: $(INSTALLED) $(TRAINERS:%=$(ALMR_EXPORT_VENVS)/%/installed)  ## every trainer reads its bundle back and trains the demo's model from it (20 minutes; Megatron with MEGATRON=checkout)
+test-exports: $(INSTALLED) $(TRAINERS:%=$(ALMR_EXPORT_VENVS)/%/installed)  ## every trainer reads its bundle back and trains the demo's model from it (30 minutes; Megatron with MEGATRON=checkout)
 	@[ -d "$(MEGATRON)" ] || echo "megatron does not train: git clone -b $(MEGATRON_TAG) https://github.com/NVIDIA/Megatron-LM, then MEGATRON=Megatron-LM make test-exports"
-	$(BIN)/python -m pytest -n 0 -rs -m "exports or not heavy" tests/exports tests/analysis/launch/test_launch_readback.py
+	$(BIN)/python -m pytest -n 0 -rs -m "exports or not heavy" tests/exports tests/analysis/launch/test_launch_readback.py tests/analysis/launch/torchtitan
 
 $(ALMR_EXPORT_VENVS)/%/installed: tests/exports/%.txt
 	$(PYTHON) -m venv $(@D)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from one_ray import TwoNodes
 from samples import CHINESE, ENGLISH, POEM, RHYME, local_content
 from threadpoolctl import threadpool_limits
 from xdist.scheduler import LoadFileScheduling
@@ -50,6 +51,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_thread() -> Iterator[None]:
     """Matrices are small here: more threads are slower, beside another worker's tests much so."""
     with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="session")
+def two_nodes() -> Iterator[TwoNodes]:
+    """The Ray cluster of all tests that need none of their own."""
+    cluster = TwoNodes()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def shared_ray(two_nodes: TwoNodes) -> Iterator[None]:
+    """What this test runs in this process joins the cluster of all, and starts none."""
+    with two_nodes.serves():
         yield
 
 

@@ -24,9 +24,9 @@ HEAD = """# Every field of a study
 - Examples: [the commented demo](../sweep/studies/demo.yaml) and [a small study](README.md#your-own-study).
 
 **What you may change between runs.** The *recipe* is what a trial's losses depend on: `base_model`, `corpora`, `replay`
-and `training`. `almr run` refuses a run directory whose trials have another recipe. All other sections may change. So
-may `base_model.shape`, a corpus' `tokens` and `language`, and `training.log_every`, `training.evaluate_every` and
-`training.micro_batch_sequences`.
+and `training`. `almr run` refuses a run directory whose trials have another recipe. With `training.simulate_epochs`,
+`tokens` and `corpora` of `launch` are part of it. All other sections may change. So may `base_model.shape`, a corpus'
+`tokens` and `language`, and `training.log_every`, `training.evaluate_every` and `training.micro_batch_sequences`.
 """
 Model = type[pydantic.BaseModel]
 LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from one_ray import almr
 
 from sweep.store.run import Run
 from sweep.study import study_file
@@ -32,22 +33,23 @@ FILES = {
 REFUSED = 3  # 20 steps are few: the best LR of so small a demo lies on the lowest one
 
 
-def almr(folder: Path, *arguments: str, status: int = 0) -> Any:
-    done = subprocess.run([ALMR, *arguments, "--json"], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return json.loads(done.stdout)
+def answer(folder: Path, *arguments: str, status: int = 0) -> Any:
+    return json.loads(almr(folder, *arguments, "--json", status=(status,)))
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A run directory, with what `almr run` printed."""
+    """A run directory, with what `almr run` printed: a process with a Ray of its own, as a user starts it."""
     folder = tmp_path_factory.mktemp("demo")
     content = yaml.safe_load(study_file.find("demo").read_text(encoding="utf-8"))
     content["training"] |= {"tokens": 20 * 2048, "evaluation_tokens": 8192}
     content["grid"] = {"almr": [0.1, 0.5, 0.9], "lr": [5e-4, 1e-3, 4e-3]}
     content["search"]["trials"] = 9
     (folder / "small.yaml").write_text(yaml.safe_dump(content))
-    return folder / "runs/demo", almr(folder, "run", "small.yaml", status=REFUSED)
+    command = [ALMR, "run", "small.yaml", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == REFUSED, done.stderr
+    return folder / "runs/demo", json.loads(done.stdout)
 
 
 def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> None:
@@ -70,7 +72,7 @@ def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> No
 
 
 def test_the_planned_disk_space_holds_the_run(demo: tuple[Path, dict[str, Any]]) -> None:
-    planned = almr(demo[0].parents[1], "plan", "small.yaml")["disk_bytes"]
+    planned = answer(demo[0].parents[1], "plan", "small.yaml")["disk_bytes"]
     of_run = sum(planned[part] for part in ("checkpoints", "models", "bundle", "logs"))
     assert size([str(demo[0])], set()) <= of_run
 
@@ -80,12 +82,10 @@ def test_a_refused_winner_is_exported_only_with_a_reason(demo: tuple[Path, dict[
     assert "edge" in {refusal["code"] for refusal in printed["refusals"]}
     assert printed["launch"] is None
     assert "--accept-risk" in printed["launch_refusal"]
-    command = [ALMR, "export", "demo", "--out", str(tmp_path / "launch")]
-    refused = subprocess.run(command, cwd=run.parents[1], capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "almr: the fit is refused (edge" in refused.stderr
+    command = ["export", "demo", "--out", str(tmp_path / "launch")]
+    assert almr(run.parents[1], *command, status=(2,)).startswith("the fit is refused (edge")
     assert not (tmp_path / "launch").exists()
-    made = almr(run.parents[1], *command[1:], "--accept-risk", "a test of the bundle")
+    made = answer(run.parents[1], *command, "--accept-risk", "a test of the bundle")
     assert made["verdict"].startswith("NO GO: the fit")
     assert "a test of the bundle" in (Path(made["folder"]) / "GO.md").read_text()
     evidence = json.loads((tmp_path / "launch/evidence.json").read_text())
@@ -106,7 +106,7 @@ def test_the_model_learns_the_additional_language(demo: tuple[Path, dict[str, An
 
 def test_plan_knows_the_corpora_once_they_are_packed(demo: tuple[Path, dict[str, Any]]) -> None:
     run, _ = demo
-    planned = almr(run.parents[1], "plan", "small.yaml")
+    planned = answer(run.parents[1], "plan", "small.yaml")
     blocks = Run(run).ingredients().corpora["additional"].blocks
     assert planned["left"] == 0
     assert planned["epochs"]["additional"][2] == pytest.approx(0.9 * 320 / blocks)
@@ -115,17 +115,17 @@ def test_plan_knows_the_corpora_once_they_are_packed(demo: tuple[Path, dict[str,
 @pytest.mark.parametrize("verb", ["status", "fit", "report"])
 def test_each_verb_works_on_its_own(demo: tuple[Path, dict[str, Any]], verb: str) -> None:
     run, printed = demo
-    answer = almr(run.parents[1], verb, "demo", status=REFUSED if verb == "fit" else 0)
+    said = answer(run.parents[1], verb, "demo", status=REFUSED if verb == "fit" else 0)
     if verb == "fit":
-        assert answer["winner"] == printed["winner"] == json.loads((run / "fit.json").read_text())["winner"]
+        assert said["winner"] == printed["winner"] == json.loads((run / "fit.json").read_text())["winner"]
     if verb == "status":
-        assert (answer["complete"], answer["left"]) == (9, 0)
+        assert (said["complete"], said["left"]) == (9, 0)
 
 
 def test_running_again_trains_nothing_and_says_the_same(demo: tuple[Path, dict[str, Any]]) -> None:
     run, printed = demo
     written = {path: path.stat().st_mtime_ns for path in run.glob("trials/*/*")}
-    again = almr(run.parents[1], "run", "small.yaml", status=REFUSED)
+    again = answer(run.parents[1], "run", "small.yaml", status=REFUSED)
     assert again["winner"] == printed["winner"]
     assert written == {path: path.stat().st_mtime_ns for path in run.glob("trials/*/*")}
     assert again["seconds"] < printed["seconds"]
@@ -139,8 +139,8 @@ def test_a_launch_from_the_bundle_reaches_the_predicted_loss(demo: tuple[Path, d
     same = {name: content["training"][name] for name in ("tokens", "global_batch_tokens", "sequence_length")}
     content["launch"] = same | {"model": "tiny", "gpus_per_node": 0, "micro_batch_sequences": 8}
     (run / "study.yaml").write_text(yaml.safe_dump(content))
-    almr(tmp_path, "fit", "demo", status=REFUSED)  # another launch: the transfer has to be computed again
-    almr(tmp_path, "export", "demo", "--format", "native", "--accept-risk", "a launch at the trials' own size")
+    answer(tmp_path, "fit", "demo", status=REFUSED)  # another launch: the transfer has to be computed again
+    answer(tmp_path, "export", "demo", "--format", "native", "--accept-risk", "a launch at the trials' own size")
     environment = os.environ | {"PATH": f"{Path(ALMR).parent}:{os.environ['PATH']}"}
     started = subprocess.run(
         ["bash", str(run / "launch/native/start.sh")], env=environment, capture_output=True, text=True, check=False

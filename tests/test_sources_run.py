@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
+from one_ray import TwoNodes, almr
 
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, Record, Status
@@ -19,7 +17,6 @@ from sweep.study.sections.corpora import Corpus
 from trainers.data import documents
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]
-ALMR = [sys.executable, "-c", "from sweep.cli import main; main()"]
 ROOT = Path(__file__).parents[1]
 SHARES = {"plays": 0.75, "manual": 0.25, "novel": 2 / 3, "sequel": 1 / 3}
 
@@ -36,18 +33,17 @@ def small(folder: Path) -> dict[str, Any]:
         {"files": f"{name}.jsonl", "name": name, "weight": weight} for name, weight in (("novel", 2), ("sequel", 1))
     ]
     content["grid"] = {"almr": [0.2, 0.5, 0.8], "lr": [5e-4, 1e-3, 2e-3]}
+    content["resources"] = {"concurrent": 1}  # one worker imports torch
     content["training"] |= {"tokens": 6 * 2048, "evaluation_tokens": 2048}
     return content
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(two_nodes: TwoNodes, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("sources")
     (folder / "small.yaml").write_text(yaml.safe_dump(small(folder)), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [*ALMR, "run", "small.yaml", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode in (0, 3), done.stderr  # so few steps may decide nothing
+    with two_nodes.serves():
+        almr(folder, "run", "small.yaml", status=(0, 3))  # so few steps may decide nothing
     return Run(folder / "runs/sources")
 
 

@@ -94,7 +94,7 @@ def _base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:
         training["at_once"] = at_once
     if study.corpora.named:
         training["shares"] = {name: source.share for name, source in study.corpora.by_name.items()}
-    key = training | setup.ingredients.fingerprints() | {"device": device_name(workers.device)}
+    key = training | setup.ingredients.contents() | {"device": device_name(workers.device)}
     if workers.size > 1:
         key["workers"] = workers.size
     return key | {"cpus": study.resources.cpus_per_worker}

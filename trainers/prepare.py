@@ -63,7 +63,7 @@ def prepare(
     known = earlier or (recorded.ingredients if recorded else None)
     with _disk_faults():
         made = _prepare(study, progress, _commits(study, known, ask=known is None)).ingredients
-    if earlier and earlier.base_check and earlier.fingerprints() == made.fingerprints():
+    if earlier and earlier.base_check and earlier.contents() == made.contents():
         return made.model_copy(update={"base_check": earlier.base_check})  # with losses that a GPU measured
     return made
 
@@ -122,7 +122,7 @@ def _prepare(
             finished(study.corpora.by_name[name].where)
     if study.benchmarks:
         fetching.fetch_all(study.benchmarks, progress)
-    facts = {name: corpus.open_packed(folder).facts for name, folder in folders.items()}
+    facts = {name: _facts(study, name, folder) for name, folder in folders.items()}
     _refuse_borders_inside(study, facts)
     now = {name: source.commit for name, source in sources.items()} | base.commits
     ingredients = Ingredients(
@@ -136,6 +136,12 @@ def _prepare(
     progress("measuring the base model's loss", None)
     measured = ingredients.model_copy(update={"base_check": check.measure(study, ingredients)})
     return _Prepared(measured, sources, tokenizer)
+
+
+def _facts(study: Study, name: str, folder: Path) -> CorpusFacts:
+    """The counts of a packed source, with the part of it that the study lets trials read."""
+    facts, tokens = corpus.open_packed(folder).facts, study.corpora.by_name[name].spec.trial_tokens
+    return facts.drawn_from(tokens / study.training.sequence_length) if tokens else facts
 
 
 def _tokenizer(study: Study, tokenizer: Any) -> TextTokenizer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def _stated(spec: Corpus, length: int) -> CorpusFacts:
     held_out = spec.held_out or 0.0
     held_tokens, held_documents = round(tokens * held_out), max(1, round(documents * held_out))
     return CorpusFacts(
-        fingerprint=fingerprint_of(spec.model_dump(mode="json")),
+        fingerprint=fingerprint_of(spec.model_dump(mode="json", exclude={"trial_tokens"})),  # which came later
         documents=max(1, documents - held_documents),
         tokens=tokens - held_tokens,
         bytes=(tokens - held_tokens) * BYTES_PER_TOKEN,
@@ -125,7 +125,14 @@ def _find(table: str, trial: Trial) -> dict[str, Any]:
         at = [(row[name], getattr(trial, name)) for name in ("seed", "almr", "lr")]
         if all(isinstance(here, float) and math.isclose(here, there) for here, there in at):
             return row
-    raise InputError(f"{table}: no row for {trial.id}: remove it from the grid, or replay another table")
+    raise InputError(f"{table}: no row for {trial.id}: leave it out, or replay another table")
+
+
+def refuse_unknown(study: Study, trials: Iterable[Trial]) -> None:
+    """Raises InputError for a trial that the table of a replay has no row of."""
+    if study.replay:
+        for trial in trials:
+            _find(study.replay.table, trial)
 
 
 def _horizons(row: dict[str, Any], study: Study) -> Iterator[Horizon]:

@@ -18,15 +18,15 @@ from analysis.fit import alone, horizons
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import FitFile, HorizonFit, TrialCounts
 from analysis.fit_file.result import FitResult
-from analysis.fit_file.transfer import Transfer
+from analysis.fit_file.transfer import RuleEstimate, Transfer
 from analysis.scores.read import Scored
 from analysis.scores.read import read as read_scores
 from analysis.scores.summary import summarise
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, cross_validate, fit_languages
 from analysis.table import table as tables
-from analysis.transfer.rules import carry
-from sweep.study import InputError, Objective, Study
+from analysis.transfer.carry import carry
+from sweep.study import Objective, Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def _decided(given: _Given) -> Fit:
     refused = refusals.find(case)
     plain = objective.model_copy(update={"guards": objective.loss_guards})  # only the full budget is scored
     budgets, unfitted = horizons.find(case, lambda shorter: _at_horizon(given, shorter, plain), refused)
-    moved, unmoved = _transfer(case, budgets)
+    moved, unmoved, rules = _transfer(case, budgets)
     file = FitFile(
         study=given.name,
         weights=None if objective.forgetting_guard_percent is not None else case.goal.weights,
@@ -137,6 +137,7 @@ def _decided(given: _Given) -> Fit:
         refusals=[*refused, *unmoved],
         warnings=[*caveats.find(case), *unfitted],
         transfer=moved,
+        transfer_rules=rules,
         horizons=budgets,
         scores=case.scores,
         loss_guards=guards.of_losses(case),
@@ -153,14 +154,16 @@ def _decided(given: _Given) -> Fit:
     )
 
 
-def _transfer(case: Case, budgets: tuple[HorizonFit, ...]) -> tuple[Transfer | None, list[Finding]]:
-    """The launch's setting, or why the study's rule gives none."""
+def _transfer(
+    case: Case, budgets: tuple[HorizonFit, ...]
+) -> tuple[Transfer | None, list[Finding], tuple[RuleEstimate, ...]]:
+    """The launch's setting, or why the study's rule gives none, and what every rule says."""
     if case.study is None or case.study.launch is None:
-        return None, []
-    try:
-        return carry(case, [(one.tokens, one.winner) for one in budgets]), []
-    except InputError as error:
-        return None, [Finding(code="transfer", message=f"no setting for the launch: {error}")]
+        return None, [], ()
+    sound = [(one.tokens, one.winner) for one in budgets if not one.refusals]
+    transfer, refused, rules = carry(case, sound)
+    message = f"no setting for the launch: {refused}"
+    return transfer, [Finding(code="transfer", message=message)] if refused else [], rules
 
 
 def _case(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:

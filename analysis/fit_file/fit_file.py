@@ -11,7 +11,7 @@ from analysis.fit_file.findings import Finding
 from analysis.fit_file.inputs import FitInputs
 from analysis.fit_file.scores import ScoresFile
 from analysis.fit_file.sources import LossGuard, SourceAtWinner
-from analysis.fit_file.transfer import Transfer
+from analysis.fit_file.transfer import RuleEstimate, Transfer
 from analysis.fit_file.winner import Region, Winner
 from sweep.study import Schema
 from sweep.study.files import reader
@@ -64,7 +64,8 @@ class FitFile(Schema):
 
     `weights` is None under a forgetting guard, `guard` is None under weights. `loss_guards` are the objective's guards
     of sources, `sources` has each source of a study that names sources. `horizons` has the winner at each token budget
-    that the trials were measured at, the full one last; it is empty where that is the only one.
+    that the trials were measured at, the full one last; it is empty where that is the only one. `transfer_rules`: what
+    each transfer rule says of the launch, the study's own among them.
     `scores` is None where nothing was scored. `inputs`: hashes of what was fitted; None for a table of the user's own,
     and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name. `alone`: the
     hyper-parameter that was fitted alone, "lr" or "almr", because all trials have one value of the other.
@@ -88,6 +89,7 @@ class FitFile(Schema):
     refusals: list[Finding]
     warnings: list[Finding]
     transfer: Transfer | None
+    transfer_rules: tuple[RuleEstimate, ...] = ()
     horizons: tuple[HorizonFit, ...] = ()
     scores: ScoresFile | None = None
     loss_guards: tuple[LossGuard, ...] = ()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from analysis.fit_file.winner import Interval
 from sweep.study import Schema
 
-Rule = Literal["direct", "power", "ladder"]
+Rule = Literal["direct", "relative", "power", "ladder"]
 
 REPEATS = "corpus: a trial reads"  # in the warnings about repeated text, which an export counts by itself
 # What begins the warnings that GO.md states as a check.
@@ -15,24 +17,37 @@ NEAR_EDGE, HISTORY, TOKENS = "training may diverge:", "pre-training tokens per p
 
 
 class Exponent(Schema):
-    """An exponent of a power law of the LR. `fitted`: from rungs, else stated or published. `interval`: None where its
-    uncertainty is not known."""
+    """An exponent of a power law of the LR. `fitted`: from rungs or horizons, else stated or published. `interval` is
+    None where `sd` is 0."""
 
     value: float
     interval: Interval | None
     fitted: bool
+    sd: float = 0.0
+
+
+class RungLoss(Schema):
+    """The loss at a rung's best setting, in nats per token, and its standard deviation."""
+
+    mean: float
+    sd: float
 
 
 class FittedRung(Schema):
-    """A sweep that a ladder was fitted to. `lr_sd` is the standard deviation of ln LR, `almr_sd` of ALMR."""
+    """A sweep that a ladder was fitted to. `lr_sd` is the standard deviation of ln LR, `almr_sd` of ALMR. `batch`:
+    tokens per optimizer step. `losses`: by language, as far as known. `peak_lr`: of its model's pre-training.
+    """
 
     name: str
     parameters: int
     tokens: int
+    batch: int
     lr: float
     lr_sd: float
     almr: float
     almr_sd: float
+    losses: dict[str, RungLoss] = Field(default_factory=dict)
+    peak_lr: float | None = None
 
 
 class EdgeAfter(Schema):
@@ -66,12 +81,53 @@ class LrCost(Schema):
     assumption: str
 
 
+class Shrinkage(Schema):
+    """What weight decay alone takes off the weights over a whole run, as a share of them: of a trial at the winner, and
+    of the launch at its LR.
+    """
+
+    trial: float
+    launch: float
+
+
+class LaunchLoss(Schema):
+    """The held-out loss that a language is predicted to have after the launch, in nats per token, with its interval.
+
+    From the losses of `sizes` model sizes at `tokens` training tokens: a floor and a power of the parameters.
+    """
+
+    loss: float
+    interval: Interval
+    sizes: int
+    tokens: int
+
+
+class RuleEstimate(Schema):
+    """What one transfer rule says of the launch. `lr` and the others are None where it cannot be computed.
+
+    `applies`: whether its LR may be used; `why` says why not, or why it is not computed. `chosen`: the study's rule.
+    `regret`: what the rule would have lost at this sweep's size, from the next smaller rung's winner; None where no
+    rung is smaller.
+    """
+
+    rule: str
+    lr: float | None = None
+    lr_interval: Interval | None = None
+    almr: float | None = None
+    almr_interval: Interval | None = None
+    applies: bool = False
+    chosen: bool = False
+    why: str = ""
+    regret: Cost | None = None
+
+
 class Transfer(Schema):
     """The setting for the launch, with intervals at the winner's level.
 
-    Rules `direct` and `power`: the small model's intervals, widened by the exponents' stated sd alone; `ladder`:
-    prediction intervals. `parameters` and `tokens` are the exponents that scaled the LR, `size_ratio` and `token_ratio`
-    the ratios launch / trial, None where not known. `rungs`: of a ladder, this sweep included.
+    The LR's interval: the sweep's own, widened by the sds of the exponents; of a `ladder`, its prediction interval.
+    `parameters`, `tokens` and `batch` are the exponents that scaled the LR, `size_ratio`, `token_ratio` and
+    `batch_ratio` the ratios launch / trial; None where not known, or where the rule has none. `rungs`: of a ladder,
+    this sweep included. `losses`: predicted after the launch, by language; `no_losses` says why there are none.
     """
 
     rule: Rule
@@ -83,11 +139,16 @@ class Transfer(Schema):
     lr_interval: Interval
     parameters: Exponent | None = None
     tokens: Exponent | None = None
+    batch: Exponent | None = None
     size_ratio: float | None = None
     token_ratio: float | None = None
+    batch_ratio: float | None = None
     rungs: tuple[FittedRung, ...] = ()
     edge: EdgeAfter | None = None
     lr_cost: LrCost | None = None
+    shrinkage: Shrinkage | None = None
+    losses: dict[str, LaunchLoss] = Field(default_factory=dict)
+    no_losses: str | None = None
     warnings: tuple[str, ...]
 
     def lr_at(self, share: float) -> float:

@@ -50,6 +50,9 @@ CAPTIONS = {
     "the launch; where it is flat, the weight hardly matters.",
     "scores": "Change of each score from the base model to the chosen trial; diamonds are means over a group or a "
     "language. Each interval is for that score alone; the colour is the Holm-corrected verdict.",
+    "transfer": "What each transfer rule says of the launch's LR. Inside the band, rules agree with the study's own to "
+    "a factor of 2. Dotted: the rule has no exponent for so many times the tokens. Where the rules disagree, run the "
+    "confirmation runs.",
     "training": "Curves that cross, or that still fall steeply, at the end show that the trials were too short to rank "
     "the LRs.",
 }
@@ -60,12 +63,12 @@ GUARDED = {
 }
 
 
-def write_report(fit: FitResult, run: Path) -> Path:
-    """Write `run/report.html` atomically."""
-    return write_atomically(RunFiles(run).report, render(fit, run))
+def write_report(fit: FitResult, run: Path, commands: Sequence[str] = ()) -> Path:
+    """Write `run/report.html` atomically. `commands`: what may be run next, as "purpose: command"."""
+    return write_atomically(RunFiles(run).report, render(fit, run, commands))
 
 
-def render(fit: FitResult, run: Path) -> str:
+def render(fit: FitResult, run: Path, commands: Sequence[str] = ()) -> str:
     surfaces = _surfaces(fit)
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     names = ("number", "lr", "tokens", "almr", "percent", "times", "interval", "missing")
@@ -77,6 +80,7 @@ def render(fit: FitResult, run: Path) -> str:
         fit_sha256=fit_sha256(run),
         study=fit.study,
         file=fit.file,
+        commands=[line.partition(": ") for line in commands],
         labels={name: fit.label(name) for name in LANGUAGES},
         languages=[row for row in surfaces if row["name"] in (*LANGUAGES, tables.TOTAL)],
         surfaces=surfaces,

@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sweep.study import LANGUAGES, MINIMUM_TRIALS, Horizon, InputError, Objective, Record, Status, Study
 from sweep.study.files.layout import RunFiles
-from sweep.study.record import SIMULATED, read_record
+from sweep.study.record import ALSO, SIMULATED, read_record
 
 Array = NDArray[np.float64]
+WHY = "why"  # the column that says why a trial was run that is no point of the grid
 HYPERPARAMETERS = ("almr", "lr")  # of a sweep, in the order of every (ALMR, LR) point
 SCALARS = (
     *("trial_id", "almr", "almr_achieved", "lr", "seed", "status", "reason", "attempt", "tokens", "steps"),
@@ -68,10 +69,11 @@ def _read(path: Path) -> Record:
 
 def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The table, with the trials excluded that are not of this study: of another recipe, not in its grid or search, or
-    without the loss of a source that its objective needs.
+    without the loss of a source that its objective needs. A trial that the user named is of the study.
     """
     points = zip(table["almr"], table["lr"], table["seed"], strict=True)
     reasons = pd.Series([None if study.includes(*point) else OFF_GRID for point in points], table.index, object)
+    reasons[named_by_user(table)] = None
     reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE
     table = table.assign(excluded=table["excluded"].where(reasons.isna(), reasons))
     return with_losses(table, named_losses(study.objective))
@@ -95,7 +97,13 @@ def _row(record: Record) -> dict[str, Any]:
     for horizon in record.horizons:
         row |= _horizon_columns(horizon)
     row["excluded"] = _why_excluded(record)
+    row |= {WHY: record.proposed.why} if record.proposed else {}
     return row | ({SIMULATED: made} if (made := record.provenance.get(SIMULATED)) else {})
+
+
+def named_by_user(table: pd.DataFrame) -> pd.Series:
+    """Which rows are of trials that the user named beside the study's own: wherever they lie, they are of the study."""
+    return pd.Series(table[WHY] == ALSO if WHY in table else False, table.index)
 
 
 def simulated(table: pd.DataFrame) -> str | None:

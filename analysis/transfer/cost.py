@@ -1,4 +1,4 @@
-"""The cost of an LR that is off by a factor of two, and the divergence edge scaled to the launch's size."""
+"""What a wrong LR costs on the fitted surface, and the divergence edge scaled to the launch's size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from analysis.decision.objectives import weighted
 from analysis.decision.winner import containing, interval
 from analysis.fit_file.transfer import Cost, EdgeAfter, LrCost
 from analysis.surfaces.kernels import Array
+from analysis.surfaces.optima import Optima
 from analysis.transfer.sizes import ScaleStep
 from sweep.study.sections.transfer import TransferRule
 
@@ -49,3 +50,16 @@ def edge_after(case: Case, lr: float, step: ScaleStep, rule: TransferRule) -> Ed
     edge, ratio = case.edge, step.size_ratio
     at = None if edge.lr is None or ratio is None else edge.lr * ratio**rule.edge_exponent
     return EdgeAfter(lr=at, factor=None if at is None else at / lr, measured=edge.trials > 0, assumption=assumption)
+
+
+def selection_regret(optima: Optima, almr: float, lr: float, level: float) -> Cost:
+    """What a setting that was chosen without this sweep costs over its optimum, in nats of the objective.
+
+    The interval is of the draws, each against its own optimum. A setting outside of the measured range counts at the
+    nearest point inside.
+    """
+    i, j = int(np.abs(optima.almr - almr).argmin()), int(np.abs(np.log(optima.lr) - math.log(lr)).argmin())
+    drawn = optima.draws[:, i, j] - optima.draws.min(axis=(1, 2))
+    nats = float(optima.mean[i, j] - optima.mean.min())
+    finite = drawn[np.isfinite(drawn)]
+    return Cost(nats=nats, interval=containing(nats, interval(finite if len(finite) else np.array([nats]), level)))

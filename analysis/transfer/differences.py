@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
+import math
+
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
-from analysis.fit_file.transfer import HISTORY, REPEATS, TOKENS
+from analysis.fit_file.transfer import HISTORY, REPEATS, TOKENS, Shrinkage
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import Study, numbers
 from sweep.study.sections.launch import Launch
+from sweep.study.sections.training import Training
 
-NOTABLE = 1.5  # least ratio of pre-training tokens per parameter to warn of
+NOTABLE = 1.5  # least ratio, of pre-training tokens per parameter or of weight decay's total, to warn of
+LEAST_SHRINKAGE = 0.01  # of the weights
 
 
 def lengths(study: Study, launch: Launch) -> list[str]:
-    """Training tokens, global batch and sequence length, where they differ."""
+    """Training tokens and sequence length, where they differ. The rules carry the LR over batches."""
     pairs = [
         (TOKENS, study.training.tokens, launch.tokens),
-        ("global batch in tokens", study.training.global_batch_tokens, launch.global_batch_tokens),
         ("sequence length", study.training.sequence_length, launch.sequence_length),
     ]
     return [
         f"{name}: {small:,} in a trial, {large:,} in the launch ({numbers.times(large / small)})"
         for name, small, large in pairs
         if small != large
+    ]
+
+
+def shrinkage(study: Study, lr: float, launch_lr: float) -> Shrinkage:
+    """What weight decay takes off the weights: 1 - exp(-weight_decay x the sum of the LR over the steps)."""
+    assert study.launch is not None
+    return Shrinkage(
+        trial=_shrunk(study.training, study.training.steps, lr),
+        launch=_shrunk(study.training, study.launch.steps, launch_lr),
+    )
+
+
+def _shrunk(training: Training, steps: int, lr: float) -> float:
+    schedule = training.schedule.over(steps)
+    return -math.expm1(-training.optimizer.weight_decay * lr * math.fsum(map(schedule.share, range(steps))))
+
+
+def shrunk(found: Shrinkage, weight_decay: float) -> list[str]:
+    """Weight decay, where it takes off NOTABLE times as much in the launch as in a trial, or the reverse."""
+    sums = [-math.log1p(-min(share, 1 - 1e-9)) for share in (found.trial, found.launch)]
+    if max(found.trial, found.launch) < LEAST_SHRINKAGE or max(sums) < NOTABLE * min(sums):
+        return []
+    needed = f"{weight_decay * sums[0] / sums[1]:.2g}"
+    return [
+        f"weight decay: over the whole run it takes {numbers.percent(found.trial, 2)} off the weights in a trial and "
+        f"{numbers.percent(found.launch, 2)} in the launch. No rule corrects for it; to take off as much as in a "
+        f"trial, the launch needs a weight decay of {needed}"
     ]
 
 
@@ -54,6 +84,8 @@ def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
     Only the trial's passes are stated. The launch's are counted from its own corpus at the export, which includes the
     documents that the trials hold out.
     """
+    if case.study and case.study.training.simulate_epochs:  # trials repeat as the launch does
+        return []
     found = []
     for corpus in repetition.of(case.table, case.study):
         passes = corpus.epochs(almr)
@@ -61,6 +93,6 @@ def repeats(case: Case, almr: float, step: ScaleStep) -> list[str]:
             found.append(
                 f"{corpus.label(case.study)} {REPEATS} {numbers.passes(passes, 'it')}, the launch "
                 f"{numbers.times(step.token_ratio)} as many tokens of it. Repeated text moves the best ALMR: give the "
-                f"launch a larger corpus"
+                f"launch a larger corpus, or the trials as much repetition (training.simulate_epochs)"
             )
     return found

@@ -1,4 +1,4 @@
-"""Prediction of a best LR or ALMR from a ladder of sweeps: linear in ln parameters and ln tokens.
+"""Prediction of a best LR or ALMR from a ladder of sweeps: linear in ln parameters, ln tokens and ln batch.
 
 A random-effects regression: each rung's best value has its own sd, and rungs scatter about the line with an unknown sd
 `tau`. The posterior of tau is computed on a grid, under a half-normal prior on tau and a flat prior on the line. The
@@ -8,30 +8,23 @@ Without a spare rung tau is 0, and the interval is that of the rungs alone, as t
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from analysis.fit_file.fit_file import FitFile, HorizonFit, read_fit
-from analysis.fit_file.transfer import FittedRung
-from analysis.fit_file.winner import Interval, Winner
+from analysis.fit_file.transfer import Exponent, FittedRung
+from analysis.fit_file.winner import Interval
 from analysis.surfaces.kernels import Array
-from analysis.transfer import sizes
-from sweep.study import InputError, Study, study_file
-from sweep.study.files.layout import RunFiles
-from sweep.study.sections.transfer import ModelFacts
-from sweep.study.sections.transfer import Rung as Stated
+from sweep.study import InputError
 
 PRIOR = {"lr": 0.25, "almr": 0.1}  # scale of tau, in ln LR and in ALMR; seeds alone move a best LR by about 0.1
 GRID = 60
 LEAST = {"lr": 0.02, "almr": 0.005}  # sd of a rung: a narrower interval is an artefact of rounding
-FAR_APART = 1.05  # two sizes or budgets closer than this are one
+FAR_APART = 1.05  # two sizes, budgets or batches closer than this are one
+QUANTITIES = ("parameters", "tokens", "batch")
 
 
 @dataclass(frozen=True)
@@ -80,10 +73,12 @@ class LadderLine:
         """The value at `point` (p,), a row of `x`, and its prediction interval for a new sweep, which includes tau."""
         return self._mixed(point, level, scatter=1.0)
 
-    def slope(self, name: str, level: float) -> tuple[float, Interval]:
-        """The coefficient of ln parameters or ln tokens, with its interval."""
+    def exponent(self, name: str, level: float) -> Exponent:
+        """The coefficient of the logarithm of one of `names`."""
         point = np.array([0.0, *(float(n == name) for n in self.names)])
-        return self._mixed(point, level, scatter=0.0)
+        value, interval = self._mixed(point, level, scatter=0.0)
+        sd = (interval.high - interval.low) / (2 * float(norm.ppf((1 + level) / 2)))
+        return Exponent(value=value, interval=interval, fitted=True, sd=sd)
 
     def _mixed(self, point: Array, level: float, scatter: float) -> tuple[float, Interval]:
         taus, probability = self.scatter()
@@ -94,7 +89,7 @@ class LadderLine:
         return float(probability @ means), Interval(low=low, high=high)
 
     def point(self, values: dict[str, float]) -> Array:
-        """The row of `x` at these parameters and tokens."""
+        """The row of `x` at these parameters, tokens and batch."""
         return np.array([1.0, *(np.log(values[n]) - c for n, c in zip(self.names, self.centre, strict=True))])
 
 
@@ -105,98 +100,29 @@ def _quantile(means: Array, sds: Array, probability: Array, share: float) -> flo
 
 
 def varied(rungs: Sequence[FittedRung]) -> tuple[str, ...]:
-    """Which of "parameters" and "tokens" differ between the rungs."""
+    """Which of QUANTITIES differ between the rungs."""
     found = []
-    for name in ("parameters", "tokens"):
+    for name in QUANTITIES:
         values = [getattr(rung, name) for rung in rungs]
         if max(values) > FAR_APART * min(values):
             found.append(name)
     return tuple(found)
 
 
-def line(rungs: Sequence[FittedRung], name: str, tokens_exponent: float = 0.0) -> LadderLine:
-    """The regression of ln LR (`name` "lr") or of ALMR ("almr").
+def line(rungs: Sequence[FittedRung], name: str) -> LadderLine:
+    """The regression of ln LR (`name` "lr") or of ALMR ("almr") on what differs between the rungs.
 
-    For rungs of one budget, ln LR takes `tokens_exponent`. Raises InputError where the rungs do not determine a line.
+    Raises InputError where the rungs do not determine it.
     """
     names = varied(rungs)
     logs = np.log(np.array([[getattr(rung, n) for n in names] for rung in rungs], float))
     x = np.concatenate([np.ones((len(rungs), 1)), logs - logs.mean(axis=0)], axis=1)
     if not names or np.linalg.matrix_rank(x) < x.shape[1]:
-        what = " and ".join(names) or "parameters and tokens"
+        what = " and ".join(names) or "parameters, tokens or batch"
         raise InputError(
             f"launch.transfer.rungs: {len(rungs)} sweeps, this one included, do not determine the effect of {what}: "
-            f"add sweeps of other sizes or budgets"
+            f"add sweeps of other sizes, budgets or batches"
         )
     y = np.array([np.log(rung.lr) if name == "lr" else rung.almr for rung in rungs])
-    if name == "lr" and "tokens" not in names:
-        y = y - tokens_exponent * np.log([rung.tokens for rung in rungs])
     sd = np.maximum([getattr(rung, f"{name}_sd") for rung in rungs], LEAST[name])
     return LadderLine(x, y, np.asarray(sd), names, logs.mean(axis=0), PRIOR[name])
-
-
-def gather(stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
-    """The rungs of finished runs or of stated numbers, and warnings.
-
-    Raises InputError for a run without a fit, or of a model of unknown size.
-    """
-    found, warnings = [], []
-    for i, one in enumerate(stated):
-        if one.run is None:
-            found.append(_of_numbers(one, f"rung {i + 1}"))
-        else:
-            rungs, more = _of_run(Path(one.run), one.parameters)
-            found += rungs
-            warnings += more
-    return found, warnings
-
-
-def rung_of(name: str, winner: Winner, parameters: int, tokens: int) -> FittedRung:
-    """A winner as a rung."""
-    sds = _sds(winner.lr_interval, winner.almr_interval, winner.level)
-    return FittedRung(name=name, parameters=parameters, tokens=tokens, lr=winner.lr, almr=winner.almr, **sds)
-
-
-def _of_numbers(stated: Stated, name: str) -> FittedRung:
-    given: Any = stated  # its validator requires all numbers
-    lr, almr = Interval(low=given.lr_low, high=given.lr_high), Interval(low=given.almr_low, high=given.almr_high)
-    point = stated.model_dump(include={"parameters", "tokens", "lr", "almr"})
-    return FittedRung(name=name, **point, **_sds(lr, almr, stated.level))
-
-
-def _sds(lr: Interval, almr: Interval, level: float) -> dict[str, float]:
-    """Standard deviations of ln LR and of ALMR from central intervals."""
-    wide = 2 * float(norm.ppf((1 + level) / 2))
-    return {"lr_sd": math.log(lr.high / lr.low) / wide, "almr_sd": (almr.high - almr.low) / wide}
-
-
-def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], list[str]]:
-    """A rung for each token budget at which the run was measured, and warnings."""
-    study, file = _read(folder)
-    count = parameters or sizes.of_base(study.base_model, ModelFacts()).parameters
-    if count is None:
-        raise InputError(f"launch.transfer.rungs: {folder}: the size of its model is not known: add parameters")
-    codes = tuple(dict.fromkeys(finding.code for finding in file.refusals))
-    whole = HorizonFit(tokens=study.training.tokens, winner=file.winner, refusals=codes)
-    budgets = file.horizons or (whole,)
-    warnings = [
-        f"ladder: the fit of {folder} at {one.tokens:,} tokens is refused ({', '.join(one.refusals)}), so its best LR "
-        f"and ALMR may be bounds: run its suggested trials"
-        for one in budgets
-        if one.refusals
-    ]
-    return [rung_of(str(folder), one.winner, count, one.tokens) for one in budgets], warnings
-
-
-def _read(folder: Path) -> tuple[Study, FitFile]:
-    """The study and the fit.json of a finished run."""
-    try:
-        file = read_fit(folder, f"write it anew: almr fit {folder}")
-    except OSError as error:
-        raise InputError(
-            f"launch.transfer.rungs: {RunFiles(folder).fit}: {error.strerror}: name the folder of a finished run on "
-            f"this machine"
-        ) from None
-    except InputError as error:
-        raise InputError(f"launch.transfer.rungs: {error}") from None
-    return study_file.load(RunFiles(folder).study), file

@@ -1,71 +1,191 @@
-"""Transfer rules: winner -> setting of the launch, by the study's rule, with the rule's assumptions in words."""
+"""Transfer rules: winner -> setting of the launch, with its interval and the rule's assumptions in words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-from scipy.stats import norm
-
-from analysis.decision.case import Case
-from analysis.decision.winner import band
 from analysis.fit_file.transfer import NEAR_EDGE, EdgeAfter, Exponent, FittedRung, Transfer
-from analysis.fit_file.winner import Interval, Winner
-from analysis.transfer import cost, differences, ladder, sizes
+from analysis.fit_file.winner import Winner
+from analysis.transfer import ladder
+from analysis.transfer.ladder_setting import ladder_setting
+from analysis.transfer.rungs import rung_of
 from analysis.transfer.sizes import ScaleStep
-from sweep.study import InputError, Study, numbers
-from sweep.study.sections.transfer import TransferRule
+from analysis.transfer.terms import Term, carried, log_factor
+from sweep.study import InputError, numbers
+from sweep.study.sections.transfer import BATCH_EXPONENT, BATCH_SOURCE, LAWS, TransferRule
 
-DIRECT = (
-    "The launch uses the small model's ALMR and peak LR unchanged (Xi et al., arXiv 2409.06624). That the large model "
-    "has the same optimum is an assumption, which this sweep did not test."
-)
-UNNAMED = "launch.transfer is not set, so the rule is direct (ALMR and LR unchanged): set direct, power or ladder"
+XI = "Xi et al., arXiv 2409.06624"
 NEAR = 2.0  # a divergence edge under this many times the launch's LR is close
 
 
-def direct(winner: Winner, study: Study) -> Transfer:
-    """The winner, unchanged."""
+@dataclass(frozen=True)
+class Sweep:
+    """What the rules carry. `budgets`: the winner at each token budget of the trials, (tokens, winner), the full one
+    last; empty where that is the only one. `rungs`: the smaller sweeps.
+    """
+
+    name: str
+    winner: Winner
+    step: ScaleStep
+    budgets: tuple[tuple[int, Winner], ...] = ()
+    rungs: tuple[FittedRung, ...] = ()
+
+    def own_rungs(self, parameters: int) -> list[FittedRung]:
+        """This sweep as a rung at each of its token budgets."""
+        step = self.step
+        shorter = [(tokens, one) for tokens, one in self.budgets if tokens != step.trial_tokens]
+        every = [*shorter, (step.trial_tokens, self.winner)]
+        return [rung_of(self.name, one, parameters, tokens, step.trial_batch) for tokens, one in every]
+
+    @property
+    def horizon(self) -> Exponent | None:
+        """The exponent of tokens, fitted to the trials' own token horizons; None where they have none."""
+        own = self.own_rungs(1)  # of one size, whichever it is
+        return ladder.line(own, "lr").exponent("tokens", self.winner.level) if ladder.varied(own) else None
+
+
+def setting(sweep: Sweep, rule: TransferRule) -> Transfer:
+    """The launch's setting by a rule, without warnings but those of a ladder.
+
+    Raises InputError where an input of the rule is missing: a size, a peak LR or a rung.
+    """
+    if rule.rule == "ladder":
+        return _ladder(sweep, rule)
+    terms = terms_of(sweep.step, rule, sweep.horizon)
+    winner = sweep.winner
+    lr, interval = carried(winner.lr, winner.lr_interval, winner.level, terms)
+    exponents = {term.name: term.as_exponent(winner.level) for term in terms if term.name in ladder.QUANTITIES}
+    return unchanged(winner).model_copy(
+        update=exponents
+        | {
+            "rule": rule.rule,
+            "lr": lr,
+            "lr_interval": interval,
+            "source": _source(rule),
+            "assumption": _assumption(rule, terms),
+        }
+    )
+
+
+def unchanged(winner: Winner) -> Transfer:
+    """The winner's ALMR and LR as they are."""
     return Transfer(
         rule="direct",
-        assumption=DIRECT,
-        source="Xi et al., arXiv 2409.06624",
+        assumption="The launch uses the small model's ALMR and peak LR unchanged.",
+        source=XI,
         almr=winner.almr,
         almr_interval=winner.almr_interval,
         lr=winner.lr,
         lr_interval=winner.lr_interval,
-        warnings=tuple(differences.lengths(study, study.launch)) if study.launch else (),
+        warnings=(),
     )
 
 
-def carry(case: Case, budgets: list[tuple[int, Winner]]) -> Transfer:
-    """The winner transferred to the study's launch; `budgets` are (tokens, winner) at each token horizon.
+def terms_of(step: ScaleStep, rule: TransferRule, horizon: Exponent | None = None) -> list[Term]:
+    """The factors of the LR by rule `direct`, `relative` or `power`. `horizon`: the exponent of tokens that was fitted.
 
-    Raises InputError where an input of the rule is missing: a model's size, or a run of a ladder.
+    Raises InputError for a missing size or peak LR.
     """
-    study = case.study
-    assert study is not None
-    assert study.launch is not None
-    rule = study.launch.transfer or TransferRule(rule="direct")
-    step = sizes.step(study, rule)
-    if rule.rule == "power":
-        setting = power(case.winner, study, rule, step)
-    elif rule.rule == "ladder":
-        setting = _ladder(case.winner, study, rule, step, budgets)
-    else:
-        setting = direct(case.winner, study)
-    edge = cost.edge_after(case, setting.lr, step, rule)
-    warnings = [
-        *([] if study.launch.transfer else [UNNAMED]),
-        *setting.warnings,
-        *differences.history(step),
-        *differences.repeats(case, setting.almr, step),
-        *near_edge(edge, setting.lr),
+    law = rule.published.at_one_batch(rule.batch_exponent) if rule.published else None
+    if law and step.size_ratio is None:
+        raise InputError("launch.transfer: rule power needs both sizes: set trial.parameters and launch.parameters")
+    size = Term("parameters", step.size_ratio, law.parameters if law else 0.0, rule.parameters_exponent_sd)
+    peak = [_peak(step)] if rule.rule == "relative" else []
+    return [*peak, size, _tokens(step, rule, horizon), _batch(step, rule)]
+
+
+def _peak(step: ScaleStep) -> Term:
+    missing = [
+        f"launch.transfer.{name}.peak_lr"
+        for name, model in (("trial", step.trial), ("launch", step.launch))
+        if model.peak_lr is None
     ]
-    more = {"edge": edge, "lr_cost": cost.of_lr(case), "warnings": tuple(warnings)}
-    return setting.model_copy(update=more | {"size_ratio": step.size_ratio, "token_ratio": step.token_ratio})
+    if missing or step.trial.peak_lr is None or step.launch.peak_lr is None:
+        raise InputError(
+            f"launch.transfer: rule relative needs the peak LR of each model's pre-training: set "
+            f"{' and '.join(missing)}"
+        )
+    return Term("pre-training peak LR", step.launch.peak_lr / step.trial.peak_lr, 1.0)
+
+
+def _batch(step: ScaleStep, rule: TransferRule) -> Term:
+    return Term("batch", step.batch_ratio, rule.batch_exponent, rule.batch_exponent_sd)
+
+
+def _tokens(step: ScaleStep, rule: TransferRule, horizon: Exponent | None) -> Term:
+    """The factor of the training tokens: by the rule's exponent, else by a fitted one."""
+    ratio, sd = step.token_ratio, rule.tokens_exponent_sd
+    if rule.published:
+        return Term("tokens", ratio, rule.published.at_one_batch(rule.batch_exponent).tokens, sd)
+    if rule.tokens_exponent is not None:
+        return Term("tokens", ratio, rule.tokens_exponent, sd)
+    if horizon is None:
+        return Term("tokens", ratio, 0.0, sd, known=False)
+    return Term("tokens", ratio, horizon.value, horizon.sd, fitted=True)
+
+
+def _source(rule: TransferRule) -> str:
+    first = {"direct": XI, "relative": "each model's own pre-training peak LR"}.get(rule.rule)
+    law = rule.published.source if rule.published else None
+    return "; ".join(part for part in (first, law or rule.source) if part)
+
+
+def _assumption(rule: TransferRule, terms: Sequence[Term]) -> str:
+    """What the rule does, each factor, and what is assumed."""
+    does = {
+        "direct": f"The model's size leaves the best ALMR and peak LR unchanged ({XI}), which this sweep did not test.",
+        "relative": "The best LR is the same share of each model's own pre-training peak LR.",
+        "power": f"The best LR is a power of the model's size. Source of the exponents: {_source(rule)}.",
+    }[rule.rule]
+    moved = [term for term in terms if term.ratio != 1]
+    factors = "; ".join(term.text for term in moved)
+    scaled = f"The LR is scaled by {math.exp(log_factor(terms)):.3g}: {factors}." if moved else ""
+    batch = "" if terms[-1].ratio == 1 or rule.batch_exponent != BATCH_EXPONENT else f"Of the batch: {BATCH_SOURCE}."
+    presumes = "" if not rule.law else _presumes(rule)
+    rest = "The ALMR is unchanged. That all this holds for the launch is an assumption."
+    parts = (does, scaled, batch, presumes, rest)
+    return " ".join(part for part in parts if part)
+
+
+def _presumes(rule: TransferRule) -> str:
+    """What a published law presumes of the batch, and how that is corrected."""
+    law = LAWS[rule.law] if rule.law else None
+    if law is None or not law.batch_tokens:
+        return ""
+    also = f"parameters^{law.batch_parameters:.3g} x " if law.batch_parameters else ""
+    return (
+        f"The law presumes a batch that grows with {also}tokens^{law.batch_tokens:.3g}; its exponents are corrected to "
+        f"one batch by batch^{rule.batch_exponent:g}, and the launch's own batch counts instead."
+    )
+
+
+def _ladder(sweep: Sweep, rule: TransferRule) -> Transfer:
+    step, winner = sweep.step, sweep.winner
+    own, target = step.trial.parameters, step.launch.parameters
+    if own is None or target is None:
+        raise InputError("launch.transfer: rule ladder needs both sizes: set trial.parameters and launch.parameters")
+    gathered = [*sweep.rungs, *sweep.own_rungs(own)]
+    if not ladder.varied(gathered):
+        raise InputError("launch.transfer: rule ladder needs rungs or training.horizons: name runs of smaller sweeps")
+    at: dict[str, float] = {"parameters": target, "tokens": step.launch_tokens, "batch": step.launch_batch}
+    fitted = ladder_setting(gathered, at, winner.level, _stated(rule, step))
+    return unchanged(winner).model_copy(
+        update=fitted | {"warnings": tuple(fitted["warnings"]), "rungs": tuple(gathered)}
+    )
+
+
+def _stated(rule: TransferRule, step: ScaleStep) -> dict[str, Term]:
+    """The exponents of what the rungs may not vary. One of tokens is missing where it is needed but not stated."""
+    found = {"batch": _batch(step, rule)}
+    if rule.parameters_exponent is not None:
+        sd = rule.parameters_exponent_sd
+        found["parameters"] = Term("parameters", None, rule.parameters_exponent, sd)
+    if rule.tokens_exponent is not None or not rule.horizon_fault(step.token_ratio):
+        exponent, known = rule.tokens_exponent or 0.0, rule.tokens_exponent is not None
+        found["tokens"] = Term("tokens", None, exponent, rule.tokens_exponent_sd, known=known)
+    return found
 
 
 def near_edge(edge: EdgeAfter | None, lr: float) -> list[str]:
@@ -78,151 +198,3 @@ def near_edge(edge: EdgeAfter | None, lr: float) -> list[str]:
         f"{NEAR_EDGE} the launch's LR, {numbers.lr(lr)}, is {numbers.times(1 / factor)} the estimated "
         f"divergence LR at its size, {numbers.lr(edge.lr)}{bound}. Run the confirmation runs before the launch"
     ]
-
-
-def power(winner: Winner, study: Study, rule: TransferRule, step: ScaleStep) -> Transfer:
-    """LR x (ratio of the parameters) ** a x (ratio of the tokens) ** b, with stated exponents; ALMR unchanged."""
-    law, ratio = rule.exponents, step.size_ratio
-    assert law is not None
-    if ratio is None:
-        raise InputError("launch.transfer: rule power needs both sizes: set trial.parameters and launch.parameters")
-    sds = {"parameters": rule.parameters_exponent_sd, "tokens": rule.tokens_exponent_sd}
-    logs = {"parameters": math.log(ratio), "tokens": math.log(step.token_ratio)}
-    factor = math.exp(sum(getattr(law, name) * log for name, log in logs.items()))
-    sd = math.hypot(*(sds[name] * log for name, log in logs.items()))
-    spread = "and the exponents' stated sd" if sd else "without the uncertainty of the exponents"
-    return direct(winner, study).model_copy(
-        update={
-            "rule": "power",
-            "source": law.source,
-            "assumption": (
-                f"The LR is scaled by {factor:.3g}, for {numbers.times(ratio)} the parameters (exponent "
-                f"{law.parameters:g}) and {numbers.times(step.token_ratio)} the tokens (exponent {law.tokens:g}). The "
-                f"ALMR is unchanged. Source of the exponents: {law.source}. That they hold from this trial to this "
-                f"launch is an assumption. The LR's interval is the sweep's own, {spread}."
-            ),
-            "lr": winner.lr * factor,
-            "lr_interval": _moved(winner, factor, sd),
-        }
-        | {name: _stated(getattr(law, name), sds[name], winner.level) for name in sds}
-    )
-
-
-def _stated(value: float, sd: float, level: float) -> Exponent:
-    return Exponent(value=value, fitted=False, interval=band(value, sd, level) if sd else None)
-
-
-def _moved(winner: Winner, factor: float, sd: float) -> Interval:
-    """The LR's interval, scaled; on each side in ln LR, the exponents' uncertainty is added in quadrature."""
-    more = float(norm.ppf((1 + winner.level) / 2)) * sd
-    below = math.hypot(math.log(winner.lr / winner.lr_interval.low), more)
-    above = math.hypot(math.log(winner.lr_interval.high / winner.lr), more)
-    lr = winner.lr * factor
-    return Interval(low=lr * math.exp(-below), high=lr * math.exp(above))
-
-
-def _ladder(
-    winner: Winner, study: Study, rule: TransferRule, step: ScaleStep, budgets: list[tuple[int, Winner]]
-) -> Transfer:
-    own, target = step.trial.parameters, step.launch.parameters
-    if own is None or target is None:
-        raise InputError("launch.transfer: rule ladder needs both sizes: set trial.parameters and launch.parameters")
-    gathered, warnings = ladder.gather(rule.rungs)
-    shorter = [(tokens, one) for tokens, one in budgets if tokens != step.trial_tokens]
-    gathered += [ladder.rung_of(study.name, w, own, t) for t, w in [*shorter, (step.trial_tokens, winner)]]
-    fitted = ladder_setting(
-        gathered, {"parameters": target, "tokens": step.launch_tokens}, winner.level, rule.tokens_exponent
-    )
-    unchanged = direct(winner, study)
-    found = (*unchanged.warnings, *warnings, *fitted.pop("warnings"))
-    return unchanged.model_copy(update=fitted | {"warnings": found, "rungs": tuple(gathered)})
-
-
-def ladder_setting(
-    gathered: list[FittedRung], target: dict[str, float], level: float, tokens_exponent: float | None = None
-) -> dict[str, Any]:
-    """A ladder's prediction at `target` {parameters, tokens}: fields of a Transfer.
-
-    Raises InputError where all rungs have one number of parameters or of tokens and the target another one; for tokens
-    a stated `tokens_exponent` serves instead.
-    """
-    names = ladder.varied(gathered)
-    _refuse_unvaried(gathered, names, target, tokens_exponent)
-    of_lr, of_almr = ladder.line(gathered, "lr", tokens_exponent or 0.0), ladder.line(gathered, "almr")
-    log_lr, log_interval = of_lr.predict(of_lr.point(target), level)
-    stated = 0.0 if "tokens" in names else (tokens_exponent or 0.0) * math.log(target["tokens"])
-    almr, almr_interval = of_almr.predict(of_almr.point(target), level)
-    exponents: dict[str, Exponent] = {}
-    for name in names:
-        value, interval = of_lr.slope(name, level)
-        exponents[name] = Exponent(value=value, interval=interval, fitted=True)
-    if "tokens" not in names and tokens_exponent is not None:
-        exponents["tokens"] = Exponent(value=tokens_exponent, interval=None, fitted=False)
-    return exponents | {
-        "rule": "ladder",
-        "source": None,
-        "assumption": _assumption(gathered, of_lr, exponents, target),
-        "lr": math.exp(log_lr + stated),
-        "lr_interval": Interval(low=math.exp(log_interval.low + stated), high=math.exp(log_interval.high + stated)),
-        "almr": float(np.clip(almr, 0, 1)),
-        "almr_interval": Interval(
-            low=float(np.clip(almr_interval.low, 0, 1)), high=float(np.clip(almr_interval.high, 0, 1))
-        ),
-        "warnings": list(_warnings(gathered, of_lr, target, almr)),
-    }
-
-
-def _refuse_unvaried(
-    gathered: list[FittedRung], names: tuple[str, ...], target: dict[str, float], tokens_exponent: float | None
-) -> None:
-    for name in ("parameters", "tokens"):
-        one = getattr(gathered[0], name)
-        same = max(one, target[name]) <= ladder.FAR_APART * min(one, target[name])
-        if name in names or same or (name == "tokens" and tokens_exponent is not None):
-            continue
-        fix = (
-            "add a rung of another"
-            if name == "parameters"
-            else "set tokens_exponent (0: no effect) and its source, or add a rung of another"
-        )
-        raise InputError(
-            f"launch.transfer.rungs: all have {one:,} {name}, the launch {target[name]:,.0f}: {fix} number of {name}"
-        )
-
-
-def _assumption(
-    gathered: list[FittedRung], line: ladder.LadderLine, exponents: dict[str, Exponent], target: dict[str, float]
-) -> str:
-    laws = " and ".join(
-        f"{name}^{e.value:.3g}"
-        + (f" ({e.interval.low:.3g} to {e.interval.high:.3g})" if e.interval else " (stated, not fitted)")
-        for name, e in exponents.items()
-    )
-    spare = (
-        f"{line.spare} spare rungs measure the scatter about the law, which is in the intervals"
-        if line.spare
-        else "no spare rung measures the scatter about the law, so the intervals are those of the rungs alone"
-    )
-    return (
-        f"ln LR and ALMR are linear in the logarithms of {' and '.join(line.names)}, fitted from "
-        f"{len(gathered)} sweeps and read off at {target['parameters']:,.0f} parameters and "
-        f"{target['tokens']:,.0f} tokens: LR ~ {laws}; {spare}. That the lines extend to the launch is an assumption."
-    )
-
-
-def _warnings(
-    gathered: list[FittedRung], line: ladder.LadderLine, target: dict[str, float], almr: float
-) -> Iterator[str]:
-    """Warnings of an untested law, of an extrapolation farther than the rungs' range, and of an ALMR outside 0 to 1."""
-    if not line.spare:
-        yield "ladder: the law is not tested, because it has as many coefficients as there are rungs: add a rung"
-    for name in line.names:
-        values = [getattr(rung, name) for rung in gathered]
-        span, beyond = max(values) / min(values), max(target[name] / max(values), min(values) / target[name])
-        if beyond > span:
-            yield (
-                f"ladder: extrapolated farther than measured: the launch's {name} are {numbers.times(beyond)} those of "
-                f"the nearest rung, and the rungs span {numbers.times(span)}. Add a rung nearer to the launch"
-            )
-    if not 0 <= almr <= 1:
-        yield f"ladder: the predicted ALMR, {almr:.2f}, is outside 0 to 1: set to {np.clip(almr, 0, 1):g}"

@@ -1,4 +1,4 @@
-"""Parameters and pre-training tokens of the trials' and the launch's model: as stated, else from the known models."""
+"""Size, pre-training tokens and peak LR of the trials' and the launch's model: as stated, else of the known models."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from sweep.study.sizes.known import EMBEDDED, KNOWN, KnownModel
 
 @dataclass(frozen=True)
 class ScaleStep:
-    """The step from a trial to the launch, in model size and training tokens."""
+    """The step from a trial to the launch: model, training tokens and tokens per optimizer step."""
 
     trial: ModelFacts
     launch: ModelFacts
     trial_tokens: int
     launch_tokens: int
+    trial_batch: int
+    launch_batch: int
 
     @property
     def size_ratio(self) -> float | None:
@@ -30,12 +32,23 @@ class ScaleStep:
     def token_ratio(self) -> float:
         return self.launch_tokens / self.trial_tokens
 
+    @property
+    def batch_ratio(self) -> float:
+        return self.launch_batch / self.trial_batch
+
 
 def step(study: Study, rule: TransferRule) -> ScaleStep:
     assert study.launch is not None  # a transfer needs a launch
     shape = getattr(study.launch, "shape", None)
     launch = _merged(rule.launch, _known(study.launch.model), shape.parameters if shape else None)
-    return ScaleStep(of_base(study.base_model, rule.trial), launch, study.training.tokens, study.launch.tokens)
+    return ScaleStep(
+        trial=of_base(study.base_model, rule.trial),
+        launch=launch,
+        trial_tokens=study.training.tokens,
+        launch_tokens=study.launch.tokens,
+        trial_batch=study.training.global_batch_tokens,
+        launch_batch=study.launch.global_batch_tokens,
+    )
 
 
 def of_base(model: BaseModelSource, stated: ModelFacts | None = None) -> ModelFacts:
@@ -52,4 +65,5 @@ def _merged(stated: ModelFacts, known: KnownModel | None, counted: int | None) -
     return ModelFacts(
         parameters=stated.parameters or counted or (known.shape.parameters if known else None),
         pretraining_tokens=stated.pretraining_tokens or (known.pretraining_tokens if known else None),
+        peak_lr=stated.peak_lr or (known.peak_lr if known else None),
     )

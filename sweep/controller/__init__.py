@@ -2,16 +2,19 @@
 
 import os
 
-# Ray reads these when it is imported: our display replaces Tune's, we handle Ctrl-C, and nothing is logged twice.
+# Ray reads these when it is imported: our display replaces Tune's, we handle Ctrl-C, nothing is logged twice, and the
+# first trials' workers start side by side.
 os.environ |= {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # a kill by the memory monitor makes fit() itself raise
+    "RAY_prestart_worker_first_driver": "0",  # workers that it starts ahead lack the run's code: none is ever used
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # workers that start at a time: 1 by default
 }
 
 from sweep.controller.trials import run_trials

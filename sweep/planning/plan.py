@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from analysis.launch.plan.source import BYTES_PER_TOKEN
+from sweep.planning import epochs as trial_epochs
 from sweep.planning import launch, speed, warnings
 from sweep.planning.disk import Disk, disk
 from sweep.planning.launch import LaunchOutlook
@@ -25,7 +26,8 @@ class StudyPlan:
 
     `tokens_per_trial` includes the branches to shorter horizons. `epochs`: passes over each source's text, at each ALMR
     of the grid; None if unknown. Branches add no epochs: they read the main run's text. `estimated`: the sources whose
-    epochs are estimated from the size of their files, because they were not tokenised yet.
+    epochs are estimated from the size of their files, because they were not tokenised yet. `trial_tokens`: of the part
+    that trials draw from, of the sources that they do not read whole.
 
     `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
@@ -37,6 +39,7 @@ class StudyPlan:
     tokens_per_trial: int
     epochs: dict[str, list[float] | None]
     estimated: list[str]
+    trial_tokens: dict[str, float]
     speed: Speed | None
     seconds: float | None
     gpu_hours: float | None
@@ -65,7 +68,8 @@ def plan(
     """
     tokens = study.training.blocks * study.training.sequence_length
     sources = study.corpora.by_name.items()
-    epochs = {name: corpus_epochs(study, source, tokens, facts.get(name)) for name, source in sources}
+    parts = trial_epochs.trial_tokens(study, facts)
+    epochs = {name: corpus_epochs(study, source, tokens, facts.get(name), parts.get(name)) for name, source in sources}
     trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
     found = _shape(study)
     trial_memory = TrialMemory(found.shape, study) if found.shape and _memory_is_planned(study) else None
@@ -78,6 +82,7 @@ def plan(
         tokens_per_trial=trained,
         epochs=epochs,
         estimated=[name for name, source in sources if epochs[name] and not (name in facts or source.spec.tokens)],
+        trial_tokens=parts,
         speed=trial_speed,
         seconds=None if each is None or at_once is None else each * -(-progress.to_run // at_once),
         gpu_hours=None if each is None else each * progress.to_run * study.resources.gpus / 3600,
@@ -87,7 +92,8 @@ def plan(
         disk=disk(study, found.shape, progress.total, at_once, prepared),
         corpora=facts,
         warnings=[
-            *warnings.of(study, tokens, epochs, trial_memory),
+            *warnings.of(study, tokens, epochs, trial_memory, len(progress.also)),
+            *trial_epochs.warnings(study, facts, epochs, outlook),
             *warnings.held_out(study, facts),
             *([found.why_not] if found.why_not else []),
             *(outlook.warnings(study) if outlook else []),
@@ -114,14 +120,20 @@ def concurrency(study: Study) -> int | None:
     return min((n for n in (study.resources.concurrent, fits) if n is not None), default=None)
 
 
-def corpus_epochs(study: Study, source: CorpusSource, tokens: int, facts: CorpusFacts | None) -> list[float] | None:
-    """How many times a trial of `tokens` reads a source, at each ALMR of the grid; None if the size is unknown."""
+def corpus_epochs(
+    study: Study, source: CorpusSource, tokens: int, facts: CorpusFacts | None, part: float | None = None
+) -> list[float] | None:
+    """How many times a trial of `tokens` reads a source, at each ALMR of the grid; None if the size is unknown.
+
+    `part`: the tokens of it that trials draw from, where they do not read it whole.
+    """
     corpus = source.spec
     if facts:
         size: float | None = facts.blocks * study.training.sequence_length
     else:
         whole = expected_tokens(corpus)
         size = whole and whole * (1 - corpus.held_out)
+    size = min((known for known in (size, part) if known), default=None)
     if not size:
         return None
     shares = [almr if source.language == "additional" else 1 - almr for almr in study.grid.almr]

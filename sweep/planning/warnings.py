@@ -10,15 +10,23 @@ from sweep.planning.requirements import TrialMemory
 from sweep.study import LANGUAGES, MINIMUM_TRIALS, CorpusFacts, Study, preparation
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import almr, percent, size, times
+from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.shape import USABLE
 from trainers.benchmarks import catalogue
 
 LONG_EVALUATION = 0.5  # of a trial's training, from which a plan says so
 
 
-def of(study: Study, tokens: int, epochs: dict[str, list[float] | None], trial_memory: TrialMemory | None) -> list[str]:
+def of(
+    study: Study,
+    tokens: int,
+    epochs: dict[str, list[float] | None],
+    trial_memory: TrialMemory | None,
+    also: int = 0,
+) -> list[str]:
     found = [*_lengths(study, tokens), *_repeats(study, epochs), *_evaluation(study), *_guards(study), *_rungs(study)]
-    if fault := too_small(study):
+    found += _horizon(study)
+    if fault := too_small(study, also):
         found.append(f"almr run will refuse this study: {fault}")
     if study.launch and (fault := study.vocabulary_fault(study.launch.formats, _new_rows(study))):
         found.append(f"almr export will refuse this for {fault}")
@@ -50,14 +58,16 @@ def _new_rows(study: Study) -> int | None:
         return None
 
 
-def too_small(study: Study) -> str | None:
-    """One line for a study that has fewer trials than a surface needs, else None."""
-    search, points, needed = study.search, len(study.grid.points), f"a surface needs {MINIMUM_TRIALS}"
+def too_small(study: Study, also: int = 0) -> str | None:
+    """One line for a study that has fewer trials than a surface needs, with those that the user named beside its own,
+    else None.
+    """
+    search, points, needed = study.search, len(study.grid.points) + also, f"a surface needs {MINIMUM_TRIALS}"
     if points < MINIMUM_TRIALS and not (search.proposes and search.space == "range"):
         what = "cells to search" if search.proposes else "trials"
         advice = "add ALMRs or LRs" + (", or set search.space: range" if search.proposes else "")
         return f"its grid has {points} {what}, {needed}: {advice}"
-    if search.proposes and (search.trials or 0) < MINIMUM_TRIALS:
+    if search.proposes and (search.trials or 0) + also < MINIMUM_TRIALS:
         return f"search.trials is {search.trials}, {needed}: raise it"
     return None
 
@@ -75,6 +85,7 @@ def _lengths(study: Study, tokens: int) -> list[str]:
 
 def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
     found = []
+    wanted = study.training.simulate_epochs  # repetition as the launch's
     for name, passes in epochs.items():
         language = study.language_name(study.corpora.by_name[name].language)
         corpus = f"corpora.{name}" + (f" ({language})" if language != name else "")
@@ -82,7 +93,7 @@ def _repeats(study: Study, epochs: dict[str, list[float] | None]) -> list[str]:
             found.append(f"{corpus}: size unknown until it is read: state `tokens` to plan its epochs")
             continue
         repeats = {ratio: n for ratio, n in zip(study.grid.almr, passes, strict=True) if n > 1}
-        if repeats:
+        if repeats and not (wanted or study.corpora.by_name[name].spec.trial_tokens):
             ratios, most = ", ".join(map(almr, repeats)), times(max(repeats.values()))
             found.append(
                 f"{corpus} is read up to {most} at ALMR {ratios}, and repetition moves the best ALMR: add text, "
@@ -147,6 +158,14 @@ def _rungs(study: Study) -> list[str]:
         for run in runs
         if not RunFiles(Path(run)).fit.is_file()
     ]
+
+
+def _horizon(study: Study) -> list[str]:
+    """The rule does not carry the LR to the launch's tokens: the fit will be refused."""
+    if study.launch is None or (rule := study.launch.transfer or TransferRule(rule="direct")).rungs:
+        return []  # rungs may measure the exponent
+    fault = rule.horizon_fault(study.launch.tokens / study.training.tokens, bool(study.training.horizons))
+    return [f"the fit will be refused: {fault}"] if fault else []
 
 
 def _speed(study: Study) -> str | None:

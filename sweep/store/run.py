@@ -124,7 +124,7 @@ class Run(RunStorage):
         return self.write_request(trial, study, self.proposed(trial), 1 + self.attempts(trial)).attempt
 
     def write_request(self, trial: Trial, study: Study, proposed: Proposed | None, attempt: int = 0) -> TrialRequest:
-        """Note that a trial is to be run, and why a search proposed it."""
+        """Note that a trial is to be run, and why it was proposed."""
         request = TrialRequest(**trial.model_dump(), fingerprint=study.fingerprint, attempt=attempt, proposed=proposed)
         self.write(self.files.trial(trial.id).request, request.model_dump_json(indent=2))
         return request
@@ -134,9 +134,13 @@ class Run(RunStorage):
         found = map(self._request, self.files.each_trial())
         return sorted((r for r in found if r), key=lambda r: r.proposed.index if r.proposed else -1)
 
+    def own_requests(self, study: Study) -> list[TrialRequest]:
+        """The requests of the study's trials, and of those that the user named beside them."""
+        return [r for r in self.requests() if r.also or study.includes(r.almr, r.lr, r.seed)]
+
     def proposals(self, study: Study) -> list[TrialRequest]:
-        """The requests of the study's trials that a search proposed, in their order."""
-        return [r for r in self.requests() if r.proposed and study.includes(r.almr, r.lr, r.seed)]
+        """Those that a search, or the user, proposed, in their order."""
+        return [request for request in self.own_requests(study) if request.proposed]
 
     def request(self, trial: Trial) -> TrialRequest | None:
         return self._request(self.files.trial(trial.id))
@@ -162,7 +166,7 @@ class Run(RunStorage):
                     self.write(files.request, request.model_dump_json(indent=2))
 
     def proposed(self, trial: Trial) -> Proposed | None:
-        """Why a search proposed the trial; None for a trial of the grid."""
+        """Why the trial was proposed; None for a trial of the grid."""
         request = self.request(trial)
         return request.proposed if request else None
 

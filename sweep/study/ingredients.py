@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field
 
@@ -39,7 +40,8 @@ class CorpusFacts(Schema):
     copies are None in files of older versions, which did not look for them; near-copies also where they are kept.
     `bos` and `eos`: whether documents begin with BOS and end with end-of-text. `fingerprint` identifies text,
     tokenizer, block length and split together. `counted` is False where nothing was read, and the counts are those that
-    the study states, as of a replay.
+    the study states, as of a replay. `trial_blocks`: how many of `blocks` trials draw
+    from, where the study limits that.
     """
 
     fingerprint: str
@@ -61,6 +63,16 @@ class CorpusFacts(Schema):
     eos: bool = True
     files: tuple[str, ...] = ()
     counted: bool = True
+    trial_blocks: int | None = None
+
+    def drawn_from(self, blocks: float) -> Self:
+        """With the number of training blocks that trials draw from: at least one, and no more than there are."""
+        return self.model_copy(update={"trial_blocks": min(self.blocks, max(1, round(blocks)))})
+
+    @property
+    def read_blocks(self) -> int:
+        """The training blocks that trials draw from."""
+        return self.trial_blocks or self.blocks
 
     @property
     def held_out_bytes_per_token(self) -> float:
@@ -148,9 +160,15 @@ class Ingredients(Schema):
     commits: dict[str, str] = Field(default_factory=dict)
     base_check: BaseModelCheck | None = None
 
-    def fingerprints(self) -> dict[str, str]:
+    def contents(self) -> dict[str, str]:
+        """The fingerprints of model and corpora."""
         corpora = {f"corpora.{name}": facts.fingerprint for name, facts in self.corpora.items()}
         return {"base_model": self.base_model_fingerprint} | corpora
+
+    def fingerprints(self) -> dict[str, str]:
+        """Those of what trials read: of the contents, and the size of the part of a corpus that they draw from."""
+        parts = {name: facts.trial_blocks for name, facts in self.corpora.items() if facts.trial_blocks}
+        return self.contents() | {f"corpora.{name}.trial_blocks": str(blocks) for name, blocks in parts.items()}
 
 
 def read_search(path: Path) -> SearchState | None:

@@ -61,8 +61,10 @@ def fields(study: Study) -> dict[str, Any]:
     """The fields that the prepared model and corpora depend on."""
     recipe = study.recipe()
     for source in study.corpora.by_name.values():
-        if source.fraction < 1:  # the weights of sources are a matter of the trials
-            del recipe["corpora"][source.language][source.name]["weight"]
+        several = source.fraction < 1
+        spec = recipe["corpora"][source.language][source.name] if several else recipe["corpora"][source.language]
+        for of_trials in ("weight", "trial_tokens"):
+            spec.pop(of_trials, None)
     return {key: recipe[key] for key in ("base_model", "corpora", "documents") if key in recipe} | {
         "training": {"sequence_length": study.training.sequence_length}
     }

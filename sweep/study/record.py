@@ -13,6 +13,7 @@ from sweep.study.files import reader
 
 SCHEMA_VERSION = REQUEST_VERSION = 1
 SIMULATED = "simulated_by"  # in the provenance of a record, and a column of tables: what made its losses
+ALSO = "asked with --also"  # why a trial is run that the user named beside the study's own
 SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
 
 
@@ -39,20 +40,21 @@ class Trial(Schema):
     @property
     def id(self) -> str:
         almr = f"{self.almr:.2f}" if float(f"{self.almr:.2f}") == self.almr else repr(self.almr)
-        return f"almr={almr}_lr={_shortest_scientific(self.lr)}_seed={self.seed}"
+        return f"almr={almr}_lr={shortest_scientific(self.lr)}_seed={self.seed}"
 
 
-def _shortest_scientific(value: float) -> str:
+def shortest_scientific(value: float) -> str:
+    """The number in as many digits as it takes to read it back: no two numbers are written alike."""
     texts = (f"{value:.{digits}e}" for digits in range(17))
     return next(text for text in texts if float(text) == value)
 
 
 class Proposed(Schema):
-    """Why a search proposed a trial.
+    """Why a trial is run that a search, or the user, proposed.
 
     `index` is its number in the search, from 0. `why` is its purpose: "start", "winner", "curve", the name of another
-    strategy, or "grown" for a cell beyond the grid. `improvement` is the expected gain of the best single trial over
-    the surface's best loss at that time, in nats per token; None before there was a surface.
+    strategy, "grown" for a cell beyond the grid, or ALSO. `improvement` is the expected gain of the best single trial
+    over the surface's best loss at that time, in nats per token; None before there was a surface.
     """
 
     index: int
@@ -73,6 +75,11 @@ class TrialRequest(Schema):
     @property
     def trial(self) -> Trial:
         return Trial(almr=self.almr, lr=self.lr, seed=self.seed)
+
+    @property
+    def also(self) -> bool:
+        """Whether the user named the trial beside the study's own: it belongs to the run wherever it lies."""
+        return self.proposed is not None and self.proposed.why == ALSO
 
 
 class PerLanguage(Schema):

@@ -131,13 +131,38 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
-    def _launch_holds_nothing_out(self) -> Self:
-        own = self.launch and self.launch.corpora
-        if own and any(one.spec.held_out != Corpus.model_fields["held_out"].default for one in own.by_name.values()):
+    def _ladder_has_rungs(self) -> Self:
+        transfer = self.launch.transfer if self.launch else None
+        if transfer and transfer.rule == "ladder" and not transfer.rungs and not self.training.horizons:
+            raise ValueError(
+                "launch.transfer: rule ladder needs rungs or training.horizons: name the runs of smaller sweeps, "
+                "rungs: [{run: runs/small}]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _launch_reads_all(self) -> Self:
+        own = self.launch.corpora.by_name.values() if self.launch and self.launch.corpora else ()
+        if any(one.spec.held_out != Corpus.model_fields["held_out"].default for one in own):
             raise ValueError(
                 "launch.corpora: held_out: the launch leaves out the trials' held-out text and is measured on it: "
                 "remove it"
             )
+        if any(one.spec.trial_tokens for one in own):
+            raise ValueError("launch.corpora: trial_tokens: trials read a part of corpora, not of this: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _epochs_have_one_origin(self) -> Self:
+        if not self.training.simulate_epochs:
+            return self
+        if self.launch is None:
+            raise ValueError(
+                "training.simulate_epochs: the launch's tokens are not known: add launch, or write trial_tokens in "
+                "corpora instead"
+            )
+        if stated := [one.where for one in self.corpora.by_name.values() if one.spec.trial_tokens]:
+            raise ValueError(f"{stated[0]}.trial_tokens: training.simulate_epochs sets it: remove one of them")
         return self
 
     def language_name(self, language: str) -> str:
@@ -191,6 +216,8 @@ class Study(Section):
         recipe["corpora"] = {language: self._text_of(language) for language in LANGUAGES}
         if self.documents != Documents():  # older studies keep their fingerprint
             recipe["documents"] = self.documents.model_dump(mode="json")
+        if self.training.simulate_epochs and self.launch:
+            recipe["launch"] = self.launch.text_recipe()
         return recipe
 
     def _text_of(self, language: str) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class GridQueue(_RunningTrials):
 
     def _beyond(self) -> list[Trial]:
         """New trials beyond the grid's edges, the nearest to the best cell first, within bounds and budget."""
-        known = RunProgress.of(self.study, self.run).trials
-        room = (self.study.search.trials or 0) - len(known)
+        progress = RunProgress.of(self.study, self.run)
+        known, room = progress.trials, (self.study.search.trials or 0) - progress.own
         if not self.study.search.bounds or room <= 0:
             return []
         with _one_thread():
@@ -126,13 +126,18 @@ class SearchQueue(_RunningTrials):
         return not self.again and not self.running and isinstance(self._step(), _Stop)
 
     @property
+    def _own(self) -> int:
+        """The trials that count against the budget: not those that the user named beside the search's."""
+        return sum(not request.also for request in self.requests)
+
+    @property
     def _number(self) -> int:
         """The number of the next proposal."""
         return 1 + max((request.proposed.index for request in self.requests if request.proposed), default=-1)
 
     def _step(self) -> Proposal | _Stop | None:
         """The next proposal, or the end of the search; None where a running trial has to end first."""
-        if len(self.requests) >= (self.study.search.trials or 0):
+        if self._own >= (self.study.search.trials or 0):
             return _Stop(None)
         usable = [r for r in self.requests if r.proposed and r.proposed.index <= self._number - self.at_once]
         if any(request.trial in self.running for request in usable):
@@ -176,7 +181,7 @@ class SearchQueue(_RunningTrials):
         state = SearchState(
             strategy=self.study.search.strategy,
             budget=self.study.search.trials or 0,
-            asked=len(self.requests),
+            asked=self._own,
             stopped=stop.reason,
             at_once=self.at_once,
         )

@@ -43,7 +43,7 @@ def _table(run: Run, study: Study, hidden: Iterable[Trial]) -> pd.DataFrame:
     """Failed trials are left out unless a search requested them: nobody retries the others, so they stay free cells."""
     from analysis.table import table as tables
 
-    requests = [request for request in run.requests() if study.includes(request.almr, request.lr, request.seed)]
+    requests = run.own_requests(study)
     known = {*study.grid_trials, *(request.trial for request in requests)} - set(hidden)
     retried = {request.trial for request in requests if request.proposed}
     found = [record for trial in known if (record := run.record(trial))]
@@ -64,10 +64,11 @@ def _goal(study: Study, table: pd.DataFrame) -> Goal:
 
 
 def _space(study: Study, table: pd.DataFrame) -> Space:
-    """The cells of the grid, or its range, extended to the trials that lie beyond it."""
+    """The cells of the grid, or its range, extended to the search's own trials that lie beyond it."""
     from analysis.search.space import Space
+    from analysis.table import table as tables
 
-    grid = study.grid
+    grid, table = study.grid, table[~tables.named_by_user(table)]
     almrs, lrs = _and_beyond(grid.almr, table["almr"]), _and_beyond(grid.lrs, table["lr"])
     if study.search.space == "range" and study.search.proposes:
         return Space.range((min(almrs), max(almrs)), (min(lrs), max(lrs)))

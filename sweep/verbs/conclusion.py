@@ -51,7 +51,7 @@ class Finished:
             lines += [f"launch: {self.results.bundle.headline}", f"launch bundle: {self.run.files.launch} (read GO.md)"]
         if self.results.refusal:
             lines.append(f"no launch bundle: {self.results.refusal}")
-        return "\n".join([*lines, *suggestion(self.results.fit, again)])
+        return "\n".join([*lines, *suggestion(self.results.fit.refusals, self.results.fit.warnings, again)])
 
     @property
     def status(self) -> int:

@@ -19,6 +19,10 @@ Address = Annotated[
     typer.Option(metavar="HOST:PORT", help="Ray cluster, or auto.  [default: this machine]"),
 ]
 Runs = Annotated[str, typer.Option(metavar="FOLDER", help="Folder of runs, or s3://address.")]
+Also = Annotated[
+    list[str] | None,
+    typer.Option("--also", metavar="ALMR:LR", help="Trials to run beside the study's: 0.65:3.19e-3,0.7:3e-3"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 AcceptRisk = Annotated[
     str | None,

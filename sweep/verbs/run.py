@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from sweep.planning import scoring, warnings
+from sweep.planning import epochs, scoring, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Status, Study, Trial
 from sweep.study.record import SCORING
 from sweep.study.sections.grid import Search
+from sweep.trials import also
+from sweep.trials.also import NamedPoint
 from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude
@@ -21,13 +23,14 @@ from sweep.verbs.plan import phases
 from trainers import recorded, tracking
 
 
-def run(study: Study, run: Run, console: Console, address: str | None) -> Finished:
-    """Train what is left, score, fit, report and export.
+def run(study: Study, run: Run, console: Console, address: str | None, points: Sequence[NamedPoint] = ()) -> Finished:
+    """Train what is left, with the `points` that the user names beside the study's own; score, fit, report and export.
 
     Raises InputError for a study whose recipe is not the run's, and where too few trials finished for a fit.
     """
     began = time.monotonic()
-    if fault := warnings.too_small(study):
+    named = RunProgress.of(study, run, also.find(study, run, points).new)
+    if fault := warnings.too_small(study, len(named.also)):
         raise InputError(f"study {study.name}: {fault}")
     _refuse_what_needs_a_folder(study, run)
     run.refuse_other_recipe(study)
@@ -35,6 +38,7 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
         run.mend()
         if study.replay and study.launch:
             run.keep_ingredients(recorded.ingredients(study))
+        _add(study, run, points, console)
         progress = RunProgress.of(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
@@ -56,11 +60,23 @@ def run(study: Study, run: Run, console: Console, address: str | None) -> Finish
     )
 
 
+def _add(study: Study, run: Run, points: Sequence[NamedPoint], console: Console) -> None:
+    """Keep the user's points in the run, with its study, and say what they add."""
+    if not points:
+        return
+    named = also.find(study, run, points)
+    recorded.refuse_unknown(study, named.new)
+    run.freeze(study)
+    also.add(study, run, named.new)
+    for note in named.notes:
+        console.print(note, markup=False, soft_wrap=True)
+
+
 def _print_ended(study: Study, run: Run, console: Console) -> list[Record]:
     """Say why a search ended early, and which trials failed; returns all records."""
     progress = RunProgress.of(study, run)
     if progress.ended:
-        tried = f"{len(progress.trials)} of {study.search.trials} trials"
+        tried = f"{progress.own} of {study.search.trials} trials"
         console.print(f"search ended after {tried}: {progress.ended}", soft_wrap=True)
     for record in progress.records:
         if record.status is Status.FAILED:
@@ -71,7 +87,7 @@ def _print_ended(study: Study, run: Run, console: Console) -> list[Record]:
 
 def _may_grow(study: Study, progress: RunProgress) -> bool:
     """Whether a finished grid may be extended beyond its edges; the records decide whether it is."""
-    return study.search.bounds is not None and len(progress.trials) < (study.search.trials or 0)
+    return study.search.bounds is not None and progress.own < (study.search.trials or 0)
 
 
 def _over(study: Study, run: Run, progress: RunProgress) -> bool:
@@ -156,7 +172,7 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
     with phases.shown(console) as progress:
         from trainers import prepare
 
-        made = prepare.prepare(study, progress, run.ingredients())
+        made = epochs.with_trial_blocks(study, prepare.prepare(study, progress, run.ingredients()))
         run.keep_ingredients(made)
     for line in phases.base_model_lines(study, made.base_check):
         console.print(line, markup=False, soft_wrap=True)

@@ -33,6 +33,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "run": run.address,
         "strategy": study.search.strategy,
         "trials": progress.total,
+        "also": [trial.id for trial in progress.also],
         **{status.value: sum(record.status is status for record in records) for status in Status},
         "begun": [trial.id for trial in begun],
         "running": [_step(run, study, trial) for trial in running],
@@ -73,6 +74,7 @@ def status(run: Run) -> str:
     lines = [
         f"{now['run']} {_state(now)}: {now['complete']} of {now['trials']} trials complete, "
         f"{now['diverged']} diverged, {now['failed']} failed, {now['left']} left",
+        *([f"of these, named with --also: {len(now['also'])}"] if now["also"] else []),
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
         *([f"best trial: {_point(now['best'])}: {now['best']['objective']:.4f} nats per token"] if now["best"] else []),
         *([f"driver: {now['driver']}"] if now["driver"] else []),

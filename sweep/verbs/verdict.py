@@ -23,13 +23,14 @@ def verdict(fitted: Fit) -> str:
         *_winner(fitted),
         *_horizons(file),
         *_region(file),
+        *_transfer(file),
         _divergence(file),
         *([] if file.alone else [_coupling(fitted)]),
         *_sources(fitted),
         *_accuracy(fitted),
         *_scores(fitted),
         *(f"warning: {finding.message}" for finding in file.warnings if finding not in simulated),
-        *suggested([*file.refusals, *file.warnings]),
+        *suggested(file.refusals or file.warnings),  # as the command that runs them
     ]
     return "\n".join(lines)
 
@@ -79,6 +80,24 @@ def _horizons(file: FitFile) -> list[str]:
         + (f"; refused ({', '.join(one.refusals)})" if one.refusals else "")
         for one in file.horizons
     ]
+
+
+def _transfer(file: FitFile) -> list[str]:
+    """The launch's setting, what the other rules say, and which of them are not computed or do not apply."""
+    level = numbers.percent(file.winner.level)
+    lines = []
+    if found := file.transfer:
+        almr, lr = numbers.almr(found.almr), numbers.lr(found.lr)
+        interval = numbers.interval(found.lr_interval, "lr")
+        lines = [f"launch, by rule {found.rule}: ALMR {almr}, LR {lr} ({level} interval {interval})"]
+    others = [rule for rule in file.transfer_rules if rule.lr_interval and not (rule.chosen and found)]
+    said = (
+        f"{rule.rule} {numbers.lr(rule.lr)} ({numbers.interval(rule.lr_interval, 'lr')})"
+        + ("" if rule.applies else ", does not apply")
+        for rule in others
+        if rule.lr_interval
+    )
+    return [*lines, *([f"launch, LR by other rules: {'; '.join(said)}"] if others else [])]
 
 
 def _region(file: FitFile) -> list[str]:

@@ -125,5 +125,6 @@ def fitted() -> Fit:
         "tokens": 10**11,
         "global_batch_tokens": 4_194_304,
         "sequence_length": 8192,
+        "transfer": {"rule": "direct", "accept_token_ratio": 10**6},
     }
     return fit_study(study(launch=launch), tables.from_records(bowl() + other))

@@ -11,7 +11,7 @@ from sweep.study import Ingredients, Record, Study, Trial
 from sweep.study.study_file import dump
 from sweep.verbs import fitting
 
-LAUNCH = {"model": "large", "tokens": 10**9, "global_batch_tokens": 4096, "sequence_length": 128, "gpus_per_node": 1}
+LAUNCH = {"model": "large", "tokens": 5 * 4096, "global_batch_tokens": 4096, "sequence_length": 128, "gpus_per_node": 1}
 
 
 def study(**changes) -> Study:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ NAMED = 3  # special tokens, in a warning
 LOST, MUCH_LOST = 0.001, 0.2  # shares of the letters that the tokenizer cannot write: a warning, and a refusal
 PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks
 DOCUMENTS_PER_PACK = 10_000  # at most one incomplete block is dropped per pack
+PART_SEED = 0  # of the part of a corpus that trials read
 TRAINING = "training.npy"  # one bit for each document: whether it is trained on
 
 
@@ -69,8 +70,22 @@ def open_packed(folder: Path) -> PackedCorpus:
 
 
 def open_corpora(ingredients: Ingredients) -> dict[str, PackedCorpus]:
-    """The corpora of a run, by source."""
-    return {name: open_packed(Path(folder)) for name, folder in ingredients.folders.items()}
+    """The corpora of a run, by source, as its trials read them."""
+    found = {name: open_packed(Path(folder)) for name, folder in ingredients.folders.items()}
+    return {name: part(corpus, ingredients.corpora[name].trial_blocks) for name, corpus in found.items()}
+
+
+def part(corpus: PackedCorpus, size: int | None) -> PackedCorpus:
+    """The corpus with `size` of its training blocks, drawn at random and in their order; with all where it has no more.
+
+    The draw depends on nothing but their number, and a smaller part is contained in a larger one. Its other facts are
+    those of the whole corpus.
+    """
+    if size is None or size >= len(corpus.training):
+        return corpus
+    drawn = np.sort(np.random.default_rng(PART_SEED).permutation(len(corpus.training))[:size])
+    facts = corpus.facts.model_copy(update={"blocks": size, "trial_blocks": size})
+    return replace(corpus, facts=facts, training=corpus.training.select(drawn))
 
 
 def prepare(

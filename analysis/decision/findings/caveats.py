@@ -167,7 +167,7 @@ def _unfinished(case: Case) -> Iterator[Finding]:
     assert case.study, "only a study has a search"
     search, cells = case.study.search, len(case.study.grid.points)
     budget = min(search.trials or 0, cells) if search.space == "cells" and not search.bounds else search.trials or 0
-    done = len(case.table)
+    done = int((~tables.named_by_user(case.table)).sum())
     if done < budget and not search.tolerance:
         why = f"the search has run {done} of its {_trials(budget)}: run the study again to continue"
         yield Finding(code="missing", message=why)

@@ -12,7 +12,7 @@ from analysis.decision.findings import agreement, loss_guards, next_trials, rang
 from analysis.decision.findings.range_edges import LABELS, RangeEdge
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.result import language_label
-from analysis.table.table import FOREIGN, HYPERPARAMETERS, TriedPoints
+from analysis.table.table import FOREIGN, HYPERPARAMETERS, TriedPoints, named_by_user
 from sweep.study import Study, numbers
 
 LEAST_EXPLAINED = 0.2  # leave-one-out R2: losses shuffled over the trials nearly all stay under it, bowls exceed 0.8
@@ -103,7 +103,7 @@ def _edges(case: Case, measured: TriedPoints) -> Iterator[Finding]:
             why = f"the best {LABELS[name]} may be {side} {edge.text} ({share} of the posterior draws are at an edge)"
         own = next_trials.untried(case.study, measured, edge, at)
         run = own or next_trials.beyond(measured, edge, *at)
-        done = int((~case.table["excluded"].isin(FOREIGN)).sum())
+        done = int((~case.table["excluded"].isin(FOREIGN) & ~named_by_user(case.table)).sum())
         yield Finding(code="edge", message=f"{why}; {_extend(case.study, edge, bool(own), done)}", next=run)
 
 
@@ -159,10 +159,12 @@ def _repeats(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         epochs = corpus.epochs(case.winner.almr)
         if epochs > most:
             limit = corpus.furthest(most)
+            alike = case.study is not None and case.study.training.simulate_epochs
+            who, fix = ("a trial, as the launch,", "give the launch more") if alike else ("a trial", "add")
             why = (
-                f"at ALMR {numbers.almr(case.winner.almr)} a trial reads the {corpus.label(case.study)} corpus "
+                f"at ALMR {numbers.almr(case.winner.almr)} {who} reads the {corpus.label(case.study)} corpus "
                 f"{numbers.times(epochs)}, over objective.max_epochs = {most:g}; it stays within that "
-                f"{corpus.within(most)}. Else add text, or train on fewer tokens"
+                f"{corpus.within(most)}. Else {fix} text, or train on fewer tokens"
             )
             lrs = next_trials.neighbours(measured.lrs, case.winner.lr)
             yield Finding(code="repeats", message=why, next=next_trials.trials([(limit, lr) for lr in lrs], measured))

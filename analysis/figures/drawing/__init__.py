@@ -16,6 +16,7 @@ from analysis.figures.data.objective import objective_info
 from analysis.figures.data.scores import scores_info
 from analysis.figures.data.slices import slices_info
 from analysis.figures.data.training import training_info
+from analysis.figures.data.transfer import transfer_info
 from analysis.figures.drawing.along import draw_along
 from analysis.figures.drawing.languages import draw_front, draw_languages
 from analysis.figures.drawing.objective import draw_objective
@@ -23,6 +24,7 @@ from analysis.figures.drawing.scores import draw_scores
 from analysis.figures.drawing.slices import draw_slices
 from analysis.figures.drawing.style import styled
 from analysis.figures.drawing.training import draw_training
+from analysis.figures.drawing.transfer import draw_transfer
 from analysis.fit.fit import Fit
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
@@ -33,6 +35,8 @@ DOTS_PER_INCH = 160
 def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:
     """The figures that the fit has data for, by name. `run`: the folder with the training curves."""
     drawn = _over_both(fit) if (alone := along_info(fit)) is None else {"along": draw_along(alone)}
+    if transfer := transfer_info(fit):
+        drawn["transfer"] = draw_transfer(transfer)
     if scores := scores_info(fit):
         drawn["scores"] = draw_scores(scores)
     training = training_info(fit, run)

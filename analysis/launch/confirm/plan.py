@@ -24,6 +24,7 @@ from sweep.study.sizes.known import GPUS
 
 FOLDER = "confirm"
 COLUMNS = ("lr", "seed", "status")  # then the losses
+SAME_BUDGET = 1.05
 SAME = 1e-4  # far below the width of any interval
 
 
@@ -33,7 +34,7 @@ class ConfirmPlan(Schema):
     `gpu_hours`, `days` (one run after another) and `cost` are of all runs, of the slowest format; None where the kind
     of GPU, or its price, is not stated. `gpus`: 0 on CPUs. `timed`: the hours are by the estimated time of a step,
     which takes more than its compute; else by FLOPs and MFU. `disk_bytes`: of the checkpoints, of the format with the
-    largest.
+    largest. `tokens_exponent` is the rule's, with its sd: it carries an LR from these runs to the launch.
     """
 
     model: str
@@ -62,6 +63,18 @@ class ConfirmPlan(Schema):
     gpus: int | None = None
     timed: bool = False
     disk_bytes: float | None = None
+    tokens_exponent: float | None = None
+    tokens_exponent_sd: float = 0.0
+
+    @property
+    def horizon_ratio(self) -> float:
+        """Tokens of the launch over those of a run."""
+        return self.launch_tokens / self.tokens
+
+    @property
+    def carries(self) -> bool:
+        """Whether an LR that these runs measure can be carried to the launch's tokens."""
+        return self.tokens_exponent is not None or self.horizon_ratio < SAME_BUDGET
 
     def confirms(self, other: ConfirmPlan) -> bool:
         """Whether both plans are for one launch. Fitted numbers may differ in late digits, as between processors."""
@@ -137,6 +150,8 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         level=fit.file.winner.level,
         weights=weights(fit.file),
         notes=tuple(_notes(fit, plan, lrs.tolist(), steps)),
+        tokens_exponent=transfer.tokens.value if transfer.tokens else None,
+        tokens_exponent_sd=transfer.tokens.sd if transfer.tokens else 0.0,
         **_cost(plan, rule, steps * len(lrs)),
     )
 
@@ -215,8 +230,11 @@ def _notes(fit: FitResult, plan: LaunchPlan, lrs: Sequence[float], steps: int) -
     transfer = fit.file.transfer
     assert transfer is not None
     found = []
-    if transfer.tokens is None:
-        found.append("the rule has no exponent for tokens: the best LR of the confirmation runs is used for the launch")
+    if transfer.tokens is None and steps * SAME_BUDGET < plan.steps:
+        found.append(
+            "the rule has no exponent of tokens: these runs test the LR, but do not rewrite the launch, which is "
+            "longer: set launch.transfer.tokens_exponent and its source"
+        )
     edge = transfer.edge.lr if transfer.edge else None
     if edge is not None and (over := sum(lr > edge for lr in lrs)):
         which = f"all {over}" if over == len(lrs) else f"{over} of the {len(lrs)}"

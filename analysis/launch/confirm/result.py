@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 from analysis.fit_file.transfer import EdgeAfter
 from analysis.fit_file.winner import Interval
@@ -22,8 +24,9 @@ AGAIN = "delete it, and confirm again: almr confirm RUN --results FILE"
 
 
 class ConfirmationResult(Schema):
-    """What a plan's confirmation runs say. `before` is the LR of the transfer rule, `after` that of the launch, with
-    its interval where the runs measured it; they differ only where the answer is `moved`.
+    """What a plan's confirmation runs say. `before` is the LR of the transfer rule, `after` that of the launch; they
+    differ only where the answer is `moved` and the rule carries it. `after_interval`: of the LR that the runs measured,
+    carried to the launch's tokens; None where it is not known, or cannot be carried.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -37,6 +40,16 @@ class ConfirmationResult(Schema):
     @property
     def moved(self) -> bool:
         return self.judgement.answer == "moved"
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether the launch gets the measured LR."""
+        return self.moved and self.plan.carries
+
+    @property
+    def decided(self) -> bool:
+        """Whether the launch's LR is settled."""
+        return self.judgement.answer == "holds" or self.rewrites
 
     def of(self, plan: ConfirmPlan) -> bool:
         """Whether this result is for the setting of the plan."""
@@ -52,8 +65,19 @@ class ConfirmationResult(Schema):
         return [
             self.text,
             f"predicted LR {formats.lr(found.chosen)}; best LR of the confirmation runs: {best}{near}",
-            *([f"the launch is rewritten: LR {_moved(self)}"] if self.moved else []),
+            *([f"the launch is rewritten: LR {_moved(self)}"] if self.rewrites else self.kept),
             *([f"run these LRs next and add them to the results: {more}"] if more and not self.moved else []),
+        ]
+
+    @property
+    def kept(self) -> list[str]:
+        """Why the launch is not rewritten although another LR was better."""
+        if not self.moved or self.rewrites:
+            return []
+        share = formats.percent(1 / self.plan.horizon_ratio, 1)
+        return [
+            f"the launch keeps LR {formats.lr(self.before)}: these runs had {share} of its tokens, and the transfer "
+            f"rule has no exponent that carries their LR to all: set launch.transfer.tokens_exponent and its source"
         ]
 
     @property
@@ -76,14 +100,15 @@ def _moved(result: ConfirmationResult) -> str:
 
 
 def conclude(plan: ConfirmPlan, judgement: LrComparison, results: Path) -> ConfirmationResult:
-    """A moved launch gets the best LR of the confirmation runs, scaled to its budget by the transfer rule."""
+    """A moved launch gets the best LR of the confirmation runs, carried to its tokens by the rule's exponent."""
     after, interval = plan.launch_lr, None
-    if judgement.answer == "moved":
-        assert judgement.best is not None
-        assert judgement.interval is not None
-        scale = plan.launch_lr / plan.lr
-        after = float(f"{judgement.best * scale:.6g}")
-        low, high = judgement.interval.low * scale, judgement.interval.high * scale
+    if judgement.answer != "undecided" and plan.carries and judgement.best and judgement.interval:
+        scale, sd = plan.launch_lr / plan.lr, plan.tokens_exponent_sd * math.log(plan.horizon_ratio)
+        best = judgement.best * scale
+        more = NormalDist().inv_cdf((1 + judgement.level) / 2) * sd
+        low = best * math.exp(-math.hypot(math.log(judgement.best / judgement.interval.low), more))
+        high = best * math.exp(math.hypot(math.log(judgement.interval.high / judgement.best), more))
+        after = float(f"{best:.6g}") if judgement.answer == "moved" else after
         interval = Interval(low=min(low, after), high=max(high, after))
     return ConfirmationResult(
         plan=plan,
@@ -103,7 +128,7 @@ def save(result: ConfirmationResult, results: Path, run: Path, bundle: Path) -> 
         shutil.copyfile(results, folder / CONFIRMATION_RUNS)
     earlier = _earlier(run)
     old = bundle / "evidence.json"
-    if old.is_file() and not (earlier and earlier.moved):
+    if old.is_file() and not (earlier and earlier.rewrites):
         shutil.copyfile(old, folder / PREVIOUS_EVIDENCE)
     write_atomically(folder / CONFIRMATION_RESULT, result.model_dump_json(indent=2) + "\n")
 
@@ -135,8 +160,8 @@ def apply(
         return plan, []
     if not result.of(confirm):
         return plan, ["the run's confirmation is for another setting than this launch: confirm again"]
-    if not result.moved:
-        return plan, [result.text]
+    if not result.rewrites:
+        return plan, [result.text, *result.kept]
     from analysis.transfer.rules import near_edge  # with the surfaces: it takes half a second to import
 
     note = f"the confirmation moved the LR of the transfer rule: {_moved(result)}"

@@ -13,7 +13,7 @@ from pydantic import Field
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import CrossValidation, ForgettingGuard, TrialCounts
 from analysis.fit_file.sources import LossGuard, SourceAtWinner
-from analysis.fit_file.transfer import Transfer
+from analysis.fit_file.transfer import RuleEstimate, Transfer
 from analysis.fit_file.winner import Interval, Winner
 from analysis.launch.confirm.result import ConfirmationResult
 from analysis.launch.evidence.parity import ParityResult
@@ -124,9 +124,10 @@ class Evidence(Schema):
     `fit_sha256` that of the run's fit.json.
 
     `accepted_risk`: the refusals that were overridden, with the reason; None without a refusal. `launch_almr` and
-    `launch_lr` are the transfer's, but for an LR that a confirmation moved. `read_back`: how the trainers' own parsers
-    read their formats; empty if not requested. `base_model_fingerprint` is of the trials' weights and tokenizer, the
-    fingerprint of a corpus is of its text and tokenizer. `loss_guards` and `sources` are those of the fit.
+    `launch_lr` are the transfer's, but for an LR that a confirmation moved; `transfer_rules` are
+    the fit's. `read_back`: how the trainers' own parsers read their formats; empty if not requested.
+    `base_model_fingerprint` is of the trials' weights and tokenizer, the fingerprint of a corpus is of its text and
+    tokenizer. `loss_guards` and `sources` are those of the fit.
     `unmeasured`: losses of the objective that the launch does not measure. `held_out`: the sha256 of the trials'
     held-out text of each source, which the launch leaves out. `predicted`: how the launch's held-out losses will
     change, or why that is not known. `base_objective`: the objective of the base model, where its losses are known.
@@ -149,6 +150,7 @@ class Evidence(Schema):
     launch_lr: float
     winner: Winner
     transfer: Transfer
+    transfer_rules: tuple[RuleEstimate, ...] = ()
     confirmation: ConfirmationResult | None
     read_back: tuple[ReadBack, ...]
     weights: dict[str, float] | None
@@ -179,9 +181,9 @@ class Evidence(Schema):
 
     @property
     def launch_lr_interval(self) -> Interval:
-        """The interval of `launch_lr`: the transfer's, or that of the confirmation that moved it."""
-        moved = self.confirmation if self.confirmation and self.confirmation.moved else None
-        return moved.after_interval if moved and moved.after_interval else self.transfer.lr_interval
+        """The interval of `launch_lr`: that of a confirmation that measured it, else the transfer's."""
+        done = self.confirmation
+        return done.after_interval if done and done.after_interval else self.transfer.lr_interval
 
 
 def contents(folder: Path) -> Iterator[str]:

@@ -18,7 +18,9 @@ from sweep.study import numbers as formats
 from sweep.study.sections.transfer import Confirmation, TransferRule
 
 SAFE = 2.0  # the divergence LR over the launch's
+KNOWN_LR = "LR known to a factor of 2"
 WIDE_LR = 4.0  # upper over lower end of the LR's interval: a factor of 2 either way
+AGREE = 2.0
 WIDE_ALMR = 0.2
 BAND, LEAST_INSIDE = "0.9", 0.75
 GAIN_AT_RISK = 0.25  # share of the gain over the base model that an LR off by 2 x may cost
@@ -94,13 +96,36 @@ def of_transfer(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     unnamed = "direct, by default: state launch.transfer"
     rule = f"{found.rule}: {found.source or 'fitted from its rungs'}" if named else unnamed
     yield GoCheck("transfer rule", "pass" if named else "warn", rule)
-    interval = evidence.launch_lr_interval
-    ratio = interval.high / interval.low
-    detail = f"{formats.lr(evidence.launch_lr)} ({formats.interval(interval, 'lr')}), ends {formats.times(ratio)} apart"
-    yield GoCheck("the LR", "pass" if ratio <= WIDE_LR else "fail", f"{detail}; bound {WIDE_LR:g} x")
+    yield _lr(evidence)
     yield _edge(evidence)
     yield _cost(evidence, study)
     yield _history(study)
+
+
+def _lr(evidence: Evidence) -> GoCheck:
+    """Fails where the sweep does not know its own LR. Else a confirmation decides, or the rules that apply."""
+    own, interval = evidence.winner.lr_interval, evidence.launch_lr_interval
+    ratio, measured = interval.high / interval.low, evidence.confirmation and evidence.confirmation.after_interval
+    detail = f"{formats.lr(evidence.launch_lr)} ({formats.interval(interval, 'lr')}), ends {formats.times(ratio)} apart"
+    detail += f"; bound {WIDE_LR:g} x"
+    if own.high / own.low > WIDE_LR:
+        return GoCheck(KNOWN_LR, "fail", f"{detail}; at the small model {formats.interval(own, 'lr')}: run more trials")
+    apart = [] if measured else _apart(evidence)
+    if not measured:
+        detail += f"; {', '.join(apart)}" if apart else "; the rules that apply agree"
+    certain = ratio <= WIDE_LR and not apart
+    fix = "" if certain else ": almr confirm RUN measures it"
+    return GoCheck(KNOWN_LR, "pass" if certain else "warn", detail + fix)
+
+
+def _apart(evidence: Evidence) -> list[str]:
+    """The rules that apply and whose LR is off the launch's by more than a factor of 2, and what they say."""
+    lr = evidence.launch_lr
+    return [
+        f"rule {rule.rule} says {formats.lr(rule.lr)}"
+        for rule in evidence.transfer_rules
+        if rule.applies and rule.lr and max(rule.lr / lr, lr / rule.lr) > AGREE
+    ]
 
 
 def _edge(evidence: Evidence) -> GoCheck:

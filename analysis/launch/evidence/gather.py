@@ -67,6 +67,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         launch_lr=plan.lr,
         winner=file.winner,
         transfer=file.transfer,
+        transfer_rules=file.transfer_rules,
         confirmation=bundle.confirmation,
         read_back=bundle.read_back,
         parity=bundle.parity,

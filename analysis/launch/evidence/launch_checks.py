@@ -45,7 +45,8 @@ def _confirmation(evidence: Evidence) -> GoCheck:
     if found is not None:
         undecided = found.judgement.answer == "undecided"
         lost = undecided and found.judgement.diverged
-        return GoCheck(name, "fail" if lost else "warn" if undecided else "pass", found.said)
+        detail = "; ".join([found.said, *found.kept])
+        return GoCheck(name, "fail" if lost else "pass" if found.decided else "warn", detail)
     sizes = {"parameters": transfer.size_ratio, "tokens": transfer.token_ratio}
     if all(ratio is not None and max(ratio, 1 / ratio) <= NOTABLE for ratio in sizes.values()):
         return GoCheck(name, "pass", "not needed: the launch is as large as a trial")

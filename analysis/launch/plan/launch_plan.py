@@ -257,5 +257,12 @@ class LaunchPlan:
     def _trial_passes(self, source: LaunchCorpus) -> str:
         if source.facts is None:
             return ""
-        passes = source.share * self.study.training.tokens / source.facts.tokens
-        return f"; a trial reads {formats.passes(passes, 'its training part')}"
+        tokens, part = source.facts.tokens, "its training part"
+        if source.facts.trial_blocks:
+            tokens, part = (
+                source.facts.trial_blocks * self.study.training.sequence_length,
+                "the part that it draws from",
+            )
+        passes = source.share * self.study.training.tokens / tokens
+        unlike = ", so its loss does not show that: training.simulate_epochs would" if passes <= 1 else ""
+        return f"; a trial reads {formats.passes(passes, part)}{unlike}"

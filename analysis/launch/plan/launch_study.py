@@ -71,6 +71,7 @@ def _training(plan: LaunchPlan) -> dict[str, Any]:
         "global_batch_tokens": plan.launch.global_batch_tokens,
         "micro_batch_sequences": plan.layout(NATIVE).micro_batch,
         "horizons": [],
+        "simulate_epochs": False,
         "evaluate_every": plan.evaluation_steps,
     }
 

@@ -105,7 +105,7 @@ def launch_corpora(study: Study) -> Corpora:
     content = study.corpora.model_dump()
     for given in content.values():
         for source in given if isinstance(given, list | tuple) else [given]:
-            source["documents"] = None
+            source |= {"documents": None, "trial_tokens": None}
     return Corpora.model_validate(content)
 
 

@@ -66,7 +66,7 @@ def repeated(run: Run, record: Record) -> RepeatedTrial:
             f"--parity: {record.trial_id} was trained by another version of almr (fingerprint {record.fingerprint}, "
             f"this one has {study.fingerprint}), so it cannot be repeated: run the study again, under another name"
         )
-    return plan.of_run(study, record, ingredients.base_model)
+    return plan.of_run(study, record, ingredients)
 
 
 def made_from(run: Run, of: RepeatedTrial, name: Format) -> str:

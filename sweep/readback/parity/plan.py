@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from analysis.launch.plan import make_plan
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from sweep.planning import model_shape
-from sweep.study import CorpusFacts, InputError, Record, Status, Study, Trial
+from sweep.study import CorpusFacts, Ingredients, InputError, Record, Status, Study, Trial
 from sweep.study.sections.launch import Format, Launch
 from sweep.study.sections.resources import Resources
 
@@ -34,15 +34,18 @@ class RepeatedTrial:
         return self.record.trial
 
 
-def of_run(study: Study, record: Record, base_model: str) -> RepeatedTrial:
-    """`base_model`: the folder that the trial continued from."""
+def of_run(study: Study, record: Record, ingredients: Ingredients) -> RepeatedTrial:
+    """`ingredients`: with the folder that the trial continued from, and the part of each corpus that it drew from."""
     if study.replay:
         raise InputError("--parity: the trials were read from a table, and none was trained: there is none to repeat")
     content = study.model_dump(mode="json", by_alias=True)
-    content["training"] |= {"log_every": 1, "evaluate_every": None, "horizons": []}
+    content["training"] |= {"log_every": 1, "evaluate_every": None, "horizons": [], "simulate_epochs": False}
+    for name, corpus in _sources(content):
+        blocks = ingredients.corpora[name].trial_blocks
+        corpus["trial_tokens"] = blocks and blocks * study.training.sequence_length
     changed = {
         "name": f"{study.name[:80]}-parity",
-        "base_model": {"pretrained": base_model, "trust_remote_code": study.base_model.trust_remote_code},
+        "base_model": {"pretrained": ingredients.base_model, "trust_remote_code": study.base_model.trust_remote_code},
         "grid": {"almr": [record.almr], "lr": [record.lr], "seeds": [record.seed]},
         "resources": content["resources"] | {"nodes": 1, "processes": 1},
         "search": {},
@@ -66,15 +69,18 @@ def short_study(of: RepeatedTrial, texts: dict[str, Path]) -> Study:
     content["training"] |= {"tokens": short_tokens(study)}
     seconds = (record.training_seconds or 0.0) / (record.steps or study.training.steps)
     content["execution"] |= {"checkpoint_minutes": max(STEPS_BETWEEN * seconds / 60, LEAST_MINUTES)}
-    for language, given in content["corpora"].items():
-        several = given if isinstance(given, list) else [given]
-        short = [_short(one, str(texts[one["name"] or language])) for one in several]
-        content["corpora"][language] = short if isinstance(given, list) else short[0]
+    for name, corpus in _sources(content):
+        kept = {field: corpus[field] for field in ("name", "weight", "language")}
+        corpus.clear()
+        corpus |= kept | {"files": [str(texts[name])], "near_copies": "keep"}
     return Study.model_validate(content)
 
 
-def _short(source: dict[str, Any], file: str) -> dict[str, Any]:
-    return {name: source[name] for name in ("name", "weight", "language")} | {"files": [file], "near_copies": "keep"}
+def _sources(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The sources of a study's content, by name."""
+    for language, given in content["corpora"].items():
+        for corpus in given if isinstance(given, list) else [given]:
+            yield corpus["name"] or language, corpus
 
 
 def of_study(study: Study, trial: Trial, name: Format, corpora: dict[str, CorpusFacts]) -> LaunchPlan:

@@ -63,7 +63,11 @@ class BaseModelSource(Section):
 
 
 RESERVED = (*LANGUAGES, "total")  # names that mean a language, or both together
-UNSET = (("near_copies", "drop"), ("exclude", None))  # newer fields of a corpus, as they are where nobody set them
+UNSET = (
+    ("near_copies", "drop"),
+    ("exclude", None),
+    ("trial_tokens", None),
+)  # newer fields of a corpus, as they are where nobody set them
 HELD_OUT = "held_out"  # part of the names of held-out sets in a launch
 TEXT = ("embedded", "files", "dataset", "config", "split", "revision", "field", "encoding")  # what decides the text
 
@@ -99,6 +103,10 @@ class Corpus(Section):
     """Whether near-copies of held-out text are dropped from training. Exact copies always are."""
     tokens: Count | None = None
     """Size in tokens of what is used, for plans before it is tokenised. Default: estimated from local files."""
+    trial_tokens: Count | None = None
+    """Most tokens of its training text that trials read, again and again: a fixed random part, of whole sequences. Not
+    in `launch.corpora`. Default: all, or what `training.simulate_epochs` sets.
+    """
     language: str | None = None
     """Name of the language in reports and messages, such as English. Default: "original" or "additional"."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -95,6 +95,11 @@ class Launch(Section):
     def steps(self) -> int:
         """Whole optimizer steps, nearest to the requested tokens."""
         return round(self.tokens / self.global_batch_tokens)
+
+    def text_recipe(self) -> dict[str, Any]:
+        """What decides how often the run reads its text: fields of the recipe of trials that read theirs as often."""
+        corpora = self.corpora and self.corpora.model_dump(mode="json", exclude_defaults=True)
+        return {"tokens": self.steps * self.global_batch_tokens} | ({"corpora": corpora} if corpora else {})
 
     @property
     def batch_sequences(self) -> int:

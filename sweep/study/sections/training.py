@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from sweep.study.fields import Count, Finite, Positive, Section, Several, Share, nearest_multiple
 from sweep.study.sections.lr_schedule import VERSION, LrSchedule
 
+LATER = ("horizons", "document_masking", "simulate_epochs")  # fields that came after the first runs
+
 
 class Schedule(Section):
     """LR over the steps: linear warm-up, then a cosine decay, or a constant LR and a cosine decay (WSD).
@@ -100,6 +102,10 @@ class Training(Section):
     """The optimizer and its constants."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type of the forward and backward pass."""
+    simulate_epochs: bool = False
+    """Let trials read each corpus as many times as the launch will: they draw from a fixed random part of it, which is
+    to the launch's text as a trial's tokens are to the launch's. Needs `launch`.
+    """
     document_masking: bool = False
     """Let tokens attend only to their own document, where a sequence holds several."""
     evaluation_tokens: Count = 32768
@@ -169,7 +175,7 @@ class Training(Section):
         if self.optimizer.state == "float32":
             del recipe["optimizer"]["state"]
         recipe["schedule"]["version"] = VERSION
-        return {name: value for name, value in recipe.items() if value or name not in ("horizons", "document_masking")}
+        return {name: value for name, value in recipe.items() if value or name not in LATER}
 
     def steps_of(self, tokens: int) -> int:
         return round(tokens / self.global_batch_tokens)

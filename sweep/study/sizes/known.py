@@ -2,7 +2,8 @@
 
 Shapes: from the `config.json` of each repository on huggingface.co; of Llama 3 also Grattafiori et al., arXiv
 2407.21783, table 3, and of SmolLM2 Allal et al., arXiv 2502.02737. Pre-training tokens: Grattafiori et al. (Llama 3:
-about 15T at 8B and 70B alike), the model cards of Llama 3.2 (up to 9T), Allal et al. (SmolLM2).
+about 15T at each size), the model cards of Llama 3.2 (up to 9T), Allal et al. (SmolLM2). Peak LRs of the pre-training:
+Grattafiori et al., table 3, and Allal et al., sections 4 and 6; of the embedded models, trainers/tiny.py.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ GpuName = Annotated[str, AfterValidator(_known)]
 
 
 class KnownModel(NamedTuple):
-    """A model's shape, and the number of tokens of its pre-training."""
+    """A model's shape, and the number of tokens and the peak LR of its pre-training; None: not published."""
 
     shape: Shape
     pretraining_tokens: int
+    peak_lr: float | None = None
 
 
 def _llama(
@@ -77,21 +79,23 @@ def _llama(
 
 _8B = _llama(4096, 14336, 32, 32, 8, 128256)
 _70B = _llama(8192, 28672, 80, 64, 8, 128256)
-_SMOLLM2_135M = KnownModel(_llama(576, 1536, 30, 9, 3, 49152, tied=True), 2 * 10**12)
+_405B = _llama(16384, 53248, 126, 128, 8, 128256)
+_SMOLLM2_135M = KnownModel(_llama(576, 1536, 30, 9, 3, 49152, tied=True), 2 * 10**12, 3e-3)
 
 KNOWN = {
-    "meta-llama/Meta-Llama-3-8B": KnownModel(_8B, 15 * 10**12),
-    "meta-llama/Llama-3.1-8B": KnownModel(_8B, 15 * 10**12),
-    "meta-llama/Meta-Llama-3-70B": KnownModel(_70B, 15 * 10**12),
-    "meta-llama/Llama-3.1-70B": KnownModel(_70B, 15 * 10**12),
+    "meta-llama/Meta-Llama-3-8B": KnownModel(_8B, 15 * 10**12, 3e-4),
+    "meta-llama/Llama-3.1-8B": KnownModel(_8B, 15 * 10**12, 3e-4),
+    "meta-llama/Meta-Llama-3-70B": KnownModel(_70B, 15 * 10**12, 1.5e-4),
+    "meta-llama/Llama-3.1-70B": KnownModel(_70B, 15 * 10**12, 1.5e-4),
+    "meta-llama/Llama-3.1-405B": KnownModel(_405B, 15 * 10**12, 8e-5),
     "meta-llama/Llama-3.2-1B": KnownModel(_llama(2048, 8192, 16, 32, 8, 128256, tied=True), 9 * 10**12),
     "meta-llama/Llama-3.2-3B": KnownModel(_llama(3072, 8192, 28, 24, 8, 128256, tied=True), 9 * 10**12),
     "HuggingFaceTB/SmolLM2-135M": _SMOLLM2_135M,
-    "HuggingFaceTB/SmolLM2-360M": KnownModel(_llama(960, 2560, 32, 15, 5, 49152, tied=True), 4 * 10**12),
-    "HuggingFaceTB/SmolLM2-1.7B": KnownModel(_llama(2048, 8192, 24, 32, 32, 49152, tied=True), 11 * 10**12),
+    "HuggingFaceTB/SmolLM2-360M": KnownModel(_llama(960, 2560, 32, 15, 5, 49152, tied=True), 4 * 10**12, 3e-3),
+    "HuggingFaceTB/SmolLM2-1.7B": KnownModel(_llama(2048, 8192, 24, 32, 32, 49152, tied=True), 11 * 10**12, 5e-4),
 }
 EMBEDDED = {
-    "tiny": KnownModel(_llama(96, 256, 3, 4, 4, 2048, tied=True), 800 * 2048),
-    "tiny-5.6m": KnownModel(_llama(320, 864, 4, 4, 4, 2048, tied=True), 400 * 2048),
+    "tiny": KnownModel(_llama(96, 256, 3, 4, 4, 2048, tied=True), 800 * 2048, 4e-3),
+    "tiny-5.6m": KnownModel(_llama(320, 864, 4, 4, 4, 2048, tied=True), 400 * 2048, 4e-3),
     "smollm2-135m": _SMOLLM2_135M,
 }

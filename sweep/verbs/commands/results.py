@@ -64,7 +64,7 @@ def fit(
         run = Run.find(source, runs)
         fitted, again = fitting.fit(run), rerun.of(run)
         tell(outdated(run.folder, run.address))
-    text = "\n".join([verdict.verdict(fitted), *rerun.suggestion(fitted, again)])
+    text = "\n".join([verdict.verdict(fitted), *rerun.suggestion(fitted.refusals, fitted.warnings, again)])
     show(fitted.file.model_dump(mode="json") if as_json else text)
     raise typer.Exit(REFUSED if fitted.file.refusals else 0)
 
@@ -136,7 +136,7 @@ def export(
         folder=folder, accept_risk=accept_risk, formats=named, verify=verify, parity=parity, trial=trial
     )
     fitted = outputs.fitted(found, say)
-    _refuse_without_reason(fitted, accept_risk, _again("export", run, runs))
+    _refuse_without_reason(found, fitted, accept_risk, _again("export", run, runs))
     with interruptible("finished parity runs are kept"), err.status("exporting") as status:
         made = outputs.export(found, fitted, replace(options, show=lambda text: status.update(escape(text)), tell=say))
     answer = made.as_json() | (_verified(made) if verify else {})
@@ -156,12 +156,12 @@ def confirm(
     accept_risk: AcceptRisk = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the confirmation runs, or compare their results. Exit status 3: undecided."""
+    """Print the confirmation runs, or compare their results. Exit status 3: the LR is not settled."""
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
     fitted, again = outputs.fitted(found, say), _again("confirm", run, runs)
-    _refuse_without_reason(fitted, accept_risk, again)
+    _refuse_without_reason(found, fitted, accept_risk, again)
     if results is None:
         if folder:
             raise InputError("--out: only results rewrite a bundle: add --results FILE")
@@ -172,7 +172,7 @@ def confirm(
         return
     done, made = outputs.conclude(found, fitted, results, folder, accept_risk)
     _show_bundle(made, done.model_dump(mode="json") | _verified(made), done.lines, as_json)
-    raise typer.Exit(REFUSED if done.judgement.answer == "undecided" else 0)
+    raise typer.Exit(0 if done.decided else REFUSED)
 
 
 def _again(verb: str, run: str, runs: str) -> str:
@@ -183,11 +183,13 @@ def _codes(fitted: FitResult) -> str:
     return ", ".join(dict.fromkeys(refusal.code for refusal in fitted.refusals))
 
 
-def _refuse_without_reason(fitted: FitResult, accept_risk: str | None, again: str) -> None:
+def _refuse_without_reason(run: Run, fitted: FitResult, accept_risk: str | None, again: str) -> None:
     """Raises InputError for a refused launch whose risk is not accepted; `again`: the command that was given."""
+    from sweep.verbs import rerun
+
     if accept_risk is None and fitted.refusals and fitted.study and fitted.study.launch:
         verdict = f"the fit is refused ({_codes(fitted)}), so there is nothing to {again.split()[1]}"
-        suggestions = messages(fitted.refusals)
+        suggestions = [*messages(fitted.refusals), *rerun.suggestion(fitted.refusals, [], rerun.of(run))]
         raise InputError("\n".join([verdict, *suggestions, f'to take the risk: {again} --accept-risk "reason"']))
 
 

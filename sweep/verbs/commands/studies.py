@@ -9,9 +9,10 @@ import typer
 
 from sweep.store.run import Run
 from sweep.study import InputError, Study, preparation, study_file
+from sweep.trials import also
 from sweep.trials.progress import RunProgress
-from sweep.verbs.commands.terminal import err, interruptible, out, say, show
-from sweep.verbs.options import RUNS, Address, AsJson, RunName, Runs, StudyName
+from sweep.verbs.commands.terminal import err, interruptible, out, say, show, tell
+from sweep.verbs.options import RUNS, Address, Also, AsJson, RunName, Runs, StudyName
 
 if TYPE_CHECKING:
     from sweep.planning.plan import StudyPlan
@@ -23,6 +24,7 @@ def plan(
     runs: Runs = RUNS,
     check: Annotated[bool, typer.Option("--check", help="Check model, data, GPUs, disk and storage too.")] = False,
     address: Address = None,
+    points: Also = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a study's trials, tokens, time, memory and disk. Starts nothing."""
@@ -31,6 +33,7 @@ def plan(
 
     if address and not check:
         raise InputError("--address: only the checks ask a cluster: add --check")
+    named = also.read(points or ())
     loaded = study_file.load(study)
     run = Run.within(runs, loaded.name)
     known = None
@@ -41,9 +44,11 @@ def plan(
         say(f"almr run will refuse this study: {error}")
     prepared = preparation.state(loaded)
     record = prepared.ready
+    more = also.find(loaded, run, named)
+    tell(more.notes)
     known = known or (record.ingredients if record else None)
     sizes = record.sizes if record else None
-    planned = plans.plan(loaded, RunProgress.of(loaded, run), known.corpora if known else {}, sizes)
+    planned = plans.plan(loaded, RunProgress.of(loaded, run, more.new), known.corpora if known else {}, sizes)
     findings = _checked(loaded, run, planned, address) if check else []
     base = known.base_check if known else None
     if as_json:
@@ -91,6 +96,7 @@ def run(
     study: StudyName,
     runs: Runs = RUNS,
     address: Address = None,
+    points: Also = None,
     replay: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Answer trials from a table; trains nothing, on any machine.")
     ] = None,
@@ -103,10 +109,11 @@ def run(
     from sweep.verbs import rerun
     from sweep.verbs import run as sweep_run
 
+    named = also.read(points or ())
     loaded = study_file.load(study)
     loaded = study_file.replayed(loaded, replay) if replay else loaded
     with interruptible("finished trials are kept; run the same command again to resume"):
-        finished = sweep_run.run(loaded, Run.within(runs, loaded.name), err if as_json else out, address)
+        finished = sweep_run.run(loaded, Run.within(runs, loaded.name), err if as_json else out, address, named)
     show(finished.as_json() if as_json else finished.text(rerun.of(finished.run, None if replay else study, address)))
     raise typer.Exit(finished.status)
 

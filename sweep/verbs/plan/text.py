@@ -35,7 +35,9 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
     after = [Text(line) for line in launch_lines(study, planned.launch)]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     about_epochs = [Text(ESTIMATED)] if planned.estimated else []
-    return Group(Text(head), *size, grid(study, planned), *about_epochs, benchmark_table(study), *after, *warnings)
+    about_epochs += [Text(line) for line in _parts(study, planned)]
+    points: list[RenderableType] = [grid(study, planned), *_also(planned), *about_epochs]
+    return Group(Text(head), *size, *points, benchmark_table(study), *after, *warnings)
 
 
 def _how(study: Study, planned: StudyPlan) -> str:
@@ -95,6 +97,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "study": study.name,
         "fingerprint": study.fingerprint,
         "trials": [t.model_dump() | {"trial_id": t.id, "done": t.id not in left} for t in planned.progress.trials],
+        "also": [trial.id for trial in planned.progress.also],
         "strategy": study.search.strategy,
         "total": planned.progress.total,
         "left": planned.progress.to_run,
@@ -106,6 +109,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "almr": list(study.grid.almr),
         "epochs": planned.epochs,
         "epochs_estimated": planned.estimated,
+        "trial_text_tokens": planned.trial_tokens,
         "trial_seconds": planned.trial_seconds,
         "speed": speed_json(planned.speed),
         "seconds": planned.seconds,
@@ -132,6 +136,22 @@ def grid(study: Study, planned: StudyPlan) -> Table:
         shown = [f"{mark}{n:.2g}" for n in epochs] if epochs else ["?"] * len(study.grid.almr)
         table.add_row(f"{study.source_label(name)} epochs", *shown)
     return table
+
+
+def _parts(study: Study, planned: StudyPlan) -> list[str]:
+    """What trials draw from, of the sources that they do not read whole."""
+    why = ", to read it as often as the launch will" if study.training.simulate_epochs else ""
+    return [
+        f"{study.source_label(name)}: trials draw from {numbers.tokens(tokens)} tokens of it{why}"
+        for name, tokens in planned.trial_tokens.items()
+    ]
+
+
+def _also(planned: StudyPlan) -> list[Text]:
+    """The trials that the user named beside the study's own: one line, where there are any."""
+    left = {*planned.progress.left}
+    named = [f"{numbers.point(t.almr, t.lr)} {'to do' if t in left else 'done'}" for t in planned.progress.also]
+    return [Text(f"named with --also: {'; '.join(named)}")] if named else []
 
 
 def _cell(study: Study, almr: float, lr: float, known: set[str], left: set[str]) -> str:

@@ -12,12 +12,13 @@ import pytest
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
+from analysis.fit_file.transfer import Exponent
 from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.launch.bundle import write
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.make_plan import make as make_plan_of
 from analysis.table import table as tables
-from analysis.transfer.rules import direct
+from analysis.transfer.rules import unchanged
 from sweep.planning import model_shape
 from sweep.study import LANGUAGES, CorpusFacts, Record, Study, Trial
 from sweep.study.study_file import dump
@@ -31,6 +32,7 @@ LAUNCH = {
     "gpus_per_node": 8,
     "checkpoints": 10,
 }
+CERTAIN = Exponent(value=0.0, interval=None, fitted=False)  # the tokens leave the LR as it is
 CORPORA = {"original": {"files": "/data/english.jsonl"}, "additional": {"files": ["/data/chinese.parquet"]}}
 
 
@@ -141,7 +143,7 @@ def _file(of: Study, almr: float, lr: float, fields: dict[str, Any]) -> FitFile:
         "trials": {"complete": 3, "diverged": 1, "failed": 0, "excluded": 1},
         "refusals": [],
         "warnings": [],
-        "transfer": direct(winner, of) if of.launch else None,
+        "transfer": unchanged(winner).model_copy(update={"tokens": CERTAIN}) if of.launch else None,
     }
     return FitFile.model_validate(content | fields)
 

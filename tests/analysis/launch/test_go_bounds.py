@@ -20,7 +20,11 @@ from sweep.study.sections.grid import Search
 from trainers import recorded
 
 SURFACES = 10
-OF_THE_LAUNCH = {"pre-training tokens per parameter"}  # of an 8B and a 70B model: no surface changes it
+# Of an 8B and a 70B model, and of 95 times the tokens: no surface changes it.
+OF_THE_LAUNCH = {
+    "pre-training tokens per parameter",
+    "LR known to a factor of 2",
+}
 
 
 def surface(rng: np.random.Generator):
@@ -84,7 +88,7 @@ def states(tmp_path_factory) -> dict[str, Counter]:
 @pytest.mark.slow
 def test_no_check_of_the_fit_or_the_transfer_fails_on_most_plausible_surfaces(states):
     about = ["the fit", "the trials", "cross-validation", "warnings of the fit", "gain over the base model", "the ALMR"]
-    about += ["transfer rule", "the LR", "divergence", "sensitivity to the LR"]
+    about += ["transfer rule", "divergence", "sensitivity to the LR"]
     assert set(about) <= states.keys()
     often = {name: states[name]["pass"] / SURFACES for name in about}
     assert {name: share for name, share in often.items() if share < 0.6} == {}, states

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from analysis.fit_file.inputs import FitInputs
-from analysis.fit_file.transfer import EdgeAfter, Exponent
+from analysis.fit_file.transfer import EdgeAfter, Exponent, RuleEstimate
 from analysis.fit_file.winner import Interval
 from analysis.launch import bundle
 from analysis.launch.bundle import FittedRun
@@ -203,6 +203,64 @@ def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fi
     assert evidence.files["confirm/results.csv"] == found.results_sha256
 
 
+def with_transfer(fit, **fields):
+    return replace(fit, file=fit.file.model_copy(update={"transfer": fit.file.transfer.model_copy(update=fields)}))
+
+
+def test_a_rule_without_an_exponent_of_tokens_does_not_rewrite_the_launch(fit, corpora, run, out):
+    """The runs have 100 of 2,384 steps: their best LR is not that of the launch."""
+    found, evidence = confirm(with_transfer(fit, tokens=None), corpora, run, out, best=1.2e-5)
+    assert (found.moved, found.rewrites, found.after, found.after_interval) == (True, False, 2e-5, None)
+    assert evidence.launch_lr == written(out / "llamafactory")["learning_rate"] == 2e-5
+    [why] = found.kept
+    assert why.startswith("the launch keeps LR 2e-5: these runs had 4.2 % of its tokens")
+    assert "set launch.transfer.tokens_exponent" in why
+    assert why in evidence.launch_warnings
+    assert why in line_of((out / "GO.md").read_text(), "confirmation at the launch's size", "warn")
+    assert not any("is rewritten" in line for line in found.lines)
+
+
+def test_the_exponents_uncertainty_is_in_the_interval_of_a_moved_launch(fit, corpora, run, out):
+    """By tokens^-0.5, from 100 steps to 2,384 of the launch; its sd of 0.2 is added in quadrature."""
+    exponents = [Exponent(value=-0.5, interval=None, fitted=False, sd=sd) for sd in (0.0, 0.2)]
+    sharp, wide = (
+        confirm(with_transfer(fit, tokens=one), corpora, run, out, best=6e-5)[0].after_interval for one in exponents
+    )
+    plan = planned(with_transfer(fit, tokens=exponents[0]), corpora)
+    found = result.read(run)
+    assert found.judgement.chosen == pytest.approx(2e-5 * plan.horizon_ratio**0.5)
+    assert found.after == pytest.approx(6e-5 * plan.horizon_ratio**-0.5, rel=0.05)
+    half = math.hypot(math.log(sharp.high / found.after), 1.6449 * 0.2 * math.log(plan.horizon_ratio))
+    assert math.log(wide.high / found.after) == pytest.approx(half, rel=1e-3)
+
+
+RULES = [
+    RuleEstimate(rule="direct", lr=2e-5, applies=True, chosen=True),
+    RuleEstimate(rule="relative", lr=1.1e-5, applies=True),
+    RuleEstimate(rule="power, step-law", lr=9e-6, applies=True),
+    RuleEstimate(rule="ladder", lr=9e-7, why="no exponent for tokens"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rules", "best", "state", "says"),
+    [
+        (RULES, None, "warn", "rule power, step-law says 9e-6: almr confirm"),
+        (RULES[:2] + RULES[3:], None, "pass", "the rules that apply agree"),
+        (RULES, 2e-5, "pass", "2e-5 ("),
+        (RULES, 1.2e-5, "pass", "1.2"),
+    ],
+)
+def test_the_lr_is_known_where_the_rules_agree_or_a_confirmation_measured_it(
+    fit, corpora, run, out, rules, best, state, says
+):
+    fit = replace(fit, file=fit.file.model_copy(update={"transfer_rules": tuple(rules)}))
+    bundle.export(FittedRun(fit, run, corpora), out)
+    if best:
+        confirm(fit, corpora, run, out, best)
+    assert says in line_of((out / go.NAME).read_text(), "LR known to a factor of 2", state)
+
+
 def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, run, out):
     """The rule's LR, 2e-5, is 1.5 times under the edge; the one that was measured is far from it."""
     fit = make_fit(make_study(launch={"transfer": RULE}))
@@ -215,7 +273,7 @@ def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, r
     assert found.moved
     assert evidence.launch_lr_interval == found.after_interval
     page = (out / go.NAME).read_text()
-    assert f"| pass | transfer | the LR | {numbers.lr(evidence.launch_lr)} (" in page
+    assert f"| {numbers.lr(evidence.launch_lr)} (" in line_of(page, "LR known to a factor of 2", "pass")
     assert f"is {3e-5 / evidence.launch_lr:.2g} x below the scaled LR at which" in line_of(page, "divergence", "pass")
     text = (out / "llamafactory" / "llamafactory.yaml").read_text() + (out / "README.md").read_text()
     assert near[0] not in text

@@ -49,7 +49,6 @@ def test_refusals_are_the_first_of_the_warnings(make_fit, corpora, refusal, warn
     plan = make(make_fit(refusals=[refusal], warnings=[warning]), corpora, "we know")
     trials = "Suggested trials (ALMR / LR): 0.40 / 3e-4, 0.40 / 1e-3"
     assert plan.fit_warnings[:3] == (refusal.message, warning.message, trials)
-    assert "in the launch" in plan.fit_warnings[3]
 
 
 def test_a_corpus_without_counts_is_refused(make_fit, corpora):

@@ -93,7 +93,7 @@ def test_without_a_finding_the_page_says_so(fitted, tmp_path):
 
 
 def test_the_page_needs_nothing_beside_it(html, page):
-    assert len(page.links) == 4
+    assert len(page.links) == 5
     assert all(link.startswith("data:image/png;base64,") for link in page.links)
     assert not {"script", "link", "iframe"} & set(page.tags)
     assert "url(" not in html

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from one_ray import TwoNodes
 from samples import bowl_csv, make_study
 
 from sweep.preflight import preflight, probe
@@ -19,16 +19,12 @@ from sweep.study import InputError
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+@pytest.fixture
+def address(two_nodes: TwoNodes) -> str:
     from ray import cloudpickle
-    from ray.cluster_utils import Cluster
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1, resources={"second": 1})
-    yield cluster.address
-    cluster.shutdown()
+    return two_nodes.address
 
 
 def blind_on_one(request: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from samples import local_content, with_sources
@@ -10,7 +11,7 @@ from samples import local_content, with_sources
 from analysis.launch.bundle import FORMATS
 from analysis.launch.plan.launch_study import launch_study
 from sweep.readback.parity import documents, plan
-from sweep.study import InputError, Record, Study
+from sweep.study import Ingredients, InputError, Record, Study
 from trainers import prepare as trainers_prepare
 
 NAMES = tuple(FORMATS)
@@ -21,7 +22,7 @@ def record(almr=0.5, lr=1e-3, status="complete", **fields):
     return Record.model_validate(content | {"status": status} | fields)
 
 
-def study(resources=None, **training):
+def study(resources=None, launched=None, **training):
     content = {
         "name": "s",
         "base_model": {"pretrained": "org/model"},
@@ -29,8 +30,14 @@ def study(resources=None, **training):
         "training": {"sequence_length": 64, "tokens": 64 * 8 * 40, "global_batch_tokens": 64 * 8} | training,
         "grid": {"almr": [0.1, 0.5], "lr": [1e-4, 1e-3], "seeds": [7]},
         "resources": resources or {},
+        "launch": launched,
     }
     return Study.model_validate(content)
+
+
+def ingredients(facts, base_model):
+    corpora = {"original": facts, "additional": facts}
+    return Ingredients(base_model=base_model, base_model_fingerprint="", folders={}, corpora=corpora)
 
 
 def test_the_trial_nearest_to_the_winner_is_repeated():
@@ -59,7 +66,9 @@ def test_a_run_without_a_finished_trial_is_refused():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_launch_trains_as_the_trial_did(name, make_facts):
     counted = {"original": make_facts(), "additional": make_facts()}
-    of = plan.of_run(study(schedule={"name": "cosine", "warmup": 0.2}), record(), "/models/base")
+    of = plan.of_run(
+        study(schedule={"name": "cosine", "warmup": 0.2}), record(), ingredients(make_facts(), "/models/base")
+    )
     made = plan.of_study(of.study, of.trial, name, counted)
     assert (made.almr, made.lr, made.seed) == (0.5, 1e-3, 7)
     assert (made.steps, made.launch.sequence_length, made.launch.batch_sequences) == (40, 64, 8)
@@ -86,15 +95,31 @@ def test_the_launch_takes_one_node_of_what_a_trial_takes(resources, micro_batch,
 def test_the_launch_holds_out_what_the_trial_did(name, make_facts):
     """Of text of another size too: else the training part, and so every row, would be another."""
     counted = {name: make_facts(tokens=90_000_000) for name in ("original", "additional")}
-    found = plan.of_run(study(), record(), "/base")
+    found = plan.of_run(study(), record(), ingredients(make_facts(), "/base"))
     made = launch_study(plan.of_study(found.study, found.trial, name, counted))
     spec = {name: source.spec for name, source in made.corpora.by_name.items()}
     assert {name: of.held_out for name, of in spec.items()} == {"original": 0.05, "additional": 0.05}
 
 
-def test_a_table_has_no_trial_to_repeat():
+@pytest.mark.parametrize("name", NAMES)
+def test_the_launch_reads_the_part_that_the_trial_drew_from(name, make_facts):
+    """Of a trial that repeats as the launch will, whose own study knows a launch that the parity run is not."""
+    launch = {"model": "org/large", "tokens": 10**9, "global_batch_tokens": 2**20, "sequence_length": 64}
+    content = study(simulate_epochs=True, launched=launch).model_dump(mode="json")
+    of = ingredients(make_facts(trial_blocks=100), "/base")
+    found = plan.of_run(Study.model_validate(content), record(), of)
+    made = launch_study(plan.of_study(found.study, found.trial, name, of.corpora))
+    assert not made.training.simulate_epochs
+    assert [source.spec.trial_tokens for source in made.corpora.by_name.values()] == [6400, 6400]
+    short = plan.short_study(found, {"original": Path("/a"), "additional": Path("/b")})
+    assert [source.spec.trial_tokens for source in short.corpora.by_name.values()] == [None, None]
+
+
+def test_a_table_has_no_trial_to_repeat(make_facts):
     with pytest.raises(InputError, match="none was trained"):
-        plan.of_run(study().model_copy(update={"replay": object()}), record(), "/models/base")
+        plan.of_run(
+            study().model_copy(update={"replay": object()}), record(), ingredients(make_facts(), "/models/base")
+        )
 
 
 def test_a_run_on_short_documents_has_steps_for_its_schedule():

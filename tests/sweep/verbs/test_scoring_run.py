@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from one_ray import almr
 from samples import make_study
 
 from sweep.planning import scoring
@@ -16,13 +15,8 @@ from sweep.store.run import Run
 from sweep.study import InputError, Record, Study, Trial, study_file
 from sweep.verbs.plan.text import benchmark_table
 
-ALMR = "from sweep.cli import main; main()"
+DONE = (0, 3)  # so small a sweep need not decide
 GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
-
-
-def almr(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", ALMR, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=500)
 
 
 def records(run: Run) -> dict[str, Record]:
@@ -30,20 +24,20 @@ def records(run: Run) -> dict[str, Record]:
     return {record.trial_id: record for record in found}
 
 
-@pytest.mark.slow
-@pytest.mark.ray
-@pytest.mark.timeout(900)
 def planned_rows(study: Study) -> list[dict[str, Any]]:
     return [vars(task) for task in scoring.planned(study)]
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study, tmp_path: Path) -> None:
     content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)
-    content |= {"grid": GRID, "benchmarks": {"suite": "embedded", "when": "finalists", "finalists": 2}}
+    content |= {"grid": GRID, "resources": {"concurrent": 1}}
+    content |= {"benchmarks": {"suite": "embedded", "when": "finalists", "finalists": 2}}
     study = Study.model_validate(content)
     (tmp_path / "study.yaml").write_text(study_file.dump(study))
-    first = almr(tmp_path, "run", "study.yaml")
-    assert "scoring 2 finished trials" in first.stdout, first.stderr
+    assert "scoring 2 finished trials" in almr(tmp_path, "run", "study.yaml", status=DONE)
     run = Run(tmp_path / "runs" / study.name)
     after = records(run)
     ranked = sorted(after.values(), key=lambda record: record.loss.original + record.loss.additional)
@@ -52,9 +46,9 @@ def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study,
     for folder in (run.folder / "base", *(run.folder / "trials" / record.trial_id for record in ranked[:2])):
         assert set(json.loads((folder / "questions.json").read_text())) == {"cloze_original", "cloze_additional"}
     assert set(json.loads((run.folder / "base" / "scores.json").read_text())) == {"cloze_original", "cloze_additional"}
-    second = almr(tmp_path, "run", "study.yaml")
+    again = almr(tmp_path, "run", "study.yaml", status=DONE)
     assert not list((run.folder / "trials").glob(".again*"))
-    assert "finished trials" not in second.stdout
+    assert "finished trials" not in again
     assert records(run) == after
 
 

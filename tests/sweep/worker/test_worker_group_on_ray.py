@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from one_ray import CPUS, TwoNodes
 from samples import make_study
 
 from sweep.store.run import Run
@@ -37,39 +38,29 @@ except KeyboardInterrupt:
 FACTS = {name: 1 for name in CorpusFacts.model_fields if name not in ("fingerprint", "files")}
 
 
-class TwoNodes:
-    """A cluster of this test's own, seen through a connection of its own."""
+class Cluster:
+    """The cluster of two nodes, seen through a connection of this process."""
 
-    def __init__(self) -> None:
-        import sweep.controller  # noqa: F401, I001  # before ray, which reads its environment when it is imported
+    def __init__(self, nodes: TwoNodes) -> None:
         import ray
-        from ray.cluster_utils import Cluster
 
-        began = time.monotonic()
-        small = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
-        self.ray, self.cluster = ray, Cluster(True, head_node_args=small | {"include_dashboard": False})
-        self.cluster.add_node(**small)
-        ray.init(address=self.cluster.address, log_to_driver=False, logging_level="ERROR")
-        self.seconds = time.monotonic() - began  # to start it, which tells how busy this machine is
+        self.ray, self.address, self.seconds = ray, nodes.address, nodes.seconds
+        ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
 
     def free(self) -> bool:
-        return bool(self.ray.available_resources().get("CPU") == 4)
+        return bool(self.ray.available_resources().get("CPU") == 2 * CPUS)
 
     def groups(self) -> list[set[str]]:
         """The nodes of each placement group that exists."""
         table = self.ray.util.placement_group_table().values()
         return [set(group["bundles_to_node_id"].values()) for group in table if group["state"] == "CREATED"]
 
-    def close(self) -> None:
-        self.ray.shutdown()
-        self.cluster.shutdown()
 
-
-@pytest.fixture(scope="module")
-def two_nodes() -> Iterator[TwoNodes]:
-    cluster = TwoNodes()
-    yield cluster
-    cluster.close()
+@pytest.fixture
+def cluster(two_nodes: TwoNodes) -> Iterator[Cluster]:
+    seen = Cluster(two_nodes)
+    yield seen
+    seen.ray.shutdown()
 
 
 def two_trials(folder: Path, **resources: Any) -> tuple[Run, Study]:
@@ -143,18 +134,18 @@ def records(run: Run, trials: list[Trial]) -> list[Record]:
 
 @pytest.mark.timeout(600)
 def test_two_worker_groups_at_once_hold_nothing_after_a_crash_a_hang_and_a_stop(
-    two_nodes: TwoNodes, tmp_path: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
-    patience = round(max(12, 1.5 * two_nodes.seconds) / 60, 2)
+    patience = round(max(12, 1.5 * cluster.seconds) / 60, 2)
     run, study = two_trials(tmp_path / "run", hang_minutes=patience)
     trials = study.grid_trials
     behave(run, trials, "crash", "hang")
-    driver = drive(run, two_nodes.cluster.address)
-    wait_until(lambda: len(two_nodes.groups()) == 2, driver)
-    assert [len(nodes) for nodes in two_nodes.groups()] == [2, 2], "each worker group on two nodes"
+    driver = drive(run, cluster.address)
+    wait_until(lambda: len(cluster.groups()) == 2, driver)
+    assert [len(nodes) for nodes in cluster.groups()] == [2, 2], "each worker group on two nodes"
     assert "at once: 2" in ended(driver)
     assert not of_this_run(run), "a record is written after the processes are gone"
-    wait_until(two_nodes.free)
+    wait_until(cluster.free)
     crashed, hung = records(run, trials)
     assert (crashed.status, hung.status) == (Status.FAILED, Status.FAILED)
     assert crashed.reason == "rank 1 was killed by SIGKILL (the machine's memory may be full)"
@@ -163,12 +154,12 @@ def test_two_worker_groups_at_once_hold_nothing_after_a_crash_a_hang_and_a_stop(
 
     run, study = two_trials(tmp_path / "run")
     behave(run, trials, None, "wait")
-    driver = drive(run, two_nodes.cluster.address)
+    driver = drive(run, cluster.address)
     wait_until(lambda: len(pids(run)) == 4 and records(run, trials)[0].attempt == 2, driver)
     driver.send_signal(signal.SIGINT)
     ended(driver, status=130)
     wait_until(lambda: not of_this_run(run))
-    wait_until(two_nodes.free)
+    wait_until(cluster.free)
     resumed, stopped = records(run, trials)
     assert resumed.status is Status.COMPLETE
     assert resumed.loss.original == 2.0, "two ranks added up"
