@@ -108,8 +108,8 @@ class SurfaceKernel(kernels.Kernel):  # type: ignore[misc]
 class FitSettings(NamedTuple):
     """How a surface is fitted.
 
-    `seed` of the draws of kernel parameters, `members`: their number, a power of 2; `trend_sd` as in SurfaceKernel.
-    `quadratic`: whether a surface without a residual is a candidate too.
+    `seed` of the draws of kernel parameters, `members`: about their number, in all scales together. `trend_sd` as in
+    SurfaceKernel. `quadratic`: whether a surface without a residual is a candidate too.
     """
 
     seed: int = 0

@@ -6,6 +6,7 @@ defines the covariance and the mixture over its parameters, `bounds` the bounds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -28,6 +29,7 @@ NOTHING = np.empty(0)
 ODDS = np.log(1 / 4)  # ln of the odds beforehand: of another form against ALMR itself, of no residual against one
 WIDTHS = (np.inf, 2.0)  # of the compression, in ranges of the losses (Scale.range): none, and that of a cliff
 NEGLIGIBLE = 0.03  # share of the evidence, under which a scale is left out
+FEWEST = 4  # draws of the kernel parameters in one scale
 GROUP = 30  # draws of one member, of the 500 of a fit
 LEVELS = (0.5, 0.8, 0.9)  # of the predictive bands whose coverage is checked
 
@@ -99,12 +101,15 @@ class Surface:
         candidates = [(scale, residual) for scale in scales for residual in residuals]
         processes = [_most_probable(scale, settings, residual=residual) for scale, residual in candidates]
         evidence = np.array([_log_evidence(scale, p) for (scale, _), p in zip(candidates, processes, strict=True)])
-        shares = np.exp(evidence - evidence.max())
-        shares = np.where(shares < NEGLIGIBLE * shares.sum(), 0.0, shares)
-        kept = np.flatnonzero(shares).tolist()
-        fits = [Surface._of(candidates[i][0], processes[i], diverged, settings) for i in kept]
+        shares = _shares(evidence)
+        fits = [
+            Surface._of(scale, process, diverged, settings._replace(members=_power_of_two(share * settings.members)))
+            for (scale, _), process, share in zip(candidates, processes, shares, strict=True)
+            if share
+        ]
         members = tuple(member for fit in fits for member in fit.members)
-        weights = np.concatenate([shares[i] / shares.sum() * fit.weights for i, fit in zip(kept, fits, strict=True)])
+        kept = shares[shares > 0]
+        weights = np.concatenate([share * fit.weights for share, fit in zip(kept, fits, strict=True)])
         return Surface(candidates[int(evidence.argmax())][0], members, weights)
 
     @staticmethod
@@ -254,6 +259,18 @@ def _log_evidence(scale: Scale, process: GaussianProcessRegressor) -> float:
     """ln of the probability density of the losses in nats, whatever the scale, and of the candidate beforehand."""
     density = log_evidence(process) + float(scale.log_slopes(process.y_train_).sum())
     return float(density + ODDS * ((scale.form != LINEAR) + (not process.kernel_.residual)))
+
+
+def _shares(evidence: Array) -> Array:
+    """Weights (n,) that sum to 1; 0 under NEGLIGIBLE."""
+    shares = np.exp(evidence - evidence.max())
+    shares = np.where(shares < NEGLIGIBLE * shares.sum(), 0.0, shares)
+    return np.asarray(shares / shares.sum())
+
+
+def _power_of_two(number: float) -> int:
+    """The least that is no less than `number`, and at least FEWEST."""
+    return max(FEWEST, 1 << math.ceil(math.log2(number)))
 
 
 def _left_out(process: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:
