@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,10 @@ def prepare(
     recorded = preparation.read(study)
     known = earlier or (recorded.ingredients if recorded else None)
     with _disk_faults():
-        made = _prepare(study, progress, _commits(study, known, ask=known is None)).ingredients
+        again = earlier.held_out_again if earlier else {}
+        made = _prepare(study, progress, _commits(study, known, ask=known is None), again=again).ingredients
+    if earlier:
+        made = made.model_copy(update={"same_text": earlier.same_text})
     if earlier and earlier.base_check and earlier.contents() == made.contents():
         return made.model_copy(update={"base_check": earlier.base_check})  # with losses that a GPU measured
     return made
@@ -104,7 +107,9 @@ def _prepare(
     progress: Progress,
     commits: dict[str, RecordedCommit],
     finished: Callable[[str], None] = lambda part: None,
+    again: Mapping[str, str] = {},
 ) -> _Prepared:
+    """`again`: by source, the packed corpus whose held-out documents are held out again."""
     _refuse_absent(study)
     base = _base_model(study, progress, commits)
     progress("checking the base model", None)
@@ -116,7 +121,7 @@ def _prepare(
     folders: dict[str, Path] = {}
     for language in LANGUAGES:
         found = _sources(study, study.corpora.source_names(language), commits, progress)
-        folders |= _packed(study, found, tokenizer, progress)
+        folders |= _packed_again(study, found, tokenizer, progress, again)
         sources |= found
         for name in found:
             finished(study.corpora.by_name[name].where)
@@ -183,6 +188,23 @@ def _sources(
         source = study.corpora.by_name[name]
         found[name] = documents.resolve(source.spec, source.where, commits[name])
     return found
+
+
+def _packed_again(
+    study: Study,
+    sources: dict[str, DocumentSource],
+    tokenizer: TextTokenizer,
+    progress: Progress,
+    again: Mapping[str, str],
+) -> dict[str, Path]:
+    """As `_packed`, with the held-out documents of earlier packed corpora, where the text is not the very same."""
+    length = study.training.sequence_length
+    kept = {name: replace(source, held_out_of=Path(again[name])) for name, source in sources.items() if name in again}
+    if kept and all(corpus.packed_folder(source, tokenizer, length).is_dir() for source in sources.values()):
+        plain = _packed(study, sources, tokenizer, progress)
+        if all(plain[name].name == Path(again[name]).name for name in kept):
+            return plain
+    return _packed(study, sources | kept, tokenizer, progress)
 
 
 def _packed(

@@ -59,7 +59,7 @@ class _Given:
 def fit_run(study: Study, run: Path) -> Fit:
     """Fit the records of a run directory, as the study asks. Writes nothing. Raises InputError as `fit_study`, and for
     a record or score that cannot be read."""
-    table = tables.mark_foreign(tables.read_run(run), study)
+    table = tables.of_run(run, study)
     return fit_study(study, table, scored=read_scores(run, table))
 
 

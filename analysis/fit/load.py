@@ -44,7 +44,7 @@ def load_run(folder: str | Path) -> LoadedRun:
     if not files.study.is_file():
         raise InputError(f"{folder}: not a run: a run is a folder with study.yaml")
     study = study_file.load(files.study)
-    table = tables.mark_foreign(tables.read_run(files.folder), study)
+    table = tables.of_run(files.folder, study)
     records = tuple(read_record(path) for path in files.records())
     fit = read_fit(files.folder) if files.fit.is_file() else None
     changed = tuple(changes(fit, study, files)) if fit else ()
@@ -59,7 +59,7 @@ def load_fit(study: Study, run: Path, address: str) -> FitResult:
     """
     again = f"almr fit {address}"
     file = read_fit(run, f"write it anew: {again}")
-    table = tables.mark_foreign(tables.read_run(run), study)
+    table = tables.of_run(run, study)
     files = RunFiles(run)
     if found := changes(file, study, files):  # after the table was read: what changes meanwhile is seen
         raise InputError(

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sweep.study import LANGUAGES, MINIMUM_TRIALS, Horizon, InputError, Objective, Record, Status, Study
 from sweep.study.files.layout import RunFiles
-from sweep.study.record import ALSO, SIMULATED, read_record
+from sweep.study.ingredients import read_ingredients
+from sweep.study.record import ALSO, SAME_TEXT, SIMULATED, read_record
 
 Array = NDArray[np.float64]
 WHY = "why"  # the column that says why a trial was run that is no point of the grid
@@ -67,14 +68,24 @@ def _read(path: Path) -> Record:
     return record
 
 
-def mark_foreign(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+def of_run(run: Path, study: Study) -> pd.DataFrame:
+    """The table of a run directory, with the trials excluded that are not of its study. See `read_run`."""
+    made = read_ingredients(RunFiles(run).ingredients)
+    stated = made.same_text if made else ()
+    table = mark_foreign(read_run(run), study, [one.recipe for one in stated])
+    table.attrs[SAME_TEXT] = [one.reason for one in stated]
+    return table
+
+
+def mark_foreign(table: pd.DataFrame, study: Study, same_text: Iterable[str] = ()) -> pd.DataFrame:
     """The table, with the trials excluded that are not of this study: of another recipe, not in its grid or search, or
     without the loss of a source that its objective needs. A trial that the user named is of the study.
+    `same_text`: fingerprints of recipes that differ by where the text is alone.
     """
     points = zip(table["almr"], table["lr"], table["seed"], strict=True)
     reasons = pd.Series([None if study.includes(*point) else OFF_GRID for point in points], table.index, object)
     reasons[named_by_user(table)] = None
-    reasons[table["fingerprint"] != study.fingerprint] = OTHER_RECIPE
+    reasons[~table["fingerprint"].isin([study.fingerprint, *same_text])] = OTHER_RECIPE
     table = table.assign(excluded=table["excluded"].where(reasons.isna(), reasons))
     return with_losses(table, named_losses(study.objective))
 
@@ -98,7 +109,7 @@ def _row(record: Record) -> dict[str, Any]:
         row |= _horizon_columns(horizon)
     row["excluded"] = _why_excluded(record)
     row |= {WHY: record.proposed.why} if record.proposed else {}
-    return row | ({SIMULATED: made} if (made := record.provenance.get(SIMULATED)) else {})
+    return row | {name: stated for name in (SIMULATED, SAME_TEXT) if (stated := record.provenance.get(name))}
 
 
 def named_by_user(table: pd.DataFrame) -> pd.Series:

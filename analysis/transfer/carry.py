@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analysis.decision.case import Case
-from analysis.fit_file.transfer import Cost, FittedRung, RuleEstimate, Transfer
+from analysis.fit_file.transfer import Cost, FittedRung, LaunchLoss, RuleEstimate, Transfer
 from analysis.fit_file.winner import Winner
-from analysis.transfer import cost, differences, ladder, rungs, sizes
+from analysis.transfer import cost, differences, ladder, loss_law, rungs, sizes
 from analysis.transfer.ladder_setting import ladder_setting
 from analysis.transfer.rules import Sweep, near_edge, setting, terms_of
 from analysis.transfer.sizes import ScaleStep
@@ -63,9 +63,22 @@ def _transfer(case: Case, study: Study, sweep: Sweep, rule: TransferRule, of_run
         *differences.shrunk(shrinkage, study.training.optimizer.weight_decay),
         *near_edge(edge, found.lr),
     ]
-    more = {"edge": edge, "lr_cost": cost.of_lr(case), "shrinkage": shrinkage, "warnings": tuple(warnings)}
+    losses, no_losses = _losses(sweep)
+    more: dict[str, Any] = {"losses": losses, "no_losses": no_losses}
+    more |= {"edge": edge, "lr_cost": cost.of_lr(case), "shrinkage": shrinkage, "warnings": tuple(warnings)}
     ratios = {"size_ratio": step.size_ratio, "token_ratio": step.token_ratio, "batch_ratio": step.batch_ratio}
     return found.model_copy(update=more | ratios)
+
+
+def _losses(sweep: Sweep) -> tuple[dict[str, LaunchLoss], str | None]:
+    """The losses predicted after the launch, or why there are none."""
+    own, target = sweep.step.trial.parameters, sweep.step.launch.parameters
+    if own is None or target is None:
+        return {}, "the loss after the launch is not predicted: a model's size is not known: set its parameters"
+    try:
+        return loss_law.predict([*sweep.rungs, *sweep.own_rungs(own)], target, sweep.winner.level), None
+    except InputError as error:
+        return {}, str(error)
 
 
 def candidates(rule: TransferRule) -> dict[str, TransferRule]:

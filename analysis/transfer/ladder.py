@@ -57,11 +57,11 @@ class LadderLine:
         if not self.spare:
             return np.zeros(1), np.ones(1)
         taus = np.linspace(0, 4 * self.prior, GRID)
-        logs = np.array([self._log_posterior(tau) for tau in taus])
+        logs = np.array([self.log_posterior(tau) for tau in taus])
         probability = np.exp(logs - logs.max())
         return taus, np.asarray(probability / probability.sum(), float)
 
-    def _log_posterior(self, tau: float) -> float:
+    def log_posterior(self, tau: float) -> float:
         """Log posterior of tau up to a constant."""
         coefficients, covariance = self.at(tau)
         variance = self.sd**2 + tau**2
@@ -85,7 +85,7 @@ class LadderLine:
         fits = [self.at(tau) for tau in taus]
         means = np.array([point @ c for c, _ in fits])
         sds = np.sqrt([point @ v @ point + scatter * tau**2 for (_, v), tau in zip(fits, taus, strict=True)])
-        low, high = (_quantile(means, sds, probability, q) for q in ((1 - level) / 2, (1 + level) / 2))
+        low, high = (quantile(means, sds, probability, q) for q in ((1 - level) / 2, (1 + level) / 2))
         return float(probability @ means), Interval(low=low, high=high)
 
     def point(self, values: dict[str, float]) -> Array:
@@ -93,7 +93,7 @@ class LadderLine:
         return np.array([1.0, *(np.log(values[n]) - c for n, c in zip(self.names, self.centre, strict=True))])
 
 
-def _quantile(means: Array, sds: Array, probability: Array, share: float) -> float:
+def quantile(means: Array, sds: Array, probability: Array, share: float) -> float:
     """Quantile of a mixture of normals."""
     low, high = (means - 12 * sds).min(), (means + 12 * sds).max()
     return float(brentq(lambda value: probability @ norm.cdf((value - means) / sds) - share, low, high))

@@ -16,27 +16,22 @@ FLOAT32_WITH_ROOM = 4.5  # the same in host memory
 TOO_LARGE = "it fits neither on one GPU nor in a node's memory: the first trial measures it"
 
 
-def is_needed(study: Study, run: Run) -> bool:
-    made = run.ingredients()
+def is_needed(study: Study, made: Ingredients | None) -> bool:
     check = made.base_check if made and not study.replay else None
     return check is not None and not check.losses and check.unmeasured != TOO_LARGE
 
 
-def measure(study: Study, run: Run, address: str | None) -> BaseModelCheck:
-    """Measure it, and write what was found into the run's ingredients.
+def measure(study: Study, run: Run, made: Ingredients, address: str | None) -> Ingredients:
+    """Measure it; returns the ingredients with what was found.
 
     Raises InputError with one line where the base model is broken: no trial has started then.
     """
-    made = run.ingredients()
-    assert made
     with cluster.joined(run, address):
         task = ray.remote(num_gpus=min(1, study.resources.gpus), max_calls=1)(_measure)  # its memory is free afterwards
         answer, fault = ray.get(task.remote(study.model_dump_json(by_alias=True), made.model_dump_json()))
     if fault:
         raise InputError(fault)
-    found = BaseModelCheck.model_validate_json(answer)
-    run.keep_ingredients(made.model_copy(update={"base_check": found}))
-    return found
+    return made.model_copy(update={"base_check": BaseModelCheck.model_validate_json(answer)})
 
 
 def _measure(study_json: str, ingredients_json: str) -> tuple[str, str]:

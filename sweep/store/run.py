@@ -23,6 +23,7 @@ from sweep.study.record import TrialRequest, read_record, read_request
 Content = TypeVar("Content")
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
 LOOK_SECONDS = 20.0  # between looks of a display at a running trial
+IF_THE_SAME = "; if the text is the same, state it: --same-text REASON"
 BESIDE_STEPS = {"horizon", "held_out"}  # in lines of metrics.jsonl that are no step of the main run
 
 
@@ -61,32 +62,42 @@ class Run(RunStorage):
         self.refuse_other_recipe(study)
         self.write(self.files.study, study_file.dump(study))
 
-    def refuse_other_recipe(self, study: Study) -> None:
+    def refuse_other_recipe(self, study: Study, same_text: bool = False) -> None:
         """Raises InputError where this run's trials have another recipe: by the study's fields, which it names, or by
-        the version of almr that trained them.
+        the version of almr that trained them. `same_text`: the user states that another place has the same text.
         """
         if not self.files.study.exists():
             return
-        if changes := study_file.changed_fields(self.study(), study):
+        before = self.study()
+        stated = same_text or before.fingerprint in self._stated()
+        changed = study_file.changed_fields(before, study, with_text=False)
+        if changed or (not stated and study_file.changed_fields(before, study)):
+            changes = "; ".join(study_file.changed_fields(before, study))
             raise InputError(
-                f"{self.address}: its trials have another recipe ({'; '.join(changes)}): "
-                f"undo the change in the study, or give the study another name for a new run"
+                f"{self.address}: its trials have another recipe ({changes}): undo the change in the study, or give "
+                f"the study another name for a new run{'' if changed else IF_THE_SAME}"
             )
-        if other := self._of_other_recipe(study):
+        known = {study.fingerprint, *self._stated(), *([before.fingerprint] if same_text else [])}
+        if other := self._of_other_recipe(known):
             raise InputError(
                 f"{self.address}: its trials have another recipe: {other.trial_id} was trained by another version of "
                 f"almr, of fingerprint {other.fingerprint}; this version has {study.fingerprint}, and its LR ends at "
                 f"schedule.min_lr: give the study another name for a new run, or use that version"
             )
 
-    def _of_other_recipe(self, study: Study) -> Record | None:
+    def _of_other_recipe(self, known: set[str]) -> Record | None:
         """A trial's record of another recipe: failed trials are run again, unreadable records refused where used."""
         for path in self.files.records():
             with contextlib.suppress(InputError):
                 record = read_record(path)
-                if record.status is not Status.FAILED and record.fingerprint != study.fingerprint:
+                if record.status is not Status.FAILED and record.fingerprint not in known:
                     return record
         return None
+
+    def _stated(self) -> set[str]:
+        """The recipes whose text is that of now, as the user stated."""
+        made = self.ingredients()
+        return made.recipes if made else set()
 
     def trial_folder(self, trial: Trial) -> Path:
         return self.files.trial(trial.id).folder
@@ -229,10 +240,12 @@ class Run(RunStorage):
         old = self.ingredients()
         before = old.fingerprints() if old else {}
         changed = [name for name, value in new.fingerprints().items() if old and before.get(name) != value]
-        if changed and self.files.records():
+        excused = {f"corpora.{name}" for name in new.corpora}
+        stated = old and new.same_text[len(old.same_text) :] and excused.issuperset(changed)
+        if changed and self.files.records() and not stated:
             raise InputError(
-                f"{self.address}: the content of {', '.join(changed)} has changed since its finished trials: "
-                f"restore it, or give the study another name for a new run"
+                f"{self.address}: the content of {', '.join(changed)} has changed since its finished trials: restore "
+                f"it, or give the study another name for a new run{IF_THE_SAME if excused.issuperset(changed) else ''}"
             )
         self.write(self.files.ingredients, new.model_dump_json(indent=2))
 

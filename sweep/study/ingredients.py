@@ -144,13 +144,28 @@ class BaseModelCheck(Schema):
         return [rows] if self.new_rows else []
 
 
+class SameText(Schema):
+    """A user's statement that the text is the same although its files moved, grew or were compressed anew.
+
+    Before it, trials were trained with the recipe of fingerprint `recipe` on the corpora of the fingerprints `corpora`,
+    by source, in these `folders`. `base_losses`: the base model's held-out loss (nats per token) then and now.
+    """
+
+    reason: str
+    recipe: str
+    corpora: dict[str, str]
+    folders: dict[str, str]
+    base_losses: dict[str, tuple[float, float]] = Field(default_factory=dict)
+
+
 class Ingredients(Schema):
     """`ingredients.json`: the prepared model and corpora of all trials of a run.
 
     `base_model` is a directory, `folders` the path of each packed corpus, which every worker can open, by the name of
     its source: the language where it has no other. Fingerprints identify content: a path may stay the same while its
     content changes. `commits` are those of what is on the hub, by source, for `base_model` and its tokenizer, for a
-    resume. `base_check`: None in a run from before base models were looked at.
+    resume. `base_check`: None in a run from before base models were looked at. `same_text`: what the user stated, the
+    oldest first.
     """
 
     base_model: str
@@ -159,6 +174,17 @@ class Ingredients(Schema):
     corpora: dict[str, CorpusFacts]
     commits: dict[str, str] = Field(default_factory=dict)
     base_check: BaseModelCheck | None = None
+    same_text: tuple[SameText, ...] = ()
+
+    @property
+    def held_out_again(self) -> dict[str, str]:
+        """By source, the folder of the packed corpus whose held-out documents are held out of the text of now too."""
+        return self.same_text[0].folders if self.same_text else {}
+
+    @property
+    def recipes(self) -> set[str]:
+        """The fingerprints of the recipes before each statement."""
+        return {statement.recipe for statement in self.same_text}
 
     def contents(self) -> dict[str, str]:
         """The fingerprints of model and corpora."""

@@ -13,6 +13,7 @@ from sweep.study.files import reader
 
 SCHEMA_VERSION = REQUEST_VERSION = 1
 SIMULATED = "simulated_by"  # in the provenance of a record, and a column of tables: what made its losses
+SAME_TEXT = "same_text"  # likewise: the user's statement that its text is that of the trials before
 ALSO = "asked with --also"  # why a trial is run that the user named beside the study's own
 SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
 

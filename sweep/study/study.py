@@ -14,7 +14,7 @@ from sweep.study.fields import LANGUAGES, Finite, Section, nearest_multiple
 from sweep.study.ingredients import NEW_ROWS_FILE
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sections.corpora import BaseModelSource, Corpora, Corpus
+from sweep.study.sections.corpora import TEXT, BaseModelSource, Corpora, Corpus
 from sweep.study.sections.documents import Documents
 from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
@@ -208,21 +208,24 @@ class Study(Section):
             f"and write launch.model: FOLDER, or write launch.formats: native"
         )
 
-    def recipe(self) -> dict[str, Any]:
-        """The fields that a trial's numbers depend on. All others may change while trials keep their records."""
+    def recipe(self, with_text: bool = True) -> dict[str, Any]:
+        """The fields that a trial's numbers depend on. All others may change while trials keep their records.
+
+        `with_text`: also those that say where the text is.
+        """
         recipe = self.model_dump(mode="json", include={"corpora", "replay"})
         recipe["base_model"] = self.base_model.recipe()
         recipe["training"] = self.training.recipe()
-        recipe["corpora"] = {language: self._text_of(language) for language in LANGUAGES}
+        recipe["corpora"] = {language: self._text_of(language, with_text) for language in LANGUAGES}
         if self.documents != Documents():  # older studies keep their fingerprint
             recipe["documents"] = self.documents.model_dump(mode="json")
         if self.training.simulate_epochs and self.launch:
             recipe["launch"] = self.launch.text_recipe()
         return recipe
 
-    def _text_of(self, language: str) -> dict[str, Any]:
+    def _text_of(self, language: str, with_text: bool) -> dict[str, Any]:
         """A language's text in the recipe. Of several sources it is by name, so that their order does not matter."""
-        described = {"tokens", "language", "weight"}
+        described = {"tokens", "language", "weight", *(() if with_text else TEXT)}
         several = {}
         for name in self.corpora.source_names(language):
             source = self.corpora.by_name[name]

@@ -158,9 +158,9 @@ def dump(study: Study) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def changed_fields(old: Study, new: Study) -> list[str]:
-    """The fields of the recipe that differ, each as a dotted path with both values."""
-    return changed_values(old.recipe(), new.recipe())
+def changed_fields(old: Study, new: Study, with_text: bool = True) -> list[str]:
+    """The fields of the recipe that differ, each as a dotted path with both values. See `Study.recipe`."""
+    return changed_values(old.recipe(with_text), new.recipe(with_text))
 
 
 def changed_values(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

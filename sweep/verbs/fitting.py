@@ -46,7 +46,7 @@ def fit(run: Run) -> Fit:
     trials were scored, `scores.csv` and `scores.md`."""
     study = run.study()
     inputs = FitInputs.of_run(study, run.folder)  # before the records are read: one that changes meanwhile is seen
-    table = tables.mark_foreign(tables.read_run(run.folder), study)
+    table = tables.of_run(run.folder, study)
     write_atomically(run.files.table, table.to_csv(index=False))
     run.share()  # also where no fit can be made of it
     fitted = _written(fit_study(study, table, scored=read_scores(run.folder, table)), run.folder, inputs)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 
 from sweep.planning import epochs, scoring, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
-from sweep.study import InputError, Record, Status, Study, Trial
+from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
 from sweep.study.record import SCORING
 from sweep.study.sections.grid import Search
-from sweep.trials import also
+from sweep.trials import also, same_text
 from sweep.trials.also import NamedPoint
 from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
@@ -23,19 +24,32 @@ from sweep.verbs.plan import phases
 from trainers import recorded, tracking
 
 
-def run(study: Study, run: Run, console: Console, address: str | None, points: Sequence[NamedPoint] = ()) -> Finished:
-    """Train what is left, with the `points` that the user names beside the study's own; score, fit, report and export.
+@dataclass(frozen=True)
+class RunOptions:
+    """How a study is run. `address`: a Ray cluster's; None means this machine. `points`: trials that the user names
+    beside the study's own. `same_text`: why a text whose files changed is the same.
+    """
+
+    address: str | None = None
+    points: Sequence[NamedPoint] = ()
+    same_text: str | None = None
+
+
+def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptions()) -> Finished:
+    """Train what is left; score, fit, report and export.
 
     Raises InputError for a study whose recipe is not the run's, and where too few trials finished for a fit.
     """
-    began = time.monotonic()
+    began, address, points = time.monotonic(), options.address, options.points
     named = RunProgress.of(study, run, also.find(study, run, points).new)
     if fault := warnings.too_small(study, len(named.also)):
         raise InputError(f"study {study.name}: {fault}")
     _refuse_what_needs_a_folder(study, run)
-    run.refuse_other_recipe(study)
+    run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()
+        if options.same_text is not None:
+            _take_over(study, run, console, options)
         if study.replay and study.launch:
             run.keep_ingredients(recorded.ingredients(study))
         _add(study, run, points, console)
@@ -58,6 +72,22 @@ def run(study: Study, run: Run, console: Console, address: str | None, points: S
         trial_seconds=sum(record.seconds or 0 for record in records),
         gpu_hours=sum(record.gpu_hours or 0 for record in records),
     )
+
+
+def _take_over(study: Study, run: Run, console: Console, options: RunOptions) -> None:
+    """Keep the trials of a text whose files changed, where the user states that it is the same.
+
+    Raises InputError where the base model's loss shows another text.
+    """
+    made = _prepared(study, run, console, same_text.state(study, run, options.same_text or ""))
+    if not same_text.changed(study, run, made):
+        console.print("--same-text: neither text nor study changed: nothing is stated")
+        return
+    made = same_text.checked(study, run, _measured(study, run, console, made, options.address))
+    for line in same_text.lines(study, made):
+        console.print(line, markup=False, soft_wrap=True)
+    run.keep_ingredients(made)
+    run.freeze(study)
 
 
 def _add(study: Study, run: Run, points: Sequence[NamedPoint], console: Console) -> None:
@@ -116,7 +146,8 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
         with console.status("checking the cluster"):
             preflight.refuse_unready(study, run, address)
     run.freeze(study)
-    _measure_base_model(study, run, console, address)
+    if made := run.ingredients():  # before any trial starts
+        run.keep_ingredients(_measured(study, run, console, made, address))
     display = Display(console, study, run, progress.total, progress.settled)
 
     def watch(trial: Trial, record: Record | None) -> None:
@@ -129,15 +160,16 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
         controller.run_trials(study, run, _queue(study, run, progress), watch, address)
 
 
-def _measure_base_model(study: Study, run: Run, console: Console, address: str | None) -> None:
-    """Where the preparation left it to a GPU. Raises InputError for a broken one, before any trial starts."""
+def _measured(study: Study, run: Run, console: Console, made: Ingredients, address: str | None) -> Ingredients:
+    """With the base model's loss, where the preparation left it to a GPU. Raises InputError for a broken one."""
     from sweep.controller import base_model
 
-    if base_model.is_needed(study, run):
+    if base_model.is_needed(study, made):
         with console.status("measuring the base model on a GPU"):
-            found = base_model.measure(study, run, address)
-        for line in phases.base_model_lines(study, found):
+            made = base_model.measure(study, run, made, address)
+        for line in phases.base_model_lines(study, made.base_check):
             console.print(line, markup=False, soft_wrap=True)
+    return made
 
 
 def _score_finished(study: Study, run: Run, console: Console, address: str | None) -> None:
@@ -167,13 +199,17 @@ def _queue(study: Study, run: Run, progress: RunProgress) -> Callable[[int], Que
 
 
 def _prepare(study: Study, run: Run, console: Console) -> None:
+    run.keep_ingredients(_prepared(study, run, console, run.ingredients()))
+
+
+def _prepared(study: Study, run: Run, console: Console, earlier: Ingredients | None) -> Ingredients:
     for line in phases.preparation_lines(study):
         console.print(line, markup=False, soft_wrap=True)
     with phases.shown(console) as progress:
         from trainers import prepare
 
-        made = epochs.with_trial_blocks(study, prepare.prepare(study, progress, run.ingredients()))
-        run.keep_ingredients(made)
+        made = epochs.with_trial_blocks(study, prepare.prepare(study, progress, earlier))
     for line in phases.base_model_lines(study, made.base_check):
         console.print(line, markup=False, soft_wrap=True)
     phases.print_unscored(study, console)
+    return made

@@ -24,6 +24,7 @@ def verdict(fitted: Fit) -> str:
         *_horizons(file),
         *_region(file),
         *_transfer(file),
+        *_losses(fitted),
         _divergence(file),
         *([] if file.alone else [_coupling(fitted)]),
         *_sources(fitted),
@@ -98,6 +99,18 @@ def _transfer(file: FitFile) -> list[str]:
         if rule.lr_interval
     )
     return [*lines, *([f"launch, LR by other rules: {'; '.join(said)}"] if others else [])]
+
+
+def _losses(fitted: Fit) -> list[str]:
+    """The losses predicted after the launch."""
+    found = fitted.file.transfer.losses if fitted.file.transfer else {}
+    said = [
+        f"{fitted.label(n)} {numbers.number(one.loss)} ({numbers.interval(one.interval)})" for n, one in found.items()
+    ]
+    if not said:
+        return []
+    of = next(iter(found.values()))
+    return [f"loss after the launch, from {of.sizes} sizes at {numbers.tokens(of.tokens)} tokens: {', '.join(said)}"]
 
 
 def _region(file: FitFile) -> list[str]:

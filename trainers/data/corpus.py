@@ -117,6 +117,7 @@ def packed_folder(source: DocumentSource, tokenizer: TextTokenizer, sequence_len
     key |= {"sequence_length": sequence_length, "held_out": spec.held_out, "documents": spec.documents}
     key |= {"near_copies": "keep"} if spec.near_copies == "keep" else {}
     key |= {"files": "whole"} if spec.documents and source.files else {}  # once they held the sample alone
+    key |= {"held_out_of": source.held_out_of.name} if source.held_out_of else {}
     return cache.root() / "corpora" / fingerprint_of(key)
 
 
@@ -139,7 +140,7 @@ class _Packing:
         self._refuse_lost(texts)
         tokenised = tokenise(texts, self.tokenizer, folder, self.progress)
         self._tell(tokenised)
-        chosen = choice.choose(texts, tokenised.tokens, spec, where, others)
+        chosen = choice.choose(texts, tokenised.tokens, spec, where, others, self.source.held_out_of)
         counts = {"blocks": self._pack(tokenised, chosen.training, folder / "training")}
         counts["held_out_blocks"] = self._pack(tokenised, chosen.held_out, folder / "held_out")
         self._refuse_short(counts, chosen)

@@ -39,7 +39,8 @@ BUILDERS = {".txt": "text", ".md": "text", ".jsonl": "json", ".json": "json", ".
 class DocumentSource:
     """Text that was found but not yet read. `where` is the study's field, for errors.
 
-    `fingerprint` identifies the content and how it is read; `commit` is that of a data set of the hub.
+    `fingerprint` identifies the content and how it is read; `commit` is that of a data set of the hub. `held_out_of`:
+    the folder of the earlier packed corpus whose held-out documents are held out again; None: a fixed random share.
     """
 
     spec: Corpus
@@ -48,6 +49,7 @@ class DocumentSource:
     builder: str = "hub"
     files: tuple[str, ...] = ()
     commit: str | None = None
+    held_out_of: Path | None = None
 
 
 def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECORDED) -> DocumentSource:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from sweep.study import LANGUAGES, Ingredients, Record, Status, Study, Trial
+from sweep.study.record import SAME_TEXT
 from sweep.study.sizes.shape import Shape
 from trainers.data.mixture import Mixture, additional_blocks
 from trainers.loop.held_out import Losses, per_language
@@ -130,6 +131,7 @@ def _provenance(setup: TrialSetup, training: TrialTraining) -> dict[str, Any]:
         "device": device_name(workers.device),
         "torch": torch.__version__,
         "fingerprints": setup.ingredients.fingerprints(),
+        **({SAME_TEXT: "; ".join(one.reason for one in stated)} if (stated := setup.ingredients.same_text) else {}),
         "execution": {
             "workers": workers.size,
             "micro_batch_sequences": learner.micro_batch.of(own),

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from analysis.decision.case import Case
 from analysis.decision.curve import SAFE, cautious_edge, coupling
-from analysis.decision.findings import agreement, next_trials, range_edges, score_findings
+from analysis.decision.findings import agreement, next_trials, range_edges, score_findings, texts
 from analysis.decision.findings.range_edges import LABELS
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.result import language_label
@@ -30,7 +30,7 @@ FEW_TRIALS = 16  # fitted to a dozen random cells, the winner is no better than 
 
 def find(case: Case) -> list[Finding]:
     """The most serious first, without what analysis.decision.findings.refusals refuses."""
-    winner = (_simulated, _invented, _untested, _interval, _natural_end, score_findings.warned)
+    winner = (_simulated, texts.warned, _invented, _untested, _interval, _natural_end, score_findings.warned)
     surfaces = (_settings, _misfit, _miscalibrated, _few, _curve, _coupling)
     trials = (_missing, _failed, _unused)
     measured = TriedPoints.of(case.table)

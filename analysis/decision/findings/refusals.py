@@ -8,7 +8,15 @@ import numpy as np
 
 from analysis.decision.case import Case
 from analysis.decision.curve import SAFE, cautious_edge
-from analysis.decision.findings import agreement, loss_guards, next_trials, range_edges, repetition, score_findings
+from analysis.decision.findings import (
+    agreement,
+    loss_guards,
+    next_trials,
+    range_edges,
+    repetition,
+    score_findings,
+    texts,
+)
 from analysis.decision.findings.range_edges import LABELS, RangeEdge
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.result import language_label
@@ -25,7 +33,8 @@ NARROW = 4.0  # over a factor of 4 in LR losses differ by some 0.02 nats: a flat
 
 def find(case: Case) -> list[Finding]:
     """The most serious first: what would ruin the launch, then what leaves the winner unknown."""
-    rules = (_unsafe, _contradictory, _few, loss_guards.refused, score_findings.refused, _edges, _flat, _repeats)
+    winner = (_unsafe, _contradictory, _few, loss_guards.refused, score_findings.refused, _edges, _flat, _repeats)
+    rules = (texts.refused, *winner)
     measured = TriedPoints.of(case.table)
     return [finding for rule in rules for finding in rule(case, measured)]
 

@@ -61,7 +61,7 @@ def repeated(run: Run, record: Record) -> RepeatedTrial:
     study, ingredients = run.study(), run.ingredients()
     if ingredients is None:
         raise InputError(f"{run.shown(run.files.ingredients)}: does not exist: run the study first")
-    if record.fingerprint != study.fingerprint:
+    if record.fingerprint not in {study.fingerprint, *ingredients.recipes}:
         raise InputError(
             f"--parity: {record.trial_id} was trained by another version of almr (fingerprint {record.fingerprint}, "
             f"this one has {study.fingerprint}), so it cannot be repeated: run the study again, under another name"

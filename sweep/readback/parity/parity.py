@@ -197,7 +197,9 @@ def carry_out(recipe: Recipe, names: Iterable[Format]) -> None:
 def prepare(recipe: Recipe) -> Parity:
     """Prepare the corpora of the repeated trial, and the short documents. Raises InputError where they have changed."""
     study, record = recipe.repeated.study, recipe.repeated.record
-    again = _prepared(study, recipe.folder / "again", recipe.show)
+    known = recipe.run.ingredients()
+    stated = known if known and known.same_text else None  # then the same documents are held out again
+    again = _prepared(study, recipe.folder / "again", recipe.show, stated)
     trained = record.provenance.get("fingerprints", {})
     now = again.ingredients.fingerprints()
     if changed := [name for name, digest in trained.items() if name != "base_model" and now.get(name) != digest]:
@@ -207,10 +209,10 @@ def prepare(recipe: Recipe) -> Parity:
     return Parity(recipe, again, short)
 
 
-def _prepared(study: Study, folder: Path, show: Show) -> PreparedStudy:
+def _prepared(study: Study, folder: Path, show: Show, earlier: Ingredients | None = None) -> PreparedStudy:
     from trainers import prepare as trainers_prepare
 
-    made = trainers_prepare.prepare(study, lambda phase, share: show(f"parity: {phase}"))
+    made = trainers_prepare.prepare(study, lambda phase, share: show(f"parity: {phase}"), earlier)
     files = PreparedFiles(folder / "study.yaml", folder / "ingredients.json")
     write_atomically(files.study, study_file.dump(study))
     write_atomically(files.ingredients, made.model_dump_json(indent=2))

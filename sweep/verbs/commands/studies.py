@@ -100,6 +100,9 @@ def run(
     replay: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Answer trials from a table; trains nothing, on any machine.")
     ] = None,
+    same_text: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Why text in changed files is the same text.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a study to its report and launch bundle. Run it again to resume: finished trials are kept.
@@ -112,8 +115,9 @@ def run(
     named = also.read(points or ())
     loaded = study_file.load(study)
     loaded = study_file.replayed(loaded, replay) if replay else loaded
+    options = sweep_run.RunOptions(address, named, same_text)
     with interruptible("finished trials are kept; run the same command again to resume"):
-        finished = sweep_run.run(loaded, Run.within(runs, loaded.name), err if as_json else out, address, named)
+        finished = sweep_run.run(loaded, Run.within(runs, loaded.name), err if as_json else out, options)
     show(finished.as_json() if as_json else finished.text(rerun.of(finished.run, None if replay else study, address)))
     raise typer.Exit(finished.status)
 

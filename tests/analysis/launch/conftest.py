@@ -12,12 +12,13 @@ import pytest
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
-from analysis.fit_file.transfer import Exponent
+from analysis.fit_file.transfer import Exponent, Transfer
 from analysis.fit_file.winner import Interval, LossAtWinner, Winner
 from analysis.launch.bundle import write
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.make_plan import make as make_plan_of
 from analysis.table import table as tables
+from analysis.transfer import differences
 from analysis.transfer.rules import unchanged
 from sweep.planning import model_shape
 from sweep.study import LANGUAGES, CorpusFacts, Record, Study, Trial
@@ -143,9 +144,14 @@ def _file(of: Study, almr: float, lr: float, fields: dict[str, Any]) -> FitFile:
         "trials": {"complete": 3, "diverged": 1, "failed": 0, "excluded": 1},
         "refusals": [],
         "warnings": [],
-        "transfer": unchanged(winner).model_copy(update={"tokens": CERTAIN}) if of.launch else None,
+        "transfer": _transfer(winner, of) if of.launch else None,
     }
     return FitFile.model_validate(content | fields)
+
+
+def _transfer(winner: Winner, of: Study) -> Transfer:
+    warnings = tuple(differences.lengths(of, of.launch)) if of.launch else ()
+    return unchanged(winner).model_copy(update={"tokens": CERTAIN, "warnings": warnings})
 
 
 def _winner(almr: float, lr: float) -> Winner:

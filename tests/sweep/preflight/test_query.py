@@ -70,5 +70,5 @@ def test_a_run_on_a_cluster_that_is_not_ready_starts_no_trial(address: str, tmp_
     study = make_study(grid=grid, replay={"table": str(table)}, resources={"cpus": 3})
     run = Run(tmp_path / "runs" / "small")
     with pytest.raises(InputError, match=r"capacity: resources\.cpus: a trial needs 3 CPUs of one node"):
-        sweep_run.run(study, run, Console(quiet=True), address)
+        sweep_run.run(study, run, Console(quiet=True), sweep_run.RunOptions(address))
     assert not (run.folder / "trials").exists()

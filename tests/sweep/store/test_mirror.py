@@ -229,5 +229,5 @@ def test_what_needs_one_folder_for_all_is_refused(kept: Path, changes: dict[str,
 
     study = make_study(grid={"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}, **changes)
     with pytest.raises(InputError, match=message):
-        sweep_run.run(study, Run(f"bucket://{kept}"), Console(), None)
+        sweep_run.run(study, Run(f"bucket://{kept}"), Console())
     assert not kept.exists()

@@ -82,10 +82,10 @@ def test_bounds_that_are_given_to_a_grid_that_was_run_make_it_grow(
     monkeypatch.setattr(controller, "run_trials", by_hand)
     grid = searching(LOW, strategy="grid", trials=None).model_copy(update={"replay": Replay(table="/by/hand")})
     run = Run(tmp_path / "small")
-    sweep_run.run(grid, run, Console(quiet=True), None)
+    sweep_run.run(grid, run, Console(quiet=True))
     assert len(run.requests()) == 15
     bounded = searching(LOW, strategy="grid", trials=20, bounds={"lr": [1e-5, 1e-3]})
-    sweep_run.run(bounded.model_copy(update={"replay": grid.replay}), run, Console(quiet=True), None)
+    sweep_run.run(bounded.model_copy(update={"replay": grid.replay}), run, Console(quiet=True))
     assert sum(request.lr > 4e-5 for request in run.requests()) == 5
 
 
@@ -110,15 +110,15 @@ def test_what_the_records_say_is_over_starts_no_ray(
 
     study, run = searching(**search).model_copy(update={"replay": Replay(table="/by/hand")}), Run(tmp_path / "small")
     monkeypatch.setattr(controller, "run_trials", by_hand)
-    sweep_run.run(study, run, Console(quiet=True), None)
+    sweep_run.run(study, run, Console(quiet=True))
     monkeypatch.setattr(controller, "run_trials", never)
     before = len(run.requests())
-    sweep_run.run(study, run, Console(quiet=True), None)
+    sweep_run.run(study, run, Console(quiet=True))
     assert len(run.requests()) == before
     if study.search.proposes:
         monkeypatch.setattr(controller, "run_trials", by_hand)
         more = searching(trials=before + 1).model_copy(update={"replay": study.replay})
-        sweep_run.run(more, run, Console(quiet=True), None)
+        sweep_run.run(more, run, Console(quiet=True))
         assert len(run.requests()) == before + 1
 
 
@@ -130,12 +130,12 @@ def test_a_broken_state_of_a_search_with_a_spent_budget_is_written_anew(
 
     study, run = searching(trials=9).model_copy(update={"replay": Replay(table="/by/hand")}), Run(tmp_path / "small")
     monkeypatch.setattr(controller, "run_trials", by_hand)
-    sweep_run.run(study, run, Console(quiet=True), None)
+    sweep_run.run(study, run, Console(quiet=True))
     before = run.search_state()
     assert before
     run.files.search.write_text('{"half": ')
     monkeypatch.setattr(controller, "run_trials", never)
-    sweep_run.run(study, run, Console(quiet=True), None)
+    sweep_run.run(study, run, Console(quiet=True))
     assert run.search_state() == before.model_copy(update={"at_once": 1})
 
 
@@ -176,7 +176,7 @@ def test_a_plan_says_how_far_a_grid_may_grow(tmp_path: Path) -> None:
 
 def test_a_search_of_too_few_cells_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its grid has 4 cells to search, a surface needs 9") as raised:
-        sweep_run.run(searching({"almr": [0.1, 0.9], "lr": [1e-5, 1e-4]}), Run(tmp_path), Console(quiet=True), None)
+        sweep_run.run(searching({"almr": [0.1, 0.9], "lr": [1e-5, 1e-4]}), Run(tmp_path), Console(quiet=True))
     assert len(str(raised.value).splitlines()) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ from sweep.study import InputError
 from sweep.study.numbers import percent
 from sweep.study.sections.corpora import Corpus
 from trainers.data.hold_out import near_copies
-from trainers.data.hold_out.held_out_texts import Rows, TextFile, Together
-from trainers.data.hold_out.near_copies import Copies
-from trainers.data.hold_out.split import split
+from trainers.data.hold_out.held_out_texts import FILE, Rows, TextFile, Together
+from trainers.data.hold_out.near_copies import AT_ONCE, Copies, digest
+from trainers.data.hold_out.split import Split, split
 
 log = logging.getLogger(__name__)
 MUCH = 0.1  # of the tokens: where more is dropped, a warning says so
@@ -33,14 +34,20 @@ class Choice:
 
 
 def choose(
-    texts: datasets.Dataset, sizes: NDArray[np.int64], spec: Corpus, where: str, others: Sequence[Path] = ()
+    texts: datasets.Dataset,
+    sizes: NDArray[np.int64],
+    spec: Corpus,
+    where: str,
+    others: Sequence[Path] = (),
+    again: Path | None = None,
 ) -> Choice:
     """Hold out a share of the tokens of a corpus, and drop from training what repeats that text or that of `others`,
-    the files with the held-out texts of other corpora. `sizes`: the tokens of each document.
+    the files with the held-out texts of other corpora. `sizes`: the tokens of each document. `again`: the folder of an
+    earlier packed corpus, whose held-out documents are held out instead of a share.
 
     Raises InputError where nothing is left to train on.
     """
-    found = split(sizes, spec.held_out, where)
+    found = _again(texts, again, where) if again else split(sizes, spec.held_out, where)
     if found.warning:
         log.warning("%s: %s", where, found.warning)
     held_out = Together([Rows(texts, found.held_out), *map(TextFile, others)])
@@ -57,6 +64,25 @@ def choose(
         why = "is dropped from training, as it repeats held-out text"
         log.warning("%s: %s of the text %s (%s)%s", where, percent(share), why, told(copies), _or_keep(copies, ": to"))
     return Choice(found.held_out, training, copies)
+
+
+def _again(texts: datasets.Dataset, folder: Path, where: str) -> Split:
+    """The documents that were held out of the corpus in a folder, as often as there. Raises InputError without any."""
+    file = folder / FILE
+    if not file.is_file():
+        raise InputError(
+            f"{where}: {file}, the held-out text of the run's finished trials, is gone: put it back, or give the study "
+            f"another name for a new run"
+        )
+    wanted, rows = Counter(map(digest, TextFile(file))), []
+    for first in range(0, len(texts), AT_ONCE):
+        for row, text in enumerate(texts[first : first + AT_ONCE]["text"], first):
+            if wanted[key := digest(text)] > 0:
+                wanted[key] -= 1
+                rows.append(row)
+    if not rows:
+        raise InputError(f"{where}: it holds none of the documents that were held out of the run's finished trials")
+    return Split(rows, np.delete(np.arange(len(texts)), rows).tolist())
 
 
 def told(copies: Copies) -> str:

@@ -79,20 +79,20 @@ class RepeatDetector:
 
     def __init__(self, held_out: Sequence[str], near_copies: bool = True) -> None:
         self.near_copies = near_copies
-        self.digests = {_digest(text) for text in held_out}
+        self.digests = {digest(text) for text in held_out}
         self.index = HeldOutIndex(_Grams(held_out if near_copies else []))
 
     def compared(self, texts: Sequence[str]) -> Iterator[Overlap | None]:
         """What each document repeats; None for the very text of a held-out one."""
         every = shingles.grams(texts) if self.near_copies else [None] * len(texts)
         for text, grams in zip(texts, every, strict=True):
-            if _digest(text) in self.digests:
+            if digest(text) in self.digests:
                 yield None
             else:
                 yield NOTHING if grams is None else self.index.repeated(grams)
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
