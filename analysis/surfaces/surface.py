@@ -269,8 +269,8 @@ def _shares(evidence: Array) -> Array:
 
 
 def _power_of_two(number: float) -> int:
-    """The least that is no less than `number`, and at least FEWEST."""
-    return max(FEWEST, 1 << math.ceil(math.log2(number)))
+    """The least that is no less than `number` and FEWEST."""
+    return 1 << math.ceil(math.log2(max(number, FEWEST)))
 
 
 def _left_out(process: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:
