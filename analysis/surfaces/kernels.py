@@ -47,13 +47,13 @@ class SurfaceKernel(kernels.Kernel):  # type: ignore[misc]
     `theta` (5,) is ln of: the variance of the residual, its length scales in u and v, the growth and the level of the
     noise; of the last two alone (2,) where there is no residual. One trial's noise has the variance
     level * exp(2 * growth * v), independent of other trials. The coefficients of the trend are independent normals of
-    sd `trend_sd`. Written out, because a sum of sklearn's kernels spends half of a fit's time on looking up parameters.
+    sd TREND_SD. Written out, because a sum of sklearn's kernels spends half of a fit's time on looking up parameters.
     """
 
     theta: Array = START  # a plain value, which sklearn's property of that name is not
 
-    def __init__(self, theta: Array = START, trend_sd: float = TREND_SD) -> None:
-        self.theta, self.trend_sd = theta, trend_sd
+    def __init__(self, theta: Array = START) -> None:
+        self.theta = theta
 
     @property
     def residual(self) -> bool:
@@ -99,7 +99,7 @@ class SurfaceKernel(kernels.Kernel):  # type: ignore[misc]
 
     def _features(self, x: Array) -> Array:
         u, v = x.T
-        return np.asarray(self.trend_sd * np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1))
+        return np.asarray(TREND_SD * np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1))
 
     def is_stationary(self) -> bool:
         return False
@@ -108,14 +108,11 @@ class SurfaceKernel(kernels.Kernel):  # type: ignore[misc]
 class FitSettings(NamedTuple):
     """How a surface is fitted.
 
-    `seed` of the draws of kernel parameters, `members`: about their number, in all scales together. `trend_sd` as in
-    SurfaceKernel. `quadratic`: whether a surface without a residual is a candidate too.
+    `seed` of the draws of kernel parameters, `members`: about their number, in all scales together.
     """
 
     seed: int = 0
-    trend_sd: float = TREND_SD
     members: int = MEMBERS
-    quadratic: bool = True
 
 
 SETTINGS = FitSettings()
@@ -131,7 +128,7 @@ def most_probable(
     """
     used = np.random.default_rng(settings.seed).permutation(len(y))[:MOST_TRIALS]
     process = GaussianProcessRegressor(
-        SurfaceKernel(START if residual else START[-2:], settings.trend_sd),
+        SurfaceKernel(START if residual else START[-2:]),
         alpha=extra_variance,
         optimizer=_penalised,
     )

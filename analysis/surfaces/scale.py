@@ -15,7 +15,6 @@ from analysis.table.table import fewest
 from sweep.study import InputError
 
 LARGEST = 20.0  # widths over the lowest loss, where a prediction is cut off: exp(20) widths are as good as infinite
-Ranges = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,7 @@ class Scale:
 
     Losses are compressed to width * ln(1 + over / width), where `over` is the loss minus the lowest, `width` in nats.
     Towards divergence losses rise exponentially, and a smooth surface that followed them would be distorted at its
-    minimum. An infinite width compresses nothing. `span`: the ranges of ALMR and LR to scale by, None for those of the
-    trials.
+    minimum. An infinite width compresses nothing.
     """
 
     almr: Array
@@ -33,7 +31,6 @@ class Scale:
     loss: Array
     form: Form = LINEAR
     width: float = np.inf
-    span: Ranges | None = None
 
     @classmethod
     def of(cls, almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, form: Form = LINEAR) -> Self:
@@ -43,16 +40,11 @@ class Scale:
             raise InputError(f"{len(y)} usable trials: a surface needs {needed} or more; add trials")
         return cls(a, r, y, form)
 
-    @property
-    def ranges(self) -> Ranges:
-        """(lowest, highest) ALMR and (lowest, highest) LR, which the inputs map to (-1, 1)."""
-        return self.span or ((self.almr.min(), self.almr.max()), (self.lr.min(), self.lr.max()))
-
     def inputs(self, almr: ArrayLike, lr: ArrayLike) -> Array:
-        """Scaled inputs of n points: (n, 2)."""
-        almrs, lrs = self.ranges
+        """Inputs of n points (n, 2), scaled to [-1, 1] over the trials."""
+        almrs, lrs = (np.array([values.min(), values.max()]) for values in (self.almr, self.lr))
         columns = (
-            _to_unit(self.form.of(np.asarray(almr, float)), *self.form.of(np.array(almrs))),
+            _to_unit(self.form.of(np.asarray(almr, float)), *self.form.of(almrs)),
             _to_unit(np.log(np.asarray(lr, float)), *np.log(lrs)),
         )
         return np.stack(columns, axis=1)

@@ -60,10 +60,6 @@ class Member(NamedTuple):
         """Joint posterior draws (k, n) in nats from standard normals (k, n)."""
         return self.scale.nats(_draw(self.process, self.scale.inputs(almr, lr), normal))
 
-    def conditioned_on_mean(self, almr: ArrayLike, lr: ArrayLike) -> Member:
-        """After trials at m points whose losses equal the mean there."""
-        return Member(self.scale, _with_mean_at(self.process, self.scale.inputs(almr, lr)))
-
 
 @dataclass(frozen=True)
 class Surface:
@@ -97,8 +93,7 @@ class Surface:
         settings: FitSettings = SETTINGS,
     ) -> Surface:
         """The mixture of fits in these scales of the same losses, with and without a residual, by their evidence."""
-        residuals = (True, False) if settings.quadratic else (True,)
-        candidates = [(scale, residual) for scale in scales for residual in residuals]
+        candidates = [(scale, residual) for scale in scales for residual in (True, False)]
         processes = [_most_probable(scale, settings, residual=residual) for scale, residual in candidates]
         evidence = np.array([_log_evidence(scale, p) for (scale, _), p in zip(candidates, processes, strict=True)])
         shares = _shares(evidence)
@@ -126,12 +121,6 @@ class Surface:
         x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged), extra_variance)
         members = tuple(Member(scale, _condition(process, theta, x, y, alpha)) for theta in thetas)
         return Surface(scale, members, weights)
-
-    def conditioned_on_mean(self, almr: ArrayLike, lr: ArrayLike) -> Surface:
-        """The surface after trials at m points whose losses equal its mean there: same mean, less uncertainty."""
-        if not np.size(almr):
-            return self
-        return replace(self, members=tuple(member.conditioned_on_mean(almr, lr) for member in self.members))
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         """Mean and standard deviation of the noise-free loss (nats) at n points: two arrays of shape (n,)."""
@@ -204,12 +193,6 @@ def _condition(
     return GaussianProcessRegressor(process.kernel_.clone_with_theta(theta), alpha=alpha, optimizer=None).fit(x, y)
 
 
-def _with_mean_at(member: GaussianProcessRegressor, added: Array) -> GaussianProcessRegressor:
-    x, y = np.concatenate([member.X_train_, added]), np.concatenate([member.y_train_, member.predict(added)])
-    alpha = np.concatenate([member.alpha, np.full(len(added), JITTER)])
-    return _condition(member, member.kernel_.theta, x, y, alpha)
-
-
 def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
     """Posterior draws (k, n) of the noise-free process of scaled losses, from standard normals (k, n)."""
     mean, covariance = member.predict(x, return_cov=True)
@@ -241,12 +224,7 @@ def scales(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike) -> list[Scale]:
     plain = Scale.of(almr, lr, loss)
     several = len(np.unique(plain.almr)) > 2  # any form is a line through two points
     forms = [form for form in FORMS if form == LINEAR or (several and form.suits(plain.almr))]
-    return [scale for form in forms for scale in compressions(replace(plain, form=form))]
-
-
-def compressions(plain: Scale) -> list[Scale]:
-    """The scale with each of WIDTHS."""
-    return [replace(plain, width=width * plain.range) for width in WIDTHS]
+    return [replace(plain, form=form, width=width * plain.range) for form in forms for width in WIDTHS]
 
 
 def _most_probable(

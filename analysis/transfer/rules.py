@@ -170,13 +170,13 @@ def _ladder(sweep: Sweep, rule: TransferRule) -> Transfer:
     if not ladder.varied(gathered):
         raise InputError("launch.transfer: rule ladder needs rungs or training.horizons: name runs of smaller sweeps")
     at: dict[str, float] = {"parameters": target, "tokens": step.launch_tokens, "batch": step.launch_batch}
-    fitted = ladder_setting(gathered, at, winner.level, _stated(rule, step))
+    fitted = ladder_setting(gathered, at, winner.level, stated(rule, step))
     return unchanged(winner).model_copy(
         update=fitted | {"warnings": tuple(fitted["warnings"]), "rungs": tuple(gathered)}
     )
 
 
-def _stated(rule: TransferRule, step: ScaleStep) -> dict[str, Term]:
+def stated(rule: TransferRule, step: ScaleStep) -> dict[str, Term]:
     """The exponents of what the rungs may not vary. One of tokens is missing where it is needed but not stated."""
     found = {"batch": _batch(step, rule)}
     if rule.parameters_exponent is not None:

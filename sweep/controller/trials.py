@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ class _Callback(tune.Callback):
 
     def __init__(self, study: Study, run: Run, watch: Watch) -> None:
         self.study, self.run, self.watch = study, run, watch
+        self.began: dict[str, float] = {}  # first attempts
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tuner pickles its callbacks for a restore that we never use; a terminal cannot be pickled
@@ -116,6 +118,7 @@ class _Callback(tune.Callback):
         return self
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.began.setdefault(_ours(trial).id, time.monotonic())
         self.watch(_ours(trial), None)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -136,9 +139,19 @@ class _Callback(tune.Callback):
                 status=Status.FAILED,
                 attempt=self.run.attempts(failed),
                 reason=reason,
+                **self._used(failed),
             )
         self.run.finish(record)
         self.watch(failed, record)
+
+    def _used(self, failed: Trial) -> dict[str, Any]:
+        """What a trial took that has no record of its own: its attempts in this session, and the steps of the last."""
+        seconds = time.monotonic() - self.began.pop(failed.id, time.monotonic())
+        return {
+            "seconds": seconds,
+            "gpu_hours": seconds * self.study.trial_resources.gpus / 3600,
+            "trained_tokens": self.run.progress(failed) * self.study.training.global_batch_tokens,
+        }
 
 
 def _ours(trial: Any) -> Trial:

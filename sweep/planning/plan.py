@@ -70,12 +70,13 @@ def plan(
     sources = study.corpora.by_name.items()
     parts = trial_epochs.trial_tokens(study, facts)
     epochs = {name: corpus_epochs(study, source, tokens, facts.get(name), parts.get(name)) for name, source in sources}
-    trained = tokens + study.training.branch_steps * study.training.global_batch_tokens
+    trained = study.training.trained_tokens
     found = _shape(study)
     trial_memory = TrialMemory(found.shape, study) if found.shape and _memory_is_planned(study) else None
     trial_speed = speed.of(study, trained, progress.records, found.shape)
     each = trial_speed.seconds if trial_speed else None
     at_once = concurrency(study)
+    progress = progress.expecting(study, None if each is None else each * study.resources.gpus / 3600)
     outlook = launch.of(study, facts)
     return StudyPlan(
         progress=progress,

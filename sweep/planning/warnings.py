@@ -67,8 +67,10 @@ def too_small(study: Study, also: int = 0) -> str | None:
         what = "cells to search" if search.proposes else "trials"
         advice = "add ALMRs or LRs" + (", or set search.space: range" if search.proposes else "")
         return f"its grid has {points} {what}, {needed}: {advice}"
-    if search.proposes and (search.trials or 0) + also < MINIMUM_TRIALS:
-        return f"search.trials is {search.trials}, {needed}: raise it"
+    paid = search.trials or (search.tokens or 0) // study.training.trained_tokens
+    if search.proposes and not search.gpu_hours and paid + also < MINIMUM_TRIALS:
+        each = "" if search.trials else f": {paid} trials of {study.training.trained_tokens:,} tokens"
+        return f"search.{search.unit} is {search.limit:,}{each}, {needed}: raise it"
     return None
 
 

@@ -19,12 +19,14 @@ AGAIN = "delete it, and run the study again, which writes a new one"
 
 
 class SearchState(Schema):
-    """`search.json`: how a search ended. `asked` is its number of proposals; `stopped` is the reason for an end before
-    the budget, else None. Proposals depend on `at_once`, the number of trials in parallel.
+    """`search.json`: how a search ended. `budget` is in `unit`: trials, tokens or gpu_hours. `asked` is its number of
+    proposals; `stopped` is the reason for an end before the budget, else None. Proposals depend on `at_once`, the
+    number of trials in parallel.
     """
 
     strategy: str
-    budget: int
+    budget: int | float
+    unit: str = "trials"
     asked: int
     stopped: str | None = None
     at_once: int = 1

@@ -103,6 +103,10 @@ class Study(Section):
         if self.search.proposes and len(self.grid.seeds) > 1:
             raise ValueError("search: a search runs one seed: give grid.seeds one value, or search.strategy: grid")
         self.search.refuse_bounds_inside(self.grid)
+        if self.search.gpu_hours and not self.resources.gpus:
+            raise ValueError(
+                "search.gpu_hours: trials use no GPUs: give search.trials or search.tokens, or resources.gpus_per_node"
+            )
         return self
 
     @model_validator(mode="after")

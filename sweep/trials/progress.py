@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweep.store.run import Run
-from sweep.study import Record, Study, Trial
+from sweep.study import MINIMUM_TRIALS, Record, Study, Trial
+from sweep.trials.budget import Budget
 
 
 @dataclass(frozen=True)
 class RunProgress:
     """The progress of a run. `trials` are all known trials: the grid's points, or a search's proposals so far, and
     those of `also`, which the user named beside them. `left` are those without a result, `total` is the largest number
-    of trials, and `ended` the reason why a search stopped.
+    of trials, expected where the budget is another, and `ended` the reason why a search stopped. `budget`: of a search.
     """
 
     trials: list[Trial]
@@ -22,6 +23,7 @@ class RunProgress:
     records: list[Record]
     ended: str | None = None
     also: Sequence[Trial] = ()
+    budget: Budget | None = None
 
     @staticmethod
     def of(study: Study, run: Run, more: Sequence[Trial] = ()) -> RunProgress:
@@ -30,13 +32,22 @@ class RunProgress:
         named = [*(request.trial for request in requests if request.also), *more]
         proposed = [*(request.trial for request in requests), *more]
         every = proposed if study.search.proposes else list(dict.fromkeys([*study.grid_trials, *proposed]))
-        total = max(len(every), _most(study, named)) if study.search.proposes else len(every)
         records = [record for trial in every if (record := run.record(trial))]
+        left = run.left(every)
+        budget = Budget.of(study, [r for r in records if r.trial not in left], len({*left} - {*named}))
+        total = _total(study, every, named, budget)
         state = run.search_state() if study.search.proposes else None
         own = len(proposed) - len(named)
         same = state is not None and (state.asked, state.strategy) == (own, study.search.strategy)
         ended = state.stopped if state and same else None
-        return RunProgress(every, run.left(every), total, records, ended, also=named)
+        return RunProgress(every, left, total, records, ended, named, budget)
+
+    def expecting(self, study: Study, each: float | None) -> RunProgress:
+        """With the GPU-hours that a trial is expected to take, for as long as none has ended."""
+        if self.budget is None or self.budget.unit != "gpu_hours":
+            return self
+        budget = self.budget.expecting(each)
+        return replace(self, budget=budget, total=_total(study, self.trials, self.also, budget))
 
     @property
     def own(self) -> int:
@@ -64,9 +75,15 @@ class RunProgress:
         return f"{self.total} trials, {self.to_run} to run"
 
 
-def _most(study: Study, also: list[Trial]) -> int:
-    """The budget of a search, or the number of cells that it may try, if smaller; with the trials that were named."""
-    search, budget = study.search, study.search.trials or 0
-    if search.space == "cells" and search.bounds is None:
-        budget = min(budget, len(study.grid.points) - len({*study.grid_trials} & {*also}))
-    return budget + len(also)
+def _total(study: Study, every: Sequence[Trial], also: Sequence[Trial], budget: Budget | None) -> int:
+    """All trials that there will be at most: those that a search's budget pays for, or the cells that it may try, if
+    these are fewer; with those that were named.
+    """
+    search = study.search
+    if budget is None:
+        return len(every)
+    cells = len(study.grid.points) - len({*study.grid_trials} & {*also})
+    own, bounded = len(every) - len(also), search.space == "cells" and search.bounds is None
+    unknown = cells if bounded else MINIMUM_TRIALS  # at least, where nothing tells what a trial takes
+    most = search.trials or (unknown if budget.more is None else own + budget.more)
+    return max(len(every), (min(most, cells) if bounded else most) + len(also))

@@ -2,12 +2,14 @@
 
 Proposal number k of a search is a function of the outcomes of the trials up to number k - n, where n trials run in
 parallel: later trials count as running even if they have ended. So the order in which trials end changes nothing, and
-a run that was killed continues with the same proposals.
+a run that was killed continues with the same proposals. The exception is a trial that takes far longer than the others:
+no slot waits for it (analysis.search.turns).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,15 +17,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from sweep.store.run import Run
-from sweep.study import MINIMUM_TRIALS, Proposed, Study, Trial
+from sweep.study import MINIMUM_TRIALS, Proposed, Status, Study, Trial
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import SearchState
 from sweep.study.record import TrialRequest
+from sweep.trials.budget import Budget
 from sweep.trials.progress import RunProgress
 from sweep.trials.search_data import grown_space, search_context
 
 if TYPE_CHECKING:
     from analysis.search.propose import Proposal
+
+
+FAILURES = 5  # in a row, or as many as run in parallel: then the others would fail as well
 
 
 class Turn(Enum):
@@ -94,16 +100,27 @@ class GridQueue(_RunningTrials):
 
 
 class _Stop(NamedTuple):
-    """The end of a search. `reason` is None where its budget is spent."""
+    """The end of a search. `reason` is None where its budget is spent. `waits`: running trials may still change it."""
 
     reason: str | None
+    waits: bool = False
 
 
 class SearchQueue(_RunningTrials):
     """The proposals of a search, `at_once` trials in parallel, until its budget is spent or its tolerance is met."""
 
-    def __init__(self, study: Study, run: Run, at_once: int) -> None:
+    def __init__(
+        self,
+        study: Study,
+        run: Run,
+        at_once: int,
+        expected: float | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`expected`: GPU-hours of a trial, for as long as none has ended. `seconds`: a clock."""
         super().__init__(study, run, at_once)
+        self.expected, self.seconds = expected, seconds
+        self.starts, self.durations = dict[Trial, float](), list[float]()
         self.requests = run.proposals(study)
         self.again = run.left(request.trial for request in self.requests)
         self.stopped: _Stop | None = None
@@ -122,6 +139,14 @@ class SearchQueue(_RunningTrials):
             return Turn.DONE
         return self._started(self._write_request(step))
 
+    def ended(self, trial: Trial) -> None:
+        super().ended(trial)
+        self.durations.append(self.seconds() - self.starts.pop(trial))
+
+    def _started(self, trial: Trial) -> Trial:
+        self.starts[trial] = self.seconds()
+        return super()._started(trial)
+
     def finished(self) -> bool:
         return not self.again and not self.running and isinstance(self._step(), _Stop)
 
@@ -137,16 +162,37 @@ class SearchQueue(_RunningTrials):
 
     def _step(self) -> Proposal | _Stop | None:
         """The next proposal, or the end of the search; None where a running trial has to end first."""
-        if self._own >= (self.study.search.trials or 0):
-            return _Stop(None)
-        usable = [r for r in self.requests if r.proposed and r.proposed.index <= self._number - self.at_once]
-        if any(request.trial in self.running for request in usable):
+        if end := self._ended():
+            return None if end.waits and self.running else end
+        older = [r for r in self.requests if r.proposed and r.proposed.index <= self._number - self.at_once]
+        if any(request.trial in self.running and not self._late(request.trial) for request in older):
             return None
+        usable = [request for request in older if request.trial not in self.running]
         with _one_thread():
             step = self._propose(usable)
             if step is None and not self.running:
                 step = self._propose(self.requests)
         return step
+
+    def _late(self, trial: Trial) -> bool:
+        from analysis.search.turns import overdue
+
+        return bool(self.durations) and self.seconds() > overdue(self.starts[trial], self.durations)
+
+    def _ended(self) -> _Stop | None:
+        """The end of a search whose budget does not pay for one more trial, or whose trials all fail, for a cause that
+        is not theirs, such as a model that fits no GPU.
+        """
+        own = [request.trial for request in self.requests if not request.also]
+        begun = {*self.running, *self.again}
+        records = [record for trial in own if trial not in begun and (record := self.run.record(trial))]
+        budget = Budget.of(self.study, records, len(own) - len(records), self.expected)
+        if budget and budget.more == 0 and own:  # an estimate alone forbids not the first
+            return _Stop(None, waits=budget.unit != "trials")
+        last = records[-max(FAILURES, self.at_once) :]
+        if len(last) >= FAILURES and all(record.status is Status.FAILED for record in last):
+            return _Stop(f"the last {len(last)} trials failed: {last[-1].reason}", waits=True)
+        return None
 
     def _propose(self, usable: list[TrialRequest]) -> Proposal | _Stop | None:
         """Propose from the outcomes of the `usable` requests.
@@ -157,7 +203,7 @@ class SearchQueue(_RunningTrials):
 
         hidden = {request.trial for request in self.requests} - {request.trial for request in usable}
         search = self.study.search
-        context = replace(search_context(self.run, self.study, hidden), index=self._number)
+        context = replace(search_context(self.run, self.study, hidden), index=self._number, at_once=self.at_once)
         if search.bounds:
             context = replace(context, space=grown_space(context, self.study))
         if not context.free.cells:
@@ -166,21 +212,22 @@ class SearchQueue(_RunningTrials):
         return self._converged(proposal, complete=int(context.table["excluded"].isna().sum())) or proposal
 
     def _converged(self, proposal: Proposal, complete: int) -> _Stop | None:
-        gain = proposal.improvement
-        if gain is None or gain >= self.study.search.tolerance or complete < MINIMUM_TRIALS:
+        loss = proposal.launch_loss
+        if loss is None or loss >= self.study.search.tolerance or complete < MINIMUM_TRIALS:
             return None
-        return _Stop(f"one more trial is expected to improve the best loss by {gain:.1e} nats, under search.tolerance")
+        return _Stop(f"a launch of the best trial is expected to lose {loss:.1e} nats, under search.tolerance")
 
     def _write_request(self, proposal: Proposal) -> Trial:
         trial = Trial(almr=proposal.almr, lr=proposal.lr, seed=self.study.grid.seeds[0])
-        why = Proposed(index=self._number, why=proposal.why, improvement=proposal.improvement)
+        why = Proposed(index=self._number, why=proposal.why, launch_loss=proposal.launch_loss)
         self.requests.append(self.run.write_request(trial, self.study, why, self.run.attempts(trial)))
         return trial
 
     def _write_state(self, stop: _Stop) -> None:
         state = SearchState(
             strategy=self.study.search.strategy,
-            budget=self.study.search.trials or 0,
+            budget=self.study.search.limit,
+            unit=self.study.search.unit or "trials",
             asked=self._own,
             stopped=stop.reason,
             at_once=self.at_once,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from sweep.planning import epochs, scoring, warnings
+from sweep.planning import epochs, model_shape, scoring, speed, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
@@ -106,7 +106,8 @@ def _print_ended(study: Study, run: Run, console: Console) -> list[Record]:
     """Say why a search ended early, and which trials failed; returns all records."""
     progress = RunProgress.of(study, run)
     if progress.ended:
-        tried = f"{progress.own} of {study.search.trials} trials"
+        most = f" of {study.search.trials}" if study.search.trials else ""
+        tried = f"{progress.own}{most} trials"
         console.print(f"search ended after {tried}: {progress.ended}", soft_wrap=True)
     for record in progress.records:
         if record.status is Status.FAILED:
@@ -192,9 +193,20 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
     controller.run_trials(study, run, lambda at_once: GridQueue(plain, run, trials, at_once), watch, address)
 
 
+def _expected_gpu_hours(study: Study, run: Run) -> float | None:
+    """Of a trial, by the plan's estimate; None where nothing tells it, or no budget needs it."""
+    made = run.ingredients()
+    if not study.search.gpu_hours or study.replay:
+        return None
+    shape = model_shape.find(study.base_model, made.base_model if made else None).shape
+    found = speed.of(study, study.training.trained_tokens, (), shape)
+    return found.seconds * study.resources.gpus / 3600 if found else None
+
+
 def _queue(study: Study, run: Run, progress: RunProgress) -> Callable[[int], Queue]:
     if study.search.proposes:
-        return lambda at_once: SearchQueue(study, run, at_once)
+        expected = _expected_gpu_hours(study, run)
+        return lambda at_once: SearchQueue(study, run, at_once, expected)
     return lambda at_once: GridQueue(study, run, progress.left, at_once)
 
 

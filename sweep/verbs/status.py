@@ -10,18 +10,20 @@ from analysis.fit_file.outdated import outdated
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
 from sweep.study.numbers import clock, number, point, quantity
+from sweep.trials import budget
 from sweep.trials.progress import RunProgress
 from sweep.verbs import rerun
+from sweep.verbs.display import launch_loss
 
 
-def status_json(run: Run) -> dict[str, Any]:
+def status_json(run: Run, progress: RunProgress | None = None) -> dict[str, Any]:
     """The state of a run, read from its files.
 
     `begun`: the started trials without a record. They are `running` where a live driver started them, else
     `interrupted`.
     """
     study = run.study()
-    progress = RunProgress.of(study, run)
+    progress = progress or RunProgress.of(study, run)
     records = progress.records
     done = {record.trial_id for record in records}
     begun = [trial for trial in progress.trials if trial.id not in done and run.attempts(trial)]
@@ -29,6 +31,9 @@ def status_json(run: Run) -> dict[str, Any]:
     running = [trial for trial in begun if driver and _started(run, trial) >= driver.since]
     measured = [(loss, r) for r in records if (loss := study.objective.of_record(r)) is not None]
     best = min(measured, key=lambda pair: pair[0], default=None)
+    expected = [
+        r.proposed.launch_loss for r in run.proposals(study) if r.proposed and r.proposed.launch_loss is not None
+    ]
     return {
         "run": run.address,
         "strategy": study.search.strategy,
@@ -39,11 +44,13 @@ def status_json(run: Run) -> dict[str, Any]:
         "running": [_step(run, study, trial) for trial in running],
         "interrupted": [_step(run, study, trial) for trial in begun if trial not in running],
         "left": progress.remaining,
+        "budget": progress.budget and progress.budget.as_json(),
         "ended": progress.ended,
         "driver": driver and str(driver),
         "resume": f"{again.first}{again.command}",
         "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
         "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
+        "launch_loss": expected[-1] if expected else None,
         "gpu_hours": sum(r.gpu_hours or 0 for r in records),
         "trial_seconds": sum(r.seconds or 0 for r in records),
     }
@@ -70,13 +77,15 @@ def _step(run: Run, study: Study, trial: Trial) -> dict[str, Any]:
 
 
 def status(run: Run) -> str:
-    now = status_json(run)
+    progress = RunProgress.of(run.study(), run)
+    now = status_json(run, progress)
     lines = [
         f"{now['run']} {_state(now)}: {now['complete']} of {now['trials']} trials complete, "
         f"{now['diverged']} diverged, {now['failed']} failed, {now['left']} left",
         *([f"of these, named with --also: {len(now['also'])}"] if now["also"] else []),
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
-        *([f"best trial: {_point(now['best'])}: {now['best']['objective']:.4f} nats per token"] if now["best"] else []),
+        *(f"budget: {part}" for part in budget.spent(progress.budget)),
+        *([_best(now)] if now["best"] else []),
         *([f"driver: {now['driver']}"] if now["driver"] else []),
         *(f"running: {_point(trial)}: {_how_far(trial)}" for trial in now["running"]),
         *(f"interrupted: {_point(trial)}: {_how_far(trial)}" for trial in now["interrupted"]),
@@ -87,6 +96,11 @@ def status(run: Run) -> str:
         lines.append(f"to resume: {now['resume']}")
     lines += outdated(run.folder, run.address)
     return "\n".join(lines)
+
+
+def _best(now: dict[str, Any]) -> str:
+    loss, after = now["best"]["objective"], launch_loss(now["launch_loss"])
+    return f"best trial: {_point(now['best'])}: {loss:.4f} nats per token{after}"
 
 
 def _state(now: dict[str, Any]) -> str:

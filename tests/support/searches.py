@@ -48,7 +48,9 @@ class Driver:
     known: Known = field(default_factory=Known)
     diverging: float = 1.0  # the LR from which trials diverge
     failing: Collection[str] = ()
+    took: Callable[[Trial], dict[str, Any]] = lambda trial: {}  # what a record says of a trial's cost
     most: int = 0
+    seconds: float = 0.0  # the clock; while it stands, no trial is late
 
     @property
     def run(self) -> Run:
@@ -74,7 +76,7 @@ class Driver:
 
     def _queue(self) -> Queue:
         if self.study.search.proposes:
-            return SearchQueue(self.study, self.run, self.at_once)
+            return SearchQueue(self.study, self.run, self.at_once, seconds=lambda: self.seconds)
         return GridQueue(self.study, self.run, RunProgress.of(self.study, self.run).left, self.at_once)
 
     def _end(self, queue: Queue, flight: list[Trial], trial: Trial) -> None:
@@ -90,7 +92,7 @@ class Driver:
             status, loss = Status.DIVERGED, PerLanguage()
         return Record(
             **trial.model_dump(), trial_id=trial.id, fingerprint=self.study.fingerprint, status=status, attempt=1,
-            loss=loss, proposed=self.run.proposed(trial),
+            loss=loss, proposed=self.run.proposed(trial), **self.took(trial),
         )  # fmt: skip
 
     @property

@@ -163,10 +163,13 @@ def _missing(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 
 
 def _unfinished(case: Case) -> Iterator[Finding]:
-    """A search that was interrupted. One with a tolerance may end early, the others only when no cell is left."""
+    """A search that was interrupted. One with a tolerance may end early, the others only when no cell is left. How many
+    trials GPU-hours pay for is not known here.
+    """
     assert case.study, "only a study has a search"
     search, cells = case.study.search, len(case.study.grid.points)
-    budget = min(search.trials or 0, cells) if search.space == "cells" and not search.bounds else search.trials or 0
+    paid = search.trials or (search.tokens or 0) // case.study.training.trained_tokens
+    budget = min(paid, cells) if search.space == "cells" and not search.bounds else paid
     done = int((~tables.named_by_user(case.table)).sum())
     if done < budget and not search.tolerance:
         why = f"the search has run {done} of its {_trials(budget)}: run the study again to continue"

@@ -121,7 +121,7 @@ def _extend(study: Study | None, edge: RangeEdge, own: bool, done: int) -> str:
     if study is None or not study.search.proposes:
         return "run the grid's own trials beyond it" if own else "run trials beyond it"
     left = (study.search.trials or 0) - done
-    more = "raise search.trials" if left <= 0 else f"run the {left} trials that the search has left"
+    more = f"raise search.{study.search.unit}" if left <= 0 else f"run the {left} trials that the search has left"
     if own:
         return f"the search has not tried the grid's cells beyond it: {more}"
     low, high = study.search.reach(study.grid)[edge.name]

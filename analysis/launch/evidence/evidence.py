@@ -39,12 +39,14 @@ class StudyEvidence(Schema):
 
 
 class SearchEvidence(Schema):
-    """How the trials were chosen. `budget` and `asked` (requested so far) count trials, None where the whole grid was
-    run and could not grow. `stopped`: why a search ended before its budget; None where it did not.
+    """How the trials were chosen. `budget` is in `unit`: trials, tokens or gpu_hours. It and `asked` (trials requested
+    so far) are None where the whole grid was run and could not grow. `stopped`: why a search ended before its budget;
+    None where it did not.
     """
 
     strategy: str
-    budget: int | None
+    budget: int | float | None
+    unit: str = "trials"
     asked: int | None
     stopped: str | None
 

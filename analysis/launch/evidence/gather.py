@@ -109,7 +109,14 @@ def _search(study: Study, run: Path) -> SearchEvidence:
     """From search.json, which a run of the whole grid does not have."""
     state = read_search(RunFiles(run).search) if study.search.proposes else None
     asked, stopped = (state.asked, state.stopped) if state else (None, None)
-    return SearchEvidence(strategy=study.search.strategy, budget=study.search.trials, asked=asked, stopped=stopped)
+    search = study.search
+    return SearchEvidence(
+        strategy=search.strategy,
+        budget=search.limit or None,
+        unit=search.unit or "trials",
+        asked=asked,
+        stopped=stopped,
+    )
 
 
 def _trials(fit: FitResult, run: Path) -> dict[str, tuple[TrialEvidence, ...]]:

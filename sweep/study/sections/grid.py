@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import pydantic
 from pydantic import Field, model_validator
@@ -85,19 +85,28 @@ class Bounds(Section):
         return self
 
 
+Unit = Literal["trials", "tokens", "gpu_hours"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+
+
 class Search(Section):
-    """How trials are chosen from the grid."""
+    """How trials are chosen from the grid. A search has one budget: `trials`, `tokens` or `gpu_hours`."""
 
     strategy: Literal["grid", "surface", "tpe", "gp", "random"] = "grid"
     """`grid` runs every point; `surface` proposes trials on the fitted surface; the others are Optuna's samplers."""
     trials: Count | None = None
-    """Most trials of a search, or of a grid with `bounds`. Required there; a plain grid takes none."""
+    """Most trials of a search, or of a grid with `bounds`. A plain grid takes none."""
+    tokens: Count | None = None
+    """Most training tokens of a search, over all its trials."""
+    gpu_hours: Positive | None = None
+    """Most GPU-hours of a search. One more trial is expected to take the mean of its complete ones."""
     space: Literal["cells", "range"] = "cells"
     """Where a search may propose: the grid's cells, or any point between its lowest and highest values."""
     curve: Annotated[Share, Field(lt=1)] = 0.25
     """`surface`: the share of trials that sharpens the curve of best LR; the others improve the winner."""
     tolerance: Annotated[Finite, Field(ge=0)] = 0.0
-    """`surface`: stop once the next trial is expected to improve the best loss by less, in nats per token."""
+    """`surface`: stop once a launch of the best trial is expected to lose less than this against the best cell, in nats
+    per token."""
     bounds: Bounds | None = None
     """Where the optimum is at the edge of the grid, add cells beyond it, within these bounds. Default: none."""
 
@@ -105,15 +114,35 @@ class Search(Section):
     def proposes(self) -> bool:
         return self.strategy != "grid"
 
+    @property
+    def unit(self) -> Unit | None:
+        """What the budget counts, which is also the name of its field; None where there is none."""
+        return next((unit for unit in UNITS if getattr(self, unit) is not None), None)
+
+    @property
+    def limit(self) -> float:
+        """The budget in its unit; 0 where there is none."""
+        found: float = getattr(self, self.unit) if self.unit else 0
+        return found
+
     @model_validator(mode="after")
     def _budget(self) -> Self:
-        if self.proposes and self.trials is None:
-            raise ValueError(f"strategy {self.strategy} needs a budget: add trials, as in trials: 24")
+        given = [unit for unit in UNITS if getattr(self, unit) is not None]
+        if self.proposes and not given:
+            raise ValueError(
+                f"strategy {self.strategy} needs a budget: add trials, as in trials: 24, or tokens, or gpu_hours"
+            )
+        if self.proposes and len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are two budgets: give one of them")
+        if not self.proposes and (other := [unit for unit in given if unit != "trials"]):
+            raise ValueError(
+                f"{other[0]}: only a search has such a budget: leave it out, or name a strategy that searches"
+            )
         if not self.proposes and self.trials is not None and self.bounds is None:
             raise ValueError("trials: the grid is run whole; leave trials out, or name a strategy that searches")
         if self.strategy != "surface" and self.tolerance:
             raise ValueError(
-                f"tolerance: only strategy surface expects an improvement: leave it out of {self.strategy}"
+                f"tolerance: only strategy surface expects a loss of a launch: leave it out of {self.strategy}"
             )
         if not self.proposes and self.space == "range":
             raise ValueError("space: a grid is run cell by cell; leave space out, or name a strategy that searches")

@@ -202,6 +202,11 @@ class Training(Section):
         return sum(self.lr_schedule(steps).decay for steps in map(self.steps_of, self.horizons))
 
     @property
+    def trained_tokens(self) -> int:
+        """Of one trial with its branches."""
+        return (self.steps + self.branch_steps) * self.global_batch_tokens
+
+    @property
     def batch_sequences(self) -> int:
         return self.global_batch_tokens // self.sequence_length
 

@@ -13,6 +13,7 @@ from sweep.planning.plan import StudyPlan, concurrency
 from sweep.study import Study, Trial, numbers
 from sweep.study.numbers import clock, percent, quantity
 from sweep.study.sections.training import Training
+from sweep.trials.budget import amount, spent
 from sweep.verbs.plan import corpora
 from sweep.verbs.plan.launch import launch_json, launch_lines
 from sweep.verbs.plan.size import size_json, size_lines
@@ -24,11 +25,11 @@ ESTIMATED = "~ is estimated from the size of the files; almr prepare counts the 
 def plan(study: Study, planned: StudyPlan) -> RenderableType:
     total, left = planned.progress.total, planned.progress.to_run
     head = (
-        f"{study.name}: {total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
+        f"{study.name}: {_about(planned)}{total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
         f"{len(study.grid.lrs)} LRs x {_count(len(study.grid.seeds), 'seed')}), {total - left} done, {left} left\n"
         f"each trial: {_steps(study.training)} x {study.training.global_batch_tokens:,} tokens = "
         f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
-        f"{_cost(study, planned)}{_growth(study)}"
+        f"{_cost(study, planned)}{_budget(planned)}{_growth(study)}"
     )
     about_text = [] if study.replay else corpora.lines(study, planned.corpora)
     size = [Text(line) for line in [*size_lines(planned), *about_text]]
@@ -49,6 +50,24 @@ def _how(study: Study, planned: StudyPlan) -> str:
     return f" by search ({study.search.strategy}) out of {where}, {share} of the grid's tokens"
 
 
+def _about(planned: StudyPlan) -> str:
+    """Before the number of trials, where GPU-hours decide it."""
+    budget = planned.progress.budget
+    if budget is None or budget.unit != "gpu_hours":
+        return ""
+    return "up to " if budget.more is None else "about "
+
+
+def _budget(planned: StudyPlan) -> str:
+    """A budget of tokens or GPU-hours: what is spent, and what it pays for."""
+    budget = planned.progress.budget
+    if budget is None or budget.unit == "trials":
+        return ""
+    each = f": {_count(budget.more or 0, 'more trial')} of {amount(budget.each, budget.unit)}" if budget.each else ""
+    unknown = "" if budget.each else ": a trial's are not known before one has ended"
+    return f"\nbudget: {spent(budget)[0]}{each}{unknown}"
+
+
 def _count(number: int, name: str) -> str:
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
@@ -60,7 +79,7 @@ def _growth(study: Study) -> str:
     (a0, a1), (r0, r1) = reach["almr"], reach["lr"]
     ends = f"ALMR {numbers.almr(a0)} to {numbers.almr(a1)}, LR {numbers.lr(r0)} to {numbers.lr(r1)}"
     reason = "if the optimum is at the edge of the grid, the trials may extend to"
-    return f"\n{reason} {ends} ({reach['trials']} trials in all)"
+    return f"\n{reason} {ends}" + (f" ({reach['trials']} trials in all)" if reach["trials"] else "")
 
 
 def growth(study: Study) -> dict[str, Any] | None:
@@ -101,6 +120,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         "strategy": study.search.strategy,
         "total": planned.progress.total,
         "left": planned.progress.to_run,
+        "budget": planned.progress.budget and planned.progress.budget.as_json(),
         "may_grow_to": growth(study),
         "steps": study.training.steps,
         "branch_steps": study.training.branch_steps,

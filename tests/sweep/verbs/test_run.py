@@ -78,6 +78,9 @@ def test_failures_are_retried_then_recorded_while_the_others_go_on(tmp_path: Pat
     assert attempts(tmp_path / "runs/replayed")["almr=0.10_lr=3e-03_seed=0"] == 2
     log = (tmp_path / "runs/replayed/trials/almr=0.10_lr=3e-03_seed=0/train.log").read_text()
     assert log.count("RuntimeError: disk full") == 2
+    record = json.loads((tmp_path / "runs/replayed/trials/almr=0.10_lr=3e-03_seed=0/record.json").read_text())
+    assert record["seconds"] > 0  # what it used, for a budget
+    assert (record["gpu_hours"], record["trained_tokens"]) == (0, 0)
 
     # What failed is infrastructure: mended, the same command runs it again, and nothing else.
     replayed(tmp_path, edit=lambda text: edit(text).replace("failed,disk full", "complete,"), grid=wider)
