@@ -143,9 +143,10 @@ def _assumption(rule: TransferRule, terms: Sequence[Term]) -> str:
     factors = "; ".join(term.text for term in moved)
     scaled = f"The LR is scaled by {math.exp(log_factor(terms)):.3g}: {factors}." if moved else ""
     batch = "" if terms[-1].ratio == 1 or rule.batch_exponent != BATCH_EXPONENT else f"Of the batch: {BATCH_SOURCE}."
+    tokens = f"Of the tokens: {rule.source}." if rule.source and rule.rule != "power" else ""
     presumes = "" if not rule.law else _presumes(rule)
     rest = "The ALMR is unchanged. That all this holds for the launch is an assumption."
-    parts = (does, scaled, batch, presumes, rest)
+    parts = (does, scaled, tokens, batch, presumes, rest)
     return " ".join(part for part in parts if part)
 
 
