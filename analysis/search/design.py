@@ -10,8 +10,8 @@ from scipy.stats import qmc
 
 from analysis.search.space import Point, Space
 
-# In shares of the range: the middle, then halfway to each edge; the low LR first, where nothing diverges.
-STAR = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))
+# In shares of the range: the middle, a low LR, where nothing diverges, and a little over the middle LR to both sides.
+FIRST = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.6), (0.75, 0.6))
 MARGIN = 1 / 8  # of each range, at its edges, which first trials leave alone
 LAYOUTS = 40  # of which the most even one is taken
 HIGH_LR = 2.0  # how much farther from the middle a higher LR counts
@@ -20,13 +20,13 @@ ROUNDING = 1e-9
 
 
 def design(at_once: int) -> list[Point]:
-    """The first points, in shares of the range: a star, or as many as can run at once, if these are more.
+    """The first points, in shares of the range: FIRST, or as many as can run at once, if these are more.
 
     The latter are a Latin hypercube (McKay, Beckman & Conover 1979), so that each has an ALMR and a LR of its own:
     of LAYOUTS ones that with the largest least distance. Points near the middle and of low LRs come first.
     """
-    if at_once <= len(STAR):
-        return list(STAR)
+    if at_once <= len(FIRST):
+        return list(FIRST)
     layouts = [qmc.LatinHypercube(2, scramble=False, rng=seed).random(at_once) for seed in range(LAYOUTS)]
     points = max(layouts, key=lambda layout: float(pdist(layout).min()))
     lowest, highest = points.min(), points.max()

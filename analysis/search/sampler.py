@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.decision.objectives import Goal, WeightedGoal
-from analysis.search.design import STAR
+from analysis.search.design import FIRST
 from analysis.search.propose import Proposal, SearchContext, propose
 from analysis.search.space import Point, Space
 from analysis.table.table import HYPERPARAMETERS
@@ -31,7 +31,7 @@ class SurfaceSampler(BaseSampler):
         study.optimize(objective, n_trials=24)
 
     `objective` suggests the floats `almr` and, with log=True, `lr`, and returns a loss in nats per token. The first
-    five trials are a fixed design. Then the sampler takes the cell of the largest expected improvement (Jones, Schonlau
+    four trials are a fixed design. Then the sampler takes the cell of the largest expected improvement (Jones, Schonlau
     & Welch 1998) or, for a share of the trials, the cell that explains most of the variance of the curve of best LR
     against ALMR.
 
@@ -88,7 +88,7 @@ class SurfaceSampler(BaseSampler):
     ) -> Any:
         """The first trials, while Optuna knows no distributions: a point of the design."""
         low, high = _bounds(param_name, param_distribution)
-        share = STAR[trial.number % len(STAR)][HYPERPARAMETERS.index(param_name)]
+        share = FIRST[trial.number % len(FIRST)][HYPERPARAMETERS.index(param_name)]
         if getattr(param_distribution, "log", False):
             return low * (high / low) ** share
         return low + (high - low) * share

@@ -81,7 +81,7 @@ def test_trials_outside_the_space_and_failed_ones_are_no_obstacle(spread: list[P
 )
 def test_weights_and_guard_say_where_the_best_is(goal: Goal, almr: float, cells: Space) -> None:
     points: list[Point] = []
-    for index in range(9):
+    for index in range(11):
         found = ask("surface", SearchContext(_losses(points), goal, cells, index=index, curve=0.0))
         points.append((found.almr, found.lr))
     table = _losses(points)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
-from analysis.search.design import MARGIN, STAR, design, spread
+from analysis.search.design import FIRST, MARGIN, design, spread
 from analysis.search.space import Space
 
 
@@ -16,7 +16,7 @@ from analysis.search.space import Space
 @settings(max_examples=25)
 def test_a_design_has_a_point_for_each_slot_inside_the_range(at_once: int) -> None:
     points = np.array(design(at_once))
-    assert len(points) == max(at_once, len(STAR))
+    assert len(points) == max(at_once, len(FIRST))
     assert ((points >= MARGIN - 1e-9) & (points <= 1 - MARGIN + 1e-9)).all()
     assert design(at_once) == design(at_once)
 

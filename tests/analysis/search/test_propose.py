@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from known_surfaces import Known
 from search_samples import TOTAL, lost, measured, search
 
-from analysis.search.design import STAR
+from analysis.search.design import FIRST
 from analysis.search.propose import WINNER_FIRST, SearchContext, propose
 from analysis.search.space import Point, Space
 
@@ -23,11 +23,11 @@ def the_next(table: pd.DataFrame, space: Space, pending: list[Point] = [], curve
     return propose(SearchContext(table, TOTAL, space, pending, len(table) + len(pending), curve, seed))
 
 
-def test_it_starts_in_the_middle_and_halfway_to_the_ends(cells: Space) -> None:
-    found = search(lambda points: measured(KNOWN, points), cells, len(STAR))
+def test_it_starts_in_the_middle_and_around_it(cells: Space) -> None:
+    found = search(lambda points: measured(KNOWN, points), cells, len(FIRST))
     assert {one.why for one in found} == {"start"}
     places = cells.unit(np.array([one.almr for one in found]), np.array([one.lr for one in found]))
-    assert places == pytest.approx(np.array(STAR), abs=0.1 + 0.0626)  # jitter, and half a cell
+    assert places == pytest.approx(np.array(FIRST), abs=0.1 + 0.0626)  # jitter, and half a cell
 
 
 POINTS = st.lists(
@@ -43,7 +43,7 @@ POINTS = st.lists(
 def test_only_a_free_cell_of_the_list_is_proposed(points: list[Point], data: st.DataObject) -> None:
     """Whatever the list, one row or one column among them, whatever was measured, diverged or is in flight."""
     used = data.draw(st.integers(0, len(points) - 1))
-    flying = data.draw(st.integers(0, min(len(points) - 1 - used, 20 if used else len(STAR) - 1)))
+    flying = data.draw(st.integers(0, min(len(points) - 1 - used, 20 if used else len(FIRST) - 1)))
     table = measured(KNOWN, points[:used], 0.01)
     table = lost(table, data.draw(st.lists(st.booleans(), min_size=used, max_size=used)))
     found = the_next(table, Space(tuple(points)), points[used : used + flying], data.draw(st.sampled_from([0.0, 0.9])))
@@ -51,7 +51,7 @@ def test_only_a_free_cell_of_the_list_is_proposed(points: list[Point], data: st.
 
 
 def test_before_any_trial_ended_more_than_the_design_can_be_in_flight(cells: Space) -> None:
-    pending = list(cells.cells[: 9 * len(STAR) : 9])
+    pending = list(cells.cells[: 9 * len(FIRST) : 9])
     found = the_next(measured(KNOWN, []), cells, pending)
     assert (found.almr, found.lr) not in pending
 
@@ -62,7 +62,7 @@ def test_where_everything_diverges_it_retreats_to_lower_lrs_and_goes_on_to_the_l
     proposed = [(one.almr, one.lr) for one in found]
     assert set(proposed) == set(space.cells)
     assert {one.why for one in found} == {"start"}
-    for i in range(len(STAR), len(proposed)):
+    for i in range(len(FIRST), len(proposed)):
         lowest = min(lr for _, lr in proposed[:i])
         lower = [lr for _, lr in set(space.cells) - set(proposed[:i]) if lr < lowest]
         assert not lower or proposed[i][1] < lowest
@@ -123,15 +123,15 @@ def test_the_curve_gets_its_share_after_the_winner(curve: float, expected: int, 
     assert why.count("curve") == expected
     assert "curve" not in why[:WINNER_FIRST]
     assert ("curve", "curve") not in itertools.pairwise(why)
-    assert why[: len(STAR)] == ["start"] * len(STAR)
+    assert why[: len(FIRST)] == ["start"] * len(FIRST)
     assert len(set(points)) == 24
 
 
 def test_what_a_launch_is_expected_to_lose_falls_with_the_trials(cells: Space) -> None:
     left = [one.launch_loss for one in search(lambda points: measured(KNOWN, points, 0.0002), cells, 14)]
-    assert left[: len(STAR)] == [None] * len(STAR)
-    assert all(loss >= 0 for loss in left[len(STAR) :])
-    assert left[-1] < 1e-3 < left[len(STAR)]
+    assert left[: len(FIRST)] == [None] * len(FIRST)
+    assert all(loss >= 0 for loss in left[len(FIRST) :])
+    assert left[-1] < 1e-3 < left[len(FIRST)]
 
 
 @pytest.mark.parametrize("at_once", [8, 16])
