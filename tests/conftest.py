@@ -43,8 +43,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesButRayT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ray's tests first: one worker has them to itself for as long as all others take together."""
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    """Ray's tests first: one worker has them to itself. Then files with slow tests, so that no long one is the last."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.get_closest_marker("ray") is None, item.path not in slow))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ python -m tests.rooms    # print the map and the measures of the code; `make doc
 from __future__ import annotations
 
 import ast
+import functools
 import statistics
 import sys
 from collections.abc import Iterator
@@ -30,16 +31,17 @@ def files() -> list[Path]:
     return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
     """The dotted names that a module imports, anywhere in it. A relative import is an AssertionError."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found |= {node.module or "", *(f"{node.module}.{name.name}" for name in node.names)}
-    return found
+    return frozenset(found)
 
 
 def home(name: str) -> str | None:

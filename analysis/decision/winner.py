@@ -11,7 +11,8 @@ from analysis.surfaces.optima import Lattice, Optima
 from analysis.table.table import HYPERPARAMETERS
 
 REGION_POINTS = 41  # of the density's lattice, on each axis
-JITTER = 0.003  # of the tried range
+JITTER = 0.02  # in sds of the draws' optima
+FINEST = 5e-4  # of the tried range: an sd that counts as none
 
 
 def choose(optima: Optima, lattice: Lattice, level: float) -> Winner:
@@ -80,10 +81,11 @@ def region(optima: Optima, level: float) -> Region | None:
     if min(len(optima.almr), len(optima.lr)) < 2 or not len(almr):
         return None
     points = np.stack([_unit(almr, optima.almr), _unit(np.log(lr), np.log(optima.lr))])
-    # Optima on one point or line have no density; the jitter is far finer than any grid.
-    points = points + JITTER * np.random.default_rng(0).standard_normal(points.shape)
+    # Optima on one point or line have no density; the jitter is far finer than their interval, or than any grid.
+    sd = np.maximum(points.std(axis=1, keepdims=True), FINEST)
+    points = points + np.maximum(JITTER * sd, FINEST) * np.random.default_rng(0).standard_normal(points.shape)
     density = gaussian_kde(points)
-    low, high = np.clip(points.min(axis=1) - 0.02, 0, 1), np.clip(points.max(axis=1) + 0.02, 0, 1)
+    low, high = np.clip(points.min(axis=1) - sd[:, 0], 0, 1), np.clip(points.max(axis=1) + sd[:, 0], 0, 1)
     u, v = np.linspace(low, high, REGION_POINTS).T
     over = density(np.stack([axis.ravel() for axis in np.meshgrid(u, v, indexing="ij")])).reshape(len(u), len(v))
     threshold = float(np.quantile(density(points), 1 - level))

@@ -1,8 +1,9 @@
-"""Candidate transforms of ALMR for the input of a surface; cross-validation chooses one (analysis.surfaces.surface).
+"""Candidate transforms of ALMR for the input of a surface, which is averaged over them (analysis.surfaces.surface).
 
 In one published CPT sweep the original language's loss is close to linear in ln(1 - ALMR) and the additional
 language's in ALMR; the D-CPT law (Que et al., arXiv 2406.01375) is a power of a mixture ratio with an offset, which
-ln(ALMR) straightens at small ratios. The offset keeps ALMR 0 and 1 finite.
+ln(ALMR) straightens at small ratios. A sum of both, as one combined loss is, is nearest to a parabola in their
+difference, the log odds of ALMR. The offset keeps ALMR 0 and 1 finite.
 """
 
 from __future__ import annotations
@@ -39,4 +40,8 @@ FORMS = (
     LINEAR,
     Form(f"-ln({1 + OFFSET} - ALMR)", lambda almr: -np.log(1 + OFFSET - almr)),
     Form(f"ln(ALMR + {OFFSET})", lambda almr: np.log(almr + OFFSET)),
+    Form(
+        f"ln(ALMR + {OFFSET}) - ln({1 + OFFSET} - ALMR)",
+        lambda almr: np.log(almr + OFFSET) - np.log(1 + OFFSET - almr),
+    ),
 )

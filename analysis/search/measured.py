@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -10,17 +10,28 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from analysis.decision.objectives import Goal, GuardedGoal, goal
-from analysis.search.gain import ObjectiveModel
+from analysis.decision.objectives import Goal, GuardedGoal, goal, weighted
 from analysis.search.space import Space
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import refined_along
-from analysis.surfaces.surface import fit_languages
+from analysis.surfaces.surface import Surface, fit_languages
 from analysis.table import table as tables
 from sweep.study import MINIMUM_TRIALS, InputError, Objective
 
 LRS = 121  # on which the minimum of a surface is searched
 FEWEST_LRS = 3  # to find a best LR
+
+
+@dataclass(frozen=True)
+class FittedMean:
+    """The mean of the objective, without its guards, by the fitted surfaces of its losses."""
+
+    surfaces: Mapping[str, Surface]
+    goal: Goal
+
+    def of(self, almr: Array, lr: Array) -> Array:
+        """At n points: (n,), in nats."""
+        return weighted(self.goal.loss_weights, {name: s.predict(almr, lr)[0] for name, s in self.surfaces.items()})
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Reference:
         lr_range = float(cells["lr"].min()), float(cells["lr"].max())
         return cls(np.array([*best]), np.array([*best.values()]), lr_range)
 
-    def curve(self, model: ObjectiveModel) -> Array:
+    def curve(self, model: FittedMean) -> Array:
         """ln LR (k,) of the minimum of the model's mean at each row."""
         return np.interp(refined_along(self._means(model)), np.arange(LRS), self._ln_lrs)
 
@@ -55,7 +66,7 @@ class Reference:
         """Root mean square over the rows of ln(LR of the curve / best LR of the row): 0.1 is 10 %."""
         return float(np.sqrt(np.mean((curve - np.log(self.lr)) ** 2)))
 
-    def excess(self, curve: Array, model: ObjectiveModel) -> float:
+    def excess(self, curve: Array, model: FittedMean) -> float:
         """The cost of a curve in nats: the model's mean at the curve's LR minus its minimum, averaged over the rows."""
         means = self._means(model)
         at = [np.interp(ln_lr, self._ln_lrs, mean) for ln_lr, mean in zip(curve, means, strict=True)]
@@ -65,10 +76,10 @@ class Reference:
     def _ln_lrs(self) -> Array:
         return np.log(np.geomspace(*self.lr_range, LRS))
 
-    def _means(self, model: ObjectiveModel) -> Array:
+    def _means(self, model: FittedMean) -> Array:
         """The model's mean at each row and LR: (k, LRS)."""
         almr, lr = (axis.ravel() for axis in np.meshgrid(self.almr, np.exp(self._ln_lrs), indexing="ij"))
-        return model.predict(almr, lr).mean.reshape(len(self.almr), LRS)
+        return model.of(almr, lr).reshape(len(self.almr), LRS)
 
 
 def _best_lr(row: pd.DataFrame) -> float:
@@ -91,8 +102,9 @@ class MeasuredTable:
     """A table as a set of possible trials.
 
     `cells` has one row per (almr, lr), ordered, with the columns almr, lr, loss_<name> (nats, mean over the seeds
-    that completed), tokens (of one trial, NaN where unknown), status and excluded. A cell diverged if no seed completed
-    and one diverged. `noise_percent`: sd of a cell's mean near the best, in per cent of the best; None without repeats.
+    that completed), tokens (of one trial, NaN where unknown), base_loss_<name> (the table's median), status and
+    excluded. A cell diverged if no seed completed and one diverged. `noise_percent`: sd of a cell's mean near the best,
+    in per cent of the best; None without repeats.
     """
 
     cells: pd.DataFrame
@@ -106,7 +118,8 @@ class MeasuredTable:
             raise InputError("no row has an ALMR: for a simulation add a column almr, of one value where all are equal")
         aim = goal(objective, table)
         table = tables.with_losses(table, tables.named_losses(objective))
-        found = cls(cells := _cells(table, aim.losses), aim, _noise_percent(table, aim))
+        cells = _cells(table, dict.fromkeys([*aim.losses, *tables.languages(table)]))
+        found = cls(cells, aim, _noise_percent(table, aim))
         complete = len(tables.usable(cells))
         if complete < MINIMUM_TRIALS:
             raise InputError(f"{complete} cells (almr, lr) completed: a simulation needs {MINIMUM_TRIALS} or more")
@@ -163,11 +176,11 @@ class MeasuredTable:
         return self.reference.error(curve), 100 * excess / self.best
 
     @cached_property
-    def _whole(self) -> ObjectiveModel:
+    def _whole(self) -> FittedMean:
         return self._model(self.cells, 0)
 
-    def _model(self, cells: pd.DataFrame, seed: int) -> ObjectiveModel:
-        return ObjectiveModel(fit_languages(cells, self.goal.losses, seed), self.goal)
+    def _model(self, cells: pd.DataFrame, seed: int) -> FittedMean:
+        return FittedMean(fit_languages(cells, self.goal.losses, seed), self.goal)
 
     def tokens(self, order: Sequence[int]) -> float | None:
         """Tokens of these trials; None where one is unknown."""
@@ -186,6 +199,8 @@ def _cells(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     complete = complete.assign(status="complete", excluded=None)
     rows = [*complete.to_dict("records"), *lost.to_dict("records")]
     cells = pd.DataFrame(rows, columns=[*cell, *losses, "tokens", "status", "excluded"]).astype({"excluded": object})
+    for name in (name for name in table if str(name).startswith("base_loss_")):  # guards need them
+        cells[name] = float(table[name].astype(float).median())
     return cells.sort_values(cell, ignore_index=True)
 
 

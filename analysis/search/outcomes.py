@@ -12,7 +12,7 @@ ALL = "all cells"
 
 
 class SearchOutcome(NamedTuple):
-    """The result of one search after `trials` trials. Units as in MeasuredTable."""
+    """The result of one search after `trials` trials. Units as in MeasuredTable; `time` as SearchedTrials.time."""
 
     strategy: str
     trials: int
@@ -20,12 +20,14 @@ class SearchOutcome(NamedTuple):
     curve_error: float | None
     curve_excess_percent: float | None
     tokens: float | None
+    time: float
 
 
 @dataclass(frozen=True)
 class StrategySummary:
     """A strategy after `trials` trials, over its repeats. `curve_error` and `curve_excess_percent` are means over the
-    repeats that have one, `tokens` is the mean over the repeats; None where none is known.
+    repeats that have one, `tokens` and `time` (wall-clock, in mean durations of a trial) are means over the repeats;
+    None where none is known.
     """
 
     strategy: str
@@ -37,6 +39,7 @@ class StrategySummary:
     curve_error: float | None
     curve_excess_percent: float | None
     tokens: float | None
+    time: float | None
 
     @classmethod
     def of(cls, outcomes: Sequence[SearchOutcome]) -> Self:
@@ -53,6 +56,7 @@ class StrategySummary:
             curve_error=_mean([o.curve_error for o in outcomes]),
             curve_excess_percent=_mean([o.curve_excess_percent for o in outcomes]),
             tokens=None if None in tokens else _mean(tokens),
+            time=_mean([o.time for o in outcomes if np.isfinite(o.time)]),
         )
 
 

@@ -1,7 +1,7 @@
 """The next trial of a search, as a pure function of the trials so far.
 
-A small central design first. Then, in the shares that the study sets, the cell whose trial most improves the winner and
-the cell whose trial most sharpens the curve.
+A design of first trials, then the cell whose trial most improves the winner. From trial WINNER_FIRST on a share of the
+trials, which the study sets, goes where it most sharpens the curve.
 """
 
 from __future__ import annotations
@@ -13,21 +13,15 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis.decision.objectives import Goal
-from analysis.search.gain import ObjectiveModel, expected_improvement, variance_explained
+from analysis.decision.objectives import Goal, GuardedGoal
+from analysis.search.design import design, retreat, spread
+from analysis.search.gain import LIKELY, ObjectiveModel, expected_improvement, launch_loss, variance_explained
 from analysis.search.space import Point, Space
-from analysis.surfaces.kernels import FitSettings
-from analysis.surfaces.scale import Scale
-from analysis.surfaces.surface import Surface
+from analysis.search.surrogate import Surrogate, Warp
 from analysis.table import table as tables
-from analysis.table.table import HYPERPARAMETERS
 
-# In shares of the range: the middle, then halfway to each edge; the low LR first, where nothing diverges.
-DESIGN = ((0.5, 0.5), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75))
-JITTER = 0.1
-# With the wide prior of a finished fit, a search would try every corner before it relies on a quadratic.
-TREND_SD = 2.0
-WINNER_FIRST = 8  # trials, after which the region of the winner is usually known
+JITTER = 0.1  # of a first trial's place, in shares of the range
+WINNER_FIRST = 16  # trials, after which the winner is usually found
 ALTERNATE = 0.5  # up to this share, the curve gets no two trials in a row
 # In sds of a trial's noise: under this expected improvement, the winner gains more from a more exact position.
 SETTLED = 0.1
@@ -39,7 +33,8 @@ class SearchContext:
     """The inputs of a proposal: trials so far, objective, space, and the search's settings.
 
     `table`: the trials with an outcome, as in analysis.table. `pending`: points in flight. `index`: the number of the
-    proposal, from 0. `curve`: the share of trials that sharpen the curve.
+    proposal, from 0. `curve`: the share of trials that sharpen the curve. `at_once`: how many trials run in parallel;
+    the first ones are laid out for their number.
     """
 
     table: pd.DataFrame
@@ -49,6 +44,7 @@ class SearchContext:
     index: int = 0
     curve: float = 0.25
     seed: int = 0
+    at_once: int = 1
 
     @property
     def used(self) -> list[Point]:
@@ -65,43 +61,44 @@ class SearchContext:
 class Proposal:
     """A cell to try. `why`: "start", "winner" or "curve", or the name of another strategy.
 
-    `improvement`: the largest expected improvement (nats) of the lowest value of the surface by one trial; None before
-    there is a surface.
+    `launch_loss`: what a launch of the best trial so far is expected to lose against the best cell, in nats; None
+    before there is a surface.
     """
 
     almr: float
     lr: float
     why: str
-    improvement: float | None = None
+    launch_loss: float | None = None
 
 
 def propose(context: SearchContext) -> Proposal:
     """The next trial: a free cell, of which there has to be one."""
-    free = context.free
-    if context.index < len(DESIGN):
-        return _start(context, free)
-    if len(tables.usable(context.table)) < ENOUGH:
-        return _retreat(context, free)
+    free, first = context.free, design(context.at_once)
+    if context.index < len(first):
+        return Proposal(*_start(context, first[context.index], free), "start")
+    known = tables.objective(tables.usable(context.table), context.goal.loss_weights).notna().sum()
+    if known < ENOUGH:
+        return Proposal(*_without_surface(context, free), "start")
     with threadpool_limits(1):  # small matrices: more threads are slower, and trials beside need the cores
         return _on_surface(replace(context, table=context.table.sort_values(["almr", "lr"])), free)
 
 
 def _on_surface(context: SearchContext, free: Space) -> Proposal:
-    model = fit(context).conditioned_on_mean(context.pending)
-    predicted = model.predict(free.almr, free.lr)
+    fitted, seed = fit(context), context.seed + context.index
+    model = fitted.conditioned_on_mean(sorted(context.pending))
     if not np.isfinite(context.goal.of_trials(tables.usable(context.table)).to_numpy(float)).any():
         return Proposal(*free.cells[int(model.guard_margin(free.almr, free.lr).argmax())], "winner")
-    lowest_loss, lowest_mean = _lowest(context.table, model)
-    allowed = predicted.allowed
-    improvement = float((allowed * expected_improvement(predicted.mean, predicted.sd, lowest_mean)).max())
+    mean, sd, allowed = model.predict(free.almr, free.lr)
+    noise, (lowest_loss, lowest_mean) = model.objective.noise, _lowest(context.table, model)
+    improvement = float((allowed * expected_improvement(mean, sd, lowest_mean)).max())
     why = "curve" if _turn_of_curve(context.index, context.curve) else "winner"
-    if why == "curve" or improvement < SETTLED * predicted.noise[predicted.mean.argmin()]:
-        worth = variance_explained(why, model, context.space, free, context.seed + context.index)
+    if why == "curve" or improvement < SETTLED * noise:
+        worth = variance_explained(why, model, context.space, free, seed)
         worth = worth * allowed if why == "winner" else worth
     else:
-        sd = np.hypot(predicted.sd, predicted.noise)
-        worth = allowed * expected_improvement(predicted.mean, sd, lowest_loss)
-    return Proposal(*free.cells[int(worth.argmax())], why, improvement)
+        worth = allowed * expected_improvement(mean, np.hypot(sd, noise), lowest_loss)
+    left = launch_loss(fitted, context.space, _complete(context.table), seed)
+    return Proposal(*free.cells[int(worth.argmax())], why, left)
 
 
 def _turn_of_curve(index: int, share: float) -> bool:
@@ -113,55 +110,57 @@ def _turn_of_curve(index: int, share: float) -> bool:
     return turn
 
 
-def _start(context: SearchContext, free: Space) -> Proposal:
-    """The free cell nearest to a point of the design, jittered by the seed."""
-    index, jitter = context.index, np.random.default_rng([context.seed, context.index]).uniform(-1, 1, 2)
-    u, v = np.array(DESIGN[index]) + JITTER * jitter
+def _start(context: SearchContext, place: Point, free: Space) -> Point:
+    """The free cell nearest to a place of the design, jittered by the seed."""
+    u, v = np.array(place) + JITTER * np.random.default_rng([context.seed, context.index]).uniform(-1, 1, 2)
     (a0, a1), (r0, r1) = context.space.bounds
-    return Proposal(*context.space.nearest(a0 + u * (a1 - a0), r0 * (r1 / r0) ** v, free.cells), "start")
+    return context.space.nearest(a0 + u * (a1 - a0), r0 * (r1 / r0) ** v, free.cells)
 
 
-def _retreat(context: SearchContext, free: Space) -> Proposal:
-    """The proposal where hardly any trial completed.
-
-    A cell halfway between the lowest free LR and the lowest that diverged; without one, the cell of the lowest free LR
-    that is farthest from all used ones.
-    """
-    lost, space = tables.diverged(context.table), context.space
-    lower = [cell for cell in free.cells if not len(lost) or cell[1] < lost["lr"].min()]
-    if len(lost) and lower:
-        middle = float(np.exp(np.mean(np.log([min(lr for _, lr in lower), lost["lr"].min()]))))
-        return Proposal(*space.nearest(float(np.median(lost["almr"])), middle, lower), "start")
-    among = Space(tuple(cell for cell in free.cells if not len(lost) or cell[1] == free.lr.min()))
-    used = space.unit(*np.array(context.used).T)
-    distance = ((space.unit(among.almr, among.lr)[:, None] - used[None]) ** 2).sum(axis=2).min(axis=1)
-    return Proposal(*among.cells[int(distance.argmax())], "start")
+def _without_surface(context: SearchContext, free: Space) -> Point:
+    """The proposal after the design where hardly any trial completed, or hardly any has ended."""
+    lost = tables.diverged(context.table)
+    if len(lost):
+        return retreat(context.space, context.used, free, list(zip(lost["almr"], lost["lr"], strict=True)))
+    return spread(context.space, context.used, free)
 
 
 def fit(context: SearchContext) -> ObjectiveModel:
-    """As analysis.surfaces.surface.fit_languages, for fewer trials, with inputs scaled to the whole space.
+    """The surrogates of the objective and of the guarded losses.
 
-    A diverged trial counts as one with the highest complete loss. A lower bound would not keep the search away: the
-    normal posterior there still has a tail of low losses.
+    A diverged trial counts as one with the highest complete loss: as a lower bound it would not keep the search away,
+    because the normal posterior there still has a tail of low losses.
     """
-    used, lost = tables.usable(context.table), tables.diverged(context.table)
-    almr, lr = (pd.concat([used, lost])[name].to_numpy(float) for name in HYPERPARAMETERS)
-    settings = FitSettings(context.seed, restarts=0, trend_sd=TREND_SD)
-    surfaces = {}
-    for name in context.goal.losses:
-        loss = used[f"loss_{name}"].to_numpy(float)
-        every = np.concatenate([loss, np.full(len(lost), loss.max())])
-        surfaces[name] = Surface.fit(Scale(almr, lr, every, span=context.space.bounds), settings=settings)
-    return ObjectiveModel(surfaces, context.goal)
+    table, goal = context.table, context.goal
+    used = tables.usable(table)
+    loss = tables.objective(used, goal.loss_weights)
+    values = goal.of_trials(used).to_numpy(float)
+    lowest = float(np.nanmin(values if np.isfinite(values).any() else loss.to_numpy(float)))
+    bounds = goal.bounds if isinstance(goal, GuardedGoal) else {}
+    guards = {name: _surrogate(context, used[f"loss_{name}"], bound) for name, bound in bounds.items()}
+    return ObjectiveModel(_surrogate(context, loss, lowest), guards)
+
+
+def _surrogate(context: SearchContext, loss: pd.Series, centre: float) -> Surrogate:
+    """Of the losses of the complete trials, the diverged ones added."""
+    measured, lost = loss.notna().to_numpy(), tables.diverged(context.table)
+    every = pd.concat([tables.usable(context.table)[measured], lost])
+    losses = np.concatenate([loss[measured].to_numpy(float), np.full(len(lost), loss.max())])
+    points = list(zip(every["almr"], every["lr"], strict=True))
+    return Surrogate.fit(context.space, points, losses, Warp(centre))
+
+
+def _complete(table: pd.DataFrame) -> list[Point]:
+    used = tables.usable(table)
+    return list(zip(used["almr"].tolist(), used["lr"].tolist(), strict=True))
 
 
 def _lowest(table: pd.DataFrame, model: ObjectiveModel) -> tuple[float, float]:
-    """The lowest measured objective, and the lowest mean of the surface at a trial, in nats."""
-    used = tables.usable(table)
-    predicted = model.predict(used["almr"].to_numpy(float), used["lr"].to_numpy(float))
-    measured = model.goal.of_trials(used).to_numpy(float)
-    allowed = predicted.allowed >= 0.5
-    if not (np.isfinite(measured).any() and allowed.any()):  # no trial keeps the guard: one that does is an improvement
-        worst = float(predicted.mean.max())
-        return worst, worst
-    return float(np.nanmin(measured)), float(predicted.mean[allowed].min())
+    """The lowest measured objective and the lowest mean of the surrogate at a trial that may be launched, warped.
+
+    The former is the centre of the warp, so 0.
+    """
+    almr, lr = np.array(_complete(table), float).T
+    mean, _, allowed = model.predict(almr, lr)
+    likely = allowed >= LIKELY
+    return 0.0, float(mean[likely].min() if likely.any() else mean.max())

@@ -14,7 +14,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.decision.objectives import Goal, WeightedGoal
-from analysis.search.propose import DESIGN, Proposal, SearchContext, propose
+from analysis.search.design import STAR
+from analysis.search.propose import Proposal, SearchContext, propose
 from analysis.search.space import Point, Space
 from analysis.table.table import HYPERPARAMETERS
 from sweep.study import InputError
@@ -24,7 +25,7 @@ UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
 class SurfaceSampler(BaseSampler):
-    """An Optuna sampler that proposes (ALMR, LR) from surfaces fitted to the trials so far.
+    """An Optuna sampler that proposes (ALMR, LR) from a surface fitted to the trials so far.
 
         study = optuna.create_study(sampler=SurfaceSampler(seed=0))
         study.optimize(objective, n_trials=24)
@@ -87,7 +88,7 @@ class SurfaceSampler(BaseSampler):
     ) -> Any:
         """The first trials, while Optuna knows no distributions: a point of the design."""
         low, high = _bounds(param_name, param_distribution)
-        share = DESIGN[trial.number % len(DESIGN)][HYPERPARAMETERS.index(param_name)]
+        share = STAR[trial.number % len(STAR)][HYPERPARAMETERS.index(param_name)]
         if getattr(param_distribution, "log", False):
             return low * (high / low) ** share
         return low + (high - low) * share

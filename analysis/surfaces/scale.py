@@ -14,25 +14,23 @@ from analysis.surfaces.kernels import Array
 from analysis.table.table import fewest
 from sweep.study import InputError
 
-WIDTH = 2.0  # scale of the compression, in units of knee - lowest loss
-LARGEST = 20.0  # compressed widths over the knee, where a prediction is cut off: exp(20) widths are as good as infinite
-Ranges = tuple[tuple[float, float], tuple[float, float]]
+LARGEST = 20.0  # widths over the lowest loss, where a prediction is cut off: exp(20) widths are as good as infinite
 
 
 @dataclass(frozen=True)
 class Scale:
     """The scaling of n complete trials: arrays (n,), `loss` in nats. Inputs are linear in `form` of ALMR and in ln LR.
 
-    Losses over the knee are compressed logarithmically: towards divergence they rise exponentially and jump, and a
-    smooth surface that followed them would be distorted at its minimum. `span`: the ranges of ALMR and LR to scale by,
-    None for those of the trials.
+    Losses are compressed to width * ln(1 + over / width), where `over` is the loss minus the lowest, `width` in nats.
+    Towards divergence losses rise exponentially, and a smooth surface that followed them would be distorted at its
+    minimum. An infinite width compresses nothing.
     """
 
     almr: Array
     lr: Array
     loss: Array
     form: Form = LINEAR
-    span: Ranges | None = None
+    width: float = np.inf
 
     @classmethod
     def of(cls, almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, form: Form = LINEAR) -> Self:
@@ -42,37 +40,28 @@ class Scale:
             raise InputError(f"{len(y)} usable trials: a surface needs {needed} or more; add trials")
         return cls(a, r, y, form)
 
-    @property
-    def ranges(self) -> Ranges:
-        """(lowest, highest) ALMR and (lowest, highest) LR, which the inputs map to (-1, 1)."""
-        return self.span or ((self.almr.min(), self.almr.max()), (self.lr.min(), self.lr.max()))
-
     def inputs(self, almr: ArrayLike, lr: ArrayLike) -> Array:
-        """Scaled inputs of n points: (n, 2)."""
-        almrs, lrs = self.ranges
+        """Inputs of n points (n, 2), scaled to [-1, 1] over the trials."""
+        almrs, lrs = (np.array([values.min(), values.max()]) for values in (self.almr, self.lr))
         columns = (
-            _to_unit(self.form.of(np.asarray(almr, float)), *self.form.of(np.array(almrs))),
+            _to_unit(self.form.of(np.asarray(almr, float)), *self.form.of(almrs)),
             _to_unit(np.log(np.asarray(lr, float)), *np.log(lrs)),
         )
         return np.stack(columns, axis=1)
 
     @cached_property
-    def knee(self) -> float:
-        """The loss in nats above which losses are compressed: the third quartile, well above any candidate optimum."""
-        return float(np.quantile(self.loss, 0.75))
+    def lowest(self) -> float:
+        return float(self.loss.min())
 
     @cached_property
-    def _width(self) -> float:
-        return WIDTH * (self.knee - float(self.loss.min())) or 1.0
+    def range(self) -> float:
+        """From the lowest loss to the third quartile, in nats; 1 where they are equal."""
+        return float(np.quantile(self.loss, 0.75)) - self.lowest or 1.0
 
     @cached_property
     def _compressed(self) -> Array:
-        return self.compress(self.loss)
-
-    def compress(self, loss: Array) -> Array:
-        """Losses in nats, compressed above the knee."""
-        over = np.maximum(loss - self.knee, 0)
-        return np.asarray(np.minimum(loss, self.knee) + self._width * np.log1p(over / self._width))
+        over = self.loss - self.lowest
+        return over if np.isinf(self.width) else self.width * np.log1p(over / self.width)
 
     @cached_property
     def spread(self) -> float:
@@ -86,14 +75,24 @@ class Scale:
 
     def nats(self, scaled: Array) -> Array:
         """Losses in nats of scaled values, the inverse of `targets`."""
-        compressed = self._compressed.mean() + self.spread * scaled
-        over = np.maximum(compressed - self.knee, 0) / self._width
-        return np.asarray(np.minimum(compressed, self.knee) + self._width * np.expm1(np.minimum(over, LARGEST)))
+        compressed = self._of_scaled(scaled)
+        return np.asarray(
+            self.lowest + (compressed if np.isinf(self.width) else self.width * np.expm1(self._widths(compressed)))
+        )
 
     def nats_of_sd(self, scaled_sd: Array, scaled: Array) -> Array:
         """Standard deviations in nats of scaled ones about the scaled values `scaled` (linearised)."""
-        over = (self._compressed.mean() + self.spread * scaled - self.knee) / self._width
-        return np.asarray(self.spread * scaled_sd * np.exp(np.clip(over, 0, LARGEST)))
+        return np.asarray(self.spread * scaled_sd * np.exp(self._widths(self._of_scaled(scaled))))
+
+    def log_slopes(self, scaled: Array) -> Array:
+        """ln of the slope of scaled values over losses in nats, at the scaled values."""
+        return np.asarray(-self._widths(self._of_scaled(scaled)) - np.log(self.spread))
+
+    def _of_scaled(self, scaled: Array) -> Array:
+        return np.asarray(self._compressed.mean() + self.spread * scaled)
+
+    def _widths(self, compressed: Array) -> Array:
+        return np.minimum(compressed / self.width, LARGEST)
 
 
 def _to_unit(values: Array, low: float, high: float) -> Array:

@@ -6,11 +6,14 @@ defines the covariance and the mixture over its parameters, `bounds` the bounds 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, cholesky
 from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -18,22 +21,54 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from analysis.fit_file.fit_file import CrossValidation
 from analysis.fit_file.forms import FORMS, LINEAR
 from analysis.surfaces import bounds
-from analysis.surfaces.kernels import JITTER, SETTINGS, Array, FitSettings, most_probable, posterior_draws
+from analysis.surfaces.kernels import JITTER, SETTINGS, Array, FitSettings, log_evidence, most_probable, posterior_draws
 from analysis.surfaces.scale import Scale
 from analysis.table import table as tables
 
 NOTHING = np.empty(0)
-# Nats of log density: strong evidence (Kass & Raftery 1995). With a dozen trials the best of three forms is chance.
-CLEAR = 5.0
+ODDS = np.log(1 / 4)  # ln of the odds beforehand: of another form against ALMR itself, of no residual against one
+WIDTHS = (np.inf, 2.0)  # of the compression, in ranges of the losses (Scale.range): none, and that of a cliff
+NEGLIGIBLE = 0.03  # share of the evidence, under which a scale is left out
+FEWEST = 4  # draws of the kernel parameters in one scale
+GROUP = 30  # draws of one member, of the 500 of a fit
 LEVELS = (0.5, 0.8, 0.9)  # of the predictive bands whose coverage is checked
+
+
+class Member(NamedTuple):
+    """A Gaussian process with fixed kernel parameters, of scaled losses."""
+
+    scale: Scale
+    process: GaussianProcessRegressor
+
+    def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array, Array]:
+        """Mean and sd of the noise-free loss, and sd of one trial's noise, in nats at n points: three arrays (n,)."""
+        x = self.scale.inputs(almr, lr)
+        mean, sd = self.process.predict(x, return_std=True)
+        noise = self.process.kernel_.noise(x)
+        return self._nats(mean, np.clip(sd**2 - noise, 0, None), noise)
+
+    def left_out(self) -> tuple[Array, Array, Array]:
+        """Leave-one-out mean, sd with noise, and noise, in nats of the n trials (R&W equation 5.12): three (n,)."""
+        mean, variance = _left_out(self.process, len(self.scale.loss))
+        return self._nats(mean, variance, variance)
+
+    def _nats(self, mean: Array, *variances: Array) -> tuple[Array, Array, Array]:
+        one, other = (self.scale.nats_of_sd(np.sqrt(variance), mean) for variance in variances)
+        return self.scale.nats(mean), one, other
+
+    def draw(self, almr: ArrayLike, lr: ArrayLike, normal: Array) -> Array:
+        """Joint posterior draws (k, n) in nats from standard normals (k, n)."""
+        return self.scale.nats(_draw(self.process, self.scale.inputs(almr, lr), normal))
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A fitted surface: a mixture of Gaussian processes, `members`, of different kernel parameters, with `weights`."""
+    """A fitted surface: a mixture of Gaussian processes, `members`, of different scales and kernel parameters, with
+    `weights`. `scale` is the most probable one.
+    """
 
     scale: Scale
-    members: tuple[GaussianProcessRegressor, ...]
+    members: tuple[Member, ...]
     weights: Array
 
     @staticmethod
@@ -47,52 +82,91 @@ class Surface:
 
         `error`: the known standard error of each value, in the unit of `scale.loss`, added to the estimated noise.
         """
-        x, y = scale.inputs(scale.almr, scale.lr), scale.targets
         extra_variance = JITTER + (error / scale.spread) ** 2
-        process = most_probable(x, y, settings, extra_variance)
-        thetas, weights = posterior_draws(process, settings.seed)
-        x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged), extra_variance)
-        return Surface(scale, tuple(_condition(process, theta, x, y, alpha) for theta in thetas), weights)
+        process = _most_probable(scale, settings, extra_variance)
+        return Surface._of(scale, process, diverged, settings, extra_variance)
 
-    def conditioned_on_mean(self, almr: ArrayLike, lr: ArrayLike) -> Surface:
-        """The surface after trials at m points whose losses equal its mean there: same mean, less uncertainty."""
-        added = self.scale.inputs(almr, lr)
-        return self if not len(added) else replace(self, members=tuple(_with_mean_at(m, added) for m in self.members))
+    @staticmethod
+    def averaged(
+        scales: Sequence[Scale],
+        diverged: tuple[ArrayLike, ArrayLike] = (NOTHING, NOTHING),
+        settings: FitSettings = SETTINGS,
+    ) -> Surface:
+        """The mixture of fits in these scales of the same losses, with and without a residual, by their evidence."""
+        candidates = [(scale, residual) for scale in scales for residual in (True, False)]
+        processes = [_most_probable(scale, settings, residual=residual) for scale, residual in candidates]
+        evidence = np.array([_log_evidence(scale, p) for (scale, _), p in zip(candidates, processes, strict=True)])
+        shares = _shares(evidence)
+        fits = [
+            Surface._of(scale, process, diverged, settings._replace(members=_power_of_two(share * settings.members)))
+            for (scale, _), process, share in zip(candidates, processes, shares, strict=True)
+            if share
+        ]
+        members = tuple(member for fit in fits for member in fit.members)
+        kept = shares[shares > 0]
+        weights = np.concatenate([share * fit.weights for share, fit in zip(kept, fits, strict=True)])
+        return Surface(candidates[int(evidence.argmax())][0], members, weights)
+
+    @staticmethod
+    def _of(
+        scale: Scale,
+        process: GaussianProcessRegressor,
+        diverged: tuple[ArrayLike, ArrayLike],
+        settings: FitSettings,
+        extra_variance: float = JITTER,
+    ) -> Surface:
+        """The mixture over the kernel parameters about the most probable ones, those of `process`."""
+        thetas, weights = posterior_draws(process, settings)
+        x, y = scale.inputs(scale.almr, scale.lr), scale.targets
+        x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged), extra_variance)
+        members = tuple(Member(scale, _condition(process, theta, x, y, alpha)) for theta in thetas)
+        return Surface(scale, members, weights)
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         """Mean and standard deviation of the noise-free loss (nats) at n points: two arrays of shape (n,)."""
-        x = self.scale.inputs(almr, lr)
-        means, deviations = zip(*(member.predict(x, return_std=True) for member in self.members), strict=True)
-        variances = np.array(deviations) ** 2 - [member.kernel_.noise(x) for member in self.members]
-        return self._mixed(np.array(means), np.clip(variances, 0, None))
+        means, deviations, _ = zip(*(member.predict(almr, lr) for member in self.members), strict=True)
+        return self._mixed(np.array(means), np.array(deviations))
 
-    def _mixed(self, means: Array, variances: Array) -> tuple[Array, Array]:
-        """Mean and sd (n,) in nats of the mixture, from the scaled means and variances (members, n) of its members."""
+    def _mixed(self, means: Array, deviations: Array) -> tuple[Array, Array]:
+        """Mean and sd (n,) of the mixture, from those of its members (members, n), in nats."""
         mean = self.weights @ means
-        variance = self.weights @ (variances + (means - mean) ** 2)
-        return self.scale.nats(mean), self.scale.nats_of_sd(np.sqrt(variance), mean)
+        return mean, np.sqrt(self.weights @ (deviations**2 + (means - mean) ** 2))
 
     def noise(self, almr: ArrayLike, lr: ArrayLike) -> Array:
         """Standard deviation in nats of one trial's loss around the surface at n points: (n,)."""
-        x = self.scale.inputs(almr, lr)
-        mean = self.weights @ [member.predict(x) for member in self.members]
-        variance = self.weights @ [member.kernel_.noise(x) for member in self.members]
-        return self.scale.nats_of_sd(np.sqrt(variance), mean)
+        noises = np.array([member.predict(almr, lr)[2] for member in self.members])
+        return np.asarray(np.sqrt(self.weights @ noises**2))
 
     def sample(self, almr: ArrayLike, lr: ArrayLike, draws: int, seed: int) -> Array:
         """Joint posterior draws of the noise-free loss (nats) at n points: shape (draws, n)."""
-        x, random = self.scale.inputs(almr, lr), np.random.default_rng(seed)
-        counts = random.multinomial(draws, self.weights)
-        drawn = [_draw(m, x, random.standard_normal((c, len(x)))) for m, c in zip(self.members, counts, strict=True)]
-        return self.scale.nats(random.permutation(np.concatenate(drawn)))
+        random, points = np.random.default_rng(seed), np.size(almr)
+        counts = _counts(self.weights, draws, random)
+        drawn = [
+            member.draw(almr, lr, random.standard_normal((count, points)))
+            for member, count in zip(self.members, counts, strict=True)
+            if count
+        ]
+        return np.asarray(random.permutation(np.concatenate(drawn)))
 
     def leave_one_out(self) -> tuple[Array, Array]:
-        """Leave-one-out predictions of the n trials, and their sd with noise (R&W equation 5.12): two (n,), in nats.
+        """Leave-one-out predictions of the n trials, and their sd with noise: two arrays (n,), in nats.
 
-        The kernel parameters stay those of the full fit.
+        The kernel parameters and the weights stay those of the full fit.
         """
-        means, variances = zip(*(_left_out(member, len(self.scale.loss)) for member in self.members), strict=True)
-        return self._mixed(np.array(means), np.array(variances))
+        means, deviations, _ = zip(*(member.left_out() for member in self.members), strict=True)
+        return self._mixed(np.array(means), np.array(deviations))
+
+
+def _counts(weights: Array, draws: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """How many of the draws each member gives: in groups of about GROUP, by systematic resampling of the weights.
+
+    A member costs as much for one draw as for many.
+    """
+    groups = -(-draws // GROUP)
+    places = (np.arange(groups) + random.uniform()) / groups
+    sizes = np.full(groups, draws // groups) + (np.arange(groups) < draws % groups)
+    members = np.minimum(np.searchsorted(weights.cumsum(), places), len(weights) - 1)
+    return np.bincount(members, sizes, len(weights)).astype(np.int64)
 
 
 def _with_bounds(
@@ -119,16 +193,8 @@ def _condition(
     return GaussianProcessRegressor(process.kernel_.clone_with_theta(theta), alpha=alpha, optimizer=None).fit(x, y)
 
 
-def _with_mean_at(member: GaussianProcessRegressor, added: Array) -> GaussianProcessRegressor:
-    x, y = np.concatenate([member.X_train_, added]), np.concatenate([member.y_train_, member.predict(added)])
-    alpha = np.concatenate([member.alpha, np.full(len(added), JITTER)])
-    return _condition(member, member.kernel_.theta, x, y, alpha)
-
-
 def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
-    """Posterior draws (k, n) of the noise-free process, scaled, from standard normals (k, n)."""
-    if not len(normal):
-        return normal
+    """Posterior draws (k, n) of the noise-free process of scaled losses, from standard normals (k, n)."""
     mean, covariance = member.predict(x, return_cov=True)
     # The jitter makes the covariance positive definite; more would roughen draws and move their minima.
     covariance.flat[:: len(mean) + 1] += 1e-9 - member.kernel_.noise(x)
@@ -137,8 +203,7 @@ def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
 
 
 def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0) -> dict[str, Surface]:
-    """One surface for each loss, of a language or a source, from a table (see analysis.table), each in the transform of
-    ALMR that predicts it best.
+    """One surface for each loss, of a language or a source, from a table (see analysis.table), averaged over `scales`.
 
     Diverged rows bound the surfaces; other excluded rows are not used. Raises InputError as Scale.of.
     """
@@ -146,29 +211,44 @@ def fit_languages(table: pd.DataFrame, languages: tuple[str, ...], seed: int = 0
     diverged = lost["almr"].to_numpy(float), lost["lr"].to_numpy(float)
     surfaces = {}
     for name in languages:
-        trials = used["almr"], used["lr"], used[f"loss_{name}"]
-        surfaces[name] = Surface.fit(best_scale(*trials, seed), diverged, FitSettings(seed))
+        every = scales(used["almr"], used["lr"], used[f"loss_{name}"])
+        surfaces[name] = Surface.averaged(every, diverged, FitSettings(seed))
     return surfaces
 
 
-def best_scale(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike, seed: int = 0) -> Scale:
-    """The scale in ALMR itself, unless another transform predicts better by more than CLEAR.
+def scales(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike) -> list[Scale]:
+    """Each form of ALMR that suits the trials with each compression. Losses in nats, arrays (n,).
 
-    The criterion is the leave-one-out log predictive density (Rasmussen & Williams 2006, equation 5.11). Losses in
-    nats, arrays (n,). Raises InputError as Scale.of.
+    Raises InputError as Scale.of.
     """
-    linear = Scale.of(almr, lr, loss)
-    if len(np.unique(linear.almr)) < 3:  # any form is a line through two points
-        return linear
-    others = [replace(linear, form=form) for form in FORMS if form != LINEAR and form.suits(linear.almr)]
-    better = [_log_density(scale, seed) - CLEAR for scale in others]
-    return others[int(np.argmax(better))] if max(better, default=-np.inf) > _log_density(linear, seed) else linear
+    plain = Scale.of(almr, lr, loss)
+    several = len(np.unique(plain.almr)) > 2  # any form is a line through two points
+    forms = [form for form in FORMS if form == LINEAR or (several and form.suits(plain.almr))]
+    return [replace(plain, form=form, width=width * plain.range) for form in forms for width in WIDTHS]
 
 
-def _log_density(scale: Scale, seed: int) -> float:
-    process = most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, FitSettings(seed, restarts=0))
-    mean, variance = _left_out(process, len(process.y_train_))
-    return float(-0.5 * np.sum((process.y_train_ - mean) ** 2 / variance + np.log(variance)))
+def _most_probable(
+    scale: Scale, settings: FitSettings, extra_variance: float = JITTER, residual: bool = True
+) -> GaussianProcessRegressor:
+    return most_probable(scale.inputs(scale.almr, scale.lr), scale.targets, settings, extra_variance, residual)
+
+
+def _log_evidence(scale: Scale, process: GaussianProcessRegressor) -> float:
+    """ln of the probability density of the losses in nats, whatever the scale, and of the candidate beforehand."""
+    density = log_evidence(process) + float(scale.log_slopes(process.y_train_).sum())
+    return float(density + ODDS * ((scale.form != LINEAR) + (not process.kernel_.residual)))
+
+
+def _shares(evidence: Array) -> Array:
+    """Weights (n,) that sum to 1; 0 under NEGLIGIBLE."""
+    shares = np.exp(evidence - evidence.max())
+    shares = np.where(shares < NEGLIGIBLE * shares.sum(), 0.0, shares)
+    return np.asarray(shares / shares.sum())
+
+
+def _power_of_two(number: float) -> int:
+    """The least that is no less than `number` and FEWEST."""
+    return 1 << math.ceil(math.log2(max(number, FEWEST)))
 
 
 def _left_out(process: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:

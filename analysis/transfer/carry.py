@@ -12,7 +12,7 @@ from analysis.fit_file.transfer import Cost, FittedRung, LaunchLoss, RuleEstimat
 from analysis.fit_file.winner import Winner
 from analysis.transfer import cost, differences, ladder, loss_law, rungs, sizes
 from analysis.transfer.ladder_setting import ladder_setting
-from analysis.transfer.rules import Sweep, near_edge, setting, terms_of
+from analysis.transfer.rules import Sweep, near_edge, setting, stated, terms_of
 from analysis.transfer.sizes import ScaleStep
 from analysis.transfer.terms import log_factor
 from sweep.study import InputError, Study
@@ -135,10 +135,6 @@ def predicted(
     """
     if not smaller:
         return None
-    if rule.rule == "ladder":
-        at = {name: float(getattr(target, name)) for name in ladder.QUANTITIES}
-        fitted = ladder_setting(smaller, at, level)
-        return fitted["almr"], fitted["lr"]
     start = max(smaller, key=lambda rung: (rung.parameters, -abs(math.log(rung.tokens / target.tokens))))
     between = ScaleStep(
         trial=ModelFacts(parameters=start.parameters, peak_lr=start.peak_lr),
@@ -148,4 +144,8 @@ def predicted(
         trial_batch=start.batch,
         launch_batch=target.batch,
     )
+    if rule.rule == "ladder":
+        at = {name: float(getattr(target, name)) for name in ladder.QUANTITIES}
+        fitted = ladder_setting(smaller, at, level, stated(rule, between))
+        return fitted["almr"], fitted["lr"]
     return start.almr, start.lr * math.exp(log_factor(terms_of(between, rule)))

@@ -56,8 +56,8 @@ def of_one_budget(rungs: Sequence[FittedRung]) -> list[FittedRung]:
             return [sizes[size] for size in sorted(sizes)]
         most = max(most, len(sizes))
     raise InputError(
-        f"the loss after the launch is not predicted: {most} model sizes have losses at one token budget, a floor and "
-        f"a power need {LEAST_SIZES}: add runs of other sizes to launch.transfer.rungs"
+        f"the loss after the launch is not predicted: that takes the losses of {LEAST_SIZES} model sizes at one token "
+        f"budget, and there are {most}: add runs of other sizes to launch.transfer.rungs"
     )
 
 

@@ -143,9 +143,10 @@ def _assumption(rule: TransferRule, terms: Sequence[Term]) -> str:
     factors = "; ".join(term.text for term in moved)
     scaled = f"The LR is scaled by {math.exp(log_factor(terms)):.3g}: {factors}." if moved else ""
     batch = "" if terms[-1].ratio == 1 or rule.batch_exponent != BATCH_EXPONENT else f"Of the batch: {BATCH_SOURCE}."
+    tokens = f"Of the tokens: {rule.source}." if rule.source and rule.rule != "power" else ""
     presumes = "" if not rule.law else _presumes(rule)
     rest = "The ALMR is unchanged. That all this holds for the launch is an assumption."
-    parts = (does, scaled, batch, presumes, rest)
+    parts = (does, scaled, tokens, batch, presumes, rest)
     return " ".join(part for part in parts if part)
 
 
@@ -170,13 +171,13 @@ def _ladder(sweep: Sweep, rule: TransferRule) -> Transfer:
     if not ladder.varied(gathered):
         raise InputError("launch.transfer: rule ladder needs rungs or training.horizons: name runs of smaller sweeps")
     at: dict[str, float] = {"parameters": target, "tokens": step.launch_tokens, "batch": step.launch_batch}
-    fitted = ladder_setting(gathered, at, winner.level, _stated(rule, step))
+    fitted = ladder_setting(gathered, at, winner.level, stated(rule, step))
     return unchanged(winner).model_copy(
         update=fitted | {"warnings": tuple(fitted["warnings"]), "rungs": tuple(gathered)}
     )
 
 
-def _stated(rule: TransferRule, step: ScaleStep) -> dict[str, Term]:
+def stated(rule: TransferRule, step: ScaleStep) -> dict[str, Term]:
     """The exponents of what the rungs may not vary. One of tokens is missing where it is needed but not stated."""
     found = {"batch": _batch(step, rule)}
     if rule.parameters_exponent is not None:

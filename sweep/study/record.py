@@ -54,13 +54,19 @@ class Proposed(Schema):
     """Why a trial is run that a search, or the user, proposed.
 
     `index` is its number in the search, from 0. `why` is its purpose: "start", "winner", "curve", the name of another
-    strategy, "grown" for a cell beyond the grid, or ALSO. `improvement` is the expected gain of the best single trial
-    over the surface's best loss at that time, in nats per token; None before there was a surface.
+    strategy, "grown" for a cell beyond the grid, or ALSO. `launch_loss` is what a launch of the best trial at that time
+    was expected to lose against the best cell, in nats per token; None before there was a surface.
     """
 
     index: int
     why: str
-    improvement: float | None = None
+    launch_loss: float | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, content: Any) -> Any:
+        """They wrote `improvement`, the expected gain of the best single trial."""
+        return {k: v for k, v in content.items() if k != "improvement"} if isinstance(content, dict) else content
 
 
 class TrialRequest(Schema):

@@ -2,12 +2,14 @@
 
 Proposal number k of a search is a function of the outcomes of the trials up to number k - n, where n trials run in
 parallel: later trials count as running even if they have ended. So the order in which trials end changes nothing, and
-a run that was killed continues with the same proposals.
+a run that was killed continues with the same proposals. The exception is a trial that takes far longer than the others:
+no slot waits for it (analysis.search.turns).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -107,10 +109,18 @@ class _Stop(NamedTuple):
 class SearchQueue(_RunningTrials):
     """The proposals of a search, `at_once` trials in parallel, until its budget is spent or its tolerance is met."""
 
-    def __init__(self, study: Study, run: Run, at_once: int, expected: float | None = None) -> None:
-        """`expected`: GPU-hours of a trial, for as long as none has ended."""
+    def __init__(
+        self,
+        study: Study,
+        run: Run,
+        at_once: int,
+        expected: float | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`expected`: GPU-hours of a trial, for as long as none has ended. `seconds`: a clock."""
         super().__init__(study, run, at_once)
-        self.expected = expected
+        self.expected, self.seconds = expected, seconds
+        self.starts, self.durations = dict[Trial, float](), list[float]()
         self.requests = run.proposals(study)
         self.again = run.left(request.trial for request in self.requests)
         self.stopped: _Stop | None = None
@@ -129,6 +139,14 @@ class SearchQueue(_RunningTrials):
             return Turn.DONE
         return self._started(self._write_request(step))
 
+    def ended(self, trial: Trial) -> None:
+        super().ended(trial)
+        self.durations.append(self.seconds() - self.starts.pop(trial))
+
+    def _started(self, trial: Trial) -> Trial:
+        self.starts[trial] = self.seconds()
+        return super()._started(trial)
+
     def finished(self) -> bool:
         return not self.again and not self.running and isinstance(self._step(), _Stop)
 
@@ -146,14 +164,20 @@ class SearchQueue(_RunningTrials):
         """The next proposal, or the end of the search; None where a running trial has to end first."""
         if end := self._ended():
             return None if end.waits and self.running else end
-        usable = [r for r in self.requests if r.proposed and r.proposed.index <= self._number - self.at_once]
-        if any(request.trial in self.running for request in usable):
+        older = [r for r in self.requests if r.proposed and r.proposed.index <= self._number - self.at_once]
+        if any(request.trial in self.running and not self._late(request.trial) for request in older):
             return None
+        usable = [request for request in older if request.trial not in self.running]
         with _one_thread():
             step = self._propose(usable)
             if step is None and not self.running:
                 step = self._propose(self.requests)
         return step
+
+    def _late(self, trial: Trial) -> bool:
+        from analysis.search.turns import overdue
+
+        return bool(self.durations) and self.seconds() > overdue(self.starts[trial], self.durations)
 
     def _ended(self) -> _Stop | None:
         """The end of a search whose budget does not pay for one more trial, or whose trials all fail, for a cause that
@@ -179,7 +203,7 @@ class SearchQueue(_RunningTrials):
 
         hidden = {request.trial for request in self.requests} - {request.trial for request in usable}
         search = self.study.search
-        context = replace(search_context(self.run, self.study, hidden), index=self._number)
+        context = replace(search_context(self.run, self.study, hidden), index=self._number, at_once=self.at_once)
         if search.bounds:
             context = replace(context, space=grown_space(context, self.study))
         if not context.free.cells:
@@ -188,14 +212,14 @@ class SearchQueue(_RunningTrials):
         return self._converged(proposal, complete=int(context.table["excluded"].isna().sum())) or proposal
 
     def _converged(self, proposal: Proposal, complete: int) -> _Stop | None:
-        gain = proposal.improvement
-        if gain is None or gain >= self.study.search.tolerance or complete < MINIMUM_TRIALS:
+        loss = proposal.launch_loss
+        if loss is None or loss >= self.study.search.tolerance or complete < MINIMUM_TRIALS:
             return None
-        return _Stop(f"one more trial is expected to improve the best loss by {gain:.1e} nats, under search.tolerance")
+        return _Stop(f"a launch of the best trial is expected to lose {loss:.1e} nats, under search.tolerance")
 
     def _write_request(self, proposal: Proposal) -> Trial:
         trial = Trial(almr=proposal.almr, lr=proposal.lr, seed=self.study.grid.seeds[0])
-        why = Proposed(index=self._number, why=proposal.why, improvement=proposal.improvement)
+        why = Proposed(index=self._number, why=proposal.why, launch_loss=proposal.launch_loss)
         self.requests.append(self.run.write_request(trial, self.study, why, self.run.attempts(trial)))
         return trial
 

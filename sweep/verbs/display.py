@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
-from sweep.study.numbers import clock, point
+from sweep.study.numbers import clock, number, point
 from sweep.trials import budget
 from sweep.trials.budget import Budget
 
@@ -31,6 +31,7 @@ class Display:
         self.began = time.monotonic()
         self.durations: list[float] = []  # seconds, of the trials that this session completed
         self.in_parallel = 1  # at most so far
+        self.launch_loss: float | None = None  # of the last proposal that knew it
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -41,6 +42,8 @@ class Display:
             yield
 
     def started(self, trial: Trial) -> None:
+        proposed = self.run.proposed(trial)
+        self.launch_loss = proposed.launch_loss if proposed and proposed.launch_loss is not None else self.launch_loss
         self.running[trial.id] = (trial, time.monotonic())
         self.in_parallel = max(self.in_parallel, len(self.running))
         self.total = max(self.total, len(self.records.keys() | self.running.keys()))  # a grid may grow
@@ -89,7 +92,7 @@ class Display:
         if not losses:
             return "no finished trial yet"
         loss, record = min(losses, key=lambda pair: pair[0])
-        return f"best so far: {point(record.almr, record.lr)}: {loss:.4f} nats per token"
+        return f"best so far: {point(record.almr, record.lr)}: {loss:.4f} nats per token{launch_loss(self.launch_loss)}"
 
     def _over(self, record: Record) -> str:
         """The guards of losses that a complete trial exceeds."""
@@ -102,5 +105,10 @@ class Display:
         measured = record.reason or self._over(record) if loss is None else f"{loss:.4f} nats per token"
         return (
             f"[{len(self.records):>{len(str(self.total))}}/{self.total}] {record.trial_id} {record.status.value}: "
-            f"{'; '.join([measured, *budget.spent(self._budget), self._eta()])}"
+            f"{'; '.join([measured + launch_loss(self.launch_loss), *budget.spent(self._budget), self._eta()])}"
         ).replace("[", r"\[", 1)
+
+
+def launch_loss(expected: float | None) -> str:
+    """What a search expects a launch of its best trial to lose, as the end of a line on it; empty where not known."""
+    return "" if expected is None else f"; a launch now is expected to lose {number(expected, 4)}"

@@ -6,7 +6,6 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pydantic
@@ -26,10 +25,7 @@ from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.objective import Guard
 from sweep.study.tables.cells import listing
-from sweep.study.tables.table_file import is_table
 from sweep.verbs.options import ObjectiveOptions, TableOptions
-
-OPTIONS = "--columns, --where, --drop-bad-rows, --weights, --guard, --base, --level and --out"
 
 
 @dataclass(frozen=True)
@@ -142,16 +138,6 @@ def _by_name(option: str, text: str | None) -> dict[str, float]:
     if text and len(numbers) < len(text.split(",")):
         raise InputError(f"{option} {text}: a name is given twice; leave one out")
     return numbers
-
-
-def refuse_for_a_run(source: str, *given: Any) -> None:
-    """Raises InputError for options of a table where `source` is a run: they would be ignored."""
-    if is_table(source) or Path(source).suffix == ".xls":
-        raise InputError(f"{source}: no such file")
-    if any(value is not None and value is not False and value != [] for value in given):
-        raise InputError(
-            f"{source}: {OPTIONS} are for a table; a run takes its objective from its study: leave them out"
-        )
 
 
 def refuse_unusable(folder: Path | None) -> None:

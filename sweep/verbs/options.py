@@ -6,11 +6,15 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sweep.study import InputError
+
 RUNS = "runs"
+OF_A_TABLE = "--columns, --where, --drop-bad-rows, --weights, --guard, --base, --level and --out"
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or a shipped study such as demo.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name in --runs.")]
@@ -61,6 +65,8 @@ class ReplayOptions:
     repeats: Annotated[int, typer.Option(metavar="N", help="Searches per strategy.")] = 20
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0
     curve: Annotated[float, typer.Option(metavar="SHARE", help="Share of trials for the curve.")] = 0.25
+    at_once: Annotated[int, typer.Option(metavar="N", help="Trials in parallel.")] = 1
+    spread: Annotated[float, typer.Option(metavar="SD", help="Of ln of a trial's duration.")] = 0.0
 
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
@@ -79,3 +85,15 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     collected.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
     collected.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return collected
+
+
+def refuse_for_a_run(source: str, *given: Any) -> None:
+    """Raises InputError for options of a table where `source` is a run: they would be ignored."""
+    from sweep.study.tables.table_file import is_table
+
+    if is_table(source) or Path(source).suffix == ".xls":
+        raise InputError(f"{source}: no such file")
+    if any(value is not None and value is not False and value != [] for value in given):
+        raise InputError(
+            f"{source}: {OF_A_TABLE} are for a table; a run takes its objective from its study: leave them out"
+        )

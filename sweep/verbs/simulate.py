@@ -27,7 +27,7 @@ from analysis.figures.data.simulation import simulation_info
 from analysis.figures.drawing.simulation import draw_simulation
 from analysis.search.measured import MeasuredTable
 from analysis.search.outcomes import ALL, SearchOutcome, StrategySummary, rows
-from analysis.search.replay import STRATEGIES, everything, replay
+from analysis.search.replay import STRATEGIES, ReplayedSearch, everything, found_by_fit
 from analysis.table import table as tables
 from sweep.study import InputError, Objective
 from sweep.study.files.atomic import write_atomically
@@ -38,33 +38,43 @@ from sweep.verbs.options import ReplayOptions
 
 HEADS = (
     *("strategy", "trials", "regret %\nmean", "regret %\nmedian", "regret %\n90th pct."),
-    *("curve\nerror", "excess\nloss %", "tokens"),
+    *("curve\nerror", "excess\nloss %", "tokens", "time"),
 )
 FOOT = f"""regret: loss of the best trial found minus that of the best cell, in % of the latter
 curve error: RMS of ln(LR), the fit's best LR at each ALMR against the best LR of that ALMR's own cells
 excess loss: at the fit's best LR, above the lowest at that ALMR, by the fit of the whole table, in % of the best loss
+time: wall-clock until all of these trials ended; a trial takes 1 on average
 {ALL}: the fit of the whole table"""
+MOST_SPREAD = 2.0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The searches to replay. `trials` is sorted; `curve` is the share of the trials of `surface` for the curve."""
+    """The searches to replay. `trials` is sorted; `curve`, `at_once` and `spread` are those of ReplayedSearch.
+
+    `fitted`: fit each search's trials as well, as a script wants it.
+    """
 
     strategies: tuple[str, ...]
     trials: tuple[int, ...]
     repeats: int
     seed: int
     curve: float
+    at_once: int
+    spread: float
+    fitted: bool
 
     def searches(self) -> list[tuple[str, int]]:
         """(strategy, repeat), all strategies of a repeat together, so that the time left is known early."""
         return [(strategy, repeat) for repeat, strategy in itertools.product(range(self.repeats), self.strategies)]
 
-    def seed_of(self, repeat: int) -> int:
-        return int(np.random.SeedSequence([self.seed, repeat]).generate_state(1)[0])
+    def replayed(self, search: tuple[str, int]) -> ReplayedSearch:
+        strategy, repeat = search
+        seed = int(np.random.SeedSequence([self.seed, repeat]).generate_state(1)[0])
+        return ReplayedSearch(strategy, self.curve, seed, self.at_once, self.spread)
 
 
-def comparison(options: ReplayOptions) -> Comparison:
+def comparison(options: ReplayOptions, fitted: bool = False) -> Comparison:
     """The options, checked. Raises InputError naming the one that is wrong."""
     names = tuple(dict.fromkeys(name.strip() for name in options.strategies.split(",")))
     if unknown := [name for name in names if name not in STRATEGIES]:
@@ -75,12 +85,19 @@ def comparison(options: ReplayOptions) -> Comparison:
         raise InputError(f"--seed {options.seed}: write a whole number, 0 or above")
     if not 0 <= options.curve < 1:
         raise InputError(f"--curve {options.curve:g}: write a share from 0 to below 1, as in --curve 0.25")
+    if options.at_once < 1:
+        raise InputError(f"--at-once {options.at_once}: write a whole number above 0, as in --at-once 8")
+    if not 0 <= options.spread <= MOST_SPREAD:
+        raise InputError(f"--spread {options.spread:g}: write a number from 0 to {MOST_SPREAD:g}, as in --spread 0.5")
     return Comparison(
         strategies=names,
         trials=_counts(options.trials),
         repeats=options.repeats,
         seed=options.seed,
         curve=options.curve,
+        at_once=options.at_once,
+        spread=options.spread,
+        fitted=fitted,
     )
 
 
@@ -96,22 +113,29 @@ def _counts(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Simulation:
-    """`rows`: one per strategy and number of trials, then the fit of all cells. `notes`: rows left out, options cut."""
+    """`rows`: one per strategy and number of trials, then the fit of all cells. `notes`: rows left out, options cut.
+
+    `fits`: by strategy and number of trials, where they were fitted, each repeat's trials and the winner of their fit
+    (analysis.search.replay.found_by_fit).
+    """
 
     name: str
     measured: MeasuredTable
     rows: list[StrategySummary]
     notes: list[str]
+    fits: dict[tuple[str, int], list[dict[str, Any]]]
 
     def as_json(self) -> list[dict[str, Any]]:
-        return [asdict(row) for row in self.rows]
+        found = [(asdict(row), self.fits.get((row.strategy, row.trials))) for row in self.rows]
+        return [row | {"searches": fits} if fits else row for row, fits in found]
 
     def text(self) -> RenderableType:
         return Group(Text(_head(self)), Text(), _table(self.rows), Text(), Text(FOOT))
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / "simulate.json", dumps(self.as_json(), indent=2) + "\n")
-        table = pd.DataFrame(self.as_json(), columns=[field.name for field in fields(StrategySummary)])
+        columns = [field.name for field in fields(StrategySummary)]
+        table = pd.DataFrame([asdict(row) for row in self.rows], columns=columns)
         write_atomically(folder / "simulate.csv", table.to_csv(index=False))
         info = simulation_info(self.rows, self.measured.noise_percent)
         write_atomically(RunFiles(folder).figures / "simulate.png", plots.png(draw_simulation(info)))
@@ -124,15 +148,19 @@ def simulate(named: NamedTable, objective: Objective, requested: Comparison, con
     except InputError as error:
         raise InputError(f"{named.name}: {error}") from None
     possible, clipped = _clipped(requested, len(measured.cells))
-    searches, outcomes = possible.searches(), {}
+    job, searches, found = _Job(measured, objective, possible), possible.searches(), {}
     with _progress(console) as progress:
         task = progress.add_task("searches", total=len(searches))
-        for search, found in _outcomes(measured, possible, searches):
-            outcomes[search] = found
+        for search, results in _results(job, searches):
+            found[search] = results
             progress.advance(task)
-    ordered = [o for s in possible.strategies for r in range(possible.repeats) for o in outcomes[s, r]]
+    ordered = [one for s in possible.strategies for r in range(possible.repeats) for one in found[s, r]]
+    fits: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for outcome, fit in ordered:
+        fits.setdefault((outcome.strategy, outcome.trials), []).extend([fit] if fit else [])
     notes = [*named.notes, *named.table.attrs.get("settings", ()), *clipped]
-    return Simulation(named.name, measured, rows([*ordered, everything(measured, possible.seed)]), notes)
+    summaries = rows([*(outcome for outcome, _ in ordered), everything(measured, possible.seed)])
+    return Simulation(named.name, measured, summaries, notes, fits)
 
 
 def _clipped(requested: Comparison, cells: int) -> tuple[Comparison, list[str]]:
@@ -149,20 +177,39 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-Found = tuple[tuple[str, int], list[SearchOutcome]]
+Found = tuple[tuple[str, int], list[tuple[SearchOutcome, dict[str, Any] | None]]]
 
 
-def _outcomes(measured: MeasuredTable, compared: Comparison, searches: list[tuple[str, int]]) -> Iterator[Found]:
-    """Each search with its outcomes, as they end; in this process where only one can run."""
+@dataclass(frozen=True)
+class _Job:
+    """What the processes that replay searches need."""
+
+    measured: MeasuredTable
+    objective: Objective
+    compared: Comparison
+
+    def run(self, search: tuple[str, int]) -> Found:
+        """One search: its outcome after each number of trials, and the fit of these trials where it is wanted."""
+        replayed, counts = self.compared.replayed(search), self.compared.trials
+        found = []
+        for count, trials in zip(counts, replayed.trials(self.measured, counts), strict=True):
+            fit = found_by_fit(self.measured, trials, self.objective) if self.compared.fitted else None
+            outcome = replayed.outcome(self.measured, count, trials)
+            found.append((outcome, {"seed": replayed.seed} | fit if fit else None))
+        return search, found
+
+
+def _results(job: _Job, searches: list[tuple[str, int]]) -> Iterator[Found]:
+    """Each search with its results, as they end; in this process where only one can run."""
     workers = min(_cores(), len(searches))
     if workers == 1:
         for search in searches:
-            yield _search(measured, compared, search)
+            yield job.run(search)
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
     try:
         with _ignoring_interrupts():
-            futures = [pool.submit(_search, measured, compared, search) for search in searches]
+            futures = [pool.submit(job.run, search) for search in searches]
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
@@ -188,11 +235,6 @@ def _ignoring_interrupts() -> Iterator[None]:
 def _begin() -> None:
     """Start a worker process: one thread, also for libraries that are loaded later."""
     os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def _search(measured: MeasuredTable, compared: Comparison, search: tuple[str, int]) -> Found:
-    strategy, repeat = search
-    return search, replay(measured, strategy, compared.trials, compared.curve, compared.seed_of(repeat))
 
 
 def _cores() -> int:
@@ -227,5 +269,5 @@ def _table(rows: list[StrategySummary]) -> Table:
         regrets = row.regret_percent_mean, row.regret_percent_median, row.regret_percent_p90
         values = map(number, (*regrets, row.curve_error, row.curve_excess_percent))
         tokens = MISSING if row.tokens is None else f"{row.tokens:,.0f}"
-        table.add_row(row.strategy, str(row.trials), *values, tokens)
+        table.add_row(row.strategy, str(row.trials), *values, tokens, number(row.time))
     return table

@@ -13,6 +13,7 @@ from sweep.study.numbers import clock, number, point, quantity
 from sweep.trials import budget
 from sweep.trials.progress import RunProgress
 from sweep.verbs import rerun
+from sweep.verbs.display import launch_loss
 
 
 def status_json(run: Run, progress: RunProgress | None = None) -> dict[str, Any]:
@@ -30,6 +31,9 @@ def status_json(run: Run, progress: RunProgress | None = None) -> dict[str, Any]
     running = [trial for trial in begun if driver and _started(run, trial) >= driver.since]
     measured = [(loss, r) for r in records if (loss := study.objective.of_record(r)) is not None]
     best = min(measured, key=lambda pair: pair[0], default=None)
+    expected = [
+        r.proposed.launch_loss for r in run.proposals(study) if r.proposed and r.proposed.launch_loss is not None
+    ]
     return {
         "run": run.address,
         "strategy": study.search.strategy,
@@ -46,6 +50,7 @@ def status_json(run: Run, progress: RunProgress | None = None) -> dict[str, Any]
         "resume": f"{again.first}{again.command}",
         "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
         "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
+        "launch_loss": expected[-1] if expected else None,
         "gpu_hours": sum(r.gpu_hours or 0 for r in records),
         "trial_seconds": sum(r.seconds or 0 for r in records),
     }
@@ -80,7 +85,7 @@ def status(run: Run) -> str:
         *([f"of these, named with --also: {len(now['also'])}"] if now["also"] else []),
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
         *(f"budget: {part}" for part in budget.spent(progress.budget)),
-        *([f"best trial: {_point(now['best'])}: {now['best']['objective']:.4f} nats per token"] if now["best"] else []),
+        *([_best(now)] if now["best"] else []),
         *([f"driver: {now['driver']}"] if now["driver"] else []),
         *(f"running: {_point(trial)}: {_how_far(trial)}" for trial in now["running"]),
         *(f"interrupted: {_point(trial)}: {_how_far(trial)}" for trial in now["interrupted"]),
@@ -91,6 +96,11 @@ def status(run: Run) -> str:
         lines.append(f"to resume: {now['resume']}")
     lines += outdated(run.folder, run.address)
     return "\n".join(lines)
+
+
+def _best(now: dict[str, Any]) -> str:
+    loss, after = now["best"]["objective"], launch_loss(now["launch_loss"])
+    return f"best trial: {_point(now['best'])}: {loss:.4f} nats per token{after}"
 
 
 def _state(now: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 from threadpoolctl import threadpool_limits
 
-from analysis.surfaces.surface import Surface, best_scale
+from analysis.surfaces.surface import Surface, scales
 from analysis.table import table as tables
 
 DENSE = Path(__file__).parents[1] / "data" / "dense.csv"
@@ -48,7 +48,7 @@ def unit(frame: pd.DataFrame, of: pd.DataFrame) -> np.ndarray:
 
 
 def ours(seen: pd.DataFrame) -> Predict:
-    surface = Surface.fit(best_scale(seen["almr"], seen["lr"], seen["loss"]))
+    surface = Surface.averaged(scales(seen["almr"], seen["lr"], seen["loss"]))
 
     def predict(at: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         mean, sd = surface.predict(at["almr"], at["lr"])

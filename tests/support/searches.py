@@ -50,6 +50,7 @@ class Driver:
     failing: Collection[str] = ()
     took: Callable[[Trial], dict[str, Any]] = lambda trial: {}  # what a record says of a trial's cost
     most: int = 0
+    seconds: float = 0.0  # the clock; while it stands, no trial is late
 
     @property
     def run(self) -> Run:
@@ -75,7 +76,7 @@ class Driver:
 
     def _queue(self) -> Queue:
         if self.study.search.proposes:
-            return SearchQueue(self.study, self.run, self.at_once)
+            return SearchQueue(self.study, self.run, self.at_once, seconds=lambda: self.seconds)
         return GridQueue(self.study, self.run, RunProgress.of(self.study, self.run).left, self.at_once)
 
     def _end(self, queue: Queue, flight: list[Trial], trial: Trial) -> None:

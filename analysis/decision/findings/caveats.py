@@ -167,10 +167,12 @@ def _unfinished(case: Case) -> Iterator[Finding]:
     trials GPU-hours pay for is not known here.
     """
     assert case.study, "only a study has a search"
-    search, cells = case.study.search, len(case.study.grid.points)
+    search, named = case.study.search, tables.named_by_user(case.table)
+    beside = case.table.loc[named, ["almr", "lr", "seed"]].itertuples(index=False, name=None)
+    cells = len({*case.study.grid.points} - {*beside})
     paid = search.trials or (search.tokens or 0) // case.study.training.trained_tokens
     budget = min(paid, cells) if search.space == "cells" and not search.bounds else paid
-    done = int((~tables.named_by_user(case.table)).sum())
+    done = int((~named).sum())
     if done < budget and not search.tolerance:
         why = f"the search has run {done} of its {_trials(budget)}: run the study again to continue"
         yield Finding(code="missing", message=why)

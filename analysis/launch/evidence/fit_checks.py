@@ -20,7 +20,7 @@ from sweep.study.sections.transfer import Confirmation, TransferRule
 SAFE = 2.0  # the divergence LR over the launch's
 KNOWN_LR = "LR known to a factor of 2"
 WIDE_LR = 4.0  # upper over lower end of the LR's interval: a factor of 2 either way
-AGREE = 2.0
+AGREE = 2.0 * (1 + 1e-9)  # a rule that says exactly twice the LR agrees
 WIDE_ALMR = 0.2
 BAND, LEAST_INSIDE = "0.9", 0.75
 GAIN_AT_RISK = 0.25  # share of the gain over the base model that an LR off by 2 x may cost

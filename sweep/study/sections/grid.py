@@ -105,7 +105,8 @@ class Search(Section):
     curve: Annotated[Share, Field(lt=1)] = 0.25
     """`surface`: the share of trials that sharpens the curve of best LR; the others improve the winner."""
     tolerance: Annotated[Finite, Field(ge=0)] = 0.0
-    """`surface`: stop once the next trial is expected to improve the best loss by less, in nats per token."""
+    """`surface`: stop once a launch of the best trial is expected to lose less than this against the best cell, in nats
+    per token."""
     bounds: Bounds | None = None
     """Where the optimum is at the edge of the grid, add cells beyond it, within these bounds. Default: none."""
 
@@ -141,7 +142,7 @@ class Search(Section):
             raise ValueError("trials: the grid is run whole; leave trials out, or name a strategy that searches")
         if self.strategy != "surface" and self.tolerance:
             raise ValueError(
-                f"tolerance: only strategy surface expects an improvement: leave it out of {self.strategy}"
+                f"tolerance: only strategy surface expects a loss of a launch: leave it out of {self.strategy}"
             )
         if not self.proposes and self.space == "range":
             raise ValueError("space: a grid is run cell by cell; leave space out, or name a strategy that searches")

@@ -25,6 +25,7 @@ from sweep.verbs.options import (
     Runs,
     TableOptions,
     grouped,
+    refuse_for_a_run,
 )
 
 if TYPE_CHECKING:
@@ -50,18 +51,20 @@ def fit(
     """Fit the loss surface, the curve of best LR and the winner. Exit status 3: the fit is refused. Only a TABLE takes
     the options from --columns to --out.
     """
+    run = None
+    if not Path(source).is_file():  # refused before the imports, which take seconds
+        refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
+        run = Run.find(source, runs)
     from analysis.fit_file.outdated import outdated
     from sweep.verbs import fitting, rerun, verdict
 
     again = None
-    if Path(source).is_file():
+    if run is None:
         fitting.refuse_unusable(folder)
         read = fitting.read(Path(source), table)
         tell(read.notes)  # before the fit, which may be refused because of them
         fitted = fitting.fit_any(read, fitting.objective(aim, level), folder)
     else:
-        fitting.refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
-        run = Run.find(source, runs)
         fitted, again = fitting.fit(run), rerun.of(run)
         tell(outdated(run.folder, run.address))
     text = "\n".join([verdict.verdict(fitted), *rerun.suggestion(fitted.refusals, fitted.warnings, again)])
@@ -82,7 +85,7 @@ def simulate(
     from sweep.verbs import fitting
     from sweep.verbs import simulate as replays
 
-    comparison = replays.comparison(replayed)
+    comparison = replays.comparison(replayed, fitted=as_json)
     fitting.refuse_unusable(folder)
     read = fitting.read(source, table)
     with interruptible("a simulation keeps nothing"):

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from known_surfaces import Known, grid, measure
+from samples import make_study
 
 from analysis.figures import drawing as plots
 from analysis.fit import horizons
-from analysis.fit.fit import fit_run, fit_table
+from analysis.fit.fit import fit_run, fit_study, fit_table
 from analysis.fit_file.fit_file import FitFile
 from analysis.report.page import render
 from analysis.table import table as tables
@@ -55,6 +56,26 @@ def test_horizons_change_nothing_of_the_full_budgets_fit(fitted, table):
     assert plain.horizons == ()
     assert fitted.file.model_copy(update={"horizons": ()}) == plain
     assert FitFile.model_validate_json(fitted.file.model_dump_json()) == fitted.file
+
+
+def test_the_horizons_give_a_transfer_its_exponent_of_tokens(table):
+    """LR* falls from 2e-4 at 1,000 tokens to 7e-5 at 4,000: tokens^-0.76; the launch has 100 times the tokens."""
+    launch = {"model": "meta-llama/Meta-Llama-3-8B", "tokens": 100 * FULL, "sequence_length": 50}
+    study = make_study(
+        base_model={"pretrained": "meta-llama/Meta-Llama-3-8B"},
+        training={"sequence_length": 50, "tokens": FULL, "global_batch_tokens": 100},
+        launch=launch | {"global_batch_tokens": 100, "gpus_per_node": 1, "transfer": {"rule": "direct"}},
+    )
+    file = fit_study(study, table).file
+    sound = [one for one in file.horizons if not one.refusals]
+    ends = sound[0], sound[-1]
+    slope = np.log(ends[1].winner.lr / ends[0].winner.lr) / np.log(ends[1].tokens / ends[0].tokens)
+    assert file.transfer.tokens.fitted
+    assert file.transfer.tokens.value == pytest.approx(slope, abs=0.15)
+    assert file.transfer.lr == pytest.approx(file.winner.lr * 100**file.transfer.tokens.value)
+    plain = fit_study(study, table[[c for c in table if "@" not in c]]).file
+    assert plain.transfer is None
+    assert "no exponent for that" in plain.refusals[-1].message
 
 
 def test_the_verdict_has_a_line_and_the_report_a_row_for_each(fitted, tmp_path, monkeypatch):

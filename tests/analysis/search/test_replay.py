@@ -13,7 +13,7 @@ from known_surfaces import ALMRS, LRS, Known, grid, lost, measure
 
 from analysis.search.measured import MeasuredTable, Reference
 from analysis.search.outcomes import SearchOutcome, rows
-from analysis.search.replay import STRATEGIES, everything, replay, search, subgrid
+from analysis.search.replay import STRATEGIES, ReplayedSearch, everything, found_by_fit, subgrid
 from analysis.search.space import Space
 from sweep.study import InputError, Objective, Weights
 
@@ -147,18 +147,58 @@ def test_with_too_few_completed_trials_there_is_no_curve(bowl: MeasuredTable) ->
 
 @pytest.mark.parametrize("strategy", ["surface", "random"])
 def test_smaller_counts_are_beginnings_of_one_search(strategy: str, bowl: MeasuredTable) -> None:
-    small, large = replay(bowl, strategy, [5, 9], 0.25, seed=2)
-    assert replay(bowl, strategy, [5], 0.25, seed=2) == [small]
+    replayed = ReplayedSearch(strategy, seed=2)
+    small, large = replayed.outcomes(bowl, [5, 9])
+    assert replayed.outcomes(bowl, [5]) == [small]
     assert (small.trials, small.tokens, large.tokens) == (5, 5000, 9000)
-    order = search(bowl, strategy, 9, 0.25, 2)
-    assert len(set(order)) == 9
-    assert large.regret_percent == bowl.regret_percent(order) <= small.regret_percent
+    [found] = replayed.trials(bowl, [9])
+    assert len(set(found.rows)) == 9
+    assert found.ended.tolist() == list(range(1, 10))
+    assert large.regret_percent == bowl.regret_percent(found.rows) <= small.regret_percent
+
+
+@pytest.mark.parametrize("strategy", ["surface", "tpe", "random"])
+def test_with_trials_in_parallel_a_proposal_sees_no_later_outcome(strategy: str, bowl: MeasuredTable) -> None:
+    """Losses of cells that were still running when the last proposal was made do not change it."""
+    several = ReplayedSearch(strategy, seed=1, at_once=4)
+    [found] = several.trials(bowl, [12])
+    order = found.rows
+    assert len(set(order)) == 12
+    assert found.time == 3
+    moved = bowl.cells.copy()
+    moved.loc[order[8:11], "loss_total"] += 1.0
+    assert several.trials(MeasuredTable(moved, bowl.goal, None), [12])[0].rows == order
+    moved.loc[order[:7], "loss_total"] += np.linspace(2.0, 0.0, 7)
+    if strategy == "surface":
+        assert several.trials(MeasuredTable(moved, bowl.goal, None), [12])[0].rows != order
+
+
+def test_trials_of_unequal_durations_take_little_longer_in_all(bowl: MeasuredTable) -> None:
+    even, uneven = (ReplayedSearch("random", at_once=8, spread=spread).trials(bowl, [64])[0] for spread in (0.0, 0.5))
+    assert even.time == 8
+    assert 7 < uneven.time < 11
+    assert len(set(uneven.rows)) == 64
+    assert len(set(uneven.ended.tolist())) == 64
+    grid = ReplayedSearch("grid", at_once=8, spread=0.5).trials(bowl, [64])[0]
+    assert 6 < grid.time < 11
+
+
+def test_the_fit_of_a_search_is_that_of_its_trials(bowl: MeasuredTable) -> None:
+    whole, few = ReplayedSearch("surface").trials(bowl, [16, 8])
+    found = found_by_fit(bowl, whole, Objective())
+    assert [(trial["almr"], trial["lr"]) for trial in found["trials"]] == [bowl.space.cells[row] for row in whole.rows]
+    assert [trial["ended"] for trial in found["trials"]] == list(range(1, 17))
+    winner = found["winner"]
+    assert winner["almr_interval"]["low"] <= winner["almr"] <= winner["almr_interval"]["high"]
+    assert isinstance(found["refusals"], list)
+    none = found_by_fit(bowl, few, Objective())
+    assert (len(none["trials"]), none["winner"], none["refusals"]) == (8, None, None)
 
 
 def test_all_cells_find_the_best(bowl: MeasuredTable) -> None:
-    [found] = replay(bowl, "grid", [81], 0.25, 0)
+    [found] = ReplayedSearch("grid").outcomes(bowl, [81])
     assert (found.regret_percent, found.tokens) == (0, 81000)
-    assert everything(bowl, 0)[1:] == found[1:]
+    assert everything(bowl, 0)[1:-1] == found[1:-1]
     assert set(STRATEGIES) == {"surface", "tpe", "gp", "random", "grid"}
 
 
@@ -171,7 +211,8 @@ def test_tokens_that_were_not_recorded_are_absent() -> None:
 
 def test_on_a_bowl_our_search_is_near_the_best_after_12_trials_and_better_than_chance(bowl: MeasuredTable) -> None:
     regret = {
-        s: [replay(bowl, s, [12], 0.25, seed)[0].regret_percent for seed in range(4)] for s in ("surface", "random")
+        s: [ReplayedSearch(s, seed=seed).outcomes(bowl, [12])[0].regret_percent for seed in range(4)]
+        for s in ("surface", "random")
     }
     assert max(regret["surface"]) < 0.05
     assert np.mean(regret["surface"]) < np.mean(regret["random"]) / 3
@@ -181,7 +222,7 @@ def test_on_a_bowl_our_search_is_near_the_best_after_12_trials_and_better_than_c
 def test_a_table_of_one_hyper_parameter_can_be_replayed(points: list[tuple[float, float]]) -> None:
     found = MeasuredTable.of(combined(measure(KNOWN, points)), Objective())
     for strategy in ("surface", "random", "grid"):
-        [outcome] = replay(found, strategy, [14], 0.5, 0)
+        [outcome] = ReplayedSearch(strategy, curve=0.5).outcomes(found, [14])
         assert 0 <= outcome.regret_percent < 5
         assert (outcome.curve_error is None) == (len({lr for _, lr in points}) == 1)
 
@@ -229,12 +270,13 @@ def test_where_the_table_lacks_a_cell_the_nearest_stands_in() -> None:
 
 def test_a_row_is_over_its_repeats() -> None:
     outcomes = [
-        SearchOutcome("tpe", 8, regret, error, error, 10.0) for regret, error in ((0.0, 0.2), (1.0, None), (5.0, 0.4))
+        SearchOutcome("tpe", 8, regret, error, error, 10.0, 4.0)
+        for regret, error in ((0.0, 0.2), (1.0, None), (5.0, 0.4))
     ]
-    [row, other] = rows([*outcomes, SearchOutcome("tpe", 12, 0.5, None, None, None)])
+    [row, other] = rows([*outcomes, SearchOutcome("tpe", 12, 0.5, None, None, None, 6.0)])
     assert (row.strategy, row.trials, row.repeats) == ("tpe", 8, 3)
     assert (row.regret_percent_mean, row.regret_percent_median) == (2.0, 1.0)
     assert row.regret_percent_p90 == pytest.approx(4.2)
     assert row.curve_error == row.curve_excess_percent == pytest.approx(0.3)
     assert row.tokens == 10
-    assert (other.curve_error, other.tokens) == (None, None)
+    assert (other.curve_error, other.tokens, other.time) == (None, None, 6)

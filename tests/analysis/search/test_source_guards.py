@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from several_sources import ALMRS, LRS, losses, record, records, study, write
 
-from analysis.decision.objectives import GuardedGoal, WeightedGoal, goal
+from analysis.decision.objectives import WeightedGoal, goal
 from analysis.search import gain
 from analysis.search.ask import OTHERS, ask
 from analysis.search.growth import best_cell
@@ -39,27 +39,19 @@ def test_the_best_cell_keeps_the_guard_of_a_source() -> None:
 
 
 def test_several_guards_are_kept_together() -> None:
-    model = fit(context({"guards": [*CODE["guards"], {"source": "web", "at_most_percent": 1}]}))
-    assert isinstance(model.goal, GuardedGoal)
+    both = {"guards": [*CODE["guards"], {"source": "web", "at_most_percent": 1}]}
+    model = fit(context(both))
+    assert set(model.guards) == {"code", "web"}
     predicted = model.predict(SPACE.almr, SPACE.lr)
     alone = [
-        gain.ObjectiveModel(model.surfaces, GuardedGoal({name: bound}, 0.9)).predict(SPACE.almr, SPACE.lr).allowed
-        for name, bound in model.goal.bounds.items()
+        gain.ObjectiveModel(model.objective, {name: guard}).predict(SPACE.almr, SPACE.lr).allowed
+        for name, guard in model.guards.items()
     ]
     assert predicted.allowed == pytest.approx(alone[0] * alone[1])
     margins = model.guard_margin(SPACE.almr, SPACE.lr)
     assert margins.argmin() != margins.argmax()
     assert (predicted.allowed[margins > 3] > 0.99).all()
     assert (predicted.allowed[margins < -3] < 0.01).all()
-
-
-def test_draws_of_the_objective_keep_every_guard_and_are_those_of_one_surface() -> None:
-    """Code is weighted and guarded: the draws that decide on its guard are those of the objective."""
-    model = fit(context({"weights": {"code": 1}, **CODE}))
-    drawn = model.sample(SPACE.almr, SPACE.lr, seed=3, allowed=len(SPACE.cells))
-    kept = np.isfinite(drawn)
-    assert 0 < kept.mean() < 1
-    assert drawn[kept].max() <= model.goal.bounds["code"]
 
 
 @pytest.mark.parametrize("strategy", ["surface", *OTHERS])

@@ -5,7 +5,7 @@ from scipy.stats import norm
 
 from analysis.fit_file.forms import FORMS, LINEAR, OFFSET
 from analysis.surfaces.scale import Scale
-from analysis.surfaces.surface import Surface, best_scale, cross_validate, fit_languages
+from analysis.surfaces.surface import Surface, cross_validate, fit_languages, scales
 from sweep.study import MINIMUM_TRIALS, InputError
 
 KNOWN = Known(coupling=1.0)
@@ -85,17 +85,17 @@ def test_samples_follow_the_seed(surface):
 
 def left_out_by_hand(surface: Surface, i: int) -> tuple[float, float]:
     """Mean and sd of trial i from the others, member by member, then mixed."""
-    scale, found = surface.scale, []
-    x, y = scale.inputs(scale.almr, scale.lr), scale.targets
-    rest = np.arange(len(y)) != i
-    for member in surface.members:
-        covariance = member.kernel_(x) + np.diag(np.broadcast_to(member.alpha, len(y)))
+    found = []
+    rest = np.arange(len(surface.scale.loss)) != i
+    for scale, process in surface.members:
+        x, y = scale.inputs(scale.almr, scale.lr), scale.targets
+        covariance = process.kernel_(x) + np.diag(np.broadcast_to(process.alpha, len(y)))
         solved = np.linalg.solve(covariance[np.ix_(rest, rest)], np.stack([y[rest], covariance[rest, i]], axis=1))
-        found.append((covariance[i, rest] @ solved[:, 0], covariance[i, i] - covariance[i, rest] @ solved[:, 1]))
-    means, variances = np.array(found).T
+        mean, variance = covariance[i, rest] @ solved[:, 0], covariance[i, i] - covariance[i, rest] @ solved[:, 1]
+        found.append((scale.nats(mean), scale.nats_of_sd(np.sqrt(variance), mean)))
+    means, deviations = np.array(found).T
     mean = surface.weights @ means
-    variance = surface.weights @ (variances + means**2) - mean**2
-    return float(scale.nats(mean)), float(scale.nats_of_sd(np.sqrt(variance), mean))
+    return float(mean), float(np.sqrt(surface.weights @ (deviations**2 + means**2) - mean**2))
 
 
 def test_leave_one_out_is_a_refit_without_each_trial_at_fixed_kernel_parameters(surface):
@@ -128,7 +128,7 @@ def test_too_few_trials_are_refused():
 
 def test_equal_losses_make_a_flat_surface():
     almr, lr = np.array(grid(5, 6)).T
-    mean, sd = Surface.fit(best_scale(almr, lr, np.full(30, 3.0))).predict([0.2, 0.9], [1e-5, 5e-4])
+    mean, sd = Surface.averaged(scales(almr, lr, np.full(30, 3.0))).predict([0.2, 0.9], [1e-5, 5e-4])
     assert mean == pytest.approx([3.0, 3.0], abs=1e-6)
     assert np.isfinite(sd).all()
 
@@ -139,6 +139,7 @@ def test_equal_losses_make_a_flat_surface():
         (LINEAR, lambda a: 2 * (a - 0.4) ** 2),
         (LOGARITHMIC, lambda a: 0.2 * -np.log(1 + OFFSET - a)),
         (FORMS[2], lambda a: -0.2 * np.log(a + OFFSET)),
+        (FORMS[3], lambda a: -0.2 * np.log(1 + OFFSET - a) - 0.3 * np.log(a + OFFSET)),
     ],
     ids=[form.name for form in FORMS],
 )
@@ -146,7 +147,8 @@ def test_the_form_that_a_loss_is_smooth_in_is_chosen(form, loss):
     random = np.random.default_rng(0)
     almr, lr = random.uniform(0, 1, 80), np.exp(random.uniform(*np.log(LRS), 80))
     noise = 0.002 * random.standard_normal(80)
-    assert best_scale(almr, lr, 3 + loss(almr) + 0.03 * np.log(lr / 1e-4) ** 2 + noise).form == form
+    every = scales(almr, lr, 3 + loss(almr) + 0.03 * np.log(lr / 1e-4) ** 2 + noise)
+    assert Surface.averaged(every).scale.form == form
 
 
 def test_forms_rise_with_almr_and_are_finite_at_both_ends():
@@ -158,7 +160,8 @@ def test_forms_rise_with_almr_and_are_finite_at_both_ends():
 
 def test_two_almrs_leave_the_form_plain():
     table = measure(KNOWN, grid(2, 6))
-    assert best_scale(table["almr"], table["lr"], table["loss_original"]).form == LINEAR
+    every = scales(table["almr"], table["lr"], table["loss_original"])
+    assert {scale.form for scale in every} == {LINEAR}
 
 
 def test_each_language_has_its_own_surface_of_the_rows_that_are_used():
@@ -173,7 +176,7 @@ def test_more_trials_than_kernel_parameters_need_still_all_count():
     """Kernel parameters are found from a part of many trials; the surface is conditioned on all."""
     table = measure(KNOWN, scattered(400, 0), noise=0.02)
     many, few = of(table), of(table.iloc[:100])
-    assert len(many.members[0].y_train_) == 400
+    assert len(many.members[0].process.y_train_) == 400
     _, sd_of_many = many.predict(*BETWEEN)
     _, sd_of_few = few.predict(*BETWEEN)
     assert sd_of_many.mean() < 0.75 * sd_of_few.mean()

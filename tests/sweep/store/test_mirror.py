@@ -196,7 +196,8 @@ def test_a_replayed_study_runs_on_a_bucket(kept: Path, tmp_path: Path) -> None:
     """Driver and Ray's workers are processes of their own, which share nothing but the bucket."""
     almr, lrs = [0.1, 0.5, 0.9], [1e-4, 1e-3, 1e-2]
     table = bowl_csv(tmp_path / "table.csv", almr, lrs)
-    study = study_content(name="small", grid={"almr": almr, "lr": lrs}, replay={"table": str(table)})
+    settings = {"replay": {"table": str(table)}, "resources": {"concurrent": 1}}
+    study = study_content(name="small", grid={"almr": almr, "lr": lrs}, **settings)
     (tmp_path / "study.yaml").write_text(json.dumps(study))
     bucket.install(tmp_path / "site")
     root = str(Path(__file__).parents[3])

@@ -12,6 +12,7 @@ from known_surfaces import Known
 from samples import make_study
 from searches import GRID, Driver, last, searching
 
+from analysis.fit.fit import fit_study
 from analysis.fit_file.findings import Finding, NextTrial
 from analysis.table import table as tables
 from sweep.store.run import Run
@@ -107,7 +108,7 @@ def test_a_grid_runs_them_after_its_own_trials_and_counts_them_without_being_tol
 def test_the_fit_uses_them_and_their_reason_is_in_the_table(tmp_path: Path) -> None:
     added = named(GRID_STUDY, tmp_path, "0.65:3.19e-3,0.95:2e-4").new
     Driver(GRID_STUDY, tmp_path, room=2).go()
-    table = tables.mark_foreign(tables.read_run(tmp_path), GRID_STUDY)
+    table = tables.of_run(tmp_path, GRID_STUDY)
     assert table["excluded"].isna().all()
     asked = table[table["why"] == ALSO]
     assert ALSO == "asked with --also"
@@ -133,7 +134,7 @@ def test_a_record_of_an_earlier_grid_is_taken_up_and_not_run_again(tmp_path: Pat
     added = named(GRID_STUDY, tmp_path, "0.3:1e-4").new
     assert [trial.almr for trial in added] == [0.3]
     assert RunProgress.of(GRID_STUDY, Run(tmp_path)).to_run == 0
-    table = tables.mark_foreign(tables.read_run(tmp_path), GRID_STUDY)
+    table = tables.of_run(tmp_path, GRID_STUDY)
     assert table["excluded"].isna().sum() == 10
 
 
@@ -188,6 +189,14 @@ def test_a_growing_grid_keeps_its_budget_and_grows_no_row_for_them(tmp_path: Pat
     given_trials = other.go()
     assert {t for t in given_trials if t.almr != 0.95} == {request.trial for request in plain.run.requests()}
     assert [t.lr for t in given_trials if t.almr == 0.95] == [2e-3]
+
+
+def test_a_search_of_all_cells_is_whole_where_one_was_run_beside_it(tmp_path: Path) -> None:
+    study = searching(GRID_STUDY.grid.model_dump(), strategy="random", trials=9)
+    named(study, tmp_path, "0.5:1e-4,0.4:1e-4")
+    assert len(Driver(study, tmp_path).go()) == 10
+    file = fit_study(study, tables.of_run(tmp_path, study)).file
+    assert "missing" not in [warning.code for warning in file.warnings]
 
 
 def test_one_that_failed_is_left_to_run(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from searches import GRID, Driver, Pick, last, searching, shuffled
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
 from sweep.trials.progress import RunProgress
-from sweep.trials.queue import GridQueue, Turn
+from sweep.trials.queue import GridQueue, SearchQueue, Turn
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +106,29 @@ def test_a_search_ends_under_its_tolerance_says_so_and_stays_ended(tmp_path: Pat
     driver.study = searching(tolerance=0.0, trials=len(driver.table) + 1)
     assert len(driver.go()) == 1
     assert RunProgress.of(driver.study, driver.run).ended is None
+
+
+def test_no_slot_waits_for_a_trial_that_takes_far_longer_than_the_others(tmp_path: Path) -> None:
+    """Trial 1 never ends; the other slot goes on once it is late, and treats it as running."""
+    driver = Driver(searching(trials=8), tmp_path)
+    driver.run.freeze(driver.study)
+    queue = SearchQueue(driver.study, driver.run, 2, seconds=lambda: driver.seconds)
+    given: list[Trial] = []
+    waits = 0
+    while (turn := queue.next()) is not Turn.DONE and len(given) < 8:
+        if turn is Turn.WAIT:
+            waits += 1
+            driver.seconds += 100
+            continue
+        driver.run.start(turn, driver.study)
+        given.append(turn)
+        if len(given) != 2:
+            driver.seconds += 10
+            driver.run.finish(driver._record(turn))
+            queue.ended(turn)
+    assert len(set(given)) == 8
+    assert waits == 1
+    assert queue.running == {given[1]}
 
 
 def test_a_search_whose_first_trials_all_diverge_goes_to_lower_learning_rates(tmp_path: Path) -> None:

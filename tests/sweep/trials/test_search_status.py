@@ -73,6 +73,23 @@ def test_the_status_of_a_search_that_ended_early_says_why_and_that_nothing_is_le
     assert "the search ended: all 25 cells were run" in said("status", "small", "--runs", str(tmp_path))
 
 
+def test_status_and_display_say_what_a_launch_now_is_expected_to_lose(tmp_path: Path) -> None:
+    driver = Driver(searching(strategy="surface", trials=12), tmp_path / "small")
+    driver.go()
+    now = json.loads(said("status", "small", "--runs", str(tmp_path), "--json"))
+    last = max(driver.run.proposals(driver.study), key=lambda request: request.proposed.index)
+    assert 0 <= now["launch_loss"] == last.proposed.launch_loss
+    assert "; a launch now is expected to lose 0.0" in said("status", "small", "--runs", str(tmp_path))
+    lines = io.StringIO()
+    display = Display(Console(file=lines, width=300), driver.study, driver.run, 12, [])
+    for request in driver.run.proposals(driver.study):
+        display.started(request.trial)
+        display.ended(driver.run.record(request.trial))
+    said_so = ["a launch now is expected to lose" in line for line in lines.getvalue().splitlines()]
+    assert said_so[0] is False
+    assert said_so[-1] is True
+
+
 @pytest.mark.slow
 def test_bounds_that_are_given_to_a_grid_that_was_run_make_it_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

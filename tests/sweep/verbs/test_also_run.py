@@ -16,9 +16,11 @@ from searches import GRID, LOW, Driver
 from typer.testing import CliRunner, Result
 
 from sweep import cli
+from sweep.planning import warnings
 from sweep.store.run import Run
-from sweep.study import Study
+from sweep.study import Study, study_file
 from sweep.study.record import read_record
+from sweep.trials import also
 from sweep.verbs import fitting
 from sweep.verbs import run as sweep_run
 
@@ -74,11 +76,11 @@ def test_the_command_that_a_refusal_prints_runs_exactly_the_trials_that_it_sugge
     before, wanted = ran(), suggested()
     assert "REFUSED (edge)" in first.stdout
     assert wanted
-    *verb, also, points = printed(first.stdout)
+    *verb, option, points = printed(first.stdout)
     refused = CliRunner().invoke(cli.app, ["export", "small"])
     assert f"almr run runs/small/study.yaml --also {points}" in str(refused.exception)
     assert f"<code>almr run runs/small/study.yaml --also {points}</code>" in Path("runs/small/report.html").read_text()
-    again = almr(*verb, also, points)
+    again = almr(*verb, option, points)
     assert {(almr, lr) for almr, lr, _ in ran() - before} == wanted
     assert len(ran() - before) == len(wanted)
     table = Path("runs/small/trials.csv").read_text()
@@ -94,7 +96,9 @@ def test_trials_that_were_named_are_in_the_plan_and_the_state_of_the_run() -> No
     assert "named with --also: ALMR 0.65, LR 3.19e-4 to do" in plan.stdout
     assert "already in this run, and not added: ALMR 0.5, LR 1e-4" in plan.stderr
     assert not Path("runs/small/trials").exists()
-    almr("run", study, "--also", "0.65:3.19e-4")
+    loaded, run = study_file.load(study), Run.within("runs", "small")
+    also.add(loaded, run, also.find(loaded, run, also.read(["0.65:3.19e-4"])).new)
+    Driver(loaded, run.folder, room=2).go()
     status = almr("status", "small")
     assert "26 of 26 trials complete" in status.stdout
     assert "of these, named with --also: 1" in status.stdout
@@ -109,13 +113,10 @@ def test_what_is_no_trial_is_refused_before_anything_is_written() -> None:
     assert not Path("runs").exists()
 
 
-@pytest.mark.slow
 def test_a_small_grid_may_be_completed_by_trials_that_are_named() -> None:
-    study = write({"almr": [0.1, 0.5, 0.9], "lr": [1e-5, 1e-4]})
-    refused = CliRunner().invoke(cli.app, ["run", study])
-    assert "its grid has 6 trials" in str(refused.exception)
-    almr("run", study, "--also", "0.1:1e-3,0.5:1e-3,0.9:1e-3")
-    assert len(ran()) == 9
+    study = study_file.load(write({"almr": [0.1, 0.5, 0.9], "lr": [1e-5, 1e-4]}))
+    assert "its grid has 6 trials" in (warnings.too_small(study) or "")
+    assert warnings.too_small(study, also=3) is None
 
 
 def test_a_replay_names_the_trial_that_its_table_lacks() -> None:

@@ -22,7 +22,7 @@ from sweep.verbs import simulate as replays
 
 KEYS = [
     *("strategy", "trials", "repeats", "regret_percent_mean", "regret_percent_median", "regret_percent_p90"),
-    *("curve_error", "curve_excess_percent", "tokens"),
+    *("curve_error", "curve_excess_percent", "tokens", "time"),
 ]
 LIGHT = ("--strategies", "random,grid", "--trials", "6", "--repeats", "1")
 QUICK = ("--strategies", "surface,random,grid", "--trials", "6,9", "--repeats", "2")
@@ -58,7 +58,11 @@ def as_json(*arguments: str) -> list[dict[str, Any]]:
 
 def test_a_row_for_each_strategy_and_number_of_trials(table: Path) -> None:
     found = as_json(str(table), *QUICK)
-    assert all(list(row) == KEYS for row in found)
+    assert all(list(row) == [*KEYS, "searches"] for row in found[:-1])
+    assert list(found[-1]) == KEYS
+    assert [[len(search["trials"]) for search in row["searches"]] for row in found[:2]] == [[6, 6], [9, 9]]
+    assert all(search["winner"] is None for search in found[0]["searches"]), "6 trials are too few for a fit"
+    assert [row["time"] for row in found] == [6, 9] * 3 + [None]
     expected = [(s, n, 2) for s in ("surface", "random", "grid") for n in (6, 9)] + [("all cells", 25, 1)]
     assert [(row["strategy"], row["trials"], row["repeats"]) for row in found] == expected
     assert [row["tokens"] for row in found[:2]] == [6000, 9000]
@@ -79,6 +83,15 @@ def test_a_person_gets_a_table_and_a_folder_its_files(table: Path, tmp_path: Pat
     assert list(pd.read_csv(out / "simulate.csv").columns) == KEYS
     assert len(pd.read_csv(out / "simulate.csv")) == len(rows) == 7
     assert (out / "figures" / "simulate.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_in_parallel_a_search_takes_less_time(table: Path) -> None:
+    options = ("--strategies", "surface,random", "--trials", "12", "--repeats", "1")
+    parallel = as_json(str(table), *options, "--at-once", "4")
+    assert [row["time"] for row in parallel] == [3, 3, None]
+    uneven = as_json(str(table), *options, "--at-once", "4", "--spread", "0.5")
+    assert 2 < uneven[0]["time"] < 6
+    assert len({trial["ended"] for trial in uneven[0]["searches"][0]["trials"]}) == 12
 
 
 def test_repeats_of_a_cell_show_the_noise_floor(frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -137,6 +150,8 @@ def test_more_trials_than_cells_are_clipped_and_it_is_said(table: Path) -> None:
         (["--repeats", "0"], "--repeats 0"),
         (["--seed", "-1"], "--seed -1"),
         (["--curve", "1"], "--curve 1"),
+        (["--at-once", "0"], "--at-once 0"),
+        (["--spread", "-1"], "--spread -1"),
         (["--guard", "1"], "base_loss_original"),
         (["--guard", "1", "--base", "original=1"], "no cell keeps the forgetting guard"),
         (["--where", "almr=0.1"], "cells (almr, lr) completed: a simulation needs 9 or more"),
@@ -180,7 +195,7 @@ def test_in_several_processes_it_finds_the_same(table: Path) -> None:
 
 
 def row(strategy: str, trials: int, regret: float, error: float | None) -> StrategySummary:
-    return StrategySummary(strategy, trials, 20, regret, regret, 2 * regret, error, None, None)
+    return StrategySummary(strategy, trials, 20, regret, regret, 2 * regret, error, None, None, trials)
 
 
 def test_the_figure_shows_each_strategy_and_a_floor_for_what_is_0() -> None:
