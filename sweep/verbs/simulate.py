@@ -262,12 +262,15 @@ def _head(found: Simulation) -> str:
 
 
 def _table(rows: list[StrategySummary]) -> Table:
+    """The time has a column where it is not that of one trial after another."""
+    timed = any(row.time not in (None, row.trials) for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for head in HEADS:
+    for head in HEADS if timed else HEADS[:-1]:
         table.add_column(head, justify="left" if head == "strategy" else "right")
     for row in rows:
         regrets = row.regret_percent_mean, row.regret_percent_median, row.regret_percent_p90
         values = map(number, (*regrets, row.curve_error, row.curve_excess_percent))
         tokens = MISSING if row.tokens is None else f"{row.tokens:,.0f}"
-        table.add_row(row.strategy, str(row.trials), *values, tokens, number(row.time))
+        time = [MISSING if row.time is None else number(row.time, 1)] if timed else []
+        table.add_row(row.strategy, str(row.trials), *values, tokens, *time)
     return table

@@ -79,6 +79,7 @@ def test_a_person_gets_a_table_and_a_folder_its_files(table: Path, tmp_path: Pat
     assert "25 cells, 23 completed, 2 diverged" in result.stdout
     assert "noise floor" not in result.stdout
     assert result.stdout.count("surface  ") == 2
+    assert " time\n" not in result.stdout
     rows = json.loads((out / "simulate.json").read_text())
     assert list(pd.read_csv(out / "simulate.csv").columns) == KEYS
     assert len(pd.read_csv(out / "simulate.csv")) == len(rows) == 7
