@@ -1,7 +1,7 @@
 """Which transfer rule would have found the best ALMR and LR of a larger model, another batch or a longer run?
 
-    python tests/benchmarks/ladder.py [--runs runs/ladder] [--sizes 0.2m tiny 1.2m 3m] [--batch-sizes 0.2m tiny 1.2m]
-        [--horizon-sizes 0.2m tiny] [--trials 16] [--steps 60] [--pretraining-steps 800] [--print-only]
+    python tests/benchmarks/ladder.py [--runs runs/ladder] [--sizes 0.2m tiny 1.2m 3m] [--batch-sizes 0.2m tiny]
+        [--horizon-sizes tiny] [--trials 16] [--steps 60] [--pretraining-steps 800] [--print-only]
 
 A base model of each size is pre-trained alike (trainers/tiny.py) and cached; each is swept with the adaptive search, by
 `almr run`, over the same cells. The sizes of --batch-sizes are also swept with a quarter of the batch at the same
@@ -242,8 +242,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/ladder"))
     parser.add_argument("--sizes", nargs="*", default=["0.2m", "tiny", "1.2m", "3m"], help="of tiny.SIZES")
-    parser.add_argument("--batch-sizes", nargs="*", default=["0.2m", "tiny", "1.2m"])
-    parser.add_argument("--horizon-sizes", nargs="*", default=["0.2m", "tiny"])
+    parser.add_argument("--batch-sizes", nargs="*", default=["0.2m", "tiny"])
+    parser.add_argument("--horizon-sizes", nargs="*", default=["tiny"])
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--pretraining-steps", type=int, default=800)
