@@ -52,14 +52,16 @@ def edge_after(case: Case, lr: float, step: ScaleStep, rule: TransferRule) -> Ed
     return EdgeAfter(lr=at, factor=None if at is None else at / lr, measured=edge.trials > 0, assumption=assumption)
 
 
-def selection_regret(optima: Optima, almr: float, lr: float, level: float) -> Cost:
+def selection_regret(optima: Optima, almr: float, lr: float, level: float) -> Cost | None:
     """What a setting that was chosen without this sweep costs over its optimum, in nats of the objective.
 
-    The interval is of the draws, each against its own optimum. A setting outside of the measured range counts at the
-    nearest point inside.
+    None where a guard forbids the setting: it then has no objective. The interval is of the draws, each against its own
+    optimum. A setting outside of the measured range counts at the nearest point inside.
     """
     i, j = int(np.abs(optima.almr - almr).argmin()), int(np.abs(np.log(optima.lr) - math.log(lr)).argmin())
     drawn = optima.draws[:, i, j] - optima.draws.min(axis=(1, 2))
     nats = float(optima.mean[i, j] - optima.mean.min())
+    if not math.isfinite(nats):
+        return None
     finite = drawn[np.isfinite(drawn)]
     return Cost(nats=nats, interval=containing(nats, interval(finite if len(finite) else np.array([nats]), level)))

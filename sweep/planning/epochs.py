@@ -49,7 +49,7 @@ def trial_tokens(study: Study, facts: Mapping[str, CorpusFacts]) -> dict[str, fl
 
 def faults(study: Study, facts: Mapping[str, CorpusFacts]) -> Iterator[str]:
     """Why trials cannot read each corpus as often as the launch, a line for each. `facts`: of the packed corpora."""
-    if not study.training.simulate_epochs:
+    if not study.training.simulate_epochs or study.replay:  # a replay reads no text
         return
     texts = list(_texts(study, facts))
     known = [text.source.name for text in texts]

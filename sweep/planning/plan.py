@@ -95,6 +95,7 @@ def plan(
         warnings=[
             *warnings.of(study, tokens, epochs, trial_memory, len(progress.also)),
             *trial_epochs.warnings(study, facts, epochs, outlook),
+            *warnings.few(progress),
             *warnings.held_out(study, facts),
             *([found.why_not] if found.why_not else []),
             *(outlook.warnings(study) if outlook else []),

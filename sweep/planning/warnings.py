@@ -12,6 +12,7 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import almr, percent, size, times
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.shape import USABLE
+from sweep.trials.progress import RunProgress
 from trainers.benchmarks import catalogue
 
 LONG_EVALUATION = 0.5  # of a trial's training, from which a plan says so
@@ -72,6 +73,15 @@ def too_small(study: Study, also: int = 0) -> str | None:
         each = "" if search.trials else f": {paid} trials of {study.training.trained_tokens:,} tokens"
         return f"search.{search.unit} is {search.limit:,}{each}, {needed}: raise it"
     return None
+
+
+def few(progress: RunProgress) -> list[str]:
+    """A budget of GPU-hours that is expected to pay for fewer trials than a surface needs."""
+    budget = progress.budget
+    if budget is None or budget.unit != "gpu_hours" or budget.more is None or progress.total >= MINIMUM_TRIALS:
+        return []
+    about = f"about {progress.total} trials" if progress.total != 1 else "about 1 trial"
+    return [f"search.gpu_hours {budget.limit:g} pays for {about}, a surface needs {MINIMUM_TRIALS}: raise it"]
 
 
 def _lengths(study: Study, tokens: int) -> list[str]:

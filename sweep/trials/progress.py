@@ -72,7 +72,8 @@ class RunProgress:
 
     @property
     def text(self) -> str:
-        return f"{self.total} trials, {self.to_run} to run"
+        unknown = self.budget is not None and self.budget.more is None
+        return f"{'up to ' if unknown else ''}{self.total} trials, {self.to_run} to run"
 
 
 def _total(study: Study, every: Sequence[Trial], also: Sequence[Trial], budget: Budget | None) -> int:

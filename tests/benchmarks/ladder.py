@@ -185,6 +185,7 @@ def print_predictions(start: Swept, others: list[Swept], target: Swept) -> None:
     rows = []
     for name, one in predictions(start, others, target):
         lost = cost.selection_regret(fit.optima, one.almr, one.lr, winner.level)
+        assert lost is not None  # no guard forbids a setting here
         lr, almr = one.lr_interval, one.almr_interval
         inside = (
             "yes" if ends.low <= value <= ends.high else "no" for ends, value in ((lr, winner.lr), (almr, winner.almr))

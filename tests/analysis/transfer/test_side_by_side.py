@@ -1,13 +1,16 @@
 """Every transfer rule beside the study's own: numbers by hand, and what a smaller rung says of each of them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from known_surfaces import Known, grid, measure
 from samples import make_study
 
 from analysis.figures.data.transfer import transfer_info
 from analysis.fit.fit import fit_study
+from analysis.transfer import cost
 from analysis.transfer.carry import candidates
 from sweep.study.sections.transfer import TransferRule
 from sweep.verbs.verdict import verdict
@@ -60,6 +63,18 @@ def test_the_smaller_rungs_give_each_rule_a_regret_at_this_size(fitted):
         assert found[rule].nats == pytest.approx(float(truth), abs=0.004)
         assert found[rule].interval.low <= found[rule].nats <= found[rule].interval.high
     assert found["relative"] is None  # the peak LR of a stated rung is not known
+
+
+def test_the_regret_of_a_setting_is_over_each_draws_own_optimum_and_none_where_it_is_forbidden():
+    mean = np.array([[1.0, 1.2], [np.inf, 1.5]])
+    draws = np.stack([mean, mean + np.array([[0.3, 0.0], [0.0, 0.0]])])  # in the second draw, the second LR is the best
+    optima = SimpleNamespace(almr=np.array([0.2, 0.8]), lr=np.array([1e-4, 1e-3]), mean=mean, draws=draws)
+    with np.errstate(invalid="ignore"):
+        found = cost.selection_regret(optima, 0.25, 2e-3, 0.9)
+        assert cost.selection_regret(optima, 0.9, 1e-5, 0.9) is None
+    assert found.nats == pytest.approx(0.2)
+    assert found.interval.low == pytest.approx(0.05 * 0.2)
+    assert found.interval.high == pytest.approx(0.2)
 
 
 def test_the_verdict_and_the_figure_show_every_rule_that_could_be_computed(fitted):

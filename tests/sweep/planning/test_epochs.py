@@ -14,6 +14,7 @@ from analysis.launch.plan.source import sources_of
 from sweep.planning import epochs
 from sweep.planning.plan import StudyPlan, plan
 from sweep.study import CorpusFacts, Ingredients, InputError, Study, study_file
+from sweep.study.study import Replay
 from sweep.trials.progress import RunProgress
 from sweep.verbs.plan.text import plan_json
 from trainers.data.mixture import Mixture
@@ -150,6 +151,13 @@ def test_where_trials_cannot_read_as_often_they_are_refused(
     assert message in str(error.value)
     [warning] = [one for one in planned(study, original=40_000, additional=additional).warnings if message in one]
     assert warning.startswith("almr run will refuse this study: ")
+
+
+def test_a_replay_reads_no_text_and_is_not_refused() -> None:
+    study = with_launch(100 * TOKENS)
+    replayed = study.model_copy(update={"replay": Replay(table="/a.csv")})
+    assert list(epochs.faults(study, made(original=40_000, additional=300).corpora))
+    assert not list(epochs.faults(replayed, made(original=40_000, additional=300).corpora))
 
 
 def test_without_a_launch_the_epochs_are_not_known() -> None:

@@ -197,6 +197,7 @@ def test_the_plan_says_how_many_trials_the_budget_pays_for(tmp_path: Path) -> No
     of_hours = head(searching(stated, gpu_hours=100))
     assert "small: about 10 trials by search" in of_hours
     assert "budget: 0 of 100.0 GPU-hours spent: 10 more trials of 9.1 GPU-hours" in of_hours
+    assert "search.gpu_hours 40 pays for about 4 trials, a surface needs 9" in head(searching(stated, gpu_hours=40))
     unknown = head(searching({"gpus_per_node": 8}, gpu_hours=100))
     assert "small: up to 25 trials by search" in unknown
     assert "budget: 0 of 100.0 GPU-hours spent: a trial's are not known before one has ended" in unknown

@@ -63,7 +63,7 @@ def launch() -> LaunchTrainer.Config:
         model_spec=spec,
         loss=loss,
         hf_assets_path=MODEL,
-        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-aa9cf942'),
+        dump_folder=os.path.join(os.environ.get("ALMR_CHECKPOINTS") or '../..', 'checkpoints-llama3-8b-zh-torchtitan-2c3fe5ba'),
         optimizer=OptimizersContainer.Config(
             param_groups=[adamw(r".*norm.*", 0.0), adamw(r".*", 0.1)],
         ),
