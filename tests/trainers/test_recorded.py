@@ -58,7 +58,7 @@ def test_a_table_is_replayed_whatever_wrote_it(tmp_path: Path, name: str, encodi
         (b"almr,lr\n0.5,1e-3\n", "no column seed, loss_original, loss_additional; set replay.table to a trials.csv"),
         (
             b"almr,lr,seed,loss_original,loss_additional\nx,1e-3,0,1,1\n",
-            "no row for almr=0.50_lr=1e-03_seed=0: remove it",
+            "no row for almr=0.50_lr=1e-03_seed=0: leave it out, or replay another table",
         ),
     ],
 )
