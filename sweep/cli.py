@@ -16,13 +16,13 @@ import typer
 from sweep.verbs.commands import results, studies, terminal
 from sweep.verbs.commands.terminal import interruptible, tell
 
-EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
+EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.plan: ("almr plan demo", "almr plan study.yaml --check --address auto"),
     studies.prepare: ("almr prepare demo", "almr prepare study.yaml --json"),
     studies.run: ("almr run demo", "almr run study.yaml --address auto --runs s3://bucket/runs"),
     studies.status: ("almr status demo", "almr status s3://bucket/runs/demo --json"),
     results.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),
-    results.simulate: ("almr simulate trials.csv --strategies surface,tpe --trials 8,12",),
+    results.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
     results.report: ("almr report demo", "almr report s3://bucket/runs/demo"),
     results.export: ("almr export demo --verify", "almr export demo --format megatron --out launch-megatron"),
     studies.pack: (
@@ -42,7 +42,7 @@ app = typer.Typer(
 )
 for verb, examples in EXAMPLES.items():
     stoppable = interruptible("run the same command again")(verb)
-    app.command(epilog="\b\nExamples:\n  " + "\n  ".join(examples))(stoppable)
+    app.command(epilog="\b\nExamples:\n  {}\n  {}".format(*examples))(stoppable)
 
 
 def _print_version(wanted: bool) -> None:
