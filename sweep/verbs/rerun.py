@@ -14,7 +14,6 @@ from sweep.trials import also
 from sweep.trials.also import NamedPoint
 from sweep.trials.progress import RunProgress
 from sweep.verbs.options import RUNS
-from trainers import recorded
 
 IN_A_TABLE = "to use the suggested trials: run them with your trainer, add their rows to the table, then fit it again"
 
@@ -43,6 +42,8 @@ class Rerun(NamedTuple):
 
     def can_run(self, almr: float, lr: float) -> bool:
         """Whether each trial at this point can be run: a replay runs those that its table has."""
+        from trainers import recorded  # with pandas, which other commands do without
+
         point = self._untried(almr, lr)
         return self.replays is None or all(recorded.has(self.replays, trial) for trial in point.trials(self.replays))
 
