@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from analysis.decision.objectives import Goal, GuardedGoal
 from analysis.search.design import design, retreat, spread
 from analysis.search.gain import LIKELY, ObjectiveModel, expected_improvement, launch_loss, variance_explained
 from analysis.search.space import Point, Space
-from analysis.search.surrogate import Surrogate, Warp
+from analysis.search.surrogate import Array, Surrogate, Warp
 from analysis.table import table as tables
 
 JITTER = 0.1  # of a first trial's place, in shares of the range
@@ -25,6 +26,10 @@ WINNER_FIRST = 16  # trials, after which the winner is usually found
 ALTERNATE = 0.5  # up to this share, the curve gets no two trials in a row
 # In sds of a trial's noise: under this expected improvement, the winner gains more from a more exact position.
 SETTLED = 0.1
+# Shares of the free cells, those of the lowest predicted losses, where a trial makes a position more exact: of all
+# cells for the winner, of each ALMR's for the curve. By the model the corners would tell most; but trials diverge
+# there, and it is least to be believed there.
+NEAR_WINNER, NEAR_CURVE = 0.25, 0.5
 ENOUGH = 4  # complete trials to fit a surface
 
 
@@ -94,11 +99,22 @@ def _on_surface(context: SearchContext, free: Space) -> Proposal:
     why = "curve" if _turn_of_curve(context.index, context.curve) else "winner"
     if why == "curve" or improvement < SETTLED * noise:
         worth = variance_explained(why, model, context.space, free, seed)
-        worth = worth * allowed if why == "winner" else worth
+        worth = worth * _near(why, mean, free) * (allowed if why == "winner" else 1)
     else:
         worth = allowed * expected_improvement(mean, np.hypot(sd, noise), lowest_loss)
     left = launch_loss(fitted, context.space, _complete(context.table), seed)
     return Proposal(*free.cells[int(worth.argmax())], why, left)
+
+
+def _near(target: str, mean: Array, free: Space) -> NDArray[np.bool_]:
+    """Which of the n free cells, of predicted losses `mean` (n,), may make the target's position more exact: (n,)."""
+    if target == "winner":
+        return np.asarray(mean <= np.quantile(mean, NEAR_WINNER))
+    found = np.zeros(len(mean), bool)
+    for almr in np.unique(free.almr):
+        of_almr = free.almr == almr
+        found |= of_almr & (mean <= np.quantile(mean[of_almr], NEAR_CURVE))
+    return found
 
 
 def _turn_of_curve(index: int, share: float) -> bool:

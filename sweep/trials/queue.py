@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from analysis.search.propose import Proposal
 
 
+PATIENCE = 600.0  # seconds for which any trial is waited: an idle slot costs little then, and the search is repeatable
 FAILURES = 5  # in a row, or as many as run in parallel: then the others would fail as well
 
 
@@ -177,7 +178,8 @@ class SearchQueue(_RunningTrials):
     def _late(self, trial: Trial) -> bool:
         from analysis.search.turns import overdue
 
-        return bool(self.durations) and self.seconds() > overdue(self.starts[trial], self.durations)
+        start, now = self.starts[trial], self.seconds()
+        return bool(self.durations) and now > max(overdue(start, self.durations), start + PATIENCE)
 
     def _ended(self) -> _Stop | None:
         """The end of a search whose budget does not pay for one more trial, or whose trials all fail, for a cause that

@@ -63,7 +63,7 @@ class ReplayOptions:
     strategies: Annotated[str, typer.Option(metavar="NAMES", help="Strategies.")] = "surface,tpe,gp,random,grid"
     trials: Annotated[str, typer.Option(metavar="COUNTS", help="Budgets in trials.")] = "8,12,16,24"
     repeats: Annotated[int, typer.Option(metavar="N", help="Searches per strategy.")] = 20
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.", hidden=True)] = 0  # a help text fits a screen
     curve: Annotated[float, typer.Option(metavar="SHARE", help="Share of trials for the curve.")] = 0.25
     at_once: Annotated[int, typer.Option(metavar="N", help="Trials in parallel.")] = 1
     spread: Annotated[float, typer.Option(metavar="SD", help="Of ln of a trial's duration.")] = 0.0

@@ -13,7 +13,7 @@ from searches import GRID, Driver, Pick, last, searching, shuffled
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
 from sweep.trials.progress import RunProgress
-from sweep.trials.queue import GridQueue, SearchQueue, Turn
+from sweep.trials.queue import PATIENCE, GridQueue, SearchQueue, Turn
 
 pytestmark = pytest.mark.slow
 
@@ -118,7 +118,7 @@ def test_no_slot_waits_for_a_trial_that_takes_far_longer_than_the_others(tmp_pat
     while (turn := queue.next()) is not Turn.DONE and len(given) < 8:
         if turn is Turn.WAIT:
             waits += 1
-            driver.seconds += 100
+            driver.seconds += PATIENCE + 1
             continue
         driver.run.start(turn, driver.study)
         given.append(turn)
