@@ -135,6 +135,24 @@ def refuse_unknown(study: Study, trials: Iterable[Trial]) -> None:
             _find(study.replay.table, trial)
 
 
+def has(study: Study, trial: Trial) -> bool:
+    """Whether the table of a replay has a row of the trial; True for a study that trains."""
+    try:
+        refuse_unknown(study, [trial])
+    except InputError:
+        return False
+    return True
+
+
+def refuse_unpriced(study: Study) -> None:
+    """Raises InputError where a search has a budget of GPU-hours and its table has none: they would count as zero."""
+    if study.replay and study.search.gpu_hours and not any(row.get("gpu_hours") for row in _rows(study.replay.table)):
+        raise InputError(
+            f"{study.replay.table}: no gpu_hours, so search.gpu_hours cannot be counted: write search.trials or "
+            f"search.tokens instead"
+        )
+
+
 def _horizons(row: dict[str, Any], study: Study) -> Iterator[Horizon]:
     for tokens in study.training.horizons:
         reason, loss = row.get(f"reason@{tokens}"), _per_language(row, "loss", f"@{tokens}")

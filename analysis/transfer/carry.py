@@ -121,7 +121,7 @@ def _regret(case: Case, sweep: Sweep, rule: TransferRule) -> Cost | None:
     smaller = [rung for rung in sweep.rungs if rung.parameters * ladder.FAR_APART < own]
     try:
         chosen = predicted(smaller, sweep.own_rungs(own)[-1], rule, sweep.winner.level, sweep.step.trial.peak_lr)
-    except InputError:
+    except (InputError, OverflowError):
         return None
     return cost.selection_regret(case.optima, *chosen, sweep.winner.level) if chosen else None
 

@@ -38,6 +38,11 @@ def predict(rungs: Sequence[FittedRung], parameters: float, level: float) -> dic
             mean, sd = (np.array([getattr(rung.losses[name], kind) for rung in used]) for kind in ("mean", "sd"))
             loss, interval = _predict(sizes, mean, np.maximum(sd, LEAST_SD), parameters, level)
             found[name] = LaunchLoss(loss=loss, interval=interval, sizes=len(used), tokens=used[-1].tokens)
+    if not found:
+        raise InputError(
+            f"the loss after the launch is not predicted: no language has a loss at each of {len(used)} sizes: state "
+            f"loss_original and loss_additional of every rung in launch.transfer.rungs"
+        )
     return found
 
 

@@ -49,10 +49,22 @@ class Sweep:
 def setting(sweep: Sweep, rule: TransferRule) -> Transfer:
     """The launch's setting by a rule, without warnings but those of a ladder.
 
-    Raises InputError where an input of the rule is missing: a size, a peak LR or a rung.
+    Raises InputError where an input of the rule is missing: a size, a peak LR or a rung; and where its LR is no number.
     """
-    if rule.rule == "ladder":
-        return _ladder(sweep, rule)
+    try:
+        found = _ladder(sweep, rule) if rule.rule == "ladder" else _scaled(sweep, rule)
+        if found.lr_interval.low > 0:
+            return found
+    except OverflowError:
+        pass
+    raise InputError(
+        f"launch.transfer: rule {rule.rule} carries the LR beyond all numbers: check its exponents, and add rungs that "
+        f"are farther apart"
+    )
+
+
+def _scaled(sweep: Sweep, rule: TransferRule) -> Transfer:
+    """By rule `direct`, `relative` or `power`."""
     terms = terms_of(sweep.step, rule, sweep.horizon)
     winner = sweep.winner
     lr, interval = carried(winner.lr, winner.lr_interval, winner.level, terms)

@@ -45,9 +45,9 @@ class Budget:
 
     @property
     def more(self) -> int | None:
-        """The trials that may still start; None where nothing tells what one takes."""
+        """The trials that may still start; None where nothing tells what one takes, until the limit is reached."""
         if not self.each:
-            return None
+            return 0 if self.spent >= self.limit else None
         return max(0, math.floor((self.limit - self.spent) / self.each + SLACK) - self.running)
 
     def expecting(self, each: float | None) -> Self:

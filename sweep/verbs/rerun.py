@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from analysis.fit_file.findings import Finding
 from sweep.store.run import Run
-from sweep.study import Trial
+from sweep.study import Study, Trial
 from sweep.trials import also
 from sweep.trials.also import NamedPoint
 from sweep.trials.progress import RunProgress
@@ -22,6 +22,7 @@ class Rerun(NamedTuple):
     """The command that runs a run's study again, and its number of trials `left`.
 
     `first`: what has to be done before; usually empty. `seeds`: of each point of the grid; `tried`: the run's trials.
+    `replays`: the study, where it answers trials from a table.
     """
 
     command: str
@@ -29,6 +30,7 @@ class Rerun(NamedTuple):
     left: int = 0
     seeds: int = 1
     tried: tuple[Trial, ...] = ()
+    replays: Study | None = None
 
     def running(self, points: Iterable[tuple[float, float]]) -> tuple[str, int]:
         """The command that runs trials at these points, and their number: each seed of the study; of a point that was
@@ -37,6 +39,13 @@ class Rerun(NamedTuple):
         named = [self._untried(almr, lr) for almr, lr in points]
         count = sum(self.seeds if point.seed is None else 1 for point in named)
         return f"{self.command} --also {also.written(named)}", count
+
+    def can_run(self, almr: float, lr: float) -> bool:
+        """Whether each trial at this point can be run: a replay runs those that its table has."""
+        from trainers import recorded  # with pandas, which other commands do without
+
+        point = self._untried(almr, lr)
+        return self.replays is None or all(recorded.has(self.replays, trial) for trial in point.trials(self.replays))
 
     def _untried(self, almr: float, lr: float) -> NamedPoint:
         seeds = [trial.seed for trial in self.tried if (trial.almr, trial.lr) == (almr, lr)]
@@ -62,18 +71,22 @@ def of(run: Run, given: str | None = None, address: str | None = None) -> Rerun:
         left=progress.remaining,
         seeds=len(loaded.grid.seeds),
         tried=tuple(record.trial for record in progress.records),
+        replays=loaded if loaded.replay else None,
     )
 
 
 def suggestion(refusals: list[Finding], warnings: list[Finding], again: Rerun | None) -> list[str]:
     """How to run the trials that are left, else those that the refusals, else the warnings, suggest: one line or none.
 
-    `again` is None for a user's own table.
+    `again` is None for a user's own table. A replay cannot run what its table lacks.
     """
     if again and again.left:
         return [f"to run the trials that are left ({again.left}): {again.first}{again.command}"]
     points = dict.fromkeys((trial.almr, trial.lr) for finding in refusals or warnings for trial in finding.next)
     if not points or again is None:
         return [IN_A_TABLE] if points else []
-    command, count = again.running(points)
+    known = [point for point in points if again.can_run(*point)]
+    if not known:
+        return ["the suggested trials are not in the table that this run replays: train the study without replay"]
+    command, count = again.running(known)
     return [f"to run the suggested trials ({count}): {again.first}{command}"]

@@ -45,6 +45,7 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     if fault := warnings.too_small(study, len(named.also)):
         raise InputError(f"study {study.name}: {fault}")
     _refuse_what_needs_a_folder(study, run)
+    recorded.refuse_unpriced(study)
     run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()

@@ -70,6 +70,19 @@ def test_a_table_that_cannot_be_replayed_is_one_line(tmp_path: Path, content: by
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_budget_of_gpu_hours_needs_a_table_that_has_them(tmp_path: Path) -> None:
+    (without := tmp_path / "without.csv").write_text("almr,lr,seed,loss_original,loss_additional\n0.5,1e-3,0,3,4\n")
+    (table := tmp_path / "table.csv").write_text(
+        "almr,lr,seed,loss_original,loss_additional,gpu_hours\n0.5,1e-3,0,3,4,\n0.5,2e-3,0,3,4,1.5\n"
+    )
+    search, resources = {"strategy": "surface", "gpu_hours": 50}, {"gpus_per_node": 1}
+    studies = [make_study(replay={"table": str(path)}, search=search, resources=resources) for path in (without, table)]
+    with pytest.raises(InputError, match=r"no gpu_hours, so search\.gpu_hours cannot be counted: write search\.trials"):
+        recorded.refuse_unpriced(studies[0])
+    recorded.refuse_unpriced(studies[1])
+    recorded.refuse_unpriced(make_study(replay={"table": str(without)}))
+
+
 def test_losses_of_sources_are_replayed_where_the_study_names_them(tmp_path: Path) -> None:
     table = tmp_path / "trials.csv"
     names = "almr,lr,seed,loss_original,loss_additional,base_loss_code,loss_plays,loss_code,epochs_code"

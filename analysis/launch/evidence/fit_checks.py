@@ -96,13 +96,13 @@ def of_transfer(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     unnamed = "direct, by default: state launch.transfer"
     rule = f"{found.rule}: {found.source or 'fitted from its rungs'}" if named else unnamed
     yield GoCheck("transfer rule", "pass" if named else "warn", rule)
-    yield _lr(evidence)
+    yield _lr(evidence, study)
     yield _edge(evidence)
     yield _cost(evidence, study)
     yield _history(study)
 
 
-def _lr(evidence: Evidence) -> GoCheck:
+def _lr(evidence: Evidence, study: Study) -> GoCheck:
     """Fails where the sweep does not know its own LR. Else a confirmation decides, or the rules that apply."""
     own, interval = evidence.winner.lr_interval, evidence.launch_lr_interval
     ratio, measured = interval.high / interval.low, evidence.confirmation and evidence.confirmation.after_interval
@@ -110,10 +110,10 @@ def _lr(evidence: Evidence) -> GoCheck:
     detail += f"; bound {WIDE_LR:g} x"
     if own.high / own.low > WIDE_LR:
         return GoCheck(KNOWN_LR, "fail", f"{detail}; at the small model {formats.interval(own, 'lr')}: run more trials")
-    apart = [] if measured else _apart(evidence)
+    doubts = [] if measured else [*_apart(evidence), *_unsized(study)]
     if not measured:
-        detail += f"; {', '.join(apart)}" if apart else "; the rules that apply agree"
-    certain = ratio <= WIDE_LR and not apart
+        detail += f"; {', '.join(doubts)}" if doubts else "; the rules that apply agree"
+    certain = ratio <= WIDE_LR and not doubts
     fix = "" if certain else ": almr confirm RUN measures it"
     return GoCheck(KNOWN_LR, "pass" if certain else "warn", detail + fix)
 
@@ -126,6 +126,13 @@ def _apart(evidence: Evidence) -> list[str]:
         for rule in evidence.transfer_rules
         if rule.applies and rule.lr and max(rule.lr / lr, lr / rule.lr) > AGREE
     ]
+
+
+def _unsized(study: Study) -> list[str]:
+    """What the interval lacks where a model's size is not known; nor is a rule by size compared then."""
+    rule = study.launch.transfer if study.launch else None
+    known = sizes.step(study, rule or TransferRule(rule="direct")).size_ratio
+    return [] if known else ["a model's parameters are not known, so what the size does is not in the interval"]
 
 
 def _edge(evidence: Evidence) -> GoCheck:

@@ -133,7 +133,7 @@ class Search(Section):
                 f"strategy {self.strategy} needs a budget: add trials, as in trials: 24, or tokens, or gpu_hours"
             )
         if self.proposes and len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are two budgets: give one of them")
+            raise ValueError(f"{' and '.join(given)} are {len(given)} budgets: give one of them")
         if not self.proposes and (other := [unit for unit in given if unit != "trials"]):
             raise ValueError(
                 f"{other[0]}: only a search has such a budget: leave it out, or name a strategy that searches"

@@ -18,7 +18,12 @@ BATCH_EXPONENT = 0.5
 # published below the critical batch, and 0 holds far above it (Li et al., arXiv 2405.14578).
 PARAMETERS_SD, TOKENS_SD, BATCH_SD = 0.2, 0.25, 0.2
 FAR_HORIZON = 10.0
+STEEPEST = 5.0  # published exponents are below 1; beyond this a mistyped one would give no number at all
 BATCH_SOURCE = "Malladi et al., arXiv 2205.10287: the square-root scaling rule of Adam"
+
+
+Exponent = Annotated[Finite, Field(ge=-STEEPEST, le=STEEPEST)]
+ExponentSd = Annotated[Finite, Field(ge=0, le=STEEPEST)]
 
 
 class Law(NamedTuple):
@@ -156,18 +161,18 @@ class TransferRule(Section):
     """The rule; there is no default."""
     law: Literal["step-law", "deepseek", "token-horizon"] | None = None
     """`power`: take the exponents of parameters and tokens from this published law, corrected to one batch."""
-    parameters_exponent: Finite | None = None
+    parameters_exponent: Exponent | None = None
     """Exponent of the parameters: of `power`, and of a `ladder` whose rungs all have one size."""
-    tokens_exponent: Finite | None = None
+    tokens_exponent: Exponent | None = None
     """Exponent of the training tokens at one batch. Default: fitted where the trials have horizons, else none."""
-    batch_exponent: Finite = BATCH_EXPONENT
+    batch_exponent: Exponent = BATCH_EXPONENT
     """Exponent of the global batch at equal tokens. Default: square root, for Adam (Malladi et al., arXiv 2205.10287).
     A `ladder` whose rungs have several batches fits it."""
-    parameters_exponent_sd: Annotated[Finite, Field(ge=0)] = PARAMETERS_SD
+    parameters_exponent_sd: ExponentSd = PARAMETERS_SD
     """Standard deviation of what the size does. Default: the scatter of published exponents (docs/transfer.md)."""
-    tokens_exponent_sd: Annotated[Finite, Field(ge=0)] = TOKENS_SD
+    tokens_exponent_sd: ExponentSd = TOKENS_SD
     """Standard deviation of the exponent of tokens. Default: the scatter of published exponents (docs/transfer.md)."""
-    batch_exponent_sd: Annotated[Finite, Field(ge=0)] = BATCH_SD
+    batch_exponent_sd: ExponentSd = BATCH_SD
     """Standard deviation of `batch_exponent`. Default: from published values, and none above the critical batch."""
     accept_token_ratio: Annotated[Finite, Field(ge=1)] = FAR_HORIZON
     """Without an exponent of tokens, the LR is carried over at most this ratio of tokens; beyond it, it is refused."""
@@ -179,7 +184,7 @@ class TransferRule(Section):
     """Facts of the small model, where it is not a known model."""
     launch: ModelFacts = ModelFacts()
     """Facts of the large model, where it is not a known model."""
-    edge_exponent: Annotated[Finite, Field(le=0)] = WIDTH_EXPONENT
+    edge_exponent: Annotated[Finite, Field(ge=-STEEPEST, le=0)] = WIDTH_EXPONENT
     """The divergence LR scales as parameters ** this. Default: 1 / width (Yang et al., arXiv 2203.03466)."""
     confirm: Confirmation = Confirmation()
     """The confirmation runs."""

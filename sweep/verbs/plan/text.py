@@ -37,7 +37,7 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     about_epochs = [Text(ESTIMATED)] if planned.estimated else []
     about_epochs += [Text(line) for line in _parts(study, planned)]
-    points: list[RenderableType] = [grid(study, planned), *_also(planned), *about_epochs]
+    points: list[RenderableType] = [grid(study, planned), *_also(study, planned), *about_epochs]
     return Group(Text(head), *size, *points, benchmark_table(study), *after, *warnings)
 
 
@@ -167,10 +167,14 @@ def _parts(study: Study, planned: StudyPlan) -> list[str]:
     ]
 
 
-def _also(planned: StudyPlan) -> list[Text]:
+def _also(study: Study, planned: StudyPlan) -> list[Text]:
     """The trials that the user named beside the study's own: one line, where there are any."""
-    left = {*planned.progress.left}
-    named = [f"{numbers.point(t.almr, t.lr)} {'to do' if t in left else 'done'}" for t in planned.progress.also]
+    left, alone = {*planned.progress.left}, study.grid.seeds
+    named = [
+        f"{numbers.point(t.almr, t.lr)}{'' if (t.seed,) == alone else f', seed {t.seed}'} "
+        f"{'to do' if t in left else 'done'}"
+        for t in planned.progress.also
+    ]
     return [Text(f"named with --also: {'; '.join(named)}")] if named else []
 
 

@@ -261,6 +261,13 @@ def test_the_lr_is_known_where_the_rules_agree_or_a_confirmation_measured_it(
     assert says in line_of((out / go.NAME).read_text(), "LR known to a factor of 2", state)
 
 
+def test_an_lr_of_a_model_of_unknown_size_is_not_known(make_fit, make_study, corpora, run, out):
+    """Its interval lacks what the size does, and no rule by size is compared."""
+    bundle.export(FittedRun(make_fit(make_study(launch={"model": "their/own-model"})), run, corpora), out)
+    line = line_of((out / go.NAME).read_text(), "LR known to a factor of 2", "warn")
+    assert "a model's parameters are not known, so what the size does is not in the interval: almr confirm" in line
+
+
 def test_a_moved_launch_is_judged_by_its_own_lr(make_fit, make_study, corpora, run, out):
     """The rule's LR, 2e-5, is 1.5 times under the edge; the one that was measured is far from it."""
     fit = make_fit(make_study(launch={"transfer": RULE}))

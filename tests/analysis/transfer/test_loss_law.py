@@ -53,6 +53,12 @@ def test_fewer_than_three_sizes_at_one_budget_are_refused():
         predict([*ladder((1e8, 1e9)), *ladder((3e9,), tokens=10**10)], 1e10, 0.9)
 
 
+def test_sizes_whose_losses_are_of_different_languages_are_refused_and_not_left_blank():
+    *others, last = (rung(n, {"original": law(n)}) for n in SIZES)
+    with pytest.raises(InputError, match="no language has a loss at each of 4 sizes: state loss_original and"):
+        predict([*others, rung(last.parameters, {"additional": 2.0})], 1e10, 0.9)
+
+
 def test_the_largest_budget_that_three_sizes_share_is_used_with_this_sweeps_batch():
     short, long = ladder(tokens=10**9), ladder(SIZES[:3], tokens=8 * 10**9)
     assert [one.tokens for one in of_one_budget([*long, *short])] == [8 * 10**9] * 3

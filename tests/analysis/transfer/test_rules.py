@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pydantic
@@ -18,7 +19,7 @@ from analysis.transfer.terms import Term
 
 from samples import make_study  # isort: skip
 from sweep.study import InputError
-from sweep.study.sections.transfer import LAWS, PARAMETERS_SD, TOKENS_SD, TransferRule
+from sweep.study.sections.transfer import LAWS, PARAMETERS_SD, TOKENS_SD, ModelFacts, TransferRule
 from sweep.study.sizes.known import EMBEDDED
 
 BATCH = 10**6
@@ -71,6 +72,9 @@ def launch(rule, **fields):
         ({"rule": "ladder", "rungs": [{"run": "x"}], "tokens_exponent": 0.3}, "where it is from"),
         ({"rule": "ladder", "rungs": [{"lr": 1e-3, "parameters": 5}]}, "missing: tokens"),
         ({"rule": "ladder", "rungs": [{"run": "x", "loss_original": 2}]}, "takes no loss_original"),
+        ({"rule": "direct", "batch_exponent": -1e3}, "greater than or equal to -5"),
+        ({"rule": "direct", "tokens_exponent": 400, "source": "ours"}, "less than or equal to 5"),
+        ({"rule": "direct", "parameters_exponent_sd": 300}, "less than or equal to 5"),
     ],
 )
 def test_nothing_is_assumed_in_silence(content, says):
@@ -307,6 +311,15 @@ def test_a_ladder_that_varies_the_batch_fits_its_exponent():
     assert found["batch"].value == pytest.approx(0.62, abs=1e-6)
     assert found["batch"].fitted
     assert found["lr"] == pytest.approx(law(7e10, 1e9) * 16**0.62, rel=1e-6)
+
+
+def test_rungs_that_lie_too_near_for_so_far_a_launch_are_refused_in_one_line():
+    """A slope of ln LR over ln parameters of about 100 from sizes 6 % apart."""
+    study = launch({"rule": "ladder", "tokens_exponent": 0, "source": "ours", "rungs": [{"run": "x"}]})
+    step = replace(sizes.step(study, study.launch.transfer), launch=ModelFacts(parameters=10**12))
+    near = tuple(rung(n, 2048, lr, batch=256) for n, lr in ((10**6 / 1.06, 1e-8), (10**6 / 1.12, 1e-11)))
+    with pytest.raises(InputError, match=r"rule ladder carries the LR beyond all numbers: .* farther apart$"):
+        setting(Sweep("own", winner(), step, rungs=near), study.launch.transfer)
 
 
 def test_rungs_of_one_kind_cannot_tell_a_law():

@@ -108,6 +108,15 @@ def test_an_estimate_counts_until_a_trial_has_ended(tmp_path: Path) -> None:
     assert [one and one.more for one in (before, after, unknown)] == [7, 16, None]
 
 
+@pytest.mark.parametrize("space", ["cells", "range"])
+def test_a_budget_ends_a_search_whose_trials_all_diverge_and_were_never_estimated(tmp_path: Path, space: str) -> None:
+    """No trial has completed, so nothing says what one takes; but what was spent is known."""
+    study = searching(gpu_hours=5, space=space)
+    driver = Driver(study, tmp_path, at_once=2, diverging=1e-9, took=hours())
+    assert len(driver.go(events=40)) in (5, 6)
+    assert RunProgress.of(study, driver.run).to_run == 0
+
+
 # ---- the queue --------------------------------------------------------------------------------------------------
 
 
@@ -219,7 +228,7 @@ def test_the_status_says_what_is_spent(tmp_path: Path) -> None:
             {"strategy": "surface"},
             "strategy surface needs a budget: add trials, as in trials: 24, or tokens, or gpu_hours",
         ),
-        ({"strategy": "tpe", "trials": 9, "gpu_hours": 5}, "trials and gpu_hours are two budgets: give one of them"),
+        ({"strategy": "tpe", "trials": 9, "gpu_hours": 5}, "trials and gpu_hours are 2 budgets: give one of them"),
         ({"tokens": 10**6}, "tokens: only a search has such a budget: leave it out, or name a strategy that searches"),
         ({"strategy": "tpe", "gpu_hours": 5}, "search.gpu_hours: trials use no GPUs: give search.trials or"),
         ({"strategy": "tpe", "gpu_hours": 0}, "greater than 0"),

@@ -15,13 +15,14 @@ from samples import study_content
 from searches import GRID, LOW, Driver
 from typer.testing import CliRunner, Result
 
+from analysis.fit_file.findings import Finding, NextTrial
 from sweep import cli
 from sweep.planning import warnings
 from sweep.store.run import Run
 from sweep.study import Study, study_file
 from sweep.study.record import read_record
 from sweep.trials import also
-from sweep.verbs import fitting
+from sweep.verbs import fitting, rerun
 from sweep.verbs import run as sweep_run
 
 Point = tuple[float, float, int]
@@ -91,9 +92,9 @@ def test_the_command_that_a_refusal_prints_runs_exactly_the_trials_that_it_sugge
 
 def test_trials_that_were_named_are_in_the_plan_and_the_state_of_the_run() -> None:
     study = write(GRID)
-    plan = almr("plan", study, "--also", "0.65:3.19e-4,0.5:1e-4")
-    assert "26 trials" in plan.stdout
-    assert "named with --also: ALMR 0.65, LR 3.19e-4 to do" in plan.stdout
+    plan = almr("plan", study, "--also", "0.65:3.19e-4,0.5:1e-4,0.65:3.19e-4:5")
+    assert "27 trials" in plan.stdout
+    assert "named with --also: ALMR 0.65, LR 3.19e-4 to do; ALMR 0.65, LR 3.19e-4, seed 5 to do" in plan.stdout
     assert "already in this run, and not added: ALMR 0.5, LR 1e-4" in plan.stderr
     assert not Path("runs/small/trials").exists()
     loaded, run = study_file.load(study), Run.within("runs", "small")
@@ -117,6 +118,18 @@ def test_a_small_grid_may_be_completed_by_trials_that_are_named() -> None:
     study = study_file.load(write({"almr": [0.1, 0.5, 0.9], "lr": [1e-5, 1e-4]}))
     assert "its grid has 6 trials" in (warnings.too_small(study) or "")
     assert warnings.too_small(study, also=3) is None
+
+
+def test_a_replay_suggests_the_trials_that_its_table_has(tmp_path: Path) -> None:
+    Path("table.csv").write_text("almr,lr,seed,loss_original,loss_additional\n0.65,3e-4,0,3.5,4.5\n")
+    of = study_file.load(write(GRID, replay={"table": "table.csv"}))
+    run = Run.within("runs", "small")
+    run.freeze(of)
+    again = rerun.of(run)._replace(left=0)
+    both = [Finding(code="edge", message="m", next=(NextTrial(almr=0.65, lr=lr),)) for lr in (3e-4, 4e-4)]
+    assert rerun.suggestion(both, [], again) == [f"to run the suggested trials (1): {again.command} --also 0.65:3e-4"]
+    [line] = rerun.suggestion(both[1:], [], again)
+    assert line.startswith("the suggested trials are not in the table that this run replays")
 
 
 def test_a_replay_names_the_trial_that_its_table_lacks() -> None:

@@ -66,6 +66,6 @@ def test_the_users_own_file_is_named_and_the_cluster(tmp_path: Path, monkeypatch
         one.freeze(make_study(grid=GRID | {"seeds": [0, 1]}))
     (tmp_path / "mine.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert rerun.of(run, "mine.yaml", "auto") == ("almr run mine.yaml --address auto", "", 50, 2, ())
+    assert rerun.of(run, "mine.yaml", "auto") == ("almr run mine.yaml --address auto", "", 50, 2, (), None)
     assert rerun.of(run, "demo").command == "almr run runs/small/study.yaml"
     assert rerun.of(elsewhere, "mine.yaml").command == f"almr run mine.yaml --runs {tmp_path / 'other'}"
