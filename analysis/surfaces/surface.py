@@ -28,6 +28,9 @@ from analysis.table import table as tables
 NOTHING = np.empty(0)
 ODDS = np.log(1 / 4)  # ln of the odds beforehand: of another form against ALMR itself, of no residual against one
 WIDTHS = (np.inf, 2.0)  # of the compression, in ranges of the losses (Scale.range): none, and that of a cliff
+# The highest loss over the lowest, in ranges of the losses, over which plain losses are no candidate: a surface of them
+# follows a cliff and dips beside it, although its evidence may be the best.
+STEEP = 5.0
 NEGLIGIBLE = 0.03  # share of the evidence, under which a scale is left out
 FEWEST = 4  # draws of the kernel parameters in one scale
 GROUP = 30  # draws of one member, of the 500 of a fit
@@ -224,7 +227,8 @@ def scales(almr: ArrayLike, lr: ArrayLike, loss: ArrayLike) -> list[Scale]:
     plain = Scale.of(almr, lr, loss)
     several = len(np.unique(plain.almr)) > 2  # any form is a line through two points
     forms = [form for form in FORMS if form == LINEAR or (several and form.suits(plain.almr))]
-    return [replace(plain, form=form, width=width * plain.range) for form in forms for width in WIDTHS]
+    widths = [width for width in WIDTHS if np.isfinite(width) or np.ptp(plain.loss) <= STEEP * plain.range]
+    return [replace(plain, form=form, width=width * plain.range) for form in forms for width in widths]
 
 
 def _most_probable(
