@@ -93,7 +93,7 @@ def test_around_a_point_is_half_a_step_to_each_side():
     assert found == [(0.05, 1e-4), (0.05, 3.16e-5), (0.05, 3.16e-4), (0.15, 1e-4)]
 
 
-def test_gentler_is_no_more_of_either_dial():
+def test_gentler_is_no_more_of_either_hyperparameter():
     found = points(gentler(grid(), 0.1, 1e-5))
     assert found
     assert all(almr <= 0.1 and lr <= 1e-5 for almr, lr in found)
