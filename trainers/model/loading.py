@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ from trainers.model import fitting, output_layer
 from trainers.workers.group import WorkerGroup
 
 log = getLogger(__name__)
+# transformers replaces methods of its classes while it loads: of two threads at once, one would restore the other's.
+LOADING = Lock()
 AGAIN = "download or save the model again"
 LOADS_SHARDED = [int(part) for part in transformers.__version__.split(".")[:2]] >= [5, 17]  # the first that was tried
 logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display shows one progress of its own
@@ -125,6 +128,16 @@ def fingerprint(folder: Path) -> str:
     return fingerprint_of([[str(file.relative_to(folder)), sha256(file)] for file in files])
 
 
+def _from_hub_or_disk(loader: Any, path: str, options: dict[str, Any]) -> Any:
+    try:
+        return loader.from_pretrained(path, **options)
+    except Exception as error:  # transformers itself uses its cache for some of its requests only
+        if not network_fault(error):
+            raise
+        log.warning("%s: the hub cannot be reached (%s): using the cached copy; %s", path, error, SAVES_THE_WAIT)
+        return loader.from_pretrained(path, **options, local_files_only=True)
+
+
 def _from_pretrained(
     loader: Any, base: BaseModelSource, path: str, where: str = "base_model.pretrained", **options: Any
 ) -> Any:
@@ -134,13 +147,8 @@ def _from_pretrained(
     """
     options = {"revision": base.revision, "trust_remote_code": base.trust_remote_code} | options
     try:
-        try:
-            return loader.from_pretrained(path, **options)
-        except Exception as error:  # transformers itself uses its cache for some of its requests only
-            if not network_fault(error):
-                raise
-            log.warning("%s: the hub cannot be reached (%s): using the cached copy; %s", path, error, SAVES_THE_WAIT)
-            return loader.from_pretrained(path, **options, local_files_only=True)
+        with LOADING:
+            return _from_hub_or_disk(loader, path, options)
     except (MemoryError, torch.OutOfMemoryError, InputError):
         raise
     except Exception as error:  # of transformers, tokenizers and safetensors, which each have their own
