@@ -25,6 +25,7 @@ SECRETS = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
 )
+TOO_SLOW = "timed out during startup"  # in the message of Ray, which has no class of error for it
 
 
 @contextlib.contextmanager
@@ -32,14 +33,14 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
     """Join the cluster at an address, or start one on this machine (None). Workers run the run's staged code."""
     local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     environment = {name: os.environ[name] for name in ("ALMR_CACHE",) if name in os.environ}
+    options: dict[str, Any] = {
+        "address": address or "local",
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": {"working_dir": str(run.files.code), "env_vars": environment},
+    }
     with _slow_start_named():
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"working_dir": str(run.files.code), "env_vars": environment},
-            **({} if address else local),
-        )
+        _init(options | ({} if address else local))
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # records and train.log report failures
     try:
@@ -48,13 +49,24 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def _init(options: dict[str, Any]) -> None:
+    """Start or join Ray; a second time where its own processes did not start in time, on a busy machine."""
+    try:
+        ray.init(**options)
+    except Exception as error:
+        if TOO_SLOW not in str(error):
+            raise
+        ray.shutdown()
+        ray.init(**options)
+
+
 @contextlib.contextmanager
 def _slow_start_named() -> Iterator[None]:
     """Raise OSError where Ray's own processes did not start in time, for which Ray has no class of error."""
     try:
         yield
     except Exception as error:
-        if "timed out during startup" not in str(error):
+        if TOO_SLOW not in str(error):
             raise
         ray.shutdown()
         raise OSError(errno.ETIME, "Ray did not start in time (the machine is busy)") from error
