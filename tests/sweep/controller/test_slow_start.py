@@ -35,3 +35,16 @@ def test_a_slow_start_of_ray_is_no_internal_error(
     [line], found = terminal.explain(raised.value)
     assert line.startswith(says)
     assert found == status
+
+
+def test_a_slow_start_is_tried_a_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[str] = []
+
+    def slow_at_first(**options: Any) -> None:
+        starts.append(options["address"])
+        if len(starts) == 1:
+            raise Exception("The current node timed out during startup")
+
+    monkeypatch.setattr(cluster.ray, "init", slow_at_first)
+    with cluster.joined(Run(tmp_path), None):
+        assert starts == ["local", "local"]
