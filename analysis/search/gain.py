@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from analysis.search.space import Point, Space
-from analysis.search.surrogate import Array, Surrogate
+from analysis.search.surrogate import Surrogate
+from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import refined, refined_along
 
 ALMRS, LRS, DRAWS = 13, 25, 200

@@ -18,7 +18,8 @@ from analysis.decision.objectives import Goal, GuardedGoal
 from analysis.search.design import design, retreat, spread
 from analysis.search.gain import LIKELY, ObjectiveModel, expected_improvement, launch_loss, variance_explained
 from analysis.search.space import Point, Space
-from analysis.search.surrogate import Array, Surrogate, Warp
+from analysis.search.surrogate import Surrogate, Warp
+from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
 
 JITTER = 0.1  # of a first trial's place, in shares of the range
@@ -94,14 +95,14 @@ def _on_surface(context: SearchContext, free: Space) -> Proposal:
     if not np.isfinite(context.goal.of_trials(tables.usable(context.table)).to_numpy(float)).any():
         return Proposal(*free.cells[int(model.guard_margin(free.almr, free.lr).argmax())], "winner")
     mean, sd, allowed = model.predict(free.almr, free.lr)
-    noise, (lowest_loss, lowest_mean) = model.objective.noise, _lowest(context.table, model)
-    improvement = float((allowed * expected_improvement(mean, sd, lowest_mean)).max())
+    noise = model.objective.noise
+    improvement = float((allowed * expected_improvement(mean, sd, _lowest_mean(context.table, model))).max())
     why = "curve" if _turn_of_curve(context.index, context.curve) else "winner"
     if why == "curve" or improvement < SETTLED * noise:
         worth = variance_explained(why, model, context.space, free, seed)
         worth = worth * _near(why, mean, free) * (allowed if why == "winner" else 1)
     else:
-        worth = allowed * expected_improvement(mean, np.hypot(sd, noise), lowest_loss)
+        worth = allowed * expected_improvement(mean, np.hypot(sd, noise), 0.0)  # the lowest loss, warped
     left = launch_loss(fitted, context.space, _complete(context.table), seed)
     return Proposal(*free.cells[int(worth.argmax())], why, left)
 
@@ -171,12 +172,9 @@ def _complete(table: pd.DataFrame) -> list[Point]:
     return list(zip(used["almr"].tolist(), used["lr"].tolist(), strict=True))
 
 
-def _lowest(table: pd.DataFrame, model: ObjectiveModel) -> tuple[float, float]:
-    """The lowest measured objective and the lowest mean of the surrogate at a trial that may be launched, warped.
-
-    The former is the centre of the warp, so 0.
-    """
+def _lowest_mean(table: pd.DataFrame, model: ObjectiveModel) -> float:
+    """The lowest mean of the surrogate at a trial that may be launched, warped."""
     almr, lr = np.array(_complete(table), float).T
     mean, _, allowed = model.predict(almr, lr)
     likely = allowed >= LIKELY
-    return 0.0, float(mean[likely].min() if likely.any() else mean.max())
+    return float(mean[likely].min() if likely.any() else mean.max())

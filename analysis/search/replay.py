@@ -21,8 +21,8 @@ from analysis.search.measured import MeasuredTable
 from analysis.search.outcomes import ALL, SearchOutcome
 from analysis.search.propose import SearchContext
 from analysis.search.space import Point, Space
-from analysis.search.surrogate import Array
 from analysis.search.turns import Timetable
+from analysis.surfaces.kernels import Array
 from sweep.study import InputError, Objective
 
 STRATEGIES = ("surface", *OTHERS, "grid")

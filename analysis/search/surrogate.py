@@ -16,14 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import cholesky
 from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 from analysis.search.space import Point, Space
-
-Array = NDArray[np.float64]
+from analysis.surfaces.kernels import Array
 
 RESOLUTION = 0.01  # nats: differences far below it are kept as they are, those far above it as their logarithm
 CAP = 0.3  # nats

@@ -74,7 +74,8 @@ def _sds(lr: Interval, almr: Interval, level: float) -> dict[str, float]:
 def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], list[str]]:
     """A rung for each token budget at which the run was measured, and warnings."""
     study, file = _read(folder)
-    count = parameters or sizes.of_base(study.base_model).parameters
+    base = sizes.of_base(study.base_model)
+    count = parameters or base.parameters
     if count is None:
         raise InputError(f"launch.transfer.rungs: {folder}: the size of its model is not known: add parameters")
     codes = tuple(dict.fromkeys(finding.code for finding in file.refusals))
@@ -87,9 +88,8 @@ def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], lis
         if one.refusals
     ]
     batch = study.training.global_batch_tokens
-    peak = {"peak_lr": sizes.of_base(study.base_model).peak_lr}
     found = [rung_of(str(folder), one.winner, count, one.tokens, batch) for one in budgets]
-    return [one.model_copy(update=peak) for one in found], warnings
+    return [one.model_copy(update={"peak_lr": base.peak_lr}) for one in found], warnings
 
 
 def _read(folder: Path) -> tuple[Study, FitFile]:

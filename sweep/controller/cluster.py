@@ -39,8 +39,7 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
         "logging_level": logging.ERROR,
         "runtime_env": {"working_dir": str(run.files.code), "env_vars": environment},
     }
-    with _slow_start_named():
-        _init(options | ({} if address else local))
+    _init(options | ({} if address else local))
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # records and train.log report failures
     try:
@@ -50,26 +49,20 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
 
 
 def _init(options: dict[str, Any]) -> None:
-    """Start or join Ray; a second time where its own processes did not start in time, on a busy machine."""
-    try:
-        ray.init(**options)
-    except Exception as error:
-        if TOO_SLOW not in str(error):
-            raise
-        ray.shutdown()
-        ray.init(**options)
+    """Start or join Ray; a second time where its own processes did not start in time, on a busy machine.
 
-
-@contextlib.contextmanager
-def _slow_start_named() -> Iterator[None]:
-    """Raise OSError where Ray's own processes did not start in time, for which Ray has no class of error."""
-    try:
-        yield
-    except Exception as error:
-        if TOO_SLOW not in str(error):
-            raise
-        ray.shutdown()
-        raise OSError(errno.ETIME, "Ray did not start in time (the machine is busy)") from error
+    Raises OSError where they did not the second time either.
+    """
+    for last in (False, True):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            if TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+            if last:
+                raise OSError(errno.ETIME, "Ray did not start in time (the machine is busy)") from error
 
 
 def secrets() -> dict[str, str]:
