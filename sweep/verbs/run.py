@@ -46,6 +46,7 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
         raise InputError(f"study {study.name}: {fault}")
     _refuse_what_needs_a_folder(study, run)
     recorded.refuse_unpriced(study)
+    epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})
     run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()
