@@ -18,7 +18,7 @@ from ray import tune
 from sweep.controller import cluster
 from sweep.controller.worker_group import run_worker_group
 from sweep.store.run import Run
-from sweep.study import Record, Status, Study, Trial
+from sweep.study import InputError, Record, Status, Study, Trial
 from sweep.study.record import SCORING
 from sweep.trials import capacity
 from sweep.trials.queue import Queue, Turn
@@ -40,6 +40,8 @@ def run_trials(
     `make_queue` takes the number of trials that run at once. `address` is a Ray cluster's; None means this machine.
     Raises InputError where no node of the cluster can ever hold a trial. After KeyboardInterrupt, records stay.
     """
+    if study.trainer.external:
+        raise InputError(f"trainer: {study.trainer.name}: trials are trained by native alone so far: write native")
     with cluster.joined(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.trial_resources)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from sweep.study.fields import Schema
+from sweep.study.fields import Schema, TrainerName
 from sweep.study.files import reader
 
 SCHEMA_VERSION = REQUEST_VERSION = 1
@@ -144,6 +144,13 @@ class Horizon(Schema):
     sources: dict[str, SourceResult] = pydantic.Field(default_factory=dict)
 
 
+class TrainerUsed(Schema):
+    """What trained a trial. `version`: as it says itself, with that of its libraries; empty of our own trainer."""
+
+    name: TrainerName = "native"
+    version: str = ""
+
+
 class Record(Schema):
     """The outcome of a trial, `record.json`: written last and atomically, the only definition of done.
 
@@ -179,6 +186,7 @@ class Record(Schema):
     score_failures: dict[str, str] = pydantic.Field(default_factory=dict)
     epochs: PerLanguage = PerLanguage()
     sources: dict[str, SourceResult] = pydantic.Field(default_factory=dict)
+    trainer: TrainerUsed = TrainerUsed()
     seconds: float | None = None
     training_seconds: float | None = None
     tokens_per_second: float | None = None

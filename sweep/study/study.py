@@ -20,6 +20,7 @@ from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.objective import Objective
 from sweep.study.sections.resources import Execution, Resources, Tracking
+from sweep.study.sections.trainer import TrainerChoice
 from sweep.study.sections.training import Training
 
 GPU_KIND = ("gpu", "gpu_gigabytes")  # fields of `resources` and of `launch`
@@ -48,6 +49,8 @@ class Study(Section):
     """The special tokens between documents. Default: BOS where the tokenizer adds it, and end-of-text."""
     training: Training
     """The recipe that all trials share."""
+    trainer: TrainerChoice = TrainerChoice()
+    """What trains the trials. Default: our own trainer."""
     grid: Grid
     """The ALMRs, LRs and seeds."""
     search: Search = Search()
@@ -234,6 +237,8 @@ class Study(Section):
         recipe["corpora"] = {language: self._text_of(language, with_text) for language in LANGUAGES}
         if self.documents != Documents():  # older studies keep their fingerprint
             recipe["documents"] = self.documents.model_dump(mode="json")
+        if self.trainer.external:
+            recipe["trainer"] = self.trainer.recipe()
         if self.training.simulate_epochs and self.launch:
             recipe["launch"] = self.launch.text_recipe()
         return recipe

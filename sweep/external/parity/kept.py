@@ -10,8 +10,9 @@ from pathlib import Path
 
 from analysis.launch import bundle
 from analysis.launch.evidence.parity import SCHEMA_VERSION, ParityFile, ParityResult
-from sweep.readback.parity import plan, start
-from sweep.readback.parity.plan import RepeatedTrial
+from sweep.external.parity import repeat
+from sweep.external.parity.repeat import RepeatedTrial
+from sweep.external.runs import plan, start
 from sweep.store.run import Run
 from sweep.study import InputError, Record
 from sweep.study.files import reader
@@ -66,7 +67,7 @@ def repeated(run: Run, record: Record) -> RepeatedTrial:
             f"--parity: {record.trial_id} was trained by another version of almr (fingerprint {record.fingerprint}, "
             f"this one has {study.fingerprint}), so it cannot be repeated: run the study again, under another name"
         )
-    return plan.of_run(study, record, ingredients)
+    return repeat.of_run(study, record, ingredients)
 
 
 def made_from(run: Run, of: RepeatedTrial, name: Format) -> str:

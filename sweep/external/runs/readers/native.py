@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sweep.readback.parity import trace
+from sweep.external.runs import trace
 from sweep.study.files.layout import RunFiles, TrialFiles
 from sweep.study.record import read_record
 

@@ -14,9 +14,9 @@ from samples import CHINESE, ENGLISH, POEM, RHYME
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analysis.launch.evidence.parity import ParityRun
-from sweep.readback.parity import judge
-from sweep.readback.parity.judge import ParityBounds
-from sweep.readback.parity.trace import LoggedStep, Trace
+from sweep.external.parity import judge
+from sweep.external.parity.judge import ParityBounds
+from sweep.external.runs.trace import LoggedStep, Trace
 from sweep.study.sections.training import Training
 from trainers.data.tokens.borders import Borders
 from trainers.loop.held_out import evaluate

@@ -1,6 +1,6 @@
 """Whether a trainer's packed text is the text of the trial: which source each global batch reads, and what differs.
 
-    python -m sweep.readback.parity.reference.read_text STUDY INGREDIENTS NAME DATA STREAMS
+    python -m sweep.external.runs.reference.read_text STUDY INGREDIENTS NAME DATA STREAMS
 
 DATA is the packed text of the trainer NAME. STREAMS, a JSON object, has the file of each source's tokens where the
 trainer draws its rows itself; else it is empty, and the rows of DATA must be the trial's, in its order. Prints one line
@@ -19,7 +19,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from sweep.readback.parity.trace import TextRead
+from sweep.external.runs.trace import TextRead
 from sweep.study import Study, study_file
 from sweep.study.ingredients import read_ingredients
 from trainers.data.corpus import PackedCorpus, blocks, open_corpora

@@ -12,10 +12,11 @@ import pytest
 import torch
 from samples import local_content
 
-from sweep.readback.parity import launches, trace
-from sweep.readback.parity.readers import axolotl, llamafactory, native
-from sweep.readback.parity.reference import evaluate, on_rows, read_text
-from sweep.readback.parity.trace import LoggedStep, TextRead, Trace
+from sweep.external.parity import on_rows
+from sweep.external.runs import trace, trainer_run
+from sweep.external.runs.readers import axolotl, llamafactory, native
+from sweep.external.runs.reference import evaluate, read_text
+from sweep.external.runs.trace import LoggedStep, TextRead, Trace
 from sweep.store.run import Run
 from sweep.study import Study, study_file
 from sweep.study.ingredients import read_ingredients
@@ -211,8 +212,8 @@ def test_what_was_read_is_counted_by_language():
     batch, length = {"original": 1, "a": 2, "b": 1}, study.training.sequence_length
     logged_steps = tuple(LoggedStep(step=n, loss=1.0) for n in (1, 2))
     found = Trace(steps=logged_steps, before={"original": 3.0, "a": 4.0, "b": 8.0}, batches=(batch,) * 3)
-    counted = launches.counted(found, TextRead(foreign=0), study)
+    counted = trainer_run.counted(found, TextRead(foreign=0), study)
     assert counted.tokens == {"original": 2 * length, "additional": 6 * length}
     assert counted.batches == ({"original": 1, "additional": 3},) * 3
     assert counted.before == pytest.approx({"original": 3.0, "additional": 5.0, "a": 4.0, "b": 8.0})
-    assert launches.counted(Trace(steps=logged_steps), TextRead(foreign=0), study).tokens == {}
+    assert trainer_run.counted(Trace(steps=logged_steps), TextRead(foreign=0), study).tokens == {}

@@ -16,7 +16,7 @@ from typing import Any
 from analysis.launch.evidence.evidence import ReadBack
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.schedule import probe_steps, taken
-from sweep.readback.readers import native
+from sweep.external.read_back.readers import native
 
 READERS = Path(__file__).parent / "readers"
 MISSING = 4  # a reader's exit status where its trainer is not installed

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from analysis.launch.evidence.parity import ParityCheck
-from sweep.readback.parity.trace import LoggedStep, Losses, Trace
+from sweep.external.runs.trace import LoggedStep, Losses, Trace
 from sweep.study import LANGUAGES
 
 FIRST_LOSS, LOSS, RESUMED = 1e-5, 1e-3, 1e-6  # nats per token

@@ -1,6 +1,6 @@
 """Trains our own trainer's way on the rows that another trainer read: of one that shuffles by itself.
 
-    python -m sweep.readback.parity.reference.on_rows STUDY INGREDIENTS ROWS
+    python -m sweep.external.parity.on_rows STUDY INGREDIENTS ROWS
 
 ROWS is a file of uint32: the rows of all steps in order, each of `sequence_length` + 1 tokens, so of as many targets as
 a sequence has tokens. Prints the trace, one line of JSON. One process trains, whatever a trial has.
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sweep.readback.parity.reference.evaluate import held_out, model_loss, one_worker
-from sweep.readback.parity.trace import LoggedStep, Trace
+from sweep.external.runs.reference.evaluate import held_out, model_loss, one_worker
+from sweep.external.runs.trace import LoggedStep, Trace
 from sweep.study import Study, study_file
 from sweep.study.ingredients import read_ingredients
 from trainers.loop.learner import Learner

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from analysis.fit_file.result import FitResult
 from analysis.launch.evidence.parity import Kind, ParityResult, ParityRun
-from sweep.readback.parity import documents, judge, kept, launches, plan, start, trace
-from sweep.readback.parity.judge import ParityBounds
-from sweep.readback.parity.launches import ParityLaunch, ParityRunError, PreparedFiles, Show
-from sweep.readback.parity.plan import RepeatedTrial
-from sweep.readback.parity.start import TrainerEnvironment
-from sweep.readback.parity.trace import Trace
+from sweep.external.parity import documents, judge, kept, repeat
+from sweep.external.parity.judge import ParityBounds
+from sweep.external.parity.repeat import RepeatedTrial
+from sweep.external.runs import plan, start, trace, trainer_run
+from sweep.external.runs.start import TrainerEnvironment
+from sweep.external.runs.trace import Trace
+from sweep.external.runs.trainer_run import PreparedFiles, Show, TrainerRun, TrainerRunError
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study, study_file
 from sweep.study.files.atomic import write_atomically
@@ -121,7 +122,7 @@ class Parity:
         made = self._launch(name, "borders", self.short)
         try:
             wanted = self._native()
-        except ParityRunError as error:
+        except TrainerRunError as error:
             return [ParityRun(kind="borders", steps=made.plan.steps, why_not=f"native: {error}")], None
         if name == "native":
             return [self._resumed(made, wanted)], wanted
@@ -134,13 +135,13 @@ class Parity:
             self.reference["borders"] = self._launch("native", "borders", self.short).train()
         return self.reference["borders"]
 
-    def _judged(self, made: ParityLaunch, kind: Kind, wanted: Trace) -> tuple[ParityRun, Trace | None]:
+    def _judged(self, made: TrainerRun, kind: Kind, wanted: Trace) -> tuple[ParityRun, Trace | None]:
         steps = made.plan.steps
         try:
             found = made.train()
             if found.rows:  # it shuffles by itself: a trial on the same rows is what it should be as
-                wanted = launches.on_rows(made.prepared, found.rows).model_copy(update={"tokens": wanted.tokens})
-        except ParityRunError as error:
+                wanted = trainer_run.on_rows(made.prepared, found.rows).model_copy(update={"tokens": wanted.tokens})
+        except TrainerRunError as error:
             return ParityRun(kind=kind, steps=steps, fault=str(error)), None
         checks = judge.judge(wanted, found, steps, self.recipe.bounds)
         if made.name != "native":
@@ -148,19 +149,19 @@ class Parity:
             checks += judge.text(found, repeated.record.almr, repeated.study.training.batch_sequences)
         return ParityRun(kind=kind, steps=steps, checks=checks), found
 
-    def _resumed(self, made: ParityLaunch, whole: Trace) -> ParityRun:
+    def _resumed(self, made: TrainerRun, whole: Trace) -> ParityRun:
         steps = made.plan.steps
         try:
             found, stopped_at = made.train_in_two()
-        except ParityRunError as error:
+        except TrainerRunError as error:
             return ParityRun(kind="resumed", steps=steps, fault=str(error))
         checks = judge.resumed(whole, found, steps, stopped_at, self.recipe.bounds_resumed)
         return ParityRun(kind="resumed", steps=steps, checks=checks)
 
-    def _launch(self, name: Format, kind: Kind, of: PreparedStudy) -> ParityLaunch:
+    def _launch(self, name: Format, kind: Kind, of: PreparedStudy) -> TrainerRun:
         recipe = self.recipe
         seconds = max(LEAST_SECONDS, TIMES_A_TRIAL * (recipe.repeated.record.seconds or 0.0))
-        return ParityLaunch(
+        return TrainerRun(
             name=name,
             plan=plan.of_study(of.study, recipe.repeated.trial, name, of.ingredients.corpora),
             folder=recipe.folder / name / kind,
@@ -174,7 +175,7 @@ class Parity:
 def recipe(run: Run, fitted: FitResult, trial: str | None, show: Show) -> Recipe:
     """The parity runs that repeat a trial, by default the complete one nearest to the winner. Raises InputError."""
     winner = fitted.file.winner
-    record = plan.choose(kept.records(run), trial, winner.almr, winner.lr)
+    record = repeat.choose(kept.records(run), trial, winner.almr, winner.lr)
     return Recipe(run, kept.repeated(run, record), fitted.file.noise, show=show)
 
 
@@ -204,8 +205,8 @@ def prepare(recipe: Recipe) -> Parity:
     now = again.ingredients.fingerprints()
     if changed := [name for name, digest in trained.items() if name != "base_model" and now.get(name) != digest]:
         raise InputError(f"--parity: {', '.join(changed)} changed since {record.trial_id} was trained: run it again")
-    texts = documents.write(study, again.ingredients, recipe.folder / "documents", plan.short_tokens(study))
-    short = _prepared(plan.short_study(recipe.repeated, texts), recipe.folder / "short", recipe.show)
+    texts = documents.write(study, again.ingredients, recipe.folder / "documents", repeat.short_tokens(study))
+    short = _prepared(repeat.short_study(recipe.repeated, texts), recipe.folder / "short", recipe.show)
     return Parity(recipe, again, short)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep.readback.parity import start
-from sweep.readback.parity.halfway import checkpoint
-from sweep.readback.parity.launches import ParityLaunch
-from sweep.readback.parity.start import Ended, Script, TrainerEnvironment
-from sweep.readback.parity.trace import Trace
+from sweep.external.runs import start
+from sweep.external.runs.halfway import checkpoint
+from sweep.external.runs.start import Ended, Script, TrainerEnvironment
+from sweep.external.runs.trace import Trace
+from sweep.external.runs.trainer_run import TrainerRun
 
 
 def script(folder: Path, text: str, seconds: float = 60.0, **variables: str) -> Script:
@@ -126,10 +126,10 @@ def test_a_run_counts_as_resumed_only_where_its_files_show_it(tmp_path, monkeypa
             mark.unlink()
         return Ended(1.0, stopped=len(starts) == 1)
 
-    monkeypatch.setattr(ParityLaunch, "_run", run)
-    monkeypatch.setattr(ParityLaunch, "_half_way", lambda self, checkpoints: mark)
-    monkeypatch.setattr(ParityLaunch, "half", 10)
-    monkeypatch.setattr(ParityLaunch, "read", lambda self, checkpoints: Trace(steps=(), resumed_from=logged))
-    launch = ParityLaunch(name, None, tmp_path / "launch", TrainerEnvironment("python"), None, 1.0, print)
+    monkeypatch.setattr(TrainerRun, "_run", run)
+    monkeypatch.setattr(TrainerRun, "_half_way", lambda self, checkpoints: mark)
+    monkeypatch.setattr(TrainerRun, "half", 10)
+    monkeypatch.setattr(TrainerRun, "read", lambda self, checkpoints: Trace(steps=(), resumed_from=logged))
+    launch = TrainerRun(name, None, tmp_path / "launch", TrainerEnvironment("python"), None, 1.0, print)
     assert launch.train_in_two()[1] == resumed
     assert starts == ["start.sh", "start.sh"]

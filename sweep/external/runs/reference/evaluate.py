@@ -1,6 +1,6 @@
 """The held-out losses of a Hugging Face model that a trainer left, measured as the trials' were.
 
-    python -m sweep.readback.parity.reference.evaluate STUDY INGREDIENTS MODEL
+    python -m sweep.external.runs.reference.evaluate STUDY INGREDIENTS MODEL
 
 In a process of its own: a GPU's memory is free again when it ends. One process measures, whatever a trial has. Prints
 one line of JSON.

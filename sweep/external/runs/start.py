@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweep.readback.verify import interpreter
+from sweep.external.read_back.verify import interpreter
 from sweep.worker.group.node import CODE
 
 SECONDS_BETWEEN = 0.1

@@ -3,7 +3,7 @@
     python run.py NAME FOLDER CHECKPOINTS QUESTION
 
 FOLDER holds the launch's files; CHECKPOINTS was ALMR_CHECKPOINTS of the run; QUESTION is a JSON object: `steps` of the
-run, its `sequence_length` and `batch_sequences`. The answer has the fields of `sweep.readback.parity.trace.Trace`.
+run, its `sequence_length` and `batch_sequences`. The answer has the fields of `sweep.external.runs.trace.Trace`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One parity launch: its folder is written, prepared and started as a user would, and what it leaves is read."""
+"""A run of a format's trainer: its folder is written, prepared and started as a user would, and what it leaves is read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pydantic
 
 from analysis.launch import bundle
 from analysis.launch.plan.launch_plan import LaunchPlan
-from sweep.readback.parity import start
-from sweep.readback.parity.halfway import checkpoint, written
-from sweep.readback.parity.start import Ended, Script, TrainerEnvironment
-from sweep.readback.parity.trace import Losses, TextRead, Trace
+from sweep.external.runs import start
+from sweep.external.runs.halfway import checkpoint, written
+from sweep.external.runs.start import Ended, Script, TrainerEnvironment
+from sweep.external.runs.trace import Losses, TextRead, Trace
 from sweep.study import LANGUAGES, Study
 from sweep.study.sections.launch import Format
 from sweep.worker.group.node import CODE, free_port
@@ -28,8 +28,8 @@ QUIET = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "AXOLOTL_DO_NOT_TRACK": "1"
 Show = Callable[[str], None]
 
 
-class ParityRunError(Exception):
-    """A parity run did not finish, or its log cannot be read; the message is one line."""
+class TrainerRunError(Exception):
+    """A trainer's run did not finish, or its log cannot be read; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PreparedFiles:
 
 
 @dataclass(frozen=True)
-class ParityLaunch:
+class TrainerRun:
     """The launch of a format in `folder`. `seconds`: time limit of each script; `show` tells a person what happens."""
 
     name: Format
@@ -62,7 +62,7 @@ class ParityLaunch:
         bundle.write(self.plan, self.name, self.folder)
 
     def train(self) -> Trace:
-        """Prepare the data, train to the end, read the log and measure the model. Raises ParityRunError."""
+        """Prepare the data, train to the end, read the log and measure the model. Raises TrainerRunError."""
         self.write()
         if (self.folder / "prepare.sh").is_file():
             self._run("prepare.sh", self.folder)
@@ -73,13 +73,13 @@ class ParityLaunch:
     def train_in_two(self) -> tuple[Trace, int | None]:
         """Train on the data of `train`, killed after the checkpoint half-way and started again; also the step that it
         resumed from, None where it began at step 1: where its log says so, or where the checkpoint half-way is another
-        one afterwards, or gone. Raises ParityRunError.
+        one afterwards, or gone. Raises TrainerRunError.
         """
         checkpoints = start.fresh(self.folder / "checkpoints-resumed")
         first = self._run("start.sh", checkpoints, lambda seconds: bool(self._half_way(checkpoints)))
         mark = self._half_way(checkpoints)
         if not first.stopped or mark is None:
-            raise ParityRunError("it ended before it could be stopped")
+            raise TrainerRunError("it ended before it could be stopped")
         before = written(mark)
         self._run("start.sh", checkpoints)
         kept = written(mark) == before
@@ -99,7 +99,7 @@ class ParityLaunch:
         log = self.folder / f"{script}.log"
         made = Script(self.folder / script, self._variables(checkpoints), log, self.seconds).run(watch)
         if made.fault:
-            raise ParityRunError(made.fault)
+            raise TrainerRunError(made.fault)
         return made
 
     def _variables(self, checkpoints: Path) -> dict[str, str]:
@@ -121,16 +121,16 @@ class ParityLaunch:
         try:
             found = Trace.model_validate_json(answer)
         except pydantic.ValidationError as error:
-            raise ParityRunError(f"its log cannot be read: {error.errors()[0]['msg']}") from None
+            raise TrainerRunError(f"its log cannot be read: {error.errors()[0]['msg']}") from None
         if found.model is None or self.name == "native":
             return found
         found = found.model_copy(update={"after": measured(self.prepared, found.model)})
         return counted(found, self._text(found), self.plan.study)
 
     def _text(self, found: Trace) -> TextRead:
-        """What the trainer read, beside the trial's text. Raises ParityRunError."""
+        """What the trainer read, beside the trial's text. Raises TrainerRunError."""
         files = [str(self.prepared.study), str(self.prepared.ingredients), self.name, str(self.folder / "data")]
-        command = [start.OURS, "-m", "sweep.readback.parity.reference.read_text", *files, json.dumps(found.streams)]
+        command = [start.OURS, "-m", "sweep.external.runs.reference.read_text", *files, json.dumps(found.streams)]
         return TextRead.model_validate_json(_answer(command))
 
 
@@ -160,28 +160,28 @@ def _language_losses(losses: Losses, study: Study) -> Losses:
 
 
 def on_rows(prepared: PreparedFiles, rows: str) -> Trace:
-    """How our own trainer trains on rows that another one read. Raises ParityRunError."""
+    """How our own trainer trains on rows that another one read. Raises TrainerRunError."""
     files = [str(prepared.study), str(prepared.ingredients), rows]
-    return Trace.model_validate_json(_answer([start.OURS, "-m", "sweep.readback.parity.reference.on_rows", *files]))
+    return Trace.model_validate_json(_answer([start.OURS, "-m", "sweep.external.parity.on_rows", *files]))
 
 
 def measured(prepared: PreparedFiles, model: str) -> Losses:
-    """The held-out losses of a model. Raises ParityRunError."""
+    """The held-out losses of a model. Raises TrainerRunError."""
     files = [str(prepared.study), str(prepared.ingredients), model]
-    losses: Losses = json.loads(_answer([start.OURS, "-m", "sweep.readback.parity.reference.evaluate", *files]))
+    losses: Losses = json.loads(_answer([start.OURS, "-m", "sweep.external.runs.reference.evaluate", *files]))
     return losses
 
 
 def _answer(command: list[str]) -> str:
-    """The last line that a program of Python prints. Raises ParityRunError with its last line where it fails."""
+    """The last line that a program of Python prints. Raises TrainerRunError with its last line where it fails."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))}
     try:
         done = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, check=False, timeout=READ_SECONDS, env=environment
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ParityRunError(f"what it left cannot be read: {error}") from None
+        raise TrainerRunError(f"what it left cannot be read: {error}") from None
     lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     if done.returncode or not lines:
-        raise ParityRunError(f"what it left cannot be read: {lines[-1] if lines else 'no answer'}")
+        raise TrainerRunError(f"what it left cannot be read: {lines[-1] if lines else 'no answer'}")
     return lines[-1]

@@ -1,4 +1,4 @@
-"""Which launches the parity runs are: the small model, trained again as a trial was, by each format's trainer."""
+"""Which trial the parity runs repeat, and the study of a few steps on short documents."""
 
 from __future__ import annotations
 
@@ -8,16 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.launch.plan import make_plan
-from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.layout import LaunchHardware
-from sweep.planning import model_shape
-from sweep.study import CorpusFacts, Ingredients, InputError, Record, Status, Study, Trial
-from sweep.study.sections.launch import Format, Launch
-from sweep.study.sections.resources import Resources
+from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
 
 BORDER_STEPS = (20, 50, 100)  # of a run on short documents: the first number that the LR schedule can be had in
-CHECKPOINTS = 2  # the first is half-way
 LEAST_MINUTES = 1e-3
 STEPS_BETWEEN = 5  # about, between the checkpoints of our own trainer, which saves by the clock
 
@@ -81,42 +74,6 @@ def _sources(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for language, given in content["corpora"].items():
         for corpus in given if isinstance(given, list) else [given]:
             yield corpus["name"] or language, corpus
-
-
-def of_study(study: Study, trial: Trial, name: Format, corpora: dict[str, CorpusFacts]) -> LaunchPlan:
-    """The launch that trains as the trial did, of a study whose base model is a folder, by a format's trainer."""
-    launched = study.model_copy(update={"launch": launch(study, name)})
-    assert launched.launch
-    target = model_shape.launch_hardware(launched, (name,)) if launched.launch.gpus_per_node else LaunchHardware()
-    return make_plan.of_trial(launched, launched.launch, trial, corpora, target)
-
-
-def launch(study: Study, name: Format) -> Launch:
-    """The trial's training as a launch on one node, on as many of a trial's GPUs there as divide its batch."""
-    training, resources = study.training, study.resources
-    gpus = _gpus(resources, training.batch_sequences)
-    own = training.batch_sequences // (gpus or 1)
-    most = min(training.micro_batch_sequences or own, own)
-    return Launch(
-        model=study.base_model.pretrained or "",
-        tokens=training.tokens,
-        global_batch_tokens=training.global_batch_tokens,
-        sequence_length=training.sequence_length,
-        corpora=study.corpora,
-        nodes=1,
-        gpus_per_node=gpus,
-        micro_batch_sequences=next(n for n in range(most, 0, -1) if own % n == 0),
-        checkpoints=CHECKPOINTS,
-        evaluations=1,
-        gpu=resources.gpu,
-        gpu_gigabytes=resources.gpu_gigabytes,
-        shape=study.base_model.shape,
-        formats=(name,),
-    )
-
-
-def _gpus(resources: Resources, sequences: int) -> int:
-    return next((n for n in range(resources.gpus_per_node, 0, -1) if sequences % n == 0), 0)
 
 
 def choose(records: Iterable[Record], named: str | None, almr: float, lr: float) -> Record:
