@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from analysis.decision.case import Case
 from analysis.fit_file.transfer import Cost, FittedRung, LaunchLoss, RuleEstimate, Transfer
 from analysis.fit_file.winner import Winner
-from analysis.table import trainers
 from analysis.transfer import cost, differences, ladder, loss_law, rungs, sizes
 from analysis.transfer.ladder_setting import ladder_setting
 from analysis.transfer.rules import Sweep, near_edge, setting, stated, terms_of
@@ -38,8 +37,7 @@ def carry(case: Case, budgets: list[tuple[int, Winner]]) -> Carried:
     rule = study.launch.transfer or TransferRule(rule="direct")
     sweep = Sweep(study.name, case.winner, sizes.step(study, rule), tuple(budgets))
     try:
-        by = {*trainers.names(case.table)} or {study.trainer.name}
-        gathered, warnings = rungs.gather(rule.rungs, study.training.global_batch_tokens, by)
+        gathered, warnings = rungs.gather(study, rule.rungs)
         sweep = replace(sweep, rungs=tuple(gathered))
         transfer, refused = _transfer(case, study, sweep, rule, warnings), None
     except InputError as error:

@@ -20,18 +20,19 @@ from sweep.study.sections.transfer import Rung as Stated
 STATED_LOSS_SD = 0.005  # nats: of a stated loss, about the noise of one run
 
 
-def gather(stated: Iterable[Stated], batch: int, trainers: set[str]) -> tuple[list[FittedRung], list[str]]:
-    """The rungs of finished runs or of stated numbers, and warnings. `batch`: of stated rungs that give none;
-    `trainers`: what trained the sweep that is transferred.
+def gather(study: Study, stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
+    """The rungs of finished runs or of stated numbers, and warnings. Stated ones without a batch have the study's.
 
-    Raises InputError for a run without a fit, or of a model of unknown size.
+    Raises InputError for a run without a fit, of a model of unknown size, or of the study itself.
     """
+    if fault := study_file.own_rung(study):
+        raise InputError(fault)
     found, warnings = [], []
     for i, one in enumerate(stated):
         if one.run is None:
-            found.append(_of_numbers(one, f"rung {i + 1}", batch))
+            found.append(_of_numbers(one, f"rung {i + 1}", study.training.global_batch_tokens))
         else:
-            rungs, more = _of_run(Path(one.run), one.parameters, trainers)
+            rungs, more = _of_run(Path(one.run), one.parameters, study.trainer.name)
             found += rungs
             warnings += more
     return found, warnings
@@ -72,7 +73,7 @@ def _sds(lr: Interval, almr: Interval, level: float) -> dict[str, float]:
     return {"lr_sd": math.log(lr.high / lr.low) / wide, "almr_sd": (almr.high - almr.low) / wide}
 
 
-def _of_run(folder: Path, parameters: int | None, trainers: set[str]) -> tuple[list[FittedRung], list[str]]:
+def _of_run(folder: Path, parameters: int | None, trainer: str) -> tuple[list[FittedRung], list[str]]:
     """A rung for each token budget at which the run was measured, and warnings."""
     study, file = _read(folder)
     base = sizes.of_base(study.base_model)
@@ -88,11 +89,10 @@ def _of_run(folder: Path, parameters: int | None, trainers: set[str]) -> tuple[l
         for one in budgets
         if one.refusals
     ]
-    if (theirs := {one.name for one in file.trainers} or {study.trainer.name}) != trainers:
-        by, ours = file.trained_by or ", ".join(sorted(theirs)), ", ".join(sorted(trainers))
+    if {one.name for one in file.trainers} - {trainer} or (not file.trainers and study.trainer.name != trainer):
         warnings.append(
-            f"ladder: {folder} was trained by {by}, this sweep by {ours}: part of the step between their best LRs and "
-            f"ALMRs may be of the trainers: sweep its size with {ours}, or almr trainer compare STUDY"
+            f"ladder: {folder} was trained by {file.trained_by or study.trainer.name}, this sweep by {trainer}: part of "
+            f"the step between them may be of the trainers: sweep that size with {trainer}, or almr trainer compare STUDY"
         )
     batch = study.training.global_batch_tokens
     found = [rung_of(str(folder), one.winner, count, one.tokens, batch) for one in budgets]
