@@ -89,14 +89,20 @@ def _of_run(folder: Path, parameters: int | None, trainer: str) -> tuple[list[Fi
         for one in budgets
         if one.refusals
     ]
-    if {one.name for one in file.trainers} - {trainer} or (not file.trainers and study.trainer.name != trainer):
-        warnings.append(
-            f"ladder: {folder} was trained by {file.trained_by or study.trainer.name}, this sweep by {trainer}: part of "
-            f"the step between them may be of the trainers: sweep that size with {trainer}, or almr trainer compare STUDY"
-        )
+    warnings += _of_another_trainer(folder, file, study.trainer.name, trainer)
     batch = study.training.global_batch_tokens
     found = [rung_of(str(folder), one.winner, count, one.tokens, batch) for one in budgets]
     return [one.model_copy(update={"peak_lr": base.peak_lr}) for one in found], warnings
+
+
+def _of_another_trainer(folder: Path, file: FitFile, stated: str, trainer: str) -> list[str]:
+    """A warning of a rung that `trainer` did not train. `stated`: by its study, where its fit does not say it."""
+    if {one.name for one in file.trainers} | ({stated} if not file.trainers else set()) == {trainer}:
+        return []
+    return [
+        f"ladder: {folder} was trained by {file.trained_by or stated}, this sweep by {trainer}: part of the step "
+        f"between them may be of the trainers: sweep that size with {trainer}, or almr trainer compare STUDY"
+    ]
 
 
 def _read(folder: Path) -> tuple[Study, FitFile]:

@@ -153,8 +153,7 @@ def _absolute_uri(folder: Path, uri: str) -> str:
 
 
 def dump(study: Study) -> str:
-    """The study as YAML, which `load` reads back to an equal study. Our own trainer is not named: a launch's checkpoints
-    are found by the hash of its study, also that of an earlier version."""
+    """The study as YAML, which `load` reads back to an equal study. Our own trainer is not named."""
     unnamed = None if study.trainer.external else {"trainer"}
     content = study.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=unnamed)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
