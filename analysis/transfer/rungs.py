@@ -20,15 +20,17 @@ from sweep.study.sections.transfer import Rung as Stated
 STATED_LOSS_SD = 0.005  # nats: of a stated loss, about the noise of one run
 
 
-def gather(stated: Iterable[Stated], batch: int) -> tuple[list[FittedRung], list[str]]:
-    """The rungs of finished runs or of stated numbers, and warnings. `batch`: of stated rungs that give none.
+def gather(study: Study, stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
+    """The rungs of finished runs or of stated numbers, and warnings. Stated ones without a batch have the study's.
 
-    Raises InputError for a run without a fit, or of a model of unknown size.
+    Raises InputError for a run without a fit, of a model of unknown size, or of the study itself.
     """
+    if fault := study_file.own_rung(study):
+        raise InputError(fault)
     found, warnings = [], []
     for i, one in enumerate(stated):
         if one.run is None:
-            found.append(_of_numbers(one, f"rung {i + 1}", batch))
+            found.append(_of_numbers(one, f"rung {i + 1}", study.training.global_batch_tokens))
         else:
             rungs, more = _of_run(Path(one.run), one.parameters)
             found += rungs

@@ -11,7 +11,7 @@ from rich.console import Console
 from sweep.planning import epochs, model_shape, scoring, speed, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
-from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
+from sweep.study import Ingredients, InputError, Record, Status, Study, Trial, study_file
 from sweep.study.record import SCORING
 from sweep.study.sections.grid import Search
 from sweep.trials import also, same_text
@@ -45,7 +45,10 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     if fault := warnings.too_small(study, len(named.also)):
         raise InputError(f"study {study.name}: {fault}")
     _refuse_what_needs_a_folder(study, run)
+    if fault := study_file.own_rung(study, run.folder):
+        raise InputError(fault)
     recorded.refuse_unpriced(study)
+    epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})
     run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()
@@ -150,7 +153,7 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
     run.freeze(study)
     if made := run.ingredients():  # before any trial starts
         run.keep_ingredients(_measured(study, run, console, made, address))
-    display = Display(console, study, run, progress.total, progress.settled)
+    display = Display(console, study, run, progress)
 
     def watch(trial: Trial, record: Record | None) -> None:
         if record:

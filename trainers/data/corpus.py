@@ -31,7 +31,7 @@ from trainers.data.tokens.tokenised import Tokenised, tokenise
 log = logging.getLogger(__name__)
 NAMED = 3  # special tokens, in a warning
 LOST, MUCH_LOST = 0.001, 0.2  # shares of the letters that the tokenizer cannot write: a warning, and a refusal
-PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks
+PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks (a test pins them)
 DOCUMENTS_PER_PACK = 10_000  # at most one incomplete block is dropped per pack
 PART_SEED = 0  # of the part of a corpus that trials read
 TRAINING = "training.npy"  # one bit for each document: whether it is trained on

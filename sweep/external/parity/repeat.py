@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.external.runs import one_trial
 from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
 
 BORDER_STEPS = (20, 50, 100)  # of a run on short documents: the first number that the LR schedule can be had in
@@ -31,22 +32,11 @@ def of_run(study: Study, record: Record, ingredients: Ingredients) -> RepeatedTr
     """`ingredients`: with the folder that the trial continued from, and the part of each corpus that it drew from."""
     if study.replay:
         raise InputError("--parity: the trials were read from a table, and none was trained: there is none to repeat")
-    content = study.model_dump(mode="json", by_alias=True)
-    content["training"] |= {"log_every": 1, "evaluate_every": None, "horizons": [], "simulate_epochs": False}
-    for name, corpus in _sources(content):
-        blocks = ingredients.corpora[name].trial_blocks
-        corpus["trial_tokens"] = blocks and blocks * study.training.sequence_length
-    changed = {
+    own: dict[str, Any] = {
         "name": f"{study.name[:80]}-parity",
-        "base_model": {"pretrained": ingredients.base_model, "trust_remote_code": study.base_model.trust_remote_code},
-        "grid": {"almr": [record.almr], "lr": [record.lr], "seeds": [record.seed]},
-        "resources": content["resources"] | {"nodes": 1, "processes": 1},
-        "search": {},
-        "tracking": {"tensorboard": False},
-        "launch": None,
-        "benchmarks": None,
+        "resources": study.resources.model_dump(mode="json") | {"nodes": 1, "processes": 1},
     }
-    return RepeatedTrial(Study.model_validate(content | changed), record)
+    return RepeatedTrial(one_trial.of_study(study, record.trial, ingredients, **own), record)
 
 
 def short_tokens(study: Study) -> int:
@@ -62,18 +52,11 @@ def short_study(of: RepeatedTrial, texts: dict[str, Path]) -> Study:
     content["training"] |= {"tokens": short_tokens(study)}
     seconds = (record.training_seconds or 0.0) / (record.steps or study.training.steps)
     content["execution"] |= {"checkpoint_minutes": max(STEPS_BETWEEN * seconds / 60, LEAST_MINUTES)}
-    for name, corpus in _sources(content):
+    for name, corpus in one_trial.sources(content):
         kept = {field: corpus[field] for field in ("name", "weight", "language")}
         corpus.clear()
         corpus |= kept | {"files": [str(texts[name])], "near_copies": "keep"}
     return Study.model_validate(content)
-
-
-def _sources(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The sources of a study's content, by name."""
-    for language, given in content["corpora"].items():
-        for corpus in given if isinstance(given, list) else [given]:
-            yield corpus["name"] or language, corpus
 
 
 def choose(records: Iterable[Record], named: str | None, almr: float, lr: float) -> Record:

@@ -12,12 +12,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweep.external.read_back.verify import interpreter
+from sweep.study.sections.trainer import TrainerChoice
 from sweep.worker.group.node import CODE
 
 SECONDS_BETWEEN = 0.1
@@ -34,17 +35,27 @@ VERSION = "import sys; from importlib.metadata import version; print(version(sys
 
 @dataclass(frozen=True)
 class TrainerEnvironment:
-    """The Python that has a format's trainer, and environment variables of its runs. `why_not`: there is none."""
+    """The Python that has a format's trainer, and environment variables of its runs. `why_not`: there is none.
+    `container`: words before each of its commands.
+    """
 
     python: str
     variables: Mapping[str, str] = field(default_factory=dict)
     why_not: str | None = None
+    container: tuple[str, ...] = ()
 
     @property
     def all_variables(self) -> dict[str, str]:
-        """The trainer's programs come first, our own last: prepare.sh calls almr."""
+        """The trainer's programs come first, our own last: prepare.sh calls almr. A container has its own."""
+        if self.container:
+            return dict(self.variables)
         own = [str(Path(self.python).parent), os.environ.get("PATH", ""), str(Path(sys.executable).parent)]
         return {"PATH": os.pathsep.join(filter(None, own)), **self.variables}
+
+    def words(self, command: Sequence[str], variables: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """The command as the trainer's environment runs it, with these environment variables and its own."""
+        named = {**(variables or {}), **self.all_variables}
+        return (*self.container, "env", *(f"{name}={value}" for name, value in named.items()), *command)
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,23 @@ def environment(name: str, variables: Mapping[str, str] | None = None) -> Traine
     if name != "native" and python == sys.executable:
         return TrainerEnvironment(python, why_not=f"no environment for {name}: set ALMR_EXPORT_VENVS")
     return TrainerEnvironment(python, variables or {})
+
+
+def of_choice(choice: TrainerChoice) -> TrainerEnvironment:
+    """The environment that a study states for its trainer, else that of its format."""
+    container, variables = tuple(choice.container), choice.variables
+    if choice.environment:
+        python = Path(choice.environment).expanduser() / "bin" / "python"
+        lost = f"trainer.environment: {choice.environment}: there is no {python}: name the folder of a virtual environment"
+        return TrainerEnvironment(str(python), variables, None if container or python.exists() else lost, container)
+    if container:
+        return TrainerEnvironment("python", variables, None, container)
+    if choice.name == "command":
+        return TrainerEnvironment(sys.executable, variables)
+    found = environment(choice.name, variables)
+    if found.why_not:
+        return replace(found, why_not=f"{found.why_not}, or trainer.environment in the study")
+    return found
 
 
 def installed(name: str) -> str:

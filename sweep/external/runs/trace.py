@@ -32,7 +32,8 @@ class Trace(Schema):
     on, in order, of a trainer that shuffles by itself; `streams`: the files that it draws each source's tokens from.
     `batches`: how many sequences of each source (in the end: of each language) are in the global batch of each step.
     `foreign`: what of the text that it read is not the trial's: rows, or of `streams` tokens; None where that is not
-    known. `versions`: of the trainer and its torch; `device`: CPU or GPU.
+    known. `versions`: of the trainer and its torch; `device`: CPU or GPU. `training_seconds`: of its
+    optimizer steps, without evaluations; `peak_memory_bytes`: of one GPU. `diverged`: why the trainer itself says so.
     """
 
     steps: tuple[LoggedStep, ...]
@@ -47,6 +48,9 @@ class Trace(Schema):
     foreign: int | None = None
     versions: str = ""
     device: str = ""
+    training_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    diverged: str | None = None
 
     @property
     def by_step(self) -> dict[int, LoggedStep]:
