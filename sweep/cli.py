@@ -70,7 +70,7 @@ def almr(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Choose ALMR and LR of a large continual pre-training run by a sweep of small ones."""
+    """Choose ALMR and LR of a large continual pre-training run by small ones."""
 
 
 def _interrupt(signum: int, frame: Any) -> None:

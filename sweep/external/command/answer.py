@@ -68,11 +68,11 @@ class CommandAnswer(Section):
     tokens: dict[str, Whole]
     """Tokens that were trained on, of `original` and of `additional`."""
     model: str | None = None
-    """Folder of the trained model, in Hugging Face's format: almr measures it. Give this or `loss`."""
+    """Folder of the trained model, in Hugging Face's format, which almr measures. Give this or `loss`."""
     loss: Losses = Field(default_factory=dict)
-    """Held-out losses after training. Default: almr measures `model`."""
+    """Held-out losses after training, which count where there is no `model`."""
     base_loss: Losses = Field(default_factory=dict)
-    """Held-out losses of the model in the request. Default: almr measures it."""
+    """Held-out losses before training. They have to be those that almr measures, to 0.05."""
     diverged: str | None = None
     """Why the training diverged: a result, not a failure. Default: it did not."""
     log: tuple[AnsweredStep, ...] = ()
@@ -152,23 +152,20 @@ def _steps(answer: CommandAnswer, asked: CommandRequest) -> str | None:
 
 
 def _tokens(answer: CommandAnswer, asked: CommandRequest) -> str | None:
-    """A sequence and a thousandth of all tokens are allowed: a program may count only the tokens that it predicts."""
+    """A sequence, or a thousandth of all tokens, may be counted otherwise."""
     if fault := _names("tokens", answer.tokens, LANGUAGES):
         return fault
     total, done = sum(answer.tokens.values()), answer.steps * asked.step_tokens
-    predicted = asked.sequence_length / (asked.sequence_length - 1)
-    margin = asked.sequence_length + SHARE_APART * done
-    if not -margin <= done - total <= margin + done * (1 - 1 / predicted):
+    margin = max(asked.sequence_length, SHARE_APART * done)
+    if abs(total - done) > margin:
         return (
-            f"tokens: {total:,} in all, but {answer.steps:,} steps of the request are {done:,}: it trained on other "
-            f"batches"
+            f"tokens: {total:,} in all, but {answer.steps:,} steps of batch_sequences x sequence_length are {done:,}: "
+            f"count every token of the rows that it trained on"
         )
-    wanted = _additional(asked, answer.steps) * total / done if done else 0.0
-    if abs(answer.tokens["additional"] - wanted) > margin:
-        share = answer.tokens["additional"] / total
+    if abs(answer.tokens["additional"] - _additional(asked, answer.steps)) > margin:
         return (
-            f"tokens: the additional language has {share:.4f} of them, but the ALMR is {asked.almr:.4f}: it did not "
-            f"follow almr (read the rows of the request in order)"
+            f"tokens: {answer.tokens['additional'] / max(1, total):.4f} of them are additional, but almr is "
+            f"{asked.almr:.4f}: it ignored the ratio: train on rows, in order"
         )
     return None
 

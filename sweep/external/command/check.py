@@ -15,10 +15,12 @@ import torch
 from sweep.external.command import answer as answers
 from sweep.external.command import points
 from sweep.external.command.answer import AnswerError
+from sweep.external.command.files import CommandFiles
 from sweep.external.command.points import Point, Tried
 from sweep.external.command.request import CommandRequest
 from sweep.external.command.start import run_here
-from sweep.external.command.write import CommandFiles
+from sweep.external.command.write import write
+from sweep.external.runs import start
 from sweep.external.runs.reference import evaluate
 from sweep.study import Ingredients, Study, Trial
 from sweep.study.sections.trainer import TrainerChoice
@@ -111,15 +113,16 @@ class _CheckRuns:
         def show(seconds: float) -> None:
             self.show(f"run {name}: {seconds:,.0f} s")
 
-        files, minutes = CommandFiles(self.folder / name), self.study.resources.hang_minutes
-        asked = files.write(self.study, trial, self.made, self.command)
-        killed = stop is not None and run_here(files, minutes, show, stop).stopped
-        ended = run_here(files, minutes, show)
+        files, resources = CommandFiles(self.folder / name), self.study.resources
+        asked = write(self.study, trial, self.made, files)
+        files.renew(self.command.command, start.of_choice(self.command))
+        killed = stop is not None and run_here(files, resources, show, stop).stopped
+        ended = run_here(files, resources, show)
         tried = Tried(asked, ended.seconds, fault=ended.fault, killed=killed)
         try:
             return tried if ended.fault else self._measured(tried._replace(answer=answers.load(files.answer)))
         except AnswerError as error:
-            return tried._replace(fault=str(error))
+            return tried._replace(fault=f"{error} (log: {files.log})")
 
     def _measured(self, tried: Tried) -> Tried:
         """With what we measure of its model and of its first batch."""

@@ -2,58 +2,54 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import NamedTuple
 
-from sweep.external.command.write import CommandFiles
-from sweep.external.runs.start import Ended, Script
+from sweep.external.command.files import CommandFiles
+from sweep.external.trial.growth import GrowthWatch
+from sweep.external.trial.job import NodeCommand
+from sweep.external.trial.node import TrainerProcesses
+from sweep.study.sections.resources import Resources
+from sweep.worker.group.node import Rendezvous, free_port
+from sweep.worker.run_trial import hang_reason
 
-LOG = "program.log"
-LONGEST = 24 * 3600.0  # seconds; a program that is silent is killed long before
+SECONDS_BETWEEN = 0.1
+
+
+class ProgramEnd(NamedTuple):
+    """How a run of the program ended. `stopped`: by us, before its end; `fault`: why it did not end well."""
+
+    seconds: float
+    stopped: bool = False
+    fault: str | None = None
 
 
 def run_here(
-    files: CommandFiles, hang_minutes: float, show: Callable[[float], None], stop: float | None = None
-) -> Ended:
-    """Run the program to its end. It is killed where it neither prints nor writes a file for `hang_minutes`, which is a
-    fault, and with `stop` after so many seconds, or at its first checkpoint.
+    files: CommandFiles, resources: Resources, show: Callable[[float], None], stop: float | None = None
+) -> ProgramEnd:
+    """Run the program to its end. It is stopped where it hangs, which is a fault, and with `stop` after so many
+    seconds, or at its first checkpoint.
     """
-    silence, log = Silence([files.folder]), files.folder / LOG
-    silent = False
+    began = time.monotonic()
+    command = NodeCommand(files.words)
+    growth = GrowthWatch([files.log, files.checkpoints], files.folder)
+    program = TrainerProcesses(_alone(resources), command, files.log)
+    try:
+        while (outcome := program.poll()) is None:
+            seconds = time.monotonic() - began
+            show(seconds)
+            if growth.seconds > resources.hang_minutes * 60:
+                return ProgramEnd(seconds, fault=hang_reason(resources.hang_minutes))
+            if stop is not None and (seconds > stop or any(files.checkpoints.iterdir())):
+                return ProgramEnd(seconds, stopped=True)
+            time.sleep(SECONDS_BETWEEN)
+    finally:
+        program.stop()
+    fault = next((failure.message for failure in outcome.failures), None)
+    return ProgramEnd(time.monotonic() - began, fault=fault)
 
-    def watch(seconds: float) -> bool:
-        nonlocal silent
-        show(seconds)
-        silent = silence.minutes(seconds) > hang_minutes
-        due = stop is not None and (seconds > stop or any(files.checkpoints.iterdir()))
-        return silent or due
 
-    ended = Script(files.start, {}, log, LONGEST).run(watch)
-    if silent:
-        return Ended(ended.seconds, fault=f"it hung: no output and no file for {hang_minutes:g} minutes (log: {log})")
-    return ended
-
-
-class Silence:
-    """For how long nothing below some folders has changed, by the sizes and times of their files."""
-
-    def __init__(self, folders: list[Path]) -> None:
-        self.folders, self.since = folders, 0.0
-        self.seen = self._state()
-
-    def minutes(self, seconds: float) -> float:
-        """At a time, in seconds, that never goes back."""
-        if (now := self._state()) != self.seen:
-            self.seen, self.since = now, seconds
-        return (seconds - self.since) / 60
-
-    def _state(self) -> tuple[int, int, int]:
-        """The number of files, their bytes, and the newest time."""
-        found = []
-        for folder in self.folders:
-            for path in folder.rglob("*"):
-                try:
-                    found.append(path.stat())
-                except OSError:  # it is gone
-                    continue
-        return len(found), sum(one.st_size for one in found), max((one.st_mtime_ns for one in found), default=0)
+def _alone(resources: Resources) -> Rendezvous:
+    cpus = resources.cpus_per_gpu if resources.gpus_per_node else resources.cpus_per_node
+    return Rendezvous("127.0.0.1", free_port(), 1, 0, max(1, resources.gpus_per_node), cpus, resources.gpus > 0)

@@ -1,9 +1,12 @@
-"""Writes the request of a trial, its rows and the script that starts the program, into the folder of its run."""
+"""Writes the request of a trial and its rows into the folder of its run.
+
+    python -m sweep.external.command.write STUDY INGREDIENTS FOLDER
+
+STUDY is the trial as a study of its own. In a process of its own, because it imports torch.
+"""
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,68 +14,49 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.external.command import request
+from sweep.external.command.files import CommandFiles
 from sweep.external.command.request import (
     CommandRequest,
     RequestedLanguage,
     RequestedSchedule,
     RequestedSource,
 )
-from sweep.study import LANGUAGES, Ingredients, Study, Trial
+from sweep.study import LANGUAGES, Ingredients, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
-from sweep.study.sections.trainer import TrainerChoice
+from sweep.study.ingredients import read_ingredients
 from trainers.packing import token_file
 from trainers.packing.blocks import LaunchBlocks
 
-REQUEST, ANSWER, START, CHECKPOINTS = "request.json", "answer.json", "start.sh", "checkpoints"
-ROW_SOURCES = "row_sources.bin"
-OURS = ("PYTHONPATH", "PYTHONSAFEPATH")  # of our own worker processes: the program's packages come from elsewhere
+
+def main() -> None:
+    study, made = study_file.load(sys.argv[1]), read_ingredients(Path(sys.argv[2]))
+    assert made
+    write(study, study.grid_trials[0], made, CommandFiles(Path(sys.argv[3])))
+
+
+def write(study: Study, trial: Trial, made: Ingredients, files: CommandFiles) -> CommandRequest:
+    """Write what the program is given, the request last. Raises OSError for a full disk."""
+    files.folder.mkdir(parents=True, exist_ok=True)
+    return _Writer(LaunchBlocks.of(study, trial, made), made, files).write()
 
 
 @dataclass(frozen=True)
-class CommandFiles:
-    """The folder of a run of the program. Checkpoints stay there when the run is started again."""
+class _Writer:
+    blocks: LaunchBlocks
+    made: Ingredients
+    files: CommandFiles
 
-    folder: Path
-
-    @property
-    def request(self) -> Path:
-        return self.folder / REQUEST
-
-    @property
-    def answer(self) -> Path:
-        return self.folder / ANSWER
-
-    @property
-    def start(self) -> Path:
-        return self.folder / START
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / CHECKPOINTS
-
-    def write(self, study: Study, trial: Trial, made: Ingredients, command: TrainerChoice) -> CommandRequest:
-        """Write all that the program is given. An earlier answer is deleted; an earlier run's rows are kept.
-
-        Raises InputError for a model or text that cannot be read, and OSError for a full disk.
-        """
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        self.answer.unlink(missing_ok=True)
-        if not self.request.exists():
-            asked = self._rows(LaunchBlocks.of(study, trial, made), made)
-            write_atomically(self.request, asked.model_dump_json(indent=1) + "\n")
-        write_atomically(self.start, "\n".join(script(self, study, command)) + "\n")
-        return request.read(self.request)
-
-    def _rows(self, blocks: LaunchBlocks, made: Ingredients) -> CommandRequest:
-        """The request of these rows, after they are written."""
-        token_file.write(blocks, self.folder, lambda rows: None)
-        names, mixture = [*blocks.corpora], blocks.mixture
+    def write(self) -> CommandRequest:
+        blocks, mixture, names = self.blocks, self.blocks.mixture, [*self.blocks.corpora]
+        token_file.write(blocks, self.files.folder, lambda rows: None)
         numbers = (names.index(mixture.slot(position).source) for position in range(blocks.rows))
-        np.fromiter(numbers, np.uint8, blocks.rows).tofile(self.folder / ROW_SOURCES)
-        return self._request(blocks, made, tuple(self._sources(blocks, made)))
+        np.fromiter(numbers, np.uint8, blocks.rows).tofile(self.files.row_sources)
+        asked = self._request(tuple(self._sources()))
+        write_atomically(self.files.request, asked.model_dump_json(indent=1) + "\n")
+        return asked
 
-    def _sources(self, blocks: LaunchBlocks, made: Ingredients) -> Iterator[RequestedSource]:
+    def _sources(self) -> Iterator[RequestedSource]:
+        blocks = self.blocks
         drawn = blocks.mixture.drawn(blocks.rows)
         for name, corpus in blocks.corpora.items():
             read = drawn[name] * blocks.sequence_length
@@ -82,26 +66,27 @@ class CommandFiles:
                 rows=drawn[name],
                 tokens=read,
                 documents=round(read / corpus.facts.tokens_per_document),
-                packed=str(Path(made.folders[name]) / "training"),
-                held_out=str(self.folder / token_file.HELD_OUT.format(name)),
+                packed=str(Path(self.made.folders[name]) / "training"),
+                held_out=str(self.files.folder / token_file.HELD_OUT.format(name)),
             )
 
-    def _request(self, blocks: LaunchBlocks, made: Ingredients, sources: tuple[RequestedSource, ...]) -> CommandRequest:
-        study, trial, training = blocks.study, blocks.trial, blocks.study.training
+    def _request(self, sources: tuple[RequestedSource, ...]) -> CommandRequest:
+        blocks, study, trial = self.blocks, self.blocks.study, self.blocks.trial
+        training = study.training
         schedule, resources = training.lr_schedule(training.steps), study.resources
         return CommandRequest(
             trial=trial.id,
             almr=trial.almr,
             lr=trial.lr,
             seed=trial.seed,
-            model=made.base_model,
+            model=self.made.base_model,
             trust_remote_code=study.base_model.trust_remote_code,
             steps=training.steps,
             batch_sequences=training.batch_sequences,
             sequence_length=training.sequence_length,
             micro_batch_sequences=training.micro_batch_sequences or training.batch_sequences // resources.workers,
-            rows=str(self.folder / token_file.TRAIN),
-            row_sources=str(self.folder / ROW_SOURCES),
+            rows=str(self.files.folder / token_file.TRAIN),
+            row_sources=str(self.files.row_sources),
             sources=sources,
             languages={name: _language(name, sources) for name in LANGUAGES},
             schedule=RequestedSchedule(
@@ -118,9 +103,9 @@ class CommandFiles:
             nodes=resources.nodes,
             gpus_per_node=resources.gpus_per_node,
             cpus=resources.cpus_per_node,
-            folder=str(self.folder),
-            checkpoints=str(self.checkpoints),
-            answer=str(self.answer),
+            folder=str(self.files.folder),
+            checkpoints=str(self.files.checkpoints),
+            answer=str(self.files.answer),
         )
 
 
@@ -133,19 +118,5 @@ def _language(name: str, sources: tuple[RequestedSource, ...]) -> RequestedLangu
     )
 
 
-def script(files: CommandFiles, study: Study, command: TrainerChoice) -> Iterator[str]:
-    """The lines that start the program as the study states, for a shell: a person can run them too.
-
-    `python` is that of the environment; without one, ours. A container has its own programs.
-    """
-    programs = Path(command.environment) / "bin" if command.environment else Path(sys.executable).parent
-    cpus = {} if study.resources.gpus_per_node else {"OMP_NUM_THREADS": str(study.resources.cpus_per_node)}
-    variables = [f"{name}={value}" for name, value in {**cpus, **command.variables}.items()]
-    yield "#!/usr/bin/env bash"
-    yield "# Starts the program that trains this trial. almr writes this file."
-    yield "set -euo pipefail"
-    yield f"cd {shlex.quote(str(files.folder))}"
-    if not command.container:
-        yield f"unset {' '.join(OURS)}"
-        yield f'export PATH={shlex.quote(str(programs))}{os.pathsep}"$PATH"'
-    yield f"exec {shlex.join([*command.container, 'env', *variables, *command.command, str(files.request)])}"
+if __name__ == "__main__":
+    main()

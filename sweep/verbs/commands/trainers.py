@@ -24,7 +24,7 @@ def check(
     ] = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Run a program of yours for a few steps: does it train as `trainer: command` asks? Exit status 3: it does not."""
+    """Try whether a program trains as asked. Exit status 3: it does not."""
     loaded = study_file.load(study)
     chosen = _program(loaded.trainer, command or [])
     with interruptible("run the same command again"):
