@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.fit_file.fit_file import TrainedBy
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.launch.confirm import plan as confirm_plan
@@ -71,6 +72,8 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         confirmation=bundle.confirmation,
         read_back=bundle.read_back,
         parity=bundle.parity,
+        trainers=file.trainers,
+        same_trainer=_same_trainer(file.trainers, bundle.formats),
         weights=file.weights,
         guard=file.guard,
         loss_guards=file.loss_guards,
@@ -93,6 +96,11 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         files={path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
         links={path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
     )
+
+
+def _same_trainer(trainers: tuple[TrainedBy, ...], formats: tuple[str, ...]) -> dict[str, bool]:
+    names = {one.name for one in trainers}
+    return {name: names == {name} for name in formats} if names else {}
 
 
 def _study(study: Study, file: Path) -> StudyEvidence:
