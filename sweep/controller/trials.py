@@ -40,7 +40,7 @@ def run_trials(
     `make_queue` takes the number of trials that run at once. `address` is a Ray cluster's; None means this machine.
     Raises InputError where no node of the cluster can ever hold a trial. After KeyboardInterrupt, records stay.
     """
-    if study.trainer.external:
+    if study.trainer.external and not study.replay:
         raise InputError(f"trainer: {study.trainer.name}: trials are trained by native alone so far: write native")
     with cluster.joined(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
         nodes = cluster.nodes()

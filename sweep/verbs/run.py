@@ -78,6 +78,21 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     )
 
 
+def grid(study: Study, run: Run, console: Console, address: str | None = None) -> None:
+    """Train what is left of a study's grid, and fit nothing. Raises InputError for another recipe than the run's."""
+    _refuse_what_needs_a_folder(study, run)
+    run.refuse_other_recipe(study)
+    with run.locked():
+        run.mend()
+        progress = RunProgress.of(study, run)
+        console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
+        if progress.to_run:
+            _train(study, run, progress, console, address)
+        run.freeze(study)
+        run.refresh()
+        _print_ended(study, run, console)
+
+
 def _take_over(study: Study, run: Run, console: Console, options: RunOptions) -> None:
     """Keep the trials of a text whose files changed, where the user states that it is the same.
 

@@ -31,8 +31,8 @@ class ComparedRun:
         return ComparedRun(study, run, tables.of_run(run.folder, study))
 
     @property
-    def trainer(self) -> str:
-        """With its versions."""
+    def version(self) -> str:
+        """The trainer with its version, or versions."""
         versions = trainers.by_version(self.table).get(self.study.trainer.name)
         return " and ".join(versions) if versions else self.study.trainer.name
 
@@ -48,7 +48,8 @@ def compare(study: Study, sides: Sequence[ComparedRun], own: Run | None, bound: 
     tolerance = study.launch.transfer.confirm.tolerance if study.launch and study.launch.transfer else None
     return TrainerComparison(
         study=study.name,
-        trainers=_named(first, second),
+        trainers=_named(first.study.trainer.name, second.study.trainer.name),
+        versions=(first.version, second.version),
         runs=(first.run.address, second.run.address),
         trials=tuple(judge.trials(paired)),
         differences=tuple(judge.differences(paired, bounds)),
@@ -58,16 +59,15 @@ def compare(study: Study, sides: Sequence[ComparedRun], own: Run | None, bound: 
     )
 
 
-def _named(first: ComparedRun, second: ComparedRun) -> tuple[str, str]:
-    """Two trainers that say the same of themselves by their runs."""
-    if first.trainer != second.trainer:
-        return first.trainer, second.trainer
-    return f"{first.trainer} ({first.study.name})", f"{second.trainer} ({second.study.name})"
+def _named(first: str, second: str) -> tuple[str, str]:
+    return first, second if first != second else f"{second} (2)"
 
 
 def _fits(sides: Sequence[ComparedRun]) -> tuple[list[Fit], str | None]:
     """The fits of both sides, or none and why."""
     try:
+        for side in sides:  # before a fit, which takes a second
+            tables.refuse_few(side.table, side.study.name)
         return [fit_study(side.study, side.table) for side in sides], None
     except InputError as error:
         return [], str(error)
@@ -78,8 +78,10 @@ def _bounds(own: Run | None, fits: list[Fit], stated: float | None) -> tuple[Bou
     if stated is not None:
         return Bounds(judge.noise_of(), stated), f"as stated: {stated:g} nats"
     if own and (fit := _fit(own)):
-        count = fit.file.trials.complete
-        return Bounds(judge.noise_of(fit)), f"by the noise of the {count} complete trials of {own.address}"
+        count, seeds = fit.file.trials.complete, fit.table["seed"].nunique()
+        order = 1.0 if seeds > 1 else judge.ORDER  # the noise over several seeds has the order of the text in it
+        said = f"by the noise of the {count} complete trials of {own.address}, of {seeds} seed{'s' * (seeds > 1)}"
+        return Bounds(judge.noise_of(fit), order=order), said
     if fits:
         count = sum(fit.file.trials.complete for fit in fits)
         return Bounds(judge.noise_of(*fits)), f"by the noise of these {count} trials, which know it roughly"

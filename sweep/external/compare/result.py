@@ -72,13 +72,14 @@ class WinnerDifference(Schema):
 
 
 class TrainerComparison(Schema):
-    """`comparison.json`. `trainers`: both with their versions; `runs`: where their trials are. `noise`: where the
-    bounds are from. `winner` is None where `no_winner` says why.
+    """`comparison.json`. `trainers`: both, `versions`: with their versions; `runs`: where their trials are. `noise`:
+    where the bounds are from. `winner` is None where `no_winner` says why.
     """
 
     schema_version: int = SCHEMA_VERSION
     study: str
     trainers: tuple[str, str]
+    versions: tuple[str, str]
     runs: tuple[str, str]
     trials: tuple[PairedTrial, ...]
     differences: tuple[LossDifference, ...]

@@ -33,7 +33,7 @@ def of(study: Study, trainer: TrainerChoice, trials: int) -> tuple[Study, Study]
     """The study's own trainer, and `trainer`, on the same trials. Raises InputError for one trainer twice."""
     if trainer == study.trainer:
         raise InputError(
-            f"both trainers are {trainer.name}: name another one, as --with llamafactory, or a study file that states it"
+            f"both trainers are {trainer.name}: name another, as --with llamafactory, or a study file that states it"
         )
     if trials < LEAST:
         raise InputError(f"--trials {trials}: write {LEAST} or more")

@@ -27,6 +27,7 @@ def lines(found: TrainerComparison, label: Label) -> list[str]:
         *(_base(one, label) for one in found.differences if one.base is not None),
         *(_ended(trial, found.trainers) for trial in found.other_ends),
         *_winner(found),
+        f"trainers: {found.versions[0]}; {found.versions[1]}",
         f"bounds: {found.noise}",
         f"runs: {found.runs[0]} and {found.runs[1]}",
     ]
@@ -37,14 +38,17 @@ def verdict(found: TrainerComparison, label: Label) -> str:
     count = f"{len(found.trials)} trials each"
     if found.agree:
         return f"AGREE: the losses of {names} agree within noise, {count}"
-    holds = {True: "; yet the winner holds", None: "; the winner may hold", False: ""}
-    return f"DISAGREE: {names}, {count}: {'; '.join(found.faults(label))}{holds[found.winner.holds] if found.winner else ''}"
+    holds = {True: ["yet the winner holds"], None: ["the winner may hold"], False: []}
+    return f"DISAGREE: {names}, {count}: {'; '.join([*found.faults(label), *holds[_holds(found)]])}"
+
+
+def _holds(found: TrainerComparison) -> bool | None:
+    return found.winner.holds if found.winner else False
 
 
 def table(found: TrainerComparison, label: Label) -> list[str]:
     """One row a trial: both losses of each language and their difference, and the seconds of both."""
-    names = [name.partition(",")[0] for name in found.trainers]
-    heads = ["ALMR", "LR"]
+    heads, names = ["ALMR", "LR"], found.trainers
     languages = [one.language for one in found.differences]
     heads += [f"{label(language)}, {part}" for language in languages for part in (*names, "difference")]
     heads += [f"seconds, {name}" for name in names]
