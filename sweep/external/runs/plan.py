@@ -6,7 +6,7 @@ from analysis.launch.plan import make_plan
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from sweep.planning import model_shape
-from sweep.study import CorpusFacts, InputError, Study, Trial
+from sweep.study import CorpusFacts, Study, Trial
 from sweep.study.sections.launch import Format, Launch
 from sweep.study.sections.resources import Resources
 
@@ -24,15 +24,8 @@ def of_study(
 
 
 def launch(study: Study, name: Format, checkpoints: int = CHECKPOINTS) -> Launch:
-    """The trial's training as a launch on its nodes, on as many of its GPUs there as divide its batch. Raises
-    InputError where the nodes do not.
-    """
+    """The trial's training as a launch on its nodes, on as many of its GPUs there as divide its batch."""
     training, resources = study.training, study.resources
-    if training.batch_sequences % resources.nodes:
-        raise InputError(
-            f"resources.nodes {resources.nodes} does not divide the {training.batch_sequences} sequences of a batch: "
-            f"change resources.nodes or training.global_batch_tokens"
-        )
     each = training.batch_sequences // resources.nodes
     gpus = _gpus(resources, each)
     own = each // (gpus or 1)
