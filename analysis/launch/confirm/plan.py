@@ -103,6 +103,12 @@ class ConfirmPlan(Schema):
         )
 
     @property
+    def _part_of_launch(self) -> str:
+        if self.share_of_launch > 1:
+            return f"{formats.times(self.share_of_launch)} those of the launch"
+        return f"{formats.percent(self.share_of_launch, 2)} of the launch"
+
+    @property
     def lines(self) -> list[str]:
         cost = "GPU-hours not known (state launch.gpu)"
         if self.gpus == 0:
@@ -116,8 +122,7 @@ class ConfirmPlan(Schema):
             f"confirm {self.model} at ALMR {formats.almr(self.almr)}: {len(self.lrs)} runs of {self.steps:,} steps, "
             f"{formats.tokens(self.tokens)} tokens each",
             f"LRs: {', '.join(map(formats.lr, self.lrs))}; predicted best for this many tokens: {formats.lr(self.lr)}",
-            f"in all: {formats.tokens(self.total_tokens)} tokens, {formats.percent(self.share_of_launch, 2)} of the "
-            f"launch; {cost}{disk}",
+            f"in all: {formats.tokens(self.total_tokens)} tokens, {self._part_of_launch}; {cost}{disk}",
             f"the transfer holds if the predicted LR costs at most {self.tolerance:g} nats per token over the best",
             *self.notes,
         ]
