@@ -153,8 +153,9 @@ def _absolute_uri(folder: Path, uri: str) -> str:
 
 
 def dump(study: Study) -> str:
-    """The study as YAML, which `load` reads back to an equal study."""
-    content = study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """The study as YAML, which `load` reads back to an equal study. Our own trainer is not named."""
+    unnamed = None if study.trainer.external else {"trainer"}
+    content = study.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=unnamed)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

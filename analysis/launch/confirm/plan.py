@@ -20,6 +20,7 @@ from sweep.study.sections.launch import Format
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GPUS
 
+TRAINER = "trainer"  # a column of the results: what trained a confirmation run
 COLUMNS = ("lr", "seed", "status")  # then the losses
 SAME_BUDGET = 1.05
 SAME = 1e-4  # far below the width of any interval
@@ -32,6 +33,7 @@ class ConfirmPlan(Schema):
     of GPU, or its price, is not stated. `gpus`: 0 on CPUs. `timed`: the hours are by the estimated time of a step,
     which takes more than its compute; else by FLOPs and MFU. `disk_bytes`: of the checkpoints, of the format with the
     largest. `tokens_exponent` is the rule's, with its sd: it carries an LR from these runs to the launch.
+    `trained_by`: as in `LaunchPlan`.
     """
 
     model: str
@@ -62,6 +64,7 @@ class ConfirmPlan(Schema):
     disk_bytes: float | None = None
     tokens_exponent: float | None = None
     tokens_exponent_sd: float = 0.0
+    trained_by: str = ""
 
     @property
     def horizon_ratio(self) -> float:
@@ -84,7 +87,8 @@ class ConfirmPlan(Schema):
     def columns(self) -> tuple[str, ...]:
         """Of the table of results: the losses are those of both languages, or those of sources that are weighted."""
         losses = LANGUAGES if self.weights.keys() <= {*LANGUAGES} else tuple(self.weights)
-        return (*COLUMNS, *(f"loss_{name}" for name in losses))
+        trainer = (TRAINER,) if self.trained_by else ()  # of trials by our own, the column may be added
+        return (*COLUMNS, *trainer, *(f"loss_{name}" for name in losses))
 
     @property
     def _launch(self) -> tuple[object, ...]:
@@ -121,6 +125,7 @@ class ConfirmPlan(Schema):
             f"LRs: {', '.join(map(formats.lr, self.lrs))}; predicted best for this many tokens: {formats.lr(self.lr)}",
             f"in all: {formats.tokens(self.total_tokens)} tokens, {self._part_of_launch}; {cost}{disk}",
             f"the transfer holds if the predicted LR costs at most {self.tolerance:g} nats per token over the best",
+            *([f"the trials were trained by {self.trained_by}"] if self.trained_by else []),
             *self.notes,
         ]
 
@@ -154,6 +159,7 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         notes=tuple(_notes(fit, plan, lrs.tolist(), steps)),
         tokens_exponent=transfer.tokens.value if transfer.tokens else None,
         tokens_exponent_sd=transfer.tokens.sd if transfer.tokens else 0.0,
+        trained_by=plan.trained_by,
         **_cost(plan, rule, steps * len(lrs)),
     )
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.fit_file.fit_file import FitFile
+from analysis.fit_file.fit_file import FitFile, TrainedBy
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.launch.confirm import plan as confirm_plan
@@ -66,7 +66,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         provenance=reader.read_object(files.provenance),
         **_of_fit(file),
         **_of_plan(plan),
-        **_of_bundle(bundle, plan),
+        **_of_bundle(bundle, plan, file),
         **_trials(fit, run),
     )
 
@@ -81,6 +81,7 @@ def _of_fit(file: FitFile) -> dict[str, Any]:
         "sources": file.sources,
         "quality": Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),
         "fit_warnings": tuple(file.warnings),
+        "trainers": file.trainers,
     }
 
 
@@ -100,9 +101,10 @@ def _of_plan(plan: LaunchPlan) -> dict[str, Any]:
     }
 
 
-def _of_bundle(bundle: WrittenBundle, plan: LaunchPlan) -> dict[str, Any]:
+def _of_bundle(bundle: WrittenBundle, plan: LaunchPlan, file: FitFile) -> dict[str, Any]:
     return {
         "formats": bundle.formats,
+        "same_trainer": _same_trainer(file.trainers, bundle.formats),
         "confirmation": bundle.confirmation,
         "read_back": bundle.read_back,
         "parity": bundle.parity,
@@ -112,6 +114,11 @@ def _of_bundle(bundle: WrittenBundle, plan: LaunchPlan) -> dict[str, Any]:
         "files": {path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
         "links": {path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
     }
+
+
+def _same_trainer(trainers: tuple[TrainedBy, ...], formats: tuple[str, ...]) -> dict[str, bool]:
+    names = {one.name for one in trainers}
+    return {name: names == {name} for name in formats} if names else {}
 
 
 def _study(study: Study, file: Path) -> StudyEvidence:
