@@ -15,6 +15,7 @@ SCHEMA_VERSION = REQUEST_VERSION = 1
 SIMULATED = "simulated_by"  # in the provenance of a record, and a column of tables: what made its losses
 SAME_TEXT = "same_text"  # likewise: the user's statement that its text is that of the trials before
 ALSO = "asked with --also"  # why a trial is run that the user named beside the study's own
+OWN_TRAINER: TrainerName = "native"
 SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
 
 
@@ -144,11 +145,20 @@ class Horizon(Schema):
     sources: dict[str, SourceResult] = pydantic.Field(default_factory=dict)
 
 
+def trainer_text(name: str, version: str) -> str:
+    """A trainer with its version, which may say the name itself."""
+    return version if version.lower().startswith(name.lower()) and version else f"{name} {version}".strip()
+
+
 class TrainerUsed(Schema):
     """What trained a trial. `version`: as it says itself, with that of its libraries; empty of our own trainer."""
 
-    name: TrainerName = "native"
+    name: TrainerName = OWN_TRAINER
     version: str = ""
+
+    @property
+    def text(self) -> str:
+        return trainer_text(self.name, self.version)
 
 
 class Record(Schema):

@@ -160,6 +160,17 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _parts_hold_a_sequence(self) -> Self:
+        length = self.training.sequence_length
+        for source in self.corpora.by_name.values():
+            if (source.spec.trial_tokens or length) < length:
+                raise ValueError(
+                    f"{source.where}.trial_tokens {source.spec.trial_tokens}: less than one sequence of "
+                    f"training.sequence_length, {length} tokens, and trials read whole ones: raise it, or remove it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _epochs_have_one_origin(self) -> Self:
         if not self.training.simulate_epochs:
             return self

@@ -46,6 +46,7 @@ class LaunchPlan:
     `precision`: of matrix products; weights, gradient sums and the optimizer are float32 in both. `data`: the folder
     with the packed text, relative to that of a format; where it is not `DATA`, another run has it.
     `parity`: what is known of each format's parity run, in a line. `newest_only`: no checkpoint is kept but the newest.
+    `trained_by`: what trained the trials, with its version; empty for our own trainer.
     """
 
     study: Study
@@ -64,6 +65,7 @@ class LaunchPlan:
     data: str = DATA
     parity: Mapping[str, str] = field(default_factory=dict)
     newest_only: bool = False
+    trained_by: str = ""
 
     @property
     def corpora(self) -> Corpora:

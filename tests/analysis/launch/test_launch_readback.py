@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sweep.readback.verify import verify
 
 from analysis.launch.bundle import FORMATS, FittedRun, export, write
 from analysis.launch.evidence.evidence import Evidence
+from sweep.external.read_back.verify import verify
 
 VENVS = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere"))
 SCHEDULES = {
