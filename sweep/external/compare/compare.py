@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.decision.findings.caveats import FEW_TRIALS
 from analysis.fit.fit import Fit, fit_run, fit_study
 from analysis.table import table as tables
 from analysis.table import trainers
-from sweep.external.compare import judge
-from sweep.external.compare.judge import Bounds
+from sweep.external.compare import bounds, judge
+from sweep.external.compare.bounds import Bounds, ByNoise
 from sweep.external.compare.result import TrainerComparison
 from sweep.store.run import Run
 from sweep.study import InputError, Study
@@ -44,7 +45,7 @@ def compare(study: Study, sides: Sequence[ComparedRun], own: Run | None, bound: 
     first, second = sides
     fits, no_winner = _fits(sides)
     paired = judge.pairs(first.table, second.table)
-    bounds, source = _bounds(own, fits, bound)
+    allowed, source = _bounds(own, bound)
     tolerance = study.launch.transfer.confirm.tolerance if study.launch and study.launch.transfer else None
     return TrainerComparison(
         study=study.name,
@@ -52,7 +53,7 @@ def compare(study: Study, sides: Sequence[ComparedRun], own: Run | None, bound: 
         versions=(first.version, second.version),
         runs=(first.run.address, second.run.address),
         trials=tuple(judge.trials(paired)),
-        differences=tuple(judge.differences(paired, bounds)),
+        differences=tuple(judge.differences(paired, allowed)),
         noise=source,
         winner=judge.winners(fits[0], fits[1], tolerance or Confirmation().tolerance) if fits else None,
         no_winner=no_winner,
@@ -73,19 +74,18 @@ def _fits(sides: Sequence[ComparedRun]) -> tuple[list[Fit], str | None]:
         return [], str(error)
 
 
-def _bounds(own: Run | None, fits: list[Fit], stated: float | None) -> tuple[Bounds, str]:
-    """And where they are from: as stated, by the noise of the study's own run, or by that of the compared trials."""
+def _bounds(own: Run | None, stated: float | None) -> tuple[Bounds, str]:
+    """And where they are from. A few trials do not tell their noise: it is that of the study's own run, if known."""
     if stated is not None:
-        return Bounds(judge.noise_of(), stated), f"as stated: {stated:g} nats"
-    if own and (fit := _fit(own)):
-        count, seeds = fit.file.trials.complete, fit.table["seed"].nunique()
-        order = 1.0 if seeds > 1 else judge.ORDER  # the noise over several seeds has the order of the text in it
-        said = f"by the noise of the {count} complete trials of {own.address}, of {seeds} seed{'s' * (seeds > 1)}"
-        return Bounds(judge.noise_of(fit), order=order), said
-    if fits:
-        count = sum(fit.file.trials.complete for fit in fits)
-        return Bounds(judge.noise_of(*fits)), f"by the noise of these {count} trials, which know it roughly"
-    return Bounds(judge.noise_of(), judge.LEAST), "the noise is not known: state one with --bound NATS"
+        return bounds.stated(stated), f"as stated, {stated:g} nats"
+    fit = _fit(own) if own else None
+    if own is None or fit is None or (count := fit.file.trials.complete) < FEW_TRIALS:
+        why = f"{own.address} has too few trials to tell the noise" if own else "no run of the study tells the noise"
+        return bounds.by_default, f"by default, as {why}; state your own with --bound NATS"
+    seeds = fit.table["seed"].nunique()
+    order = 1.0 if seeds > 1 else bounds.ORDER  # the noise over several seeds has the order of the text in it
+    said = f"by the noise of the {count} complete trials of {own.address}, of {seeds} seed{'s' * (seeds > 1)}"
+    return ByNoise(lambda language, almrs, lrs: fit.surfaces[language].noise(almrs, lrs), order), said
 
 
 def _fit(run: Run) -> Fit | None:

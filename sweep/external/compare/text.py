@@ -59,7 +59,8 @@ def _cells(trial: PairedTrial, languages: Sequence[str]) -> list[str]:
     cells = [numbers.almr(trial.almr), numbers.lr(trial.lr)]
     for language in languages:
         first, second = trial.losses[language]
-        apart = None if first is None or second is None else second - first
+        ended = {*trial.statuses} == {"complete"}
+        apart = second - first if ended and first is not None and second is not None else None
         cells += [_loss(trial, 0, first), _loss(trial, 1, second), numbers.number(apart, DIGITS, sign=True)]
     return [*cells, *(numbers.number(seconds, 1) for seconds in trial.seconds)]
 

@@ -32,6 +32,7 @@ def compare(
 
     Run it again to resume: each trainer has a run of its own.
     """
+    from sweep.external import outlook
     from sweep.external.compare import compare as comparing
     from sweep.external.compare import sides, text
     from sweep.external.compare.compare import ComparedRun
@@ -43,6 +44,8 @@ def compare(
     both, console = sides.of(loaded, sides.other(other), trials), err if as_json else out
     _announce(both, console)
     places = [Run.within(runs, one.name) for one in both]
+    for one in both:  # before the first is trained
+        outlook.refuse_missing(one)
     with interruptible("finished trials are kept; run the same command again to resume"):
         for one, place in zip(both, places, strict=True):
             sweep_run.grid(one, place, console, address)
