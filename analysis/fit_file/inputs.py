@@ -51,7 +51,7 @@ class FitInputs(Schema):
         return cls(
             study={name: fingerprint_of(section) for name, section in sections.items()},
             files={files.name(path): sha256(path) for path in _fitted(files)},
-            rungs={str(path): sha256(path) for path in _rungs(study)},
+            rungs={str(path): sha256(path) for path in _rungs(study, run)},
         )
 
     def changes(self, now: FitInputs) -> list[str]:
@@ -70,10 +70,11 @@ def _fitted(files: RunFiles) -> Iterator[Path]:
     yield from (*records, *(path for path in scores if path.is_file()))
 
 
-def _rungs(study: Study) -> Iterator[Path]:
+def _rungs(study: Study, run: Path) -> Iterator[Path]:
+    """Without the run itself, which a fit refuses as a rung: writing the fit would outdate it."""
     rule = study.launch.transfer if study.launch else None
     for rung in rule.rungs if rule else ():
-        if rung.run:
+        if rung.run and Path(rung.run).resolve() != run.resolve():
             files = RunFiles(Path(rung.run))
             yield from (path for path in (files.fit, files.study) if path.is_file())
 

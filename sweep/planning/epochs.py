@@ -112,7 +112,7 @@ def _fault(study: Study, text: SourcePart, facts: CorpusFacts | None) -> str | N
     if text.tokens < at_once:
         return (
             f"trials would read {shown(text.tokens)} tokens of {source.where}, less than one batch takes of it "
-            f"({shown(at_once)}): raise training.tokens"
+            f"({shown(at_once)}): raise training.tokens, or give the launch more text"
         )
     size = facts.blocks * training.sequence_length if facts else math.inf
     drawn = share * training.blocks * training.sequence_length

@@ -94,14 +94,23 @@ def plan(
         corpora=facts,
         warnings=[
             *warnings.of(study, tokens, epochs, trial_memory, len(progress.also)),
-            *trial_epochs.warnings(study, facts, epochs, outlook),
             *warnings.few(progress),
-            *warnings.held_out(study, facts),
             *([found.why_not] if found.why_not else []),
-            *(outlook.warnings(study) if outlook else []),
+            *_of_text(study, facts, epochs, outlook),
         ],
         launch=outlook,
     )
+
+
+def _of_text(
+    study: Study,
+    facts: dict[str, CorpusFacts],
+    epochs: dict[str, list[float] | None],
+    outlook: LaunchOutlook | None,
+) -> list[str]:
+    """The warnings of the text of trials and launch."""
+    of_trials = [*trial_epochs.warnings(study, facts, epochs, outlook), *warnings.held_out(study, facts)]
+    return [*of_trials, *(outlook.warnings(study) if outlook else [])]
 
 
 def _memory_is_planned(study: Study) -> bool:

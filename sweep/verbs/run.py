@@ -42,13 +42,7 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     """
     began, address, points = time.monotonic(), options.address, options.points
     named = RunProgress.of(study, run, also.find(study, run, points).new)
-    if fault := warnings.too_small(study, len(named.also)):
-        raise InputError(f"study {study.name}: {fault}")
-    _refuse_what_needs_a_folder(study, run)
-    if fault := study_file.own_rung(study, run.folder):
-        raise InputError(fault)
-    recorded.refuse_unpriced(study)
-    epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})
+    _refuse_at_once(study, run, len(named.also))
     run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()
@@ -134,9 +128,16 @@ def _over(study: Study, run: Run, progress: RunProgress) -> bool:
     return _queue(study, run, progress)(at_once).finished()
 
 
-def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
+def _refuse_at_once(study: Study, run: Run, also: int) -> None:
+    """Raises InputError for what can be known before anything is written. `also`: trials that the user named."""
+    if fault := warnings.too_small(study, also):
+        raise InputError(f"study {study.name}: {fault}")
     if faults := checks.needs_a_folder(study, run.mirror is not None):
         raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
+    if fault := study_file.own_rung(study, run.folder):
+        raise InputError(fault)
+    recorded.refuse_unpriced(study)
+    epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})
 
 
 def _train(study: Study, run: Run, progress: RunProgress, console: Console, address: str | None) -> None:

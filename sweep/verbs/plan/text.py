@@ -69,7 +69,7 @@ def _budget(planned: StudyPlan) -> str:
 
 
 def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+    return f"{number} {name}" if number == 1 else f"{number:,} {name}s"
 
 
 def _growth(study: Study) -> str:
