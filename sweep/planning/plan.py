@@ -32,7 +32,7 @@ class StudyPlan:
     `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
     GPUs, or eager attention. Held-out evaluation is in neither FLOPs nor time. `corpora`: those that were packed so
-    far.
+    far. `trainer`: what is known of a trainer other than ours, in words.
     """
 
     progress: RunProgress
@@ -50,6 +50,7 @@ class StudyPlan:
     corpora: dict[str, CorpusFacts]
     warnings: list[str]
     launch: LaunchOutlook | None = None
+    trainer: tuple[str, ...] = ()
 
     @property
     def trial_seconds(self) -> float | None:
@@ -70,7 +71,7 @@ def plan(
     sources = study.corpora.by_name.items()
     parts = trial_epochs.trial_tokens(study, facts)
     epochs = {name: corpus_epochs(study, source, tokens, facts.get(name), parts.get(name)) for name, source in sources}
-    trained = study.training.trained_tokens
+    trained = study.trained_tokens
     found = _shape(study)
     trial_memory = TrialMemory(found.shape, study) if found.shape and _memory_is_planned(study) else None
     trial_speed = speed.of(study, trained, progress.records, found.shape)

@@ -206,6 +206,15 @@ class Study(Section):
         return Resources(concurrent=of.concurrent, retries=of.retries) if self.replay else of
 
     @property
+    def trained_tokens(self) -> int:
+        """Of one trial with its horizons: branches of its own run, or runs of their own by another trainer."""
+        training = self.training
+        if not self.trainer.external:
+            return training.trained_tokens
+        steps = training.steps + sum(map(training.steps_of, training.horizons))
+        return steps * training.global_batch_tokens
+
+    @property
     def grid_trials(self) -> list[Trial]:
         """Every point of the grid, seed by seed."""
         return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in self.grid.points]

@@ -142,8 +142,13 @@ def _refuse_at_once(study: Study, run: Run, also: int) -> None:
 
 def _train(study: Study, run: Run, progress: RunProgress, console: Console, address: str | None) -> None:
     if not study.replay:
+        from sweep.external import outlook
+
         tracking.refuse_missing(study.tracking)
+        outlook.refuse_missing(study)
         _prepare(study, run, console)
+        if made := run.ingredients():
+            outlook.refuse_unwritable(study, made)
     run.stage_code()
     from sweep import controller  # first: it sets variables that Ray reads when it is imported
     from sweep.preflight import preflight
@@ -204,7 +209,7 @@ def _expected_gpu_hours(study: Study, run: Run) -> float | None:
     if not study.search.gpu_hours or study.replay:
         return None
     shape = model_shape.find(study.base_model, made.base_model if made else None).shape
-    found = speed.of(study, study.training.trained_tokens, (), shape)
+    found = speed.of(study, study.trained_tokens, (), shape)
     return found.seconds * study.resources.gpus / 3600 if found else None
 
 

@@ -183,7 +183,7 @@ def _unfinished(case: Case) -> Iterator[Finding]:
     search, named = case.study.search, tables.named_by_user(case.table)
     beside = case.table.loc[named, ["almr", "lr", "seed"]].itertuples(index=False, name=None)
     cells = len({*case.study.grid.points} - {*beside})
-    paid = search.trials or (search.tokens or 0) // case.study.training.trained_tokens
+    paid = search.trials or (search.tokens or 0) // case.study.trained_tokens
     budget = min(paid, cells) if search.space == "cells" and not search.bounds else paid
     done = int((~named).sum())
     if done < budget and not search.tolerance:

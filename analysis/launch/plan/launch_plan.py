@@ -26,6 +26,7 @@ NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the tria
 NO_PARITY = "not possible for a replay: no trial was trained that could be repeated"
 REPLAYED = f"NOT TRIED: no parity run shows that this trainer trains as the trials did ({NO_PARITY})"
 PARITY_RUN = "A parity run: the small model is trained again as a trial was, to compare this trainer with the trials'"
+TRIAL_RUN = "A trial of the sweep: the study names this trainer."
 DATA = "data"  # the folder of a format with its packed text
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 MARKERS = {  # below ALMR_CHECKPOINTS; `step` is that of the checkpoint half-way
@@ -11,6 +12,7 @@ MARKERS = {  # below ALMR_CHECKPOINTS; `step` is that of the checkpoint half-way
     "torchtitan": "**/step-{step}/.metadata",
     "megatron": "**/iter_{step:07d}",
 }
+STEP = re.compile(r"(?:checkpoint-|step-|iter_)(\d+)/")
 TRACKER = "latest_checkpointed_iteration.txt"  # of Megatron, written last, beside the folders of its checkpoints
 
 
@@ -21,6 +23,14 @@ def checkpoint(name: str, checkpoints: Path, step: int) -> Path | None:
         return found
     tracker = found.parent / TRACKER
     return found if tracker.is_file() and tracker.read_text().strip() == str(step) else None
+
+
+def newest(name: str, checkpoints: Path) -> int | None:
+    """The step of the newest checkpoint that a trainer can resume from; None where there is none."""
+    pattern = MARKERS[name].replace("{step:07d}", "*").replace("{step}", "*")
+    names = (STEP.search(f"{path.relative_to(checkpoints)}/") for path in checkpoints.glob(pattern))
+    steps = [int(found[1]) for found in names if found]
+    return max((step for step in steps if checkpoint(name, checkpoints, step)), default=None)
 
 
 def written(path: Path) -> int | None:

@@ -10,11 +10,14 @@ from sweep.study import Ingredients, Study, Trial
 
 def of_study(study: Study, trial: Trial, ingredients: Ingredients, tokens: int | None = None, **more: Any) -> Study:
     """`ingredients`: with the folder that the trial continued from, and the part of each corpus that it draws from.
-    `tokens`: of the run, where not the study's budget. `more`: other fields of the study.
+    `tokens`: of the run, where not the study's budget: then it has the warm-up steps of the whole budget, as a branch
+    to this horizon has. `more`: other fields of the study.
     """
     content = study.model_dump(mode="json", by_alias=True)
     content["training"] |= {"log_every": 1, "evaluate_every": None, "horizons": [], "simulate_epochs": False}
-    content["training"] |= {"tokens": tokens or study.training.tokens}
+    if tokens:
+        content["training"] |= {"tokens": tokens}
+        content["training"]["schedule"]["warmup"] = study.training.warmup_steps / study.training.steps_of(tokens)
     for name, corpus in sources(content):
         blocks = ingredients.corpora[name].trial_blocks
         corpus["trial_tokens"] = blocks and blocks * study.training.sequence_length

@@ -13,19 +13,22 @@ from sweep.study.sections.resources import Resources
 CHECKPOINTS = 2  # the first is half-way
 
 
-def of_study(study: Study, trial: Trial, name: Format, corpora: dict[str, CorpusFacts]) -> LaunchPlan:
+def of_study(
+    study: Study, trial: Trial, name: Format, corpora: dict[str, CorpusFacts], checkpoints: int = CHECKPOINTS
+) -> LaunchPlan:
     """The launch that trains as the trial did, of a study whose base model is a folder, by a format's trainer."""
-    launched = study.model_copy(update={"launch": launch(study, name)})
+    launched = study.model_copy(update={"launch": launch(study, name, checkpoints)})
     assert launched.launch
     target = model_shape.launch_hardware(launched, (name,)) if launched.launch.gpus_per_node else LaunchHardware()
     return make_plan.of_trial(launched, launched.launch, trial, corpora, target)
 
 
-def launch(study: Study, name: Format) -> Launch:
-    """The trial's training as a launch on one node, on as many of a trial's GPUs there as divide its batch."""
+def launch(study: Study, name: Format, checkpoints: int = CHECKPOINTS) -> Launch:
+    """The trial's training as a launch on its nodes, on as many of its GPUs there as divide its batch."""
     training, resources = study.training, study.resources
-    gpus = _gpus(resources, training.batch_sequences)
-    own = training.batch_sequences // (gpus or 1)
+    each = training.batch_sequences // resources.nodes
+    gpus = _gpus(resources, each)
+    own = each // (gpus or 1)
     most = min(training.micro_batch_sequences or own, own)
     return Launch(
         model=study.base_model.pretrained or "",
@@ -33,10 +36,10 @@ def launch(study: Study, name: Format) -> Launch:
         global_batch_tokens=training.global_batch_tokens,
         sequence_length=training.sequence_length,
         corpora=study.corpora,
-        nodes=1,
+        nodes=resources.nodes,
         gpus_per_node=gpus,
         micro_batch_sequences=next(n for n in range(most, 0, -1) if own % n == 0),
-        checkpoints=CHECKPOINTS,
+        checkpoints=checkpoints,
         evaluations=1,
         gpu=resources.gpu,
         gpu_gigabytes=resources.gpu_gigabytes,

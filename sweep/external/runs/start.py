@@ -23,6 +23,7 @@ from sweep.worker.group.node import CODE
 
 SECONDS_BETWEEN = 0.1
 STOP_SECONDS = 60.0
+VERSION_SECONDS = 60.0  # a container starts first
 OURS = sys.executable
 PACKAGES = {
     "llamafactory": "llamafactory",
@@ -147,11 +148,18 @@ def of_choice(choice: TrainerChoice) -> TrainerEnvironment:
 
 def installed(name: str) -> str:
     """The version of a format's trainer in its environment; empty where there is none, and of our own."""
-    found = environment(name)
+    return version(environment(name), name)
+
+
+def version(found: TrainerEnvironment, name: str) -> str:
+    """The version of a format's trainer that its Python states; empty where there is none."""
     if found.why_not or name not in PACKAGES:
         return ""
-    asked = [found.python, "-I", "-c", VERSION, PACKAGES[name]]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    asked = [*found.container, found.python, "-I", "-c", VERSION, PACKAGES[name]]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=VERSION_SECONDS)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

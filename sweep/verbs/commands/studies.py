@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,7 @@ def plan(
     known = of_run or (prepared.ready.ingredients if prepared.ready else None)
     sizes = prepared.ready.sizes if prepared.ready else None
     planned = plans.plan(loaded, RunProgress.of(loaded, run, more.new), known.corpora if known else {}, sizes)
+    planned = _with_trainer(loaded, planned)
     findings = _checked(loaded, run, planned, address) if check else []
     base = known.base_check if known else None
     if as_json:
@@ -55,6 +57,16 @@ def plan(
             out.print(line, markup=False, soft_wrap=True)
         _print_checks(findings)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)
+
+
+def _with_trainer(study: Study, planned: StudyPlan) -> StudyPlan:
+    """The plan with what is known of a trainer other than ours, whose environment is asked."""
+    if not study.trainer.external:
+        return planned
+    from sweep.external import outlook
+
+    warnings = [*outlook.warnings(study), *planned.warnings]
+    return dataclasses.replace(planned, trainer=tuple(outlook.lines(study)), warnings=warnings)
 
 
 def _prepared_for(run: Run, study: Study) -> Ingredients | None:

@@ -83,13 +83,15 @@ def test_the_launch_trains_as_the_trial_did(name, make_facts):
     [
         ({}, None, 0, 8),
         ({"cpus": 2}, 3, 0, 2),
-        ({"gpus_per_node": 4, "nodes": 2}, None, 4, 2),
+        ({"gpus_per_node": 4, "nodes": 2}, None, 4, 1),
+        ({"nodes": 4}, None, 0, 2),
         ({"gpus_per_node": 8}, 1, 8, 1),
     ],
 )
-def test_the_launch_takes_one_node_of_what_a_trial_takes(resources, micro_batch, gpus, sequences):
+def test_the_launch_takes_what_a_trial_takes(resources, micro_batch, gpus, sequences):
     launch = plan.launch(study(resources, micro_batch_sequences=micro_batch), "native")
-    assert (launch.nodes, launch.gpus_per_node, launch.micro_batch_sequences) == (1, gpus, sequences)
+    assert (launch.gpus_per_node, launch.micro_batch_sequences) == (gpus, sequences)
+    assert launch.nodes == resources.get("nodes", 1)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,12 +33,17 @@ Rows = Callable[[int, int], Any]  # the rows (sequences, length) of the packed t
 def main() -> None:
     study, ingredients = study_file.load(sys.argv[1]), read_ingredients(Path(sys.argv[2]))
     assert ingredients
-    corpora, streams = open_corpora(ingredients), json.loads(sys.argv[5])
+    name, data, streams = sys.argv[3], Path(sys.argv[4]), json.loads(sys.argv[5])
+    print(compared(study, open_corpora(ingredients), name, data, streams).model_dump_json())
+
+
+def compared(
+    study: Study, corpora: dict[str, PackedCorpus], name: str, data: Path, streams: dict[str, str]
+) -> TextRead:
+    """The packed text of the trainer `name` in the folder `data`, or its `streams`, with the trial's text."""
     if streams:
-        found = TextRead(foreign=sum(_apart(corpora.get(name), Path(file)) for name, file in streams.items()))
-    else:
-        found = in_order(study, corpora, rows(sys.argv[3], Path(sys.argv[4]), study.training.sequence_length))
-    print(found.model_dump_json())
+        return TextRead(foreign=sum(_apart(corpora.get(source), Path(file)) for source, file in streams.items()))
+    return in_order(study, corpora, rows(name, data, study.training.sequence_length))
 
 
 def rows(name: str, folder: Path, length: int) -> Rows:
