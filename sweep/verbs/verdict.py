@@ -58,6 +58,7 @@ def _winner(fitted: Fit) -> list[str]:
         f"winner{refused}: {_point(winner, f'{numbers.percent(winner.level)} interval ', fitted.file.alone)}",
         f"objective there: {loss} nats per token, {_objective(fitted)}",
         f"based on {complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
+        *([f"trained by {fitted.file.trained_by}"] if fitted.file.trained_by else []),
     ]
 
 

@@ -262,6 +262,14 @@ def test_a_smaller_sweep_of_the_ladder_that_was_fitted_again_is_seen(tmp_path):
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
 
 
+def test_a_run_that_names_itself_as_a_rung_is_not_outdated_by_its_own_fit(tmp_path):
+    rule = {"rule": "ladder", "rungs": [{"run": str(tmp_path), "parameters": 10**6}]}
+    of = study(launch=LAUNCH | {"transfer": rule})
+    before = FitInputs.of_run(of, tmp_path)
+    (tmp_path / "fit.json").write_text("{}")
+    assert before.changes(FitInputs.of_run(of, tmp_path)) == []
+
+
 @pytest.mark.parametrize(
     ("content", "says"), [(b"of another fit", "is not the figure that this fit drew"), (None, "does not exist")]
 )
