@@ -13,8 +13,7 @@ asked = json.loads(Path(sys.argv[1]).read_text())
 assert not asked["document_masking"], "this example does not keep documents apart"
 rows = np.fromfile(asked["rows"], "<u4").reshape(-1, asked["sequence_length"]).astype("int64")
 model = AutoModelForCausalLM.from_pretrained(asked["model"], dtype=torch.float32)
-own, most = asked["optimizer"], asked["batch_sequences"]
-micro = max(n for n in range(1, asked["micro_batch_sequences"] + 1) if most % n == 0)
+own, batch_rows, micro = asked["optimizer"], asked["batch_sequences"], asked["micro_batch_sequences"]
 matrices = [{"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": own["weight_decay"]}]
 others = [{"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]
 optimizer = torch.optim.AdamW(matrices + others, asked["lr"], (own["beta1"], own["beta2"]), own["epsilon"])
@@ -33,7 +32,7 @@ arguments = TrainingArguments(
     output_dir=asked["checkpoints"],
     max_steps=asked["steps"],
     per_device_train_batch_size=micro,
-    gradient_accumulation_steps=most // micro,
+    gradient_accumulation_steps=batch_rows // micro,
     max_grad_norm=own["max_grad_norm"],
     train_sampling_strategy="sequential",
     bf16=asked["precision"] == "bfloat16",
@@ -51,7 +50,7 @@ trainer.train(resume_from_checkpoint=str(saved[-1].parent) if saved else None)
 trainer.save_model(asked["folder"] + "/model")
 steps = trainer.state.global_step
 languages = [source["language"] for source in asked["sources"]]
-read = [languages[number] for number in np.fromfile(asked["row_sources"], "u1")[: steps * most]]
+read = [languages[number] for number in np.fromfile(asked["row_sources"], "u1")[: steps * batch_rows]]
 answer = {
     "trainer": f"transformers {transformers.__version__}",
     "steps": steps,

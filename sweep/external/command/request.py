@@ -77,7 +77,7 @@ class CommandRequest(Section):
     sequence_length: int
     """Tokens of a row."""
     micro_batch_sequences: int
-    """Rows that a GPU takes in one forward pass: a suggestion."""
+    """Rows that a GPU may take in one forward pass; its share of a batch is a whole number of them."""
     rows: str
     """File of the text to train on, in order: `steps` x `batch_sequences` rows of token ids, as uint32."""
     row_sources: str

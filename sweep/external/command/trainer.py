@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from dataclasses import dataclass
@@ -12,12 +11,10 @@ from sweep.external.command import answer as answers
 from sweep.external.command import request
 from sweep.external.command.answer import AnswerError, CommandAnswer
 from sweep.external.command.files import CommandFiles
-from sweep.external.command.request import CommandRequest
 from sweep.external.runs import start
 from sweep.external.runs.start import TrainerEnvironment
 from sweep.external.runs.trace import LoggedStep, Trace
 from sweep.external.trial.job import ExternalTrialError, NodeCommand, TrialJob, TrialNodes
-from sweep.study import LANGUAGES
 from sweep.study.files.atomic import sha256
 from sweep.worker.group.node import CODE
 
@@ -44,7 +41,7 @@ class CommandTrainer:
         except AnswerError as error:
             shutil.rmtree(files.checkpoints)  # another attempt would go on from what was trained otherwise
             raise ExternalTrialError(str(error)) from None
-        return trace(found, asked, version(found, self.command))
+        return trace(found, version(found, self.command))
 
 
 def _writing(job: TrialJob, files: CommandFiles) -> NodeCommand:
@@ -53,16 +50,15 @@ def _writing(job: TrialJob, files: CommandFiles) -> NodeCommand:
     return NodeCommand(words, {"PYTHONPATH": path}, (files.folder,), first_only=True)
 
 
-def trace(found: CommandAnswer, asked: CommandRequest, versions: str) -> Trace:
-    """What the run logged. A step that was not logged has no numbers; a loss that a divergence left unknown is NaN."""
+def trace(found: CommandAnswer, versions: str) -> Trace:
+    """What the run logged. Its last step is there without numbers where it was not logged."""
     steps = found.logged
     if found.steps and (not steps or steps[-1].step < found.steps):
         steps = (*steps, LoggedStep(step=found.steps))
-    unknown = dict.fromkeys((*LANGUAGES, *asked.source_names), math.nan) if found.divergence else {}
     return Trace(
         steps=steps,
         before=found.base_loss,
-        after=found.loss or unknown,
+        after=found.loss,
         tokens=found.tokens,
         model=found.model,
         versions=versions,

@@ -84,7 +84,7 @@ class _Writer:
             steps=training.steps,
             batch_sequences=training.batch_sequences,
             sequence_length=training.sequence_length,
-            micro_batch_sequences=training.micro_batch_sequences or training.batch_sequences // resources.workers,
+            micro_batch_sequences=_micro_batch(study),
             rows=str(self.files.folder / token_file.TRAIN),
             row_sources=str(self.files.row_sources),
             sources=sources,
@@ -107,6 +107,13 @@ class _Writer:
             checkpoints=str(self.files.checkpoints),
             answer=str(self.files.answer),
         )
+
+
+def _micro_batch(study: Study) -> int:
+    """The study's, or what is a whole part of a worker's share of a batch and no larger."""
+    own = study.training.batch_sequences // study.resources.workers
+    most = min(study.training.micro_batch_sequences or own, own)
+    return next(n for n in range(most, 0, -1) if own % n == 0)
 
 
 def _language(name: str, sources: tuple[RequestedSource, ...]) -> RequestedLanguage:

@@ -30,8 +30,7 @@ class TrainerChoice(Section):
     file beside the study file are that file.
     """
     environment: str | None = None
-    """Folder of the virtual environment that has the trainer. Default: `$ALMR_EXPORT_VENVS/NAME`, of a command almr's.
-    """
+    """Folder of the virtual environment that has it. Default: `$ALMR_EXPORT_VENVS/NAME`; of a command, almr's own."""
     container: Annotated[Several[Text], BeforeValidator(words)] = ()
     """Words before each of its commands, such as `[apptainer, exec, --nv, trainer.sif]`. Default: no container."""
     variables: dict[str, str] = Field(default_factory=dict)
