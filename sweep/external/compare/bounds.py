@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
@@ -16,8 +16,14 @@ from sweep.study import LANGUAGES
 SAME = 1e-3  # nats: all trainers that train alike in float32 are within it (sweep.external.parity.judge)
 CONFIDENCE = 0.95
 ORDER = 4.0
+IN_ORDER = {"native", "llamafactory", "axolotl", "torchtitan"}  # trainers that read a trial's rows in its order
 DEFAULT = 0.05  # nats: of the two seeds of tests/data/dense.csv, the trials within 0.3 of the best are within it ...
 GROWTH = 0.1  # ... and with this share of a trial's loss over the best also those near divergence, but for 3 of 146
+
+
+def order(trainers: Iterable[str], seeds: int) -> float:
+    """`order` of these trainers, for a noise over so many `seeds`."""
+    return 0.0 if {*trainers} <= IN_ORDER else 1.0 if seeds > 1 else ORDER
 
 
 class PairsOf(NamedTuple):
@@ -36,11 +42,12 @@ Bounds = Callable[[str, PairsOf], tuple[Array, float]]
 class ByNoise:
     """Bounds by the noise of one trial, `sd(language, almrs, lrs)` in nats (n,).
 
-    Where both trainers sample one surface, a difference has two parts: the noise of two trials, and what the order of
-    the text does to all trials of one trainer alike, as most trainers shuffle by themselves. A fit to one seed does not
-    see the second part. On the demo the sd over seeds is 0.0165 nats where its fit's noise is 0.0039, so that the order
-    is taken to have ORDER times the sd of the noise; `order` is less where the noise is over several seeds. All bounds
-    hold together, over all languages, in CONFIDENCE of the comparisons of trainers that agree (Bonferroni).
+    Where both trainers sample one surface, a difference has two parts: the noise of two trials, and, where one of the
+    trainers orders the text by itself, what that order does to all of its trials alike. A fit to one seed does not see
+    the second part. On the demo the sd over seeds is 0.0165 nats where its fit's noise is 0.0039, so that the order is
+    taken to have ORDER times the sd of the noise: `order`, which is 0 for trainers that read one order, and 1 where the
+    noise is over several seeds. All bounds hold together, over all languages, in CONFIDENCE of the comparisons of
+    trainers that agree (Bonferroni).
     """
 
     sd: Callable[[str, Array, Array], Array]

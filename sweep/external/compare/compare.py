@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -45,7 +45,7 @@ def compare(study: Study, sides: Sequence[ComparedRun], own: Run | None, bound: 
     first, second = sides
     fits, no_winner = _fits(sides)
     paired = judge.pairs(first.table, second.table)
-    allowed, source = _bounds(own, bound)
+    allowed, source = _bounds([side.study.trainer.name for side in sides], own, bound)
     tolerance = study.launch.transfer.confirm.tolerance if study.launch and study.launch.transfer else None
     return TrainerComparison(
         study=study.name,
@@ -74,17 +74,19 @@ def _fits(sides: Sequence[ComparedRun]) -> tuple[list[Fit], str | None]:
         return [], str(error)
 
 
-def _bounds(own: Run | None, stated: float | None) -> tuple[Bounds, str]:
-    """And where they are from. A few trials do not tell their noise: it is that of the study's own run, if known."""
+def _bounds(names: Iterable[str], own: Run | None, stated: float | None) -> tuple[Bounds, str]:
+    """And where they are from. A few trials do not tell their noise: it is that of the study's own run, if known.
+    `names`: the trainers.
+    """
     if stated is not None:
         return bounds.stated(stated), f"as stated, {stated:g} nats"
     fit = _fit(own) if own else None
     if own is None or fit is None or (count := fit.file.trials.complete) < FEW_TRIALS:
         why = f"{own.address} has too few trials to tell the noise" if own else "no run of the study tells the noise"
         return bounds.by_default, f"by default, as {why}; state your own with --bound NATS"
-    seeds = fit.table["seed"].nunique()
-    order = 1.0 if seeds > 1 else bounds.ORDER  # the noise over several seeds has the order of the text in it
-    said = f"by the noise of the {count} complete trials of {own.address}, of {seeds} seed{'s' * (seeds > 1)}"
+    order = bounds.order(names, fit.table["seed"].nunique())
+    wider = ", and wider, as one may read the text in another order" if order else ""
+    said = f"by the noise of the {count} complete trials of {own.address}{wider}"
     return ByNoise(lambda language, almrs, lrs: fit.surfaces[language].noise(almrs, lrs), order), said
 
 

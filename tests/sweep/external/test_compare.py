@@ -170,6 +170,14 @@ def test_two_seeds_of_a_real_sweep_agree_wherever_they_are_compared(allowed: bou
         assert not all(one.within for one in judge.differences(judge.pairs(first, shifted), allowed))
 
 
+@pytest.mark.parametrize(
+    ("names", "seeds", "order"),
+    [(("native", "torchtitan"), 1, 0.0), (("native", "command"), 1, 4.0), (("megatron", "native"), 2, 1.0)],
+)
+def test_bounds_are_wider_where_the_order_of_the_text_may_differ(names: Any, seeds: int, order: float) -> None:
+    assert bounds.order(names, seeds) == order
+
+
 @given(count=st.integers(1, 12), last=st.integers(0, 30))
 def test_chosen_values_are_distinct_and_even(count: int, last: int) -> None:
     count = min(count, last + 1)
