@@ -38,7 +38,7 @@ OF_TRAINERS: dict[Callable[..., None], tuple[str, str]] = {
     ),
     comparison.compare: (
         "almr trainer compare study.yaml",
-        "almr trainer compare study.yaml --with llamafactory --trials 12 --address auto",
+        "almr trainer compare demo --with theirs.yaml --address auto",
     ),
 }
 PLAIN: dict[str, Any] = {

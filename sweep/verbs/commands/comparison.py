@@ -28,9 +28,9 @@ def compare(
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a few trials of a study with its trainer and another one: do they agree? Exit status 3: they do not.
+    """Train a few trials with two trainers: do they agree?
 
-    Run it again to resume: each trainer has a run of its own.
+    Exit status 3: they do not. Run it again to resume: each trainer has a run of its own.
     """
     from sweep.external import outlook
     from sweep.external.compare import compare as comparing
