@@ -16,7 +16,11 @@ RANGE_ALMRS, RANGE_LRS = 41, 61  # the grid of a free range
 
 @dataclass(frozen=True)
 class Space:
-    """n cells as (ALMR, LR); `almr` and `lr` are arrays (n,). Distances are in shares of the range, of ln LR for LR."""
+    """n cells as (ALMR, LR); `almr` and `lr` are arrays (n,).
+
+    Distances are in shares of the range: of ln LR, and of the mean of ALMR and its rank among the cells' ALMRs. Who
+    writes 0.01, 0.02, 0.05, 0.1, 0.3, 0.9 expects as much between the first two as between the last two.
+    """
 
     cells: tuple[Point, ...]
 
@@ -53,11 +57,15 @@ class Space:
     def unit(self, almr: Array | float, lr: Array | float) -> Array:
         """Coordinates in [0, 1] over the space: (n, 2)."""
         (a0, a1), (r0, r1) = self.bounds
-        u = (np.atleast_1d(almr) - a0) / ((a1 - a0) or 1.0)
+        a, almrs = np.atleast_1d(almr), np.unique(self.almr)
+        u = (np.interp(a, almrs, np.linspace(0, 1, len(almrs))) + (a - a0) / ((a1 - a0) or 1.0)) / 2
         return np.stack([u, np.log(np.atleast_1d(lr) / r0) / (np.log(r1 / r0) or 1.0)], axis=1)
 
     def nearest(self, almr: float, lr: float, free: Sequence[Point]) -> Point:
         """The nearest of the free cells to any point."""
-        among = np.array(free)
-        apart = self.unit(among[:, 0], among[:, 1]) - self.unit(almr, lr)
+        return self.nearest_to(self.unit(almr, lr), free)
+
+    def nearest_to(self, place: Array, free: Sequence[Point]) -> Point:
+        """The nearest of the free cells to a place in [0, 1]^2: (2,) or (1, 2)."""
+        apart = self.unit(*np.array(free).T) - place
         return free[int((apart**2).sum(axis=1).argmin())]
