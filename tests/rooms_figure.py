@@ -23,7 +23,7 @@ FLOW = (
     Stage("surface", "figures/", ("analysis/surfaces", "analysis/figures")),
     Stage("winner", "fit.json", ("analysis/decision", "analysis/scores", "analysis/fit")),
     Stage("transfer", "fit.json, report.html", ("analysis/transfer", "analysis/report")),
-    Stage("launch", "launch/", ("analysis/launch", "sweep/readback")),
+    Stage("launch", "launch/", ("analysis/launch", "sweep/external")),
 )
 ROOMS = (
     (

@@ -68,6 +68,8 @@ class Reference:
             return " or ".join(self._value(one, marks) for one in inner if one is not types.NoneType)
         if origin is Literal:
             return ", ".join(f"`{choice}`" for choice in inner)
+        if origin is dict:
+            return f"section of names and values: {self._value(inner[1], ())}"
         if origin is tuple and inner[-1] is not Ellipsis:
             return f"[{', '.join(self._value(one, ()) for one in inner)}]"
         if origin is tuple:

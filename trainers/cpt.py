@@ -57,7 +57,7 @@ def _run(setup: TrialSetup) -> Record | None:
     workers.heartbeat()
     micro_batch = MicroBatch(stored_micro_batch(study, setup.folder))
     held_out = HeldOut.of(corpora, study, workers, micro_batch)
-    base = measured_once(_base_key(setup, held_out.at_once(loss)), lambda: held_out.losses(loss), workers)
+    base = measured_once(base_key(setup, held_out.at_once(loss)), lambda: held_out.losses(loss), workers)
     scoring = Scoring(study, setup.ingredients, corpora, setup.folder, workers)
     scoring.base(loss.model)
     margin = study.training.divergence_margin
@@ -84,7 +84,7 @@ def _token_loss(setup: TrialSetup) -> TokenLoss:
     return TokenLoss(model, study.training.precision == "bfloat16" and not setup.workers.sharded, borders)
 
 
-def _base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:
+def base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:
     """What the base model's held-out loss depends on. `at_once`: its sequences of a forward pass, by rounding."""
     study, workers = setup.study, setup.workers
     training = study.training.model_dump(include={"evaluation_tokens", "precision"})

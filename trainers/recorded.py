@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sweep.study import (
     LANGUAGES,
@@ -25,14 +25,15 @@ from sweep.study import (
     Study,
     Trial,
 )
-from sweep.study.record import SIMULATED
+from sweep.study.fields import TrainerName
+from sweep.study.record import SIMULATED, TrainerUsed
 from sweep.study.sections.corpora import Corpora, Corpus
 from sweep.study.study import fingerprint_of
 from sweep.study.tables.cells import number_of, text_of, with_decimal_points
 from sweep.study.tables.table_file import read_file
 
 SOURCE_FIELDS = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
-TEXTS = ("status", "reason", SIMULATED)  # with the reasons of the horizons
+TEXTS = ("status", "reason", "trainer", SIMULATED)  # with the reasons of the horizons
 TOKENS_PER_DOCUMENT, BYTES_PER_TOKEN = 1000, 4  # of web text, where the study does not state its documents
 REQUIRED = ("almr", "lr", "seed", "loss_original", "loss_additional")
 
@@ -45,7 +46,7 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
     `loss_web`. Raises InputError where the table has no such row, and RuntimeError for a row of status `failed`.
     """
     assert study.replay is not None
-    row = _find(study.replay.table, trial)
+    row = _find(study, trial)
     time.sleep(study.replay.pace * (row.get("seconds") or 0))
     status = Status(row.get("status") or Status.COMPLETE)
     if status is Status.FAILED:
@@ -65,6 +66,7 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
         horizons=tuple(_horizons(row, study)),
         base_loss=_per_language(row, "base_loss"),
         sources=_sources(row, study.corpora),
+        trainer=_trainer(row, study),
         seconds=row.get("seconds"),
         gpu_hours=row.get("gpu_hours"),
         provenance={"replayed_from": study.replay.table} | ({SIMULATED: row[SIMULATED]} if row.get(SIMULATED) else {}),
@@ -120,19 +122,36 @@ def _value(column: str, cell: Any) -> Any:
     return (text_of(cell) or None) if as_text else number
 
 
-def _find(table: str, trial: Trial) -> dict[str, Any]:
-    for row in _rows(table):
-        at = [(row[name], getattr(trial, name)) for name in ("seed", "almr", "lr")]
-        if all(isinstance(here, float) and math.isclose(here, there) for here, there in at):
-            return row
-    raise InputError(f"{table}: no row for {trial.id}: leave it out, or replay another table")
+def _find(study: Study, trial: Trial) -> dict[str, Any]:
+    """The row of a trial. Where rows are of several trainers, that of the study's: see `_trainer`."""
+    assert study.replay is not None
+    table = study.replay.table
+    here = [row for row in _rows(table) if _is_of(row, trial)]
+    own = [row for row in here if _trainer(row, study).name == study.trainer.name]
+    if own or (here and not study.trainer.external):
+        return (own or here)[0]
+    of = f" by {study.trainer.name}" if here else ""
+    raise InputError(f"{table}: no row for {trial.id}{of}: leave it out, or replay another table")
+
+
+def _is_of(row: dict[str, Any], trial: Trial) -> bool:
+    at = [(row[name], getattr(trial, name)) for name in ("seed", "almr", "lr")]
+    return all(isinstance(here, float) and math.isclose(here, there) for here, there in at)
+
+
+def _trainer(row: dict[str, Any], study: Study) -> TrainerUsed:
+    """What trained the trial of a row: as its table states, in a column `trainer`, else the study's trainer."""
+    name, version = row.get("trainer") or study.trainer.name, row.get("trainer_version") or ""
+    if name in get_args(TrainerName):
+        return TrainerUsed(name=name, version=version)
+    return TrainerUsed(name="command", version=f"{name} {version}".strip())
 
 
 def refuse_unknown(study: Study, trials: Iterable[Trial]) -> None:
     """Raises InputError for a trial that the table of a replay has no row of."""
     if study.replay:
         for trial in trials:
-            _find(study.replay.table, trial)
+            _find(study, trial)
 
 
 def has(study: Study, trial: Trial) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal, goal
 from analysis.decision.winner import choose, region
 from analysis.fit import alone, horizons
 from analysis.fit_file.findings import Finding
-from analysis.fit_file.fit_file import FitFile, HorizonFit, TrialCounts
+from analysis.fit_file.fit_file import FitFile, HorizonFit, TrainedBy, TrialCounts
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import RuleEstimate, Transfer
 from analysis.scores.read import Scored
@@ -25,8 +26,11 @@ from analysis.scores.summary import summarise
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, cross_validate, fit_languages
 from analysis.table import table as tables
+from analysis.table import trainers
 from analysis.transfer.carry import carry
 from sweep.study import Objective, Study
+
+OF_A_RUN = "move the folders of the others out of trials/"  # how to fit a run that holds two trainers' records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ def fit_run(study: Study, run: Path) -> Fit:
 def fit_study(study: Study, table: pd.DataFrame, seed: int = 0, scored: Scored | None = None) -> Fit:
     """Fit the trials of a study. `scored` are the benchmark scores of the table's trials.
 
-    Raises InputError where fewer trials are usable than a surface needs.
+    Raises InputError where fewer trials are usable than a surface needs, and for trials of two trainers.
     """
     return _fit(_Given(table, study.objective, study.name, study, seed, scored))
 
@@ -85,7 +89,7 @@ def fit_table(table: pd.DataFrame, objective: Objective | None = None, name: str
     `fit.json`, and `fit.surfaces[language].predict(almrs, lrs)` gives mean and sd in nats, (n,) each.
 
     Raises InputError where fewer than 9 trials are usable (5 where ALMR or LR is fitted alone), or the table lacks a
-    column that the objective needs.
+    column that the objective needs, or has trials of two trainers (column `trainer`).
     """
     table = tables.with_status(table)
     filled = alone.with_some_almr(table)
@@ -107,6 +111,7 @@ def _scored(given: _Given) -> Case:
     """The case of the whole table, with its scores. Raises InputError where too few or too many trials are usable."""
     tables.refuse_few(given.table, given.name)
     tables.refuse_many(given.table, given.name)
+    trainers.refuse_several(given.table, given.name, OF_A_RUN if given.study else "keep the rows of one")
     case = _case(given, given.table, given.objective)
     return replace(case, scores=summarise(case, given.scored, given.seed)) if given.scored else case
 
@@ -134,6 +139,7 @@ def _decided(given: _Given) -> Fit:
         noise={n: float(s.noise([case.winner.almr], [case.winner.lr])[0]) for n, s in case.surfaces.items()},
         cross_validation=case.checks,
         trials=_count(case.table),
+        trainers=tuple(_trainers(case.table)),
         refusals=[*refused, *unmoved],
         warnings=[*caveats.find(case), *unfitted],
         transfer=moved,
@@ -194,6 +200,12 @@ def _case(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
         checks={language: cross_validate(surface) for language, surface in surfaces.items()},
         alone=given.alone,
     )
+
+
+def _trainers(table: pd.DataFrame) -> Iterator[TrainedBy]:
+    for (name, version), number in trainers.counts(table).items():
+        if name:
+            yield TrainedBy(name=name, version=version, trials=number)
 
 
 def _count(table: pd.DataFrame) -> TrialCounts:

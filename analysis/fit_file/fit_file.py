@@ -16,6 +16,7 @@ from analysis.fit_file.winner import Region, Winner
 from sweep.study import Schema
 from sweep.study.files import reader
 from sweep.study.files.layout import RunFiles
+from sweep.study.record import OWN_TRAINER, trainer_text
 
 SCHEMA_VERSION = 2
 
@@ -38,6 +39,18 @@ class HorizonFit(Schema):
     tokens: int
     winner: Winner
     refusals: tuple[str, ...]
+
+
+class TrainedBy(Schema):
+    """A trainer that made the losses of a fit, and of how many trials. `version`: empty where it is not known."""
+
+    name: str
+    version: str = ""
+    trials: int
+
+    @property
+    def text(self) -> str:
+        return trainer_text(self.name, self.version)
 
 
 class TrialCounts(Schema):
@@ -69,6 +82,7 @@ class FitFile(Schema):
     `scores` is None where nothing was scored. `inputs`: hashes of what was fitted; None for a table of the user's own,
     and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name. `alone`: the
     hyper-parameter that was fitted alone, "lr" or "almr", because all trials have one value of the other.
+    `trainers`: what trained the trials that were fitted, by trainer and version; empty where a table does not state it.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -97,6 +111,16 @@ class FitFile(Schema):
     inputs: FitInputs | None = None
     figures: dict[str, str] = Field(default_factory=dict)
     alone: str | None = None
+    trainers: tuple[TrainedBy, ...] = ()
+
+    @property
+    def trained_by(self) -> str:
+        """The trainers in words, with the trials of each where there are several; empty for our own trainer alone, and
+        where it is not stated."""
+        if {one.name for one in self.trainers} <= {OWN_TRAINER}:
+            return ""
+        several = len(self.trainers) > 1
+        return " and ".join(f"{one.text} ({one.trials} trials)" if several else one.text for one in self.trainers)
 
     @property
     def bounds(self) -> dict[str, float]:

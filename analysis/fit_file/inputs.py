@@ -17,6 +17,7 @@ from sweep.study.study import fingerprint_of
 # How trials and launch are run, and names: no number of a fit depends on these fields. A field not listed here counts.
 NOT_FITTED: dict[str, Any] = {
     **dict.fromkeys(("resources", "execution", "tracking", "keep", "benchmarks"), True),
+    "trainer": dict.fromkeys(("environment", "container", "variables"), True),
     "launch": {
         **dict.fromkeys(("nodes", "gpus_per_node", "micro_batch_sequences", "gpu", "gpu_gigabytes"), True),
         **dict.fromkeys(("tensor_parallel", "pipeline_parallel", "context_parallel"), True),
@@ -50,7 +51,7 @@ class FitInputs(Schema):
         return cls(
             study={name: fingerprint_of(section) for name, section in sections.items()},
             files={files.name(path): sha256(path) for path in _fitted(files)},
-            rungs={str(path): sha256(path) for path in _rungs(study)},
+            rungs={str(path): sha256(path) for path in _rungs(study, run)},
         )
 
     def changes(self, now: FitInputs) -> list[str]:
@@ -69,10 +70,11 @@ def _fitted(files: RunFiles) -> Iterator[Path]:
     yield from (*records, *(path for path in scores if path.is_file()))
 
 
-def _rungs(study: Study) -> Iterator[Path]:
+def _rungs(study: Study, run: Path) -> Iterator[Path]:
+    """Without the run itself, which a fit refuses as a rung: writing the fit would outdate it."""
     rule = study.launch.transfer if study.launch else None
     for rung in rule.rungs if rule else ():
-        if rung.run:
+        if rung.run and Path(rung.run).resolve() != run.resolve():
             files = RunFiles(Path(rung.run))
             yield from (path for path in (files.fit, files.study) if path.is_file())
 

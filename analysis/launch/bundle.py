@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from analysis.fit_file.result import FitResult
 from analysis.launch.confirm import plan as confirm_plan
 from analysis.launch.confirm import result as confirm_result
+from analysis.launch.confirm import run_files
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.evidence import bundle_folder, evidence, go, readme
 from analysis.launch.evidence.evidence import Evidence, ReadBack
@@ -189,8 +190,8 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     reader = requested.reader
     confirm, done = confirm_plan.make(fit, plan), confirm_result.read(run.folder)
     unmeasured = plan.unmeasured(confirm.weights)
-    confirm_plan.write(confirm, plan, folder, () if unmeasured else tuple(formats), write)
-    confirm_result.copy(run.folder, folder / confirm_plan.FOLDER)
+    run_files.write(confirm, plan, folder, () if unmeasured else tuple(formats), write)
+    confirm_result.copy(run.folder, folder / run_files.FOLDER)
     plan, notes = confirm_result.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
     valid = done if done and done.of(confirm) else None
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
@@ -220,7 +221,7 @@ def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, 
     found = reader(plan, folder / name, name)
     if found.differences is None:
         return found
-    runs = [(where, of) for where, of in confirm_plan.runs(confirm, plan, name) if (folder / where).is_dir()]
+    runs = [(where, of) for where, of in run_files.runs(confirm, plan, name) if (folder / where).is_dir()]
     brief = {where: reader(run, folder / where, name) for where, run in runs}
     more = [f"{where}: {line}" for where, one in brief.items() for line in one.differences or ()]
     unread = [f"{where}: {one.why_not}" for where, one in brief.items() if one.differences is None]

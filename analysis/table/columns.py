@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from analysis.table.table import COLUMNS, HYPERPARAMETERS
+from analysis.table.table import COLUMNS, HYPERPARAMETERS, TRAINER
 from sweep.study import InputError
 from sweep.study.tables.cells import listing, number_of, shown, text_of
 from sweep.study.tables.table_file import TableFile
@@ -18,7 +18,7 @@ PLAIN = {"loss_original": "original", "loss_additional": "additional", "loss_tot
 OURS = (
     {name: name for name in HYPERPARAMETERS}
     | {plain: name for name, plain in PLAIN.items()}
-    | {name: name for name in ("seed", "tokens", "status", "reason", "parameters")}
+    | {name: name for name in ("seed", "tokens", "status", "reason", "parameters", *TRAINER)}
     | {"base_original": "base_loss_original", "base_additional": "base_loss_additional"}
 )
 OPTIONS = {name: option for option, name in OURS.items()}
@@ -34,6 +34,8 @@ MEANINGS = {  # our name -> what is left of a name without case, separators and 
     "tokens": {"tokens", "trainingtokens"},
     "status": {"status", "state"},
     "trial_id": {"trialid", "runid"},
+    "trainer": {"trainer"},
+    "trainer_version": {"trainerversion"},
     "loss_original": {"original", "lossoriginal", "originalloss"},
     "loss_additional": {"additional", "lossadditional", "additionalloss"},
     "loss_total": {"loss", "losstotal", "totalloss"},

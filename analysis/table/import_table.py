@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.table import beside as varied
-from analysis.table import units
+from analysis.table import trainers, units
 from analysis.table.columns import OURS, PLAIN, sources
 from analysis.table.faults import complaint, count, numbered, summary
 from analysis.table.rows import KEY, UNFINISHED, Named, copies, standard_row, state_of, whole_numbers
@@ -43,11 +43,11 @@ def read_table(
     `attrs["settings"]` what the fit warns of: settings that vary and that it does not know.
 
     `columns`: the names of the file's columns, {"almr": "mix", ...} or "almr=mix,...", of almr, lr, original,
-    additional, loss, seed, tokens, status, reason, parameters; one that is left out is found by its name. `where`:
-    "name=value" each, all have to hold.
+    additional, loss, seed, tokens, status, reason, parameters, trainer, trainer_version; one that is left out is found
+    by its name. `where`: "name=value" each, all have to hold.
 
     Raises InputError for a file, a column or a filter that does not exist, in one line for all bad rows unless
-    `drop_bad_rows`, and for a mix of several tokens or parameters.
+    `drop_bad_rows`, and for a mix of several tokens, parameters or trainers.
     """
     file = read_file(Path(path))
     found = sources(file, columns)
@@ -148,7 +148,8 @@ def _without_bad_rows(file: TableFile, table: pd.DataFrame, drop: bool) -> tuple
 
 
 def _refuse_mixture(path: Path, table: pd.DataFrame) -> None:
-    """Raise InputError where usable rows differ in tokens or parameters."""
+    """Raise InputError where usable rows differ in tokens, parameters or trainer."""
+    trainers.refuse_several(table, str(path), "choose one with --where trainer={trainer}")
     for name in ("tokens", "parameters"):
         values = sorted(set(usable(table)[name].dropna())) if name in table else []
         texts = [str(int(v)) if v == int(v) else str(float(v)) for v in values]

@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from analysis.table.columns import OURS, PLAIN
-from analysis.table.table import HYPERPARAMETERS
+from analysis.table.table import HYPERPARAMETERS, TRAINER
 from sweep.study import Status
 from sweep.study.tables.cells import MISSING, grouped, number_of, shown, text_of
 
 KEY = (*HYPERPARAMETERS, "seed", "tokens", "parameters")
-TEXTS = ("trial_id", "status", "reason", "fingerprint", "excluded")
+TEXTS = ("trial_id", "status", "reason", "fingerprint", "excluded", *TRAINER)
 WHOLE = ("seed", "attempt", "tokens", "steps", "trained_tokens", "peak_memory_bytes", "parameters")
 WORDS = {  # in other tools too: Optuna, Weights & Biases, MLflow, Ray Tune, Slurm
     Status.COMPLETE: ("complete", "completed", "ok", "done", "finished", "success", "succeeded", "terminated"),

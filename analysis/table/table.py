@@ -29,6 +29,7 @@ SCALARS = (
     *("seconds", "training_seconds", "tokens_per_second", "mfu", "peak_memory_bytes", "gpu_hours", "fingerprint"),
 )
 PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")
+TRAINER = ("trainer", "trainer_version")  # what trained a trial; see analysis.table.trainers
 OFF_GRID, OTHER_RECIPE = FOREIGN = ("not in the study's grid", "made by another recipe")
 TOTAL = "total"
 FIXES = {
@@ -40,7 +41,7 @@ MOST_GRID_VALUES, EVEN_VALUES = 12, 9  # more distinct values are a search's: ev
 MOST_TRIALS = 5000  # a Gaussian process of so many takes minutes, and 200 MB a matrix
 MINIMUM_ALONE = 5  # a quadratic in one hyper-parameter has three coefficients; the others show the noise
 ALMR_STEP, LR_FACTOR = 0.2, 3.0  # where a single value was tried
-COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), "excluded"]
+COLUMNS = [*SCALARS, *(f"{name}_{language}" for name in PER_LANGUAGE for language in LANGUAGES), *TRAINER, "excluded"]
 
 
 def read_run(run: Path) -> pd.DataFrame:
@@ -107,6 +108,7 @@ def _row(record: Record) -> dict[str, Any]:
     row |= {f"score_{name}": score.value for name, score in record.scores.items()}
     for horizon in record.horizons:
         row |= _horizon_columns(horizon)
+    row |= {"trainer": record.trainer.name, "trainer_version": record.trainer.version or None}
     row["excluded"] = _why_excluded(record)
     row |= {WHY: record.proposed.why} if record.proposed else {}
     return row | {name: stated for name in (SIMULATED, SAME_TEXT) if (stated := record.provenance.get(name))}

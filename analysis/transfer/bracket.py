@@ -26,10 +26,12 @@ Answer = Literal["holds", "moved", "undecided"]
 
 
 class ConfirmationRun(Schema):
-    """One confirmation run. `loss`: its objective in nats per token; None where it diverged."""
+    """One confirmation run. `loss`: its objective in nats per token; None where it diverged. `trainer`: as the table of
+    results states it; empty where it does not."""
 
     lr: float
     loss: float | None
+    trainer: str = ""
 
 
 class LrComparison(Schema):

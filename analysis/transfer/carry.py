@@ -37,7 +37,7 @@ def carry(case: Case, budgets: list[tuple[int, Winner]]) -> Carried:
     rule = study.launch.transfer or TransferRule(rule="direct")
     sweep = Sweep(study.name, case.winner, sizes.step(study, rule), tuple(budgets))
     try:
-        gathered, warnings = rungs.gather(rule.rungs, study.training.global_batch_tokens)
+        gathered, warnings = rungs.gather(study, rule.rungs)
         sweep = replace(sweep, rungs=tuple(gathered))
         transfer, refused = _transfer(case, study, sweep, rule, warnings), None
     except InputError as error:

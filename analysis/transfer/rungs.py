@@ -20,17 +20,19 @@ from sweep.study.sections.transfer import Rung as Stated
 STATED_LOSS_SD = 0.005  # nats: of a stated loss, about the noise of one run
 
 
-def gather(stated: Iterable[Stated], batch: int) -> tuple[list[FittedRung], list[str]]:
-    """The rungs of finished runs or of stated numbers, and warnings. `batch`: of stated rungs that give none.
+def gather(study: Study, stated: Iterable[Stated]) -> tuple[list[FittedRung], list[str]]:
+    """The rungs of finished runs or of stated numbers, and warnings. Stated ones without a batch have the study's.
 
-    Raises InputError for a run without a fit, or of a model of unknown size.
+    Raises InputError for a run without a fit, of a model of unknown size, or of the study itself.
     """
+    if fault := study_file.own_rung(study):
+        raise InputError(fault)
     found, warnings = [], []
     for i, one in enumerate(stated):
         if one.run is None:
-            found.append(_of_numbers(one, f"rung {i + 1}", batch))
+            found.append(_of_numbers(one, f"rung {i + 1}", study.training.global_batch_tokens))
         else:
-            rungs, more = _of_run(Path(one.run), one.parameters)
+            rungs, more = _of_run(Path(one.run), one.parameters, study.trainer.name)
             found += rungs
             warnings += more
     return found, warnings
@@ -71,7 +73,7 @@ def _sds(lr: Interval, almr: Interval, level: float) -> dict[str, float]:
     return {"lr_sd": math.log(lr.high / lr.low) / wide, "almr_sd": (almr.high - almr.low) / wide}
 
 
-def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], list[str]]:
+def _of_run(folder: Path, parameters: int | None, trainer: str) -> tuple[list[FittedRung], list[str]]:
     """A rung for each token budget at which the run was measured, and warnings."""
     study, file = _read(folder)
     base = sizes.of_base(study.base_model)
@@ -87,9 +89,20 @@ def _of_run(folder: Path, parameters: int | None) -> tuple[list[FittedRung], lis
         for one in budgets
         if one.refusals
     ]
+    warnings += _of_another_trainer(folder, file, study.trainer.name, trainer)
     batch = study.training.global_batch_tokens
     found = [rung_of(str(folder), one.winner, count, one.tokens, batch) for one in budgets]
     return [one.model_copy(update={"peak_lr": base.peak_lr}) for one in found], warnings
+
+
+def _of_another_trainer(folder: Path, file: FitFile, stated: str, trainer: str) -> list[str]:
+    """A warning of a rung that `trainer` did not train. `stated`: by its study, where its fit does not say it."""
+    if {one.name for one in file.trainers} | ({stated} if not file.trainers else set()) == {trainer}:
+        return []
+    return [
+        f"ladder: {folder} was trained by {file.trained_by or stated}, this sweep by {trainer}: part of the step "
+        f"between them may be of the trainers: sweep that size with {trainer}, or almr trainer compare STUDY"
+    ]
 
 
 def _read(folder: Path) -> tuple[Study, FitFile]:

@@ -16,7 +16,9 @@ from typing import Any
 from ray import tune
 
 from sweep.controller import cluster
+from sweep.controller.external_trial import run_external
 from sweep.controller.worker_group import run_worker_group
+from sweep.external import choose
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.record import SCORING
@@ -40,12 +42,14 @@ def run_trials(
     `make_queue` takes the number of trials that run at once. `address` is a Ray cluster's; None means this machine.
     Raises InputError where no node of the cluster can ever hold a trial. After KeyboardInterrupt, records stay.
     """
+    if study.trainer.external and not study.replay:
+        choose.trainer(study)
     with cluster.joined(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.trial_resources)
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable(run, study.trial_resources.worker_group), secrets=cluster.secrets()),
+                tune.with_parameters(_trainable(run, _worker(study)), secrets=cluster.secrets()),
                 cluster.place(study.trial_resources),
             ),
             tune_config=tune.TuneConfig(
@@ -63,15 +67,22 @@ def run_trials(
         tuner.fit()
 
 
-def _trainable(run: Run, in_group: bool) -> Callable[[dict[str, Any], dict[str, str]], dict[str, Any]]:
-    """Tune's function for one trial, which runs it in this process, or starts its worker group (`in_group`)."""
+def _worker(study: Study) -> Callable[[str, Trial], Record]:
+    """What runs a trial of the run at an address, in a process of Tune: it trains there, or starts what trains."""
+    if study.trainer.external and not study.replay:
+        return run_external
+    return run_worker_group if study.trial_resources.worker_group else work
+
+
+def _trainable(
+    run: Run, worker: Callable[[str, Trial], Record]
+) -> Callable[[dict[str, Any], dict[str, str]], dict[str, Any]]:
+    """Tune's function for one trial."""
     address = run.address
 
     def train(config: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
         os.environ.update(secrets)
-        trial = Trial.model_validate(config["trial"])
-        record = run_worker_group(address, trial) if in_group else work(address, trial)
-        return {"status": record.status.value}
+        return {"status": worker(address, Trial.model_validate(config["trial"])).status.value}
 
     return train
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import ray
-from ray.util.placement_group import PlacementGroup
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from sweep.controller import cluster
+from sweep.controller.remote_node import RemoteNode
 from sweep.store.run import Run
 from sweep.study import Record, Study, Trial
 from sweep.study.sections.resources import Resources
-from sweep.trials import capacity
 from sweep.worker.group.monitor import LastLogLine, PortTakenError, WorkerGroupError, WorkerNode, wait_for_nodes
 from sweep.worker.group.node import (
-    GRACE_SECONDS,
-    NodeOutcome,
     NodeProcesses,
     RankCommand,
-    RankFailure,
     Rendezvous,
     free_port,
 )
@@ -88,7 +80,7 @@ def _start_nodes(run: Run, resources: Resources, trial: Trial) -> list[WorkerNod
         )
 
     others = [
-        _RemoteNode(rendezvous(node), capacity.bundle(resources), _command(run, trial, node))
+        RemoteNode(NodeProcesses, resources, rendezvous(node), _command(run, trial, node))
         for node in range(1, resources.nodes)
     ]
     return [NodeProcesses(rendezvous(0), _command(run, trial, 0)), *others]
@@ -100,56 +92,9 @@ def _command(run: Run, trial: Trial, node: int) -> RankCommand:
     return RankCommand("sweep.worker.group.rank", arguments, files.torchrun_log(node))
 
 
-class _RemoteNode:
-    """A node of the worker group on another machine: an actor in the node's bundle of the placement group."""
-
-    def __init__(self, rendezvous: Rendezvous, bundle: capacity.Node, command: RankCommand) -> None:
-        self.node = rendezvous.node
-        start: Any = ray.remote(NodeProcesses).options(
-            num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), scheduling_strategy=_in_bundle(self.node)
-        )
-        self.actor = start.remote(rendezvous, command, cluster.secrets())
-        self.pending = self.actor.poll.remote()
-        self.outcome: NodeOutcome | None = None
-
-    def poll(self) -> NodeOutcome | None:
-        if self.outcome is None and ray.wait([self.pending], timeout=0)[0]:
-            self.outcome = self._answer(self.pending)
-            self.pending = self.actor.poll.remote()
-        return self.outcome
-
-    def stop(self) -> None:
-        try:
-            ray.get(self.actor.stop.remote(), timeout=3 * GRACE_SECONDS)
-        except ray.exceptions.GetTimeoutError as error:
-            raise TimeoutError(f"node {self.node} of the worker group did not stop") from error
-        except ray.exceptions.RayActorError:
-            pass  # the actor is gone, so that its supervisor stops the processes
-        finally:
-            ray.kill(self.actor)
-
-    def _answer(self, pending: Any) -> NodeOutcome | None:
-        try:
-            answer: NodeOutcome | None = ray.get(pending)
-        except ray.exceptions.RayError as error:
-            lost = f"node {self.node} of the worker group was lost: {_first_line(error)}"
-            return NodeOutcome((RankFailure(None, 1, lost),))
-        return answer
-
-
-def _in_bundle(node: int) -> PlacementGroupSchedulingStrategy:
-    group = ray.util.get_current_placement_group()
-    assert isinstance(group, PlacementGroup), "Ray Tune starts a trial in a placement group"
-    return PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=node)
-
-
 def _last_log_line(run: Run, trial: Trial) -> LastLogLine:
     def last_line(rank: int) -> str:
         log = run.log(trial, rank)
         return next(reversed(log.read_text(errors="replace").split("\n")[:-1]), "") if log.is_file() else ""
 
     return last_line
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

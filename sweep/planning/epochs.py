@@ -39,6 +39,15 @@ def with_trial_blocks(study: Study, made: Ingredients) -> Ingredients:
     return made.model_copy(update={"corpora": drawn})
 
 
+def refuse_early(study: Study, facts: Mapping[str, CorpusFacts]) -> None:
+    """Before the text is prepared, which may take hours. `facts`: of what was packed before.
+
+    Raises InputError for what no count of the text can change.
+    """
+    if found := next(faults(study, facts, certain=True), None):
+        raise InputError(found)
+
+
 def trial_tokens(study: Study, facts: Mapping[str, CorpusFacts]) -> dict[str, float]:
     """The tokens that trials draw from, by source, as far as they are known; of those that they do not read whole."""
     stated = {name: float(one.spec.trial_tokens or 0) for name, one in study.corpora.by_name.items()}
@@ -47,8 +56,10 @@ def trial_tokens(study: Study, facts: Mapping[str, CorpusFacts]) -> dict[str, fl
     return {text.source.name: text.tokens for text in _texts(study, facts) if text.tokens}
 
 
-def faults(study: Study, facts: Mapping[str, CorpusFacts]) -> Iterator[str]:
-    """Why trials cannot read each corpus as often as the launch, a line for each. `facts`: of the packed corpora."""
+def faults(study: Study, facts: Mapping[str, CorpusFacts], certain: bool = False) -> Iterator[str]:
+    """Why trials cannot read each corpus as often as the launch, a line for each. `facts`: of the packed corpora.
+    `certain`: without those that rest on a size which is stated or estimated now and counted later.
+    """
     if not study.training.simulate_epochs or study.replay:  # a replay reads no text
         return
     texts = list(_texts(study, facts))
@@ -60,6 +71,8 @@ def faults(study: Study, facts: Mapping[str, CorpusFacts]) -> Iterator[str]:
                 f"as those of corpora"
             )
     for text in texts:
+        if certain and text.source.name not in facts and (text.launch.same_text or text.launch.is_estimated):
+            continue
         if fault := _fault(study, text, facts.get(text.source.name)):
             yield f"{FIELD}: {fault}"
 
@@ -87,18 +100,17 @@ def _counterpart(source: CorpusSource, study: Study, launch: Mapping[str, Launch
 
 
 def _fault(study: Study, text: SourcePart, facts: CorpusFacts | None) -> str | None:
-    """What prevents it, once the source's own text is counted."""
+    """What prevents it; None also where only preparing the text will tell."""
     source, training = text.source, study.training
     if text.tokens is None:
-        where = f"launch.corpora.{text.launch.name}"
-        return f"the size of the launch's text is not known: state tokens of {where}" if facts else None
-    low, high = study.search.reach(study.grid)["almr"]
-    share = source.share * (high if source.language == "additional" else 1 - low)
-    at_once = math.ceil(share * training.batch_sequences) * training.sequence_length
+        if text.launch.same_text and facts is None:  # it is counted when the trials' text is
+            return None
+        return f"the size of the launch's text is not known: state tokens of launch.corpora.{text.launch.name}"
+    share, at_once = _most(study, source)
     if text.tokens < at_once:
         return (
             f"trials would read {shown(text.tokens)} tokens of {source.where}, less than one batch takes of it "
-            f"({shown(at_once)}): raise training.tokens"
+            f"({shown(at_once)}): raise training.tokens, or give the launch more text"
         )
     size = facts.blocks * training.sequence_length if facts else math.inf
     drawn = share * training.blocks * training.sequence_length
@@ -110,6 +122,24 @@ def _fault(study: Study, text: SourcePart, facts: CorpusFacts | None) -> str | N
     return None
 
 
+def _most(study: Study, source: CorpusSource) -> tuple[float, int]:
+    """The largest share of a trial's tokens that a source may have, and the tokens of it in one batch then."""
+    low, high = study.search.reach(study.grid)["almr"]
+    share = source.share * (high if source.language == "additional" else 1 - low)
+    return share, math.ceil(share * study.training.batch_sequences) * study.training.sequence_length
+
+
+def _small(study: Study) -> Iterator[str]:
+    """The stated parts that do not fill one batch."""
+    for source in study.corpora.by_name.values():
+        part, at_once = source.spec.trial_tokens, _most(study, source)[1]
+        if part and part < at_once:
+            yield (
+                f"{source.where}.trial_tokens {part:,}: less than one batch takes of it ({shown(at_once)}), so that a "
+                f"trial reads a text several times in one step: raise it"
+            )
+
+
 def warnings(
     study: Study,
     facts: Mapping[str, CorpusFacts],
@@ -119,7 +149,7 @@ def warnings(
     """What a plan says of repetition that trials should have and have not. `epochs`: of trials, by source."""
     if study.training.simulate_epochs:
         return [f"almr run will refuse this study: {fault}" for fault in faults(study, facts)]
-    return [*_unlike(study, epochs, launch)] if launch else []
+    return [*_small(study), *(_unlike(study, epochs, launch) if launch else [])]
 
 
 def _unlike(study: Study, epochs: Mapping[str, list[float] | None], launch: LaunchOutlook) -> Iterator[str]:

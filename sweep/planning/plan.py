@@ -32,7 +32,7 @@ class StudyPlan:
     `speed`: of one trial; None where it is unknown. `seconds`: for all remaining trials, without start-up. `shape`
     and `flops` (of one trial): None where the model's shape is unknown. `trial_memory`: None also where trials use no
     GPUs, or eager attention. Held-out evaluation is in neither FLOPs nor time. `corpora`: those that were packed so
-    far.
+    far. `trainer`: what is known of a trainer other than ours, in words.
     """
 
     progress: RunProgress
@@ -50,6 +50,7 @@ class StudyPlan:
     corpora: dict[str, CorpusFacts]
     warnings: list[str]
     launch: LaunchOutlook | None = None
+    trainer: tuple[str, ...] = ()
 
     @property
     def trial_seconds(self) -> float | None:
@@ -70,7 +71,7 @@ def plan(
     sources = study.corpora.by_name.items()
     parts = trial_epochs.trial_tokens(study, facts)
     epochs = {name: corpus_epochs(study, source, tokens, facts.get(name), parts.get(name)) for name, source in sources}
-    trained = study.training.trained_tokens
+    trained = study.trained_tokens
     found = _shape(study)
     trial_memory = TrialMemory(found.shape, study) if found.shape and _memory_is_planned(study) else None
     trial_speed = speed.of(study, trained, progress.records, found.shape)
@@ -94,14 +95,23 @@ def plan(
         corpora=facts,
         warnings=[
             *warnings.of(study, tokens, epochs, trial_memory, len(progress.also)),
-            *trial_epochs.warnings(study, facts, epochs, outlook),
             *warnings.few(progress),
-            *warnings.held_out(study, facts),
             *([found.why_not] if found.why_not else []),
-            *(outlook.warnings(study) if outlook else []),
+            *_of_text(study, facts, epochs, outlook),
         ],
         launch=outlook,
     )
+
+
+def _of_text(
+    study: Study,
+    facts: dict[str, CorpusFacts],
+    epochs: dict[str, list[float] | None],
+    outlook: LaunchOutlook | None,
+) -> list[str]:
+    """The warnings of the text of trials and launch."""
+    of_trials = [*trial_epochs.warnings(study, facts, epochs, outlook), *warnings.held_out(study, facts)]
+    return [*of_trials, *(outlook.warnings(study) if outlook else [])]
 
 
 def _memory_is_planned(study: Study) -> bool:

@@ -68,9 +68,9 @@ def too_small(study: Study, also: int = 0) -> str | None:
         what = "cells to search" if search.proposes else "trials"
         advice = "add ALMRs or LRs" + (", or set search.space: range" if search.proposes else "")
         return f"its grid has {points} {what}, {needed}: {advice}"
-    paid = search.trials or (search.tokens or 0) // study.training.trained_tokens
+    paid = search.trials or (search.tokens or 0) // study.trained_tokens
     if search.proposes and not search.gpu_hours and paid + also < MINIMUM_TRIALS:
-        each = "" if search.trials else f": {paid} trials of {study.training.trained_tokens:,} tokens"
+        each = "" if search.trials else f": {paid} trials of {study.trained_tokens:,} tokens"
         return f"search.{search.unit} is {search.limit:,}{each}, {needed}: raise it"
     return None
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.external import outlook
+from sweep.external.runs import start
 from sweep.planning.plan import StudyPlan
 from sweep.preflight import checks, probe
 from sweep.preflight.checks import CheckResult, NodeReport
@@ -47,13 +49,14 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
     """Every check, including those that take a minute. Without an address the cluster is this machine."""
     packages, state = (*training_packages(study), *_scoring_packages(study)), preparation.state(study)
     made = state.ready.ingredients if state.ready else None
-    needed = Requirements(_shared(run), _ingredient_folders(made) | _scoring_folders(study), packages)
+    needed = Requirements(_shared(run), _ingredient_folders(made) | _scoring_folders(study) | _trainer(study), packages)
     answer = ask(needed, address)
     unseen_gpus = [] if address else checks.without_gpus(study, answer.nodes)
     return [
         *checks.results("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study, state),
         *checks.results("tracking", tracking.missing(study.tracking), "its packages are installed"),
+        *_trainer_results(study),
         *setup(needed, answer),
         *(unseen_gpus or checks.has_capacity(study, answer.nodes) + checks.has_free_capacity(study, answer.nodes)),
         *checks.gpu_memory(planned.trial_memory, answer.nodes),
@@ -63,7 +66,8 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
 
 def refuse_unready(study: Study, run: Run, address: str) -> None:
     """The quick checks, once the corpora are packed. Raises InputError with one line for each fault."""
-    needed = Requirements(_shared(run), _ingredient_folders(run.ingredients()), training_packages(study))
+    folders = _ingredient_folders(run.ingredients()) | _trainer(study)
+    needed = Requirements(_shared(run), folders, training_packages(study))
     failed = [result for result in cluster(study, needed, ask(needed, address)) if not result.ok]
     if failed:
         raise InputError("\n".join(f"{result.name}: {result.detail}" for result in failed))
@@ -148,6 +152,24 @@ def _ingredient_folders(ingredients: Ingredients | None) -> dict[str, str]:
     folders = {f"corpora.{name}": folder for name, folder in ingredients.folders.items()}
     is_folder = Path(ingredients.base_model).is_dir()  # else a Hugging Face id
     return folders | ({"base_model": ingredients.base_model} if is_folder else {})
+
+
+def _trainer(study: Study) -> dict[str, str]:
+    """The Python of another trainer, which every node must see; a container's is known only inside it."""
+    choice = study.trainer
+    if not choice.external or study.replay or choice.container:
+        return {}
+    return {"trainer": start.of_choice(choice).python}
+
+
+def _trainer_results(study: Study) -> list[CheckResult]:
+    if not study.trainer.external:
+        return []
+    try:
+        outlook.refuse_missing(study)
+    except InputError as error:
+        return [CheckResult("trainer", False, str(error).removeprefix("trainer: "))]
+    return [CheckResult("trainer", True, "; ".join(outlook.lines(study)[:1]).removeprefix("trainer: "))]
 
 
 def _scoring_packages(study: Study) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -39,6 +39,7 @@ Text = Annotated[str, MinLen(1)]
 Name = Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 Seed = Annotated[int, BeforeValidator(number), Ge(0), Lt(2**32)]
 Natural = Annotated[int, BeforeValidator(number), Ge(0), Le(LARGEST_COUNT)]
+TrainerName = Literal["native", "llamafactory", "axolotl", "torchtitan", "megatron", "command"]
 Item = TypeVar("Item")
 Several = Annotated[tuple[Item, ...], BeforeValidator(listed)]
 OneOrMore = Annotated[Several[Item], MinLen(1)]

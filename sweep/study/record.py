@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import pydantic
 
-from sweep.study.fields import Schema
+from sweep.study.fields import Schema, TrainerName
 from sweep.study.files import reader
 
 SCHEMA_VERSION = REQUEST_VERSION = 1
 SIMULATED = "simulated_by"  # in the provenance of a record, and a column of tables: what made its losses
 SAME_TEXT = "same_text"  # likewise: the user's statement that its text is that of the trials before
 ALSO = "asked with --also"  # why a trial is run that the user named beside the study's own
+OWN_TRAINER: TrainerName = "native"
 SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
 
 
@@ -144,6 +145,22 @@ class Horizon(Schema):
     sources: dict[str, SourceResult] = pydantic.Field(default_factory=dict)
 
 
+def trainer_text(name: str, version: str) -> str:
+    """A trainer with its version, which may say the name itself."""
+    return version if version.lower().startswith(name.lower()) and version else f"{name} {version}".strip()
+
+
+class TrainerUsed(Schema):
+    """What trained a trial. `version`: as it says itself, with that of its libraries; empty of our own trainer."""
+
+    name: TrainerName = OWN_TRAINER
+    version: str = ""
+
+    @property
+    def text(self) -> str:
+        return trainer_text(self.name, self.version)
+
+
 class Record(Schema):
     """The outcome of a trial, `record.json`: written last and atomically, the only definition of done.
 
@@ -179,6 +196,7 @@ class Record(Schema):
     score_failures: dict[str, str] = pydantic.Field(default_factory=dict)
     epochs: PerLanguage = PerLanguage()
     sources: dict[str, SourceResult] = pydantic.Field(default_factory=dict)
+    trainer: TrainerUsed = TrainerUsed()
     seconds: float | None = None
     training_seconds: float | None = None
     tokens_per_second: float | None = None

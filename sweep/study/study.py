@@ -20,6 +20,7 @@ from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.objective import Objective
 from sweep.study.sections.resources import Execution, Resources, Tracking
+from sweep.study.sections.trainer import TrainerChoice
 from sweep.study.sections.training import Training
 
 GPU_KIND = ("gpu", "gpu_gigabytes")  # fields of `resources` and of `launch`
@@ -48,6 +49,8 @@ class Study(Section):
     """The special tokens between documents. Default: BOS where the tokenizer adds it, and end-of-text."""
     training: Training
     """The recipe that all trials share."""
+    trainer: TrainerChoice = TrainerChoice()
+    """What trains the trials. Default: our own trainer."""
     grid: Grid
     """The ALMRs, LRs and seeds."""
     search: Search = Search()
@@ -157,6 +160,17 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _parts_hold_a_sequence(self) -> Self:
+        length = self.training.sequence_length
+        for source in self.corpora.by_name.values():
+            if (source.spec.trial_tokens or length) < length:
+                raise ValueError(
+                    f"{source.where}.trial_tokens {source.spec.trial_tokens}: less than one sequence of "
+                    f"training.sequence_length, {length} tokens, and trials read whole ones: raise it, or remove it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _epochs_have_one_origin(self) -> Self:
         if not self.training.simulate_epochs:
             return self
@@ -192,6 +206,15 @@ class Study(Section):
         return Resources(concurrent=of.concurrent, retries=of.retries) if self.replay else of
 
     @property
+    def trained_tokens(self) -> int:
+        """Of one trial with its horizons: branches of its own run, or runs of their own by another trainer."""
+        training = self.training
+        if not self.trainer.external:
+            return training.trained_tokens
+        steps = training.steps + sum(map(training.steps_of, training.horizons))
+        return steps * training.global_batch_tokens
+
+    @property
     def grid_trials(self) -> list[Trial]:
         """Every point of the grid, seed by seed."""
         return [Trial(almr=almr, lr=lr, seed=seed) for almr, lr, seed in self.grid.points]
@@ -223,6 +246,8 @@ class Study(Section):
         recipe["corpora"] = {language: self._text_of(language, with_text) for language in LANGUAGES}
         if self.documents != Documents():  # older studies keep their fingerprint
             recipe["documents"] = self.documents.model_dump(mode="json")
+        if self.trainer.external:
+            recipe["trainer"] = self.trainer.recipe()
         if self.training.simulate_epochs and self.launch:
             recipe["launch"] = self.launch.text_recipe()
         return recipe

@@ -108,6 +108,7 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
             content[section][field] = str((folder / model).resolve())
     if content["tracking"]["mlflow"]:
         content["tracking"]["mlflow"] = _absolute_uri(folder, content["tracking"]["mlflow"])
+    content["trainer"] = study.trainer.beside(folder).model_dump(mode="json")
     for place, field in _paths(content):
         place[field] = str((folder / Path(place[field]).expanduser()).resolve())
     return Study.model_validate(content)
@@ -153,9 +154,33 @@ def _absolute_uri(folder: Path, uri: str) -> str:
 
 
 def dump(study: Study) -> str:
-    """The study as YAML, which `load` reads back to an equal study."""
-    content = study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """The study as YAML, which `load` reads back to an equal study. Our own trainer is not named."""
+    unnamed = None if study.trainer.external else {"trainer"}
+    content = study.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=unnamed)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def own_rung(study: Study, run: Path | None = None) -> str | None:
+    """One line for a ladder that has the study's own sweep as a rung, else None. `run`: the folder of its run.
+
+    That is a run of its name and recipe, wherever it lies: its winner would count twice.
+    """
+    transfer = study.launch.transfer if study.launch else None
+    for folder in (Path(rung.run) for rung in (transfer.rungs if transfer else ()) if rung.run):
+        if (run and folder.resolve() == run.resolve()) or _is_run_of(study, folder):
+            return (
+                f"launch.transfer.rungs: {folder} is this study's own run, and its sweep is a rung already: name the "
+                f"runs of other sizes, budgets or batches, or remove it"
+            )
+    return None
+
+
+def _is_run_of(study: Study, folder: Path) -> bool:
+    try:
+        found = load(folder / "study.yaml")
+    except InputError:
+        return False
+    return (found.name, found.fingerprint) == (study.name, study.fingerprint)
 
 
 def changed_fields(old: Study, new: Study, with_text: bool = True) -> list[str]:

@@ -74,7 +74,7 @@ def amount(value: float, unit: Unit, name: bool = True) -> str:
 def _each(study: Study, records: list[Record]) -> float | None:
     """What one trial takes: known of trials and tokens, of GPU-hours the mean of the complete trials."""
     if study.search.unit != "gpu_hours":
-        return 1.0 if study.search.unit == "trials" else float(study.training.trained_tokens)
+        return 1.0 if study.search.unit == "trials" else float(study.trained_tokens)
     known = [r.gpu_hours for r in records if r.status is Status.COMPLETE and r.gpu_hours]
     return sum(known) / len(known) if known else None
 

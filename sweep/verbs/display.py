@@ -18,15 +18,17 @@ from sweep.study import Record, Status, Study, Trial
 from sweep.study.numbers import clock, number, point
 from sweep.trials import budget
 from sweep.trials.budget import Budget
+from sweep.trials.progress import RunProgress
 
 
 class Display:
-    """Shows a sweep. `finished` are the records of earlier sessions, `total` is the number of trials."""
+    """Shows a sweep, which goes on from `progress`."""
 
-    def __init__(self, console: Console, study: Study, run: Run, total: int, finished: list[Record]) -> None:
+    def __init__(self, console: Console, study: Study, run: Run, progress: RunProgress) -> None:
         self.console, self.study, self.run = console, study, run
-        self.total = total
-        self.records = {record.trial_id: record for record in finished}
+        self.total = progress.total
+        self.records = {record.trial_id: record for record in progress.settled}  # of earlier sessions first
+        self.also = {trial.id for trial in progress.also}  # which the user named, and no budget counts
         self.running: dict[str, tuple[Trial, float]] = {}  # with the time it started
         self.began = time.monotonic()
         self.durations: list[float] = []  # seconds, of the trials that this session completed
@@ -54,7 +56,8 @@ class Display:
         if started is not None and record.status is Status.COMPLETE:
             self.durations.append(time.monotonic() - started)
         if (of := self._budget) and of.more is not None:
-            self.total = len(self.records) + len(self.running) + of.more
+            waiting = self.also - self.records.keys() - self.running.keys()
+            self.total = len(self.records) + len(self.running) + len(waiting) + of.more
         if not self.console.is_terminal:
             self.console.print(self._line(record), highlight=False, soft_wrap=True)
 
@@ -76,7 +79,7 @@ class Display:
         """Of a search whose budget is not a number of trials."""
         if self.study.search.trials:
             return None
-        return Budget.of(self.study, self.records.values(), len(self.running))
+        return Budget.of(self.study, self.records.values(), len(self.running.keys() - self.also))
 
     def _eta(self) -> str:
         """The time left, by the median trial of this session, less the steps that running trials have done."""

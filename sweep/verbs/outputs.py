@@ -20,9 +20,9 @@ from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import NO_PARITY
 from analysis.transfer import bracket
+from sweep.external.parity import kept
+from sweep.external.read_back import verify as read_back
 from sweep.planning import model_shape
-from sweep.readback import verify as readback
-from sweep.readback.parity import kept
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study
 from sweep.study.sections.launch import Format
@@ -84,7 +84,7 @@ def export(run: Run, fitted: FitResult, options: ExportOptions = ExportOptions()
         source = replace(source, parity=_parity(run, fitted, named, options, forecast))
     else:
         _tell(options, forecast)
-    reader = readback.verify if options.verify else None
+    reader = read_back.verify if options.verify else None
     made = bundle.export(source, out, options.accept_risk, named, reader)
     run.share()
     return made
@@ -96,7 +96,7 @@ def _parity(
     """Train the parity runs, and return their results. Raises InputError, before `forecast` is told, without a trial
     that can be repeated.
     """
-    from sweep.readback.parity import parity as parity_runs  # torch takes seconds to import
+    from sweep.external.parity import parity as parity_runs  # torch takes seconds to import
 
     recipe = parity_runs.recipe(run, fitted, options.trial, options.show)
     _tell(options, [*forecast, parity_runs.cost(recipe, named)])
@@ -189,7 +189,7 @@ def conclude(
     compared = bracket.compare(results_table.read(results, plan), plan.lr, plan.noise, plan.tolerance, plan.level)
     found = result.conclude(plan, compared, results)
     bundle_folder.refuse_foreign(out)  # before the comparison is written
-    reader = readback.verify if old.get("read_back") else None
+    reader = read_back.verify if old.get("read_back") else None
     with run.locked():
         result.save(found, results, run.folder, out)
         made = bundle.export(source, out, accept_risk, named, reader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,8 +49,13 @@ class Rerun(NamedTuple):
         return self.replays is None or all(recorded.has(self.replays, trial) for trial in point.trials(self.replays))
 
     def _untried(self, almr: float, lr: float) -> NamedPoint:
-        seeds = [trial.seed for trial in self.tried if (trial.almr, trial.lr) == (almr, lr)]
-        return NamedPoint(almr, lr, 1 + max(seeds) if seeds else None)
+        seeds = {trial.seed for trial in self.tried if (trial.almr, trial.lr) == (almr, lr)}
+        if not seeds:
+            return NamedPoint(almr, lr)
+        above = range(1 + max(seeds), also.MOST_SEED + 1)
+        return NamedPoint(
+            almr, lr, next(seed for seed in itertools.chain(above, itertools.count()) if seed not in seeds)
+        )
 
 
 def of(run: Run, given: str | None = None, address: str | None = None) -> Rerun:

@@ -11,7 +11,7 @@ from rich.console import Console
 from sweep.planning import epochs, model_shape, scoring, speed, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
-from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
+from sweep.study import Ingredients, InputError, Record, Status, Study, Trial, study_file
 from sweep.study.record import SCORING
 from sweep.study.sections.grid import Search
 from sweep.trials import also, same_text
@@ -42,10 +42,7 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     """
     began, address, points = time.monotonic(), options.address, options.points
     named = RunProgress.of(study, run, also.find(study, run, points).new)
-    if fault := warnings.too_small(study, len(named.also)):
-        raise InputError(f"study {study.name}: {fault}")
-    _refuse_what_needs_a_folder(study, run)
-    recorded.refuse_unpriced(study)
+    _refuse_at_once(study, run, len(named.also))
     run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()
@@ -131,15 +128,27 @@ def _over(study: Study, run: Run, progress: RunProgress) -> bool:
     return _queue(study, run, progress)(at_once).finished()
 
 
-def _refuse_what_needs_a_folder(study: Study, run: Run) -> None:
+def _refuse_at_once(study: Study, run: Run, also: int) -> None:
+    """Raises InputError for what can be known before anything is written. `also`: trials that the user named."""
+    if fault := warnings.too_small(study, also):
+        raise InputError(f"study {study.name}: {fault}")
     if faults := checks.needs_a_folder(study, run.mirror is not None):
         raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
+    if fault := study_file.own_rung(study, run.folder):
+        raise InputError(fault)
+    recorded.refuse_unpriced(study)
+    epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})
 
 
 def _train(study: Study, run: Run, progress: RunProgress, console: Console, address: str | None) -> None:
     if not study.replay:
+        from sweep.external import outlook
+
         tracking.refuse_missing(study.tracking)
+        outlook.refuse_missing(study)
         _prepare(study, run, console)
+        if made := run.ingredients():
+            outlook.refuse_unwritable(study, made)
     run.stage_code()
     from sweep import controller  # first: it sets variables that Ray reads when it is imported
     from sweep.preflight import preflight
@@ -150,7 +159,7 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
     run.freeze(study)
     if made := run.ingredients():  # before any trial starts
         run.keep_ingredients(_measured(study, run, console, made, address))
-    display = Display(console, study, run, progress.total, progress.settled)
+    display = Display(console, study, run, progress)
 
     def watch(trial: Trial, record: Record | None) -> None:
         if record:
@@ -200,7 +209,7 @@ def _expected_gpu_hours(study: Study, run: Run) -> float | None:
     if not study.search.gpu_hours or study.replay:
         return None
     shape = model_shape.find(study.base_model, made.base_model if made else None).shape
-    found = speed.of(study, study.training.trained_tokens, (), shape)
+    found = speed.of(study, study.trained_tokens, (), shape)
     return found.seconds * study.resources.gpus / 3600 if found else None
 
 

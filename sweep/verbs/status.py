@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
 from analysis.fit_file.outdated import outdated
 from sweep.store.run import Run
-from sweep.study import Status, Study, Trial
+from sweep.study import Record, Status, Study, Trial
 from sweep.study.numbers import clock, number, point, quantity
+from sweep.study.record import OWN_TRAINER, trainer_text
 from sweep.trials import budget
 from sweep.trials.progress import RunProgress
 from sweep.verbs import rerun
@@ -51,6 +53,7 @@ def status_json(run: Run, progress: RunProgress | None = None) -> dict[str, Any]
         "failures": {r.trial_id: r.reason for r in records if r.status is Status.FAILED},
         "best": best and {"trial_id": best[1].trial_id, "almr": best[1].almr, "lr": best[1].lr, "objective": best[0]},
         "launch_loss": expected[-1] if expected else None,
+        "trainers": _trainers(records),
         "gpu_hours": sum(r.gpu_hours or 0 for r in records),
         "trial_seconds": sum(r.seconds or 0 for r in records),
     }
@@ -86,6 +89,7 @@ def status(run: Run) -> str:
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
         *(f"budget: {part}" for part in budget.spent(progress.budget)),
         *([_best(now)] if now["best"] else []),
+        *(f"trained by {_named(one)}: {one['trials']} trials" for one in _foreign(now["trainers"])),
         *([f"driver: {now['driver']}"] if now["driver"] else []),
         *(f"running: {_point(trial)}: {_how_far(trial)}" for trial in now["running"]),
         *(f"interrupted: {_point(trial)}: {_how_far(trial)}" for trial in now["interrupted"]),
@@ -96,6 +100,21 @@ def status(run: Run) -> str:
         lines.append(f"to resume: {now['resume']}")
     lines += outdated(run.folder, run.address)
     return "\n".join(lines)
+
+
+def _trainers(records: list[Record]) -> list[dict[str, Any]]:
+    """What trained the trials that have a result, and how many."""
+    found = Counter((r.trainer.name, r.trainer.version) for r in records if r.status is not Status.FAILED)
+    return [{"name": name, "version": version, "trials": n} for (name, version), n in found.most_common()]
+
+
+def _foreign(trainers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All of them, where one is not our own trainer."""
+    return trainers if any(one["name"] != OWN_TRAINER for one in trainers) else []
+
+
+def _named(trainer: dict[str, Any]) -> str:
+    return trainer_text(trainer["name"], trainer["version"])
 
 
 def _best(now: dict[str, Any]) -> str:

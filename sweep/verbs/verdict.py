@@ -23,6 +23,7 @@ def verdict(fitted: Fit) -> str:
         *_winner(fitted),
         *_horizons(file),
         *_region(file),
+        *([fitted.one_seed] if fitted.one_seed else []),
         *_transfer(file),
         *_losses(fitted),
         _divergence(file),
@@ -57,6 +58,7 @@ def _winner(fitted: Fit) -> list[str]:
         f"winner{refused}: {_point(winner, f'{numbers.percent(winner.level)} interval ', fitted.file.alone)}",
         f"objective there: {loss} nats per token, {_objective(fitted)}",
         f"based on {complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
+        *([f"trained by {fitted.file.trained_by}"] if fitted.file.trained_by else []),
     ]
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from analysis.launch.bundle import FORMATS
 from analysis.launch.evidence.parity import shown
-from sweep.readback.parity import kept, parity, start
+from sweep.external.parity import kept, parity
+from sweep.external.runs import start
 from sweep.store.run import Run
 from sweep.study import Study
 from sweep.study.study_file import load

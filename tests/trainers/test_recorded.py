@@ -116,3 +116,20 @@ def test_a_record_of_a_simulated_table_says_so(tmp_path: Path) -> None:
     study = make_study(replay={"table": str(table)})
     assert recorded.run_trial(study, TRIAL).provenance["simulated_by"] == "a formula"
     assert "simulated_by" not in recorded.run_trial(study, Trial(almr=0.5, lr=2e-3, seed=0)).provenance
+
+
+def test_a_replayed_trial_names_the_trainer_of_its_row(tmp_path: Path) -> None:
+    """Where the table has rows of several trainers, a study replays those of its own."""
+    (table := tmp_path / "trials.csv").write_text(
+        "almr,lr,seed,loss_original,loss_additional,trainer,trainer_version\n"
+        "0.5,0.001,0,3.5,4.5,native,\n0.5,0.001,0,3.6,4.6,megatron,0.16\n0.5,0.002,0,3.7,4.7,nanotron,0.4\n"
+    )
+    replay = {"table": str(table)}
+    own, other = make_study(replay=replay), make_study(replay=replay, trainer="megatron")
+    assert recorded.run_trial(own, TRIAL).trainer.text == "native"
+    found = recorded.run_trial(other, TRIAL)
+    assert (found.trainer.text, found.loss.original) == ("megatron 0.16", 3.6)
+    unknown = Trial(almr=0.5, lr=2e-3, seed=0)
+    assert recorded.run_trial(own, unknown).trainer.text == "command nanotron 0.4"
+    with pytest.raises(InputError, match=r"no row for almr=0\.50_lr=2e-03_seed=0 by megatron"):
+        recorded.run_trial(other, unknown)

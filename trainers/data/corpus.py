@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.study import CorpusFacts, Ingredients, InputError
-from sweep.study.errors import shown
 from sweep.study.files import cache, patterns
 from sweep.study.files.atomic import sha256
-from sweep.study.numbers import percent
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
 from trainers.data.documents import DocumentSource
@@ -28,10 +25,7 @@ from trainers.data.tokens import lost_text
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.data.tokens.tokenised import Tokenised, tokenise
 
-log = logging.getLogger(__name__)
-NAMED = 3  # special tokens, in a warning
-LOST, MUCH_LOST = 0.001, 0.2  # shares of the letters that the tokenizer cannot write: a warning, and a refusal
-PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks
+PACKING_VERSION = 2  # part of every cache key: raise it when the same text would give other blocks (a test pins them)
 DOCUMENTS_PER_PACK = 10_000  # at most one incomplete block is dropped per pack
 PART_SEED = 0  # of the part of a corpus that trials read
 TRAINING = "training.npy"  # one bit for each document: whether it is trained on
@@ -137,9 +131,9 @@ class _Packing:
         datasets.disable_progress_bars()  # `progress` has what the user sees
         files = documents.as_files(self.source, texts, folder, final)
         self._refuse_one(texts)
-        self._refuse_lost(texts)
+        lost_text.refuse(texts, self.tokenizer, where)
         tokenised = tokenise(texts, self.tokenizer, folder, self.progress)
-        self._tell(tokenised)
+        tokenised.tell(where)
         chosen = choice.choose(texts, tokenised.tokens, spec, where, others, self.source.held_out_of)
         counts = {"blocks": self._pack(tokenised, chosen.training, folder / "training")}
         counts["held_out_blocks"] = self._pack(tokenised, chosen.held_out, folder / "held_out")
@@ -154,25 +148,6 @@ class _Packing:
         facts = CorpusFacts(fingerprint=final.name, files=files, **{**counts, **ends, **unknown})
         (folder / "facts.json").write_text(facts.model_dump_json(indent=2))
 
-    def _tell(self, tokenised: Tokenised) -> None:
-        if tokenised.special:
-            names = sorted(tokenised.special, key=lambda name: (-tokenised.special[name], name))
-            count = sum(tokenised.special.values())
-            log.warning(
-                "%s: special tokens of the tokenizer stand in the text, %s as %s: they are read as text",
-                self.source.where,
-                "once" if count == 1 else f"{count:,} times",
-                ", ".join(map(shown, names[:NAMED])) + (", ..." if names[NAMED:] else ""),
-            )
-        if tokenised.inside:
-            log.warning(
-                "%s: in %d of %d documents a token of the text is the same as the one between documents: give the base "
-                "model's tokenizer an eos_token that is no text",
-                self.source.where,
-                tokenised.inside,
-                len(tokenised.tokens),
-            )
-
     def _refuse_one(self, texts: datasets.Dataset) -> None:
         """Raises InputError for a text file without blank lines, which many write with one document a line."""
         if len(texts) == 1 and self.source.builder == "text" and len(self.source.files) == 1:
@@ -180,21 +155,6 @@ class _Packing:
                 f"{self.source.where}: {patterns.printable(self.source.files[0])} is one document, so nothing can be "
                 f"held out: blank lines separate the documents of a single text file: add them, or give several files"
             )
-
-    def _refuse_lost(self, texts: datasets.Dataset) -> None:
-        """Raises InputError where the tokenizer knows few of the letters: little of the text would be learned."""
-        lost = lost_text.share(texts, self.tokenizer)
-        found = (
-            f"{self.source.where}: the base model's tokenizer cannot write {percent(lost, 1)} of the letters of this "
-            f"text, which it drops or reads as unknown"
-        )
-        if lost >= MUCH_LOST:
-            raise InputError(
-                f"{found}: give a base model that knows them, or an extended tokenizer in base_model.tokenizer with "
-                f"base_model.new_rows: mean"
-            )
-        if lost >= LOST:
-            log.warning("%s: bits per byte count them, but no token does", found)
 
     def build_beside(self, folder: Path, final: Path, alone: Path, others: Sequence[Path]) -> None:
         """Fill a folder with the corpus without what repeats held-out text of others. Without any, `alone` is it."""

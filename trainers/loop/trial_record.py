@@ -86,20 +86,20 @@ def _measured(training: TrialTraining, losses: Losses) -> dict[str, Any]:
         "base_loss": finite(base),
         "bits_per_byte": finite(held_out.bits_per_byte(losses)),
         "base_bits_per_byte": finite(held_out.bits_per_byte(base)),
-        "epochs": _epochs(reader.mixture, training.learner.step * reader.sequences),
+        "epochs": epochs(reader.mixture, training.learner.step * reader.sequences),
     }
     languages = {field: per_language(of) for field, of in values.items()}
     return languages | {"sources": held_out.source_results(**values)}
 
 
-def _epochs(mixture: Mixture, drawn: int) -> dict[str, float]:
+def epochs(mixture: Mixture, drawn: int) -> dict[str, float]:
     """The epochs of each source; a language's are those of its source that is read most often."""
-    epochs = mixture.epochs(drawn)
+    of_source = mixture.epochs(drawn)
     most = {
-        language: max(epochs[source.name] for source in mixture.sources if source.language == language)
+        language: max(of_source[source.name] for source in mixture.sources if source.language == language)
         for language in LANGUAGES
     }
-    return most | epochs
+    return most | of_source
 
 
 def _cost(learner: Learner, study: Study, seconds: float) -> dict[str, Any]:

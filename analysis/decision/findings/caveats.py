@@ -15,6 +15,7 @@ from analysis.fit_file.findings import Finding, NextTrial
 from analysis.fit_file.result import language_label
 from analysis.surfaces.surface import Surface
 from analysis.table import table as tables
+from analysis.table import trainers
 from analysis.table.table import HYPERPARAMETERS, TriedPoints, simulated
 from sweep.study import numbers
 from sweep.study.record import simulated_losses
@@ -32,7 +33,7 @@ def find(case: Case) -> list[Finding]:
     """The most serious first, without what analysis.decision.findings.refusals refuses."""
     winner = (_simulated, texts.warned, _invented, _untested, _interval, _natural_end, score_findings.warned)
     surfaces = (_settings, _misfit, _miscalibrated, _few, _curve, _coupling)
-    trials = (_missing, _failed, _unused)
+    trials = (_trainers, _missing, _failed, _unused)
     measured = TriedPoints.of(case.table)
     return [finding for rule in (*winner, *surfaces, *trials) for finding in rule(case, measured)]
 
@@ -148,6 +149,18 @@ def _coupling(case: Case, measured: TriedPoints) -> Iterator[Finding]:
         yield Finding(code="coupling", message=why)
 
 
+def _trainers(case: Case, measured: TriedPoints) -> Iterator[Finding]:
+    found = trainers.names(case.table)
+    for name, versions in trainers.by_version(case.table).items():
+        if len(versions) > 1:
+            why = f"{len(versions)} versions of {name} trained these trials ({trainers.listed(versions)})"
+            fix = "their losses may differ by more than noise: run the trials of one version again with the other"
+            yield Finding(code="versions", message=f"{why}: {fix}")
+    if found and (unknown := trainers.counts(case.table).get(("", ""), 0)):
+        why = f"the trainer of {_trials(unknown)} is not stated, beside trials of {', '.join(found)}"
+        yield Finding(code="trainer", message=f"{why}: a fit takes those of one trainer: fill in the column trainer")
+
+
 def _missing(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if case.study is None:
         return
@@ -170,7 +183,7 @@ def _unfinished(case: Case) -> Iterator[Finding]:
     search, named = case.study.search, tables.named_by_user(case.table)
     beside = case.table.loc[named, ["almr", "lr", "seed"]].itertuples(index=False, name=None)
     cells = len({*case.study.grid.points} - {*beside})
-    paid = search.trials or (search.tokens or 0) // case.study.training.trained_tokens
+    paid = search.trials or (search.tokens or 0) // case.study.trained_tokens
     budget = min(paid, cells) if search.space == "cells" and not search.bounds else paid
     done = int((~named).sum())
     if done < budget and not search.tolerance:

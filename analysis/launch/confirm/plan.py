@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +11,7 @@ import numpy as np
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.result import FitResult
 from analysis.launch.plan.estimate import DAY, HOUR, LEAST_STEPS, confirmation_disk, confirmation_steps, spent
-from analysis.launch.plan.launch_plan import DATA, LaunchPlan
+from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.step_time import mfu_of
 from analysis.transfer import sizes
 from sweep.study import LANGUAGES, InputError, Schema
@@ -22,7 +20,7 @@ from sweep.study.sections.launch import Format
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GPUS
 
-FOLDER = "confirm"
+TRAINER = "trainer"  # a column of the results: what trained a confirmation run
 COLUMNS = ("lr", "seed", "status")  # then the losses
 SAME_BUDGET = 1.05
 SAME = 1e-4  # far below the width of any interval
@@ -35,6 +33,7 @@ class ConfirmPlan(Schema):
     of GPU, or its price, is not stated. `gpus`: 0 on CPUs. `timed`: the hours are by the estimated time of a step,
     which takes more than its compute; else by FLOPs and MFU. `disk_bytes`: of the checkpoints, of the format with the
     largest. `tokens_exponent` is the rule's, with its sd: it carries an LR from these runs to the launch.
+    `trained_by`: as in `LaunchPlan`.
     """
 
     model: str
@@ -65,6 +64,7 @@ class ConfirmPlan(Schema):
     disk_bytes: float | None = None
     tokens_exponent: float | None = None
     tokens_exponent_sd: float = 0.0
+    trained_by: str = ""
 
     @property
     def horizon_ratio(self) -> float:
@@ -87,7 +87,8 @@ class ConfirmPlan(Schema):
     def columns(self) -> tuple[str, ...]:
         """Of the table of results: the losses are those of both languages, or those of sources that are weighted."""
         losses = LANGUAGES if self.weights.keys() <= {*LANGUAGES} else tuple(self.weights)
-        return (*COLUMNS, *(f"loss_{name}" for name in losses))
+        trainer = (TRAINER,) if self.trained_by else ()  # of trials by our own, the column may be added
+        return (*COLUMNS, *trainer, *(f"loss_{name}" for name in losses))
 
     @property
     def _launch(self) -> tuple[object, ...]:
@@ -103,6 +104,12 @@ class ConfirmPlan(Schema):
         )
 
     @property
+    def _part_of_launch(self) -> str:
+        if self.share_of_launch > 1:
+            return f"{formats.times(self.share_of_launch)} those of the launch"
+        return f"{formats.percent(self.share_of_launch, 2)} of the launch"
+
+    @property
     def lines(self) -> list[str]:
         cost = "GPU-hours not known (state launch.gpu)"
         if self.gpus == 0:
@@ -116,9 +123,9 @@ class ConfirmPlan(Schema):
             f"confirm {self.model} at ALMR {formats.almr(self.almr)}: {len(self.lrs)} runs of {self.steps:,} steps, "
             f"{formats.tokens(self.tokens)} tokens each",
             f"LRs: {', '.join(map(formats.lr, self.lrs))}; predicted best for this many tokens: {formats.lr(self.lr)}",
-            f"in all: {formats.tokens(self.total_tokens)} tokens, {formats.percent(self.share_of_launch, 2)} of the "
-            f"launch; {cost}{disk}",
+            f"in all: {formats.tokens(self.total_tokens)} tokens, {self._part_of_launch}; {cost}{disk}",
             f"the transfer holds if the predicted LR costs at most {self.tolerance:g} nats per token over the best",
+            *([f"the trials were trained by {self.trained_by}"] if self.trained_by else []),
             *self.notes,
         ]
 
@@ -152,6 +159,7 @@ def make(fit: FitResult, plan: LaunchPlan) -> ConfirmPlan:
         notes=tuple(_notes(fit, plan, lrs.tolist(), steps)),
         tokens_exponent=transfer.tokens.value if transfer.tokens else None,
         tokens_exponent_sd=transfer.tokens.sd if transfer.tokens else 0.0,
+        trained_by=plan.trained_by,
         **_cost(plan, rule, steps * len(lrs)),
     )
 
@@ -254,39 +262,3 @@ def refuse_unmeasured(confirm: ConfirmPlan, plan: LaunchPlan) -> None:
             f"launch.corpora: the confirmation runs measure no held-out loss of {', '.join(unmeasured)}, which the "
             f"objective weighs, so there is nothing to compare: set launch.evaluation, or almr prepare STUDY"
         )
-
-
-def write(
-    confirm: ConfirmPlan,
-    plan: LaunchPlan,
-    folder: Path,
-    formats: tuple[str, ...],
-    write_format: Callable[[LaunchPlan, str, Path], object],
-) -> None:
-    """Write plan.json, the table to fill in and, for each LR and format, the launch's files with that LR and budget.
-
-    A run's folder lies beside the launch's, so that relative paths in its files lead to the same places.
-    """
-    (folder / FOLDER).mkdir()
-    (folder / FOLDER / "plan.json").write_text(confirm.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / FOLDER / "results-template.csv").write_text(template(confirm, plan), encoding="utf-8")
-    for name in formats:
-        for where, run in runs(confirm, plan, name):
-            write_format(run, name, folder / where)
-
-
-def runs(confirm: ConfirmPlan, plan: LaunchPlan, name: str) -> Iterator[tuple[str, LaunchPlan]]:
-    """The folder and the plan of each confirmation run of a format."""
-    hours = confirm.steps * (plan.target.step_seconds or 0) / HOUR
-    brief = plan.launch.model_copy(update={"tokens": confirm.tokens, "checkpoints": max(1, math.ceil(hours))})
-    data, held_out = f"../{name}/{DATA}", replace(plan.held_out, beside=f"../{name}/")
-    for i, lr in enumerate(confirm.lrs):
-        run = replace(plan, launch=brief, lr=lr, data=data, held_out=held_out, newest_only=True)
-        yield f"{FOLDER}-{i + 1}-{name}", run
-
-
-def template(confirm: ConfirmPlan, plan: LaunchPlan) -> str:
-    """results-template.csv: a row for each confirmation run, without its status and losses."""
-    empty = [""] * (len(confirm.columns) - 2)
-    rows = [confirm.columns, *((repr(lr), str(plan.seed), *empty) for lr in confirm.lrs)]
-    return "".join(f"{','.join(row)}\n" for row in rows)

@@ -18,6 +18,7 @@ from sweep.study import numbers as formats
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE, RunFiles
+from sweep.study.record import OWN_TRAINER
 
 SCHEMA_VERSION = 2
 AGAIN = "delete it, and confirm again: almr confirm RUN --results FILE"
@@ -86,7 +87,15 @@ class ConfirmationResult(Schema):
 
     @property
     def said(self) -> str:
-        return f"{self.judgement.answer}: {self.judgement.why}"
+        return f"{self.judgement.answer}: {self.judgement.why}{self._trainers}"
+
+    @property
+    def _trainers(self) -> str:
+        """What trained the confirmation runs and the trials, where one of them is not our own trainer."""
+        runs = next((run.trainer for run in self.judgement.runs if run.trainer), "")
+        if not self.plan.trained_by and runs in ("", OWN_TRAINER):
+            return ""
+        return f" (runs trained by {runs or 'a trainer not stated'}, trials by {self.plan.trained_by or OWN_TRAINER})"
 
     @property
     def divergence_lr(self) -> float | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from pathlib import Path
 
-from analysis.launch.confirm.plan import ConfirmPlan
+from analysis.launch.confirm.plan import TRAINER, ConfirmPlan
 from analysis.transfer.bracket import ConfirmationRun
 from sweep.study import InputError
+from sweep.study.errors import shown
 
 STATUSES = ("complete", "diverged", "")
 
 
 def read(path: Path, confirm: ConfirmPlan) -> list[ConfirmationRun]:
-    """Rows without a status and losses were not run and are left out. Raises InputError."""
+    """Rows without a status and losses were not run and are left out. Raises InputError, also for runs of two trainers
+    (in a column `trainer`, which may be missing)."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -24,8 +27,19 @@ def read(path: Path, confirm: ConfirmPlan) -> list[ConfirmationRun]:
     needed = ["lr", *(f"loss_{name}" for name in confirm.weights)]
     if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
         raise InputError(f"{path}: has no column {missing[0]}: its header is {','.join(confirm.columns)}")
-    found = [_row(row, f"{path}: line {i}", confirm) for i, row in enumerate(rows, start=2)]
-    return [one for one in found if one]
+    found = [run for i, row in enumerate(rows, start=2) if (run := _row(row, f"{path}: line {i}", confirm))]
+    _refuse_two_trainers(path, found)
+    return found
+
+
+def _refuse_two_trainers(path: Path, runs: list[ConfirmationRun]) -> None:
+    found = Counter(run.trainer for run in runs if run.trainer)
+    if len(found) > 1:
+        counts = ", ".join(f"{shown(name)}: {number}" for name, number in found.most_common())
+        raise InputError(
+            f"{path}: the runs are of {len(found)} trainers ({counts}), whose losses are not compared: keep the "
+            f"rows of one"
+        )
 
 
 def _row(row: dict[str, str | None], where: str, confirm: ConfirmPlan) -> ConfirmationRun | None:
@@ -36,10 +50,12 @@ def _row(row: dict[str, str | None], where: str, confirm: ConfirmPlan) -> Confir
     if status == "" and not any(losses.values()):
         return None
     lr = _number((row.get("lr") or "").strip(), "lr", where)
+    trainer = (row.get(TRAINER) or "").strip()
     if status == "diverged":
-        return ConfirmationRun(lr=lr, loss=None)
+        return ConfirmationRun(lr=lr, loss=None, trainer=trainer)
     values = {name: _number(text, f"loss_{name}", where) for name, text in losses.items()}
-    return ConfirmationRun(lr=lr, loss=sum(share * values[name] for name, share in confirm.weights.items()))
+    loss = sum(share * values[name] for name, share in confirm.weights.items())
+    return ConfirmationRun(lr=lr, loss=loss, trainer=trainer)
 
 
 def _number(text: str, field: str, where: str) -> float:

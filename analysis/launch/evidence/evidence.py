@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from analysis.fit_file.findings import Finding
-from analysis.fit_file.fit_file import CrossValidation, ForgettingGuard, TrialCounts
+from analysis.fit_file.fit_file import CrossValidation, ForgettingGuard, TrainedBy, TrialCounts
 from analysis.fit_file.sources import LossGuard, SourceAtWinner
 from analysis.fit_file.transfer import RuleEstimate, Transfer
 from analysis.fit_file.winner import Interval, Winner
@@ -135,7 +135,9 @@ class Evidence(Schema):
     change, or why that is not known. `base_objective`: the objective of the base model, where its losses are known.
     `accepted_reason`: why the launch may start although checks fail; None where nobody gave one. `headline`: the
     verdict of GO.md. `simulated`: what made the losses of the trials, where nobody measured them. `estimates`: what the
-    launch takes with each format. `parity`: the newest parity run of each format that has one.
+    launch takes with each format. `parity`: the newest parity run of each format that has one. `trainers`: what trained
+    the fitted trials; empty where that is not stated. `same_trainer`: by format, whether the trainer that launches is
+    the one that trained the trials.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -180,6 +182,8 @@ class Evidence(Schema):
     simulated: str | None = None
     estimates: dict[str, LaunchEstimate] = Field(default_factory=dict)
     parity: tuple[ParityResult, ...] = ()
+    trainers: tuple[TrainedBy, ...] = ()
+    same_trainer: dict[str, bool] = Field(default_factory=dict)
 
     @property
     def launch_lr_interval(self) -> Interval:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.fit_file.fit_file import FitFile, TrainedBy
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.launch.confirm import plan as confirm_plan
@@ -59,40 +60,65 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         search=_search(study, run),
         base_model=study.base_model,
         base_model_fingerprint=ingredients.base_model_fingerprint if ingredients else None,
-        launch=plan.launch,
-        formats=bundle.formats,
-        launch_steps=plan.steps,
-        launch_tokens=plan.tokens,
-        launch_almr=plan.almr,
-        launch_lr=plan.lr,
-        winner=file.winner,
         transfer=file.transfer,
-        transfer_rules=file.transfer_rules,
-        confirmation=bundle.confirmation,
-        read_back=bundle.read_back,
-        parity=bundle.parity,
-        weights=file.weights,
-        guard=file.guard,
-        loss_guards=file.loss_guards,
-        sources=file.sources,
-        quality=Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),
-        accepted_risk=plan.accepted_risk,
-        fit_warnings=tuple(file.warnings),
-        launch_warnings=(*plan.warnings, *bundle.warnings),
-        assumptions=plan.assumptions,
-        unmeasured=bundle.unmeasured,
-        held_out=plan.held_out.digests,
-        predicted=plan.predicted,
         base_objective=_base_objective(fit),
         simulated=simulated(fit.table),
-        estimates={name: plan.estimate(name) for name in bundle.formats},
-        **_trials(fit, run),
-        corpora={name: _corpus(facts) for name, facts in plan.counted.items()},
-        launch_corpora={name: _launch_text(source) for name, source in plan.sources.items()},
         provenance=reader.read_object(files.provenance),
-        files={path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
-        links={path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
+        **_of_fit(file),
+        **_of_plan(plan),
+        **_of_bundle(bundle, plan, file),
+        **_trials(fit, run),
     )
+
+
+def _of_fit(file: FitFile) -> dict[str, Any]:
+    return {
+        "winner": file.winner,
+        "transfer_rules": file.transfer_rules,
+        "weights": file.weights,
+        "guard": file.guard,
+        "loss_guards": file.loss_guards,
+        "sources": file.sources,
+        "quality": Quality(noise=file.noise, cross_validation=file.cross_validation, trials=file.trials),
+        "fit_warnings": tuple(file.warnings),
+        "trainers": file.trainers,
+    }
+
+
+def _of_plan(plan: LaunchPlan) -> dict[str, Any]:
+    return {
+        "launch": plan.launch,
+        "launch_steps": plan.steps,
+        "launch_tokens": plan.tokens,
+        "launch_almr": plan.almr,
+        "launch_lr": plan.lr,
+        "accepted_risk": plan.accepted_risk,
+        "assumptions": plan.assumptions,
+        "held_out": plan.held_out.digests,
+        "predicted": plan.predicted,
+        "corpora": {name: _corpus(facts) for name, facts in plan.counted.items()},
+        "launch_corpora": {name: _launch_text(source) for name, source in plan.sources.items()},
+    }
+
+
+def _of_bundle(bundle: WrittenBundle, plan: LaunchPlan, file: FitFile) -> dict[str, Any]:
+    return {
+        "formats": bundle.formats,
+        "same_trainer": _same_trainer(file.trainers, bundle.formats),
+        "confirmation": bundle.confirmation,
+        "read_back": bundle.read_back,
+        "parity": bundle.parity,
+        "launch_warnings": (*plan.warnings, *bundle.warnings),
+        "unmeasured": bundle.unmeasured,
+        "estimates": {name: plan.estimate(name) for name in bundle.formats},
+        "files": {path.relative_to(bundle.folder).as_posix(): sha256(path) for path in _paths(bundle, links=False)},
+        "links": {path.relative_to(bundle.folder).as_posix(): os.readlink(path) for path in _paths(bundle, links=True)},
+    }
+
+
+def _same_trainer(trainers: tuple[TrainedBy, ...], formats: tuple[str, ...]) -> dict[str, bool]:
+    names = {one.name for one in trainers}
+    return {name: names == {name} for name in formats} if names else {}
 
 
 def _study(study: Study, file: Path) -> StudyEvidence:

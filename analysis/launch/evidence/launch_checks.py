@@ -11,6 +11,7 @@ from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.fit_checks import NOTABLE
 from sweep.study import Study
 from sweep.study import numbers as formats
+from sweep.study.record import OWN_TRAINER
 
 
 def of_size(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
@@ -105,7 +106,26 @@ def of_origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     detail = "; ".join(found.text for found in evidence.read_back) or "not requested: almr export RUN --verify"
     state: State = "fail" if wrong else "not known" if unread else "pass"
     yield GoCheck("read back by the trainers' parsers", state, detail)
+    yield from _trainer(evidence)
     yield GoCheck("parity runs", *parity.summary(evidence.parity, evidence.formats, study.replay is not None))
+
+
+def _trainer(evidence: Evidence) -> Iterator[GoCheck]:
+    """Where another trainer than ours trained the trials. Of trials by ours, the parity runs say the same."""
+    by = {one.name: one.text for one in evidence.trainers}
+    if {*by} <= {OWN_TRAINER}:
+        return
+    trained = f"{' and '.join(one.text for one in evidence.trainers)} trained the trials"
+    others = [name for name, same in evidence.same_trainer.items() if not same]
+    if not others:
+        yield GoCheck("trainer of the trials", "pass", f"{trained} and launches: what was swept is launched")
+        return
+    passed = {result.name for result in evidence.parity if result.state == "pass"}
+    open_ones = [name for name in others if name not in passed]
+    measured = f"; their parity runs passed: {', '.join(name for name in others if name in passed)}"
+    state: State = "warn" if open_ones else "pass"
+    fix = ": almr trainer compare STUDY, or launch with the trainer of the trials" if open_ones else measured
+    yield GoCheck("trainer of the trials", state, f"{trained}, but {', '.join(others)} would launch{fix}")
 
 
 def _text(value: Any) -> str:

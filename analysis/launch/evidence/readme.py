@@ -54,6 +54,7 @@ def _numbers(plan: LaunchPlan, formats: Collection[str]) -> str:
         "seed": str(plan.seed),
         "checkpoints": _checkpoints(plan, formats),
         "held-out losses": f"of {measured}, every {plan.evaluation_steps:,} steps",
+        **({"trials trained by": plan.trained_by} if plan.trained_by else {}),
     }
     exact = "The configuration files hold the exact values.\n"
     table = [f"| {name} | {cell(value)} |" for name, value in rows.items()]

@@ -7,7 +7,7 @@ from pathlib import Path
 from analysis.launch.formats.format import checkpoints_name, head, ratio_lines, unused
 from analysis.launch.plan import predicted_losses
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
-from analysis.launch.plan.launch_study import NATIVE, launch_study
+from analysis.launch.plan.launch_study import NATIVE, launch_recipe, launch_study
 from analysis.launch.scripts import prepare
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import study_file
@@ -56,7 +56,7 @@ def command(plan: LaunchPlan) -> Command:
         variables={"ALMR_CHECKOUT": ""},
         prepare=f"{plan.data.removesuffix(DATA)}{prepare.NAME}",
         packed="ALMR_CACHE, which has to be a folder that\n# every node mounts under the same path",
-        checkpoints=checkpoints_name(plan, NAME, launch_study(plan).model_dump(mode="json")),
+        checkpoints=checkpoints_name(plan, NAME, launch_recipe(plan)),
     )
 
 

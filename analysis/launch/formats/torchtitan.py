@@ -22,7 +22,7 @@ from analysis.launch.formats import packed_text
 from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differences, head, ratio_lines
 from analysis.launch.plan.estimate import KEPT
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.plan.launch_study import launch_study
+from analysis.launch.plan.launch_study import launch_recipe
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
 from sweep.study import InputError
 from sweep.study.sections import lr_schedule
@@ -105,7 +105,7 @@ def settings(plan: LaunchPlan) -> dict[str, Any]:
         "kept_checkpoints": max(plan.kept_checkpoints, KEPT),  # it refuses to keep one
         "log_every": training.log_every,
     }
-    text = launch_study(plan).model_dump(mode="json")
+    text = launch_recipe(plan)
     return values | {"checkpoints": checkpoints_name(plan, NAME, [values, text]), "beside": BESIDE}
 
 

@@ -26,6 +26,7 @@ NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the tria
 NO_PARITY = "not possible for a replay: no trial was trained that could be repeated"
 REPLAYED = f"NOT TRIED: no parity run shows that this trainer trains as the trials did ({NO_PARITY})"
 PARITY_RUN = "A parity run: the small model is trained again as a trial was, to compare this trainer with the trials'"
+TRIAL_RUN = "A trial of the sweep: the study names this trainer."
 DATA = "data"  # the folder of a format with its packed text
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 
@@ -45,6 +46,7 @@ class LaunchPlan:
     `precision`: of matrix products; weights, gradient sums and the optimizer are float32 in both. `data`: the folder
     with the packed text, relative to that of a format; where it is not `DATA`, another run has it.
     `parity`: what is known of each format's parity run, in a line. `newest_only`: no checkpoint is kept but the newest.
+    `trained_by`: what trained the trials, with its version; empty for our own trainer.
     """
 
     study: Study
@@ -63,6 +65,7 @@ class LaunchPlan:
     data: str = DATA
     parity: Mapping[str, str] = field(default_factory=dict)
     newest_only: bool = False
+    trained_by: str = ""
 
     @property
     def corpora(self) -> Corpora:

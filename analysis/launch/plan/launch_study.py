@@ -31,6 +31,12 @@ def launch_study(plan: LaunchPlan) -> Study:
     return Study.model_validate(kept | changed | {"corpora": _corpora(plan)})
 
 
+def launch_recipe(plan: LaunchPlan) -> dict[str, Any]:
+    """The launch as a study, for the hash in the name of its checkpoints: as earlier versions wrote it, so that a
+    launch which they started resumes. A launch has no trainer but its format's."""
+    return launch_study(plan).model_dump(mode="json", exclude={"trainer"})
+
+
 def _corpora(plan: LaunchPlan) -> dict[str, Any]:
     """The launch's text, without the trials' held-out text and what the study excludes. Of text that the trials did
     not read, our own trainer holds out what it measures, not a fixed part of a corpus of the launch's size.

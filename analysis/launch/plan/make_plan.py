@@ -38,6 +38,7 @@ def make(
         lr=transfer.lr,
         accepted_risk=accepted_risk,
         fit_warnings=warnings,
+        trained_by=fit.file.trained_by,
         sources=sources,
         target=target or LaunchHardware(),
         held_out=text,

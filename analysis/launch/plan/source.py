@@ -13,6 +13,7 @@ from sweep.study.sections.corpora import TEXT, Corpora, Corpus, CorpusSource
 
 BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies
 DOCUMENT_TOKENS = 1000  # of a document of the web, about
+ESTIMATED = "estimated from the bytes of its files"
 
 
 class TextSize(NamedTuple):
@@ -40,9 +41,9 @@ class TrialText(NamedTuple):
 @dataclass(frozen=True)
 class LaunchCorpus:
     """`name` is that of the launch's source; `share` is its share of the launch's `launch_tokens`. `facts`: the trials'
-    counts of the same text, None where they read another; `sampled`: they read another sample of it; `measured`: means
-    of their text of this language. `unseen`: the launch leaves out what `facts` count as held out. `own`: it is a
-    source of `launch.corpora`.
+    counts of the same text, None where they read another or nothing is counted yet; `same_text`: they read this very
+    text; `sampled`: another sample of it; `measured`: means of their text of this language. `unseen`: the launch leaves
+    out what `facts` count as held out. `own`: it is a source of `launch.corpora`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class LaunchCorpus:
     measured: TrialText
     share: float
     launch_tokens: int
+    same_text: bool = False
     sampled: bool = False
     unseen: bool = False
     own: bool = False
@@ -75,11 +77,16 @@ class LaunchCorpus:
         if not files:
             return None
         read = sum(file.stat().st_size for file in files)
-        return TextSize(read * self.measured.tokens_per_byte, "estimated from the bytes of its files")
+        return TextSize(read * self.measured.tokens_per_byte, ESTIMATED)
 
     @property
     def corpus_tokens(self) -> float | None:
         return self.size.tokens if self.size else None
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether the size is a guess from bytes, which the trials' text makes more exact once it is counted."""
+        return self.size is not None and self.size.source == ESTIMATED
 
     @property
     def tokenised(self) -> float | None:
@@ -142,6 +149,7 @@ def sources_of(
             measured=measured[source.language],
             share=shares[source.language] * source.share,
             launch_tokens=study.launch.steps * study.launch.global_batch_tokens,
+            same_text=known is not None and known.spec.documents == source.spec.documents,
             sampled=known is not None and known.spec.documents != source.spec.documents,
             unseen=known is not None and known.name in held_out,
             own=study.launch.corpora is not None,

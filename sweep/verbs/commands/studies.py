@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweep.store.run import Run
-from sweep.study import InputError, Study, preparation, study_file
+from sweep.study import Ingredients, InputError, Study, preparation, study_file
 from sweep.trials import also
 from sweep.trials.progress import RunProgress
 from sweep.verbs.commands.terminal import err, interruptible, out, say, show, tell
@@ -36,25 +37,19 @@ def plan(
     named = also.read(points or ())
     loaded = study_file.load(study)
     run = Run.within(runs, loaded.name)
-    known = None
-    try:
-        run.refuse_other_recipe(loaded)
-        known = run.ingredients()
-    except InputError as error:  # what the run read is not this study's text
-        say(f"almr run will refuse this study: {error}")
-    prepared = preparation.state(loaded)
-    record = prepared.ready
+    of_run, prepared = _prepared_for(run, loaded), preparation.state(loaded)
     more = also.find(loaded, run, named)
     tell(more.notes)
-    known = known or (record.ingredients if record else None)
-    sizes = record.sizes if record else None
+    known = of_run or (prepared.ready.ingredients if prepared.ready else None)
+    sizes = prepared.ready.sizes if prepared.ready else None
     planned = plans.plan(loaded, RunProgress.of(loaded, run, more.new), known.corpora if known else {}, sizes)
+    planned = _with_trainer(loaded, planned)
     findings = _checked(loaded, run, planned, address) if check else []
     base = known.base_check if known else None
     if as_json:
-        checks = {"checks": [finding._asdict() for finding in findings]} if check else {}
-        looked = {"base_model": base.model_dump(mode="json") if base else None}
         done = {"prepared": prepared.done or loaded.replay is not None}
+        looked = {"base_model": base.model_dump(mode="json") if base else None}
+        checks = {"checks": [finding._asdict() for finding in findings]} if check else {}
         show(text.plan_json(loaded, planned) | looked | done | checks)
     else:
         show(text.plan(loaded, planned))
@@ -62,6 +57,28 @@ def plan(
             out.print(line, markup=False, soft_wrap=True)
         _print_checks(findings)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 2)
+
+
+def _with_trainer(study: Study, planned: StudyPlan) -> StudyPlan:
+    """The plan with what is known of a trainer other than ours, whose environment is asked."""
+    if not study.trainer.external:
+        return planned
+    from sweep.external import outlook
+
+    warnings = [*outlook.warnings(study), *planned.warnings]
+    return dataclasses.replace(planned, trainer=tuple(outlook.lines(study)), warnings=warnings)
+
+
+def _prepared_for(run: Run, study: Study) -> Ingredients | None:
+    """What the run's trials read, None where that is not this study's text. Says why `almr run` will refuse it."""
+    if fault := study_file.own_rung(study, run.folder):
+        say(f"almr run will refuse this study: {fault}")
+    try:
+        run.refuse_other_recipe(study)
+        return run.ingredients()
+    except InputError as error:
+        say(f"almr run will refuse this study: {error}")
+        return None
 
 
 def _print_checks(findings: list[CheckResult]) -> None:

@@ -28,7 +28,8 @@ def _text(study: Study, outlook: LaunchOutlook, name: str) -> str:
     source, passes = outlook.least[name], outlook.passes(name)
     label = source.label(study)
     if passes is None or source.size is None:
-        return f"{label}: its size is not known, nor how often it is read: state launch.corpora, with tokens"
+        fix = f"tokens of launch.corpora.{name}" if source.own else "launch.corpora, with tokens"
+        return f"{label}: its size is not known, nor how often it is read: state {fix}"
     size = f"{numbers.tokens(source.size.tokens)} tokens, {source.size.source}"
     return f"{label}: read {numbers.times(passes[0])} to {numbers.times(passes[1])} over the grid's ALMRs ({size})"
 

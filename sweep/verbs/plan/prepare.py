@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from sweep.planning import epochs
 from sweep.study import Study, preparation
 from sweep.study.files import cache
 from sweep.study.numbers import clock, size
@@ -40,7 +41,12 @@ class Prepared:
         lines += [f"disk: {total}, in {cache.root()}{self._elsewhere()}"]
         lines += phases.commit_lines(self.record.ingredients.commits)
         lines += phases.base_model_lines(self.study, self.record.ingredients.base_check)
-        return "\n".join([*lines, f"next: almr run {name}"])
+        faults = [f"almr run will refuse this study: {fault}" for fault in self._faults()]
+        return "\n".join([*lines, *(faults or [f"next: almr run {name}"])])
+
+    def _faults(self) -> list[str]:
+        assert self.record
+        return list(epochs.faults(self.study, self.record.ingredients.corpora))
 
     def _counts(self, part: str) -> str:
         assert self.record
@@ -73,16 +79,20 @@ class Prepared:
             "paths": self.record.paths,
             "commits": self.record.ingredients.commits,
             "base_model": looked.model_dump(mode="json") if (looked := self.record.ingredients.base_check) else None,
+            "refused": self._faults(),
             "tokens": {name: facts.tokens for name, facts in self.record.ingredients.corpora.items()},
             **corpora.as_json(self.study, self.record.ingredients.corpora),
         }
 
 
 def prepare(study: Study, console: Console) -> Prepared:
-    """Raises InputError for a model or text that cannot be loaded, and OSError where the disk does not take it."""
+    """Raises InputError for a model or text that cannot be loaded, and before that for a study that a run refuses
+    whatever its text is; OSError where the disk does not take it.
+    """
     if study.replay:
         return Prepared(study, None, 0.0, [], kept=True)
     before, began = preparation.state(study), time.monotonic()
+    epochs.refuse_early(study, before.ready.ingredients.corpora if before.ready else {})
     with phases.shown(console) as progress:
         from trainers.prepare import fetch
 

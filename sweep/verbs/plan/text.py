@@ -32,7 +32,7 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
         f"{_cost(study, planned)}{_budget(planned)}{_growth(study)}"
     )
     about_text = [] if study.replay else corpora.lines(study, planned.corpora)
-    size = [Text(line) for line in [*size_lines(planned), *about_text]]
+    size = [Text(line) for line in [*planned.trainer, *size_lines(planned), *about_text]]
     after = [Text(line) for line in launch_lines(study, planned.launch)]
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     about_epochs = [Text(ESTIMATED)] if planned.estimated else []
@@ -69,7 +69,7 @@ def _budget(planned: StudyPlan) -> str:
 
 
 def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+    return f"{number} {name}" if number == 1 else f"{number:,} {name}s"
 
 
 def _growth(study: Study) -> str:
@@ -138,6 +138,7 @@ def plan_json(study: Study, planned: StudyPlan) -> dict[str, Any]:
         **corpora.as_json(study, planned.corpora),
         "launch": launch_json(planned.launch),
         "benchmarks": [vars(task) for task in scoring.planned(study)],
+        "trainer": {"name": study.trainer.name, "lines": list(planned.trainer)},
         "warnings": planned.warnings,
     }
 

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from sweep.worker.group.node import NodeOutcome, RankFailure
 from sweep.worker.run_trial import hang_reason
-from trainers.workers.heartbeat import HeartbeatWatch
 
 SECONDS_BETWEEN = 0.2
 SETTLE_SECONDS = 10.0  # the node that failed first may be the last to report it
@@ -27,6 +26,13 @@ class WorkerNode(Protocol):
     def stop(self) -> None: ...
 
 
+class ProgressWatch(Protocol):
+    """Tells how long ago the processes made progress."""
+
+    @property
+    def seconds(self) -> float: ...
+
+
 class WorkerGroupError(RuntimeError):
     """A worker group failed; the message is the record's reason, one line."""
 
@@ -36,7 +42,7 @@ class PortTakenError(Exception):
 
 
 def wait_for_nodes(
-    nodes: Sequence[WorkerNode], heartbeat: HeartbeatWatch, hang_minutes: float, last_log_line: LastLogLine
+    nodes: Sequence[WorkerNode], heartbeat: ProgressWatch, hang_minutes: float, last_log_line: LastLogLine
 ) -> None:
     """Return when every rank of every node has finished. No process is left, also where this raises.
 

@@ -12,11 +12,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sweep.worker.group.supervisor import LOCK_HELD
 
@@ -67,26 +67,20 @@ class NodeOutcome:
         return any(failure.rank is None and failure.exit_status == PORT_TAKEN for failure in self.failures)
 
 
-class NodeProcesses:
-    """The processes of one node, started by the constructor. `secrets` are added to their environment."""
+class SupervisedProcesses:
+    """The processes of one node, started by the constructor below a supervisor. `log` gets what they print.
 
-    def __init__(
-        self, rendezvous: Rendezvous, command: RankCommand, secrets: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="almr-node-"))
-        self.failures = self.scratch / "failures.json"
-        torchrun = [sys.executable, "-m", "sweep.worker.group.torchrun", str(self.failures)]
-        ranks = [*torchrun_arguments(rendezvous, GRACE_SECONDS), command.module, *command.arguments]
-        request = {"command": [*torchrun, *ranks], "log": str(command.log), "grace_seconds": GRACE_SECONDS}
+    `locks`: files that are locked until none of them is left, see `gpu_locks`.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], locks: list[str]) -> None:
+        request = {"command": [*command], "log": str(log), "grace_seconds": GRACE_SECONDS, "locks": locks}
         self.supervisor = subprocess.Popen(  # noqa: S603
-            [
-                *(sys.executable, "-m", "sweep.worker.group.supervisor"),
-                json.dumps(request | {"locks": gpu_locks(rendezvous)}),
-            ],
+            [sys.executable, "-m", "sweep.worker.group.supervisor", json.dumps(request)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=CODE,
-            env=_environment(rendezvous) | dict(secrets),
+            env=dict(environment),
             start_new_session=True,  # Ctrl-C reaches only this process, which closes the supervisor's pipe
         )
         self.outcome: NodeOutcome | None = None
@@ -107,6 +101,13 @@ class NodeProcesses:
                 raise TimeoutError(f"processes on {socket.gethostname()} could not be killed")
             self.outcome = self._read_outcome()
 
+    def reported(self, exit_status: int | None) -> tuple[RankFailure, ...]:
+        """What the processes themselves say of a failure; empty where nothing, or where they did not fail.
+
+        `exit_status`: of the command, None where the supervisor was killed.
+        """
+        return ()
+
     def _has_ended(self, seconds: float) -> bool:
         assert self.supervisor.stdout
         return bool(select.select([self.supervisor.stdout], [], [], seconds)[0])
@@ -115,11 +116,27 @@ class NodeProcesses:
         assert self.supervisor.stdout
         answer = self.supervisor.stdout.read()
         self.supervisor.wait()
+        status: int | None = json.loads(answer)["exit_status"] if answer else None
+        return NodeOutcome(self.reported(status) or _failures(status))
+
+
+class NodeProcesses(SupervisedProcesses):
+    """The torchrun of one node and its ranks. `secrets` are added to their environment."""
+
+    def __init__(
+        self, rendezvous: Rendezvous, command: RankCommand, secrets: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.scratch = Path(tempfile.mkdtemp(prefix="almr-node-"))
+        self.failures = self.scratch / "failures.json"
+        torchrun = [sys.executable, "-m", "sweep.worker.group.torchrun", str(self.failures)]
+        ranks = [*torchrun_arguments(rendezvous, GRACE_SECONDS), command.module, *command.arguments]
+        environment = node_environment(rendezvous) | dict(secrets)
+        super().__init__([*torchrun, *ranks], command.log, environment, gpu_locks(rendezvous))
+
+    def reported(self, exit_status: int | None) -> tuple[RankFailure, ...]:
         failures = json.loads(self.failures.read_text()) if self.failures.exists() else []
         shutil.rmtree(self.scratch, ignore_errors=True)
-        if failures:
-            return NodeOutcome(tuple(RankFailure(**failure) for failure in failures))
-        return _torchrun_outcome(json.loads(answer) if answer else None)
+        return tuple(RankFailure(**failure) for failure in failures)
 
 
 def free_port() -> int:
@@ -129,17 +146,16 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _torchrun_outcome(answer: dict[str, Any] | None) -> NodeOutcome:
-    """The outcome where no rank reported a failure. `answer`: the supervisor's, None where that was killed."""
-    if answer is None:
-        return NodeOutcome((RankFailure(None, -9, "the supervisor of the node's processes was killed"),))
-    status = answer["exit_status"]
+def _failures(status: int | None) -> tuple[RankFailure, ...]:
+    """The failure of a command that reported none. `status`: None where the supervisor was killed."""
+    if status is None:
+        return (RankFailure(None, -9, "the supervisor of the node's processes was killed"),)
     if status == LOCK_HELD:
-        return NodeOutcome((RankFailure(None, status, "a GPU is still in use by the processes of an earlier trial"),))
-    return NodeOutcome() if status == 0 else NodeOutcome((RankFailure(None, status),))
+        return (RankFailure(None, status, "a GPU is still in use by the processes of an earlier trial"),)
+    return (RankFailure(None, status),) if status else ()
 
 
-def _environment(rendezvous: Rendezvous) -> dict[str, str]:
+def node_environment(rendezvous: Rendezvous) -> dict[str, str]:
     """Our packages come first, and nothing is imported from the folder in which a process happens to start."""
     path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
     return os.environ | {

@@ -578,7 +578,7 @@ def test_results_rewrite_a_bundle_that_was_used_as_it_was_made(finished, corpora
 
 def test_a_parser_that_reads_something_else_fails_the_verb(finished, corpora, fit, monkeypatch):
     wrong = UNREAD.model_copy(update={"differences": ("lr: 2 where the winner has 1",)})
-    monkeypatch.setattr("sweep.readback.verify.verify", lambda *_: wrong)
+    monkeypatch.setattr("sweep.external.read_back.verify.verify", lambda *_: wrong)
     bundle.export(FittedRun(fit, finished, corpora), finished / "launch", reader=lambda *_: UNREAD)
     path = results(finished / "filled.csv", planned(fit, corpora), 2e-5)
     told = almr(finished, "--results", path)

@@ -10,7 +10,8 @@ import pytest
 from analysis.launch.bundle import FORMATS, FittedRun, export
 from analysis.launch.evidence.evidence import Evidence
 from analysis.launch.evidence.parity import ParityCheck, ParityResult, ParityRun, shown
-from sweep.readback.parity import kept, plan, start
+from sweep.external.parity import kept
+from sweep.external.runs import plan, start
 from sweep.store.run import Run
 from sweep.study import Ingredients, Status
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.launch.bundle import FORMATS, FittedRun, export, write
 from analysis.launch.evidence.evidence import Evidence
-from sweep.readback.verify import verify
+from sweep.external.read_back.verify import verify
 
 VENVS = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere"))
 SCHEDULES = {

@@ -18,7 +18,7 @@ from transformers import get_scheduler
 from analysis.launch.bundle import write
 from analysis.launch.formats import megatron, trainer_arguments
 from analysis.launch.plan.schedule import ALL, difference, probe_steps, taken
-from sweep.readback.verify import differences, expected, question
+from sweep.external.read_back.verify import differences, expected, question
 from sweep.study.sections.lr_schedule import LrSchedule
 from sweep.study.sections.training import Schedule
 

@@ -90,6 +90,18 @@ def test_a_ladder_without_its_run_is_refused_with_the_fix(table, tmp_path):
     assert "gone/fit.json: No such file or directory: name the folder of a finished run" in refusal.message
 
 
+def test_a_run_as_its_own_rung_is_refused_wherever_it_lies(table, direct, tmp_path):
+    own, other = ({"rule": "ladder", "rungs": [{"run": str(tmp_path / name)}]} for name in ("copied", "other"))
+    for name, of in (("copied", study(**own)), ("other", study(**other).model_copy(update={"name": "of-8b"}))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fit.json").write_text(direct.model_dump_json())
+        (tmp_path / name / "study.yaml").write_text(dump(of))
+    [refusal] = [one for one in fit_study(study(**own), table).file.refusals if one.code == "transfer"]
+    assert "copied is this study's own run, and its sweep is a rung already: name the runs of other" in refusal.message
+    [refusal] = [one for one in fit_study(study(**other), table).file.refusals if one.code == "transfer"]
+    assert "own run" not in refusal.message  # another sweep of the same size determines nothing else
+
+
 def test_a_repeated_corpus_is_named_by_its_language_and_the_launchs_passes_are_left_to_the_export(table):
     """The export counts them over the launch's corpus, which includes what the trials hold out."""
     named = {

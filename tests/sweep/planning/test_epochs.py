@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from rich.console import Console
 from samples import make_study, study_content
 
 from analysis.launch.plan.source import sources_of
 from sweep.planning import epochs
 from sweep.planning.plan import StudyPlan, plan
+from sweep.store.run import Run
 from sweep.study import CorpusFacts, Ingredients, InputError, Study, study_file
 from sweep.study.study import Replay
 from sweep.trials.progress import RunProgress
+from sweep.verbs import run as sweep_run
+from sweep.verbs.plan import prepare as preparing
 from sweep.verbs.plan.text import plan_json
+from trainers import prepare
 from trainers.data.mixture import Mixture
 
 LENGTH = 32
@@ -36,7 +42,7 @@ def with_launch(tokens: int, corpora: dict[str, Any] | None = None, own: dict[st
     launch |= {"gpus_per_node": 0, "formats": ["native"], "corpora": own}
     training = study_content()["training"] | {"simulate_epochs": True}
     given = {"corpora": corpora} if corpora else {}
-    return make_study(training=training, launch=launch, grid={"almr": ALMRS, "lr": [1e-3, 1e-2]}, **given)
+    return make_study(training=training, launch=launch, grid={"almr": ALMRS, "lr": [1e-3, 3e-3, 1e-2]}, **given)
 
 
 def made(**blocks: int) -> Ingredients:
@@ -153,6 +159,49 @@ def test_where_trials_cannot_read_as_often_they_are_refused(
     assert warning.startswith("almr run will refuse this study: ")
 
 
+STATED = {"original": {"embedded": "shakespeare"}, "additional": {"dataset": "a/b", "tokens": 300 * LENGTH}}
+
+
+@pytest.mark.parametrize(
+    ("times", "own", "message"),
+    [
+        (10, NO_TOKENS, "the size of the launch's text is not known: state tokens of launch.corpora.additional"),
+        (10, OTHER_NAMES, "launch.corpora has no original for original: name its sources as those of corpora"),
+        (100, STATED, "trials would read 96 tokens of corpora.additional, less than one batch takes of it (256): "),
+    ],
+)
+def test_what_no_count_can_change_is_refused_before_anything_is_prepared(
+    times: int, own: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, console = with_launch(times * TOKENS, own=own), Console(quiet=True)
+    monkeypatch.setattr(prepare, "_prepare", pytest.fail)
+    for start in (lambda: sweep_run.run(study, Run(tmp_path), console), lambda: preparing.prepare(study, console)):
+        with pytest.raises(InputError, match=r"^training\.simulate_epochs: ") as error:
+            start()
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+    [warning] = [one for one in planned(study).warnings if message in one]
+    assert warning.startswith("almr run will refuse this study: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_size_that_is_counted_later_refuses_nothing_before(tmp_path: Path) -> None:
+    """Of the trials' own text, and of a file whose tokens are estimated from its bytes."""
+    (tmp_path / "a.txt").write_text("a" * 1000)
+    small = {"dataset": "a/b", "tokens": 300 * LENGTH}
+    counted = made(original=40_000, additional=300).corpora
+    counted = {name: one.model_copy(update={"bytes": 4 * one.tokens}) for name, one in counted.items()}
+    for own, corpora in (
+        (None, {"original": {"dataset": "a/a", "tokens": 40_000 * LENGTH}, "additional": small}),
+        (STATED | {"additional": {"files": str(tmp_path / "a.txt")}}, None),
+    ):
+        study = with_launch(100 * TOKENS, corpora, own)
+        epochs.refuse_early(study, {})
+        assert [one for one in planned(study).warnings if "will refuse" in one]  # as far as it is known now
+        with pytest.raises(InputError, match="less than one batch"):
+            epochs.refuse_early(study, counted)
+
+
 def test_a_replay_reads_no_text_and_is_not_refused() -> None:
     study = with_launch(100 * TOKENS)
     replayed = study.model_copy(update={"replay": Replay(table="/a.csv")})
@@ -174,6 +223,25 @@ def test_only_one_of_both_says_what_trials_draw_from() -> None:
         with_launch(TOKENS, corpora)
     with pytest.raises(pydantic.ValidationError, match=r"launch\.corpora: trial_tokens: .* remove it"):
         with_launch(TOKENS, own=corpora)
+
+
+@pytest.mark.parametrize(("tokens", "refused"), [(1, True), (LENGTH - 1, True), (LENGTH, False)])
+def test_a_part_of_less_than_a_sequence_is_refused(tokens: int, refused: bool) -> None:
+    corpora = {"original": {"embedded": "shakespeare", "trial_tokens": tokens}, "additional": {"dataset": "a/b"}}
+    if refused:
+        with pytest.raises(pydantic.ValidationError, match=rf"corpora\.original\.trial_tokens {tokens}: less than one"):
+            make_study(corpora=corpora)
+    else:
+        assert make_study(corpora=corpora).corpora.by_name["original"].spec.trial_tokens == LENGTH
+
+
+@pytest.mark.parametrize(("tokens", "warned"), [(LENGTH, True), (7 * LENGTH, True), (8 * LENGTH, False)])
+def test_a_part_that_does_not_fill_a_batch_is_warned_of(tokens: int, warned: bool) -> None:
+    """At the highest ALMR, 0.9, a batch of 8 sequences has up to 8 of the additional language."""
+    corpora = {"original": {"embedded": "shakespeare"}, "additional": {"dataset": "a/b", "trial_tokens": tokens}}
+    study = make_study(corpora=corpora, grid={"almr": ALMRS, "lr": [1e-3, 3e-3, 1e-2]})
+    found = [one for one in planned(study).warnings if "less than one batch takes of it (256)" in one]
+    assert len(found) == warned
 
 
 def test_trials_of_another_launch_have_another_recipe() -> None:

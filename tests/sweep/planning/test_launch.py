@@ -65,7 +65,9 @@ def test_passes_are_counted_on_the_launchs_own_text() -> None:
     assert found.passes("news") is None  # not known is not 0
     told = lines(study)
     assert "original: read 1 x to 1.5 x over the grid's ALMRs (1.05B tokens, as stated)" in told
-    assert "news (additional): its size is not known, nor how often it is read" in told
+    unknown = "its size is not known, nor how often it is read: state"
+    assert f"news (additional): {unknown} tokens of launch.corpora.news" in told
+    assert f"original: {unknown} launch.corpora, with tokens" in lines(with_launch())
     told_json = launch_json(found)
     assert told_json is not None
     assert told_json["corpora"]["news"] == {"tokens": None, "tokens_from": None, "passes": None}

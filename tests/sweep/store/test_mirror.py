@@ -110,7 +110,7 @@ def test_a_preempted_trial_goes_on_elsewhere_with_its_files_and_cleans_them_up(k
 
 def test_a_running_trial_is_seen_from_the_driver(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweep.worker.run_trial.PUSH_SECONDS", 0.05)
-    monkeypatch.setattr("sweep.store.run.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("sweep.store.run_trials.LOOK_SECONDS", 0.0)
     run, _, trial = begun(kept)
     with at_worker(run.address, trial) as at:
         (at.trial_folder(trial) / "metrics.jsonl").write_text('{"step": 7}\n')

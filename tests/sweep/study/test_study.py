@@ -64,7 +64,7 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
         ({"grdi": {}}, "grdi: unknown field. Did you mean grid?"),
         (
             {"keep": "all", "zzz": 1},
-            "zzz: unknown field. Fields here: name, base_model, corpora, documents, training, grid,",
+            "zzz: unknown field. Fields here: name, base_model, corpora, documents, training, trainer, grid,",
         ),
         ({"keep": "some"}, "keep: expected 'none', 'best' or 'all', found 'some'"),
         ({"training": 5}, "training: expected a mapping of fields, found 5"),

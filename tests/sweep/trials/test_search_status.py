@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from rich.console import Console
-from samples import study_content
+from samples import make_study, study_content
 from searches import GRID, LOW, Driver, searching
 from typer.testing import CliRunner
 
@@ -20,9 +21,12 @@ from sweep.store.run import Run
 from sweep.study import InputError, Objective, Study, Trial
 from sweep.study.record import PerLanguage
 from sweep.study.study import Replay
+from sweep.trials import also
+from sweep.trials.progress import RunProgress
 from sweep.trials.queue import Queue, Turn
 from sweep.verbs import run as sweep_run
 from sweep.verbs.display import Display
+from sweep.verbs.status import status_json
 
 SEARCH = {"strategy": "tpe", "trials": 15}
 
@@ -31,6 +35,11 @@ def said(*arguments: str) -> str:
     result = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0
     return result.stdout
+
+
+def expecting(total: int) -> RunProgress:
+    """Of a run in which nothing has begun."""
+    return RunProgress([], [], total, [])
 
 
 def planned(folder: Path, *more: str, **search: Any) -> str:
@@ -81,7 +90,7 @@ def test_status_and_display_say_what_a_launch_now_is_expected_to_lose(tmp_path: 
     assert 0 <= now["launch_loss"] == last.proposed.launch_loss
     assert "; a launch now is expected to lose 0.0" in said("status", "small", "--runs", str(tmp_path))
     lines = io.StringIO()
-    display = Display(Console(file=lines, width=300), driver.study, driver.run, 12, [])
+    display = Display(Console(file=lines, width=300), driver.study, driver.run, expecting(12))
     for request in driver.run.proposals(driver.study):
         display.started(request.trial)
         display.ended(driver.run.record(request.trial))
@@ -202,7 +211,7 @@ def test_what_is_shown_of_a_grid_that_grows_counts_what_was_added(tmp_path: Path
     driver = Driver(study, tmp_path)
     trials = [Trial(almr=0.1, lr=lr, seed=0) for lr in (1e-5, 2e-5, 4e-5)]
     lines = io.StringIO()
-    display = Display(Console(file=lines), study, run, 2, [])
+    display = Display(Console(file=lines), study, run, expecting(2))
     for trial in trials:
         display.started(trial)
         display.ended(driver._record(trial))
@@ -214,6 +223,51 @@ def test_a_trial_that_breaks_a_guard_says_so(tmp_path: Path) -> None:
     run, lines = Run(tmp_path / "guarded"), io.StringIO()
     record = Driver(searching(**SEARCH), tmp_path / "small")._record(Trial(almr=0.9, lr=1e-3, seed=0))
     base = PerLanguage(original=1e-3, additional=9)
-    Display(Console(file=lines), study, run, 2, []).ended(record.model_copy(update={"base_loss": base}))
+    Display(Console(file=lines), study, run, expecting(2)).ended(record.model_copy(update={"base_loss": base}))
     over = f"over the guard of original ({record.losses()['original']:.4f} > 0.0010);"
     assert f"complete: {over}" in " ".join(lines.getvalue().split())
+
+
+class Watched(Driver):
+    """A sweep beside its display, whose counts are compared with the files of the run whenever a trial ends."""
+
+    def watch(self) -> list[tuple[int, int, int]]:
+        self.display = Display(Console(quiet=True), self.study, self.run, RunProgress.of(self.study, self.run))
+        self.counts: list[tuple[int, int, int]] = []
+        self.go()
+        return self.counts
+
+    def _end(self, queue: Queue, flight: list[Trial], trial: Trial) -> None:
+        for one in flight:
+            if one.id not in self.display.running:
+                self.display.started(one)
+        super()._end(queue, flight, trial)
+        record = self.run.record(trial)
+        assert record
+        self.display.ended(record)
+        done, running, left = map(int, re.findall(r"(\d+) (?:done|running|left)", self.display._counts())[:3])
+        now, status = RunProgress.of(self.study, self.run), status_json(self.run)
+        assert (done, running) == (len(now.records), len(flight))
+        assert (done + running + left, running + left) == (now.total, now.to_run)
+        assert (status["trials"], status["left"], status["complete"]) == (now.total, now.to_run, done)
+        self.counts.append((done, running, left))
+
+
+@pytest.mark.parametrize(
+    "search",
+    [None, {"trials": 9}, {"tokens": 9 * 2048}, {"gpu_hours": 9.0}, {"strategy": "surface", "tokens": 9 * 2048}],
+)
+@pytest.mark.parametrize("room", [1, 4])
+def test_display_and_status_count_the_trials_that_are_named_with_also(
+    tmp_path: Path, search: dict[str, Any] | None, room: int
+) -> None:
+    """In total, done and left, from the first trial that ends to the last, beside each kind of budget."""
+    own = {"search": {"strategy": "random"} | search} if search else {}
+    grid = GRID if search else GRID | {"almr": [0.1, 0.5, 0.9], "lr": [1e-5, 1e-4, 1e-3]}
+    study = make_study(grid=grid, resources={"gpus_per_node": 8}, **own)
+    named = also.read(["0.65:3.19e-4,0.5:1e-4:1,0.95:2e-4"])
+    also.add(study, Run(tmp_path), also.find(study, Run(tmp_path), named).new)
+    driver = Watched(study, tmp_path, at_once=room, room=room, took=lambda trial: {"gpu_hours": 1.0})
+    counts = driver.watch()
+    assert counts[-1] == (12, 0, 0)
+    assert len(json.loads(json.dumps(status_json(Run(tmp_path))))["also"]) == 3

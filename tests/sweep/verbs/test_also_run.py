@@ -138,3 +138,27 @@ def test_a_replay_names_the_trial_that_its_table_lacks() -> None:
     refused = CliRunner().invoke(cli.app, ["run", study, "--also", "0.65:3e-4,0.65:4e-4"])
     assert "no row for almr=0.65_lr=4e-04_seed=0: leave it out" in str(refused.exception)
     assert not Path("runs/small/trials").exists()
+
+
+def test_a_study_that_names_its_own_run_as_a_rung_is_refused_before_anything_is_written() -> None:
+    """By plan and run, whether the run is there or not; the run of another study is no fault of that kind."""
+    launch = LAUNCH | {"transfer": {"rule": "ladder", "rungs": [{"run": "runs/small"}]}}
+    study = write(GRID, launch=launch)
+    own = "runs/small is this study's own run, and its sweep is a rung already: name the runs of other sizes"
+    for _ in range(2):
+        refused = CliRunner().invoke(cli.app, ["run", study])
+        assert own in str(refused.exception)
+        assert "\n" not in str(refused.exception)
+        assert not Path("runs/small/trials").exists()
+        said = " ".join(almr("plan", study).stderr.split())
+        assert f"almr run will refuse this study: launch.transfer.rungs: {Path.cwd()}/{own}" in said
+        Run.within("runs", "small").freeze(study_file.load(study))
+    Path("runs/small").rename("copied")
+    study = write(GRID, launch=LAUNCH | {"transfer": {"rule": "ladder", "rungs": [{"run": "copied"}]}})
+    assert "own run" in str(CliRunner().invoke(cli.app, ["run", study]).exception)
+    study = write(
+        GRID | {"seeds": [1]},
+        name="other",
+        launch=LAUNCH | {"transfer": {"rule": "ladder", "rungs": [{"run": "copied"}]}},
+    )
+    assert "own run" not in almr("plan", study).stderr

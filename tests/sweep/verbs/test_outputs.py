@@ -15,7 +15,7 @@ from sweep import cli
 from sweep.store.run import Run
 from sweep.study import InputError, Trial
 from sweep.study.study_file import dump
-from sweep.verbs import fitting
+from sweep.verbs import conclusion, fitting, outputs
 
 VERBS = ("report", "export", "confirm")
 
@@ -123,6 +123,18 @@ def test_of_a_refused_fit_the_verdict_comes_first_and_the_way_to_insist_last(run
     assert last == f'to take the risk: almr {verb} {run} --accept-risk "reason"'
     assert not (run / "launch").exists()
     assert almr(verb, run).exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["export", "confirm"])
+def test_without_a_setting_for_the_launch_no_risk_can_be_taken(run, no_fit, verb):
+    """What is advised has to work, and what is refused with a reason too is not advised."""
+    refuse(run)
+    change(run, "transfer", None)
+    last = str(CliRunner().invoke(cli.app, [verb, str(run)]).exception).splitlines()[-1]
+    assert last == "at the other edge"
+    assert almr(verb, run).exit_code != 0
+    fitted, of = outputs.fitted(Run(run), print), Run(run).study()
+    assert "to take the risk" not in str(conclusion._export(of, Run(run), fitted)[1])
 
 
 def test_the_report_of_a_refused_fit_says_so(run, no_fit):
@@ -259,6 +271,14 @@ def test_a_smaller_sweep_of_the_ladder_that_was_fitted_again_is_seen(tmp_path):
     (small / "fit.json").write_text('{"winner": 1}')
     assert before.changes(FitInputs.of_run(of, tmp_path)) == [f"{small}/fit.json changed since the fit"]
     (small / "fit.json").unlink()  # as on a machine that has only this run
+    assert before.changes(FitInputs.of_run(of, tmp_path)) == []
+
+
+def test_a_run_that_names_itself_as_a_rung_is_not_outdated_by_its_own_fit(tmp_path):
+    rule = {"rule": "ladder", "rungs": [{"run": str(tmp_path), "parameters": 10**6}]}
+    of = study(launch=LAUNCH | {"transfer": rule})
+    before = FitInputs.of_run(of, tmp_path)
+    (tmp_path / "fit.json").write_text("{}")
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
 
 

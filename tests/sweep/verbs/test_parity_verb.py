@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from analysis.launch.evidence.parity import ParityCheck, ParityRun
 from sweep import cli
-from sweep.readback.parity import kept, parity
-from sweep.readback.parity.launches import ParityRunError
-from sweep.readback.parity.trace import LoggedStep, Trace
+from sweep.external.parity import kept, parity
+from sweep.external.runs.trace import LoggedStep, Trace
+from sweep.external.runs.trainer_run import TrainerRunError
 from sweep.store.run import Run
 from sweep.study import InputError
 from sweep.verbs import fitting
@@ -183,11 +183,11 @@ def test_a_format_has_three_runs_and_our_own_trainer_two(runs):
 
 
 def test_a_trainer_that_does_not_finish_fails_with_its_reason(runs):
-    broken = Launched(ParityRunError("start.sh ended with status 1: no memory"))
+    broken = Launched(TrainerRunError("start.sh ended with status 1: no memory"))
     found = runs(
         "axolotl",
         axolotl_again=broken,
-        axolotl_borders=Launched(LOGGED, ParityRunError("it hung")),
+        axolotl_borders=Launched(LOGGED, TrainerRunError("it hung")),
         native_borders=Launched(LOGGED),
     )
     assert found.state == "fail"
@@ -199,7 +199,7 @@ def test_without_our_own_trainer_there_is_nothing_to_compare_with(runs):
         "axolotl",
         axolotl_again=Launched(LOGGED),
         axolotl_borders=Launched(),
-        native_borders=Launched(ParityRunError("it hung")),
+        native_borders=Launched(TrainerRunError("it hung")),
     )
     assert (found.state, found.runs[1].why_not) == ("not known", "native: it hung")
 

@@ -6,12 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from samples import make_study
 from searches import GRID, LOW, Driver, searching
 
 from analysis.fit_file.findings import Finding, NextTrial
 from sweep.store.run import Run
 from sweep.study import Trial
+from sweep.trials import also
+from sweep.trials.also import MOST_SEED
 from sweep.trials.progress import RunProgress
 from sweep.verbs import fitting, rerun
 
@@ -38,6 +42,20 @@ def test_the_command_names_each_point_and_another_seed_of_one_that_was_tried(
     wanted = [f"to run the suggested trials ({count}): almr run study.yaml --also {expected}"]
     assert rerun.suggestion(finding(*points), finding((0.2, 1.0)), again) == wanted
     assert rerun.suggestion([], finding(*points), again) == wanted
+
+
+@given(
+    tried=st.lists(st.sampled_from([0, 1, 2, 7, MOST_SEED - 1, MOST_SEED]), min_size=1, unique=True),
+)
+@example(tried=[MOST_SEED])
+@example(tried=[0, MOST_SEED])
+def test_another_seed_of_a_point_is_one_that_a_study_may_have(tried: list[int]) -> None:
+    """Also where the highest was tried: what is printed is read back, and is not one that was run."""
+    again = rerun.Rerun("almr run study.yaml", tried=tuple(Trial(almr=0.1, lr=1e-5, seed=seed) for seed in tried))
+    command, _ = again.running([(0.1, 1e-5)])
+    [point] = also.read([command.split(" --also ")[1]])
+    assert point.seed not in {None, *tried}
+    make_study(grid=GRID | {"seeds": [*tried, point.seed]})
 
 
 def test_a_table_has_its_own_advice_and_without_suggestions_there_is_none() -> None:

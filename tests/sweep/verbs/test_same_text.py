@@ -106,7 +106,22 @@ def test_a_corpus_that_grew_is_refused_until_it_is_stated_to_be_the_same_text(st
     status, said = almr("run", "study.yaml", "--also", "0.6:3e-4")  # it need not be stated again
     assert status in (0, 3)
     assert len(records()) == 11
+    _another_loss_of_the_base_model_is_refused(study)
     _held_out_text_that_changes_is_not_the_same(study)
+
+
+def _another_loss_of_the_base_model_is_refused(study: Path) -> None:
+    file = Path("runs/small/ingredients.json")
+    kept = file.read_text()
+    made = json.loads(kept)
+    made["base_check"]["losses"]["original"]["loss"] += 0.1
+    file.write_text(json.dumps(made))
+    (study / "original" / "more.txt").write_text(numbered(30) + ENGLISH * 12, encoding="utf-8")
+    status, said = almr("run", "study.yaml", "--same-text", REASON)
+    assert status == 2
+    assert "--same-text: the base model's loss on the held-out text of original is" in said
+    assert "0.1000 apart, over the noise of a trial" in said
+    file.write_text(kept)
 
 
 def _held_out_text_that_changes_is_not_the_same(study: Path) -> None:
@@ -117,8 +132,9 @@ def _held_out_text_that_changes_is_not_the_same(study: Path) -> None:
     one.write_text("Quite another text, of other words. " * 40)
     status, said = almr("run", "study.yaml", "--same-text", REASON)
     assert status == 2
-    assert "--same-text: the base model's loss on the held-out text of original is" in said
-    assert "apart, over the noise of a trial" in said
+    assert (
+        f"corpora.original: 1 of the {len(held)} documents that were held out of the run's finished trials is" in said
+    )
     assert Path("runs/small/ingredients.json").read_text() == before
 
 

@@ -144,3 +144,14 @@ def test_a_run_that_ended_is_finished(study: Study, tmp_path: Path) -> None:
     text = status(Run(tmp_path / "small"))
     assert "is finished: 6 of 6 trials complete, 0 diverged, 0 failed, 0 left" in text
     assert "almr run" not in text
+
+
+def test_the_trainer_of_the_trials_is_named_unless_it_is_our_own(run: Run) -> None:
+    assert "trained by" not in status(run)
+    path = run.files.records()[0]
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"trainer": {"name": "megatron", "version": "0.16.1"}}))
+    text = status(run)
+    assert "trained by megatron 0.16.1: 1 trials" in text
+    assert "trained by native: 1 trials" in text
+    assert json.loads(status(run, "--json"))["trainers"][0].keys() == {"name", "version", "trials"}

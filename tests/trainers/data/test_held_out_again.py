@@ -85,11 +85,37 @@ def test_files_that_moved_or_were_compressed_anew_give_the_same_blocks(
     assert blocks(packed[0], [0, 1]).tolist() == blocks(packed[1], [0, 1]).tolist()
 
 
+def test_a_corpus_that_lost_some_held_out_documents_is_refused_with_their_number(
+    local_study: Study, tmp_path: Path
+) -> None:
+    """Losses on the others would compare with nothing that the trials measured."""
+    several = local_study.corpora.by_name["original"].spec.model_copy(update={"held_out": 0.3})
+    study = local_study.model_copy(update={"corpora": local_study.corpora.model_copy(update={"original": several})})
+    old = prepare.prepare(study)
+    kept = Path(old.folders["original"]) / "held_out.jsonl"
+    held = [json.loads(line)["text"] for line in kept.open(encoding="utf-8")]
+    assert len(held) > 2
+    gone = [file for file in (tmp_path / "original").glob("*.txt") if file.read_text(encoding="utf-8") in held[:2]]
+    texts = [file.read_bytes() for file in gone]
+    for number, file in enumerate(gone, 1):
+        file.unlink()
+        with pytest.raises(InputError) as error:
+            after(study, old)
+        what = f"corpora.original: {number} of the {len(held)} documents that were held out of the run's finished"
+        assert str(error.value).startswith(what)
+        assert f"put back those of {kept}" in str(error.value)
+        assert "\n" not in str(error.value)
+    for number, text in enumerate(texts):
+        (tmp_path / "original" / f"again-{number}.txt").write_bytes(text)
+    assert set(map(bytes, held_out(after(study, old), "original")))
+
+
 def test_other_text_and_held_out_text_that_is_gone_are_refused(local_study: Study, tmp_path: Path) -> None:
     old = prepare.prepare(local_study)
     for file in (tmp_path / "original").glob("*.txt"):
         file.write_text(file.read_text(encoding="utf-8").replace("fox", "dog"), encoding="utf-8")
-    with pytest.raises(InputError, match=r"corpora\.original: it holds none of the documents that were held out"):
+    count = old.corpora["original"].held_out_documents
+    with pytest.raises(InputError, match=rf"corpora\.original: {count} of the {count} documents that were held out"):
         after(local_study, old)
     (Path(old.folders["original"]) / "held_out.jsonl").unlink()
     with pytest.raises(InputError, match=r"held_out\.jsonl, the held-out text of the run's finished trials, is gone"):

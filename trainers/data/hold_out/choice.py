@@ -67,7 +67,10 @@ def choose(
 
 
 def _again(texts: datasets.Dataset, folder: Path, where: str) -> Split:
-    """The documents that were held out of the corpus in a folder, as often as there. Raises InputError without any."""
+    """The documents that were held out of the corpus in a folder, as often as there.
+
+    Raises InputError where one of them is gone: losses on the others are not those that the finished trials measured.
+    """
     file = folder / FILE
     if not file.is_file():
         raise InputError(
@@ -80,8 +83,12 @@ def _again(texts: datasets.Dataset, folder: Path, where: str) -> Split:
             if wanted[key := digest(text)] > 0:
                 wanted[key] -= 1
                 rows.append(row)
-    if not rows:
-        raise InputError(f"{where}: it holds none of the documents that were held out of the run's finished trials")
+    if gone := wanted.total():
+        raise InputError(
+            f"{where}: {gone:,} of the {gone + len(rows):,} documents that were held out of the run's finished trials "
+            f"{'is' if gone == 1 else 'are'} not in it, so its held-out losses would be of other text: put back those "
+            f"of {file}, or give the study another name for a new run"
+        )
     return Split(rows, np.delete(np.arange(len(texts)), rows).tolist())
 
 

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections import Counter
 
 import datasets
 import numpy as np
 
+from sweep.study import InputError
+from sweep.study.numbers import percent
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 
+log = logging.getLogger(__name__)
+LOST, MUCH_LOST = 0.001, 0.2  # shares of the letters that the tokenizer cannot write: a warning, and a refusal
 DOCUMENTS, CHARACTERS = 100, 2000  # of a sample: evenly spaced documents, and the beginning of each
+
+
+def refuse(texts: datasets.Dataset, tokenizer: TextTokenizer, where: str) -> None:
+    """Raises InputError where the tokenizer knows few of the letters: little of the text would be learned. Warns where
+    it does not know some. `where`: the study's field.
+    """
+    lost = share(texts, tokenizer)
+    found = (
+        f"{where}: the base model's tokenizer cannot write {percent(lost, 1)} of the letters of this "
+        f"text, which it drops or reads as unknown"
+    )
+    if lost >= MUCH_LOST:
+        raise InputError(
+            f"{found}: give a base model that knows them, or an extended tokenizer in base_model.tokenizer with "
+            f"base_model.new_rows: mean"
+        )
+    if lost >= LOST:
+        log.warning("%s: bits per byte count them, but no token does", found)
 
 
 def share(texts: datasets.Dataset, tokenizer: TextTokenizer) -> float:

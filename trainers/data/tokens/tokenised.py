@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +12,11 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.study.errors import shown
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 
+log = logging.getLogger(__name__)
+NAMED = 3  # special tokens, in a warning
 FILE = "tokens.int32"
 AT_ONCE = 1_000  # documents
 
@@ -35,6 +39,26 @@ class Tokenised:
         """The token ids of some documents, one after another."""
         ids = np.memmap(self.file, np.int32, "r")
         return np.concatenate([ids[self._ends[row] - self.tokens[row] : self._ends[row]] for row in rows])
+
+    def tell(self, where: str) -> None:
+        """Warn of special tokens in the text. `where`: the study's field."""
+        if self.special:
+            names = sorted(self.special, key=lambda name: (-self.special[name], name))
+            count = sum(self.special.values())
+            log.warning(
+                "%s: special tokens of the tokenizer stand in the text, %s as %s: they are read as text",
+                where,
+                "once" if count == 1 else f"{count:,} times",
+                ", ".join(map(shown, names[:NAMED])) + (", ..." if names[NAMED:] else ""),
+            )
+        if self.inside:
+            log.warning(
+                "%s: in %d of %d documents a token of the text is the same as the one between documents: give the base "
+                "model's tokenizer an eos_token that is no text",
+                where,
+                self.inside,
+                len(self.tokens),
+            )
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:

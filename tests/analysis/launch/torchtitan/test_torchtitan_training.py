@@ -22,7 +22,7 @@ from trainers.model.token_loss import TokenLoss
 
 ROOT = Path(__file__).parents[4]
 VENV = Path(os.environ.get("ALMR_EXPORT_VENVS", "/nowhere")) / "torchtitan" / "bin"
-READER = ROOT / "sweep" / "readback" / "parity" / "readers" / "torchtitan.py"
+READER = ROOT / "sweep" / "external" / "runs" / "readers" / "torchtitan.py"
 WORDS, LENGTH, BATCH, STEPS, NODES = 256, 64, 8, 20, 2
 END = 0
 BORDERS = Borders((), (END,))

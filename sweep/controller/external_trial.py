@@ -1,0 +1,36 @@
+"""A trial by another trainer, on all nodes of the trial's placement group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ray
+
+from sweep.controller.remote_node import RemoteNode
+from sweep.external import choose
+from sweep.external.trial import flow
+from sweep.external.trial.job import NodeCommand
+from sweep.external.trial.node import TrainerProcesses
+from sweep.external.trial.nodes import WatchedNodes
+from sweep.store.run import Run
+from sweep.study import Record, Trial
+from sweep.worker.group.node import Rendezvous
+from sweep.worker.run_trial import at_worker
+
+
+def run_external(address: str, trial: Trial) -> Record:
+    """Run a trial on the nodes of this process's placement group; returns its record. Raises with the reason."""
+    with at_worker(address, trial) as run:
+        return flow.carry_out(run, trial, choose.trainer(run.study()), _nodes(run, trial))
+
+
+def _nodes(run: Run, trial: Trial) -> WatchedNodes:
+    resources = run.study().resources
+
+    def elsewhere(rendezvous: Rendezvous, command: NodeCommand, log: Path) -> RemoteNode:
+        return RemoteNode(TrainerProcesses, resources, rendezvous, command, log)
+
+    if resources.nodes == 1:
+        return WatchedNodes(run.files.trial(trial.id), resources)
+    here = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    return WatchedNodes(run.files.trial(trial.id), resources, here, elsewhere)
