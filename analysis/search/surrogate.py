@@ -56,8 +56,8 @@ class SlantedKernel(kernels.Kernel):  # type: ignore[misc]
     """Constant, smooth surface and noise, for values of sd 1 at inputs (u, v) in shares of the range.
 
     `theta` (5,): ln of the variance of the surface and of its length scales in u and v; the slant s; ln of the variance
-    of a trial's noise. The surface has Matern's covariance of smoothness 5/2 in u and v - s u (Rasmussen & Williams 2006,
-    equation 4.17). The constant has a variance of 1: the mean is integrated out (ibid., section 2.7).
+    of a trial's noise. The surface has Matern's covariance of smoothness 5/2 in u and v - s u (Rasmussen & Williams
+    2006, equation 4.17). The constant has a variance of 1: the mean is integrated out (ibid., section 2.7).
     """
 
     theta: Array = START  # a plain value, which sklearn's property of that name is not
