@@ -3,7 +3,7 @@
     fake_trainer.py NAME ARGUMENTS...
 
 NAME is the program that it stands for. FAKE says what goes wrong: `die` once after the checkpoint half-way, `crash`,
-`no model`. Standard library alone: it starts in an instant.
+`not finite`, `nonsense`. Standard library alone: it starts in an instant.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def train(arguments: list[str]) -> None:
     out = Path(next(word for word in arguments if word.startswith("output_dir=")).partition("=")[2])
     if fault == "crash":
         sys.exit("RuntimeError: no kernel for this")
+    if fault == "not finite":
+        sys.exit("[rank0]: RuntimeError: Loss is not finite (global_avg_loss=nan) at step 3. Stopping training.")
     out.mkdir(parents=True, exist_ok=True)
     at = max((int(path.name.partition("-")[2]) for path in out.glob("checkpoint-*")), default=0)
     print(f"begins at step {at}, threads {os.environ['OMP_NUM_THREADS']}", flush=True)
