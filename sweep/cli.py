@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep.verbs.commands import results, studies, terminal
+from sweep.verbs.commands import results, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
@@ -31,18 +31,30 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     ),
     results.confirm: ("almr confirm demo", "almr confirm demo --results results.csv"),
 }
+OF_TRAINERS: dict[Callable[..., None], tuple[str, str]] = {
+    trainers.check: (
+        "almr trainer check python train.py",
+        "almr trainer check --study study.yaml --json",
+    ),
+}
+PLAIN: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # plain help: it fits a screen, and no library draws it
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: it fits a screen, and no library draws it
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nStart with: almr run demo\nHelp of a verb: almr run --help",
-)
-for verb, examples in EXAMPLES.items():
-    stoppable = interruptible("run the same command again")(verb)
-    app.command(epilog="\b\nExamples:\n  {}\n  {}".format(*examples))(stoppable)
+app = typer.Typer(epilog="\b\nStart with: almr run demo\nHelp of a verb: almr run --help", **PLAIN)
+group = typer.Typer(help="Try a trainer that is not ours.", **PLAIN)
+# The words after a program are its own, with their options.
+settings = PLAIN["context_settings"] | {"allow_interspersed_args": False}
+for place, verbs in ((app, EXAMPLES), (group, OF_TRAINERS)):
+    for verb, examples in verbs.items():
+        stoppable = interruptible("run the same command again")(verb)
+        more = {"context_settings": settings} if verb is trainers.check else {}
+        place.command(epilog="\b\nExamples:\n  {}\n  {}".format(*examples), **more)(stoppable)
+app.add_typer(group, name="trainer")
 
 
 def _print_version(wanted: bool) -> None:
@@ -58,7 +70,7 @@ def almr(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Choose ALMR and LR of a large continual pre-training run by a sweep of small ones."""
+    """Choose ALMR and LR of a large continual pre-training run by small ones."""
 
 
 def _interrupt(signum: int, frame: Any) -> None:

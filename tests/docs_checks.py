@@ -129,9 +129,14 @@ def almr_fault(words: list[str]) -> str | None:
         return None if words[0] in {"--help", *global_options()} else f"no option {words[0]}"
     if words[0] not in verbs():
         return f"no command {words[0]}"
-    bare = not [word for word in words[1:] if not word.startswith("-")]  # as in: with `almr plan --check`
+    command, words = verbs()[words[0]], words[1:]
+    while group := vars(command).get("commands"):
+        if not words or words[0] not in group:
+            return None if words == ["--help"] else f"name one of {', '.join(group)}"
+        command, words = group[words[0]], words[1:]
+    bare = not [word for word in words if not word.startswith("-")]  # as in: with `almr plan --check`
     try:
-        verbs()[words[0]].make_context("almr", [*(["RUN"] if bare else []), *words[1:]])
+        command.make_context("almr", [*(["RUN"] if bare else []), *words])
     except typer.Exit:  # --help
         return None
     except typer.BadParameter.__mro__[2] as error:  # ClickException, which typer does not name

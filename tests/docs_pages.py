@@ -9,11 +9,13 @@ import ast
 import re
 from pathlib import Path
 
+from sweep.external.command import answer, request
 from tests import rooms, rooms_figure, study_fields
 from tests.rooms import ROOT
 
 DOCS = ROOT / "docs"
 MAP = re.compile(r"(<!-- map: make docs -->\n).*?(<!-- end of map -->)", flags=re.DOTALL)
+FIELDS = re.compile(r"(<!-- fields of (\w+): make docs -->\n).*?(<!-- end of fields -->)", flags=re.DOTALL)
 MODULES = """# Every module
 
 `make docs` writes this page from the first line of each module; do not edit it. [Architecture](architecture.md) says
@@ -23,11 +25,14 @@ how the folders belong together.
 
 def pages() -> dict[Path, str]:
     """The content that each generated file has to have."""
-    architecture = DOCS / "architecture.md"
+    architecture, trainers = DOCS / "architecture.md", DOCS / "trainers.md"
     return {
         DOCS / "study.md": study_fields.page(),
         DOCS / "modules.md": modules(),
         DOCS / "figures" / "rooms.svg": rooms_figure.svg(),
+        trainers: FIELDS.sub(
+            lambda found: found[1] + "\n".join(fields(found[2])) + "\n" + found[3], trainers.read_text(encoding="utf-8")
+        ),
         architecture: MAP.sub(lambda found: found[1] + tree() + found[2], architecture.read_text(encoding="utf-8")),
     }
 
@@ -36,6 +41,13 @@ def tree() -> str:
     """The folders and their entries as a Markdown table: what `python -m tests.rooms` prints, without the imports."""
     rows = [f"| `{folder.path}/` | {', '.join(f'`{e}`' for e in folder.entries)} |" for folder in rooms.folders()]
     return "\n".join(["| folder | entries |", "|---|---|", *rows]) + "\n"
+
+
+def fields(schema: str) -> list[str]:
+    """A table of the fields of a file that a program of the user's reads or writes, by the name of its schema."""
+    described = {**vars(request), **vars(answer)}[schema].model_fields.items()
+    rows = [f"| `{name}` | {' '.join((field.description or '').split())} |" for name, field in described]
+    return ["| field | meaning |", "|---|---|", *rows]
 
 
 def modules() -> str:

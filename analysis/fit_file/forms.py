@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 OFFSET = 0.01
-WIDEST_STEP = 0.6  # share of the tried range in the transformed ALMR
+WIDEST_STEP = 0.5  # share of the tried range in the transformed ALMR
 
 
 @dataclass(frozen=True)

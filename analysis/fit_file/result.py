@@ -15,6 +15,11 @@ from sweep.study import Study
 if TYPE_CHECKING:
     import pandas as pd
 
+ONE_SEED = (
+    "all trials have one seed: another may move the best ALMR by more than its interval, "
+    "so repeat the trials near the winner with a second one"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
@@ -47,6 +52,13 @@ class FitResult:
     def warnings(self) -> list[Finding]:
         """What to know before the winner is launched."""
         return self.file.warnings
+
+    @property
+    def one_seed(self) -> str:
+        """What to know where an ALMR was fitted to trials of one seed, whose interval knows of one order of the data;
+        empty otherwise."""
+        used = self.table[self.table["excluded"].isna()]
+        return ONE_SEED if self.file.alone != "lr" and "seed" in used and used["seed"].nunique() == 1 else ""
 
     def label(self, language: str) -> str:
         """The language's own name where the study gives one."""

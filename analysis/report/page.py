@@ -91,6 +91,7 @@ def render(fit: FitResult, run: Path, commands: Sequence[str] = ()) -> str:
         scores=_scores(fit),
         figures=_images(fit, run),
         captions={name: text + (GUARDED.get(name, "") if fit.file.bounds else "") for name, text in CAPTIONS.items()},
+        one_seed=fit.one_seed,
         coupling=_coupling(fit),
         unknown=_why_unknown(fit),
         guarded=fit.guards,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sweep.external.command.trainer import CommandTrainer
 from sweep.external.runs import start
 from sweep.external.trial.job import ExternalTrainer
 from sweep.external.trial.named import NamedTrainer
@@ -14,5 +15,5 @@ def trainer(study: Study) -> ExternalTrainer:
     if environment.why_not:
         raise InputError(f"trainer: {environment.why_not}")
     if study.trainer.name == "command":
-        raise InputError("trainer: command: trials are not trained by a command so far: name another trainer")
+        return CommandTrainer(study.trainer.command, environment)
     return NamedTrainer(study.trainer.name, environment)

@@ -106,9 +106,7 @@ def _fault(study: Study, text: SourcePart, facts: CorpusFacts | None) -> str | N
         if text.launch.same_text and facts is None:  # it is counted when the trials' text is
             return None
         return f"the size of the launch's text is not known: state tokens of launch.corpora.{text.launch.name}"
-    low, high = study.search.reach(study.grid)["almr"]
-    share = source.share * (high if source.language == "additional" else 1 - low)
-    at_once = math.ceil(share * training.batch_sequences) * training.sequence_length
+    share, at_once = _most(study, source)
     if text.tokens < at_once:
         return (
             f"trials would read {shown(text.tokens)} tokens of {source.where}, less than one batch takes of it "
@@ -124,6 +122,24 @@ def _fault(study: Study, text: SourcePart, facts: CorpusFacts | None) -> str | N
     return None
 
 
+def _most(study: Study, source: CorpusSource) -> tuple[float, int]:
+    """The largest share of a trial's tokens that a source may have, and the tokens of it in one batch then."""
+    low, high = study.search.reach(study.grid)["almr"]
+    share = source.share * (high if source.language == "additional" else 1 - low)
+    return share, math.ceil(share * study.training.batch_sequences) * study.training.sequence_length
+
+
+def _small(study: Study) -> Iterator[str]:
+    """The stated parts that do not fill one batch."""
+    for source in study.corpora.by_name.values():
+        part, at_once = source.spec.trial_tokens, _most(study, source)[1]
+        if part and part < at_once:
+            yield (
+                f"{source.where}.trial_tokens {part:,}: less than one batch takes of it ({shown(at_once)}), so that a "
+                f"trial reads a text several times in one step: raise it"
+            )
+
+
 def warnings(
     study: Study,
     facts: Mapping[str, CorpusFacts],
@@ -133,7 +149,7 @@ def warnings(
     """What a plan says of repetition that trials should have and have not. `epochs`: of trials, by source."""
     if study.training.simulate_epochs:
         return [f"almr run will refuse this study: {fault}" for fault in faults(study, facts)]
-    return [*_unlike(study, epochs, launch)] if launch else []
+    return [*_small(study), *(_unlike(study, epochs, launch) if launch else [])]
 
 
 def _unlike(study: Study, epochs: Mapping[str, list[float] | None], launch: LaunchOutlook) -> Iterator[str]:

@@ -108,6 +108,7 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
             content[section][field] = str((folder / model).resolve())
     if content["tracking"]["mlflow"]:
         content["tracking"]["mlflow"] = _absolute_uri(folder, content["tracking"]["mlflow"])
+    content["trainer"] = study.trainer.beside(folder).model_dump(mode="json")
     for place, field in _paths(content):
         place[field] = str((folder / Path(place[field]).expanduser()).resolve())
     return Study.model_validate(content)

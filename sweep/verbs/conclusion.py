@@ -98,13 +98,15 @@ def _export(study: Study, run: Run, fitted: Fit) -> tuple[Exported | None, str |
     if study.launch is None:
         return None, None
     if fitted.file.refusals:
-        return None, _how_to_insist(run)
+        return None, _how_to_insist(run, fitted)
     try:
         return outputs.export(run, fitted), None
     except InputError as error:
         return None, str(error)
 
 
-def _how_to_insist(run: Run) -> str:
+def _how_to_insist(run: Run, fitted: Fit) -> str:
     stale = f" ({run.files.launch} is from an earlier fit)" if run.files.launch.exists() else ""
+    if fitted.file.transfer is None:
+        return f"the fit is refused{stale}, and without a setting for the launch there is nothing to export"
     return f'the fit is refused{stale}; to take the risk: almr export {shlex.quote(run.address)} --accept-risk "reason"'

@@ -23,6 +23,7 @@ def verdict(fitted: Fit) -> str:
         *_winner(fitted),
         *_horizons(file),
         *_region(file),
+        *([fitted.one_seed] if fitted.one_seed else []),
         *_transfer(file),
         *_losses(fitted),
         _divergence(file),

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sweep.study.fields import Section, Several, Text, TrainerName
+
+
+def words(value: Any) -> Any:
+    """A command that is written as one text is split as a shell would."""
+    try:
+        return tuple(shlex.split(value)) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"{value}: {error}: write a list of words") from None
 
 
 class TrainerChoice(Section):
@@ -14,11 +25,13 @@ class TrainerChoice(Section):
 
     name: TrainerName = "native"
     """Our own trainer, one that a launch can be exported to, or `command`: a program of yours."""
-    command: Several[Text] = ()
-    """With `name: command`, the program and its arguments. It gets a JSON file as its last argument."""
+    command: Annotated[Several[Text], BeforeValidator(words)] = ()
+    """With `name: command`, the program and its arguments. It gets a JSON file as its last argument. Words that name a
+    file beside the study file are that file.
+    """
     environment: str | None = None
-    """Folder of the virtual environment that has the trainer. Default: `$ALMR_EXPORT_VENVS/NAME`."""
-    container: Several[Text] = ()
+    """Folder of the virtual environment that has it. Default: `$ALMR_EXPORT_VENVS/NAME`; of a command, almr's own."""
+    container: Annotated[Several[Text], BeforeValidator(words)] = ()
     """Words before each of its commands, such as `[apptainer, exec, --nv, trainer.sif]`. Default: no container."""
     variables: dict[str, str] = Field(default_factory=dict)
     """Environment variables of its processes, such as `PYTHONPATH`; no secrets, as the study is kept in the run."""
@@ -43,6 +56,19 @@ class TrainerChoice(Section):
         """Whether another program than ours trains."""
         return self.name != "native"
 
+    def beside(self, folder: Path) -> Self:
+        """With absolute paths, where they are relative to a folder. Links stay: the python of an environment is one."""
+        command = [str(path) if (path := _absolute(folder, word)).is_file() else word for word in self.command]
+        environment = self.environment and str(_absolute(folder, self.environment))
+        return self.model_copy(update={"command": tuple(command), "environment": environment})
+
     def recipe(self) -> dict[str, Any]:
-        """What a trial's numbers depend on: records of two trainers are of two recipes."""
-        return self.model_dump(mode="json", include={"name", "command"})
+        """What a trial's numbers depend on: records of two trainers are of two recipes. The folder of a program does
+        not count, so that a study can be moved with it.
+        """
+        command = [Path(word).name if Path(word).is_absolute() else word for word in self.command]
+        return {"name": self.name, "command": command}
+
+
+def _absolute(folder: Path, path: str) -> Path:
+    return Path(os.path.abspath(folder / Path(path).expanduser()))

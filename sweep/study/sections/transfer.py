@@ -204,6 +204,9 @@ class TransferRule(Section):
             )
         if self.rule in ("direct", "relative") and self.parameters_exponent is not None:
             raise ValueError(f"rule {self.rule} takes no parameters_exponent: write rule: power, or remove it")
+        runs = [rung.run for rung in self.rungs if rung.run]
+        if twice := next((run for run in runs if runs.count(run) > 1), None):
+            raise ValueError(f"rungs: {twice} is named twice, and its sweep would count twice: remove one")
         if given and self.source is None:
             name = "tokens_exponent" if self.tokens_exponent is not None else "parameters_exponent"
             raise ValueError(f"{name}: say where it is from, source: ...")

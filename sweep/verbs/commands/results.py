@@ -193,7 +193,8 @@ def _refuse_without_reason(run: Run, fitted: FitResult, accept_risk: str | None,
     if accept_risk is None and fitted.refusals and fitted.study and fitted.study.launch:
         verdict = f"the fit is refused ({_codes(fitted)}), so there is nothing to {again.split()[1]}"
         suggestions = [*messages(fitted.refusals), *rerun.suggestion(fitted.refusals, [], rerun.of(run))]
-        raise InputError("\n".join([verdict, *suggestions, f'to take the risk: {again} --accept-risk "reason"']))
+        risk = [f'to take the risk: {again} --accept-risk "reason"'] if fitted.file.transfer else []  # else no setting
+        raise InputError("\n".join([verdict, *suggestions, *risk]))
 
 
 def _verified(made: Exported) -> dict[str, Any]:

@@ -158,6 +158,17 @@ def test_forms_rise_with_almr_and_are_finite_at_both_ends():
         assert (np.diff(values) > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("almrs", "left_out"),
+    [(np.linspace(0.05, 0.95, 9), ()), (np.linspace(0.05, 0.95, 5), FORMS[1:3]), ([0.1, 0.2, 0.3, 0.9], FORMS[1:])],
+)
+def test_a_form_whose_trials_leave_over_half_of_it_empty_is_no_candidate(almrs, left_out):
+    """A surface dips in such a gap, where nothing contradicts it."""
+    almr, lr = (axis.ravel() for axis in np.meshgrid(almrs, np.geomspace(*LRS, 4)))
+    forms = {scale.form for scale in scales(almr, lr, (almr - 0.5) ** 2)}
+    assert forms == {form for form in FORMS if form not in left_out}
+
+
 def test_two_almrs_leave_the_form_plain():
     table = measure(KNOWN, grid(2, 6))
     every = scales(table["almr"], table["lr"], table["loss_original"])

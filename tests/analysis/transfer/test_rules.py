@@ -72,6 +72,7 @@ def launch(rule, **fields):
         ({"rule": "ladder", "rungs": [{"run": "x"}], "tokens_exponent": 0.3}, "where it is from"),
         ({"rule": "ladder", "rungs": [{"lr": 1e-3, "parameters": 5}]}, "missing: tokens"),
         ({"rule": "ladder", "rungs": [{"run": "x", "loss_original": 2}]}, "takes no loss_original"),
+        ({"rule": "ladder", "rungs": [{"run": "x"}, {"run": "y"}, {"run": "x"}]}, "rungs: x is named twice"),
         ({"rule": "direct", "batch_exponent": -1e3}, "greater than or equal to -5"),
         ({"rule": "direct", "tokens_exponent": 400, "source": "ours"}, "less than or equal to 5"),
         ({"rule": "direct", "parameters_exponent_sd": 300}, "less than or equal to 5"),

@@ -235,6 +235,15 @@ def test_a_part_of_less_than_a_sequence_is_refused(tokens: int, refused: bool) -
         assert make_study(corpora=corpora).corpora.by_name["original"].spec.trial_tokens == LENGTH
 
 
+@pytest.mark.parametrize(("tokens", "warned"), [(LENGTH, True), (7 * LENGTH, True), (8 * LENGTH, False)])
+def test_a_part_that_does_not_fill_a_batch_is_warned_of(tokens: int, warned: bool) -> None:
+    """At the highest ALMR, 0.9, a batch of 8 sequences has up to 8 of the additional language."""
+    corpora = {"original": {"embedded": "shakespeare"}, "additional": {"dataset": "a/b", "trial_tokens": tokens}}
+    study = make_study(corpora=corpora, grid={"almr": ALMRS, "lr": [1e-3, 3e-3, 1e-2]})
+    found = [one for one in planned(study).warnings if "less than one batch takes of it (256)" in one]
+    assert len(found) == warned
+
+
 def test_trials_of_another_launch_have_another_recipe() -> None:
     """What the launch reads is part of it only where trials repeat as it does."""
     one, two = with_launch(10 * TOKENS), with_launch(20 * TOKENS)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from samples import study_content
 from typer.main import get_command
@@ -19,14 +20,19 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, list(arguments))
 
 
-VERBS = [name for command in cli.app.registered_commands if (name := command.callback and command.callback.__name__)]
+def names(app: typer.Typer) -> list[str]:
+    return [name for command in app.registered_commands if (name := command.callback and command.callback.__name__)]
+
+
+VERBS, OF_TRAINERS = names(cli.app), names(cli.group)
+COMMANDS = [*([verb] for verb in VERBS), *(["trainer", verb] for verb in OF_TRAINERS)]
 
 
 def test_every_verb_is_there() -> None:
     assert VERBS == ["plan", "prepare", "run", "status", "fit", "simulate", "report", "export", "pack", "confirm"]
 
 
-@pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS)], ids=["almr", *VERBS])
+@pytest.mark.parametrize("arguments", [[], ["trainer"], *COMMANDS], ids=" ".join)
 def test_help_fits_a_screen_and_has_a_short_option(arguments: list[str]) -> None:
     result = invoke(*arguments, "--help")
     assert result.exit_code == 0
@@ -37,14 +43,17 @@ def test_help_fits_a_screen_and_has_a_short_option(arguments: list[str]) -> None
     assert invoke(*arguments, "-h").stdout == result.stdout
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_examples_of_a_help_text_are_two_commands_that_can_be_parsed(verb: str) -> None:
-    examples = invoke(verb, "--help").stdout.split("Examples:\n")[1].strip().splitlines()
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_examples_of_a_help_text_are_two_commands_that_can_be_parsed(command: list[str]) -> None:
+    examples = invoke(*command, "--help").stdout.split("Examples:\n")[1].strip().splitlines()
     assert len(examples) == 2
     for example in examples:
-        name, *arguments = shlex.split(example)
-        assert (name, arguments[0]) == ("almr", verb)
-        get_command(cli.app).commands[verb].make_context(verb, arguments[1:])  # type: ignore[attr-defined]
+        name, *words = shlex.split(example)
+        assert (name, words[: len(command)]) == ("almr", command)
+        found: Any = get_command(cli.app)
+        for verb in command:
+            found = found.commands[verb]
+        found.make_context(command[-1], words[len(command) :])
 
 
 def test_the_version_is_printed() -> None:

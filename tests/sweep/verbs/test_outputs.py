@@ -15,7 +15,7 @@ from sweep import cli
 from sweep.store.run import Run
 from sweep.study import InputError, Trial
 from sweep.study.study_file import dump
-from sweep.verbs import fitting
+from sweep.verbs import conclusion, fitting, outputs
 
 VERBS = ("report", "export", "confirm")
 
@@ -123,6 +123,18 @@ def test_of_a_refused_fit_the_verdict_comes_first_and_the_way_to_insist_last(run
     assert last == f'to take the risk: almr {verb} {run} --accept-risk "reason"'
     assert not (run / "launch").exists()
     assert almr(verb, run).exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["export", "confirm"])
+def test_without_a_setting_for_the_launch_no_risk_can_be_taken(run, no_fit, verb):
+    """What is advised has to work, and what is refused with a reason too is not advised."""
+    refuse(run)
+    change(run, "transfer", None)
+    last = str(CliRunner().invoke(cli.app, [verb, str(run)]).exception).splitlines()[-1]
+    assert last == "at the other edge"
+    assert almr(verb, run).exit_code != 0
+    fitted, of = outputs.fitted(Run(run), print), Run(run).study()
+    assert "to take the risk" not in str(conclusion._export(of, Run(run), fitted)[1])
 
 
 def test_the_report_of_a_refused_fit_says_so(run, no_fit):

@@ -53,6 +53,22 @@ def test_only_trials_that_were_fitted_count(refused: Fit) -> None:
         assert f"{said} trials, 2 diverged, 1 failed" in text
 
 
+@pytest.mark.parametrize(
+    ("seeds", "alone", "said"), [((0,), None, True), ((3,), "almr", True), ((0, 1), None, False), ((0,), "lr", False)]
+)
+def test_an_almr_from_one_seed_says_so(refused: Fit, seeds: tuple[int, ...], alone: str | None, said: bool) -> None:
+    table = refused.table.assign(seed=[seeds[i % len(seeds)] for i in range(len(refused.table))])
+    text = lines(replace(refused, table=table), alone=alone)
+    assert any(line.startswith("all trials have one seed") for line in text) is said
+
+
+def test_a_second_seed_that_was_not_fitted_does_not_count(refused: Fit) -> None:
+    other = refused.table["seed"].where(refused.table.index > 0, 1)
+    excluded = refused.table["excluded"].astype(object).where(refused.table.index > 0, "failed: lost")
+    assert replace(refused, table=refused.table.assign(seed=other, excluded=excluded)).one_seed
+    assert not replace(refused, table=refused.table.assign(seed=other)).one_seed
+
+
 def test_scores_of_a_language_have_its_name(refused: Fit) -> None:
     names = ("cloze_additional", "original", "cmmlu_additional")
     rows = [Namespace(name=name, verdict="better", change=Namespace(value=0.5)) for name in names]

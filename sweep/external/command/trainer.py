@@ -1,0 +1,74 @@
+"""A trial by a program of the user's: `trainer: command`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.external.command import answer as answers
+from sweep.external.command import request
+from sweep.external.command.answer import AnswerError, CommandAnswer
+from sweep.external.command.files import CommandFiles
+from sweep.external.runs import start
+from sweep.external.runs.start import TrainerEnvironment
+from sweep.external.runs.trace import LoggedStep, Trace
+from sweep.external.trial.job import ExternalTrialError, NodeCommand, TrialJob, TrialNodes
+from sweep.study.files.atomic import sha256
+from sweep.worker.group.node import CODE
+
+WRITE = "sweep.external.command.write"
+DIGITS = 8  # of the sha256 of a program's file
+
+
+@dataclass(frozen=True)
+class CommandTrainer:
+    """A program, in its environment."""
+
+    command: tuple[str, ...]
+    environment: TrainerEnvironment
+
+    def train(self, job: TrialJob, nodes: TrialNodes) -> Trace:
+        files = CommandFiles(job.folder)
+        if not (files.request.exists() and request.read(files.request).folder == str(files.folder)):
+            nodes.run(_writing(job, files))  # the folder of another attempt may have been elsewhere
+        asked = request.read(files.request)
+        files.renew(self.command, self.environment)
+        nodes.run(NodeCommand(files.words, watched=(files.checkpoints,)))
+        try:
+            found = answers.read(files.answer, asked)
+        except AnswerError as error:
+            shutil.rmtree(files.checkpoints)  # another attempt would go on from what was trained otherwise
+            raise ExternalTrialError(str(error)) from None
+        return trace(found, version(found, self.command))
+
+
+def _writing(job: TrialJob, files: CommandFiles) -> NodeCommand:
+    words = (start.OURS, "-m", WRITE, str(job.files.study), str(job.files.ingredients), str(files.folder))
+    path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
+    return NodeCommand(words, {"PYTHONPATH": path}, (files.folder,), first_only=True)
+
+
+def trace(found: CommandAnswer, versions: str) -> Trace:
+    """What the run logged. Its last step is there without numbers where it was not logged."""
+    steps = found.logged
+    if found.steps and (not steps or steps[-1].step < found.steps):
+        steps = (*steps, LoggedStep(step=found.steps))
+    return Trace(
+        steps=steps,
+        before=found.base_loss,
+        after=found.loss,
+        tokens=found.tokens,
+        model=found.model,
+        versions=versions,
+        training_seconds=found.training_seconds,
+        peak_memory_bytes=found.peak_memory_bytes,
+        diverged=found.divergence,
+    )
+
+
+def version(found: CommandAnswer, command: tuple[str, ...]) -> str:
+    """Its name and version, as it says, and the sha256 of its own files: a program that is changed is another one."""
+    files = [path for word in command if (path := Path(word)).is_absolute() and path.suffix and path.is_file()]
+    return ", ".join([found.trainer, *(f"{path.name} {sha256(path)[:DIGITS]}" for path in files)])
