@@ -18,7 +18,7 @@ from sweep.external.runs import one_trial, start
 from sweep.external.runs.trace import Trace
 from sweep.external.runs.trainer_run import PreparedFiles
 from sweep.external.trial.job import ExternalTrainer, ExternalTrialError, NodeCommand, TrialJob, TrialNodes
-from sweep.external.trial.measured import MeasureAnswer, MeasureRequest, TrainedRun
+from sweep.external.trial.measuring.measured import MeasureAnswer, MeasureRequest, TrainedRun
 from sweep.store.run import Run
 from sweep.study import Record, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
@@ -27,7 +27,7 @@ from sweep.study.ingredients import read_ingredients
 from sweep.worker.group.node import CODE
 
 MAIN = "main"
-MEASURE = "sweep.external.trial.measure"
+MEASURE = "sweep.external.trial.measuring.measure"
 
 
 def carry_out(run: Run, trial: Trial, trainer: ExternalTrainer, nodes: TrialNodes) -> Record:

@@ -20,7 +20,7 @@ FACTS = {name: 1 for name in CorpusFacts.model_fields if name not in ("fingerpri
 MEASURE = """
 import sys
 from pathlib import Path
-from sweep.external.trial.measured import MeasureAnswer, MeasureRequest
+from sweep.external.trial.measuring.measured import MeasureAnswer, MeasureRequest
 from sweep.study import Record
 from sweep.study.record import TrainerUsed
 asked = MeasureRequest.model_validate_json(Path(sys.argv[1]).read_text())
@@ -63,7 +63,7 @@ def test_a_node_fails_and_the_next_attempt_goes_on_from_the_checkpoint(shared_ra
     corpora = {"original": facts, "additional": facts}
     run.keep_ingredients(Ingredients(base_model="/base", base_model_fingerprint="none", folders={}, corpora=corpora))
     run.stage_code()
-    (run.files.code / "sweep/external/trial/measure.py").write_text(MEASURE)
+    (run.files.code / "sweep/external/trial/measuring/measure.py").write_text(MEASURE)
     (run.files.code / "sweep/cli.py").write_text(CLI)
     controller.run_trials(
         study, run, lambda at_once: GridQueue(study, run, study.grid_trials, at_once), lambda trial, record: None

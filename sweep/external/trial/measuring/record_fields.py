@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sweep.external.runs.trace import Losses, Trace
-from sweep.external.trial.measured import TrainedRun
+from sweep.external.trial.measuring.measured import TrainedRun
 from sweep.study import LANGUAGES
 from sweep.study.record import SAME_TEXT
 from trainers.data.corpus import open_corpora
