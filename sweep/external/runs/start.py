@@ -23,6 +23,7 @@ from sweep.worker.group.node import CODE
 
 SECONDS_BETWEEN = 0.1
 STOP_SECONDS = 60.0
+SCRIPTS = (".py", ".sh")
 VERSION_SECONDS = 60.0  # a container starts first
 OURS = sys.executable
 PACKAGES = {
@@ -130,7 +131,22 @@ def environment(name: str, variables: Mapping[str, str] | None = None) -> Traine
 
 
 def of_choice(choice: TrainerChoice) -> TrainerEnvironment:
-    """The environment that a study states for its trainer, else that of its format."""
+    """The environment that a study states for its trainer, else that of its format; of a command, with its program."""
+    found = _of_choice(choice)
+    if found.why_not or found.container or choice.name != "command":
+        return found
+    return replace(found, why_not=_lost_program(choice.command, found.all_variables["PATH"]))
+
+
+def _lost_program(command: tuple[str, ...], path: str) -> str | None:
+    """Which word of a command names a program or script that is not there; None where all are."""
+    if not shutil.which(command[0], path=path):
+        return f"command: {command[0]}: no such program: write its path, relative to the study file"
+    lost = next((word for word in command if Path(word).suffix in SCRIPTS and not Path(word).is_file()), None)
+    return lost and f"command: {lost}: no such file: write its path, relative to the study file"
+
+
+def _of_choice(choice: TrainerChoice) -> TrainerEnvironment:
     container, variables = tuple(choice.container), choice.variables
     if choice.environment:
         python = Path(choice.environment).expanduser() / "bin" / "python"

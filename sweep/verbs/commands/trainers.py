@@ -29,9 +29,12 @@ def check(
     chosen = _program(loaded.trainer, command or [])
     with interruptible("run the same command again"):
         from sweep.external.command import check as checking
+        from sweep.external.runs import start
         from sweep.verbs.plan import phases
         from trainers import prepare
 
+        if lost := start.of_choice(chosen).why_not:
+            raise InputError(lost)
         short = checking.short_study(loaded)
         with phases.shown(err if as_json else out) as progress:
             made = prepare.prepare(short, progress)

@@ -265,3 +265,21 @@ def test_a_command_is_words_and_its_files_are_beside_the_study(
     assert moved.recipe() == choices[0].recipe()
     path.write_text(yaml.safe_dump(content | {"trainer": {"name": "command", "command": "python 'mine.py"}}))
     assert "No closing quotation" in run_almr(tmp_path, "plan", str(path), status=(2,))
+
+
+@pytest.mark.parametrize(
+    ("words", "lost"),
+    [("nosuchprogram x", "nosuchprogram: no such program"), ("python nosuch.py", "nosuch.py: no such file")],
+)
+def test_a_program_that_is_not_there_is_found_before_anything_is_prepared(
+    tmp_path: Path, small_model: Path, words: str, lost: str
+) -> None:
+    changes = {
+        "trainer": {"name": "command", "command": words},
+        "grid": {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 2e-3, 4e-3]},
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(local_content(tmp_path, small_model) | changes))
+    assert lost in run_almr(tmp_path, "trainer", "check", "--study", str(path), status=(2,))
+    assert lost in run_almr(tmp_path, "run", str(path), status=(2,))
+    assert not (tmp_path / "runs" / "small" / "trials").exists()
