@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep.verbs.commands import results, studies, terminal, trainers
+from sweep.verbs.commands import comparison, results, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
@@ -35,6 +35,10 @@ OF_TRAINERS: dict[Callable[..., None], tuple[str, str]] = {
     trainers.check: (
         "almr trainer check python train.py",
         "almr trainer check --study study.yaml --json",
+    ),
+    comparison.compare: (
+        "almr trainer compare study.yaml",
+        "almr trainer compare demo --with theirs.yaml --address auto",
     ),
 }
 PLAIN: dict[str, Any] = {

@@ -129,9 +129,8 @@ def _turn_of_curve(index: int, share: float) -> bool:
 
 def _start(context: SearchContext, place: Point, free: Space) -> Point:
     """The free cell nearest to a place of the design, jittered by the seed."""
-    u, v = np.array(place) + JITTER * np.random.default_rng([context.seed, context.index]).uniform(-1, 1, 2)
-    (a0, a1), (r0, r1) = context.space.bounds
-    return context.space.nearest(a0 + u * (a1 - a0), r0 * (r1 / r0) ** v, free.cells)
+    jitter = JITTER * np.random.default_rng([context.seed, context.index]).uniform(-1, 1, 2)
+    return context.space.nearest_to(np.array(place) + jitter, free.cells)
 
 
 def _without_surface(context: SearchContext, free: Space) -> Point:

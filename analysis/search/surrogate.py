@@ -3,7 +3,8 @@
 A process of losses as they are cannot serve a wide range of LR: losses at its ends are nats above the best, and what is
 decided between neighbours of the best is a thousandth of that. In ln(1 + excess / RESOLUTION) both are of one size, and
 all that is over CAP is equally bad. The best LR moves with ALMR, so that a valley may cross the range aslant: the
-covariance is a squared exponential with a length scale along each axis and a slant.
+covariance is Matern's of smoothness 5/2 with a length scale along each axis and a slant. A smoother one, such as the
+squared exponential, takes a cliff beside the best cell for noise and stops looking there.
 
 The fit of finished trials (analysis.surfaces) is another model: its intervals have to hold everywhere, while this one
 only ranks cells near the best.
@@ -55,8 +56,8 @@ class SlantedKernel(kernels.Kernel):  # type: ignore[misc]
     """Constant, smooth surface and noise, for values of sd 1 at inputs (u, v) in shares of the range.
 
     `theta` (5,): ln of the variance of the surface and of its length scales in u and v; the slant s; ln of the variance
-    of a trial's noise. The surface is a squared exponential in u and v - s u. The constant has a variance of 1: the
-    mean is integrated out (Rasmussen & Williams 2006, section 2.7).
+    of a trial's noise. The surface has Matern's covariance of smoothness 5/2 in u and v - s u (Rasmussen & Williams
+    2006, equation 4.17). The constant has a variance of 1: the mean is integrated out (ibid., section 2.7).
     """
 
     theta: Array = START  # a plain value, which sklearn's property of that name is not
@@ -69,14 +70,17 @@ class SlantedKernel(kernels.Kernel):  # type: ignore[misc]
         scales, slant = np.exp(self.theta[1:3]), self.theta[3]
         du, dv = (np.subtract.outer(X[:, i], (X if Y is None else Y)[:, i]) for i in (0, 1))
         du, dv = du / scales[0], (dv - slant * du) / scales[1]
-        surface = np.exp(self.theta[0] - (du**2 + dv**2) / 2)
+        distance = np.sqrt(5 * (du**2 + dv**2))
+        decay = np.exp(self.theta[0] - distance)
+        surface = (1 + distance + distance**2 / 3) * decay
         covariance, noise = 1.0 + surface, np.exp(self.theta[4]) * np.eye(len(X))
         if Y is None:
             covariance = covariance + noise
         if not eval_gradient:
             return covariance
-        by_slant = surface * dv * du * scales[0] / scales[1]
-        return covariance, np.stack([surface, surface * du**2, surface * dv**2, by_slant, noise], axis=2)
+        slope = 5 / 3 * (1 + distance) * decay  # minus the derivative with respect to half the squared distance
+        by_slant = slope * dv * du * scales[0] / scales[1]
+        return covariance, np.stack([surface, slope * du**2, slope * dv**2, by_slant, noise], axis=2)
 
     def diag(self, X: Array) -> Array:  # noqa: N803
         return np.full(len(X), 1.0 + np.exp(self.theta[0]) + np.exp(self.theta[4]))

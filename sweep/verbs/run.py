@@ -72,6 +72,21 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     )
 
 
+def grid(study: Study, run: Run, console: Console, address: str | None = None) -> None:
+    """Train what is left of a study's grid, and fit nothing. Raises InputError for another recipe than the run's."""
+    _refuse_without_folder(study, run)
+    run.refuse_other_recipe(study)
+    with run.locked():
+        run.mend()
+        progress = RunProgress.of(study, run)
+        console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
+        if progress.to_run:
+            _train(study, run, progress, console, address)
+        run.freeze(study)
+        run.refresh()
+        _print_ended(study, run, console)
+
+
 def _take_over(study: Study, run: Run, console: Console, options: RunOptions) -> None:
     """Keep the trials of a text whose files changed, where the user states that it is the same.
 
@@ -132,12 +147,17 @@ def _refuse_at_once(study: Study, run: Run, also: int) -> None:
     """Raises InputError for what can be known before anything is written. `also`: trials that the user named."""
     if fault := warnings.too_small(study, also):
         raise InputError(f"study {study.name}: {fault}")
-    if faults := checks.needs_a_folder(study, run.mirror is not None):
-        raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
+    _refuse_without_folder(study, run)
     if fault := study_file.own_rung(study, run.folder):
         raise InputError(fault)
     recorded.refuse_unpriced(study)
     epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})
+
+
+def _refuse_without_folder(study: Study, run: Run) -> None:
+    """Raises InputError where the study needs a run on a file system, and this one is on an object store."""
+    if faults := checks.needs_a_folder(study, run.mirror is not None):
+        raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
 
 
 def _train(study: Study, run: Run, progress: RunProgress, console: Console, address: str | None) -> None:

@@ -183,10 +183,10 @@ def print_fits(data: Measured) -> None:
         stopped = halve(data, among, keep, way, np.arange(len(data.lr)))
         rules.append((f"1/{keep} among {NAMES[among]}, {way}", stopped == data.loss.shape[1] - 1))
     for name, left in rules:
-        print(f"| {name} | {left.sum()} | {_dials(fitted(data, left))} |")
+        print(f"| {name} | {left.sum()} | {_winner_columns(fitted(data, left))} |")
 
 
-def _dials(file: FitFile | None) -> str:
+def _winner_columns(file: FitFile | None) -> str:
     if file is None:
         return "- | - | too few for a surface"
     almr, lr = file.winner.almr_interval, file.winner.lr_interval

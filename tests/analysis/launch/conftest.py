@@ -106,7 +106,7 @@ def refusal() -> Finding:
 
 @pytest.fixture(scope="session")
 def warning() -> Finding:
-    return Finding(code="few", message="4 usable trials are few for a surface in two dials")
+    return Finding(code="few", message="4 usable trials are few for a surface over two hyper-parameters")
 
 
 @pytest.fixture

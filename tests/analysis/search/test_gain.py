@@ -61,14 +61,14 @@ def test_under_a_guard_cells_that_break_it_are_not_allowed() -> None:
 
 def test_the_expected_loss_of_a_launch_is_what_launches_lose_on_average() -> None:
     """Of surfaces that the model itself draws, measured at 16 points: within a factor of two over 40 of them."""
-    start = fit(SearchContext(measure(Known(coupling=1.0), grid(3, 3), noise=0.003), BOTH, SPACE))
+    start = fit(SearchContext(measure(Known(coupling=1.0), grid(4, 4), noise=0.003), BOTH, SPACE))
     cells = np.array(SPACE.cells)
     draws = start.objective.warp.nats(start.sample(SPACE.almr, SPACE.lr, seed=5)[:40]) + 3.5
     expected, lost = [], []
     for i, losses in enumerate(draws):
-        tried = np.random.default_rng(i).permutation(len(cells))[:10]
+        tried = np.random.default_rng(i).permutation(len(cells))[:16]
         table = pd.DataFrame({"almr": cells[tried, 0], "lr": cells[tried, 1], "loss_total": losses[tried]})
-        table = table.assign(status="complete", excluded=pd.Series([None] * 10, dtype=object))
+        table = table.assign(status="complete", excluded=pd.Series([None] * 16, dtype=object))
         model = fit(SearchContext(table, WeightedGoal({"total": 1.0}), SPACE))
         expected.append(gain.launch_loss(model, SPACE, [SPACE.cells[i] for i in tried], seed=i))
         lost.append(losses[tried].min() - losses.min())

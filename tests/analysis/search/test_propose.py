@@ -160,3 +160,18 @@ def test_losses_that_are_nats_higher_at_the_ends_of_the_range_do_not_hide_the_va
         found = search(lambda points: measured(wide, points, 0.0005), space, 14, seed=seed)
         best = min(wide.mean(one.almr, one.lr) for one in found)
         assert best - losses.min() < 0.001
+
+
+def test_a_best_cell_beside_a_cliff_is_found() -> None:
+    """The loss falls with LR up to the best one; the next higher LR loses 0.3 nats and more."""
+    space = Space.grid(np.linspace(0.1, 0.9, 7).tolist(), np.geomspace(1e-5, 1e-2, 17).tolist())
+
+    def outcome(points: list[Point]) -> pd.DataFrame:
+        almr, lr = np.array(points, float).reshape(-1, 2).T
+        over = np.log(lr / 1.1e-3)  # the best LR on the grid is 1e-3
+        loss = 3 + 0.15 * (almr - 0.5) ** 2 + np.where(over > 0, 0.3 + over, -0.08 * over)
+        return measured(KNOWN, points).assign(loss_total=loss)
+
+    best = outcome(list(space.cells))["loss_total"].min()
+    regrets = [outcome([(one.almr, one.lr) for one in search(outcome, space, 16, seed=seed)]) for seed in range(4)]
+    assert np.mean([table["loss_total"].min() - best for table in regrets]) < 0.002

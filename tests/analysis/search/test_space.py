@@ -42,6 +42,15 @@ def test_coordinates_are_shares_of_the_range() -> None:
     assert np.isfinite(Space.grid([0.3], [1e-3]).unit(0.3, 1e-3)).all()
 
 
+def test_half_of_almrs_coordinate_is_its_rank_among_the_cells() -> None:
+    space = Space.grid([0.01, 0.02, 0.05, 0.2, 1.01], [1e-4, 1e-2])
+    found = space.unit(np.array([0.01, 0.02, 0.05, 0.2, 1.01]), np.full(5, 1e-3))
+    assert found[:, 0] == pytest.approx([0, 0.13, 0.27, 0.47, 1])
+    assert found[:, 1] == pytest.approx([0.5] * 5)
+    between = space.unit(0.035, 1e-3)[0, 0]
+    assert 0.13 < between < 0.27
+
+
 @given(st.lists(POINTS, min_size=1, max_size=12, unique=True), POINTS, st.data())
 @settings(max_examples=60)
 def test_the_nearest_is_free_and_none_is_nearer(cells, point, data) -> None:
@@ -51,5 +60,11 @@ def test_the_nearest_is_free_and_none_is_nearer(cells, point, data) -> None:
     assert set(free.cells) == set(cells) - set(used)
     found = space.nearest(*point, free.cells)
     assert found in free.cells
-    apart = ((space.unit(free.almr, free.lr) - space.unit(*point)) ** 2).sum(axis=1)
-    assert ((space.unit(*found) - space.unit(*point)) ** 2).sum() == pytest.approx(apart.min())
+    scale = np.array([np.ptp(space.almr) or 1, np.ptp(np.log(space.lr)) or 1])
+    places = np.stack([free.almr, np.log(free.lr)], axis=1) / scale
+    apart = ((places - np.array([point[0], np.log(point[1])]) / scale) ** 2).sum(axis=1)
+    assert apart[free.cells.index(found)] == pytest.approx(apart.min())
+    place = space.unit(*point)
+    found = space.nearest_to(place, free.cells)
+    apart = ((space.unit(free.almr, free.lr) - place) ** 2).sum(axis=1)
+    assert apart[free.cells.index(found)] == pytest.approx(apart.min())
