@@ -8,20 +8,22 @@ import ray
 
 from sweep.controller.remote_node import RemoteNode
 from sweep.external import choose
-from sweep.external.trial import flow
+from sweep.external.trial import finalist, flow
 from sweep.external.trial.job import NodeCommand
 from sweep.external.trial.node import TrainerProcesses
 from sweep.external.trial.nodes import WatchedNodes
 from sweep.store.run import Run
 from sweep.study import Record, Trial
 from sweep.worker.group.node import Rendezvous
-from sweep.worker.run_trial import at_worker
+from sweep.worker.run_trial import at_worker, is_finalist
 
 
 def run_external(address: str, trial: Trial) -> Record:
     """Run a trial on the nodes of this process's placement group; returns its record. Raises with the reason."""
     with at_worker(address, trial) as run:
-        return flow.carry_out(run, trial, choose.trainer(run.study()), _nodes(run, trial))
+        study = run.study()
+        carry_out = finalist.score if is_finalist(run, study, trial) else flow.carry_out
+        return carry_out(run, trial, choose.trainer(study), _nodes(run, trial))
 
 
 def _nodes(run: Run, trial: Trial) -> WatchedNodes:

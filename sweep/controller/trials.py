@@ -21,7 +21,7 @@ from sweep.controller.worker_group import run_worker_group
 from sweep.external import choose
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
-from sweep.study.record import SCORING
+from sweep.study.record import SCORING, TrainerUsed
 from sweep.trials import capacity
 from sweep.trials.queue import Queue, Turn
 from sweep.worker.run_trial import KILLED, work
@@ -150,6 +150,7 @@ class _Callback(tune.Callback):
                 status=Status.FAILED,
                 attempt=self.run.attempts(failed),
                 reason=reason,
+                trainer=TrainerUsed(name=self.study.trainer.name),
                 **self._used(failed),
             )
         self.run.finish(record)

@@ -21,9 +21,9 @@ NEEDS_GPU = ("torchtitan", "megatron")
 WHOLE_RUN = "a diverged trial is found at its end"
 LACKS = {  # of the record, what these do not tell
     "llamafactory": "memory; training time of a trial that was resumed",
-    "axolotl": "memory; training time of a trial that was resumed",
+    "axolotl": "memory and training time",
     "torchtitan": "training time of a trial that was resumed",
-    "megatron": "memory; training time of a trial that was resumed",
+    "megatron": "on CPUs memory and training time, and training time of a trial that was resumed",
 }
 CHECKPOINTED = {"checkpoint_minutes"}  # with another trainer checkpoints are by steps
 

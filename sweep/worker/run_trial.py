@@ -70,10 +70,10 @@ def _retry_out_of_memory(attempt: Callable[[], Record | None]) -> Record | None:
 
 
 def _train_or_score(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
-    return _score(run, study, trial) if _is_finalist(run, study, trial) else _train(run, study, trial, attempt)
+    return _score(run, study, trial) if is_finalist(run, study, trial) else _train(run, study, trial, attempt)
 
 
-def _is_finalist(run: Run, study: Study, trial: Trial) -> bool:
+def is_finalist(run: Run, study: Study, trial: Trial) -> bool:
     """Whether the trial has finished, and was requested again to be scored."""
     done = run.record(trial)
     return done is not None and done.status is Status.COMPLETE and bool(study.benchmarks) and not study.replay

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,15 @@ from sweep.external.runs.trace import Trace
 from sweep.external.runs.trainer_run import QUIET, READERS
 from sweep.external.trial.job import ExternalTrialError, NodeCommand, TrialJob, TrialNodes
 from sweep.study.sections.launch import Format
+from sweep.worker.group.monitor import WorkerGroupError
 from sweep.worker.group.node import CODE
 
 CHECKPOINTS = 10  # of a run, of which the newest is kept
 PACKED = "blocks.json"  # written last, when the text is packed
+# Arguments beside the launch's own: what it then tells, on a GPU.
+MORE = {"megatron": ("--log-timers-to-tensorboard", "--log-memory-to-tensorboard")}
+# What torchtitan and Megatron-LM end with when a loss or gradient is not finite.
+NOT_FINITE = re.compile(r"Loss is not finite|Unexpected result (?:nan|inf)|found (?:NaN|Inf) in", re.IGNORECASE)
 TO_FILE = 'exec "$@" > "$0"'  # bash: the first argument is the file
 
 
@@ -43,10 +49,20 @@ class NamedTrainer:
         if (launch / prepare.NAME).is_file() and not (launch / DATA / PACKED).is_file():
             nodes.run(_ours(["bash", str(launch / prepare.NAME)], launch))
         own = QUIET | {"ALMR_CHECKPOINTS": str(checkpoints), "ALMR_RESTARTS": "0"}
-        words = self.environment.words(["bash", str(launch / "start.sh")], own)
-        nodes.run(NodeCommand(words, watched=(checkpoints,)))
+        more = MORE.get(self.name, ()) if made.launch.gpus_per_node else ()
+        words = self.environment.words(["bash", str(launch / "start.sh"), *more], own)
+        try:
+            nodes.run(NodeCommand(words, watched=(checkpoints,)))
+        except WorkerGroupError as error:
+            if NOT_FINITE.search(str(error)):
+                return Trace(steps=(), versions=self._version, diverged=f"{self.name} stopped: {error}")
+            raise
         found = self._read(job, launch, checkpoints, nodes)
         return found.model_copy(update={"resumed_from": begins, **({"training_seconds": None} if begins else {})})
+
+    @property
+    def _version(self) -> str:
+        return f"{self.name} {start.version(self.environment, self.name)}".strip()
 
     def _read(self, job: TrialJob, launch: Path, checkpoints: Path, nodes: TrialNodes) -> Trace:
         """What the trainer left, read under its own Python."""

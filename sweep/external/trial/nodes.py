@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from sweep.external.trial.job import NodeCommand
 from sweep.external.trial.node import TrainerProcesses
 from sweep.study.files.layout import TrialFiles
 from sweep.study.sections.resources import Resources
-from sweep.worker.group.monitor import WorkerNode, wait_for_nodes
+from sweep.worker.group.monitor import WorkerGroupError, WorkerNode, wait_for_nodes
 from sweep.worker.group.node import Rendezvous, free_port
 
+PORTS_TRIED = 5
+TAKEN = re.compile(r"EADDRINUSE|address already in use", re.IGNORECASE)
 StartNode = Callable[[Rendezvous, NodeCommand, Path], WorkerNode]  # the last: its log
 
 
@@ -34,6 +37,15 @@ class WatchedNodes:
         return self.resources.nodes
 
     def run(self, command: NodeCommand) -> None:
+        """Another process may take the port first: then others are tried."""
+        for tried in range(1, PORTS_TRIED + 1):
+            try:
+                return self._run(command)
+            except WorkerGroupError as error:
+                if tried == PORTS_TRIED or not TAKEN.search(str(error)):
+                    raise
+
+    def _run(self, command: NodeCommand) -> None:
         count = 1 if command.first_only else self.count
         assert count == 1 or self.elsewhere, "a trial of several nodes runs under Ray"
         logs = [self.files.log(node) for node in range(count)]

@@ -12,8 +12,9 @@ from samples import local_content
 
 from sweep.external import choose
 from sweep.external.command import write
-from sweep.external.trial import flow, measure
+from sweep.external.trial import flow
 from sweep.external.trial.job import ExternalTrialError, NodeCommand
+from sweep.external.trial.measuring import measure
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study
 from trainers import prepare
@@ -51,7 +52,7 @@ class HereOrBelow:
             patch.setattr(sys, "argv", [module, *arguments])
             if module == "sweep.external.command.write":
                 write.main()
-            elif module == "sweep.external.trial.measure":
+            elif module == "sweep.external.trial.measuring.measure":
                 measure.main()
             else:
                 done = subprocess.run(command.words, capture_output=True, text=True)

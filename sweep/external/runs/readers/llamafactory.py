@@ -34,7 +34,19 @@ def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str,
         "versions": f"LLaMA-Factory {version('llamafactory')}, transformers {version('transformers')}, "
         f"torch {torch.__version__}",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "training_seconds": training_seconds(history),
     }
+
+
+def training_seconds(history: list[dict[str, Any]]) -> float | None:
+    """Of its optimizer steps: its own time, which includes the evaluations in it. None before it has ended."""
+    ends = next((at for at, line in enumerate(history) if "train_runtime" in line), None)
+    if ends is None:
+        return None
+    evaluations = sum(
+        value for line in history[:ends] for key, value in line.items() if key.startswith("eval_") and key.endswith("_runtime")
+    )
+    return float(history[ends]["train_runtime"] - evaluations)
 
 
 def data(folder: Path) -> Path:

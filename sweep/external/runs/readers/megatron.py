@@ -21,6 +21,7 @@ from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from megatron.core.datasets.utils import get_blend_from_list
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+SECONDS, MEMORY = "iteration-time", "mem-max-allocated-bytes"
 LOSS, LR, NORM, HELD_OUT = "lm loss", "learning-rate", "grad-norm", "lm loss validation-{}"
 
 
@@ -42,7 +43,16 @@ def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str,
         "batches": batches(sources(train), names, question),
         "versions": f"Megatron core {version('megatron-core')}, torch {torch.__version__}",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "training_seconds": training_seconds(logged),
+        "peak_memory_bytes": max((int(values[MEMORY]) for values in logged.values() if MEMORY in values), default=None),
     }
+
+
+def training_seconds(logged: dict[int, dict[str, float]]) -> float | None:
+    """Of all steps: the first one's time is not logged, and counts as the mean of the others."""
+    times = [values[SECONDS] for values in logged.values() if SECONDS in values]
+    steps = sum(LOSS in values for values in logged.values())
+    return sum(times) / len(times) * steps if times else None
 
 
 def arguments(tokens: list[str]) -> dict[str, list[str]]:

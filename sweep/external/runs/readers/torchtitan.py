@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+SECONDS, MEMORY = "time_metrics/end_to_end(s)", "memory/max_active(GiB)"  # of each step, as every step is logged
 LOSS, NORM, LR, HELD_OUT = "loss_metrics/global_avg_loss", "grad_norm", "lr/", "held_out/"
 
 
@@ -32,7 +34,15 @@ def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str,
         "model": str(run / "checkpoint" / f"step-{question['steps']}"),
         "versions": f"torchtitan {version('torchtitan')}, torch {torch.__version__}",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "training_seconds": sum(values.get(SECONDS, math.nan) for values in logged.values() if LOSS in values),
+        "peak_memory_bytes": peak_memory_bytes(logged),
     }
+
+
+def peak_memory_bytes(logged: dict[int, dict[str, float]]) -> int | None:
+    """Of a GPU; on a CPU it measures none."""
+    peaks = [values[MEMORY] for values in logged.values() if MEMORY in values]
+    return round(max(peaks) * 2**30) if peaks and torch.cuda.is_available() else None
 
 
 def scalars(folder: Path) -> dict[int, dict[str, float]]:

@@ -3,7 +3,8 @@
     fake_trainer.py NAME ARGUMENTS...
 
 NAME is the program that it stands for. FAKE says what goes wrong: `die` once after the checkpoint half-way, `crash`,
-`no model`. Standard library alone: it starts in an instant.
+`not finite`, `nonsense`, and `fails there` on another node than the first.
+Standard library alone: it starts in an instant.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 
@@ -32,6 +34,10 @@ def train(arguments: list[str]) -> None:
     out = Path(next(word for word in arguments if word.startswith("output_dir=")).partition("=")[2])
     if fault == "crash":
         sys.exit("RuntimeError: no kernel for this")
+    if fault == "not finite":
+        sys.exit("[rank0]: RuntimeError: Loss is not finite (global_avg_loss=nan) at step 3. Stopping training.")
+    if os.environ["NODE_RANK"] != "0":
+        return follow(out)
     out.mkdir(parents=True, exist_ok=True)
     at = max((int(path.name.partition("-")[2]) for path in out.glob("checkpoint-*")), default=0)
     print(f"begins at step {at}, threads {os.environ['OMP_NUM_THREADS']}", flush=True)
@@ -40,10 +46,22 @@ def train(arguments: list[str]) -> None:
         state = out / f"checkpoint-{at}" / "trainer_state.json"
         state.parent.mkdir()
         state.write_text(json.dumps({"global_step": at}))
+        while fault == "fails there" and not (out.parent / "lost").exists():
+            time.sleep(0.05)
         if fault == "die" and not Path("died").exists() and not (out.parent / "died").exists():
             (out.parent / "died").touch()
             os.kill(os.getpid(), 9)
     (out / "config.json").write_text("{}")
+
+
+def follow(out: Path) -> None:
+    """Another node than the first: it ends with that one, or `fails there` once, after the first checkpoint."""
+    lost = out.parent / "lost"
+    while not (out / "config.json").exists():
+        if os.environ.get("FAKE") == "fails there" and not lost.exists() and list(out.glob("checkpoint-*")):
+            lost.touch()
+            sys.exit("RuntimeError: the network of node 1 is down")
+        time.sleep(0.05)
 
 
 def read(arguments: list[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from samples import local_content
 
 from analysis.launch.plan.schedule import taken
 from sweep.external.runs.trace import LoggedStep, Trace
-from sweep.external.trial import flow, measure
+from sweep.external.trial import finalist, flow
 from sweep.external.trial.job import ExternalTrialError, TrialJob
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study
@@ -28,11 +30,14 @@ class ThisProcess:
 
     count = 1
 
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.patch = patch
+
     def run(self, command: Any) -> None:
-        assert command.words[1:3] == ("-m", "sweep.external.trial.measure")
+        assert command.words[1] == "-m"
         assert command.first_only
-        asked = measure.MeasureRequest.model_validate_json(Path(command.words[3]).read_text())
-        Path(command.words[4]).write_text(measure.Measurement(asked).answer().model_dump_json())
+        self.patch.setattr("sys.argv", command.words[2:])
+        importlib.import_module(command.words[2]).main()
 
 
 class FakeTrainer:
@@ -70,7 +75,8 @@ def run(tmp_path, study) -> Run:
 
 
 def record(run: Run, trainer: FakeTrainer) -> Record:
-    return flow.carry_out(run, run.study().grid_trials[0], trainer, ThisProcess())
+    with pytest.MonkeyPatch.context() as patch:
+        return flow.carry_out(run, run.study().grid_trials[0], trainer, ThisProcess(patch))
 
 
 def test_the_record_is_the_one_of_our_own_trials(run, study, small_model):
@@ -136,6 +142,33 @@ def test_a_loss_or_gradient_that_is_not_finite_is_divergence(run, small_model):
     found = record(run, FakeTrainer(small_model, steps=steps))
     assert (found.status, found.steps) == (Status.DIVERGED, 5)
     assert found.reason == "the training loss or its gradient is not finite at step 3"
+
+
+def test_a_trainer_that_stopped_has_a_record_of_what_is_known(run, small_model):
+    left = {"model": None, "steps": (), "tokens": {}, "training_seconds": None}
+    found = record(run, FakeTrainer(small_model, diverged="axolotl stopped: RuntimeError: nan", **left))
+    assert (found.status, found.reason) == (Status.DIVERGED, "axolotl stopped: RuntimeError: nan")
+    assert (found.steps, found.tokens, found.loss.original) == (None, None, None)
+    assert found.base_loss.original
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_finalist_is_scored_from_its_model_or_trained_again(run, study, small_model, saved, monkeypatch):
+    trainer, [trial] = FakeTrainer(small_model), study.grid_trials
+    done = record(run, trainer)
+    benchmarks = {"suite": "embedded", "when": "finalists", "finalists": 1}
+    content = study.model_dump(mode="json", by_alias=True) | {"benchmarks": benchmarks}
+    run.freeze(Study.model_validate(content))
+    assert run_trial.is_finalist(run, run.study(), trial)
+    if not saved:
+        shutil.rmtree(run.files.trial(trial.id).model)
+    found = finalist.score(run, trial, trainer, ThisProcess(monkeypatch))
+    assert len(trainer.jobs) == (1 if saved else 2)
+    assert found == run.record(trial)
+    assert found.scores.keys() == {"cloze_original", "cloze_additional"}
+    assert found.model_copy(update={"scores": {}, "provenance": {}}) == done.model_copy(update={"provenance": {}})
+    assert run.files.trial(trial.id).questions.is_file()
+    assert not list(run.files.trials.glob(".again*"))
 
 
 def test_what_the_trainer_measured_itself_is_taken_where_it_leaves_no_model(run, small_model):

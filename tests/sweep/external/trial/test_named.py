@@ -118,6 +118,12 @@ def test_a_fault_has_a_reason(environment, job, nodes, fault, kind, reason):
         trainer(environment, fault).train(job, nodes)
 
 
+def test_one_that_stops_at_a_loss_that_is_not_finite_has_diverged(environment, job, nodes):
+    found = trainer(environment, "not finite").train(job, nodes)
+    assert found.diverged
+    assert found.diverged.startswith("llamafactory stopped: [rank0]: RuntimeError: Loss is not finite")
+
+
 def test_a_container_runs_every_program_of_the_trainer(environment, job, nodes, tmp_path):
     """Its words come before each command, and our PATH is left outside."""
     inside = tmp_path / "container"

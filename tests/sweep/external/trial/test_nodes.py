@@ -67,6 +67,16 @@ def test_a_failure_is_told_by_its_cause(tmp_path, text, reason):
     assert str(error.value).startswith(reason)
 
 
+def test_a_port_that_another_process_took_is_tried_again_elsewhere(tmp_path):
+    taken = "echo $MASTER_PORT >> ports; (( $(wc -l < ports) > 2 )) || { echo 'RuntimeError: EADDRINUSE'; exit 1; }"
+    nodes(tmp_path).run(bash(f"cd {tmp_path}; {taken}"))
+    assert len(set((tmp_path / "ports").read_text().split())) == 3
+    (tmp_path / "ports").unlink()
+    with pytest.raises(WorkerGroupError, match="EADDRINUSE"):
+        nodes(tmp_path).run(bash(f"cd {tmp_path}; echo $MASTER_PORT >> ports; echo 'OSError: EADDRINUSE'; exit 1"))
+    assert len((tmp_path / "ports").read_text().split()) == 5
+
+
 @pytest.mark.parametrize("how", ["a node fails", "it hangs"])
 def test_no_process_is_left_on_any_node(tmp_path, how):
     """Also of one that left its session, and its parent."""

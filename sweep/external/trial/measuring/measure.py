@@ -1,6 +1,6 @@
 """Measures what another trainer left of a trial, as the trials of our own are measured, and makes its record.
 
-    python -m sweep.external.trial.measure REQUEST ANSWER
+    python -m sweep.external.trial.measuring.measure REQUEST ANSWER
 
 In a process of its own: a GPU's memory is free again when it ends. One process measures, whatever a trial has.
 """
@@ -16,9 +16,10 @@ from pathlib import Path
 from sweep.external.runs.reference import evaluate, read_text
 from sweep.external.runs.trace import Losses, Trace
 from sweep.external.runs.trainer_run import PreparedFiles, counted
-from sweep.external.trial import checks, metrics, record_fields
+from sweep.external.trial import checks
 from sweep.external.trial.job import TrialJob
-from sweep.external.trial.measured import MeasureAnswer, MeasureRequest, TrainedRun
+from sweep.external.trial.measuring import metrics, record_fields
+from sweep.external.trial.measuring.measured import MeasureAnswer, MeasureRequest, TrainedRun
 from sweep.study import Horizon, Ingredients, Record, Status, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import read_ingredients

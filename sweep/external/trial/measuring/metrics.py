@@ -32,4 +32,5 @@ def _lines(setup: TrialSetup, trace: Trace, base: Losses, after: Losses) -> Iter
         if step % training.log_every == 0 or step in (1, last):
             values = {name: value for name, value in logged.model_dump().items() if value is not None}
             yield values | {"tokens": step * each}
-    yield {"step": last, "tokens": last * each, "held_out": after}
+    if after:
+        yield {"step": last, "tokens": last * each, "held_out": after}

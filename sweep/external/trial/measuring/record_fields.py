@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sweep.external.runs.trace import Losses, Trace
-from sweep.external.trial.measured import TrainedRun
+from sweep.external.trial.measuring.measured import TrainedRun
 from sweep.study import LANGUAGES
 from sweep.study.record import SAME_TEXT
 from trainers.data.corpus import open_corpora
@@ -39,7 +39,9 @@ def losses(held_out: HeldOut, passes: dict[str, float] | None = None, **measured
 def counts(setup: TrialSetup, runs: Collection[TrainedRun], trace: Trace) -> dict[str, Any]:
     """`trace`: of the run to the budget, with the tokens that it read. Each horizon was a run of its own."""
     training, read = setup.study.training, sum(trace.tokens.values())
-    steps = _steps(setup, trace)
+    steps = steps_done(setup, trace)
+    if steps is None:
+        return {}
     more = [training.steps_of(run.tokens) for run in runs if run.tokens]
     return {
         "steps": steps,
@@ -49,21 +51,23 @@ def counts(setup: TrialSetup, runs: Collection[TrainedRun], trace: Trace) -> dic
     }
 
 
-def _steps(setup: TrialSetup, trace: Trace) -> int:
-    """Those of its log; a trainer without one ran them all, or failed."""
+def steps_done(setup: TrialSetup, trace: Trace) -> int | None:
+    """Those of its log; a trainer without one ran them all, or stopped somewhere (None)."""
+    if not trace.steps and trace.diverged:
+        return None
     return max(trace.by_step, default=setup.study.training.steps)
 
 
 def passes(setup: TrialSetup, trace: Trace) -> dict[str, float]:
     """Epochs of each source and language, by the number of sequences that the trial reads."""
     mixture = Mixture.of(setup.trial.almr, setup.trial.seed, setup.study.corpora, open_corpora(setup.ingredients))
-    return epochs(mixture, _steps(setup, trace) * setup.study.training.batch_sequences)
+    return epochs(mixture, (steps_done(setup, trace) or 0) * setup.study.training.batch_sequences)
 
 
 def speed(setup: TrialSetup, trace: Trace, loss: TokenLoss | None) -> dict[str, Any]:
     """Of the run to the budget."""
-    study, seconds = setup.study, trace.training_seconds
-    rate = _steps(setup, trace) * study.training.global_batch_tokens / seconds if seconds else None
+    study, seconds, steps = setup.study, trace.training_seconds, steps_done(setup, trace)
+    rate = steps * study.training.global_batch_tokens / seconds if steps and seconds else None
     flops = flops_per_token(loss.model, study.training.sequence_length) if loss else None
     achieved = mfu(flops, rate, setup.workers.device, max(1, study.resources.gpus)) if flops and rate else None
     memory = trace.peak_memory_bytes
