@@ -1,6 +1,10 @@
-"""Trains one trial with the Trainer of transformers: python transformers_trainer.py REQUEST"""
+"""Trains one trial with the Trainer of transformers: python transformers_trainer.py REQUEST
+
+On several GPUs: torchrun --nproc-per-node=N transformers_trainer.py REQUEST
+"""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -32,7 +36,7 @@ arguments = TrainingArguments(
     output_dir=asked["checkpoints"],
     max_steps=asked["steps"],
     per_device_train_batch_size=micro,
-    gradient_accumulation_steps=batch_rows // micro,
+    gradient_accumulation_steps=batch_rows // micro // int(os.environ.get("WORLD_SIZE", "1")),
     max_grad_norm=own["max_grad_norm"],
     train_sampling_strategy="sequential",
     bf16=asked["precision"] == "bfloat16",
@@ -46,7 +50,7 @@ arguments = TrainingArguments(
 )
 trainer = Trainer(model, arguments, batch, rows, optimizers=(optimizer, schedule))
 saved = sorted(Path(asked["checkpoints"]).glob("*/trainer_state.json"), key=lambda file: file.stat().st_mtime)
-trainer.train(resume_from_checkpoint=str(saved[-1].parent) if saved else None)
+done = trainer.train(resume_from_checkpoint=str(saved[-1].parent) if saved else None)
 trainer.save_model(asked["folder"] + "/model")
 steps = trainer.state.global_step
 languages = [source["language"] for source in asked["sources"]]
@@ -56,10 +60,13 @@ answer = {
     "steps": steps,
     "tokens": {name: read.count(name) * asked["sequence_length"] for name in ("original", "additional")},
     "model": asked["folder"] + "/model",
+    "training_seconds": None if saved else done.metrics["train_runtime"],
+    "peak_memory_bytes": torch.cuda.max_memory_allocated() if asked["gpus_per_node"] else None,
     "log": [
         {"step": line["step"], "loss": line["loss"], "lr": line["learning_rate"], "grad_norm": line["grad_norm"]}
         for line in trainer.state.log_history
         if "loss" in line
     ],
 }
-Path(asked["answer"]).write_text(json.dumps(answer))
+if trainer.is_world_process_zero():
+    Path(asked["answer"]).write_text(json.dumps(answer))

@@ -74,7 +74,7 @@ class CommandAnswer(Section):
     schema_version: Literal[1] = 1
     """Version of this file's fields: 1."""
     trainer: Annotated[Words, AfterValidator(_some), Field(max_length=200)]
-    """Name and version of the program, as records show them."""
+    """Name and version of the program in one text, as records show them."""
     steps: Whole
     """Optimizer steps that were done."""
     tokens: dict[str, Whole]
