@@ -35,8 +35,6 @@ def of(study: Study, trainer: TrainerChoice, trials: int) -> tuple[Study, Study]
         raise InputError(
             f"both trainers are {trainer.name}: name another, as --with llamafactory, or a study file that states it"
         )
-    if study.replay:
-        raise InputError("a study with replay trains nothing: name one without, so that both trainers train its trials")
     if trials < LEAST:
         raise InputError(f"--trials {trials}: write {LEAST} or more")
     names = study.trainer.name, trainer.name
