@@ -22,7 +22,9 @@ from sweep.external.command.start import run_here
 from sweep.external.command.write import write
 from sweep.external.runs import start
 from sweep.external.runs.reference import evaluate
+from sweep.external.runs.trace import Losses
 from sweep.study import Ingredients, Study, Trial
+from sweep.study.errors import one_line
 from sweep.study.sections.trainer import TrainerChoice
 from trainers.loop import held_out
 
@@ -78,7 +80,11 @@ def short_study(study: Study) -> Study:
 def check(study: Study, command: TrainerChoice, made: Ingredients, show: Show) -> Checked:
     """Run the program on a study of `short_study` that is prepared. The files of the runs stay where a point fails."""
     folder = Path(tempfile.mkdtemp(prefix="almr-trainer-check-"))
-    done = Checked(tuple(_CheckRuns(study, command, made, folder, show).points()), folder)
+    try:
+        done = Checked(tuple(_CheckRuns(study, command, made, folder, show).points()), folder)
+    except BaseException:  # Ctrl-C too
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     if not done.holds:
         return done
     shutil.rmtree(folder)
@@ -129,8 +135,15 @@ class _CheckRuns:
         assert tried.answer
         self.show("measuring its model")
         model = None if answers.FAULTS["losses"](tried.answer, tried.asked) else tried.answer.model
-        losses = evaluate.losses(self.study, self.made, model) if model else None
+        losses = self._losses(model) if model else None
         return tried._replace(measured=losses, first_batch=self._first_batch(tried.asked))
+
+    def _losses(self, model: str) -> Losses:
+        """Raises AnswerError for what is no model: its files are the program's."""
+        try:
+            return evaluate.losses(self.study, self.made, model)
+        except Exception as error:
+            raise AnswerError(f"model: {model} cannot be measured: {one_line(error)}") from None
 
     def _first_batch(self, asked: CommandRequest) -> float:
         """The base model's loss on the first batch of a run."""

@@ -40,6 +40,11 @@ class CommandFiles:
         return self.folder / "checkpoints"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether anything is there; a program may have removed the folder."""
+        return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+
+    @property
     def log(self) -> Path:
         """The output of a program that no trial started."""
         return self.folder / "program.log"

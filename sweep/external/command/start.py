@@ -41,7 +41,7 @@ def run_here(
             show(seconds)
             if growth.seconds > resources.hang_minutes * 60:
                 return ProgramEnd(seconds, fault=hang_reason(resources.hang_minutes))
-            if stop is not None and (seconds > stop or any(files.checkpoints.iterdir())):
+            if stop is not None and (seconds > stop or files.has_checkpoint):
                 return ProgramEnd(seconds, stopped=True)
             time.sleep(SECONDS_BETWEEN)
     finally:

@@ -53,7 +53,10 @@ if mode == "fails":
     sys.exit("ValueError: no such data")
 if mode == "hangs":
     time.sleep(1000)
-saved.touch()
+if mode == "removes-its-folder":
+    saved.parent.rmdir()
+else:
+    saved.touch()
 time.sleep(0.2)
 answer = {
     "trainer": "mine 1.0",
@@ -62,6 +65,9 @@ answer = {
     "loss": {"original": 3 + almr + 10 * lr, "additional": 4 - almr + 10 * lr},
     "log": [{"step": i, "lr": lr} for i, lr in enumerate(asked["lr_by_step"], 1)],
 }
+if mode == "leaves-no-model":
+    pathlib.Path("config.json").write_text("{}")
+    answer |= {"model": "."}
 pathlib.Path(asked["answer"]).write_text("{" if mode == "bad-json" else json.dumps(answer))
 """
 
@@ -233,7 +239,15 @@ def test_the_first_run_shows_the_rows_the_lr_and_the_losses() -> None:
     assert math.isfinite(tried().seconds)
 
 
-@pytest.mark.parametrize(("mode", "fails"), [("sound", []), ("ignores-almr", ["follows almr"])])
+@pytest.mark.parametrize(
+    ("mode", "fails"),
+    [
+        ("sound", []),
+        ("removes-its-folder", []),
+        ("ignores-almr", ["follows almr"]),
+        ("leaves-no-model", ["answer"]),
+    ],
+)
 def test_the_check_runs_a_program_of_the_study(
     tmp_path: Path, small_model: Path, cache: Path, program: Path, mode: str, fails: list[str]
 ) -> None:
