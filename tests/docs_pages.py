@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import ast
 import re
+import types
+import typing
 from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel
 
 from sweep.external.command import answer, request
 from tests import rooms, rooms_figure, study_fields
 from tests.rooms import ROOT
+from tests.study_fields import KINDS
 
 DOCS = ROOT / "docs"
 MAP = re.compile(r"(<!-- map: make docs -->\n).*?(<!-- end of map -->)", flags=re.DOTALL)
@@ -46,8 +52,27 @@ def tree() -> str:
 def fields(schema: str) -> list[str]:
     """A table of the fields of a file that a program of the user's reads or writes, by the name of its schema."""
     described = {**vars(request), **vars(answer)}[schema].model_fields.items()
-    rows = [f"| `{name}` | {' '.join((field.description or '').split())} |" for name, field in described]
-    return ["| field | meaning |", "|---|---|", *rows]
+    rows = [
+        f"| `{name}` | {json_type(field.annotation)} | {' '.join((field.description or '').split())} |"
+        for name, field in described
+    ]
+    return ["| field | type | meaning |", "|---|---|---|", *rows]
+
+
+def json_type(kind: Any) -> str:
+    """What a field is in JSON: text, a number, a list of objects."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return json_type(inner[0])
+    if origin is Literal:
+        return json_type(type(inner[0]))
+    if origin in (Union, types.UnionType):
+        return json_type(next(one for one in inner if one is not types.NoneType))
+    if origin is dict:
+        return f"object: name to {json_type(inner[1])}"
+    if origin is tuple:
+        return f"list: {json_type(inner[0])}"
+    return "object" if issubclass(kind, BaseModel) else {**KINDS, bool: "true or false"}[kind]
 
 
 def modules() -> str:

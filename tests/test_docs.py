@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,8 +16,11 @@ import pytest
 
 import analysis
 from analysis.fit_file.fit_file import FitFile
+from sweep.external.command import answer
+from sweep.external.command.request import CommandRequest, RequestedLanguage
 from sweep.study import Record, Schema
 from sweep.study.files.layout import Entry, RunFiles, ScoreFiles, TrialFiles
+from sweep.study.sections.training import Optimizer
 from tests import demo_run, docs_outputs, docs_pages, rooms, study_fields
 from tests import docs_checks as checks
 from tests.rooms import ROOT
@@ -24,6 +28,7 @@ from tests.rooms import ROOT
 OUTSIDE = {".venv", ".venvs", "runs"}
 PAGES = sorted(p for p in ROOT.rglob("*.md") if not OUTSIDE & set(p.relative_to(ROOT).parts))
 MANUAL = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TABLES = "CommandRequest", "CommandAnswer"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GENERATED = docs_pages.pages()
 
@@ -193,6 +198,30 @@ def test_a_quoted_message_is_one_of_the_code() -> None:
     assert len(checks.symptoms(page)) > 30
     assert list(checks.bad_symptoms(page)) == []
     assert list(checks.bad_symptoms("| `no such message here` | a | b |"))
+
+
+def test_the_answer_that_the_page_shows_is_one() -> None:
+    (example,) = checks.blocks(doc("trainers.md"), "json")
+    found = answer.parse(json.loads(example), "answer.json")
+    assert found.steps * 2048 == sum(found.tokens.values())  # a batch of the demo
+    assert Path(found.model or "").is_absolute()
+    assert found.logged
+
+
+def test_the_types_of_a_requests_and_an_answers_fields_are_those_of_json() -> None:
+    rows = {name: dict(re.findall(r"`(\w+)` \| ([^|]+) \|", "\n".join(docs_pages.fields(name)))) for name in TABLES}
+    assert [rows["CommandAnswer"][name] for name in ("trainer", "model")] == ["text", "text"]
+    assert rows["CommandAnswer"]["tokens"] == "object: name to whole number"
+    assert rows["CommandAnswer"]["schema_version"] == rows["CommandRequest"]["steps"] == "whole number"
+    assert rows["CommandRequest"]["document_masking"] == "true or false"
+    assert rows["CommandRequest"]["lr_by_step"] == "list: number"
+    assert rows["CommandRequest"]["optimizer"] == "object"
+
+
+def test_a_request_names_each_constant_of_the_optimizer_and_of_a_language() -> None:
+    for name, inner in (("optimizer", Optimizer), ("languages", RequestedLanguage)):
+        text = CommandRequest.model_fields[name].description or ""
+        assert set(inner.model_fields) <= set(re.findall(r"`(\w+)`", text))
 
 
 def test_the_packages_docstring_has_the_example_of_the_page() -> None:

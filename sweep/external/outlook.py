@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ LACKS = {  # of the record, what these do not tell
     "torchtitan": "training time of a trial that was resumed",
     "megatron": "on CPUs memory and training time, and training time of a trial that was resumed",
 }
+SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|KEY)$", re.IGNORECASE)
 CHECKPOINTED = {"checkpoint_minutes"}  # with another trainer checkpoints are by steps
 
 
@@ -38,8 +40,9 @@ def lines(study: Study) -> list[str]:
     where = f"container {' '.join(choice.container)}" if choice.container else Path(found.python).parent.parent
     command = f" {' '.join(choice.command)}" if choice.command else ""
     lacks = f"; not in its records: {LACKS[choice.name]}" if choice.name in LACKS else ""
-    told = [f"trainer: {' '.join(filter(None, (choice.name, version)))}{command}, environment {where}"]
-    return [*told, f"trainer: {_checkpoints(study)}{WHOLE_RUN}{lacks}", *_horizons(study)]
+    place = "which is not here" if found.why_not else f"environment {where}"
+    told = f"trainer: {' '.join(filter(None, (choice.name, version)))}{command}, {place}"
+    return [told, f"trainer: {_checkpoints(study)}{WHOLE_RUN}{lacks}", *_horizons(study)]
 
 
 def _checkpoints(study: Study) -> str:
@@ -59,7 +62,15 @@ def warnings(study: Study) -> list[str]:
     choice = study.trainer
     if not choice.external or study.replay:
         return []
-    return [*_missing(study), *_differences(study)]
+    return [*_missing(study), *_secrets(study), *_differences(study)]
+
+
+def _secrets(study: Study) -> Iterator[str]:
+    for name in filter(SECRET.search, study.trainer.variables):
+        yield (
+            f"trainer.variables.{name} may be a secret, and the study is kept in the run: set it for almr run itself, "
+            f"whose trainer gets it too"
+        )
 
 
 def _missing(study: Study) -> Iterator[str]:

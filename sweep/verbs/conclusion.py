@@ -44,7 +44,7 @@ class Finished:
     gpu_hours: float
 
     def text(self, again: Rerun) -> str:
-        cost = f"time: {clock(self.seconds)} this session; {clock(self.trial_seconds)} of training in all"
+        cost = f"time: {clock(self.seconds)} this session; {clock(self.trial_seconds)} of trials in all"
         cost += f", {quantity(self.gpu_hours)} GPU-hours" if self.gpu_hours else ""
         lines = ["", verdict(self.results.fit), cost, f"report: {self.results.report}"]
         if self.results.bundle:

@@ -32,7 +32,7 @@ from analysis.table import table as tables
 from sweep.study import InputError, Objective
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
-from sweep.study.numbers import MISSING, number, point
+from sweep.study.numbers import MISSING, number, point, tokens
 from sweep.verbs.fitting import NamedTable
 from sweep.verbs.options import ReplayOptions
 
@@ -266,11 +266,10 @@ def _table(rows: list[StrategySummary]) -> Table:
     timed = any(row.time not in (None, row.trials) for row in rows)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for head in HEADS if timed else HEADS[:-1]:
-        table.add_column(head, justify="left" if head == "strategy" else "right")
+        table.add_column(head, justify="left" if head == "strategy" else "right", no_wrap=True)
     for row in rows:
         regrets = row.regret_percent_mean, row.regret_percent_median, row.regret_percent_p90
         values = map(number, (*regrets, row.curve_error, row.curve_excess_percent))
-        tokens = MISSING if row.tokens is None else f"{row.tokens:,.0f}"
         time = [MISSING if row.time is None else number(row.time, 1)] if timed else []
-        table.add_row(row.strategy, str(row.trials), *values, tokens, *time)
+        table.add_row(row.strategy, str(row.trials), *values, tokens(row.tokens), *time)
     return table

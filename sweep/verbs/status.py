@@ -94,7 +94,7 @@ def status(run: Run) -> str:
         *(f"running: {_point(trial)}: {_how_far(trial)}" for trial in now["running"]),
         *(f"interrupted: {_point(trial)}: {_how_far(trial)}" for trial in now["interrupted"]),
         *(f"failed: {trial}: {reason}" for trial, reason in now["failures"].items()),
-        f"time: {clock(now['trial_seconds'])} of training in all{_gpu_hours(now['gpu_hours'])}",
+        f"time: {clock(now['trial_seconds'])} of trials in all{_gpu_hours(now['gpu_hours'])}",
     ]
     if now["left"] and not now["driver"]:
         lines.append(f"to resume: {now['resume']}")

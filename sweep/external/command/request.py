@@ -75,7 +75,7 @@ class CommandRequest(Section):
     batch_sequences: int
     """Rows of one optimizer step, over all GPUs."""
     sequence_length: int
-    """Tokens of a row."""
+    """Tokens of a row; each but the first is predicted, or fewer by `document_masking`."""
     micro_batch_sequences: int
     """Rows that a GPU may take in one forward pass; its share of a batch is a whole number of them."""
     rows: str
@@ -85,13 +85,13 @@ class CommandRequest(Section):
     sources: tuple[RequestedSource, ...]
     """The sources of text."""
     languages: dict[str, RequestedLanguage]
-    """What the ALMR comes to, of `original` and of `additional`."""
+    """What the ALMR comes to: of `original` and of `additional` its `rows`, `tokens` and about as many `documents`."""
     schedule: RequestedSchedule
     """The LR schedule in words."""
     lr_by_step: tuple[float, ...]
     """The LR of each step."""
     optimizer: Optimizer
-    """AdamW and its constants, as in the study. Weight decay is of matrices only."""
+    """AdamW: `name`, `state`, `beta1`, `beta2`, `epsilon`, `weight_decay` (of matrices only), `max_grad_norm`."""
     precision: str
     """Number type of the forward and backward pass: `float32` or `bfloat16`, with weights in float32."""
     document_masking: bool

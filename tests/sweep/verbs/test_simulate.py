@@ -114,6 +114,14 @@ def test_one_combined_loss_under_other_names_is_enough(frame: pd.DataFrame, tmp_
     assert all(row["tokens"] is None for row in found)
 
 
+def test_the_widest_table_shows_whole_counts_in_80_columns(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.assign(tokens=163_840).to_csv(path := tmp_path / "large.csv", index=False)
+    shown = simulate(str(path), *LIGHT, "--at-once", "8", "--spread", "0.5").stdout
+    assert "…" not in shown
+    assert "983k" in next(line for line in shown.splitlines() if line.startswith("random"))
+    assert any(line.startswith("all cells  ") for line in shown.splitlines())
+
+
 def test_guard_and_weights_change_what_is_best(table: Path) -> None:
     def best(*options: str) -> str:
         result = simulate(str(table), *LIGHT, *options)
