@@ -154,6 +154,18 @@ def refuse_unknown(study: Study, trials: Iterable[Trial]) -> None:
             _find(study, trial)
 
 
+def refuse_unstated_trainer(study: Study) -> None:
+    """Raises InputError where the table of a replay does not state the study's trainer: its rows may be of another."""
+    for trial in study.grid_trials if study.replay else ():
+        row = _find(study, trial)
+        if not row.get("trainer") or _trainer(row, study).name != study.trainer.name:
+            assert study.replay
+            raise InputError(
+                f"{study.replay.table}: does not say that {study.trainer.name} trained {trial.id}, and a replay trains "
+                f"nothing: name a study without replay"
+            )
+
+
 def has(study: Study, trial: Trial) -> bool:
     """Whether the table of a replay has a row of the trial; True for a study that trains."""
     try:

@@ -38,8 +38,9 @@ def lines(study: Study) -> list[str]:
     where = f"container {' '.join(choice.container)}" if choice.container else Path(found.python).parent.parent
     command = f" {' '.join(choice.command)}" if choice.command else ""
     lacks = f"; not in its records: {LACKS[choice.name]}" if choice.name in LACKS else ""
-    told = [f"trainer: {' '.join(filter(None, (choice.name, version)))}{command}, environment {where}"]
-    return [*told, f"trainer: {_checkpoints(study)}{WHOLE_RUN}{lacks}", *_horizons(study)]
+    place = "which is not here" if found.why_not else f"environment {where}"
+    told = f"trainer: {' '.join(filter(None, (choice.name, version)))}{command}, {place}"
+    return [told, f"trainer: {_checkpoints(study)}{WHOLE_RUN}{lacks}", *_horizons(study)]
 
 
 def _checkpoints(study: Study) -> str:

@@ -35,6 +35,7 @@ NETWORK_ERRORS = {
     "URLError",
     "gaierror",
 }
+TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")  # colours, titles and the like
 _REPR = reprlib.Repr()  # a value may be a huge tree of YAML aliases
 _REPR.maxstring = _REPR.maxother = LONGEST
 UNITS = {"%": 0.01, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
@@ -61,9 +62,14 @@ def network_fault(error: BaseException) -> str | None:
     return "connection failed" if NETWORK_ERRORS & {*names} else None
 
 
+def printable(text: str) -> str:
+    """The text of a program in one line, without what would move or colour a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in TERMINAL.sub("", text)).split())
+
+
 def one_line(error: BaseException, most: int = 300) -> str:
     """The message of an error without line breaks, or its type where it has none; of a long one, the first words."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = printable(str(error)) or type(error).__name__
     return text if len(text) <= most else f"{text[:most].rpartition(' ')[0] or text[:most]} ..."
 
 

@@ -8,29 +8,41 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from sweep.external.command.request import CommandRequest
 from sweep.external.runs.trace import LoggedStep
 from sweep.study import LANGUAGES
-from sweep.study.errors import explain, one_line, shown
+from sweep.study.errors import explain, one_line, printable, shown
 from sweep.study.fields import LARGEST_COUNT, Section
 from sweep.study.numbers import lr as lr_text
 
-Losses = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+Losses = dict[str, Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]]
+Words = Annotated[str, AfterValidator(printable)]
 Whole = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+MOST_BYTES = 100 * 10**6  # of an answer: a million logged steps are less
 SHARE_APART, LR_APART = 0.001, 1e-3  # of all tokens, and of the LR: beyond, the request was not followed
 FIX = {"nan": "where the training diverged, write diverged: and a reason", "inf": "write a measured number"}
 
 
 class AnswerError(Exception):
     """The answer is not one, or does not do what was asked; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def _some(words: str) -> str:
+    if not words:
+        raise ValueError("it is empty: write a name and a version")
+    return words
 
 
 class AnsweredStep(Section):
@@ -61,23 +73,25 @@ class CommandAnswer(Section):
 
     schema_version: Literal[1] = 1
     """Version of this file's fields: 1."""
-    trainer: Annotated[str, Field(min_length=1, max_length=200)]
+    trainer: Annotated[Words, AfterValidator(_some), Field(max_length=200)]
     """Name and version of the program in one text, as records show them."""
     steps: Whole
     """Optimizer steps that were done."""
     tokens: dict[str, Whole]
     """Tokens that were trained on, of `original` and of `additional`."""
     model: str | None = None
-    """Folder of the trained model, in Hugging Face's format, which almr measures. Give this or `loss`."""
+    """Folder of the trained model, in Hugging Face's format, which almr measures; a relative path is in `folder`. Give
+    this or `loss`.
+    """
     loss: Losses = Field(default_factory=dict)
     """Held-out losses after training, which count where there is no `model`."""
     base_loss: Losses = Field(default_factory=dict)
     """Held-out losses before training. They have to be those that almr measures, to 0.05."""
-    diverged: str | None = None
+    diverged: Words | None = None
     """Why the training diverged: a result, not a failure. Default: it did not."""
     log: tuple[AnsweredStep, ...] = ()
     """Steps that were logged, in order. Default: no training curve."""
-    training_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    training_seconds: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
     """Time of the training, without start and end."""
     peak_memory_bytes: Whole | None = None
     """Highest memory of a GPU; without GPUs, of the host."""
@@ -105,14 +119,35 @@ def read(path: Path, asked: CommandRequest) -> CommandAnswer:
 def load(path: Path) -> CommandAnswer:
     """The answer in a file. Raises AnswerError where it is missing, or none."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(_content(path), object_pairs_hook=_object)
     except FileNotFoundError:
         raise AnswerError(f"it left no answer: write {path} last") from None
     except (ValueError, RecursionError) as error:
         raise AnswerError(f"{path.name} is not JSON: {one_line(error, 100)}") from None
     except OSError as error:
         raise AnswerError(f"{path.name} cannot be read: {error.strerror}") from None
-    return parse(content, path.name)
+    found = parse(content, path.name)
+    return found.model_copy(update={"model": str(path.parent / found.model)}) if found.model else found
+
+
+def _content(path: Path) -> bytes:
+    """Raises AnswerError for what is no file, such as a pipe without an end, and for one that would fill the memory."""
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise AnswerError(f"{path.name} is no file: write a JSON file there")
+    if state.st_size > MOST_BYTES:
+        size = f"{state.st_size / 1e6:,.0f} MB"
+        raise AnswerError(f"{path.name} has {size}: at most {MOST_BYTES // 10**6} MB are read: log fewer steps")
+    return path.read_bytes()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Python's reader would take the last of two values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{shown(next(name for name in names if names.count(name) > 1))} is written twice")
+    return found
 
 
 def parse(content: Any, name: str) -> CommandAnswer:
@@ -181,6 +216,8 @@ def _losses(answer: CommandAnswer, asked: CommandRequest) -> str | None:
         given = getattr(answer, field)
         if given and (fault := _names(field, given, names)):
             return fault
+    if answer.model and Path(answer.model).resolve() == Path(asked.model).resolve():
+        return "model: this is the model that it was given: save the trained one in a folder of its own, in folder"
     if answer.model and not (Path(answer.model) / "config.json").is_file():
         return f"model: {shown(answer.model)} has no config.json: save the model there in Hugging Face's format"
     if not (answer.loss or answer.model or answer.divergence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,10 @@ class CommandFiles:
 
     def renew(self, command: tuple[str, ...], environment: TrainerEnvironment) -> None:
         """Before the program is started, also again: no old answer, and the script as the study states it now."""
+        _remove(self.answer)
+        if not self.checkpoints.is_dir():
+            _remove(self.checkpoints)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        self.answer.unlink(missing_ok=True)
         write_atomically(self.start, "\n".join(self._script(command, environment)) + "\n")
 
     def _script(self, command: tuple[str, ...], environment: TrainerEnvironment) -> Iterator[str]:
@@ -62,3 +65,10 @@ class CommandFiles:
         yield f"cd {shlex.quote(str(self.folder))}"
         yield "unset PYTHONPATH PYTHONSAFEPATH"
         yield f"exec {shlex.join(environment.words([*command, str(self.request)]))}"
+
+
+def _remove(path: Path) -> None:
+    """Remove what a program left there, which may be a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)

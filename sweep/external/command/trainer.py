@@ -31,15 +31,14 @@ class CommandTrainer:
 
     def train(self, job: TrialJob, nodes: TrialNodes) -> Trace:
         files = CommandFiles(job.folder)
-        if not (files.request.exists() and request.read(files.request).folder == str(files.folder)):
-            nodes.run(_writing(job, files))  # the folder of another attempt may have been elsewhere
+        nodes.run(_writing(job, files))  # also again: resources may be others, and a program may have changed its files
         asked = request.read(files.request)
         files.renew(self.command, self.environment)
         nodes.run(NodeCommand(files.words, watched=(files.checkpoints,)))
         try:
             found = answers.read(files.answer, asked)
         except AnswerError as error:
-            shutil.rmtree(files.checkpoints)  # another attempt would go on from what was trained otherwise
+            shutil.rmtree(files.checkpoints, ignore_errors=True)
             raise ExternalTrialError(str(error)) from None
         return trace(found, version(found, self.command))
 

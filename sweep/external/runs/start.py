@@ -133,6 +133,9 @@ def environment(name: str, variables: Mapping[str, str] | None = None) -> Traine
 def of_choice(choice: TrainerChoice) -> TrainerEnvironment:
     """The environment that a study states for its trainer, else that of its format; of a command, with its program."""
     found = _of_choice(choice)
+    if choice.container and not shutil.which(choice.container[0]):
+        lost = f"trainer.container: {_not_found(choice.container[0])}"
+        return replace(found, why_not=lost)
     if found.why_not or found.container or choice.name != "command":
         return found
     return replace(found, why_not=_lost_program(choice.command, found.all_variables["PATH"]))
@@ -141,9 +144,15 @@ def of_choice(choice: TrainerChoice) -> TrainerEnvironment:
 def _lost_program(command: tuple[str, ...], path: str) -> str | None:
     """Which word of a command names a program or script that is not there; None where all are."""
     if not shutil.which(command[0], path=path):
-        return f"command: {command[0]}: no such program: write its path, relative to the study file"
+        return f"command: {_not_found(command[0])}"
     lost = next((word for word in command if Path(word).suffix in SCRIPTS and not Path(word).is_file()), None)
     return lost and f"command: {lost}: no such file: write its path, relative to the study file"
+
+
+def _not_found(program: str) -> str:
+    if Path(program).is_file():
+        return f"{program} cannot be started: name what starts it, such as python or bash, or make it executable"
+    return f"{program}: no such program: write its path, relative to the study file"
 
 
 def _of_choice(choice: TrainerChoice) -> TrainerEnvironment:

@@ -11,6 +11,8 @@ from sweep.external.trial import reason
 from sweep.external.trial.job import NodeCommand
 from sweep.worker.group.node import RankFailure, Rendezvous, SupervisedProcesses, gpu_locks
 
+READ_BYTES = 10**6  # of the end of a log, whose last error is the reason
+
 
 class TrainerProcesses(SupervisedProcesses):
     """A program of a node, started by the constructor; its output is added to `log`. `secrets` as of a worker group.
@@ -34,7 +36,7 @@ class TrainerProcesses(SupervisedProcesses):
         if not exit_status:
             return ()
         with self.log.open("rb") as opened:
-            opened.seek(self.begins)
+            opened.seek(max(self.begins, self.log.stat().st_size - READ_BYTES))
             text = opened.read().decode("utf-8", "replace")
         return (RankFailure(None, exit_status, reason.of_log(text, exit_status)),)
 

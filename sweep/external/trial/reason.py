@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import signal
 
+from sweep.study.errors import printable
+
 MEMORY = re.compile(r"CUDA out of memory|OutOfMemoryError|\bMemoryError\b|Cannot allocate memory|DefaultCPUAllocator")
 ERROR = re.compile(r"^(?:\[?rank\s?\d+\]?:?\s*)*(?:[\w.]*(?:Error|Exception|Interrupt)\b:|(?:start|prepare)\.sh: )")
 # What torchrun and Python say after the cause.
@@ -16,7 +18,7 @@ SUGGESTION = "out of memory: lower training.micro_batch_sequences, or give a tri
 
 def of_log(text: str, status: int) -> str:
     """The cause of a program that ended with this status, not 0."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    lines = list(filter(None, map(printable, re.split(r"[\r\n]+", text))))
     errors = [line for line in lines if ERROR.match(line) and not AFTER.search(line)]
     if memory := next((line for line in lines if MEMORY.search(line)), None):
         return f"{SUGGESTION} ({_short(memory)})"

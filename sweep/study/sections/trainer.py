@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sweep.study.fields import Section, Several, Text, TrainerName
 
@@ -18,6 +19,14 @@ def words(value: Any) -> Any:
         return tuple(shlex.split(value)) if isinstance(value, str) else value
     except ValueError as error:
         raise ValueError(f"{value}: {error}: write a list of words") from None
+
+
+def _named_well(variables: dict[str, str]) -> dict[str, str]:
+    """`env` would take other names for its own options."""
+    for name, value in variables.items():
+        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or "\0" in value:
+            raise ValueError(f"{name!r} cannot be set: a name has letters, digits and _, and a value no zero byte")
+    return variables
 
 
 class TrainerChoice(Section):
@@ -33,7 +42,7 @@ class TrainerChoice(Section):
     """Folder of the virtual environment that has it. Default: `$ALMR_EXPORT_VENVS/NAME`; of a command, almr's own."""
     container: Annotated[Several[Text], BeforeValidator(words)] = ()
     """Words before each of its commands, such as `[apptainer, exec, --nv, trainer.sif]`. Default: no container."""
-    variables: dict[str, str] = Field(default_factory=dict)
+    variables: Annotated[dict[str, str], AfterValidator(_named_well)] = Field(default_factory=dict)
     """Environment variables of its processes, such as `PYTHONPATH`; no secrets, as the study is kept in the run."""
 
     @model_validator(mode="before")

@@ -37,6 +37,7 @@ def compare(
     from sweep.external.compare import sides, text
     from sweep.external.compare.compare import ComparedRun
     from sweep.verbs import run as sweep_run
+    from trainers import recorded
 
     if bound is not None and not bound > 0:
         raise InputError(f"--bound {bound:g}: write a number of nats above 0")
@@ -46,6 +47,7 @@ def compare(
     places = [Run.within(runs, one.name) for one in both]
     for one in both:  # before the first is trained
         outlook.refuse_missing(one)
+        recorded.refuse_unstated_trainer(one)
     with interruptible("finished trials are kept; run the same command again to resume"):
         for one, place in zip(both, places, strict=True):
             sweep_run.grid(one, place, console, address)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import pydantic
 import typer
 
 from sweep.study import InputError, study_file
+from sweep.study.errors import explain
 from sweep.study.sections.trainer import TrainerChoice
 from sweep.verbs.commands.terminal import REFUSED, err, interruptible, out, show
 from sweep.verbs.options import AsJson
@@ -51,5 +53,9 @@ def _program(own: TrainerChoice, words: list[str]) -> TrainerChoice:
     if not words:
         return own
     content = own.model_dump() if own.name == "command" else {}
-    given = words[0] if len(words) == 1 else words
-    return TrainerChoice.model_validate(content | {"name": "command", "command": given}).beside(Path())
+    given = words[0] if len(words) == 1 and not Path(words[0]).is_file() else words
+    try:
+        chosen = TrainerChoice.model_validate(content | {"name": "command", "command": given})
+    except pydantic.ValidationError as error:
+        raise InputError(f"CMD: {explain(error, TrainerChoice)[0]}") from None
+    return chosen.beside(Path())

@@ -64,7 +64,8 @@ class NodeOutcome:
 
     @property
     def port_taken(self) -> bool:
-        return any(failure.rank is None and failure.exit_status == PORT_TAKEN for failure in self.failures)
+        """As our torchrun says. Of another program the status is its own, and comes with a message."""
+        return any(of.rank is None and of.exit_status == PORT_TAKEN and of.message is None for of in self.failures)
 
 
 class SupervisedProcesses:

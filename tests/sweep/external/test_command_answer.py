@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from pathlib import Path
 
 import pytest
 from command_samples import answered, asked
@@ -61,6 +63,11 @@ NAN, NOT_FINITE = math.nan, "the training loss or its gradient is not finite"
         (answered(log=[{"step": 2}, {"step": 2}]), "log: its steps are not in order"),
         (answered(log=[{"step": 9}]), "log: has step 9 of a training of 4"),
         (answered(schema_version=2), "schema_version: expected 1"),
+        (answered(trainer=" \n"), "trainer: it is empty"),
+        (answered(loss={"original": 1e308, "additional": 4.0}), "loss.original is 1e+308: must be at most 1e+09"),
+        (answered(loss={}, model="/model"), "model: this is the model that it was given"),
+        (answered(loss={"original": 3.0, "additional": 4.0, "\x1b[2J\nx": 1.0}), "is no language or source"),
+        ('{"steps": 4, "loss": {}, "steps": 5}', "'steps' is written twice"),
     ],
 )
 def test_a_fault_is_one_line_that_names_the_field(tmp_path, content, reason):
@@ -68,6 +75,34 @@ def test_a_fault_is_one_line_that_names_the_field(tmp_path, content, reason):
         read(tmp_path, content)
     assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("leave", "reason"),
+    [
+        (os.mkfifo, "is no file"),  # whose reader would wait for ever
+        (Path.mkdir, "is no file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is no file"),  # which has no end
+        (lambda path: path.symlink_to(path), "cannot be read"),
+        (lambda path: path.touch() or os.truncate(path, 10**9), "has 1,000 MB: at most 100 MB are read"),
+    ],
+)
+def test_what_cannot_be_an_answer_is_not_read(tmp_path, leave, reason):
+    leave(tmp_path / "answer.json")
+    with pytest.raises(AnswerError, match=reason):
+        answers.read(tmp_path / "answer.json", asked())
+
+
+def test_words_of_a_program_do_not_reach_a_terminal_as_commands(tmp_path):
+    trainer = "\x1b[31m训练器\x1b[0m 1\n\x1b]0;title\x07"
+    found = read(tmp_path, answered(trainer=trainer, diverged="at\x1b[2J step\x00 3"))
+    assert (found.trainer, found.divergence) == ("训练器 1", "at step 3")
+
+
+def test_a_relative_model_is_in_the_folder_of_the_run(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.json").write_text("{}")
+    assert read(tmp_path, answered(model="out")).model == str(tmp_path / "out")
 
 
 def test_no_answer_is_a_fault(tmp_path):

@@ -27,7 +27,7 @@ from sweep.external.command.request import CommandRequest
 from sweep.external.command.start import run_here
 from sweep.external.command.trainer import CommandTrainer
 from sweep.external.command.write import write
-from sweep.external.runs import one_trial
+from sweep.external.runs import one_trial, start
 from sweep.external.runs.reference import evaluate
 from sweep.external.runs.start import TrainerEnvironment
 from sweep.external.runs.trainer_run import PreparedFiles
@@ -152,7 +152,9 @@ class ThisMachine:
     count: int = 1
 
     def run(self, command: NodeCommand) -> None:
-        subprocess.run(command.words, check=True, capture_output=True)
+        """The program alone: `made` has written its request."""
+        if not command.first_only:
+            subprocess.run(command.words, check=True, capture_output=True)
 
 
 def job_of(made: Made) -> TrialJob:
@@ -246,8 +248,30 @@ def test_the_check_runs_a_program_of_the_study(
     assert bool(found["folder"]) == bool(fails)
 
 
-def test_a_check_needs_a_program(tmp_path: Path) -> None:
-    assert "almr trainer check python train.py" in run_almr(tmp_path, "trainer", "check", status=(2,))
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "almr trainer check python train.py"),
+        ([""], "CMD: name: command needs command"),
+        (["'mine.py"], "CMD: command: 'mine.py: No closing quotation"),
+        (["my program.py"], "my program.py cannot be started: name what starts it"),
+    ],
+)
+def test_a_check_needs_a_program(tmp_path: Path, words: list[str], reason: str) -> None:
+    (tmp_path / "my program.py").touch()
+    with contextlib.chdir(tmp_path):
+        assert reason in run_almr(tmp_path, "trainer", "check", *words, status=(2,))
+
+
+def test_a_container_that_cannot_be_started_is_found(tmp_path: Path) -> None:
+    choice = TrainerChoice(name="command", command=("mine",), container=("no-such-runtime", "exec"))
+    assert "trainer.container: no-such-runtime: no such program" in (start.of_choice(choice).why_not or "")
+
+
+@pytest.mark.parametrize("name", ["-u", "A B", "A=B", ""])
+def test_a_variable_has_a_name(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be set"):
+        TrainerChoice(name="axolotl", variables={name: "x"})
 
 
 def test_a_command_is_words_and_its_files_are_beside_the_study(

@@ -55,6 +55,9 @@ def test_the_first_node_alone_is_a_group_of_one(tmp_path):
         ("echo 'torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB'; exit 1", "out of memory: lower training."),
         ("echo last words; exit 3", "it ended with status 3: last words"),
         ("exit 3", "it ended with status 3: it printed nothing"),
+        ("exit 98", "it ended with status 98: it printed nothing"),  # EADDRINUSE, which is not of its rendezvous
+        ("printf '\\e[31mValueError: \\e[0mred\\n'; exit 1", "ValueError: red"),
+        ("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo 'ValueError: last'; exit 1", "ValueError: last"),
         ("kill -KILL $$", "killed by SIGKILL (the machine's memory may be full)"),
         ("kill -SEGV $$", "killed by SIGSEGV: it printed nothing"),
         ("echo 'start.sh: torchrun is not on PATH'; exit 2", "start.sh: torchrun is not on PATH"),
