@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ LACKS = {  # of the record, what these do not tell
     "torchtitan": "training time of a trial that was resumed",
     "megatron": "on CPUs memory and training time, and training time of a trial that was resumed",
 }
+SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|KEY)$", re.IGNORECASE)
 CHECKPOINTED = {"checkpoint_minutes"}  # with another trainer checkpoints are by steps
 
 
@@ -60,7 +62,15 @@ def warnings(study: Study) -> list[str]:
     choice = study.trainer
     if not choice.external or study.replay:
         return []
-    return [*_missing(study), *_differences(study)]
+    return [*_missing(study), *_secrets(study), *_differences(study)]
+
+
+def _secrets(study: Study) -> Iterator[str]:
+    for name in filter(SECRET.search, study.trainer.variables):
+        yield (
+            f"trainer.variables.{name} may be a secret, and the study is kept in the run: set it for almr run itself, "
+            f"whose trainer gets it too"
+        )
 
 
 def _missing(study: Study) -> Iterator[str]:

@@ -34,13 +34,25 @@ class CommandTrainer:
         nodes.run(_writing(job, files))  # also again: resources may be others, and a program may have changed its files
         asked = request.read(files.request)
         files.renew(self.command, self.environment)
+        given = _stamps(asked.model)
         nodes.run(NodeCommand(files.words, watched=(files.checkpoints,)))
+        if changed := sorted(dict(given.items() - _stamps(asked.model).items())):
+            raise ExternalTrialError(
+                f"it changed {changed[0]} of the model that it was given, {asked.model}, from which the other trials "
+                f"begin too: save elsewhere, delete that model, and start a new run"
+            )
         try:
             found = answers.read(files.answer, asked)
         except AnswerError as error:
             shutil.rmtree(files.checkpoints, ignore_errors=True)
             raise ExternalTrialError(str(error)) from None
         return trace(found, version(found, self.command))
+
+
+def _stamps(folder: str) -> dict[str, tuple[int, int]]:
+    """Size and time of change of the files of a model."""
+    states = ((path.name, path.stat()) for path in Path(folder).iterdir() if path.is_file())
+    return {name: (state.st_size, state.st_mtime_ns) for name, state in states}
 
 
 def _writing(job: TrialJob, files: CommandFiles) -> NodeCommand:

@@ -17,8 +17,9 @@ import pytest
 import yaml
 from command_samples import answered, asked
 from one_ray import almr as run_almr
-from samples import local_content
+from samples import local_content, make_study
 
+from sweep.external import outlook
 from sweep.external.command import answer as answers
 from sweep.external.command import points
 from sweep.external.command.files import CommandFiles
@@ -266,6 +267,13 @@ def test_a_check_needs_a_program(tmp_path: Path, words: list[str], reason: str) 
 def test_a_container_that_cannot_be_started_is_found(tmp_path: Path) -> None:
     choice = TrainerChoice(name="command", command=("mine",), container=("no-such-runtime", "exec"))
     assert "trainer.container: no-such-runtime: no such program" in (start.of_choice(choice).why_not or "")
+
+
+def test_a_variable_that_may_be_a_secret_is_warned_of() -> None:
+    variables = {"HF_TOKEN": "x", "api_key": "x", "TOKENIZERS_PARALLELISM": "false", "KEYS": "x"}
+    choice = TrainerChoice(name="command", command=(sys.executable,), variables=variables)
+    said = outlook.warnings(make_study().model_copy(update={"trainer": choice}))
+    assert [line.split()[0] for line in said] == ["trainer.variables.HF_TOKEN", "trainer.variables.api_key"]
 
 
 @pytest.mark.parametrize("name", ["-u", "A B", "A=B", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,9 @@ if mode == "resumes" and not saved.exists():
     pathlib.Path(sys.argv[2]).write_text("{}")  # the next attempt is given its request again
     pathlib.Path(asked["answer"]).mkdir()
     sys.exit("RuntimeError: the machine went away")
+if mode == "trains-in-place":
+    with open(asked["model"] + "/config.json", "a") as opened:
+        opened.write(" ")
 tokens = {name: of["tokens"] for name, of in asked["languages"].items()}
 if mode == "ignores-almr":
     tokens = {"original": 2048, "additional": 0}
@@ -80,11 +84,14 @@ def record(run: Run) -> Record:
     return flow.carry_out(run, study.grid_trials[0], choose.trainer(study), HereOrBelow())
 
 
-@pytest.mark.parametrize("mode", ["resumes", "diverges", "own-losses", "ignores-almr"])
+REFUSED = {"ignores-almr": "it ignored the ratio", "trains-in-place": r"it changed config\.json of the model"}
+
+
+@pytest.mark.parametrize("mode", ["resumes", "diverges", "own-losses", *REFUSED])
 def test_a_program_makes_the_record_of_its_trial(tmp_path: Path, small_model: Path, cache: Path, mode: str) -> None:
-    run = run_of(tmp_path, small_model, mode)
-    if mode == "ignores-almr":
-        with pytest.raises(ExternalTrialError, match="it ignored the ratio"):
+    run = run_of(tmp_path, Path(shutil.copytree(small_model, tmp_path / "given")), mode)
+    if mode in REFUSED:
+        with pytest.raises(ExternalTrialError, match=REFUSED[mode]):
             record(run)
         return
     if mode == "resumes":
