@@ -114,4 +114,4 @@ class Display:
 
 def launch_loss(expected: float | None) -> str:
     """What a search expects a launch of its best trial to lose, as the end of a line on it; empty where not known."""
-    return "" if expected is None else f"; a launch now is expected to lose {number(expected, 4)}"
+    return "" if expected is None else f"; a launch now is expected to lose {number(expected, 4)} nats"

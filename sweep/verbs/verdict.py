@@ -119,7 +119,7 @@ def _region(file: FitFile) -> list[str]:
     if file.region is None:
         return []
     share, level = numbers.percent(file.region.share, 1), numbers.percent(file.region.level)
-    return [f"together, ALMR and LR are pinned to {share} of the tried range ({level} region)"]
+    return [f"the {level} joint region of ALMR and LR is {share} of the tried range"]
 
 
 def _divergence(file: FitFile) -> str:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -96,16 +98,16 @@ def test_a_trial_that_is_killed_goes_on_from_its_checkpoint(tmp_path, native, na
     of = study(name)
     run = run_of(tmp_path / "run", of)
     [trial] = of.grid_trials
-    checkpoints = run.trial_folder(trial) / "trainer" / "main" / "checkpoints"
+    folder = run.trial_folder(trial) / "trainer" / "main"
 
     def kill_at_a_checkpoint() -> None:
-        """The processes of the trainer alone: those with its folder among their words."""
-        while halfway.newest(name, checkpoints) is None:
-            time.sleep(0.2)
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            words = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
-            if str(checkpoints) in words and "supervisor" not in words:
-                os.kill(int(path.parent.name), 9)
+        """The processes of the trainer, which work in the folder of its start.sh."""
+        while halfway.newest(name, folder / "checkpoints") is None:
+            time.sleep(0.05)
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended
+                if (process / "cwd").readlink() == folder / "launch":
+                    os.kill(int(process.name), signal.SIGKILL)
 
     threading.Thread(target=kill_at_a_checkpoint, daemon=True).start()
     with pytest.raises(WorkerGroupError):

@@ -103,7 +103,7 @@ class TrainerComparison(Schema):
             if not one.same_base:
                 yield f"the base model's {label(one.language)} loss differs"
             if not one.within:
-                yield f"{label(one.language)} losses differ by more than noise"
+                yield f"{label(one.language)} losses differ by more than the bounds"
         if self.other_ends:
             yield f"{len(self.other_ends)} of {len(self.trials)} trials ended otherwise"
         if self.winner and self.winner.holds is False:

@@ -37,7 +37,7 @@ def verdict(found: TrainerComparison, label: Label) -> str:
     names = f"{found.trainers[0]} and {found.trainers[1]}"
     count = f"{len(found.trials)} trials each"
     if found.agree:
-        return f"AGREE: the losses of {names} agree within noise, {count}"
+        return f"AGREE: the losses of {names} agree within the bounds, {count}"
     holds = {True: ["yet the winner holds"], None: ["the winner may hold"], False: []}
     return f"DISAGREE: {names}, {count}: {'; '.join([*found.faults(label), *holds[_holds(found)]])}"
 
@@ -61,7 +61,7 @@ def _cells(trial: PairedTrial, languages: Sequence[str]) -> list[str]:
         first, second = trial.losses[language]
         ended = {*trial.statuses} == {"complete"}
         apart = second - first if ended and first is not None and second is not None else None
-        cells += [_loss(trial, 0, first), _loss(trial, 1, second), numbers.number(apart, DIGITS, sign=True)]
+        cells += [_loss(trial, 0, first), _loss(trial, 1, second), _nats(apart)]
     return [*cells, *(numbers.number(seconds, 1) for seconds in trial.seconds)]
 
 
@@ -79,7 +79,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 def _losses(one: LossDifference, label: Label) -> str:
     at = numbers.point(one.almr, one.lr)
     return (
-        f"{label(one.language)}: {'within' if one.within else 'MORE THAN'} noise: mean difference "
+        f"{label(one.language)}: {'within the bounds' if one.within else 'OVER A BOUND'}: mean difference "
         f"{_nats(one.mean)} nats (bound {_bound(one.mean_bound)}), largest {_nats(one.largest)} at {at} (bound "
         f"{_bound(one.largest_bound)})"
     )
@@ -127,7 +127,9 @@ def _cost(cost: Cost | None) -> str:
 
 
 def _nats(value: float | None) -> str:
-    return numbers.number(value, DIGITS, sign=True)
+    """With its sign, unless it rounds to zero."""
+    zero = value is not None and not round(value, DIGITS)
+    return numbers.number(0.0 if zero else value, DIGITS, sign=not zero)
 
 
 def _bound(value: float) -> str:

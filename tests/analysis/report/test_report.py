@@ -183,7 +183,7 @@ def test_the_page_says_how_certain_the_winner_is(fitted, tmp_path):
     shares = {"almr": 0.2, "lr": 0.01}
     winner = fitted.file.winner.model_copy(update={"edge_probability": shares})
     text = words(fitted, tmp_path, winner=winner)
-    assert f"pinned to {100 * fitted.file.region.share:.1f} % of the tried range (90 % joint region)" in text
+    assert f"The 90 % joint region of ALMR and LR is {100 * fitted.file.region.share:.1f} % of the tried range" in text
     assert "The best ALMR may lie at an end of the tried ALMRs or beyond: the probability is 20 %." in text
     assert "The best LR may lie" not in text
     assert "joint region)" not in words(fitted, tmp_path, region=None)

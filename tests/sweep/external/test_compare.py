@@ -107,8 +107,8 @@ def test_a_shift_is_a_difference_that_may_leave_the_winner(tmp_path: Path, equal
     assert [one.mean for one in found.differences] == pytest.approx([0.06] * 2, abs=4 * NOISE)
     with_winner = found.model_copy(update={"winner": equal.winner})
     assert text.verdict(with_winner, lambda language: f"the {language}") == (
-        "DISAGREE: native and megatron, 9 trials each: the original losses differ by more than noise; the additional "
-        "losses differ by more than noise; yet the winner holds"
+        "DISAGREE: native and megatron, 9 trials each: the original losses differ by more than the bounds; the "
+        "additional losses differ by more than the bounds; yet the winner holds"
     )
 
 
@@ -274,7 +274,9 @@ def test_a_study_is_compared_and_compared_again(tmp_path: Path, monkeypatch: pyt
     assert "megatron and native: 4 trials each, ALMR 0.30, 0.70 x LR 3e-5, 3e-4, seed 0" in first.output
     folder = Path("runs/small-compare-megatron")
     page = (folder / "comparison.md").read_text()
-    assert page.startswith("# AGREE: the losses of megatron and native agree within noise, 4 trials each")
+    assert page.startswith("# AGREE: the losses of megatron and native agree within the bounds, 4 trials each")
+    assert "+0.0000" not in page
+    assert "-0.0000" not in page
     pd.DataFrame(rows).drop(columns="trainer").to_csv(table.with_name("one.csv"), index=False)
     Path("one.yaml").write_text(yaml.safe_dump(content | {"replay": {"table": "one.csv"}}))
     refused = CliRunner().invoke(cli.app, ["trainer", "compare", "one.yaml", "--trials", "4"])
