@@ -44,6 +44,8 @@ elif mode == "own-losses":
 else:
     shutil.copytree(asked["model"], "model")
     answer |= {"model": "model"}
+    if mode == "leaves-no-model":
+        pathlib.Path("model/config.json").write_text("{}")
 pathlib.Path(asked["answer"]).write_text(json.dumps(answer))
 """
 
@@ -84,7 +86,11 @@ def record(run: Run) -> Record:
     return flow.carry_out(run, study.grid_trials[0], choose.trainer(study), HereOrBelow())
 
 
-REFUSED = {"ignores-almr": "it ignored the ratio", "trains-in-place": r"it changed config\.json of the model"}
+REFUSED = {
+    "ignores-almr": "it ignored the ratio",
+    "leaves-no-model": "the model that it left cannot be measured: ",
+    "trains-in-place": r"it changed config\.json of the model",
+}
 
 
 @pytest.mark.parametrize("mode", ["resumes", "diverges", "own-losses", *REFUSED])
@@ -93,6 +99,7 @@ def test_a_program_makes_the_record_of_its_trial(tmp_path: Path, small_model: Pa
     if mode in REFUSED:
         with pytest.raises(ExternalTrialError, match=REFUSED[mode]):
             record(run)
+        assert not list(run.folder.rglob("trained.json")), "another attempt trains again"
         return
     if mode == "resumes":
         with pytest.raises(ExternalTrialError, match="the machine went away"):

@@ -20,7 +20,7 @@ from sweep.external.trial import checks
 from sweep.external.trial.job import TrialJob
 from sweep.external.trial.measuring import metrics, record_fields
 from sweep.external.trial.measuring.measured import MeasureAnswer, MeasureRequest, TrainedRun
-from sweep.study import Horizon, Ingredients, Record, Status, Study, Trial, study_file
+from sweep.study import Horizon, Ingredients, InputError, Record, Status, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import read_ingredients
 from sweep.study.record import TrainerUsed
@@ -36,6 +36,10 @@ from trainers.loop.trial_record import TrialSetup
 from trainers.model.loading import load_tokenizer
 from trainers.model.token_loss import TokenLoss
 from trainers.workers.heartbeat import Heartbeat
+
+
+class NoModelError(Exception):
+    """What a trainer left as its model is none: it has to train again. The message is one line."""
 
 
 def main() -> None:
@@ -87,8 +91,11 @@ class Measurement:
         faults = [fault for run in runs for fault in self._faults(run, base)]
         if faults:
             return MeasureAnswer(faults=tuple(faults))
-        horizons = tuple(self._horizon(run, base) for run in runs[:-1])
-        return MeasureAnswer(record=self._record(runs[-1], base, horizons, scoring))
+        try:
+            horizons = tuple(self._horizon(run, base) for run in runs[:-1])
+            return MeasureAnswer(record=self._record(runs[-1], base, horizons, scoring))
+        except NoModelError as error:
+            return MeasureAnswer(faults=(str(error),))
 
     def _counted(self, run: TrainedRun) -> Trace:
         """With the text that the trainer read, where we packed it."""
@@ -132,7 +139,11 @@ class Measurement:
         """The losses of the model that was left, or those that the trainer measured itself."""
         if trace.model is None:
             return trace.after, None
-        loss = self._model(trace.model)
+        try:
+            loss = self._model(trace.model)
+        except InputError as error:
+            why = str(error).removeprefix("base_model.pretrained: ")
+            raise NoModelError(f"the model that it left cannot be measured: {why}") from None
         return self.held_out.losses(loss), loss
 
     def _reason(self, trace: Trace, losses: Losses, base: Losses) -> str | None:
