@@ -24,6 +24,7 @@ from sweep.worker.group.node import CODE
 SECONDS_BETWEEN = 0.1
 STOP_SECONDS = 60.0
 SCRIPTS = (".py", ".sh")
+WRITE_PATH = "write its path, relative to the study file, or to this folder where it is given as CMD"
 VERSION_SECONDS = 60.0  # a container starts first
 OURS = sys.executable
 PACKAGES = {
@@ -146,13 +147,13 @@ def _lost_program(command: tuple[str, ...], path: str) -> str | None:
     if not shutil.which(command[0], path=path):
         return f"command: {_not_found(command[0])}"
     lost = next((word for word in command if Path(word).suffix in SCRIPTS and not Path(word).is_file()), None)
-    return lost and f"command: {lost}: no such file: write its path, relative to the study file"
+    return lost and f"command: {lost}: no such file: {WRITE_PATH}"
 
 
 def _not_found(program: str) -> str:
     if Path(program).is_file():
         return f"{program} cannot be started: name what starts it, such as python or bash, or make it executable"
-    return f"{program}: no such program: write its path, relative to the study file"
+    return f"{program}: no such program: {WRITE_PATH}"
 
 
 def _of_choice(choice: TrainerChoice) -> TrainerEnvironment:

@@ -315,7 +315,10 @@ def test_a_command_is_words_and_its_files_are_beside_the_study(
 
 @pytest.mark.parametrize(
     ("words", "lost"),
-    [("nosuchprogram x", "nosuchprogram: no such program"), ("python nosuch.py", "nosuch.py: no such file")],
+    [
+        ("nosuchprogram x", f"nosuchprogram: no such program: {start.WRITE_PATH}"),
+        ("python nosuch.py", f"nosuch.py: no such file: {start.WRITE_PATH}"),
+    ],
 )
 def test_a_program_that_is_not_there_is_found_before_anything_is_prepared(
     tmp_path: Path, small_model: Path, words: str, lost: str
