@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -39,7 +40,7 @@ def compare(
     from sweep.verbs import run as sweep_run
     from trainers import recorded
 
-    if bound is not None and not bound > 0:
+    if bound is not None and not 0 < bound < math.inf:
         raise InputError(f"--bound {bound:g}: write a number of nats above 0")
     loaded = study_file.load(study)
     both, console = sides.of(loaded, sides.other(other), trials), err if as_json else out

@@ -174,7 +174,7 @@ class Measurement:
             attempt=self.asked.attempt,
             status=Status.DIVERGED if reason else Status.COMPLETE,
             reason=reason,
-            trainer=TrainerUsed(name=self.asked.name, version=trace.versions),
+            trainer=TrainerUsed(name=self.asked.name, version=self._versions),
             horizons=horizons,
             **record_fields.counts(self.setup, self.asked.runs, trace),
             **record_fields.losses(self.held_out, record_fields.passes(self.setup, trace), loss=losses, base_loss=base),
@@ -182,6 +182,11 @@ class Measurement:
             **scored,
             provenance=record_fields.provenance(self.setup, trace, loss) | (scoring.provenance if loss else {}),
         )
+
+    @property
+    def _versions(self) -> str:
+        """Of the trainer: another attempt may have trained the run to a horizon with another one."""
+        return " and ".join(dict.fromkeys(run.trace.versions for run in self.asked.runs))
 
     def _keep(self, loss: TokenLoss, objective: float | None) -> None:
         """Save the model as ours are saved: with the base model's tokenizer, which some trainers change."""

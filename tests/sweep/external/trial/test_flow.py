@@ -192,8 +192,9 @@ def test_horizons_are_runs_of_their_own_and_an_attempt_goes_on_with_what_is_fini
     broken.train = lambda job, nodes, whole=broken.train: whole(job, nodes) if job.steps == 4 else _lost()
     with pytest.raises(WorkerGroupError):
         record(run, broken)
-    trainer = FakeTrainer(small_model)
+    trainer = FakeTrainer(small_model, versions="Fake 1.1")
     found = record(run, trainer)
+    assert found.trainer.version == "Fake 1.0, torch 3 and Fake 1.1"
     assert [job.steps for job in broken.jobs + trainer.jobs] == [4, 8]
     [horizon] = found.horizons
     assert (horizon.tokens, horizon.steps, horizon.loss) == (HORIZON, 4, found.loss)
