@@ -28,6 +28,11 @@ class CommandFiles:
         return self.folder / "answer.json"
 
     @property
+    def program(self) -> Path:
+        """Which version of the program wrote the checkpoints."""
+        return self.folder / "program.txt"
+
+    @property
     def start(self) -> Path:
         return self.folder / "start.sh"
 

@@ -15,7 +15,7 @@ from sweep.external.runs import start
 from sweep.external.runs.start import TrainerEnvironment
 from sweep.external.runs.trace import LoggedStep, Trace
 from sweep.external.trial.job import ExternalTrialError, NodeCommand, TrialJob, TrialNodes
-from sweep.study.files.atomic import sha256
+from sweep.study.files.atomic import sha256, write_atomically
 from sweep.worker.group.node import CODE
 
 WRITE = "sweep.external.command.write"
@@ -33,6 +33,7 @@ class CommandTrainer:
         files = CommandFiles(job.folder)
         nodes.run(_writing(job, files))  # also again: resources may be others, and a program may have changed its files
         asked = request.read(files.request)
+        self._drop_checkpoints_of_another(files)
         files.renew(self.command, self.environment)
         given = _stamps(asked.model)
         nodes.run(NodeCommand(files.words, watched=(files.checkpoints,)))
@@ -47,6 +48,13 @@ class CommandTrainer:
             shutil.rmtree(files.checkpoints, ignore_errors=True)
             raise ExternalTrialError(str(error)) from None
         return trace(found, version(found, self.command))
+
+    def _drop_checkpoints_of_another(self, files: CommandFiles) -> None:
+        """A program that was edited begins anew: the record names one version."""
+        own = ", ".join(_digests(self.command))
+        if files.program.is_file() and files.program.read_text(encoding="utf-8") != own:
+            shutil.rmtree(files.checkpoints, ignore_errors=True)
+        write_atomically(files.program, own)
 
 
 def _stamps(folder: str) -> dict[str, tuple[int, int]]:
@@ -81,5 +89,9 @@ def trace(found: CommandAnswer, versions: str) -> Trace:
 
 def version(found: CommandAnswer, command: tuple[str, ...]) -> str:
     """Its name and version, as it says, and the sha256 of its own files: a program that is changed is another one."""
+    return ", ".join([found.trainer, *_digests(command)])
+
+
+def _digests(command: tuple[str, ...]) -> list[str]:
     files = [path for word in command if (path := Path(word)).is_absolute() and path.suffix and path.is_file()]
-    return ", ".join([found.trainer, *(f"{path.name} {sha256(path)[:DIGITS]}" for path in files)])
+    return [f"{path.name} {sha256(path)[:DIGITS]}" for path in files]

@@ -177,8 +177,13 @@ def test_what_a_program_answers_is_the_trace_of_its_trial(made: Made, program: P
     assert found.tokens == {"original": 1024, "additional": 1024}
     assert [step.lr for step in found.steps] == list(made.asked.lr_by_step)
     assert found.versions.startswith("mine 1.0, mine.py ")
+    kept = made.files.checkpoints / "kept"
+    kept.touch()
+    assert trainer.train(job_of(made), ThisMachine()).versions == found.versions
+    assert kept.exists()
     program.write_text(PROGRAM + "\n")
     assert trainer.train(job_of(made), ThisMachine()).versions != found.versions  # another program
+    assert not kept.exists()
     assert "SEEN=a b" in made.files.start.read_text()
 
 
