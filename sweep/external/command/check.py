@@ -123,6 +123,7 @@ class _CheckRuns:
         asked = write(self.study, trial, self.made, files)
         files.renew(self.command.command, start.of_choice(self.command))
         killed = stop is not None and run_here(files, resources, show, stop).stopped
+        files.renew(self.command.command, start.of_choice(self.command))  # as a trial does before each attempt
         ended = run_here(files, resources, show)
         tried = Tried(asked, ended.seconds, fault=ended.fault, killed=killed)
         try:
