@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweep.study import LANGUAGES, Ingredients, Record, Study
+from sweep.study import Ingredients, Record, Study
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
 from sweep.study.record import SCORING
@@ -22,8 +22,6 @@ from trainers.model.loading import load_model
 from trainers.workers.device import open_device
 from trainers.workers.group import WorkerGroup
 from trainers.workers.heartbeat import Heartbeat
-
-SAME_LOSS = 1e-3  # nats: training again on other hardware differs by rounding
 
 
 class AnotherModelError(ValueError):
@@ -75,14 +73,8 @@ def _train_again(study: Study, record: Record, ingredients: Ingredients, folder:
         again = cpt.run_trial(once, record.trial, ingredients, scratch, record.attempt)
         if again is None:
             return {}
-        for language in LANGUAGES:
-            one, other = getattr(again.loss, language), getattr(record.loss, language)
-            if one is None or other is None or abs(one - other) > SAME_LOSS:
-                name = study.language_name(language)
-                raise AnotherModelError(
-                    f"trained again, its {name} loss is {one} instead of {other}: set keep: best or all, so that "
-                    f"models are saved and need not be trained again"
-                )
+        if fault := record.another_model(again, study.language_name):
+            raise AnotherModelError(fault)
         if (questions := TrialFiles(scratch).questions).exists():
             write_atomically(TrialFiles(folder).questions, questions.read_bytes())
     provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds", "questions")}

@@ -117,13 +117,26 @@ def _scored(given: _Given) -> Case:
 
 
 def _decided(given: _Given) -> Fit:
-    objective = given.objective
     case = _scored(given)
+    file = _file(given, case)
+    return Fit(
+        table=case.table,
+        file=alone.reduced(file, case.alone) if case.alone else file,
+        study=given.study,
+        surfaces=case.surfaces,
+        goal=case.goal,
+        lattice=case.lattice,
+        optima=case.optima,
+    )
+
+
+def _file(given: _Given, case: Case) -> FitFile:
+    objective = given.objective
     refused = refusals.find(case)
     plain = objective.model_copy(update={"guards": objective.loss_guards})  # only the full budget is scored
     budgets, unfitted = horizons.find(case, lambda shorter: _at_horizon(given, shorter, plain), refused)
     moved, unmoved, rules = _transfer(case, budgets)
-    file = FitFile(
+    return FitFile(
         study=given.name,
         weights=None if objective.forgetting_guard_percent is not None else case.goal.weights,
         guard=guards.forgetting(case),
@@ -148,15 +161,6 @@ def _decided(given: _Given) -> Fit:
         scores=case.scores,
         loss_guards=guards.of_losses(case),
         sources=sources.at_winner(case, given.seed),
-    )
-    return Fit(
-        table=case.table,
-        file=alone.reduced(file, case.alone) if case.alone else file,
-        study=given.study,
-        surfaces=case.surfaces,
-        goal=case.goal,
-        lattice=case.lattice,
-        optima=case.optima,
     )
 
 

@@ -57,6 +57,11 @@ def nearest_multiple(value: int, unit: int) -> int:
     return max(1, round(value / unit)) * unit
 
 
+def largest_divisor(value: int, most: int) -> int:
+    """The largest divisor of a value that is at most `most`; 0 where that is 0."""
+    return next((n for n in range(most, 0, -1) if value % n == 0), 0)
+
+
 class Schema(pydantic.BaseModel):
     """A frozen, validated object: an unknown field is an error, never ignored."""
 

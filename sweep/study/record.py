@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ SIMULATED = "simulated_by"  # in the provenance of a record, and a column of tab
 SAME_TEXT = "same_text"  # likewise: the user's statement that its text is that of the trials before
 ALSO = "asked with --also"  # why a trial is run that the user named beside the study's own
 OWN_TRAINER: TrainerName = "native"
+SAME_LOSS = 1e-3  # nats: training again on other hardware differs by rounding
 SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
 
 
@@ -214,6 +216,19 @@ class Record(Schema):
         """The loss of each language and, by its name, of each source."""
         languages: PerLanguage = getattr(self, kind)
         return languages.model_dump() | {name: getattr(source, kind) for name, source in self.sources.items()}
+
+    def another_model(self, again: Record, label: Callable[[str], str]) -> str | None:
+        """Why a trial that was trained `again` for its scores is not the same model; None where it is. `label`: the
+        name of a language.
+        """
+        for language, loss in self.loss:
+            other = getattr(again.loss, language)
+            if loss is None or other is None or abs(other - loss) > SAME_LOSS:
+                return (
+                    f"trained again, its {label(language)} loss is {other} instead of {loss}: set keep: best or all, "
+                    f"so that models are saved and need not be trained again"
+                )
+        return None
 
     @property
     def request(self) -> TrialRequest:

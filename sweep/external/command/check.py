@@ -61,9 +61,12 @@ class Checked:
 def short_study(study: Study) -> Study:
     """A study of a few steps with the model, text and recipe of this one, on this machine alone."""
     training, lrs = study.training, sorted({lr for _, lr, _ in study.grid.points})
-    steps = next((n for n in STEPS if not training.schedule.fault(n)), training.steps)
     content = study.model_dump(mode="json", by_alias=True)
-    content["training"] |= {"tokens": steps * training.global_batch_tokens, "horizons": [], "simulate_epochs": False}
+    content["training"] |= {
+        "tokens": training.fewest_steps(STEPS) * training.global_batch_tokens,
+        "horizons": [],
+        "simulate_epochs": False,
+    }
     content["grid"] = {"almr": [ALMRS[0]], "lr": [lrs[len(lrs) // 2]], "seeds": [study.grid.seeds[0]]}
     content["resources"] |= {"nodes": 1}
     unused: dict[str, Any] = {

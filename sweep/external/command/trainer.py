@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,11 @@ from sweep.external.command import answer as answers
 from sweep.external.command import request
 from sweep.external.command.answer import AnswerError, CommandAnswer
 from sweep.external.command.files import CommandFiles
-from sweep.external.runs import start
 from sweep.external.runs.start import TrainerEnvironment
 from sweep.external.runs.trace import LoggedStep, Trace
+from sweep.external.trial.flow import of_ours
 from sweep.external.trial.job import ExternalTrialError, NodeCommand, TrialJob, TrialNodes
 from sweep.study.files.atomic import sha256, write_atomically
-from sweep.worker.group.node import CODE
 
 WRITE = "sweep.external.command.write"
 DIGITS = 8  # of the sha256 of a program's file
@@ -31,13 +29,15 @@ class CommandTrainer:
 
     def train(self, job: TrialJob, nodes: TrialNodes) -> Trace:
         files = CommandFiles(job.folder)
-        nodes.run(_writing(job, files))  # also again: resources may be others, and a program may have changed its files
+        given = (job.files.study, job.files.ingredients, files.folder)
+        # Also again: resources may be others, and a program may have changed its files.
+        nodes.run(of_ours(WRITE, *given, watched=files.folder))
         asked = request.read(files.request)
         self._drop_checkpoints_of_another(files)
         files.renew(self.command, self.environment)
-        given = _stamps(asked.model)
+        before = _stamps(asked.model)
         nodes.run(NodeCommand(files.words, watched=(files.checkpoints,)))
-        if changed := sorted(dict(given.items() - _stamps(asked.model).items())):
+        if changed := sorted(dict(before.items() - _stamps(asked.model).items())):
             raise ExternalTrialError(
                 f"it changed {changed[0]} of the model that it was given, {asked.model}, from which the other trials "
                 f"begin too: save elsewhere, delete that model, and start a new run"
@@ -61,12 +61,6 @@ def _stamps(folder: str) -> dict[str, tuple[int, int]]:
     """Size and time of change of the files of a model."""
     states = ((path.name, path.stat()) for path in Path(folder).iterdir() if path.is_file())
     return {name: (state.st_size, state.st_mtime_ns) for name, state in states}
-
-
-def _writing(job: TrialJob, files: CommandFiles) -> NodeCommand:
-    words = (start.OURS, "-m", WRITE, str(job.files.study), str(job.files.ingredients), str(files.folder))
-    path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
-    return NodeCommand(words, {"PYTHONPATH": path}, (files.folder,), first_only=True)
 
 
 def trace(found: CommandAnswer, versions: str) -> Trace:

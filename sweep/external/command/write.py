@@ -22,6 +22,7 @@ from sweep.external.command.request import (
     RequestedSource,
 )
 from sweep.study import LANGUAGES, Ingredients, Study, Trial, study_file
+from sweep.study.fields import largest_divisor
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import read_ingredients
 from trainers.packing import token_file
@@ -112,8 +113,7 @@ class _Writer:
 def _micro_batch(study: Study) -> int:
     """The study's, or what is a whole part of a worker's share of a batch and no larger."""
     own = study.training.batch_sequences // study.resources.workers
-    most = min(study.training.micro_batch_sequences or own, own)
-    return next(n for n in range(most, 0, -1) if own % n == 0)
+    return largest_divisor(own, min(study.training.micro_batch_sequences or own, own))
 
 
 def _language(name: str, sources: tuple[RequestedSource, ...]) -> RequestedLanguage:

@@ -41,8 +41,7 @@ def of_run(study: Study, record: Record, ingredients: Ingredients) -> RepeatedTr
 
 def short_tokens(study: Study) -> int:
     """The tokens of a run on short documents: a few steps, enough for the LR schedule."""
-    steps = next((n for n in BORDER_STEPS if not study.training.schedule.fault(n)), study.training.steps)
-    return steps * study.training.global_batch_tokens
+    return study.training.fewest_steps(BORDER_STEPS) * study.training.global_batch_tokens
 
 
 def short_study(of: RepeatedTrial, texts: dict[str, Path]) -> Study:

@@ -7,8 +7,8 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from sweep.planning import model_shape
 from sweep.study import CorpusFacts, Study, Trial
+from sweep.study.fields import largest_divisor
 from sweep.study.sections.launch import Format, Launch
-from sweep.study.sections.resources import Resources
 
 CHECKPOINTS = 2  # the first is half-way
 
@@ -27,9 +27,8 @@ def launch(study: Study, name: Format, checkpoints: int = CHECKPOINTS) -> Launch
     """The trial's training as a launch on its nodes, on as many of its GPUs there as divide its batch."""
     training, resources = study.training, study.resources
     each = training.batch_sequences // resources.nodes
-    gpus = _gpus(resources, each)
+    gpus = largest_divisor(each, resources.gpus_per_node)
     own = each // (gpus or 1)
-    most = min(training.micro_batch_sequences or own, own)
     return Launch(
         model=study.base_model.pretrained or "",
         tokens=training.tokens,
@@ -38,7 +37,7 @@ def launch(study: Study, name: Format, checkpoints: int = CHECKPOINTS) -> Launch
         corpora=study.corpora,
         nodes=resources.nodes,
         gpus_per_node=gpus,
-        micro_batch_sequences=next(n for n in range(most, 0, -1) if own % n == 0),
+        micro_batch_sequences=largest_divisor(own, min(training.micro_batch_sequences or own, own)),
         checkpoints=checkpoints,
         evaluations=1,
         gpu=resources.gpu,
@@ -46,7 +45,3 @@ def launch(study: Study, name: Format, checkpoints: int = CHECKPOINTS) -> Launch
         shape=study.base_model.shape,
         formats=(name,),
     )
-
-
-def _gpus(resources: Resources, sequences: int) -> int:
-    return next((n for n in range(resources.gpus_per_node, 0, -1) if sequences % n == 0), 0)

@@ -19,7 +19,8 @@ from sweep.external.runs.start import Ended, Script, TrainerEnvironment
 from sweep.external.runs.trace import Losses, TextRead, Trace
 from sweep.study import LANGUAGES, Study
 from sweep.study.sections.launch import Format
-from sweep.worker.group.node import CODE, free_port
+from sweep.study.sections.training import Training
+from sweep.worker.group.node import free_port, python_path
 
 READERS = Path(__file__).parent / "readers"
 READ_SECONDS = 600
@@ -112,12 +113,8 @@ class TrainerRun:
         """What the trainer left, with the held-out losses of its model by our own evaluation."""
         self.show(f"{self.name}, {self.folder.name}: reading its log, and measuring its model")
         training = self.plan.study.training
-        asked = {"steps": self.plan.steps} | training.model_dump(include={"sequence_length"})
-        question = json.dumps(asked | {"batch_sequences": training.batch_sequences})
-        # -I and -B as in the read-back; the native reader imports this package.
-        flags = ["-B"] if self.name == "native" else ["-I", "-B"]
-        arguments = [str(READERS / "run.py"), self.name, str(self.folder), str(checkpoints), question]
-        answer = _answer([self.environment.python, *flags, *arguments])
+        command = reader_command(self.name, self.environment.python, self.folder, checkpoints, training, self.plan.steps)
+        answer = _answer(command)
         try:
             found = Trace.model_validate_json(answer)
         except pydantic.ValidationError as error:
@@ -132,6 +129,16 @@ class TrainerRun:
         files = [str(self.prepared.study), str(self.prepared.ingredients), self.name, str(self.folder / "data")]
         command = [start.OURS, "-m", "sweep.external.runs.reference.read_text", *files, json.dumps(found.streams)]
         return TextRead.model_validate_json(_answer(command))
+
+
+def reader_command(
+    name: Format, python: str, folder: Path, checkpoints: Path, training: Training, steps: int
+) -> list[str]:
+    """What reads the log that a run of `steps` left, under its trainer's own Python; it prints a trace as JSON."""
+    asked = {"steps": steps, "sequence_length": training.sequence_length, "batch_sequences": training.batch_sequences}
+    # -I: the environment's own packages alone, except that the native reader imports ours. -B: no bytecode beside them.
+    flags = ["-B"] if name == "native" else ["-I", "-B"]
+    return [python, *flags, str(READERS / "run.py"), name, str(folder), str(checkpoints), json.dumps(asked)]
 
 
 def counted(found: Trace, text: TextRead, study: Study) -> Trace:
@@ -174,7 +181,7 @@ def measured(prepared: PreparedFiles, model: str) -> Losses:
 
 def _answer(command: list[str]) -> str:
     """The last line that a program of Python prints. Raises TrainerRunError with its last line where it fails."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))}
+    environment = os.environ | {"PYTHONPATH": python_path()}
     try:
         done = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, check=False, timeout=READ_SECONDS, env=environment

@@ -15,7 +15,7 @@ from sweep.external.runs.trainer_run import PreparedFiles
 from sweep.external.trial.flow import TrialFlow, logged, of_ours
 from sweep.external.trial.job import ExternalTrainer, TrialNodes
 from sweep.store.run import Run
-from sweep.study import LANGUAGES, Record, Study, Trial, study_file
+from sweep.study import Record, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
 from sweep.study.ingredients import read_ingredients
@@ -23,7 +23,6 @@ from sweep.study.record import SCORING, read_record
 from sweep.study.sections.resources import Tracking
 
 MODULE = "sweep.external.trial.finalist"
-SAME_LOSS = 1e-3  # nats: as of our own trials
 SCORED = ("base_scores", "scoring_seconds", "questions")  # of the provenance
 
 
@@ -62,7 +61,7 @@ def _again(run: Run, study: Study, done: Record, trainer: ExternalTrainer, nodes
     files = PreparedFiles(home / "study.yaml", run.files.ingredients)
     write_atomically(files.study, study_file.dump(once))
     again = TrialFlow(once, done.trial, files, home).carry_out(trainer, nodes, done.attempt)
-    if fault := _another(study, done, again):
+    if fault := done.another_model(again, study.language_name):
         shutil.rmtree(home)
         return done.model_copy(update={"score_failures": {SCORING: fault}})
     if (questions := TrialFiles(home).questions).exists():
@@ -73,18 +72,6 @@ def _again(run: Run, study: Study, done: Record, trainer: ExternalTrainer, nodes
     if not (again.scores or again.score_failures):
         scores["score_failures"] = {SCORING: "the trainer left no model to score"}
     return done.model_copy(update=scores | {"provenance": provenance})
-
-
-def _another(study: Study, done: Record, again: Record) -> str | None:
-    """Why a trial that was trained again is not the same."""
-    for language in LANGUAGES:
-        one, other = getattr(again.loss, language), getattr(done.loss, language)
-        if one is None or other is None or abs(one - other) > SAME_LOSS:
-            return (
-                f"trained again, its {study.language_name(language)} loss is {one} instead of {other}: set keep: best "
-                f"or all, so that models are saved and need not be trained again"
-            )
-    return None
 
 
 def main() -> None:

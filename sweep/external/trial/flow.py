@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from sweep.study import Record, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
 from sweep.study.ingredients import read_ingredients
-from sweep.worker.group.node import CODE
+from sweep.worker.group.node import python_path
 
 MAIN = "main"
 MEASURE = "sweep.external.trial.measuring.measure"
@@ -128,9 +127,8 @@ class TrialFlow:
 
 def of_ours(module: str, *arguments: Path, watched: Path) -> NodeCommand:
     """A module of ours, on the first node."""
-    path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
     words = (start.OURS, "-m", module, *map(str, arguments))
-    return NodeCommand(words, {"PYTHONPATH": path}, (watched,), first_only=True)
+    return NodeCommand(words, {"PYTHONPATH": python_path()}, (watched,), first_only=True)
 
 
 def _read(path: Path) -> Trace | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,11 +16,11 @@ from analysis.launch.scripts import prepare
 from sweep.external.runs import halfway, plan, start
 from sweep.external.runs.start import TrainerEnvironment
 from sweep.external.runs.trace import Trace
-from sweep.external.runs.trainer_run import QUIET, READERS
+from sweep.external.runs.trainer_run import QUIET, reader_command
 from sweep.external.trial.job import ExternalTrialError, NodeCommand, TrialJob, TrialNodes
 from sweep.study.sections.launch import Format
 from sweep.worker.group.monitor import WorkerGroupError
-from sweep.worker.group.node import CODE
+from sweep.worker.group.node import python_path
 
 CHECKPOINTS = 10  # of a run, of which the newest is kept
 PACKED = "blocks.json"  # written last, when the text is packed
@@ -66,13 +65,9 @@ class NamedTrainer:
 
     def _read(self, job: TrialJob, launch: Path, checkpoints: Path, nodes: TrialNodes) -> Trace:
         """What the trainer left, read under its own Python."""
-        training = job.study.training
-        asked = {"steps": job.steps, "sequence_length": training.sequence_length}
-        question = json.dumps(asked | {"batch_sequences": training.batch_sequences})
-        reader = [str(READERS / "run.py"), self.name, str(launch), str(checkpoints), question]
-        answer = job.folder / "answer.json"
-        # -I: the environment's own packages alone. -B: no bytecode beside our readers.
-        command = ["bash", "-c", TO_FILE, str(answer), self.environment.python, "-I", "-B", *reader]
+        python, answer = self.environment.python, job.folder / "answer.json"
+        reader = reader_command(self.name, python, launch, checkpoints, job.study.training, job.steps)
+        command = ["bash", "-c", TO_FILE, str(answer), *reader]
         nodes.run(NodeCommand(self.environment.words(command, QUIET), watched=(checkpoints,), first_only=True))
         try:
             lines = answer.read_text(encoding="utf-8").strip().splitlines()
@@ -111,6 +106,5 @@ def _texts(folder: Path) -> dict[str, bytes]:
 
 def _ours(words: list[str], watched: Path) -> NodeCommand:
     """A program of ours, on the first node: it finds `almr`, with the code of this run."""
-    path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
     found = os.pathsep.join([str(Path(start.OURS).parent), os.environ.get("PATH", "")])
-    return NodeCommand(tuple(words), {"PYTHONPATH": path, "PATH": found}, (watched,), first_only=True)
+    return NodeCommand(tuple(words), {"PYTHONPATH": python_path(), "PATH": found}, (watched,), first_only=True)

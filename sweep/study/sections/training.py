@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -183,6 +184,10 @@ class Training(Section):
     @property
     def steps(self) -> int:
         return self.steps_of(self.tokens)
+
+    def fewest_steps(self, numbers: Iterable[int]) -> int:
+        """The first of these numbers of steps that the LR schedule can be had in, else those of the budget."""
+        return next((n for n in numbers if not self.schedule.fault(n)), self.steps)
 
     @property
     def warmup_steps(self) -> int:

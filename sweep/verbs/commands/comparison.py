@@ -55,10 +55,8 @@ def compare(
     with console.status("comparing"):
         done = [ComparedRun.of(one, place) for one, place in zip(both, places, strict=True)]
         found = comparing.compare(loaded, done, _own(runs, loaded), bound)
-    page, content = text.page(found, loaded.language_name), found.model_dump(mode="json") | {"agree": found.agree}
-    for name, written in ((JSON, found.model_dump_json(indent=2)), (PAGE, page)):
-        places[0].write(places[0].folder / name, written)
-    places[0].share()
+    _write(places[0], {JSON: found.model_dump_json(indent=2), PAGE: text.page(found, loaded.language_name)})
+    content = found.model_dump(mode="json") | {"agree": found.agree}
     lines = ["", *text.table(found, loaded.language_name), "", *text.lines(found, loaded.language_name)]
     show(content if as_json else "\n".join([*lines, f"page: {places[0].address}/{PAGE}"]))
     raise typer.Exit(0 if found.agree else REFUSED)
@@ -72,6 +70,12 @@ def _announce(both: tuple[Study, Study], console: Console) -> None:
         f"seed {grid.seeds[0]}",
         soft_wrap=True,
     )
+
+
+def _write(run: Run, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        run.write(run.folder / name, text)
+    run.share()
 
 
 def _own(runs: str, study: Study) -> Run | None:

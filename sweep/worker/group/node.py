@@ -156,11 +156,15 @@ def _failures(status: int | None) -> tuple[RankFailure, ...]:
     return (RankFailure(None, status),) if status else ()
 
 
+def python_path() -> str:
+    """PYTHONPATH of a program that runs our code: our packages come first."""
+    return os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
+
+
 def node_environment(rendezvous: Rendezvous) -> dict[str, str]:
     """Our packages come first, and nothing is imported from the folder in which a process happens to start."""
-    path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
     return os.environ | {
-        "PYTHONPATH": path,
+        "PYTHONPATH": python_path(),
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": str(rendezvous.cpus_per_worker),
     }

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import alive
 
 from sweep.external.runs import start
 from sweep.external.runs.halfway import checkpoint
@@ -35,14 +36,6 @@ def test_a_script_that_fails_is_told_with_its_last_line(tmp_path):
 
 def test_a_script_that_takes_too_long_is_stopped(tmp_path):
     assert script(tmp_path, "sleep 100", seconds=0.3).run().fault == "start.sh took over 0 minutes"
-
-
-def alive(path: Path) -> bool:
-    try:
-        os.kill(int(path.read_text()), 0)
-    except (ProcessLookupError, FileNotFoundError, ValueError):
-        return False
-    return True
 
 
 @pytest.mark.parametrize("how", ["watch", "interrupt"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
+from processes import alive
 
 from sweep.external.trial.growth import GrowthWatch
 from sweep.external.trial.job import NodeCommand
@@ -25,14 +25,6 @@ def nodes(folder: Path, **resources) -> WatchedNodes:
 
 def bash(text: str, **more) -> NodeCommand:
     return NodeCommand(("bash", "-c", text), **more)
-
-
-def alive(path: Path) -> bool:
-    try:
-        os.kill(int(path.read_text()), 0)
-    except (ProcessLookupError, FileNotFoundError, ValueError):
-        return False
-    return True
 
 
 def test_every_node_runs_the_program_with_its_place_in_the_group(tmp_path):
