@@ -18,7 +18,6 @@ from sweep.study import Ingredients, InputError, Study
 from sweep.study.numbers import tokens
 from sweep.study.sections.resources import Execution
 
-NEEDS_GPU = ("torchtitan", "megatron")
 WHOLE_RUN = "a diverged trial is found at its end"
 LACKS = {  # of the record, what these do not tell
     "llamafactory": "memory; training time of a trial that was resumed",
@@ -101,7 +100,7 @@ def refuse_missing(study: Study) -> None:
             f"trainer: {found.python} has no {start.PACKAGES[choice.name]}: install it there, or write another "
             f"trainer.environment"
         )
-    if choice.name in NEEDS_GPU and not study.resources.gpus and "PYTHONPATH" not in choice.variables:
+    if choice.name in start.NEEDS_GPU and not study.resources.gpus and "PYTHONPATH" not in choice.variables:
         raise InputError(
             f"trainer: {choice.name} needs a GPU: write resources.gpus_per_node, or give it what it lacks on a CPU "
             f"with trainer.variables.PYTHONPATH"

@@ -32,7 +32,6 @@ from sweep.study.sections.launch import Format
 LEAST_SECONDS, TIMES_A_TRIAL = 1800.0, 10.0
 TRIALS = 2  # that a format's parity runs take about as long as, with those on short documents
 LARGE = ("checkpoints", "checkpoints-resumed", "data")
-NEEDS_GPU = ("torchtitan", "megatron")
 Environments = Callable[[str], TrainerEnvironment]
 
 
@@ -94,7 +93,7 @@ class Parity:
             trainer=start.installed(name),
         )
         why_not = environment.why_not
-        if not gpus and name in NEEDS_GPU and "PYTHONPATH" not in environment.variables:
+        if not gpus and name in start.NEEDS_GPU and "PYTHONPATH" not in environment.variables:
             why_not = why_not or f"{name} needs a GPU, and the study's trials have none"
         if why_not:
             return blank.model_copy(update={"why_not": why_not})

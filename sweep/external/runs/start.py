@@ -33,6 +33,7 @@ PACKAGES = {
     "torchtitan": "torchtitan",
     "megatron": "megatron-core",
 }
+NEEDS_GPU = ("torchtitan", "megatron")  # by themselves: tests/exports/cpu adds what they lack
 VERSION = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
 
 

@@ -86,7 +86,7 @@ def test_an_environment_without_the_trainer_is_refused(installed, monkeypatch):
         outlook.refuse_missing(study)
 
 
-@pytest.mark.parametrize("name", outlook.NEEDS_GPU)
+@pytest.mark.parametrize("name", start.NEEDS_GPU)
 def test_a_trainer_that_needs_a_gpu_is_refused_on_cpus_unless_it_is_given_what_it_lacks(installed, name):
     with pytest.raises(InputError, match=f"trainer: {name} needs a GPU"):
         outlook.refuse_missing(make_study(trainer={"name": name, "environment": installed}))
