@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 QUIET := --quiet --disable-pip-version-check
 
-.PHONY: demo demo-sources test check docs docs-outputs install test-heavy test-intervals test-exports test-oldest test-newest gpu gpu-kit clean
+.PHONY: demo demo-sources test check docs docs-outputs install test-heavy test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -26,6 +26,8 @@ test-heavy: $(INSTALLED)  ## what `make test` leaves out for its time: a search 
 
 test-intervals: $(INSTALLED)  ## the coverage of the intervals, on three times as many surfaces as in `make test`
 	ALMR_TEST_DRAWS=21 $(BIN)/python -m pytest tests/analysis/fit/test_coverage.py
+
+soak: $(INSTALLED)  ## seeded attacks on runs, in full: hours (docs/reliability.md)
 
 docs: $(INSTALLED)  ## the pages of docs/ that are written from the code: fields, modules, map, figure
 	$(BIN)/python -m tests.docs_pages

@@ -1,0 +1,1 @@
+"""Long seeded attacks on a run: `make soak` runs all; the suite runs a few cases of each."""
