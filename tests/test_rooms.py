@@ -70,7 +70,7 @@ def test_analysis_never_trains() -> None:
         "sweep.store.run",
         "sweep.study.numbers",
         "sweep.trials.progress",
-        "sweep.verbs.status",
+        "sweep.verbs.inspection.status",
         "sweep.worker.run_trial",
     ],
 )

@@ -141,7 +141,7 @@ def run(
 
 def status(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Print what is done, running and left, and the best trial so far. Reads files only."""
-    from sweep.verbs import status as summary
+    from sweep.verbs.inspection import status as summary
 
     found = Run.find(run, runs)
     show(summary.status_json(found) if as_json else summary.status(found))

@@ -19,7 +19,7 @@ from analysis.table import table as tables
 from sweep.store.run import Run
 from sweep.study import Objective, Status
 from sweep.trials.search_data import search_context
-from sweep.verbs.status import status_json
+from sweep.verbs.inspection.status import status_json
 
 SPACE = Space.grid(ALMRS, LRS)
 CODE = {"guards": [{"source": "code", "at_most_percent": 5}]}  # kept up to ALMR 0.5 at the best LR

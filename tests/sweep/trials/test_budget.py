@@ -19,7 +19,7 @@ from sweep.study import Proposed, Record, Status, Study, Trial
 from sweep.study.record import ALSO
 from sweep.trials.budget import Budget, spent
 from sweep.trials.progress import RunProgress
-from sweep.verbs.status import status, status_json
+from sweep.verbs.inspection.status import status, status_json
 
 EACH = 2048  # tokens of a trial of the samples
 GPUS = {"gpus_per_node": 8, "gpu": "H100-80GB"}

@@ -26,7 +26,7 @@ from sweep.trials.progress import RunProgress
 from sweep.trials.queue import Queue, Turn
 from sweep.verbs import run as sweep_run
 from sweep.verbs.display import Display
-from sweep.verbs.status import status_json
+from sweep.verbs.inspection.status import status_json
 
 SEARCH = {"strategy": "tpe", "trials": 15}
 
