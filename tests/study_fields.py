@@ -20,6 +20,8 @@ HEAD = """# Every field of a study
 
 - A field that is not listed here is an error. A field without a default is **required**.
 - Numbers may be written as `1e-5`. A single value may stand for a list of one.
+- A file has at most 1 MB, 120,000 values (its aliases written out) and 50 levels, a value at most 10,000 characters.
+- A grid of over 5,000 trials is refused with its arithmetic, unless `grid.max_trials` says that it is meant.
 - Paths are relative to the study file. Losses are in nats per token, lengths in tokens.
 - Examples: [the commented demo](../sweep/studies/demo.yaml) and [a small study](README.md#your-own-study).
 

@@ -16,6 +16,7 @@ from sweep.study.fields import LIST, MAPPING
 
 FULL = os.strerror(errno.ENOSPC)
 LONGEST = 60  # letters of a value that a message shows
+MOST_LINES, LINE = 3, 300  # of a message, and letters of each
 EXPECTED = {
     "bool": "true or false",
     "dict": "a mapping of fields",
@@ -36,6 +37,7 @@ NETWORK_ERRORS = {
     "gaierror",
 }
 TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")  # colours, titles and the like
+UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _REPR = reprlib.Repr()  # a value may be a huge tree of YAML aliases
 _REPR.maxstring = _REPR.maxother = LONGEST
 UNITS = {"%": 0.01, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
@@ -89,8 +91,27 @@ def disk_fault(error: BaseException, place: str) -> OSError | None:
 
 
 def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -> list[str]:
-    """One line per wrong field. `schema` is the model that was validated."""
-    return [_line(detail, schema) for detail in error.errors(include_url=False)]
+    """One line per wrong field, at most MOST_LINES: the last then counts the others. `schema`: what was validated."""
+    details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
+    first = details[: MOST_LINES if len(details) <= MOST_LINES else MOST_LINES - 1]
+    more = [f"and {len(details) - len(first):,} more wrong fields"] if len(details) > len(first) else []
+    return [*(_line(detail, schema) for detail in first), *more]
+
+
+def bounded(line: str) -> str:
+    """A line of a message, cut in its middle where it is too long: the file is at its beginning, the fix at its end."""
+    return line if len(line) <= LINE else f"{line[: LINE // 2]} ... {line[5 - LINE // 2 :]}"
+
+
+def visible(text: str) -> str:
+    """The text with what would move or colour a terminal, or turn its letters around, as escapes."""
+    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def name_of(field: str | int) -> str:
+    """A field's name as messages show it: on one line, and cut where it is long."""
+    text = visible(str(field)).replace("\n", "\\n")
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def shown(value: Any) -> str:
@@ -103,11 +124,13 @@ def shown(value: Any) -> str:
 def _line(error: Any, schema: type[pydantic.BaseModel]) -> str:
     location = [part for part in error["loc"] if part not in (MAPPING, LIST)]
     kind, given = error["type"], error["input"]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    named = (f"[{part}]" if isinstance(part, int) else f".{name_of(part)}" for part in location)
+    path = "".join(named).removeprefix(".")
     if kind == "extra_forbidden":
         return f"{path}: unknown field. {_suggestion(location, schema)}"
     if kind in LIMITS:
-        return f"{path} is {shown(given)}: must be {_limit(kind, error['ctx'], given)}"
+        value = float(given) if isinstance(given, str) else given  # YAML reads 1e308 as text
+        return f"{path} is {shown(given)}: must be {_limit(kind, error['ctx'], value)}"
     fault = _fault(kind, error, given)
     return f"{path}: {fault}" if path else fault
 
@@ -115,6 +138,10 @@ def _line(error: Any, schema: type[pydantic.BaseModel]) -> str:
 def _fault(kind: str, error: Any, given: Any) -> str:
     if kind == "missing":
         return "required, but missing"
+    if kind == "invalid_key":
+        return f"a field's name has to be a word, found {shown(given)}"
+    if kind == "string_too_long":
+        return f"{shown(given)} has more than {error['ctx']['max_length']:,} characters: shorten it"
     if kind == "literal_error":
         return f"expected {error['ctx']['expected']}, found {shown(given)}"
     if kind == "string_pattern_mismatch":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pydantic
 import yaml
 
-from sweep.study.errors import InputError, explain, shown
+from sweep.study.errors import InputError, explain, name_of, shown
+from sweep.study.files import bounded_yaml
+from sweep.study.files.bounded_yaml import BoundedLoader
 from sweep.study.files.patterns import unescaped
 from sweep.study.study import Replay, Study
 
@@ -20,30 +23,21 @@ SQLITE = "sqlite:///"  # before a relative path; before an absolute one there is
 MLFLOW_SERVICES = ("databricks", "databricks-uc", "uc")
 
 
-class _StudyLoader(yaml.SafeLoader):
+class _StudyLoader(BoundedLoader):
     """Safe YAML in which a key that is written twice is an error; PyYAML would take the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(problem="a field's name has to be a word", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"{key.value} is written twice: remove one", problem_mark=key.start_mark
+                    problem=f"{name_of(key.value)} is written twice: remove one", problem_mark=key.start_mark
                 )
             seen.add(key.value)
         return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (AttributeError, LookupError, TypeError, ValueError):  # of !!bool x, or of the date 2026-13-01
-            kind = node.tag.rpartition(":")[2]
-            raise yaml.MarkedYAMLError(
-                problem=f"{shown(node.value)} is not a {kind}", problem_mark=node.start_mark
-            ) from None
 
 
 def load(source: str | Path) -> Study:
@@ -56,6 +50,9 @@ def load(source: str | Path) -> Study:
         return _with_absolute_paths(Study.model_validate(content), path.parent)
     except pydantic.ValidationError as error:
         raise InputError("\n".join(f"{path}: {line}" for line in explain(error, Study))) from None
+    except OSError as error:  # of a path in it
+        name = shown(os.fsdecode(error.filename or ""))
+        raise InputError(f"{path}: the path {name}: {error.strerror}: correct it") from None
 
 
 def find(source: str | Path) -> Path:
@@ -63,10 +60,19 @@ def find(source: str | Path) -> Path:
     shipped = SHIPPED / f"{source}.yaml"
     if Path(source).name == str(source) and not Path(source).suffix and shipped.exists():
         return shipped
-    if not Path(source).is_file():
+    if not os.path.lexists(source):
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
         raise InputError(f"{source}: no such study file; give a path to a YAML file, or a shipped study: {names}")
+    if not Path(source).is_file():
+        raise InputError(f"{source}: {_other_kind(Path(source))}; give a path to a YAML file")
     return Path(source)
+
+
+def _other_kind(path: Path) -> str:
+    """What a path is that is there, but no file."""
+    if path.is_dir():
+        return "a folder"
+    return "a link that leads nowhere" if path.is_symlink() and not path.exists() else "no regular file"
 
 
 def replayed(study: Study, table: str) -> Study:
@@ -85,13 +91,11 @@ def replayed(study: Study, table: str) -> Study:
 
 def _content(path: Path) -> Any:
     try:
-        return _StudyLoader(path.read_text(encoding="utf-8")).get_single_data()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}" if mark else path
-        raise InputError(f"{where}: {error.problem}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        return bounded_yaml.parsed(path, _StudyLoader)
+    except bounded_yaml.UnreadableYamlError as error:
+        raise InputError(f"{path}{f':{error.line}' if error.line else ''}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): correct that") from None
 
 
 def _with_absolute_paths(study: Study, folder: Path) -> Study:

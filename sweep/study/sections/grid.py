@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -10,10 +12,14 @@ from pydantic import Field, model_validator
 
 from sweep.study.fields import Count, Finite, OneOrMore, Positive, Section, Seed, Share, listed
 
+MOST_TRIALS = 5000  # of a grid that nobody asked for: a fit takes no more
+MOST_LISTED = 6  # values in a message
+
 
 def _listed(values: Sequence[float]) -> str:
-    """The values as one writes them in a study: [0.1, 1e-5]."""
-    return f"[{', '.join(f'{value:g}' for value in values)}]".replace("e-0", "e-")
+    """The values as one writes them in a study: [0.1, 1e-5]. Of many, the first."""
+    more = ["..."] if len(values) > MOST_LISTED else []
+    return f"[{', '.join([*(f'{value:g}' for value in values[:MOST_LISTED]), *more])}]".replace("e-0", "e-")
 
 
 class LrRange(Section):
@@ -45,6 +51,8 @@ class Grid(Section):
     """Peak learning rates: a list, or a log-spaced range {from: 1e-5, to: 1e-3, points: 5}."""
     seeds: OneOrMore[Seed] = (0,)
     """Seeds of the data order. Several repeat each (ALMR, LR), which measures the noise."""
+    max_trials: Count = MOST_TRIALS
+    """Most trials that the grid may have: more are refused as a slip, and a fit takes no more than the default."""
 
     @pydantic.field_validator("lr", mode="before")
     @classmethod
@@ -55,8 +63,22 @@ class Grid(Section):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         for name, values in (("almr", self.almr), ("lr", self.lrs), ("seeds", self.seeds)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{name} lists a value twice: {_listed(values)}")
+            if twice := [value for value, count in Counter(values).items() if count > 1]:
+                raise ValueError(
+                    f"{name} lists a value twice: {_listed(values if len(values) <= MOST_LISTED else twice)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Self:
+        counts = {"ALMR": len(self.almr), "LR": len(self.lrs), "seed": len(self.seeds)}
+        trials = math.prod(counts.values())
+        if trials > self.max_trials:
+            parts = " x ".join(f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts.items())
+            raise ValueError(
+                f"{parts} = {trials:,} trials, more than max_trials, {self.max_trials:,}: list fewer values, or write "
+                f"max_trials: {trials} to insist"
+            )
         return self
 
     @property

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console, RenderableType
 
 from sweep.study import InputError
-from sweep.study.errors import network_fault, one_line
+from sweep.study.errors import bounded, network_fault, one_line, visible
 
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
@@ -40,7 +40,7 @@ HINTS = {
 
 def say(line: str) -> None:
     """Print a message on standard error."""
-    err.print(f"almr: {line}", markup=False, soft_wrap=True)
+    err.print(f"almr: {visible(line)}", markup=False, soft_wrap=True)
 
 
 def tell(lines: Iterable[str]) -> None:
@@ -51,7 +51,7 @@ def tell(lines: Iterable[str]) -> None:
 def show(content: str | dict[str, Any] | list[Any] | RenderableType) -> None:
     """Print a result: text as it is, a dict or a list as JSON."""
     if isinstance(content, str):
-        out.print(content, markup=False, soft_wrap=True)
+        out.print(visible(content), markup=False, soft_wrap=True)
     elif isinstance(content, dict | list):
         unicode = out.encoding.startswith("utf")
         sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=not unicode) + "\n")
@@ -78,7 +78,7 @@ def explain(error: Exception) -> Explanation:
     if _working_directory_is_gone():
         return Explanation(["the working directory was deleted: change to another one and try again"], BAD_INPUT)
     if isinstance(error, InputError):
-        return Explanation(str(error).splitlines(), BAD_INPUT)
+        return Explanation([bounded(line) for line in str(error).splitlines()], BAD_INPUT)
     if isinstance(error, OSError):
         return Explanation([_system(error)], BAD_INPUT)
     what = f"internal error: {type(error).__name__}: {one_line(error)}"

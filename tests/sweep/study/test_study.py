@@ -170,13 +170,6 @@ def test_a_merged_mapping_may_change_a_field(tmp_path: Path) -> None:
     assert (corpus.embedded, corpus.held_out) == ("three-kingdoms", 0.1)
 
 
-def test_aliases_of_aliases_are_read_once_each(tmp_path: Path) -> None:
-    """Nine to the power of thirty nodes, if each alias were followed."""
-    lists = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 31)]
-    with pytest.raises(InputError, match=r"a30: unknown field"):
-        study_file.load(written(tmp_path, "\n".join(["a0: &a0 [x]", *lists])))
-
-
 def test_a_revision_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
     """A git hash of digits and one e; YAML 1.2 would read infinity."""
     text = yaml.safe_dump(study_content(base_model={})).replace(
