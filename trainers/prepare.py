@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError, Study, preparation
-from sweep.study.errors import disk_fault, shown
-from sweep.study.files import cache, patterns
+from sweep.study.errors import shown
+from sweep.study.files import cache, disk, patterns
 from sweep.study.preparation import BenchmarkData, Preparation
 from sweep.study.study import fingerprint_of
 from trainers import tiny
@@ -61,7 +60,7 @@ def prepare(
     """
     recorded = preparation.read(study)
     known = earlier or (recorded.ingredients if recorded else None)
-    with _disk_faults():
+    with disk.naming(cache.root()):
         again = earlier.held_out_again if earlier else {}
         made = _prepare(study, progress, _commits(study, known, ask=known is None), again=again).ingredients
     if earlier:
@@ -80,7 +79,7 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     recorded = preparation.read(study)
     commits = _commits(study, recorded.ingredients if recorded else None, ask=True)
     before = preparation.own_stamps(study)  # before they are read: a later change is then noticed
-    with _disk_faults():
+    with disk.naming(cache.root()):
         _refuse_unwritable()
         cache.remove_abandoned()
         made = _prepare(study, progress, commits, lambda part: preparation.note_finished(study, part, before))
@@ -303,15 +302,3 @@ def _refuse_unwritable() -> None:
         tempfile.TemporaryFile(dir=root).close()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(root)) from None
-
-
-@contextmanager
-def _disk_faults() -> Iterator[None]:
-    """Name the cache in the error of a full disk, which libraries wrap in errors of their own."""
-    try:
-        yield
-    except Exception as error:  # each library has errors of its own
-        names_its_file = isinstance(error, OSError) and error.filename
-        if not names_its_file and (fault := disk_fault(error, str(cache.root()))):
-            raise fault from error
-        raise

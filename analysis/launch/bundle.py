@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -27,6 +25,7 @@ from analysis.launch.plan.launch_plan import REPLAYED, LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
 from sweep.study import CorpusFacts, InputError
+from sweep.study.files import disk, unfinished
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
 from sweep.study.ingredients import read_ingredients
@@ -102,19 +101,15 @@ def export(
     exported all the same; the bundle repeats it. `reader` reads each format back for the evidence.
 
     Raises InputError for a refused winner without a reason, for a study without a launch, and where `out` holds other
-    files.
+    files; OSError naming a file that cannot be written: the bundle before it stays.
     """
     plan = _plan(run, accept_risk, formats)
     bundle_folder.refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
-        gathered = _fill(unfinished, run, plan, Requested(formats or plan.launch.formats, accept_risk, reader))
-        kept = bundle_folder.replace(out, unfinished)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.remove_abandoned(out.parent)
+    with unfinished.becoming(out) as folder:
+        gathered = _fill(folder, run, plan, Requested(formats or plan.launch.formats, accept_risk, reader))
+        kept = bundle_folder.replace(out, folder)
     return Exported(
         folder=out,
         kept=kept,
@@ -204,11 +199,11 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     headline, failed = go.headline(gathered, plan.study), go.failed(gathered, plan.study)
     reason = requested.accept_risk and make_plan.as_text(requested.accept_risk) if failed else None
     gathered = gathered.model_copy(update={"headline": headline, "accepted_reason": reason})
-    (folder / readme.NAME).write_text(readme.text(plan, formats, warnings, headline), encoding="utf-8")
-    (folder / go.NAME).write_text(go.page(gathered, plan.study), encoding="utf-8")
+    disk.written(folder / readme.NAME, readme.text(plan, formats, warnings, headline))
+    disk.written(folder / go.NAME, go.page(gathered, plan.study))
     files = gathered.files | {name: sha256(folder / name) for name in (readme.NAME, go.NAME)}
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
-    (folder / evidence.NAME).write_text(gathered.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    disk.written(folder / evidence.NAME, gathered.model_dump_json(indent=2) + "\n")
     return gathered
 
 

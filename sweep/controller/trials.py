@@ -15,12 +15,15 @@ from typing import Any
 
 from ray import tune
 
-from sweep.controller import cluster
+from sweep.controller import cluster, stopping
 from sweep.controller.external_trial import run_external
+from sweep.controller.stopping import Stopping
 from sweep.controller.worker_group import run_worker_group
 from sweep.external import choose
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
+from sweep.study.files import disk
+from sweep.study.files.layout import TRIALS
 from sweep.study.record import SCORING, TrainerUsed
 from sweep.trials import capacity
 from sweep.trials.queue import Queue, Turn
@@ -40,13 +43,15 @@ def run_trials(
     failed, and the others go on.
 
     `make_queue` takes the number of trials that run at once. `address` is a Ray cluster's; None means this machine.
-    Raises InputError where no node of the cluster can ever hold a trial. After KeyboardInterrupt, records stay.
+    Raises InputError where no node of the cluster can ever hold a trial, and OSError or StoreError where storage fails.
+    After these and KeyboardInterrupt, records stay.
     """
     if study.trainer.external and not study.replay:
         choose.trainer(study)
     with cluster.joined(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.trial_resources)
+        stop = Stopping()
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_trainable(run, _worker(study)), secrets=cluster.secrets()),
@@ -54,17 +59,20 @@ def run_trials(
             ),
             tune_config=tune.TuneConfig(
                 reuse_actors=True,  # a process that has imported torch runs many trials
-                search_alg=_Searcher(make_queue(capacity.at_once(nodes, study.trial_resources))),
+                search_alg=_Searcher(make_queue(capacity.at_once(nodes, study.trial_resources)), stop),
                 num_samples=NO_LIMIT,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=study.trial_resources.retries),
-                callbacks=[_Callback(study, run, watch)],
+                callbacks=[_Callback(study, run, watch, stop)],
+                stop=stop,
             ),
         )
-        tuner.fit()
+        with disk.naming(scratch):
+            tuner.fit()
+        stop.raise_noted()
 
 
 def _worker(study: Study) -> Callable[[str, Trial], Record]:
@@ -82,7 +90,13 @@ def _trainable(
 
     def train(config: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
         os.environ.update(secrets)
-        return {"status": worker(address, Trial.model_validate(config["trial"])).status.value}
+        trial = Trial.model_validate(config["trial"])
+        try:
+            return {"status": worker(address, trial).status.value}
+        except Exception as error:
+            if stopped := stopping.of_worker(error, Path(address, TRIALS, trial.id)):
+                return stopped
+            raise
 
     return train
 
@@ -90,20 +104,23 @@ def _trainable(
 class _Searcher(tune.search.Searcher):
     """Gives Tune the trials of our queue. It has no state to save: the records are the state."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, stopping: Stopping) -> None:
         super().__init__(metric="status", mode="min")
-        self.queue = queue
+        self.queue, self.stopping = queue, stopping
         self.given: dict[str, Trial] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        turn = self.queue.next()
+        turn: Trial | Turn = Turn.DONE
+        with self.stopping.noting():
+            turn = self.queue.next()
         if isinstance(turn, Turn):
             return self.FINISHED if turn is Turn.DONE else None
         self.given[trial_id] = turn
         return {"trial": turn.model_dump()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.queue.ended(self.given.pop(trial_id))
+        with self.stopping.noting():
+            self.queue.ended(self.given.pop(trial_id))
 
     def save(self, checkpoint_path: str) -> None:
         pass
@@ -115,8 +132,8 @@ class _Searcher(tune.search.Searcher):
 class _Callback(tune.Callback):
     """Passes Tune's events on to `watch`, and writes the record of a trial that failed on every retry."""
 
-    def __init__(self, study: Study, run: Run, watch: Watch) -> None:
-        self.study, self.run, self.watch = study, run, watch
+    def __init__(self, study: Study, run: Run, watch: Watch, stopping: Stopping) -> None:
+        self.study, self.run, self.watch, self.stopping = study, run, watch, stopping
         self.began: dict[str, float] = {}  # first attempts
 
     def __getstate__(self) -> dict[str, Any]:
@@ -130,15 +147,28 @@ class _Callback(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.began.setdefault(_ours(trial).id, time.monotonic())
-        self.watch(_ours(trial), None)
+        with self.stopping.noting():
+            self.watch(_ours(trial), None)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch(_ours(trial), self.run.await_record(_ours(trial)))
+        if error := stopping.told(trial.last_result):
+            self.stopping.note(error)
+        if not self.stopping.error:
+            with self.stopping.noting():
+                self.watch(_ours(trial), self.run.await_record(_ours(trial)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        failed = _ours(trial)
+        with self.stopping.noting():
+            self._keep_failed(_ours(trial), Path(trial.error_file))
+
+    def _keep_failed(self, failed: Trial, error_file: Path) -> None:
+        """Write the record of a trial that failed on every retry. Raises OSError for a fault of storage: the others
+        would fail as well.
+        """
         self.run.refresh(failed)
-        reason = _reason(Path(trial.error_file), self.run.log(failed))
+        reason = _reason(error_file, self.run.log(failed))
+        if fault := disk.in_text(reason, self.run.trial_folder(failed)):
+            raise fault
         if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # a finalist: only its scoring failed
             record = done.model_copy(update={"score_failures": {SCORING: reason}})
         else:

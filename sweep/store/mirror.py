@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.store.remote import open_store
+from sweep.store.remote import StoreError, open_store
 from sweep.study import InputError
 from sweep.study.errors import one_line
-from sweep.study.files import cache
+from sweep.study.files import cache, unfinished
 from sweep.study.files.atomic import write_atomically
 
 MANIFEST = ".mirror.json"
@@ -178,7 +178,7 @@ class Mirror:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{self.address}: reading or writing the store failed: {one_line(error)}") from error
+            raise StoreError(f"{self.address}: reading or writing the store failed: {one_line(error)}") from error
 
 
 def _read_manifest(folder: Path) -> dict[str, list[Any]]:
@@ -195,5 +195,4 @@ def _signature(info: dict[str, Any]) -> str:
 
 
 def _part(name: str) -> str:
-    folder, _, file = name.rpartition("/")
-    return f"{folder}/.{file}.{os.getpid()}".lstrip("/")
+    return unfinished.beside(Path(name)).as_posix()

@@ -12,16 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sweep.study.files import disk
+
 PACKAGES = ("sweep", "trainers", "analysis")
 VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
 
 
 def copy_code(folder: Path) -> str:
-    """Copy our packages to `folder`, which is emptied first; returns the sha256 of the copies."""
+    """Copy our packages to `folder`, which is emptied first; returns the sha256 of the copies. Raises OSError."""
     shutil.rmtree(folder, ignore_errors=True)
     for package in PACKAGES:
         source = Path(__file__).parents[2] / package
-        shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        with disk.naming(folder):  # copytree goes on after an error, and raises all of them as one
+            shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())

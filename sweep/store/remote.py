@@ -18,6 +18,10 @@ def is_remote(address: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", address) is not None and "://" in address
 
 
+class StoreError(InputError):
+    """An object store that cannot be read or written: its address, what it answered, and what to do."""
+
+
 class RemoteLockFile:
     """A lock file on an object store, created only where none exists, as far as the store can do that."""
 

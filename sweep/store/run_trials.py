@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sweep.store.storage import RunStorage
 from sweep.study import InputError, Proposed, Record, Status, Study, Trial
+from sweep.study.files import unfinished
 from sweep.study.files.layout import TrialFiles, is_of_trial
 from sweep.study.files.reader import NewerFileError, json_lines
 from sweep.study.record import TrialRequest, read_record, read_request
@@ -89,8 +90,12 @@ class RunTrials(RunStorage):
             return self._read(read_record, files.record).request
 
     def mend(self) -> None:
-        """Write anew what is broken and can be: the requests of trials that have a record."""
+        """Write anew what is broken and can be: the requests of trials that have a record. Remove what killed processes
+        left half written.
+        """
+        unfinished.remove_abandoned(self.folder, self.files.figures, self.files.base.folder, self.files.confirmation)
         for files in self.files.each_trial():
+            unfinished.remove_abandoned(files.folder)
             try:
                 read_request(files.request)
             except InputError:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +12,6 @@ import pydantic
 
 from sweep.study.fields import LIST, MAPPING
 
-FULL = os.strerror(errno.ENOSPC)
 LONGEST = 60  # letters of a value that a message shows
 MOST_LINES, LINE = 3, 300  # of a message, and letters of each
 EXPECTED = {
@@ -73,21 +70,6 @@ def one_line(error: BaseException, most: int = 300) -> str:
     """The message of an error without line breaks, or its type where it has none; of a long one, the first words."""
     text = printable(str(error)) or type(error).__name__
     return text if len(text) <= most else f"{text[:most].rpartition(' ')[0] or text[:most]} ..."
-
-
-def disk_fault(error: BaseException, place: str) -> OSError | None:
-    """The error of a full or read-only disk that an error goes back to, as one that names the place; else None.
-
-    Libraries wrap it in errors of their own; some are written in Rust and give its text only.
-    """
-    chain: list[BaseException] = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
-        chain.append(cause)
-    for link in chain:
-        number = link.errno if isinstance(link, OSError) else errno.ENOSPC if FULL in str(link) else None
-        if number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            return OSError(number, os.strerror(number), place)
-    return None
 
 
 def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -> list[str]:

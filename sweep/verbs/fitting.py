@@ -21,6 +21,7 @@ from analysis.table.import_table import notes, read_table
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, InputError, Objective, Weights
 from sweep.study.errors import shown
+from sweep.study.files import unfinished
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.objective import Guard
@@ -40,6 +41,7 @@ class NamedTable:
 def fit(run: Run) -> Fit:
     """Fit the run's records and write `trials.csv`, also where no fit can be made, `figures/`, `fit.json` and, where
     trials were scored, `scores.csv` and `scores.md`."""
+    unfinished.remove_abandoned(run.folder, run.files.figures)
     study = run.study()
     inputs = FitInputs.of_run(study, run.folder)  # before the records are read: one that changes meanwhile is seen
     table = tables.of_run(run.folder, study)
@@ -70,6 +72,7 @@ def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit
     """Fit a user's own table; with a folder, the same files as for a run, and its report, are written there."""
     made = fit_table(named.table, objective, named.name)
     if folder:
+        unfinished.remove_abandoned(folder, RunFiles(folder).figures)
         write_atomically(RunFiles(folder).table, named.table.to_csv(index=False))
         made = _written(made, folder)
         pages.write_report(made, folder)

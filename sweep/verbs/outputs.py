@@ -25,6 +25,7 @@ from sweep.external.read_back import verify as read_back
 from sweep.planning import model_shape
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study
+from sweep.study.files import unfinished
 from sweep.study.sections.launch import Format
 from sweep.verbs import rerun
 from trainers.data.hold_out import held_out_texts
@@ -47,6 +48,7 @@ def report(run: Run, fitted: FitResult) -> Path:
     """Write the page of a fit. Raises InputError where its figures are not those that the fit drew."""
     from analysis.report import page as pages
 
+    unfinished.remove_abandoned(run.folder)
     page = pages.write_report(fitted, run.folder, rerun.suggestion(fitted.refusals, fitted.warnings, rerun.of(run)))
     run.share()
     return page

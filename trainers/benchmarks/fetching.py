@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Iterator
 
 from sweep.study import InputError
-from sweep.study.errors import disk_fault, network_fault
+from sweep.study.errors import network_fault
+from sweep.study.files import disk
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, definitions, outcome, task_data
 from trainers.benchmarks.definitions import TaskDefinition
@@ -39,7 +40,7 @@ def fetch_all(benchmarks: Benchmarks, progress: Callable[[str, float | None], No
             try:
                 task_data.fetch(leaf)
             except Exception as error:  # whatever `datasets` and the network raise
-                if disk_fault(error, ""):
+                if disk.fault(error, ""):
                     raise
                 if network_fault(error):
                     return  # the hub cannot be reached: each further task would wait for its time-out too

@@ -17,7 +17,8 @@ from transformers.utils import logging
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sweep.study import InputError, Study
-from sweep.study.errors import disk_fault, network_fault, one_line
+from sweep.study.errors import network_fault, one_line
+from sweep.study.files import disk
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.study import fingerprint_of
@@ -152,7 +153,7 @@ def _from_pretrained(
     except (MemoryError, torch.OutOfMemoryError, InputError):
         raise
     except Exception as error:  # of transformers, tokenizers and safetensors, which each have their own
-        if disk_fault(error, path):
+        if disk.fault(error, path):
             raise
         what = "the tokenizer of " if loader is AutoTokenizer else ""
         raise InputError(

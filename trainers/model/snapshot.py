@@ -10,7 +10,8 @@ from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_
 from huggingface_hub.hf_api import RepoSibling
 
 from sweep.study import InputError
-from sweep.study.errors import disk_fault, one_line
+from sweep.study.errors import one_line
+from sweep.study.files import disk
 from sweep.study.numbers import size
 from sweep.study.sections.corpora import BaseModelSource
 from trainers.data.hub import Repository
@@ -61,7 +62,7 @@ def download(base: BaseModelSource, commit: str, progress: Progress) -> Path:
             hf_hub_download(name, file.rfilename, revision=commit)
             done += file.size or 0
     except Exception as error:  # the errors of several network libraries come through
-        if fault := disk_fault(error, constants.HF_HUB_CACHE):
+        if fault := disk.fault(error, constants.HF_HUB_CACHE):
             raise fault from None
         raise InputError(
             f"base_model.pretrained: {name} could not be downloaded ({one_line(error)}); check the network and "

@@ -10,6 +10,7 @@ from pathlib import Path
 from analysis.launch.confirm.plan import ConfirmPlan
 from analysis.launch.plan.estimate import HOUR
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
+from sweep.study.files import disk
 
 FOLDER = "confirm"
 
@@ -26,8 +27,8 @@ def write(
     A run's folder lies beside the launch's, so that relative paths in its files lead to the same places.
     """
     (folder / FOLDER).mkdir()
-    (folder / FOLDER / "plan.json").write_text(confirm.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / FOLDER / "results-template.csv").write_text(template(confirm, plan), encoding="utf-8")
+    disk.written(folder / FOLDER / "plan.json", confirm.model_dump_json(indent=2) + "\n")
+    disk.written(folder / FOLDER / "results-template.csv", template(confirm, plan))
     for name in formats:
         for where, run in runs(confirm, plan, name):
             write_format(run, name, folder / where)

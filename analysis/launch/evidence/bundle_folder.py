@@ -9,6 +9,7 @@ from pathlib import Path
 
 from analysis.launch.evidence import evidence
 from sweep.study import InputError
+from sweep.study.files import unfinished
 
 
 def refuse_foreign(out: Path) -> None:
@@ -42,15 +43,21 @@ def _changed(path: Path, written: str | None, link: bool) -> bool:
 def replace(out: Path, finished: Path) -> Path | None:
     """Move the finished bundle to `out`. Returns where a used old bundle is kept; an unused one is deleted.
 
-    The old bundle is moved first: a folder cannot be renamed over one that holds files.
+    The old bundle is moved first: a folder cannot be renamed over one that holds files. Raises OSError where the new
+    one cannot be moved; the old one is then where it was.
     """
     kept = _free(out) if was_used(out) else None
-    old = kept or out.with_name(f".{out.name}.old-{os.getpid()}")
+    old = kept or unfinished.beside(out, "old")
     if out.exists():
-        os.replace(out, old)
-    os.replace(finished, out)
+        shutil.move(out, old)  # a rename, or a copy: a folder of an image's lower layer cannot be renamed
+    try:
+        os.replace(finished, out)
+    except OSError:
+        if old.exists():
+            os.replace(old, out)
+        raise
     if kept is None:
-        shutil.rmtree(old, ignore_errors=True)
+        unfinished.remove(old)
     return kept
 
 

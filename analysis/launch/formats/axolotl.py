@@ -24,6 +24,7 @@ from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differ
 from analysis.launch.formats.trainer_arguments import DEEPSPEED, Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
+from sweep.study.files import disk
 
 NAME = "axolotl"
 TRAINER = "axolotl 0.19"
@@ -34,7 +35,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
     packed_text.write(plan, folder, NAME)
     text = yaml.safe_dump(settings(plan), sort_keys=False, allow_unicode=True, width=10**6)
-    (folder / "axolotl.yaml").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
+    disk.written(folder / "axolotl.yaml", head(plan, TRAINER, ratio(plan), NAME) + text)
     shutil.copyfile(TEMPLATES / f"{PLUGIN}.txt", folder / f"{PLUGIN}.py")
     trainer_arguments.write_deepspeed(plan, folder)
     return warnings(plan)

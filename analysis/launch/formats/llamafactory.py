@@ -20,6 +20,7 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts import yaml_text
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
+from sweep.study.files import disk
 
 NAME = "llamafactory"
 TRAINER = "LLaMA-Factory 0.9.5"
@@ -29,7 +30,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
     _refuse(plan)
     packed_text.write(plan, folder, NAME)
-    (folder / "llamafactory.yaml").write_text(document(plan), encoding="utf-8")
+    disk.written(folder / "llamafactory.yaml", document(plan))
     trainer_arguments.write_deepspeed(plan, folder)
     return warnings(plan)
 

@@ -21,6 +21,7 @@ from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differ
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
+from sweep.study.files import disk
 from sweep.study.sizes.megatron_model import architecture
 
 NAME = "megatron"
@@ -37,9 +38,9 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     Raises InputError for a model that Megatron cannot express, and for documents that it would not keep apart.
     """
     _refuse(plan)
-    (folder / ARGUMENTS).write_text(_lines(arguments(plan)), encoding="utf-8")
+    disk.written(folder / ARGUMENTS, _lines(arguments(plan)))
     if config := _config(plan):
-        (folder / MODEL).write_text(_lines(architecture(config, plan.launch.sequence_length)), encoding="utf-8")
+        disk.written(folder / MODEL, _lines(architecture(config, plan.launch.sequence_length)))
     shutil.copyfile(TEMPLATES / "megatron_pretrain.txt", folder / PRETRAIN)
     packed_text.write(plan, folder, NAME)
     return warnings(plan)

@@ -11,6 +11,7 @@ from analysis.launch.plan.launch_study import NATIVE, launch_recipe, launch_stud
 from analysis.launch.scripts import prepare
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import study_file
+from sweep.study.files import disk
 
 NAME = NATIVE
 TRAINER = "almr's own trainer"
@@ -22,10 +23,10 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     launch's prepares its text too.
     """
     text = head(plan, TRAINER, ratio(plan), NAME) + study_file.dump(launch_study(plan))
-    (folder / "study.yaml").write_text(text, encoding="utf-8")
+    disk.written(folder / "study.yaml", text)
     if plan.predicted and plan.predicted.is_for(plan.almr, plan.lr, plan.tokens):
         predicted = plan.predicted.model_dump_json(indent=2)
-        (folder / predicted_losses.NAME).write_text(f"{predicted}\n", encoding="utf-8")
+        disk.written(folder / predicted_losses.NAME, f"{predicted}\n")
     plan.held_out.copy(folder)
     if plan.data == DATA:
         prepare.write(folder, prepare.native_script())

@@ -8,6 +8,7 @@ from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.plan.launch_study import launch_study
 from analysis.launch.scripts import prepare
 from sweep.study import study_file
+from sweep.study.files import disk
 
 STUDY = "# The launch as a study of one trial: prepare.sh packs its text.\n"
 RATIO = ", met exactly: of the first n sequences, round(n x ALMR). prepare.sh packs them in their order."
@@ -17,7 +18,7 @@ def write(plan: LaunchPlan, folder: Path, name: str) -> None:
     """Write study.yaml, the held-out text that it excludes, and prepare.sh. Nothing where another run has the text."""
     if plan.data != DATA:
         return
-    (folder / "study.yaml").write_text(STUDY + study_file.dump(launch_study(plan)), encoding="utf-8")
+    disk.written(folder / "study.yaml", STUDY + study_file.dump(launch_study(plan)))
     plan.held_out.copy(folder)
     prepare.write(folder, prepare.pack_script(name, DATA, plan.stated_evaluation))
 

@@ -25,6 +25,7 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.launch_study import launch_recipe
 from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
 from sweep.study import InputError
+from sweep.study.files import disk
 from sweep.study.sections import lr_schedule
 
 NAME = "torchtitan"
@@ -52,7 +53,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
     values = settings(plan)
     literals = {name: pformat(value, width=100, sort_dicts=False) for name, value in values.items()}
     text = Template((TEMPLATES / "torchtitan.txt").read_text(encoding="utf-8")).substitute(literals)
-    (folder / f"{MODULE}.py").write_text(head(plan, TRAINER, ratio(plan), NAME) + text, encoding="utf-8")
+    disk.written(folder / f"{MODULE}.py", head(plan, TRAINER, ratio(plan), NAME) + text)
     for name in MODULES:
         shutil.copyfile(TEMPLATES / f"torchtitan_{name}.txt", folder / f"almr_{name}.py")
     packed_text.write(plan, folder, NAME)

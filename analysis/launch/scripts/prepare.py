@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from sweep.study.files import disk
+
 NAME = "prepare.sh"
 WHERE = """# Run it once, on a machine that sees this folder, the corpora and the model; it needs no GPU.
 # ALMR: the command almr, where it is not on PATH.
@@ -32,7 +34,7 @@ def native_script() -> str:
 
 def write(folder: Path, text: str) -> None:
     script = folder / NAME
-    script.write_text(text, encoding="utf-8")
+    disk.written(script, text)
     script.chmod(0o755)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.scripts import kuberay, skypilot
 from analysis.launch.scripts.torchrun import HERE, Command, start_script
+from sweep.study.files import disk
 from sweep.study.sections.launch import Launch
 
 LONGEST = 40  # KubeRay's RayJob accepts 47 characters
@@ -46,7 +47,7 @@ def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
         "sky.yaml": skypilot.script(launch, job, command, "" if own else folder.name),
     }
     for file, text in texts.items():
-        (folder / file).write_text(text, encoding="utf-8")
+        disk.written(folder / file, text)
     for file in ("start.sh", "slurm.sbatch"):
         (folder / file).chmod(0o755)
 

@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from sweep.study.files import unfinished
+
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
     """Write text (as UTF-8) or bytes; returns the path. A missing folder is created.
@@ -22,7 +24,7 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
 
 
 def _replace(path: Path, content: bytes) -> Path:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{unfinished.beside(path).name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(content)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-ABANDONED_SECONDS = 24 * 3600
+from sweep.study.files import unfinished
+
 UNFINISHED = ".almr-unfinished-"  # how names of temporary folders begin: other hidden folders are the user's
 BUILT_IN = (
     "base_checks",
@@ -38,22 +39,23 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{folder.name}.", dir=folder.parent))
+    building = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{folder.name}.{unfinished.owner()}-", dir=folder.parent))
     try:
-        build(unfinished)
-        unfinished.chmod(0o755)  # mkdtemp creates it private; a finished folder is for all users
+        build(building)
+        building.chmod(0o755)  # mkdtemp creates it private; a finished folder is for all users
         try:
-            unfinished.rename(folder)
+            building.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(building, ignore_errors=True)
     return folder
 
 
 def remove_abandoned() -> None:
-    """Delete the unfinished folders of processes that were killed: those in which nothing has changed for a day.
+    """Delete the unfinished folders of processes that were killed: those of this machine whose process has ended, and
+    those in which nothing has changed for a day.
 
     Looks only in BUILT_IN, and only at names that `build_once` gives: `$ALMR_CACHE` may be a user's home.
     """
@@ -63,13 +65,13 @@ def remove_abandoned() -> None:
 
 def remove_abandoned_in(place: Path, name: str = "*") -> None:
     """The same in one folder, of what would become `name`."""
-    for unfinished in place.glob(f"{UNFINISHED}{name}.*"):
+    for found in place.glob(f"{UNFINISHED}{name}.*"):
         try:
-            newest = max(path.stat().st_mtime for path in (unfinished, *unfinished.rglob("*")))
+            newest = max(path.stat().st_mtime for path in (found, *found.rglob("*")))
         except OSError:  # its process has just finished it
             continue
-        if unfinished.is_dir() and time.time() - newest > ABANDONED_SECONDS:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        if found.is_dir() and (unfinished.has_ended(found.name) or time.time() - newest > unfinished.ABANDONED_SECONDS):
+            shutil.rmtree(found, ignore_errors=True)
 
 
 def size(paths: Iterable[str], seen: set[tuple[int, int]]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -14,7 +13,8 @@ import typer
 from rich.console import Console, RenderableType
 
 from sweep.study import InputError
-from sweep.study.errors import bounded, network_fault, one_line, visible
+from sweep.study.errors import bounded, one_line, visible
+from sweep.verbs.commands import system_errors
 
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
@@ -22,20 +22,6 @@ REFUSED = 3  # the exit status of a fit whose winner the data do not support
 INTERRUPTED = 130
 BAD_INPUT = 2
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
-LONGEST_PATH = 200  # letters that a message shows
-NETWORK = "check the network, then run the same command again"
-HINTS = {
-    errno.ENOENT: "check the path",
-    errno.ENOTDIR: "check the path",
-    errno.EISDIR: "name a file, not a folder",
-    errno.EACCES: "check its permissions",
-    errno.EPERM: "check its permissions",
-    errno.EROFS: "name a folder that can be written",
-    errno.ENOSPC: "free some space, then run the same command again",
-    errno.EDQUOT: "free some space of your quota, then run the same command again",
-    errno.ETIME: "run the same command again",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-}
 
 
 def say(line: str) -> None:
@@ -80,22 +66,9 @@ def explain(error: Exception) -> Explanation:
     if isinstance(error, InputError):
         return Explanation([bounded(line) for line in str(error).splitlines()], BAD_INPUT)
     if isinstance(error, OSError):
-        return Explanation([_system(error)], BAD_INPUT)
+        return Explanation([system_errors.line(error)], BAD_INPUT)
     what = f"internal error: {type(error).__name__}: {one_line(error)}"
     return Explanation([f"{what}; run again with --debug for the traceback and report it"], INTERNAL)
-
-
-def _system(error: OSError) -> str:
-    """Names the file if there is one. Libraries for the network derive their errors from OSError too."""
-    if fault := network_fault(error):
-        return f"{fault} ({one_line(error)}); {NETWORK}"
-    if error.filename is not None:
-        path = os.fsdecode(error.filename)
-        shown = path if len(path) <= LONGEST_PATH else f"...{path[-LONGEST_PATH:]}"
-        what, hint = f"{shown}: {error.strerror or one_line(error)}", "check the path"
-    else:
-        what, hint = error.strerror or one_line(error), "run again with --debug for the traceback"
-    return f"{what}; {HINTS.get(error.errno or 0, hint)}"
 
 
 def _working_directory_is_gone() -> bool:

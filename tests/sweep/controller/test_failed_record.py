@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from samples import make_study
 
+from sweep.controller.stopping import Stopping
 from sweep.controller.trials import _Callback
 from sweep.store.run import Run
 from sweep.study import Record, Trial
@@ -19,7 +20,7 @@ def test_it_names_the_trainer_that_was_asked(tmp_path: Path, trainer: str) -> No
     run.start(trial, study)
     (error := tmp_path / "error.txt").write_text("Traceback\nsweep.external.trial.job.TrialError: out of memory\n")
     told: list[Record | None] = []
-    callback = _Callback(study, run, lambda of, record: told.append(record))
+    callback = _Callback(study, run, lambda of, record: told.append(record), Stopping())
     callback.on_trial_error(0, [], SimpleNamespace(config={"trial": trial.model_dump()}, error_file=str(error)))
     record = run.record(trial)
     assert record

@@ -1,0 +1,106 @@
+"""Names of files and folders that are being written, beside what they become. Each tells its process: what a killed one
+left is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweep.study.files import disk
+
+ABANDONED_SECONDS = 24 * 3600  # of another machine's files: whether their process lives cannot be known
+OWNED = re.compile(r"[.-]([0-9a-f]{8})-(\d+)(?:-\w+)?$")
+NAMED = re.compile(r"^\..+\.(?:unfinished|old)-(?:([0-9a-f]{8})-)?(\d+)(?:-\w+)?$")
+
+
+def beside(path: Path, what: str = "unfinished") -> Path:
+    """The hidden name under which this process writes what becomes `path`. `what`: `old` for what it replaces."""
+    return path.with_name(f".{path.name}.{what}-{owner()}")
+
+
+@contextlib.contextmanager
+def becoming(path: Path) -> Iterator[Path]:
+    """A new folder for what the block writes and then moves to `path`; what is left of it is removed. Raises OSError,
+    which names the file as it would be called below `path`.
+    """
+    folder = beside(path)
+    try:
+        with disk.naming(path):
+            folder.mkdir()
+            yield folder
+    except OSError as error:
+        named = error.filename2 or error.filename
+        raise OSError(error.errno, error.strerror, str(named).replace(str(folder), str(path))) from error
+    finally:
+        remove(folder)
+
+
+def owner() -> str:
+    """This process, as a part of a name."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+def remove_abandoned(*folders: Path) -> None:
+    """Remove what killed processes left unfinished in these folders, which need not exist. Looks at our names alone."""
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for path in [Path(entry.path) for entry in entries if entry.name.startswith(".")]:
+                if is_abandoned(path):
+                    remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, as far as that can be done."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether an unfinished file or folder is of a process that has ended."""
+    if not (found := NAMED.match(path.name)):
+        return False
+    if found[1] == _machine():
+        return not is_running(int(found[2]))
+    try:
+        return time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
+    except OSError:
+        return False
+
+
+def has_ended(name: str) -> bool:
+    """Whether a name ends with an `owner` of this machine, and maybe a word, whose process has ended."""
+    found = OWNED.search(name)
+    return found is not None and found[1] == _machine() and not is_running(int(found[2]))
+
+
+def is_running(process: int) -> bool:
+    """Whether this machine has a process of this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+@functools.cache
+def _machine() -> str:
+    """This machine since its start, and the namespace of its process ids: a container has its own."""
+    parts = [socket.gethostname()]
+    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(), lambda: os.readlink("/proc/self/ns/pid")):
+        with contextlib.suppress(OSError):
+            parts.append(read())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
