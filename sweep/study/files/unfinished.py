@@ -38,7 +38,8 @@ def becoming(path: Path) -> Iterator[Path]:
             folder.mkdir()
             yield folder
     except OSError as error:
-        named = error.filename2 or error.filename
+        if (named := error.filename2 or error.filename) is None:
+            raise
         raise OSError(error.errno, error.strerror, str(named).replace(str(folder), str(path))) from error
     finally:
         remove(folder)
@@ -100,7 +101,6 @@ def is_running(process: int) -> bool:
 def _machine() -> str:
     """This machine since its start, and the namespace of its process ids: a container has its own."""
     parts = [socket.gethostname()]
-    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(), lambda: os.readlink("/proc/self/ns/pid")):
-        with contextlib.suppress(OSError):
-            parts.append(read())
+    with contextlib.suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
