@@ -77,7 +77,8 @@ def _train_again(study: Study, record: Record, ingredients: Ingredients, folder:
             raise AnotherModelError(fault)
         if (questions := TrialFiles(scratch).questions).exists():
             write_atomically(TrialFiles(folder).questions, questions.read_bytes())
-    provenance = {key: again.provenance[key] for key in ("base_scores", "scoring_seconds", "questions")}
+    kept = ("base_scores", "scoring_seconds", "questions", "sandbox")
+    provenance = {key: again.provenance[key] for key in kept if key in again.provenance}
     return {"scores": again.scores, "score_failures": again.score_failures, "provenance": provenance}
 
 

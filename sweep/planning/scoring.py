@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sweep.store.run import Run
-from sweep.study import Record, Status, Study, Trial
+from sweep.study import InputError, Record, Status, Study, Trial
 from sweep.study.record import SCORING
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, definitions, fetching
+from trainers.benchmarks.sandbox import engines
 
 CLOZE_TOKENS = 48  # per question: four continuations with their context
 FORWARD = 3  # a training step takes about three times as long as its forward pass
@@ -79,6 +80,21 @@ def planned(study: Study) -> list[PlannedTask]:
     if study.benchmarks:
         fetching.refuse_broken(study.benchmarks)
     return tasks(study)
+
+
+def without_sandbox(study: Study) -> str | None:
+    """Why the benchmarks that run code of the model cannot run on this machine, in a line; None where they can."""
+    benchmarks = study.benchmarks
+    if benchmarks is None or study.replay or not (tasks := definitions.runs_code(benchmarks)):
+        return None
+    why = engines.refused(benchmarks.sandbox)
+    return f"benchmarks: {', '.join(tasks)}: {why}" if why else None
+
+
+def refuse_without_sandbox(study: Study) -> None:
+    """Raises InputError where this machine, which scores, has no sandbox for code that a benchmark runs."""
+    if why := without_sandbox(study):
+        raise InputError(f"study {study.name}: {why}")
 
 
 def unscored(study: Study, run: Run, trials: list[Trial]) -> list[Trial]:

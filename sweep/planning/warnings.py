@@ -27,6 +27,8 @@ def of(
 ) -> list[str]:
     found = [*_lengths(study, tokens), *_repeats(study, epochs), *_evaluation(study), *_guards(study), *_rungs(study)]
     found += _horizon(study)
+    if why := scoring.without_sandbox(study):
+        found.append(f"{why}. This is said of this machine; almr plan --check --address asks a cluster's")
     if fault := too_small(study, also):
         found.append(f"almr run will refuse this study: {fault}")
     if study.launch and (fault := study.vocabulary_fault(study.launch.formats, _new_rows(study))):

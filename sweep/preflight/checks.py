@@ -139,6 +139,12 @@ def same_versions(nodes: Sequence[NodeReport], here: dict[str, str | None]) -> l
     return results("versions", faults, ", ".join(f"{name} {version}" for name, version in here.items()))
 
 
+def has_sandbox(nodes: Sequence[NodeReport]) -> list[CheckResult]:
+    """Whether each node can run the code that a model writes, as the study asks for."""
+    faults = [f"{node.name}: {why}" for node in nodes if node.seen and (why := node.seen.get("sandbox"))]
+    return results("benchmarks.sandbox", faults, "the code of the model runs in one")
+
+
 def shared_storage(
     nodes: Sequence[NodeReport], folders: dict[str, str], lost: dict[str, list[str]]
 ) -> list[CheckResult]:

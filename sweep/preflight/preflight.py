@@ -23,18 +23,21 @@ from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study, preparation
 from sweep.study.files import cache
 from trainers import tracking
-from trainers.benchmarks import catalogue
+from trainers.benchmarks import catalogue, definitions
 
 SAME_EVERYWHERE = ("ray", "torch", "transformers", "datasets")
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What every node must have: `shared` folders and other `paths`, by name, and `packages`."""
+    """What every node must have: `shared` folders and other `paths`, by name, and `packages`. `sandbox`: the
+    study's choice of one for code that a model writes; empty where no benchmark runs any.
+    """
 
     shared: dict[str, str]
     paths: dict[str, str]
     packages: tuple[str, ...]
+    sandbox: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
     """Every check, including those that take a minute. Without an address the cluster is this machine."""
     packages, state = (*training_packages(study), *_scoring_packages(study)), preparation.state(study)
     made = state.ready.ingredients if state.ready else None
-    needed = Requirements(_shared(run), _ingredient_folders(made) | _scoring_folders(study) | _trainer(study), packages)
+    paths = _ingredient_folders(made) | _scoring_folders(study) | _trainer(study)
+    needed = Requirements(_shared(run), paths, packages, _sandbox(study))
     answer = ask(needed, address)
     unseen_gpus = [] if address else checks.without_gpus(study, answer.nodes)
     return [
@@ -67,7 +71,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
 def refuse_unready(study: Study, run: Run, address: str) -> None:
     """The quick checks, once the corpora are packed. Raises InputError with one line for each fault."""
     folders = _ingredient_folders(run.ingredients()) | _trainer(study)
-    needed = Requirements(_shared(run), folders, training_packages(study))
+    needed = Requirements(_shared(run), folders, training_packages(study), _sandbox(study))
     failed = [result for result in cluster(study, needed, ask(needed, address)) if not result.ok]
     if failed:
         raise InputError("\n".join(f"{result.name}: {result.detail}" for result in failed))
@@ -85,6 +89,7 @@ def setup(needed: Requirements, answer: ClusterAnswer) -> list[CheckResult]:
         *checks.same_versions(answer.nodes, here),
         *checks.shared_storage(answer.nodes, needed.shared, answer.lost),
         *checks.paths_exist(answer.nodes),
+        *(checks.has_sandbox(answer.nodes) if needed.sandbox else ()),
     ]
 
 
@@ -175,6 +180,11 @@ def _trainer_results(study: Study) -> list[CheckResult]:
 def _scoring_packages(study: Study) -> tuple[str, ...]:
     """Packages that benchmarks need: a run without them goes on, and leaves those scores out."""
     return ("lm-eval",) if study.benchmarks and not study.replay and catalogue.harness_tasks(study.benchmarks) else ()
+
+
+def _sandbox(study: Study) -> str:
+    runs_code = study.benchmarks and not study.replay and definitions.runs_code(study.benchmarks)
+    return study.benchmarks.sandbox if study.benchmarks and runs_code else ""
 
 
 def _scoring_folders(study: Study) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Inspects one machine: storage, packages, GPUs. Sent to the nodes by value: imports the standard library only."""
+"""Inspects one machine: storage, packages, GPUs. Sent to the nodes by value, with the
+search for a sandbox: both import the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainers.benchmarks.sandbox.engines import refused
+
 LATE_SECONDS = 5.0  # an NFS client may cache for a while that a file does not exist
 
 Inspect = Callable[[dict[str, Any]], dict[str, Any]]
@@ -21,7 +25,8 @@ Inspect = Callable[[dict[str, Any]], dict[str, Any]]
 
 def inspect(request: dict[str, Any]) -> dict[str, Any]:
     """Returns plain values. `request`: `shared` {name: folder that holds the nonce file}, `nonce`, `paths` {name: path
-    that must exist}, `packages`. Leaves a reply file in each shared folder, for the asking machine to find.
+    that must exist}, `packages`, and, where one is needed, `sandbox` (the study's choice). Leaves a reply file
+    in each shared folder, for the asking machine to find.
     """
     token = f"{socket.gethostname()}-{uuid.uuid4().hex}"
     nonce = request["nonce"]
@@ -33,6 +38,7 @@ def inspect(request: dict[str, Any]) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: version(name) for name in request["packages"]},
         "cpus": os.cpu_count() or 1,
         "gpus": gpus(),
+        "sandbox": refused(choice) if (choice := request.get("sandbox")) else None,
     }
 
 

@@ -20,6 +20,7 @@ from sweep.preflight.checks import NodeReport
 from sweep.preflight.probe import Inspect
 from sweep.study import InputError
 from sweep.study.errors import one_line
+from trainers.benchmarks import sandbox
 
 ANSWER_SECONDS = 60.0
 LATE = f"waited {ANSWER_SECONDS:.0f} s"
@@ -58,7 +59,8 @@ def _answer(ref: Any) -> tuple[dict[str, Any] | None, str]:
 def _joined(address: str) -> Iterator[None]:
     """The probe is pickled by value: a node that does not see the storage has no copy of it."""
     _refuse_closed(address)
-    cloudpickle.register_pickle_by_value(probe)  # type: ignore[no-untyped-call]
+    for module in (probe, sandbox):
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
@@ -67,7 +69,8 @@ def _joined(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-        cloudpickle.unregister_pickle_by_value(probe)  # type: ignore[no-untyped-call]
+        for module in (probe, sandbox):
+            cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _refuse_closed(address: str) -> None:

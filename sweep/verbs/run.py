@@ -42,7 +42,7 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     """
     began, address, points = time.monotonic(), options.address, options.points
     named = RunProgress.of(study, run, also.find(study, run, points).new)
-    _refuse_at_once(study, run, len(named.also))
+    _refuse_at_once(study, run, len(named.also), options)
     run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()
@@ -143,7 +143,7 @@ def _over(study: Study, run: Run, progress: RunProgress) -> bool:
     return _queue(study, run, progress)(at_once).finished()
 
 
-def _refuse_at_once(study: Study, run: Run, also: int) -> None:
+def _refuse_at_once(study: Study, run: Run, also: int, options: RunOptions) -> None:
     """Raises InputError for what can be known before anything is written. `also`: trials that the user named."""
     if fault := warnings.too_small(study, also):
         raise InputError(f"study {study.name}: {fault}")
@@ -151,6 +151,8 @@ def _refuse_at_once(study: Study, run: Run, also: int) -> None:
     if fault := study_file.own_rung(study, run.folder):
         raise InputError(fault)
     recorded.refuse_unpriced(study)
+    if not options.address:
+        scoring.refuse_without_sandbox(study)
     epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})
 
 

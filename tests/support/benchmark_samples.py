@@ -40,6 +40,25 @@ LCSTS = "".join(
     for i, label in enumerate((5, 1, 3))
 )
 GSM8K = [{"question": f"What is {i} plus {i}?", "answer": f"It is {2 * i}.\n#### {2 * i}"} for i in range(8)]
+HUMANEVAL = [
+    {
+        "task_id": f"HumanEval/{i}",
+        "prompt": f"def add_{i}(a, b):\n    return a + b + {i}\n",
+        "canonical_solution": "",
+        "test": f"def check(candidate):\n    assert candidate(2, 3) == {5 + i}\n",
+        "entry_point": f"add_{i}",
+    }
+    for i in range(2)
+]
+MBPP = [
+    {
+        "task_id": i,
+        "text": f"Add {i} to a number.",
+        "code": f"def plus(a):\n    return a + {i}",
+        "test_list": [f"assert plus({j}) == {i + j}" for j in range(3)],
+    }
+    for i in range(2)
+]
 CMMLU = ",Question,A,B,C,D,Answer\n" + "".join(f"{i},第{i}题是什么？,甲,乙,丙,丁,{'ABCD'[i % 4]}\n" for i in range(6))
 FILES: dict[str, Any] = {
     "drcd/DRCD_dev.json": json.dumps(SQUAD, ensure_ascii=False),
@@ -49,6 +68,8 @@ FILES: dict[str, Any] = {
     "lcsts/PART_III.txt": LCSTS,
     "gsm8k/train.jsonl": "\n".join(map(json.dumps, GSM8K)),
     "gsm8k/test.jsonl": "\n".join(map(json.dumps, GSM8K)),
+    "humaneval/test.jsonl": "\n".join(map(json.dumps, HUMANEVAL)),
+    "mbpp/test.jsonl": "\n".join(map(json.dumps, MBPP)),
     "cmmlu/dev/agronomy.csv": CMMLU,
     "cmmlu/test/agronomy.csv": CMMLU,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 from dataclasses import dataclass
@@ -72,6 +73,19 @@ def leaves(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
             found = {leaf.name: leaf for leaf in _expand(files, name)}
             return [found[key] for key in sorted(found)]
     raise _none(benchmarks.include)
+
+
+def runs_code(benchmarks: Benchmarks) -> list[str]:
+    """The tasks that run code that the model wrote, of those that the study is scored on; a task that cannot be read
+    is reported elsewhere.
+    """
+    found = []
+    for name in catalogue.harness_tasks(benchmarks) if benchmarks.unsafe_code else ():
+        with contextlib.suppress(Exception):  # whatever the user's own task file causes
+            known = catalogue.known(name)
+            if (known and known.unsafe) or any(leaf.config.get("unsafe_code") for leaf in leaves(benchmarks, name)):
+                found.append(name)
+    return found
 
 
 def _none(include: str | None) -> ValueError:

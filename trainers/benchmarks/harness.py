@@ -20,9 +20,10 @@ import yaml
 from sweep.study.files import cache
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import fingerprint_of
-from trainers.benchmarks import catalogue, definitions, outcome, sandbox, task_data
+from trainers.benchmarks import catalogue, definitions, outcome, task_data
 from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.outcome import ScoringOutcome
+from trainers.benchmarks.sandbox import code_eval, engines
 
 SHOT_SEED = 1234  # lm-evaluation-harness' own
 
@@ -140,7 +141,8 @@ def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
         if files is None:
             raise ValueError(task_data.missing(benchmarks, name, leaf))
         found.append((leaf, task_data.override(leaf, files, benchmarks.shots)))
-    return _tasks(_written(found), tuple(leaf.name for leaf, _ in found), benchmarks.shots)
+    names = tuple(leaf.name for leaf, _ in found)
+    return _tasks(_written(found), names, benchmarks.shots, benchmarks.sandbox)
 
 
 def _written(found: list[tuple[TaskDefinition, dict[str, Any]]]) -> Path:
@@ -155,12 +157,14 @@ def _written(found: list[tuple[TaskDefinition, dict[str, Any]]]) -> Path:
 
 
 @lru_cache(maxsize=64)
-def _tasks(folder: Path, names: tuple[str, ...], shots: int | None) -> dict[str, Any]:
+def _tasks(folder: Path, names: tuple[str, ...], shots: int | None, sandbox: str) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
-    with sandbox.instead_of_code_eval():
+    with code_eval.instead_of_code_eval(sandbox):
         tasks: dict[str, Any] = TaskManager(include_path=str(folder), include_defaults=False).load(list(names))["tasks"]
     for task in tasks.values():
+        if sandbox != engines.NONE:
+            code_eval.refuse_other_ways(task)
         stated = task.config.num_fewshot
         task.set_config(key="num_fewshot", value=(stated or 0) if shots is None or stated == 0 else shots)
     return tasks

@@ -20,6 +20,7 @@ from sweep.study.study import fingerprint_of
 from trainers.benchmarks import catalogue, cloze, definitions, harness, outcome, task_data
 from trainers.benchmarks.catalogue import CLOZE, CLOZE_QUESTIONS
 from trainers.benchmarks.outcome import ScoringOutcome
+from trainers.benchmarks.sandbox import code_eval
 from trainers.data.corpus import PackedCorpus
 from trainers.data.source_order import SourceOrder
 from trainers.data.tokens.borders import Borders
@@ -75,7 +76,8 @@ class Scoring:
         if self.benchmarks is None:
             return {}
         questions = self.benchmarks.questions
-        return {"base_scores": self.base_name, "scoring_seconds": self.seconds, "questions": questions}
+        held = {"sandbox": holding(self.benchmarks)} if definitions.runs_code(self.benchmarks) else {}
+        return {"base_scores": self.base_name, "scoring_seconds": self.seconds, "questions": questions} | held
 
     def _score(self, tasks: list[str], model: Any) -> ScoringOutcome:
         assert self.benchmarks
@@ -121,7 +123,15 @@ class Scoring:
         if task in CLOZE.values():
             sources = self.study.corpora.by_name.values()
             return [*shared, cloze.VERSION, *([one.name, one.share] for one in sources if one.fraction < 1)]
-        return [*shared, self.benchmarks.questions, *_content(self.benchmarks, task)]
+        runs_code = task in definitions.runs_code(self.benchmarks)
+        held = [holding(self.benchmarks), code_eval.VERSION] if runs_code else []
+        return [*shared, self.benchmarks.questions, *_content(self.benchmarks, task), *held]
+
+
+def holding(benchmarks: Benchmarks) -> str:
+    """What holds the code of the model on this machine: its name and version, or why there is none."""
+    found = code_eval.found(benchmarks.sandbox)
+    return found if isinstance(found, str) else found.label
 
 
 def _content(benchmarks: Benchmarks, task: str) -> list[Any]:

@@ -34,6 +34,8 @@ class Benchmarks(Section):
     """Folder of your own task files for lm-evaluation-harness. Default: none."""
     unsafe_code: bool = False
     """Also run the tasks that execute code written by the model, such as humaneval. Default: leave them out."""
+    sandbox: Literal["auto", "bubblewrap", "none"] = "auto"
+    """What holds that code. `auto`: what is found; refused without. `none`: only limits; it can read your files."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:

@@ -9,12 +9,13 @@ import bucket
 import pytest
 from samples import make_study, study_content
 
+from sweep.planning import scoring
 from sweep.planning.requirements import TrialMemory
 from sweep.preflight import checks, inputs, preflight, probe
 from sweep.preflight.checks import CheckResult, NodeReport
 from sweep.preflight.preflight import Requirements, training_packages
 from sweep.store.run import Run
-from sweep.study import Study
+from sweep.study import InputError, Study
 from sweep.study.preparation import PreparationState
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import Corpus
@@ -234,3 +235,20 @@ def test_int8_moments_need_their_package_everywhere() -> None:
         [node] = preflight.ask(Requirements({}, {}, training_packages(study)), None).nodes
         assert node.seen
         assert ("torchao" in node.seen["versions"]) == needed
+
+
+def test_a_study_that_runs_code_of_a_model_needs_a_sandbox_on_each_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {"suite": "almr", "unsafe_code": True}
+    study = make_study(benchmarks=content)
+    insists = make_study(benchmarks=content | {"sandbox": "none"})
+    scoring.refuse_without_sandbox(insists)
+    scoring.refuse_without_sandbox(make_study(benchmarks={"suite": "almr"}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"humaneval, mbpp: no sandbox for the code .*bubblewrap: not installed"):
+        scoring.refuse_without_sandbox(study)
+    needed = Requirements({}, {}, (), "auto")
+    [fault] = faults(preflight.setup(needed, preflight.ask(needed, None)))
+    assert "no sandbox for the code of the model works here" in fault
+    scoring.refuse_without_sandbox(insists)

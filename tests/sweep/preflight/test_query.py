@@ -38,7 +38,7 @@ def blind_on_one(request: dict[str, Any]) -> dict[str, Any]:
 
 def test_two_nodes_that_see_all_are_ready(address: str, tmp_path: Path) -> None:
     shared = {"run directory": str(tmp_path / "runs"), "ALMR_CACHE": str(tmp_path / "cache")}
-    needed = Requirements(shared, {}, training_packages(make_study()))
+    needed = Requirements(shared, {}, training_packages(make_study()), "none")
     answer = preflight.ask(needed, address)
     assert len(answer.nodes) == 2
     assert [f for f in preflight.cluster(make_study(), needed, answer) if not f.ok] == []

@@ -12,8 +12,9 @@ import pytest
 
 from sweep.study import InputError
 from sweep.study.sections.benchmarks import Benchmarks
-from trainers.benchmarks import catalogue, definitions, fetching, harness, sandbox, task_data
+from trainers.benchmarks import catalogue, definitions, fetching, harness, task_data
 from trainers.benchmarks.outcome import ScoringOutcome
+from trainers.benchmarks.sandbox import code_eval, verdict
 from trainers.benchmarks.tasks import formats, metrics
 
 OURS = {"drcd": 2, "cmrc2018": 2, "c3": 2, "lcsts": 2}
@@ -61,6 +62,45 @@ def test_stock_tasks_and_ours_run_offline_on_local_files(
     assert again.scores == {task: found.scores[task] for task in tasks[:2]}
     bare = run(small_model, Benchmarks(tasks=tasks[:1], data=str(local), limit=3))
     assert bare.scores["cmmlu_agronomy"].prompt_sha256 != cmmlu.prompt_sha256
+
+
+@pytest.mark.slow
+def test_programs_of_a_model_are_judged(
+    local: Path, small_model: Path, cache: Path, offline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def passes(program: str, test: str, sandbox: object) -> bool:
+        asked.append((program, test))
+        return verdict.passes(program.partition("\n\n")[0], test, sandbox)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(code_eval, "passes", passes)
+    stated: dict[str, Any] = {"tasks": ["humaneval", "mbpp"], "data": str(local), "limit": 1, "unsafe_code": True}
+    found = run(small_model, Benchmarks(**stated, sandbox="none"))
+    assert found.failures == {}
+    assert {task: len(numbers) for task, numbers in found.questions.items()} == {"humaneval": 1, "mbpp": 1}
+    programs = [program for program, _ in asked]
+    assert any(program.startswith("def add_0(a, b):") for program in programs)
+    assert any(test.count("assert plus(") == 3 for _, test in asked)
+    monkeypatch.setattr(code_eval, "found", lambda choice: "bubblewrap: not installed")
+    refused = run(small_model, Benchmarks(**stated))
+    assert refused.scores == {}
+    assert all("no sandbox for the code of the model works here" in why for why in refused.failures.values())
+
+
+def test_a_task_file_that_runs_code_by_itself_is_refused(local: Path, cache: Path) -> None:
+    (local / "own").mkdir(exist_ok=True)
+    (local / "own" / "run.py").write_text("def score(doc, results):\n    exec(results[0])\n    return {'acc': 1}\n")
+    (local / "own" / "own.yaml").write_text(
+        "task: own\ndataset_path: json\ndataset_kwargs: {data_files: {test: " + f"{local}/gsm8k/test.jsonl" + "}}\n"
+        "test_split: test\noutput_type: generate_until\ndoc_to_text: question\ndoc_to_target: answer\n"
+        "unsafe_code: true\nprocess_results: !function run.score\nmetric_list: [{metric: acc}]\n"
+    )
+    stated: dict[str, Any] = {"tasks": ["own"], "include": str(local / "own"), "unsafe_code": True}
+    assert definitions.runs_code(Benchmarks(**stated)) == ["own"]
+    with pytest.raises(ValueError, match="no sandbox holds it"):
+        harness.loaded(Benchmarks(**stated), "own")
+    assert harness.loaded(Benchmarks(**stated, sandbox="none"), "own")
 
 
 @pytest.mark.slow
@@ -134,16 +174,6 @@ def test_a_local_copy_is_found_however_it_is_laid_out(tmp_path: Path, cache: Pat
     files = task_data.locate(benchmarks, "cmmlu_agronomy", leaf)
     assert files is not None
     assert files.splits == {"test": [str(tmp_path / "cmmlu" / file)]}
-
-
-def test_code_that_a_model_wrote_runs_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "SECONDS", 3)
-    assert sandbox.passes("assert 1 + 1 == 2")
-    assert not sandbox.passes("assert 1 + 1 == 3")
-    assert not sandbox.passes("while True: pass")
-    assert not sandbox.passes("x = bytearray(4 * 2**30)")
-    assert not sandbox.passes("open('f', 'wb').write(bytes(2**24))")
-    assert sandbox.passes("import os; assert 'PATH' not in os.environ")
 
 
 def test_characters_are_compared_not_words() -> None:
