@@ -21,10 +21,10 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from sweep.study.files.layout import TrialFiles
+from trainers.loop import plain_reader
 from trainers.loop.learner import Learner
 from trainers.workers.group import WorkerGroup
 
@@ -78,11 +78,13 @@ class Checkpoints:
         assert self.found
         folder = self.folder / f"step-{self.found['step']}"
         tensors = _tensors(learner)
-        load(tensors, checkpoint_id=folder, no_dist=not self.workers.sharded)
+        plain_reader.read(tensors, folder, no_dist=not self.workers.sharded)
         set_model_state_dict(learner.model, tensors["model"])
         set_optimizer_state_dict(learner.model, learner.optimizer, tensors["optimizer"], options=FLAT)
         if self.found["workers"] == self.workers.size:
-            _restore_random_state(torch.load(folder / f"random-{self.workers.rank}.pt"), self.workers.device)
+            _restore_random_state(
+                plain_reader.random_state(folder / f"random-{self.workers.rank}.pt"), self.workers.device
+            )
         learner.step = self.found["step"]
 
     def delete(self) -> None:

@@ -3,7 +3,7 @@
     python to_huggingface.py CHECKPOINTS MODEL OUT
 
 writes the newest checkpoint in CHECKPOINTS, with the config.json and tokenizer of the folder MODEL that the run began
-with. It needs torch and safetensors only. It unpickles the checkpoint's metadata: give it your own runs alone.
+with. It needs torch and safetensors only.
 
 The format is `torch_dist` (core/dist_checkpointing): whole tensors, whatever tensor and pipeline parallelism the run
 had, under the same keys for Transformer Engine and for Megatron's own layers (sharded_state_dict_keys_map in
@@ -15,6 +15,7 @@ projection (core/transformer/attention.py and mlp.py).
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import sys
 import warnings
@@ -51,6 +52,15 @@ PARTS = {
     "mlp.linear_fc2.weight": ("mlp.down_proj.weight",),
 }
 LAYERS = "decoder.layers."
+LISTED = {  # what a list of tensors names
+    "torch": ("Size",),
+    "torch.serialization": ("_get_layout",),
+    "torch.distributed.checkpoint.filesystem": ("_StorageInfo",),
+    "torch.distributed.checkpoint.metadata": (
+        *("Metadata", "MetadataIndex", "StorageMeta", "TensorProperties", "_MEM_FORMAT_ENCODING"),
+        *("TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata"),
+    ),
+}
 LATEST = "latest_checkpointed_iteration.txt"
 RELEASE = "release"  # Megatron's name of a checkpoint without a training state
 OTHER_FILES = (".json", ".model", ".txt", ".jinja")  # of a model's folder: configuration and tokenizer
@@ -96,6 +106,25 @@ def split(part: str, tensor: Tensor, heads: Heads) -> list[Tensor]:
     return heads.split(tensor) if part in (QKV + "weight", QKV + "bias") else list(tensor.chunk(len(PARTS[part])))
 
 
+class Listed(pickle.Unpickler):
+    """Reads the list of a checkpoint's tensors, which is a pickle, without running what else it may name: that becomes
+    empty classes, Megatron's own among it.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name in LISTED.get(module, ()) or (module == "torch" and isinstance(vars(torch).get(name), torch.dtype)):
+            return super().find_class(module, name)
+        return type(name, (), {"__init__": lambda self, *_: None})
+
+
+class Reader(FileSystemReader):
+    """Reads a checkpoint whose list of tensors may come from anyone."""
+
+    def read_metadata(self, *_: Any, **__: Any) -> Any:
+        with (Path(self.path) / ".metadata").open("rb") as file:
+            return Listed(file).load()
+
+
 class ReadPlan(LoadPlanner):
     """Reads parts of tensors: `wanted` has the tensor to fill, and the offset at which it begins, by key."""
 
@@ -136,7 +165,7 @@ class TorchDistCheckpoint:
         folder = checkpoints / (name if name == RELEASE else f"iter_{int(name):07d}")
         if not (folder / "metadata.json").is_file():
             raise FileNotFoundError(f"{folder} is no checkpoint of the format torch_dist")
-        self.reader = FileSystemReader(folder)
+        self.reader = Reader(folder)
         self.known: dict[str, Any] = dict(self.reader.read_metadata().state_dict_metadata)
 
     def read(self, keys: list[str], layer: int | None = None) -> dict[str, Tensor]:
