@@ -89,11 +89,24 @@ def sources(file: TableFile, columns: str | Mapping[str, str] | None) -> dict[st
     lacking = [] if set(HYPERPARAMETERS) & set(found) else [*HYPERPARAMETERS]
     lacking = lacking if set(PLAIN) & set(found) else [n for n in HYPERPARAMETERS if n not in found] + ["a loss"]
     if lacking:
+        _refuse_empty(file, lacking)
         raise InputError(
             f"{file.path}: no column for {', '.join(lacking)}: pass --columns almr=...,lr=...,original=...,"
             f"additional=... (or loss=... for one combined loss); its columns are {listing(file.names)}"
         )
     return found
+
+
+def _refuse_empty(file: TableFile, lacking: list[str]) -> None:
+    """Raises InputError where the columns that are looked for are there by name, and hold nothing."""
+    empty = [name for name in file.names if name.lower() in (*lacking, *OPTIONS.values()) and not file.has_values(name)]
+    if not empty:
+        return
+    cells = [f"{file.unit} {n}: {str(file.rows[n][empty[0]])!r}" for n in list(file.rows)[:2]]
+    raise InputError(
+        f"{file.path}: {listing(empty)}: no value in any of {len(file.rows)} rows ({'; '.join(cells)}): write the "
+        f"numbers there, or name other columns, --columns {empty[0]}=..."
+    )
 
 
 def _of_sources(file: TableFile, stated: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.table.columns import OURS, PLAIN
 from analysis.table.table import HYPERPARAMETERS, TRAINER
 from sweep.study import Status
+from sweep.study.files.reader import LARGEST
 from sweep.study.tables.cells import MISSING, grouped, number_of, shown, text_of
 
 KEY = (*HYPERPARAMETERS, "seed", "tokens", "parameters")
@@ -96,6 +97,8 @@ def _fault(name: str, cell: Any, needed: bool, named: Named) -> str | None:
         return f"{own} {text!r} is not {'finite' if math.isinf(number) else f'a number{hint}'}"
     if name == "almr" and not 0 <= number <= 1:
         return f"{own} {text} is outside 0..1{hint if number > 1 else ' (a share cannot be negative)'}"
+    if name == "lr" and number > 0 and not 1 / LARGEST <= number <= LARGEST:
+        return f"{own} {text} is beyond every LR"
     if name in PLAIN and abs(number) > LARGEST_LOSS:
         return f"{own} {text} is too large for a loss"
     return f"{own} {text} is not above 0{hint}" if name in {"lr", *PLAIN, *BASE_LOSSES} and number <= 0 else None

@@ -151,8 +151,10 @@ def with_status(table: pd.DataFrame) -> pd.DataFrame:
     if not columns:
         raise InputError("the table has no column loss_original, or loss_total: add it")
     if "lr" not in table or table["lr"].isna().all():
+        name = f"{table.attrs['file']}: " if "file" in table.attrs else ""
         raise InputError(
-            "the table has no column lr: name it, --columns lr=..., or add a column lr, with the one LR of all trials"
+            f"{name}the table has no column lr with numbers: name it, --columns lr=..., or add a column lr, with the "
+            f"one LR of all trials"
         )
     if "status" not in table:
         table = table.assign(status=Status.COMPLETE.value)

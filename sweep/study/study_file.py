@@ -14,7 +14,7 @@ import yaml
 from sweep.study.errors import InputError, explain, name_of, shown
 from sweep.study.files import bounded_yaml
 from sweep.study.files.bounded_yaml import BoundedLoader
-from sweep.study.files.patterns import unescaped
+from sweep.study.files.patterns import unescaped, what_it_is
 from sweep.study.study import Replay, Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
@@ -64,15 +64,8 @@ def find(source: str | Path) -> Path:
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
         raise InputError(f"{source}: no such study file; give a path to a YAML file, or a shipped study: {names}")
     if not Path(source).is_file():
-        raise InputError(f"{source}: {_other_kind(Path(source))}; give a path to a YAML file")
+        raise InputError(f"{source}: {what_it_is(Path(source))}; give a path to a YAML file")
     return Path(source)
-
-
-def _other_kind(path: Path) -> str:
-    """What a path is that is there, but no file."""
-    if path.is_dir():
-        return "a folder"
-    return "a link that leads nowhere" if path.is_symlink() and not path.exists() else "no regular file"
 
 
 def replayed(study: Study, table: str) -> Study:

@@ -89,10 +89,11 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
 
 def refuse_for_a_run(source: str, *given: Any) -> None:
     """Raises InputError for options of a table where `source` is a run: they would be ignored."""
+    from sweep.study.files.patterns import what_it_is
     from sweep.study.tables.table_file import is_table
 
     if is_table(source) or Path(source).suffix == ".xls":
-        raise InputError(f"{source}: no such file")
+        raise InputError(f"{source}: {what_it_is(Path(source))}")
     if any(value is not None and value is not False and value != [] for value in given):
         raise InputError(
             f"{source}: {OF_A_TABLE} are for a table; a run takes its objective from its study: leave them out"

@@ -23,6 +23,15 @@ def printable(path: str) -> str:
     return path if path.isprintable() else repr(path)
 
 
+def what_it_is(path: Path) -> str:
+    """What a path is that is no file, for messages."""
+    if path.is_dir():
+        return "a directory"
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere"
+    return "no regular file" if path.exists() else "no such file"
+
+
 def suffix(file: str) -> str:
     """The suffix in lower case, before that of a compression; empty where there is none."""
     return next((s.lower() for s in reversed(Path(file).suffixes) if s.lower() not in COMPRESSED), "")

@@ -23,8 +23,9 @@ def decoded(content: bytes) -> tuple[str, str]:
     marked = encoding_of(content)
     encoding = "utf-8-sig" if marked == "utf-8" else marked or _unmarked(content)
     text = content.decode(encoding).rstrip("\x1a")  # the end of a file of DOS
-    if BINARY.search(text):
-        raise ValueError(BINARY_TOLD)
+    if found := BINARY.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"{BINARY_TOLD}: line {line} holds the control character {found[0]!r}")
     return text, encoding
 
 
@@ -34,7 +35,7 @@ def _unmarked(content: bytes) -> str:
         nuls = {"utf-16-be": head[::2].count(0), "utf-16-le": head[1::2].count(0)}
         found = next((name for name, count in nuls.items() if count > WIDE * len(head)), None)
         if found is None:
-            raise ValueError(BINARY_TOLD)
+            raise ValueError(f"{BINARY_TOLD}: line {head[: head.index(0)].count(10) + 1} holds a NUL")
         return found
     pairs = HIGH.findall(content)
     chinese = sum(bool(COMMON.fullmatch(pair)) for pair in pairs) > len(pairs) / 2

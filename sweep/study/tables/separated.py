@@ -18,6 +18,7 @@ RULE = re.compile(r"[:\s]*-[-:\s=+|]*|[:\s]*=[-:\s=+|]*")  # a cell of the line 
 NUMBER = re.compile(r"[-+]?\d*[.,]?\d+([eE][-+]?\d+)?%?")
 FEWEST_NAMED = 3  # rows: of fewer, a decimal comma may look like their numbers
 SHOWN = 40  # characters of a line in a message
+OPEN_QUOTE = "unexpected end of data"  # as the library words it
 LONGEST_CELL = 2**31 - 1  # characters; the library's own limit is 131,072, and a tracker's configuration may be longer
 
 
@@ -67,7 +68,8 @@ def _parsed(text: str, separator: str, skip: bool) -> HeadedRows | csv.Error:
                 rows[line] = row
             line = reader.line_num + 1
     except csv.Error as error:
-        return csv.Error(f"line {line}: {error}")
+        problem = "a quote opens and never closes" if str(error) == OPEN_QUOTE else str(error)
+        return csv.Error(f"line {line}: {problem}")
     return _headed(rows)
 
 

@@ -13,15 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from sweep.study.errors import InputError
+from sweep.study.errors import InputError, one_line
+from sweep.study.files.patterns import what_it_is
 from sweep.study.tables import contents, json_rows, separated, workbook
 from sweep.study.tables.cells import Rows, listing, shown, text_of
 from sweep.study.tables.decoding import decoded
 
 PLAIN = (".csv", ".tsv", ".txt", ".dat", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip")
+FEW_ROWS = 100  # of parquet, read at once
+MOST_REASON = 160  # letters of a library's message
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
@@ -64,13 +68,15 @@ def read_file(path: Path) -> TableFile:
     Raises InputError for a file of another kind, an unreadable one, and duplicate columns.
     """
     if not path.is_file():
-        raise InputError(f"{path}: {'a directory' if path.is_dir() else 'no such file'}; name a table's file")
+        raise InputError(f"{path}: {what_it_is(path)}; name a table's file")
     if not is_table(path.name):
         raise InputError(f"{path}: not one of {', '.join(PLAIN)}; save the table as one of these")
     try:
-        file = _parsed(path, path.read_bytes())
+        file = _parsed(path)
     except InputError:
         raise
+    except RecursionError:
+        raise InputError(f"{path}: its values are nested too deeply: write one flat object per trial") from None
     except Exception as error:  # parsers raise many types, and a traceback does not help the file's owner
         reason = shown_reason(error)
         raise InputError(f"{path}: not readable as a table ({reason}); correct that, or save it again") from None
@@ -80,13 +86,12 @@ def read_file(path: Path) -> TableFile:
 
 
 def shown_reason(error: Exception) -> str:
-    """The first line of an error's message."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text if text.isprintable() else repr(text)[1:-1]
+    """The first words of an error's message, on one line."""
+    return one_line(error, MOST_REASON)
 
 
-def _parsed(path: Path, packed: bytes) -> TableFile:
-    content = contents.unpacked(packed)
+def _parsed(path: Path) -> TableFile:
+    content = contents.read(path)
     if contents.is_workbook(content):
         header, rows, note = workbook.parsed(content)
         return TableFile(path, "row", _by_name(path, header, rows), (note,) if note else ())
@@ -96,14 +101,27 @@ def _parsed(path: Path, packed: bytes) -> TableFile:
     notes = () if encoding in UNICODE else (f"read as {encoding}, because it is not UTF-8",)
     if json_rows.looks_like_json(text):
         unit, found = json_rows.parsed(text)
+        contents.refuse_large(len(found), max(map(len, found.values()), default=0))
         return TableFile(path, unit, _filled(found), notes)
+    contents.refuse_large(len(json_rows.LINE_END.findall(text)), 0)
     header, rows, _ = separated.parsed(text)
+    contents.refuse_large(len(rows), len(header))
     return TableFile(path, "line", _by_name(path, header, rows), notes)
 
 
 def _parquet(content: bytes) -> tuple[list[str], dict[int, list[Any]]]:
     # From memory: given a path, pyarrow reads folders named `key=value` as columns.
-    frame = pd.read_parquet(io.BytesIO(content), engine="pyarrow")
+    with pq.ParquetFile(io.BytesIO(content)) as opened:
+        contents.refuse_large(opened.metadata.num_rows, opened.metadata.num_columns)
+        batches: list[Any] = []
+        size = 0
+        for batch in opened.iter_batches(FEW_ROWS):  # a large cell that is stored once may stand in all rows
+            batches, size = [*batches, batch], size + batch.nbytes
+            if size > contents.LARGEST:
+                raise ValueError(
+                    f"unpacked it is over {contents.LARGEST // 10**6} MB: leave out columns that no fit reads"
+                )
+        frame = pa.Table.from_batches(batches, opened.schema_arrow).to_pandas()
     frame = frame.reset_index() if any(frame.index.names) else frame
     cells = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
     return [str(name).strip() for name in frame], dict(enumerate(cells, start=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from sweep.study.tables.contents import MOST_CELLS
 from sweep.study.tables.separated import under_header
 
 MISSING_LIBRARY = "it needs openpyxl: pip install 'almr-sweep[excel]', or save it as .csv"
@@ -28,5 +29,13 @@ def parsed(content: bytes) -> tuple[list[str], dict[int, list[Any]], str | None]
 
 
 def _rows(sheet: Any) -> dict[int, list[Any]]:
-    rows = enumerate(sheet.iter_rows(values_only=True), start=1)
-    return {n: list(row) for n, row in rows if any(cell is not None and str(cell).strip() for cell in row)}
+    """The rows with cells. Raises ValueError for more cells than are read in seconds."""
+    sheet.reset_dimensions()  # a sheet may state millions of rows and columns that it does not have
+    found, cells = {}, 0
+    for n, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        cells += 1 + len(row)
+        if cells > MOST_CELLS:
+            raise ValueError(f"over {MOST_CELLS:,} cells, empty ones among them: save the table as .csv")
+        if any(cell is not None and str(cell).strip() for cell in row):
+            found[n] = list(row)
+    return found

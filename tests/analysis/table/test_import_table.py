@@ -296,7 +296,7 @@ def test_a_bad_row_takes_no_ones_place(read: Read) -> None:
 def test_a_blank_column_is_none_at_all_unless_the_table_needs_it(read: Read, tmp_path: Path) -> None:
     assert read("almr,lr,loss,seed,tokens,status\n0.1,1e-5,3,,,\n0.1,1e-5,3.1,,,\n")["seed"].tolist() == [0, 1]
     assert reasons(read("almr,lr,loss,status\n0.1,1e-5,,oom\n")) == ["failed: no reason recorded"]
-    assert refusal(read, tmp_path, "almr,lr,loss\n,,3\n").startswith("mine.csv: no column for almr, lr: pass --columns")
+    assert refusal(read, tmp_path, "almr,lr,loss\n,,3\n").startswith("mine.csv: almr, lr: no value in any of 1 rows")
 
 
 def test_a_column_has_one_use(read: Read) -> None:
@@ -376,8 +376,16 @@ def test_a_combined_loss_beside_one_per_language_has_to_be_chosen(read: Read, tm
         ("mine.yaml", b"x", "not one of .csv, .tsv, .txt, .dat, .json, .jsonl, .ndjson, .parquet, .xlsx; save the"),
         ("mine.csv", b"", "no rows in it; name a table with a header and one row per trial"),
         ("mine.csv", b"almr,lr,loss\n\n", "no rows in it; "),
-        ("mine.csv", b"\x00\x01\x02\xff" * 20, "not readable as a table (it is not text); correct that, or save"),
-        ("mine.csv", b'almr,lr,loss\n"0.1,1e-5,3\n', "not readable as a table (line 2: unexpected end of data); "),
+        (
+            "mine.csv",
+            b"\x00\x01\x02\xff" * 20,
+            "not readable as a table (it is not text: line 1 holds a NUL); ",
+        ),
+        (
+            "mine.csv",
+            b'almr,lr,loss\n"0.1,1e-5,3\n',
+            "not readable as a table (line 2: a quote opens and never",
+        ),
         ("mine.csv", b"almr,lr,loss\n0,1,1e-5,3\n", "not readable as a table (line 2 has 4 cells, the header 3: write"),
         ("mine.csv", b"0.1,1e-5,3\n0.2,1e-5,3\n", "not readable as a table (its first line holds numbers: write the"),
         ("mine.csv", b"almr\n0.1\n", "not readable as a table (its header is one column, 'almr': separate the"),
@@ -390,7 +398,7 @@ def test_a_combined_loss_beside_one_per_language_has_to_be_chosen(read: Read, tm
         ("mine.jsonl", b'{"almr": 0.1}\n[1, 2]\n', "not readable as a table (line 2 is no object: write a list of"),
         ("mine.json", b'[{"almr": 0.1},\n{"almr"]', "not readable as a table (line 2: Expecting"),
         ("mine.json", b'{"almr": [0.1, 0.2], "lr": [1e-5]}', "not readable as a table (it is one object: write a list"),
-        ("mine.json", b'[{"a":' * 100_000, "not readable as a table ("),
+        ("mine.json", b'[{"a":' * 100_000, "its values are nested too deeply"),
         ("mine.xlsx", b"PK\x03\x04 and no more", "not readable as a table ("),
     ],
 )
@@ -425,7 +433,7 @@ COUNTED = re.compile(
     r"mine\.csv(?:, line \d+: .*; correct it|: (\d+) of (\d+) rows cannot be used: .*; correct them), or pass "
 )
 LOSS = st.floats(0, 13, exclude_min=True)
-GOOD = st.tuples(st.floats(0, 1), st.floats(0, 1e3, exclude_min=True), LOSS, st.integers(0, 2**32 - 1))
+GOOD = st.tuples(st.floats(0, 1), st.floats(1e-30, 1e3), LOSS, st.integers(0, 2**32 - 1))
 BAD = st.sampled_from(
     ["2,1,1,0", "-1e-9,1,1,0", "x,1,1,0", ",1,1,0", "0.5,-0.0,1,0", "0.5,1,,0", "0.5,1,1,", "0,1,-inf,0"]
 )

@@ -282,7 +282,7 @@ def outcome(path: Path, drop: bool) -> list[str]:
 
 
 def test_a_quote_without_an_end_is_told_with_its_line(load: Load) -> None:
-    with pytest.raises(InputError, match=r"line 4: unexpected end"):
+    with pytest.raises(InputError, match=r"line 4: a quote opens and never closes"):
         load('almr,lr,loss,note\n0.2,1e-5,2,ok\n0.2,2e-5,2,ok\n0.4,1e-5,2,"cut\n0.4,2e-5,2,ok\n')
 
 

@@ -54,7 +54,7 @@ def test_odd_values_are_read_or_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("folder", "a folder"), ("link", "leads nowhere"), ("pipe", "no regular"), ("zero", "no reg")],
+    [("folder", "a directory"), ("link", "leads nowhere"), ("pipe", "no regular"), ("zero", "no reg")],
 )
 def test_what_is_no_file_is_refused_and_not_waited_for(kind: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
