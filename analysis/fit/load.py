@@ -12,6 +12,7 @@ from analysis.fit_file.inputs import FitInputs
 from analysis.fit_file.result import FitResult
 from analysis.table import table as tables
 from sweep.study import InputError, Record, Study, study_file
+from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
 from sweep.study.record import read_record
 
@@ -66,6 +67,20 @@ def load_fit(study: Study, run: Path, address: str) -> FitResult:
             f"{address}/{files.name(files.fit)} is out of date: {', and '.join(found)}; fit again: {again}"
         )
     return FitResult(table=table, file=file, study=study)
+
+
+def load_same(study: Study, run: Path) -> FitResult | None:
+    """The fit of a run where fitting again would find the same and write the same files; None where it might not."""
+    files = RunFiles(run)
+    try:
+        file = read_fit(run)
+    except (OSError, InputError):
+        return None
+    now = FitInputs.of_run(study, run)
+    drawn = all(path.is_file() and sha256(path) == file.figures[path.stem] for path in map(files.figure, file.figures))
+    if file.inputs != now or not drawn or not files.table.is_file():
+        return None
+    return FitResult(table=tables.of_run(run, study), file=file, study=study)
 
 
 def changes(file: FitFile, study: Study, files: RunFiles) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -33,12 +34,14 @@ class FitInputs(Schema):
 
     `study`: fingerprints of the study's sections, without the fields that only say how trials and launch are run.
     `files`: sha256 of the records and benchmark scores, by name within the run. `rungs`: sha256 of the `fit.json` and
-    `study.yaml` of the runs that `launch.transfer.rungs` names, by path.
+    `study.yaml` of the runs that `launch.transfer.rungs` names, by path. `code`: sha256 of the package that fitted:
+    another version may find other numbers, but the fit still belongs to the run.
     """
 
     study: dict[str, str]
     files: dict[str, str]
     rungs: dict[str, str] = Field(default_factory=dict)
+    code: str | None = None
 
     @classmethod
     def of_run(cls, study: Study, run: Path) -> Self:
@@ -52,6 +55,7 @@ class FitInputs(Schema):
             study={name: fingerprint_of(section) for name, section in sections.items()},
             files={files.name(path): sha256(path) for path in _fitted(files)},
             rungs={str(path): sha256(path) for path in _rungs(study, run)},
+            code=_code(),
         )
 
     def changes(self, now: FitInputs) -> list[str]:
@@ -60,6 +64,12 @@ class FitInputs(Schema):
         # A rung's folder may be missing where the run is read on another machine than it was fitted on.
         moved = {path: digest for path, digest in now.rungs.items() if self.rungs.get(path) != digest}
         return [*_words(self.files, now.files), *found, *(f"{path} changed since the fit" for path in moved)]
+
+
+@cache
+def _code() -> str:
+    package = Path(__file__).parents[1]
+    return fingerprint_of({str(path.relative_to(package)): sha256(path) for path in sorted(package.rglob("*.py"))})
 
 
 def _fitted(files: RunFiles) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cho_solve, cholesky
+from scipy.linalg import cholesky
 from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 
@@ -22,6 +22,7 @@ from analysis.fit_file.fit_file import CrossValidation
 from analysis.fit_file.forms import FORMS, LINEAR
 from analysis.surfaces import bounds
 from analysis.surfaces.kernels import JITTER, SETTINGS, Array, FitSettings, log_evidence, most_probable, posterior_draws
+from analysis.surfaces.observations import Observations, condition, thinned, with_bounds
 from analysis.surfaces.scale import Scale
 from analysis.table import table as tables
 
@@ -38,26 +39,29 @@ LEVELS = (0.5, 0.8, 0.9)  # of the predictive bands whose coverage is checked
 
 
 class Member(NamedTuple):
-    """A Gaussian process with fixed kernel parameters, of scaled losses."""
+    """A Gaussian process with fixed kernel parameters, of scaled losses, conditioned on `seen`."""
 
     scale: Scale
     process: GaussianProcessRegressor
+    seen: Observations
 
-    def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array, Array]:
-        """Mean and sd of the noise-free loss, and sd of one trial's noise, in nats at n points: three arrays (n,)."""
+    def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
+        """Mean and sd of the noise-free loss in nats at n points: two arrays (n,)."""
         x = self.scale.inputs(almr, lr)
         mean, sd = self.process.predict(x, return_std=True)
-        noise = self.process.kernel_.noise(x)
-        return self._nats(mean, np.clip(sd**2 - noise, 0, None), noise)
+        return self._nats(mean, np.clip(sd**2 - self.process.kernel_.noise(x), 0, None))
 
-    def left_out(self) -> tuple[Array, Array, Array]:
-        """Leave-one-out mean, sd with noise, and noise, in nats of the n trials (R&W equation 5.12): three (n,)."""
-        mean, variance = _left_out(self.process, len(self.scale.loss))
-        return self._nats(mean, variance, variance)
+    def noise(self, almr: ArrayLike, lr: ArrayLike) -> Array:
+        """Sd of one trial's noise in nats at n points: (n,)."""
+        x = self.scale.inputs(almr, lr)
+        return self._nats(self.process.predict(x), self.process.kernel_.noise(x))[1]
 
-    def _nats(self, mean: Array, *variances: Array) -> tuple[Array, Array, Array]:
-        one, other = (self.scale.nats_of_sd(np.sqrt(variance), mean) for variance in variances)
-        return self.scale.nats(mean), one, other
+    def left_out(self) -> tuple[Array, Array]:
+        """Leave-one-out mean and sd with noise, in nats of the n trials: two arrays (n,)."""
+        return self._nats(*self.seen.left_out(self.process))
+
+    def _nats(self, mean: Array, variance: Array) -> tuple[Array, Array]:
+        return self.scale.nats(mean), self.scale.nats_of_sd(np.sqrt(variance), mean)
 
     def draw(self, almr: ArrayLike, lr: ArrayLike, normal: Array) -> Array:
         """Joint posterior draws (k, n) in nats from standard normals (k, n)."""
@@ -120,14 +124,16 @@ class Surface:
     ) -> Surface:
         """The mixture over the kernel parameters about the most probable ones, those of `process`."""
         thetas, weights = posterior_draws(process, settings)
-        x, y = scale.inputs(scale.almr, scale.lr), scale.targets
-        x, y, alpha = _with_bounds(process, x, y, scale.inputs(*diverged), extra_variance)
-        members = tuple(Member(scale, _condition(process, theta, x, y, alpha)) for theta in thetas)
+        trials = scale.inputs(scale.almr, scale.lr)
+        seen, lost = Observations.of_trials(process, trials, scale.targets), thinned(scale.inputs(*diverged))
+        limits = bounds.of_neighbours(trials, scale.targets, lost)
+        x, y, alpha, counts = with_bounds(process, seen, lost, limits, extra_variance)
+        members = tuple(Member(scale, condition(process, theta, x, y, alpha, counts), seen) for theta in thetas)
         return Surface(scale, members, weights)
 
     def predict(self, almr: ArrayLike, lr: ArrayLike) -> tuple[Array, Array]:
         """Mean and standard deviation of the noise-free loss (nats) at n points: two arrays of shape (n,)."""
-        means, deviations, _ = zip(*(member.predict(almr, lr) for member in self.members), strict=True)
+        means, deviations = zip(*(member.predict(almr, lr) for member in self.members), strict=True)
         return self._mixed(np.array(means), np.array(deviations))
 
     def _mixed(self, means: Array, deviations: Array) -> tuple[Array, Array]:
@@ -137,7 +143,7 @@ class Surface:
 
     def noise(self, almr: ArrayLike, lr: ArrayLike) -> Array:
         """Standard deviation in nats of one trial's loss around the surface at n points: (n,)."""
-        noises = np.array([member.predict(almr, lr)[2] for member in self.members])
+        noises = np.array([member.noise(almr, lr) for member in self.members])
         return np.asarray(np.sqrt(self.weights @ noises**2))
 
     def sample(self, almr: ArrayLike, lr: ArrayLike, draws: int, seed: int) -> Array:
@@ -156,7 +162,7 @@ class Surface:
 
         The kernel parameters and the weights stay those of the full fit.
         """
-        means, deviations, _ = zip(*(member.left_out() for member in self.members), strict=True)
+        means, deviations = zip(*(member.left_out() for member in self.members), strict=True)
         return self._mixed(np.array(means), np.array(deviations))
 
 
@@ -170,30 +176,6 @@ def _counts(weights: Array, draws: int, random: np.random.Generator) -> NDArray[
     sizes = np.full(groups, draws // groups) + (np.arange(groups) < draws % groups)
     members = np.minimum(np.searchsorted(weights.cumsum(), places), len(weights) - 1)
     return np.bincount(members, sizes, len(weights)).astype(np.int64)
-
-
-def _with_bounds(
-    process: GaussianProcessRegressor, x: Array, y: Array, diverged: Array, extra_variance: float
-) -> tuple[Array, Array, Array]:
-    """Inputs, targets and extra variances of the trials and of the active bounds' pseudo-observations."""
-    alpha = np.full(len(y), extra_variance)
-    if not len(diverged):
-        return x, y, alpha
-    whole = _condition(process, process.kernel_.theta, x, y, alpha)
-    mean, covariance = whole.predict(diverged, return_cov=True)
-    noise = whole.kernel_.noise(diverged)
-    covariance.flat[:: len(mean) + 1] += JITTER - noise
-    value, variance = bounds.as_observations(mean, covariance, bounds.of_neighbours(x, y, diverged), noise)
-    active = np.isfinite(variance)
-    added = np.maximum(variance - noise, JITTER)[active]  # the kernel adds the noise itself
-    return np.concatenate([x, diverged[active]]), np.concatenate([y, value[active]]), np.concatenate([alpha, added])
-
-
-def _condition(
-    process: GaussianProcessRegressor, theta: Array, x: Array, y: Array, alpha: Array
-) -> GaussianProcessRegressor:
-    """The process with kernel parameters `theta`, conditioned on x and y with the extra variances `alpha` (n,)."""
-    return GaussianProcessRegressor(process.kernel_.clone_with_theta(theta), alpha=alpha, optimizer=None).fit(x, y)
 
 
 def _draw(member: GaussianProcessRegressor, x: Array, normal: Array) -> Array:
@@ -253,14 +235,6 @@ def _shares(evidence: Array) -> Array:
 def _power_of_two(number: float) -> int:
     """The least that is no less than `number` and FEWEST."""
     return 1 << math.ceil(math.log2(max(number, FEWEST)))
-
-
-def _left_out(process: GaussianProcessRegressor, trials: int) -> tuple[Array, Array]:
-    """Leave-one-out mean and variance (trials,) of the first `trials` targets (R&W equation 5.12)."""
-    inverse = cho_solve((process.L_, True), np.eye(len(process.y_train_)))
-    variance = 1 / np.diag(inverse)
-    mean = process.y_train_ - process.alpha_ * variance
-    return mean[:trials], variance[:trials]
 
 
 def cross_validate(surface: Surface) -> CrossValidation:

@@ -195,9 +195,9 @@ class Study(Section):
 
     def includes(self, almr: float, lr: float, seed: int) -> bool:
         """Whether a trial belongs to this study: a point of its grid, or one that its search may propose."""
-        if (almr, lr, seed) in set(self.grid.points):
-            return True
-        return seed in self.grid.seeds and self.search.may_propose(self.grid, almr, lr)
+        if seed not in self.grid.seeds:
+            return False
+        return (almr in self.grid.almr and lr in self.grid.lrs) or self.search.may_propose(self.grid, almr, lr)
 
     @property
     def trial_resources(self) -> Resources:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sweep.store.run import Run
-from sweep.study import MINIMUM_TRIALS, Record, Study, Trial
+from sweep.study import MINIMUM_TRIALS, Record, Status, Study, Trial
 from sweep.trials.budget import Budget
 
 
@@ -33,8 +33,9 @@ class RunProgress:
         proposed = [*(request.trial for request in requests), *more]
         every = proposed if study.search.proposes else list(dict.fromkeys([*study.grid_trials, *proposed]))
         records = [record for trial in every if (record := run.record(trial))]
-        left = run.left(every)
-        budget = Budget.of(study, [r for r in records if r.trial not in left], len({*left} - {*named}))
+        settled = {record.trial for record in records if record.status is not Status.FAILED}
+        left = [trial for trial in every if trial not in settled]
+        budget = Budget.of(study, [r for r in records if r.trial in settled], len({*left} - {*named}))
         total = _total(study, every, named, budget)
         state = run.search_state() if study.search.proposes else None
         own = len(proposed) - len(named)

@@ -16,7 +16,7 @@ from sweep.verbs.rerun import Rerun, suggestion
 from sweep.verbs.verdict import verdict
 
 if TYPE_CHECKING:
-    from analysis.fit.fit import Fit
+    from analysis.fit_file.result import FitResult
     from analysis.launch.bundle import Exported
 
 
@@ -26,7 +26,7 @@ class Results(NamedTuple):
     `bundle` is None where the study names no launch, or where `refusal` says why.
     """
 
-    fit: Fit
+    fit: FitResult
     report: Path
     bundle: Exported | None
     refusal: str | None
@@ -79,11 +79,15 @@ class Finished:
 
 
 def conclude(study: Study, run: Run, console: Console) -> Results:
-    """Fit, report and export. A study that names no launch gets no bundle, and neither does a refused fit."""
-    with console.status("fitting the surface"):
-        from sweep.verbs import fitting, outputs
+    """Fit, report and export. A study that names no launch gets no bundle, and neither does a refused fit.
 
-        fitted = fitting.fit(run)
+    A fit of the same trials, study and code is taken as it is: of thousands of trials a fit takes half a minute.
+    """
+    with console.status("fitting the surface"):
+        from analysis.fit.load import load_same
+        from sweep.verbs import outputs
+
+        fitted = load_same(run.study(), run.folder) or _fit(run)
         made, refusal = _export(study, run, fitted)
         page = outputs.report(run, fitted)  # after the bundle, whose verdict it repeats
     for line in made.notes if made else ():
@@ -91,7 +95,13 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
     return Results(fitted, page, made, refusal)
 
 
-def _export(study: Study, run: Run, fitted: Fit) -> tuple[Exported | None, str | None]:
+def _fit(run: Run) -> FitResult:
+    from sweep.verbs import fitting  # drawing and surfaces take a second to import
+
+    return fitting.fit(run)
+
+
+def _export(study: Study, run: Run, fitted: FitResult) -> tuple[Exported | None, str | None]:
     """The bundle, or why there is none; neither without a launch."""
     from sweep.verbs import outputs
 
@@ -105,7 +115,7 @@ def _export(study: Study, run: Run, fitted: Fit) -> tuple[Exported | None, str |
         return None, str(error)
 
 
-def _how_to_insist(run: Run, fitted: Fit) -> str:
+def _how_to_insist(run: Run, fitted: FitResult) -> str:
     stale = f" ({run.files.launch} is from an earlier fit)" if run.files.launch.exists() else ""
     if fitted.file.transfer is None:
         return f"the fit is refused{stale}, and without a setting for the launch there is nothing to export"

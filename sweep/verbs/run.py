@@ -41,8 +41,9 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     Raises InputError for a study whose recipe is not the run's, and where too few trials finished for a fit.
     """
     began, address, points = time.monotonic(), options.address, options.points
-    named = RunProgress.of(study, run, also.find(study, run, points).new)
-    _refuse_at_once(study, run, len(named.also), options)
+    named = [request.trial for request in run.proposals(study) if request.also]
+    named += also.find(study, run, points).new if points else []
+    _refuse_at_once(study, run, len(named), options)
     run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()
@@ -60,7 +61,7 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
         run.freeze(study)
         _score_finished(study, run, console, address)
         run.refresh()  # files that workers put on an object store beside their records
-        records = _print_ended(study, run, console)
+        records = _print_ended(study, RunProgress.of(study, run), run, console)
         results = conclude(study, run, console)
     return Finished(
         run=run,
@@ -84,7 +85,7 @@ def grid(study: Study, run: Run, console: Console, address: str | None = None) -
             _train(study, run, progress, console, address)
         run.freeze(study)
         run.refresh()
-        _print_ended(study, run, console)
+        _print_ended(study, RunProgress.of(study, run), run, console)
 
 
 def _take_over(study: Study, run: Run, console: Console, options: RunOptions) -> None:
@@ -115,9 +116,8 @@ def _add(study: Study, run: Run, points: Sequence[NamedPoint], console: Console)
         console.print(note, markup=False, soft_wrap=True)
 
 
-def _print_ended(study: Study, run: Run, console: Console) -> list[Record]:
+def _print_ended(study: Study, progress: RunProgress, run: Run, console: Console) -> list[Record]:
     """Say why a search ended early, and which trials failed; returns all records."""
-    progress = RunProgress.of(study, run)
     if progress.ended:
         most = f" of {study.search.trials}" if study.search.trials else ""
         tried = f"{progress.own}{most} trials"
@@ -207,7 +207,7 @@ def _measured(study: Study, run: Run, console: Console, made: Ingredients, addre
 
 def _score_finished(study: Study, run: Run, console: Console, address: str | None) -> None:
     """Score the finalists, and the trials that finished before the study named a benchmark; their losses stay."""
-    trials = scoring.unscored(study, run, RunProgress.of(study, run).trials)
+    trials = scoring.unscored(study, run, RunProgress.of(study, run).trials) if study.benchmarks else []
     if not trials:
         return
     console.print(f"scoring {len(trials)} finished trials, from saved models or by training again", soft_wrap=True)

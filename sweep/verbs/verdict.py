@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from analysis.fit_file.findings import suggested
 from analysis.fit_file.sources import loss_guard_line
+from analysis.surfaces.optima import DRAWS
 from sweep.study import LANGUAGES, numbers
 
 if TYPE_CHECKING:
-    from analysis.fit.fit import Fit
     from analysis.fit_file.fit_file import CrossValidation, FitFile
+    from analysis.fit_file.result import FitResult
     from analysis.fit_file.winner import Winner
 
 
-def verdict(fitted: Fit) -> str:
+def verdict(fitted: FitResult) -> str:
     file = fitted.file
     simulated = [finding for finding in file.warnings if finding.code == "simulated"]
     lines = [
@@ -48,7 +49,7 @@ def _point(winner: Winner, level: str = "", alone: str | None = None) -> str:
     return f"ALMR {numbers.almr(winner.almr)} ({level}{almr}), LR {numbers.lr(winner.lr)} ({lr})"
 
 
-def _winner(fitted: Fit) -> list[str]:
+def _winner(fitted: FitResult) -> list[str]:
     winner, counts = fitted.file.winner, fitted.file.trials
     refused = " (refused)" if fitted.file.refusals else ""
     used = counts.complete + counts.diverged + counts.failed - counts.excluded
@@ -62,7 +63,7 @@ def _winner(fitted: Fit) -> list[str]:
     ]
 
 
-def _objective(fitted: Fit) -> str:
+def _objective(fitted: FitResult) -> str:
     if guard := fitted.file.guard:
         return (
             f"the {fitted.label('additional')} loss with the {fitted.label('original')} loss at most "
@@ -103,7 +104,7 @@ def _transfer(file: FitFile) -> list[str]:
     return [*lines, *([f"launch, LR by other rules: {'; '.join(said)}"] if others else [])]
 
 
-def _losses(fitted: Fit) -> list[str]:
+def _losses(fitted: FitResult) -> list[str]:
     """The losses predicted after the launch."""
     found = fitted.file.transfer.losses if fitted.file.transfer else {}
     said = [
@@ -130,9 +131,9 @@ def _divergence(file: FitFile) -> str:
     return f"divergence: from about {lr}" if edge.trials else f"divergence: none up to {lr}"
 
 
-def _coupling(fitted: Fit) -> str:
+def _coupling(fitted: FitResult) -> str:
     if found := fitted.file.coupling:
-        p = f"p {'at most' if found.p_value <= 1 / len(fitted.optima.draws) else '='} {found.p_value:.2g}"
+        p = f"p {'at most' if found.p_value <= 1 / DRAWS else '='} {found.p_value:.2g}"
         factor = (
             f"the best LR at ALMR {numbers.almr(found.almr_high)} is {numbers.times(found.factor)} that at ALMR "
             f"{numbers.almr(found.almr_low)} ({p})"
@@ -146,7 +147,7 @@ def _coupling(fitted: Fit) -> str:
     return "coupling: not known: at too few ALMRs the best LR lies inside the tried range"
 
 
-def _sources(fitted: Fit) -> list[str]:
+def _sources(fitted: FitResult) -> list[str]:
     """The guards of losses, and the held-out loss of each source at the winner against the base model's."""
     known = [one for one in fitted.file.sources if one.loss and one.base is not None]
     losses = (
@@ -160,7 +161,7 @@ def _sources(fitted: Fit) -> list[str]:
     ]
 
 
-def _accuracy(fitted: Fit) -> list[str]:
+def _accuracy(fitted: FitResult) -> list[str]:
     return [
         f"{fitted.label(name)}: noise {numbers.number(fitted.file.noise[name], 4)} nats, leave-one-out error "
         f"{numbers.number(check.rmse, 4)} nats, {_coverage(check)}"
@@ -174,7 +175,7 @@ def _coverage(check: CrossValidation) -> str:
     return f"trials: {', '.join(inside)}"
 
 
-def _scores(fitted: Fit) -> list[str]:
+def _scores(fitted: FitResult) -> list[str]:
     """Which scores changed against the base model, and the guards that are kept."""
     scores = fitted.file.scores
     if scores is None or scores.winner_trial is None:
@@ -190,7 +191,7 @@ def _scores(fitted: Fit) -> list[str]:
     ]
 
 
-def _changed(fitted: Fit, word: str) -> list[str]:
+def _changed(fitted: FitResult, word: str) -> list[str]:
     rows = fitted.file.scores.rows if fitted.file.scores else ()
     return [
         f"{_score_name(fitted, row.name)} {numbers.number(row.change.value, 3, sign=True)}"
@@ -199,7 +200,7 @@ def _changed(fitted: Fit, word: str) -> list[str]:
     ]
 
 
-def _score_name(fitted: Fit, name: str) -> str:
+def _score_name(fitted: FitResult, name: str) -> str:
     """A task or group by its name; of one language, by the user's own name of it: Chinese cloze, Chinese."""
     language = name.removeprefix("cloze_")
     if language not in LANGUAGES:

@@ -5,7 +5,8 @@
 Runs N trials of a study (all by default) twice, at the same number at once: with `almr run` on warm workers, report and
 bundle included, then each of the same trials in a Python process of its own. Pure training time is the sum of the
 trials' optimizer steps over the number of workers; scoring, where the study asks for it, is not in it. The embedded
-base model and the packed corpora are made before, and timed apart.
+base model and the packed corpora are made before, and timed apart. A second table says where the wall time of `almr
+run` went, by the times at which its files were written; `--only-almr` leaves out the other way.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ import yaml
 from sweep.planning.plan import concurrency
 from sweep.store.run import Run
 from sweep.study import Ingredients, Record, Study, Trial, study_file
+from sweep.study.files.layout import RunFiles
 
 ONE_TRIAL = """
 import json, sys
-from sweep.trial import Trial
+from sweep.study import Trial
 from sweep.worker.run_trial import work
 folder, trial = json.loads(sys.argv[1])
 work(folder, Trial.model_validate(trial))
@@ -39,17 +41,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", nargs="?", default="demo")
     parser.add_argument("--trials", type=int, help="of a search its budget; of a grid how many cells to keep, at least")
+    parser.add_argument("--only-almr", action="store_true", help="not a process per trial too")
     arguments = parser.parse_args()
     study = shortened(study_file.load(arguments.study), arguments.trials)
     workers = concurrency(study)
     assert workers is not None, "a GPU study is measured on its cluster"
     with tempfile.TemporaryDirectory() as folder:
         prepared, ingredients = prepare(study)
-        wall, warm = with_almr(study, Path(folder) / "warm")
+        began = time.time()
+        wall, run = with_almr(study, Path(folder) / "warm")
+        warm = records(run)
         rows = {"almr run (warm workers)": (wall, warm)}
-        trials = [record.trial for record in warm]
-        rows["a process per trial"] = with_processes(study, Path(folder) / "cold", ingredients, workers, trials)
+        where = whereabouts(run.files, warm, began, began + wall, workers)
+        if not arguments.only_almr:
+            trials = [record.trial for record in warm]
+            rows["a process per trial"] = with_processes(study, Path(folder) / "cold", ingredients, workers, trials)
     print_table(study, workers, prepared, rows)
+    print_whereabouts(where, wall)
 
 
 def shortened(study: Study, trials: int | None) -> Study:
@@ -70,15 +78,15 @@ def prepare(study: Study) -> tuple[float, Ingredients]:
     return time.perf_counter() - began, ingredients
 
 
-def with_almr(study: Study, folder: Path) -> tuple[float, list[Record]]:
-    """Wall seconds, and the records."""
+def with_almr(study: Study, folder: Path) -> tuple[float, Run]:
+    """Wall seconds, and the run."""
     folder.mkdir()
     content = study.model_dump(mode="json", by_alias=True, exclude_none=True)
     (folder / "study.yaml").write_text(yaml.safe_dump(content))
-    command = [str(Path(sys.executable).with_name("almr")), "run", "study.yaml", "--json"]
+    command = [sys.executable, "-m", "sweep.cli", "run", "study.yaml", "--json"]
     began = time.perf_counter()
     done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    return time.perf_counter() - began, records(Run(Path(json.loads(done.stdout)["run"])))
+    return time.perf_counter() - began, Run(Path(json.loads(done.stdout)["run"]))
 
 
 def with_processes(
@@ -112,6 +120,37 @@ def print_table(study: Study, workers: int, prepared: float, rows: dict[str, tup
     for way, (wall, found) in rows.items():
         pure = sum(record.training_seconds or 0.0 for record in found) / workers
         print(f"| {way} | {wall:.1f} | {pure:.1f} | {wall / pure:.2f} | {(wall - pure) * workers / trials:.2f} |")
+
+
+def whereabouts(
+    files: RunFiles, found: list[Record], began: float, ended: float, workers: int
+) -> list[tuple[str, float]]:
+    """What the wall time of `almr run` went to, in its order; of what trials take, each worker's share."""
+    of = [files.trial(record.trial_id) for record in found]
+    starts, ends = [one.request.stat().st_mtime for one in of], [one.record.stat().st_mtime for one in of]
+    inside = sum(ends) - sum(starts)
+    training = sum(record.training_seconds or 0.0 for record in found)
+    scoring = sum(float(record.provenance.get("scoring_seconds") or 0.0) for record in found)
+    idle = max(ends) - min(starts) - inside / workers
+    parts = [
+        ("until the first trial starts: imports, preparation, Ray, workers", min(starts) - began),
+        ("trials: optimizer steps (pure training)", training / workers),
+        ("trials: scoring", scoring / workers),
+        ("trials: loading, held-out losses, record", (inside - training - scoring) / workers),
+        ("workers without a trial, between the first start and the last end", idle),
+    ]
+    done = max(ends)
+    for name, path in (("fit and figures", files.fit), ("launch bundle", files.evidence), ("report", files.report)):
+        if path.exists():
+            parts.append((f"after the last trial: {name}", path.stat().st_mtime - done))
+            done = path.stat().st_mtime
+    return [*parts, ("after that, until the process has ended", ended - done)]
+
+
+def print_whereabouts(parts: list[tuple[str, float]], wall: float) -> None:
+    print("\n| part of the wall time | s | share |\n|---|---|---|")
+    for name, seconds in parts:
+        print(f"| {name} | {seconds:.1f} | {seconds / wall:.1%} |")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def disagreement(case: Case, weights: dict[str, float]) -> float:
     """
     used = tables.usable(case.table)
     points = used.assign(measured=measured(case, weights)).groupby(["almr", "lr"])["measured"]
-    repeated = points.agg(np.ptp)[points.size() > 1]
+    repeated = (points.max() - points.min())[points.size() > 1]
     if len(repeated) < LEAST_REPEATED:
         return 0.0
     low, high = points.mean().quantile([0.1, 0.9])

@@ -87,7 +87,7 @@ def left_out_by_hand(surface: Surface, i: int) -> tuple[float, float]:
     """Mean and sd of trial i from the others, member by member, then mixed."""
     found = []
     rest = np.arange(len(surface.scale.loss)) != i
-    for scale, process in surface.members:
+    for scale, process, _ in surface.members:
         x, y = scale.inputs(scale.almr, scale.lr), scale.targets
         covariance = process.kernel_(x) + np.diag(np.broadcast_to(process.alpha, len(y)))
         solved = np.linalg.solve(covariance[np.ix_(rest, rest)], np.stack([y[rest], covariance[rest, i]], axis=1))
