@@ -151,11 +151,13 @@ class _Callback(tune.Callback):
             self.watch(_ours(trial), None)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.began.pop(_ours(trial).id, None)
         if error := stopping.told(trial.last_result):
             self.stopping.note(error)
         if not self.stopping.error:
             with self.stopping.noting():
                 self.watch(_ours(trial), self.run.await_record(_ours(trial)))
+        _forget_metrics(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         with self.stopping.noting():
@@ -194,6 +196,12 @@ class _Callback(tune.Callback):
             "gpu_hours": seconds * self.study.trial_resources.gpus / 3600,
             "trained_tokens": self.run.progress(failed) * self.study.training.global_batch_tokens,
         }
+
+
+def _forget_metrics(trial: Any) -> None:
+    """Tune keeps every trial to the end of the run, and of each of its metrics the last values: most of its memory."""
+    for kept in (trial.metric_analysis, trial.metric_n_steps):
+        kept.clear()
 
 
 def _ours(trial: Any) -> Trial:

@@ -27,7 +27,11 @@ class Display:
     def __init__(self, console: Console, study: Study, run: Run, progress: RunProgress) -> None:
         self.console, self.study, self.run = console, study, run
         self.total = progress.total
-        self.records = {record.trial_id: record for record in progress.settled}  # of earlier sessions first
+        self.done, self.failed = set[str](), set[str]()  # ids, those of earlier sessions first
+        self.best: tuple[float, str] | None = None  # the lowest objective, and where
+        self.counted: list[Record] = []  # of a search whose budget is not a number of trials: records take memory
+        for record in progress.settled:
+            self._count(record)
         self.also = {trial.id for trial in progress.also}  # which the user named, and no budget counts
         self.running: dict[str, tuple[Trial, float]] = {}  # with the time it started
         self.began = time.monotonic()
@@ -48,54 +52,65 @@ class Display:
         self.launch_loss = proposed.launch_loss if proposed and proposed.launch_loss is not None else self.launch_loss
         self.running[trial.id] = (trial, time.monotonic())
         self.in_parallel = max(self.in_parallel, len(self.running))
-        self.total = max(self.total, len(self.records.keys() | self.running.keys()))  # a grid may grow
+        self.total = max(self.total, len(self.done) + len(self.running.keys() - self.done))  # a grid may grow
 
     def ended(self, record: Record) -> None:
         _, started = self.running.pop(record.trial_id, (None, None))
-        self.records[record.trial_id] = record
+        self._count(record)
         if started is not None and record.status is Status.COMPLETE:
             self.durations.append(time.monotonic() - started)
         if (of := self._budget) and of.more is not None:
-            waiting = self.also - self.records.keys() - self.running.keys()
-            self.total = len(self.records) + len(self.running) + len(waiting) + of.more
+            waiting = self.also - self.done - self.running.keys()
+            self.total = len(self.done) + len(self.running) + len(waiting) + of.more
         if not self.console.is_terminal:
             self.console.print(self._line(record), highlight=False, soft_wrap=True)
 
+    def _count(self, record: Record) -> None:
+        self.done.add(record.trial_id)
+        (self.failed.add if record.status is Status.FAILED else self.failed.discard)(record.trial_id)
+        loss = self.study.objective.of_record(record)
+        if loss is not None and (self.best is None or loss < self.best[0]):
+            self.best = loss, point(record.almr, record.lr)
+        if self._has_budget:
+            self.counted = [one for one in self.counted if one.trial_id != record.trial_id] + [record]
+
     def _render(self) -> RenderableType:
-        bar = ProgressBar(total=self.total, completed=len(self.records), width=40)
+        bar = ProgressBar(total=self.total, completed=len(self.done), width=40)
         table = Table.grid(padding=(0, 2))
         for trial, _ in list(self.running.values()):
             table.add_row("  training", trial.id, f"step {self.run.progress(trial)}/{self.study.training.steps}")
         return Group(bar, Text(self._counts()), Text(self._best()), table)
 
     def _counts(self) -> str:
-        failed = sum(record.status is Status.FAILED for record in self.records.values())
-        left = max(0, self.total - len(self.records) - len(self.running))
-        parts = [f"{len(self.records)} done", f"{len(self.running)} running", f"{left} left"]
+        left, failed = max(0, self.total - len(self.done) - len(self.running)), len(self.failed)
+        parts = [f"{len(self.done)} done", f"{len(self.running)} running", f"{left} left"]
         return " · ".join([*parts, *([f"{failed} failed"] if failed else []), *budget.spent(self._budget), self._eta()])
 
     @property
+    def _has_budget(self) -> bool:
+        """Whether this is a search whose budget is not a number of trials."""
+        return self.study.search.proposes and not self.study.search.trials
+
+    @property
     def _budget(self) -> Budget | None:
-        """Of a search whose budget is not a number of trials."""
-        if self.study.search.trials:
+        if not self._has_budget:
             return None
-        return Budget.of(self.study, self.records.values(), len(self.running.keys() - self.also))
+        return Budget.of(self.study, self.counted, len(self.running.keys() - self.also))
 
     def _eta(self) -> str:
         """The time left, by the median trial of this session, less the steps that running trials have done."""
         if not self.durations:
             return f"{clock(time.monotonic() - self.began)} so far"
         done = sum(self.run.progress(t) / self.study.training.steps for t, _ in list(self.running.values()))
-        trials_left = max(0.0, self.total - len(self.records) - done)
+        trials_left = max(0.0, self.total - len(self.done) - done)
         seconds = trials_left * statistics.median(self.durations) / self.in_parallel
         return f"about {clock(seconds)} left"
 
     def _best(self) -> str:
-        losses = [(loss, r) for r in self.records.values() if (loss := self.study.objective.of_record(r)) is not None]
-        if not losses:
+        if self.best is None:
             return "no finished trial yet"
-        loss, record = min(losses, key=lambda pair: pair[0])
-        return f"best so far: {point(record.almr, record.lr)}: {loss:.4f} nats per token{launch_loss(self.launch_loss)}"
+        loss, where = self.best
+        return f"best so far: {where}: {loss:.4f} nats per token{launch_loss(self.launch_loss)}"
 
     def _over(self, record: Record) -> str:
         """The guards of losses that a complete trial exceeds."""
@@ -107,7 +122,7 @@ class Display:
         loss = self.study.objective.of_record(record)
         measured = record.reason or self._over(record) if loss is None else f"{loss:.4f} nats per token"
         return (
-            f"[{len(self.records):>{len(str(self.total))}}/{self.total}] {record.trial_id} {record.status.value}: "
+            f"[{len(self.done):>{len(str(self.total))}}/{self.total}] {record.trial_id} {record.status.value}: "
             f"{'; '.join([measured + launch_loss(self.launch_loss), *budget.spent(self._budget), self._eta()])}"
         ).replace("[", r"\[", 1)
 

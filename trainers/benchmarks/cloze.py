@@ -22,7 +22,7 @@ from trainers.data.corpus import PackedCorpus, blocks
 VERSION = "1"
 CONTEXT, CONTINUATION, CHOICES = 8, 4, 4  # tokens, tokens, continuations
 WINDOWS = 20_000  # candidates at most: a large corpus has more than are needed
-ROWS = 64  # of one forward pass
+QUESTIONS = 64  # of one forward pass
 SEED = 0
 
 Tokens = NDArray[np.int64]
@@ -60,7 +60,7 @@ class Cloze:
     @torch.no_grad()
     def answers(self, model: Any) -> list[int]:
         """1 for each question that is answered correctly, else 0. Raises ValueError for likelihoods that are NaN."""
-        training, parts = model.training, torch.split(torch.from_numpy(self.rows).flatten(0, 1), ROWS)
+        training, parts = model.training, torch.split(torch.from_numpy(self.rows), QUESTIONS)
         model.eval()
         likelihoods = torch.cat([_log_likelihoods(model, part.to(model.device)).cpu() for part in parts])
         model.train(training)
@@ -91,6 +91,20 @@ def _elsewhere(random: np.random.Generator, windows: Tokens, places: NDArray[np.
 
 
 def _log_likelihoods(model: Any, rows: torch.Tensor) -> torch.Tensor:
-    """Summed log-likelihood of each row's continuation, in nats; rows (n, tokens)."""
-    logits: torch.Tensor = model(input_ids=rows).logits[:, CONTEXT - 1 : -1].float().log_softmax(-1)
-    return logits.gather(-1, rows[:, CONTEXT:, None]).squeeze(-1).sum(1)
+    """Summed log-likelihood of each continuation, in nats; rows (questions, CHOICES, tokens) -> (questions * CHOICES,).
+
+    A question's context is read once, and its continuations go on from there: less than half of the tokens. A model
+    that keeps no context in a way that can be repeated reads every row whole.
+    """
+    every = rows.flatten(0, 1)
+    context = model(input_ids=rows[:, 0, :CONTEXT], use_cache=True)
+    kept = getattr(context, "past_key_values", None)
+    if hasattr(kept, "batch_repeat_interleave"):
+        kept.batch_repeat_interleave(CHOICES)
+        first = context.logits[:, -1:].repeat_interleave(CHOICES, dim=0)
+        later = model(input_ids=every[:, CONTEXT:-1], past_key_values=kept, use_cache=True).logits
+        logits = torch.cat([first, later], dim=1)
+    else:
+        logits = model(input_ids=every).logits[:, CONTEXT - 1 : -1]
+    likelihoods: torch.Tensor = logits.float().log_softmax(-1).gather(-1, every[:, CONTEXT:, None])
+    return likelihoods.squeeze(-1).sum(1)

@@ -30,6 +30,7 @@ from trainers.workers.group import WorkerGroup
 
 GROUPS = {"original": "cloze, original language", "additional": "cloze, additional language"}
 BASES = "base_scores"
+_ASKED: dict[tuple[Any, ...], cloze.Cloze] = {}
 
 
 class Scoring:
@@ -156,13 +157,21 @@ def score_cloze(
     """
     task = CLOZE[language]
     try:
-        test = cloze.Cloze.of_sources(sources, borders)
+        test = _asked(sources, borders)
         answers = test.answers(model)
     except ValueError as error:
         return outcome.failed([task], error)
     about = {"version": cloze.VERSION, "prompt_sha256": outcome.sha256([str(test.rows.tolist())])}
     made = outcome.score(answers, **about, group=GROUPS[language], language=language, metric="acc")
     return ScoringOutcome({task: made}, {task: list(map(float, answers))})
+
+
+def _asked(sources: Sequence[tuple[PackedCorpus, int]], borders: Sequence[int]) -> cloze.Cloze:
+    """The questions, which are the same for all trials of this process."""
+    key = (tuple((corpus.facts.fingerprint, count) for corpus, count in sources), tuple(borders))
+    if key not in _ASKED:
+        _ASKED[key] = cloze.Cloze.of_sources(sources, borders)
+    return _ASKED[key]
 
 
 def _version(package: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from trainers import prepare
 from trainers.benchmarks import scoring
 from trainers.benchmarks.cloze import CHOICES, CONTEXT, CONTINUATION, Cloze
 from trainers.data.corpus import PackedCorpus, blocks, open_packed
+from trainers.model.loading import load_model
+from trainers.workers.group import ALONE
 
 
 class Knowing(torch.nn.Module):
@@ -23,12 +26,12 @@ class Knowing(torch.nn.Module):
     config = SimpleNamespace(eos_token_id=[1990, 1991, 1992])  # as an instruct model's has several
     device = torch.device("cpu")
 
-    def forward(self, input_ids: torch.Tensor) -> SimpleNamespace:
+    def forward(self, input_ids: torch.Tensor, **_: Any) -> SimpleNamespace:
         return SimpleNamespace(logits=10.0 * torch.nn.functional.one_hot(input_ids + 1, 2000).float())
 
 
 class Broken(Knowing):
-    def forward(self, input_ids: torch.Tensor) -> SimpleNamespace:
+    def forward(self, input_ids: torch.Tensor, **_: Any) -> SimpleNamespace:
         return SimpleNamespace(logits=torch.full((*input_ids.shape, 2000), math.nan))
 
 
@@ -47,7 +50,8 @@ def counting(rows: int = 30, length: int = 36) -> SimpleNamespace:
         def __getitem__(self, at: list[int]) -> dict[str, np.ndarray]:
             return {"input_ids": np.arange(rows * length).reshape(rows, length)[at]}
 
-    return SimpleNamespace(held_out=Part(), facts=SimpleNamespace(held_out_tokens=rows * length))
+    facts = SimpleNamespace(held_out_tokens=rows * length, fingerprint=f"counting to {rows} x {length}")
+    return SimpleNamespace(held_out=Part(), facts=facts)
 
 
 def test_a_model_that_knows_the_text_answers_all_and_one_that_guesses_a_quarter() -> None:
@@ -55,6 +59,19 @@ def test_a_model_that_knows_the_text_answers_all_and_one_that_guesses_a_quarter(
     assert set(asked.answers(Knowing())) == {1}
     shuffled = np.random.default_rng(0).permuted(asked.rows, axis=1)
     assert 0.1 < np.mean(Cloze(shuffled).answers(Knowing())) < 0.45
+
+
+def test_a_context_that_is_read_once_gives_the_answers_of_whole_rows(corpus: PackedCorpus, local_study: Study) -> None:
+    path = prepare.prepare(local_study).base_model
+    model, asked = load_model(local_study, path, ALONE), Cloze.of(corpus, borders=[])
+
+    class Forgetful(torch.nn.Module):
+        config, device = model.config, model.device
+
+        def forward(self, input_ids: torch.Tensor, **_: Any) -> SimpleNamespace:
+            return SimpleNamespace(logits=model(input_ids=input_ids).logits)
+
+    assert asked.answers(model) == asked.answers(Forgetful())
 
 
 def test_questions_are_the_same_every_time_and_of_equal_lengths(corpus: PackedCorpus) -> None:
