@@ -90,7 +90,9 @@ def _write_any_character() -> None:
 
 def main() -> None:
     """The entry point: an error is one line on standard error, with its traceback before it under `--debug`."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(ending, _interrupt)
     _write_any_character()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or os.environ.get("ALMR_DEBUG", "0") not in ("", "0")

@@ -17,6 +17,8 @@ os.environ |= {
     "TUNE_MAX_PENDING_TRIALS_PG": "16",  # workers that start at a time: 1 by default
 }
 
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # a Ray of this machine listens on loopback only
+
 from sweep.controller.trials import run_trials
 
 __all__ = ["run_trials"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -11,58 +10,50 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 
+from sweep.controller import local_ray
 from sweep.store.run import Run
 from sweep.study.sections.resources import Resources
 from sweep.trials import capacity
 
-OBJECT_STORE_BYTES = 256 * 2**20  # small: trials exchange nothing through it
 # Not passed in Ray's runtime_env: every node's runtime_env_agent.log shows that in full.
+OF_OBJECT_STORES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 SECRETS = (
+    *OF_OBJECT_STORES,
     "HF_TOKEN",
     "WANDB_API_KEY",
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
 )
-TOO_SLOW = "timed out during startup"  # in the message of Ray, which has no class of error for it
 
 
 @contextlib.contextmanager
 def joined(run: Run, address: str | None) -> Iterator[None]:
-    """Join the cluster at an address, or start one on this machine (None). Workers run the run's staged code."""
-    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    environment = {name: os.environ[name] for name in ("ALMR_CACHE",) if name in os.environ}
-    options: dict[str, Any] = {
-        "address": address or "local",
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "runtime_env": {"working_dir": str(run.files.code), "env_vars": environment},
-    }
-    _init(options | ({} if address else local))
-    for name in ("ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # records and train.log report failures
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    """Join the cluster at an address, or start one on this machine (None). Workers run the run's staged code.
 
-
-def _init(options: dict[str, Any]) -> None:
-    """Start or join Ray; a second time where its own processes did not start in time, on a busy machine.
-
-    Raises OSError where they did not the second time either.
+    Raises RayEndedError where a Ray of this machine does not start, or ends.
     """
-    for last in (False, True):
+    with contextlib.nullcontext(address) if address else local_ray.started() as found:
+        environment = {name: os.environ[name] for name in ("ALMR_CACHE",) if name in os.environ}
+        ray.init(
+            address=found,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"working_dir": str(run.files.code), "env_vars": environment},
+        )
+        for name in ("ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # records and train.log report failures
         try:
-            ray.init(**options)
-            return
-        except Exception as error:
-            if TOO_SLOW not in str(error):
-                raise
+            yield
+        finally:
             ray.shutdown()
-            if last:
-                raise OSError(errno.ETIME, "Ray did not start in time (the machine is busy)") from error
+
+
+def pass_no_secrets() -> None:
+    """Tune would pass the keys of object stores in its runtime_env."""
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
 
 
 def secrets() -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from sweep.controller.external_trial import run_external
 from sweep.controller.stopping import Stopping
 from sweep.controller.worker_group import run_worker_group
 from sweep.external import choose
+from sweep.store import temporary
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.files import disk
@@ -48,9 +48,10 @@ def run_trials(
     """
     if study.trainer.external and not study.replay:
         choose.trainer(study)
-    with cluster.joined(run, address), tempfile.TemporaryDirectory(prefix="almr-ray-") as scratch:
+    with cluster.joined(run, address), temporary.folder("ray") as scratch:
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.trial_resources)
+        cluster.pass_no_secrets()
         stop = Stopping()
         tuner = tune.Tuner(
             tune.with_resources(
@@ -63,7 +64,7 @@ def run_trials(
                 num_samples=NO_LIMIT,
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch,
+                storage_path=str(scratch),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=study.trial_resources.retries),
                 callbacks=[_Callback(study, run, watch, stop)],

@@ -77,7 +77,7 @@ def _user() -> str:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text().strip() or None
+        return path.read_text(errors="replace").strip() or None  # a process may have any name
     except OSError:
         return None
 

@@ -35,6 +35,7 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import MISSING, number, point, tokens
 from sweep.verbs.fitting import NamedTable
 from sweep.verbs.options import ReplayOptions
+from sweep.worker.group.supervisor import die_with_parent
 
 HEADS = (
     *("strategy", "trials", "regret %\nmean", "regret %\nmedian", "regret %\n90th pct."),
@@ -206,7 +207,8 @@ def _results(job: _Job, searches: list[tuple[str, int]]) -> Iterator[Found]:
         for search in searches:
             yield job.run(search)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+    with _ignoring_interrupts():  # also multiprocessing's tracker, which removes what a killed process left
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (os.getpid(),))
     try:
         with _ignoring_interrupts():
             futures = [pool.submit(job.run, search) for search in searches]
@@ -224,16 +226,20 @@ def _results(job: _Job, searches: list[tuple[str, int]]) -> Iterator[Found]:
 
 @contextmanager
 def _ignoring_interrupts() -> Iterator[None]:
-    """Processes that start inside ignore Ctrl-C: the parent handles it."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Processes that start inside ignore Ctrl-C and a closed terminal: the parent handles them."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _begin() -> None:
-    """Start a worker process: one thread, also for libraries that are loaded later."""
+def _begin(parent: int) -> None:
+    """Start a worker process: it ends with its parent; one thread, also for libraries that are loaded later."""
+    die_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
 

@@ -6,13 +6,13 @@ import contextlib
 import logging
 import os
 import signal
-import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from sweep.store import temporary
 from sweep.store.remote import is_remote
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
@@ -158,8 +158,8 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
     if not is_remote(address):
         yield Run(address)
         return
-    with tempfile.TemporaryDirectory(prefix="almr-trial-") as scratch_folder:
-        run = Run(address, Path(scratch_folder) / "run")
+    with temporary.folder("trial") as scratch:
+        run = Run(address, scratch / "run")
         mirror, own = run.mirror, f"{TRIALS}/{trial.id}/"
         assert mirror
         mirror.fetch(*map(run.files.name, (run.files.study, run.files.ingredients, run.files.provenance)))

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from sweep.store import temporary
 from sweep.worker.group.supervisor import LOCK_HELD
 
 GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
@@ -74,8 +74,11 @@ class SupervisedProcesses:
     `locks`: files that are locked until none of them is left, see `gpu_locks`.
     """
 
+    grace_seconds: float | None = None  # other than `GRACE_SECONDS`
+
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], locks: list[str]) -> None:
-        request = {"command": [*command], "log": str(log), "grace_seconds": GRACE_SECONDS, "locks": locks}
+        grace = GRACE_SECONDS if self.grace_seconds is None else self.grace_seconds
+        request = {"command": [*command], "log": str(log), "grace_seconds": grace, "locks": locks}
         self.supervisor = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "sweep.worker.group.supervisor", json.dumps(request)],
             stdin=subprocess.PIPE,
@@ -127,7 +130,7 @@ class NodeProcesses(SupervisedProcesses):
     def __init__(
         self, rendezvous: Rendezvous, command: RankCommand, secrets: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="almr-node-"))
+        self.scratch = temporary.make("node")
         self.failures = self.scratch / "failures.json"
         torchrun = [sys.executable, "-m", "sweep.worker.group.torchrun", str(self.failures)]
         ranks = [*torchrun_arguments(rendezvous, GRACE_SECONDS), command.module, *command.arguments]
@@ -136,7 +139,7 @@ class NodeProcesses(SupervisedProcesses):
 
     def reported(self, exit_status: int | None) -> tuple[RankFailure, ...]:
         failures = json.loads(self.failures.read_text()) if self.failures.exists() else []
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        temporary.remove(self.scratch)
         return tuple(RankFailure(**failure) for failure in failures)
 
 

@@ -31,12 +31,12 @@ LOCK_HELD = 75  # exit status: EX_TEMPFAIL of sysexits.h
 def main() -> None:
     request = json.loads(sys.argv[1])
     _detach()
-    # Descendants that lose their parent become children of this process, so that it can kill them.
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    _adopt_descendants()
     with contextlib.ExitStack() as stack:
         free = all(stack.enter_context(_locked(Path(path))) for path in request["locks"])
         outcome = _run(request) if free else {"exit_status": LOCK_HELD, "stopped": False}
-    print(json.dumps(outcome), flush=True)
+    with contextlib.suppress(BrokenPipeError):  # the holder was killed
+        print(json.dumps(outcome), flush=True)
 
 
 def die_with_parent() -> None:
@@ -49,11 +49,20 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _detach() -> None:
-    """Fork, because Ray kills the direct children of a worker that ends. The parent only waits for the child."""
+    """Fork, because Ray kills the direct children of a worker that ends. The parent waits for the child, and kills what
+    that left where it was killed itself.
+    """
+    _adopt_descendants()
     child = os.fork()
     if child:
         os.waitpid(child, 0)
+        _kill_descendants()
         os._exit(0)
+
+
+def _adopt_descendants() -> None:
+    """Descendants that lose their parent become children of this process, so that it can kill them."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 @contextlib.contextmanager
@@ -113,8 +122,8 @@ def _terminate(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
 def _kill_descendants() -> None:
     """Kill the children until none is left: descendants become children when their parents die."""
-    while children := _children():
-        for child in children:
+    while left := children():
+        for child in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -123,15 +132,16 @@ def _kill_descendants() -> None:
         time.sleep(0.01)
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """The child processes of this one."""
     return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _parent(pid) == os.getpid()]
 
 
 def _parent(pid: int) -> int | None:
     try:
-        # "pid (name) state parent ...", and the name may hold any character
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
+        # "pid (name) state parent ...", and the name may hold any byte, a part of a letter too
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError):
         return None
 
 

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,13 @@ import pandas as pd
 import pytest
 import yaml
 from one_ray import almr
-from samples import bowl_csv, study_content
+from replay_study import GRID, replayed, wait_for_records
 
 from sweep.store.run import Run
 from sweep.study import Study, study_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 ALMR = str(Path(sys.executable).with_name("almr"))
-GRID = {"almr": [0.1, 0.4, 0.7], "lr": [1e-3, 3e-3, 1e-2]}
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -36,25 +34,6 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 DONE = (0, 3)  # that nine trials need not decide is not what these tests are about
-
-
-def replayed(folder: Path, seconds: float = 0.0, edit: Callable[[str], str] = str, **changes: Any) -> Path:
-    """A study that answers from a bowl-shaped table; `edit` may change the table's text."""
-    table = bowl_csv(folder / "table.csv", [0.1, 0.4, 0.7, 0.9], GRID["lr"], seconds=seconds)
-    table.write_text(edit(table.read_text()))
-    replay = {"table": "table.csv", "pace": 1.0}
-    content = study_content(name="replayed", replay=replay, **({"grid": GRID} | changes))
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def wait_for_records(run: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while len(list(run.glob("trials/*/record.json"))) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "no records in time"
-        time.sleep(0.05)
 
 
 def attempts(run: Path) -> dict[str, int]:
@@ -195,7 +174,6 @@ def test_a_killed_driver_resumes_to_the_table_of_an_uninterrupted_run(local_stud
     process.communicate()
     kept = {p: p.read_bytes() for p in run.glob("trials/*/record.json")}
     assert 3 <= len(kept) < 9
-    time.sleep(1)  # its workers are ending too
 
     almr(tmp_path, "run", "killed.yaml", status=DONE)
     almr(tmp_path, "run", "whole.yaml", status=DONE)

@@ -1,0 +1,63 @@
+"""Temporary folders of this program. Each names the process that made it: what a killed one left, the next start
+removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydantic
+
+from sweep.store.owner import Owner
+
+KINDS = ("ray", "trial", "node")
+OWNER = "owner.json"
+NAMELESS_SECONDS = 3600.0  # a folder whose owner is not written yet belongs to a process that is just starting
+
+
+def make(kind: str, within: Path | None = None) -> Path:
+    """A new folder `almr-KIND-...` of this process, for its user alone."""
+    assert kind in KINDS, "only what is known is swept"
+    made = Path(tempfile.mkdtemp(prefix=f"almr-{kind}-", dir=within))
+    (made / OWNER).write_text(Owner.here().model_dump_json(), encoding="utf-8")
+    return made
+
+
+@contextlib.contextmanager
+def folder(kind: str) -> Iterator[Path]:
+    """A folder for as long as the block runs."""
+    made = make(kind)
+    try:
+        yield made
+    finally:
+        remove(made)
+
+
+def remove(made: Path) -> None:
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def sweep(*places: Path) -> None:
+    """Remove the folders that processes of this machine left which have ended. Those of others are never touched."""
+    for place in {Path(tempfile.gettempdir()), *places}:
+        for kind in KINDS:
+            for found in place.glob(f"almr-{kind}-*"):
+                if _is_left(found):
+                    remove(found)
+
+
+def _is_left(found: Path) -> bool:
+    try:
+        if found.is_symlink() or not found.is_dir() or found.stat().st_uid != os.getuid():
+            return False
+        return Owner.model_validate_json((found / OWNER).read_bytes()).is_gone()
+    except FileNotFoundError:
+        return time.time() - found.stat().st_mtime > NAMELESS_SECONDS if found.is_dir() else False
+    except (OSError, pydantic.ValidationError):
+        return False
