@@ -26,7 +26,7 @@ class TwoNodes:
         began = time.monotonic()
         small: dict[str, Any] = {"num_cpus": CPUS, "object_store_memory": 80 * 2**20}
         self._cluster = Cluster(True, head_node_args=small | {"include_dashboard": False})
-        self._cluster.add_node(**small)
+        self._other = self._cluster.add_node(**small)
         self.address: str = self._cluster.address
         self.seconds = time.monotonic() - began  # to start it, which tells how busy this machine is
 
@@ -39,6 +39,11 @@ class TwoNodes:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cluster, "joined", lambda run, _: join(run, self.address))
             yield
+
+    def lose_one(self) -> None:
+        """Kill the node that is not the head, where it still is."""
+        if self._other in self._cluster.worker_nodes:
+            self._cluster.remove_node(self._other, allow_graceful=False)
 
     def close(self) -> None:
         self._cluster.shutdown()
