@@ -10,6 +10,7 @@ machine, as power_loss.py simulates it. Prints a table at the end; status 1 wher
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -289,9 +290,11 @@ def main() -> None:
         Soak(arguments.seed, folder, place, lambda line: print(line, file=sys.stderr, flush=True)),
         time.time(),
     )
-    while len(soak.moments) < arguments.count:
-        kind = arguments.only or soak.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        soak.attack(kind, min(soak.random.randrange(4, 9), arguments.count - len(soak.moments)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):  # then the figures are of the moments until now
+        while len(soak.moments) < arguments.count:
+            kind = arguments.only or soak.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+            soak.attack(kind, min(soak.random.randrange(4, 9), arguments.count - len(soak.moments)))
     faults = [f"{m.kind}, {m.victim}, {m.records} records: {fault}" for m in soak.moments for fault in m.faults]
     print(soak.report())
     print(f"seed {arguments.seed}, {len(soak.moments)} moments, {(time.time() - began) / 60:.0f} minutes; {folder}")
