@@ -28,6 +28,7 @@ test-intervals: $(INSTALLED)  ## the coverage of the intervals, on three times a
 	ALMR_TEST_DRAWS=21 $(BIN)/python -m pytest tests/analysis/fit/test_coverage.py
 
 soak: $(INSTALLED)  ## seeded attacks on runs, in full: hours (docs/reliability.md)
+	$(BIN)/python -m tests.benchmarks.soaks.kill --seed 1 --count 100
 
 docs: $(INSTALLED)  ## the pages of docs/ that are written from the code: fields, modules, map, figure
 	$(BIN)/python -m tests.docs_pages

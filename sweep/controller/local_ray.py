@@ -31,6 +31,10 @@ TOO_SLOW = "timed out during startup"  # in the message of Ray, which has no cla
 ADDRESS_SPACE = 4 * 2**30  # bytes; 3.3 GiB measured in the driver, on two cores
 NEEDED_BYTES = 50 * 2**20  # for Ray's logs and sockets
 LONGEST_FOLDER = 22  # letters: a socket's whole path has at most 107, of which Ray's own part takes the rest
+ENDED = "Ray ended"
+WATCH_SECONDS = 0.2
+UNWIND_SECONDS = 5.0  # for the interrupted thread to leave Ray
+BAD_INPUT = 2  # the exit status of every fault that a user mends
 MOST_LETTERS = 100  # of a cause
 
 
@@ -149,30 +153,34 @@ def _start(place: Path) -> tuple[_Head, str]:
 def _watched(head: _Head) -> Iterator[None]:
     """Interrupt the block when Ray ends. Whatever the block raises then is Ray's end, and is raised as that."""
     leaving = threading.Event()
-
-    def watch() -> None:
-        while not leaving.wait(0.2):
-            if head.poll() is not None:
-                if not leaving.is_set():
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                return
-
-    watcher = threading.Thread(target=watch, name="almr-ray", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(head, leaving), name="almr-ray", daemon=True)
     watcher.start()
     try:
         yield
     except BaseException as error:
         leaving.set()
-        if "fault" in head.answer() or head.poll() is not None:
-            head.stop()
-            raise head.fault("Ray ended") from error
+        ended = head.poll() is not None
         head.stop()
+        if ended:
+            raise head.fault(ENDED) from error
         if isinstance(error, InputError | KeyboardInterrupt):  # else Ray's logs may tell more
             temporary.remove(head.folder)
         raise
     finally:
         leaving.set()
         watcher.join()
+
+
+def _watch(head: _Head, leaving: threading.Event) -> None:
+    while head.poll() is None:
+        if leaving.wait(WATCH_SECONDS):
+            return
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    if leaving.wait(UNWIND_SECONDS):
+        return
+    # The main thread asks Ray what only Ray can answer: Ray would end this process with words of its own in a minute.
+    print(f"almr: {head.fault(ENDED)}", file=sys.stderr, flush=True)
+    os._exit(BAD_INPUT)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from known_surfaces import Known, grid, lost, measure
+from processes import below, command, running
 from typer.testing import CliRunner
 
 from analysis.figures.data.simulation import simulation_info
@@ -54,6 +58,27 @@ def as_json(*arguments: str) -> list[dict[str, Any]]:
     result = simulate(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return list(json.loads(result.stdout))
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: the searches run in the command itself")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
+def test_its_processes_end_with_it(table: Path, how: signal.Signals) -> None:
+    words = ["simulate", str(table), "--trials", "20", "--repeats", "1000"]
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-m", "sweep.cli", *words], start_new_session=True, **pipes)
+    processes: list[int] = []
+    while sum("spawn_main" in command(pid) for pid in processes) < 2:
+        assert process.poll() is None, process.communicate()
+        processes = below(process.pid)
+    os.killpg(process.pid, how) if how is signal.SIGHUP else process.send_signal(how)
+    messages = process.communicate()[1]
+    until = time.monotonic() + 10
+    while running(processes) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not running(processes)
+    assert not list(Path("/dev/shm").glob(f"sem.*-{process.pid}-*"))
+    if how is signal.SIGHUP:
+        assert (process.returncode, messages) == (130, "almr: interrupted; a simulation keeps nothing\n")
 
 
 def test_a_row_for_each_strategy_and_number_of_trials(table: Path) -> None:
