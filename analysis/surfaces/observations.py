@@ -122,4 +122,4 @@ def _bins(x: Array, number: int) -> NDArray[np.int64]:
     """The bin of each of n inputs in the range of them: (n, 2)."""
     low, high = x.min(axis=0), x.max(axis=0)
     width = np.where(high > low, high - low, 1.0) / number
-    return np.minimum((x - low) // width, number - 1).astype(np.int64)
+    return np.asarray(np.minimum((x - low) // width, number - 1), np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -189,8 +190,16 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
         else:
             display.started(trial)
 
+    threading.Thread(target=_import_ahead, args=(study,), name="almr-imports", daemon=True).start()
     with display.live():
         controller.run_trials(study, run, _queue(study, run, progress), watch, address)
+
+
+def _import_ahead(study: Study) -> None:
+    """What is imported for the first proposal and after the last trial, while Ray starts and a core is idle."""
+    if study.search.proposes:
+        import analysis.search.ask  # noqa: F401
+    from sweep.verbs import fitting, outputs  # noqa: F401
 
 
 def _measured(study: Study, run: Run, console: Console, made: Ingredients, address: str | None) -> Ingredients:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from analysis.fit_file.findings import suggested
 from analysis.fit_file.sources import loss_guard_line
-from analysis.surfaces.optima import DRAWS
 from sweep.study import LANGUAGES, numbers
 
 if TYPE_CHECKING:
@@ -132,6 +131,8 @@ def _divergence(file: FitFile) -> str:
 
 
 def _coupling(fitted: FitResult) -> str:
+    from analysis.surfaces.optima import DRAWS  # with scipy, which takes a second to import
+
     if found := fitted.file.coupling:
         p = f"p {'at most' if found.p_value <= 1 / DRAWS else '='} {found.p_value:.2g}"
         factor = (

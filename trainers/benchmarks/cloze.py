@@ -98,7 +98,7 @@ def _log_likelihoods(model: Any, rows: torch.Tensor) -> torch.Tensor:
     """
     every = rows.flatten(0, 1)
     context = model(input_ids=rows[:, 0, :CONTEXT], use_cache=True)
-    kept = getattr(context, "past_key_values", None)
+    kept: Any = getattr(context, "past_key_values", None)
     if hasattr(kept, "batch_repeat_interleave"):
         kept.batch_repeat_interleave(CHOICES)
         first = context.logits[:, -1:].repeat_interleave(CHOICES, dim=0)

@@ -1,0 +1,53 @@
+"""Sweeps of many trials that are answered from a generated table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from samples import make_study
+
+from sweep.store.run import Run
+from sweep.study import Study, study_file
+from trainers import recorded
+
+ALMRS = 40
+EDGE = 2e-2  # trials of higher LRs and an ALMR over a half diverge
+
+
+def written(folder: Path, trials: int, seed: int, name: str = "many", at_once: int = 2) -> Study:
+    """A study of a grid of about so many cells, as `folder/NAME.yaml`, with the table that answers its trials."""
+    almrs = [round(float(almr), 4) for almr in np.linspace(0.05, 0.95, min(ALMRS, trials // 5))]
+    lrs = [float(f"{lr:.5g}") for lr in np.geomspace(4e-4, 2.8e-2, -(-trials // len(almrs)))]
+    random, table = np.random.default_rng(seed), folder / f"{name}.csv"
+    rows = [_row(almr, lr, random) for almr in almrs for lr in lrs]
+    names = "almr,lr,seed,status,reason,loss_original,loss_additional,base_loss_original,base_loss_additional,seconds"
+    table.write_text("\n".join([names, *rows]) + "\n")
+    study = make_study(
+        name=name,
+        grid={"almr": almrs, "lr": lrs},
+        replay={"table": str(table), "pace": 0},
+        resources={"concurrent": at_once},
+    )
+    (folder / f"{name}.yaml").write_text(study_file.dump(study))
+    return study
+
+
+def _row(almr: float, lr: float, random: np.random.Generator) -> str:
+    """A bowl whose best LR moves with ALMR, with noise of 0.003 nats."""
+    if lr > EDGE and almr > 0.5:
+        return f"{almr},{lr},0,diverged,the loss rose,,,3.5,5.4,10"
+    dip = 0.05 * (np.log(lr / 3e-3) - almr + 0.5) ** 2
+    original, additional = np.array([3 + 0.4 * almr**2, 4 + 0.9 * (1 - almr) ** 2]) + dip
+    noisy = [original + 0.003 * random.standard_normal(), additional + 0.003 * random.standard_normal()]
+    return f"{almr},{lr},0,complete,,{noisy[0]},{noisy[1]},3.5,5.4,10"
+
+
+def finished(folder: Path, study: Study) -> Run:
+    """The run of a study that has all its records, as workers write them."""
+    run = Run(folder / "runs" / study.name)
+    run.freeze(study)
+    run.stage_code()
+    for trial in study.grid_trials:
+        run.finish(recorded.run_trial(study, trial, run.start(trial, study)))
+    return run
