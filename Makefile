@@ -29,6 +29,7 @@ test-intervals: $(INSTALLED)  ## the coverage of the intervals, on three times a
 
 soak: $(INSTALLED)  ## seeded attacks on runs, in full: hours (docs/reliability.md)
 	$(BIN)/python -m tests.benchmarks.soaks.kill --seed 1 --count 100
+	$(BIN)/python -m tests.benchmarks.soaks.load --seed 0 --count 5000 --at-once 200
 
 docs: $(INSTALLED)  ## the pages of docs/ that are written from the code: fields, modules, map, figure
 	$(BIN)/python -m tests.docs_pages
