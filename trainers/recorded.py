@@ -29,6 +29,7 @@ from sweep.study.fields import TrainerName
 from sweep.study.record import SIMULATED, TrainerUsed
 from sweep.study.sections.corpora import Corpora, Corpus
 from sweep.study.study import fingerprint_of
+from sweep.study.tables import replayed
 from sweep.study.tables.cells import number_of, text_of, with_decimal_points
 from sweep.study.tables.table_file import read_file
 
@@ -111,12 +112,18 @@ def _rows(table: str) -> list[dict[str, Any]]:
     missing = [name for name in REQUIRED if name not in file.names]
     if missing:
         raise InputError(f"{table}: no column {', '.join(missing)}; set replay.table to a trials.csv")
-    rows = with_decimal_points(file.rows, file.names).values()
-    return [{name: _value(name, cell) for name, cell in row.items()} for row in rows]
+    rows = with_decimal_points(file.rows, file.names)
+    found = {n: {name: _value(name, cell) for name, cell in row.items()} for n, row in rows.items()}
+    for number, row in found.items():
+        if fault := replayed.fault(row):
+            raise InputError(f"{table}, {file.unit} {number}: {fault}")
+    return list(found.values())
 
 
 def _value(column: str, cell: Any) -> Any:
     """A cell as a number, a text or None."""
+    if column == "status":
+        return text_of(cell).lower() or None
     number = number_of(cell)
     as_text = math.isnan(number) or column.startswith(TEXTS)
     return (text_of(cell) or None) if as_text else number
@@ -175,9 +182,12 @@ def has(study: Study, trial: Trial) -> bool:
     return True
 
 
-def refuse_unpriced(study: Study) -> None:
-    """Raises InputError where a search has a budget of GPU-hours and its table has none: they would count as zero."""
-    if study.replay and study.search.gpu_hours and not any(row.get("gpu_hours") for row in _rows(study.replay.table)):
+def refuse_unusable(study: Study) -> None:
+    """Raises InputError for a replay whose table cannot be read or has a row that no trial can be, and where a search
+    has a budget of GPU-hours and its table has none: they would count as zero.
+    """
+    rows = _rows(study.replay.table) if study.replay else []
+    if study.replay and study.search.gpu_hours and not any(row.get("gpu_hours") for row in rows):
         raise InputError(
             f"{study.replay.table}: no gpu_hours, so search.gpu_hours cannot be counted: write search.trials or "
             f"search.tokens instead"

@@ -26,7 +26,7 @@ from analysis.scores.summary import summarise
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, cross_validate, fit_languages
 from analysis.table import table as tables
-from analysis.table import trainers
+from analysis.table import too_few, trainers
 from analysis.transfer.carry import carry
 from sweep.study import Objective, Study
 
@@ -103,13 +103,13 @@ def _fit(given: _Given) -> Fit:
 
 def _at_horizon(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
     """The case of a shorter budget's table. Raises InputError where too few trials are usable there."""
-    tables.refuse_few(table, given.name)
+    too_few.refuse(table, given.name)
     return _case(given, table, objective)
 
 
 def _scored(given: _Given) -> Case:
     """The case of the whole table, with its scores. Raises InputError where too few or too many trials are usable."""
-    tables.refuse_few(given.table, given.name)
+    too_few.refuse(given.table, given.name)
     tables.refuse_many(given.table, given.name)
     trainers.refuse_several(given.table, given.name, OF_A_RUN if given.study else "keep the rows of one")
     case = _case(given, given.table, given.objective)
@@ -181,7 +181,7 @@ def _case(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
     aim, seed = goal(objective, table), given.seed
     if names := tables.named_losses(objective):
         table = tables.with_losses(table, names)
-        tables.refuse_few(table, given.name)
+        too_few.refuse(table, given.name)
     used = tables.usable(table)
     surfaces = fit_languages(table, tuple(dict.fromkeys([*tables.languages(table), *aim.losses])), seed)
     lattice = Lattice.of(surfaces, used["almr"].to_numpy(float), used["lr"].to_numpy(float), seed)

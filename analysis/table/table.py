@@ -32,11 +32,6 @@ PER_LANGUAGE = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epo
 TRAINER = ("trainer", "trainer_version")  # what trained a trial; see analysis.table.trainers
 OFF_GRID, OTHER_RECIPE = FOREIGN = ("not in the study's grid", "made by another recipe")
 TOTAL = "total"
-FIXES = {
-    "diverged": "try lower LRs",
-    "failed": "read the reasons in the column excluded, and the trials' logs, then run them again",
-    "excluded": "read the reasons in the column excluded",
-}
 MOST_GRID_VALUES, EVEN_VALUES = 12, 9  # more distinct values are a search's: evenly spaced ones replace them
 MOST_TRIALS = 5000  # a Gaussian process of so many takes minutes, and 200 MB a matrix
 MINIMUM_ALONE = 5  # a quadratic in one hyper-parameter has three coefficients; the others show the noise
@@ -177,23 +172,6 @@ def fewest(almr: ArrayLike, lr: ArrayLike) -> int:
     """How many trials (n,) a fit of theirs needs: fewer where one of ALMR and LR has one value."""
     one, other = sorted((len(np.unique(np.asarray(almr))), len(np.unique(np.asarray(lr)))))
     return MINIMUM_ALONE if one == 1 < other else MINIMUM_TRIALS
-
-
-def refuse_few(table: pd.DataFrame, name: str) -> None:
-    """Raises InputError where fewer trials are usable than a fit needs: how many are lost, and what to change."""
-    found, needed = len(usable(table)), fewest(table["almr"], table["lr"])
-    if found >= needed:
-        return
-    why = [str(reason).partition(":")[0] for reason in table["excluded"].dropna()]
-    lost = {kind: why.count(kind) for kind in (Status.DIVERGED.value, Status.FAILED.value)}
-    lost["excluded"] = len(why) - sum(lost.values())
-    most = max(lost, key=lambda kind: lost[kind]) if len(why) else ""
-    counts = ", ".join(f"{count} {kind}" for kind, count in lost.items() if count)
-    what = "surface" if needed == MINIMUM_TRIALS else "fit of one hyper-parameter"
-    raise InputError(
-        f"{table.attrs.get('file', name)}: {found} usable trials: a {what} needs {needed} or more; "
-        f"{f'{counts}: ' if counts else ''}{FIXES.get(most, 'add trials')}"
-    )
 
 
 def refuse_many(table: pd.DataFrame, name: str) -> None:

@@ -15,15 +15,18 @@ from sweep.external.trial.nodes import WatchedNodes
 from sweep.store.run import Run
 from sweep.study import Record, Trial
 from sweep.worker.group.node import Rendezvous
-from sweep.worker.run_trial import at_worker, is_finalist
+from sweep.worker.run_trial import at_worker, is_finalist, standing, watching
 
 
 def run_external(address: str, trial: Trial) -> Record:
     """Run a trial on the nodes of this process's placement group; returns its record. Raises with the reason."""
     with at_worker(address, trial) as run:
+        if done := standing(run, trial):
+            return done
         study = run.study()
         carry_out = finalist.score if is_finalist(run, study, trial) else flow.carry_out
-        return carry_out(run, trial, choose.trainer(study), _nodes(run, trial))
+        with watching(run, trial):
+            return carry_out(run, trial, choose.trainer(study), _nodes(run, trial))
 
 
 def _nodes(run: Run, trial: Trial) -> WatchedNodes:

@@ -6,7 +6,6 @@ Ray's own state is disposable: Tune takes trials without a record from our queue
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,22 +13,22 @@ from typing import Any
 
 from ray import tune
 
-from sweep.controller import cluster, stopping
+from sweep.controller import cluster, lost_workers, stopping
 from sweep.controller.external_trial import run_external
 from sweep.controller.stopping import Stopping
 from sweep.controller.worker_group import run_worker_group
 from sweep.external import choose
 from sweep.store import temporary
 from sweep.store.run import Run
-from sweep.study import Record, Status, Study, Trial
+from sweep.study import InputError, Record, Status, Study, Trial
 from sweep.study.files import disk
 from sweep.study.files.layout import TRIALS
 from sweep.study.record import SCORING, TrainerUsed
-from sweep.trials import capacity
+from sweep.trials import capacity, failure
 from sweep.trials.queue import Queue, Turn
-from sweep.worker.run_trial import KILLED, work
+from sweep.worker.run_trial import work
+from sweep.worker.watch import watched
 
-REASON_LENGTH = 500
 NO_LIMIT = 10**9  # trials: the queue decides when the run is over
 
 
@@ -43,24 +42,25 @@ def run_trials(
     failed, and the others go on.
 
     `make_queue` takes the number of trials that run at once. `address` is a Ray cluster's; None means this machine.
-    Raises InputError where no node of the cluster can ever hold a trial, and OSError or StoreError where storage fails.
-    After these and KeyboardInterrupt, records stay.
+    Raises InputError where no node of the cluster can ever hold a trial, and where the last trials failed of one cause;
+    OSError or StoreError where storage fails. After these and KeyboardInterrupt, records stay.
     """
     if study.trainer.external and not study.replay:
         choose.trainer(study)
+    lost_workers.fail_their_trials()
     with cluster.joined(run, address), temporary.folder("ray") as scratch:
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.trial_resources)
         cluster.pass_no_secrets()
-        stop = Stopping()
+        stop, queue = Stopping(), make_queue(capacity.at_once(nodes, study.trial_resources))
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_trainable(run, _worker(study)), secrets=cluster.secrets()),
+                tune.with_parameters(_trainable(run, study), secrets=cluster.secrets()),
                 cluster.place(study.trial_resources),
             ),
             tune_config=tune.TuneConfig(
                 reuse_actors=True,  # a process that has imported torch runs many trials
-                search_alg=_Searcher(make_queue(capacity.at_once(nodes, study.trial_resources)), stop),
+                search_alg=_Searcher(queue, stop),
                 num_samples=NO_LIMIT,
             ),
             run_config=tune.RunConfig(
@@ -74,6 +74,8 @@ def run_trials(
         with disk.naming(scratch):
             tuner.fit()
         stop.raise_noted()
+        if fault := queue.fault:
+            raise InputError(fault)
 
 
 def _worker(study: Study) -> Callable[[str, Trial], Record]:
@@ -83,14 +85,13 @@ def _worker(study: Study) -> Callable[[str, Trial], Record]:
     return run_worker_group if study.trial_resources.worker_group else work
 
 
-def _trainable(
-    run: Run, worker: Callable[[str, Trial], Record]
-) -> Callable[[dict[str, Any], dict[str, str]], dict[str, Any]]:
+def _trainable(run: Run, study: Study) -> Callable[[dict[str, Any], dict[str, str]], dict[str, Any]]:
     """Tune's function for one trial."""
-    address = run.address
+    address, worker, minutes = run.address, _worker(study), study.trial_resources.hang_minutes
 
     def train(config: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
         os.environ.update(secrets)
+        watched.start(minutes)
         trial = Trial.model_validate(config["trial"])
         try:
             return {"status": worker(address, trial).status.value}
@@ -169,11 +170,12 @@ class _Callback(tune.Callback):
         would fail as well.
         """
         self.run.refresh(failed)
-        reason = _reason(error_file, self.run.log(failed))
+        reason = failure.reason(error_file, self.run.log(failed))
         if fault := disk.in_text(reason, self.run.trial_folder(failed)):
             raise fault
-        if (done := self.run.record(failed)) and done.status is Status.COMPLETE:  # a finalist: only its scoring failed
-            record = done.model_copy(update={"score_failures": {SCORING: reason}})
+        if (done := self.run.record(failed)) and done.status is not Status.FAILED:  # only its scoring failed
+            lost = {"score_failures": {SCORING: reason}} if self.study.benchmarks else {}
+            record = done.model_copy(update=lost)
         else:
             record = Record(
                 **failed.model_dump(),
@@ -207,19 +209,3 @@ def _forget_metrics(trial: Any) -> None:
 
 def _ours(trial: Any) -> Trial:
     return Trial.model_validate(trial.config["trial"])
-
-
-def _reason(error_file: Path, log: Path) -> str:
-    """Why a trial failed: the watchdog's line at the end of its log, else the last line of Tune's error file, which
-    names the exception or the signal.
-    """
-    killed = _last_line(log)
-    if killed.startswith(KILLED):
-        return killed.removeprefix(KILLED)
-    reason = re.sub(r"^sweep\.[\w.]+Error: ", "", _last_line(error_file))
-    return reason[:REASON_LENGTH] or "the worker process ended without a message: see its train.log"
-
-
-def _last_line(file: Path) -> str:
-    lines = file.read_text(errors="replace").strip().splitlines() if file.is_file() else []
-    return lines[-1].strip() if lines else ""

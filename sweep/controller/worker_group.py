@@ -15,9 +15,9 @@ from sweep.worker.group.node import (
     Rendezvous,
     free_port,
 )
-from sweep.worker.run_trial import at_worker
+from sweep.worker.run_trial import at_worker, standing, watching
+from sweep.worker.watch.silence import Silence
 from trainers.loop.out_of_memory import stored_micro_batch
-from trainers.workers.heartbeat import HeartbeatWatch
 
 PORTS_TRIED = 5
 
@@ -28,10 +28,13 @@ def run_worker_group(address: str, trial: Trial) -> Record:
     None of their processes is left when it returns or raises. Raises WorkerGroupError with the reason.
     """
     with at_worker(address, trial) as run:
+        if done := standing(run, trial):
+            return done
         study = run.study()
         before = run.record_written(trial)
         run.start(trial, study)
-        _retry_out_of_memory(run, study, trial)
+        with watching(run, trial):
+            _retry_out_of_memory(run, study, trial)
         record = run.record(trial)
         if record is None or run.record_written(trial) == before:
             raise WorkerGroupError("all ranks exited with status 0, but none wrote record.json")
@@ -56,7 +59,7 @@ def _retry_out_of_memory(run: Run, study: Study, trial: Trial) -> None:
 def _retry_taken_port(run: Run, study: Study, trial: Trial) -> None:
     for _ in range(PORTS_TRIED):
         try:
-            heartbeat = HeartbeatWatch(run.trial_folder(trial))
+            heartbeat = Silence(run.files.trial(trial.id).heartbeat)
             nodes = _start_nodes(run, study.resources, trial)
             return wait_for_nodes(nodes, heartbeat, study.resources.hang_minutes, _last_log_line(run, trial))
         except PortTakenError:

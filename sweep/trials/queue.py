@@ -23,6 +23,7 @@ from sweep.study.ingredients import SearchState
 from sweep.study.record import TrialRequest
 from sweep.trials.budget import Budget
 from sweep.trials.progress import RunProgress
+from sweep.trials.running import FAILURES, RunningTrials
 from sweep.trials.search_data import grown_space, search_context
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 600.0  # seconds for which any trial is waited: an idle slot costs little then, and the search is repeatable
-FAILURES = 5  # in a row, or as many as run in parallel: then the others would fail as well
 
 
 class Turn(Enum):
@@ -38,33 +38,21 @@ class Turn(Enum):
     DONE = "nothing more to run"
 
 
-class _RunningTrials:
-    """The trials of a queue that run now, at most `at_once`."""
-
-    def __init__(self, study: Study, run: Run, at_once: int) -> None:
-        self.study, self.run, self.at_once = study, run, at_once
-        self.running = set[Trial]()
-
-    def _started(self, trial: Trial) -> Trial:
-        self.running.add(trial)
-        return trial
-
-    def ended(self, trial: Trial) -> None:
-        """Note that a trial from `next` has its record."""
-        self.running.discard(trial)
-
-
-class GridQueue(_RunningTrials):
-    """The cells of a grid that have no record, then, where the search's bounds allow, cells beyond its edges."""
+class GridQueue(RunningTrials):
+    """The cells of a grid that have no record, those that failed before last: then, where the search's bounds allow,
+    cells beyond its edges.
+    """
 
     def __init__(self, study: Study, run: Run, left: Iterable[Trial], at_once: int) -> None:
         super().__init__(study, run, at_once)
-        self.left = list(left)
+        self.left = sorted(left, key=lambda trial: run.record_written(trial) is not None)
 
     def next(self) -> Trial | Turn:
         """The trial to start now. It counts as running until `ended`; a new proposal is written to the run."""
         if len(self.running) >= self.at_once:
             return Turn.WAIT
+        if self.fault:
+            return Turn.WAIT if self.running else Turn.DONE
         if not self.left and not self.running:
             self.left = self._beyond()
             self._write_requests(self.left)
@@ -107,7 +95,7 @@ class _Stop(NamedTuple):
     waits: bool = False
 
 
-class SearchQueue(_RunningTrials):
+class SearchQueue(RunningTrials):
     """The proposals of a search, `at_once` trials in parallel, until its budget is spent or its tolerance is met."""
 
     def __init__(
@@ -129,6 +117,8 @@ class SearchQueue(_RunningTrials):
     def next(self) -> Trial | Turn:
         if len(self.running) >= self.at_once:
             return Turn.WAIT
+        if self.fault:
+            return Turn.WAIT if self.running else Turn.DONE
         if self.again:
             return self._started(self.again.pop(0))
         step = self.stopped or self._step()

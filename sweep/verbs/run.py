@@ -77,6 +77,7 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
 def grid(study: Study, run: Run, console: Console, address: str | None = None) -> None:
     """Train what is left of a study's grid, and fit nothing. Raises InputError for another recipe than the run's."""
     _refuse_without_folder(study, run)
+    recorded.refuse_unusable(study)
     run.refuse_other_recipe(study)
     with run.locked():
         run.mend()
@@ -151,7 +152,7 @@ def _refuse_at_once(study: Study, run: Run, also: int, options: RunOptions) -> N
     _refuse_without_folder(study, run)
     if fault := study_file.own_rung(study, run.folder):
         raise InputError(fault)
-    recorded.refuse_unpriced(study)
+    recorded.refuse_unusable(study)
     if not options.address:
         scoring.refuse_without_sandbox(study)
     epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})

@@ -1,12 +1,12 @@
-"""Runs one trial in a worker process: its storage, log, watchdog and record. Knows nothing of Ray."""
+"""Runs one trial in a worker process: its storage, log and record. Knows nothing of Ray."""
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
-import signal
-import threading
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,26 +17,36 @@ from sweep.store.remote import is_remote
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.files.layout import RECORD, TRIALS
+from sweep.worker.finite_losses import with_finite_losses
+from sweep.worker.watch import watched
+from sweep.worker.watch.ending import ATTEMPT
 from trainers.loop.out_of_memory import micro_batch_file
-from trainers.workers.heartbeat import HeartbeatWatch
 
-KILLED = "killed: "  # begins the last line of the log of a worker that the watchdog killed
 PUSH_SECONDS = 30.0  # between pushes of a running trial's files
 
 
 def work(address: str, trial: Trial) -> Record:
     """Run a trial of the run's study and write its record last. Exceptions are written to its `train.log` too.
 
-    A trial that hangs ends with this whole process.
+    A trial that hangs ends with this whole process, which is watched from outside.
     """
     with at_worker(address, trial) as run:
-        return _work(run, trial)
+        return standing(run, trial) or _work(run, trial)
+
+
+def standing(run: Run, trial: Trial) -> Record | None:
+    """The result of an attempt whose process ended after it had written it, and before Tune knew: it stands."""
+    study, done = run.study(), run.record(trial)
+    stands = done and done.status is not Status.FAILED and done.fingerprint == study.fingerprint
+    return done if stands and not is_finalist(run, study, trial) else None
 
 
 def _work(run: Run, trial: Trial) -> Record:
     study = run.study()
     attempt = run.start(trial, study)
-    with _logged(run.log(trial), attempt), _watched(run, study, trial):
+    # A replay waits as long as the measured trial took, without heartbeats: its process alone is watched.
+    heartbeat = None if study.replay else run.files.trial(trial.id).heartbeat
+    with _logged(run.log(trial), attempt), watching(run, trial, heartbeat):
         record = carry_out(run, study, trial, attempt)
     assert record, "a single worker returns a record"
     return record
@@ -47,6 +57,7 @@ def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | No
     record = _retry_out_of_memory(lambda: _train_or_score(run, study, trial, attempt))
     if record is None:
         return None
+    record = with_finite_losses(record)
     run.keep_base_scores(record)
     more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
     record = record.model_copy(update=more | {"proposed": run.proposed(trial)})
@@ -100,17 +111,19 @@ def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
     return cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
 
 
-def _watched(run: Run, study: Study, trial: Trial) -> contextlib.AbstractContextManager[None]:
-    if study.replay:
-        return contextlib.nullcontext()  # a replay waits as long as the measured trial took, without heartbeats
-    return watchdog(run.trial_folder(trial), study.resources.hang_minutes, run.log(trial))
+def watching(run: Run, trial: Trial, heartbeat: Path | None = None) -> contextlib.AbstractContextManager[None]:
+    """Tell what watches this process that it works on the trial, and how the driver comes to read its log."""
+    push = [sys.executable, "-m", "sweep.worker.push_log", run.address, str(run.folder), trial.id]
+    return watched.trial(run.log(trial), heartbeat, push if run.mirror else None)
 
 
 @contextlib.contextmanager
 def _logged(path: Path, attempt: int) -> Iterator[None]:
     with path.open("a", encoding="utf-8") as log:
         handler = log_handler(log)
-        log.write(f"--- attempt {attempt}\n")
+        log.write(f"{ATTEMPT}{attempt}\n")
+        log.flush()
+        faulthandler.enable(log)  # a crash in native code leaves its stack, and a line that names the signal
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                 yield
@@ -118,6 +131,7 @@ def _logged(path: Path, attempt: int) -> Iterator[None]:
             log.write(traceback.format_exc())
             raise
         finally:
+            faulthandler.enable(sys.__stderr__ or 2)
             logging.getLogger().removeHandler(handler)
 
 
@@ -129,36 +143,13 @@ def log_handler(stream: TextIO) -> logging.Handler:
     return handler
 
 
-def hang_reason(minutes: float) -> str:
-    return f"the trial hung: no heartbeat for {minutes:g} minutes (resources.hang_minutes)"
-
-
-@contextlib.contextmanager
-def watchdog(folder: Path, minutes: float, log: Path) -> Iterator[None]:
-    """Kill this process if its trial hangs: nothing else ends a thread that hangs in native code."""
-    done, heartbeat = threading.Event(), HeartbeatWatch(folder)
-
-    def watch() -> None:
-        while not done.wait(min(1.0, minutes * 6)):
-            if heartbeat.seconds > minutes * 60:
-                with log.open("a", encoding="utf-8") as opened:
-                    opened.write(f"{KILLED}{hang_reason(minutes)}\n")
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        done.set()
-
-
 @contextlib.contextmanager
 def at_worker(address: str, trial: Trial) -> Iterator[Run]:
     """The run for the worker of a trial. On an object store: a mirror of its own, pushed regularly and at the end."""
     if not is_remote(address):
         yield Run(address)
         return
-    with temporary.folder("trial") as scratch:
+    with temporary.folder("trial") as scratch, watched.scratch(str(scratch)):
         run = Run(address, scratch / "run")
         mirror, own = run.mirror, f"{TRIALS}/{trial.id}/"
         assert mirror

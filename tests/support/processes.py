@@ -8,12 +8,11 @@ from pathlib import Path
 
 
 def alive(path: Path) -> bool:
-    """The process whose number a file has; a file that is not there yet is of none."""
+    """The process whose number a file has, until it ends; a file that is not there yet is of none."""
     try:
-        os.kill(int(path.read_text()), 0)
-    except (ProcessLookupError, FileNotFoundError, ValueError):
+        return bool(running([int(path.read_text())]))
+    except (FileNotFoundError, ValueError):
         return False
-    return True
 
 
 def below(pid: int) -> list[int]:

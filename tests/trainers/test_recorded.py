@@ -53,7 +53,7 @@ def test_a_table_is_replayed_whatever_wrote_it(tmp_path: Path, name: str, encodi
     [
         (
             b"\x01\x02" * 9,
-            "not readable as a table (it is not text); correct that, or save it again; set replay.table to",
+            "it is not text: line 1 holds the control character '\\x01'); correct that, or save it",
         ),
         (b"almr,lr\n0.5,1e-3\n", "no column seed, loss_original, loss_additional; set replay.table to a trials.csv"),
         (
@@ -78,9 +78,9 @@ def test_a_budget_of_gpu_hours_needs_a_table_that_has_them(tmp_path: Path) -> No
     search, resources = {"strategy": "surface", "gpu_hours": 50}, {"gpus_per_node": 1}
     studies = [make_study(replay={"table": str(path)}, search=search, resources=resources) for path in (without, table)]
     with pytest.raises(InputError, match=r"no gpu_hours, so search\.gpu_hours cannot be counted: write search\.trials"):
-        recorded.refuse_unpriced(studies[0])
-    recorded.refuse_unpriced(studies[1])
-    recorded.refuse_unpriced(make_study(replay={"table": str(without)}))
+        recorded.refuse_unusable(studies[0])
+    recorded.refuse_unusable(studies[1])
+    recorded.refuse_unusable(make_study(replay={"table": str(without)}))
 
 
 def test_losses_of_sources_are_replayed_where_the_study_names_them(tmp_path: Path) -> None:
@@ -133,3 +133,32 @@ def test_a_replayed_trial_names_the_trainer_of_its_row(tmp_path: Path) -> None:
     assert recorded.run_trial(own, unknown).trainer.text == "command nanotron 0.4"
     with pytest.raises(InputError, match=r"no row for almr=0\.50_lr=2e-03_seed=0 by megatron"):
         recorded.run_trial(other, unknown)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (
+            "0.5,0.001,0,,inf,4.5,",
+            "line 2: loss_original is inf, no finite number, but the trial counts as complete: write",
+        ),
+        (
+            "0.5,0.001,0,complete,3.5,,",
+            "line 2: loss_additional is empty, but the trial counts as complete: write diverged",
+        ),
+        ("0.5,0.001,0,,3.5,n/a,", "line 2: loss_additional is empty, but the trial counts as complete"),
+        ("0.5,0.001,0,,3.5,x,", "line 2: loss_additional is 'x', no finite number, but the trial counts as complete"),
+        ("0.5,0.001,0,done,3.5,4.5,", "line 2: status 'done': write complete, diverged or failed, or leave it empty"),
+        ("0.5,0.001,0,,3.5,4.5,inf", "line 2: seconds is inf, no finite number"),
+        ("0.5,0.001,0,diverged,inf,,", "line 2: loss_original is inf: leave it empty"),
+        ("0.5,0.001,0,,3.5,4.5,-1", "line 2: seconds is -1.0: write the time"),
+    ],
+)
+def test_a_row_that_no_trial_can_be_is_refused_with_its_line_and_the_fix(tmp_path: Path, row: str, told: str) -> None:
+    (table := tmp_path / "trials.csv").write_text(
+        f"almr,lr,seed,status,loss_original,loss_additional,seconds\n{row}\n0.5,0.002,0,Diverged,,,1\n"
+    )
+    with pytest.raises(InputError) as refused:
+        recorded.refuse_unusable(make_study(replay={"table": str(table)}))
+    assert f"{table}, {told}" in str(refused.value).replace('"', "'")
+    assert len(str(refused.value).splitlines()) == 1

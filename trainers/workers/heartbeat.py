@@ -23,19 +23,3 @@ class Heartbeat:
         if now - self.last >= SECONDS_BETWEEN:
             self.file.touch()
             self.last = now
-
-
-class HeartbeatWatch:
-    """Read by the process that watches the trial, from the start of an attempt."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file, self.began = TrialFiles(folder).heartbeat, time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since this attempt's last heartbeat, or since its start where it has sent none."""
-        since_start = time.monotonic() - self.began
-        try:
-            return min(since_start, max(0.0, time.time() - self.file.stat().st_mtime))
-        except FileNotFoundError:
-            return since_start

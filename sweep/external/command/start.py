@@ -12,7 +12,7 @@ from sweep.external.trial.job import NodeCommand
 from sweep.external.trial.node import TrainerProcesses
 from sweep.study.sections.resources import Resources
 from sweep.worker.group.node import Rendezvous, free_port
-from sweep.worker.run_trial import hang_reason
+from sweep.worker.watch.ending import hang_reason
 
 SECONDS_BETWEEN = 0.1
 

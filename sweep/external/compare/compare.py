@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.decision.findings.caveats import FEW_TRIALS
 from analysis.fit.fit import Fit, fit_run, fit_study
 from analysis.table import table as tables
-from analysis.table import trainers
+from analysis.table import too_few, trainers
 from sweep.external.compare import bounds, judge
 from sweep.external.compare.bounds import Bounds, ByNoise
 from sweep.external.compare.result import TrainerComparison
@@ -68,7 +68,7 @@ def _fits(sides: Sequence[ComparedRun]) -> tuple[list[Fit], str | None]:
     """The fits of both sides, or none and why."""
     try:
         for side in sides:  # before a fit, which takes a second
-            tables.refuse_few(side.table, side.study.name)
+            too_few.refuse(side.table, side.study.name)
         return [fit_study(side.study, side.table) for side in sides], None
     except InputError as error:
         return [], str(error)

@@ -23,6 +23,7 @@ from sweep.study import Record, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
 from sweep.study.ingredients import read_ingredients
+from sweep.worker.finite_losses import with_finite_losses
 from sweep.worker.group.node import python_path
 
 MAIN = "main"
@@ -40,7 +41,7 @@ def carry_out(run: Run, trial: Trial, trainer: ExternalTrainer, nodes: TrialNode
     seconds = time.monotonic() - began
     own = {"seconds": seconds, "gpu_hours": seconds * study.resources.gpus / 3600, "proposed": run.proposed(trial)}
     provenance = record.provenance | {"code_sha256": run.code_sha256()}
-    record = record.model_copy(update=own | {"provenance": provenance})
+    record = with_finite_losses(record.model_copy(update=own | {"provenance": provenance}))
     run.keep_base_scores(record)
     run.finish(record)
     return record

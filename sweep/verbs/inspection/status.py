@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from analysis.fit_file.outdated import outdated
+from analysis.table import lost
+from analysis.table.lost import TrialEnd
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.numbers import clock, number, point, quantity
@@ -88,6 +90,7 @@ def status(run: Run) -> str:
         *([f"of these, named with --also: {len(now['also'])}"] if now["also"] else []),
         *([f"the search ended: {now['ended']}"] if now["ended"] else []),
         *(f"budget: {part}" for part in budget.spent(progress.budget)),
+        *([most] if (most := _lost(progress.records)) else []),
         *([_best(now)] if now["best"] else []),
         *(f"trained by {_named(one)}: {one['trials']} trials" for one in _foreign(now["trainers"])),
         *([f"driver: {now['driver']}"] if now["driver"] else []),
@@ -100,6 +103,11 @@ def status(run: Run) -> str:
         lines.append(f"to resume: {now['resume']}")
     lines += outdated(run.folder, run.address)
     return "\n".join(lines)
+
+
+def _lost(records: list[Record]) -> str | None:
+    """What became of most trials, where they gave no loss."""
+    return lost.summary([TrialEnd(r.status.value, r.reason or "no reason recorded", r.lr) for r in records])
 
 
 def _trainers(records: list[Record]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from sweep.worker.group.node import NodeOutcome, RankFailure
-from sweep.worker.run_trial import hang_reason
+from sweep.worker.watch.ending import hang_reason
 
 SECONDS_BETWEEN = 0.2
 SETTLE_SECONDS = 10.0  # the node that failed first may be the last to report it
