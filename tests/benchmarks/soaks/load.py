@@ -31,6 +31,7 @@ from many_trials import written
 from sweep.study import Study
 
 LOOK_SECONDS = 2.0
+INTERRUPTED = (130, -15)
 VERBS = (("run", "again, nothing to do"), ("status", ""), ("fit", ""), ("report", ""))
 ALMR = [sys.executable, "-m", "sweep.cli"]
 RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
@@ -110,6 +111,8 @@ def main() -> None:
         ]
         drivers = swept(studies, folder, asked.at_once)
         print_drivers(drivers, asked.at_once)
+        if any(driver.process.returncode in INTERRUPTED for driver in drivers):
+            sys.exit("ended before the sweeps were")
         print_verbs(folder, studies[0].name)
         faults = [fault for driver in drivers if (fault := driver.fault())]
     sys.exit("\n".join(faults))
@@ -119,12 +122,17 @@ def swept(studies: list[Study], folder: Path, at_once: int) -> list[Driver]:
     """Run the studies side by side on one Ray of this machine."""
     with ray_of(at_once, folder) as address:
         drivers = [Driver.started(study, folder, address) for study in studies]
-        while any(driver.process.poll() is None for driver in drivers):
+        try:
+            while any(driver.process.poll() is None for driver in drivers):
+                for driver in drivers:
+                    driver.look()
+                done = [f"{one.study.name}: {one.moments[-1].trials if one.moments else 0}" for one in drivers]
+                print(f"{time.strftime('%H:%M:%S')} {', '.join(done)}", file=sys.stderr, flush=True)
+                time.sleep(LOOK_SECONDS)
+        except KeyboardInterrupt:  # ended by the user: what was measured until then is told
             for driver in drivers:
-                driver.look()
-            done = [f"{one.study.name}: {one.moments[-1].trials if one.moments else 0}" for one in drivers]
-            print(f"{time.strftime('%H:%M:%S')} {', '.join(done)}", file=sys.stderr, flush=True)
-            time.sleep(LOOK_SECONDS)
+                driver.process.terminate()
+                driver.process.wait()
     return drivers
 
 
@@ -153,7 +161,7 @@ def print_drivers(drivers: list[Driver], at_once: int) -> None:
     print(f"{at_once} in flight, {os.cpu_count()} cores\n")
     print("| sweep | trials | wall, s a trial | driver's processor time, s a trial | its memory, MiB | grown by, MiB |")
     print("|---|---|---|---|---|---|")
-    for driver in drivers:
+    for driver in (driver for driver in drivers if driver.moments):
         total = driver.moments[-1].trials
         of_trials = [moment for moment in driver.moments if moment.trials < total] or driver.moments
         for first in (0, total // 5):
