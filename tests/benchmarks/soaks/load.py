@@ -104,10 +104,10 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=200, help="trials in flight, of both sweeps")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="load-") as scratch:
-        folder = Path(scratch)
+        folder, tenth = Path(scratch), max(1, asked.at_once // 10)
         studies = [
-            written(folder, asked.count, asked.seed),
-            written(folder, asked.count // 10, asked.seed + 1, "beside"),
+            written(folder, asked.count, asked.seed, at_once=asked.at_once - tenth),
+            written(folder, asked.count // 10, asked.seed + 1, "beside", tenth),
         ]
         drivers = swept(studies, folder, asked.at_once)
         print_drivers(drivers, asked.at_once)
