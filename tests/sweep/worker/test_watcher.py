@@ -9,9 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import bucket
 import pytest
 from processes import alive
 
+from sweep.store.run import Run
+from sweep.study import Trial
+from sweep.worker import push_log
 from sweep.worker.watch import ending
 from sweep.worker.watch.silence import LONGEST_LOOK, Silence
 
@@ -78,6 +82,12 @@ def test_a_sudden_end_has_its_cause_in_words(tmp_path: Path, how: str, words: st
     assert words in end(tmp_path, how, minutes=1)[1]
 
 
+def test_what_takes_the_log_to_the_driver_runs_before_the_worker_is_killed(tmp_path: Path) -> None:
+    program = f"import os, sys; os.kill(int(sys.argv[1]), 0); open('{tmp_path}/pushed', 'w')"
+    end(tmp_path, f"watched.tell(push=[sys.executable, '-c', {program!r}, str(os.getpid())]); time.sleep(60)")
+    assert (tmp_path / "pushed").exists()
+
+
 def test_a_trial_that_goes_on_or_has_ended_is_left_alone(tmp_path: Path) -> None:
     assert end(tmp_path, BEATS)[:2] == (0, "")
 
@@ -116,3 +126,15 @@ def test_clocks_that_are_wrong_or_set_and_a_machine_that_slept_are_no_silence(
     assert silence.seconds == 0, "set back"
     now[0] += 3600
     assert silence.seconds == LONGEST_LOOK, "the process that watches did not run either"
+
+
+def test_the_log_of_a_trial_on_an_object_store_is_put_there_before_its_worker_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.register()
+    run, trial = Run(f"bucket://{tmp_path / 'store'}", tmp_path / "mirror"), Trial(almr=0.5, lr=1e-3, seed=0)
+    run.trial_folder(trial).mkdir(parents=True)
+    run.log(trial).write_text(f"--- attempt 1\n{ending.ENDED}the trial hung\n")
+    monkeypatch.setattr(sys, "argv", ["push_log", run.address, str(run.folder), trial.id])
+    push_log.main()
+    assert ending.told(tmp_path / "store" / run.files.name(run.log(trial))) == "the trial hung"
