@@ -10,7 +10,8 @@ from sweep.worker.watch import ending
 
 REASON_LENGTH = 500
 WATCHER_SECONDS = 2.0  # the watcher sees the end of a worker when Ray does, and has a line to write
-GONE = re.compile(r"ActorDiedError|ActorUnavailableError|RayActorError|OutOfMemoryError|actor is dead", re.IGNORECASE)
+GONE = re.compile(r"ActorDiedError|ActorUnavailableError|RayActorError|OutOfMemoryError|actor is dead|low on memory", re.I)
+LOW_MEMORY = re.compile(r"OutOfMemoryError|running low on memory")
 EXITED = re.compile(r"exits with an exit code (\d+)")
 MONITOR = re.compile(r"Memory on the node.*? was ([\d.]+ ?\w*B) ?/ ?([\d.]+ ?\w*B)", re.DOTALL)
 NODE_LOST = re.compile(r"node has died|node was terminated|node failure|node died", re.IGNORECASE)
@@ -27,7 +28,7 @@ def reason(error_file: Path, log: Path) -> str:
 
 
 def _of_lost_worker(error: str, log: Path) -> str:
-    if "OutOfMemoryError" in error:
+    if LOW_MEMORY.search(error):
         used = MONITOR.search(error)
         of = f" ({used[1]} of {used[2]} were in use)" if used else ""
         return f"killed by Ray's memory monitor, for the memory of its node was nearly full{of}"

@@ -34,7 +34,7 @@ def test_it_names_the_trainer_that_was_asked(tmp_path: Path, trainer: str) -> No
 
 DIED = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n"
 MONITOR = (
-    "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.\n"
+    "Task was killed due to the node running low on memory.\n"
     "Memory on the node (IP: 10.0.0.7, ID: 5f) where the task was running was 31.20GB / 32.00GB (0.975), which exceeds "
     "the memory usage threshold of 0.95.\nRefer to the documentation on how to address the out of memory issue.\n"
 )
