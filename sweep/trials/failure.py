@@ -10,7 +10,7 @@ from sweep.worker.watch import ending
 
 REASON_LENGTH = 500
 WATCHER_SECONDS = 2.0  # the watcher sees the end of a worker when Ray does, and has a line to write
-GONE = re.compile(r"ActorDiedError|ActorUnavailableError|RayActorError|OutOfMemoryError|actor is dead|low on memory", re.I)
+GONE = re.compile(r"Actor(?:Died|Unavailable)Error|RayActorError|OutOfMemoryError|actor is dead|low on memory")
 LOW_MEMORY = re.compile(r"OutOfMemoryError|running low on memory")
 EXITED = re.compile(r"exits with an exit code (\d+)")
 MONITOR = re.compile(r"Memory on the node.*? was ([\d.]+ ?\w*B) ?/ ?([\d.]+ ?\w*B)", re.DOTALL)
