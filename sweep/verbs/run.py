@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -198,9 +199,10 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
 
 def _import_ahead(study: Study) -> None:
     """What is imported for the first proposal and after the last trial, while Ray starts and a core is idle."""
-    if study.search.proposes:
-        import analysis.search.ask  # noqa: F401
-    from sweep.verbs import fitting, outputs  # noqa: F401
+    with contextlib.suppress(Exception):  # whoever needs them imports them again, and says what is wrong
+        if study.search.proposes:
+            import analysis.search.ask  # noqa: F401
+        from sweep.verbs import fitting, outputs  # noqa: F401
 
 
 def _measured(study: Study, run: Run, console: Console, made: Ingredients, address: str | None) -> Ingredients:
