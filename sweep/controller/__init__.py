@@ -19,6 +19,23 @@ os.environ |= {
 
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # a Ray of this machine listens on loopback only
 
-from sweep.controller.trials import run_trials
+from collections.abc import Callable
 
-__all__ = ["run_trials"]
+from sweep.controller import local_ray
+from sweep.store.run import Run
+from sweep.study import Record, Study, Trial
+from sweep.trials.queue import Queue
+
+
+def run_trials(
+    study: Study,
+    run: Run,
+    make_queue: Callable[[int], Queue],
+    watch: Callable[[Trial, Record | None], None],
+    address: str | None = None,
+) -> None:
+    """As `sweep.controller.trials` runs them. Ray starts while the libraries that use it are imported."""
+    with local_ray.ahead(address):
+        from sweep.controller import trials
+
+        trials.run_trials(study, run, make_queue, watch, address)

@@ -9,18 +9,16 @@ import contextlib
 import importlib
 import json
 import os
-import resource
 import secrets
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sweep.controller import needs
 from sweep.store import temporary
 from sweep.study import InputError
 from sweep.worker.group.node import SupervisedProcesses, python_path
@@ -28,14 +26,14 @@ from sweep.worker.group.node import SupervisedProcesses, python_path
 OBJECT_STORE_BYTES = 256 * 2**20  # small: trials exchange nothing through it
 START_SECONDS = 60.0  # Ray itself waits 30 s for its processes
 TOO_SLOW = "timed out during startup"  # in the message of Ray, which has no class of error for it
-ADDRESS_SPACE = 4 * 2**30  # bytes; 3.3 GiB measured in the driver, on two cores
-NEEDED_BYTES = 50 * 2**20  # for Ray's logs and sockets
-LONGEST_FOLDER = 22  # letters: a socket's whole path has at most 107, of which Ray's own part takes the rest
 ENDED = "Ray ended"
 WATCH_SECONDS = 0.2
 UNWIND_SECONDS = 5.0  # for the interrupted thread to leave Ray
 BAD_INPUT = 2  # the exit status of every fault that a user mends
 MOST_LETTERS = 100  # of a cause
+
+
+_begun: list[_Head] = []  # at most one, which no block uses yet
 
 
 class RayEndedError(InputError):
@@ -81,7 +79,7 @@ class _Head(SupervisedProcesses):
 
     def fault(self, what: str, cause: str = "") -> RayEndedError:
         cause = self.answer().get("fault") or self._end() or self._last_line() or cause
-        limit = f" ({_file_limit()})" if _file_limit() else ""
+        limit = f" ({needs.file_limit()})" if needs.file_limit() else ""
         return RayEndedError(
             f"{what}: {cause[:MOST_LETTERS]}{limit}; its logs: {self.logs}; run the same command again"
         )
@@ -95,25 +93,19 @@ class _Head(SupervisedProcesses):
         return lines[-1].strip() if lines else ""
 
 
-def _limited(limit: int) -> int | None:
-    """A limit of this process in bytes; None where there is none."""
-    value = resource.getrlimit(limit)[0]
-    return None if value == resource.RLIM_INFINITY else value
-
-
-def _file_limit() -> str:
-    limit = _limited(resource.RLIMIT_FSIZE)
-    return f"files may have {limit // 1024} kB: ulimit -f" if limit is not None else ""
-
-
-def _refuse_small_address_space() -> None:
-    """Raises InputError: Ray would abort this process."""
-    limit = _limited(resource.RLIMIT_AS)
-    if limit is not None and limit < ADDRESS_SPACE:
-        raise InputError(
-            f"ulimit -v is {limit // 1024} kB, and a process that uses Ray takes {ADDRESS_SPACE // 1024} kB of "
-            f"address space: raise it (ulimit -v unlimited), then run the same command again"
-        )
+@contextlib.contextmanager
+def ahead(address: str | None) -> Iterator[None]:
+    """Begin to start Ray on this machine, for the first `started` in the block. Nothing for a cluster at an address."""
+    if address:
+        yield
+        return
+    with _token():
+        _begun.append(_begin(needs.place()))
+        try:
+            yield
+        finally:
+            while _begun:
+                _drop(_begun.pop())
 
 
 @contextlib.contextmanager
@@ -122,31 +114,46 @@ def started() -> Iterator[str]:
 
     Raises RayEndedError where it does not start, also where it has ended before the block did.
     """
-    _refuse_small_address_space()
-    place = _place()
-    temporary.sweep(*_places())
     with _token():
-        head, address = _start(place)
+        _read_again()
+        head, address = _start(_begun.pop() if _begun else _begin(needs.place()))
         with _watched(head):
             yield address
-        head.stop()
-        temporary.remove(head.folder)
+        _drop(head)
 
 
-def _start(place: Path) -> tuple[_Head, str]:
+def _begin(place: Path) -> _Head:
+    needs.refuse_small_address_space()
+    return _Head(temporary.make("ray", place))
+
+
+def _drop(head: _Head) -> None:
+    head.stop()
+    temporary.remove(head.folder)
+
+
+def _start(head: _Head) -> tuple[_Head, str]:
     """A second time where its own processes did not start in time, on a busy machine."""
-    for last in (False, True):
-        head = _Head(temporary.make("ray", place))
-        try:
-            return head, head.address()
-        except BaseException as error:
-            head.stop()
-            if last or not isinstance(error, RayEndedError) or TOO_SLOW not in str(error):
-                if not isinstance(error, RayEndedError):
-                    temporary.remove(head.folder)
-                raise
-            temporary.remove(head.folder)
-    raise AssertionError
+    try:
+        return head, _address(head)
+    except RayEndedError as error:
+        if TOO_SLOW not in str(error):
+            raise
+    temporary.remove(head.folder)
+    head = _begin(head.folder.parent)
+    return head, _address(head)
+
+
+def _address(head: _Head) -> str:
+    """None of its processes is left where this raises; its logs are, where a message names them."""
+    try:
+        return head.address()
+    except RayEndedError:
+        head.stop()
+        raise
+    except BaseException:
+        _drop(head)
+        raise
 
 
 @contextlib.contextmanager
@@ -192,7 +199,6 @@ def _token() -> Iterator[None]:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     before = {name: os.environ.get(name) for name in token}
     os.environ.update(token)
-    _read_again()
     try:
         yield
     finally:
@@ -200,7 +206,8 @@ def _token() -> Iterator[None]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
-        _read_again()
+        if "ray" in sys.modules:
+            _read_again()
 
 
 def _read_again() -> None:
@@ -209,29 +216,3 @@ def _read_again() -> None:
     if hasattr(raylet, "AuthenticationTokenLoader"):  # before Ray 2.52 there is no token
         raylet.Config.initialize("")
         raylet.AuthenticationTokenLoader.instance().reset_cache()
-
-
-def _places() -> list[Path]:
-    named = [os.environ[name] for name in ("RAY_TMPDIR",) if os.environ.get(name)]
-    return [Path(place).absolute() for place in (*named, tempfile.gettempdir(), "/tmp", "/var/tmp")]  # noqa: S108
-
-
-def _place() -> Path:
-    """Where Ray's files go: the first folder that it can use. Raises InputError where there is none."""
-    faults = []
-    for place in dict.fromkeys(_places()):
-        if not (fault := _unusable(place)):
-            return place
-        faults.append(f"{place}: {fault}")
-    raise InputError(f"no folder for Ray's temporary files ({'; '.join(faults)}): name one in RAY_TMPDIR")
-
-
-def _unusable(place: Path) -> str:
-    if not str(place).isascii():
-        return "its path is not ASCII"
-    if len(str(place)) > LONGEST_FOLDER:
-        return f"its path is longer than {LONGEST_FOLDER} letters"
-    if not os.access(place, os.W_OK | os.X_OK):
-        return "cannot be written"
-    free = shutil.disk_usage(place).free
-    return "" if free >= NEEDED_BYTES else f"{free // 2**20} MB free, {NEEDED_BYTES // 2**20} MB needed"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweep.store import lock
+from sweep.store import lock, temporary
 from sweep.store.provenance import copy_code, provenance
 from sweep.store.remote import is_remote
 from sweep.store.run_trials import RunTrials
@@ -138,8 +138,9 @@ class Run(RunTrials):
     def locked(self) -> Iterator[None]:
         """Lock the run while the block runs: pull its files before, push them after.
 
-        Raises InputError naming the driver that holds it.
+        Raises InputError naming the driver that holds it. What killed processes left in temporary folders is removed.
         """
+        temporary.sweep()
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock.held(self.lock_file(), self.address):
             self.refresh()

@@ -43,9 +43,15 @@ def remove(made: Path) -> None:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def sweep(*places: Path) -> None:
+def places() -> list[Path]:
+    """Where temporary folders may be: the first is the user's choice for Ray."""
+    named = [os.environ[name] for name in ("RAY_TMPDIR",) if os.environ.get(name)]
+    return [Path(place).absolute() for place in (*named, tempfile.gettempdir(), "/tmp", "/var/tmp")]  # noqa: S108
+
+
+def sweep() -> None:
     """Remove the folders that processes of this machine left which have ended. Those of others are never touched."""
-    for place in {Path(tempfile.gettempdir()), *places}:
+    for place in dict.fromkeys(places()):
         for kind in KINDS:
             for found in place.glob(f"almr-{kind}-*"):
                 if _is_left(found):

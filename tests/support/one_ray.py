@@ -33,11 +33,12 @@ class TwoNodes:
     @contextlib.contextmanager
     def serves(self) -> Iterator[None]:
         """Runs of this process that name no address join this cluster, and start none."""
-        from sweep.controller import cluster
+        from sweep.controller import cluster, local_ray
 
         join = cluster.joined
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cluster, "joined", lambda run, _: join(run, self.address))
+            patch.setattr(local_ray, "ahead", contextlib.nullcontext)
             yield
 
     def lose_one(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from processes import below, listening, running
 from processes import command as command_of
 from replay_study import replayed, wait_for_records
 
-from sweep.controller import local_ray
+from sweep.controller import local_ray, needs
 from sweep.store import temporary
 from sweep.study import InputError
 
@@ -40,13 +41,20 @@ def start(command: list[str], folder: Path, environment: dict[str, str]) -> subp
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
 
 
+def quick_at_first(table: str) -> str:
+    """The trials of the first ALMR take no time; the others wait to be killed."""
+    return re.sub(r"^(0\.1,.*),60$", r"\1,0", table, flags=re.MULTILINE)
+
+
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_run_listens_on_loopback_writes_no_secret_and_leaves_no_process(tmp_path: Path) -> None:
+def test_a_run_listens_on_loopback_writes_no_secret_and_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with short_folder() as place:
         planted = {name: f"planted-{name.lower()}-value" for name in SECRETS}
         environment = os.environ | planted | {"TMPDIR": str(place)}
-        command = [*ALMR, "run", str(replayed(tmp_path, seconds=0.7))]
+        command = [*ALMR, "run", str(replayed(tmp_path, seconds=60, edit=quick_at_first))]
         driver = start(command, tmp_path, environment)
         wait_for_records(tmp_path / "runs/replayed", 2, driver)
         processes = below(driver.pid)
@@ -66,7 +74,8 @@ def test_a_run_listens_on_loopback_writes_no_secret_and_leaves_no_process(tmp_pa
             assert not [text for text in texts if value.encode() in text], value
         [session] = place.glob("almr-ray-*/*/session_2*")
         assert session.parents[1].stat().st_mode & 0o077 == 0
-        temporary.sweep(place)
+        monkeypatch.setenv("RAY_TMPDIR", str(place))
+        temporary.sweep()
         assert not list(place.glob("almr-*"))
 
 
@@ -92,7 +101,7 @@ class Slow:
 def test_a_slow_start_is_tried_a_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, never: bool) -> None:
     monkeypatch.setattr(local_ray, "_Head", type("Head", (Slow,), {"never": never}))
     with pytest.raises(local_ray.RayEndedError) if never else contextlib.nullcontext():
-        assert local_ray._start(tmp_path)[1] == "127.0.0.1:1"
+        assert local_ray._start(local_ray._begin(tmp_path))[1] == "127.0.0.1:1"
     assert local_ray._Head.started == 2
     assert len(list(tmp_path.iterdir())) == 1  # with the logs that the message names, or those of the second
 
@@ -110,10 +119,10 @@ def test_a_temporary_directory_that_ray_cannot_use_is_passed_over(
     (odd := tmp_path / name).mkdir()
     monkeypatch.setenv("RAY_TMPDIR", str(odd))
     monkeypatch.setattr("tempfile.tempdir", str(odd))
-    assert local_ray._place() == Path("/tmp")
-    monkeypatch.setattr(local_ray, "NEEDED_BYTES", 2**80)
+    assert needs.place() == Path("/tmp")
+    monkeypatch.setattr(needs, "NEEDED_BYTES", 2**80)
     with pytest.raises(InputError, match=r"no folder for Ray's temporary files .*/tmp: \d+ MB free.*RAY_TMPDIR"):
-        local_ray._place()
+        needs.place()
 
 
 @pytest.mark.slow
@@ -136,7 +145,7 @@ def test_ray_that_does_not_start_is_one_line(tmp_path: Path) -> None:
         assert f"; its logs: {logs}; " in line
 
 
-def test_only_folders_of_dead_processes_are_swept(tmp_path: Path) -> None:
+def test_only_folders_of_dead_processes_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = temporary.make("ray", tmp_path)
     theirs = tmp_path / "almr-ray-theirs"
     (other := tmp_path / "almr-other").mkdir()
@@ -147,7 +156,8 @@ def test_only_folders_of_dead_processes_are_swept(tmp_path: Path) -> None:
     )
     theirs.mkdir()
     assert dead.is_dir()
-    temporary.sweep(tmp_path)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    temporary.sweep()
     assert not dead.exists()
     assert mine.is_dir()
     assert theirs.is_dir()  # without an owner, it may be just being made
