@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -22,6 +23,7 @@ from sweep.study import InputError
 from sweep.study.errors import one_line
 from trainers.benchmarks import sandbox
 
+CODE = Path(__file__).parents[2]
 ANSWER_SECONDS = 60.0
 LATE = f"waited {ANSWER_SECONDS:.0f} s"
 CONNECT_SECONDS = 5.0
@@ -62,7 +64,9 @@ def _joined(address: str) -> Iterator[None]:
     for module in (probe, sandbox):
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        # Ray puts the driver's working directory before the standard library on each worker's path: here it is ours.
+        with contextlib.chdir(CODE):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
         raise _no_cluster(address, error) from None
     try:

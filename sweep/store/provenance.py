@@ -15,6 +15,8 @@ from typing import Any
 from sweep.study.files import disk
 
 PACKAGES = ("sweep", "trainers", "analysis")
+KINDS = {".py", ".yaml", ".json", ".csv", ".sh", ".sbatch", ".txt", ".j2", ".def"}  # of our packages' files
+NAMES = {"Dockerfile", "_extractive_yaml"}
 VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
 
 
@@ -24,11 +26,24 @@ def copy_code(folder: Path) -> str:
     for package in PACKAGES:
         source = Path(__file__).parents[2] / package
         with disk.naming(folder):  # copytree goes on after an error, and raises all of them as one
-            shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+            shutil.copytree(source, folder / package, ignore=_not_ours)
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def _not_ours(folder: str, names: list[str]) -> list[str]:
+    """What may lie among our files in a checkout and is not shipped: of other kinds, hidden, or a link elsewhere."""
+    return [name for name in names if name == "__pycache__" or name.startswith(".") or not _is_ours(Path(folder, name))]
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_symlink():  # an installer may have linked each file to a copy that it keeps, under the same path
+        inside = path.relative_to(Path(__file__).parents[2]).parts
+        if path.resolve().parts[-len(inside) :] != inside:
+            return False
+    return path.is_dir() or path.suffix in KINDS or path.name in NAMES
 
 
 def provenance(code_sha256: str) -> dict[str, Any]:

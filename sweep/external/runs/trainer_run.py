@@ -127,7 +127,7 @@ class TrainerRun:
     def _text(self, found: Trace) -> TextRead:
         """What the trainer read, beside the trial's text. Raises TrainerRunError."""
         files = [str(self.prepared.study), str(self.prepared.ingredients), self.name, str(self.folder / "data")]
-        command = [start.OURS, "-m", "sweep.external.runs.reference.read_text", *files, json.dumps(found.streams)]
+        command = [start.OURS, "-P", "-m", "sweep.external.runs.reference.read_text", *files, json.dumps(found.streams)]
         return TextRead.model_validate_json(_answer(command))
 
 
@@ -169,13 +169,13 @@ def _language_losses(losses: Losses, study: Study) -> Losses:
 def on_rows(prepared: PreparedFiles, rows: str) -> Trace:
     """How our own trainer trains on rows that another one read. Raises TrainerRunError."""
     files = [str(prepared.study), str(prepared.ingredients), rows]
-    return Trace.model_validate_json(_answer([start.OURS, "-m", "sweep.external.parity.on_rows", *files]))
+    return Trace.model_validate_json(_answer([start.OURS, "-P", "-m", "sweep.external.parity.on_rows", *files]))
 
 
 def measured(prepared: PreparedFiles, model: str) -> Losses:
     """The held-out losses of a model. Raises TrainerRunError."""
     files = [str(prepared.study), str(prepared.ingredients), model]
-    losses: Losses = json.loads(_answer([start.OURS, "-m", "sweep.external.runs.reference.evaluate", *files]))
+    losses: Losses = json.loads(_answer([start.OURS, "-P", "-m", "sweep.external.runs.reference.evaluate", *files]))
     return losses
 
 

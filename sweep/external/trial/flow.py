@@ -128,7 +128,7 @@ class TrialFlow:
 
 def of_ours(module: str, *arguments: Path, watched: Path) -> NodeCommand:
     """A module of ours, on the first node."""
-    words = (start.OURS, "-m", module, *map(str, arguments))
+    words = (start.OURS, "-P", "-m", module, *map(str, arguments))
     return NodeCommand(words, {"PYTHONPATH": python_path()}, (watched,), first_only=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from samples import make_study, study_content
 
+from sweep.store import provenance
 from sweep.store.lock import LocalLockFile
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, PerLanguage, Proposed, Record, Status, Study, Trial
@@ -224,6 +225,33 @@ def test_staged_code_is_ours_and_its_hash_is_stable(run: Run) -> None:
     assert {path.name for path in run.files.code.iterdir()} == {"sweep", "trainers", "analysis"}
     assert (run.files.code / "sweep" / "studies" / "demo.yaml").is_file()
     assert run.stage_code() == digest
+
+
+def test_staged_code_is_every_file_of_our_packages(run: Run) -> None:
+    root = Path(provenance.__file__).parents[2]
+    files = (path for package in provenance.PACKAGES for path in (root / package).rglob("*") if path.is_file())
+    ours = {str(path.relative_to(root)) for path in files if "__pycache__" not in path.parts}
+    run.stage_code()
+    staged = {str(path.relative_to(run.files.code)) for path in run.files.code.rglob("*") if path.is_file()}
+    assert staged == ours  # a new kind of file has to be named in provenance.KINDS
+
+
+def test_staged_code_is_none_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout, kept = tmp_path / "checkout", tmp_path / "installer/sweep/linked.py"  # as one that links each file
+    texts = {"mine.py": "", ".env": "KEY", "notes.ipynb": "{}", "data.bin": "x", "store/provenance.py": "ours"}
+    for name, text in texts.items():
+        for path in (checkout / package / name for package in provenance.PACKAGES):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    kept.parent.mkdir(parents=True)
+    kept.write_text("ours")
+    (checkout / "sweep/linked.py").symlink_to(kept)
+    (checkout / "sweep/passwd.py").symlink_to("/etc/passwd")
+    (checkout / "sweep/home").symlink_to(Path.home())
+    monkeypatch.setattr(provenance, "__file__", str(checkout / "sweep/store/provenance.py"))
+    provenance.copy_code(tmp_path / "copy")
+    copied = {str(path.relative_to(tmp_path / "copy/sweep")) for path in (tmp_path / "copy/sweep").rglob("*.*")}
+    assert copied == {"mine.py", "store/provenance.py", "linked.py"}
 
 
 def test_provenance_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import hostile_folder
 import pandas as pd
 import pytest
 import yaml
@@ -167,9 +168,12 @@ def test_a_killed_driver_resumes_to_the_table_of_an_uninterrupted_run(local_stud
     for name in ("killed", "whole"):
         text = yaml.safe_dump(content | {"name": name, "grid": GRID, "resources": {"concurrent": 1}})
         (tmp_path / f"{name}.yaml").write_text(text)
+    hostile_folder.plant(tmp_path)  # of one who keeps an `analysis` of his own where he starts almr
     process = start(tmp_path, "run", "killed.yaml")
     run = tmp_path / "runs/killed"
     wait_for_records(run, 3, process)
+    assert hostile_folder.imported(tmp_path) == []
+    assert {path.name for path in (run / "code").iterdir()} == {"analysis", "sweep", "trainers"}
     process.kill()
     process.communicate()
     kept = {p: p.read_bytes() for p in run.glob("trials/*/record.json")}
