@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.fit_file.scores import ScoreRow, ScoresFile
 from analysis.scores import table_text
 from analysis.scores.table_text import Label
+from sweep.study.tables import written
 
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
 
@@ -20,7 +21,7 @@ def texts(scores: ScoresFile | None, label: Label = str) -> dict[str, str]:
 
 
 def csv(scores: ScoresFile) -> str:
-    return pd.DataFrame([_flat(row, scores) for row in scores.rows], dtype=object).to_csv(index=False)
+    return written.csv(pd.DataFrame([_flat(row, scores) for row in scores.rows], dtype=object))
 
 
 OWN = ("name", "kind", "group", "language", "metric", "higher_is_better", "questions", "base", "winner", "verdict")

@@ -26,6 +26,7 @@ from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.objective import Guard
 from sweep.study.tables.cells import listing
+from sweep.study.tables.written import csv
 from sweep.verbs.options import ObjectiveOptions, TableOptions
 
 
@@ -45,7 +46,7 @@ def fit(run: Run) -> Fit:
     study = run.study()
     inputs = FitInputs.of_run(study, run.folder)  # before the records are read: one that changes meanwhile is seen
     table = tables.of_run(run.folder, study)
-    write_atomically(run.files.table, table.to_csv(index=False))
+    write_atomically(run.files.table, csv(table))
     run.share()  # also where no fit can be made of it
     fitted = _written(fit_study(study, table, scored=read_scores(run.folder, table)), run.folder, inputs)
     run.share()
@@ -73,7 +74,7 @@ def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit
     made = fit_table(named.table, objective, named.name)
     if folder:
         unfinished.remove_abandoned(folder, RunFiles(folder).figures)
-        write_atomically(RunFiles(folder).table, named.table.to_csv(index=False))
+        write_atomically(RunFiles(folder).table, csv(named.table))
         made = _written(made, folder)
         pages.write_report(made, folder)
     return made

@@ -33,6 +33,7 @@ from sweep.study import InputError, Objective
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import MISSING, number, point, tokens
+from sweep.study.tables.written import csv
 from sweep.verbs.fitting import NamedTable
 from sweep.verbs.options import ReplayOptions
 from sweep.worker.group.supervisor import die_with_parent
@@ -137,7 +138,7 @@ class Simulation:
         write_atomically(folder / "simulate.json", dumps(self.as_json(), indent=2) + "\n")
         columns = [field.name for field in fields(StrategySummary)]
         table = pd.DataFrame([asdict(row) for row in self.rows], columns=columns)
-        write_atomically(folder / "simulate.csv", table.to_csv(index=False))
+        write_atomically(folder / "simulate.csv", csv(table))
         info = simulation_info(self.rows, self.measured.noise_percent)
         write_atomically(RunFiles(folder).figures / "simulate.png", plots.png(draw_simulation(info)))
 

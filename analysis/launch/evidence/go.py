@@ -7,6 +7,7 @@ from collections import Counter
 from analysis.launch.evidence import fit_checks, launch_checks
 from analysis.launch.evidence.check import STATES, GoCheck, State
 from analysis.launch.evidence.evidence import Evidence
+from analysis.launch.formats.format import inert
 from sweep.study import Study
 
 NAME = "GO.md"
@@ -54,7 +55,7 @@ def page(evidence: Evidence, study: Study) -> str:
     accepted = [f"**Accepted all the same, because:** {_cell(reason)}", ""] if reason else []
     found = [(area, check) for area, part in PARTS.items() for check in part(evidence, study)]
     groups = [line for state in STATES for line in _group(state, found)]
-    return "\n".join([f"# {headline(evidence, study)}", "", about, "", *accepted, *groups])
+    return inert("\n".join([f"# {headline(evidence, study)}", "", about, "", *accepted, *groups]))
 
 
 def _group(state: State, found: list[tuple[str, GoCheck]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from analysis.launch.formats.format import Format, cell, visible
+from analysis.launch.formats.format import Format, cell, inert, visible
 from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from analysis.launch.plan.launch_study import NATIVE
 from sweep.study import numbers
@@ -37,7 +37,7 @@ def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], head
         _listed("## Warnings beside those of GO.md", told),
         *(_section(plan, name, of) for name, of in formats.items()),
     ]
-    return "\n".join(parts)
+    return inert("\n".join(parts))
 
 
 def _numbers(plan: LaunchPlan, formats: Collection[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from analysis.launch.scripts.torchrun import BESIDE, Command
 from sweep.study import numbers as formats
 from sweep.study.record import simulated_losses
 
+TAG = re.compile(r"(?<!\\)<(?=[A-Za-z/!?])")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -66,6 +68,11 @@ def visible(text: str) -> str:
 def cell(text: str) -> str:
     """The text in one line, for a cell of a Markdown table."""
     return visible(text).replace("|", "\\|")
+
+
+def inert(markdown: str) -> str:
+    """Markdown without HTML: a tag that a name holds is shown, and not made."""
+    return TAG.sub("\\<", markdown)
 
 
 def ratio_lines(plan: LaunchPlan, first: str, *more: str) -> list[str]:

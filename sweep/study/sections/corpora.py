@@ -15,6 +15,7 @@ from sweep.study.fields import (
     MAPPING,
     Count,
     Finite,
+    LanguageName,
     Name,
     OneOrMore,
     Positive,
@@ -107,7 +108,7 @@ class Corpus(Section):
     """Most tokens of its training text that trials read, again and again: a fixed random part, of whole sequences. Not
     in `launch.corpora`. Default: all, or what `training.simulate_epochs` sets.
     """
-    language: str | None = None
+    language: LanguageName | None = None
     """Name of the language in reports and messages, such as English. Default: "original" or "additional"."""
 
     name: Name | None = None

@@ -1,0 +1,27 @@
+"""Tables that a spreadsheet may open: no cell of theirs is a formula."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pandas as pd
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # as OWASP lists them, "CSV Injection"
+
+
+def csv(table: pd.DataFrame) -> str:
+    """The table as CSV. Text that a spreadsheet would compute, such as a reason that begins with `=`, has `'` before
+    it, which the spreadsheet does not show.
+    """
+    texts = table.select_dtypes(exclude="number")
+    return table.assign(**{name: texts[name].map(_inert) for name in texts}).to_csv(index=False)
+
+
+def _inert(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+        return cell
+    with contextlib.suppress(ValueError):
+        float(cell)
+        return cell
+    return f"'{cell}"
