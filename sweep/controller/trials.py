@@ -21,6 +21,7 @@ from sweep.external import choose
 from sweep.store import temporary
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Status, Study, Trial
+from sweep.study.errors import without_secrets
 from sweep.study.files import disk
 from sweep.study.files.layout import TRIALS
 from sweep.study.record import SCORING, TrainerUsed
@@ -170,7 +171,7 @@ class _Callback(tune.Callback):
         would fail as well.
         """
         self.run.refresh(failed)
-        reason = failure.reason(error_file, self.run.log(failed))
+        reason = without_secrets(failure.reason(error_file, self.run.log(failed)))
         if fault := disk.in_text(reason, self.run.trial_folder(failed)):
             raise fault
         if (done := self.run.record(failed)) and done.status is not Status.FAILED:  # only its scoring failed

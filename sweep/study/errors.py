@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any, get_args
 
 import pydantic
 
-from sweep.study.fields import LIST, MAPPING
+from sweep.study.fields import LIST, MAPPING, PASSWORD
 
 LONGEST = 60  # letters of a value that a message shows
 MOST_LINES, LINE = 3, 300  # of a message, and letters of each
@@ -37,6 +38,11 @@ TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _REPR = reprlib.Repr()  # a value may be a huge tree of YAML aliases
 _REPR.maxstring = _REPR.maxother = LONGEST
+SECRET = re.compile(
+    r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:API|ACCESS|PRIVATE|SHARED|ACCOUNT)_?KEY", re.IGNORECASE
+)
+SECRET_LENGTH = 8  # shorter values are words, which stand in a text by chance
+QUERY = re.compile(r"(?i)([?&][\w.-]*(?:token|key|secret|password|signature|credential|sig)[\w.-]*=)[^&\s'\"]+")
 UNITS = {"%": 0.01, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 LIMITS = {
     "greater_than": "above {gt:g}",
@@ -48,6 +54,15 @@ LIMITS = {
 
 class InputError(ValueError):
     """Wrong input from a user. The message names file, field and fix; it is shown as one line, with exit status 2."""
+
+
+def without_secrets(text: str) -> str:
+    """The text without passwords and tokens of addresses, and without the values of variables that are secrets."""
+    hidden = QUERY.sub(r"\1...", PASSWORD.sub("...", text))
+    for name, value in os.environ.items():
+        if SECRET.search(name) and len(value) >= SECRET_LENGTH:
+            hidden = hidden.replace(value, f"[{name}]")
+    return hidden
 
 
 def network_fault(error: BaseException) -> str | None:
@@ -100,6 +115,7 @@ def shown(value: Any) -> str:
     """A value as messages show it: close to YAML, and cut where it is long."""
     text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else _REPR.repr(value)
     text = text.replace("e-0", "e-") if isinstance(value, float) else text  # as one writes it: 1e-5
+    text = PASSWORD.sub("...", text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 

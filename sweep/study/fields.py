@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
@@ -73,7 +74,19 @@ LANGUAGES: tuple[str, str] = ("original", "additional")
 MAPPING, LIST = "(mapping)", "(list)"  # tags of a field that takes either; messages leave them out of its path
 
 
+PASSWORD = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")  # `user:password` of an address
+
+
 class Section(Schema):
     """A section of a study file. The string below a field is its description in the documentation."""
 
     model_config = pydantic.ConfigDict(use_attribute_docstrings=True)
+
+    @pydantic.field_validator("*")
+    @classmethod
+    def _without_password(cls, value: Any) -> Any:
+        """A study is kept in its run, its bundle and its report."""
+        texts = value if isinstance(value, tuple | list) else value.values() if isinstance(value, dict) else [value]
+        if any(isinstance(text, str) and PASSWORD.search(text) for text in texts):
+            raise ValueError("holds a password, and a study is kept in its run: give it by the environment instead")
+        return value

@@ -16,6 +16,7 @@ from sweep.store import temporary
 from sweep.store.remote import is_remote
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
+from sweep.study.errors import without_secrets
 from sweep.study.files.layout import RECORD, TRIALS
 from sweep.worker.finite_losses import with_finite_losses
 from sweep.worker.watch import watched
@@ -128,7 +129,7 @@ def _logged(path: Path, attempt: int) -> Iterator[None]:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                 yield
         except BaseException:
-            log.write(traceback.format_exc())
+            log.write(without_secrets(traceback.format_exc()))
             raise
         finally:
             faulthandler.enable(sys.__stderr__ or 2)

@@ -14,8 +14,10 @@ def csv(table: pd.DataFrame) -> str:
     """The table as CSV. Text that a spreadsheet would compute, such as a reason that begins with `=`, has `'` before
     it, which the spreadsheet does not show.
     """
-    texts = table.select_dtypes(exclude="number")
-    return table.assign(**{name: texts[name].map(_inert) for name in texts}).to_csv(index=False)
+    shown = table.copy(deep=False)
+    for name in table.select_dtypes(exclude="number"):
+        shown[name] = table[name].map(_inert)
+    return shown.to_csv(index=False)
 
 
 def _inert(cell: Any) -> Any:
