@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 QUIET := --quiet --disable-pip-version-check
 
-.PHONY: demo demo-sources test check docs docs-outputs install test-heavy test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
+.PHONY: demo demo-sources test check audit docs docs-outputs install test-heavy test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -30,6 +30,15 @@ test-intervals: $(INSTALLED)  ## the coverage of the intervals, on three times a
 soak: $(INSTALLED)  ## seeded attacks on runs, in full: hours (docs/reliability.md)
 	$(BIN)/python -m tests.benchmarks.soaks.kill --seed 1 --count 100
 	$(BIN)/python -m tests.benchmarks.soaks.load --seed 0 --count 5000 --at-once 200
+
+# In an environment of its own: what it requires is not ours. --strict fails where a package could not be looked up.
+audit: .venvs/audit/installed  ## known vulnerabilities of all pinned packages, by pip-audit: needs pypi.org
+	.venvs/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+.venvs/audit/installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install $(QUIET) pip-audit
+	touch $@
 
 docs: $(INSTALLED)  ## the pages of docs/ that are written from the code: fields, modules, map, figure
 	$(BIN)/python -m tests.docs_pages
