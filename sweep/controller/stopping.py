@@ -12,7 +12,7 @@ from typing import Any
 
 from ray import tune
 
-from sweep.store.remote import StoreError
+from sweep.store.store_errors import StoreError
 from sweep.study.files import disk
 
 STOPPED = "stopped"  # in the result of a trial that storage has ended: what is wrong with it

@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.store.remote import StoreError, open_store
+from sweep.store.remote import open_store
+from sweep.store.store_errors import StoreError, patient
 from sweep.study import InputError
-from sweep.study.errors import one_line
 from sweep.study.files import cache, unfinished
 from sweep.study.files.atomic import write_atomically
 
@@ -42,7 +42,8 @@ def scratch(address: str) -> Path:
 class Mirror:
     """Keeps `folder` and the files under `address` in step. Names are paths relative to both.
 
-    Raises InputError for an unknown protocol, a missing package, and a store that cannot be read.
+    Raises InputError for an unknown protocol and a missing package, and StoreError for a store that fails for longer
+    than `patience` seconds.
     """
 
     def __init__(self, address: str, folder: Path) -> None:
@@ -51,18 +52,22 @@ class Mirror:
         self.lock = threading.RLock()  # a display reads while trials end
         self.known: dict[str, list[Any]] = _read_manifest(folder)  # name -> signature in the store, size and time here
         self.fetched: dict[str, float] = {}
+        self.patience = 0.0
+        self.waiting: Callable[[], None] = lambda: None  # called before each time that a store is waited for
 
+    @patient
     def pull(self, under: str = "", wanted: Callable[[str], bool] = lambda name: True) -> None:
         """Fetch new and changed files below a folder, with one listing. Files deleted in the store are deleted here."""
-        with self.lock, self._explained():
+        with self.lock:
             self.fs.invalidate_cache()
             listed = self._find(f"{self.root}/{under}".rstrip("/"))
             there = {self._name(path): _signature(info) for path, info in listed.items()}
             there = {name: signature for name, signature in there.items() if wanted(name)}
             self._get({n: s for n, s in there.items() if not self._is_current(n, s)})
             for name in [n for n in self.known if n.startswith(under) and wanted(n) and n not in there]:
-                (self.folder / name).unlink(missing_ok=True)
-                del self.known[name]
+                if not self.fs.exists(f"{self.root}/{name}"):  # some stores list a new file late
+                    (self.folder / name).unlink(missing_ok=True)
+                    del self.known[name]
             self._write_manifest()
 
     def fetch(self, *names: str, every_seconds: float = 0.0) -> None:
@@ -72,8 +77,12 @@ class Mirror:
         if not due:
             return
         self.fetched |= dict.fromkeys(due, now)
-        with self.lock, self._explained():
-            content = self.fs.cat([f"{self.root}/{name}" for name in due], on_error="return")
+        self._fetch(due)
+
+    @patient
+    def _fetch(self, names: list[str]) -> None:
+        with self.lock:
+            content = self.fs.cat([f"{self.root}/{name}" for name in names], on_error="return")
             for path, found in content.items():
                 if isinstance(found, FileNotFoundError):
                     continue
@@ -81,12 +90,13 @@ class Mirror:
                     raise found
                 self._write(self._name(path), found)
 
+    @patient
     def push(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
         """Put the files that changed here since the last fetch or put. Files deleted here are deleted in the store."""
-        with self.lock, self._explained():
+        with self.lock:
             new = [name for name in self._local() if wanted(name) and self._is_new(name)]
-            self.put(*[name for name in new if not name.endswith(LAST)])
-            self.put(*[name for name in new if name.endswith(LAST)])
+            self._put(*[name for name in new if not name.endswith(LAST)])
+            self._put(*[name for name in new if name.endswith(LAST)])
             gone = [n for n in self.known if wanted(n) and not (self.folder / n).exists()]
             for name in gone:
                 with contextlib.suppress(FileNotFoundError):
@@ -103,23 +113,40 @@ class Mirror:
             while not ended.wait(every_seconds):
                 try:
                     self.push(wanted)
-                except InputError as error:
+                except (InputError, OSError) as error:
                     logging.getLogger(__name__).warning("%s", error)  # only the last push has to succeed
 
         pusher = threading.Thread(target=push, name="almr-mirror", daemon=True)
         pusher.start()
         try:
             yield
+        except StoreError:
+            self.patience = 0.0  # it was waited for already
+            raise
         finally:
             ended.set()
-            pusher.join()
+            with self.impatient():  # the thread's last push: the next one waits
+                pusher.join()
             self.push(wanted)
 
+    @contextlib.contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Within the block, a store that fails is not waited for."""
+        before, self.patience = self.patience, 0.0
+        try:
+            yield
+        finally:
+            self.patience = before
+
+    @patient
     def put(self, *names: str) -> None:
         """Put files by name."""
+        self._put(*names)
+
+    def _put(self, *names: str) -> None:
         if not names:
             return
-        with self.lock, self._explained():
+        with self.lock:
             before = {name: self._stat(name) for name in names}  # a change during the put is put next time
             self.fs.put([str(self.folder / name) for name in names], [f"{self.root}/{name}" for name in names])
             self.known |= {name: [None, *stat] for name, stat in before.items()}
@@ -137,10 +164,18 @@ class Mirror:
         parts = {name: self.folder / _part(name) for name in new}
         for path in parts.values():
             path.parent.mkdir(parents=True, exist_ok=True)
-        self.fs.get([f"{self.root}/{name}" for name in new], [str(path) for path in parts.values()])
+        try:
+            self._download(parts)
+        except FileNotFoundError:  # some stores list a deleted file for a while
+            parts = {name: path for name, path in parts.items() if self.fs.exists(f"{self.root}/{name}")}
+            self._download(parts)
         for name, path in parts.items():
             path.replace(self.folder / name)
             self.known[name] = [new[name], *self._stat(name)]
+
+    def _download(self, parts: dict[str, Path]) -> None:
+        if parts:
+            self.fs.get([f"{self.root}/{name}" for name in parts], [str(path) for path in parts.values()])
 
     def _write(self, name: str, content: bytes) -> None:
         write_atomically(self.folder / name, content)
@@ -169,16 +204,6 @@ class Mirror:
 
     def _write_manifest(self) -> None:
         write_atomically(self.folder / MANIFEST, json.dumps({"address": self.address, "files": self.known}))
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn the errors of any store's library into one line."""
-        try:
-            yield
-        except InputError:
-            raise
-        except Exception as error:
-            raise StoreError(f"{self.address}: reading or writing the store failed: {one_line(error)}") from error
 
 
 def _read_manifest(folder: Path) -> dict[str, list[Any]]:

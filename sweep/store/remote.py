@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
+from sweep.store.store_errors import explained
 from sweep.study import InputError
 from sweep.study.errors import one_line
 
@@ -16,10 +18,6 @@ NOT_WHOLE = ("sftp", "ssh", "ftp", "hdfs", "webhdfs", "smb", "http", "https")
 def is_remote(address: str) -> bool:
     """Whether an address names a protocol, as in s3://bucket/run; else it is a folder."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", address) is not None and "://" in address
-
-
-class StoreError(InputError):
-    """An object store that cannot be read or written: its address, what it answered, and what to do."""
 
 
 class RemoteLockFile:
@@ -41,7 +39,7 @@ class RemoteLockFile:
             raise
         except Exception as error:
             if self.read() is None:
-                raise InputError(f"{self.shown}: the lock file cannot be written: {one_line(error)}") from error
+                raise explained(error, self.shown) from error
             raise FileExistsError(self.shown) from None  # stores report an existing file in many ways
 
     def read(self) -> str | None:
@@ -50,13 +48,31 @@ class RemoteLockFile:
             return bytes(self.fs.cat_file(self.path)).decode(errors="replace")
         except FileNotFoundError:
             return None
+        except Exception as error:
+            raise explained(error, self.shown) from error
 
     def replace(self, text: str) -> None:
-        self.fs.pipe_file(self.path, text.encode())
+        with self._explained():
+            self.fs.pipe_file(self.path, text.encode())
 
     def remove(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with self._explained(), contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise explained(error, self.shown) from error
+
+
+def _options(protocol: str) -> dict[str, Any]:
+    """s3fs and the library below it both try again: 25 times 15 s for a store that does not answer. Here s3fs does."""
+    from fsspec.config import conf
+
+    own = "config_kwargs" in conf.get(protocol, {})
+    return {} if own or protocol not in ("s3", "s3a") else {"config_kwargs": {"retries": {"max_attempts": 1}}}
 
 
 def open_store(address: str) -> tuple[Any, str]:
@@ -67,7 +83,7 @@ def open_store(address: str) -> tuple[Any, str]:
     if protocol in NOT_WHOLE:
         raise InputError(f"{address}: {protocol} does not write files whole: mount it, and give the folder")
     try:
-        fs, root = url_to_fs(address, use_listings_cache=False)
+        fs, root = url_to_fs(address, use_listings_cache=False, **_options(protocol))
     except ImportError as error:
         extra = "gcs" if protocol in ("gs", "gcs") else "s3"
         raise InputError(f"{address}: {one_line(error)}: pip install 'almr-sweep[{extra}]'") from None

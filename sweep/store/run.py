@@ -143,15 +143,27 @@ class Run(RunTrials):
         temporary.sweep()
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock.held(self.lock_file(), self.address):
-            self.refresh()
+            with self.patiently():
+                self.refresh()
+                self.fetch_late()
             try:
-                yield
-            finally:
-                self.share()
+                with self.patiently():
+                    yield
+                    self.share()
+            except BaseException:
+                with contextlib.suppress(InputError, OSError):  # what ended the block is what the user is told
+                    self.share()
+                raise
 
     def refresh(self, trial: Trial | None = None) -> None:
         """Pull one trial's record or, without `trial`, all files of the run except logs and models of trials."""
         self.pull(is_read_by_drivers, f"{TRIALS}/{trial.id}/" if trial else "")
+
+    def fetch_late(self, trial: Trial | None = None) -> None:
+        """Look for the records that a store does not list yet, by name: of one trial, or of all that were begun."""
+        if self.mirror:
+            begun = [self.files.trial(trial.id)] if trial else self.files.each_trial()
+            self.mirror.fetch(*[self.files.name(files.record) for files in begun if not files.record.exists()])
 
     def share(self) -> None:
         """Push the files of the run, except those of trials, which their workers push, and of parity runs, of which
@@ -163,6 +175,7 @@ class Run(RunTrials):
         """The record of a trial whose worker has written one; shared storage may show it late."""
         for _ in range(LATE_SECONDS):
             self.refresh(trial)
+            self.fetch_late(trial)
             if (record := self.record(trial)) and record.status is not Status.FAILED:
                 return record  # a failed one is from an earlier attempt
             time.sleep(1)

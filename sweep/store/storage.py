@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sweep.store.lock import LocalLockFile, LockFile
 from sweep.store.mirror import Mirror, scratch
 from sweep.store.owner import Owner
 from sweep.store.remote import RemoteLockFile, is_remote
+from sweep.store.store_errors import RUNNING_SECONDS
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import LOCK, RunFiles
 
@@ -37,6 +38,17 @@ class RunStorage:
     def __reduce__(self) -> tuple[Any, ...]:
         """For Ray Tune, which pickles its arguments: a connection to a store cannot be pickled, an address can."""
         return type(self), (self.address, self.folder if self.mirror else None)
+
+    @contextlib.contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Within the block, a store that fails is waited for: a sweep takes hours."""
+        if self.mirror:
+            self.mirror.patience = RUNNING_SECONDS
+        try:
+            yield
+        finally:
+            if self.mirror:
+                self.mirror.patience = 0.0
 
     def pull(self, wanted: Callable[[str], bool], under: str = "") -> None:
         """Bring the files that other hosts wrote below a folder of the run."""

@@ -15,6 +15,7 @@ from typing import TextIO
 from sweep.store import temporary
 from sweep.store.remote import is_remote
 from sweep.store.run import Run
+from sweep.store.store_errors import RUNNING_SECONDS
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.errors import without_secrets
 from sweep.study.files.layout import RECORD, TRIALS
@@ -157,6 +158,7 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
         mirror.fetch(*map(run.files.name, (run.files.study, run.files.ingredients, run.files.provenance)))
         mirror.pull(own)
         run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
+        mirror.patience, mirror.waiting = RUNNING_SECONDS, run.files.trial(trial.id).heartbeat.touch
         note = f"{TRIALS}/{micro_batch_file(run.study())}"
         mirror.fetch(note)
 
