@@ -72,7 +72,7 @@ def _options(protocol: str) -> dict[str, Any]:
     from fsspec.config import conf
 
     own = "config_kwargs" in conf.get(protocol, {})
-    return {} if own or protocol not in ("s3", "s3a") else {"config_kwargs": {"retries": {"max_attempts": 1}}}
+    return {} if own or protocol not in ("s3", "s3a") else {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
 
 
 def open_store(address: str) -> tuple[Any, str]:

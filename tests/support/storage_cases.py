@@ -1,0 +1,105 @@
+"""What is done to the disk under a command, and what has to come of it: one list for the soak and for the suite."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from disk_faults import ANY, CHANGES, FILLS, Answer, Call, Commands, FaultyDisk
+
+FULL, QUOTA, READ_ONLY = (errno.ENOSPC, FILLS), (errno.EDQUOT, FILLS), (errno.EROFS, CHANGES)
+BROKEN, STALE = (errno.EIO, ANY), (errno.ESTALE, ANY)
+DONE = (0, 3)  # a fit may be refused
+# What was tried before this command is only gathered, or guessed, by these calls: an error in them changes no result.
+LONGEST_LINE = 400
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command on a fresh copy of a folder, and the fault of its disk from the n-th call on."""
+
+    name: str
+    arguments: tuple[str, ...]
+    fault: tuple[int, Call]
+
+    @property
+    def text(self) -> str:
+        return f"{self.name}, {errno.errorcode[self.fault[0]]}"
+
+
+ON_A_RUN = {
+    "fit": ("fit", "RUN"),
+    "report": ("report", "RUN"),
+    "export": ("export", "RUN", "--accept-risk", "tried"),
+    "confirm": ("confirm", "RUN", "--results", "results.csv", "--accept-risk", "tried"),
+}
+CASES = [
+    Case(name, arguments, fault)
+    for name, arguments in ON_A_RUN.items()
+    for fault in (FULL, QUOTA, READ_ONLY, BROKEN, STALE)
+]
+
+
+class Outcome(NamedTuple):
+    """`calls`: how many calls of the disk there were. `fault`: what is wrong with what came out; empty: nothing."""
+
+    calls: int
+    last: str
+    answer: Answer
+    fault: str
+
+
+class Attack:
+    """Commands on a run, in `place`, whose disk fails. `fresh`: the run that each starts from."""
+
+    def __init__(self, disk: FaultyDisk, commands: Commands, place: Path, fresh: Path) -> None:
+        self.disk, self.commands, self.place, self.fresh = disk, commands, place, fresh
+
+    def once(self, case: Case, first: int, again: bool = False) -> Outcome:
+        """The command with its disk failing from the `first` call on; with `again`, once more on a sound disk."""
+        run = self.place / self.fresh.name
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(self.fresh, run)
+        words = [str(run) if word == "RUN" else word for word in case.arguments]
+        with self.disk.failing(run, first, *case.fault):
+            answer = self.commands.almr(*words)
+            calls, last = self.disk.calls, self.disk.last
+        fault = judged(answer, run, case.fault[0]) if calls >= first else ""
+        if again and not fault:
+            done = self.commands.almr(*words)
+            fault = "" if done.status in DONE else f"not whole afterwards: {done}"
+        return Outcome(calls, last, answer, fault)
+
+    def each(self, case: Case, every: int = 1) -> Iterator[tuple[int, Outcome]]:
+        """With the first, and each `every`-th call, failing, until the command meets no fault any more."""
+        first = 1
+        while (outcome := self.once(case, first, again=first % 7 == 1)).calls >= first:
+            yield first, outcome
+            first += every
+
+
+def judged(answer: Answer, run: Path, number: int) -> str:
+    """What is wrong with the end of a command whose disk failed. A command may also have done without the file."""
+    said = [line for line in answer.err.splitlines() if line.startswith("almr: ")]
+    if left := [path for path in run.rglob(".*") if number != errno.EROFS]:
+        return f"left: {left[0].name}"
+    if "Traceback" in answer.err or answer.status not in (2, *DONE):
+        return f"status {answer.status}: {answer.err[-500:]}"
+    if answer.status in DONE:
+        return ""
+    if not said or len(said[-1]) > LONGEST_LINE:
+        return f"says {answer.err[-500:]!r}"
+    return "" if str(run) in said[-1] else f"names no file: {said[-1]}"
+
+
+def small_disk(bytes_: int, folder: Path) -> Callable[[], None] | None:
+    """A real disk of this size at a folder, where this user may mount one; returns how to take it away."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size={bytes_} none '{folder}' 2>/dev/null") != 0:
+        return None
+    return lambda: os.system(f"umount -l '{folder}'") and None
