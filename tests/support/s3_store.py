@@ -1,5 +1,5 @@
-"""A local S3 store that fails when told to: the server of moto, which has to be installed (`pip install moto[s3,server]`,
-in this environment or in that of the interpreter $ALMR_S3_PYTHON), behind a proxy.
+"""A local S3 store that fails when told to: the server of moto behind a proxy. moto has to be installed
+(`pip install moto[s3,server]`) in this environment, or in that of the interpreter $ALMR_S3_PYTHON.
 """
 
 from __future__ import annotations
