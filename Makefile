@@ -29,6 +29,7 @@ test-intervals: $(INSTALLED)  ## the coverage of the intervals, on three times a
 
 soak: $(INSTALLED)  ## seeded attacks on runs, in full: hours (docs/reliability.md)
 	$(BIN)/python -m tests.benchmarks.soaks.kill --seed 1 --count 100
+	$(BIN)/python -m tests.benchmarks.soaks.storage --seed 0 --count 30
 	$(BIN)/python -m tests.benchmarks.soaks.load --seed 0 --count 5000 --at-once 200
 
 # In an environment of its own: what it requires is not ours. --strict fails where a package could not be looked up.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,6 @@ from disk_faults import ANY, CHANGES, FILLS, Answer, Call, Commands, FaultyDisk
 FULL, QUOTA, READ_ONLY = (errno.ENOSPC, FILLS), (errno.EDQUOT, FILLS), (errno.EROFS, CHANGES)
 BROKEN, STALE = (errno.EIO, ANY), (errno.ESTALE, ANY)
 DONE = (0, 3)  # a fit may be refused
-# What was tried before this command is only gathered, or guessed, by these calls: an error in them changes no result.
 LONGEST_LINE = 400
 
 
@@ -95,11 +93,3 @@ def judged(answer: Answer, run: Path, number: int) -> str:
     if not said or len(said[-1]) > LONGEST_LINE:
         return f"says {answer.err[-500:]!r}"
     return "" if str(run) in said[-1] else f"names no file: {said[-1]}"
-
-
-def small_disk(bytes_: int, folder: Path) -> Callable[[], None] | None:
-    """A real disk of this size at a folder, where this user may mount one; returns how to take it away."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size={bytes_} none '{folder}' 2>/dev/null") != 0:
-        return None
-    return lambda: os.system(f"umount -l '{folder}'") and None

@@ -1,0 +1,107 @@
+"""An object store that fails, refuses or lists late: what a run waits for, what it says, and what it keeps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bucket
+import fsspec
+import pytest
+from samples import make_study
+
+from sweep.controller import stopping
+from sweep.store import store_errors
+from sweep.store.run import Run
+from sweep.store.store_errors import StoreError
+from sweep.study import Record, Study, Trial
+
+
+class Failing(bucket.Bucket):
+    """`faults`: what the next calls meet. `unlisted`: names of files that are not listed yet."""
+
+    protocol = "failing"
+    faults: list[Exception] = []  # noqa: RUF012 (of all instances)
+    unlisted: set[str] = set()  # noqa: RUF012
+    cachable = False
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        super().pipe_file(path, value, mode, **options)
+
+    def find(self, path: str, detail: bool = False, **options: Any) -> Any:
+        found = super().find(path, detail=True)
+        listed = {name: info for name, info in found.items() if Path(name).name not in self.unlisted}
+        return listed if detail else list(listed)
+
+
+def record(study: Study, trial: Trial) -> Record:
+    of = {"trial_id": trial.id, "fingerprint": study.fingerprint, "status": "complete", "attempt": 1}
+    return Record.model_validate(trial.model_dump() | of | {"loss": {"original": 3.0, "additional": 5.0}})
+
+
+@pytest.fixture
+def begun(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Run, Study, Trial]]:
+    monkeypatch.setattr(store_errors, "FIRST_SECONDS", 0.01)
+    fsspec.register_implementation("failing", Failing, clobber=True)
+    run, study = Run(f"failing://{tmp_path}/kept/small"), make_study()
+    run.freeze(study)
+    yield run, study, study.grid_trials[0]
+    Failing.faults, Failing.unlisted = [], set()
+
+
+def test_a_run_waits_for_a_store_that_fails_and_says_so_once(
+    begun: tuple[Run, Study, Trial], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, study, trial = begun
+    Failing.faults = [OSError(121, "internal error"), OSError(16, "Please reduce your request rate")]
+    with caplog.at_level(logging.WARNING), run.patiently():
+        run.start(trial, study)
+    assert not Failing.faults
+    [line] = caplog.messages
+    assert line == f"{run.address}: the store fails ([Errno 121] internal error): waiting for it, up to 10 min"
+
+
+def test_a_command_that_does_not_run_trials_does_not_wait(begun: tuple[Run, Study, Trial]) -> None:
+    run, study, trial = begun
+    Failing.faults = [OSError(121, "internal error")]
+    with pytest.raises(StoreError, match=r"failed \(\[Errno 121\] internal error\): run the same command again"):
+        run.start(trial, study)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError("Forbidden"), "the store refuses access (Forbidden): check its credentials and rights"),
+        (FileNotFoundError("no bucket"), "not in the store (no bucket): make the bucket, or correct the address"),
+        (type("NoCredentialsError", (Exception,), {})("none found"), "no credentials for the store (none found): set"),
+    ],
+)
+def test_what_waiting_does_not_mend_is_said_at_once(
+    begun: tuple[Run, Study, Trial], error: Exception, says: str
+) -> None:
+    run, study, trial = begun
+    Failing.faults = [error]
+    with pytest.raises(StoreError) as raised, run.patiently():
+        run.start(trial, study)
+    assert f"{run.address}: {says}" in str(raised.value)
+    result = stopping.of_worker(raised.value, Path(run.address))
+    assert result
+    assert str(stopping.told(result)) == str(raised.value)  # the sweep ends with the worker's line
+
+
+def test_a_file_that_is_listed_late_is_kept_and_a_record_is_found_by_its_name(
+    begun: tuple[Run, Study, Trial], tmp_path: Path
+) -> None:
+    run, study, trial = begun
+    run.start(trial, study)
+    run.finish(record(study, trial))
+    Failing.unlisted = {"record.json"}
+    run.refresh()
+    assert run.record(trial) == record(study, trial)
+    other = Run(run.address, tmp_path / "elsewhere")
+    with other.locked():
+        assert other.record(trial) == record(study, trial)
