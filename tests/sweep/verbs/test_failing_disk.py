@@ -17,7 +17,7 @@ from sweep.study.files.atomic import write_atomically
 
 FEW = [
     ("report", FULL, 2), ("report", QUOTA, 4), ("report", READ_ONLY, 1), ("report", STALE, 3), ("report", BROKEN, 9),
-    ("fit", FULL, 10), ("export", FULL, 5), ("export", FULL, 94),
+    ("fit", FULL, 10), ("export", FULL, 94),
 ]  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
 def test_a_command_names_the_file_leaves_nothing_torn_and_is_whole_afterwards(
     attack: Attack, verb: str, fault: tuple[int, int], first: int
 ) -> None:
-    outcome = attack.once(Case(verb, ON_A_RUN[verb], fault), first, again=True)
+    outcome = attack.once(Case(verb, ON_A_RUN[verb], fault), first, again=verb != "report")
     assert outcome.fault == ""
     assert outcome.calls >= first  # else nothing was tried
 
