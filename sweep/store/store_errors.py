@@ -15,7 +15,8 @@ from sweep.study import InputError
 from sweep.study.errors import one_line
 from sweep.study.files import disk
 
-Arguments, Result = ParamSpec("Arguments"), TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 RUNNING_SECONDS = 600.0  # for which a sweep waits for a store that fails; a command that only reads does not wait
 FIRST_SECONDS, MOST_SECONDS = 1.0, 30.0  # between two tries
@@ -64,7 +65,7 @@ def patient(
     """
 
     @functools.wraps(call)
-    def patiently(this: Of, *arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+    def patiently(this: Of, /, *arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
         began, pause = time.monotonic(), FIRST_SECONDS
         while True:
             try:
