@@ -89,7 +89,8 @@ def one_line(error: BaseException, most: int = 300) -> str:
 
 def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -> list[str]:
     """One line per wrong field, at most MOST_LINES: the last then counts the others. `schema`: what was validated."""
-    details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
+    given = error.errors(include_url=False)
+    details = [*given[:1], *sorted(given[1:], key=lambda detail: detail["type"] != "extra_forbidden")]
     first = details[: MOST_LINES if len(details) <= MOST_LINES else MOST_LINES - 1]
     more = [f"and {len(details) - len(first):,} more wrong fields"] if len(details) > len(first) else []
     return [*(_line(detail, schema) for detail in first), *more]

@@ -20,7 +20,7 @@ from analysis.table import table as tables
 from analysis.table.import_table import notes, read_table
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, InputError, Objective, Weights
-from sweep.study.errors import shown
+from sweep.study.errors import explain, name_of, shown
 from sweep.study.files import unfinished
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import RunFiles
@@ -118,11 +118,16 @@ def _guards(text: str | None) -> tuple[float | None, tuple[Guard, ...]]:
     with suppress(ValueError):
         return float(text), ()
     if "=" not in text:
-        raise InputError(f"--guard {text}: write it as a number of percent, such as 3, or of sources, such as code=3")
+        raise InputError(
+            f"--guard {name_of(text)}: write it as a number of percent, such as 3, or of sources, such as code=3"
+        )
     percents = _by_name("--guard", text)
     if wrong := [name for name, percent in percents.items() if not 0 <= percent < math.inf]:
         raise InputError(f"--guard: {wrong[0]}={percents[wrong[0]]:g}: write a percentage, 0 or above")
-    return None, tuple(Guard(source=name, at_most_percent=percent) for name, percent in percents.items())
+    try:
+        return None, tuple(Guard(source=name, at_most_percent=percent) for name, percent in percents.items())
+    except pydantic.ValidationError as error:
+        raise InputError(f"--guard {name_of(text)}: {explain(error, Guard)[0]}") from None
 
 
 def _refuse_unknown(option: str, name: str, table: pd.DataFrame) -> None:
@@ -138,9 +143,9 @@ def _by_name(option: str, text: str | None) -> dict[str, float]:
         parts = dict(piece.split("=") for piece in text.split(",")) if text else {}
         numbers = {name.strip(): float(number) for name, number in parts.items()}
     except ValueError:
-        raise InputError(f"{option} {text}: write it as original=X,additional=Y") from None
+        raise InputError(f"{option} {name_of(text or '')}: write it as original=X,additional=Y") from None
     if text and len(numbers) < len(text.split(",")):
-        raise InputError(f"{option} {text}: a name is given twice; leave one out")
+        raise InputError(f"{option} {name_of(text)}: a name is given twice; leave one out")
     return numbers
 
 

@@ -71,6 +71,9 @@ def leaves(benchmarks: Benchmarks, name: str) -> list[TaskDefinition]:
         files = task_files.read(folder)
         if name in files.named:
             found = {leaf.name: leaf for leaf in _expand(files, name)}
+            if benchmarks.include and not benchmarks.task_code:
+                for leaf in found.values():
+                    task_files.refuse_code(leaf.config, Path(benchmarks.include))
             return [found[key] for key in sorted(found)]
     raise _none(benchmarks.include)
 

@@ -160,6 +160,9 @@ def _written(found: list[tuple[TaskDefinition, dict[str, Any]]]) -> Path:
 def _tasks(folder: Path, names: tuple[str, ...], shots: int | None, sandbox: str) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
+    from trainers.data.readers import arrow_json
+
+    arrow_json.install()  # questions are read with `datasets`
     with code_eval.instead_of_code_eval(sandbox):
         tasks: dict[str, Any] = TaskManager(include_path=str(folder), include_defaults=False).load(list(names))["tasks"]
     for task in tasks.values():

@@ -64,6 +64,10 @@ def fetch(leaf: TaskDefinition) -> None:
     """Fetch a task's published data into the cache. Raises whatever `datasets` raises."""
     import datasets
 
+    from trainers.data.readers import arrow_json
+
+    arrow_json.install()
+
     def build(folder: Path) -> None:
         rows = datasets.load_dataset(str(leaf.config["dataset_path"]), leaf.subset)
         for split in rows:

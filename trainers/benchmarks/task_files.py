@@ -1,6 +1,7 @@
 """Reading task files of lm-evaluation-harness without importing it, with checks for the user's own.
 
-A task file is YAML that may `include` others; tags such as `!function` are ignored here.
+A task file is YAML that may `include` others. Its tags, such as `!function`, name Python that the harness runs: here
+they are read as no value, and kept under CODE.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from sweep.study.errors import one_line, shown
+from sweep.study.files import bounded_yaml
+from sweep.study.files.bounded_yaml import BoundedLoader
 
 Config = dict[str, Any]
 TEXT = ("dataset_path", "dataset_name", "test_split", "validation_split", "training_split", "fewshot_split")
@@ -28,11 +33,25 @@ class BrokenTaskError(ValueError):
         self.path = path
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader: a value with a tag of its own becomes None."""
+CODE = "!function"  # of a Config: the file and the name of each function; no field of a task file is called so
 
 
-_Loader.add_multi_constructor("!", lambda loader, tag, node: None)
+class _NamedCode(str):
+    """The value of a tag."""
+
+    __slots__ = ()
+
+
+class _TaskLoader(BoundedLoader):
+    """A safe loader, which runs no code."""
+
+    def construct_undefined(self, node: yaml.Node) -> Any:
+        if node.tag.startswith("!"):
+            return _NamedCode(f"{node.tag} {node.value}" if isinstance(node, yaml.ScalarNode) else node.tag)
+        return super().construct_undefined(node)
+
+
+_TaskLoader.add_constructor(None, _TaskLoader.construct_undefined)
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ def read(folder: Path) -> TaskFiles:
             config = _config_of(path)
         except RecursionError:
             found.unreadable[path] = "the file includes itself"
-        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, TypeError) as error:
             found.unreadable[path] = _why(error)
         else:
             for name in _names(config):
@@ -60,21 +79,41 @@ def read(folder: Path) -> TaskFiles:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return " ".join(str(error).split())
+    line = f"line {error.line}: " if isinstance(error, bounded_yaml.UnreadableYamlError) and error.line else ""
+    return f"{line}{one_line(error)}"
 
 
 def _config_of(path: Path) -> Config:
     """The fields of a task file, those of its includes among them. Raises ValueError where it is not a mapping."""
-    content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # a safe loader of ours
+    content = bounded_yaml.parsed(path, _TaskLoader)
     if not isinstance(content, dict):
         raise ValueError("a task file is a mapping of fields")
     included = content.pop("include", [])
-    merged: Config = {}
+    code: list[tuple[Path, str]] = []
+    own, merged = _without_code(content, path, code), Config()
     for name in [included] if isinstance(included, str) else included:
-        merged |= _config_of(path.parent / name)
-    return merged | content
+        merged |= (more := _config_of(path.parent / name))
+        code += more[CODE]
+    return merged | own | {CODE: code}
+
+
+def _without_code(value: Any, path: Path, found: list[tuple[Path, str]]) -> Any:
+    """The value with nothing in the place of code, which is added to `found`."""
+    if isinstance(value, _NamedCode):
+        found.append((path, str(value)))
+        return None
+    if isinstance(value, dict):
+        return {name: _without_code(part, path, found) for name, part in value.items()}
+    return [_without_code(part, path, found) for part in value] if isinstance(value, list) else value
+
+
+def refuse_code(config: Config, folder: Path) -> None:
+    """Raises BrokenTaskError where a task names Python of a folder."""
+    for path, name in config[CODE]:
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise BrokenTaskError(
+                path, f"{shown(name)} runs Python of that folder: write benchmarks.task_code: true where you trust it"
+            )
 
 
 def _names(config: Config) -> Iterator[str]:
@@ -106,4 +145,4 @@ def refuse_broken(path: Path, config: Config) -> None:
         raise BrokenTaskError(path, "task: this field is required: name the task")
     for name, kind in KINDS.items():
         if config.get(name) is not None and not isinstance(config[name], kind):
-            raise BrokenTaskError(path, f"{name}: has to be {WORDS[kind]} (found {config[name]!r})")
+            raise BrokenTaskError(path, f"{name}: has to be {WORDS[kind]} (found {shown(config[name])})")

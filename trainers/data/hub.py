@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import logging
 import re
@@ -13,14 +14,15 @@ from typing import Any, Literal
 import datasets
 import huggingface_hub
 import numpy as np
+import pyarrow as pa
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from sweep.study import InputError
 from sweep.study.errors import network_fault, one_line, shown
-from sweep.study.files import cache
+from sweep.study.files import cache, stamps
 from sweep.study.sections.corpora import Corpus
-from trainers.data.readers import columns
+from trainers.data.readers import arrow_json, columns
 from trainers.data.readers.place import Place
 
 log = logging.getLogger(__name__)
@@ -143,6 +145,7 @@ def documents(spec: Corpus, commit: str | None, where: str) -> Iterator[bytes]:
 
 
 def _builder(spec: Corpus, commit: str | None, place: Place) -> Any:
+    arrow_json.install()
     stated = arguments(spec) | ({"revision": commit} if commit else {})
     split = stated.pop("split").partition("[")[0]
     builder = datasets.load_dataset_builder(**stated, cache_dir=str(cache.root() / "datasets"))
@@ -189,7 +192,17 @@ def _in_turn(parts: Iterator[Iterator[Any]]) -> Iterator[Any]:
         active = [*unfinished, *itertools.islice(parts, AT_ONCE - len(unfinished))]
 
 
+def _has_zstd(spec: Corpus) -> bool:
+    folder = Path(spec.dataset or "")
+    return folder.is_dir() and any(name.endswith(".zst") for name in stamps.inside(str(folder)))
+
+
 def _explain(error: BaseException, spec: Corpus) -> str:
+    for link in (error, error.__cause__, error.__context__):
+        if isinstance(link, pa.ArrowInvalid) and arrow_json.TOO_DEEP in str(link):
+            return one_line(link)
+    if importlib.util.find_spec("zstandard") is None and ("zstandard" in str(error) or _has_zstd(spec)):
+        return "its .zst files need the package zstandard: pip install zstandard, or give them as `files:`"
     if reason := network_fault(error):
         return f"cannot be reached on the hub ({reason}), and no copy is cached: check the network and HF_TOKEN"
     name = spec.dataset or ""

@@ -21,11 +21,11 @@ def read(path: Path, confirm: ConfirmPlan) -> list[ConfirmationRun]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            header, rows = reader.fieldnames or (), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}): save it as UTF-8 text with commas") from None
     needed = ["lr", *(f"loss_{name}" for name in confirm.weights)]
-    if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
+    if missing := [name for name in needed if name not in header]:
         raise InputError(f"{path}: has no column {missing[0]}: its header is {','.join(confirm.columns)}")
     found = [run for i, row in enumerate(rows, start=2) if (run := _row(row, f"{path}: line {i}", confirm))]
     _refuse_two_trainers(path, found)
@@ -45,7 +45,7 @@ def _refuse_two_trainers(path: Path, runs: list[ConfirmationRun]) -> None:
 def _row(row: dict[str, str | None], where: str, confirm: ConfirmPlan) -> ConfirmationRun | None:
     status = (row.get("status") or "").strip().lower()
     if status not in STATUSES:
-        raise InputError(f"{where}: status {status!r}: write complete, diverged, or nothing where it was not run")
+        raise InputError(f"{where}: status {shown(status)}: write complete, diverged, or nothing where it was not run")
     losses = {name: (row.get(f"loss_{name}") or "").strip() for name in confirm.weights}
     if status == "" and not any(losses.values()):
         return None
@@ -62,7 +62,7 @@ def _number(text: str, field: str, where: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise InputError(f"{where}: {field} {text!r} is not a number: write one, or status diverged") from None
+        raise InputError(f"{where}: {field} {shown(text)} is not a number: write one, or status diverged") from None
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{where}: {field} {text} is not a positive number: write status diverged for such a run")
     return value

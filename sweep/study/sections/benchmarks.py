@@ -32,6 +32,8 @@ class Benchmarks(Section):
     """Folder of local copies of the tasks' data, with one folder per task. Default: download from Hugging Face."""
     include: str | None = None
     """Folder of your own task files for lm-evaluation-harness. Default: none."""
+    task_code: bool = False
+    """Run the Python that files of `include` name with `!function`. Default: such a task is refused."""
     unsafe_code: bool = False
     """Also run the tasks that execute code written by the model, such as humaneval. Default: leave them out."""
     sandbox: Literal["auto", "bubblewrap", "none"] = "auto"

@@ -96,11 +96,42 @@ def test_a_task_file_that_runs_code_by_itself_is_refused(local: Path, cache: Pat
         "test_split: test\noutput_type: generate_until\ndoc_to_text: question\ndoc_to_target: answer\n"
         "unsafe_code: true\nprocess_results: !function run.score\nmetric_list: [{metric: acc}]\n"
     )
-    stated: dict[str, Any] = {"tasks": ["own"], "include": str(local / "own"), "unsafe_code": True}
+    stated: dict[str, Any] = {"tasks": ["own"], "include": str(local / "own"), "unsafe_code": True, "task_code": True}
     assert definitions.runs_code(Benchmarks(**stated)) == ["own"]
     with pytest.raises(ValueError, match="no sandbox holds it"):
         harness.loaded(Benchmarks(**stated), "own")
     assert harness.loaded(Benchmarks(**stated, sandbox="none"), "own")
+
+
+ALIASES = "task: own\nb0: &b0 [x]\n" + "".join(f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]\n" for i in range(1, 9))
+
+
+def test_python_of_a_task_folder_is_run_only_where_the_study_says_so(tmp_path: Path) -> None:
+    (tmp_path / "shared.yaml").write_text("process_docs: !function evil.run\n")
+    (tmp_path / "own.yaml").write_text("task: own\ninclude: shared.yaml\ndataset_path: json\n")
+    (tmp_path / "evil.py").write_text("raise SystemExit('it was run')\n")
+    with pytest.raises(
+        ValueError, match=r"shared\.yaml: '!function evil\.run' runs Python .* benchmarks\.task_code: true"
+    ):
+        definitions.leaves(Benchmarks(tasks=["own"], include=str(tmp_path)), "own")
+    assert definitions.leaves(Benchmarks(tasks=["own"], include=str(tmp_path), task_code=True), "own")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("task: own\nx: " + "[" * 100_000 + "]" * 100_000, "nested over 50 levels deep"),
+        (ALIASES, "with its aliases written out"),
+        ("task: own\nx: !!python/object:os.system x\n", "is not taken"),
+        ("task: own\nx: !!float x\n", "'x' is not a float"),
+    ],
+)
+def test_a_hostile_task_file_is_one_line(text: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"own\.yaml: not readable: line \d+: .*") as raised:
+        definitions.leaves(Benchmarks(tasks=["own"], include=str(tmp_path)), "own")
+    assert expected in str(raised.value)
+    assert len(str(raised.value)) < 400
 
 
 @pytest.mark.slow
@@ -125,7 +156,10 @@ BROKEN = {
     "away": ("group: away\ntask: [nothing]\n", "away.yaml: task: no file beside it defines nothing"),
     "odd": ("group: odd\ntask: [[1]]\n", "odd.yaml: task: [1] is not the name of a task"),
     "kind": ("task: kind\nfewshot_config: many\n", "kind.yaml: fewshot_config: has to be a mapping (found 'many')"),
-    "yaml": ("task: yaml\n  bad: [\n", "yaml.yaml: not readable: line 2: mapping values are not allowed here"),
+    "yaml": (
+        "task: yaml\n  bad: [\n",
+        "yaml.yaml: not readable: line 2: mapping values are not allowed",
+    ),
     "self": ("include: self.yaml\n", "self.yaml: not readable: the file includes itself"),
 }
 

@@ -24,6 +24,7 @@ from trainers.data.readers import letters
 from trainers.data.readers.place import Place
 
 LONGEST = 2**28  # characters of one line, and of one document
+MOST_EMPTY = 1_000_000  # lines, one after another: a small compressed file may have billions
 HEAD = 64 * 1024
 POINTER_BYTES = 1024  # a pointer file is shorter
 POINTERS = {
@@ -66,7 +67,7 @@ def lines(place: Place, encoding: str, newline: str | None = "\n") -> Iterator[s
     Raises InputError for what cannot be decompressed or decoded, for UTF-8 in a file that is stated to be something
     else, and for a line of more than LONGEST characters.
     """
-    number = 0
+    number = empty = 0
     with reading(place, lambda: number + 1):
         try:
             opened, decoded = _opened(place, encoding), letters.Decoded(encoding)
@@ -75,6 +76,9 @@ def lines(place: Place, encoding: str, newline: str | None = "\n") -> Iterator[s
                     number += 1
                     if len(line) == LONGEST:
                         raise place.fault(f"has more than {LONGEST:,} characters: cut it into several", number)
+                    empty = empty + 1 if line == "\n" else 0
+                    if empty > MOST_EMPTY:
+                        raise place.fault(f"{MOST_EMPTY:,} empty lines in a row: remove them", number)
                     decoded.line(line, number)
                     yield line.lstrip("\ufeff") if number == 1 else line
                 opened.refuse(place)
