@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import random
@@ -231,7 +232,7 @@ def _structured(rng: random.Random, name: str, text: str) -> str:
         while isinstance(inside[key], dict | list) and inside[key] and rng.random() < 0.8:
             inside = inside[key]
             key = rng.choice(list(inside) if isinstance(inside, dict) else range(len(inside)))
-        inside[key] = rng.choice(VALUES) if rng.random() < 0.8 else rng.choice(TOKENS[:12])
+        inside[key] = copy.deepcopy(rng.choice(VALUES)) if rng.random() < 0.8 else rng.choice(TOKENS[:12])
     return json.dumps(content) if name.endswith(".json") else yaml.safe_dump(content, sort_keys=False)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import hostile_tables
 
 from analysis.launch.confirm import results_table
+from analysis.table import too_few
 from analysis.table.import_table import read_table
-from analysis.table.table import refuse_few
 from sweep.external.command import answer
 from sweep.external.trial import reason
 from sweep.study import InputError, study_file
@@ -33,7 +33,7 @@ CONFIRM: Any = SimpleNamespace(weights={"original": 0.5, "additional": 0.5}, col
 
 
 def _table(path: Path) -> None:
-    refuse_few(read_table(path), path.name)
+    too_few.refuse(read_table(path), path.name)
 
 
 def _log(path: Path) -> None:

@@ -95,10 +95,10 @@ REFUSED: dict[str, Made] = {
     "all diverged": (
         "t.csv",
         lambda: each_row(lambda c: [*c, "diverged"], "almr,lr,loss,status\n"),
-        "16 diverged: try",
+        "diverged",
     ),
-    "all failed": ("t.csv", lambda: each_row(lambda c: [*c, "failed"], "almr,lr,loss,status\n"), "16 failed: read"),
-    "infinite losses": ("t.csv", lambda: each_row(lambda c: [*c[:2], "inf"]), "16 diverged: try lower LRs"),
+    "all failed": ("t.csv", lambda: each_row(lambda c: [*c, "failed"], "almr,lr,loss,status\n"), "failed"),
+    "infinite losses": ("t.csv", lambda: each_row(lambda c: [*c[:2], "inf"]), "diverged"),
     "all NaN": (
         "t.csv",
         lambda: HEAD + "nan,nan,nan\n" * 22,

@@ -90,7 +90,8 @@ def _config_of(path: Path) -> Config:
         raise ValueError("a task file is a mapping of fields")
     included = content.pop("include", [])
     code: list[tuple[Path, str]] = []
-    own, merged = _without_code(content, path, code), Config()
+    own: Config = _without_code(content, path, code)
+    merged: Config = {}
     for name in [included] if isinstance(included, str) else included:
         merged |= (more := _config_of(path.parent / name))
         code += more[CODE]

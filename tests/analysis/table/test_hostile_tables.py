@@ -10,8 +10,8 @@ from pathlib import Path
 import hostile_tables
 import pytest
 
+from analysis.table import too_few
 from analysis.table.import_table import read_table
-from analysis.table.table import refuse_few
 from sweep.study import InputError
 from sweep.study.errors import LINE
 
@@ -23,7 +23,7 @@ def message(path: Path) -> str | None:
     """The message that refuses a table, None where it is read."""
     began, told = time.process_time(), None
     try:
-        refuse_few(read_table(path), path.name)
+        too_few.refuse(read_table(path), path.name)
     except InputError as error:
         told = str(error)
     assert time.process_time() - began < SECONDS
