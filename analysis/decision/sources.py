@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from analysis.decision.case import Case
 from analysis.decision.findings import repetition
 from analysis.decision.objectives import base_loss
 from analysis.decision.winner import band
 from analysis.fit_file.sources import SourceAtWinner, Verdict
 from analysis.fit_file.winner import LossAtWinner
-from analysis.surfaces.surface import fit_languages
+from analysis.surfaces.surface import Surface, fit_languages
 from analysis.table import table as tables
 from sweep.study import CorpusSource
 
 
-def at_winner(case: Case, seed: int = 0) -> tuple[SourceAtWinner, ...]:
-    """Every source of a study that names sources, those of the original language first."""
+def other_surfaces(case: Case, seed: int = 0) -> dict[str, Surface]:
+    """The surface of each source whose loss the objective does not need, where enough trials measured it."""
+    if case.study is None or not case.study.corpora.named:
+        return {}
+    names = [name for name in case.study.corpora.by_name if name not in case.surfaces]
+    found = {name: _surface(case, name, seed) for name in names}
+    return {name: surface for name, surface in found.items() if surface}
+
+
+def at_winner(case: Case, others: Mapping[str, Surface]) -> tuple[SourceAtWinner, ...]:
+    """Every source of a study that names sources, those of the original language first. `others`: their surfaces, as
+    `other_surfaces`."""
     if case.study is None or not case.study.corpora.named:
         return ()
     epochs = {corpus.name: corpus.epochs(case.winner.almr) for corpus in repetition.of(case.table, case.study)}
-    return tuple(_source(case, source, epochs, seed) for source in case.study.corpora.by_name.values())
+    return tuple(
+        _source(case, source, epochs, _loss(case, source.name, others))
+        for source in case.study.corpora.by_name.values()
+    )
 
 
-def _source(case: Case, source: CorpusSource, epochs: dict[str, float], seed: int) -> SourceAtWinner:
+def _source(case: Case, source: CorpusSource, epochs: dict[str, float], loss: LossAtWinner | None) -> SourceAtWinner:
     name = source.name
-    base, loss = base_loss(case.table, name), _loss(case, name, seed)
+    base = base_loss(case.table, name)
     per_nat = _bits_per_byte(case, name)
     return SourceAtWinner(
         name=name,
@@ -38,18 +53,23 @@ def _source(case: Case, source: CorpusSource, epochs: dict[str, float], seed: in
     )
 
 
-def _loss(case: Case, name: str, seed: int) -> LossAtWinner | None:
+def _loss(case: Case, name: str, others: Mapping[str, Surface]) -> LossAtWinner | None:
     """From the surface of the fit, or, where the objective does not need this loss, from one of its own."""
     if name in case.winner.losses:
         return case.winner.losses[name]
+    if name not in others:
+        return None
+    mean, sd = (float(one[0]) for one in others[name].predict([case.winner.almr], [case.winner.lr]))
+    return LossAtWinner(mean=mean, interval=band(mean, sd, case.winner.level))
+
+
+def _surface(case: Case, name: str, seed: int) -> Surface | None:
     column = f"loss_{name}"
     table = tables.with_losses(case.table, [name]) if column in case.table else case.table
     used = tables.usable(table)
     if column not in table or used[column].isna().any() or len(used) < tables.fewest(used["almr"], used["lr"]):
         return None
-    surface = fit_languages(table, (name,), seed)[name]
-    mean, sd = (float(one[0]) for one in surface.predict([case.winner.almr], [case.winner.lr]))
-    return LossAtWinner(mean=mean, interval=band(mean, sd, case.winner.level))
+    return fit_languages(table, (name,), seed)[name]
 
 
 def _bits_per_byte(case: Case, name: str) -> float | None:

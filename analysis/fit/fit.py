@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -38,13 +38,14 @@ class Fit(FitResult):
     """A fit with its surfaces, from which figures are drawn.
 
     `surfaces` has one per language, and one per source that the objective names; `lattice` their losses over the tried
-    range, `optima` the objective there.
+    range, `optima` the objective there. `source_surfaces`: of the sources that the objective does not name.
     """
 
     surfaces: dict[str, Surface]
     goal: Goal
     lattice: Lattice
     optima: Optima
+    source_surfaces: dict[str, Surface] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def _scored(given: _Given) -> Case:
 
 def _decided(given: _Given) -> Fit:
     case = _scored(given)
-    file = _file(given, case)
+    others = sources.other_surfaces(case, given.seed)
+    file = _file(given, case, others)
     return Fit(
         table=case.table,
         file=alone.reduced(file, case.alone) if case.alone else file,
@@ -127,10 +129,11 @@ def _decided(given: _Given) -> Fit:
         goal=case.goal,
         lattice=case.lattice,
         optima=case.optima,
+        source_surfaces=others,
     )
 
 
-def _file(given: _Given, case: Case) -> FitFile:
+def _file(given: _Given, case: Case, others: Mapping[str, Surface]) -> FitFile:
     objective = given.objective
     refused = refusals.find(case)
     plain = objective.model_copy(update={"guards": objective.loss_guards})  # only the full budget is scored
@@ -160,7 +163,7 @@ def _file(given: _Given, case: Case) -> FitFile:
         horizons=budgets,
         scores=case.scores,
         loss_guards=guards.of_losses(case),
-        sources=sources.at_winner(case, given.seed),
+        sources=sources.at_winner(case, others),
     )
 
 

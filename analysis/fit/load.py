@@ -77,7 +77,8 @@ def load_same(study: Study, run: Path) -> FitResult | None:
     except (OSError, InputError):
         return None
     now = FitInputs.of_run(study, run)
-    drawn = all(path.is_file() and sha256(path) == file.figures[path.stem] for path in map(files.figure, file.figures))
+    written = {files.figure(name): digest for name, digest in file.figures.items()} | {files.surfaces: file.surfaces}
+    drawn = all(path.is_file() and sha256(path) == digest for path, digest in written.items())
     if file.inputs != now or not drawn or not files.table.is_file():
         return None
     return FitResult(table=tables.of_run(run, study), file=file, study=study)

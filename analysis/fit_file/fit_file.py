@@ -80,8 +80,9 @@ class FitFile(Schema):
     that the trials were measured at, the full one last; it is empty where that is the only one. `transfer_rules`: what
     each transfer rule says of the launch, the study's own among them.
     `scores` is None where nothing was scored. `inputs`: hashes of what was fitted; None for a table of the user's own,
-    and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name. `alone`: the
-    hyper-parameter that was fitted alone, "lr" or "almr", because all trials have one value of the other.
+    and where an earlier version wrote the file. `figures`: sha256 of each figure that was drawn, by name; `surfaces`:
+    of `surfaces.json`, None where an earlier version fitted, or nothing was kept. `alone`: the hyper-parameter that was
+    fitted alone, "lr" or "almr", because all trials have one value of the other.
     `trainers`: what trained the trials that were fitted, by trainer and version; empty where a table does not state it.
     """
 
@@ -110,6 +111,7 @@ class FitFile(Schema):
     sources: tuple[SourceAtWinner, ...] = ()
     inputs: FitInputs | None = None
     figures: dict[str, str] = Field(default_factory=dict)
+    surfaces: str | None = None
     alone: str | None = None
     trainers: tuple[TrainedBy, ...] = ()
 

@@ -32,13 +32,17 @@ SIZE = LatticeSize()
 
 @dataclass(frozen=True)
 class Lattice:
-    """Each language's loss in nats at every (almr, lr): `mean` and `sd` (A, L), posterior `draws` (D, A, L)."""
+    """Each language's loss in nats at every (almr, lr): `mean` and `sd` (A, L), posterior `draws` (D, A, L).
+
+    `times`: how many steps replace one of the lattice that this one was made finer from.
+    """
 
     almr: Array
     lr: Array
     mean: dict[str, Array]
     sd: dict[str, Array]
     draws: dict[str, Array]
+    times: int = 1
 
     @classmethod
     def of(
@@ -62,12 +66,25 @@ class Lattice:
             drawn[name] = surface.sample(every_almr, every_lr, size.draws, seed + 1000 * i).reshape(-1, *shape)
         return cls(a, r, means, deviations, drawn)
 
+    @property
+    def coarse(self) -> Self:
+        """The lattice that a finer one was made from; of another, itself."""
+        if self.times == 1:
+            return self
+        step = self.times
+        mean, sd, draws = ({k: v[..., ::step, ::step] for k, v in part.items()} for part in self._parts)
+        return type(self)(self.almr[::step], self.lr[::step], mean, sd, draws)
+
+    @property
+    def _parts(self) -> tuple[dict[str, Array], ...]:
+        return self.mean, self.sd, self.draws
+
     def finer(self, times: int = 3) -> Self:
         """The lattice with `times` as many steps on each axis, by cubic splines."""
         almr = np.linspace(self.almr[0], self.almr[-1], (len(self.almr) - 1) * times + 1)
         lr = np.geomspace(self.lr[0], self.lr[-1], (len(self.lr) - 1) * times + 1)
-        parts = ({k: _splined(v, times) for k, v in part.items()} for part in (self.mean, self.sd, self.draws))
-        return type(self)(almr, lr, *parts)
+        mean, sd, draws = ({k: _splined(v, times) for k, v in part.items()} for part in self._parts)
+        return type(self)(almr, lr, mean, sd, draws, times)
 
 
 def _splined(values: Array, times: int) -> Array:

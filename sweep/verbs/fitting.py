@@ -12,6 +12,7 @@ import pydantic
 
 from analysis.figures import drawing as plots
 from analysis.fit.fit import Fit, fit_study, fit_table
+from analysis.fit.grid import SurfaceGrid
 from analysis.fit_file.inputs import FitInputs
 from analysis.report import page as pages
 from analysis.scores import files as score_files
@@ -40,8 +41,8 @@ class NamedTable:
 
 
 def fit(run: Run) -> Fit:
-    """Fit the run's records and write `trials.csv`, also where no fit can be made, `figures/`, `fit.json` and, where
-    trials were scored, `scores.csv` and `scores.md`."""
+    """Fit the run's records and write `trials.csv`, also where no fit can be made, `figures/`,
+    `surfaces.json`, `fit.json` and, where trials were scored, `scores.csv` and `scores.md`."""
     unfinished.remove_abandoned(run.folder, run.files.figures)
     study = run.study()
     inputs = FitInputs.of_run(study, run.folder)  # before the records are read: one that changes meanwhile is seen
@@ -55,7 +56,7 @@ def fit(run: Run) -> Fit:
 
 def _written(fitted: Fit, folder: Path, inputs: FitInputs | None = None) -> Fit:
     """`fit.json` comes last, and names what it was made from and what was drawn from it."""
-    fitted = keep_figures(fitted, folder)
+    fitted = keep_surfaces(keep_figures(fitted, folder), folder)
     for name, text in score_files.texts(fitted.file.scores, fitted.label).items():
         write_atomically(folder / name, text)
     fitted = replace(fitted, file=fitted.file.model_copy(update={"inputs": inputs}))
@@ -67,6 +68,12 @@ def keep_figures(fitted: Fit, folder: Path) -> Fit:
     """Write `figures/`; returns the fit with their hashes in its file, by which a report knows them."""
     figures = {path.stem: sha256(path) for path in plots.write_figures(fitted, folder)}
     return replace(fitted, file=fitted.file.model_copy(update={"figures": figures}))
+
+
+def keep_surfaces(fitted: Fit, folder: Path) -> Fit:
+    """Write `surfaces.json`; returns the fit with its hash in its file, by which a report knows it."""
+    path = write_atomically(RunFiles(folder).surfaces, SurfaceGrid.of(fitted).model_dump_json())
+    return replace(fitted, file=fitted.file.model_copy(update={"surfaces": sha256(path)}))
 
 
 def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit:

@@ -67,6 +67,7 @@ class RunFiles:
     trials = Entry(TRIALS)
     table = Entry("trials.csv")
     fit = Entry("fit.json")
+    surfaces = Entry("surfaces.json")  # the fitted losses on the fit's grid
     figures = Entry("figures")
     report = Entry("report.html")
     launch = Entry("launch")  # the launch bundle

@@ -54,7 +54,9 @@ def test_another_teams_table_is_fitted_and_nothing_is_written(table: Path) -> No
 def test_with_a_folder_it_leaves_the_same_files_as_a_run(table: Path, tmp_path: Path) -> None:
     result = fit(str(table), "--columns", COLUMNS, "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
-    assert {"fit.json", "trials.csv", "report.html", "figures"} <= {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"fit.json", "surfaces.json", "trials.csv", "report.html", "figures"} <= {
+        p.name for p in (tmp_path / "out").iterdir()
+    }
     assert "winner: ALMR" in result.stdout
 
 
