@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 QUIET := --quiet --disable-pip-version-check
 
-.PHONY: demo demo-sources test check audit docs docs-outputs install test-heavy test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
+.PHONY: demo demo-sources test check audit docs docs-outputs install test-heavy test-page test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -23,6 +23,10 @@ check: $(INSTALLED)  ## ruff, mypy and the quick tests
 
 test-heavy: $(INSTALLED)  ## what `make test` leaves out for its time: a search that is killed, resumed and made larger
 	$(BIN)/python -m pytest -m heavy
+
+test-page: $(INSTALLED)  ## the report page in a real browser: needs a Chromium, such as Debian's package
+	$(BIN)/python -m pip install $(QUIET) playwright pypdf
+	$(BIN)/python -m pytest -n 0 -rs tests/analysis/report
 
 test-intervals: $(INSTALLED)  ## the coverage of the intervals, on three times as many surfaces as in `make test`
 	ALMR_TEST_DRAWS=21 $(BIN)/python -m pytest tests/analysis/fit/test_coverage.py

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.fit_file.result import FitResult
-from sweep.study import CorpusFacts
+from sweep.study import CorpusFacts, Study
 from sweep.study.files.layout import RunFiles
 from sweep.study.ingredients import read_ingredients
 from sweep.study.numbers import percent
@@ -31,13 +30,13 @@ class CorpusTable:
     base_model: list[str]
 
 
-def table(fit: FitResult, run: Path) -> CorpusTable | None:
+def table(study: Study | None, run: Path) -> CorpusTable | None:
     """None where the trials have no corpora: a replayed study, or a table of others."""
     made = read_ingredients(RunFiles(run).ingredients)
-    if fit.study is None or made is None:
+    if study is None or made is None:
         return None
     facts = made.corpora
-    known, label = fit.study.corpora.by_name, fit.study.source_label
+    known, label = study.corpora.by_name, study.source_label
     rows = [_row(label(name), one) for name, one in facts.items() if name in known]
     found = made.base_check.lines(lambda name: label(name) if name in known else name) if made.base_check else []
     return CorpusTable(rows, _borders(list(facts.values())), found)

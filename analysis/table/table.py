@@ -93,6 +93,11 @@ def from_records(records: Iterable[Record]) -> pd.DataFrame:
     return table.sort_values(["seed", "almr", "lr"], ignore_index=True)
 
 
+def empty() -> pd.DataFrame:
+    """The table of a run without a record."""
+    return pd.DataFrame(columns=[*COLUMNS])
+
+
 def _row(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(record, name) for name in SCALARS}
     row["status"] = record.status.value

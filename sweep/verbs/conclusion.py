@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -87,7 +88,7 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
         from analysis.fit.load import load_same
         from sweep.verbs import outputs
 
-        fitted = load_same(run.study(), run.folder) or _fit(run)
+        fitted = load_same(run.study(), run.folder) or _fitted(run)
         made, refusal = _export(study, run, fitted)
         page = outputs.report(run, fitted)  # after the bundle, whose verdict it repeats
     for line in made.notes if made else ():
@@ -95,10 +96,16 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
     return Results(fitted, page, made, refusal)
 
 
-def _fit(run: Run) -> FitResult:
-    from sweep.verbs import fitting  # drawing and surfaces take a second to import
+def _fitted(run: Run) -> FitResult:
+    """The fit of a run. Raises InputError where none can be made; the page then has what is there."""
+    from sweep.verbs import fitting, outputs
 
-    return fitting.fit(run)
+    try:
+        return fitting.fit(run)
+    except InputError as error:
+        with suppress(InputError):  # of records that cannot be read, the error names the first
+            outputs.report_without_fit(run, str(error))
+        raise
 
 
 def _export(study: Study, run: Run, fitted: FitResult) -> tuple[Exported | None, str | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from analysis.fit.load import load_fit
+from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.launch import bundle
 from analysis.launch.bundle import Exported, FittedRun
@@ -19,6 +20,7 @@ from analysis.launch.evidence import bundle_folder, evidence, parity
 from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import NO_PARITY
+from analysis.table import table as tables
 from analysis.transfer import bracket
 from sweep.external.parity import kept
 from sweep.external.read_back import verify as read_back
@@ -26,6 +28,7 @@ from sweep.planning import model_shape
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study
 from sweep.study.files import unfinished
+from sweep.study.files.reader import read_object
 from sweep.study.sections.launch import Format
 from sweep.verbs import rerun
 from trainers.data.hold_out import held_out_texts
@@ -45,13 +48,39 @@ def fitted(run: Run, tell: Callable[[str], None]) -> FitResult:
 
 
 def report(run: Run, fitted: FitResult) -> Path:
-    """Write the page of a fit. Raises InputError where its figures are not those that the fit drew."""
+    """Write the page of a fit. Raises InputError where its surfaces are not those of the fit."""
     from analysis.report import page as pages
 
     unfinished.remove_abandoned(run.folder)
-    page = pages.write_report(fitted, run.folder, rerun.suggestion(fitted.refusals, fitted.warnings, rerun.of(run)))
+    page = pages.write_report(fitted, run.folder, _next(run, fitted), run.address)
     run.share()
     return page
+
+
+def report_without_fit(run: Run, why: str) -> Path:
+    """Write the page of a run's trials, where no fit can be made of them; `why` in words.
+
+    Raises InputError for a record that cannot be read.
+    """
+    from analysis.report import page as pages
+
+    study = run.study()
+    made = pages.Unfitted(study, tables.of_run(run.folder, study) if run.files.records() else tables.empty(), why)
+    page = pages.write_unfitted(made, run.folder, rerun.suggestion([], [], rerun.of(run)))
+    run.share()
+    return page
+
+
+def _next(run: Run, fitted: FitResult) -> list[str]:
+    """What to run next, as "purpose: command": trials that are left or suggested, and the step to the launch."""
+    trials = rerun.suggestion(fitted.refusals, fitted.warnings, rerun.of(run))
+    if fitted.refusals or fitted.study is None or fitted.study.launch is None:
+        return trials
+    exported = (read_object(run.files.evidence) or {}).get("fit_sha256") == fit_sha256(run.folder)
+    verb, purpose = (
+        ("confirm", "measure the LR at the launch's size") if exported else ("export", "write the launch bundle")
+    )
+    return [*trials, f"to {purpose}: {shlex.join(['almr', verb, run.address])}"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from analysis.decision.curve import divergence_edge
 from analysis.figures.data import loss_and_guard
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import AlmrPoint, CurvePoint
+from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import RegionRow, Winner
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
@@ -67,7 +68,7 @@ def objective_info(fit: Fit) -> ObjectiveInfo:
         region=_pieces(file.region.rows if file.region else [], lambda row: row.almr),
         curve=_pieces(file.curve if _both_varied(fit) else [], lambda point: point.almr),
         best_almr=_best_almr(fit),
-        edge=_edge(fit),
+        edge=edge_line(fit, lattice.almr),
         winner=file.winner,
     )
 
@@ -102,9 +103,9 @@ def _pieces(points: Sequence[Point], place: Callable[[Point], float]) -> list[li
     return [list(points[a:b]) for a, b in itertools.pairwise(ends) if b > a]
 
 
-def _edge(fit: Fit) -> list[tuple[float, float]]:
+def edge_line(fit: FitResult, almrs: Iterable[float]) -> list[tuple[float, float]]:
+    """(ALMR, LR) along the divergence edge; empty where no trial diverged."""
     if not fit.file.divergence.trials:
         return []
-    almrs = [float(almr) for almr in fit.lattice.almr]
-    edges = [(almr, divergence_edge(fit.table, almr, fit.file.winner.lr).lr) for almr in almrs]
+    edges = [(float(almr), divergence_edge(fit.table, float(almr), fit.file.winner.lr).lr) for almr in almrs]
     return [(almr, lr) for almr, lr in edges if lr is not None]

@@ -46,13 +46,13 @@ def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
 
 def _curves(table: pd.DataFrame, files: RunFiles) -> Iterator[LossCurve]:
     for row in table.sort_values(["almr", "lr", "seed"]).to_dict("records"):
-        points = list(_logged(files.trial(row["trial_id"]).metrics))
+        points = list(logged(files.trial(row["trial_id"]).metrics))
         if points:
             tokens, loss = np.array(points, float).T
             yield LossCurve(almr=row["almr"], lr=row["lr"], status=row["status"], tokens=tokens, loss=loss)
 
 
-def _logged(log: Path) -> Iterator[tuple[float, float]]:
+def logged(log: Path) -> Iterator[tuple[float, float]]:
     """(tokens, loss) of each line of the main run. Evaluations have no loss; lines of a branch name its horizon."""
     for line in json_lines(log, "tokens", "loss"):
         if None not in (line.get("tokens"), line.get("loss")) and "horizon" not in line:

@@ -101,7 +101,15 @@ def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
-    fitted = outputs.fitted(found, say)
+    try:
+        fitted = outputs.fitted(found, say)
+    except InputError as error:
+        if found.files.fit.is_file():  # what it says has to be mended first
+            raise
+        path = outputs.report_without_fit(found, str(error))
+        say(f"no fit: {error}")
+        show({"report": str(path)} if as_json else str(path))
+        return
     path = outputs.report(found, fitted)
     if fitted.refusals:
         say(f"REFUSED ({_codes(fitted)}): the report says why")

@@ -70,7 +70,7 @@ def test_one_almr_for_all_is_named_beside_the_lr(at_one_almr: Fit, tmp_path: Pat
     assert first.startswith("winner: LR ")
     assert first.endswith("), at ALMR 0.30, the only one tried")
     assert at_one_almr.winner.almr == 0.3
-    assert "share of additional tokensthe only one tried" in Page(render(at_one_almr, tmp_path)).text
+    assert "share of additional tokens; the only one tried" in Page(render(at_one_almr, tmp_path)).text
 
 
 def test_the_fit_does_not_depend_on_the_almr_that_all_trials_have(unknown: Fit) -> None:

@@ -282,14 +282,12 @@ def test_a_run_that_names_itself_as_a_rung_is_not_outdated_by_its_own_fit(tmp_pa
     assert before.changes(FitInputs.of_run(of, tmp_path)) == []
 
 
-@pytest.mark.parametrize(
-    ("content", "says"), [(b"of another fit", "is not the figure that this fit drew"), (None, "does not exist")]
-)
-def test_a_report_shows_only_the_figures_of_its_fit(run, content, says):
-    path = run / "figures" / "objective.png"
-    path.write_bytes(content) if content else path.unlink()
+@pytest.mark.parametrize(("content", "says"), [("{}", "is not what this fit wrote"), (None, "does not exist")])
+def test_a_report_draws_only_the_surfaces_of_its_fit(run, content, says):
+    path = run / "surfaces.json"
+    path.write_text(content) if content else path.unlink()
     told = str(almr("report", run).exception)
-    assert told == f"{path}: {says}: draw it again, almr fit {run}"
+    assert told == f"{path}: {says}; write it anew: almr fit {run}"
 
 
 def test_a_bundle_needs_no_surfaces():
