@@ -66,10 +66,9 @@ def _variable(path: str) -> str | None:
         "HF_HOME": Path(os.environ.get("HF_HOME") or home / ".cache" / "huggingface"),
         "MPLCONFIGDIR": Path(os.environ.get("MPLCONFIGDIR") or home / ".config" / "matplotlib"),
         "HOME": home / ".ray",
-        "TMPDIR": _temporary(),
-    }
+    } | ({} if Path(path).is_relative_to(Path.cwd()) else {"TMPDIR": _temporary()})  # a user may work below it
     inside = [(len(place.parts), name) for name, place in places.items() if Path(path).is_relative_to(place)]
-    return max(inside)[1] if inside and not Path(path).is_relative_to(Path.cwd()) else None
+    return max(inside)[1] if inside else None
 
 
 def _temporary() -> Path:
