@@ -101,6 +101,16 @@ def _leave(ended: SystemExit) -> NoReturn:
     os._exit(ended.code)
 
 
+def _end(status: int) -> NoReturn:
+    """End, at once where the output cannot be written: Python would try again, with a status of its own."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os._exit(status)
+    sys.exit(status)
+
+
 def main() -> None:
     """The entry point: an error is one line on standard error, with its traceback before it under `--debug`."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
@@ -118,7 +128,7 @@ def main() -> None:
             traceback.print_exc()
         lines, status = terminal.explain(error)
         tell(lines)
-        sys.exit(status)
+        _end(status)
 
 
 if __name__ == "__main__":
