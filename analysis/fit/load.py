@@ -14,7 +14,7 @@ from analysis.table import table as tables
 from sweep.study import InputError, Record, Study, study_file
 from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import RunFiles
-from sweep.study.record import read_record
+from sweep.study.files.trial_files import read_trial
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def load_run(folder: str | Path) -> LoadedRun:
         raise InputError(f"{folder}: not a run: a run is a folder with study.yaml")
     study = study_file.load(files.study)
     table = tables.of_run(files.folder, study)
-    records = tuple(read_record(path) for path in files.records())
+    records = tuple(read_trial(path) for path in files.records())
     fit = read_fit(files.folder) if files.fit.is_file() else None
     changed = tuple(changes(fit, study, files)) if fit else ()
     return LoadedRun(folder=files.folder, study=study, table=table, records=records, fit=fit, changes=changed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from sweep.study import LANGUAGES, Objective, Study
 from sweep.study import numbers as formats
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
+from sweep.study.files.reader import read_object
 from sweep.study.study_file import dump
 
 TEMPLATE = Path(__file__).with_name("template")
@@ -141,7 +143,7 @@ def _page(
             corpus_heads=corpora.HEADS,
             cost=words.cost(table),
             yaml=study and dump(study),
-            provenance=_as_it_is(RunFiles(run).provenance),
+            provenance=_as_text(RunFiles(run).provenance),
         )
     )
 
@@ -236,5 +238,7 @@ def _near(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _as_it_is(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+def _as_text(path: Path) -> str | None:
+    """The object of a JSON file; None where it is missing or unreadable."""
+    content = read_object(path)
+    return None if content is None else json.dumps(content, indent=2, ensure_ascii=False)

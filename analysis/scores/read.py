@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ import pydantic
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
 from sweep.study import InputError, Score
+from sweep.study.files import reader
 from sweep.study.files.layout import RunFiles, ScoreFiles, TrialFiles
-from sweep.study.record import read_record
+from sweep.study.files.trial_files import read_trial
 
 SCORES = pydantic.TypeAdapter(dict[str, Score])
 FAILURES = pydantic.TypeAdapter(dict[str, str])
@@ -88,7 +88,7 @@ def _base(files: ScoreFiles) -> ScoredModel:
 
 
 def _trial(files: TrialFiles) -> ScoredModel:
-    record = read_record(files.record)
+    record = read_trial(files.record)
     return _model(record.scores, record.score_failures, files)
 
 
@@ -105,10 +105,8 @@ def _model(scores: dict[str, Score], failures: dict[str, str], files: ScoreFiles
 
 def _parsed(path: Path, kind: pydantic.TypeAdapter[Any]) -> Any:
     try:
-        return kind.validate_python(json.loads(path.read_bytes()))
+        return kind.validate_python(reader.parse(path, "file of scores", REMEDY))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"{path}: {where}: {first['msg']}; {REMEDY}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); {REMEDY}") from None

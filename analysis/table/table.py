@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sweep.study import LANGUAGES, MINIMUM_TRIALS, Horizon, InputError, Objective, Record, Status, Study
 from sweep.study.files.layout import RunFiles
+from sweep.study.files.trial_files import read_trial
 from sweep.study.ingredients import read_ingredients
-from sweep.study.record import ALSO, SAME_TEXT, SIMULATED, read_record
+from sweep.study.record import ALSO, SAME_TEXT, SIMULATED
 
 Array = NDArray[np.float64]
 WHY = "why"  # the column that says why a trial was run that is no point of the grid
@@ -50,18 +51,7 @@ def read_run(run: Path) -> pd.DataFrame:
     paths = RunFiles(run).records()
     if not paths:
         raise InputError(f"{run}: no finished trials: run the study first, almr run STUDY")
-    return from_records(map(_read, paths))
-
-
-def _read(path: Path) -> Record:
-    """The record of a trial, whose id is the name of its folder."""
-    record = read_record(path)
-    if record.trial_id != path.parent.name:
-        raise InputError(
-            f"{path}: the record is of trial {record.trial_id[:60]!r}, but its folder is named {path.parent.name!r}: "
-            f"move the folder out of trials/"
-        )
-    return record
+    return from_records(map(read_trial, paths))
 
 
 def of_run(run: Path, study: Study) -> pd.DataFrame:

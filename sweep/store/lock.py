@@ -22,8 +22,11 @@ import pydantic
 from sweep.store.owner import Owner
 from sweep.store.remote import RemoteLockFile
 from sweep.study import InputError
+from sweep.study.files import regular
 from sweep.study.files.atomic import write_atomically
 
+LARGEST_BYTES = 10**5
+UNREADABLE = "delete it if no other driver is running"
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 300.0  # ten heartbeats, and far more than the clocks of one cluster differ
 
@@ -58,7 +61,7 @@ class LocalLockFile:
 
     def read(self) -> str | None:
         try:
-            return self.path.read_text(encoding="utf-8", errors="replace")
+            return regular.content(self.path, UNREADABLE, LARGEST_BYTES).decode(errors="replace")
         except FileNotFoundError:
             return None
 
@@ -142,7 +145,7 @@ def _owner(file: LockFile) -> Owner | None:
     try:
         return Owner.model_validate_json(text)
     except pydantic.ValidationError:
-        raise InputError(f"{file}: not a lock file of this version: delete it if no other driver is running") from None
+        raise InputError(f"{file}: not a lock file of this version: {UNREADABLE}") from None
 
 
 class _Heartbeat(threading.Thread):

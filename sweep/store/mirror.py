@@ -22,13 +22,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from sweep.store.remote import open_store
 from sweep.store.store_errors import StoreError, patient
 from sweep.study import InputError
-from sweep.study.files import cache, unfinished
+from sweep.study.files import cache, regular, unfinished
 from sweep.study.files.atomic import write_atomically
 
 MANIFEST = ".mirror.json"
+_FILES = pydantic.TypeAdapter(dict[str, list[Any]])
 DOTTED = (".metadata",)  # the index of a checkpoint of torch.distributed.checkpoint
 LAST = "/state.json"  # marks a checkpoint as whole
 
@@ -208,10 +211,9 @@ class Mirror:
 
 def _read_manifest(folder: Path) -> dict[str, list[Any]]:
     try:
-        files: dict[str, list[Any]] = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    return files
+        return _FILES.validate_python(json.loads(regular.content(folder / MANIFEST))["files"], strict=True)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}  # then all files are fetched again
 
 
 def _signature(info: dict[str, Any]) -> str:

@@ -17,8 +17,8 @@ from sweep.study import Ingredients, InputError, Record, Status, Study, Trial, s
 from sweep.study.files import cache
 from sweep.study.files.layout import PARITY, TRIALS, ScoreFiles, is_read_by_drivers
 from sweep.study.files.reader import NewerFileError, read_object
+from sweep.study.files.trial_files import read_trial
 from sweep.study.ingredients import SearchState, read_ingredients, read_search
-from sweep.study.record import read_record
 
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
 IF_THE_SAME = "; if the text is the same, state it: --same-text REASON"
@@ -86,7 +86,7 @@ class Run(RunTrials):
         """A trial's record of another recipe: failed trials are run again, unreadable records refused where used."""
         for path in self.files.records():
             with contextlib.suppress(InputError):
-                record = read_record(path)
+                record = read_trial(path)
                 if record.status is not Status.FAILED and record.fingerprint not in known:
                     return record
         return None
@@ -183,7 +183,8 @@ class Run(RunTrials):
 
     def code_sha256(self) -> str | None:
         """The sha256 of the staged code, from `provenance.json`; None where that is missing or broken."""
-        return (read_object(self.files.provenance) or {}).get("code_sha256")
+        found = (read_object(self.files.provenance) or {}).get("code_sha256")
+        return found if isinstance(found, str) else None
 
     def stage_code(self) -> str:
         """Copy our packages into the run, for its workers, and write `provenance.json`; returns the code's sha256."""

@@ -11,7 +11,8 @@ from sweep.study import InputError, Proposed, Record, Status, Study, Trial
 from sweep.study.files import unfinished
 from sweep.study.files.layout import TrialFiles, is_of_trial
 from sweep.study.files.reader import NewerFileError, json_lines
-from sweep.study.record import TrialRequest, read_record, read_request
+from sweep.study.files.trial_files import read_request, read_trial
+from sweep.study.record import TrialRequest
 
 Content = TypeVar("Content")
 LOOK_SECONDS = 20.0  # between looks of a display at a running trial
@@ -31,15 +32,9 @@ class RunTrials(RunStorage):
     def record(self, trial: Trial) -> Record | None:
         """The record of a trial, or None. Raises InputError for an unreadable one, so that it is never overwritten."""
         try:
-            record = self._read(read_record, self.files.trial(trial.id).record)
+            return self._read(read_trial, self.files.trial(trial.id).record)
         except FileNotFoundError:
             return None
-        if {record.trial_id, record.trial.id} != {trial.id}:
-            path = self.shown(self.files.trial(trial.id).record)
-            raise InputError(
-                f"{path}: the record of another trial, {record.trial.id}: delete it to run this trial again"
-            )
-        return record
 
     def record_written(self, trial: Trial) -> int | None:
         """The time a record was written, in nanoseconds; None where there is no record."""
@@ -87,7 +82,7 @@ class RunTrials(RunStorage):
         except InputError:
             if not files.record.exists():
                 raise
-            return self._read(read_record, files.record).request
+            return self._read(read_trial, files.record).request
 
     def mend(self) -> None:
         """Write anew what is broken and can be: the requests of trials that have a record. Remove what killed processes

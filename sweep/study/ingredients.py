@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field
 
-from sweep.study.fields import Schema
+from sweep.study.fields import LARGEST_COUNT, Schema
 from sweep.study.files import reader
 from sweep.study.numbers import number
 
@@ -18,6 +18,10 @@ OTHER_TOKENIZER = "losses per token of two tokenizers do not compare, bits per b
 AGAIN = "delete it, and run the study again, which writes a new one"
 
 
+Amount = Annotated[int, Field(gt=0, le=LARGEST_COUNT)]
+Natural = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+
+
 class SearchState(Schema):
     """`search.json`: how a search ended. `budget` is in `unit`: trials, tokens or gpu_hours. `asked` is its number of
     proposals; `stopped` is the reason for an end before the budget, else None. Proposals depend on `at_once`, the
@@ -25,11 +29,11 @@ class SearchState(Schema):
     """
 
     strategy: str
-    budget: int | float
+    budget: int | float = Field(ge=0)
     unit: str = "trials"
-    asked: int
+    asked: int = Field(ge=0)
     stopped: str | None = None
-    at_once: int = 1
+    at_once: int = Field(default=1, ge=1)
 
 
 class CorpusFacts(Schema):
@@ -47,25 +51,25 @@ class CorpusFacts(Schema):
     """
 
     fingerprint: str
-    documents: int
-    tokens: int
-    bytes: int
-    blocks: int
-    held_out_documents: int
-    held_out_tokens: int
-    held_out_bytes: int
-    held_out_blocks: int
-    copies: int | None = None
-    copied_tokens: int | None = None
-    near_copies: int | None = None
-    near_copied_tokens: int | None = None
-    special_strings: int | None = None
-    borders_inside: int | None = None
+    documents: Amount
+    tokens: Amount
+    bytes: Amount
+    blocks: Natural
+    held_out_documents: Natural
+    held_out_tokens: Natural
+    held_out_bytes: Natural
+    held_out_blocks: Natural
+    copies: Natural | None = None
+    copied_tokens: Natural | None = None
+    near_copies: Natural | None = None
+    near_copied_tokens: Natural | None = None
+    special_strings: Natural | None = None
+    borders_inside: Natural | None = None
     bos: bool = False
     eos: bool = True
     files: tuple[str, ...] = ()
     counted: bool = True
-    trial_blocks: int | None = None
+    trial_blocks: Amount | None = None
 
     def drawn_from(self, blocks: float) -> Self:
         """With the number of training blocks that trials draw from: at least one, and no more than there are."""

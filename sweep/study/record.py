@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
 from sweep.study.fields import Schema, TrainerName
-from sweep.study.files import reader
 
 SCHEMA_VERSION = REQUEST_VERSION = 1
 SIMULATED = "simulated_by"  # in the provenance of a record, and a column of tables: what made its losses
 SAME_TEXT = "same_text"  # likewise: the user's statement that its text is that of the trials before
 ALSO = "asked with --also"  # why a trial is run that the user named beside the study's own
 OWN_TRAINER: TrainerName = "native"
+MOST_SEED = 2**32 - 1  # numpy takes no larger one
 SAME_LOSS = 1e-3  # nats: training again on other hardware differs by rounding
 SCORING = "scoring"  # the key of `score_failures` for a failure of all tasks
 
@@ -39,7 +38,7 @@ class Trial(Schema):
 
     almr: float = pydantic.Field(ge=0, le=1)
     lr: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    seed: int = pydantic.Field(ge=0)
+    seed: int = pydantic.Field(ge=0, le=MOST_SEED)
 
     @property
     def id(self) -> str:
@@ -75,11 +74,11 @@ class Proposed(Schema):
 class TrialRequest(Schema):
     """`trial.json`: a requested trial. `attempt` counts its attempts; `proposed` is None for a trial of the grid."""
 
-    almr: float
-    lr: float
-    seed: int
+    almr: float = pydantic.Field(ge=0, le=1)
+    lr: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    seed: int = pydantic.Field(ge=0, le=MOST_SEED)
     fingerprint: str
-    attempt: int = 0
+    attempt: int = pydantic.Field(default=0, ge=0)
     proposed: Proposed | None = None
 
     @property
@@ -181,7 +180,7 @@ class Record(Schema):
     fingerprint: str
     almr: float = pydantic.Field(ge=0, le=1)
     lr: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    seed: int = pydantic.Field(ge=0)
+    seed: int = pydantic.Field(ge=0, le=MOST_SEED)
     status: Status
     attempt: int
     reason: str | None = None
@@ -236,17 +235,3 @@ class Record(Schema):
         return TrialRequest(
             **self.trial.model_dump(), fingerprint=self.fingerprint, attempt=self.attempt, proposed=self.proposed
         )
-
-
-def read_record(path: Path) -> Record:
-    """Read a record. Raises FileNotFoundError, and InputError naming a file that is no record of this version."""
-    return reader.read(path, Record, "record", SCHEMA_VERSION, "delete it to run the trial again")
-
-
-def read_request(path: Path) -> TrialRequest | None:
-    """A `trial.json`; None where the trial was never requested. Raises InputError where it cannot be read."""
-    remedy = "delete it to request the trial again"
-    try:
-        return reader.read(path, TrialRequest, "trial request", REQUEST_VERSION, remedy)
-    except FileNotFoundError:
-        return None

@@ -10,11 +10,10 @@ from typing import NamedTuple
 from sweep.store.run import Run
 from sweep.study import InputError, Proposed, Study, Trial, numbers
 from sweep.study.errors import shown
-from sweep.study.record import ALSO, shortest_scientific
+from sweep.study.record import ALSO, MOST_SEED, shortest_scientific
 from sweep.trials.progress import RunProgress
 
 FORM = "write ALMR:LR, or ALMR:LR:SEED, with commas between, as in 0.65:3.19e-3,0.7:3e-3"
-MOST_SEED = 2**32 - 1
 MOST_SHOWN = 6  # points of a message
 FAR = 10.0  # an LR so many times outside those of the study was perhaps written in another unit, or before the ALMR
 

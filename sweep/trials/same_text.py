@@ -86,4 +86,5 @@ def _losses(made: Ingredients | None) -> dict[str, float]:
 def _noise(run: Run) -> dict[str, float]:
     """The sd of one trial by language or source, in nats, as the run was last fitted; empty before a fit."""
     found = (read_object(run.files.fit) or {}).get("noise")
-    return {name: float(sd) for name, sd in found.items() if isinstance(sd, int | float)} if found else {}
+    measured = found if isinstance(found, dict) else {}
+    return {name: float(sd) for name, sd in measured.items() if isinstance(sd, int | float)}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from analysis.fit_file.findings import Finding
 from sweep.store.run import Run
 from sweep.study import Study, Trial
+from sweep.study.record import MOST_SEED
 from sweep.trials import also
 from sweep.trials.also import NamedPoint
 from sweep.trials.progress import RunProgress
@@ -52,7 +53,7 @@ class Rerun(NamedTuple):
         seeds = {trial.seed for trial in self.tried if (trial.almr, trial.lr) == (almr, lr)}
         if not seeds:
             return NamedPoint(almr, lr)
-        above = range(1 + max(seeds), also.MOST_SEED + 1)
+        above = range(1 + max(seeds), MOST_SEED + 1)
         return NamedPoint(
             almr, lr, next(seed for seed in itertools.chain(above, itertools.count()) if seed not in seeds)
         )

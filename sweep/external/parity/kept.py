@@ -16,7 +16,7 @@ from sweep.external.runs import plan, start
 from sweep.store.run import Run
 from sweep.study import InputError, Record
 from sweep.study.files import reader
-from sweep.study.record import read_record
+from sweep.study.files.trial_files import read_trial
 from sweep.study.sections.launch import Format
 from sweep.worker.group.node import CODE
 
@@ -54,7 +54,7 @@ def _checked(run: Run, name: Format, result: ParityResult) -> ParityResult:
 
 
 def records(run: Run) -> list[Record]:
-    return [read_record(path) for path in run.files.records()]
+    return [read_trial(path) for path in run.files.records()]
 
 
 def repeated(run: Run, record: Record) -> RepeatedTrial:

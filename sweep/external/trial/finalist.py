@@ -18,8 +18,9 @@ from sweep.store.run import Run
 from sweep.study import Record, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
+from sweep.study.files.trial_files import read_record
 from sweep.study.ingredients import read_ingredients
-from sweep.study.record import SCORING, read_record
+from sweep.study.record import SCORING
 from sweep.study.sections.resources import Tracking
 
 MODULE = "sweep.external.trial.finalist"

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from sweep.study.files import unfinished
+from sweep.study.files import regular, unfinished
 
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
@@ -37,6 +37,8 @@ def _replace(path: Path, content: bytes) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex, read in pieces: weights may be larger than memory. Raises OSError."""
-    with path.open("rb") as opened:
+    """The sha256 of a file's bytes, in hex, read in pieces: weights may be larger than memory. Raises OSError, and
+    InputError for what is no regular file.
+    """
+    with regular.opened(path) as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -92,8 +93,9 @@ class RunFiles:
         return (TrialFiles(path) for path in sorted(self.trials.glob("*")) if path.is_dir())
 
     def records(self) -> list[Path]:
-        """The path of every record, sorted by trial."""
-        return sorted(self.trials.glob(f"*/{RECORD}"))
+        """The path of every record, sorted by trial: of what bears its name, be it a broken link."""
+        paths = (folder / RECORD for folder in self.trials.glob("*"))
+        return sorted(path for path in paths if os.path.lexists(path))
 
     def name(self, path: Path) -> str:
         """A file's path relative to the run, as in an object store."""

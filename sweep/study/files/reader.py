@@ -11,8 +11,10 @@ import pydantic
 
 from sweep.study.errors import InputError, explain
 from sweep.study.fields import Schema
+from sweep.study.files import regular
 
 Model = TypeVar("Model", bound=Schema)
+LONGEST_LINE = 10**6  # bytes of a line of JSON Lines
 LARGEST = 1e30  # beyond every measured quantity, and small enough to compute with
 
 
@@ -38,15 +40,34 @@ def read(path: Path, schema: type[Model], kind: str, version: int, remedy: str) 
 def parse(path: Path, kind: str, remedy: str) -> Any:
     """The JSON of a file. Raises FileNotFoundError, and InputError naming the file and the remedy."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(_text(regular.content(path, remedy)))
         wrong = next(_not_measurable(content), None)
     except RecursionError:
         raise InputError(f"{path}: not a {kind} (nested too deeply); {remedy}") from None
+    except regular.UnreadableFileError:
+        raise
     except ValueError as error:  # of UTF-8 too
-        raise InputError(f"{path}: not a {kind} (not JSON: {error}); {remedy}") from None
+        raise InputError(f"{path}: not a {kind} ({_not_json(error)}); {remedy}") from None
     if wrong is not None:
         raise InputError(f"{path}: not a {kind} ({wrong}: write a measured number, or null); {remedy}")
     return content
+
+
+def _text(content: bytes) -> str:
+    """Raises ValueError saying what the bytes are instead of UTF-8."""
+    if content and not content.strip(b"\0"):
+        raise ValueError(f"{len(content):,} zero bytes, as a crash leaves them")
+    if (found := json.detect_encoding(content)) not in ("utf-8", "utf-8-sig"):
+        raise ValueError(f"it is in {found}, not in UTF-8")
+    return content.decode(found)
+
+
+def _not_json(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return "it is empty" if not error.doc.strip() else f"not JSON: {error}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start:,}"
+    return "a number of thousands of digits" if "digits" in str(error) else str(error)
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
@@ -64,13 +85,23 @@ def json_lines(path: Path, *numbers: str) -> Iterator[dict[str, Any]]:
 
     Leaves out every other line: a killed trial may leave half a line, a full disk a run of zeros.
     """
-    for text in path.read_bytes().splitlines() if path.is_file() else []:
+    for text in _lines(path):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
             continue
         if isinstance(line, dict) and all(line.get(name) is None or _is_number(line[name]) for name in numbers):
             yield line
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file; none where it is no file. One that is too long for ours comes in parts, no JSON each."""
+    try:
+        file = regular.opened(path)
+    except (FileNotFoundError, regular.UnreadableFileError):
+        return
+    with file:
+        yield from iter(lambda: file.readline(LONGEST_LINE), b"")
 
 
 def _is_number(value: Any) -> bool:

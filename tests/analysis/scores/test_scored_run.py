@@ -114,7 +114,7 @@ def test_a_run_without_scores_reads_and_writes_nothing_more(tmp_path, write_run,
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("base/scores.json", "{cut", "cannot be read"),
+        ("base/scores.json", "{cut", "not JSON"),
         ("base/scores.json", '{"ceval": {"value": "high"}}', "ceval.value"),
         ("base/questions.json", '{"ceval": [1, "x"]}', "ceval.1"),
     ],

@@ -15,7 +15,7 @@ from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, PerLanguage, Proposed, Record, Status, Study, Trial
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.reader import NewerFileError
-from sweep.study.record import read_request
+from sweep.study.files.trial_files import read_request
 
 
 def record(study: Study, trial: Trial, status: Status = Status.COMPLETE) -> Record:
@@ -48,8 +48,10 @@ def test_the_record_of_another_trial_is_refused(run: Run) -> None:
         write_atomically(path, wrong.model_dump_json())
         with pytest.raises(InputError) as raised:
             run.left([second])
-        says = f"{path}: the record of another trial, {wrong.trial.id}: delete it to run this trial again"
-        assert str(raised.value) == says
+        says = (
+            f"{path}: the record is of trial {wrong.trial.id!r}, but its folder is named {second.id!r}: if the folder "
+        )
+        assert str(raised.value) == f"{says}is a copy, move it out of trials/, else delete the file"
 
 
 def test_trials_of_another_version_are_refused_in_one_line(run: Run) -> None:

@@ -15,8 +15,8 @@ from analysis.launch.evidence import evidence
 from sweep.store.run import Run
 from sweep.study import InputError
 from sweep.study.files.reader import NewerFileError, json_lines, read_object
+from sweep.study.files.trial_files import read_record, read_request
 from sweep.study.ingredients import read_ingredients, read_search
-from sweep.study.record import read_record, read_request
 
 
 class Kind(NamedTuple):
@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 
 KINDS = [
     Kind("record.json", read_record, 1, "delete it to run the trial again"),
-    Kind("trial.json", read_request, 1, "delete it to request the trial again"),
+    Kind("almr=0.50_lr=1e-04_seed=0/trial.json", read_request, 1, "delete it to request the trial again"),
     Kind("search.json", read_search, 1, "delete it, and run the study again"),
     Kind("ingredients.json", read_ingredients, 1, "delete it, and run the study again"),
     Kind("fit.json", lambda path: read_fit(path.parent), 2, "write it anew: almr fit RUN"),
@@ -91,6 +91,7 @@ def test_a_version_that_is_no_whole_number_is_named_and_its_file_kept(kind: Kind
 def test_a_field_that_only_a_newer_version_knows_is_no_reason_to_delete(
     kind: Kind, content: dict[str, Any], tmp_path: Path
 ) -> None:
+    (tmp_path / kind.name).parent.mkdir(exist_ok=True)
     (tmp_path / kind.name).write_text(json.dumps(content))
     assert kind.read(tmp_path / kind.name) is not None
     told = str(refused(kind, tmp_path, json.dumps(content | {"a_new_field": 1}).encode()))
@@ -101,9 +102,9 @@ def test_a_field_that_only_a_newer_version_knows_is_no_reason_to_delete(
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "not JSON: Expecting value"),
+        (b"", "it is empty"),
         (b'{"half": ', "not JSON: Expecting value"),
-        (b'{"a": "\xff"}', "not JSON: 'utf-8' codec can't decode"),
+        (b'{"a": "\xff"}', "not UTF-8 at byte 7"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a": [0, {"b": NaN}]}', "a.1.b is nan"),
         (b'{"loss": {"original": 1e308}}', "loss.original is 1e+308"),

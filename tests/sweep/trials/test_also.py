@@ -17,7 +17,7 @@ from analysis.fit_file.findings import Finding, NextTrial
 from analysis.table import table as tables
 from sweep.store.run import Run
 from sweep.study import InputError, Status, Study, Trial
-from sweep.study.record import ALSO
+from sweep.study.record import ALSO, MOST_SEED
 from sweep.trials import also
 from sweep.trials.also import NamedPoint
 from sweep.trials.progress import RunProgress
@@ -28,7 +28,7 @@ points = st.builds(
     NamedPoint,
     st.floats(0, 1).map(abs),
     st.floats(0, exclude_min=True, allow_infinity=False),
-    st.none() | st.integers(0, also.MOST_SEED),
+    st.none() | st.integers(0, MOST_SEED),
 )
 
 

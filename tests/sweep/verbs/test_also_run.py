@@ -20,7 +20,7 @@ from sweep import cli
 from sweep.planning import warnings
 from sweep.store.run import Run
 from sweep.study import Study, study_file
-from sweep.study.record import read_record
+from sweep.study.files.trial_files import read_record
 from sweep.trials import also
 from sweep.verbs import fitting, rerun
 from sweep.verbs import run as sweep_run

@@ -14,8 +14,8 @@ from searches import GRID, LOW, Driver, searching
 from analysis.fit_file.findings import Finding, NextTrial
 from sweep.store.run import Run
 from sweep.study import Trial
+from sweep.study.record import MOST_SEED
 from sweep.trials import also
-from sweep.trials.also import MOST_SEED
 from sweep.trials.progress import RunProgress
 from sweep.verbs import fitting, rerun
 

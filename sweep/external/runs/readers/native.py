@@ -7,7 +7,7 @@ from typing import Any
 
 from sweep.external.runs import trace
 from sweep.study.files.layout import RunFiles, TrialFiles
-from sweep.study.record import read_record
+from sweep.study.files.trial_files import read_record
 
 
 def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str, Any]:
