@@ -23,6 +23,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.prepare: ("almr prepare demo", "almr prepare study.yaml --json"),
     studies.run: ("almr run demo", "almr run study.yaml --address auto --runs s3://bucket/runs"),
     studies.status: ("almr status demo", "almr status s3://bucket/runs/demo --json"),
+    studies.doctor: ("almr doctor demo", "almr doctor s3://bucket/runs/demo --json"),
     results.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),
     results.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
     results.report: ("almr report demo", "almr report s3://bucket/runs/demo"),

@@ -83,8 +83,8 @@ def _point(row: dict[Any, Any]) -> ScoredPoint:
 
 
 def _base(files: ScoreFiles) -> ScoredModel:
-    why = _parsed(files.failures, FAILURES) if files.failures.is_file() else {}
-    return _model(_parsed(files.scores, SCORES) if files.scores.is_file() else {}, why, files)
+    why = parsed(files.failures, FAILURES) if files.failures.is_file() else {}
+    return _model(parsed(files.scores, SCORES) if files.scores.is_file() else {}, why, files)
 
 
 def _trial(files: TrialFiles) -> ScoredModel:
@@ -93,7 +93,7 @@ def _trial(files: TrialFiles) -> ScoredModel:
 
 
 def _model(scores: dict[str, Score], failures: dict[str, str], files: ScoreFiles) -> ScoredModel:
-    questions = _parsed(files.questions, QUESTIONS) if scores and files.questions.is_file() else {}
+    questions = parsed(files.questions, QUESTIONS) if scores and files.questions.is_file() else {}
     answers = {
         task: QuestionAnswers(score, np.array(questions[task], float) if task in questions else None)
         for task, score in scores.items()
@@ -103,7 +103,8 @@ def _model(scores: dict[str, Score], failures: dict[str, str], files: ScoreFiles
     return ScoredModel(answers, failures | lost)
 
 
-def _parsed(path: Path, kind: pydantic.TypeAdapter[Any]) -> Any:
+def parsed(path: Path, kind: pydantic.TypeAdapter[Any]) -> Any:
+    """The content of a file of scores. Raises InputError naming file, field and fix."""
     try:
         return kind.validate_python(reader.parse(path, "file of scores", REMEDY))
     except pydantic.ValidationError as error:

@@ -96,19 +96,20 @@ def held(file: LockFile, what: str) -> Iterator[None]:
         raise
     finally:
         heartbeat.stop()
-        if not heartbeat.lost_to and (found := _owner(file)) and found.token == owner.token:
+        if not heartbeat.lost_to and (found := owner_of(file)) and found.token == owner.token:
             file.remove()
 
 
 def holder(file: LockFile) -> Owner | None:
     """The driver that holds the lock; None where there is none, or where it is dead, silent or of another version."""
     with contextlib.suppress(InputError):
-        owner = _owner(file)
-        return owner if owner and _is_alive(owner) else None
+        owner = owner_of(file)
+        return owner if owner and is_alive(owner) else None
     return None
 
 
-def _is_alive(owner: Owner) -> bool:
+def is_alive(owner: Owner) -> bool:
+    """Whether the driver that holds a lock still runs, as far as this host can know."""
     return not owner.is_gone() and owner.silent_seconds < STALE_SECONDS
 
 
@@ -116,14 +117,14 @@ def _take(file: LockFile, owner: Owner, what: str) -> None:
     try:
         file.create(owner.model_dump_json())
     except FileExistsError:
-        other = _owner(file)
-        if other and _is_alive(other):
+        other = owner_of(file)
+        if other and is_alive(other):
             raise InputError(_refusal(what, other, file)) from None
         file.replace(owner.model_dump_json())
         time.sleep(max(file.settle_seconds, 1.0))  # other drivers may replace it too: the last one holds it
     else:
         time.sleep(file.settle_seconds)
-    other = _owner(file)
+    other = owner_of(file)
     if other is None or other.token != owner.token:
         raise InputError(_refusal(what, other, file))
 
@@ -138,7 +139,8 @@ def _refusal(what: str, other: Owner | None, file: LockFile) -> str:
     )
 
 
-def _owner(file: LockFile) -> Owner | None:
+def owner_of(file: LockFile) -> Owner | None:
+    """Whom a lock file names; None where there is none. Raises InputError for one that cannot be read."""
     text = file.read()
     if text is None:
         return None
@@ -172,7 +174,7 @@ class _Heartbeat(threading.Thread):
 
     def _write_heartbeat(self) -> None:
         text = self.owner.model_copy(update={"beat": datetime.now(UTC)}).model_dump_json()
-        found = _owner(self.file)
+        found = owner_of(self.file)
         if found is None:
             self.file.create(text)
         elif found.token == self.owner.token:

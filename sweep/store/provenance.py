@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sweep.study.files import disk
+from sweep.study.files import disk, unfinished
 
 PACKAGES = ("sweep", "trainers", "analysis")
 KINDS = {".py", ".yaml", ".json", ".csv", ".sh", ".sbatch", ".txt", ".j2", ".def"}  # of our packages' files
@@ -22,13 +22,18 @@ VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", 
 
 def copy_code(folder: Path) -> str:
     """Copy our packages to `folder`, which is emptied first; returns the sha256 of the copies. Raises OSError."""
-    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.remove(folder)  # a link too, not what it leads to
     for package in PACKAGES:
         source = Path(__file__).parents[2] / package
         with disk.naming(folder):  # copytree goes on after an error, and raises all of them as one
             shutil.copytree(source, folder / package, ignore=_not_ours)
+    return code_sha256(folder)
+
+
+def code_sha256(folder: Path) -> str:
+    """The sha256 of a copy of our packages, without what Python compiled beside it. Raises OSError."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,10 +34,14 @@ class Run(RunTrials):
         return Run._at(named(runs, name))
 
     @staticmethod
-    def find(name: str, runs: str | Path) -> Run:
-        """An existing run by its folder or address, or its name under `runs`. Raises InputError where there is none."""
+    def find(name: str, runs: str | Path, damaged: bool = False) -> Run:
+        """An existing run by its folder or address, or its name under `runs`; with `damaged`, also one whose study is
+        not there. Raises InputError where there is none.
+        """
         for address in [name] if is_remote(name) else [name, named(runs, name)]:
-            if (run := Run._at(address)).files.study.is_file():
+            run = Run._at(address)
+            known = (run.files.study, run.files.trials, run.files.fit) if damaged else ()
+            if run.files.study.is_file() or any(map(os.path.lexists, known)):
                 return run
         if Path(name).exists():
             lost = f"; if that was lost, copy the study file to {run.files.study}" if run.files.trials.is_dir() else ""

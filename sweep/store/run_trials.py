@@ -74,9 +74,10 @@ class RunTrials(RunStorage):
         return self._request(self.files.trial(trial.id))
 
     def _request(self, files: TrialFiles) -> TrialRequest | None:
-        """A broken request is read from the trial's record. Raises InputError where there is no record."""
+        """A request that is lost or broken is read from the trial's record. Raises InputError where there is none."""
         try:
-            return self._read(read_request, files.request)
+            found = self._read(read_request, files.request)
+            return found or (self._read(read_trial, files.record).request if files.record.is_file() else None)
         except NewerFileError:
             raise
         except InputError:
@@ -92,10 +93,11 @@ class RunTrials(RunStorage):
         for files in self.files.each_trial():
             unfinished.remove_abandoned(files.folder)
             try:
-                read_request(files.request)
+                lost = read_request(files.request) is None
             except InputError:
-                if request := self._request(files):
-                    self.write(files.request, request.model_dump_json(indent=2))
+                lost = True
+            if lost and (request := self._request(files)):
+                self.write(files.request, request.model_dump_json(indent=2))
 
     def proposed(self, trial: Trial) -> Proposed | None:
         """Why the trial was proposed; None for a trial of the grid."""

@@ -94,6 +94,13 @@ def json_lines(path: Path, *numbers: str) -> Iterator[dict[str, Any]]:
             yield line
 
 
+def is_json_object(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file; none where it is no file. One that is too long for ours comes in parts, no JSON each."""
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from sweep.study.errors import InputError
 
@@ -18,7 +18,7 @@ class UnreadableFileError(InputError):
     """A path that is no regular file, or one of an impossible size."""
 
 
-def opened(path: Path, remedy: str = "restore it, or remove it") -> BinaryIO:
+def opened(path: Path, remedy: str = "restore it, or remove it") -> BufferedReader:
     """Open a regular file for reading. Never waits, as opening a pipe does.
 
     Raises FileNotFoundError, and UnreadableFileError naming path and remedy for what is no regular file.

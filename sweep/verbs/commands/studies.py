@@ -1,4 +1,4 @@
-"""The verbs on a study: `plan`, `prepare`, `run`, `status`, `pack`."""
+"""The verbs on a study: `plan`, `prepare`, `run`, `status`, `doctor`, `pack`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study, preparation, study_file
 from sweep.trials import also
 from sweep.trials.progress import RunProgress
-from sweep.verbs.commands.terminal import err, interruptible, out, say, show, tell
+from sweep.verbs.commands.terminal import BAD_INPUT, err, interruptible, out, say, show, tell
 from sweep.verbs.options import RUNS, Address, Also, AsJson, RunName, Runs, StudyName
 
 if TYPE_CHECKING:
@@ -145,6 +145,15 @@ def status(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
 
     found = Run.find(run, runs)
     show(summary.status_json(found) if as_json else summary.status(found))
+
+
+def doctor(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
+    """Look for damaged files in a run, and say what to do. Changes nothing. Exit status 2: a file is damaged."""
+    from sweep.verbs.inspection import doctor as examination
+
+    found = examination.examine(Run.find(run, runs, damaged=True))
+    show(found.as_json() if as_json else found.text)
+    raise typer.Exit(BAD_INPUT if found.damaged else 0)
 
 
 def pack(

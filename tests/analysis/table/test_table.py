@@ -101,4 +101,4 @@ def test_a_record_in_a_folder_of_another_name_is_refused(tmp_path, make_bowl, ma
         tables.read_run(run)
     assert len(str(refused.value).splitlines()) == 1
     assert str(refused.value).startswith(f"{path}: the record is of trial {(trial_id or content['trial_id'])[:60]!r}")
-    assert str(refused.value).endswith("its folder is named 'backup': move the folder out of trials/")
+    assert str(refused.value).endswith("if the folder is a copy, move it out of trials/, else delete the file")

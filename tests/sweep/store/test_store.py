@@ -48,10 +48,8 @@ def test_the_record_of_another_trial_is_refused(run: Run) -> None:
         write_atomically(path, wrong.model_dump_json())
         with pytest.raises(InputError) as raised:
             run.left([second])
-        says = (
-            f"{path}: the record is of trial {wrong.trial.id!r}, but its folder is named {second.id!r}: if the folder "
-        )
-        assert str(raised.value) == f"{says}is a copy, move it out of trials/, else delete the file"
+        says = f"{path}: the record is of trial {wrong.trial.id!r}, but its folder is named {second.id!r}: "
+        assert str(raised.value) == f"{says}if the folder is a copy, move it out of trials/, else delete the file"
 
 
 def test_trials_of_another_version_are_refused_in_one_line(run: Run) -> None:

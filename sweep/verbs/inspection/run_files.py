@@ -1,0 +1,126 @@
+"""What the doctor finds in the files of a run that lie beside its trials."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sweep.store import lock, provenance
+from sweep.store.lock import UNREADABLE
+from sweep.store.run import Run
+from sweep.study import InputError, study_file
+from sweep.study.files import reader, regular
+from sweep.study.files.layout import CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE, SAVED_MODELS_LOCK
+from sweep.study.ingredients import read_ingredients, read_search
+from sweep.verbs.inspection.remark import Remark, of_reading
+
+RENEWED = "the next almr run writes it anew"
+OURS = (".mirror.json", SAVED_MODELS_LOCK)
+
+
+def examine(run: Run) -> Iterator[Remark]:
+    files = run.files
+    yield from _study(files.study)
+    yield from of_reading(files.ingredients, read_ingredients)
+    yield from of_reading(files.search, read_search)
+    yield from of_reading(files.provenance, _json(RENEWED))
+    yield from of_reading(files.parity, _parity)
+    for path, read in _scores(run):
+        yield from of_reading(path, read)
+    yield from of_reading(files.confirmation / CONFIRMATION_RESULT, lambda _: _judgement(run.folder))
+    yield from of_reading(files.confirmation / CONFIRMATION_RUNS, functools.partial(text, remedy="restore it"))
+    yield from of_reading(files.confirmation / PREVIOUS_EVIDENCE, _json("restore it, or delete it"))
+    yield from _lock(run)
+    yield from _code(run)
+    yield from _left_over(run)
+
+
+def text(path: Path, remedy: str) -> str:
+    """The text of a file. Raises InputError for what is no text in UTF-8, or empty."""
+    content = regular.content(path, remedy)
+    if not content.strip(b"\0 \r\n\t"):
+        raise InputError(f"{path}: is empty; {remedy}")
+    try:
+        found = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start:,}; {remedy}") from None
+    if "\0" in found:
+        raise InputError(f"{path}: holds zero bytes, as a crash leaves them; {remedy}")
+    return found
+
+
+def _study(path: Path) -> Iterator[Remark]:
+    if not os.path.lexists(path):
+        yield Remark(path, "is missing: copy the study file there")
+    yield from of_reading(path, lambda path: regular.content(path, "copy the study file there"))
+    if path.is_file():
+        yield from of_reading(path, study_file.load)
+
+
+def _json(remedy: str) -> Callable[[Path], Any]:
+    def read(path: Path) -> None:
+        if not isinstance(reader.parse(path, "JSON file", remedy), dict):
+            raise InputError(f"{path}: not an object of JSON; {remedy}")
+
+    return read
+
+
+def _parity(path: Path) -> None:
+    from analysis.launch.evidence.parity import SCHEMA_VERSION, ParityFile
+
+    reader.read(path, ParityFile, "file of parity runs", SCHEMA_VERSION, "delete it")
+
+
+def _scores(run: Run) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
+    from analysis.scores import read as scores
+
+    base = run.files.base
+    for path, kind in ((base.scores, scores.SCORES), (base.failures, scores.FAILURES)):
+        yield path, functools.partial(scores.parsed, kind=kind)
+    for path in (base.questions, *(files.questions for files in run.files.each_trial())):
+        yield path, functools.partial(scores.parsed, kind=scores.QUESTIONS)
+
+
+def _judgement(run: Path) -> None:
+    from analysis.launch.confirm import result
+
+    result.read(run)
+
+
+def _lock(run: Run) -> Iterator[Remark]:
+    file, path = run.lock_file(), run.files.lock
+    try:
+        owner = lock.owner_of(file)
+    except (InputError, OSError):
+        yield Remark(path, f"not a lock file of this version: {UNREADABLE}")
+        return
+    if owner and not lock.is_alive(owner):
+        yield Remark(path, f"is of {owner}, which has ended or is silent: the next almr run takes it over", False)
+
+
+def _code(run: Run) -> Iterator[Remark]:
+    """Workers import the snapshot; a driver makes a new one whenever it trains."""
+    stated, folder = run.code_sha256(), run.files.code
+    if run.mirror or not folder.is_dir() or stated is None:
+        return
+    try:
+        found = provenance.code_sha256(folder)
+    except (InputError, OSError) as error:
+        yield Remark(folder, f"{error}".partition(": ")[2] + f": {RENEWED}")
+        return
+    if found != stated:
+        yield Remark(folder, f"is not the code whose sha256 is in {run.files.provenance.name}: {RENEWED}")
+
+
+def _left_over(run: Run) -> Iterator[Remark]:
+    """What a killed process had begun to write. A driver that runs may be writing it now."""
+    if run.driver():
+        return
+    for place, folders, names in os.walk(run.folder):
+        found = [name for name in (*folders, *names) if name.startswith(".") and name not in OURS]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in ("code", "checkpoint")]
+        for name in found:
+            yield Remark(Path(place, name), "was left by a process that was killed: delete it", False)
