@@ -43,8 +43,12 @@ def run_trials(study: Study, run: Run, make_queue: Callable[[int], Queue], watch
 
 @contextmanager
 def without_ray() -> Iterator[None]:
-    """Runs of this process train by `run_trials`, and do not wait for shared storage."""
-    with mock.patch("sweep.controller.run_trials", run_trials), mock.patch("sweep.store.lock.time.sleep"):
+    """Runs of this process train by `run_trials`, wait for no storage, and stage a small part of our code."""
+    with (
+        mock.patch("sweep.controller.run_trials", run_trials),
+        mock.patch("sweep.store.lock.time.sleep"),
+        mock.patch("sweep.store.provenance.PACKAGES", ("sweep/store",)),
+    ):
         yield
 
 
