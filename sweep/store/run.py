@@ -40,12 +40,15 @@ class Run(RunTrials):
         """
         for address in [name] if is_remote(name) else [name, named(runs, name)]:
             run = Run._at(address)
-            known = (run.files.study, run.files.trials, run.files.fit) if damaged else ()
-            if run.files.study.is_file() or any(map(os.path.lexists, known)):
+            if run.files.study.is_file():
                 return run
+            if any(map(os.path.lexists, (run.files.study, run.files.trials, run.files.fit))):
+                if damaged:
+                    return run
+                fault = "is no file" if os.path.lexists(run.files.study) else "is missing"
+                raise InputError(f"{run.shown(run.files.study)}: {fault}: copy the study file of this run there")
         if Path(name).exists():
-            lost = f"; if that was lost, copy the study file to {run.files.study}" if run.files.trials.is_dir() else ""
-            raise InputError(f"{name}: not a run (a run is a folder with study.yaml{lost})")
+            raise InputError(f"{name}: not a run (a run is a folder with study.yaml)")
         if Path(name).suffix[1:].isalpha():
             raise InputError(f"{name}: no such file")
         raise InputError(f"{name}: no such run, here or in {runs}/; start one: almr run STUDY")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any, Protocol
 
@@ -24,6 +25,20 @@ class Ends(Protocol):
 def missing(value: Any) -> bool:
     """None, NaN or pandas' NA, which is known by its text: this module is imported where pandas would cost a second."""
     return value is None or str(value) in ("nan", "<NA>", "NaT")
+
+
+def finite(value: Any) -> Any:
+    """The value with None for whatever in it is not finite, since JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_text(content: Any, **options: Any) -> str:
+    """JSON that every program reads: null for what is not finite. `options` as of `json.dumps`."""
+    return json.dumps(finite(content), allow_nan=False, **options)
 
 
 def number(value: Any, digits: int = 3, sign: bool = False) -> str:

@@ -39,7 +39,10 @@ VERBS: dict[str, tuple[str, ...]] = {
 SECONDS = 30.0  # for a verb, on a busy machine; a hang takes longer
 STATUSES = (0, 2, 3)
 KEPT = ("study.yaml", "ingredients.json", "trials/", "base/", "confirmation/")  # what no verb can make again
-WRITTEN = {"confirm --results": ("confirmation",), "run": ("study.yaml", "trial.json", "search.json", "ingredients.json")}
+WRITTEN = {
+    "confirm --results": ("confirmation",),
+    "run": ("study.yaml", "trial.json", "search.json", "ingredients.json"),
+}
 LOOSE = ("train.log", "heartbeat", ".mirror.json")  # of which no content is wrong
 READ_ONLY = ("doctor", "status", "status --json", "plan")
 
@@ -217,7 +220,8 @@ class Attack:
         if outcome.status not in STATUSES:
             yield f"status {outcome.status}: {outcome.err[:300]}"
         lines = outcome.err.splitlines()
-        if outcome.status == 2 and verb != "doctor" and not (lines and _is_named(case, outcome.err)):
+        said = outcome.err + outcome.out  # of a run whose bundle is refused, the answer says why
+        if outcome.status == 2 and verb != "doctor" and case.damage != MISSING and not _is_named(case, said):
             yield f"does not name the file: {outcome.err[:300]}"
         if outcome.status == 2 and (len(lines) > 12 or any(len(line) > 700 for line in lines)):
             yield f"{len(lines)} lines of {max(map(len, lines))} letters: {outcome.err[:200]}"
@@ -262,12 +266,13 @@ def _told(doctor: Outcome, case: Case) -> bool:
     """Whether the doctor names the file, or says that what was fitted has changed."""
     if doctor.broken:
         return False
-    content = json.loads(doctor.out) if doctor.status != 2 or doctor.out.strip() else {"damaged": [], "notes": []}
+    if not doctor.out.strip():
+        return _is_named(case, doctor.err)
+    content = json.loads(doctor.out)
     remarks = [*content["damaged"], *content["notes"]]
-    return _is_named(case, doctor.err) if not doctor.out.strip() else any(
-        one["file"] == case.file or not case.file or "out of date" in one["message"] or case.file.startswith(one["file"])
-        for one in remarks
-    )
+    names = [one["file"] for one in remarks]
+    changed = any("out of date" in one["message"] for one in remarks)
+    return changed or bool(names and not case.file) or any(name and case.file.startswith(name) for name in names)
 
 
 def _has_to_be_told(case: Case) -> bool:
@@ -279,4 +284,7 @@ def _has_to_be_told(case: Case) -> bool:
     return not loose and not empty and case.file != ".mirror.json" and (case.file, case.damage.name) not in SOUND
 
 
-SOUND = {(f"trials/almr=0.50_lr=3e-03_seed=0/metrics.jsonl", "twice")}
+SOUND = {  # damages after which a file still says what such a file may say
+    ("trials/almr=0.50_lr=3e-03_seed=0/metrics.jsonl", "twice"),
+    ("study.yaml", "cut at the end"),  # the name of its table
+}

@@ -15,6 +15,7 @@ from typing import Any
 from sweep.study import Score
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import ScoreFiles
+from sweep.study.numbers import json_text
 
 REASON_LENGTH = 300
 
@@ -26,6 +27,14 @@ class ScoringOutcome:
     scores: dict[str, Score] = field(default_factory=dict)
     questions: dict[str, list[float]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """A score that is not a number is a failure: no file of a run has NaN."""
+        lost = {task: "its score is not a number" for task, one in self.scores.items() if not math.isfinite(one.value)}
+        if lost:
+            sound = {task: one for task, one in self.scores.items() if task not in lost}
+            object.__setattr__(self, "scores", sound)
+            object.__setattr__(self, "failures", self.failures | lost)
 
     def __or__(self, other: ScoringOutcome) -> ScoringOutcome:
         return ScoringOutcome(
@@ -83,4 +92,4 @@ def first_rank() -> bool:
 
 
 def _write(path: Path, content: Any) -> None:
-    write_atomically(path, json.dumps(content, ensure_ascii=False))
+    write_atomically(path, json_text(content, ensure_ascii=False))

@@ -13,6 +13,7 @@ import torch
 
 from sweep.study import LANGUAGES, CorpusSource, PerLanguage, SourceResult, Study
 from sweep.study.files import cache
+from sweep.study.numbers import json_text
 from sweep.study.sizes.step import evaluation_sequences
 from sweep.study.study import fingerprint_of
 from trainers.data.corpus import PackedCorpus, held_out_blocks
@@ -165,4 +166,4 @@ def _read(folder: Path) -> Losses | None:
 
 
 def _write(folder: Path, losses: Losses) -> None:
-    (folder / "losses.json").write_text(json.dumps(losses))
+    (folder / "losses.json").write_text(json_text(losses))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import inspect
-import json
 import logging
 import math
 import shutil
@@ -25,6 +24,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_in_parts
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import SAVED_MODELS_LOCK, TrialFiles
 from sweep.study.files.reader import read_object
+from sweep.study.numbers import json_text
 from trainers.workers.group import WorkerGroup
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def save_if_best(
         if wanted:
             save(model, tokenizer, TrialFiles(folder).model, workers)
             if workers.first:
-                write_atomically(TrialFiles(folder).saved_model_note, json.dumps({"objective": objective}))
+                write_atomically(TrialFiles(folder).saved_model_note, json_text({"objective": objective}))
         if workers.first and most is not None:
             prune(folder.parent, most)
     return bool(wanted)

@@ -7,13 +7,12 @@ last steps. Afterwards the main run continues as without a branch.
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from sweep.study import Horizon
+from sweep.study.numbers import finite, json_text
 from sweep.study.sections.training import Training
 from trainers.data.mixture import BatchReader
 from trainers.loop.checkpoint import Checkpoints
@@ -125,12 +124,5 @@ class TrialTraining:
 
     def _write(self, line: dict[str, Any]) -> None:
         self.track(finite(line))
-        self.log.write(json.dumps(finite(line)) + "\n")
+        self.log.write(json_text(line) + "\n")
         self.log.flush()
-
-
-def finite(value: Any) -> Any:
-    """The value with None for whatever is not finite, since JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
+import os
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
@@ -15,7 +15,7 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.transfer.bracket import LrComparison
 from sweep.study import InputError, Schema
 from sweep.study import numbers as formats
-from sweep.study.files import reader
+from sweep.study.files import reader, regular
 from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.files.layout import CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE, RunFiles
 from sweep.study.record import OWN_TRAINER
@@ -133,12 +133,12 @@ def save(result: ConfirmationResult, results: Path, run: Path, bundle: Path) -> 
     """Save the table of results, the launch's evidence before it, and last this result, in the run's own folder."""
     folder = RunFiles(run).confirmation
     folder.mkdir(exist_ok=True)
-    if results.resolve() != (folder / CONFIRMATION_RUNS).resolve():
-        shutil.copyfile(results, folder / CONFIRMATION_RUNS)
+    if os.path.realpath(results) != os.path.realpath(kept := folder / CONFIRMATION_RUNS):
+        write_atomically(kept, regular.content(results))  # not through a link in its place
     earlier = _earlier(run)
     old = bundle / "evidence.json"
     if old.is_file() and not (earlier and earlier.rewrites):
-        shutil.copyfile(old, folder / PREVIOUS_EVIDENCE)
+        write_atomically(folder / PREVIOUS_EVIDENCE, regular.content(old))
     write_atomically(folder / CONFIRMATION_RESULT, result.model_dump_json(indent=2) + "\n")
 
 

@@ -20,7 +20,7 @@ def refuse_foreign(out: Path) -> None:
         return
     if Path.cwd().is_relative_to(out.resolve()):
         raise InputError(f"{out}: holds the working directory, and an export replaces it: go to another, or name one")
-    held = [evidence.NAME] if (out / evidence.NAME).exists() else evidence.contents(out)
+    held = [evidence.NAME] if os.path.lexists(out / evidence.NAME) else evidence.contents(out)
     if evidence.written(out) is None and (foreign := next(iter(held), None)):
         raise InputError(f"{out}: holds {foreign}, which no export wrote: move it away or export to another folder")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from analysis.launch.plan.estimate import LaunchEstimate
 from analysis.launch.plan.launch_plan import AcceptedRisk
 from analysis.launch.plan.predicted_losses import PredictedLosses
 from sweep.study import PerLanguage, Schema
-from sweep.study.files import reader, regular
+from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
@@ -207,7 +206,7 @@ def written(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / NAME
     try:
-        content: dict[str, Any] = json.loads(regular.content(path))
+        content: dict[str, Any] = reader.parse(path, "list of a bundle's files", "export again")
         sound = isinstance(content["files"], dict) and isinstance(content["links"], dict)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from sweep.study import Record, Schema
 from sweep.study.files.layout import TrialFiles
@@ -18,6 +18,8 @@ class LoggedStep(Schema):
     """Step `step` (from 1): the loss of its batch before its update, in nats per token, the LR of the update, and the
     norm of the gradient before it is clipped. None where it was not logged.
     """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")  # JSON has no NaN, and null means not logged
 
     step: int
     loss: float | None = None
@@ -35,6 +37,8 @@ class Trace(Schema):
     known. `versions`: of the trainer and its torch; `device`: CPU or GPU. `training_seconds`: of its
     optimizer steps, without evaluations; `peak_memory_bytes`: of one GPU. `diverged`: why the trainer itself says so.
     """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     steps: tuple[LoggedStep, ...]
     before: Losses = Field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -92,7 +91,7 @@ class TrialFlow:
         job = self._job(tokens)
         done = job.folder / "trained.json"
         trace = _read(done) or trainer.train(job, nodes)
-        write_atomically(done, json.dumps(trace.model_dump()))
+        write_atomically(done, trace.model_dump_json())
         packed = job.folder / "launch" / DATA
         data = str(packed) if packed.is_dir() else None
         return TrainedRun(tokens=tokens, study=str(job.files.study), data=data, trace=trace)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,6 +13,7 @@ from rich.console import Console, RenderableType
 
 from sweep.study import InputError
 from sweep.study.errors import bounded, one_line, visible
+from sweep.study.numbers import json_text
 from sweep.verbs.commands import system_errors
 
 out = Console(highlight=False, emoji=False)
@@ -41,18 +40,9 @@ def show(content: str | dict[str, Any] | list[Any] | RenderableType) -> None:
         out.print(visible(content), markup=False, soft_wrap=True)
     elif isinstance(content, dict | list):
         unicode = out.encoding.startswith("utf")
-        sys.stdout.write(json.dumps(_finite(content), indent=2, ensure_ascii=not unicode, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(content, indent=2, ensure_ascii=not unicode) + "\n")
     else:
         out.print(content, soft_wrap=True)
-
-
-def _finite(content: Any) -> Any:
-    """The content with null for NaN and infinities, which no JSON has."""
-    if isinstance(content, dict):
-        return {name: _finite(part) for name, part in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(part) for part in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 @contextmanager

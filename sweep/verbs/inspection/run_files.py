@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ from sweep.store import lock, provenance
 from sweep.store.lock import UNREADABLE
 from sweep.store.run import Run
 from sweep.study import InputError, study_file
-from sweep.study.files import reader, regular
+from sweep.study.files import reader, regular, unfinished
+from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE, SAVED_MODELS_LOCK
 from sweep.study.ingredients import read_ingredients, read_search
 from sweep.verbs.inspection.remark import Remark, of_reading
 
 RENEWED = "the next almr run writes it anew"
 OURS = (".mirror.json", SAVED_MODELS_LOCK)
+LEFT = re.compile(r"^\.(?!\.).+\.(?:[a-z0-9_]{8}|old-\d+)$")  # as earlier versions named them
 
 
 def examine(run: Run) -> Iterator[Remark]:
@@ -26,13 +30,13 @@ def examine(run: Run) -> Iterator[Remark]:
     yield from _study(files.study)
     yield from of_reading(files.ingredients, read_ingredients)
     yield from of_reading(files.search, read_search)
-    yield from of_reading(files.provenance, _json(RENEWED))
+    yield from of_reading(files.provenance, _json(RENEWED, "code_sha256"))
     yield from of_reading(files.parity, _parity)
     for path, read in _scores(run):
         yield from of_reading(path, read)
     yield from of_reading(files.confirmation / CONFIRMATION_RESULT, lambda _: _judgement(run.folder))
-    yield from of_reading(files.confirmation / CONFIRMATION_RUNS, functools.partial(text, remedy="restore it"))
-    yield from of_reading(files.confirmation / PREVIOUS_EVIDENCE, _json("restore it, or delete it"))
+    yield from of_reading(files.confirmation / CONFIRMATION_RUNS, functools.partial(_results, run.folder))
+    yield from of_reading(files.confirmation / PREVIOUS_EVIDENCE, _json("restore it, or delete it", "files", "links"))
     yield from _lock(run)
     yield from _code(run)
     yield from _left_over(run)
@@ -60,10 +64,15 @@ def _study(path: Path) -> Iterator[Remark]:
         yield from of_reading(path, study_file.load)
 
 
-def _json(remedy: str) -> Callable[[Path], Any]:
+def _json(remedy: str, *fields: str) -> Callable[[Path], Any]:
+    """A reader of an object of JSON that has these fields."""
+
     def read(path: Path) -> None:
-        if not isinstance(reader.parse(path, "JSON file", remedy), dict):
+        content = reader.parse(path, "JSON file", remedy)
+        if not isinstance(content, dict):
             raise InputError(f"{path}: not an object of JSON; {remedy}")
+        if lost := [name for name in fields if name not in content]:
+            raise InputError(f"{path}: has no {lost[0]}; {remedy}")
 
     return read
 
@@ -84,10 +93,22 @@ def _scores(run: Run) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
         yield path, functools.partial(scores.parsed, kind=scores.QUESTIONS)
 
 
-def _judgement(run: Path) -> None:
+def _judgement(run: Path) -> str | None:
+    """The sha256 of the table that was judged."""
     from analysis.launch.confirm import result
 
-    result.read(run)
+    found = result.read(run)
+    return found.results_sha256 if found else None
+
+
+def _results(run: Path, path: Path) -> None:
+    remedy = "restore it, or confirm again with your own copy"
+    text(path, remedy)
+    judged = None
+    with contextlib.suppress(InputError):  # of the judgement, which has a remark of its own
+        judged = _judgement(run)
+    if judged and judged != sha256(path):
+        raise InputError(f"{path}: is not the table that was judged; {remedy}")
 
 
 def _lock(run: Run) -> Iterator[Remark]:
@@ -120,7 +141,8 @@ def _left_over(run: Run) -> Iterator[Remark]:
     if run.driver():
         return
     for place, folders, names in os.walk(run.folder):
-        found = [name for name in (*folders, *names) if name.startswith(".") and name not in OURS]
+        left = (name for name in (*folders, *names) if name not in OURS)
+        found = [name for name in left if unfinished.NAMED.match(name) or LEFT.match(name)]
         folders[:] = [name for name in folders if not name.startswith(".") and name not in ("code", "checkpoint")]
         for name in found:
             yield Remark(Path(place, name), "was left by a process that was killed: delete it", False)

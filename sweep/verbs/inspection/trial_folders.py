@@ -39,8 +39,8 @@ class TrialFolders:
         name = files.folder.name
         yield from of_reading(files.record, self._read)
         yield from of_reading(files.request, read_request)
-        yield from of_reading(files.metrics, _refuse_torn)
-        for path in (files.log(), files.heartbeat):
+        yield from _log(files)
+        for path in (files.log(), files.heartbeat, files.metrics):
             yield from of_reading(path, lambda path: regular.opened(path, "delete it").close())
         yield from of_reading(files.saved_model_note, _note)
         if not os.path.lexists(files.record):
@@ -55,16 +55,21 @@ class TrialFolders:
 
 
 def _note(path: Path) -> None:
-    reader.parse(path, "note of a saved model", "delete it: the model then counts as the worst of the saved ones")
+    remedy = "delete it: the model then counts as the worst of the saved ones"
+    content = reader.parse(path, "note of a saved model", remedy)
+    if not isinstance(content, dict) or not isinstance(content.get("objective"), int | float | None):
+        raise InputError(f"{path}: states no objective; {remedy}")
 
 
-def _refuse_torn(path: Path) -> None:
-    """Raises InputError where lines of a log are no JSON. A trial that was killed may leave half a line, its last."""
-    lost, last, number = 0, 0, 0
-    with regular.opened(path, LOG) as file:
-        for number, line in enumerate(iter(lambda: file.readline(reader.LONGEST_LINE), b""), start=1):
-            if not reader.is_json_object(line):
-                lost, last = lost + 1, number
-    whole = not os.path.lexists(path.parent / TrialFiles(path.parent).record.name)
-    if lost and not (whole and lost == 1 and last == number):
-        raise InputError(f"{path}: {lost:,} of its {number:,} lines are no objects of JSON; {LOG}")
+def _log(files: TrialFiles) -> Iterator[Remark]:
+    """Lines of a log that are no JSON. An attempt that was killed may leave half a line, after which the next goes on."""
+    lost = number = 0
+    try:
+        with regular.opened(files.metrics, LOG) as file:
+            for number, line in enumerate(iter(lambda: file.readline(reader.LONGEST_LINE), b""), start=1):
+                lost += not reader.is_json_object(line)
+    except (InputError, OSError):  # which has a remark of its own
+        return
+    if lost or (not number and os.path.lexists(files.record)):
+        said = f"{lost:,} of its {number:,} lines are no objects of JSON" if lost else "is empty"
+        yield Remark(files.metrics, f"{said}; {LOG}", lost == number)

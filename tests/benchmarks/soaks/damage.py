@@ -52,8 +52,10 @@ def main() -> None:
                 print(fault, flush=True)
                 found[case.file] += 1
             if number % 50 == 0:
-                print(f"{number} of {len(every) // parts}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    print(f"\n| cases | verbs | faults | seed | s |\n|---|---|---|---|---|")
+                print(
+                    f"{number} of {len(every) // parts}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True
+                )
+    print("\n| cases | verbs | faults | seed | s |\n|---|---|---|---|---|")
     total = len(every[part - 1 :: parts])
     print(f"| {total} | {len(VERBS)} | {found.total()} | {given.seed} | {time.monotonic() - began:.0f} |")
     sys.exit(bool(found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from sweep.external.runs.trace import Trace
@@ -34,7 +33,7 @@ class MeasureRequest(Schema):
     runs: tuple[TrainedRun, ...]
 
     def write(self, path: Path) -> None:
-        write_atomically(path, json.dumps(self.model_dump()))  # with NaN, which pydantic would write as null
+        write_atomically(path, self.model_dump_json())
 
 
 class MeasureAnswer(Schema):

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from sweep.external.runs.trace import Losses, Trace
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
+from sweep.study.numbers import finite, json_text
 from trainers.loop.trial_record import TrialSetup
-from trainers.loop.trial_training import finite
 from trainers.tracking import tracked
 
 
 def write(setup: TrialSetup, trace: Trace, base: Losses, after: Losses) -> None:
     """Write the log of the run to the budget as our own trainer writes it, with the held-out losses of both ends."""
     lines = [finite(line) for line in _lines(setup, trace, base, after)]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
+    text = "".join(json_text(line) + "\n" for line in lines)
     write_atomically(TrialFiles(setup.folder).metrics, text)
     with tracked(setup.study, setup.trial, setup.folder, 0) as tracker:
         for line in lines:

@@ -10,12 +10,12 @@ import torch
 from sweep.external.runs.trace import Losses, Trace
 from sweep.external.trial.measuring.measured import TrainedRun
 from sweep.study import LANGUAGES
+from sweep.study.numbers import finite
 from sweep.study.record import SAME_TEXT
 from trainers.data.corpus import open_corpora
 from trainers.data.mixture import Mixture
 from trainers.loop.held_out import HeldOut, per_language
 from trainers.loop.trial_record import TrialSetup, epochs, flops_per_token
-from trainers.loop.trial_training import finite
 from trainers.model.loading import parameters
 from trainers.model.token_loss import TokenLoss
 from trainers.workers.device import device_name, mfu
