@@ -31,7 +31,7 @@ class RunStorage:
             self.folder = folder or scratch(self.address)
             self.mirror = Mirror(self.address, self.folder)
         else:
-            self.folder = Path(address).resolve()
+            self.folder = Path(os.path.realpath(address))  # of a link to itself too
             self.address = str(self.folder)
         self.files = RunFiles(self.folder)
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from sweep.study import LANGUAGES, Ingredients, Record, Status, Study, Trial
+from sweep.study.numbers import finite
 from sweep.study.record import SAME_TEXT
 from sweep.study.sizes.shape import Shape
 from trainers.data.mixture import Mixture, additional_blocks
 from trainers.loop.held_out import Losses, per_language
 from trainers.loop.learner import Learner
-from trainers.loop.trial_training import TrialTraining, finite
+from trainers.loop.trial_training import TrialTraining
 from trainers.model.loading import parameters
 from trainers.workers.device import device_name, mfu
 from trainers.workers.group import WorkerGroup

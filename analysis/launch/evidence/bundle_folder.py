@@ -18,7 +18,7 @@ def refuse_foreign(out: Path) -> None:
         raise InputError(f"{out}: is not a folder: export to another one")
     if not out.exists():
         return
-    if Path.cwd().is_relative_to(out.resolve()):
+    if Path.cwd().is_relative_to(os.path.realpath(out)):
         raise InputError(f"{out}: holds the working directory, and an export replaces it: go to another, or name one")
     held = [evidence.NAME] if os.path.lexists(out / evidence.NAME) else evidence.contents(out)
     if evidence.written(out) is None and (foreign := next(iter(held), None)):

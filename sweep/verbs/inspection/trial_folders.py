@@ -62,12 +62,12 @@ def _note(path: Path) -> None:
 
 
 def _log(files: TrialFiles) -> Iterator[Remark]:
-    """Lines of a log that are no JSON. An attempt that was killed may leave half a line, after which the next goes on."""
+    """Lines of a log that are no JSON. A killed attempt may leave half a line, after which the next one goes on."""
     lost = number = 0
     try:
         with regular.opened(files.metrics, LOG) as file:
-            for number, line in enumerate(iter(lambda: file.readline(reader.LONGEST_LINE), b""), start=1):
-                lost += not reader.is_json_object(line)
+            for line in iter(lambda: file.readline(reader.LONGEST_LINE), b""):
+                lost, number = lost + (not reader.is_json_object(line)), number + 1
     except (InputError, OSError):  # which has a remark of its own
         return
     if lost or (not number and os.path.lexists(files.record)):
