@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import whole_run
-from damages import MARKED, MISSING, OF_JSON, Case
+from damages import MARKED, MISSING, OF_JSON, TRIAL, Case
 from typer.testing import CliRunner
 
 from sweep import cli
@@ -285,6 +285,7 @@ def _has_to_be_told(case: Case) -> bool:
 
 
 SOUND = {  # damages after which a file still says what such a file may say
-    ("trials/almr=0.50_lr=3e-03_seed=0/metrics.jsonl", "twice"),
+    (f"{TRIAL}/metrics.jsonl", "twice"),
+    (f"{TRIAL}/train.log", "huge"),
     ("study.yaml", "cut at the end"),  # the name of its table
 }

@@ -52,7 +52,7 @@ def without_ray() -> Iterator[None]:
         yield
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, search: dict[str, Any] = SEARCH) -> Path:
     """Make the run in `folder`/runs, with its study and its table beside it; returns its directory."""
     folder.mkdir(parents=True, exist_ok=True)
     table = bowl_csv(folder / "table.csv", GRID["almr"], GRID["lr"], seconds=0.0)
@@ -62,7 +62,7 @@ def write(folder: Path) -> Path:
         "additional": {"embedded": "three-kingdoms", "tokens": 10**6},
     }
     content = study_content(
-        name=NAME, grid=GRID, search=SEARCH, launch=launch, corpora=corpora, replay={"table": str(table)}
+        name=NAME, grid=GRID, search=search, launch=launch, corpora=corpora, replay={"table": str(table)}
     )
     (folder / "study.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     run = Run(folder / "runs" / NAME)

@@ -1,0 +1,114 @@
+"""Files of a run that are damaged: every verb says which in a line, and `almr doctor` finds them all at once.
+
+The soak of the same list in full: python -m tests.benchmarks.soaks.damage
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import whole_run
+from damaged_run import Attack, call, fitted_once, snapshot
+from damages import LOCK, TRIAL, listed
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweep.store import provenance
+from sweep.study.files import regular
+from sweep.study.numbers import json_text
+from sweep.verbs import fitting
+
+VERBS = ("doctor", "status --json", "report", "fit")
+EVERY = 61  # of the listed cases
+DOCTOR = ("doctor", whole_run.NAME, "--json")
+
+
+@pytest.fixture(scope="module")
+def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
+    folder = tmp_path_factory.mktemp("damaged")
+    with mock.patch.object(fitting.plots, "write_figures", lambda *_: []), fitted_once():
+        whole_run.write(folder / "sound", search={"strategy": "grid"})
+        yield Attack(folder / "sound", folder / "tried")
+
+
+def test_every_verb_says_which_file_is_damaged_and_changes_nothing(attack: Attack) -> None:
+    there = [case for case in listed(attack.run) if not case.file or (attack.run / case.file).exists()]
+    assert len(there) > 500
+    assert [fault for case in there[::EVERY] for fault in attack.faults(case, VERBS)] == []
+
+
+def test_the_doctor_finds_all_damages_at_once_and_changes_nothing(attack: Attack) -> None:
+    run, files = attack.run, ("record.json", "trial.json", "questions.json")
+    attack._mend()
+    assert call(attack.folder, DOCTOR).status == 0
+    (run / "lock.json").write_text(json.dumps(LOCK))
+    (run / ".fit.json.unfinished-00000000-1").write_text("{")
+    for name in files:
+        (run / TRIAL / name).unlink()
+        (run / TRIAL / name).write_text("{")
+    (run / "code" / "more.py").write_text("")
+    before = snapshot(run)
+    outcome = call(attack.folder, DOCTOR)
+    assert snapshot(run) == before
+    found = json.loads(outcome.out)
+    damaged = {one["file"]: one["message"] for one in found["damaged"]}
+    assert (outcome.status, found["sound"], found["records"]) == (2, False, 8)
+    assert {*damaged} == {"code", *(f"{TRIAL}/{name}" for name in files)}
+    assert damaged[f"{TRIAL}/record.json"].endswith("delete it to run the trial again")
+    notes = {one["file"]: one["message"] for one in found["notes"]}
+    assert "has ended or is silent" in notes["lock.json"]
+    assert notes[".fit.json.unfinished-00000000-1"].endswith("delete it")
+    assert len(call(attack.folder, DOCTOR[:2]).out.splitlines()) == len(damaged) + len(notes) + 1
+    (run / "code" / "more.py").unlink()
+    attack._mend()
+
+
+def test_a_study_that_is_gone_is_named_and_the_doctor_looks_at_the_rest(attack: Attack) -> None:
+    attack._mend()
+    (attack.run / "study.yaml").unlink()
+    told = call(attack.folder, ("status", whole_run.NAME))
+    assert (told.status, len(told.err.splitlines())) == (2, 1)
+    assert f"{attack.run}/study.yaml: is missing: copy the study file of this run there" in told.err
+    found = json.loads(call(attack.folder, DOCTOR).out)
+    assert [one["file"] for one in found["damaged"]] == ["study.yaml"]
+    attack._mend()
+
+
+def test_code_that_workers_compiled_is_the_same_code(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("a = 1")
+    before = provenance.code_sha256(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_bytes(b"x")
+    assert provenance.code_sha256(tmp_path) == before
+
+
+def test_opening_a_pipe_waits_for_nobody(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/nowhere")
+    with pytest.raises(regular.UnreadableFileError, match="is a link to /nowhere, which is not there; restore it"):
+        regular.content(tmp_path / "link")
+    with pytest.raises(regular.UnreadableFileError, match="is a folder, not a file"):
+        regular.content(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        regular.content(tmp_path / "none")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda part: st.lists(part) | st.tuples(part) | st.dictionaries(st.text(), part),
+    max_leaves=20,
+)
+
+
+@given(content=values)
+def test_json_is_valid_whatever_the_numbers(content: object) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    read = json.loads(json_text(content), parse_constant=refuse)
+    finite = not isinstance(content, float) or math.isfinite(content)
+    assert (read is None) == (content is None or not finite)
