@@ -31,7 +31,7 @@ DOCTOR = ("doctor", whole_run.NAME, "--json")
 @pytest.fixture(scope="module")
 def attack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
     folder = tmp_path_factory.mktemp("damaged")
-    with mock.patch.object(fitting.plots, "write_figures", lambda *_: []), fitted_once():
+    with mock.patch.object(fitting.plots, "write_figures", return_value=[]), fitted_once():
         whole_run.write(folder / "sound", search={"strategy": "grid"})
         yield Attack(folder / "sound", folder / "tried")
 
