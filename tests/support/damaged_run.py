@@ -286,6 +286,6 @@ def _has_to_be_told(case: Case) -> bool:
 
 SOUND = {  # damages after which a file still says what such a file may say
     (f"{TRIAL}/metrics.jsonl", "twice"),
-    (f"{TRIAL}/train.log", "huge"),
+    *((f"{TRIAL}/{name}", "huge") for name in ("train.log", "heartbeat")),
     ("study.yaml", "cut at the end"),  # the name of its table
 }

@@ -132,8 +132,9 @@ def _report(run: Run) -> Iterator[Remark]:
     again = f"write it anew: almr report {run.address}"
 
     def read(path: Path) -> None:
-        if not text(path, again).rstrip().endswith("</html>"):
-            raise InputError(f"{path}: is cut off; {again}")
+        page = text(path, again)
+        if not page.rstrip().endswith("</html>") or page.count("</html>") > 1:
+            raise InputError(f"{path}: is not one whole page; {again}")
 
     yield from of_reading(run.files.report, read)
 
