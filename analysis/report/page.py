@@ -41,7 +41,7 @@ SCRIPTS = ("formats", "surface", "state", "chart", "map", "table", "what_if", "f
 MARKS = {"fail": "fail", "warn": "warn", "not known": "warn", "pass": "pass", "": "warn"}
 LEVEL = Objective().level
 UNFITTED: dict[str, Any] = {"file": None, "fit_json": None, "tiles": [], "labels": {}, "level": ""}
-SHOWN = 6  # points of the verdict on the first screen
+SHOWN = 4  # points of the verdict on the first screen
 NO_HISTORY = (
     "No history: it is drawn for a search of 12 to 400 usable trials. The trials of a grid have no order, and a table "
     "does not state one."

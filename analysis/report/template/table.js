@@ -6,8 +6,8 @@ const CHUNK = 200; // rows that are shown at once; the rest follows when the pag
 
 /** @type {Column[]} */
 let tableColumns = [];
-/** @type {HTMLElement[]} rows by trial */
-let tableRows = [];
+/** @type {HTMLElement[]} rows by trial, made when they are first shown */
+const tableRows = [];
 let sorted = { column: 0, down: false };
 /** @type {number} */
 let pending = 0;
@@ -46,13 +46,15 @@ function buildTable() {
     return element("th", { scope: "col", class: column.words ? "text" : null }, button);
   });
   byId("trial-heads").replaceChildren(...heads);
-  tableRows = Array.from({ length: TRIALS }, (_, k) => rowOf(k));
   for (const status of new Set(data.trials.status)) byId("filter-status").append(element("option", { value: status }, status));
   byId("filter-status").addEventListener("change", fillTable);
   byId("filter-text").addEventListener("input", fillTable);
   listenToTable();
   fillTable();
 }
+
+/** @param {number} k */
+const rowFor = (k) => tableRows[k] || (tableRows[k] = rowOf(k));
 
 /** @param {number} k */
 function rowOf(k) {
@@ -73,7 +75,7 @@ function shownTrials() {
   const { value } = tableColumns[sorted.column];
   const every = Array.from({ length: TRIALS }, (_, k) => k).filter((k) =>
     (!status || data.trials.status[k] === status)
-    && (!text || `${data.trials.id[k]} ${tableRows[k].textContent}`.toLowerCase().includes(text)));
+    && (!text || [data.trials.id[k], ...tableColumns.map((column) => column.text(k))].join(" ").toLowerCase().includes(text)));
   const side = sorted.down ? -1 : 1;
   return every.sort((a, b) => {
     const [one, other] = [value(a), value(b)];
@@ -87,9 +89,10 @@ function fillTable() {
   byId("trial-heads").querySelectorAll("th").forEach((head, c) =>
     head.setAttribute("aria-sort", c === sorted.column ? (sorted.down ? "descending" : "ascending") : "none"));
   byId("trial-count").textContent = shown.length === TRIALS ? `${TRIALS} trials` : `${shown.length} of ${TRIALS} trials`;
-  shown.forEach((k, n) => tableRows[k].setAttribute("tabindex", n ? "-1" : "0"));
   clearTimeout(pending);
-  byId("trial-rows").replaceChildren(...shown.slice(0, CHUNK).map((k) => tableRows[k]));
+  byId("trial-rows").querySelector("[tabindex='0']")?.setAttribute("tabindex", "-1");
+  byId("trial-rows").replaceChildren(...shown.slice(0, CHUNK).map(rowFor));
+  if (shown.length) rowFor(shown[0]).setAttribute("tabindex", "0");
   addRows(shown, CHUNK);
 }
 
@@ -97,7 +100,7 @@ function fillTable() {
 function addRows(shown, from) {
   if (from >= shown.length) return;
   pending = setTimeout(() => {
-    byId("trial-rows").append(...shown.slice(from, from + CHUNK).map((k) => tableRows[k]));
+    byId("trial-rows").append(...shown.slice(from, from + CHUNK).map(rowFor));
     addRows(shown, from + CHUNK);
   }, 30);
 }
@@ -105,7 +108,7 @@ function addRows(shown, from) {
 /** Every row at once, for print. */
 function allRows() {
   clearTimeout(pending);
-  byId("trial-rows").replaceChildren(...shownTrials().map((k) => tableRows[k]));
+  byId("trial-rows").replaceChildren(...shownTrials().map(rowFor));
 }
 
 function listenToTable() {
@@ -130,13 +133,15 @@ function listenToTable() {
 
 /** Show which trials are hot and selected, in the table. @param {boolean} follow bring the selected row into view */
 function markRows(follow) {
-  tableRows.forEach((row, k) => {
-    row.classList.toggle("hot", k === page.hot);
-    row.classList.toggle("selected", k === page.selected);
-    if (k === page.selected) row.setAttribute("aria-current", "true");
-    else row.removeAttribute("aria-current");
-  });
+  for (const one of tableRows) {
+    if (!one || !(one.classList.contains("hot") || one.classList.contains("selected"))) continue;
+    one.classList.remove("hot", "selected");
+    one.removeAttribute("aria-current");
+  }
   const row = tableRows[page.selected];
+  if (tableRows[page.hot]) tableRows[page.hot].classList.add("hot");
+  if (row) row.classList.add("selected");
+  if (row) row.setAttribute("aria-current", "true");
   const box = byId("trial-scroll");
   if (!follow || !row || !row.isConnected) return;
   const [top, bottom] = [row.offsetTop - 40, row.offsetTop + row.offsetHeight];

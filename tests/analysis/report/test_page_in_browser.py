@@ -212,5 +212,6 @@ def test_it_prints_with_every_column_and_row(page):
     text = " ".join(one.extract_text() for one in pypdf.PdfReader(io.BytesIO(page.pdf())).pages)
     text = unicodedata.normalize("NFKC", " ".join(text.split()))
     assert [head for head in heads if head not in text] == []
-    assert "diverged:overthemargin" in text.replace(" ", "")
+    assert "diverged 205k 36.0 not in the study's grid" in text
+    assert text.count("complete 205k 36.0") == 30
     assert "Quality of the fit" in text
