@@ -12,6 +12,7 @@ function markOf(k) {
 
 function drawMap() {
   const box = byId("map");
+  if (!known(data.trials.lr).length) return; // nothing has a place
   const every = layers();
   const layer = every.find((one) => one.key === page.layer) || every[0];
   const width = Math.max(300, box.clientWidth);

@@ -15,6 +15,7 @@ const guardable = () => Boolean(page.lattice && page.lattice.mean.original && pa
 
 function buildWhatIf() {
   const names = weighable();
+  if (!document.getElementById("what-if")) return; // a run without a fit
   if (!page.lattice || !data.winner || data.alone && names.length < 2) { byId("what-if").hidden = true; return; }
   const box = byId("weights");
   const two = names.length === 2 && names[0] === "original" && names[1] === "additional";

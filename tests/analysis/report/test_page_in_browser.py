@@ -215,3 +215,18 @@ def test_it_prints_with_every_column_and_row(page):
     assert "diverged 205k 36.0 not in the study's grid" in text
     assert text.count("complete 205k 36.0") == 30
     assert "Quality of the fit" in text
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_run_without_a_fit_shows_what_is_there(browser, count, make_bowl, make_study, write_run, tmp_path):
+    (tmp_path / "few").mkdir()
+    run, complaints = write_run(tmp_path / "few", make_bowl()[:count], make_study()), []
+    assert almr("report", str(run)).exit_code == 0
+    page = browser.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((run / "report.html").as_uri())
+    page.wait_for_selector("html[data-ready]", timeout=5000)
+    assert (complaints, page.locator("#trial-rows tr").count()) == ([], count)
+    assert page.locator("#map .trial").count() == count
+    assert page.text_content("#verdict b") == "NO RESULT"
+    page.close()
