@@ -7,7 +7,6 @@ import contextlib
 import importlib.metadata
 import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from sweep.store.interruption import handle_signals
 from sweep.verbs.commands import comparison, results, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
@@ -80,10 +80,6 @@ def almr(
     """Choose ALMR and LR of a large continual pre-training run by small ones."""
 
 
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def _write_any_character() -> None:
     """Replace what the terminal's encoding lacks, such as Chinese in Latin-1."""
     for stream in (sys.stdout, sys.stderr):
@@ -114,9 +110,7 @@ def _end(status: int) -> NoReturn:
 
 def main() -> None:
     """The entry point: an error is one line on standard error, with its traceback before it under `--debug`."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(ending, _interrupt)
+    handle_signals()
     _write_any_character()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or os.environ.get("ALMR_DEBUG", "0") not in ("", "0")

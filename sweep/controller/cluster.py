@@ -13,6 +13,7 @@ from ray import tune
 from ray.tune.execution import class_cache
 
 from sweep.controller import local_ray
+from sweep.store.interruption import kept_handlers
 from sweep.store.run import Run
 from sweep.study.sections.resources import Resources
 from sweep.trials import capacity
@@ -37,12 +38,13 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
     """
     with contextlib.nullcontext(address) if address else local_ray.started() as found:
         environment = {name: os.environ[name] for name in ("ALMR_CACHE",) if name in os.environ}
-        ray.init(
-            address=found,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"working_dir": str(run.files.code), "env_vars": environment},
-        )
+        with kept_handlers():
+            ray.init(
+                address=found,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"working_dir": str(run.files.code), "env_vars": environment},
+            )
         for name in ("ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # records and train.log report failures
         try:

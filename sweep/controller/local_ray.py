@@ -20,6 +20,7 @@ from typing import Any
 
 from sweep.controller import needs
 from sweep.store import temporary
+from sweep.store.interruption import interrupt_main_thread
 from sweep.study import InputError
 from sweep.worker.group.node import SupervisedProcesses, python_path
 
@@ -170,7 +171,7 @@ def _watched(head: _Head) -> Iterator[None]:
         head.stop()
         if ended:
             raise head.fault(ENDED) from error
-        if isinstance(error, InputError | KeyboardInterrupt):  # else Ray's logs may tell more
+        if isinstance(error, InputError | KeyboardInterrupt | BrokenPipeError):  # else Ray's logs may tell more
             temporary.remove(head.folder)
         raise
     finally:
@@ -182,7 +183,7 @@ def _watch(head: _Head, leaving: threading.Event) -> None:
     while head.poll() is None:
         if leaving.wait(WATCH_SECONDS):
             return
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    interrupt_main_thread()
     if leaving.wait(UNWIND_SECONDS):
         return
     # The main thread asks Ray what only Ray can answer: Ray would end this process with words of its own in a minute.

@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweep.preflight import probe
 from sweep.preflight.checks import NodeReport
 from sweep.preflight.probe import Inspect
+from sweep.store.interruption import kept_handlers
 from sweep.study import InputError
 from sweep.study.errors import one_line
 from trainers.benchmarks import sandbox
@@ -65,10 +66,10 @@ def _joined(address: str) -> Iterator[None]:
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
         # Ray puts the driver's working directory before the standard library on each worker's path: here it is ours.
-        with contextlib.chdir(CODE):
+        with contextlib.chdir(CODE), kept_handlers():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
-        raise _no_cluster(address, error) from None
+        raise _no_cluster(address, error, ", or set RAY_AUTH_MODE=token where it asks for a token") from None
     try:
         yield
     finally:
@@ -87,8 +88,8 @@ def _refuse_closed(address: str) -> None:
             raise _no_cluster(address, error) from None
 
 
-def _no_cluster(address: str, error: Exception) -> InputError:
+def _no_cluster(address: str, error: Exception, more: str = "") -> InputError:
     reason = one_line(error, 200)
     return InputError(
-        f"--address {address}: no Ray cluster answers there ({reason}): start one, or correct the address"
+        f"--address {address}: no Ray cluster answers there ({reason}): start one, or correct the address{more}"
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import threading
 import time
 import uuid
@@ -19,10 +18,11 @@ from pathlib import Path
 
 import pydantic
 
+from sweep.store.interruption import interrupt_main_thread
 from sweep.store.owner import Owner
 from sweep.store.remote import RemoteLockFile
 from sweep.study import InputError
-from sweep.study.files import regular
+from sweep.study.files import regular, unfinished
 from sweep.study.files.atomic import write_atomically
 
 LARGEST_BYTES = 10**5
@@ -45,7 +45,7 @@ class LocalLockFile:
     def create(self, text: str) -> None:
         """Raises FileExistsError where the file exists."""
         try:
-            whole = write_atomically(self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}"), text)
+            whole = write_atomically(self._apart(), text)
         except OSError as error:
             error.filename = str(self.path)
             raise
@@ -58,6 +58,11 @@ class LocalLockFile:
                 opened.write(text)
         finally:
             whole.unlink()
+
+    def _apart(self) -> Path:
+        """A name of its own, of which nothing is left once this process was killed."""
+        own = unfinished.beside(self.path)
+        return own.with_name(f"{own.name}-{uuid.uuid4().hex}")
 
     def read(self) -> str | None:
         try:
@@ -170,7 +175,7 @@ class _Heartbeat(threading.Thread):
             except Exception as error:  # the run must survive storage that fails for a while
                 logging.getLogger(__name__).warning("the heartbeat of %s failed: %s", self.file, error)
         if self.lost_to:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # also ends a wait
+            interrupt_main_thread()
 
     def _write_heartbeat(self) -> None:
         text = self.owner.model_copy(update={"beat": datetime.now(UTC)}).model_dump_json()

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from sweep.study.fields import Count, Finite, OneOrMore, Positive, Section, Seed, Share, listed
 
-MOST_TRIALS = 5000  # of a grid that nobody asked for: a fit takes no more
+MOST_TRIALS = 5000  # of a grid that nobody asked for
 MOST_LISTED = 6  # values in a message
 
 
@@ -52,7 +52,7 @@ class Grid(Section):
     seeds: OneOrMore[Seed] = (0,)
     """Seeds of the data order. Several repeat each (ALMR, LR), which measures the noise."""
     max_trials: Count = MOST_TRIALS
-    """Most trials that the grid may have: more are refused as a slip, and a fit takes no more than the default."""
+    """Most trials that the grid may have: more are refused as a slip. A fit takes at most 20,000."""
 
     @pydantic.field_validator("lr", mode="before")
     @classmethod

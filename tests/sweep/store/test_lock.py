@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import bucket
 import pytest
 
-from sweep.store import lock
+from sweep.store import interruption, lock
 from sweep.store.lock import LocalLockFile, LockFile
 from sweep.store.owner import Owner
 from sweep.store.remote import RemoteLockFile
@@ -83,7 +84,7 @@ def test_an_owner_of_this_host_is_looked_up(changes: dict[str, object], gone: bo
 def test_a_killed_driver_is_replaced_at_once(tmp_path: Path) -> None:
     code = f"""
         import time, pathlib
-        from sweep.store import lock
+        from sweep.store import interruption, lock
         with lock.held(lock.LocalLockFile(pathlib.Path({str(tmp_path / "lock.json")!r})), "run"):
             print("held", flush=True); time.sleep(60)
     """
@@ -125,6 +126,19 @@ def test_the_heartbeat_is_written_regularly(file: LockFile, monkeypatch: pytest.
         assert json.loads(file.read() or "")["token"] == before["token"]
 
 
+@pytest.fixture(params=["terminal", "background of a script"])
+def signals(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The command's handlers of signals; a script's background commands are started with SIGINT ignored."""
+    before = {number: signal.getsignal(number) for number in (*interruption.ENDING, interruption.OURS)}
+    if request.param == "background of a script":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interruption.handle_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
 def test_a_driver_that_was_taken_over_stops_and_leaves_the_lock(
     file: LockFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,16 +92,17 @@ def test_a_grown_grid_runs_its_new_points_and_a_changed_recipe_is_refused(tmp_pa
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_ctrl_c_says_how_to_go_on_and_loses_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_run_says_how_to_go_on_and_loses_nothing(tmp_path: Path) -> None:
     study = replayed(tmp_path, seconds=0.7)
     process = start(tmp_path, "run", str(study))
     run = tmp_path / "runs/replayed"
     wait_for_records(run, 2, process)
-    process.send_signal(signal.SIGINT)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT, signal.SIGTERM):  # Ray has handlers of its own
+        process.send_signal(number)
+        time.sleep(0.05)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "run the same command again" in err
-    assert "Traceback" not in err
+    assert err == "almr: interrupted; finished trials are kept; run the same command again to resume\n"
     kept = {p: p.stat().st_mtime_ns for p in run.glob("trials/*/record.json")}
     assert 2 <= len(kept) < 9
     almr(tmp_path, "run", str(replayed(tmp_path)), status=DONE)
