@@ -7,18 +7,25 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OURS = signal.SIGUSR2  # from a thread: a command that a script runs in its background ignores SIGINT
 UNWINDING_SECONDS = 10.0  # in which an impatient second Ctrl-C does not end what the first one tidies up
+# What is raised in there may be lost, with a lock of all imports held: each later import would wait for ever.
+IMPORTS = "<frozen importlib"
+AGAIN_SECONDS = 0.05
 
 
 class _Handler:
     def __init__(self) -> None:
         self.raised = -UNWINDING_SECONDS
 
-    def __call__(self, number: int, frame: Any) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if frame and frame.f_code.co_filename.startswith(IMPORTS):
+            again = threading.Timer(AGAIN_SECONDS, _signal_main_thread, [number])
+            again.daemon = True
+            return again.start()
         if (now := time.monotonic()) - self.raised >= UNWINDING_SECONDS:
             self.raised = now
             raise KeyboardInterrupt
@@ -48,5 +55,8 @@ def kept_handlers() -> Iterator[None]:
 
 def interrupt_main_thread() -> None:
     """From another thread; ends a wait too."""
-    number = OURS if callable(signal.getsignal(OURS)) else signal.SIGINT
+    _signal_main_thread(OURS if callable(signal.getsignal(OURS)) else signal.SIGINT)
+
+
+def _signal_main_thread(number: int) -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, number)
