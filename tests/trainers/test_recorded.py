@@ -152,6 +152,7 @@ def test_a_replayed_trial_names_the_trainer_of_its_row(tmp_path: Path) -> None:
         ("0.5,0.001,0,,3.5,4.5,inf", "line 2: seconds is inf, no finite number"),
         ("0.5,0.001,0,diverged,inf,,", "line 2: loss_original is inf: leave it empty"),
         ("0.5,0.001,0,,3.5,4.5,-1", "line 2: seconds is -1.0: write the time"),
+        ("0.5,0.001,0,,3.5,4.5,1e300", "line 2: seconds is 1e+300: write the time"),
     ],
 )
 def test_a_row_that_no_trial_can_be_is_refused_with_its_line_and_the_fix(tmp_path: Path, row: str, told: str) -> None:

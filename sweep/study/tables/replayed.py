@@ -9,6 +9,7 @@ from sweep.study.errors import shown
 from sweep.study.record import Status
 
 LOSSES = ("loss_original", "loss_additional")
+LONGEST_SECONDS = 1e9  # 30 years; no process can sleep for ten times as long
 FIX = "write diverged or failed in its column status, or leave the row out"
 
 
@@ -27,6 +28,6 @@ def fault(row: dict[str, Any]) -> str | None:
     if infinite:
         return f"{infinite[0]} is {row[infinite[0]]}: leave it empty"
     seconds = row.get("seconds") or 0.0
-    if not isinstance(seconds, float) or seconds < 0:
+    if not isinstance(seconds, float) or not 0 <= seconds <= LONGEST_SECONDS:
         return f"seconds is {shown(seconds)}: write the time that the trial took, or leave it empty"
     return None
