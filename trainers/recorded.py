@@ -48,7 +48,7 @@ def run_trial(study: Study, trial: Trial, attempt: int = 1) -> Record:
     """
     assert study.replay is not None
     row = _find(study, trial)
-    time.sleep(study.replay.pace * (row.get("seconds") or 0))
+    time.sleep(min(study.replay.pace * (row.get("seconds") or 0), replayed.LONGEST_SECONDS))
     status = Status(row.get("status") or Status.COMPLETE)
     if status is Status.FAILED:
         raise RuntimeError(row.get("reason") or "recorded as failed")

@@ -183,6 +183,8 @@ def _watch(head: _Head, leaving: threading.Event) -> None:
     while head.poll() is None:
         if leaving.wait(WATCH_SECONDS):
             return
+    if leaving.is_set():  # it ended as the block did
+        return
     interrupt_main_thread()
     if leaving.wait(UNWIND_SECONDS):
         return
