@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,12 @@ class Answer:
     deciding: list[VerdictPoint]
     others: list[VerdictPoint]
     note: str = ""
+
+    @property
+    def counts(self) -> str:
+        """How many of the other checks have each state, as "4 warn, 14 pass"."""
+        found = Counter(point.state for point in self.others)
+        return ", ".join(f"{found[state]} {state}" for state in STATES if found[state])
 
     @property
     def kind(self) -> str:

@@ -18,7 +18,7 @@ from sweep.study.files.reader import read_object
 MOST_POINTS, FEWEST_POINTS, MANY = 40, 20, 300  # of a trial's curve; of more than MANY trials each has the fewest
 PURPOSES = {
     "start": "first trials of the search",
-    "winner": "near the winner",
+    "winner": "to find the winner",
     "curve": "best LR at another ALMR",
 }
 

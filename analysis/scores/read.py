@@ -20,7 +20,7 @@ from sweep.study.files.trial_files import read_trial
 SCORES = pydantic.TypeAdapter(dict[str, Score])
 FAILURES = pydantic.TypeAdapter(dict[str, str])
 QUESTIONS = pydantic.TypeAdapter(dict[str, list[float | None]])
-REMEDY = "delete it and score again"
+REMEDY = "delete it, and run the study again"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def load(source: str | Path) -> Study:
     path = find(source)
     content = _content(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a study is a mapping of fields; start from the shipped {SHIPPED.name}/demo.yaml")
+        shipped = f"{SHIPPED.name}/demo.yaml"
+        raise InputError(f"{path}: a study is a mapping of fields: restore it, or start from the shipped {shipped}")
     try:
         return _with_absolute_paths(Study.model_validate(content), path.parent)
     except pydantic.ValidationError as error:

@@ -87,9 +87,11 @@ function drawKey(svg, width, y, share, layer) {
     const step = (bottom - top) / 40;
     group.append(shape("rect", { x: width - 54, y: bottom - (k + 1) * step, width: 9, height: step + 0.5, fill: `rgb(${colour((k + 0.5) / 40)})` }));
   }
-  const digits = layer.key === "sd" ? 3 : 2;
+  const marks = [0, 1, 2, 3, 4].map((k) => share.invert(k / 4));
+  const differ = (/** @type {number} */ digits) => new Set(marks.map((mark) => number(mark, digits))).size === marks.length;
+  const digits = [2, 3, 4].find(differ) || 4;
   for (let k = 0; k <= 4; k++) {
-    group.append(shape("text", { x: width - 41, y: bottom - (k / 4) * (bottom - top) + (k === 4 ? 10 : k ? 4 : 0) }, number(share.invert(k / 4), digits)));
+    group.append(shape("text", { x: width - 41, y: bottom - (k / 4) * (bottom - top) + (k === 4 ? 10 : k ? 4 : 0) }, number(marks[k], digits)));
   }
   svg.append(group);
 }

@@ -16,7 +16,8 @@ def csv(table: pd.DataFrame) -> str:
     """
     shown = table.copy(deep=False)
     for name in table.select_dtypes(exclude="number"):
-        shown[name] = table[name].map(_inert)
+        cells = [_inert(cell) for cell in table[name]]
+        shown[name] = pd.Series(cells, table.index, object)  # `map` would make 3 of 3 beside a missing number 3.0
     return shown.to_csv(index=False)
 
 

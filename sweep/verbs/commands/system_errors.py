@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from sweep.study.errors import network_fault, one_line
 from sweep.study.files import cache, disk
 
 LONGEST_PATH = 200  # letters that a message shows
-NETWORK = "check the network, then run the same command again"
+AGAIN = "run the same command again"
+NETWORK = f"check the network, then {AGAIN}"
 NO_TEMPORARY = "No usable temporary directory"  # in Python's error, which names no file
 HINTS = {
     errno.ENOENT: "check the path",
@@ -47,6 +49,14 @@ def line(error: OSError) -> str:
     shown = path if len(path) <= LONGEST_PATH else f"...{path[-LONGEST_PATH:]}"
     room = f" ({disk.room(path)})" if error.errno in disk.FULL and disk.room(path) else ""
     return f"{shown}: {error.strerror or one_line(error)}{room}; {_hint(error.errno or 0, path)}"
+
+
+def no_memory() -> str:
+    """What to say of a MemoryError. A limit of the shell is named, as more memory would not help."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        return f"ulimit -v is {limit // 1024} kB, which is too little: raise it (ulimit -v unlimited), then {AGAIN}"
+    return f"the memory is full: end other programs, or use a machine with more memory, then {AGAIN}"
 
 
 def _hint(number: int, path: str) -> str:

@@ -67,6 +67,8 @@ def explain(error: Exception) -> Explanation:
         return Explanation([bounded(line) for line in str(error).splitlines()], BAD_INPUT)
     if isinstance(error, OSError):
         return Explanation([system_errors.line(error)], BAD_INPUT)
+    if isinstance(error, MemoryError):
+        return Explanation([system_errors.no_memory()], BAD_INPUT)
     what = f"internal error: {type(error).__name__}: {one_line(error)}"
     return Explanation([f"{what}; run again with --debug for the traceback and report it"], INTERNAL)
 

@@ -40,7 +40,7 @@ def examine(run: Run, study: Study | None, records: Mapping[str, Record]) -> Ite
 def _fit(run: Run) -> FitFile:
     from analysis.fit_file.fit_file import read_fit
 
-    return read_fit(run.folder, f"write it anew: almr fit {run.address}")
+    return read_fit(run.folder, _anew(run.files.fit, f"almr fit {run.address}"))
 
 
 def _sound_fit(run: Run) -> FitFile | None:
@@ -69,17 +69,23 @@ def _table(run: Run, study: Study, records: Mapping[str, Record], again: str) ->
     if not os.path.lexists(path) or len(records) != len(run.files.records()) or not records:
         return
     try:
-        found = pd.read_csv(io.StringIO(text(path, again)), dtype=str, keep_default_na=False)
+        found = pd.read_csv(io.StringIO(text(path, _anew(path, again))), dtype=str, keep_default_na=False)
     except (InputError, OSError) as error:
         yield from of_reading(path, functools.partial(_raise, error))
         return
     except ValueError:  # pandas derives its own from it
-        yield Remark(path, f"not a table: write it anew: {again}")
+        yield Remark(path, f"not a table: {_anew(path, again)}")
         return
     made = tables.from_records(records.values()).to_csv(index=False)
     wanted = pd.read_csv(io.StringIO(made), dtype=str, keep_default_na=False)
     if not _same(found, wanted):
         yield Remark(path, f"is not the table of the records: write it anew: {again}")
+
+
+def _anew(path: Path, command: str) -> str:
+    """How a file is made again. No command replaces a folder that stands in its place."""
+    away = "move it away, then " if path.is_dir() and not path.is_symlink() else ""
+    return f"{away}write it anew: {command}"
 
 
 def _raise(error: Exception, path: Path) -> None:
@@ -111,7 +117,7 @@ def _of_fit(run: Run, fit: FitFile | None, study: Study | None, again: str) -> I
     for name, wanted in made.items():
         path = run.folder / name
         if os.path.lexists(path) and _bytes(path) != wanted.encode():
-            yield Remark(path, f"is not the table of the fit's scores: write it anew: {again}")
+            yield Remark(path, f"is not the table of the fit's scores: {_anew(path, again)}")
 
 
 def _read_hash(path: Path) -> Iterator[str]:
@@ -129,7 +135,7 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def _report(run: Run) -> Iterator[Remark]:
-    again = f"write it anew: almr report {run.address}"
+    again = _anew(run.files.report, f"almr report {run.address}")
 
     def read(path: Path) -> None:
         page = text(path, again)

@@ -79,6 +79,18 @@ def test_a_study_that_is_gone_is_named_and_the_doctor_looks_at_the_rest(attack: 
     attack._mend()
 
 
+@pytest.mark.parametrize("name", ["trials.csv", "fit.json", "report.html"])
+def test_a_folder_in_place_of_a_file_that_almr_makes_has_to_be_moved_away(attack: Attack, name: str) -> None:
+    attack._mend()
+    (attack.run / name).unlink()
+    (attack.run / name).mkdir()
+    found = json.loads(call(attack.folder, DOCTOR).out)
+    [message] = [one["message"] for one in found["damaged"] if one["file"] == name]
+    assert "move it away, then write it anew: almr " in message
+    (attack.run / name).rmdir()
+    attack._mend()
+
+
 def test_code_that_workers_compiled_is_the_same_code(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("a = 1")
     before = provenance.code_sha256(tmp_path)

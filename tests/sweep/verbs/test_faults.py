@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import socket
 import ssl
 import subprocess
@@ -101,6 +102,16 @@ def test_input_errors_keep_their_lines_and_others_are_called_internal() -> None:
     assert status == 70
     assert line.startswith("internal error: KeyError: ")
     assert "--debug" in line
+
+
+def test_a_full_memory_is_no_bug_and_a_limit_of_the_shell_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = {"now": 2_048_000_000}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit["now"], resource.RLIM_INFINITY))
+    [line], status = terminal.explain(MemoryError())
+    assert (status, line[:24]) == (2, "ulimit -v is 2000000 kB,")
+    limit["now"] = resource.RLIM_INFINITY
+    [line], status = terminal.explain(MemoryError())
+    assert (status, line[:19]) == (2, "the memory is full:")
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
