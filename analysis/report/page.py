@@ -29,8 +29,9 @@ from analysis.report import corpora, data, trials, words
 from analysis.report.answer import NO_RESULT, Answer, VerdictPoint, answer
 from analysis.report.data import PageData
 from analysis.report.history import WinnerAtBudget, budgets
-from sweep.study import LANGUAGES, Objective, Study
+from sweep.study import LANGUAGES, InputError, Objective, Study
 from sweep.study import numbers as formats
+from sweep.study.files import regular
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.files.reader import read_object
@@ -41,6 +42,7 @@ SCRIPTS = ("formats", "surface", "state", "chart", "map", "table", "what_if", "f
 MARKS = {"fail": "fail", "warn": "warn", "not known": "warn", "pass": "pass", "": "warn"}
 LEVEL = Objective().level
 UNFITTED: dict[str, Any] = {"file": None, "fit_json": None, "tiles": [], "labels": {}, "level": ""}
+MOST_DAMAGED_TEXT = 10_000  # letters of a damaged provenance.json
 SHOWN = 4  # points of the verdict on the first screen
 NO_HISTORY = (
     "No history: it is drawn for a search of 12 to 400 usable trials. The trials of a grid have no order, and a table "
@@ -239,6 +241,10 @@ def _near(path: Path) -> str:
 
 
 def _as_text(path: Path) -> str | None:
-    """The object of a JSON file; None where it is missing or unreadable."""
-    content = read_object(path)
-    return None if content is None else json.dumps(content, indent=2, ensure_ascii=False)
+    """The object of a JSON file, or the beginning of the text of a damaged one; None where no file can be read."""
+    if (content := read_object(path)) is not None:
+        return json.dumps(content, indent=2, ensure_ascii=False)
+    try:
+        return regular.content(path).decode("utf-8", "replace")[:MOST_DAMAGED_TEXT]
+    except (InputError, OSError):
+        return None
