@@ -50,7 +50,8 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            with kept_handlers():
+                ray.shutdown()
 
 
 def pass_no_secrets() -> None:

@@ -73,7 +73,8 @@ def _joined(address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with kept_handlers():
+            ray.shutdown()
         for module in (probe, sandbox):
             cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
 

@@ -41,8 +41,8 @@ def handle_signals() -> None:
 
 @contextlib.contextmanager
 def kept_handlers() -> Iterator[None]:
-    """Put back the handlers that a library replaces within the block: Ray would end this process at SIGTERM, with a
-    stack of native code and all left as it is.
+    """Put back the handlers that a library replaces within the block: that of Ray would end this process at SIGTERM
+    with a stack of native code, and after Ray's shutdown SIGTERM kills.
     """
     before = {number: signal.getsignal(number) for number in ENDING}
     try:
