@@ -52,7 +52,7 @@ PLAIN: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 
-app = typer.Typer(epilog="\b\nStart with: almr run demo\nHelp of a verb: almr run --help", **PLAIN)
+app = typer.Typer(epilog="\b\nStart with: almr run demo. Help of a verb: almr run --help", **PLAIN)
 group = typer.Typer(help="Try a trainer that is not ours.", **PLAIN)
 # The words after a program are its own, with their options.
 settings = PLAIN["context_settings"] | {"allow_interspersed_args": False}

@@ -194,7 +194,8 @@ class _Callback(tune.Callback):
 
     def _used(self, failed: Trial) -> dict[str, Any]:
         """What a trial took that has no record of its own: its attempts in this session, and the steps of the last."""
-        seconds = time.monotonic() - self.began.pop(failed.id, time.monotonic())
+        now = time.monotonic()
+        seconds = now - self.began.pop(failed.id, now)
         return {
             "seconds": seconds,
             "gpu_hours": seconds * self.study.trial_resources.gpus / 3600,

@@ -19,7 +19,7 @@ from sweep.external.trial import reason
 from sweep.study import InputError, study_file
 from sweep.study.errors import LINE, MOST_LINES
 from sweep.study.files import reader
-from sweep.study.record import read_record
+from sweep.study.files.trial_files import read_record
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.corpora import Corpus
 from sweep.trials import also

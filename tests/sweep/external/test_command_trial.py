@@ -56,7 +56,8 @@ class HereOrBelow:
     count = 1
 
     def run(self, command: NodeCommand) -> None:
-        module, arguments = (command.words[2], command.words[3:]) if command.words[1] == "-m" else ("", ())
+        ours = list(command.words[1:3]) == ["-P", "-m"]
+        module, arguments = (command.words[3], command.words[4:]) if ours else ("", ())
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", [module, *arguments])
             if module == "sweep.external.command.write":

@@ -77,15 +77,15 @@ def test_a_model_that_another_trial_deletes_meanwhile_is_passed_over(
     monkeypatch.setattr(fcntl, "flock", without_locks(errno.ENOLCK))
     for name, objective in (("a", 3.0), ("b", 2.0)):
         save(tmp_path, name, objective, None)
-    read = Path.read_bytes
+    read = saved_models.read_object
 
-    def deleting(self: Path) -> bytes:
-        if self.parent.name == "b":
-            shutil.rmtree(self.parent / "model", ignore_errors=True)
-            self.unlink()
-        return read(self)
+    def deleting(note: Path) -> dict[str, Any] | None:
+        if note.parent.name == "b":
+            shutil.rmtree(note.parent / "model", ignore_errors=True)
+            note.unlink()
+        return read(note)
 
-    monkeypatch.setattr(Path, "read_bytes", deleting)
+    monkeypatch.setattr(saved_models, "read_object", deleting)
     assert save(tmp_path, "c", 4.0, 2)
     monkeypatch.undo()
     assert json.loads((tmp_path / "c" / "kept.json").read_text()) == {"objective": 4.0}

@@ -34,10 +34,10 @@ class ThisProcess:
         self.patch = patch
 
     def run(self, command: Any) -> None:
-        assert command.words[1] == "-m"
+        assert list(command.words[1:3]) == ["-P", "-m"]
         assert command.first_only
-        self.patch.setattr("sys.argv", command.words[2:])
-        importlib.import_module(command.words[2]).main()
+        self.patch.setattr("sys.argv", command.words[3:])
+        importlib.import_module(command.words[3]).main()
 
 
 class FakeTrainer:
