@@ -85,7 +85,7 @@ def _refuse_closed(address: str) -> None:
     if host and port.isdigit():
         try:
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        except OSError as error:
+        except (OSError, UnicodeError, OverflowError) as error:  # no address, no name of a host, no port
             raise _no_cluster(address, error) from None
 
 

@@ -18,6 +18,7 @@ from one_ray import almr
 
 from analysis.launch.bundle import FittedRun, export
 from sweep.study import Record, Trial
+from sweep.verbs import fitting
 
 FORMULA = "=HYPERLINK(1)"
 FORMATS = ("native", "llamafactory", "axolotl", "torchtitan", "megatron")
@@ -30,9 +31,16 @@ FOUND = {
 PROGRAMS = ("torchrun", "axolotl", "llamafactory-cli", "python", "python3", "sbatch", "srun", "sky", "almr", "pip")
 
 
+@pytest.fixture(scope="module")
+def bundle_once() -> list[Path]:
+    return []
+
+
 @pytest.fixture
-def bundle(make_study: Any, make_fit: Any, make_facts: Any, run: Path, tmp_path: Path) -> Path:
-    """A bundle of every format, of a study whose names attack what they are written into."""
+def bundle(bundle_once: list[Path], make_study: Any, make_fit: Any, make_facts: Any, run: Path) -> Path:
+    """A bundle of every format, of a study whose names attack what they are written into. One for all tests here."""
+    if bundle_once:
+        return bundle_once[0]
     corpora = {
         "original": {"files": FOUND["original"], "language": TAGS},
         "additional": {"files": [FOUND["additional"]], "language": "=cmd|' /C calc'!A0"},
@@ -42,8 +50,9 @@ def bundle(make_study: Any, make_fit: Any, make_facts: Any, run: Path, tmp_path:
         corpora=corpora, base_model={"pretrained": f"/models/{COMMAND}"}, launch=launch | {"volume_claim": "c$(id)"}
     )
     counted = {name: make_facts(files=(FOUND[name],)) for name in FOUND}
-    out = tmp_path / "run" / "launch"
+    out = run / "launch"
     export(FittedRun(make_fit(study), run, counted), out)
+    bundle_once.append(out)
     return out
 
 
@@ -60,7 +69,7 @@ def test_scripts_run_no_name(bundle: Path, tmp_path: Path) -> None:
     for script in scripts:
         subprocess.run(["bash", "-n", str(script)], check=True, capture_output=True)
         subprocess.run(["bash", str(script)], cwd=script.parent, env=environment, capture_output=True, timeout=20)
-    assert not list(tmp_path.rglob("pwned*"))
+    assert not [*tmp_path.rglob("pwned*"), *bundle.rglob("pwned*")]
 
 
 def test_scripts_are_clean_in_shellcheck(bundle: Path) -> None:
@@ -110,7 +119,8 @@ class Elements(HTMLParser):
             self.scripts[-1] += data
 
 
-def test_report_and_table_make_no_element_or_formula_of_a_name(tmp_path: Path) -> None:
+def test_report_and_table_make_no_element_or_formula_of_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting.plots, "write_figures", lambda *_: [])  # pixels, and seconds
     run = tmp_path / "run"
     run.mkdir()
     embedded = {"original": "shakespeare", "additional": "three-kingdoms"}

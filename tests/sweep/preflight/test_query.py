@@ -60,6 +60,12 @@ def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, cache: Path) -> N
         preflight.refuse_unready(make_study(), Run(tmp_path / "runs" / "small"), "127.0.0.1:1")
 
 
+@pytest.mark.parametrize("address", [f"{'h' * 300}:99", "x..y:1"])
+def test_an_address_that_is_no_name_of_a_host_is_one_line(address: str, tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(InputError, match="no Ray cluster answers there"):
+        preflight.refuse_unready(make_study(), Run(tmp_path / "runs" / "small"), address)
+
+
 def test_a_run_on_a_cluster_that_is_not_ready_starts_no_trial(address: str, tmp_path: Path, cache: Path) -> None:
     from rich.console import Console
 

@@ -15,6 +15,7 @@ from sweep.store.run import Run
 from sweep.study import InputError, study_file
 from sweep.study.errors import without_secrets
 from sweep.study.study_file import dump
+from sweep.verbs import fitting
 from sweep.worker.run_trial import _logged
 
 PLANTED = {
@@ -59,6 +60,7 @@ def test_what_a_trial_raises_is_logged_without_secrets(tmp_path: Path, monkeypat
 def test_no_file_of_a_run_holds_a_secret_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in PLANTED.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(fitting.plots, "write_figures", lambda *_: [])  # pixels, and seconds
     (tmp_path / ".env").write_text("KEY=dotplanted")
     monkeypatch.chdir(tmp_path)
     bowl_run.write_fitted(tmp_path / "run")

@@ -33,10 +33,10 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return FOUND
 
 
-def reaches(how: str, what: str, sandbox: Sandbox) -> bool:
-    """Whether an attempt came to anything: it answers "refused" otherwise, and a program that ends answers nothing."""
-    program = f"{ATTEMPTS[how]}\n{ATTEMPT}"
-    return not verdict.passes(program, f"assert answer({what!r}) == 'refused'", sandbox)
+def all_refused(attempts: list[tuple[str, str]], sandbox: Sandbox) -> bool:
+    """Whether no attempt came to anything: each answers "refused" then, and a program that ends answers nothing."""
+    test = f"for how, what in {attempts!r}:\n    assert answer(how, what) == 'refused'"
+    return verdict.passes(f"ATTEMPTS = {ATTEMPTS!r}\n{ATTEMPT}", test, sandbox)
 
 
 @pytest.mark.parametrize("name", sorted(FORGED.keys() - KILLERS))
@@ -64,23 +64,20 @@ def test_nothing_of_the_users_is_reached(sandbox: Sandbox, tmp_path: Path, monke
     secret.write_text("of the user")
     monkeypatch.setenv("HF_TOKEN", "hf_planted")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        reached = {
-            how
-            for how, what in {
-                "reads": str(secret),
-                "writes": str(secret),
-                "deletes": str(tmp_path),
-                "reads by a link": str(secret),
-                "connects": str(server.getsockname()[1]),
-                "environment": "planted",
-                "other processes": "pytest",
-                "becomes root": "",
-                "mounts": "",
-                **({"user namespace": "", "traces": ""} if system_calls.refusing() else {}),
-            }.items()
-            if reaches(how, what, sandbox)
+        attempts = {
+            "reads": str(secret),
+            "writes": str(secret),
+            "deletes": str(tmp_path),
+            "reads by a link": str(secret),
+            "connects": str(server.getsockname()[1]),
+            "environment": "planted",
+            "other processes": "pytest",
+            "becomes root": "",
+            "mounts": "",
+            **({"user namespace": "", "traces": ""} if system_calls.refusing() else {}),
         }
-    assert reached == set()
+        refused = all_refused([*attempts.items()], sandbox)
+        assert refused, [how for how, what in attempts.items() if not all_refused([(how, what)], sandbox)]
     assert secret.read_text() == "of the user"
 
 
@@ -93,10 +90,11 @@ def test_the_home_folder_is_empty_but_for_the_bare_python(sandbox: Sandbox) -> N
 
 
 @sandboxed
-@pytest.mark.parametrize("folder", ["/", "/usr", "/usr/lib", "/dev", "/etc", "/proc/sys/kernel"])
-def test_only_the_scratch_folders_take_files(sandbox: Sandbox, folder: str) -> None:
-    assert not reaches("writes", f"{folder}/almr-planted", sandbox)
-    assert not Path(folder, "almr-planted").exists()
+def test_only_the_scratch_folders_take_files(sandbox: Sandbox) -> None:
+    paths = [f"{folder}/almr-planted" for folder in ("", "/usr", "/usr/lib", "/dev", "/etc", "/proc/sys/kernel")]
+    assert all_refused([("writes", path) for path in paths], sandbox)
+    assert not [path for path in paths if Path(path).exists()]
+    assert not all_refused([("writes", "/tmp/almr-planted")], sandbox)
 
 
 @sandboxed
@@ -111,7 +109,7 @@ def test_no_child_is_left(sandbox: Sandbox) -> None:
 def test_memory_of_all_processes_together_is_limited(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        kept = bytearray(b'x') * 2**25\n"
-        f"        time.sleep(60)\ntime.sleep(1.5)\n{RIGHT}"
+        f"        time.sleep(60)\ntime.sleep(0.8)\n{RIGHT}"
     )
     assert verdict.passes(program, TEST, sandbox)
     monkeypatch.setattr(verdict, "MEMORY_BYTES", 2**26)

@@ -27,6 +27,7 @@ MEMORY_BYTES = 2 * 2**30  # of all its processes together
 LOOK_SECONDS = 0.2
 END_SECONDS = 30.0  # until the kernel has ended a namespace
 MESSAGE_BYTES = 2**24  # of a call's arguments or of its result
+READY = b'{"value": null}\n'  # the program's first message: compared as bytes, for it may be anything
 LIMITS = {
     "RLIMIT_CPU": 10,
     "RLIMIT_AS": MEMORY_BYTES,
@@ -42,10 +43,12 @@ def passes(program: str, test: str, sandbox: Sandbox) -> bool:
     with ExitStack() as stack:
         answers, judge = (stack.enter_context(_started(role, sandbox)) for role in ("program", "judge"))
         stack.enter_context(_watched([answers, judge]))
+        for side in (answers, judge):
+            _ = side.first  # while it surely lives: it waits for its text
         try:
             answers.send({"program": program})
             judge.send({"test": test})
-            return json.loads(answers.line()) == {"value": None} and _judged(answers, judge)
+            return answers.line() == READY and _judged(answers, judge)
         except (OSError, ValueError):  # a process ended, or sent what is no message
             return False
 
@@ -130,9 +133,11 @@ class Side:
         """A handle of the first process of its process namespace: the kernel ends all others before that is gone. None
         where there is none.
         """
-        told = os.read(self.told, 4096) if self.told is not None else b""
+        told = b""
+        while self.told is not None and b"}" not in told and (part := os.read(self.told, 4096)):
+            told += part
         try:
-            return os.pidfd_open(int(json.loads(told)["child-pid"])) if told else None
+            return os.pidfd_open(int(json.loads(told)["child-pid"])) if b"}" in told else None
         except OSError:  # it has ended
             return None
 
