@@ -39,10 +39,11 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{folder.name}.{unfinished.owner()}-", dir=folder.parent))
+    building = _beside(folder)
     try:
-        build(building)
-        building.chmod(0o755)  # mkdtemp creates it private; a finished folder is for all users
+        with unfinished.naming(folder, building):
+            build(building)
+            building.chmod(0o755)  # mkdtemp creates it private; a finished folder is for all users
         try:
             building.rename(folder)
         except OSError:
@@ -51,6 +52,14 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def _beside(folder: Path) -> Path:
+    """A new temporary folder for what becomes `folder`. Raises OSError, which names `folder`."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{folder.name}.{unfinished.owner()}-", dir=folder.parent))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def remove_abandoned() -> None:

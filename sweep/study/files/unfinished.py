@@ -34,15 +34,23 @@ def becoming(path: Path) -> Iterator[Path]:
     """
     folder = beside(path)
     try:
-        with disk.naming(path):
+        with naming(path, folder):
             folder.mkdir()
             yield folder
+    finally:
+        remove(folder)
+
+
+@contextlib.contextmanager
+def naming(path: Path, folder: Path) -> Iterator[None]:
+    """An OSError of the block that names a file below `folder` names it as it would be called below `path`."""
+    try:
+        with disk.naming(path):
+            yield
     except OSError as error:
         if (named := error.filename2 or error.filename) is None:
             raise
         raise OSError(error.errno, error.strerror, str(named).replace(str(folder), str(path))) from error
-    finally:
-        remove(folder)
 
 
 def owner() -> str:

@@ -95,7 +95,7 @@ def fill_in(commands: Commands, run: Path) -> str:
 STUDIES: dict[str, dict[str, Any]] = {
     "replayed grid": {"replay": True},
     "replayed search": {"replay": True, "search": {"strategy": "random", "trials": 9}},
-    "training with checkpoints": {"execution": {"checkpoint_minutes": 0.001}, "keep": 1},
+    "training with checkpoints": {"execution": {"checkpoint_minutes": 0.001}, "keep": "best"},
 }
 
 

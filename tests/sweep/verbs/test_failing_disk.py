@@ -12,7 +12,7 @@ from disk_faults import COMPILER, Commands, FaultyDisk
 from storage_cases import BROKEN, FULL, ON_A_RUN, QUOTA, READ_ONLY, STALE, Attack, Case
 
 from sweep.controller import stopping
-from sweep.study.files import disk, unfinished
+from sweep.study.files import cache, disk, unfinished
 from sweep.study.files.atomic import write_atomically
 
 FEW = [
@@ -84,3 +84,16 @@ def test_what_a_killed_process_was_writing_is_removed_and_what_a_live_one_writes
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine.name, elsewhere.name, ".of-the-user"])
     write_atomically(tmp_path / "report.html", "whole")
     assert (tmp_path / "report.html").read_text() == "whole"
+
+
+def test_a_folder_of_the_cache_that_cannot_be_built_is_named_as_it_would_be_called(tmp_path: Path) -> None:
+    def full(building: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(building / "train.bin"))
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        cache.build_once(tmp_path / "corpora" / "prose", full)
+    assert raised.value.filename == str(tmp_path / "corpora" / "prose" / "train.bin")
+    assert list((tmp_path / "corpora").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="File exists"):  # as it was
+        cache.build_once(tmp_path / "file" / "prose", full)
