@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]
 ALMR = str(Path(sys.executable).with_name("almr"))
 FILES = {
     *("study.yaml", "provenance.json", "ingredients.json", "code", "trials", "trials.csv", "fit.json", "figures"),
-    "report.html",
+    *("report.html", "surfaces.json"),
     "search.json",
     *("base", "scores.csv", "scores.md"),
 }

@@ -54,29 +54,33 @@ def run_trials(
         capacity.refuse_impossible(nodes, study.trial_resources)
         cluster.pass_no_secrets()
         stop, queue = Stopping(), make_queue(capacity.at_once(nodes, study.trial_resources))
-        tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(_trainable(run, study), secrets=cluster.secrets()),
-                cluster.place(study.trial_resources),
-            ),
-            tune_config=tune.TuneConfig(
-                reuse_actors=True,  # a process that has imported torch runs many trials
-                search_alg=_Searcher(queue, stop),
-                num_samples=NO_LIMIT,
-            ),
-            run_config=tune.RunConfig(
-                storage_path=str(scratch),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=study.trial_resources.retries),
-                callbacks=[_Callback(study, run, watch, stop)],
-                stop=stop,
-            ),
-        )
+        tuner = _tuner(study, run, _Searcher(queue, stop), _Callback(study, run, watch, stop), scratch)
         with disk.naming(scratch):
             tuner.fit()
         stop.raise_noted()
         if fault := queue.fault:
             raise InputError(fault)
+
+
+def _tuner(study: Study, run: Run, searcher: _Searcher, callback: _Callback, scratch: Path) -> tune.Tuner:
+    return tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(_trainable(run, study), secrets=cluster.secrets()),
+            cluster.place(study.trial_resources),
+        ),
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,  # a process that has imported torch runs many trials
+            search_alg=searcher,
+            num_samples=NO_LIMIT,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(scratch),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=study.trial_resources.retries),
+            callbacks=[callback],
+            stop=callback.stopping,
+        ),
+    )
 
 
 def _worker(study: Study) -> Callable[[str, Trial], Record]:

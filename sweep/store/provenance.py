@@ -15,7 +15,20 @@ from typing import Any
 from sweep.study.files import disk, unfinished
 
 PACKAGES = ("sweep", "trainers", "analysis")
-KINDS = {".py", ".yaml", ".json", ".csv", ".js", ".css", ".ts", ".sh", ".sbatch", ".txt", ".j2", ".def"}  # of our packages' files
+KINDS = {
+    ".py",
+    ".yaml",
+    ".json",
+    ".csv",
+    ".js",
+    ".css",
+    ".ts",
+    ".sh",
+    ".sbatch",
+    ".txt",
+    ".j2",
+    ".def",
+}  # of our packages' files
 NAMES = {"Dockerfile", "_extractive_yaml"}
 VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
 

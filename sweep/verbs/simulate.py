@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from json import dumps
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -208,10 +209,11 @@ def _results(job: _Job, searches: list[tuple[str, int]]) -> Iterator[Found]:
         for search in searches:
             yield job.run(search)
         return
-    with _ignoring_interrupts():  # also multiprocessing's tracker, which removes what a killed process left
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (os.getpid(),))
+    with _held_interrupts():
+        resource_tracker.ensure_running()  # it removes what a killed process left
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (os.getpid(),))
     try:
-        with _ignoring_interrupts():
+        with _held_interrupts():
             futures = [pool.submit(job.run, search) for search in searches]
         for future in as_completed(futures):
             yield future.result()
@@ -226,14 +228,15 @@ def _results(job: _Job, searches: list[tuple[str, int]]) -> Iterator[Found]:
 
 
 @contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Processes that start inside ignore Ctrl-C and a closed terminal: the parent handles them."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+def _held_interrupts() -> Iterator[None]:
+    """Ctrl-C and a closed terminal wait until the block ends. To processes that start inside they never come: the
+    parent ends those.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(parent: int) -> None:

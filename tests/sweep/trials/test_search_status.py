@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from rich.console import Console
-from samples import make_study, study_content
+from samples import bowl_csv, make_study, study_content
 from searches import GRID, LOW, Driver, searching
 from typer.testing import CliRunner
 
@@ -108,13 +108,17 @@ def test_bounds_that_are_given_to_a_grid_that_was_run_make_it_grow(
     from sweep import controller
 
     monkeypatch.setattr(controller, "run_trials", by_hand)
-    grid = searching(LOW, strategy="grid", trials=None).model_copy(update={"replay": Replay(table="/by/hand")})
+    grid = searching(LOW, strategy="grid", trials=None).model_copy(update={"replay": by_hand_table(tmp_path)})
     run = Run(tmp_path / "small")
     sweep_run.run(grid, run, Console(quiet=True))
     assert len(run.requests()) == 15
     bounded = searching(LOW, strategy="grid", trials=20, bounds={"lr": [1e-5, 1e-3]})
     sweep_run.run(bounded.model_copy(update={"replay": grid.replay}), run, Console(quiet=True))
     assert sum(request.lr > 4e-5 for request in run.requests()) == 5
+
+
+def by_hand_table(folder: Path) -> Replay:
+    return Replay(table=str(bowl_csv(folder / "table.csv", [0.5], [1e-4])))
 
 
 def by_hand(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
@@ -136,7 +140,7 @@ def test_what_the_records_say_is_over_starts_no_ray(
 ) -> None:
     from sweep import controller
 
-    study, run = searching(**search).model_copy(update={"replay": Replay(table="/by/hand")}), Run(tmp_path / "small")
+    study, run = searching(**search).model_copy(update={"replay": by_hand_table(tmp_path)}), Run(tmp_path / "small")
     monkeypatch.setattr(controller, "run_trials", by_hand)
     sweep_run.run(study, run, Console(quiet=True))
     monkeypatch.setattr(controller, "run_trials", never)
@@ -156,7 +160,7 @@ def test_a_broken_state_of_a_search_with_a_spent_budget_is_written_anew(
 ) -> None:
     from sweep import controller
 
-    study, run = searching(trials=9).model_copy(update={"replay": Replay(table="/by/hand")}), Run(tmp_path / "small")
+    study, run = searching(trials=9).model_copy(update={"replay": by_hand_table(tmp_path)}), Run(tmp_path / "small")
     monkeypatch.setattr(controller, "run_trials", by_hand)
     sweep_run.run(study, run, Console(quiet=True))
     before = run.search_state()

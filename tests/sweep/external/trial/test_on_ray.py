@@ -22,11 +22,12 @@ import sys
 from pathlib import Path
 from sweep.external.trial.measuring.measured import MeasureAnswer, MeasureRequest
 from sweep.study import Record
-from sweep.study.record import TrainerUsed
+from sweep.study.record import PerLanguage, TrainerUsed
 asked = MeasureRequest.model_validate_json(Path(sys.argv[1]).read_text())
 [run] = asked.runs
 own = dict(trial_id=asked.trial.id, fingerprint="f", status="complete", attempt=asked.attempt)
 told = dict(steps=len(run.trace.steps), provenance={"from": run.trace.resumed_from})
+told["loss"] = PerLanguage(original=3.0, additional=4.0)
 made = Record(**asked.trial.model_dump(), **own, **told, trainer=TrainerUsed(name=asked.name, version="1"))
 Path(sys.argv[2]).write_text(MeasureAnswer(record=made).model_dump_json())
 """
