@@ -12,7 +12,7 @@ from one_ray import TwoNodes, almr
 from sweep.verbs import fitting
 from tests.benchmarks.soaks import load
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 REFUSED = (0, 3)
 
 
