@@ -29,7 +29,7 @@ from samples import bowl_csv, study_content
 from storage_cases import BROKEN, CASES, FULL, QUOTA, READ_ONLY, STALE, Attack, judged
 
 ALMR, LR = [0.1, 0.5, 0.9], [1e-3, 3e-3, 1e-2]
-TIMES = ("seconds", "gpu_hours", "training_seconds", "tokens_per_second", "mfu", "peak_memory_bytes")
+TIMES = ("attempt", "seconds", "gpu_hours", "training_seconds", "tokens_per_second", "mfu", "peak_memory_bytes")
 
 
 class Row(NamedTuple):
