@@ -109,15 +109,13 @@ def _end(status: int) -> NoReturn:
 
 
 def main() -> None:
-    """The entry point: an error is one line on standard error, with its traceback before it under `--debug`."""
+    """Run the command: an error is one line on standard error, with its traceback before it under `--debug`."""
     handle_signals()
     _write_any_character()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or os.environ.get("ALMR_DEBUG", "0") not in ("", "0")
     try:
         app(arguments, prog_name="almr")
-    except SystemExit as ended:
-        _leave(ended)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -126,5 +124,13 @@ def main() -> None:
         _end(status)
 
 
+def entry_point() -> None:
+    """Run the command as a process of its own."""
+    try:
+        main()
+    except SystemExit as ended:
+        _leave(ended)
+
+
 if __name__ == "__main__":
-    main()
+    entry_point()
