@@ -108,7 +108,7 @@ def _end(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def main() -> None:
+def run_command() -> None:
     """Run the command: an error is one line on standard error, with its traceback before it under `--debug`."""
     handle_signals()
     _write_any_character()
@@ -124,13 +124,13 @@ def main() -> None:
         _end(status)
 
 
-def entry_point() -> None:
+def main() -> None:
     """Run the command as a process of its own."""
     try:
-        main()
+        run_command()
     except SystemExit as ended:
         _leave(ended)
 
 
 if __name__ == "__main__":
-    entry_point()
+    main()

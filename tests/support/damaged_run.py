@@ -17,6 +17,7 @@ from unittest import mock
 
 import whole_run
 from damages import MARKED, MISSING, OF_JSON, TRIAL, Case
+from time_limits import limited
 from typer.testing import CliRunner
 
 from sweep import cli
@@ -64,7 +65,7 @@ class Outcome(NamedTuple):
 def call(folder: Path, arguments: tuple[str, ...]) -> Outcome:
     """`almr ARGUMENTS` in a folder."""
     began = time.monotonic()
-    with contextlib.chdir(folder), _limit():
+    with contextlib.chdir(folder), limited(signal.ITIMER_REAL, SECONDS, HungError()):
         try:
             done = CliRunner().invoke(cli.app, arguments)
         except HungError:
@@ -75,20 +76,6 @@ def call(folder: Path, arguments: tuple[str, ...]) -> Outcome:
     lines, status = cli.terminal.explain(error)
     broken = f"{type(error).__name__}: {error}" if status == 70 else None
     return Outcome(status, done.stdout, done.stderr + "".join(f"almr: {line}\n" for line in lines), broken, seconds)
-
-
-@contextlib.contextmanager
-def _limit() -> Iterator[None]:
-    def stop(*_: Any) -> None:
-        raise HungError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -130,13 +130,14 @@ def _serve() -> None:
     import tempfile
 
     from sweep import cli
-    from sweep.verbs import fitting, outputs, run, simulate  # noqa: F401  # their imports take seconds
+    from sweep.verbs import fitting, outputs, run  # noqa: F401  # their imports take seconds
+    from sweep.verbs.simulation import simulate  # noqa: F401
 
     for line in sys.stdin:
         arguments, environment = json.loads(line)
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             if (child := os.fork()) == 0:
-                _run(cli.main, arguments, environment, out.fileno(), err.fileno())
+                _run(cli.run_command, arguments, environment, out.fileno(), err.fileno())
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             texts = [os.pread(stream.fileno(), 2**20, 0).decode(errors="replace") for stream in (out, err)]
         print(json.dumps([status, *texts]), flush=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import hostile_tables
+from time_limits import limited
 
 from analysis.launch.confirm import results_table
 from analysis.table import too_few
@@ -85,24 +85,11 @@ def _fault(error: Exception, names: tuple[str, ...]) -> str | None:
     return None
 
 
-@contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    def stop(signum: int, frame: Any) -> None:
-        raise TimeoutError(f"no answer in {seconds:.0f} s of processor")
-
-    before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-
-
 def tried(kind: str, path: Path, seconds: float = 5.0) -> str:
     """ "read", "refused", or what is wrong with the answer."""
     try:
-        with _limited(seconds):
+        late = TimeoutError(f"no answer in {seconds:.0f} s of processor")
+        with limited(signal.ITIMER_VIRTUAL, seconds, late):
             READERS[kind](path)
     except (InputError, answer.AnswerError) as error:
         return _fault(InputError(str(error)), (path.name,)) or "refused"

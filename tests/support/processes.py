@@ -6,6 +6,8 @@ import ipaddress
 import os
 from pathlib import Path
 
+from sweep.worker.watch import processes
+
 
 def alive(path: Path) -> bool:
     """The process whose number a file has, until it ends; a file that is not there yet is of none."""
@@ -17,16 +19,12 @@ def alive(path: Path) -> bool:
 
 def below(pid: int) -> list[int]:
     """A process and all its descendants."""
-    parents = {child: int(fields[1]) for child in _all() if (fields := _stat(child))}
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
+    return [pid, *processes.descendants(pid)]
 
 
-def running(processes: list[int]) -> list[int]:
+def running(numbers: list[int]) -> list[int]:
     """Those that have not ended."""
-    return [pid for pid in processes if (fields := _stat(pid)) and fields[0] not in "ZX"]
+    return [pid for pid in numbers if _lives(pid)]
 
 
 def command(pid: int) -> str:
@@ -36,9 +34,9 @@ def command(pid: int) -> str:
         return ""
 
 
-def listening(processes: list[int]) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def listening(numbers: list[int]) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     """The address of each TCP socket on which the processes listen."""
-    sockets = {name for pid in processes for name in _sockets(pid)}
+    sockets = {name for pid in numbers for name in _sockets(pid)}
     lines = [line.split() for file in ("tcp", "tcp6") for line in Path("/proc/net", file).read_text().splitlines()[1:]]
     return [_address(fields[1].split(":")[0]) for fields in lines if fields[3] == "0A" and fields[9] in sockets]
 
@@ -62,13 +60,8 @@ def _address(hexadecimal: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return mapped or found
 
 
-def _all() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; empty where the process is gone."""
+def _lives(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return processes.state(pid)[0] not in "ZX"
     except OSError:
-        return []
+        return False

@@ -33,12 +33,9 @@ def compare(
 
     Exit status 3: they do not. Run it again to resume: each trainer has a run of its own.
     """
-    from sweep.external import outlook
     from sweep.external.compare import compare as comparing
     from sweep.external.compare import sides, text
     from sweep.external.compare.compare import ComparedRun
-    from sweep.verbs import run as sweep_run
-    from trainers import recorded
 
     if bound is not None and not 0 < bound < math.inf:
         raise InputError(f"--bound {bound:g}: write a number of nats above 0")
@@ -46,12 +43,7 @@ def compare(
     both, console = sides.of(loaded, sides.other(other), trials), err if as_json else out
     _announce(both, console)
     places = [Run.within(runs, one.name) for one in both]
-    for one in both:  # before the first is trained
-        outlook.refuse_missing(one)
-        recorded.refuse_unstated_trainer(one)
-    with interruptible("finished trials are kept; run the same command again to resume"):
-        for one, place in zip(both, places, strict=True):
-            sweep_run.grid(one, place, console, address)
+    _train(both, places, console, address)
     with console.status("comparing"):
         done = [ComparedRun.of(one, place) for one, place in zip(both, places, strict=True)]
         found = comparing.compare(loaded, done, _own(runs, loaded), bound)
@@ -60,6 +52,19 @@ def compare(
     lines = ["", *text.table(found, loaded.language_name), "", *text.lines(found, loaded.language_name)]
     show(content if as_json else "\n".join([*lines, f"page: {places[0].address}/{PAGE}"]))
     raise typer.Exit(0 if found.agree else REFUSED)
+
+
+def _train(both: tuple[Study, Study], places: list[Run], console: Console, address: str | None) -> None:
+    from sweep.external import outlook
+    from sweep.verbs import run as sweep_run
+    from trainers import recorded
+
+    for one in both:  # before the first is trained
+        outlook.refuse_missing(one)
+        recorded.refuse_unstated_trainer(one)
+    with interruptible("finished trials are kept; run the same command again to resume"):
+        for one, place in zip(both, places, strict=True):
+            sweep_run.grid(one, place, console, address)
 
 
 def _announce(both: tuple[Study, Study], console: Console) -> None:

@@ -83,9 +83,10 @@ def simulate(
 ) -> None:
     """Replay search strategies on a measured TABLE, such as a CSV file."""
     from sweep.verbs import fitting
-    from sweep.verbs import simulate as replays
+    from sweep.verbs.simulation import requested
+    from sweep.verbs.simulation import simulate as replays
 
-    comparison = replays.comparison(replayed, fitted=as_json)
+    comparison = requested.comparison(replayed, fitted=as_json)
     fitting.refuse_unusable(folder)
     read = fitting.read(source, table)
     with interruptible("a simulation keeps nothing"):

@@ -109,10 +109,7 @@ def _of_fit(run: Run, fit: FitFile | None, study: Study | None, again: str) -> I
     for path, digest in hashed.items():
         if not os.path.lexists(path):
             yield Remark(path, f"is missing: draw it again: {again}")
-        for found in _read_hash(path):
-            if found != digest:
-                yield Remark(path, f"is not the figure that the fit drew: draw it again: {again}")
-        yield from of_reading(path, sha256)
+        yield from of_reading(path, functools.partial(_as_drawn, digest=digest, again=again))
     made = score_files.texts(fit.scores, functools.partial(language_label, study)) if study else {}
     for name, wanted in made.items():
         path = run.folder / name
@@ -120,11 +117,9 @@ def _of_fit(run: Run, fit: FitFile | None, study: Study | None, again: str) -> I
             yield Remark(path, f"is not the table of the fit's scores: {_anew(path, again)}")
 
 
-def _read_hash(path: Path) -> Iterator[str]:
-    try:
-        yield sha256(path)
-    except (InputError, OSError):
-        return
+def _as_drawn(path: Path, digest: str, again: str) -> None:
+    if sha256(path) != digest:
+        raise InputError(f"{path}: is not the figure that the fit drew: draw it again: {again}")
 
 
 def _bytes(path: Path) -> bytes | None:

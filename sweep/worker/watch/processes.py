@@ -29,16 +29,16 @@ class Seen:
     def look(self) -> None:
         with contextlib.suppress(OSError, IndexError):
             self.memory = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE
-            self.stopped = _state(self.pid)[0] in "Tt"
+            self.stopped = state(self.pid)[0] in "Tt"
             self.kills = _kills_for_memory()
         if time.monotonic() - self.listed >= SECONDS_BETWEEN:
             self.list_started()
 
     def list_started(self) -> None:
         self.listed = time.monotonic()
-        for child in _descendants(self.pid):
+        for child in descendants(self.pid):
             with contextlib.suppress(OSError, IndexError):
-                self.started[child] = _state(child)[19]
+                self.started[child] = state(child)[19]
 
     def why_it_ended(self, log: Path) -> str:
         return ending.sudden(log, _kills_for_memory() > self.kills, self.memory)
@@ -47,11 +47,11 @@ class Seen:
         """Kill what it started and left running."""
         for pid, began in self.started.items():
             with contextlib.suppress(OSError, IndexError):
-                if _state(pid)[19] == began:
+                if state(pid)[19] == began:
                     os.kill(pid, signal.SIGKILL)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     """Its children and what they started, from one look at all processes: kernels need not list children."""
     parents = dict(_parents())
     found = [pid]
@@ -63,12 +63,12 @@ def _descendants(pid: int) -> list[int]:
 def _parents() -> Iterator[tuple[int, int]]:
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, IndexError):  # it ended meanwhile
-            yield int(name), int(_state(int(name))[1])
+            yield int(name), int(state(int(name))[1])
 
 
-def _state(pid: int) -> list[str]:
+def state(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the state on: of the start it is number 19. The name may hold any character."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 def _kills_for_memory() -> int:

@@ -69,10 +69,10 @@ class Watcher:
         text = os.read(sys.stdin.fileno(), 65536)
         *lines, self.rest = (self.rest + text).split(b"\n")
         for line in filter(None, lines):
-            self.told |= json.loads(line)
-            path = self.told.get("heartbeat")
-            if "heartbeat" in json.loads(line):
-                self.heartbeat = Silence(Path(path)) if path else None
+            said = json.loads(line)
+            self.told |= said
+            if "heartbeat" in said:
+                self.heartbeat = Silence(Path(said["heartbeat"])) if said["heartbeat"] else None
         return bool(text)
 
     def _pass_time(self, said: bool) -> None:

@@ -36,9 +36,8 @@ from processes import below, command, running  # noqa: E402
 from replay_study import GRID, replayed  # noqa: E402
 from samples import study_content  # noqa: E402
 
-from tests.benchmarks.soaks import power_loss  # noqa: E402
+from tests.benchmarks.soaks import finished, power_loss  # noqa: E402
 
-TIMINGS = ["attempt", "seconds", "training_seconds", "tokens_per_second", "peak_memory_bytes", "gpu_hours"]
 GONE_SECONDS = 10.0
 END_SECONDS = 300.0  # a driver ends in this time, whatever was killed
 # Which part of a process's command names a victim; the others are known otherwise.
@@ -118,7 +117,7 @@ class Sweep:
         return None if first is None else first - self.began
 
     def table(self) -> pd.DataFrame:
-        return pd.read_csv(self.run / "trials.csv").drop(columns=TIMINGS)
+        return finished.table(self.run)
 
     def printed(self) -> str:
         return (self.folder / "printed").read_text(errors="replace")

@@ -28,8 +28,9 @@ from disk_faults import COMPILER, Commands, FaultyDisk
 from samples import bowl_csv, study_content
 from storage_cases import BROKEN, CASES, FULL, QUOTA, READ_ONLY, STALE, Attack, judged
 
+from tests.benchmarks.soaks import finished
+
 ALMR, LR = [0.1, 0.5, 0.9], [1e-3, 3e-3, 1e-2]
-TIMES = ("attempt", "seconds", "gpu_hours", "training_seconds", "tokens_per_second", "mfu", "peak_memory_bytes")
 
 
 class Row(NamedTuple):
@@ -125,7 +126,7 @@ def _attack_study(
         whole = commands.almr(*words)
         calls = disk.calls
     assert whole.status in (0, 3), whole
-    expected = table(runs)
+    expected = finished.table(runs)
     for _ in range(count):
         fault, first = chance.choice((FULL, QUOTA, READ_ONLY, BROKEN, STALE)), _moment(chance, calls)
         shutil.rmtree(runs)
@@ -134,7 +135,7 @@ def _attack_study(
             last = disk.last
         found = judged(answer, runs, fault[0]) if last else ""
         done = commands.almr(*words)
-        if not found and (done.status not in (0, 3) or table(runs) != expected):
+        if not found and (done.status not in (0, 3) or not finished.table(runs).equals(expected)):
             found = f"not whole afterwards: {done.status} {done.err[-300:]}"
         faults += bool(found)
         text = found or (answer.err.strip().splitlines() or ["goes on"])[-1]
@@ -145,14 +146,6 @@ def _attack_study(
 def _moment(chance: random.Random, calls: int) -> int:
     """Most calls stage the code, before the first trial: half of the moments are later."""
     return chance.randint(1, calls) if chance.random() < 0.5 else chance.randint(int(0.75 * calls), calls)
-
-
-def table(run: Path) -> str:
-    """The table of a run without its times."""
-    import pandas as pd
-
-    found = pd.read_csv(run / "trials.csv")
-    return found[[column for column in found if column not in TIMES]].to_csv(index=False)
 
 
 if __name__ == "__main__":

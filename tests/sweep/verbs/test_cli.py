@@ -103,7 +103,7 @@ def test_bad_input_is_one_line_and_status_2(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["almr", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.run_command()
     assert ended.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1

@@ -117,7 +117,7 @@ def test_a_full_memory_is_no_bug_and_a_limit_of_the_shell_is_named(monkeypatch: 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     monkeypatch.setattr("sys.argv", ["almr", *arguments])
     with pytest.raises(SystemExit) as raised:
-        cli.main()
+        cli.run_command()
     return raised.value.code
 
 

@@ -34,7 +34,7 @@ def written(study: Study, path: Path, **training: Any) -> Path:
 
 
 def almr(*arguments: object, status: int = 0) -> str:
-    """The standard output, or with another status the error. Its message is that of `sweep.cli.main`."""
+    """The standard output, or with another status the error. Its message is that of `sweep.cli.run_command`."""
     result = CliRunner().invoke(cli.app, ["pack", *map(str, arguments)])
     if status == 0:
         assert result.exit_code == 0, result.output

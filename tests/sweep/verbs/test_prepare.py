@@ -67,7 +67,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """The one line on standard error of a command that is refused, without the phases before it."""
     monkeypatch.setattr("sys.argv", ["almr", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.run_command()
     assert ended.value.code == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     return line

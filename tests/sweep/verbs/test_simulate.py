@@ -22,7 +22,7 @@ from analysis.figures.data.simulation import simulation_info
 from analysis.figures.drawing.simulation import draw_simulation
 from analysis.search.outcomes import StrategySummary
 from sweep import cli
-from sweep.verbs import simulate as replays
+from sweep.verbs.simulation import searches
 
 KEYS = [
     *("strategy", "trials", "repeats", "regret_percent_mean", "regret_percent_median", "regret_percent_p90"),
@@ -34,7 +34,7 @@ QUICK = ("--strategies", "surface,random,grid", "--trials", "6,9", "--repeats", 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replays, "_cores", lambda: 1)
+    monkeypatch.setattr(searches, "_cores", lambda: 1)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_what_cannot_be_replayed_is_one_line_and_status_2(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["almr", "simulate", str(table), *options])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.run_command()
     [line] = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
     assert line.startswith("almr: ")
@@ -211,7 +211,7 @@ def test_what_cannot_be_replayed_is_one_line_and_status_2(
 def test_neither_ray_nor_torch_is_imported(table: Path) -> None:
     arguments = ["simulate", str(table), "--strategies", "surface,tpe,random,grid", "--trials", "6", "--repeats", "1"]
     code = (
-        "import sys; from sweep import cli; from sweep.verbs import simulate; simulate._cores = lambda: 1\n"
+        "import sys; from sweep import cli; from sweep.verbs.simulation import searches; searches._cores = lambda: 1\n"
         f"cli.app({arguments!r}, standalone_mode=False)\n"
         "print({'ray', 'torch', 'transformers'} & set(sys.modules))"
     )

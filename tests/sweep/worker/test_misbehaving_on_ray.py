@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from one_ray import TwoNodes
 from processes import alive
 from samples import make_study
+from stand_in_run import with_stand_ins
 
 from sweep.store.run import Run
-from sweep.study import CorpusFacts, Ingredients, Record, Status
+from sweep.study import Record, Status
 from sweep.trials.queue import GridQueue
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-FACTS: dict[str, Any] = {name: 1 for name in CorpusFacts.model_fields if name not in ("fingerprint", "files")}
 MINUTES = 0.1
 ENDS = {
     "stopped once": (Status.COMPLETE, 2, None),
@@ -35,17 +34,11 @@ ENDS = {
 
 def misbehaving(folder: Path) -> Run:
     """A run whose trials each do one of `ENDS`, in the staged code's stand-in for the training."""
-    run, share = Run(folder), 1 / len(ENDS)
+    share = 1 / len(ENDS)
     resources = {"retries": 1, "hang_minutes": MINUTES}
     study = make_study(grid={"almr": [share * i for i in range(len(ENDS))], "lr": [1e-3]}, resources=resources)
-    run.freeze(study)
-    facts = CorpusFacts(fingerprint="none", **FACTS)
-    run.keep_ingredients(Ingredients(
-        base_model="none", base_model_fingerprint="none", folders={}, corpora={"original": facts, "additional": facts}
-    ))  # fmt: skip
-    run.stage_code()
     stand_in = Path(__file__).with_name("misbehaving_stand_in.py").read_text()
-    (run.files.code / "trainers/cpt.py").write_text(stand_in)
+    run = with_stand_ins(folder, study, {"trainers/cpt.py": stand_in})
     for trial, how in zip(study.grid_trials, ENDS, strict=True):
         run.trial_folder(trial).mkdir(parents=True)
         (run.trial_folder(trial) / "behaviour").write_text(how)

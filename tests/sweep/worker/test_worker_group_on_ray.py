@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from one_ray import CPUS, TwoNodes
 from samples import make_study
+from stand_in_run import with_stand_ins
 
 from sweep.store.run import Run
-from sweep.study import CorpusFacts, Ingredients, Record, Status, Study, Trial
+from sweep.study import Record, Status, Study, Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -35,7 +36,6 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-FACTS = {name: 1 for name in CorpusFacts.model_fields if name not in ("fingerprint", "files")}
 
 
 class Cluster:
@@ -65,17 +65,9 @@ def cluster(two_nodes: TwoNodes) -> Iterator[Cluster]:
 
 def two_trials(folder: Path, **resources: Any) -> tuple[Run, Study]:
     """A run of two trials on two nodes each, whose staged code has the stand-in for the training."""
-    run = Run(folder)
     study = make_study(grid={"almr": [0.2, 0.6], "lr": [1e-3]}, resources={"nodes": 2, "retries": 0} | resources)
-    run.freeze(study)
-    facts = CorpusFacts(fingerprint="none", **FACTS)
-    run.keep_ingredients(Ingredients(
-        base_model="none", base_model_fingerprint="none", folders={}, corpora={"original": facts, "additional": facts}
-    ))  # fmt: skip
-    run.stage_code()
     stand_in = Path(__file__).with_name("worker_group_stand_in.py").read_text()
-    (run.files.code / "trainers/cpt.py").write_text(stand_in)
-    return run, study
+    return with_stand_ins(folder, study, {"trainers/cpt.py": stand_in}), study
 
 
 def behave(run: Run, trials: list[Trial], *how: str | None) -> None:

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 from samples import make_study
+from stand_in_run import with_stand_ins
 
-from sweep.store.run import Run
-from sweep.study import CorpusFacts, Ingredients
 from sweep.trials.queue import GridQueue
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 FAKE = Path(__file__).with_name("fake_trainer.py")
-FACTS = {name: 1 for name in CorpusFacts.model_fields if name not in ("fingerprint", "files")}
 # In place of what measures: the trainer is a stand-in as well, and leaves no model.
 MEASURE = """
 import sys
@@ -58,14 +56,8 @@ def test_a_node_fails_and_the_next_attempt_goes_on_from_the_checkpoint(shared_ra
         trainer={"name": "llamafactory", "environment": str(place), "variables": {"FAKE": "fails there"}},
     )
     monkeypatch.setattr("sweep.external.runs.start.version", lambda found, name: "1.0")
-    run = Run(tmp_path / "run")
-    run.freeze(study)
-    facts = CorpusFacts(fingerprint="none", **FACTS)
-    corpora = {"original": facts, "additional": facts}
-    run.keep_ingredients(Ingredients(base_model="/base", base_model_fingerprint="none", folders={}, corpora=corpora))
-    run.stage_code()
-    (run.files.code / "sweep/external/trial/measuring/measure.py").write_text(MEASURE)
-    (run.files.code / "sweep/cli.py").write_text(CLI)
+    replaced = {"sweep/external/trial/measuring/measure.py": MEASURE, "sweep/cli.py": CLI}
+    run = with_stand_ins(tmp_path / "run", study, replaced)
     controller.run_trials(
         study, run, lambda at_once: GridQueue(study, run, study.grid_trials, at_once), lambda trial, record: None
     )
