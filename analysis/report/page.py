@@ -6,8 +6,6 @@ its scripts draw.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -15,20 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
 from analysis.decision.objectives import goal_of
 from analysis.fit.grid import read_grid
-from analysis.fit_file.findings import messages
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.sources import loss_guard_line
-from analysis.report import corpora, data, trials, words
+from analysis.report import corpora, data, inline, trials, words
 from analysis.report.answer import NO_RESULT, Answer, VerdictPoint, answer
 from analysis.report.data import PageData
 from analysis.report.history import WinnerAtBudget, budgets
+from analysis.report.inline import TEMPLATE
 from sweep.study import LANGUAGES, InputError, Objective, Study
 from sweep.study import numbers as formats
 from sweep.study.files import regular
@@ -37,8 +33,7 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.files.reader import read_object
 from sweep.study.study_file import dump
 
-TEMPLATE = Path(__file__).with_name("template")
-SCRIPTS = ("formats", "surface", "state", "chart", "map", "table", "what_if", "figures", "start")  # in order
+SCRIPTS = ("formats", "surface", "state", "chart", "map", "table", "what_if", "figures", "controls", "start")
 MARKS = {"fail": "fail", "warn": "warn", "not known": "warn", "pass": "pass", "": "warn"}
 LEVEL = Objective().level
 UNFITTED: dict[str, Any] = {"file": None, "fit_json": None, "tiles": [], "labels": {}, "level": ""}
@@ -98,7 +93,7 @@ def render(
         data=content,
         tiles=words.tiles(fit),
         rest=_rest(len(fit.table), drawn=grid is not None),
-        fit_json=_as_data(fit.file.model_dump(mode="json"), short=False),
+        fit_json=inline.as_data(fit.file.model_dump(mode="json"), short=False),
         **_fitted_words(fit),
     )
 
@@ -121,19 +116,16 @@ def render_unfitted(made: Unfitted, run: Path, commands: Sequence[str] = ()) -> 
 def _page(
     run: Path, *, study: Study | None, table: pd.DataFrame, commands: Sequence[str], data: PageData, **values: Any
 ) -> str:
-    style, script = (TEMPLATE / "style.css").read_text(encoding="utf-8"), _script()
+    style = (TEMPLATE / "style.css").read_text(encoding="utf-8")
     return (
-        _environment()
+        inline.environment(TEMPLATE)
         .get_template("page.html.j2")
         .render(
             **UNFITTED | values,
             fit_sha256=fit_sha256(run) if values.get("file") else None,
             study=study,
-            style=Markup(style),  # noqa: S704  # ours
-            style_hash=_hash(style),
-            script=Markup(script),  # noqa: S704  # ours
-            script_hash=_hash(script),
-            data=_as_data(data),
+            **inline.inside(style, _script()),
+            data=inline.as_data(data),
             commands=[line.partition(": ") for line in commands],
             marks=MARKS,
             shown=SHOWN,
@@ -148,21 +140,6 @@ def _page(
             provenance=_as_text(RunFiles(run).provenance),
         )
     )
-
-
-def _environment() -> jinja2.Environment:
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    names = ("number", "lr", "tokens", "almr", "percent", "times", "interval", "missing")
-    made.filters |= {name: getattr(formats, name) for name in names}
-    made.filters["messages"] = messages
-    made.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:].removesuffix('.')}."
-    return made
 
 
 def _fitted_words(fit: FitResult) -> dict[str, Any]:
@@ -221,18 +198,7 @@ def _rest(count: int, drawn: bool) -> str:
 
 
 def _script() -> str:
-    """All scripts as one, in a scope of their own."""
-    parts = "\n".join((TEMPLATE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    return f'(() => {{\n"use strict";\n{parts}}})();'
-
-
-def _as_data(value: Any, short: bool = True) -> Markup:
-    return Markup(data.script_json(value, short))  # noqa: S704  # escaped for a script element
-
-
-def _hash(text: str) -> str:
-    """As a content security policy names an inline script or style."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return inline.joined(TEMPLATE / f"{name}.js" for name in SCRIPTS)
 
 
 def _near(path: Path) -> str:
