@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,35 @@ CONNECT_SECONDS = 5.0
 
 
 def query(request: dict[str, Any], address: str, inspect: Inspect = probe.inspect) -> list[NodeReport]:
-    """One report per live node. Raises InputError where no cluster is at the address."""
+    """One report per live node; none of a node that dies meanwhile. Raises InputError where no cluster is at the
+    address.
+    """
     with _joined(address):
-        every = ray.nodes()  # type: ignore[no-untyped-call]
-        alive = {node["NodeID"]: node for node in every if node["Alive"]}
+        alive = _alive()
         free = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
         pending = {node_id: _pinned(inspect, node_id).remote(request) for node_id in alive}
-        ready, _ = ray.wait(list(pending.values()), num_returns=len(pending), timeout=ANSWER_SECONDS)
-        answers = {node_id: _answer(ref) if ref in ready else (None, LATE) for node_id, ref in pending.items()}
+        answers = _answers(pending)
         return [
             NodeReport(node["NodeManagerHostname"], node["Resources"], free.get(node_id, {}), *answers[node_id])
             for node_id, node in alive.items()
+            if node_id in answers
         ]
+
+
+def _alive() -> dict[str, dict[str, Any]]:
+    """Ray's description of each live node, by its id."""
+    every = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: node for node in every if node["Alive"]}
+
+
+def _answers(pending: dict[str, Any]) -> dict[str, tuple[dict[str, Any] | None, str]]:
+    """Those of the nodes that live: Ray takes one that has just died for alive, until it misses it."""
+    until = time.monotonic() + ANSWER_SECONDS
+    living, ready = set(pending), list[Any]()
+    while any(pending[node_id] not in ready for node_id in living) and time.monotonic() < until:
+        ready, _ = ray.wait(list(pending.values()), num_returns=len(pending), timeout=0.5)
+        living &= _alive().keys()
+    return {node_id: _answer(pending[node_id]) if pending[node_id] in ready else (None, LATE) for node_id in living}
 
 
 def _pinned(inspect: Inspect, node_id: str) -> Any:

@@ -46,6 +46,16 @@ class TwoNodes:
         if self._other in self._cluster.worker_nodes:
             self._cluster.remove_node(self._other, allow_graceful=False)
 
+    @contextlib.contextmanager
+    def third(self) -> Iterator[str]:
+        """The id of one more node, which may die meanwhile."""
+        node = self._cluster.add_node(num_cpus=CPUS, object_store_memory=80 * 2**20)
+        try:
+            yield node.node_id
+        finally:
+            with contextlib.suppress(Exception):  # it is dead
+                self._cluster.remove_node(node, allow_graceful=False)
+
     def close(self) -> None:
         self._cluster.shutdown()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,24 @@ def test_a_node_without_the_storage_is_named(address: str, tmp_path: Path) -> No
     found = [f for f in preflight.cluster(make_study(), needed, answer) if not f.ok]
     assert [f.name for f in found] == ["run directory"]
     assert f" cannot use {tmp_path} (" in found[0].detail
+
+
+def dies_on_one(request: dict[str, Any]) -> dict[str, Any]:
+    """Kills the node that the request names, whose raylet is this process's parent."""
+    import ray
+
+    if ray.get_runtime_context().get_node_id() == request["paths"]["dies"]:
+        os.kill(os.getppid(), signal.SIGTERM)  # Ray misses it at once, and 16 s after a SIGKILL
+        time.sleep(60)  # until Ray ends this process too
+    return probe.inspect(request | {"paths": {}})
+
+
+def test_a_node_that_dies_meanwhile_is_left_out(two_nodes: TwoNodes, address: str, tmp_path: Path) -> None:
+    with two_nodes.third() as node:
+        needed = Requirements({"run directory": str(tmp_path)}, {"dies": node}, training_packages(make_study()))
+        answer = preflight.ask(needed, address, inspect=dies_on_one)
+    assert len(answer.nodes) == 2
+    assert [f for f in preflight.cluster(make_study(), needed, answer) if not f.ok] == []
 
 
 def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, cache: Path) -> None:
