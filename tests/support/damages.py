@@ -17,7 +17,7 @@ FILES = (
     *(f"{TRIAL}/{name}" for name in OF_A_TRIAL),
     "trials/almr=0.10_lr=1e-02_seed=0/kept.json",
     *("base/scores.json", "base/failures.json", "base/questions.json"),
-    *("trials.csv", "fit.json", "scores.csv", "scores.md", "report.html", "figures/objective.png"),
+    *("trials.csv", "fit.json", "surfaces.json", "scores.csv", "scores.md", "report.html", "figures/objective.png"),
     *("launch/evidence.json", "launch/GO.md", "launch/native/study.yaml", "launch/confirm/plan.json"),
     *("confirmation/judgement.json", "confirmation/results.csv", "confirmation/previous-evidence.json"),
     *("code/sweep/store/run.py", ".mirror.json"),

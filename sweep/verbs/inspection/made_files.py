@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import functools
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Study
-from sweep.study.files import regular
+from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
+from sweep.verbs.inspection import same_content
 from sweep.verbs.inspection.remark import Remark, of_reading
 from sweep.verbs.inspection.run_files import text
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from analysis.fit_file.fit_file import FitFile
 
 
@@ -61,25 +60,20 @@ def _changes(run: Run, study: Study | None, fit: FitFile | None) -> list[str]:
 
 def _table(run: Run, study: Study, records: Mapping[str, Record], again: str) -> Iterator[Remark]:
     """A table that is not that of the records. Columns that another version writes are passed over."""
-    import pandas as pd
-
     from analysis.table import table as tables
 
     path = run.files.table
     if not os.path.lexists(path) or len(records) != len(run.files.records()) or not records:
         return
+    wanted = tables.from_records(records.values()).to_csv(index=False)
     try:
-        found = pd.read_csv(io.StringIO(text(path, _anew(path, again))), dtype=str, keep_default_na=False)
+        found = text(path, _anew(path, again))
+        if not same_content.of_csv(found, wanted, same_content.OF_TRIALS, but=("excluded",)):
+            yield Remark(path, f"is not the table of the records: write it anew: {again}")
     except (InputError, OSError) as error:
         yield from of_reading(path, functools.partial(_raise, error))
-        return
-    except ValueError:  # pandas derives its own from it
+    except csv.Error:
         yield Remark(path, f"not a table: {_anew(path, again)}")
-        return
-    made = tables.from_records(records.values()).to_csv(index=False)
-    wanted = pd.read_csv(io.StringIO(made), dtype=str, keep_default_na=False)
-    if not _same(found, wanted):
-        yield Remark(path, f"is not the table of the records: write it anew: {again}")
 
 
 def _anew(path: Path, command: str) -> str:
@@ -92,41 +86,53 @@ def _raise(error: Exception, path: Path) -> None:
     raise error
 
 
-def _same(found: pd.DataFrame, wanted: pd.DataFrame) -> bool:
-    shared = [name for name in wanted if name in found and name != "excluded"]
-    known = {"trial_id", "almr", "lr", "seed", "status"} <= set(shared)
-    return known and len(found) == len(wanted) and bool((found[shared] == wanted[shared]).all(axis=None))
-
-
 def _of_fit(run: Run, fit: FitFile | None, study: Study | None, again: str) -> Iterator[Remark]:
-    """The figures, whose hashes the fit has, and the tables of its scores."""
+    """The figures and surfaces, whose hashes the fit has, and the tables of its scores."""
     from analysis.fit_file.result import language_label
     from analysis.scores import files as score_files
 
     if fit is None:
+        yield from of_reading(run.files.surfaces, functools.partial(_surfaces, again=again))
         return
-    hashed = {run.files.figure(name): digest for name, digest in fit.figures.items()}
-    for path, digest in hashed.items():
-        if not os.path.lexists(path):
-            yield Remark(path, f"is missing: draw it again: {again}")
-        yield from of_reading(path, functools.partial(_as_drawn, digest=digest, again=again))
+    for name, digest in fit.figures.items():
+        yield from _as_fitted(run.files.figure(name), digest, "the figure that the fit drew", again)
+    if fit.surfaces:
+        yield from _as_fitted(run.files.surfaces, fit.surfaces, "what the fit wrote", again)
     made = score_files.texts(fit.scores, functools.partial(language_label, study)) if study else {}
     for name, wanted in made.items():
         path = run.folder / name
-        if os.path.lexists(path) and _bytes(path) != wanted.encode():
+        if os.path.lexists(path) and not _says(path, wanted):
             yield Remark(path, f"is not the table of the fit's scores: {_anew(path, again)}")
 
 
-def _as_drawn(path: Path, digest: str, again: str) -> None:
-    if sha256(path) != digest:
-        raise InputError(f"{path}: is not the figure that the fit drew: draw it again: {again}")
+def _as_fitted(path: Path, digest: str, what: str, again: str) -> Iterator[Remark]:
+    """A file of which the fit has the hash."""
+
+    def compare(path: Path) -> None:
+        if sha256(path) != digest:
+            raise InputError(f"{path}: is not {what}: {_anew(path, again)}")
+
+    if os.path.lexists(path):
+        yield from of_reading(path, compare)
+    else:
+        yield Remark(path, f"is missing: write it anew: {again}")
 
 
-def _bytes(path: Path) -> bytes | None:
+def _says(path: Path, wanted: str) -> bool:
+    """Whether a table of scores, in CSV or Markdown, has the content of `wanted`."""
     try:
-        return regular.content(path)
-    except (InputError, OSError):
-        return None
+        found = text(path, "")
+        if path.suffix == ".csv":
+            return same_content.of_csv(found, wanted, same_content.OF_SCORES)
+        return same_content.of_markdown(found, wanted)
+    except (InputError, OSError, csv.Error):
+        return False
+
+
+def _surfaces(path: Path, again: str) -> None:
+    from analysis.fit.grid import SCHEMA_VERSION, SurfaceGrid
+
+    reader.read(path, SurfaceGrid, "grid of surfaces", SCHEMA_VERSION, _anew(path, again))
 
 
 def _report(run: Run) -> Iterator[Remark]:

@@ -28,7 +28,7 @@ LEFT = re.compile(r"^\.(?!\.).+\.(?:[a-z0-9_]{8}|old-\d+)$")  # as earlier versi
 def examine(run: Run) -> Iterator[Remark]:
     files = run.files
     yield from _study(files.study)
-    yield from of_reading(files.ingredients, read_ingredients)
+    yield from _ingredients(run)
     yield from of_reading(files.search, read_search)
     yield from of_reading(files.provenance, _json(RENEWED, "code_sha256"))
     yield from of_reading(files.parity, _parity)
@@ -62,6 +62,14 @@ def _study(path: Path) -> Iterator[Remark]:
     yield from of_reading(path, lambda path: regular.content(path, "copy the study file there"))
     if path.is_file():
         yield from of_reading(path, study_file.load)
+
+
+def _ingredients(run: Run) -> Iterator[Remark]:
+    """They are written before the first trial, and a launch is made from them."""
+    path = run.files.ingredients
+    if not os.path.lexists(path) and run.files.records():
+        yield Remark(path, "is missing: restore it; or run the study again, which writes a new one")
+    yield from of_reading(path, read_ingredients)
 
 
 def _json(remedy: str, *fields: str) -> Callable[[Path], Any]:

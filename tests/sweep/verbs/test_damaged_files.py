@@ -5,9 +5,11 @@ The soak of the same list in full: python -m tests.benchmarks.soaks.damage
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -88,6 +90,49 @@ def test_a_folder_in_place_of_a_file_that_almr_makes_has_to_be_moved_away(attack
     [message] = [one["message"] for one in found["damaged"] if one["file"] == name]
     assert "move it away, then write it anew: almr " in message
     (attack.run / name).rmdir()
+    attack._mend()
+
+
+@pytest.mark.parametrize("name", ["ingredients.json", "surfaces.json"])
+def test_a_file_that_another_verb_needs_is_missed(attack: Attack, name: str) -> None:
+    attack._mend()
+    (attack.run / name).unlink()
+    found = json.loads(call(attack.folder, DOCTOR).out)
+    assert [(one["file"], one["message"].partition(":")[0]) for one in found["damaged"]] == [(name, "is missing")]
+    attack._mend()
+
+
+def _with_bars_apart(text: str) -> str:
+    return text.replace(" | ", "   |  ").replace("---", "-----").replace("\n", "  \r\n")
+
+
+def _quoted(text: str) -> str:
+    rows = list(csv.reader(io.StringIO(text)))
+    again = io.StringIO()
+    csv.writer(again, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerows(rows)
+    return again.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "again", "old", "new"),
+    [
+        ("trials.csv", _quoted, "0.003", "0.0030"),
+        ("scores.csv", _quoted, "40", "40.0"),
+        ("scores.md", _with_bars_apart, "", ""),
+    ],
+)
+def test_a_table_that_was_saved_anew_is_the_same(
+    attack: Attack, name: str, again: Callable[[str], str], old: str, new: str
+) -> None:
+    attack._mend()
+    path = attack.run / name
+    text = again(path.read_text())
+    assert old in text
+    path.unlink()
+    for content, damaged in [(text.replace(f'"{old}"', f'"{new}"'), []), (text.replace("7", "8"), [name])]:
+        path.write_text(content, encoding="utf-8-sig", newline="")
+        found = json.loads(call(attack.folder, DOCTOR).out)
+        assert [one["file"] for one in found["damaged"]] == damaged
     attack._mend()
 
 
