@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from sweep.store import interruption
+
+if __name__ == "__main__":  # what follows takes most of a second to import
+    interruption.end_at_once()
+
 import atexit
 import contextlib
 import importlib.metadata
@@ -14,7 +19,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sweep.store.interruption import handle_signals
 from sweep.verbs.commands import comparison, results, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
@@ -88,14 +92,16 @@ def _write_any_character() -> None:
 
 
 def _leave(ended: SystemExit) -> NoReturn:
-    """End the process at once where it has loaded Ray: to take all modules down takes two seconds, and does nothing."""
-    if "ray" not in sys.modules or not isinstance(ended.code, int):
+    """End the process at once. To take all modules down does nothing, takes two seconds with Ray, and lets a signal
+    kill; and Python takes an interrupt that we told for one that nobody handled.
+    """
+    if not isinstance(ended.code, int | None):
         raise ended
     atexit._run_exitfuncs()
-    with contextlib.suppress(OSError):  # who reads them has gone
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(ended.code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError, ValueError):  # closed, or who reads it has gone
+            stream.flush()
+    os._exit(ended.code or 0)
 
 
 def _end(status: int) -> NoReturn:
@@ -110,15 +116,19 @@ def _end(status: int) -> NoReturn:
 
 def run_command() -> None:
     """Run the command: an error is one line on standard error, with its traceback before it under `--debug`."""
-    handle_signals()
     _write_any_character()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1 or os.environ.get("ALMR_DEBUG", "0") not in ("", "0")
+    command = typer.main.get_command(app)
+    interruption.handle_signals()
     try:
-        app(arguments, prog_name="almr")
+        sys.exit(command.main(arguments, prog_name="almr", standalone_mode=False))
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if terminal.is_help(error):
+            error.show()  # type: ignore[attr-defined]  # of click or of its copy in typer
+            _end(terminal.BAD_INPUT)
         lines, status = terminal.explain(error)
         tell(lines)
         _end(status)
@@ -126,9 +136,11 @@ def run_command() -> None:
 
 def main() -> None:
     """Run the command as a process of its own."""
+    interruption.end_at_once()
     try:
         run_command()
     except SystemExit as ended:
+        interruption.end_at_once()
         _leave(ended)
 
 

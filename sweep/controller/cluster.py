@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.execution import class_cache
 
 from sweep.controller import local_ray
-from sweep.store.interruption import kept_handlers
+from sweep.store.interruption import kept_handlers, with_kept_handlers
 from sweep.store.run import Run
 from sweep.study.sections.resources import Resources
 from sweep.trials import capacity
@@ -50,8 +50,7 @@ def joined(run: Run, address: str | None) -> Iterator[None]:
         try:
             yield
         finally:
-            with kept_handlers():
-                ray.shutdown()
+            with_kept_handlers(ray.shutdown)
 
 
 def pass_no_secrets() -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import FrameType
+from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OURS = signal.SIGUSR2  # from a thread: a command that a script runs in its background ignores SIGINT
 UNWINDING_SECONDS = 10.0  # in which an impatient second Ctrl-C does not end what the first one tidies up
-# What is raised in there may be lost, with a lock of all imports held: each later import would wait for ever.
+# What is raised in an import may be lost, with a lock of all imports held, so that each later one would wait for ever;
+# or it becomes another error, as in the body of a class.
 IMPORTS = "<frozen importlib"
 AGAIN_SECONDS = 0.05
+KEPT_SECONDS = 0.005  # between two looks at what a library does to our handlers
+INTERRUPTED = 130
+SAID = b"almr: interrupted; run the same command again\n"
 
 
 class _Handler:
@@ -22,13 +29,19 @@ class _Handler:
         self.raised = -UNWINDING_SECONDS
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if frame and frame.f_code.co_filename.startswith(IMPORTS):
+        if _imports(frame):
             again = threading.Timer(AGAIN_SECONDS, _signal_main_thread, [number])
             again.daemon = True
             return again.start()
         if (now := time.monotonic()) - self.raised >= UNWINDING_SECONDS:
             self.raised = now
             raise KeyboardInterrupt
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame and not frame.f_code.co_filename.startswith(IMPORTS):
+        frame = frame.f_back
+    return frame is not None
 
 
 def handle_signals() -> None:
@@ -39,18 +52,60 @@ def handle_signals() -> None:
             signal.signal(number, handler)
 
 
+def end_at_once() -> None:
+    """Have them end this process in one line: while it imports what it needs and once it has done its work, nothing has
+    to be tidied.
+    """
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end_at_once)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, SAID)
+    os._exit(INTERRUPTED)
+
+
 @contextlib.contextmanager
 def kept_handlers() -> Iterator[None]:
     """Put back the handlers that a library replaces within the block: that of Ray would end this process at SIGTERM
-    with a stack of native code, and after Ray's shutdown SIGTERM kills.
+    with a stack of native code.
     """
     before = {number: signal.getsignal(number) for number in ENDING}
     try:
         yield
     finally:
         if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            _set(before)
+
+
+def with_kept_handlers(act: Callable[[], object]) -> None:
+    """Let a thread do what takes a while and replaces handlers in native code, and put ours back all the while: Ray's
+    shutdown has SIGTERM kill this process, from its first moments to its end. A signal is raised when that is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        act()
+        return
+    before, interrupted = {number: signal.getsignal(number) for number in ENDING}, False
+    pool = ThreadPoolExecutor(1, "almr-kept-handlers")
+    done = pool.submit(act)
+    while not done.done():
+        try:
+            _set(before)
+            wait([done], KEPT_SECONDS)
+        except KeyboardInterrupt:
+            interrupted = True
+    pool.shutdown(wait=False)
+    _set(before)
+    if interrupted:
+        raise KeyboardInterrupt
+    done.result()
+
+
+def _set(handlers: dict[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def interrupt_main_thread() -> None:

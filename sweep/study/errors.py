@@ -96,9 +96,12 @@ def explain(error: pydantic.ValidationError, schema: type[pydantic.BaseModel]) -
     return [*(_line(detail, schema) for detail in first), *more]
 
 
-def bounded(line: str) -> str:
-    """A line of a message, cut in its middle where it is too long: the file is at its beginning, the fix at its end."""
-    return line if len(line) <= LINE else f"{line[: LINE // 2]} ... {line[5 - LINE // 2 :]}"
+def bounded(line: str, before: int = 0) -> str:
+    """A line of a message, cut in its middle where it is too long: the file is at its beginning, the fix at its end.
+    `before`: the letters that will stand before it.
+    """
+    half = (LINE - before) // 2
+    return line if len(line) <= LINE - before else f"{line[:half]} ... {line[5 - half :]}"
 
 
 def visible(text: str) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +41,52 @@ def test_a_signal_waits_until_the_import_machinery_is_left() -> None:
     with pytest.raises(KeyboardInterrupt):
         time.sleep(20)
     assert names["left"]
+
+
+def test_a_signal_in_a_module_that_is_imported_waits_for_the_whole_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a class is made, it became a RuntimeError."""
+    (tmp_path / "interrupted_module.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nleft = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.import_module("interrupted_module").left
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(20)
+
+
+def test_a_signal_while_a_thread_shuts_a_library_down_waits_for_it_and_does_not_kill() -> None:
+    def shut_down() -> None:
+        ctypes.CDLL(None).signal(int(signal.SIGTERM), None)  # the default, as Ray's native code sets it
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        done.append("whole")
+
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interruption.with_kept_handlers(shut_down)
+    assert done == ["whole"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_still_imports_ends_in_one_line(number: signal.Signals, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweep", "plan", "demo"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUNBUFFERED": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not catches(process.pid, signal.SIGTERM):
+        time.sleep(0.001)
+    process.send_signal(number)
+    assert process.communicate()[1] == "almr: interrupted; run the same command again\n"
+    assert process.returncode == 130
+
+
+def catches(process: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{process}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1)
 
 
 def test_a_handler_that_a_library_replaces_is_put_back() -> None:

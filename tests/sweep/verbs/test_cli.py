@@ -91,6 +91,11 @@ def test_plan_warns_where_a_corpus_repeats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["statuss"], "No such command 'statuss'. Did you mean 'status'? Help: almr --help"),
+        (["plan"], "Missing argument 'STUDY'. Help: almr plan --help"),
+        (["plan", "demo", f"--{'x' * 5000}"], "No such option: --xxx"),
+        (["x" * 5000], "No such command 'xxx"),
+        (["plan", f"{'x' * 5000}.yaml"], "no such study file"),
         (["plan", "nothing.yaml"], "no such study file"),
         (["status", "nothing"], "no such run"),
         (["fit", "nothing"], "no such run"),
@@ -107,4 +112,5 @@ def test_bad_input_is_one_line_and_status_2(
     assert ended.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
+    assert len(lines[0]) <= 300
     assert expected in lines[0]
