@@ -97,7 +97,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_loses_nothing(tmp_path: Path) 
     process = start(tmp_path, "run", str(study))
     run = tmp_path / "runs/replayed"
     wait_for_records(run, 2, process)
-    for number in (signal.SIGTERM, signal.SIGINT, *[signal.SIGTERM] * 200):  # Ray has handlers of its own, and then none
+    # Ray has handlers of its own, and then none
+    for number in (signal.SIGTERM, signal.SIGINT, *[signal.SIGTERM] * 200):
         process.send_signal(number)
         time.sleep(0.02)
     _, err = process.communicate(timeout=60)
