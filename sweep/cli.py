@@ -31,7 +31,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     results.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),
     results.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
     results.report: ("almr report demo", "almr report s3://bucket/runs/demo"),
-    results.export: ("almr export demo --verify", "almr export demo --format megatron --out launch-megatron"),
+    results.export: ("almr export demo --verify", "almr export demo --format optuna"),
     studies.pack: (
         "almr pack study.yaml --format torchtitan --out data",
         "almr pack study.yaml --format torchtitan --out data --json",
@@ -122,7 +122,7 @@ def run_command() -> None:
     command = typer.main.get_command(app)
     interruption.handle_signals()
     try:
-        sys.exit(command.main(arguments, prog_name="almr", standalone_mode=False) or 0)
+        sys.exit(command.main(arguments, prog_name="almr", standalone_mode=False))
     except Exception as error:
         if debug:
             traceback.print_exc()

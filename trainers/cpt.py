@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -28,7 +28,7 @@ from trainers.loop.trial_record import TrialResult, TrialSetup, make_record
 from trainers.loop.trial_training import TrialTraining
 from trainers.model.loading import load_model, load_tokenizer
 from trainers.model.token_loss import TokenLoss
-from trainers.tracking import tracked
+from trainers.tracking.tracker import Tracker, tracked
 from trainers.workers.device import device_name, peak_memory_bytes
 from trainers.workers.group import opened
 
@@ -63,17 +63,19 @@ def _run(setup: TrialSetup) -> Record | None:
     margin = study.training.divergence_margin
     watch = DivergenceWatch(setup.trial.almr, base, margin, lambda: held_out.losses(loss))
     learner = Learner(loss, study.training, setup.trial.lr, workers, micro_batch)
-    with _training(setup, learner, _reader(setup, corpora), held_out, watch) as training:
+    with _training(setup, learner, _reader(setup, corpora), held_out, watch) as (training, tracker):
         losses = training.train()
-    reason = watch.reason or watch.divergence(losses, learner.step)
-    scored = scoring.trial(loss.model, diverged=bool(reason))
-    if study.keep != "none" and not reason:
-        _save_model(setup, learner, study.objective.of_losses(losses, base))
-    [memory_bytes] = workers.max(peak_memory_bytes(workers.device))
-    training.checkpoints.delete()
-    if not workers.first:
-        return None
-    return make_record(setup, training, TrialResult(losses, reason, scored, scoring.provenance, int(memory_bytes)))
+        reason = watch.reason or watch.divergence(losses, learner.step)
+        scored = scoring.trial(loss.model, diverged=bool(reason))
+        if study.keep != "none" and not reason:
+            _save_model(setup, learner, study.objective.of_losses(losses, base))
+        [memory_bytes] = workers.max(peak_memory_bytes(workers.device))
+        result = TrialResult(losses, reason, scored, scoring.provenance, int(memory_bytes))
+        record = make_record(setup, training, result) if workers.first else None
+        if record:
+            tracker.ended(record)
+    training.checkpoints.delete()  # once nothing is waited for
+    return record
 
 
 def _token_loss(setup: TrialSetup) -> TokenLoss:
@@ -108,13 +110,14 @@ def _reader(setup: TrialSetup, corpora: dict[str, PackedCorpus]) -> BatchReader:
 @contextmanager
 def _training(
     setup: TrialSetup, learner: Learner, reader: BatchReader, held_out: HeldOut, watch: DivergenceWatch
-) -> Iterator[TrialTraining]:
-    """The trial's training while its log is open, resumed from the newest checkpoint."""
+) -> Iterator[tuple[TrialTraining, Tracker]]:
+    """The trial's training while its log and the tracking tools are open, resumed from the newest checkpoint."""
     study, workers = setup.study, setup.workers
     identity = setup.trial.model_dump() | {"fingerprint": study.fingerprint} | setup.ingredients.fingerprints()
     checkpoints = Checkpoints(setup.folder, identity, study.execution.checkpoint_minutes, workers)
     state = checkpoints.newest()
-    with _log(setup, state["logged"] if state else 0) as log, _track(setup, state["step"] + 1 if state else 0) as track:
+    logged, first_step = (state["logged"], state["step"] + 1) if state else (0, 0)
+    with _log(setup, logged) as log, _tracked(setup, first_step) as tracker:
         training = TrialTraining(
             learner=learner,
             reader=reader,
@@ -122,11 +125,11 @@ def _training(
             watch=watch,
             log=log,
             checkpoints=checkpoints,
-            track=track,
+            track=tracker.log,
         )
         if state:
             training.resume(state)
-        yield training
+        yield training, tracker
 
 
 def _log(setup: TrialSetup, logged_bytes: int) -> TextIO:
@@ -139,13 +142,13 @@ def _log(setup: TrialSetup, logged_bytes: int) -> TextIO:
 
 
 @contextmanager
-def _track(setup: TrialSetup, first_step: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """What takes each line of the log to the study's tracking tools, on the first worker only."""
+def _tracked(setup: TrialSetup, first_step: int) -> Iterator[Tracker]:
+    """What takes each line of the log, and the record, to the study's tracking tools: of the first worker only."""
     if not setup.workers.first:
-        yield lambda line: None
+        yield Tracker(setup.study, {})
         return
     with tracked(setup.study, setup.trial, setup.folder, first_step) as tracker:
-        yield tracker.log
+        yield tracker
 
 
 def _save_model(setup: TrialSetup, learner: Learner, objective: float | None) -> None:

@@ -22,8 +22,9 @@ from sweep.preflight.probe import Inspect
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study, preparation
 from sweep.study.files import cache
-from trainers import tracking
+from sweep.trials.followers.notify import notifier
 from trainers.benchmarks import catalogue, definitions
+from trainers.tracking import packages as tracking
 
 SAME_EVERYWHERE = ("ray", "torch", "transformers", "datasets")
 
@@ -60,6 +61,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
         *checks.results("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study, state),
         *checks.results("tracking", tracking.missing(study.tracking), "its packages are installed"),
+        *(checks.results("notify", notifier.faults(study.notify), "somebody is told") if study.notify else ()),
         *_trainer_results(study),
         *setup(needed, answer),
         *(unseen_gpus or checks.has_capacity(study, answer.nodes) + checks.has_free_capacity(study, answer.nodes)),

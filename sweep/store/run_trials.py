@@ -121,11 +121,15 @@ class RunTrials(RunStorage):
 
     def last_step(self, trial: Trial) -> dict[str, Any]:
         """The metrics of the last step that the main run of a trial has logged; empty before the first."""
+        return next(reversed(self.steps(trial)), {})
+
+    def steps(self, trial: Trial) -> list[dict[str, Any]]:
+        """The metrics of each step that the main run of a trial has logged."""
         path = self.files.trial(trial.id).metrics
         if self.mirror:
             self.mirror.fetch(self.files.name(path), every_seconds=LOOK_SECONDS)
-        lines = list(json_lines(path, "step", "seconds"))  # not "loss", which is NaN while a trial diverges
-        return next((x for x in reversed(lines) if x.get("step") is not None and not BESIDE_STEPS & x.keys()), {})
+        lines = json_lines(path, "step", "seconds")  # not "loss", which is NaN while a trial diverges
+        return [line for line in lines if line.get("step") is not None and not BESIDE_STEPS & line.keys()]
 
     def _read(self, read: Callable[[Path], Content], path: Path) -> Content:
         """Read a file. Errors name it by its address."""

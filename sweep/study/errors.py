@@ -6,13 +6,12 @@ import difflib
 import os
 import re
 import reprlib
-import resource
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 import pydantic
 
-from sweep.study.fields import LIST, MAPPING, PASSWORD
+from sweep.study.fields import LIST, MAPPING, NOT_SHOWN, PASSWORD
 
 LONGEST = 60  # letters of a value that a message shows
 MOST_LINES, LINE = 3, 300  # of a message, and letters of each
@@ -40,7 +39,7 @@ UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u
 _REPR = reprlib.Repr()  # a value may be a huge tree of YAML aliases
 _REPR.maxstring = _REPR.maxother = LONGEST
 SECRET = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:API|ACCESS|PRIVATE|SHARED|ACCOUNT)_?KEY", re.IGNORECASE
+    r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|WEBHOOK|(?:API|ACCESS|PRIVATE|SHARED|ACCOUNT)_?KEY", re.IGNORECASE
 )
 SECRET_LENGTH = 8  # shorter values are words, which stand in a text by chance
 QUERY = re.compile(r"(?i)([?&][\w.-]*(?:token|key|secret|password|signature|credential|sig)[\w.-]*=)[^&\s'\"]+")
@@ -75,17 +74,6 @@ def network_fault(error: BaseException) -> str | None:
     if "BrokenPipeError" in names or (isinstance(answer, int) and answer < 500):
         return None  # the server did answer: nothing is wrong with the network
     return "connection failed" if NETWORK_ERRORS & {*names} else None
-
-
-def resource_limit(which: int) -> int | None:
-    """A limit of this process (`resource.RLIMIT_...`), as the shell's ulimit sets it; None where there is none."""
-    value = resource.getrlimit(which)[0]
-    return None if value == resource.RLIM_INFINITY else value
-
-
-def small_address_space(limit: int, need: str) -> str:
-    """`limit`: in bytes. `need`: why that is too little."""
-    return f"ulimit -v is {limit // 1024} kB, {need}: raise it (ulimit -v unlimited), then run the same command again"
 
 
 def printable(text: str) -> str:
@@ -152,6 +140,8 @@ def _line(error: Any, schema: type[pydantic.BaseModel]) -> str:
 def _fault(kind: str, error: Any, given: Any) -> str:
     if kind == "missing":
         return "required, but missing"
+    if kind == NOT_SHOWN:
+        return str(error["msg"])
     if kind == "invalid_key":
         return f"a field's name has to be a word, found {shown(given)}"
     if kind == "string_too_long":

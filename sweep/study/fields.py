@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AllowInfNan, BeforeValidator
-from pydantic_core import PydanticKnownError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 
 def number(value: Any) -> Any:
@@ -70,6 +70,19 @@ class Schema(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+NOT_SHOWN = "not_shown"  # of an error whose message must not show the value
+
+
+def _variable(value: Any) -> Any:
+    """The name of a variable. What was written instead may be the secret itself."""
+    if not isinstance(value, str) or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,99}", value):
+        raise PydanticCustomError(
+            NOT_SHOWN, "write the name of an environment variable, such as SLACK_WEBHOOK, not the secret itself"
+        )
+    return value
+
+
+VariableName = Annotated[str, BeforeValidator(_variable)]
 LANGUAGES: tuple[str, str] = ("original", "additional")
 MAPPING, LIST = "(mapping)", "(list)"  # tags of a field that takes either; messages leave them out of its path
 

@@ -18,6 +18,7 @@ from sweep.study.sections.corpora import TEXT, BaseModelSource, Corpora, Corpus
 from sweep.study.sections.documents import Documents
 from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
+from sweep.study.sections.notify import Notify
 from sweep.study.sections.objective import Objective
 from sweep.study.sections.resources import Execution, Resources, Tracking
 from sweep.study.sections.trainer import TrainerChoice
@@ -63,6 +64,8 @@ class Study(Section):
     """Settings of speed and memory."""
     tracking: Tracking = Tracking()
     """Where training curves go."""
+    notify: Notify | None = None
+    """Who is told what becomes of the run. Default: nobody."""
     keep: Literal["none", "best", "all"] = "none"
     """Which trained models stay on disk."""
     benchmarks: Benchmarks | None = None
@@ -110,6 +113,15 @@ class Study(Section):
             raise ValueError(
                 "search.gpu_hours: trials use no GPUs: give search.trials or search.tokens, or resources.gpus_per_node"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _notify_can_count(self) -> Self:
+        of = self.notify
+        if of and (of.gpu_hours or of.cost) and not self.resources.gpus:
+            raise ValueError("notify: trials use no GPUs: remove gpu_hours and cost, or add resources.gpus_per_node")
+        if of and of.cost and not (self.launch and self.launch.price_per_gpu_hour):
+            raise ValueError("notify.cost: the price is not known: add launch.price_per_gpu_hour, or write gpu_hours")
         return self
 
     @model_validator(mode="after")

@@ -15,11 +15,11 @@ from sweep.study.errors import InputError, explain, name_of, shown
 from sweep.study.files import bounded_yaml
 from sweep.study.files.bounded_yaml import BoundedLoader
 from sweep.study.files.patterns import unescaped, what_it_is
+from sweep.study.sections.resources import SQLITE
 from sweep.study.study import Replay, Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
 REPLAY = "-replay"  # ends the name of a study that `almr run --replay` answers from a table
-SQLITE = "sqlite:///"  # before a relative path; before an absolute one there is one more slash
 MLFLOW_SERVICES = ("databricks", "databricks-uc", "uc")
 
 
@@ -104,8 +104,11 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
         model = (content[section] or {}).get(field)
         if model and (folder / model).is_dir():  # else a Hugging Face id
             content[section][field] = str((folder / model).resolve())
-    if content["tracking"]["mlflow"]:
-        content["tracking"]["mlflow"] = _absolute_uri(folder, content["tracking"]["mlflow"])
+    for tool in ("mlflow", "optuna"):
+        if content["tracking"][tool]:
+            content["tracking"][tool] = _absolute_uri(folder, content["tracking"][tool])
+    if study.notify:
+        content["notify"] = study.notify.beside(folder).model_dump(mode="json")
     content["trainer"] = study.trainer.beside(folder).model_dump(mode="json")
     for place, field in _paths(content):
         place[field] = str((folder / Path(place[field]).expanduser()).resolve())
@@ -144,7 +147,9 @@ def _without_dots(pattern: Path) -> Path:
 
 
 def _absolute_uri(folder: Path, uri: str) -> str:
-    """An MLflow URI with an absolute path, if it is a folder or an SQLite file. Servers and services stay as given."""
+    """A URI of MLflow or Optuna with an absolute path, if it is a folder or an SQLite file. Servers and services stay
+    as given.
+    """
     scheme, path = (SQLITE, uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else ("", uri.removeprefix("file:"))
     if not path or ":" in path or path.startswith("/") or path in MLFLOW_SERVICES:
         return uri

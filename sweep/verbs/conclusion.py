@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 class Results(NamedTuple):
     """The fit, the report and the launch bundle of a run.
 
-    `bundle` is None where the study names no launch, or where `refusal` says why.
+    `bundle` is None where the study names no launch, or where `refusal` says why. `word`: the verdict of the page.
     """
 
     fit: FitResult
     report: Path
     bundle: Exported | None
     refusal: str | None
+    word: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
     """
     with console.status("fitting the surface"):
         from analysis.fit.load import load_same
+        from analysis.report.answer import answer
         from sweep.verbs import outputs
 
         fitted = load_same(run.study(), run.folder) or _fitted(run)
@@ -93,7 +95,7 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
         page = outputs.report(run, fitted)  # after the bundle, whose verdict it repeats
     for line in made.notes if made else ():
         console.print(line, markup=False, soft_wrap=True)
-    return Results(fitted, page, made, refusal)
+    return Results(fitted, page, made, refusal, answer(fitted, run.folder, run.address).word)
 
 
 def _fitted(run: Run) -> FitResult:

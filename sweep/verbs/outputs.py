@@ -30,6 +30,7 @@ from sweep.study import Ingredients, InputError, Study
 from sweep.study.files import unfinished
 from sweep.study.files.reader import read_object
 from sweep.study.sections.launch import Format
+from sweep.trials.followers.optuna import export as optuna_export
 from sweep.verbs import rerun
 from trainers.data.hold_out import held_out_texts
 
@@ -152,7 +153,7 @@ def formats(names: list[str] | None) -> tuple[Format, ...] | None:
     """The formats that a command line names; None for those of the study. Raises InputError for an unknown one."""
     known = get_args(Format)
     if unknown := [name for name in names or () if name not in known]:
-        raise InputError(f"--format {unknown[0]}: no such format: give {', '.join(known)}")
+        raise InputError(f"--format {unknown[0]}: no such format: give {', '.join((*known, optuna_export.FORMAT))}")
     return cast(tuple[Format, ...], tuple(names)) if names else None
 
 

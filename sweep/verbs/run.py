@@ -18,12 +18,16 @@ from sweep.study.record import SCORING
 from sweep.study.sections.grid import Search
 from sweep.trials import also, same_text
 from sweep.trials.also import NamedPoint
+from sweep.trials.followers.follower import Tell
+from sweep.trials.followers.following import Following, followed
+from sweep.trials.followers.notify import notifier
 from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude
 from sweep.verbs.display import Display
 from sweep.verbs.plan import phases
-from trainers import recorded, tracking
+from trainers import recorded
+from trainers.tracking import packages
 
 
 @dataclass(frozen=True)
@@ -49,22 +53,24 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
     run.refuse_other_recipe(study, same_text=options.same_text is not None)
     with run.locked():
         run.mend()
-        if options.same_text is not None:
-            _take_over(study, run, console, options)
-        if study.replay and study.launch:
-            run.keep_ingredients(recorded.ingredients(study))
-        _add(study, run, points, console)
-        progress = RunProgress.of(study, run)
-        console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
-        if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
-            _train(study, run, progress, console, address)
-        elif study.search.proposes and not run.search_state():
-            _queue(study, run, progress)(1).next()  # the search has ended: this writes search.json anew
-        run.freeze(study)
-        _score_finished(study, run, console, address)
-        run.refresh()  # files that workers put on an object store beside their records
-        records = _print_ended(study, RunProgress.of(study, run), run, console)
-        results = conclude(study, run, console)
+        with followed(study, run, _telling(console)) as following:
+            if options.same_text is not None:
+                _take_over(study, run, console, options)
+            if study.replay and study.launch:
+                run.keep_ingredients(recorded.ingredients(study))
+            _add(study, run, points, console)
+            progress = RunProgress.of(study, run)
+            console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
+            if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
+                _train(study, run, progress, console, address, following)
+            elif study.search.proposes and not run.search_state():
+                _queue(study, run, progress)(1).next()  # the search has ended: this writes search.json anew
+            run.freeze(study)
+            _score_finished(study, run, console, address, following)
+            run.refresh()  # files that workers put on an object store beside their records
+            records = _print_ended(study, RunProgress.of(study, run), run, console)
+            results = conclude(study, run, console)
+            following.concluded(results.fit, results.word)
     return Finished(
         run=run,
         results=results,
@@ -85,7 +91,7 @@ def grid(study: Study, run: Run, console: Console, address: str | None = None) -
         progress = RunProgress.of(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if progress.to_run:
-            _train(study, run, progress, console, address)
+            _train(study, run, progress, console, address, Following([], _telling(console)))
         run.freeze(study)
         run.refresh()
         _print_ended(study, RunProgress.of(study, run), run, console)
@@ -154,6 +160,7 @@ def _refuse_at_once(study: Study, run: Run, also: int, options: RunOptions) -> N
     if fault := study_file.own_rung(study, run.folder):
         raise InputError(fault)
     recorded.refuse_unusable(study)
+    notifier.refuse_silent(study.notify)
     if not options.address:
         scoring.refuse_without_sandbox(study)
     epochs.refuse_early(study, made.corpora if (made := run.ingredients()) else {})
@@ -165,11 +172,18 @@ def _refuse_without_folder(study: Study, run: Run) -> None:
         raise InputError("\n".join(f"{run.address}: {fault}" for fault in faults))
 
 
-def _train(study: Study, run: Run, progress: RunProgress, console: Console, address: str | None) -> None:
+def _telling(console: Console) -> Tell:
+    """Prints a line of a follower, while other lines are drawn too."""
+    return lambda text: console.print(text, markup=False, soft_wrap=True)
+
+
+def _train(
+    study: Study, run: Run, progress: RunProgress, console: Console, address: str | None, following: Following
+) -> None:
     if not study.replay:
         from sweep.external import outlook
 
-        tracking.refuse_missing(study.tracking)
+        packages.refuse_missing(study.tracking)
         outlook.refuse_missing(study)
         _prepare(study, run, console)
         if made := run.ingredients():
@@ -189,11 +203,13 @@ def _train(study: Study, run: Run, progress: RunProgress, console: Console, addr
     def watch(trial: Trial, record: Record | None) -> None:
         if record:
             display.ended(record)
+            following.ended(record)
         else:
             display.started(trial)
+            following.started(trial)
 
     threading.Thread(target=_import_ahead, args=(study,), name="almr-imports", daemon=True).start()
-    with display.live():
+    with display.live(), following.training():
         controller.run_trials(study, run, _queue(study, run, progress), watch, address)
 
 
@@ -217,7 +233,7 @@ def _measured(study: Study, run: Run, console: Console, made: Ingredients, addre
     return made
 
 
-def _score_finished(study: Study, run: Run, console: Console, address: str | None) -> None:
+def _score_finished(study: Study, run: Run, console: Console, address: str | None, following: Following) -> None:
     """Score the finalists, and the trials that finished before the study named a benchmark; their losses stay."""
     trials = scoring.unscored(study, run, RunProgress.of(study, run).trials) if study.benchmarks else []
     if not trials:
@@ -229,6 +245,7 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
 
     def watch(trial: Trial, record: Record | None) -> None:
         if record:
+            following.ended(record)
             lost = record.score_failures.get(SCORING)
             line = f"not scored: {trial.id}: {lost}" if lost else f"scored: {trial.id}"
             console.print(line, markup=False, soft_wrap=True)

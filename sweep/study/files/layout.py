@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-TRIALS, RECORD, LOCK, PARITY = "trials", "record.json", "lock.json", "parity"
+TRIALS, RECORD, LOCK, PARITY, TRACKING = "trials", "record.json", "lock.json", "parity", "tracking.json"
 CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE = "judgement.json", "results.csv", "previous-evidence.json"
 SAVED_MODELS_LOCK = ".kept.lock"
 READ_BY_DRIVERS = ("trial.json", RECORD, "questions.json")  # the files of a trial that are fitted and reported
@@ -43,6 +43,7 @@ class TrialFiles(ScoreFiles):
     heartbeat = Entry("heartbeat")
     checkpoint = Entry("checkpoint")
     tensorboard = Entry("tensorboard")
+    tracking = Entry(TRACKING)  # the ids of its sessions in W&B and MLflow
     model = Entry("model")  # the trained model, a Hugging Face directory, where the study saves it
     saved_model_note = Entry("kept.json")  # the objective of the trained model beside it
 
@@ -64,6 +65,7 @@ class RunFiles:
     search = Entry("search.json")
     provenance = Entry("provenance.json")
     lock = Entry(LOCK)
+    tracking = Entry(TRACKING)  # the ids of its runs in W&B and MLflow
     code = Entry("code")  # the snapshot of the packages that the workers run
     trials = Entry(TRIALS)
     table = Entry("trials.csv")
@@ -71,6 +73,7 @@ class RunFiles:
     surfaces = Entry("surfaces.json")  # the fitted losses on the fit's grid
     figures = Entry("figures")
     report = Entry("report.html")
+    optuna = Entry("optuna.db")  # where it was exported
     launch = Entry("launch")  # the launch bundle
     evidence = Entry("launch/evidence.json")
     confirmation = Entry("confirmation")  # the results of the confirmation runs of the large model

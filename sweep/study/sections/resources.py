@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sweep.study.fields import Count, Finite, Natural, Positive, Section
 from sweep.study.sizes.known import GPUS, Gpu, GpuName, gpu_memory
+
+SQLITE = "sqlite:///"  # before a relative path; before an absolute one there is one more slash
 
 
 class Resources(Section):
@@ -109,6 +111,14 @@ class Execution(Section):
         return self.attention in ("sdpa", "eager")
 
 
+def _sqlite_file(url: str) -> str:
+    """Of the databases that Optuna takes, the one that needs no server."""
+    path = url.removeprefix(SQLITE)
+    if not url.startswith(SQLITE) or not path or ":memory:" in path:
+        raise ValueError("write a file of SQLite, such as sqlite:///optuna.db")
+    return url
+
+
 class Tracking(Section):
     """Where training curves go, besides the `metrics.jsonl` of each trial."""
 
@@ -118,3 +128,6 @@ class Tracking(Section):
     """Weights & Biases project. Default: none."""
     mlflow: str | None = None
     """MLflow tracking URI; a path is relative to the study file. Default: none."""
+    optuna: Annotated[str, AfterValidator(_sqlite_file)] | None = None
+    """Optuna storage that is kept up to date while the run goes on, such as `sqlite:///optuna.db`; a path is relative
+    to the study file. Default: none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -67,9 +68,9 @@ class TrainerChoice(Section):
 
     def beside(self, folder: Path) -> Self:
         """With absolute paths, where they are relative to a folder. Links stay: the python of an environment is one."""
-        command = [str(path) if (path := _absolute(folder, word)).is_file() else word for word in self.command]
+        command = words_beside(folder, self.command)
         environment = self.environment and str(_absolute(folder, self.environment))
-        return self.model_copy(update={"command": tuple(command), "environment": environment})
+        return self.model_copy(update={"command": command, "environment": environment})
 
     def recipe(self) -> dict[str, Any]:
         """What a trial's numbers depend on: records of two trainers are of two recipes. The folder of a program does
@@ -77,6 +78,11 @@ class TrainerChoice(Section):
         """
         command = [Path(word).name if Path(word).is_absolute() else word for word in self.command]
         return {"name": self.name, "command": command}
+
+
+def words_beside(folder: Path, command: Iterable[str]) -> tuple[str, ...]:
+    """A command whose words that name a file in the folder, or relative to it, are that file."""
+    return tuple(str(path) if (path := _absolute(folder, word)).is_file() else word for word in command)
 
 
 def _absolute(folder: Path, path: str) -> Path:

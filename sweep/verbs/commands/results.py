@@ -125,7 +125,7 @@ def export(
     ] = None,
     accept_risk: AcceptRisk = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", metavar="TRAINER", help="Repeatable.  [default: those of the study]")
+        list[str] | None, typer.Option("--format", metavar="TRAINER", help="Repeatable. Or: optuna.  [default: those of the study]")
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Parse the files by each installed trainer.")] = False,
     parity: Annotated[
@@ -139,9 +139,15 @@ def export(
     """Write the launch bundle: the large run's settings and evidence. Exit status 3: a check fails, without
     --accept-risk.
     """
+    from sweep.trials.followers.optuna import export as storages
     from sweep.verbs import outputs
 
-    found, named = Run.find(run, runs), outputs.formats(formats)
+    found = Run.find(run, runs)
+    if formats == [storages.FORMAT]:
+        written = storages.export(found, folder, say)
+        show(written.as_json() if as_json else written.text)
+        return
+    named = outputs.formats(formats)
     if trial and not parity:
         raise InputError("--trial names the trial of a parity run: add --parity")
     options = outputs.ExportOptions(

@@ -166,8 +166,7 @@ class Measurement:
         scored = scoring.trial(loss.model, diverged=bool(reason)) if loss else {}
         if loss and study.keep != "none" and not reason:
             self._keep(loss, study.objective.of_losses(losses, base))
-        metrics.write(self.setup, trace, base, losses)
-        return Record(
+        record = Record(
             **self.trial.model_dump(),
             trial_id=self.trial.id,
             fingerprint=study.fingerprint,
@@ -182,6 +181,8 @@ class Measurement:
             **scored,
             provenance=record_fields.provenance(self.setup, trace, loss) | (scoring.provenance if loss else {}),
         )
+        metrics.write(self.setup, trace, base, losses, record)
+        return record
 
     @property
     def _versions(self) -> str:

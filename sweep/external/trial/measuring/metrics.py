@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from sweep.external.runs.trace import Losses, Trace
+from sweep.study import Record
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
 from sweep.study.numbers import finite, json_text
 from trainers.loop.trial_record import TrialSetup
-from trainers.tracking import tracked
+from trainers.tracking.tracker import tracked
 
 
-def write(setup: TrialSetup, trace: Trace, base: Losses, after: Losses) -> None:
+def write(setup: TrialSetup, trace: Trace, base: Losses, after: Losses, record: Record) -> None:
     """Write the log of the run to the budget as our own trainer writes it, with the held-out losses of both ends."""
     lines = [finite(line) for line in _lines(setup, trace, base, after)]
     text = "".join(json_text(line) + "\n" for line in lines)
@@ -21,6 +22,7 @@ def write(setup: TrialSetup, trace: Trace, base: Losses, after: Losses) -> None:
     with tracked(setup.study, setup.trial, setup.folder, 0) as tracker:
         for line in lines:
             tracker.log(line)
+        tracker.ended(record)
 
 
 def _lines(setup: TrialSetup, trace: Trace, base: Losses, after: Losses) -> Iterator[dict[str, Any]]:
