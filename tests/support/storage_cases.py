@@ -19,11 +19,14 @@ LONGEST_LINE = 400
 
 @dataclass(frozen=True)
 class Case:
-    """A command on a fresh copy of a folder, and the fault of its disk from the n-th call on."""
+    """A command on a fresh copy of a folder, RUN among its words, and the fault of its disk from the n-th call on.
+    `variable`: of the environment, that names the folder.
+    """
 
     name: str
     arguments: tuple[str, ...]
     fault: tuple[int, Call]
+    variable: str = ""
 
     @property
     def text(self) -> str:
@@ -36,11 +39,11 @@ ON_A_RUN = {
     "export": ("export", "RUN", "--accept-risk", "tried"),
     "confirm": ("confirm", "RUN", "--results", "results.csv", "--accept-risk", "tried"),
 }
-CASES = [
-    Case(name, arguments, fault)
-    for name, arguments in ON_A_RUN.items()
-    for fault in (FULL, QUOTA, READ_ONLY, BROKEN, STALE)
-]
+FAULTS = (FULL, QUOTA, READ_ONLY, BROKEN, STALE)
+LIGHT = ("--strategies", "random", "--trials", "8", "--repeats", "1")
+CASES = [Case(name, arguments, fault) for name, arguments in ON_A_RUN.items() for fault in FAULTS]
+OF_TABLES = [Case("simulate", ("simulate", "table.csv", "--out", "RUN", *LIGHT), fault) for fault in FAULTS]
+OF_CACHES = [Case("prepare", ("prepare", "prepared.yaml"), fault, "ALMR_CACHE") for fault in FAULTS]
 
 
 class Outcome(NamedTuple):
@@ -64,12 +67,13 @@ class Attack:
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(self.fresh, run)
         words = [str(run) if word == "RUN" else word for word in case.arguments]
+        named = {case.variable: str(run)} if case.variable else {}
         with self.disk.failing(run, first, *case.fault):
-            answer = self.commands.almr(*words)
+            answer = self.commands.almr(*words, **named)
             calls, last = self.disk.calls, self.disk.last
         fault = judged(answer, run, case.fault[0]) if calls >= first else ""
         if again and not fault:
-            done = self.commands.almr(*words)
+            done = self.commands.almr(*words, **named)
             fault = "" if done.status in DONE else f"not whole afterwards: {done}"
         return Outcome(calls, last, answer, fault)
 
