@@ -20,11 +20,17 @@ os.environ |= {
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # a Ray of this machine listens on loopback only
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from sweep.controller import local_ray
 from sweep.store.run import Run
 from sweep.study import Record, Study, Trial
 from sweep.trials.queue import Queue
+
+
+def ahead(address: str | None) -> AbstractContextManager[None]:
+    """Ray begins to start on this machine, for what runs trials in the block; with an address nothing does."""
+    return local_ray.ahead(address)
 
 
 def run_trials(
@@ -34,8 +40,8 @@ def run_trials(
     watch: Callable[[Trial, Record | None], None],
     address: str | None = None,
 ) -> None:
-    """As `sweep.controller.trials` runs them. Ray starts while the libraries that use it are imported."""
-    with local_ray.ahead(address):
+    """As `sweep.controller.trials` runs them. Ray starts while the libraries that use it are imported, or before."""
+    with ahead(address):
         from sweep.controller import trials
 
         trials.run_trials(study, run, make_queue, watch, address)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,24 +47,33 @@ def main() -> None:
 
 def _end_with_ray(folder: Path) -> None:
     """End this process when one of Ray's has ended, also while Ray starts, which would wait for it."""
-    seen: dict[int, str] = {}
+    seen: dict[int, tuple[int, str]] = {}  # by what tells of its end: process id and name
     while True:
-        now = {pid: _name(pid) for pid in children()}
-        seen |= {pid: name for pid, name in now.items() if name in WATCHED}
-        for pid, name in seen.items():
-            if pid not in now or (how := _ended(pid)):
-                _end(folder, f"{name} {how if pid in now else 'ended'}")
-        time.sleep(0.1)
+        starting = len(seen) < len(WATCHED)
+        if starting:
+            seen |= _watched(folder, {pid for pid, _ in seen.values()})
+        for ended in select.select([*seen], [], [], 0.1 if starting else None)[0]:  # asks nothing while Ray runs
+            pid, name = seen[ended]
+            _end(folder, f"{name} {_ended(pid)}")
+
+
+def _watched(folder: Path, known: set[int]) -> dict[int, tuple[int, str]]:
+    """Of the processes that Ray has started and that are not known yet, those that are watched."""
+    new = [(pid, name) for pid in children() if pid not in known and (name := _name(pid)) in WATCHED]
+    try:
+        return {os.pidfd_open(pid): (pid, name) for pid, name in new}
+    except ProcessLookupError:
+        _end(folder, "a process ended as it started")
 
 
 def _ended(pid: int) -> str:
-    """How a child process ended; empty while it runs. Ray itself still waits for it."""
+    """How a child process ended, which Ray itself may have been told already."""
     try:
         state = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
     except ChildProcessError:
         return "ended"
     if state is None:
-        return ""
+        return "ended"
     if state.si_code == os.CLD_EXITED:
         return f"ended with status {state.si_status}"
     return f"was killed by {signal.Signals(state.si_status).name}"

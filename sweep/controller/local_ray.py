@@ -72,11 +72,11 @@ class _Head(SupervisedProcesses):
     def address(self) -> str:
         """Wait until Ray is up. Raises RayEndedError."""
         until = time.monotonic() + START_SECONDS
-        while not (address := self.answer().get("address")):
-            if self.poll() is not None or time.monotonic() > until:
-                raise self.fault("Ray did not start", f"no answer in {START_SECONDS:.0f} s")
+        while self.poll() is None and time.monotonic() < until:
+            if address := self.answer().get("address"):
+                return address
             time.sleep(0.05)
-        return address
+        raise self.fault("Ray did not start", f"no answer in {START_SECONDS:.0f} s")
 
     def fault(self, what: str, cause: str = "") -> RayEndedError:
         cause = self.answer().get("fault") or self._end() or self._last_line() or cause
@@ -96,8 +96,11 @@ class _Head(SupervisedProcesses):
 
 @contextlib.contextmanager
 def ahead(address: str | None) -> Iterator[None]:
-    """Begin to start Ray on this machine, for the first `started` in the block. Nothing for a cluster at an address."""
-    if address:
+    """Begin to start Ray on this machine, for the first `started` in the block.
+
+    Nothing for a cluster at an address, or where a block around this one has begun already.
+    """
+    if address or _begun:
         yield
         return
     with _token():

@@ -13,7 +13,7 @@ from typing import Any
 
 from ray import tune
 
-from sweep.controller import cluster, lost_workers, stopping
+from sweep.controller import cluster, lost_workers, stopping, warm_workers
 from sweep.controller.external_trial import run_external
 from sweep.controller.stopping import Stopping
 from sweep.controller.worker_group import run_worker_group
@@ -53,6 +53,7 @@ def run_trials(
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.trial_resources)
         cluster.pass_no_secrets()
+        warm_workers.keep()
         stop, queue = Stopping(), make_queue(capacity.at_once(nodes, study.trial_resources))
         tuner = _tuner(study, run, _Searcher(queue, stop), _Callback(study, run, watch, stop), scratch)
         with disk.naming(scratch):

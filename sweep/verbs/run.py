@@ -62,7 +62,8 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
             progress = RunProgress.of(study, run)
             console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
             if (progress.to_run or _may_grow(study, progress)) and not _over(study, run, progress):
-                _train(study, run, progress, console, address, following)
+                with _ray_ahead(study, address):
+                    _train(study, run, progress, console, address, following)
             elif study.search.proposes and not run.search_state():
                 _queue(study, run, progress)(1).next()  # the search has ended: this writes search.json anew
             run.freeze(study)
@@ -91,7 +92,8 @@ def grid(study: Study, run: Run, console: Console, address: str | None = None) -
         progress = RunProgress.of(study, run)
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if progress.to_run:
-            _train(study, run, progress, console, address, Following([], _telling(console)))
+            with _ray_ahead(study, address):
+                _train(study, run, progress, console, address, Following([], _telling(console)))
         run.freeze(study)
         run.refresh()
         _print_ended(study, RunProgress.of(study, run), run, console)
@@ -175,6 +177,13 @@ def _refuse_without_folder(study: Study, run: Run) -> None:
 def _telling(console: Console) -> Tell:
     """Prints a line of a follower, while other lines are drawn too."""
     return lambda text: console.print(text, markup=False, soft_wrap=True)
+
+
+def _ray_ahead(study: Study, address: str | None) -> contextlib.AbstractContextManager[None]:
+    """Ray starts on this machine while the study is prepared."""
+    from sweep import controller
+
+    return contextlib.nullcontext() if study.replay else controller.ahead(address)
 
 
 def _train(
