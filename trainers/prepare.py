@@ -65,9 +65,7 @@ def prepare(
         made = _prepare(study, progress, _commits(study, known, ask=known is None), again=again).ingredients
     if earlier:
         made = made.model_copy(update={"same_text": earlier.same_text})
-    if earlier and earlier.base_check and earlier.contents() == made.contents():
-        return made.model_copy(update={"base_check": earlier.base_check})  # with losses that a GPU measured
-    return made
+    return made.with_check_of(earlier)
 
 
 def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Preparation:

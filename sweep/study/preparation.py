@@ -180,7 +180,7 @@ def state(study: Study) -> PreparationState:
     last = next((found for file in files if (found := _read(file)) and found.study == study.name), None)
     changes = changed_values(last.fields, fields(study)) if last else []
     finished = _finished(study)
-    parts = (*_parts(study), *([BENCHMARKS] if _has_data(study.benchmarks) else []))
+    parts = (*_parts(study), *([BENCHMARKS] if has_data(study.benchmarks) else []))
     return PreparationState(None, {}, [part for part in parts if part not in finished], changes)
 
 
@@ -196,13 +196,13 @@ def _outdated(preparation: Preparation, study: Study) -> dict[str, str]:
     return found | dict.fromkeys(changed, "its files have changed") | _benchmarks(preparation, study)
 
 
-def _has_data(benchmarks: Benchmarks | None) -> bool:
-    """The questions of the embedded suite are made from the corpora."""
+def has_data(benchmarks: Benchmarks | None) -> bool:
+    """Whether tasks have data of their own. The questions of the embedded suite are made from the corpora."""
     return benchmarks is not None and (benchmarks.suite == "almr" or bool(benchmarks.tasks))
 
 
 def _benchmarks(preparation: Preparation, study: Study) -> dict[str, str]:
-    if not study.benchmarks or not _has_data(study.benchmarks):
+    if not study.benchmarks or not has_data(study.benchmarks):
         return {}
     data = preparation.benchmarks.get(benchmarks_key(study.benchmarks))
     if data is None:

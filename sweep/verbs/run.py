@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from sweep.planning import epochs, model_shape, scoring, speed, warnings
+from sweep.planning import epochs, model_shape, remembered, scoring, speed, warnings
 from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Record, Status, Study, Trial, study_file
@@ -284,13 +284,20 @@ def _prepare(study: Study, run: Run, console: Console) -> None:
     run.keep_ingredients(_prepared(study, run, console, run.ingredients()))
 
 
-def _prepared(study: Study, run: Run, console: Console, earlier: Ingredients | None) -> Ingredients:
-    for line in phases.preparation_lines(study):
-        console.print(line, markup=False, soft_wrap=True)
+def _looked_for(study: Study, console: Console, earlier: Ingredients | None) -> Ingredients:
+    own = remembered.own_stamps(study)
     with phases.shown(console) as progress:
         from trainers import prepare
 
-        made = epochs.with_trial_blocks(study, prepare.prepare(study, progress, earlier))
+        made = prepare.prepare(study, progress, earlier)
+    remembered.keep(study, made, own)
+    return made
+
+
+def _prepared(study: Study, run: Run, console: Console, earlier: Ingredients | None) -> Ingredients:
+    for line in phases.preparation_lines(study):
+        console.print(line, markup=False, soft_wrap=True)
+    made = epochs.with_trial_blocks(study, remembered.read(study, earlier) or _looked_for(study, console, earlier))
     for line in phases.base_model_lines(study, made.base_check):
         console.print(line, markup=False, soft_wrap=True)
     phases.print_unscored(study, console)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import yaml
 
+from sweep.planning import remembered
 from sweep.planning.plan import concurrency
 from sweep.store.run import Run
 from sweep.study import Ingredients, Record, Study, Trial, study_file
@@ -73,8 +74,9 @@ def shortened(study: Study, trials: int | None) -> Study:
 def prepare(study: Study) -> tuple[float, Ingredients]:
     from trainers import prepare as preparation
 
-    began = time.perf_counter()
+    began, own = time.perf_counter(), remembered.own_stamps(study)
     ingredients = preparation.prepare(study)
+    remembered.keep(study, ingredients, own)  # as `almr prepare` does
     return time.perf_counter() - began, ingredients
 
 

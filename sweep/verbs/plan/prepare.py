@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sweep.planning import epochs
+from sweep.planning import epochs, remembered
 from sweep.study import Study, preparation
 from sweep.study.files import cache
 from sweep.study.numbers import clock, size
@@ -93,10 +93,12 @@ def prepare(study: Study, console: Console) -> Prepared:
         return Prepared(study, None, 0.0, [], kept=True)
     before, began = preparation.state(study), time.monotonic()
     epochs.refuse_early(study, before.ready.ingredients.corpora if before.ready else {})
+    own = remembered.own_stamps(study)
     with phases.shown(console) as progress:
         from trainers.prepare import fetch
 
         record = fetch(study, progress)
+    remembered.keep(study, record.ingredients, own)
     phases.print_unscored(study, console)
     after, seconds = preparation.state(study), time.monotonic() - began
     changed = _changed(before, after, record)
