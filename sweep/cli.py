@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sweep.verbs.commands import comparison, results, studies, terminal, trainers
+from sweep.verbs.commands import comparison, figures, results, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
@@ -31,6 +31,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     results.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),
     results.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
     results.report: ("almr report demo", "almr report s3://bucket/runs/demo"),
+    figures.figures: ("almr figures demo", "almr figures demo --width one --style paper.mplstyle --out paper"),
     results.export: ("almr export demo --verify", "almr export demo --format optuna"),
     studies.pack: (
         "almr pack study.yaml --format torchtitan --out data",
@@ -56,7 +57,7 @@ PLAIN: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 
-app = typer.Typer(epilog="\b\nStart with: almr run demo. Help of a verb: almr run --help", **PLAIN)
+app = typer.Typer(**PLAIN)
 group = typer.Typer(help="Try a trainer that is not ours.", **PLAIN)
 # The words after a program are its own, with their options.
 settings = PLAIN["context_settings"] | {"allow_interspersed_args": False}
@@ -81,7 +82,10 @@ def almr(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Choose ALMR and LR of a large continual pre-training run by small ones."""
+    """\b
+    Choose ALMR and LR of a large continual pre-training run by small ones.
+    Start with: almr run demo. Help of a verb: almr run --help
+    """
 
 
 def _write_any_character() -> None:
@@ -122,7 +126,7 @@ def run_command() -> None:
     command = typer.main.get_command(app)
     interruption.handle_signals()
     try:
-        sys.exit(command.main(arguments, prog_name="almr", standalone_mode=False) or 0)
+        sys.exit(command.main(arguments, prog_name="almr", standalone_mode=False))
     except Exception as error:
         if debug:
             traceback.print_exc()

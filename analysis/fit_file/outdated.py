@@ -10,7 +10,9 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.files.reader import read_object
 
 STAMP = re.compile(rb'<meta name="fit-sha256" content="([0-9a-f]{64})">')  # at the top of report.html
-HEAD_BYTES = 4096
+SUBJECT = "fit-sha256 {}"  # what a figure for a paper says of where it is from: an SVG at its top, a PDF at its end
+OF_A_FIGURE = re.compile(rb"fit-sha256 ([0-9a-f]{64})")
+END_BYTES = 4096
 
 
 def outdated(run: Path, address: str | None = None) -> list[str]:
@@ -22,8 +24,12 @@ def outdated(run: Path, address: str | None = None) -> list[str]:
     fit = fit_sha256(run)
     made_from = {
         "launch/": ("export", (read_object(files.evidence) or {}).get("fit_sha256")),
-        "report.html": ("report", _stamp(files.report)),
+        "report.html": ("report", _stamp(files.report, STAMP)),
     }
+    figures = sorted(path for kind in ("svg", "pdf") for path in files.figures.glob(f"*.{kind}"))
+    stamps = {path: _stamp(path, OF_A_FIGURE) for path in figures}
+    old = next((path for path, hashed in stamps.items() if hashed and hashed != fit), None)
+    made_from |= {files.name(old): ("figures", stamps[old])} if old else {}
     return [
         f"{output} is from an earlier fit: almr {verb} {address or run}"
         for output, (verb, hashed) in made_from.items()
@@ -37,9 +43,11 @@ def fit_sha256(run: Path) -> str | None:
     return sha256(path) if path.is_file() else None
 
 
-def _stamp(report: Path) -> str | None:
-    if not report.is_file():
+def _stamp(path: Path, pattern: re.Pattern[bytes]) -> str | None:
+    if not path.is_file():
         return None
-    with report.open("rb") as file:
-        found = STAMP.search(file.read(HEAD_BYTES))
+    with path.open("rb") as file:
+        ends = file.read(END_BYTES)
+        file.seek(max(END_BYTES, path.stat().st_size - END_BYTES))
+        found = pattern.search(ends + file.read(END_BYTES))
     return found[1].decode() if found else None

@@ -10,7 +10,7 @@ from analysis.fit_file.findings import Finding
 from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.sources import guards_named
 from analysis.fit_file.winner import Winner
-from sweep.study import Study
+from sweep.study import LANGUAGES, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,13 @@ class FitResult:
     def label(self, language: str) -> str:
         """The language's own name where the study gives one."""
         return language_label(self.study, language)
+
+    def score_label(self, name: str) -> str:
+        """A task or group by its name; of one language, by the user's own name of it: Chinese cloze, Chinese."""
+        language = name.removeprefix("cloze_")
+        if language not in LANGUAGES:
+            return name
+        return self.label(language) + (" cloze" if language != name else "")
 
     @property
     def guards(self) -> str:

@@ -14,6 +14,7 @@ from analysis.figures import drawing as plots
 from analysis.fit.fit import Fit, fit_study, fit_table
 from analysis.fit.grid import SurfaceGrid
 from analysis.fit_file.inputs import FitInputs
+from analysis.fit_file.result import FitResult
 from analysis.report import page as pages
 from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
@@ -29,6 +30,8 @@ from sweep.study.sections.objective import Guard
 from sweep.study.tables.cells import listing
 from sweep.study.tables.written import csv
 from sweep.verbs.options import ObjectiveOptions, TableOptions
+
+SAME = 1e-3  # relative difference of one winner's hyper-parameters on two machines, at most
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,9 @@ def _written(fitted: Fit, folder: Path, inputs: FitInputs | None = None) -> Fit:
 
 
 def keep_figures(fitted: Fit, folder: Path) -> Fit:
-    """Write `figures/`; returns the fit with their hashes in its file, by which a report knows them."""
-    figures = {path.stem: sha256(path) for path in plots.write_figures(fitted, folder)}
+    """Write `figures/`; returns the fit with their hashes in its file, by which the doctor knows them."""
+    files = plots.write_figures(fitted, folder)
+    figures = {path.stem if path.suffix == ".png" else path.name: sha256(path) for path in files}
     return replace(fitted, file=fitted.file.model_copy(update={"figures": figures}))
 
 
@@ -74,6 +78,18 @@ def keep_surfaces(fitted: Fit, folder: Path) -> Fit:
     """Write `surfaces.json`; returns the fit with its hash in its file, by which a report knows it."""
     path = write_atomically(RunFiles(folder).surfaces, SurfaceGrid.of(fitted).model_dump_json())
     return replace(fitted, file=fitted.file.model_copy(update={"surfaces": sha256(path)}))
+
+
+def fitted_again(run: Run, fitted: FitResult) -> Fit:
+    """A fit with its surfaces, which its file does not keep. Raises InputError where another winner comes out."""
+    made = fit_study(run.study(), fitted.table, scored=read_scores(run.folder, fitted.table))
+    of_now, of_file = ((one.winner.almr or 0.0, one.winner.lr) for one in (made, fitted))
+    if not all(math.isclose(now, then, rel_tol=SAME) for now, then in zip(of_now, of_file, strict=True)):
+        raise InputError(
+            f"{run.address}: this version of almr-sweep, or of a library, finds another winner than fit.json has: fit "
+            f"again, almr fit {run.address}"
+        )
+    return replace(made, file=fitted.file)
 
 
 def fit_any(named: NamedTable, objective: Objective, folder: Path | None) -> Fit:

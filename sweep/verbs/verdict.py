@@ -195,15 +195,7 @@ def _scores(fitted: FitResult) -> list[str]:
 def _changed(fitted: FitResult, word: str) -> list[str]:
     rows = fitted.file.scores.rows if fitted.file.scores else ()
     return [
-        f"{_score_name(fitted, row.name)} {numbers.number(row.change.value, 3, sign=True)}"
+        f"{fitted.score_label(row.name)} {numbers.number(row.change.value, 3, sign=True)}"
         for row in rows
         if row.verdict == word and row.change
     ]
-
-
-def _score_name(fitted: FitResult, name: str) -> str:
-    """A task or group by its name; of one language, by the user's own name of it: Chinese cloze, Chinese."""
-    language = name.removeprefix("cloze_")
-    if language not in LANGUAGES:
-        return name
-    return fitted.label(language) + (" cloze" if language != name else "")

@@ -19,14 +19,11 @@ LONGEST_LINE = 400
 
 @dataclass(frozen=True)
 class Case:
-    """A command on a fresh copy of a folder, RUN among its words, and the fault of its disk from the n-th call on.
-    `variable`: of the environment, that names the folder.
-    """
+    """A command on a fresh copy of a folder, and the fault of its disk from the n-th call on."""
 
     name: str
     arguments: tuple[str, ...]
     fault: tuple[int, Call]
-    variable: str = ""
 
     @property
     def text(self) -> str:
@@ -39,11 +36,11 @@ ON_A_RUN = {
     "export": ("export", "RUN", "--accept-risk", "tried"),
     "confirm": ("confirm", "RUN", "--results", "results.csv", "--accept-risk", "tried"),
 }
-FAULTS = (FULL, QUOTA, READ_ONLY, BROKEN, STALE)
-LIGHT = ("--strategies", "random", "--trials", "8", "--repeats", "1")
-CASES = [Case(name, arguments, fault) for name, arguments in ON_A_RUN.items() for fault in FAULTS]
-OF_TABLES = [Case("simulate", ("simulate", "table.csv", "--out", "RUN", *LIGHT), fault) for fault in FAULTS]
-OF_CACHES = [Case("prepare", ("prepare", "prepared.yaml"), fault, "ALMR_CACHE") for fault in FAULTS]
+CASES = [
+    Case(name, arguments, fault)
+    for name, arguments in ON_A_RUN.items()
+    for fault in (FULL, QUOTA, READ_ONLY, BROKEN, STALE)
+]
 
 
 class Outcome(NamedTuple):
@@ -67,13 +64,12 @@ class Attack:
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(self.fresh, run)
         words = [str(run) if word == "RUN" else word for word in case.arguments]
-        named = {case.variable: str(run)} if case.variable else {}
         with self.disk.failing(run, first, *case.fault):
-            answer = self.commands.almr(*words, **named)
+            answer = self.commands.almr(*words)
             calls, last = self.disk.calls, self.disk.last
         fault = judged(answer, run, case.fault[0]) if calls >= first else ""
         if again and not fault:
-            done = self.commands.almr(*words, **named)
+            done = self.commands.almr(*words)
             fault = "" if done.status in DONE else f"not whole afterwards: {done}"
         return Outcome(calls, last, answer, fault)
 

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from analysis.figures.data import loss_and_guard
+from analysis.figures.data.labelled import labelled
 from analysis.figures.data.slices import TALLEST
 from analysis.fit.fit import Fit
 from analysis.fit_file.winner import Interval
@@ -35,6 +36,19 @@ class AlongInfo(NamedTuple):
     best: float
     interval: Interval
     frame: tuple[float, float]
+
+    def table(self) -> pd.DataFrame:
+        """Columns what, lr or almr, loss, low, high."""
+        band = {self.name: self.x, "loss": self.mean, "low": self.low, "high": self.high}
+        best = {self.name: [self.best], "low": [self.interval.low], "high": [self.interval.high]}
+        return labelled(
+            {
+                "fitted mean": pd.DataFrame(band),
+                "trial": self.trials.rename(columns={"x": self.name}),
+                "diverged": pd.DataFrame({self.name: self.diverged}),
+                f"winner, interval of {self.name}": pd.DataFrame(best),
+            }
+        )
 
 
 def along_info(fit: Fit) -> AlongInfo | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis.decision.objectives import base_loss
+from analysis.figures.data.labelled import labelled
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import FrontPoint
 from analysis.fit_file.result import FitResult
@@ -33,6 +34,59 @@ class LanguagesInfo(NamedTuple):
     labels: dict[str, str]
     frame: dict[str, tuple[float, float]]
     outside: int
+
+    def table(self) -> pd.DataFrame:
+        """Columns what, original, additional (nats per token), and of trials almr, lr, optimal."""
+        base = [self.base] if self.base else []
+        bound = [] if self.bound is None else [{"original": self.bound}]
+        return labelled(
+            {
+                "trial": self.trials,
+                "winner at each weight": pd.DataFrame([{"weight": p.weight} | p.losses for p in self.front]),
+                "winner": pd.DataFrame([{name: self.winner[name].mean for name in LANGUAGES}]),
+                "base model": pd.DataFrame(base),
+                "guard": pd.DataFrame(bound),
+            }
+        )
+
+
+class FrontInfo(NamedTuple):
+    """The winner at each weight of the additional language (`front`). `tried`: the range of ALMRs and of LRs; `own`:
+    the weight of this fit, None under a forgetting guard and where sources are weighted.
+    """
+
+    front: list[FrontPoint]
+    tried: dict[str, tuple[float, float]]
+    own: float | None
+    level: float
+    labels: dict[str, str]
+
+    def table(self) -> pd.DataFrame:
+        """Columns what, weight, almr, lr, and the ends of their intervals."""
+        return labelled({"winner at each weight": pd.DataFrame([_front_row(point) for point in self.front])})
+
+
+def _front_row(point: FrontPoint) -> dict[str, float]:
+    ends = {"almr": point.almr_interval, "lr": point.lr_interval}
+    return {"weight": point.weight, "almr": point.almr, "lr": point.lr} | {
+        f"{name}_{end}": getattr(interval, end) for name, interval in ends.items() for end in ("low", "high")
+    }
+
+
+def front_info(fit: Fit) -> FrontInfo:
+    weights = fit.file.weights or {}
+    languages_alone = sum(weights.get(name, 0.0) for name in LANGUAGES) > 1 - 1e-9
+    return FrontInfo(
+        front=fit.file.front,
+        tried={name: (float(axis[0]), float(axis[-1])) for name, axis in _axes(fit).items()},
+        own=weights["additional"] if languages_alone else None,
+        level=fit.file.winner.level,
+        labels={name: fit.label(name) for name in LANGUAGES},
+    )
+
+
+def _axes(fit: Fit) -> dict[str, Array]:
+    return {"almr": fit.lattice.almr, "lr": fit.lattice.lr}
 
 
 def languages_info(fit: Fit) -> LanguagesInfo:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from analysis.decision.curve import divergence_edge
+from analysis.decision.objectives import weighted
 from analysis.figures.data import loss_and_guard
+from analysis.figures.data.labelled import labelled
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import AlmrPoint, CurvePoint
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import RegionRow, Winner
 from analysis.surfaces.kernels import Array
 from analysis.table import table as tables
+from sweep.study import Schema
 
-LEVELS = 14
+FINER = 4  # steps of the drawn surface for one of the fit's lattice, whose own contours show corners
+LEVELS_PER_SPAN = 200  # the lowest contour is at most this part of the span above the lowest loss
+AXES, ENDS = ("almr", "lr"), ("low", "high")
 Point = TypeVar("Point")
 
 
@@ -26,7 +33,8 @@ class ObjectiveInfo(NamedTuple):
     """The mean loss (A, L) over `almr` (A,) and `lr` (L,), and the trials.
 
     `quantity` names the loss. `margin` (A, L) is below 0 where a guard of a loss forbids a point; None without a
-    guard. `levels`: the bounds of the colours. `cells`: columns almr, lr, loss (the mean over seeds) and allowed;
+    guard. `levels`: the bounds of the colours, the lowest loss first. `cells`: columns almr, lr, loss (the mean over
+    seeds) and allowed;
     `diverged` and `unused`: almr, lr. `region`, `curve` and `best_almr` are in pieces, because they may have gaps, and
     empty where only one ALMR or LR was tried. `best_almr` leaves out LRs whose best ALMR is at an end of the range, and
     is empty under a guard, whose edge it would follow. `edge`: (ALMR, LR) along the divergence edge, empty where no
@@ -48,10 +56,41 @@ class ObjectiveInfo(NamedTuple):
     edge: list[tuple[float, float]]
     winner: Winner
 
+    def table(self) -> pd.DataFrame:
+        """Columns what, almr, lr, loss, allowed, and the intervals' ends; of the surface, every FINER-th point."""
+        return labelled(
+            {
+                "surface": self._surface(),
+                "trial": self.cells,
+                "diverged": self.diverged,
+                "not fitted": self.unused,
+                "best LR at each ALMR": _rows(self.curve),
+                "best ALMR at each LR": _rows(self.best_almr),
+                "joint region": _rows(self.region),
+                "divergence edge": pd.DataFrame(self.edge, columns=["almr", "lr"]),
+                "winner": self._winner(),
+            }
+        )
+
+    def _surface(self) -> pd.DataFrame:
+        almr, lr = np.meshgrid(self.almr[::FINER], self.lr[::FINER], indexing="ij")
+        rows = pd.DataFrame({"almr": almr.ravel(), "lr": lr.ravel(), "loss": self.mean[::FINER, ::FINER].ravel()})
+        return rows if self.margin is None else rows.assign(allowed=self.margin[::FINER, ::FINER].ravel() >= 0)
+
+    def _winner(self) -> pd.DataFrame:
+        one = self.winner
+        ends = {f"{name}_{end}": getattr(getattr(one, f"{name}_interval"), end) for name in AXES for end in ENDS}
+        return pd.DataFrame([{"almr": one.almr, "lr": one.lr, "loss": one.objective} | ends])
+
+
+def _rows(pieces: Sequence[Sequence[Schema]]) -> pd.DataFrame:
+    return pd.DataFrame([point.model_dump() for piece in pieces for point in piece])
+
 
 def objective_info(fit: Fit) -> ObjectiveInfo:
-    lattice, file = fit.lattice, fit.file
-    mean, margin = loss_and_guard.unguarded(fit).optima(lattice).mean, loss_and_guard.margin(fit, lattice)
+    lattice, file = replace(fit.lattice.coarse, draws={}).finer(FINER), fit.file
+    mean = weighted(loss_and_guard.unguarded(fit).loss_weights, lattice.mean)
+    margin = loss_and_guard.margin(fit, lattice)
     cells = _cells(fit)
     excluded, diverged = fit.table[fit.table["excluded"].notna()], tables.diverged(fit.table)
     allowed = mean if margin is None else mean[margin >= 0]
@@ -68,7 +107,7 @@ def objective_info(fit: Fit) -> ObjectiveInfo:
         region=_pieces(file.region.rows if file.region else [], lambda row: row.almr),
         curve=_pieces(file.curve if _both_varied(fit) else [], lambda point: point.almr),
         best_almr=_best_almr(fit),
-        edge=edge_line(fit, lattice.almr),
+        edge=edge_line(fit, fit.lattice.coarse.almr),
         winner=file.winner,
     )
 
@@ -90,9 +129,12 @@ def _both_varied(fit: Fit) -> bool:
 
 
 def _levels(losses: Array) -> Array:
-    """Steps above the lowest loss that grow geometrically: even steps would not show the basin."""
+    """The lowest loss, and 1, 2 and 5 of each power of ten above it: even steps would not show the basin."""
     lowest, span = losses.min(), max(float(np.ptp(losses)), 1e-6)
-    return np.concatenate([[lowest], lowest + np.geomspace(span / 200, span, LEVELS)])
+    first = math.floor(math.log10(span / LEVELS_PER_SPAN))
+    steps = np.array([digit * 10.0**power for power in range(first, first + 5) for digit in (1, 2, 5)])
+    inside = steps[(steps >= span / LEVELS_PER_SPAN / 2.5) & (steps < span)]
+    return np.concatenate([[lowest], lowest + inside, [lowest + steps[steps >= span][0]]])
 
 
 def _pieces(points: Sequence[Point], place: Callable[[Point], float]) -> list[list[Point]]:

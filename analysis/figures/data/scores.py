@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import pandas as pd
+
 from analysis.fit.fit import Fit
 from analysis.fit_file.winner import Interval
 
@@ -24,6 +26,12 @@ class ScoresInfo(NamedTuple):
     level: float
     scales: list[list[ScoreChange]]
 
+    def table(self) -> pd.DataFrame:
+        """Columns what, change, low, high, decided."""
+        every = [one for scale in self.scales for one in scale]
+        rows = [(one.name, one.change, one.interval.low, one.interval.high, one.decided) for one in every]
+        return pd.DataFrame(rows, columns=["what", "change", "low", "high", "decided"])
+
 
 def scores_info(fit: Fit) -> ScoresInfo | None:
     """None where no change is known."""
@@ -38,7 +46,7 @@ def scores_info(fit: Fit) -> ScoresInfo | None:
         sign, ends = 1 if row.higher_is_better else -1, row.change.interval
         low, high = sorted((sign * ends.low, sign * ends.high))
         change = ScoreChange(
-            name=fit.label(row.name) if row.kind == "language" else row.name,
+            name=fit.score_label(row.name),
             mean=row.kind != "task",
             change=sign * row.change.value,
             interval=Interval(low=low, high=high),

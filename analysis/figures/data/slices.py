@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from analysis.figures.data import loss_and_guard
+from analysis.figures.data.labelled import labelled
 from analysis.fit.fit import Fit
 from analysis.fit_file.curve import CurvePoint
 from analysis.surfaces.kernels import Array
@@ -17,6 +18,7 @@ from analysis.surfaces.optima import Lattice, LatticeSize
 from analysis.table import table as tables
 
 MOST = 12  # panels: in a table of random points each has its own ALMR
+POINT = ["almr", "lr"]
 TALLEST = 4  # height of the frame, in distances of the median trial from the lowest loss
 
 
@@ -47,6 +49,25 @@ class SlicesInfo(NamedTuple):
     level: float
     slices: list[Slice]
     frame: tuple[float, float]
+
+    def table(self) -> pd.DataFrame:
+        """Columns what, almr, lr, loss, low, high, allowed."""
+        return labelled(
+            {
+                "fitted mean": pd.concat([_line(one) for one in self.slices]),
+                "trial": pd.concat([one.trials.assign(almr=one.almr) for one in self.slices]),
+                "diverged": pd.DataFrame([(one.almr, lr) for one in self.slices for lr in one.diverged], columns=POINT),
+                "best LR and its interval": pd.DataFrame(
+                    [(one.almr, one.best.lr, one.best.lr_low, one.best.lr_high) for one in self.slices if one.best],
+                    columns=[*POINT, "low", "high"],
+                ),
+            }
+        )
+
+
+def _line(one: Slice) -> pd.DataFrame:
+    line = {"lr": one.lr, "loss": one.mean, "low": one.low, "high": one.high, "allowed": one.allowed}
+    return pd.DataFrame({"almr": one.almr} | line)
 
 
 def slices_info(fit: Fit) -> SlicesInfo:

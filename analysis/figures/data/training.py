@@ -14,10 +14,13 @@ from analysis.surfaces.kernels import Array
 from sweep.study.files.layout import RunFiles
 from sweep.study.files.reader import json_lines
 
+MOST_ROWS = 20_000  # of the curves' table: trials/*/metrics.jsonl has every point
+
 
 class LossCurve(NamedTuple):
     """One trial's training loss (n,) against tokens (n,), as logged: not smoothed."""
 
+    trial_id: str
     almr: float
     lr: float
     status: str
@@ -31,6 +34,18 @@ class TrainingInfo(NamedTuple):
     curves: list[LossCurve]
     lowest: float | None
     highest: float | None
+
+    def table(self) -> pd.DataFrame:
+        """Columns what, trial_id, almr, lr, tokens, loss; of many long curves, every n-th point (MOST_ROWS)."""
+        every = -(-sum(len(curve.loss) for curve in self.curves) // MOST_ROWS) or 1
+        parts = [
+            pd.DataFrame({"tokens": curve.tokens[::every], "loss": curve.loss[::every]}).assign(
+                what=curve.status, trial_id=curve.trial_id, almr=curve.almr, lr=curve.lr
+            )
+            for curve in self.curves
+        ]
+        names = ["what", "trial_id", "almr", "lr", "tokens", "loss"]
+        return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
 
 
 def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
@@ -49,7 +64,9 @@ def _curves(table: pd.DataFrame, files: RunFiles) -> Iterator[LossCurve]:
         points = list(logged(files.trial(row["trial_id"]).metrics))
         if points:
             tokens, loss = np.array(points, float).T
-            yield LossCurve(almr=row["almr"], lr=row["lr"], status=row["status"], tokens=tokens, loss=loss)
+            yield LossCurve(
+                trial_id=row["trial_id"], almr=row["almr"], lr=row["lr"], status=row["status"], tokens=tokens, loss=loss
+            )
 
 
 def logged(log: Path) -> Iterator[tuple[float, float]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from analysis.fit.fit import Fit
 from analysis.fit_file.winner import Interval
@@ -27,6 +29,15 @@ class TransferInfo(NamedTuple):
     winner: tuple[float, Interval]
     agree: Interval | None
     level: float
+
+    def table(self) -> pd.DataFrame:
+        """Columns what, lr, low, high, applies, chosen; the small model first."""
+        lr, interval = self.winner
+        small: tuple[Any, ...] = ("small model", lr, interval.low, interval.high, None, None)
+        rows = [small] + [
+            (one.name, one.lr, one.interval.low, one.interval.high, one.applies, one.chosen) for one in self.rules
+        ]
+        return pd.DataFrame(rows, columns=["what", "lr", "low", "high", "applies", "chosen"])
 
 
 def transfer_info(fit: Fit) -> TransferInfo | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from matplotlib import colormaps
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -12,18 +13,12 @@ from analysis.figures.drawing import style
 
 OURS = "surface"
 # The markers distinguish them also without colour.
-OTHERS = dict(
-    zip(
-        ("tpe", "gp", "random", "grid"),
-        zip(colormaps["viridis"]([0.1, 0.4, 0.6, 0.8]), "sv^D", strict=True),
-        strict=True,
-    )
-)
+OTHERS = {"tpe": (style.FIT, "s"), "gp": (style.DIVERGED, "v"), "random": (style.BETTER, "^"), "grid": (style.INK, "D")}
 
 
 @style.styled
 def draw_simulation(info: SimulationInfo) -> Figure:
-    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    figure = style.canvas(0.42, narrow=0.7)
     left, right = figure.subplots(1, 2)
     for line in info.lines:
         _draw_line(left, right, line)
@@ -35,13 +30,13 @@ def draw_simulation(info: SimulationInfo) -> Figure:
     for axes in (left, right):
         axes.grid(visible=True)
         axes.set(xlabel="trials", xticks=sorted({int(n) for line in info.lines for n in line.trials}))
-    figure.legend(*style.legend([left, right]), **style.BELOW)
+    style.legend_above(figure, [left, right])
     return figure
 
 
 def _draw_line(left: Axes, right: Axes, line: StrategyLine) -> None:
     colour, marker = OTHERS.get(line.strategy, (style.WINNER, "o"))
-    looks = {"color": colour, "marker": marker, "ms": 5.5, "lw": 2.2 if line.strategy == OURS else 1.4}
+    looks: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "lw": 1.8 if line.strategy == OURS else 1.1}
     left.plot(line.trials, line.mean, label=line.strategy, zorder=3, clip_on=False, **looks)
     left.plot(line.trials, line.p90, color=colour, lw=0.9, ls="--", alpha=0.8)
     right.plot(line.trials, line.curve_error, zorder=3, **looks)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures.data.slices import Slice, SlicesInfo
-from analysis.figures.drawing import style
+from analysis.figures.drawing import fonts, style
 
 
 @style.styled
@@ -21,15 +21,15 @@ def draw_slices(info: SlicesInfo) -> Figure:
     lrs = [lr for one in info.slices for lr in (*one.trials["lr"], *one.diverged)]
     panels[0].set_xlim(min(lrs) / 1.2, max(lrs) * 1.2)  # before the scale: a single LR does not determine one
     panels[0].set(xscale="log", ylim=info.frame)
-    style.lr_ticks(panels[0].xaxis, lrs, most=4)
+    style.lr_ticks(panels[0].xaxis, most=3)
     figure.supxlabel(style.LR)
-    figure.supylabel(f"{style.safe(info.quantity, 'held-out loss')} (nats per token)")
+    figure.supylabel(f"{fonts.written(info.quantity, 'held-out loss')} (nats per token)")
     style.legend_above(figure, panels)
     return figure
 
 
 def _draw_slice(axes: Axes, one: Slice, level: float) -> None:
-    axes.plot(one.lr, np.where(one.allowed, one.mean, np.nan), color=style.FIT, lw=1.8, label="fitted mean")
+    axes.plot(one.lr, np.where(one.allowed, one.mean, np.nan), color=style.FIT, label="fitted mean")
     axes.fill_between(
         one.lr, one.low, one.high, color=style.FIT, alpha=0.25, lw=0, label=style.interval_label(level, "band")
     )
@@ -37,20 +37,20 @@ def _draw_slice(axes: Axes, one: Slice, level: float) -> None:
         _draw_forbidden(axes, one)
     if one.best:
         ends, label = (one.best.lr_low, one.best.lr_high), style.interval_label(level)
-        axes.axvline(one.best.lr, color=style.WINNER, lw=1.5, label="best LR")
-        axes.axvspan(*ends, color=style.WINNER, alpha=0.18, lw=0, label=label)
+        axes.axvline(one.best.lr, color=style.WINNER, lw=1.2, ls="--", label="best LR")
+        axes.axvspan(*ends, color=style.WINNER, alpha=0.25, lw=0, label=label)
 
 
 def _draw_trials(axes: Axes, one: Slice, highest: float) -> None:
     trials, over = one.trials[one.trials["allowed"]], one.trials[~one.trials["allowed"]]
-    axes.scatter(trials["lr"], trials["loss"], s=22, c=style.INK, zorder=3, label="trial")
+    axes.scatter(trials["lr"], trials["loss"], s=10, c=style.INK, zorder=3, label="trial")
     if len(over):
-        looks: dict[str, Any] = {"fc": "white", "ec": style.INK, "lw": 1, "label": "trial over the guard"}
-        axes.scatter(over["lr"], over["loss"], s=22, zorder=3, **looks)
+        looks: dict[str, Any] = {"fc": "white", "ec": style.INK, "lw": 0.8, "label": "trial over the guard"}
+        axes.scatter(over["lr"], over["loss"], s=12, marker="s", zorder=3, **looks)
     above = one.trials.loc[one.trials["loss"] > highest, "lr"].tolist()
     marks: tuple[tuple[list[float], float, dict[str, Any]], ...] = (
-        (above, 0.97, {"marker": "^", "s": 26, "c": style.UNUSED, "zorder": 3, "label": "trial above the frame"}),
-        (one.diverged, 0.88, {"s": 32, "lw": 1.8} | style.CROSS),
+        (above, 0.95, {"marker": "^", "s": 16, "c": style.UNUSED, "zorder": 3, "label": "trial above the frame"}),
+        (one.diverged, 0.84, {"s": 20, "lw": 1.4} | style.CROSS),
     )
     for lrs, height, looks in marks:
         if lrs:
@@ -58,7 +58,7 @@ def _draw_trials(axes: Axes, one: Slice, highest: float) -> None:
 
 
 def _draw_forbidden(axes: Axes, one: Slice) -> None:
-    axes.plot(one.lr, np.where(one.allowed, np.nan, one.mean), color=style.FIT, lw=1.4, ls="--")
+    axes.plot(one.lr, np.where(one.allowed, np.nan, one.mean), color=style.FIT, lw=1.1, ls="--")
     looks: dict[str, Any] = {
         "where": np.logical_not(one.allowed),
         "step": "mid",

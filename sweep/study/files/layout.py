@@ -86,7 +86,8 @@ class RunFiles:
         return ScoreFiles(self.folder / "base")
 
     def figure(self, name: str) -> Path:
-        return self.figures / f"{name}.png"
+        """By the name of a figure, which has no dot, its picture; else by the name of a file of it: objective.csv."""
+        return self.figures / (name if "." in name else f"{name}.png")
 
     def trial(self, trial_id: str) -> TrialFiles:
         return TrialFiles(self.trials / trial_id)

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from analysis.figures import drawing as plots
 from analysis.figures.data.simulation import simulation_info
+from analysis.figures.drawing.files import KINDS, encoded
 from analysis.figures.drawing.simulation import draw_simulation
 from analysis.search.measured import MeasuredTable
 from analysis.search.outcomes import ALL, StrategySummary, rows
@@ -68,7 +68,9 @@ class Simulation:
         table = pd.DataFrame([asdict(row) for row in self.rows], columns=columns)
         write_atomically(folder / "simulate.csv", csv(table))
         info = simulation_info(self.rows, self.measured.noise_percent)
-        write_atomically(RunFiles(folder).figures / "simulate.png", plots.png(draw_simulation(info)))
+        figure = draw_simulation(info)
+        for kind in KINDS:
+            write_atomically(RunFiles(folder).figure(f"simulate.{kind}"), encoded(figure, kind))
 
 
 def simulate(named: NamedTable, objective: Objective, requested: Comparison, console: Console) -> Simulation:
