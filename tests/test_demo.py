@@ -56,7 +56,9 @@ def test_every_file_of_the_run_is_there(demo: tuple[Path, dict[str, Any]]) -> No
     run, printed = demo
     assert {path.name for path in run.iterdir() if path.name != ".lock"} == FILES
     assert {p.name for p in (run / "figures").iterdir()} == {
-        f"{name}.png" for name in ("objective", "slices", "languages", "front", "training", "scores", "transfer")
+        f"{name}.{kind}"
+        for name in ("objective", "slices", "languages", "front", "training", "scores", "transfer")
+        for kind in ("png", "csv")
     }
     for folder in (run / "trials").iterdir():
         assert {p.name for p in folder.iterdir()} == {

@@ -33,10 +33,9 @@ class TransferInfo(NamedTuple):
     def table(self) -> pd.DataFrame:
         """Columns what, lr, low, high, applies, chosen; the small model first."""
         lr, interval = self.winner
-        small: tuple[Any, ...] = ("small model", lr, interval.low, interval.high, None, None)
-        rows = [small] + [
-            (one.name, one.lr, one.interval.low, one.interval.high, one.applies, one.chosen) for one in self.rules
-        ]
+        rows: list[tuple[Any, ...]] = [("small model", lr, interval.low, interval.high, None, None)]
+        for one in self.rules:
+            rows.append((one.name, one.lr, one.interval.low, one.interval.high, one.applies, one.chosen))
         return pd.DataFrame(rows, columns=["what", "lr", "low", "high", "applies", "chosen"])
 
 

@@ -56,7 +56,7 @@ def test_the_lr_alone(tmp_path: Path) -> None:
     winner = json.loads((tmp_path / "out" / "fit.json").read_text())["winner"]
     assert winner["lr_interval"]["low"] < 1e-6 * 2**3.3 < winner["lr_interval"]["high"]
     assert winner["almr"] is None
-    assert [figure.name for figure in (tmp_path / "out" / "figures").iterdir()] == ["along.png"]
+    assert {figure.name for figure in (tmp_path / "out" / "figures").iterdir()} == {"along.png", "along.csv"}
     again = read_table(tmp_path / "out" / "trials.csv")
     assert again["almr"].isna().all()
     assert again["lr"].tolist() == [1e-6 * 2**i for i in range(8)]
