@@ -20,7 +20,16 @@ from tests import rooms, study_fields
 from tests.rooms import ROOT
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
-PROGRAMS = {"export", "kubectl", "mlflow", "optuna-dashboard", "pip", "source", "tensorboard", "wandb"}  # of others: not looked into
+PROGRAMS = {
+    "export",
+    "kubectl",
+    "mlflow",
+    "optuna-dashboard",
+    "pip",
+    "source",
+    "tensorboard",
+    "wandb",
+}  # of others: not looked into
 LINE = 120  # characters of a raw line, tables and images aside
 SOURCES = ("sweep", "trainers", "analysis", "tests", "docs", "notebooks")
 

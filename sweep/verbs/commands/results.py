@@ -125,7 +125,8 @@ def export(
     ] = None,
     accept_risk: AcceptRisk = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", metavar="TRAINER", help="Repeatable. Or: optuna.  [default: those of the study]")
+        list[str] | None,
+        typer.Option("--format", metavar="TRAINER", help="Repeatable. Or: optuna.  [default: those of the study]"),
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Parse the files by each installed trainer.")] = False,
     parity: Annotated[
