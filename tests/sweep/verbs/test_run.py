@@ -12,10 +12,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import hostile_folder
+import optuna
 import pandas as pd
 import pytest
 import yaml
@@ -41,16 +43,30 @@ def attempts(run: Path) -> dict[str, int]:
     return {p.parent.name: json.loads(p.read_text())["attempt"] for p in run.glob("trials/*/trial.json")}
 
 
+def optuna_states(folder: Path) -> dict[str, int]:
+    found = optuna.load_study(study_name="replayed", storage=f"sqlite:///{folder}/optuna.db").trials
+    return Counter(trial.state.name for trial in found)
+
+
 @pytest.mark.usefixtures("shared_ray")
-def test_failures_are_retried_then_recorded_while_the_others_go_on(tmp_path: Path) -> None:
+def test_failures_are_retried_then_recorded_while_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def edit(text: str) -> str:
         return text.replace("0.1,0.003,0,complete,", "0.1,0.003,0,failed,disk full").replace(
             "0.7,0.01,0,complete,", "0.7,0.01,0,diverged,blew up"
         )
 
     wider = GRID | {"almr": [0.1, 0.4, 0.7, 0.9]}
-    study = replayed(tmp_path, edit=edit, grid=wider)
-    almr(tmp_path, "run", str(study), status=(1,))
+    (tmp_path / "tell.py").write_text("import sys; open('told', 'a').write(sys.stdin.read() + '\\n')")
+    tools = {
+        "tracking": {"optuna": "sqlite:///optuna.db"},
+        "notify": {"command": [sys.executable, "tell.py"], "webhook": "TEAM_CHAT"},
+    }
+    monkeypatch.setenv("TEAM_CHAT", "http://127.0.0.1:1/planted")  # nobody listens
+    study = replayed(tmp_path, edit=edit, grid=wider, **tools)
+    first = almr(tmp_path, "run", str(study), status=(1,))
+    assert first.count("warning: notify.webhook: no connection (ConnectionRefusedError); the run goes on") == 1
 
     now = json.loads(almr(tmp_path, "status", "replayed", "--json"))
     assert (now["complete"], now["diverged"], now["failed"], now["left"]) == (10, 1, 1, 1)
@@ -63,11 +79,18 @@ def test_failures_are_retried_then_recorded_while_the_others_go_on(tmp_path: Pat
     assert (record["gpu_hours"], record["trained_tokens"]) == (0, 0)
 
     # What failed is infrastructure: mended, the same command runs it again, and nothing else.
-    replayed(tmp_path, edit=lambda text: edit(text).replace("failed,disk full", "complete,"), grid=wider)
+    assert optuna_states(tmp_path) == {"COMPLETE": 10, "PRUNED": 1, "FAIL": 1}
+    replayed(tmp_path, edit=lambda text: edit(text).replace("failed,disk full", "complete,"), grid=wider, **tools)
     out = almr(tmp_path, "run", str(study), status=DONE)
     assert "1 to run" in out
     assert "11 complete trials, 1 diverged, 0 failed" in out
     assert sorted(attempts(tmp_path / "runs/replayed").values()) == [1] * 11 + [3]
+    assert optuna_states(tmp_path) == {"COMPLETE": 11, "PRUNED": 1}, "no trial is there twice"
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    assert [one["event"] for one in told][:2] == ["failed", told[1]["event"]]
+    assert told[0]["reason"] == "RuntimeError: disk full"
+    assert {one["event"] for one in told[1:]} <= {"finished", "refused"}
+    assert not [p for p in (tmp_path / "runs").rglob("*") if p.is_file() and b"planted" in p.read_bytes()]
 
 
 @pytest.mark.usefixtures("shared_ray")
