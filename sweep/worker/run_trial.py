@@ -155,11 +155,11 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
         run = Run(address, scratch / "run")
         mirror, own = run.mirror, f"{TRIALS}/{trial.id}/"
         assert mirror
+        run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
+        mirror.patience, mirror.waiting = RUNNING_SECONDS, run.files.trial(trial.id).heartbeat.touch
         needed = (run.files.study, run.files.ingredients, run.files.provenance, run.files.tracking)
         mirror.fetch(*map(run.files.name, needed))
         mirror.pull(own)
-        run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
-        mirror.patience, mirror.waiting = RUNNING_SECONDS, run.files.trial(trial.id).heartbeat.touch
         note = f"{TRIALS}/{micro_batch_file(run.study())}"
         mirror.fetch(note)
 

@@ -19,11 +19,14 @@ LONGEST_LINE = 400
 
 @dataclass(frozen=True)
 class Case:
-    """A command on a fresh copy of a folder, and the fault of its disk from the n-th call on."""
+    """A command on a fresh copy of a folder, RUN among its words, and the fault of its disk from the n-th call on.
+    `variable`: of the environment, that names the folder.
+    """
 
     name: str
     arguments: tuple[str, ...]
     fault: tuple[int, Call]
+    variable: str = ""
 
     @property
     def text(self) -> str:
@@ -36,11 +39,11 @@ ON_A_RUN = {
     "export": ("export", "RUN", "--accept-risk", "tried"),
     "confirm": ("confirm", "RUN", "--results", "results.csv", "--accept-risk", "tried"),
 }
-CASES = [
-    Case(name, arguments, fault)
-    for name, arguments in ON_A_RUN.items()
-    for fault in (FULL, QUOTA, READ_ONLY, BROKEN, STALE)
-]
+FAULTS = (FULL, QUOTA, READ_ONLY, BROKEN, STALE)
+LIGHT = ("--strategies", "random", "--trials", "8", "--repeats", "1")
+CASES = [Case(name, arguments, fault) for name, arguments in ON_A_RUN.items() for fault in FAULTS]
+OF_TABLES = [Case("simulate", ("simulate", "table.csv", "--out", "RUN", *LIGHT), fault) for fault in FAULTS]
+OF_CACHES = [Case("prepare", ("prepare", "prepared.yaml"), fault, "ALMR_CACHE") for fault in FAULTS]
 
 
 class Outcome(NamedTuple):
@@ -64,13 +67,14 @@ class Attack:
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(self.fresh, run)
         words = [str(run) if word == "RUN" else word for word in case.arguments]
+        named = {case.variable: str(run)} if case.variable else {}
         with self.disk.failing(run, first, *case.fault):
-            answer = self.commands.almr(*words)
+            answer = self.commands.almr(*words, **named)
             calls, last = self.disk.calls, self.disk.last
         fault = judged(answer, run, case.fault[0]) if calls >= first else ""
         if again and not fault:
-            done = self.commands.almr(*words)
-            fault = "" if done.status in DONE else f"not whole afterwards: {done}"
+            done = self.commands.almr(*words, **named)
+            fault = _left(run) if done.status in DONE else f"not whole afterwards: {done}"
         return Outcome(calls, last, answer, fault)
 
     def each(self, case: Case, every: int = 1) -> Iterator[tuple[int, Outcome]]:
@@ -81,11 +85,16 @@ class Attack:
             first += every
 
 
+def _left(run: Path) -> str:
+    """What is half written in a folder; empty where nothing is."""
+    return next((f"left: {path.name}" for path in run.rglob(".*")), "")
+
+
 def judged(answer: Answer, run: Path, number: int) -> str:
     """What is wrong with the end of a command whose disk failed. A command may also have done without the file."""
     said = [line for line in answer.err.splitlines() if line.startswith("almr: ")]
-    if left := [path for path in run.rglob(".*") if number != errno.EROFS]:
-        return f"left: {left[0].name}"
+    if number in (errno.ENOSPC, errno.EDQUOT) and (left := _left(run)):
+        return left  # a disk that is read-only, broken or stale lets nothing be removed
     if "Traceback" in answer.err or answer.status not in (2, *DONE):
         return f"status {answer.status}: {answer.err[-500:]}"
     if answer.status in DONE:

@@ -21,10 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sweep.worker.watch import ending, processes
+from sweep.worker.watch import ending, log_size, processes
 from sweep.worker.watch.silence import LONGEST_LOOK, Silence
 
 TICK = 1.0
+LOG_TICKS = 5  # between two looks at the size of the trial's logs
 PUSH_SECONDS = 60.0  # for a store that does not answer
 CLOSING_SECONDS = 10.0  # a process that ends closes its files first, and may have much memory to give back
 
@@ -45,6 +46,7 @@ class Watcher:
         self.heartbeat: Silence | None = None
         self.quiet, self.looked, self.rest = 0.0, time.monotonic(), b""  # since the last line
         self.seen = processes.Seen(pid)
+        self.ticks = 0
 
     def watch(self) -> None:
         """Returns when the process has ended, or closed its end of the pipe."""
@@ -58,6 +60,7 @@ class Watcher:
                 return
             self._pass_time(bool(ready))
             self.seen.look()
+            self._bound_logs()
             if self._hangs():
                 return self._kill()
 
@@ -79,6 +82,11 @@ class Watcher:
         """Time in which this process did not run either, on a machine that was paused, does not count."""
         now = time.monotonic()
         self.quiet, self.looked = 0.0 if said else self.quiet + min(now - self.looked, LONGEST_LOOK), now
+
+    def _bound_logs(self) -> None:
+        self.ticks += 1
+        if (log := self.told.get("log")) and self.ticks % LOG_TICKS == 0:
+            log_size.bound(Path(log).parent)
 
     def _hangs(self) -> bool:
         silent = self.heartbeat.seconds if self.heartbeat else 0.0

@@ -17,13 +17,17 @@ from sweep.store import store_errors
 from sweep.store.run import Run
 from sweep.store.store_errors import StoreError
 from sweep.study import Record, Study, Trial
+from sweep.worker.run_trial import at_worker
 
 
 class Failing(bucket.Bucket):
-    """`faults`: what the next calls meet. `unlisted`: names of files that are not listed yet."""
+    """`faults`: what the next calls meet that write, `unread`: those that read. `unlisted`: names of files that are not
+    listed yet.
+    """
 
     protocol = "failing"
     faults: list[Exception] = []  # noqa: RUF012 (of all instances)
+    unread: list[Exception] = []  # noqa: RUF012
     unlisted: set[str] = set()  # noqa: RUF012
     cachable = False
 
@@ -32,7 +36,14 @@ class Failing(bucket.Bucket):
             raise self.faults.pop(0)
         super().pipe_file(path, value, mode, **options)
 
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        if self.unread:
+            raise self.unread.pop(0)
+        return super().cat_file(path, start, end, **options)
+
     def find(self, path: str, detail: bool = False, **options: Any) -> Any:
+        if self.unread:
+            raise self.unread.pop(0)
         found = super().find(path, detail=True)
         listed = {name: info for name, info in found.items() if Path(name).name not in self.unlisted}
         return listed if detail else list(listed)
@@ -50,7 +61,7 @@ def begun(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     run, study = Run(f"failing://{tmp_path}/kept/small"), make_study()
     run.freeze(study)
     yield run, study, study.grid_trials[0]
-    Failing.faults, Failing.unlisted = [], set()
+    Failing.faults, Failing.unread, Failing.unlisted = [], [], set()
 
 
 def test_a_run_waits_for_a_store_that_fails_and_says_so_once(
@@ -63,6 +74,15 @@ def test_a_run_waits_for_a_store_that_fails_and_says_so_once(
     assert not Failing.faults
     [line] = caplog.messages
     assert line == f"{run.address}: the store fails ([Errno 121] internal error): waiting for it, up to 10 min"
+
+
+def test_a_worker_waits_also_before_its_trial_begins(begun: tuple[Run, Study, Trial]) -> None:
+    """Else the first trial that began in an outage ended the sweep."""
+    run, study, trial = begun
+    Failing.unread = [OSError(121, "internal error")] * 3
+    with at_worker(run.address, trial) as mirrored:
+        assert mirrored.study() == study
+    assert not Failing.unread
 
 
 def test_a_command_that_does_not_run_trials_does_not_wait(begun: tuple[Run, Study, Trial]) -> None:

@@ -16,7 +16,7 @@ from processes import alive
 from sweep.store.run import Run
 from sweep.study import Trial
 from sweep.worker import push_log
-from sweep.worker.watch import ending
+from sweep.worker.watch import ending, log_size
 from sweep.worker.watch.silence import LONGEST_LOOK, Silence
 
 MINUTES = 0.01
@@ -106,6 +106,18 @@ def test_only_the_last_attempt_of_a_log_counts_however_large_it_is(tmp_path: Pat
         opened.seek(0, os.SEEK_END)
         opened.write(f"\n{ending.ENDED}new\n")
     assert ending.told(log) == "new"
+
+
+def test_of_a_log_of_gigabytes_the_end_is_kept_while_it_is_written(tmp_path: Path) -> None:
+    grow = f"os.truncate(folder / 'train.log', {log_size.LARGEST})"  # a hole: no bytes on the disk
+    beat = "(folder / 'heartbeat').touch(), time.sleep(0.05)"
+    until_cut = f"[({beat}) for _ in range(400) if (folder / 'train.log').stat().st_size > {log_size.LARGEST}]"
+    how = f"{grow}; log.write('\\nbefore\\n'); log.flush(); {until_cut}; log.write('after\\n')"
+    assert end(tmp_path, how)[:2] == (0, "")
+    text = (tmp_path / "train.log").read_bytes()
+    assert len(text) < 2 * log_size.KEPT
+    assert text.startswith(b"--- all but the end of this log was removed, as it had more than 1024 MB\n")
+    assert text.endswith(b"before\nafter\n")
 
 
 def test_clocks_that_are_wrong_or_set_and_a_machine_that_slept_are_no_silence(

@@ -161,3 +161,24 @@ def test_two_worker_groups_at_once_hold_nothing_after_a_crash_a_hang_and_a_stop(
     assert "rank 0 of 2 is done\n" in second
     assert stopped == hung, "what was stopped is left as it was"
     assert run.left(trials) == [trials[1]]
+
+
+@pytest.mark.timeout(300)
+def test_a_stopped_process_of_a_worker_group_is_killed_with_its_ranks_and_the_trial_tried_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    patience = round(max(6, cluster.seconds) / 60, 2)
+    run, study = two_trials(tmp_path / "run", hang_minutes=patience, retries=1)
+    behave(run, study.grid_trials, "stop", None)
+    driver = drive(run, cluster.address)
+    stopped = run.trial_folder(study.grid_trials[0])
+    wait_until(lambda: (stopped / "rank1.pid").exists(), driver)
+    first = pids(run)
+    ended(driver)
+    assert not of_this_run(run)
+    assert not [pid for pid in first if Path(f"/proc/{pid}").exists()]
+    assert [(r.status, r.attempt) for r in records(run, study.grid_trials)] == [
+        (Status.COMPLETE, 2),
+        (Status.COMPLETE, 1),
+    ]
+    assert "(resources.hang_minutes), and its process was stopped" in (stopped / "train.log").read_text()

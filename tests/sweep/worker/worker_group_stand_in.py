@@ -1,6 +1,7 @@
 """Replaces `trainers/cpt.py` in a run's staged code: a trial that only sums over its ranks, or misbehaves.
 
-The file `behaviour` of the trial's folder says how: `wait`, `crash` or `hang`; without it the trial completes.
+The file `behaviour` of the trial's folder says how: `wait`, `crash`, `hang`, or `stop`, at the first attempt, the
+process that waits for the ranks; without it the trial completes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def run_trial(study: Any, trial: Any, ingredients: Any, folder: Path, attempt: i
     (folder / f"rank{rank}.pid").write_text(f"{os.getpid()}\n")
     behaviour = folder / "behaviour"
     if behaviour.exists():
-        misbehave(behaviour.read_text(), rank)
+        misbehave(behaviour.read_text(), rank, attempt)
     print(f"rank {rank} of {int(total)} is done")
     dist.destroy_process_group()
     if rank:
@@ -41,9 +42,23 @@ def run_trial(study: Any, trial: Any, ingredients: Any, folder: Path, attempt: i
     )
 
 
-def misbehave(how: str, rank: int) -> None:
+def misbehave(how: str, rank: int, attempt: int) -> None:
+    if how == "stop":
+        if attempt > 1:
+            return
+        if rank == 0:
+            os.kill(process_of_tune(), signal.SIGSTOP)
+        time.sleep(600)
     if how == "crash" and rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     if rank == 1 or how == "wait":
         time.sleep(600)
     dist.all_reduce(torch.ones(1))  # the other rank never joins
+
+
+def process_of_tune() -> int:
+    """The nearest process of Ray above this one."""
+    process = os.getpid()
+    while not Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::"):
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return process

@@ -3,7 +3,7 @@
     fake_trainer.py NAME ARGUMENTS...
 
 NAME is the program that it stands for. FAKE says what goes wrong: `die` once after the checkpoint half-way, `crash`,
-`not finite`, `nonsense`, and `fails there` on another node than the first.
+`not finite`, `nonsense`, `fails there` on another node than the first, and `stops` once the process that waits for it.
 Standard library alone: it starts in an instant.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -48,10 +49,22 @@ def train(arguments: list[str]) -> None:
         state.write_text(json.dumps({"global_step": at}))
         while fault == "fails there" and not (out.parent / "lost").exists():
             time.sleep(0.05)
+        if fault == "stops" and not (out.parent / "stopped").exists():
+            (out.parent / "stopped").touch()
+            os.kill(process_of_tune(), signal.SIGSTOP)
+            time.sleep(600)
         if fault == "die" and not Path("died").exists() and not (out.parent / "died").exists():
             (out.parent / "died").touch()
             os.kill(os.getpid(), 9)
     (out / "config.json").write_text("{}")
+
+
+def process_of_tune() -> int:
+    """The nearest process of Ray above this one."""
+    process = os.getpid()
+    while not Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::"):
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return process
 
 
 def follow(out: Path) -> None:

@@ -46,14 +46,24 @@ def environment(folder: Path) -> Path:
     return folder
 
 
-def test_a_node_fails_and_the_next_attempt_goes_on_from_the_checkpoint(shared_ray, tmp_path, monkeypatch):
+HUNG = (
+    "worker ended: the trial hung: no heartbeat for 0.3 minutes (resources.hang_minutes), and its process was stopped"
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [("fails there", "failed: RuntimeError: the network of node 1 is down"), ("stops", HUNG)]
+)
+def test_a_node_fails_or_its_process_is_stopped_and_the_next_attempt_goes_on_from_the_checkpoint(
+    fault, said, shared_ray, tmp_path, monkeypatch
+):
     from sweep import controller
 
     place = environment(tmp_path / "venv")
     study = make_study(
         grid={"almr": [0.5], "lr": [1e-3]},
-        resources={"nodes": 2, "retries": 1},
-        trainer={"name": "llamafactory", "environment": str(place), "variables": {"FAKE": "fails there"}},
+        resources={"nodes": 2, "retries": 1, "hang_minutes": 0.3 if fault == "stops" else 30},
+        trainer={"name": "llamafactory", "environment": str(place), "variables": {"FAKE": fault}},
     )
     monkeypatch.setattr("sweep.external.runs.start.version", lambda found, name: "1.0")
     replaced = {"sweep/external/trial/measuring/measure.py": MEASURE, "sweep/cli.py": CLI}
@@ -68,6 +78,6 @@ def test_a_node_fails_and_the_next_attempt_goes_on_from_the_checkpoint(shared_ra
     assert record.trainer.name == "llamafactory"
     assert record.provenance["from"], "it resumed"
     log = run.log(trial).read_text().splitlines()
-    assert "failed: RuntimeError: the network of node 1 is down" in log
+    assert said in log
     assert [line for line in log if line.startswith("---")] == ["--- attempt 1", "--- attempt 2"]
     assert run.log(trial, 1).read_text().count("node 1 of 2") == 2
