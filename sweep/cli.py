@@ -126,7 +126,7 @@ def run_command() -> None:
     command = typer.main.get_command(app)
     interruption.handle_signals()
     try:
-        sys.exit(command.main(arguments, prog_name="almr", standalone_mode=False))
+        sys.exit(command.main(arguments, prog_name="almr", standalone_mode=False) or 0)
     except Exception as error:
         if debug:
             traceback.print_exc()

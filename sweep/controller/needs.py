@@ -9,31 +9,24 @@ from pathlib import Path
 
 from sweep.store import temporary
 from sweep.study import InputError
+from sweep.study.errors import resource_limit, small_address_space
 
 ADDRESS_SPACE = 4 * 2**30  # bytes; 3.3 GiB measured in the driver, on two cores
 NEEDED_BYTES = 50 * 2**20  # for Ray's logs and sockets
 LONGEST_FOLDER = 22  # letters: a socket's whole path has at most 107, of which Ray's own part takes the rest
 
 
-def _limited(limit: int) -> int | None:
-    """A limit of this process in bytes; None where there is none."""
-    value = resource.getrlimit(limit)[0]
-    return None if value == resource.RLIM_INFINITY else value
-
-
 def file_limit() -> str:
-    limit = _limited(resource.RLIMIT_FSIZE)
+    limit = resource_limit(resource.RLIMIT_FSIZE)
     return f"files may have {limit // 1024} kB: ulimit -f" if limit is not None else ""
 
 
 def refuse_small_address_space() -> None:
     """Raises InputError: Ray would abort this process."""
-    limit = _limited(resource.RLIMIT_AS)
+    limit = resource_limit(resource.RLIMIT_AS)
     if limit is not None and limit < ADDRESS_SPACE:
-        raise InputError(
-            f"ulimit -v is {limit // 1024} kB, and a process that uses Ray takes {ADDRESS_SPACE // 1024} kB of "
-            f"address space: raise it (ulimit -v unlimited), then run the same command again"
-        )
+        need = f"and a process that uses Ray takes {ADDRESS_SPACE // 1024} kB of address space"
+        raise InputError(small_address_space(limit, need))
 
 
 def place() -> Path:

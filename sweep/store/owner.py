@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import AwareDatetime
 
 from sweep.study import Schema
+from sweep.study.files import unfinished
 
 
 class Owner(Schema):
@@ -45,9 +46,9 @@ class Owner(Schema):
             process=os.getpid(),
             since=now,
             beat=now,
-            machine=_machine(),
-            boot=_read(Path("/proc/sys/kernel/random/boot_id")),
-            namespace=_namespace(),
+            machine=_identity(),
+            boot=unfinished.boot(),
+            namespace=unfinished.namespace(),
             started=_started(os.getpid()),
         )
 
@@ -82,17 +83,10 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _machine() -> str | None:
+def _identity() -> str | None:
+    """What identifies this machine also after it was started again."""
     identity = _read(Path("/etc/machine-id"))  # the file is confidential: only its hash is written
     return hashlib.sha256(identity.encode()).hexdigest()[:16] if identity else None
-
-
-def _namespace() -> str | None:
-    """The namespace of process ids: each container of a host has its own."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return None
 
 
 def _started(process: int) -> str | None:

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import reprlib
+import resource
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -74,6 +75,17 @@ def network_fault(error: BaseException) -> str | None:
     if "BrokenPipeError" in names or (isinstance(answer, int) and answer < 500):
         return None  # the server did answer: nothing is wrong with the network
     return "connection failed" if NETWORK_ERRORS & {*names} else None
+
+
+def resource_limit(which: int) -> int | None:
+    """A limit of this process (`resource.RLIMIT_...`), as the shell's ulimit sets it; None where there is none."""
+    value = resource.getrlimit(which)[0]
+    return None if value == resource.RLIM_INFINITY else value
+
+
+def small_address_space(limit: int, need: str) -> str:
+    """`limit`: in bytes. `need`: why that is too little."""
+    return f"ulimit -v is {limit // 1024} kB, {need}: raise it (ulimit -v unlimited), then run the same command again"
 
 
 def printable(text: str) -> str:

@@ -132,6 +132,7 @@ def _serve() -> None:
     from sweep import cli
     from sweep.verbs import fitting, outputs, run  # noqa: F401  # their imports take seconds
     from sweep.verbs.simulation import simulate  # noqa: F401
+    from trainers import prepare  # noqa: F401
 
     for line in sys.stdin:
         arguments, environment = json.loads(line)

@@ -37,13 +37,18 @@ def make_study(**changes: Any) -> Study:
 
 def local_content(folder: Path, model: Path) -> dict[str, Any]:
     """A study of a model on disk and of small text files, which this writes into `folder`."""
+    return study_content(base_model={"pretrained": str(model)}, corpora=local_corpora(folder))
+
+
+def local_corpora(folder: Path) -> dict[str, Any]:
+    """Small text files, which this writes into `folder`, as the corpora of a study."""
     corpora = {}
     for language, text in (("original", ENGLISH), ("additional", CHINESE)):
         (folder / language).mkdir()
         for i in range(12):
             (folder / language / f"{i:02}.txt").write_text(numbered(i) + text * 12, encoding="utf-8")
         corpora[language] = {"files": str(folder / language / "*.txt"), "held_out": 0.2}
-    return study_content(base_model={"pretrained": str(model)}, corpora=corpora)
+    return corpora
 
 
 def with_sources(content: dict[str, Any], folder: Path) -> dict[str, Any]:

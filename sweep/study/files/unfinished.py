@@ -105,10 +105,24 @@ def is_running(process: int) -> bool:
     return True
 
 
+def boot() -> str | None:
+    """What identifies this start of this machine; None on a system without it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def namespace() -> str | None:
+    """The namespace of process ids: each container of a machine has its own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
 @functools.cache
 def _machine() -> str:
-    """This machine since its start, and the namespace of its process ids: a container has its own."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    """This machine since its start, and the namespace of its process ids."""
+    parts = [socket.gethostname(), boot() or "", namespace() or ""]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]

@@ -8,7 +8,7 @@ import resource
 import tempfile
 from pathlib import Path
 
-from sweep.study.errors import network_fault, one_line
+from sweep.study.errors import network_fault, one_line, resource_limit, small_address_space
 from sweep.study.files import cache, disk
 
 LONGEST_PATH = 200  # letters that a message shows
@@ -53,9 +53,9 @@ def line(error: OSError) -> str:
 
 def no_memory() -> str:
     """What to say of a MemoryError. A limit of the shell is named, as more memory would not help."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY:
-        return f"ulimit -v is {limit // 1024} kB, which is too little: raise it (ulimit -v unlimited), then {AGAIN}"
+    limit = resource_limit(resource.RLIMIT_AS)
+    if limit is not None:
+        return small_address_space(limit, "which is too little")
     return f"the memory is full: end other programs, or use a machine with more memory, then {AGAIN}"
 
 

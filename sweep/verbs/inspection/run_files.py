@@ -133,6 +133,8 @@ def _lock(run: Run) -> Iterator[Remark]:
 def _code(run: Run) -> Iterator[Remark]:
     """Workers import the snapshot; a driver makes a new one whenever it trains."""
     stated, folder = run.code_sha256(), run.files.code
+    if os.path.lexists(folder) and not folder.is_dir():
+        yield Remark(folder, f"is not a folder: {RENEWED}")
     if run.mirror or not folder.is_dir() or stated is None:
         return
     try:

@@ -32,8 +32,8 @@ def of_markdown(found: str, wanted: str) -> bool:
 
 
 def _rows(text: str) -> list[dict[str | None, str | None]]:
-    """Raises csv.Error for a cell that is too long."""
-    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    """Raises csv.Error for text that is cut off in a quoted cell, and for a cell that is too long."""
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True))
 
 
 def _same(one: str | None, other: str | None) -> bool:

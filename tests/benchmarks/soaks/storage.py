@@ -2,9 +2,10 @@
 
 python -m tests.benchmarks.soaks.storage --seed 0 --count 30
 
-`fit`, `report`, `export` and `confirm` meet a full disk and a quota at each of their calls on the disk of a run, the
-other faults, which reading meets too, at every eleventh. Runs of a replayed grid, of a replayed search and of real
-training meet them at `count` seeded moments, and are resumed: the table has to be that of a run without a fault.
+`fit`, `report`, `export`, `confirm` and `simulate` meet a full disk and a quota at each of their calls on the disk that
+they write to, and the other faults, which reading meets too, at every eleventh; `prepare` does so with all. Runs
+of a replayed grid, of a replayed search and of real training meet them at `count` seeded moments, and are resumed: the
+table has to be that of a run without a fault.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 import bowl_run
 import yaml
 from disk_faults import COMPILER, Commands, FaultyDisk
-from samples import bowl_csv, study_content
-from storage_cases import BROKEN, CASES, FULL, QUOTA, READ_ONLY, STALE, Attack, judged
+from samples import bowl_csv, local_corpora, study_content
+from storage_cases import BROKEN, CASES, FULL, OF_CACHES, OF_TABLES, QUOTA, READ_ONLY, STALE, Attack, judged
 
+from sweep.study.files import cache as cache_of_user
 from tests.benchmarks.soaks import finished
 
 ALMR, LR = [0.1, 0.5, 0.9], [1e-3, 3e-3, 1e-2]
@@ -45,30 +47,38 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=30, help="moments at which runs are attacked")
     parser.add_argument("--every", type=int, default=11, help="of the calls that read-only and broken disks refuse")
+    parser.add_argument("--only", default="", help="of the verbs, those whose name and fault have this text")
     parser.add_argument("--skip-verbs", action="store_true")
     given = parser.parse_args()
     if not COMPILER:
         raise SystemExit("a C compiler is needed")
     with tempfile.TemporaryDirectory(prefix="almr-soak-") as name:
-        rows = [] if given.skip_verbs else attack_verbs(Path(name), given.every)
-        rows += attack_runs(Path(name), random.Random(given.seed), given.count)
+        rows = [] if given.skip_verbs else attack_verbs(Path(name), given.every, given.only)
+        rows += attack_runs(Path(name), random.Random(given.seed), given.count) if given.count else []
     print("| what | cases | faults | seconds |\n|---|---:|---:|---:|")
     for row in rows:
         print(f"| {row.what} | {row.cases} | {row.faults} | {row.seconds:.0f} |")
     return sum(row.faults for row in rows) > 0
 
 
-def attack_verbs(place: Path, every: int) -> list[Row]:
+def attack_verbs(place: Path, every: int, only: str) -> list[Row]:
     disk, fresh = FaultyDisk(place), place / "fresh" / "small"
     fresh.parent.mkdir()
     bowl_run.write_fitted(fresh)
     commands = Commands(disk, place)
     results = fill_in(commands, fresh)
     (place / "results.csv").write_text(results)
-    attack, rows = Attack(disk, commands, place / "attacked", fresh), []
-    for case in CASES:
+    tables, prepared = write_others(commands, place)
+    attacked = [(Attack(disk, commands, place / "attacked", fresh), case) for case in CASES]
+    attacked += [(Attack(disk, commands, place / "attacked", tables), case) for case in OF_TABLES]
+    attacked += [(Attack(disk, commands, place / "attacked", prepared), case) for case in OF_CACHES]
+    rows = []
+    for attack, case in attacked:
+        if only not in case.text:
+            continue
         began, faults, cases = time.monotonic(), 0, 0
-        for first, outcome in attack.each(case, every=1 if case.fault in (FULL, QUOTA) else every):
+        each = case.fault in (FULL, QUOTA) and not case.variable
+        for first, outcome in attack.each(case, every=1 if each else every):
             cases += 1
             faults += bool(outcome.fault)
             if outcome.fault:
@@ -77,6 +87,22 @@ def attack_verbs(place: Path, every: int) -> list[Row]:
         print(rows[-1], file=sys.stderr, flush=True)
     commands.close()
     return rows
+
+
+def write_others(commands: Commands, place: Path) -> tuple[Path, Path]:
+    """An empty folder for a simulation of `table.csv`, and a cache in which only the text has yet to be prepared."""
+    bowl_csv(place / "table.csv", ALMR, LR)
+    content = study_content(name="prepared") | {"corpora": local_corpora(place)}
+    (place / "prepared.yaml").write_text(yaml.safe_dump(content))
+    tables, cache = place / "fresh" / "simulated", place / "fresh" / "cache"
+    tables.mkdir()
+    if (known := cache_of_user.root() / "models").is_dir():
+        shutil.copytree(known, cache / "models")
+    done = commands.almr("prepare", "prepared.yaml", ALMR_CACHE=str(cache))
+    assert done.status == 0, done
+    for name in ("corpora", "prepared"):
+        shutil.rmtree(cache / name)
+    return tables, cache
 
 
 def fill_in(commands: Commands, run: Path) -> str:
@@ -96,7 +122,11 @@ def fill_in(commands: Commands, run: Path) -> str:
 STUDIES: dict[str, dict[str, Any]] = {
     "replayed grid": {"replay": True},
     "replayed search": {"replay": True, "search": {"strategy": "random", "trials": 9}},
-    "training with checkpoints": {"execution": {"checkpoint_minutes": 0.001}, "keep": "best"},
+    "training with checkpoints": {
+        "execution": {"checkpoint_minutes": 0.001},
+        "keep": "best",
+        "grid": {"almr": ALMR, "lr": [1e-4, 3e-4, 1e-3]},
+    },
 }
 
 
