@@ -78,6 +78,8 @@ def _next(run: Run, fitted: FitResult) -> list[str]:
     if fitted.refusals or fitted.study is None or fitted.study.launch is None:
         return trials
     exported = (read_object(run.files.evidence) or {}).get("fit_sha256") == fit_sha256(run.folder)
+    if exported and (replay := fitted.study.replay):  # nothing was trained whose LR confirmation runs could test
+        return [*trials, f"train the study without replay before a launch; these losses are from {replay.table}"]
     verb, purpose = (
         ("confirm", "measure the LR at the launch's size") if exported else ("export", "write the launch bundle")
     )

@@ -28,6 +28,9 @@ function drawMap() {
   drawTrials(svg, layer, share);
   if (!data.alone) drawWinner(svg);
   box.replaceChildren(svg);
+  for (const item of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-mark]"))) {
+    item.hidden = !box.querySelector(item.dataset.mark || "");
+  }
   markTrials();
 }
 

@@ -118,7 +118,8 @@ function drawOutcome(aim, found, lattice) {
   const table = element("table", {}, element("thead", {}, element("tr", {}, ...rows[0].map((head) => element("th", { scope: "col" }, head)))),
     element("tbody", {}, ...rows.slice(1).map(([head, ...cells]) => element("tr", {}, element("th", { scope: "row" }, head), ...cells.map((cell) => element("td", {}, cell))))));
   byId("outcome").replaceChildren(table);
-  byId("outcome-note").textContent = outcomeNote(aim, found, lattice);
+  const points = intervals ? "" : " ALMR and LR are points: their intervals need draws of the surfaces, which the command makes.";
+  byId("outcome-note").textContent = outcomeNote(aim, found, lattice) + points;
 }
 
 /** @param {Aim} aim @param {Found} found @param {Lattice} lattice */

@@ -105,6 +105,7 @@ def test_the_sliders_give_the_numbers_of_almr_fit(page, run, control, value):
     assert objective.groups() == (shown["objective"][1], shown["objective"][2])
     almrs = re.search(r"ALMR [\d.]+ \((?:90 % interval )?([\d.]+ to [\d.]+)\)", first)[1]
     assert shown["ALMR"][2] == ("by the command" if control == "#guard" else almrs)
+    assert ("are points" in page.text_content("#outcome-note")) == (control == "#guard")
     page.click("#reset")
     assert outcome(page)["ALMR"][0] == outcome(page)["ALMR"][1]
 
@@ -190,6 +191,15 @@ def test_every_layer_is_drawn_and_names_its_language(page):
     page.select_option("#layer", "objective")
     page.hover("#map image", position={"x": 300, "y": 150})
     assert re.match(r"Predicted at ALMR .*objective .* ± .*; English .*中文", page.text_content("#readout"))
+
+
+def test_the_legend_has_what_is_on_the_map_and_nothing_else(page):
+    shown = "items => items.filter(one => one.checkVisibility()).map(one => one.textContent)"
+    marks = ["trial", "diverged", "winner, 90 % intervals", "best LR at each ALMR", "joint region"]
+    assert page.eval_on_selector_all(".legend li", shown) == marks
+    move(page, "#weight-1", "0.7")
+    assert page.eval_on_selector_all(".legend li", shown) == [*marks[:3], "winner of this what-if"]
+    page.click("#reset")
 
 
 def test_downloads_are_made_in_the_page(page):
