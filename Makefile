@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 QUIET := --quiet --disable-pip-version-check
 
-.PHONY: demo demo-sources test check audit docs docs-outputs install test-heavy test-page test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
+.PHONY: demo demo-sources test check audit docs docs-outputs screenshots install test-heavy test-page test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
@@ -49,6 +49,10 @@ audit: .venvs/audit/installed  ## known vulnerabilities of all pinned packages, 
 
 docs: $(INSTALLED)  ## the pages of docs/ that are written from the code: fields, modules, map, figure
 	$(BIN)/python -m tests.docs_pages
+
+screenshots: $(INSTALLED)  ## README.md's pictures, of runs/demo: needs a Chromium
+	$(BIN)/python -m pip install $(QUIET) playwright
+	$(BIN)/python -m tests.screenshots
 
 docs-outputs: $(INSTALLED)  ## the outputs that documents show, run again
 	$(BIN)/python -m tests.docs_outputs
