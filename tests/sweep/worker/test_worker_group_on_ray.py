@@ -163,6 +163,7 @@ def test_two_worker_groups_at_once_hold_nothing_after_a_crash_a_hang_and_a_stop(
     assert run.left(trials) == [trials[1]]
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(300)
 def test_a_stopped_process_of_a_worker_group_is_killed_with_its_ranks_and_the_trial_tried_again(
     cluster: Cluster, tmp_path: Path

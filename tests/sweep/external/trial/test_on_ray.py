@@ -52,7 +52,11 @@ HUNG = (
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [("fails there", "failed: RuntimeError: the network of node 1 is down"), ("stops", HUNG)]
+    ("fault", "said"),
+    [
+        ("fails there", "failed: RuntimeError: the network of node 1 is down"),
+        pytest.param("stops", HUNG, marks=pytest.mark.heavy),
+    ],
 )
 def test_a_node_fails_or_its_process_is_stopped_and_the_next_attempt_goes_on_from_the_checkpoint(
     fault, said, shared_ray, tmp_path, monkeypatch
