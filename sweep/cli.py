@@ -143,6 +143,8 @@ def main() -> None:
     interruption.end_at_once()
     try:
         run_command()
+    except KeyboardInterrupt:  # while an error was told
+        interruption.end_now()
     except SystemExit as ended:
         interruption.end_at_once()
         _leave(ended)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OURS = signal.SIGUSR2  # from a thread: a command that a script runs in its background ignores SIGINT
@@ -58,10 +58,11 @@ def end_at_once() -> None:
     """
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end_at_once)
+            signal.signal(number, lambda *_: end_now())
 
 
-def _end_at_once(number: int, frame: FrameType | None) -> None:
+def end_now() -> NoReturn:
+    """End this process as an interrupted one."""
     with contextlib.suppress(OSError):
         os.write(2, SAID)
     os._exit(INTERRUPTED)
