@@ -26,11 +26,11 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.plan: ("almr plan demo", "almr plan study.yaml --check --address auto"),
     studies.prepare: ("almr prepare demo", "almr prepare study.yaml --json"),
     studies.run: ("almr run demo", "almr run study.yaml --address auto --runs s3://bucket/runs"),
-    studies.status: ("almr status demo", "almr status s3://bucket/runs/demo --json"),
+    studies.status: ("almr status demo --watch", "almr status s3://bucket/runs/demo --json"),
     studies.doctor: ("almr doctor demo", "almr doctor s3://bucket/runs/demo --json"),
     results.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),
     results.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
-    results.report: ("almr report demo", "almr report s3://bucket/runs/demo"),
+    results.report: ("almr report s3://bucket/runs/demo", "almr report demo --serve --port 8040"),
     figures.figures: ("almr figures demo", "almr figures demo --width one --style paper.mplstyle --out paper"),
     results.export: ("almr export demo --verify", "almr export demo --format optuna"),
     studies.pack: (

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from analysis.decision.objectives import goal_of
-from analysis.fit.grid import read_grid
+from analysis.fit.grid import SurfaceGrid, read_grid
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.sources import loss_guard_line
@@ -33,7 +35,7 @@ from sweep.study.files.layout import RunFiles
 from sweep.study.files.reader import read_object
 from sweep.study.study_file import dump
 
-SCRIPTS = ("formats", "surface", "state", "chart", "map", "table", "what_if", "figures", "controls", "start")
+SCRIPTS = ("formats", "surface", "state", "chart", "map", "table", "what_if", "figures", "controls", "live", "start")
 MARKS = {"fail": "fail", "warn": "warn", "not known": "warn", "pass": "pass", "": "warn"}
 LEVEL = Objective().level
 UNFITTED: dict[str, Any] = {"file": None, "fit_json": None, "tiles": [], "labels": {}, "level": ""}
@@ -76,11 +78,14 @@ def render(
     commands: Sequence[str] = (),
     history: Sequence[WinnerAtBudget] = (),
     address: str = "RUN",
+    grid: SurfaceGrid | None = None,
+    holes: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
+    """`grid`: where the run's files do not have it. `holes`: see analysis.report.live."""
     command = shlex.join(["almr", "fit", _near(RunFiles(run).table)])
     level = fit.file.winner.level
     command += "" if level == LEVEL else f" --level {level:g}"
-    grid = read_grid(run, fit.file)
+    grid = grid or read_grid(run, fit.file)
     content = data.of_fit(fit, _columns(fit, run), run, grid, list(history), command)
     return _page(
         run,
@@ -88,17 +93,20 @@ def render(
         table=fit.table,
         commands=commands,
         name=fit.file.study,
-        about=_about(fit),
+        about=_about(fit, counted=not holes),
         answer=answer(fit, run, address),
         data=content,
         tiles=words.tiles(fit),
-        rest=_rest(len(fit.table), drawn=grid is not None),
-        fit_json=inline.as_data(fit.file.model_dump(mode="json"), short=False),
+        rest=_rest(drawn=grid is not None),
+        fit_json=None if holes else inline.as_data(fit.file.model_dump(mode="json"), short=False),
+        holes=holes,
         **_fitted_words(fit),
     )
 
 
-def render_unfitted(made: Unfitted, run: Path, commands: Sequence[str] = ()) -> str:
+def render_unfitted(
+    made: Unfitted, run: Path, commands: Sequence[str] = (), holes: Mapping[str, str] = MappingProxyType({})
+) -> str:
     content = data.of_trials(made.study, made.table, run)
     return _page(
         run,
@@ -106,15 +114,23 @@ def render_unfitted(made: Unfitted, run: Path, commands: Sequence[str] = ()) -> 
         table=made.table,
         commands=commands,
         name=made.study.name,
-        about=f"{_trained(made.study)}{_counts(made.table)}",
+        about=_trained(made.study) + ("" if holes else _counts(made.table)),
         answer=Answer(NO_RESULT, [VerdictPoint("", made.why)], []),
         data=content,
-        rest=_rest(len(made.table), drawn=False),
+        rest="Click a trial to keep it." if len(made.table) else "No trial has finished.",
+        holes=holes,
     )
 
 
 def _page(
-    run: Path, *, study: Study | None, table: pd.DataFrame, commands: Sequence[str], data: PageData, **values: Any
+    run: Path,
+    *,
+    study: Study | None,
+    table: pd.DataFrame,
+    commands: Sequence[str],
+    data: PageData,
+    holes: Mapping[str, str],
+    **values: Any,
 ) -> str:
     style = (TEMPLATE / "style.css").read_text(encoding="utf-8")
     return (
@@ -122,10 +138,11 @@ def _page(
         .get_template("page.html.j2")
         .render(
             **UNFITTED | values,
-            fit_sha256=fit_sha256(run) if values.get("file") else None,
+            fit_sha256=fit_sha256(run) if values.get("fit_json") else None,
             study=study,
             **inline.inside(style, _script()),
             data=inline.as_data(data),
+            holes={name: Markup(hole) for name, hole in holes.items()},  # noqa: S704  # ours
             commands=[line.partition(": ") for line in commands],
             marks=MARKS,
             shown=SHOWN,
@@ -170,9 +187,9 @@ def _columns(fit: FitResult, run: Path) -> trials.TrialColumns:
     return trials.columns(table, data.loss_names(fit), run, of_run=fit.study is not None)
 
 
-def _about(fit: FitResult) -> str:
+def _about(fit: FitResult, counted: bool) -> str:
     by = f" Trained by {fit.file.trained_by}." if fit.file.trained_by else ""
-    return f"{_trained(fit.study) if fit.study else ''}{_counts(fit.table)}{by}"
+    return f"{_trained(fit.study) if fit.study else ''}{_counts(fit.table) if counted else ''}{by}"
 
 
 def _trained(study: Study) -> str:
@@ -190,9 +207,7 @@ def _counts(table: pd.DataFrame) -> str:
     return f"Trials: {', '.join(f'{count} {name}' for name, count in counts.items())}."
 
 
-def _rest(count: int, drawn: bool) -> str:
-    if not count:
-        return "No trial has finished."
+def _rest(drawn: bool) -> str:
     surface = "" if drawn else " The surface is not in this run's files: almr fit writes it."
     return f"Point at the map: what the fit predicts there. Click a trial to keep it.{surface}"
 

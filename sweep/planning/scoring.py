@@ -43,6 +43,15 @@ def tasks(study: Study) -> list[PlannedTask]:
     ]
 
 
+def finalist_seconds(study: Study) -> float | None:
+    """Of scoring one trial, to an order of magnitude; None where that is not known."""
+    if study.benchmarks is None:
+        return 0.0
+    cloze = [_seconds(study, catalogue.CLOZE_QUESTIONS, CLOZE_TOKENS, 0) for _ in catalogue.cloze(study.benchmarks)]
+    known = [*cloze, *(_task(study, name, None).seconds for name in catalogue.harness_tasks(study.benchmarks))]
+    return None if None in known else sum(one for one in known if one is not None)
+
+
 def group(task: str) -> str | None:
     """The group of a task's scores; None for a task of the user's own."""
     language = next((language for language, name in catalogue.CLOZE.items() if name == task), None)

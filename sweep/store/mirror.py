@@ -146,6 +146,14 @@ class Mirror:
         """Put files by name."""
         self._put(*names)
 
+    @patient
+    def delete(self, name: str) -> None:
+        """Delete a file of the store, if it is there."""
+        with self.lock:
+            with contextlib.suppress(FileNotFoundError):
+                self.fs.rm_file(f"{self.root}/{name}")
+            self.known.pop(name, None)
+
     def _put(self, *names: str) -> None:
         if not names:
             return

@@ -16,6 +16,7 @@ from sweep.study.record import TrialRequest
 
 Content = TypeVar("Content")
 LOOK_SECONDS = 20.0  # between looks of a display at a running trial
+TAIL_BYTES = 2**17  # of metrics.jsonl, some hundred lines
 BESIDE_STEPS = {"horizon", "held_out"}  # in lines of metrics.jsonl that are no step of the main run
 
 
@@ -121,15 +122,22 @@ class RunTrials(RunStorage):
 
     def last_step(self, trial: Trial) -> dict[str, Any]:
         """The metrics of the last step that the main run of a trial has logged; empty before the first."""
-        return next(reversed(self.steps(trial)), {})
+        return next(reversed(self.last_steps(trial)), {})
+
+    def last_steps(self, trial: Trial) -> list[dict[str, Any]]:
+        """As `steps`, but of a long log those at its end alone."""
+        path = self._fetched_metrics(trial)
+        return _main_steps(path, TAIL_BYTES) or _main_steps(path, None)
 
     def steps(self, trial: Trial) -> list[dict[str, Any]]:
         """The metrics of each step that the main run of a trial has logged."""
+        return _main_steps(self._fetched_metrics(trial), None)
+
+    def _fetched_metrics(self, trial: Trial) -> Path:
         path = self.files.trial(trial.id).metrics
         if self.mirror:
             self.mirror.fetch(self.files.name(path), every_seconds=LOOK_SECONDS)
-        lines = json_lines(path, "step", "seconds")  # not "loss", which is NaN while a trial diverges
-        return [line for line in lines if line.get("step") is not None and not BESIDE_STEPS & line.keys()]
+        return path
 
     def _read(self, read: Callable[[Path], Content], path: Path) -> Content:
         """Read a file. Errors name it by its address."""
@@ -137,3 +145,9 @@ class RunTrials(RunStorage):
             return read(path)
         except InputError as error:
             raise type(error)(str(error).replace(str(path), self.shown(path))) from None
+
+
+def _main_steps(path: Path, last_bytes: int | None) -> list[dict[str, Any]]:
+    """The lines of the main run's steps. Of numbers, "loss" may be none: it is NaN while a trial diverges."""
+    lines = json_lines(path, "step", "seconds", last_bytes=last_bytes)
+    return [line for line in lines if line.get("step") is not None and not BESIDE_STEPS & line.keys()]

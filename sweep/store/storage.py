@@ -69,6 +69,12 @@ class RunStorage:
         if self.mirror:
             self.mirror.put(self.files.name(path))
 
+    def remove(self, path: Path) -> None:
+        """Remove a file of the run, if it is there, here and at its address."""
+        path.unlink(missing_ok=True)
+        if self.mirror:
+            self.mirror.delete(self.files.name(path))
+
     def shown(self, path: Path) -> str:
         """The path or address under which a user finds a file of the run."""
         return f"{self.address}/{self.files.name(path)}"

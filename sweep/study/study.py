@@ -218,6 +218,13 @@ class Study(Section):
         return Resources(concurrent=of.concurrent, retries=of.retries) if self.replay else of
 
     @property
+    def price_per_gpu_hour(self) -> float | None:
+        """Of the GPUs that trials take: as stated, else that of the launch, where that is not for another GPU."""
+        stated, launch = self.resources.price_per_gpu_hour, self.launch
+        same = launch is not None and launch.gpu in (None, self.resources.gpu)
+        return stated or (launch.price_per_gpu_hour if launch and same else None)
+
+    @property
     def trained_tokens(self) -> int:
         """Of one trial with its horizons: branches of its own run, or runs of their own by another trainer."""
         training = self.training

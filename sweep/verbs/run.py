@@ -24,7 +24,8 @@ from sweep.trials.followers.notify import notifier
 from sweep.trials.progress import RunProgress
 from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.conclusion import Finished, conclude
-from sweep.verbs.display import Display
+from sweep.verbs.live.display import Display
+from sweep.verbs.live.writing import PageTeller, writing
 from sweep.verbs.plan import phases
 from trainers import recorded
 from trainers.tracking import packages
@@ -93,7 +94,7 @@ def grid(study: Study, run: Run, console: Console, address: str | None = None) -
         console.print(f"{study.name}: {progress.text}, in {run.address}", soft_wrap=True)
         if progress.to_run:
             with _ray_ahead(study, address):
-                _train(study, run, progress, console, address, Following([], _telling(console)))
+                _train(study, run, progress, console, address, Following([], _telling(console)), page=False)
         run.freeze(study)
         run.refresh()
         _print_ended(study, RunProgress.of(study, run), run, console)
@@ -187,8 +188,15 @@ def _ray_ahead(study: Study, address: str | None) -> contextlib.AbstractContextM
 
 
 def _train(
-    study: Study, run: Run, progress: RunProgress, console: Console, address: str | None, following: Following
+    study: Study,
+    run: Run,
+    progress: RunProgress,
+    console: Console,
+    address: str | None,
+    following: Following,
+    page: bool = True,
 ) -> None:
+    """`page`: whether the run has one while its trials run."""
     if not study.replay:
         from sweep.external import outlook
 
@@ -207,19 +215,20 @@ def _train(
     run.freeze(study)
     if made := run.ingredients():  # before any trial starts
         run.keep_ingredients(_measured(study, run, console, made, address))
-    display = Display(console, study, run, progress)
+    with writing(run, console) if page else contextlib.nullcontext(PageTeller(None)) as told:
+        display = Display(console, study, run, progress, told.tell)
 
-    def watch(trial: Trial, record: Record | None) -> None:
-        if record:
-            display.ended(record)
-            following.ended(record)
-        else:
-            display.started(trial)
-            following.started(trial)
+        def watch(trial: Trial, record: Record | None) -> None:
+            if record:
+                display.ended(record)
+                following.ended(record)
+            else:
+                display.started(trial)
+                following.started(trial)
 
-    threading.Thread(target=_import_ahead, args=(study,), name="almr-imports", daemon=True).start()
-    with display.live(), following.training():
-        controller.run_trials(study, run, _queue(study, run, progress), watch, address)
+        threading.Thread(target=_import_ahead, args=(study,), name="almr-imports", daemon=True).start()
+        with display.live(), following.training():
+            controller.run_trials(study, run, _queue(study, run, progress), watch, address)
 
 
 def _import_ahead(study: Study) -> None:

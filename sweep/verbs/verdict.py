@@ -37,7 +37,7 @@ def verdict(fitted: FitResult) -> str:
     return "\n".join(lines)
 
 
-def _point(winner: Winner, level: str = "", alone: str | None = None) -> str:
+def point(winner: Winner, level: str = "", alone: str | None = None) -> str:
     """The winner with its intervals; of a hyper-parameter that was fitted alone, with the one value of the other."""
     almr, lr = numbers.interval(winner.almr_interval, "almr"), numbers.interval(winner.lr_interval, "lr")
     if alone == "almr":
@@ -55,7 +55,7 @@ def _winner(fitted: FitResult) -> list[str]:
     complete = f"{counts.complete}" if used == counts.complete else f"{used} of {counts.complete}"
     loss = f"{numbers.number(winner.objective, 4)} ({numbers.interval(winner.objective_interval, digits=4)})"
     return [
-        f"winner{refused}: {_point(winner, f'{numbers.percent(winner.level)} interval ', fitted.file.alone)}",
+        f"winner{refused}: {point(winner, f'{numbers.percent(winner.level)} interval ', fitted.file.alone)}",
         f"objective there: {loss} nats per token, {_objective(fitted)}",
         f"based on {complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
         *([f"trained by {fitted.file.trained_by}"] if fitted.file.trained_by else []),
@@ -79,7 +79,7 @@ def _objective(fitted: FitResult) -> str:
 
 def _horizons(file: FitFile) -> list[str]:
     return [
-        f"at {one.tokens:,} tokens: {_point(one.winner, alone=file.alone)}"
+        f"at {one.tokens:,} tokens: {point(one.winner, alone=file.alone)}"
         + (f"; refused ({', '.join(one.refusals)})" if one.refusals else "")
         for one in file.horizons
     ]

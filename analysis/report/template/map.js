@@ -4,6 +4,9 @@ const MARKS = { diverged: "M-4.5-4.5L4.5 4.5M-4.5 4.5L4.5-4.5", failed: "M0-5L5 
 /** @type {Plot | null} */
 let plot = null;
 
+/** The trials that run now, where their ALMR has a place. */
+const running = () => (page.live && !data.alone ? page.live.running : []);
+
 /** @param {number} k */
 function markOf(k) {
   const { status, out } = data.trials;
@@ -12,7 +15,7 @@ function markOf(k) {
 
 function drawMap() {
   const box = byId("map");
-  if (!known(data.trials.lr).length) return; // nothing has a place
+  if (!known(data.trials.lr).length && !running().length) return; // nothing has a place
   const every = layers();
   const layer = every.find((one) => one.key === page.layer) || every[0];
   const width = Math.max(300, box.clientWidth);
@@ -50,7 +53,7 @@ function shares(layer) {
 function drawSurface(svg, width, height, layer, share) {
   const { almr, lr } = data.trials;
   const grid = page.lattice;
-  const more = data.next.filter((one) => !missing(one[0]));
+  const more = [...data.next.filter((one) => !missing(one[0])), ...running(), ...(page.live ? page.live.corners : [])];
   const x = scaleOf(extent([...known(almr), ...(grid ? grid.almr : []), ...more.map((one) => Number(one[0]))], 0.025), [58, width - 64]);
   const y = scaleOf(extent([...known(lr), ...(grid ? grid.lr : []), ...more.map((one) => Number(one[1]))], 0.03, true), [height - 46, 8], true);
   plot = { x, y, place: (k) => (missing(almr[k]) ? null : [x(Number(almr[k])), y(Number(lr[k]))]) };
@@ -172,6 +175,10 @@ function drawWinner(svg) {
   }
   if (found && !missing(found.almr)) over.append(cross(Number(found.almr), found.lr, found));
   if (page.found) over.append(shape("path", { class: "what-if", d: "M0-9V9M-9 0H9M0-6A6 6 0 1 0 .01-6Z", transform: `translate(${x(page.found.almr)} ${y(page.found.lr)})` }));
+  for (const [almr, lr, share] of running()) {
+    const place = { transform: `translate(${x(almr)} ${y(lr)})` };
+    over.append(shape("g", place, shape("circle", { class: "running ground", r: 6.5 }), shape("circle", { class: "running", r: 6.5, pathLength: 1, "stroke-dasharray": `${share} 1`, transform: "rotate(-90)" })));
+  }
   svg.insertBefore(over, svg.querySelector(".trials"));
   const top = shape("g", { class: "over" }, ...over.querySelectorAll(".winner-cross, .what-if"));
   svg.append(top);

@@ -94,6 +94,7 @@ function start() {
     clearTimeout(timer);
     timer = setTimeout(() => { drawMap(); drawDetail(); drawFigures(); }, 120);
   });
+  keepLoading();
   document.documentElement.dataset.ready = "true";
 }
 

@@ -4,8 +4,9 @@
 function opened() {
   const data = /** @type {PageData} */ (JSON.parse(byId("data").textContent || ""));
   const lattice = data.grid && latticeOf(data.grid);
+  const live = /** @type {LiveData | null} */ (JSON.parse(document.getElementById("live")?.textContent || "null"));
   return {
-    data, lattice, fine: null, layer: "objective", weights: { ...data.goal.weights }, bounds: { ...data.goal.bounds },
+    data, live, lattice, fine: null, layer: "objective", weights: { ...data.goal.weights }, bounds: { ...data.goal.bounds },
     changed: false, found: null, selected: -1, hot: -1,
   };
 }

@@ -1,4 +1,4 @@
-// The page's data. analysis/report/data.py, trials.py and history.py write it; losses in nats per token.
+// The page's data. analysis/report/data.py, trials.py, history.py and live.py write it; losses in nats per token.
 type Numbers = (number | null)[];
 type Texts = (string | null)[];
 interface GridData { almr: number[]; lr: number[]; mean: Record<string, string>; sd: Record<string, string> }
@@ -24,6 +24,7 @@ interface ScoreData {
 }
 interface RuleData { name: string; lr: number; interval: number[]; applies: boolean; chosen: boolean }
 interface WinnerAtBudget { trials: number; almr: number[]; lr: number[]; objective: number[] }
+interface LiveData { every: number | null; written: string; running: number[][]; corners: number[][] }
 interface PageData {
   study: string; level: number; quantiles: number[];
   labels: Record<string, string>; losses: string[]; base: Record<string, number>;
@@ -43,7 +44,7 @@ interface Scale { (value: number): number; domain: [number, number]; range: [num
   invert(place: number): number }
 interface Layer { key: string; label: string; unit: string; field: Matrix | null; trials: Numbers; higher: boolean }
 interface Page {
-  data: PageData; lattice: Lattice | null; fine: Lattice | null; layer: string;
+  data: PageData; live: LiveData | null; lattice: Lattice | null; fine: Lattice | null; layer: string;
   weights: Record<string, number>; bounds: Record<string, number>;
   changed: boolean; // whether the objective is another than the fit's
   found: Found | null; // the winner of another objective

@@ -73,6 +73,7 @@ class RunFiles:
     surfaces = Entry("surfaces.json")  # the fitted losses on the fit's grid
     figures = Entry("figures")
     report = Entry("report.html")
+    live = Entry("live.json")  # the provisional fit of a run that goes on; removed when it ends
     optuna = Entry("optuna.db")  # where it was exported
     launch = Entry("launch")  # the launch bundle
     evidence = Entry("launch/evidence.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,13 +80,13 @@ def read_object(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def json_lines(path: Path, *numbers: str) -> Iterator[dict[str, Any]]:
+def json_lines(path: Path, *numbers: str, last_bytes: int | None = None) -> Iterator[dict[str, Any]]:
     """The objects of a JSON Lines file; none where it is missing. The values of the fields `numbers` are finite numbers
-    or null, where a line has the field.
+    or null, where a line has the field. `last_bytes`: look at no more than so many, at its end.
 
     Leaves out every other line: a killed trial may leave half a line, a full disk a run of zeros.
     """
-    for text in _lines(path):
+    for text in _lines(path, last_bytes):
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
@@ -101,13 +102,15 @@ def is_json_object(text: bytes) -> bool:
         return False
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, last_bytes: int | None) -> Iterator[bytes]:
     """The lines of a file; none where it is no file. One that is too long for ours comes in parts, no JSON each."""
     try:
         file = regular.opened(path)
     except (FileNotFoundError, regular.UnreadableFileError):
         return
     with file:
+        if last_bytes is not None:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - last_bytes))
         yield from iter(lambda: file.readline(LONGEST_LINE), b"")
 
 

@@ -34,7 +34,7 @@ class Notify(Section):
     gpu_hours: Positive | None = None
     """`over_budget`: the trials have taken more GPU-hours than this. Default: `search.gpu_hours`."""
     cost: Positive | None = None
-    """`over_budget`: the trials' GPU-hours cost more than this at `launch.price_per_gpu_hour`. Default: no limit."""
+    """`over_budget`: the trials' GPU-hours cost more than this at `resources.price_per_gpu_hour`. Default: no limit."""
 
     @model_validator(mode="after")
     def _tells_somebody(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,11 +98,39 @@ def simulate(
     show(found.as_json() if as_json else found.text())
 
 
-def report(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
-    """Write report.html, one self-contained page."""
+def report(
+    run: RunName,
+    runs: Runs = RUNS,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page on 127.0.0.1, for a browser behind ssh.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="--serve: its port.  [default: a free one]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write report.html, one self-contained page. While a run goes on, it writes its page itself."""
+    found = Run.find(run, runs)
+    if port is not None and not serve:
+        raise InputError("--port is that of a server: add --serve")
+    if port is not None and not 0 < port < 2**16:
+        raise InputError(f"--port {port}: no port has this number: give one from 1 to 65535")
+    if serve and as_json:
+        raise InputError("--serve goes on until it is interrupted, and --json prints one object: leave one out")
+    if found.driver() and found.files.report.is_file():
+        say(f"{found.address} is running: its page is written every few seconds")
+        show({"report": str(found.files.report)} if as_json else str(found.files.report))
+    else:
+        _write_report(found, as_json)
+    if serve:
+        from sweep.verbs.live import serve as server
+
+        with suppress(KeyboardInterrupt):
+            server.serve(found, port, say)
+        say("no longer served")
+
+
+def _write_report(found: Run, as_json: bool) -> None:
     from sweep.verbs import outputs
 
-    found = Run.find(run, runs)
     try:
         fitted = outputs.fitted(found, say)
     except InputError as error:

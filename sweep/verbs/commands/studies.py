@@ -139,11 +139,22 @@ def run(
     raise typer.Exit(finished.status)
 
 
-def status(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
-    """Print what is done, running and left, and the best trial so far. Reads files only."""
+def status(
+    run: RunName,
+    runs: Runs = RUNS,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until the run ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print what is done, running and left, and the time left. Reads files only."""
     from sweep.verbs.inspection import status as summary
+    from sweep.verbs.live import watch as watching
 
+    if watch and as_json:
+        raise InputError("--watch goes on until the run ends, and --json prints one object: leave one out")
     found = Run.find(run, runs)
+    if watch:
+        with interruptible("the run goes on; look again: the same command"):
+            watching.watch(found, out)
     show(summary.status_json(found) if as_json else summary.status(found))
 
 

@@ -25,8 +25,9 @@ from sweep.trials import also
 from sweep.trials.progress import RunProgress
 from sweep.trials.queue import Queue, Turn
 from sweep.verbs import run as sweep_run
-from sweep.verbs.display import Display
 from sweep.verbs.inspection.status import status_json
+from sweep.verbs.live import text
+from sweep.verbs.live.display import Display
 
 SEARCH = {"strategy": "tpe", "trials": 15}
 
@@ -221,7 +222,7 @@ def test_what_is_shown_of_a_grid_that_grows_counts_what_was_added(tmp_path: Path
     for trial in trials:
         display.started(trial)
         display.ended(driver._record(trial))
-    assert [line.split()[0] for line in lines.getvalue().splitlines()] == ["[1/2]", "[2/2]", "[3/3]"]
+    assert [line.split()[2] for line in lines.getvalue().splitlines()] == ["[1/2]", "[2/2]", "[3/3]"]
 
 
 def test_a_trial_that_breaks_a_guard_says_so(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_a_trial_that_breaks_a_guard_says_so(tmp_path: Path) -> None:
     record = Driver(searching(**SEARCH), tmp_path / "small")._record(Trial(almr=0.9, lr=1e-3, seed=0))
     base = PerLanguage(original=1e-3, additional=9)
     Display(Console(file=lines), study, run, expecting(2)).ended(record.model_copy(update={"base_loss": base}))
-    over = f"over the guard of original ({record.losses()['original']:.4f} > 0.0010);"
+    over = f"over the guard of original ({record.losses()['original']:.4f} > 0.0010)"
     assert f"complete: {over}" in " ".join(lines.getvalue().split())
 
 
@@ -251,11 +252,14 @@ class Watched(Driver):
         record = self.run.record(trial)
         assert record
         self.display.ended(record)
-        done, running, left = map(int, re.findall(r"(\d+) (?:done|running|left)", self.display._counts())[:3])
+        shown = re.match(r"(\d+) of (\d+) trials done, (\d+) running, (\d+) waiting", text.counts(self.display.now()))
+        assert shown
+        done, total, running, left = map(int, shown.groups())
         now, status = RunProgress.of(self.study, self.run), status_json(self.run)
         assert (done, running) == (len(now.records), len(flight))
         assert (done + running + left, running + left) == (now.total, now.to_run)
         assert (status["trials"], status["left"], status["complete"]) == (now.total, now.to_run, done)
+        assert total == now.total
         self.counts.append((done, running, left))
 
 

@@ -60,7 +60,7 @@ def test_a_trial_of_a_driver_that_is_alive_is_running(run: Run) -> None:
     text = status(run)
     assert "is running: 2 of 6 trials complete, 0 diverged, 0 failed, 4 left" in text
     assert "driver: ada on " in text
-    assert "running: ALMR 0.50, LR 1e-2: step 3/8, loss 3.00, 10 s left" in text
+    assert "running: ALMR 0.50, LR 1e-2: step 3/8, loss 3.00, 128 tokens/s, 10 s left" in text
     assert "interrupted: ALMR 0.50, LR 1e-3: step 0/8\n" in text
     assert "almr run" not in text
     now = json.loads(status(run, "--json"))
@@ -80,7 +80,7 @@ def test_without_a_driver_it_says_where_a_trial_stopped_and_what_resumes_it(
         driven(run, **changes)
     monkeypatch.chdir(run.folder.parents[1])
     text = status(run)
-    assert "is stopped: 2 of 6 trials complete" in text
+    assert "is interrupted: 2 of 6 trials complete" in text
     assert "running" not in text
     assert "interrupted: ALMR 0.50, LR 1e-2: step 3/8, loss 3.00" in text
     assert text.endswith("to resume: almr run runs/small/study.yaml\n")

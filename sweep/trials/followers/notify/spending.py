@@ -34,9 +34,9 @@ class Spending:
 
     def over(self) -> str | None:
         """What to say where a limit is exceeded; None where none is."""
-        notify, search, launch = self.study.notify, self.study.search, self.study.launch
+        notify, search = self.study.notify, self.study.search
         assert notify
-        hours, price = self.gpu_hours, launch.price_per_gpu_hour if launch else None
+        hours, price = self.gpu_hours, self.study.price_per_gpu_hour
         limit = notify.gpu_hours or search.gpu_hours
         if limit and hours > limit:
             return f"is over its budget: {quantity(hours)} of {quantity(limit)} GPU-hours"

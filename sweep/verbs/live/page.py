@@ -1,0 +1,118 @@
+"""`report.html` of a run that goes on: fitted anew when records changed, written anew every few seconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from analysis.fit.fit import Fit, fit_study
+from analysis.report import live
+from analysis.report.live import GoingOn, LiveData
+from analysis.report.page import Unfitted
+from analysis.scores.read import read as read_scores
+from analysis.table import table as tables
+from sweep.store.run import Run
+from sweep.study import InputError
+from sweep.study.files.atomic import write_atomically
+from sweep.verbs import rerun
+from sweep.verbs.live import text
+from sweep.verbs.live.files import RunReader, Stamps
+from sweep.verbs.live.now import RunNow
+from sweep.verbs.live.provisional import SCHEMA_VERSION, Provisional
+
+EVERY_SECONDS = 5.0  # between loads of an open page
+SIGN_SECONDS = 30.0  # after which the page is written even where nothing changed
+FIT_SHARE = 0.02  # of the machine's processors, at most, for fits
+LOAD_SHARE = 0.05  # of the time of an open page, for loading it, which takes about as long as writing it
+HEADS = ("trial", "step", "loss", "tokens/s", "left")
+
+
+class Stop(NamedTuple):
+    """How a run ended before its end. `why`: None where it was interrupted."""
+
+    why: str | None = None
+
+
+class LivePage:
+    """The page of a run whose driver is another process."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.reader = run, RunReader(run)
+        self.fitted: Stamps | None = None  # of the records of the draft
+        self.draft, self.why = "", ""
+        self.rest, self.every = 0.0, EVERY_SECONDS  # no fit before; seconds
+        self.shown: object = None
+        self.signed = 0.0
+
+    def write(self, told: Collection[str] | None = None, stop: Stop | None = None) -> bool:
+        """Write the page, where it would differ or is due. `told`: the running trials' ids. Returns whether it did."""
+        now = self._look(told, stop)
+        if self.fitted != self.reader.stamps and (stop or not self.draft or time.monotonic() >= self.rest):
+            self._fit()
+            now = self._look(told, stop)
+        shown = (self.fitted, now.left, text.facts(now), self._rows(now))
+        if not stop and shown == self.shown and time.monotonic() - self.signed < SIGN_SECONDS:
+            return False
+        began = time.process_time()
+        write_atomically(self.run.files.report, live.filled(self.draft, self._words(now, stop)))
+        self.every = max(EVERY_SECONDS, (time.process_time() - began) / LOAD_SHARE)
+        self.shown, self.signed = shown, time.monotonic()
+        return True
+
+    def _look(self, told: Collection[str] | None, stop: Stop | None) -> RunNow:
+        return replace(self.reader.look(()), driver=None) if stop else self.reader.look(told)
+
+    def _fit(self) -> None:
+        """Fit the trials that have ended, and draw the page of them."""
+        began, study = time.process_time(), self.reader.study
+        stamps, files = self.reader.stamps, self.run.files
+        table = tables.of_run(files.folder, study) if files.records() else tables.empty()
+        try:
+            fit = fit_study(study, table, scored=read_scores(files.folder, table))
+            self.draft, self.why = live.draft(fit, files.folder), ""
+            write_atomically(files.live, _provisional(fit).model_dump_json(indent=2))
+        except InputError as error:
+            self.why = " ".join(str(error).removeprefix(f"{study.name}: ").split())
+            self.draft = live.draft_unfitted(Unfitted(study, table, self.why), files.folder)
+        self.fitted = stamps
+        self.rest = time.monotonic() + (time.process_time() - began) / (FIT_SHARE * (os.cpu_count() or 1))
+
+    def _words(self, now: RunNow, stop: Stop | None) -> GoingOn:
+        again, grid, written = rerun.of(self.run), self.reader.study.grid, datetime.now()
+        watch = f"to watch it in a terminal: almr status {self.run.address} --watch"
+        done = now.done + sum(one.step / one.steps for one in now.running)
+        no_winner = [f"no winner yet: {self.why.partition('; ')[0]}"] if self.why else []
+        return GoingOn(
+            word="RUNNING" if stop is None else "STOPPED" if stop.why else "INTERRUPTED",
+            counts=text.counts(now),
+            share=min(1.0, done / max(1, now.total)),
+            facts=[*no_winner, *text.facts(now)],
+            heads=HEADS if now.running else (),
+            rows=self._rows(now),
+            commands=rerun.suggestion([], [], again) if stop else [watch],
+            written=f"{written:%Y-%m-%d %H:%M:%S}",
+            data=LiveData(
+                every=None if stop else self.every,
+                written=written.isoformat(),
+                corners=[[min(grid.almr), min(grid.lrs)], [max(grid.almr), max(grid.lrs)]],
+                running=[[t.trial.almr, t.trial.lr, t.step / t.steps] for t in now.running],
+            ),
+            why=(stop.why or "") if stop else "",
+        )
+
+    def _rows(self, now: RunNow) -> list[list[str]]:
+        return [list(text.cells(now, one)) for one in text.furthest(now)]
+
+
+def _provisional(fit: Fit) -> Provisional:
+    return Provisional(
+        schema_version=SCHEMA_VERSION,
+        trials=len(tables.usable(fit.table)),
+        winner=fit.file.winner,
+        alone=fit.file.alone,
+        refusals=tuple(finding.code for finding in fit.file.refusals),
+    )

@@ -1,0 +1,192 @@
+"""What writes the page while a run goes on: from the files of a run, and as a process that ends with its driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import going_run
+import pages
+import pytest
+from processes import running
+from typer.testing import CliRunner
+
+from sweep import cli
+from sweep.store.run import Run
+from sweep.study import Study, Trial
+from sweep.verbs.live.page import LivePage, Stop
+
+ROOT = Path(__file__).parents[3]
+DRIVER = """
+import sys, time
+from rich.console import Console
+from sweep.store.run import Run
+from sweep.verbs.live.writing import writing
+with writing(Run(sys.argv[1]), Console()) as page:
+    page.tell([sys.argv[2]])
+    print(page.process.process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def of() -> Study:
+    return going_run.study()
+
+
+@pytest.fixture
+def run(of: Study, tmp_path: Path) -> Run:
+    return going_run.begin(tmp_path / "runs" / of.name, of)
+
+
+def page_of(run: Run) -> pages.Page:
+    return pages.Page(run.files.report.read_text(encoding="utf-8"))
+
+
+def status(run: Run) -> dict[str, object]:
+    result = CliRunner().invoke(cli.app, ["status", str(run.folder), "--json"], catch_exceptions=False)
+    return dict(json.loads(result.stdout))
+
+
+def until(found: Callable[[], object], seconds: float = 120.0) -> float:
+    began = time.monotonic()
+    while not found():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def test_it_has_a_provisional_winner_from_the_first_fit_on(run: Run, of: Study) -> None:
+    trials = of.grid_trials
+    writer = LivePage(run)
+    assert writer.write([])
+    assert "No winner yet" in page_of(run).text
+    going_run.end(run, of, trials[:8])
+    going_run.start(run, of, trials[8])
+    writer.rest = 0.0
+    writer.write([trials[8].id])
+    assert "No winner yet: 8 usable trials: a surface needs 9 or more" in page_of(run).text
+    assert status(run)["provisional"] is None
+    going_run.end(run, of, trials[8:10])
+    going_run.start(run, of, trials[10])
+    writer.rest = 0.0
+    writer.write([trials[10].id])
+    page, now = page_of(run), status(run)
+    assert "Provisional winner, of 10 trials: ALMR" in page.text
+    assert now["provisional"]["trials"] == 10  # type: ignore[index]
+    assert "fit-json" not in page.scripts  # it is no fit to keep
+    assert not run.files.fit.exists()
+    assert json.loads(page.scripts["live"])["running"] == [[trials[10].almr, trials[10].lr, 0.5]]
+    [shown] = now["running"]  # type: ignore[misc]
+    assert (shown["step"], shown["tokens_per_second"], shown["seconds_left"]) == (4, 128.0, 8.0)
+    assert "ALMR 0.90, LR 3e-3" in page.text
+    assert "About 19 s left (" in page.text  # 2 s of the running trial, then 10 s of the last one, and its worker idles
+
+
+def test_it_is_written_only_where_something_changed_and_fits_only_new_records(run: Run, of: Study) -> None:
+    trials = of.grid_trials
+    going_run.end(run, of, trials[:9])
+    going_run.start(run, of, trials[9])
+    writer = LivePage(run)
+    assert writer.write([trials[9].id])
+    draft, written = writer.draft, run.files.report.stat().st_mtime_ns
+    assert not writer.write([trials[9].id])
+    assert run.files.report.stat().st_mtime_ns == written
+    going_run.start(run, of, trials[9], step=7)
+    assert writer.write([trials[9].id])
+    assert "7/8" in page_of(run).text
+    going_run.end(run, of, trials[9:10])
+    writer.write([])
+    assert writer.draft is draft  # fits rest: they take two percent of the processors
+    assert "10 of 12 trials done" in page_of(run).text
+    writer.rest = 0.0
+    writer.write([])
+    assert "of 10 trials" in page_of(run).text
+
+
+@pytest.mark.parametrize(("stop", "word"), [(Stop(), "INTERRUPTED"), (Stop("the last 5 failed"), "STOPPED")])
+def test_a_run_that_ends_before_its_end_says_so_and_how_it_goes_on(
+    run: Run, of: Study, stop: Stop, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.folder.parents[1])
+    LivePage(run).write(stop=stop)
+    page = page_of(run)
+    assert f"{word} 0 of 12 trials done, 0 running, 12 waiting" in page.text
+    assert (stop.why or "") in page.text
+    assert "almr run runs/" in page.text
+    assert json.loads(page.scripts["live"])["every"] is None  # an open page loads itself no more
+
+
+def test_hostile_text_of_a_study_and_of_records_stays_text(tmp_path: Path) -> None:
+    hole = "<!--verdict of a run that goes on--><script>alert(1)"
+    of = going_run.study(
+        corpora={
+            "original": {"embedded": "shakespeare", "language": hole},
+            "additional": {"embedded": "three-kingdoms", "language": "中文"},
+        }
+    )
+    run = going_run.begin(tmp_path / "runs" / of.name, of)
+    going_run.end(run, of, of.grid_trials[:2], status="failed", reason=hole)
+    LivePage(run).write([])
+    page = page_of(run)
+    assert page.tags.count("script") == 3
+    assert hole in page.text
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_no_process_and_a_page_that_says_so(run: Run, of: Study) -> None:
+    trials = of.grid_trials
+    going_run.end(run, of, trials[:9])
+    going_run.start(run, of, trials[9])
+    command = [sys.executable, "-c", DRIVER, str(run.folder), trials[9].id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as driver:
+        assert driver.stdout
+        writer = int(driver.stdout.readline())
+        until(lambda: os.getpriority(os.PRIO_PROCESS, writer) >= 10)
+        try:
+            until(lambda: run.files.report.exists() and "RUNNING" in page_of(run).text)
+            assert "Provisional winner, of 9 trials" in page_of(run).text
+        finally:
+            driver.send_signal(signal.SIGKILL)
+    until(lambda: not running([writer]))
+    assert "INTERRUPTED" in page_of(run).text
+    assert not [path.name for path in run.folder.glob(".*")]
+
+
+@pytest.mark.slow
+def test_what_the_writer_cannot_read_never_fails_the_run(
+    run: Run, of: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from sweep.verbs.live.writing import writing
+
+    run.files.study.write_text("name: [")
+    with writing(run, Console(width=300)) as page:
+        page.tell([])
+        assert page.process
+        page.process.process.wait(timeout=60)
+    said = capsys.readouterr().out
+    assert said.startswith("warning: the page was not written while the trials ran: InputError: ")
+    assert said.count("\n") == 1
+
+
+def test_a_run_that_is_over_in_a_moment_starts_nothing_heavy(run: Run) -> None:
+    from rich.console import Console
+
+    from sweep.verbs.live.writing import writing
+
+    began = time.monotonic()
+    with writing(run, Console(quiet=True)) as page:
+        assert page.process
+        number = page.process.process.pid
+        page.tell([Trial(almr=0.1, lr=1e-3, seed=0).id])
+    assert time.monotonic() - began < 2.5
+    assert not running([number])
+    assert not run.files.report.exists()
