@@ -120,8 +120,8 @@ class Study(Section):
         of = self.notify
         if of and (of.gpu_hours or of.cost) and not self.resources.gpus:
             raise ValueError("notify: trials use no GPUs: remove gpu_hours and cost, or add resources.gpus_per_node")
-        if of and of.cost and not (self.launch and self.launch.price_per_gpu_hour):
-            raise ValueError("notify.cost: the price is not known: add launch.price_per_gpu_hour, or write gpu_hours")
+        if of and of.cost and not self.price_per_gpu_hour:
+            raise ValueError("notify.cost: no price is known: add resources.price_per_gpu_hour, or write gpu_hours")
         return self
 
     @model_validator(mode="after")
@@ -221,8 +221,8 @@ class Study(Section):
     def price_per_gpu_hour(self) -> float | None:
         """Of the GPUs that trials take: as stated, else that of the launch, where that is not for another GPU."""
         stated, launch = self.resources.price_per_gpu_hour, self.launch
-        same = launch is not None and launch.gpu in (None, self.resources.gpu)
-        return stated or (launch.price_per_gpu_hour if launch and same else None)
+        other = launch and launch.gpu and self.resources.gpu and launch.gpu != self.resources.gpu
+        return stated or (launch.price_per_gpu_hour if launch and not other else None)
 
     @property
     def trained_tokens(self) -> int:

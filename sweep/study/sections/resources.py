@@ -43,7 +43,7 @@ class Resources(Section):
     mfu: Annotated[Finite, Field(gt=0, le=1)] | None = None
     """Model FLOP utilisation, 0 to 1, for the hours in `almr plan`. Default: the nearest published figure."""
     price_per_gpu_hour: Positive | None = None
-    """Price of one GPU for an hour, in any currency, for the cost of the trials. Default: `launch`'s, if its GPU is alike."""
+    """Price of one GPU for an hour, in any currency, for the trials' cost. Default: `launch`'s, if its GPU is alike."""
 
     @model_validator(mode="after")
     def _one_kind_of_worker(self) -> Self:
