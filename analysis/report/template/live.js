@@ -97,13 +97,17 @@ function busy() {
 function refresh() {
   if (live.paused || document.hidden) return; // each wakes it again
   if (busy()) { setTimeout(refresh, 500); return; }
+  history.scrollRestoration = "manual";
+  addEventListener("pagehide", keep, { once: true }); // until then the reader goes on
+  location.reload();
+}
+
+function keep() {
   try {
     sessionStorage.setItem(keptName, JSON.stringify(kept()));
   } catch {
     // then the page is loaded as it is opened
   }
-  history.scrollRestoration = "manual";
-  location.reload();
 }
 
 /** Say so where nobody has written the page for long. By this browser's clock alone. */

@@ -178,7 +178,7 @@ def _speed(last: dict[str, Any], before: dict[str, Any], batch_tokens: int) -> f
     if not step or not seconds:
         return None
     steps, taken = step - (before.get("step") or 0), seconds - (before.get("seconds") or 0.0)
-    return steps * batch_tokens / taken if steps > 0 and taken > 0 else step * batch_tokens / seconds
+    return float(steps * batch_tokens / taken if steps > 0 and taken > 0 else step * batch_tokens / seconds)
 
 
 def _finite(value: Any) -> float | None:
