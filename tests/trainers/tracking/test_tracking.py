@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import sys
+import time
 import types
 from collections import defaultdict
 from pathlib import Path
@@ -258,7 +259,12 @@ def test_real_wandb_runs_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert list(tracker.sessions) == ["wandb"]
     first, second = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
     assert first.name == second.name, "both attempts are one run"
-    found = [written for written in wandb_records(second) if written.WhichOneof("record_type") in ("run", "summary")]
+    deadline = time.monotonic() + 30  # version 0.20 writes on after the end
+    found = wandb_records(second)
+    while not any(one.HasField("exit") for one in found):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        found = wandb_records(second)
     assert [list(one.run.tags) for one in found if one.HasField("run")][-1] == ["diverged"]
     values = {u.key: u.value_json for one in found if one.HasField("summary") for u in one.summary.update}
     assert values["status"] == '"diverged"'
