@@ -73,6 +73,8 @@ def _write(run: Run, path: Path, facts: Mapping[str, Any]) -> int:
     place = path if path.exists() else unfinished.beside(path)
     storage = OptunaStorage(f"{SQLITE}{place}", study, run)
     with contextlib.closing(storage), refused(str(path)):
+        if place != path:
+            storage.unsafe()
         storage.sync(records)
         storage.describe(facts)
     place.replace(path)

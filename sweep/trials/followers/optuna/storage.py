@@ -97,7 +97,8 @@ class OptunaStorage:
         for record in records:
             wanted, known = trials.of_record(self.study, self.run, record), self.known.get(record.trial_id)
             if known is None:
-                self._add(record.trial_id, wanted)
+                self._add(record.trial_id, trials.of_start(self.study, record.trial))
+                self._replace(record.trial_id, self.known[record.trial_id], wanted)
             elif not known.state.is_finished() or not _same(known, wanted):
                 self._replace(record.trial_id, known, wanted)
 
@@ -109,21 +110,27 @@ class OptunaStorage:
             if not trial.state.is_finished():
                 self.storage.set_trial_user_attr(trial._trial_id, "status", INTERRUPTED)
                 self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                self._read(identity, trial._trial_id)
+                self._note(identity, self.storage.get_trial(trial._trial_id), trial._trial_id)
+
+    def unsafe(self) -> None:
+        """Do not wait for the disk: for a file that only counts once it is whole."""
+        with self.storage.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA synchronous = OFF")
 
     def close(self) -> None:
         self.storage.remove_session()
         self.storage.engine.dispose()
 
     def _add(self, identity: str, trial: FrozenTrial) -> None:
-        self._read(identity, self.storage.create_new_trial(self.number, template_trial=trial))
-
-    def _read(self, identity: str, number: int) -> None:
-        self.known[identity] = self.storage.get_trial(number)
+        self._note(identity, trial, self.storage.create_new_trial(self.number, template_trial=trial))
 
     def _replace(self, identity: str, known: FrozenTrial, wanted: FrozenTrial) -> None:
         rows.replace(self.storage.engine, known._trial_id, wanted)
-        self._read(identity, known._trial_id)
+        self._note(identity, wanted, known._trial_id)
+
+    def _note(self, identity: str, trial: FrozenTrial, number: int) -> None:
+        trial._trial_id = number
+        self.known[identity] = trial
 
 
 def _same(known: FrozenTrial, wanted: FrozenTrial) -> bool:
