@@ -18,6 +18,7 @@ from trainers.tracking.outcome import Outcome, description
 TOOL = "mlflow"
 SECONDS = 30  # for a server to answer
 PARENT = "mlflow.parentRunId"
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # its page opens with runs, not with traces of agents
 LONGEST = 5000  # letters of a tag's value
 
 
@@ -88,7 +89,8 @@ def _experiment(client: Any, study: Study) -> str:
     if found := client.get_experiment_by_name(study.name):
         return str(found.experiment_id)
     try:
-        return str(client.create_experiment(study.name, artifact_location=_artifacts(study.tracking.mlflow or "")))
+        place = _artifacts(study.tracking.mlflow or "")
+        return str(client.create_experiment(study.name, artifact_location=place, tags=KIND))
     except Exception:
         if found := client.get_experiment_by_name(study.name):
             return str(found.experiment_id)

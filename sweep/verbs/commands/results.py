@@ -173,7 +173,9 @@ def export(
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
-    if formats == [storages.FORMAT]:
+    if storages.FORMAT in (formats or ()):
+        if formats != [storages.FORMAT]:
+            raise InputError("--format optuna: it is no format of a bundle: give it alone")
         written = storages.export(found, folder, say)
         show(written.as_json() if as_json else written.text)
         return

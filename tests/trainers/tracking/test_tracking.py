@@ -136,7 +136,7 @@ class Client:
             raise ConnectionError("no route to the server")
         return self.experiments.get(name)
 
-    def create_experiment(self, name: str, artifact_location: str | None) -> str:
+    def create_experiment(self, name: str, artifact_location: str | None, tags: dict[str, str]) -> str:
         self.experiments[name] = types.SimpleNamespace(experiment_id="1")
         return "1"
 
