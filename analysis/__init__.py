@@ -27,39 +27,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.compare.compare import compare_runs
+    from analysis.compare.fitted import ComparedFit
+    from analysis.compare.result import RunComparison
     from analysis.decision.objectives import GuardedGoal, WeightedGoal
     from analysis.fit.fit import Fit, fit_table
     from analysis.fit.load import LoadedRun, load_run
+    from analysis.fit.refit import refit_run
     from analysis.search.sampler import SurfaceSampler
     from analysis.search.space import Space
     from analysis.table.import_table import read_table
     from sweep.study import InputError, Objective
 
 __all__ = [
+    "ComparedFit",
     "Fit",
     "GuardedGoal",
     "InputError",
     "LoadedRun",
     "Objective",
+    "RunComparison",
     "Space",
     "SurfaceSampler",
     "WeightedGoal",
+    "compare_runs",
     "fit_table",
     "load_run",
     "read_table",
+    "refit_run",
 ]
 HOMES = {
+    "ComparedFit": "analysis.compare.fitted",
     "Fit": "analysis.fit.fit",
     "GuardedGoal": "analysis.decision.objectives",
     "InputError": "sweep.study.errors",
     "LoadedRun": "analysis.fit.load",
     "Objective": "sweep.study.sections.objective",
+    "RunComparison": "analysis.compare.result",
     "Space": "analysis.search.space",
     "SurfaceSampler": "analysis.search.sampler",
     "WeightedGoal": "analysis.decision.objectives",
+    "compare_runs": "analysis.compare.compare",
     "fit_table": "analysis.fit.fit",
     "load_run": "analysis.fit.load",
     "read_table": "analysis.table.import_table",
+    "refit_run": "analysis.fit.refit",
 }
 
 

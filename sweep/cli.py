@@ -29,6 +29,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.status: ("almr status demo --watch", "almr status s3://bucket/runs/demo --json"),
     studies.doctor: ("almr doctor demo", "almr doctor s3://bucket/runs/demo --json"),
     results.fit: ("almr fit demo", "almr fit trials.csv --columns almr=mix,lr=peak_lr,loss=total"),
+    comparison.compare: ("almr compare demo larger", "almr compare runs/a runs/b fitted-table --out page.html"),
     results.simulate: ("almr simulate trials.csv", "almr simulate trials.csv --strategies surface,tpe --trials 8,12"),
     results.report: ("almr report s3://bucket/runs/demo", "almr report demo --serve --port 8040"),
     figures.figures: ("almr figures demo", "almr figures demo --width one --style paper.mplstyle --out paper"),
@@ -44,7 +45,7 @@ OF_TRAINERS: dict[Callable[..., None], tuple[str, str]] = {
         "almr trainer check python train.py",
         "almr trainer check --study study.yaml --json",
     ),
-    comparison.compare: (
+    trainers.compare: (
         "almr trainer compare study.yaml",
         "almr trainer compare demo --with theirs.yaml --address auto",
     ),

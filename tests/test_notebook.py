@@ -1,7 +1,8 @@
-"""The notebook runs as it is committed, on a run of its own."""
+"""The notebooks run as they are committed, on runs of their own."""
 
 import itertools
 import math
+import re
 from pathlib import Path
 
 import nbformat
@@ -9,10 +10,14 @@ import pytest
 from nbclient import NotebookClient
 from samples import make_study
 
+from analysis.fit.fit import fit_study
+from analysis.fit_file.inputs import FitInputs
+from analysis.table import table as tables
 from sweep.study import Record, Trial
-from sweep.study.study_file import dump
+from sweep.study.study_file import dump, load
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "inspect_sweep.ipynb"
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+MOST_BYTES = 600_000
 
 
 @pytest.fixture
@@ -40,27 +45,45 @@ def outputs(notebook: nbformat.NotebookNode) -> dict[str, dict[str, str]]:
     return {line: output.data for line, output in shown if output.output_type in ("execute_result", "display_data")}
 
 
+def executed(path: Path) -> dict[str, dict[str, str]]:
+    """What each cell of a notebook shows when it is run; nothing is printed beside."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    every = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [output for output in every if output.output_type == "stream"]
+    return outputs(notebook)
+
+
 @pytest.mark.slow
-def test_every_cell_runs_and_shows_its_table_or_figure(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explore_shows_the_winner_the_surface_a_slice_and_a_trial(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALMR_RUN", str(run))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
-    shown = outputs(notebook)
-    figures = [line for line, data in shown.items() if "image/png" in data]
-    assert [line.split("(")[0] for line in figures] == [
-        "plots.draw_objective",
-        "plots.draw_slices",
-        "plots.draw_languages",
-        "plots.draw_training",
-    ]
-    assert shown["fit.table"]["text/html"].count("<tr") == 10
-    assert "lr_low" in shown['pd.DataFrame(fit.file.model_dump()["curve"])']["text/html"]
-    assert not [
-        output for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "stream"
-    ]
+    shown = executed(NOTEBOOKS[1])
+    figures = [line.split("(")[0] for line, data in shown.items() if "image/png" in data]
+    assert figures == ["views.surface", "views.surface", "views.slice_at", "views.training", "views.languages"]
+    assert "ALMR" in shown["views.winner(fit)"]["text/html"]
+    assert "almr=0.50_lr=1e-02_seed=0" in shown["views.trial(fit, almr, lr).to_frame()"]["text/html"]
+    assert [data["text/html"].count("<tr") for line, data in shown.items() if line.startswith("fit.table")] == [10]
 
 
-def test_cells_hold_no_logic() -> None:
-    code = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+@pytest.mark.slow
+def test_compare_shows_verdicts_winners_costs_and_a_map_of_each_run(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = load(run / "study.yaml")
+    file = fit_study(study, tables.of_run(run, study)).file
+    (run / "fit.json").write_text(file.model_copy(update={"inputs": FitInputs.of_run(study, run)}).model_dump_json())
+    monkeypatch.setenv("ALMR_RUNS", f"{run},{run}")
+    shown = executed(NOTEBOOKS[0])
+    assert "CARRIES OVER" in shown["views.verdicts(found)"]["text/html"]
+    assert "no difference of the optima is shown" in shown["views.words(found)"]["text/html"]
+    assert "+0.0000 nats" in shown["views.costs(found)"]["text/html"]
+    assert "image/png" in shown["display(*views.maps(found, fits).values())"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_cells_hold_no_logic_and_outputs_are_small_and_name_no_machine(path: Path) -> None:
+    code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert all(len(source.splitlines()) == 1 for source in code[1:])
     assert not [source for source in code if "def " in source or "for " in source or " if " in source]
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < MOST_BYTES
+    assert '"outputs": []' not in text.split(code[1].splitlines()[0])[-1]  # every cell after the first shows something
+    assert not re.search(r"/(home|root|tmp|work|Users)/", re.sub(r'"image/png": "[^"]*"', "", text))

@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from analysis.decision.objectives import base_loss
@@ -197,12 +198,13 @@ def _goal(fit: FitResult) -> GoalData:
 
 def _grid(grid: SurfaceGrid) -> GridData:
     parts = {
-        part: {name: _encoded(getattr(loss, part)) for name, loss in grid.losses.items()} for part in ("mean", "sd")
+        part: {name: encoded(getattr(loss, part)) for name, loss in grid.losses.items()} for part in ("mean", "sd")
     }
     return GridData(almr=grid.almr, lr=grid.lr, mean=parts["mean"], sd=parts["sd"])
 
 
-def _encoded(rows: list[list[float]]) -> str:
+def encoded(rows: ArrayLike) -> str:
+    """Rows of numbers as little-endian doubles in base64."""
     return base64.b64encode(np.asarray(rows, "<f8").tobytes()).decode()
 
 

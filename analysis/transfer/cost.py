@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.interpolate import make_interp_spline
 
 from analysis.decision.case import Case
 from analysis.decision.objectives import weighted
@@ -58,10 +59,30 @@ def selection_regret(optima: Optima, almr: float, lr: float, level: float) -> Co
     None where a guard forbids the setting: it then has no objective. The interval is of the draws, each against its own
     optimum. A setting outside of the measured range counts at the nearest point inside.
     """
-    i, j = int(np.abs(optima.almr - almr).argmin()), int(np.abs(np.log(optima.lr) - math.log(lr)).argmin())
-    drawn = optima.draws[:, i, j] - optima.draws.min(axis=(1, 2))
-    nats = float(optima.mean[i, j] - optima.mean.min())
+    mean, draws = _at(optima, almr, lr)
+    nats = max(0.0, mean - float(optima.mean.min()))
     if not math.isfinite(nats):
         return None
+    drawn = np.maximum(draws - optima.draws.min(axis=(1, 2)), 0.0)
     finite = drawn[np.isfinite(drawn)]
     return Cost(nats=nats, interval=containing(nats, interval(finite if len(finite) else np.array([nats]), level)))
+
+
+def _at(optima: Optima, almr: float, lr: float) -> tuple[float, Array]:
+    """The mean objective at a point and its draws (D,): by cubic splines between the points of the lattice, or, where
+    guards forbid some of them, at the nearest one.
+    """
+    axes, place = (optima.almr, np.log(optima.lr)), (almr, math.log(lr))
+    if not np.isfinite(optima.mean).all() or not np.isfinite(optima.draws).all():
+        i, j = (int(np.abs(axis - value).argmin()) for axis, value in zip(axes, place, strict=True))
+        return float(optima.mean[i, j]), optima.draws[:, i, j]
+    across, up = (_weights(axis, value) for axis, value in zip(axes, place, strict=True))
+    return float(across @ optima.mean @ up), np.asarray(np.einsum("i,dij,j->d", across, optima.draws, up))
+
+
+def _weights(axis: Array, value: float) -> Array:
+    """What each value on an axis (n,) counts for in the cubic spline at a place inside of it."""
+    if len(axis) == 1:
+        return np.ones(1)
+    spline = make_interp_spline(axis, np.eye(len(axis)), k=min(3, len(axis) - 1))
+    return np.asarray(spline(float(np.clip(value, axis[0], axis[-1]))))

@@ -86,6 +86,11 @@ def times(ratio: Any) -> str:
     return f"{f'{rounded:,.{digits}f}'.removesuffix('.0')} x"
 
 
+def ratio(value: Any) -> str:
+    """How many times one LR is another that is near it: 0.97 x, 1.04 x; farther apart as `times`."""
+    return times(value) if missing(value) or not 0.095 <= abs(value) < 9.995 else f"{value:.2f} x"
+
+
 def tokens(value: Any) -> str:
     """A count: 50k, 1.5B."""
     if missing(value):

@@ -193,7 +193,7 @@ def changed_fields(old: Study, new: Study, with_text: bool = True) -> list[str]:
 
 def changed_values(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The values that differ between two trees, each as a dotted path with both."""
-    before, after = _flat(old), _flat(new)
+    before, after = flattened(old), flattened(new)
     return [
         f"{path}: {shown(before.get(path))} -> {shown(after.get(path))}"
         for path in sorted(before.keys() | after.keys())
@@ -201,7 +201,8 @@ def changed_values(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ]
 
 
-def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+def flattened(tree: Any, path: str = "") -> dict[str, Any]:
+    """The values of a tree of mappings by their dotted paths."""
     if not isinstance(tree, dict):
         return {path: tree}
-    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{path}.{key}".lstrip(".")).items()}
+    return {k: v for key, sub in tree.items() for k, v in flattened(sub, f"{path}.{key}".lstrip(".")).items()}

@@ -100,7 +100,7 @@ def objective_info(fit: Fit) -> ObjectiveInfo:
         lr=lattice.lr,
         mean=mean,
         margin=margin,
-        levels=_levels(np.concatenate([allowed.ravel(), cells.loc[cells["allowed"], "loss"]])),
+        levels=colour_levels(np.concatenate([allowed.ravel(), cells.loc[cells["allowed"], "loss"]])),
         cells=cells,
         diverged=diverged[["almr", "lr"]],
         unused=excluded.drop(diverged.index)[["almr", "lr"]],
@@ -128,7 +128,7 @@ def _both_varied(fit: Fit) -> bool:
     return min(len(fit.lattice.almr), len(fit.lattice.lr)) > 1
 
 
-def _levels(losses: Array) -> Array:
+def colour_levels(losses: Array) -> Array:
     """The lowest loss, and 1, 2 and 5 of each power of ten above it: even steps would not show the basin."""
     lowest, span = losses.min(), max(float(np.ptp(losses)), 1e-6)
     first = math.floor(math.log10(span / LEVELS_PER_SPAN))

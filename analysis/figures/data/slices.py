@@ -16,6 +16,7 @@ from analysis.fit_file.curve import CurvePoint
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, LatticeSize
 from analysis.table import table as tables
+from sweep.study import InputError
 
 MOST = 12  # panels: in a table of random points each has its own ALMR
 POINT = ["almr", "lr"]
@@ -71,10 +72,23 @@ def _line(one: Slice) -> pd.DataFrame:
 
 
 def slices_info(fit: Fit) -> SlicesInfo:
+    almrs = np.unique(tables.usable(fit.table)["almr"])
+    return _at(fit, almrs[np.linspace(0, len(almrs) - 1, min(MOST, len(almrs))).round().astype(int)])
+
+
+def slice_info(fit: Fit, almr: float) -> SlicesInfo:
+    """At one ALMR alone, tried or not. Raises InputError for one outside of the tried range."""
+    low, high = fit.lattice.almr[[0, -1]]
+    if not low <= almr <= high:
+        raise InputError(f"ALMR {almr:g} is outside of what was tried: give one from {low:g} to {high:g}")
+    found = _at(fit, np.array([almr]))
+    [one] = found.slices
+    return found._replace(frame=_frame([one], one.trials["loss"] if len(one.trials) else pd.Series(one.mean)))
+
+
+def _at(fit: Fit, almrs: Array) -> SlicesInfo:
     trials = loss_and_guard.usable_trials(fit)
-    almrs = np.unique(trials["almr"])
-    chosen = almrs[np.linspace(0, len(almrs) - 1, min(MOST, len(almrs))).round().astype(int)]
-    slices = [_slice(fit, trials, float(almr)) for almr in chosen]
+    slices = [_slice(fit, trials, float(almr)) for almr in almrs]
     return SlicesInfo(
         quantity=loss_and_guard.quantity(fit),
         level=fit.file.winner.level,

@@ -50,7 +50,11 @@ class TrainingInfo(NamedTuple):
 
 def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
     """The curve of each trial of a study that logged one; a missing or truncated log is no error."""
-    curves = list(_curves(fit.table, RunFiles(run))) if run and fit.study else []
+    return of_curves(list(_curves(fit.table, RunFiles(run))) if run and fit.study else [])
+
+
+def of_curves(curves: list[LossCurve]) -> TrainingInfo:
+    """These curves, with the range of their losses."""
     sound = [curve.loss for curve in curves if curve.status != "diverged"]
     losses = np.concatenate(sound) if sound else np.array([])
     if not len(losses):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Figure  # for annotations elsewhere
 
 from analysis.figures.data.along import along_info
 from analysis.figures.data.languages import front_info, languages_info

@@ -18,7 +18,7 @@ def draw_slices(info: SlicesInfo) -> Figure:
     for axes, one in zip(panels, info.slices, strict=True):
         _draw_slice(axes, one, info.level)
         _draw_trials(axes, one, info.frame[1])
-    lrs = [lr for one in info.slices for lr in (*one.trials["lr"], *one.diverged)]
+    lrs = [lr for one in info.slices for lr in (*one.trials["lr"], *one.diverged)] or info.slices[0].lr.tolist()
     panels[0].set_xlim(min(lrs) / 1.2, max(lrs) * 1.2)  # before the scale: a single LR does not determine one
     panels[0].set(xscale="log", ylim=info.frame)
     style.lr_ticks(panels[0].xaxis, most=3)

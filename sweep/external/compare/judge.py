@@ -12,21 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.compare.shared import POINT, shared_points
 from analysis.fit.fit import Fit
 from analysis.transfer.cost import selection_regret
 from sweep.external.compare.bounds import SAME, Bounds, PairsOf
 from sweep.external.compare.result import LossDifference, PairedTrial, WinnerDifference
 from sweep.study import LANGUAGES
 
-POINT = ["almr", "lr", "seed"]
-
 
 def pairs(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """The trials that both tables have, with the columns of both, `_0` and `_1`."""
     kept = ["status", "reason", "excluded", "seconds"]
     kept += [f"{kind}_{language}" for kind in ("loss", "base_loss") for language in LANGUAGES]
-    sides = (table[[*POINT, *kept]] for table in (first, second))
-    return next(sides).merge(next(sides), on=POINT, suffixes=("_0", "_1")).sort_values(POINT, ignore_index=True)
+    return shared_points(first, second, kept)
 
 
 def trials(paired: pd.DataFrame) -> Iterator[PairedTrial]:

@@ -1,89 +1,61 @@
-"""The verb `trainer compare`: the same few trials by two trainers."""
+"""The verb `compare`: fitted runs beside each other."""
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sweep.store.run import Run
-from sweep.study import InputError, Study, numbers, study_file
-from sweep.verbs.commands.terminal import REFUSED, err, interruptible, out, show
-from sweep.verbs.options import RUNS, Address, AsJson, Runs, StudyName
+from sweep.store.storage import named
+from sweep.study import InputError
+from sweep.study.files.layout import RunFiles
+from sweep.study.files.patterns import what_it_is
+from sweep.study.tables.table_file import is_table
+from sweep.verbs.commands.terminal import err, out, say, show
+from sweep.verbs.options import RUNS, AsJson, Runs
 
-JSON, PAGE = "comparison.json", "comparison.md"
+DEFAULT = Path("compare.html")
 
 
 def compare(
-    study: StudyName,
-    other: Annotated[
-        str, typer.Option("--with", metavar="TRAINER", help="Its name, or a study file that states it.")
-    ] = "native",
-    trials: Annotated[int, typer.Option(min=2, metavar="N", help="Most trials of each trainer.")] = 9,
-    bound: Annotated[
-        float | None, typer.Option(metavar="NATS", help="Most that two losses may differ.  [default: the noise]")
+    given: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Two or more: runs, or folders of almr fit TABLE --out.")
+    ],
+    page: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page.")] = DEFAULT,
+    same_text: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Held-out texts are one, though no record says so.")
     ] = None,
     runs: Runs = RUNS,
-    address: Address = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a few trials with two trainers: do they agree?
+    """Compare fitted runs: optima, what each winner costs on the others, losses, recipes. Writes compare.html."""
+    found = [_found(name, runs) for name in given]
+    from analysis.compare import text
+    from analysis.compare.compare import compare_runs
+    from analysis.compare.page import page as pages
 
-    Exit status 3: they do not. Run it again to resume: each trainer has a run of its own.
-    """
-    from sweep.external.compare import compare as comparing
-    from sweep.external.compare import sides, text
-    from sweep.external.compare.compare import ComparedRun
-
-    if bound is not None and not 0 < bound < math.inf:
-        raise InputError(f"--bound {bound:g}: write a number of nats above 0")
-    loaded = study_file.load(study)
-    both, console = sides.of(loaded, sides.other(other), trials), err if as_json else out
-    _announce(both, console)
-    places = [Run.within(runs, one.name) for one in both]
-    _train(both, places, console, address)
-    with console.status("comparing"):
-        done = [ComparedRun.of(one, place) for one, place in zip(both, places, strict=True)]
-        found = comparing.compare(loaded, done, _own(runs, loaded), bound)
-    _write(places[0], {JSON: found.model_dump_json(indent=2), PAGE: text.page(found, loaded.language_name)})
-    content = found.model_dump(mode="json") | {"agree": found.agree}
-    lines = ["", *text.table(found, loaded.language_name), "", *text.lines(found, loaded.language_name)]
-    show(content if as_json else "\n".join([*lines, f"page: {places[0].address}/{PAGE}"]))
-    raise typer.Exit(0 if found.agree else REFUSED)
+    pages.refuse_foreign(page)
+    with err.status("comparing"):
+        compared, fits = compare_runs([folder for folder, _ in found], same_text or "", [one for _, one in found])
+        pages.write_page(compared, fits, page)
+    if as_json:
+        show(compared.model_dump(mode="json") | {"page": str(page)})
+        return
+    show("\n".join(text.lines(compared, out.width)))
+    say(f"page: {page}")
 
 
-def _train(both: tuple[Study, Study], places: list[Run], console: Console, address: str | None) -> None:
-    from sweep.external import outlook
-    from sweep.verbs import run as sweep_run
-    from trainers import recorded
-
-    for one in both:  # before the first is trained
-        outlook.refuse_missing(one)
-        recorded.refuse_unstated_trainer(one)
-    with interruptible("finished trials are kept; run the same command again to resume"):
-        for one, place in zip(both, places, strict=True):
-            sweep_run.grid(one, place, console, address)
-
-
-def _announce(both: tuple[Study, Study], console: Console) -> None:
-    grid = both[0].grid
-    almrs, lrs = ", ".join(map(numbers.almr, grid.almr)), ", ".join(map(numbers.lr, grid.lrs))
-    console.print(
-        f"{both[0].trainer.name} and {both[1].trainer.name}: {len(grid.points)} trials each, ALMR {almrs} x LR {lrs}, "
-        f"seed {grid.seeds[0]}",
-        soft_wrap=True,
-    )
-
-
-def _write(run: Run, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        run.write(run.folder / name, text)
-    run.share()
-
-
-def _own(runs: str, study: Study) -> Run | None:
-    """The study's own run; None where it has none."""
-    own = Run.within(runs, study.name)
-    return own if own.files.study.is_file() else None
+def _found(name: str, runs: str) -> tuple[Path, str]:
+    """The folder of a run, or of a fitted table, and its address. Raises InputError."""
+    path = Path(name)
+    if path.is_file() or (path.suffix and not path.exists() and is_table(name)):
+        fix = f"fit it first: almr fit {name} --out FOLDER, and compare FOLDER" if path.is_file() else what_it_is(path)
+        raise InputError(f"{name}: {'a table: ' if path.is_file() else ''}{fix}")
+    for folder in (path, Path(named(runs, name))):
+        files = RunFiles(folder)
+        if files.fit.is_file() and not files.study.exists() and not files.trials.exists():
+            return folder, str(folder)
+    run = Run.find(name, runs)
+    return run.folder, run.address
