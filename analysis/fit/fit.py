@@ -22,6 +22,7 @@ from analysis.fit_file.result import FitResult
 from analysis.fit_file.transfer import RuleEstimate, Transfer
 from analysis.scores.read import Scored
 from analysis.scores.read import read as read_scores
+from analysis.scores.score_optima import ScoreSurface
 from analysis.scores.summary import summarise
 from analysis.surfaces.optima import Lattice, Optima
 from analysis.surfaces.surface import Surface, cross_validate, fit_languages
@@ -39,6 +40,7 @@ class Fit(FitResult):
 
     `surfaces` has one per language, and one per source that the objective names; `lattice` their losses over the tried
     range, `optima` the objective there. `source_surfaces`: of the sources that the objective does not name.
+    `score_surfaces`: of the benchmark scores whose best ALMR and LR are known, by the score's name.
     """
 
     surfaces: dict[str, Surface]
@@ -46,6 +48,7 @@ class Fit(FitResult):
     lattice: Lattice
     optima: Optima
     source_surfaces: dict[str, Surface] = field(default_factory=dict)
+    score_surfaces: dict[str, ScoreSurface] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,17 +111,23 @@ def _at_horizon(given: _Given, table: pd.DataFrame, objective: Objective) -> Cas
     return _case(given, table, objective)
 
 
-def _scored(given: _Given) -> Case:
-    """The case of the whole table, with its scores. Raises InputError where too few or too many trials are usable."""
+def _scored(given: _Given) -> tuple[Case, dict[str, ScoreSurface]]:
+    """The case of the whole table, with its scores and their surfaces.
+
+    Raises InputError where too few or too many trials are usable.
+    """
     too_few.refuse(given.table, given.name)
     tables.refuse_many(given.table, given.name)
     trainers.refuse_several(given.table, given.name, OF_A_RUN if given.study else "keep the rows of one")
     case = _case(given, given.table, given.objective)
-    return replace(case, scores=summarise(case, given.scored, given.seed)) if given.scored else case
+    if given.scored is None:
+        return case, {}
+    scores = summarise(case, given.scored, given.seed)
+    return replace(case, scores=scores.file), scores.surfaces
 
 
 def _decided(given: _Given) -> Fit:
-    case = _scored(given)
+    case, scores = _scored(given)
     others = sources.other_surfaces(case, given.seed)
     file = _file(given, case, others)
     return Fit(
@@ -130,6 +139,7 @@ def _decided(given: _Given) -> Fit:
         lattice=case.lattice,
         optima=case.optima,
         source_surfaces=others,
+        score_surfaces=scores,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from pydantic import Field
 
 from analysis.fit_file.fit_file import FitFile
 from sweep.study import InputError, Schema
@@ -28,12 +29,16 @@ class GridLoss(Schema):
 
 
 class SurfaceGrid(Schema):
-    """`almr` (A,), `lr` (L,), and each language's and source's loss there. An `almr` that no trial states is 0.5."""
+    """`almr` (A,), `lr` (L,), and each language's and source's loss there. An `almr` that no trial states is 0.5.
+
+    `scores`: each benchmark score whose best ALMR and LR are known, in its own unit.
+    """
 
     schema_version: int = SCHEMA_VERSION
     almr: list[float]
     lr: list[float]
     losses: dict[str, GridLoss]
+    scores: dict[str, GridLoss] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, fit: Fit) -> Self:
@@ -43,8 +48,10 @@ class SurfaceGrid(Schema):
         others = {name: surface.predict(every_almr, every_lr) for name, surface in fit.source_surfaces.items()}
         shape = (len(lattice.almr), len(lattice.lr))
         losses = {name: _rows(mean.reshape(shape), sd.reshape(shape)) for name, (mean, sd) in others.items()}
+        scored = {name: surface.on(every_almr, every_lr) for name, surface in fit.score_surfaces.items()}
+        scores = {name: _rows(mean.reshape(shape), sd.reshape(shape)) for name, (mean, sd) in scored.items()}
         losses |= {name: _rows(lattice.mean[name], lattice.sd[name]) for name in lattice.mean}
-        return cls(almr=lattice.almr.tolist(), lr=lattice.lr.tolist(), losses=losses)
+        return cls(almr=lattice.almr.tolist(), lr=lattice.lr.tolist(), losses=losses, scores=scores)
 
 
 def _rows(mean: Array, sd: Array) -> GridLoss:

@@ -34,12 +34,15 @@ EXACT = ("base", "goal", "grid", "quantiles")  # what a winner is computed from 
 
 
 class GridData(TypedDict):
-    """The fitted losses on A ALMRs and L LRs: `mean` and `sd` by loss, (A, L) little-endian doubles in base64."""
+    """The fitted losses on A ALMRs and L LRs: `mean` and `sd` by loss, (A, L) little-endian doubles in base64; `score`
+    the same of fitted benchmark scores.
+    """
 
     almr: list[float]
     lr: list[float]
     mean: dict[str, str]
     sd: dict[str, str]
+    score: dict[str, str]
 
 
 class GoalData(TypedDict):
@@ -200,7 +203,8 @@ def _grid(grid: SurfaceGrid) -> GridData:
     parts = {
         part: {name: encoded(getattr(loss, part)) for name, loss in grid.losses.items()} for part in ("mean", "sd")
     }
-    return GridData(almr=grid.almr, lr=grid.lr, mean=parts["mean"], sd=parts["sd"])
+    score = {name: _encoded(one.mean) for name, one in grid.scores.items()}
+    return GridData(almr=grid.almr, lr=grid.lr, mean=parts["mean"], sd=parts["sd"], score=score)
 
 
 def encoded(rows: ArrayLike) -> str:

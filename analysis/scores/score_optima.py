@@ -47,6 +47,11 @@ class ScoreSurface:
         mean, sd = self.surface.predict([almr], [lr])
         return self.turned * float(mean[0]), float(sd[0])
 
+    def on(self, almr: Array, lr: Array) -> tuple[Array, Array]:
+        """The predicted scores at n points and their standard deviations: two arrays (n,)."""
+        mean, sd = self.surface.predict(almr, lr)
+        return self.turned * mean, sd
+
     def explained(self) -> float:
         """The leave-one-out R2: the share of the variance that predictions of left-out trials explain."""
         values = self.surface.scale.loss

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -13,20 +14,27 @@ from analysis.decision.case import Case
 from analysis.fit_file.scores import Correlation, ScoreRow, ScoresFile, WinnerTrial
 from analysis.scores import across, changes, guards, paired, score_optima
 from analysis.scores.read import Scored, ScoredModel
-from analysis.scores.score_optima import ScoredRun
+from analysis.scores.score_optima import ScoredRun, ScoreSurface
 from analysis.scores.targets import ScoreTarget, distinct, targets
 from analysis.table.table import TriedPoints
 from sweep.study import Score
 from sweep.study.record import SCORING
 
 
-def summarise(case: Case, scored: Scored, seed: int = 0) -> ScoresFile:
+class ScoreSummary(NamedTuple):
+    """The scores' part of `fit.json`, and the surface of each score whose optimum is known, by the score's name."""
+
+    file: ScoresFile
+    surfaces: dict[str, ScoreSurface]
+
+
+def summarise(case: Case, scored: Scored, seed: int = 0) -> ScoreSummary:
     """`scored` holds the case's own trials (see analysis.scores.read)."""
     with threadpool_limits(1):
         return _summarise(case, scored, seed)
 
 
-def _summarise(case: Case, scored: Scored, seed: int) -> ScoresFile:
+def _summarise(case: Case, scored: Scored, seed: int) -> ScoreSummary:
     scored = _comparable(scored)
     every, distances = targets(scored), _distances(case, scored)
     nearest = _nearest(scored, distances)
@@ -42,7 +50,7 @@ def _summarise(case: Case, scored: Scored, seed: int) -> ScoresFile:
     rows = changes.rows(run, shown)
     rows = _with_correlations(case, run, shown, rows)
     rows = _with_optima(run, shown, rows)
-    return ScoresFile(
+    file = ScoresFile(
         level=run.level,
         winner_trial=None
         if nearest is None
@@ -53,6 +61,8 @@ def _summarise(case: Case, scored: Scored, seed: int) -> ScoresFile:
         guards=tuple(guards.check(guard, run) for guard in case.objective.score_guards),
         notes=tuple(_notes(scored, rows)),
     )
+    known = [target for target, row in zip(shown, rows, strict=True) if row.optimum]
+    return ScoreSummary(file, {target.name: found for target in known if (found := run.surface(target))})
 
 
 def _distances(case: Case, scored: Scored) -> np.ndarray:

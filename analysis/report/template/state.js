@@ -47,7 +47,8 @@ function layers() {
     field: lattice && lattice.mean[name] ? lattice.mean[name] : null, trials: data.trials.loss[name],
   }));
   const scores = Object.keys(data.trials.score).map((name) => ({
-    key: `score ${name}`, label: `score ${scoreLabel(name)}`, unit: "score, trials alone", field: null,
+    key: `score ${name}`, label: `score ${scoreLabel(name)}`, unit: lattice && lattice.score[name] ? "score" : "score, trials alone",
+    field: lattice && lattice.score[name] ? lattice.score[name] : null,
     trials: data.trials.score[name], higher: (data.scores.find((one) => one.name === name) || { sign: 1 }).sign > 0,
   }));
   const doubt = objective.field && lattice ? [{

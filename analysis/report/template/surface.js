@@ -16,7 +16,7 @@ function decode(text) {
 function latticeOf(grid) {
   const part = (/** @type {Record<string, string>} */ texts) =>
     Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, decode(text)]));
-  return { almr: grid.almr, lr: grid.lr, mean: part(grid.mean), sd: part(grid.sd) };
+  return { almr: grid.almr, lr: grid.lr, mean: part(grid.mean), sd: part(grid.sd), score: part(grid.score) };
 }
 
 /** A not-a-knot cubic spline through even points, at `times` as many steps. @param {number[]} y @param {number} times */
@@ -81,7 +81,7 @@ function finer(lattice) {
   const part = (/** @type {Record<string, Matrix>} */ values) =>
     Object.fromEntries(Object.entries(values).map(([name, one]) => [name, finerMatrix(one, rows, columns)]));
   const lr = even(lattice.lr.map(Math.log)).map(Math.exp);
-  return { almr: even(lattice.almr), lr, mean: part(lattice.mean), sd: part(lattice.sd) };
+  return { almr: even(lattice.almr), lr, mean: part(lattice.mean), sd: part(lattice.sd), score: {} };
 }
 
 /** The weighted sum of losses. @param {Record<string, number>} weights @param {Record<string, Matrix>} losses */

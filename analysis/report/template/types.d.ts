@@ -1,7 +1,7 @@
 // The page's data. analysis/report/data.py, trials.py, history.py and live.py write it; losses in nats per token.
 type Numbers = (number | null)[];
 type Texts = (string | null)[];
-interface GridData { almr: number[]; lr: number[]; mean: Record<string, string>; sd: Record<string, string> }
+interface GridData { almr: number[]; lr: number[]; mean: Record<string, string>; sd: Record<string, string>; score: Record<string, string> }
 interface GoalData {
   weights: Record<string, number>; bounds: Record<string, number>;
   forgetting: number | null; guards: Record<string, number>;
@@ -35,7 +35,10 @@ interface PageData {
 
 // What the scripts share.
 type Matrix = Float64Array; // rows of ALMRs, columns of LRs
-interface Lattice { almr: number[]; lr: number[]; mean: Record<string, Matrix>; sd: Record<string, Matrix> }
+interface Lattice {
+  almr: number[]; lr: number[];
+  mean: Record<string, Matrix>; sd: Record<string, Matrix>; score: Record<string, Matrix>;
+}
 interface Found {
   almr: number; lr: number; objective: number; interval: [number, number];
   losses: Record<string, number>; kept: boolean;

@@ -95,7 +95,7 @@ def test_without_questions_the_intervals_are_wider_and_it_is_said(
     fitted_run, tmp_path, scored_run, make_study, bowl_case
 ):
     scored_run(tmp_path, make_study(), only=finalist, n=400, questions=False)
-    scores = summarise(bowl_case(), read(tmp_path, tables.read_run(tmp_path)))
+    scores = summarise(bowl_case(), read(tmp_path, tables.read_run(tmp_path))).file
     both = (scores, fitted_run.file.scores)
     wide, narrow = (next(row.change.interval for row in s.rows if row.name == "ceval") for s in both)
     assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)

@@ -20,7 +20,7 @@ GRID = [(a, float(f"{r:.3g}")) for a in (0.1, 0.3, 0.5, 0.7, 0.9) for r in np.ge
 def whole(bowl_case, scores_of):
     """Every point of the grid scored, with English falling as ALMR rises."""
     guards = {"task": "ceval", "at_least_gain": 0.1}, {"group": "English", "at_most_drop": 0.05}
-    return summarise(bowl_case(*guards), scores_of(GRID, n=500, drop=0.8))
+    return summarise(bowl_case(*guards), scores_of(GRID, n=500, drop=0.8)).file
 
 
 def row(scores, name):
@@ -28,7 +28,7 @@ def row(scores, name):
 
 
 def findings(case, scored):
-    case = replace(case, scores=scored and summarise(case, scored))
+    case = replace(case, scores=scored and summarise(case, scored).file)
     return list(score_findings.refused(case, TriedPoints.of(case.table)))
 
 
@@ -114,7 +114,7 @@ def test_a_guard_that_is_broken_refuses_the_winner_with_the_numbers(bowl_case, s
 
 def test_a_guard_that_is_kept_only_on_average_is_broken(bowl_case, scores_of):
     scored = scores_of(FEW, n=100)
-    change = summarise(bowl_case(), scored).rows[0].change.value
+    change = summarise(bowl_case(), scored).file.rows[0].change.value
     [found] = findings(bowl_case({"task": "ceval", "at_least_gain": change - 0.005}), scored)
     assert "kept with a probability of 5" in found.message
 
@@ -142,7 +142,7 @@ def test_a_guard_where_nothing_was_scored_cannot_be_judged(bowl_case):
 
 
 def test_a_language_can_be_guarded_by_its_name(bowl_case, scores_of):
-    guarded = summarise(bowl_case({"group": "additional", "at_least_gain": 0.05}), scores_of(FEW))
+    guarded = summarise(bowl_case({"group": "additional", "at_least_gain": 0.05}), scores_of(FEW)).file
     assert guarded.guards[0].kept
     assert "additional" not in [r.name for r in guarded.rows]  # the same tasks as Chinese: one comparison
 
@@ -151,7 +151,7 @@ def test_what_failed_has_no_number_and_a_reason(bowl_case, scores_of):
     scored = scores_of(FEW)
     del scored.trials[1].answers["ceval"]
     scored.trials[1].failures["ceval"] = "the model answered NaN"
-    scores = summarise(bowl_case({"task": "ceval", "at_least_gain": 0.01}), scored)
+    scores = summarise(bowl_case({"task": "ceval", "at_least_gain": 0.01}), scored).file
     found = row(scores, "ceval")
     assert (found.winner, found.change, found.verdict) == (None, None, None)
     assert found.why_no_change == "the model answered NaN"
@@ -166,7 +166,7 @@ def test_a_task_that_every_model_fails_has_no_change_and_a_reason(bowl_case, sco
     scored = scores_of(FEW)
     for model in scored.models:
         model.answers["gsm8k"] = QuestionAnswers(Score(value=0.0, stderr=0.0, n=100, group="math"))
-    found = row(summarise(bowl_case({"task": "gsm8k", "at_most_drop": 0.01}), scored), "gsm8k")
+    found = row(summarise(bowl_case({"task": "gsm8k", "at_most_drop": 0.01}), scored).file, "gsm8k")
     assert (found.change, found.best.change) == (None, None)
     assert "both standard errors are 0" in found.why_no_change
 
@@ -182,7 +182,7 @@ def asked_otherwise(scored, low, task="ceval"):
 
 def test_scores_of_other_questions_are_left_out_of_all_that_compares_trials(bowl_case, scores_of):
     guard = {"task": "ceval", "at_least_gain": 0.1}
-    scores = summarise(bowl_case(guard), asked_otherwise(scores_of(GRID, n=500), 0.4))
+    scores = summarise(bowl_case(guard), asked_otherwise(scores_of(GRID, n=500), 0.4)).file
     found = row(scores, "ceval")
     assert (found.best.among, found.best.almr >= 0.4, found.correlation.trials, found.optimum.trials) == (
         18,
@@ -199,7 +199,7 @@ def test_scores_of_other_questions_are_left_out_of_all_that_compares_trials(bowl
 
 def test_without_the_base_model_the_questions_of_most_trials_count(bowl_case, scores_of):
     scored = asked_otherwise(scores_of(GRID, n=50), 0.6)
-    scores = summarise(bowl_case(), Scored(ScoredModel({}, {}), scored.points, scored.trials))
+    scores = summarise(bowl_case(), Scored(ScoredModel({}, {}), scored.points, scored.trials)).file
     assert row(scores, "ceval").best.among == 18
     assert row(scores, "ceval").best.value == 1
 
@@ -207,7 +207,7 @@ def test_without_the_base_model_the_questions_of_most_trials_count(bowl_case, sc
 def test_without_the_base_model_no_change_is_claimed(bowl_case, scores_of):
     scored = scores_of(FEW)
     case = bowl_case({"group": "English", "at_most_drop": 0.02})
-    scores = summarise(case, Scored(ScoredModel({}, {}), scored.points, scored.trials))
+    scores = summarise(case, Scored(ScoredModel({}, {}), scored.points, scored.trials)).file
     assert scores.comparisons == 0
     assert all(r.change is None and r.base is None and r.winner is not None for r in scores.rows)
     assert scores.guards[0].why_not == "against the base model: arc: not scored"
@@ -217,7 +217,7 @@ def test_without_the_base_model_no_change_is_claimed(bowl_case, scores_of):
 
 def test_a_scored_trial_far_from_the_winner_is_said_to_be_far(bowl_case, scores_of):
     case = bowl_case()
-    scores = summarise(case, scores_of([(0.1, 1e-5)]))
+    scores = summarise(case, scores_of([(0.1, 1e-5)])).file
     [far] = [f for f in score_findings.warned(replace(case, scores=scores), TriedPoints.of(case.table)) if f.next]
     assert "grid steps away: score one beside it" in far.message
 
@@ -228,7 +228,7 @@ def test_lower_is_better_turns_the_verdict_and_other_scales_stay_out_of_a_mean(b
         answers = value + np.random.default_rng(0).normal(size=50)
         fields = {"value": answers.mean(), "n": 50, "stderr": 0.2, "higher_is_better": False, "group": "English"}
         model.answers["perplexity"] = QuestionAnswers(Score(**fields), answers)
-    scores = summarise(bowl_case({"task": "perplexity", "at_least_gain": 5}), scored)
+    scores = summarise(bowl_case({"task": "perplexity", "at_least_gain": 5}), scored).file
     found = row(scores, "perplexity")
     assert found.verdict == "better"
     assert found.change.value == pytest.approx(-10)
@@ -263,3 +263,12 @@ def test_the_interval_of_a_rank_correlation_holds_the_truth():
     assert np.mean([c.interval.low <= truth <= c.interval.high for c in found]) == pytest.approx(0.9, abs=0.055)
     assert across.correlation("l", [1, 2, 3, 4], [1, 2, 3, 4], 0.9) is None
     assert across.correlation("l", range(9), [1] * 9, 0.9) is None
+
+
+def test_a_score_whose_best_point_is_known_has_its_surface(bowl_case, scores_of):
+    found = summarise(bowl_case(), scores_of(GRID, n=500, drop=0.8))
+    known = {row.name: row.optimum for row in found.file.rows if row.optimum}
+    assert found.surfaces.keys() == known.keys() != set()
+    for name, best in known.items():
+        (there, elsewhere), _ = found.surfaces[name].on([best.almr, 0.1], [best.lr, 1e-5])
+        assert there > elsewhere
