@@ -269,7 +269,8 @@ def _score_finished(study: Study, run: Run, console: Console, address: str | Non
             console.print(line, markup=False, soft_wrap=True)
 
     plain = study.model_copy(update={"search": Search()})
-    controller.run_trials(study, run, lambda at_once: GridQueue(plain, run, trials, at_once), watch, address)
+    with writing(run, console):
+        controller.run_trials(study, run, lambda at_once: GridQueue(plain, run, trials, at_once), watch, address)
 
 
 def _expected_gpu_hours(study: Study, run: Run) -> float | None:

@@ -148,8 +148,8 @@ class RunNow:
         return price * self.gpu_hours if price and self.study.trial_resources.gpus else None
 
     def time_left(self) -> TimeLeft | None:
-        """None where nobody runs it, and where nothing tells it."""
-        if not self.driver:
+        """None where nobody runs it, where no trial is left, and where nothing tells it."""
+        if not self.driver or not self.left:
             return None
         last = list(self.tally.lengths.values())[-MOST_LENGTHS:]
         under_way = [UnderWay(one.seconds, one.seconds_left) for one in self.running]

@@ -54,10 +54,14 @@ def counts(now: RunNow) -> str:
 
 def facts(now: RunNow) -> list[str]:
     """The time that is left, the best so far, and what was spent: a line each, of what is known."""
-    left = time_left(now.time_left()) if now.driver else ""
+    left = (
+        time_left(now.time_left())
+        if now.left
+        else "all trials have ended; scores that are missing, and the fit, follow"
+    )
     return [
-        *([left] if left else []),
-        *([now.provisional.text] if now.provisional and now.left else []),
+        *([left] if now.driver else []),
+        *([now.provisional.text] if now.provisional and now.state != "finished" else []),
         *([best(now)] if now.tally.best else []),
         *(f"budget: {part}" for part in now.spent),
         spent(now),

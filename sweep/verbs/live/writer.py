@@ -90,10 +90,12 @@ def step_back() -> None:
 
 def _write(address: str, orders: Orders) -> None:
     from sweep.store.run import Run
-    from sweep.verbs.live.page import LivePage, Stop
 
     run = Run(address)
-    page, put = LivePage(run), _Put(run)
+    run.study()  # one that cannot be read ends this process before it imports what takes long
+    from sweep.verbs.live.page import LivePage, Stop
+
+    page, put = LivePage(run), Put(run)
     while not orders.ended.is_set():
         if page.write(orders.running):
             put(PUT_SECONDS)
@@ -109,7 +111,7 @@ def _taken_over(run: Any, since: float) -> bool:
     return any(path.stat().st_mtime > since for path in files)
 
 
-class _Put:
+class Put:
     """Puts the page where the run is kept, if that is an object store. A store that fails is tried again later."""
 
     def __init__(self, run: Any) -> None:

@@ -20,8 +20,8 @@ def browser():
 
 @pytest.fixture
 def going(tmp_path, monkeypatch):
-    """The writer of a page that loads itself every second, and what its run does."""
-    monkeypatch.setattr(pages, "EVERY_SECONDS", 1.0)
+    """The writer of a page that loads itself at short intervals, and what its run does."""
+    monkeypatch.setattr(pages, "EVERY_SECONDS", 0.6)
     of = going_run.study()
     run, trials = going_run.begin(tmp_path / "runs" / of.name, of), of.grid_trials
     going_run.end(run, of, trials[:10])
@@ -103,7 +103,7 @@ def test_the_page_loads_itself_again_as_the_reader_left_it_until_the_run_ends(op
     assert page.text_content("#verdict b") in ("FITTED", "REFUSED")
     assert page.text_content("#detail h3") == mark
     loads = len(page.loads)
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1200)
     assert len(page.loads) == loads  # the run has ended
 
 
@@ -111,13 +111,13 @@ def test_a_reader_can_pause_it_and_is_not_interrupted(opened):
     page = opened
     page.click("#pause")
     loads = len(page.loads)
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1200)
     assert (len(page.loads), page.text_content("#pause")) == (loads, "Go on")
     page.click("#pause")
     loaded_again(page)
     page.evaluate("getSelection().selectAllChildren(document.querySelector('h1'))")
     loads = len(page.loads)
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1200)
     assert len(page.loads) == loads
     page.evaluate("getSelection().removeAllRanges()")
     loaded_again(page)

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study import Study, Trial
+from sweep.study import Status, Study, Trial
 from sweep.verbs.live.page import LivePage, Stop
+from sweep.verbs.live.writer import Put
 
 ROOT = Path(__file__).parents[3]
 DRIVER = """
@@ -133,11 +134,34 @@ def test_hostile_text_of_a_study_and_of_records_stays_text(tmp_path: Path) -> No
         }
     )
     run = going_run.begin(tmp_path / "runs" / of.name, of)
-    going_run.end(run, of, of.grid_trials[:2], status="failed", reason=hole)
+    going_run.end(run, of, of.grid_trials[:2], status=Status.FAILED, reason=hole)
     LivePage(run).write([])
     page = page_of(run)
     assert page.tags.count("script") == 3
     assert hole in page.text
+
+
+def test_of_a_run_on_an_object_store_the_page_is_put_there_and_the_provisional_fit_is_removed(
+    of: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALMR_CACHE", str(tmp_path / "cache"))
+    run = Run(f"memory://{tmp_path.name}/{of.name}")
+    assert run.mirror
+    store = run.mirror.fs
+    report, fit = (f"{run.mirror.root}/{name}" for name in ("report.html", "live.json"))
+    run.freeze(of)
+    going_run.end(run, of, of.grid_trials[:9])
+    put = Put(run)
+    LivePage(run).write([of.grid_trials[9].id])
+    put(60.0)
+    assert b"RUNNING" in store.cat_file(report)
+    assert json.loads(store.cat_file(fit))["trials"] == 9
+    store.rm_file(report)
+    put(60.0)  # not again within a minute
+    assert not store.exists(report)
+    run.remove(run.files.live)
+    assert not store.exists(fit)
+    assert not run.files.live.exists()
 
 
 @pytest.mark.slow
