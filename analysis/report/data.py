@@ -203,7 +203,7 @@ def _grid(grid: SurfaceGrid) -> GridData:
     parts = {
         part: {name: encoded(getattr(loss, part)) for name, loss in grid.losses.items()} for part in ("mean", "sd")
     }
-    score = {name: _encoded(one.mean) for name, one in grid.scores.items()}
+    score = {name: encoded(one.mean) for name, one in grid.scores.items()}
     return GridData(almr=grid.almr, lr=grid.lr, mean=parts["mean"], sd=parts["sd"], score=score)
 
 
