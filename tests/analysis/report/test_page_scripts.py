@@ -12,7 +12,7 @@ from analysis.decision.winner import choose
 from analysis.fit.fit import fit_study
 from analysis.fit.grid import SurfaceGrid
 from analysis.report import data as page_data
-from analysis.report import history, page, trials
+from analysis.report import history, live, page, trials
 from analysis.table import table as tables
 from analysis.transfer import cost
 from sweep.study import numbers
@@ -107,7 +107,7 @@ def test_every_script_can_be_parsed_and_is_one_of_the_page():
 
 def test_the_scripts_types_are_those_of_the_data():
     text = (page.TEMPLATE / "types.d.ts").read_text(encoding="utf-8")
-    written = (page_data, trials, history)
+    written = (page_data, trials, history, live)
     for name in (
         "PageData",
         "GridData",
@@ -118,6 +118,7 @@ def test_the_scripts_types_are_those_of_the_data():
         "ScoreData",
         "RuleData",
         "WinnerAtBudget",
+        "LiveData",
     ):
         [body] = re.findall(rf"interface {name} {{(.*?)}}", text, re.DOTALL)
         model = next(getattr(module, name) for module in written if hasattr(module, name))
