@@ -22,6 +22,7 @@ KINDS = {
     ".csv",
     ".js",
     ".css",
+    ".mplstyle",
     ".ts",
     ".sh",
     ".sbatch",
