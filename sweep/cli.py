@@ -83,10 +83,7 @@ def almr(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """\b
-    Choose ALMR and LR of a large continual pre-training run by small ones.
-    Start with: almr run demo. Help of a verb: almr run --help
-    """
+    """Choose ALMR and LR of a large training run by small ones. First: almr run demo"""
 
 
 def _write_any_character() -> None:

@@ -21,7 +21,7 @@ DEFAULT = Path("compare.html")
 
 def compare(
     given: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Two or more: runs, or folders of almr fit TABLE --out.")
+        list[str], typer.Argument(metavar="RUN", help="Two to nine runs, or folders of almr fit TABLE --out.")
     ],
     page: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page.")] = DEFAULT,
     same_text: Annotated[
@@ -30,7 +30,10 @@ def compare(
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Compare fitted runs: optima, what each winner costs on the others, losses, recipes. Writes compare.html."""
+    """Set fitted runs beside each other, on a page of their own.
+
+    Optima, what each winner costs on the others, losses, recipes and maps.
+    """
     found = [_found(name, runs) for name in given]
     from analysis.compare import text
     from analysis.compare.compare import compare_runs

@@ -29,7 +29,7 @@ COMMANDS = [*([verb] for verb in VERBS), *(["trainer", verb] for verb in OF_TRAI
 
 
 def test_every_verb_is_there() -> None:
-    first, looking = ["plan", "prepare", "run"], ["status", "doctor", "fit", "simulate", "report", "figures"]
+    first, looking = ["plan", "prepare", "run"], ["status", "doctor", "fit", "compare", "simulate", "report", "figures"]
     assert names(cli.app) == first + looking + ["export", "pack", "confirm"]
 
 
