@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -13,10 +15,11 @@ from analysis.fit_file.scores import ScoresFile
 from analysis.fit_file.sources import LossGuard, SourceAtWinner
 from analysis.fit_file.transfer import RuleEstimate, Transfer
 from analysis.fit_file.winner import Region, Winner
-from sweep.study import Schema
+from sweep.study import InputError, Schema
 from sweep.study.files import reader
 from sweep.study.files.layout import RunFiles
 from sweep.study.record import OWN_TRAINER, trainer_text
+from sweep.study.study import fingerprint_of
 
 SCHEMA_VERSION = 2
 
@@ -84,6 +87,7 @@ class FitFile(Schema):
     of `surfaces.json`, None where an earlier version fitted, or nothing was kept. `alone`: the hyper-parameter that was
     fitted alone, "lr" or "almr", because all trials have one value of the other.
     `trainers`: what trained the trials that were fitted, by trainer and version; empty where a table does not state it.
+    `content`: a hash of all the rest, None where an earlier version wrote the file.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -114,6 +118,11 @@ class FitFile(Schema):
     surfaces: str | None = None
     alone: str | None = None
     trainers: tuple[TrainedBy, ...] = ()
+    content: str | None = None
+
+    def hashed(self) -> FitFile:
+        """With the hash of its content, as it is written."""
+        return self.model_copy(update={"content": _hash(json.loads(self.model_dump_json()))})
 
     @property
     def trained_by(self) -> str:
@@ -136,6 +145,14 @@ def read_fit(run: Path, remedy: str = "write it anew: almr fit RUN") -> FitFile:
     """The `fit.json` of a run directory.
 
     Raises FileNotFoundError where the run was never fitted, and InputError naming file, field and remedy where the file
-    is of another schema version or cannot be read.
+    is of another schema version, cannot be read, or was changed after it was written.
     """
-    return reader.read(RunFiles(run).fit, FitFile, "fit", SCHEMA_VERSION, remedy)
+    path = RunFiles(run).fit
+    file = reader.read(path, FitFile, "fit", SCHEMA_VERSION, remedy)
+    if file.content is not None and file.content != _hash(reader.parse(path, "fit", remedy)):
+        raise InputError(f"{path}: content: was changed after almr fit wrote the file; {remedy}")
+    return file
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return fingerprint_of(content | {"content": None})

@@ -62,7 +62,7 @@ def _written(fitted: Fit, folder: Path, inputs: FitInputs | None = None) -> Fit:
     fitted = keep_surfaces(keep_figures(fitted, folder), folder)
     for name, text in score_files.texts(fitted.file.scores, fitted.label).items():
         write_atomically(folder / name, text)
-    fitted = replace(fitted, file=fitted.file.model_copy(update={"inputs": inputs}))
+    fitted = replace(fitted, file=fitted.file.model_copy(update={"inputs": inputs}).hashed())
     write_atomically(RunFiles(folder).fit, fitted.file.model_dump_json(indent=2))
     return fitted
 

@@ -102,6 +102,23 @@ def test_a_file_that_another_verb_needs_is_missed(attack: Attack, name: str) -> 
     attack._mend()
 
 
+def test_a_possible_number_that_was_changed_in_a_fit_is_told(attack: Attack) -> None:
+    attack._mend()
+    path = attack.run / "fit.json"
+    content = json.loads(path.read_text())
+    content["winner"]["objective"] += 0.001
+    path.unlink()
+    path.write_text(json.dumps(content))
+    found = json.loads(call(attack.folder, DOCTOR).out)
+    assert [(one["file"], one["message"][:48]) for one in found["damaged"]] == [
+        ("fit.json", "content: was changed after almr fit wrote the fi")
+    ]
+    told = call(attack.folder, ("report", whole_run.NAME))
+    assert (told.status, told.err.count("\n")) == (2, 1)
+    assert "fit.json: content: was changed after almr fit wrote the file; write it anew: almr fit" in told.err
+    attack._mend()
+
+
 def _with_bars_apart(text: str) -> str:
     return text.replace(" | ", "   |  ").replace("---", "-----").replace("\n", "  \r\n")
 

@@ -195,7 +195,7 @@ def scored(run):
 
 def older(run):
     content = json.loads((run / "fit.json").read_text())
-    del content["inputs"]
+    del content["inputs"], content["content"]
     (run / "fit.json").write_text(json.dumps(content))
 
 
