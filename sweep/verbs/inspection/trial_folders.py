@@ -57,7 +57,8 @@ class TrialFolders:
 def _note(path: Path) -> None:
     remedy = "delete it: the model then counts as the worst of the saved ones"
     content = reader.parse(path, "note of a saved model", remedy)
-    if not isinstance(content, dict) or not isinstance(content.get("objective"), int | float | None):
+    stated = content.get("objective", "") if isinstance(content, dict) else ""
+    if not isinstance(stated, int | float | None):
         raise InputError(f"{path}: states no objective; {remedy}")
 
 
