@@ -83,7 +83,7 @@ def almr(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Choose ALMR and LR of a large training run by small ones. First: almr run demo"""
+    """Choose ALMR and LR of a large run by small ones. First: almr run demo"""
 
 
 def _write_any_character() -> None:
