@@ -126,7 +126,7 @@ def _shared_loss(found: RunComparison, pair: RunPair, one: SharedLoss) -> str:
 def sizes(found: RunComparison, step: SizeStep) -> Iterator[str]:
     """The chosen rule; the page has a table of all."""
     larger = found.run(step.larger)
-    begin = f"{larger.name} has {numbers.times(step.factor)} the parameters"
+    begin = f"{numbers.times(step.factor)} the parameters in {larger.name}"
     if step.why:
         yield f"{begin}; not predicted: {step.why}"
     for rule in step.rules:
