@@ -26,7 +26,7 @@ LOOK_SECONDS = 2.0
 PUT_SECONDS = 60.0  # between puts of the page to an object store
 LAST_SECONDS = 10.0  # of the processor, for the last page: then this process ends whatever it does
 LONGEST_SECONDS = 120.0  # the same by the clock, on a machine where it hardly runs
-NICE = 10  # where trials take all cores: a tenth of one for a moment. With 19 the first page took minutes
+NICE = 10  # where trials take all cores: a tenth of one for a moment; SCHED_IDLE gave no page for minutes
 FIRST_TO_GO = 1000  # of what the kernel may kill where memory is short
 
 
