@@ -60,7 +60,7 @@ function drawSurface(svg, width, height, layer, share) {
   svg.append(shape("rect", { class: "ground", x: x.range[0], y: y.range[1], width: x.range[1] - x.range[0], height: y.range[0] - y.range[1] }));
   if (grid && layer.field) drawField(svg, grid, layer.field, share, { x, y });
   axes(svg, x, y, { x: "ALMR (share of training tokens)", y: "peak LR" });
-  drawKey(svg, width, y, share, layer);
+  if (layer.field || known(layer.trials).length) drawKey(svg, width, y, share, layer);
 }
 
 /** @param {SVGElement} svg @param {Lattice} grid @param {Matrix} field @param {ReturnType<typeof shares>} share
