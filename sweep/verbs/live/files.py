@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Collection
 from operator import itemgetter
 
@@ -16,6 +17,9 @@ from sweep.trials.progress import RunProgress
 from sweep.verbs.live import provisional
 from sweep.verbs.live.now import RunningTrial, RunNow, Tally
 
+READ_SHARE = 0.1  # of the time, at most, for reading the records of a large run again and again
+SMALL_SECONDS = 0.1  # of the processor: what takes less is read at each look
+
 Stamps = dict[str, tuple[int | None, int | None]]  # of each trial, when its record and its request were written
 
 
@@ -25,6 +29,7 @@ class RunReader:
     def __init__(self, run: Run, study: Study | None = None) -> None:
         self.run, self.study = run, study or run.study()
         self.stamps: Stamps | None = None
+        self.rest = 0.0  # no reading before, by the monotonic clock
         self.at_once = 1  # at most so far
         self.scoring = scoring.finalist_seconds(self.study)
 
@@ -54,12 +59,18 @@ class RunReader:
         )
 
     def _read_changes(self) -> None:
-        stamps = self._stamps()
-        if stamps == self.stamps:
+        stamps, began = self._stamps(), time.process_time()
+        if stamps == self.stamps or time.monotonic() < self.rest:
             return
+        self._read(stamps)
+        taken = time.process_time() - began
+        self.rest = time.monotonic() + taken / READ_SHARE if taken > SMALL_SECONDS else 0.0
+
+    def _read(self, stamps: Stamps) -> None:
         self.progress = RunProgress.of(self.study, self.run)
         self.tally = Tally(self.study)
-        ends = [(stamps[record.trial_id][0] or 0, record) for record in self.progress.records]
+        # A trial may begin and end between the two looks.
+        ends = [(stamps.get(one.trial_id, (None, None))[0] or 0, one) for one in self.progress.records]
         for ended, record in sorted(ends, key=itemgetter(0)):
             self.tally.add(record, ended / 1e9)
         done = {record.trial_id for record in self.progress.records}

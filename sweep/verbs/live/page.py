@@ -47,6 +47,7 @@ class LivePage:
         self.rest, self.every = 0.0, EVERY_SECONDS  # no fit before; seconds
         self.shown: object = None
         self.signed = 0.0
+        self.written: int | None = None  # when the page was, in ns
 
     def write(self, told: Collection[str] | None = None, stop: Stop | None = None) -> bool:
         """Write the page, where it would differ or is due. `told`: the running trials' ids. Returns whether it did."""
@@ -57,14 +58,26 @@ class LivePage:
         shown = (self.fitted, now.left, text.facts(now), self._rows(now))
         if not stop and shown == self.shown and time.monotonic() - self.signed < SIGN_SECONDS:
             return False
-        began = time.process_time()
-        write_atomically(self.run.files.report, live.filled(self.draft, self._words(now, stop)))
-        self.every = max(EVERY_SECONDS, (time.process_time() - began) / LOAD_SHARE)
+        self._put(now, stop)
         self.shown, self.signed = shown, time.monotonic()
         return True
 
+    def sign_off(self, stop: Stop) -> None:
+        """Write the last page of the fit that there is, if any: a new one may take longer than there is time."""
+        if self.draft:
+            self._put(self._look(None, stop), stop)
+
+    def _put(self, now: RunNow, stop: Stop | None) -> None:
+        began, report = time.process_time(), self.run.files.report
+        write_atomically(report, live.filled(self.draft, self._words(now, stop)))
+        self.written = report.stat().st_mtime_ns
+        self.every = max(EVERY_SECONDS, (time.process_time() - began) / LOAD_SHARE)
+
     def _look(self, told: Collection[str] | None, stop: Stop | None) -> RunNow:
-        return replace(self.reader.look(()), driver=None) if stop else self.reader.look(told)
+        if not stop:
+            return self.reader.look(told)
+        self.reader.rest = 0.0
+        return replace(self.reader.look(()), driver=None)
 
     def _fit(self) -> None:
         """Fit the trials that have ended, and draw the page of them."""

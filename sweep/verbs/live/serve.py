@@ -6,24 +6,28 @@ request has to name this machine as its host, so that no page of another site, w
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shlex
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sweep.store.run import Run
 from sweep.study import InputError
+from sweep.study.errors import one_line
 from sweep.study.files import regular
 
 LOOPBACK = "127.0.0.1"
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 FETCH_SECONDS = 20.0  # between looks at an object store
+PIECE = 1 << 16  # bytes that a slow line has a minute to take
 CONTENT = {
     ".html": "text/html; charset=utf-8",
     ".png": "image/png",
@@ -45,7 +49,7 @@ def serve(run: Run, port: int | None, tell: Callable[[str], None]) -> None:
     cannot be had.
     """
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port or 0), partial(PageHandler, run))
+        server = PageServer((LOOPBACK, port or 0), partial(PageHandler, run))
     except OSError as error:
         raise InputError(f"--port {port}: {error.strerror}: name another, or leave it out for a free one") from None
     with server:
@@ -70,6 +74,15 @@ def files(run: Run) -> dict[str, Path]:
     return {"/": of.report, **{f"/{name}": path for name, path in {**named, **figures}.items()}}
 
 
+class PageServer(ThreadingHTTPServer):
+    """Says nothing of a connection that breaks, as it does where a page is left while it loads."""
+
+    def handle_error(self, request: object, address: object) -> None:
+        error = sys.exc_info()[1]
+        if error and not isinstance(error, OSError):
+            print(f"almr: a request was not answered ({type(error).__name__}: {one_line(error)})", file=sys.stderr)
+
+
 class PageHandler(BaseHTTPRequestHandler):
     """Answers GET alone."""
 
@@ -84,11 +97,12 @@ class PageHandler(BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         if host.rpartition(":")[0] not in HOSTS and host not in HOSTS:
             return self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this server answers as 127.0.0.1 or localhost alone")
-        path = files(self.run).get(urlsplit(self.path).path)
+        path = files(self.run).get(self._asked())
         if path is None or os.path.realpath(path) != str(path):  # a link may lead anywhere
             return self._refuse(HTTPStatus.NOT_FOUND, "no such page")
         if self.run.mirror and path == self.run.files.report:
-            self.run.mirror.fetch(self.run.files.name(path), every_seconds=FETCH_SECONDS)
+            with contextlib.suppress(OSError, InputError):  # then the page as it was fetched before
+                self.run.mirror.fetch(self.run.files.name(path), every_seconds=FETCH_SECONDS)
         try:
             content = regular.content(path)
         except (OSError, InputError):
@@ -104,6 +118,13 @@ class PageHandler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "GET alone")
         return self.command == "GET"
 
+    def _asked(self) -> str:
+        """The path of the address, or nothing where it is none."""
+        try:
+            return unquote(urlsplit(self.path).path)
+        except ValueError:
+            return ""
+
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self._answer(status, f"{why}\n".encode(), "text/plain; charset=utf-8")
 
@@ -114,7 +135,8 @@ class PageHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            for start in range(0, len(content), PIECE):
+                self.wfile.write(content[start : start + PIECE])
 
     def version_string(self) -> str:
         return "almr"

@@ -18,12 +18,14 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 START_SECONDS = 3.0  # a run that is shorter costs no import
 LOOK_SECONDS = 2.0
 PUT_SECONDS = 60.0  # between puts of the page to an object store
+AGAIN_SECONDS = 60.0  # after a page that could not be written
 LAST_SECONDS = 10.0  # of the processor, for the last page: then this process ends whatever it does
 LONGEST_SECONDS = 120.0  # the same by the clock, on a machine where it hardly runs
 NICE = 10  # where trials take all cores: a tenth of one for a moment; SCHED_IDLE gave no page for minutes
@@ -53,6 +55,7 @@ class Orders:
         self.ended = threading.Event()
         self.stopped: str | None = None
         self.ended_at = math.inf
+        self.sign_off: Callable[[], None] = lambda: None  # where this process's time is over before its last page
 
     def listen(self) -> None:
         """Until the driver ends. Then this process has a few seconds of the processor."""
@@ -70,6 +73,8 @@ class Orders:
         self.ended.set()
         while time.process_time() - used < LAST_SECONDS and time.time() - self.ended_at < LONGEST_SECONDS:
             time.sleep(0.5)
+        with contextlib.suppress(Exception):
+            self.sign_off()
         os._exit(1)
 
     def _take(self, order: dict[str, Any]) -> None:
@@ -96,19 +101,35 @@ def _write(address: str, orders: Orders) -> None:
     from sweep.verbs.live.page import LivePage, Stop
 
     page, put = LivePage(run), Put(run)
+
+    def last() -> None:
+        if not _taken_over(run, orders.ended_at, page.written):
+            page.sign_off(Stop(orders.stopped))
+            put(0.0)
+
+    orders.sign_off = last
     while not orders.ended.is_set():
-        if page.write(orders.running):
-            put(PUT_SECONDS)
+        try:
+            if page.write(orders.running):
+                put(PUT_SECONDS)
+        except Exception as error:  # such as a full disk
+            _warn(error)
+            orders.ended.wait(AGAIN_SECONDS)
         orders.ended.wait(LOOK_SECONDS)
-    if not _taken_over(run, orders.ended_at):
+    last()  # of the fit that there is
+    if not _taken_over(run, orders.ended_at, page.written):
         page.write(stop=Stop(orders.stopped))
         put(0.0)
 
 
-def _taken_over(run: Any, since: float) -> bool:
-    """Whether another driver runs it, or somebody fitted it or wrote its page, since its driver ended."""
-    files = [path for path in (run.files.lock, run.files.fit, run.files.report) if path.is_file()]
-    return any(path.stat().st_mtime > since for path in files)
+def _taken_over(run: Any, since: float, own: int | None) -> bool:
+    """Whether another driver runs it, or somebody fitted it or wrote its page, since its driver ended. `own`: when this
+    process wrote the page, in ns.
+    """
+    report = run.files.report
+    files = [path for path in (run.files.lock, run.files.fit, report) if path.is_file()]
+    times = [(path, path.stat().st_mtime_ns) for path in files]
+    return any(at > 1e9 * since and (path, at) != (report, own) for path, at in times)
 
 
 class Put:

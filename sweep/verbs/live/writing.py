@@ -38,30 +38,39 @@ class PageProcess:
         )
         assert self.process.stdin
         os.set_blocking(self.process.stdin.fileno(), False)  # whatever it does, the run goes on
+        self.cut = self.next = b""  # the rest of a line that was begun; the newest line that waits for it
 
     def tell(self, **what: object) -> None:
+        """What the pipe has no room for is told with the next line, unless that replaces it."""
         assert self.process.stdin
+        self.next = _line(what)
         with contextlib.suppress(OSError, ValueError):
-            os.write(self.process.stdin.fileno(), json.dumps(what).encode() + b"\n")
+            while self.cut or self.next:
+                if not self.cut:
+                    self.cut, self.next = self.next, b""
+                self.cut = self.cut[os.write(self.process.stdin.fileno(), self.cut) :]
 
     def done(self) -> str:
         """The driver writes its own page now, and this process none any more; returns what went wrong, or nothing."""
-        self.tell(done=True)
         try:
-            return self._output(DONE_SECONDS)
+            return self._last(DONE_SECONDS, done=True)
         finally:
             self.process.kill()
             self.process.wait()
 
     def stopped(self, why: str | None) -> str:
         """Wait a little for the last page, which on a busy machine follows after this process; returns as `done`."""
-        self.tell(stopped=why)
-        return self._output(LAST_PAGE_SECONDS)
+        return self._last(LAST_PAGE_SECONDS, stopped=why)
 
-    def _output(self, seconds: float) -> str:
+    def _last(self, seconds: float, **what: object) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.communicate(timeout=seconds)[0].decode(errors="replace").strip()
+            told = self.process.communicate(self.cut + _line(what), timeout=seconds)
+            return told[0].decode(errors="replace").strip()
         return ""
+
+
+def _line(what: dict[str, object]) -> bytes:
+    return json.dumps(what).encode() + b"\n"
 
 
 class PageTeller:

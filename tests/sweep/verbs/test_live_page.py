@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,9 @@ from typer.testing import CliRunner
 from sweep import cli
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial
+from sweep.verbs.live import files, writer, writing
+from sweep.verbs.live import page as live_page
+from sweep.verbs.live.files import RunReader
 from sweep.verbs.live.page import LivePage, Stop
 from sweep.verbs.live.writer import Put
 
@@ -162,6 +166,104 @@ def test_of_a_run_on_an_object_store_the_page_is_put_there_and_the_provisional_f
     run.remove(run.files.live)
     assert not store.exists(fit)
     assert not run.files.live.exists()
+
+
+class Moments:
+    """A page that is written while something happens."""
+
+    def __init__(self, page: LivePage, during: list[Callable[[], None]]) -> None:
+        self.page, self.during = page, during
+
+    def write(self, *arguments: object, **more: object) -> bool:
+        if self.during:
+            self.during.pop(0)()
+        return self.page.write(*arguments, **more)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.page, name)
+
+
+def written(run: Run, monkeypatch: pytest.MonkeyPatch, *during: Callable[[writer.Orders], None]) -> None:
+    """What the writer of a run does, until the last of `during` ends the driver."""
+    orders, made = writer.Orders(os.getpid()), live_page.LivePage
+    acts = [lambda act=act: act(orders) for act in during]
+    monkeypatch.setattr(live_page, "LivePage", lambda of: Moments(made(of), acts))
+    monkeypatch.setattr(writer, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(writer, "AGAIN_SECONDS", 0.0)
+    os.utime(run.files.lock, (0, 0))  # else another driver would seem to have taken over
+    writer._write(str(run.folder), orders)
+
+
+def killed(orders: writer.Orders) -> None:
+    orders.ended_at = time.time() - 1
+    orders.ended.set()
+
+
+def test_a_driver_that_is_killed_while_its_page_is_written_leaves_one_that_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(run, monkeypatch, killed)
+    assert "INTERRUPTED" in page_of(run).text
+
+
+def test_the_last_page_waits_for_no_fit(run: Run, of: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = LivePage(run)
+    page.sign_off(Stop())
+    assert not run.files.report.exists()  # an earlier session's page would be worth more
+    page.write([])
+    going_run.end(run, of, of.grid_trials[:9])
+    monkeypatch.setattr(live_page, "fit_study", lambda *_, **__: pytest.fail("a fit of minutes"))
+    page.sign_off(Stop())
+    assert "INTERRUPTED 9 of 12 trials done" in page_of(run).text
+
+
+def test_a_page_that_could_not_be_written_is_written_later(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(orders: writer.Orders) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "_warned", threading.Event())
+    written(run, monkeypatch, full, full, killed)
+    assert "INTERRUPTED" in page_of(run).text
+    assert capsys.readouterr().out.count("No space left") == 1
+
+
+def test_what_the_pipe_has_no_room_for_is_told_whole_later(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "code" / "sweep" / "verbs" / "live"
+    package.mkdir(parents=True)
+    slow = "import json, sys, time; time.sleep(1); print([json.loads(one) for one in sys.stdin][-1], end='')"
+    (package / "writer.py").write_text(slow)
+    for folder in (package, *list(package.parents)[:2]):
+        (folder / "__init__.py").touch()
+    monkeypatch.setattr(writing, "CODE", tmp_path / "code")
+    process = writing.PageProcess(run)
+    for k in range(100):
+        process.tell(running=[f"trial {k} {i} of a large study" for i in range(200)])
+    assert process.cut
+    assert process.stopped("the last 5 failed") == "{'stopped': 'the last 5 failed'}"
+
+
+def test_a_trial_that_begins_and_ends_between_two_looks(run: Run, of: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    going_run.end(run, of, of.grid_trials[:1])
+    reader = RunReader(run)
+    monkeypatch.setattr(reader, "_stamps", lambda: {})
+    assert reader.look().done == 1
+
+
+def test_records_that_take_long_to_read_are_not_read_at_each_look(
+    run: Run, of: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SMALL_SECONDS", 0.0)
+    monkeypatch.setattr(files, "READ_SHARE", 1e-6)
+    reader = RunReader(run)
+    for count in range(3):
+        going_run.end(run, of, of.grid_trials[:count])
+        assert reader.look().done == 0
+    reader.rest = 0.0
+    assert reader.look().done == 2
 
 
 @pytest.mark.slow

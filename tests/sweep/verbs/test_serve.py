@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import http.client
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import bowl_run
 import pytest
 from processes import listening
+
+from sweep.store.run import Run
+from sweep.verbs.live import serve
 
 PAGE, FIGURE = "report.html", "figures/objective.png"
 
@@ -104,3 +112,28 @@ def test_what_cannot_be_served_is_one_line(options: list[str], said: str, tmp_pa
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_who_leaves_while_the_page_loads_and_what_is_no_address_say_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path / "small")
+    run.files.figures.mkdir(parents=True)
+    run.files.report.write_bytes(b"x" * 10_000_000)
+    (run.files.figures / "中 文.png").write_bytes(b"figure")
+    with serve.PageServer(("127.0.0.1", 0), partial(serve.PageHandler, run)) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        for request in (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET / HT"):
+            with socket.create_connection(("127.0.0.1", server.server_port)) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset as it closes
+                client.sendall(request)
+                client.recv(10) if request.endswith(b"\n") else None
+        with socket.create_connection(("127.0.0.1", server.server_port)) as client:
+            client.sendall(b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 404")
+        assert ask(server.server_port, f"/figures/{quote('中 文.png')}")[:2] == (200, b"figure")
+        for thread in threading.enumerate():
+            if "process_request" in thread.name:
+                thread.join(20)
+        server.shutdown()
+    assert capsys.readouterr().err == ""
