@@ -14,7 +14,7 @@ from sweep.study import InputError
 from sweep.study.files import unfinished
 from sweep.study.sections.resources import SQLITE
 from sweep.trials.followers import result
-from sweep.trials.followers.optuna.storage import OptunaStorage, refused
+from sweep.trials.followers.optuna.storage import OptunaStorage, refuse_unopenable, refused
 from sweep.trials.progress import RunProgress
 
 FORMAT = "optuna"
@@ -69,6 +69,7 @@ def _write(run: Run, path: Path, facts: Mapping[str, Any]) -> int:
     records = RunProgress.of(study, run).records
     if not records:
         raise InputError(f"{run.address}: no finished trials: run the study first, almr run STUDY")
+    refuse_unopenable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     place = path if path.exists() else unfinished.beside(path)
     storage = OptunaStorage(f"{SQLITE}{place}", study, run)

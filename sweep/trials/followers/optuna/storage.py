@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 INTERRUPTED = "interrupted"
+NOT_IN_URLS = "?%"  # SQLAlchemy would open another file: the path as far as to there, or with other letters
 BUSY_SECONDS = 30  # that a writer waits for others, such as a dashboard that reads
+
+
+def refuse_unopenable(path: str | Path) -> None:
+    """Raises InputError for a path that no address of Optuna's names."""
+    if cut := [letter for letter in NOT_IN_URLS if letter in str(path)]:
+        raise InputError(f"{path}: Optuna's addresses of files take no {cut[0]}: name a folder without it by --out")
 
 
 @contextlib.contextmanager
@@ -47,6 +54,7 @@ class OptunaStorage:
     def __init__(self, url: str, study: Study, run: Run) -> None:
         import optuna
 
+        refuse_unopenable(url.removeprefix(SQLITE))
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         with refused(url):

@@ -67,6 +67,15 @@ def test_each_trial_has_its_state_value_parameters_and_losses(run: Path, tmp_pat
     assert optuna.load_study(study_name="small", storage=out["url"]).best_trial.params == one.params
 
 
+@pytest.mark.parametrize("name", ["a?b", "e%20f"])
+def test_a_path_that_no_address_of_optuna_names_is_refused_before_another_file_is_opened(
+    name: str, run: Path, tmp_path: Path
+) -> None:
+    out = almr(tmp_path, "export", "small", "--format", "optuna", "--runs", ".", "--out", name, status=(2,))
+    assert f"Optuna's addresses of files take no {name[1]}" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
 def test_the_winner_of_a_fit_stands_in_the_study(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting.plots, "write_figures", lambda *_: [])  # pixels, and seconds
     almr(tmp_path, "fit", "small", "--runs", ".", status=(0, 3))
