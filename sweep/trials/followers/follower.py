@@ -62,6 +62,9 @@ class Follower:
     def end(self, end: End) -> None:
         """The session is over."""
 
+    def leave(self) -> None:
+        """No time is left, in another thread: end what it has started."""
+
 
 class Followers:
     """Passes each event on to all of them, in the order in which it happened. `tell` prints a warning."""
@@ -99,6 +102,8 @@ class Followers:
         if self.followers and self.thread.is_alive():
             self.thread.join(INTERRUPTED_SECONDS if end.event == "interrupted" else LAST_SECONDS)
             if self.thread.is_alive():
+                for one in self.followers:
+                    one.leave()
                 self.tell(f"warning: {', '.join(one.name for one in self.followers)}: not done in time: left as it is")
 
     def _work(self) -> None:

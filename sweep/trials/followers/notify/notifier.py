@@ -9,7 +9,7 @@ from sweep.study import InputError, Record, Status, Study, Trial
 from sweep.study.numbers import point
 from sweep.study.sections.notify import Event, Notify
 from sweep.trials.followers.follower import End, Follower, Tell
-from sweep.trials.followers.notify import facts, program, webhook
+from sweep.trials.followers.notify import facts, program, spending, webhook
 from sweep.trials.followers.notify.facts import Facts
 from sweep.trials.followers.notify.spending import Spending
 from sweep.trials.followers.notify.stalling import Stalling
@@ -39,7 +39,10 @@ class Notifier(Follower):
         assert study.notify
         self.study, self.run, self.warn, self.notify = study, run, tell, study.notify
         self.stalling, self.spending = Stalling(study, run), Spending(study, run)
+        self.program = program.Program(study.notify.command)
         self.told, self.broken = set[Event](), set[str]()
+        if spending.was_over(run):
+            self.told.add("over_budget")  # by an earlier session
 
     def training(self, on: bool) -> None:
         self.stalling.watch(on)
@@ -67,6 +70,9 @@ class Notifier(Follower):
     def end(self, end: End) -> None:
         self._send(facts.of_end(self.study, self.run, end))
 
+    def leave(self) -> None:
+        self.program.leave()
+
     def _once(self, event: Event, words: str, more: Facts | None = None) -> None:
         if event not in self.told:
             self.told.add(event)
@@ -85,8 +91,8 @@ class Notifier(Follower):
 
     def _ways(self, found: Facts) -> Iterator[tuple[str, Callable[[], None]]]:
         """Each is tried for every event: a server that was down may be back."""
-        variable, command = self.notify.webhook, self.notify.command
+        variable = self.notify.webhook
         if variable:
             yield "webhook", lambda: webhook.post(variable, found["text"])
-        if command:
-            yield "command", lambda: program.tell(command, found)
+        if self.notify.command:
+            yield "command", lambda: self.program.tell(found)

@@ -27,26 +27,46 @@ def fault(command: Sequence[str]) -> str | None:
     return None
 
 
-def tell(command: Sequence[str], facts: dict[str, Any]) -> None:
-    """Start it once, without a shell: no text of a run is a part of a command. Raises ProgramError."""
-    own = {name: str(facts[key]).replace("\0", " ") for name, key in PASSED.items()}
-    try:
-        started = subprocess.Popen(  # noqa: S603 (the user's own words)
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | own,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ProgramError(f"{command[0]}: {error.strerror}") from None
-    try:
-        started.communicate(json_text(facts, ensure_ascii=False).encode(), timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)  # with what it started
-        started.wait()
-        raise ProgramError(f"{command[0]}: killed after {SECONDS} s") from None
-    if started.returncode:
-        raise ProgramError(f"{command[0]}: exit status {started.returncode}")
+class Program:
+    """Starts the command anew for each event."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = command
+        self.started: subprocess.Popen[bytes] | None = None
+        self.left = False
+
+    def tell(self, facts: dict[str, Any]) -> None:
+        """Start it once, without a shell: no text of a run is a part of a command. Raises ProgramError."""
+        if self.left:
+            return
+        name, own = self.command[0], {key: str(facts[of]).replace("\0", " ") for key, of in PASSED.items()}
+        try:
+            self.started = subprocess.Popen(  # noqa: S603 (the user's own words)
+                list(self.command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | own,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProgramError(f"{name}: {error.strerror}") from None
+        try:
+            self.started.communicate(json_text(facts, ensure_ascii=False).encode(), timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise ProgramError(f"{name}: killed after {SECONDS} s") from None
+        if self.started.returncode:
+            raise ProgramError(f"{name}: exit status {self.started.returncode}")
+
+    def leave(self) -> None:
+        """Kill it, and start it no more."""
+        self.left = True
+        self.end()
+
+    def end(self) -> None:
+        """Kill it, with what it started, where it still runs."""
+        if self.started and self.started.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.started.pid, signal.SIGKILL)
+            self.started.wait()

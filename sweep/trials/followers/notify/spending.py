@@ -5,10 +5,19 @@ from __future__ import annotations
 import time
 
 from sweep.store.run import Run
-from sweep.study import Record, Study, Trial
+from sweep.study import InputError, Record, Study, Trial
 from sweep.study.numbers import quantity
 from sweep.trials.budget import Budget, amount
 from sweep.trials.progress import RunProgress
+
+
+def was_over(run: Run) -> bool:
+    """Whether a run was over its budget by the study of its last session, which told of it."""
+    try:
+        study = run.study()
+    except (OSError, InputError):  # the first session has yet to write it
+        return False
+    return study.notify is not None and Spending(study, run).over() is not None
 
 
 class Spending:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import socket
 import sys
 import threading
 import time
@@ -14,11 +16,14 @@ from typing import Any
 import bowl_run
 import pytest
 from one_ray import almr
+from processes import running
 from replay_study import GRID
 from samples import make_study, study_content
 
 from sweep.store.run import Run
 from sweep.study import Record, Study, Trial
+from sweep.study.study_file import dump
+from sweep.trials.followers import follower
 from sweep.trials.followers.follower import End, Follower, Followers
 from sweep.trials.followers.following import followed
 from sweep.trials.followers.notify import notifier, program, webhook
@@ -44,6 +49,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         assert self.path == SECRET
         self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
         self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        self.send_header("Location", "/login")  # read of an answer 302 alone
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *arguments: Any) -> None:
@@ -121,6 +131,7 @@ def test_only_the_events_that_were_asked_for_are_told(server: Server, tmp_path: 
         ([500, 429], 3, None),
         ([500, 500, 500], 3, "the server answered 500"),
         ([404], 1, "the server answered 404"),
+        ([302], 1, "the server answered 302, which leads elsewhere: correct the address"),
     ],
 )
 def test_a_server_is_tried_three_times_and_its_failure_is_one_warning(
@@ -130,6 +141,24 @@ def test_a_server_is_tried_three_times_and_its_failure_is_one_warning(
     warnings = session(tmp_path, {"webhook": "TEAM_CHAT"}, End("interrupted"))
     assert len(server.got) == tries
     assert warnings == ([f"warning: notify.webhook: {said}; the run goes on"] if said else [])
+
+
+def test_a_server_that_answers_letter_by_letter_has_no_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "PAUSES", ())
+    monkeypatch.setattr(webhook, "SECONDS", 0.5)
+
+    def drip(server: socket.socket) -> None:
+        with contextlib.suppress(OSError), server.accept()[0] as client:
+            client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while True:
+                time.sleep(0.1)
+                client.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        monkeypatch.setenv("TEAM_CHAT", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        with pytest.raises(webhook.WebhookError, match=r"no answer in 0\.5 s"):
+            webhook.post("TEAM_CHAT", "text")
 
 
 def test_what_fails_never_shows_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +180,13 @@ def test_a_program_that_hangs_is_killed_with_what_it_started(tmp_path: Path, mon
     )
     [warning] = session(tmp_path, {"command": "false"}, End("interrupted"))
     assert warning == "warning: notify.command: false: exit status 1; the run goes on"
+
+
+def test_a_program_that_hangs_does_not_outlive_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "INTERRUPTED_SECONDS", 1.0)
+    script = f"echo $$ > {tmp_path}/number; sleep 60"
+    session(tmp_path, {"command": ["sh", "-c", script]}, End("interrupted"))
+    assert not running([int((tmp_path / "number").read_text())])
 
 
 def test_a_stall_is_told_once_until_there_is_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +236,24 @@ def test_a_budget_is_told_once(limit: dict[str, float], said: str | None, tmp_pa
     told_of.ended(bowl_run.record(study, study.grid_trials[3], 3.0))
     found = [one["text"] for one in told(tmp_path)] if (tmp_path / "told.jsonl").exists() else []
     assert found == ([f"small {said}"] if said else [])
+
+
+def test_a_budget_that_an_earlier_session_exceeded_was_told_by_it(tmp_path: Path) -> None:
+    notify = {"command": writing(tmp_path), "gpu_hours": 1.0}
+    study, run = make_study(notify=notify, resources={"gpus_per_node": 1}), Run(tmp_path / "run")
+    for trial in study.grid_trials[:3]:
+        run.trial_folder(trial).mkdir(parents=True)
+        record = bowl_run.record(study, trial, 3.0).model_copy(update={"gpu_hours": 0.5})
+        run.files.trial(trial.id).record.write_text(record.model_dump_json())
+    Notifier(study, run, pytest.fail).look()
+    assert [one["facts"]["event"] for one in told(tmp_path)] == ["over_budget"]
+    run.freeze(study)
+    Notifier(study, run, pytest.fail).look()
+    assert len(told(tmp_path)) == 1
+    lower = study.model_copy(update={"notify": study.notify and study.notify.model_copy(update={"gpu_hours": 0.8})})
+    run.files.study.write_text(dump(study.model_copy(update={"notify": None})))
+    Notifier(lower, run, pytest.fail).look()
+    assert len(told(tmp_path)) == 2, "a limit that the earlier session did not have"
 
 
 def test_what_breaks_is_left_out_with_one_warning(tmp_path: Path) -> None:
