@@ -127,7 +127,7 @@ def run(
     Exit status 1: trials failed. 2: no bundle. 3: the fit is refused. Else 0, also where the bundle says NO GO.
     """
     from sweep.verbs import rerun
-    from sweep.verbs import run as sweep_run
+    from sweep.verbs.running import run as sweep_run
 
     named = also.read(points or ())
     loaded = study_file.load(study)

@@ -105,7 +105,7 @@ def compare(
 
 def _train(both: tuple[Study, Study], places: list[Run], console: Console, address: str | None) -> None:
     from sweep.external import outlook
-    from sweep.verbs import run as sweep_run
+    from sweep.verbs.running import run as sweep_run
     from trainers import recorded
 
     for one in both:  # before the first is trained

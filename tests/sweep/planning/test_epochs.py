@@ -19,9 +19,9 @@ from sweep.store.run import Run
 from sweep.study import CorpusFacts, Ingredients, InputError, Study, study_file
 from sweep.study.study import Replay
 from sweep.trials.progress import RunProgress
-from sweep.verbs import run as sweep_run
 from sweep.verbs.plan import prepare as preparing
 from sweep.verbs.plan.text import plan_json
+from sweep.verbs.running import run as sweep_run
 from trainers import prepare
 from trainers.data.mixture import Mixture
 

@@ -89,7 +89,7 @@ def test_an_address_that_is_no_name_of_a_host_is_one_line(address: str, tmp_path
 def test_a_run_on_a_cluster_that_is_not_ready_starts_no_trial(address: str, tmp_path: Path, cache: Path) -> None:
     from rich.console import Console
 
-    from sweep.verbs import run as sweep_run
+    from sweep.verbs.running import run as sweep_run
 
     table = bowl_csv(tmp_path / "table.csv", [0.1, 0.5, 0.9], [1e-3, 3e-3, 1e-2])
     grid = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}

@@ -226,7 +226,7 @@ def test_a_replayed_study_runs_on_a_bucket(kept: Path, tmp_path: Path) -> None:
 def test_what_needs_one_folder_for_all_is_refused(kept: Path, changes: dict[str, object], message: str) -> None:
     from rich.console import Console
 
-    from sweep.verbs import run as sweep_run
+    from sweep.verbs.running import run as sweep_run
 
     study = make_study(grid={"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}, **changes)
     with pytest.raises(InputError, match=message):

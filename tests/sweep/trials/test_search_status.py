@@ -24,10 +24,10 @@ from sweep.study.study import Replay
 from sweep.trials import also
 from sweep.trials.progress import RunProgress
 from sweep.trials.queue import Queue, Turn
-from sweep.verbs import run as sweep_run
 from sweep.verbs.inspection.status import status_json
 from sweep.verbs.live import text
 from sweep.verbs.live.display import Display
+from sweep.verbs.running import run as sweep_run
 
 SEARCH = {"strategy": "tpe", "trials": 15}
 

@@ -23,7 +23,7 @@ from sweep.study import Study, study_file
 from sweep.study.files.trial_files import read_record
 from sweep.trials import also
 from sweep.verbs import fitting, rerun
-from sweep.verbs import run as sweep_run
+from sweep.verbs.running import run as sweep_run
 
 Point = tuple[float, float, int]
 

@@ -23,7 +23,7 @@ from sweep import cli
 from sweep.store.run import Run
 from sweep.study import Status, Study, Trial, study_file
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.verbs import run as verbs_run
+from sweep.verbs.running import preparing
 from trainers import cpt
 
 
@@ -164,7 +164,7 @@ def test_a_changed_field_is_said_by_prepare_run_and_check(
 def prepare_run(study: Study, tmp_path: Path) -> Run:
     run = Run(tmp_path / "run")
     run.folder.mkdir(exist_ok=True)
-    verbs_run._prepare(study, run, Console(soft_wrap=True))
+    preparing.prepare(study, run, Console(soft_wrap=True))
     return run
 
 

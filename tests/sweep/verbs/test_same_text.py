@@ -18,7 +18,7 @@ from sweep import cli
 from sweep.store.run import Run
 from sweep.study import PerLanguage, Record, Study, Trial
 from sweep.verbs import fitting
-from sweep.verbs import run as sweep_run
+from sweep.verbs.running import preparing, training
 
 REASON = "the shards are compressed by gzip now"
 
@@ -42,11 +42,11 @@ def study(tmp_path: Path, small_model: Path, cache: Path, monkeypatch: pytest.Mo
     """A study of local files whose first nine trials have run."""
     monkeypatch.chdir(tmp_path)
 
-    def train(study: Study, run: Run, progress: Any, console: Any, address: str | None) -> None:
-        sweep_run._prepare(study, run, console)
+    def train(study: Study, run: Run, progress: Any, console: Any, address: str | None, *_: object) -> None:
+        preparing.prepare(study, run, console)
         Training(study, run.folder, room=2, known=Known()).go()
 
-    monkeypatch.setattr(sweep_run, "_train", train)
+    monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(fitting, "keep_figures", lambda fitted, folder: fitted)
     content = local_content(tmp_path, small_model)
     for i, file in enumerate(sorted((tmp_path / "original").glob("*.txt"))):

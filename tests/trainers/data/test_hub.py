@@ -17,7 +17,7 @@ from samples import CHINESE
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
 from sweep.study.sections.corpora import Corpus
-from sweep.verbs import run as verbs_run
+from sweep.verbs.running import preparing
 from sweep.worker import launch_run
 from trainers import prepare
 from trainers.data import hub
@@ -25,7 +25,7 @@ from trainers.data.documents import resolve
 
 
 def verb_prepare(run: Run, study: Study) -> None:
-    verbs_run._prepare(study, run, Console(quiet=True))
+    preparing.prepare(study, run, Console(quiet=True))
 
 
 @pytest.fixture
