@@ -23,7 +23,7 @@ from sweep.study import Study, study_file
 from sweep.study.files.trial_files import read_record
 from sweep.trials import also
 from sweep.verbs import fitting, rerun
-from sweep.verbs.running import run as sweep_run
+from sweep.verbs.running import training
 
 Point = tuple[float, float, int]
 
@@ -37,7 +37,7 @@ def without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def train(study: Study, run: Run, *others: Any) -> None:
         Driver(study, run.folder, room=2, known=known).go()
 
-    monkeypatch.setattr(sweep_run, "_train", train)
+    monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(fitting, "keep_figures", lambda fitted, folder: fitted)
 
 
