@@ -84,15 +84,18 @@ class LivePage:
         began, study = time.process_time(), self.reader.study
         stamps, files = self.reader.stamps, self.run.files
         table = tables.of_run(files.folder, study) if files.records() else tables.empty()
+        found = None
         try:
             fit = fit_study(study, table, scored=read_scores(files.folder, table))
             self.draft, self.why = live.draft(fit, files.folder), ""
-            write_atomically(files.live, _provisional(fit).model_dump_json(indent=2))
+            found = _provisional(fit)
         except InputError as error:
             self.why = " ".join(str(error).removeprefix(f"{study.name}: ").split())
             self.draft = live.draft_unfitted(Unfitted(study, table, self.why), files.folder)
         self.fitted = stamps
         self.rest = time.monotonic() + (time.process_time() - began) / (FIT_SHARE * (os.cpu_count() or 1))
+        if found:  # last: on a full disk nothing is fitted again and again
+            write_atomically(files.live, found.model_dump_json(indent=2))
 
     def _words(self, now: RunNow, stop: Stop | None) -> GoingOn:
         again, grid, written = rerun.of(self.run), self.reader.study.grid, datetime.now()

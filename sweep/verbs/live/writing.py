@@ -63,6 +63,10 @@ class PageProcess:
         return self._last(LAST_PAGE_SECONDS, stopped=why)
 
     def _last(self, seconds: float, **what: object) -> str:
+        if ended := self.process.poll():  # nobody told it to, and it had no time to say why
+            return (
+                f"its process was ended by signal {-ended}" if ended < 0 else f"its process ended with status {ended}"
+            )
         with contextlib.suppress(subprocess.TimeoutExpired):
             told = self.process.communicate(self.cut + _line(what), timeout=seconds)
             return told[0].decode(errors="replace").strip()

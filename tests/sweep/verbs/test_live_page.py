@@ -246,6 +246,18 @@ def test_what_the_pipe_has_no_room_for_is_told_whole_later(
     assert process.stopped("the last 5 failed") == "{'stopped': 'the last 5 failed'}"
 
 
+def test_a_writer_that_is_killed_is_told_of_and_fails_no_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    with writing.writing(run, Console(width=300)) as page:
+        assert page.process
+        page.process.process.kill()
+        page.process.process.wait()
+        page.tell([])
+    said = "warning: the page was not written while the trials ran: its process was ended by signal 9\n"
+    assert capsys.readouterr().out == said
+
+
 def test_a_trial_that_begins_and_ends_between_two_looks(run: Run, of: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     going_run.end(run, of, of.grid_trials[:1])
     reader = RunReader(run)
