@@ -49,7 +49,7 @@ class RunningTrial:
             loss=_finite(last.get("loss")),
             tokens_per_second=_speed(last, before, study.training.global_batch_tokens),
             seconds=max(0.0, now - start) if start else 0.0,
-            seconds_left=seconds / step * (steps - step) if step and seconds is not None else None,
+            seconds_left=seconds / step * (steps - step) if step and seconds and seconds > 0 else None,
             silent=max(0.0, now - beat) if beat and beat >= start else None,
         )
 
@@ -175,7 +175,7 @@ class RunNow:
 def _speed(last: dict[str, Any], before: dict[str, Any], batch_tokens: int) -> float | None:
     """Tokens per second between the last two logged steps, else since the first."""
     step, seconds = last.get("step"), last.get("seconds")
-    if not step or not seconds:
+    if not step or not seconds or seconds < 0:
         return None
     steps, taken = step - (before.get("step") or 0), seconds - (before.get("seconds") or 0.0)
     return float(steps * batch_tokens / taken if steps > 0 and taken > 0 else step * batch_tokens / seconds)

@@ -82,11 +82,13 @@ def spent(now: RunNow) -> str:
 
 
 def time_left(left: TimeLeft | None) -> str:
-    """about 3 min 10 s left (2 min 40 s to 3 min 50 s)."""
+    """about 3 min 10 s left (2 min 40 s to 3 min 50 s). Never 0 s: a trial may hang."""
     if left is None:
         return "time left: not known before a trial's first steps"
     if left.at_least:
         return f"at least {clock(left.seconds)} left: evaluation is not counted before a trial has ended"
+    if left.high < 1:
+        return "about to end, or the last trials take longer than those before"
     reach = f" ({clock(left.low)} to {clock(left.high)})" if left.high - left.low >= 1 else ""
     return f"about {clock(left.seconds)} left{reach}"
 

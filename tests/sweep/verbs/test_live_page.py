@@ -246,6 +246,12 @@ def test_what_the_pipe_has_no_room_for_is_told_whole_later(
     assert process.stopped("the last 5 failed") == "{'stopped': 'the last 5 failed'}"
 
 
+def test_a_clock_that_runs_backwards_tells_no_negative_time(run: Run, of: Study) -> None:
+    going_run.start(run, of, of.grid_trials[0], each=-2.0)
+    [shown] = status(run)["running"]  # type: ignore[misc]
+    assert (shown["step"], shown["tokens_per_second"], shown["seconds_left"]) == (4, None, None)
+
+
 def test_a_writer_that_is_killed_is_told_of_and_fails_no_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 

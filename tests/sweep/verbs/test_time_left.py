@@ -94,3 +94,8 @@ def test_it_is_told_in_words() -> None:
     assert text.time_left(TimeLeft(190, 160, 230)) == "about 3 min 10 s left (2 min 40 s to 3 min 50 s)"
     assert text.time_left(TimeLeft(30, 30, 30)) == "about 30 s left"
     assert text.time_left(None) == "time left: not known before a trial's first steps"
+
+
+def test_a_trial_that_takes_longer_than_all_before_is_not_said_to_end_in_0_seconds() -> None:
+    stuck = time_left(Work([UnderWay(1000.0)], 0, 1, TENS))
+    assert text.time_left(stuck) == "about to end, or the last trials take longer than those before"
