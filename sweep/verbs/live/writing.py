@@ -106,7 +106,6 @@ def writing(run: Run, console: Console) -> Iterator[PageTeller]:
         _warn(console, process.stopped(why))
         raise
     _warn(console, process.done())
-    run.remove(run.files.live)
 
 
 def _warn(console: Console, fault: str) -> None:

@@ -58,6 +58,7 @@ def run(study: Study, run: Run, console: Console, options: RunOptions = RunOptio
                 training.queue(study, run, progress)(1).next()  # the search has ended: this writes search.json anew
             run.freeze(study)
             training.score_finished(study, run, console, address, following)
+            run.remove(run.files.live)  # of a session that was killed too
             run.refresh()  # files that workers put on an object store beside their records
             records = _print_ended(study, RunProgress.of(study, run), run, console)
             results = conclude(study, run, console)

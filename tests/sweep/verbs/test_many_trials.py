@@ -44,10 +44,13 @@ def test_a_run_with_nothing_left_to_do_takes_its_fit_as_it_is(folder: Path) -> N
     fit, page = (folder / "runs/many" / name for name in ("fit.json", "report.html"))
     before = fit.read_bytes()
     page.unlink()
+    provisional = folder / "runs/many/live.json"
+    provisional.write_text("{}")  # of a session that was killed after its last trial
     said = almr(folder, "run", "many.yaml", status=REFUSED)
     assert "winner" in said
     assert fit.read_bytes() == before
     assert page.is_file()
+    assert not provisional.exists()
 
 
 @pytest.mark.usefixtures("fits_forbidden")
