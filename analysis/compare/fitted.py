@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -155,8 +156,12 @@ def _same(found: Winner, stated: Winner) -> bool:
 
 
 def named_apart(studies: list[str], addresses: list[str]) -> list[str]:
-    """A name for each run: its study's, with its address where another has the same, and a number where that is one."""
-    names = [study if studies.count(study) == 1 else address for study, address in zip(studies, addresses, strict=True)]
+    """A name for each run: its study's; its address, from where they part, where another has the same; and a number
+    where that is one too."""
+    pairs = list(zip(studies, addresses, strict=True))
+    alike = [address.split("/") for study, address in pairs if studies.count(study) > 1]
+    shared = len(os.path.commonprefix([parts[:-1] for parts in alike])) if alike else 0
+    names = [study if studies.count(study) == 1 else "/".join(address.split("/")[shared:]) for study, address in pairs]
     return [
         name if names.count(name) == 1 else f"{name} ({1 + names[:place].count(name)})"
         for place, name in enumerate(names)

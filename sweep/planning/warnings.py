@@ -140,9 +140,10 @@ def _evaluation(study: Study) -> list[str]:
     if share < LONG_EVALUATION:
         return []
     what = f"{times(measured)} {sources} sources of at most {training.evaluation_tokens:,} tokens"
+    rarer = ", or raise evaluate_every" if on_the_way else ""
     return [
         f"a trial's held-out losses ({what}) take up to {percent(share)} of the time of its training, which is not in "
-        f"the plan: lower training.evaluation_tokens, or raise evaluate_every"
+        f"the plan: lower training.evaluation_tokens{rarer}"
     ]
 
 

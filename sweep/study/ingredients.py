@@ -119,7 +119,8 @@ class BaseLoss(Schema):
     def __str__(self) -> str:
         before = self.bits_per_byte_before
         own = "" if before is None else f"; with its own tokenizer {number(before)}"
-        return f"{number(self.loss)} nats per token ({number(self.bits_per_byte)} bits per byte{own})"
+        said = f"{number(self.loss)} nats per token ({number(self.bits_per_byte)} bits per byte{own})"
+        return f"{said}, on a sample of {self.tokens:,} tokens"
 
 
 class BaseModelCheck(Schema):

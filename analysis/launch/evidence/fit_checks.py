@@ -33,14 +33,14 @@ def of_fit(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     if made := evidence.simulated:
         yield GoCheck("measured losses", "fail", f"simulated by {made}; no trial was trained")
     codes = _refused(evidence)
-    refused = f"refused ({', '.join(sorted(codes))}): README.md has the reasons" if codes else "no refusal"
+    refused = f"refused ({', '.join(sorted(codes))}): launch/README.md has the reasons" if codes else "no refusal"
     yield GoCheck("the fit", "fail" if codes else "pass", refused)
     counts = evidence.quality.trials
     trials = f"{counts.complete} complete, {counts.diverged} diverged, {counts.failed} failed"
     yield GoCheck("the trials", "warn" if counts.failed else "pass", f"{trials}; {counts.excluded} not fitted")
     yield _bands(evidence, study)
     warnings = ", ".join(dict.fromkeys(finding.code for finding in evidence.fit_warnings))
-    detail = f"{len(evidence.fit_warnings)} ({warnings}): README.md has them" if warnings else "none"
+    detail = f"{len(evidence.fit_warnings)} ({warnings}): launch/README.md has them" if warnings else "none"
     yield GoCheck("warnings of the fit", "warn" if warnings else "pass", detail)
     yield from _guards(evidence, study)
     yield _gain(evidence)

@@ -14,7 +14,7 @@ from known_surfaces import Known, grid, measure
 
 from analysis.compare import comparable, shift, text
 from analysis.compare.compare import compare_runs, compared
-from analysis.compare.fitted import ComparedFit, load_fitted
+from analysis.compare.fitted import ComparedFit, load_fitted, named_apart
 from analysis.compare.shared import shared_trials
 from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import interval
@@ -41,6 +41,19 @@ def moved():
 def pair_of(*fits, **options):
     [pair] = compared(fits, **options).pairs
     return pair
+
+
+@pytest.mark.parametrize(
+    ("studies", "addresses", "names"),
+    [
+        (["one", "two"], ["/data/runs/one", "/data/runs/two"], ["one", "two"]),
+        (["one", "one"], ["/data/runs/one", "/data/runs/before/one"], ["one", "before/one"]),
+        (["one", "one"], ["s3://bucket/runs/one", "/data/runs/one"], ["s3://bucket/runs/one", "/data/runs/one"]),
+        (["one", "one", "two"], ["/data/one", "/data/one", "/data/two"], ["one (1)", "one (2)", "two"]),
+    ],
+)
+def test_runs_of_one_study_are_called_by_where_their_addresses_part(studies, addresses, names):
+    assert named_apart(studies, addresses) == names
 
 
 def test_the_same_trials_twice_show_no_difference(base):

@@ -420,7 +420,7 @@ def test_the_page_says_no_go_for_a_refused_fit(make_fit, make_study, corpora, ru
     )
     page = (out / go.NAME).read_text()
     assert page.startswith("# NO GO")
-    assert "| fail | fit | the fit | refused (edge): README.md has the reasons |" in page
+    assert "| fail | fit | the fit | refused (edge): launch/README.md has the reasons |" in page
     assert "**Accepted all the same, because:** a rehearsal \\| only" in page
     assert "| warn | transfer | transfer rule |" in page
     assert "| not known | size | confirmation at the launch's size |" in page
@@ -460,7 +460,7 @@ def test_the_page_calls_languages_by_name_and_counts_warnings(make_fit, make_stu
     page = (out / go.NAME).read_text()
     assert "English 100 %, Chinese 100 %; bound 75 %" in line_of(page, "cross-validation", "pass")
     assert "; bound 4 x; 32B tokens, counted" in line_of(page, "Chinese corpus", "pass")
-    assert "| 1 (few): README.md has them |" in line_of(page, "warnings of the fit", "warn")
+    assert "| 1 (few): launch/README.md has them |" in line_of(page, "warnings of the fit", "warn")
     assert "original" not in page
 
 
