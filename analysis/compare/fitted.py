@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 import pandas as pd
@@ -160,7 +160,8 @@ def named_apart(studies: list[str], addresses: list[str]) -> list[str]:
     where that is one too."""
     pairs = list(zip(studies, addresses, strict=True))
     alike = [address.split("/") for study, address in pairs if studies.count(study) > 1]
-    shared = len(os.path.commonprefix([parts[:-1] for parts in alike])) if alike else 0
+    folders = zip(*(parts[:-1] for parts in alike), strict=False)
+    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, folders))
     names = [study if studies.count(study) == 1 else "/".join(address.split("/")[shared:]) for study, address in pairs]
     return [
         name if names.count(name) == 1 else f"{name} ({1 + names[:place].count(name)})"

@@ -61,7 +61,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
         *checks.results("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study, state),
         *checks.results("tracking", tracking.missing(study.tracking), "its packages are installed"),
-        *(checks.results("notify", notifier.faults(study.notify), "the webhook or program can be called") if study.notify else ()),
+        *(checks.results("notify", notifier.faults(study.notify), "the message can be sent") if study.notify else ()),
         *_trainer_results(study),
         *setup(needed, answer),
         *(unseen_gpus or checks.has_capacity(study, answer.nodes) + checks.has_free_capacity(study, answer.nodes)),
