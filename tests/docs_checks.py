@@ -22,6 +22,7 @@ from tests.rooms import ROOT
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
 PROGRAMS = {
     "export",
+    "jupyter",
     "kubectl",
     "mlflow",
     "optuna-dashboard",
