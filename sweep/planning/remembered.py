@@ -15,11 +15,11 @@ from sweep.study import Ingredients, Study, preparation
 from sweep.study.fields import Schema
 from sweep.study.files import cache, reader, stamps
 from sweep.study.files.atomic import write_atomically
-from sweep.study.files.stamps import FileStamps
+from sweep.study.files.stamps import Identities
 from sweep.study.study import fingerprint_of
 
-VERSION = 1
-LIBRARIES = ("torch", "transformers", "tokenizers", "datasets")
+VERSION = 2
+LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "pyarrow", "safetensors")
 CODE = ("trainers", "sweep/study")  # of our packages: what decides what a preparation makes
 
 
@@ -28,7 +28,7 @@ class Remembered(Schema):
 
     schema_version: int = VERSION
     ingredients: Ingredients
-    stamps: FileStamps
+    stamps: Identities
 
 
 def read(study: Study, earlier: Ingredients | None) -> Ingredients | None:
@@ -47,12 +47,12 @@ def read(study: Study, earlier: Ingredients | None) -> Ingredients | None:
     return found.ingredients.with_check_of(earlier)
 
 
-def own_stamps(study: Study) -> FileStamps:
+def own_stamps(study: Study) -> Identities:
     """Of the user's own files, to be taken before they are read."""
-    return {file: stamp for files in preparation.own_stamps(study).values() for file, stamp in files.items()}
+    return stamps.identified(file for files in preparation.own_stamps(study).values() for file in files)
 
 
-def keep(study: Study, made: Ingredients, own: FileStamps) -> None:
+def keep(study: Study, made: Ingredients, own: Identities) -> None:
     """Keep what a preparation made or found, where nothing of it can change unseen. `own`: the `own_stamps` before."""
     measured = made.base_check and made.base_check.losses
     if _on_this_machine(study) and measured and not made.commits and not made.same_text:
@@ -68,15 +68,22 @@ def _on_this_machine(study: Study) -> bool:
     return own and not base.tokenizer and not base.new_rows and not preparation.has_data(study.benchmarks)
 
 
-def _stamps(own: FileStamps, made: Ingredients) -> FileStamps:
+def _stamps(own: Identities, made: Ingredients) -> Identities:
+    """With those of the model and the packed corpora. A model of the user's own has those from before it was read."""
     folders = [made.base_model, *made.folders.values()]
-    return own | stamps.stamped(str(file) for folder in folders for file in Path(folder).rglob("*"))
+    return stamps.identified(str(file) for folder in folders for file in Path(folder).rglob("*")) | own
 
 
 def _path(study: Study) -> Path:
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    key = [study.model_dump(mode="json"), versions, _code_sha256(), str(cache.root())]
+    key = [study.model_dump(mode="json"), [_version(name) for name in LIBRARIES], _code_sha256(), str(cache.root())]
     return cache.root() / "remembered" / f"{fingerprint_of(key)}.json"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # built from source, and found by its path alone
+        return None
 
 
 def _code_sha256() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -46,17 +47,52 @@ def test_it_is_looked_for_again_where_something_has_changed(local_study: Study, 
     assert remembered.read(local_study.model_copy(update={"training": longer}), None) is None
     stated = SameText(reason="moved", recipe="", corpora={}, folders=made.folders)
     assert remembered.read(local_study, made.model_copy(update={"same_text": (stated,)})) is None
-    weights = next(Path(made.base_model).glob("*.safetensors"))
-    before = weights.stat()
-    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert remembered.read(local_study, None) is None
-    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert remembered.read(local_study, None) == made
     text = local_study.corpora.by_name["additional"].spec.files
     assert text
     with Path(text[0]).open("a") as file:
         file.write("\n")
     assert remembered.read(local_study, None) is None
+
+
+@pytest.mark.parametrize("part", ["model", "packed", "text"])
+def test_a_file_that_is_written_over_in_place_is_told_even_with_its_old_size_and_time(
+    part: str, local_study: Study, made: Ingredients
+) -> None:
+    text = next(name for name in remembered.own_stamps(local_study) if name.endswith(".txt"))
+    folder = {"model": made.base_model, "packed": made.folders["original"]}.get(part)
+    file = next(path for path in Path(folder).rglob("*.[as]*") if path.is_file()) if folder else Path(text)
+    before, content = file.stat(), file.read_bytes()
+    _write_over(file, b"!" + content[1:], before)
+    assert file.stat().st_size == before.st_size
+    assert remembered.read(local_study, None) is None
+    _write_over(file, content, before)  # the model is that of other tests too
+    assert remembered.read(local_study, None) is None
+
+
+def _write_over(file: Path, content: bytes, before: os.stat_result) -> None:
+    with file.open("r+b") as opened:
+        opened.write(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_model_that_changes_while_it_is_prepared_is_looked_at_again(local_study: Study) -> None:
+    own = remembered.own_stamps(local_study)
+    found = prepare.prepare(local_study)
+    (Path(found.base_model) / "config.json").touch()  # by another process, after it was read
+    remembered.keep(local_study, found, own)
+    assert remembered.read(local_study, None) is None
+
+
+def test_a_library_without_its_description_has_no_version(
+    local_study: Study, made: Ingredients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    assert remembered.read(local_study, None) is None
+    remembered.keep(local_study, made, remembered.own_stamps(local_study))
+    assert remembered.read(local_study, None) == made
 
 
 def test_it_is_looked_for_again_where_something_is_gone(local_study: Study, made: Ingredients) -> None:
