@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TRIAL_ID = "trial_id"  # the user attribute by which a trial is found again
 CONSTRAINTS = "constraints"  # Optuna's own name: what is above 0 makes a trial infeasible
+UNKNOWN_EXCESS = 1.0  # nats
 MOST_STEPS = 100  # that an Optuna trial gets: its dashboard draws each of them
 NOT_MEASURED = "a loss of the objective was not measured"
 
@@ -106,8 +107,12 @@ def attributes(study: Study, record: Record) -> dict[str, Any]:
 def _constraints(study: Study, record: Record) -> dict[str, Any]:
     """By how many nats the trial exceeds a guard of losses, for a study that has one."""
     limited = study.objective.forgetting_guard_percent is not None or study.objective.loss_guards
+    if not limited or record.status is not Status.COMPLETE:
+        return {}
     excess = [reached - most for _, reached, most in study.objective.broken(record)]
-    return {CONSTRAINTS: [max(excess, default=0.0)]} if limited and record.status is Status.COMPLETE else {}
+    # Whether it keeps a guard may not be known, as without the base model's loss. Then it is no candidate here either.
+    unknown = UNKNOWN_EXCESS if study.objective.of_record(record) is None else 0.0
+    return {CONSTRAINTS: [max(excess, default=unknown)]}
 
 
 def losses(run: Run, trial: Trial) -> dict[int, float]:

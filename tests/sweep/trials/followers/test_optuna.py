@@ -97,7 +97,12 @@ def test_a_trial_over_a_guard_keeps_its_value_and_is_not_the_best(run: Path, tmp
             base_loss={"original": 3.2, "additional": 5.0},
         )
     change(run, best, base_loss={"original": 2.5, "additional": 5.0})
+    unknown = Trial(almr=0.5, lr=1e-3, seed=0)  # of a base model that was not measured
+    change(run, unknown, loss={"original": 2.0, "additional": 2.0}, base_loss={})
     almr(tmp_path, "export", "small", "--format", "optuna", "--runs", ".")
+    assert trials(run / "optuna.db")[unknown.id].system_attrs["constraints"] == [1.0]
+    chosen = optuna.load_study(study_name="small", storage=f"sqlite:///{run}/optuna.db").best_trial
+    assert chosen.user_attrs["trial_id"] not in (best.id, unknown.id)
     found = trials(run / "optuna.db")[best.id]
     assert (found.state, found.user_attrs["over_the_guard_of"]) == (TrialState.COMPLETE, "original")
     assert found.system_attrs["constraints"] == [pytest.approx(3.0 - 2.5 * 1.05)]
