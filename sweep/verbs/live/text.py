@@ -157,7 +157,9 @@ def bar(now: RunNow) -> str:
 
 def launch_loss(expected: float | None) -> str:
     """What a search expects a launch of its best trial to lose, as the end of a line on it; empty where not known."""
-    return "" if expected is None else f"; a launch now is expected to lose {number(expected, 4)} nats"
+    if expected is None:
+        return ""
+    return f"; a launch now is expected to lose {number(expected, 4)} nats against the best cell"
 
 
 def _wrapped(line: str, width: int) -> list[str]:
