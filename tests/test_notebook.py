@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -70,7 +71,8 @@ def test_compare_shows_verdicts_winners_costs_and_a_map_of_each_run(run: Path, m
     study = load(run / "study.yaml")
     file = fit_study(study, tables.of_run(run, study)).file
     (run / "fit.json").write_text(file.model_copy(update={"inputs": FitInputs.of_run(study, run)}).model_dump_json())
-    monkeypatch.setenv("ALMR_RUNS", f"{run},{run}")
+    again = shutil.copytree(run, run.parent / "again")
+    monkeypatch.setenv("ALMR_RUNS", f"{run},{again}")
     shown = executed(NOTEBOOKS[0])
     assert "CARRIES OVER" in shown["views.verdicts(found)"]["text/html"]
     assert "no difference of the optima is shown" in shown["views.words(found)"]["text/html"]

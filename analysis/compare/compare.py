@@ -29,12 +29,15 @@ def compare_runs(
     `same_text`: why you say that held-out texts and tokenizers are one where no record tells; empty: they are not known
     to be. `addresses`: the runs as messages name them. Returns the comparison, and the fits with their surfaces.
 
-    Raises InputError for fewer than two or more than nine runs, for a run without a fit, and for a fit that is out of
-    date; the message says what to run.
+    Raises InputError for fewer than two or more than nine runs, for one given twice, for a run without a fit, and for a
+    fit that is out of date; the message says what to run.
     """
     if not FEWEST <= len(runs) <= MOST:
         raise InputError(f"{len(runs)} run{'s' if len(runs) > 1 else ''}: give {FEWEST} to {MOST} fitted runs")
     told = list(addresses or map(str, runs))
+    folders = [Path(run).resolve() for run in runs]
+    if twice := [address for place, address in enumerate(told) if folders[place] in folders[:place]]:
+        raise InputError(f"{twice[0]}: given twice: name another run to compare it with")
     loaded = [load_fitted(Path(run), address) for run, address in zip(runs, told, strict=True)]
     names = named_apart([one.file.study for one in loaded], told)
     fits = [one.called(name) for one, name in zip(loaded, names, strict=True)]

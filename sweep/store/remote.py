@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sweep.store.store_errors import explained
@@ -18,6 +19,12 @@ NOT_WHOLE = ("sftp", "ssh", "ftp", "hdfs", "webhdfs", "smb", "http", "https")
 def is_remote(address: str) -> bool:
     """Whether an address names a protocol, as in s3://bucket/run; else it is a folder."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", address) is not None and "://" in address
+
+
+def refuse_remote(path: Path, option: str = "--out") -> None:
+    """Raises InputError for an address where a place on this machine is meant: a path takes one of its slashes away."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise InputError(f"{option} {path}: an address: name a place on this machine, and copy from there")
 
 
 class RemoteLockFile:

@@ -20,6 +20,7 @@ from analysis.scores import files as score_files
 from analysis.scores.read import read as read_scores
 from analysis.table import table as tables
 from analysis.table.import_table import notes, read_table
+from sweep.store.remote import refuse_remote
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, InputError, Objective, Weights
 from sweep.study.errors import explain, name_of, shown
@@ -175,6 +176,7 @@ def _by_name(option: str, text: str | None) -> dict[str, float]:
 def refuse_unusable(folder: Path | None) -> None:
     """Raises InputError, before the fit, for an output folder that cannot be written."""
     if folder:
+        refuse_remote(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

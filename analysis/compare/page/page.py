@@ -81,6 +81,8 @@ def write_page(found: RunComparison, fits: Sequence[ComparedFit], path: Path) ->
 
 def refuse_foreign(path: Path) -> None:
     """Raises InputError where the page would replace a file that is no such page, or stand where none can be."""
+    if str(path) == "-":
+        raise InputError("--out -: the page is a file: name it, such as compare.html")
     if path.is_dir() or (path.exists() and not path.is_file()):
         raise InputError(f"--out {path}: {what_it_is(path)}: name a file, such as compare.html")
     if not path.is_file():

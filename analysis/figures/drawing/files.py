@@ -30,6 +30,13 @@ UNDATED: dict[Kind, dict[str, None]] = {
 }
 SUBJECT: dict[Kind, str] = {"svg": "Description", "pdf": "Subject"}  # where a file says what it was made from
 MOST_STYLE = 100_000  # bytes
+LEAST, MOST = 2.0, 20.0  # inches
+LABELS = ("axes.labelsize", "axes.titlesize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+SIZES = {
+    "figure.figsize": (LEAST, MOST, "inches"),
+    **dict.fromkeys(("figure.dpi", "savefig.dpi"), (20, 1200, "dots per inch")),
+    **dict.fromkeys(("font.size", "figure.labelsize", "figure.titlesize", *LABELS), (1, 72, "points")),
+}
 
 
 def encoded(figure: Figure, kind: Kind = "png", subject: str | None = None) -> bytes:
@@ -40,8 +47,17 @@ def encoded(figure: Figure, kind: Kind = "png", subject: str | None = None) -> b
         said[SUBJECT[kind]] = subject
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells what it takes of a font
     with style.applied():
+        _lay_out(figure)
         figure.savefig(content, format=kind, metadata=said)
     return content.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Settle where everything is, once: each drawing moves it a little, so files would depend on those before them."""
+    if figure.get_layout_engine() is not None:
+        for _ in range(2):  # the second starts from what the first found, as matplotlib's own do
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def read_style(path: Path) -> dict[str, Any]:
@@ -58,9 +74,20 @@ def read_style(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}, line {number}: matplotlib has no setting {shown(name)}: correct or remove it")
     try:
         read = rc_params_from_file(path, fail_on_error=True, use_default_template=False)
-        return {str(name): value for name, value in read.items()}
     except ValueError as error:
         raise InputError(f"{path}: {one_line(error)}: correct it, as matplotlib's style files have it") from None
+    settings = {str(name): value for name, value in read.items()}
+    _refuse_sizes(settings, path)
+    return settings
+
+
+def _refuse_sizes(settings: dict[str, Any], path: Path) -> None:
+    """Raises InputError for a size that would fill the memory or of which nothing can be seen."""
+    for name, (least, most, unit) in SIZES.items():
+        values = settings.get(name, ())
+        for value in values if isinstance(values, list | tuple) else (values,):
+            if isinstance(value, int | float) and not least <= value <= most:
+                raise InputError(f"{path}: {name}: {value:g}: give {least:g} to {most:g} {unit}")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sweep.store.remote import refuse_remote
 from sweep.store.run import Run
 from sweep.store.storage import named
 from sweep.study import InputError
@@ -39,6 +40,7 @@ def compare(
     from analysis.compare.compare import compare_runs
     from analysis.compare.page import page as pages
 
+    refuse_remote(page)
     pages.refuse_foreign(page)
     with err.status("comparing"):
         compared, fits = compare_runs([folder for folder, _ in found], same_text or "", [one for _, one in found])

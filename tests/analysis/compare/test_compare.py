@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_fits import known_fit
 from known_surfaces import Known, grid, measure
+from rich.cells import cell_len
 
 from analysis.compare import comparable, shift, text
 from analysis.compare.compare import compare_runs, compared
@@ -346,3 +347,8 @@ def test_a_table_without_almr_says_so(base):
     found = compared([base, unstated])
     assert found.pairs[0].elsewhere[1].why == "its ALMR is not stated, and base has several"
     assert json.loads(found.model_dump_json())["runs"][1]["winner"]["almr"] is None
+
+
+def test_columns_are_aligned_where_names_are_chinese():
+    rows = text.blocks([["", "甲", "B"], ["小红楼梦 loss", "3.5", "x"], ["ALMR", "0.5", "y"]], width=80)
+    assert len({cell_len(row[: max(map(row.find, "Bxy"))]) for row in rows}) == 1

@@ -30,6 +30,9 @@ def test_text_stays_text_and_the_same_figure_gives_the_same_bytes(fitted):
         first, second = (encoded(draw_objective(info), kind, SUBJECT.format("0" * 64)) for _ in range(2))
         assert first == second
         assert (SUBJECT.format("0" * 64).encode() in first) == (kind != "png")
+        after_another = draw_objective(info)
+        encoded(after_another, "pdf" if kind == "png" else "png")
+        assert encoded(after_another, kind, SUBJECT.format("0" * 64)) == first
     svg = encoded(draw_objective(info), "svg").decode()
     assert ">ALMR (share of training tokens)</text>" in svg
     assert "<dc:date>" not in svg
@@ -113,6 +116,9 @@ def test_a_style_of_the_users_own_replaces_what_it_states(fitted, tmp_path):
         (b"axes.labelsise: 3\n", "line 1: matplotlib has no setting 'axes.labelsise'"),
         (b"# mine\nlines.linewidth: wide\n", "Could not convert 'wide' to float"),
         (b"\xff\xfe", "not text in UTF-8"),
+        (b"figure.figsize: 0, 4\n", "figure.figsize: 0: give 2 to 20 inches"),
+        (b"savefig.dpi: 100000\n", "savefig.dpi: 100000: give 20 to 1200 dots per inch"),
+        (b"legend.fontsize: 500\n", "legend.fontsize: 500: give 1 to 72 points"),
     ],
 )
 def test_a_style_that_matplotlib_cannot_use_is_named(tmp_path, text, message, caplog):

@@ -110,6 +110,13 @@ def test_what_cannot_be_compared_is_one_line_with_the_fix(runs, here):
     assert "it is no page of almr compare, and would be lost" in one_line(*pair, "--out", "mine.html")
     assert (here / "mine.html").read_text() == "<html>my notes"
     assert one_line(*pair, "--out", here).startswith(f"--out {here}: a directory: name a file")
+    for out, said in (
+        ("s3://pages/c.html", "--out s3:/pages/c.html: an address"),
+        ("-", "--out -: the page is a file"),
+    ):
+        assert one_line(*pair, "--out", out).startswith(said)
+    (here / "link").symlink_to(runs / "before")
+    assert one_line(runs / "before", here / "link").endswith(": given twice: name another run to compare it with")
     assert not (here / "compare.html").exists()
 
 
