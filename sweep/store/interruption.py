@@ -18,6 +18,8 @@ UNWINDING_SECONDS = 10.0  # in which an impatient second Ctrl-C does not end wha
 # What is raised in an import may be lost, with a lock of all imports held, so that each later one would wait for ever;
 # or it becomes another error, as in the body of a class.
 IMPORTS = "<frozen importlib"
+# It calls our functions from native code, which takes what is raised there for a value that does not fit, and goes on.
+MODELS = ("pydantic/main.py", "pydantic/type_adapter.py")
 AGAIN_SECONDS = 0.05
 KEPT_SECONDS = 0.005  # between two looks at what a library does to our handlers
 INTERRUPTED = 130
@@ -29,7 +31,7 @@ class _Handler:
         self.raised = -UNWINDING_SECONDS
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if _imports(frame):
+        if _may_lose_it(frame):
             again = threading.Timer(AGAIN_SECONDS, _signal_main_thread, [number])
             again.daemon = True
             return again.start()
@@ -38,10 +40,13 @@ class _Handler:
             raise KeyboardInterrupt
 
 
-def _imports(frame: FrameType | None) -> bool:
-    while frame and not frame.f_code.co_filename.startswith(IMPORTS):
+def _may_lose_it(frame: FrameType | None) -> bool:
+    while frame:
+        file = frame.f_code.co_filename
+        if file.startswith(IMPORTS) or file.endswith(MODELS):
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 def handle_signals() -> None:

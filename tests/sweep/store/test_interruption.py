@@ -11,8 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
+import pydantic
 import pytest
+from pydantic import Discriminator, Tag
 
 from sweep.store import interruption
 
@@ -41,6 +44,21 @@ def test_a_signal_waits_until_the_import_machinery_is_left() -> None:
     with pytest.raises(KeyboardInterrupt):
         time.sleep(20)
     assert names["left"]
+
+
+def test_a_signal_while_a_model_is_written_waits_for_the_whole_model() -> None:
+    """Pydantic took it for a value of no kind of its union, warned, and the command went on."""
+
+    def kind(value: object) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return type(value).__name__
+
+    class Written(pydantic.BaseModel):
+        value: Annotated[Annotated[int, Tag("int")] | Annotated[str, Tag("str")], Discriminator(kind)]
+
+    assert Written.model_construct(value=1).model_dump() == {"value": 1}
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(20)
 
 
 def test_a_signal_in_a_module_that_is_imported_waits_for_the_whole_import(
