@@ -124,7 +124,10 @@ def run_command() -> None:
     command = typer.main.get_command(app)
     interruption.handle_signals()
     try:
-        sys.exit(command.main(arguments, prog_name="almr", standalone_mode=False) or 0)
+        status = command.main(arguments, prog_name="almr", standalone_mode=False) or 0
+        if status == interruption.INTERRUPTED:  # typer returns it for an interrupt of which no verb has told
+            interruption.end_now()
+        sys.exit(status)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -54,7 +54,7 @@ def interruptible(advice: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         tell([f"interrupted; {advice}"])
-        raise typer.Exit(INTERRUPTED) from None
+        sys.exit(INTERRUPTED)
 
 
 class Explanation(NamedTuple):

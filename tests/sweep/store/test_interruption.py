@@ -46,6 +46,18 @@ def test_a_signal_waits_until_the_import_machinery_is_left() -> None:
     assert names["left"]
 
 
+def test_an_interrupt_that_no_verb_tells_of_is_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sweep import cli\n"
+        "def interrupted(*arguments, **named): raise KeyboardInterrupt\n"
+        "cli.typer.core.TyperGroup.invoke = interrupted; sys.argv = ['almr', 'fit', 'run']; cli.main()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.encode()) == (interruption.INTERRUPTED, interruption.SAID)
+
+
 def test_a_signal_while_a_model_is_written_waits_for_the_whole_model() -> None:
     """Pydantic took it for a value of no kind of its union, warned, and the command went on."""
 
