@@ -33,8 +33,10 @@ def launch_study(plan: LaunchPlan) -> Study:
 
 def launch_recipe(plan: LaunchPlan) -> dict[str, Any]:
     """The launch as a study, for the hash in the name of its checkpoints: as earlier versions wrote it, so that a
-    launch which they started resumes. A launch has no trainer but its format's."""
-    return launch_study(plan).model_dump(mode="json", exclude={"trainer": True, "grid": {"max_trials"}})
+    launch which they started resumes: without what came later and changes no weight. A launch has no trainer but its
+    format's."""
+    later: Any = {"grid": {"max_trials"}, "resources": {"price_per_gpu_hour"}, "tracking": {"optuna"}, "notify": True}
+    return launch_study(plan).model_dump(mode="json", exclude={"trainer": True} | later)
 
 
 def _corpora(plan: LaunchPlan) -> dict[str, Any]:
