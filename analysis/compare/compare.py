@@ -145,8 +145,14 @@ def _caveats(first: ComparedFit, second: ComparedFit, both: SharedTrials) -> Ite
     if any(one.one_seed for one in (first, second)):
         yield (
             "a run of one seed does not know what its order of the text does to the optimum, so part of a difference "
-            "may be of seeds: compare runs of two seeds each"
+            "or a cost may be of seeds, and its intervals are too narrow: compare runs of two seeds each"
         )
+    for one, other in ((first, second), (second, first)):
+        if one.file.alone == "lr" and not other.file.alone:
+            yield (
+                f"{one.name} tried one ALMR: where the best LR depends on the ALMR, its best LR differs from that at "
+                f"{other.name}'s winner by the ALMR alone"
+            )
     if not comparable.one_goal(first, second):
         yield "their objectives differ, which moves the optimum by itself: fit both trials.csv with the same --weights"
     languages = [one.label("additional") for one in (first, second)]

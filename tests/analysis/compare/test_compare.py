@@ -141,8 +141,10 @@ def test_one_hyper_parameter_alone_is_compared_along_it(base):
     assert pair.shift.almr is None
     assert pair.shift.lr.interval.low < 1 < pair.shift.lr.interval.high
     assert pair.elsewhere[1].cost.nats < 0.005
+    assert [caveat for caveat in pair.caveats if caveat.startswith("lrs tried one ALMR")]
     none = pair_of(along_lr, along_almr)
     assert none.shift.p_value is None
+    assert not any("tried one ALMR" in caveat for caveat in none.caveats)
     assert text.optima(none.shift) == "optima not compared: the runs varied no hyper-parameter in common"
 
 
