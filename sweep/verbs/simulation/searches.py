@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +22,9 @@ from sweep.verbs.simulation.requested import Comparison
 from sweep.worker.group.supervisor import die_with_parent
 
 Found = tuple[tuple[str, int], list[tuple[SearchOutcome, dict[str, Any] | None]]]
+
+
+HELD = (signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,29 @@ def _held_interrupts() -> Iterator[None]:
     """Ctrl-C and a closed terminal wait until the block ends. To processes that start inside they never come: the
     parent ends those.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        with _noted():
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """What is blocked in this thread alone comes by way of another one, and Python runs its handler here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in HELD}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 def _begin(parent: int) -> None:
