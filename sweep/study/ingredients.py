@@ -119,8 +119,7 @@ class BaseLoss(Schema):
     def __str__(self) -> str:
         before = self.bits_per_byte_before
         own = "" if before is None else f"; with its own tokenizer {number(before)}"
-        said = f"{number(self.loss)} nats per token ({number(self.bits_per_byte)} bits per byte{own})"
-        return f"{said}, on a sample of {self.tokens:,} tokens"
+        return f"{number(self.loss)} nats per token ({number(self.bits_per_byte)} bits per byte{own}), on a sample"
 
 
 class BaseModelCheck(Schema):

@@ -304,7 +304,7 @@ def test_a_new_vocabulary_is_measured_in_bits_per_byte_before_and_after(trained:
     lines = found.lines(str)
     own = [line for line in lines if "bits per byte; with its own tokenizer " in line]
     assert [line.split(" loss of ")[1].split()[0] for line in own] == [*LANGUAGES]
-    assert max(map(len, own)) < 140
+    assert max(map(len, own)) < 120
     [line] = [line for line in lines if "new rows, the mean of all;" in line]
     assert "losses per token of two tokenizers do not compare, bits per byte do" in line
     assert any("have new rows, the mean of all: the base model predicts them by chance" in w for w in found.warnings)
