@@ -17,14 +17,14 @@ from typing import Any
 from analysis.search.measured import MeasuredTable
 from analysis.search.outcomes import SearchOutcome
 from analysis.search.replay import found_by_fit
+from sweep.store.interruption import kept_handlers
 from sweep.study import InputError, Objective
 from sweep.verbs.simulation.requested import Comparison
 from sweep.worker.group.supervisor import die_with_parent
 
 Found = tuple[tuple[str, int], list[tuple[SearchOutcome, dict[str, Any] | None]]]
-
-
 HELD = (signal.SIGINT, signal.SIGHUP)
+END_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,16 @@ def results(job: Job, searches: list[tuple[str, int]]) -> Iterator[Found]:
             process.terminate()  # else the interpreter waits for the rest of its search
         raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        _end(pool)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Wait for the pool's own threads too: where the process ends while they give semaphores back, Python warns of
+    leaked ones. Not for ever: before Python 3.11.5 one of them may wait for a process that was ended.
+    """
+    ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+    ending.start()
+    ending.join(END_SECONDS)
 
 
 @contextmanager
@@ -91,12 +100,12 @@ def _noted() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in HELD}
     try:
-        yield
+        with kept_handlers():
+            for number in HELD:
+                signal.signal(number, lambda number, _: came.append(number))
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for first in came[:1]:
             signal.raise_signal(first)
 
