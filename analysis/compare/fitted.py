@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis.decision.objectives import Goal, GuardedGoal, base_loss, goal_of
+from analysis.decision.objectives import Goal, base_loss, goal_of, over_tried
 from analysis.decision.winner import choose
 from analysis.fit import alone
 from analysis.fit.fit import Fit
@@ -143,11 +143,8 @@ def _surfaces(file: FitFile, table: pd.DataFrame) -> tuple[dict[str, Surface], G
     """As the fit made them: analysis.fit.fit."""
     goal, names = goal_of(file), tuple(file.forms)
     table = tables.with_losses(table, [name for name in names if name not in (*LANGUAGES, tables.TOTAL)])
-    used, surfaces = tables.usable(table), fit_languages(table, names)
-    lattice = Lattice.of(surfaces, used["almr"].to_numpy(float), used["lr"].to_numpy(float))
-    if isinstance(goal, GuardedGoal):
-        lattice = lattice.finer()
-    return surfaces, goal, lattice, goal.optima(lattice)
+    surfaces = fit_languages(table, names)
+    return surfaces, goal, *over_tried(goal, surfaces, table)
 
 
 def _same(found: Winner, stated: Winner) -> bool:

@@ -13,6 +13,7 @@ from scipy.stats import norm
 from analysis.fit_file.fit_file import FitFile
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import Lattice, Optima
+from analysis.surfaces.surface import Surface
 from analysis.table import table as tables
 from sweep.study import LANGUAGES, InputError, Objective
 from sweep.study.errors import shown
@@ -134,6 +135,15 @@ def goal_of(file: FitFile) -> Goal:
     if not bounds:
         return WeightedGoal(file.weights or {})
     return GuardedGoal(bounds, file.winner.level, dict(file.weights or ADDITIONAL))
+
+
+def over_tried(aim: Goal, surfaces: dict[str, Surface], table: pd.DataFrame, seed: int = 0) -> tuple[Lattice, Optima]:
+    """The losses over the range that the table tried, and the objective's optima there."""
+    used = tables.usable(table)
+    lattice = Lattice.of(surfaces, used["almr"].to_numpy(float), used["lr"].to_numpy(float), seed)
+    if isinstance(aim, GuardedGoal):  # its optimum lies on the border of what is allowed, where no parabola helps
+        lattice = lattice.finer()
+    return lattice, aim.optima(lattice)
 
 
 def _weights(objective: Objective, table: pd.DataFrame) -> dict[str, float]:

@@ -13,7 +13,7 @@ from analysis.decision import guards, sources
 from analysis.decision.case import Alone, Case
 from analysis.decision.curve import best_almrs, best_lrs, coupling, divergence_edge, front
 from analysis.decision.findings import caveats, refusals
-from analysis.decision.objectives import Goal, GuardedGoal, WeightedGoal, goal
+from analysis.decision.objectives import Goal, WeightedGoal, goal, over_tried
 from analysis.decision.winner import choose, region
 from analysis.fit import alone, horizons
 from analysis.fit_file.findings import Finding
@@ -195,12 +195,8 @@ def _case(given: _Given, table: pd.DataFrame, objective: Objective) -> Case:
     if names := tables.named_losses(objective):
         table = tables.with_losses(table, names)
         too_few.refuse(table, given.name)
-    used = tables.usable(table)
     surfaces = fit_languages(table, tuple(dict.fromkeys([*tables.languages(table), *aim.losses])), seed)
-    lattice = Lattice.of(surfaces, used["almr"].to_numpy(float), used["lr"].to_numpy(float), seed)
-    if isinstance(aim, GuardedGoal):  # its optimum lies on the border of what is allowed, where no parabola helps
-        lattice = lattice.finer()
-    optima = aim.optima(lattice)
+    lattice, optima = over_tried(aim, surfaces, table, seed)
     winner = choose(optima, lattice, objective.level)
     return Case(
         table=table,

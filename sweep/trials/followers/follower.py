@@ -74,20 +74,18 @@ class Followers:
         self.events = queue.SimpleQueue[Callable[[Follower], None] | None]()
         self.thread = threading.Thread(target=self._work, name="almr-followers", daemon=True)
 
-    def started(self, trial: Trial) -> None:
-        self.events.put(lambda one: one.started(trial))
-
-    def ended(self, record: Record) -> None:
-        self.events.put(lambda one: one.ended(record))
+    def watch(self, trial: Trial, record: Record | None) -> None:
+        """A trial has started, or ended with its record."""
+        self._pass_on((lambda one: one.ended(record)) if record else (lambda one: one.started(trial)))
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """While the block runs, trials are run."""
-        self.events.put(lambda one: one.training(True))
+        self._pass_on(lambda one: one.training(True))
         try:
             yield
         finally:
-            self.events.put(lambda one: one.training(False))
+            self._pass_on(lambda one: one.training(False))
 
     def open(self) -> None:
         """Open all before trials start, which may need what they make; then follow."""
@@ -97,7 +95,7 @@ class Followers:
 
     def close(self, end: End) -> None:
         """Pass on how the session ended, and wait for all that is left to do, within limits."""
-        self.events.put(lambda one: one.end(end))
+        self._pass_on(lambda one: one.end(end))
         self.events.put(None)
         if self.followers and self.thread.is_alive():
             self.thread.join(INTERRUPTED_SECONDS if end.event == "interrupted" else LAST_SECONDS)
@@ -105,6 +103,10 @@ class Followers:
                 for one in self.followers:
                     one.leave()
                 self.tell(f"warning: {', '.join(one.name for one in self.followers)}: not done in time: left as it is")
+
+    def _pass_on(self, event: Callable[[Follower], None]) -> None:
+        if self.followers:  # else nobody takes it, and each event holds its record
+            self.events.put(event)
 
     def _work(self) -> None:
         looked = time.monotonic()

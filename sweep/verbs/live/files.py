@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Collection
 from operator import itemgetter
@@ -15,7 +14,7 @@ from sweep.study.files.layout import RECORD
 from sweep.trials import budget
 from sweep.trials.progress import RunProgress
 from sweep.verbs.live import provisional
-from sweep.verbs.live.now import RunningTrial, RunNow, Tally
+from sweep.verbs.live.now import RunningTrial, RunNow, Tally, written, written_seconds
 
 READ_SHARE = 0.1  # of the time, at most, for reading the records of a large run again and again
 SMALL_SECONDS = 0.1  # of the processor: what takes less is read at each look
@@ -82,11 +81,10 @@ class RunReader:
     def _stamps(self) -> Stamps:
         """By which it is known that a trial began or ended."""
         files = list(self.run.files.each_trial())
-        return {one.folder.name: (_written(one.folder / RECORD), _written(one.request)) for one in files}
+        return {one.folder.name: (written(one.folder / RECORD), written(one.request)) for one in files}
 
     def _began(self, trial: Trial) -> float | None:
-        written = _written(self.run.files.trial(trial.id).request)
-        return None if written is None else written / 1e9
+        return written_seconds(self.run.files.trial(trial.id).request)
 
 
 def scoring_after(study: Study, seconds: float | None, at_once: int) -> float | None:
@@ -95,10 +93,3 @@ def scoring_after(study: Study, seconds: float | None, at_once: int) -> float | 
     if not count or study.replay:
         return 0.0
     return None if seconds is None else seconds * math.ceil(count / at_once)
-
-
-def _written(path: os.PathLike[str]) -> int | None:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return None

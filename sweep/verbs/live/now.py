@@ -41,7 +41,7 @@ class RunningTrial:
         last, before = ([{}, *found])[-1], ([{}, {}, *found])[-2]
         step, seconds = int(last.get("step") or 0), last.get("seconds")
         files, now = run.files.trial(trial.id), time.time()
-        start, beat = max(began, _written(files.request) or 0.0), _written(files.heartbeat)
+        start, beat = max(began, written_seconds(files.request) or 0.0), written_seconds(files.heartbeat)
         return RunningTrial(
             trial=trial,
             step=step,
@@ -185,9 +185,13 @@ def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, float) and math.isfinite(value) else None
 
 
-def _written(path: Path) -> float | None:
-    """When a file was written, in seconds since 1970; None where it is not there."""
+def written(path: Path) -> int | None:
+    """When a file was written, in ns since 1970; None where it is not there."""
     try:
-        return path.stat().st_mtime
+        return path.stat().st_mtime_ns
     except OSError:
         return None
+
+
+def written_seconds(path: Path) -> float | None:
+    return None if (at := written(path)) is None else at / 1e9

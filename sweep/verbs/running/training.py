@@ -54,12 +54,8 @@ def train(
         display = Display(console, study, run, progress, told.tell)
 
         def watch(trial: Trial, record: Record | None) -> None:
-            if record:
-                display.ended(record)
-                following.ended(record)
-            else:
-                display.started(trial)
-                following.started(trial)
+            display.watch(trial, record)
+            following.watch(trial, record)
 
         threading.Thread(target=_import_ahead, args=(study,), name="almr-imports", daemon=True).start()
         with display.live(), following.training():
@@ -93,7 +89,7 @@ def score_finished(study: Study, run: Run, console: Console, address: str | None
 
     def watch(trial: Trial, record: Record | None) -> None:
         if record:
-            following.ended(record)
+            following.watch(trial, record)
             lost = record.score_failures.get(SCORING)
             line = f"not scored: {trial.id}: {lost}" if lost else f"scored: {trial.id}"
             console.print(line, markup=False, soft_wrap=True)

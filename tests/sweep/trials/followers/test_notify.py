@@ -97,7 +97,7 @@ def session(folder: Path, notify: dict[str, Any], end: End, *records: str, **cha
     followers.open()
     with followers.training():
         for reason in records:
-            followers.ended(failed(study, reason))
+            followers.watch(TRIAL, failed(study, reason))
     followers.close(end)
     return warnings
 
@@ -274,10 +274,18 @@ def test_what_breaks_is_left_out_with_one_warning(tmp_path: Path) -> None:
     followers = Followers([Broken(), whole], warnings.append)
     followers.open()
     for _ in range(3):
-        followers.ended(failed(make_study(), "why"))
+        followers.watch(TRIAL, failed(make_study(), "why"))
     followers.close(End("finished"))
     assert warnings == ["warning: tracking.optuna: OSError: disk full; the run goes on without it"]
     assert whole.seen == [TRIAL.id] * 3
+
+
+def test_a_run_that_nobody_follows_keeps_no_records() -> None:
+    followers = Followers([], pytest.fail)
+    followers.open()
+    with followers.training():
+        followers.watch(TRIAL, failed(make_study(), "why"))
+    assert followers.events.empty()
 
 
 @pytest.mark.parametrize(("raised", "event"), [(KeyboardInterrupt(), "interrupted"), (ValueError("why"), "failed")])
