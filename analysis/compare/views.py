@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.compare import text
 from analysis.compare.fitted import ComparedFit
 from analysis.compare.result import RunComparison
+from analysis.compare.text import pairs, rows
 from analysis.figures.data.objective import ObjectiveInfo, colour_levels, objective_info
 from analysis.figures.drawing import Figure
 from analysis.figures.views import Settings, drawn
@@ -33,9 +33,9 @@ def verdicts(found: RunComparison) -> pd.DataFrame:
     for pair in found.pairs:
         shift = pair.shift
         rows[f"{found.run(pair.first).name} and {found.run(pair.second).name}"] = {
-            "verdict": text.word(pair),
-            "ALMR, second less first": text.almr_shift(shift.almr) if shift.almr else numbers.MISSING,
-            "LR, second over first": text.lr_shift(shift.lr) if shift.lr else numbers.MISSING,
+            "verdict": pairs.word(pair),
+            "ALMR, second less first": pairs.almr_shift(shift.almr) if shift.almr else numbers.MISSING,
+            "LR, second over first": pairs.lr_shift(shift.lr) if shift.lr else numbers.MISSING,
             "p": math.nan if shift.p_corrected is None else shift.p_corrected,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -43,23 +43,23 @@ def verdicts(found: RunComparison) -> pd.DataFrame:
 
 def winners(found: RunComparison) -> pd.DataFrame:
     """The winners of compared runs with their intervals, as text: a column for each run."""
-    return _frame(text.winner_rows(found))
+    return _frame(rows.winner_rows(found))
 
 
 def costs(found: RunComparison) -> pd.DataFrame:
     """What the winner of each row costs on the surface of each column, in nats per token, as text."""
-    return _frame(text.cost_rows(found))
+    return _frame(rows.cost_rows(found))
 
 
 def fields(found: RunComparison) -> pd.DataFrame:
     """The study fields that differ and that a trial's loss depends on: a column for each run."""
     heads = ["", *(run.name for run in found.runs)]
-    return _frame(text.field_rows(found, decides=True) or [heads])
+    return _frame(rows.field_rows(found, decides=True) or [heads])
 
 
 def words(found: RunComparison) -> pd.DataFrame:
     """What `almr compare` prints of each pair, a line each."""
-    lines = [line for pair in found.pairs for line in text.pair_lines(found, pair)]
+    lines = [line for pair in found.pairs for line in pairs.pair_lines(found, pair)]
     return pd.DataFrame({"": lines})
 
 

@@ -151,6 +151,15 @@ def summary(made: Exported, again: str) -> list[str]:
     return [made.headline, folder, *parity.shown(made.parity), *insist]
 
 
+def is_storage(names: list[str] | None) -> bool:
+    """Whether a command line asks for an Optuna storage. Raises InputError where it asks for a bundle too."""
+    if optuna_export.FORMAT not in (names or ()):
+        return False
+    if names != [optuna_export.FORMAT]:
+        raise InputError("--format optuna: it is no format of a bundle: give it alone")
+    return True
+
+
 def formats(names: list[str] | None) -> tuple[Format, ...] | None:
     """The formats that a command line names; None for those of the study. Raises InputError for an unknown one."""
     known = get_args(Format)

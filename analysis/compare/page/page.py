@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from analysis.compare import text
 from analysis.compare.fitted import ComparedFit
 from analysis.compare.result import NATS, RunComparison, RunPair, SizeStep
+from analysis.compare.text import pairs, rows
 from analysis.figures.data.loss_and_guard import unguarded
 from analysis.report import inline
 from analysis.report.data import encoded
@@ -27,7 +27,7 @@ SHARED_SCRIPTS = ("formats", "surface", "chart", "controls")  # of the report, i
 SCRIPTS = ("maps", "compare")
 STAMP = '<meta name="generator" content="almr compare">'
 HEAD_BYTES = 2048
-KINDS = {text.CARRIES: "good", text.COSTS: "bad", text.MAY: "open", text.UNKNOWN: "open"}
+KINDS = {pairs.CARRIES: "good", pairs.COSTS: "bad", pairs.MAY: "open", pairs.UNKNOWN: "open"}
 
 
 class BestPoint(TypedDict):
@@ -105,12 +105,12 @@ def render(found: RunComparison, fits: Sequence[ComparedFit]) -> str:
             found=found,
             level=numbers.percent(found.level),
             pairs=[_pair(found, pair) for pair in found.pairs],
-            caveats=text.common_caveats(found),
-            winners=text.winner_rows(found),
-            costs=text.cost_rows(found),
-            fields=text.field_rows(found, decides=True),
-            others=text.field_rows(found, decides=False),
-            no_fields=text.no_fields(found),
+            caveats=pairs.common_caveats(found),
+            winners=rows.winner_rows(found),
+            costs=rows.cost_rows(found),
+            fields=rows.field_rows(found, decides=True),
+            others=rows.field_rows(found, decides=False),
+            no_fields=rows.no_fields(found),
             maps=[run for run, fit in zip(found.runs, fits, strict=True) if fit.file.alone is None],
             own_scales=_own_scales(found),
         )
@@ -118,20 +118,20 @@ def render(found: RunComparison, fits: Sequence[ComparedFit]) -> str:
 
 
 def _pair(found: RunComparison, pair: RunPair) -> dict[str, Any]:
-    word = text.word(pair)
+    word = pairs.word(pair)
     first, second = found.run(pair.first), found.run(pair.second)
     return {
         "name": f"{first.name} and {second.name}",
         "word": word,
         "kind": KINDS[word],
-        "costs": text.costs(found, pair),
-        "optima": text.optima(pair.shift),
+        "costs": pairs.costs(found, pair),
+        "optima": pairs.optima(pair.shift),
         "shift": _shift(pair),
-        "losses": list(text.losses(found, pair)),
-        "shared": list(text.shared(found, pair)),
-        "caveats": text.own_caveats(found, pair),
+        "losses": list(pairs.losses(found, pair)),
+        "shared": list(pairs.shared(found, pair)),
+        "caveats": pairs.own_caveats(found, pair),
         "sizes": pair.sizes,
-        "sizes_text": list(text.sizes(found, pair.sizes)) if pair.sizes else [],
+        "sizes_text": list(pairs.sizes(found, pair.sizes)) if pair.sizes else [],
         "rules": _rules(found, pair.sizes) if pair.sizes else [],
     }
 
@@ -141,8 +141,8 @@ def _shift(pair: RunPair) -> list[str]:
     shift = pair.shift
     verdict = "" if shift.differ is None else "differ" if shift.differ else "no difference shown"
     return [
-        text.almr_shift(shift.almr) if shift.almr else numbers.MISSING,
-        text.lr_shift(shift.lr) if shift.lr else numbers.MISSING,
+        pairs.almr_shift(shift.almr) if shift.almr else numbers.MISSING,
+        pairs.lr_shift(shift.lr) if shift.lr else numbers.MISSING,
         numbers.number(shift.p_value),
         numbers.number(shift.p_corrected),
         verdict or shift.why,
@@ -156,9 +156,9 @@ def _rules(found: RunComparison, step: SizeStep) -> list[list[str]]:
             f"{rule.rule}{' (of the study)' if rule.chosen else ''}",
             f"{numbers.lr(rule.lr)} ({numbers.interval(rule.lr_interval, 'lr')})" if rule.lr_interval else "",
             numbers.lr(larger.winner.lr),
-            text.ratio_text(rule),
-            text.held(rule),
-            text.rule_cost(rule),
+            pairs.ratio_text(rule),
+            pairs.held(rule),
+            pairs.rule_cost(rule),
             rule.why or "yes",
         ]
         for rule in step.rules

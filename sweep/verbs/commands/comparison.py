@@ -36,9 +36,9 @@ def compare(
     Optima, what each winner costs on the others, losses, recipes and maps.
     """
     found = [_found(name, runs) for name in given]
-    from analysis.compare import text
     from analysis.compare.compare import compare_runs
     from analysis.compare.page import page as pages
+    from analysis.compare.text import rows
 
     refuse_remote(page)
     pages.refuse_foreign(page)
@@ -48,7 +48,7 @@ def compare(
     if as_json:
         show(compared.model_dump(mode="json") | {"page": str(page)})
         return
-    show("\n".join(text.lines(compared, out.width)))
+    show("\n".join(rows.lines(compared, out.width)))
     say(f"page: {page}")
 
 

@@ -169,16 +169,11 @@ def export(
     """Write the launch bundle: the large run's settings and evidence. Exit status 3: a check fails, without
     --accept-risk.
     """
-    from sweep.trials.followers.optuna import export as storages
     from sweep.verbs import outputs
 
     found = Run.find(run, runs)
-    if storages.FORMAT in (formats or ()):
-        if formats != [storages.FORMAT]:
-            raise InputError("--format optuna: it is no format of a bundle: give it alone")
-        written = storages.export(found, folder, say)
-        show(written.as_json() if as_json else written.text)
-        return
+    if outputs.is_storage(formats):
+        return _export_storage(found, folder, as_json)
     named = outputs.formats(formats)
     if trial and not parity:
         raise InputError("--trial names the trial of a parity run: add --parity")
@@ -192,6 +187,13 @@ def export(
     answer = made.as_json() | (_verified(made) if verify else {})
     _show_bundle(made, answer, outputs.summary(made, _again("export", run, runs)), as_json)
     raise typer.Exit(REFUSED if made.failed and not made.accepted else 0)
+
+
+def _export_storage(run: Run, folder: Path | None, as_json: bool) -> None:
+    from sweep.trials.followers.optuna import export as storages
+
+    written = storages.export(run, folder, say)
+    show(written.as_json() if as_json else written.text)
 
 
 def confirm(

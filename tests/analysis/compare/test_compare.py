@@ -13,10 +13,11 @@ from known_fits import known_fit
 from known_surfaces import Known, grid, measure
 from rich.cells import cell_len
 
-from analysis.compare import comparable, shift, text
+from analysis.compare import comparable, shift
 from analysis.compare.compare import compare_runs, compared
 from analysis.compare.fitted import ComparedFit, load_fitted, named_apart
 from analysis.compare.shared import shared_trials
+from analysis.compare.text import pairs, rows
 from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import interval
 from analysis.fit.fit import fit_study, fit_table
@@ -66,7 +67,7 @@ def test_the_same_trials_twice_show_no_difference(base):
     assert {one.mean for one in pair.shared.losses} == {0.0}
     assert (pair.shared.trials, pair.shared.ended_otherwise) == (36, 0)
     assert any("the very same losses" in caveat for caveat in pair.caveats)
-    assert text.word(pair) == text.CARRIES
+    assert pairs.word(pair) == pairs.CARRIES
 
 
 def test_a_shifted_optimum_is_found_with_what_it_costs(base, moved):
@@ -81,8 +82,8 @@ def test_a_shifted_optimum_is_found_with_what_it_costs(base, moved):
         assert one.cost.nats == pytest.approx(true, abs=2e-4)
         assert one.cost.interval.low < true < one.cost.interval.high
         assert one.carries is False
-    assert text.word(pair) == text.COSTS
-    assert text.optima(pair.shift).startswith("the optima differ (p at most 0.002): ALMR +0.1")
+    assert pairs.word(pair) == pairs.COSTS
+    assert pairs.optima(pair.shift).startswith("the optima differ (p at most 0.002): ALMR +0.1")
 
 
 def test_one_optimum_is_called_two_as_rarely_as_promised():
@@ -102,8 +103,8 @@ def test_many_pairs_are_corrected_for_their_number(base, moved):
     assert [(pair.first, pair.second) for pair in found.pairs] == [("A", "B"), ("A", "C"), ("B", "C")]
     assert corrected[1:] == [3 * shift.LEAST_P] * 2
     assert corrected[0] >= plain[0]
-    assert [row[0] for row in text.cost_rows(found)] == ["winner of", "A base", "B again", "C moved"]
-    assert text.cost_rows(found)[1][1] == ""
+    assert [row[0] for row in rows.cost_rows(found)] == ["winner of", "A base", "B again", "C moved"]
+    assert rows.cost_rows(found)[1][1] == ""
 
 
 def test_a_setting_that_was_not_tried_there_has_no_cost(base):
@@ -112,7 +113,7 @@ def test_a_setting_that_was_not_tried_there_has_no_cost(base):
     assert there.cost is None
     assert "is outside of what narrow tried: ALMR 0.58 to 0.90" in there.why
     assert back.cost is not None
-    assert text.word(pair) in (text.UNKNOWN, text.COSTS)
+    assert pairs.word(pair) in (pairs.UNKNOWN, pairs.COSTS)
 
 
 def test_other_weights_are_no_one_objective(base):
@@ -145,7 +146,7 @@ def test_one_hyper_parameter_alone_is_compared_along_it(base):
     none = pair_of(along_lr, along_almr)
     assert none.shift.p_value is None
     assert not any("tried one ALMR" in caveat for caveat in none.caveats)
-    assert text.optima(none.shift) == "optima not compared: the runs varied no hyper-parameter in common"
+    assert pairs.optima(none.shift) == "optima not compared: the runs varied no hyper-parameter in common"
 
 
 DRAWS = st.integers(0, 2**32 - 1)
@@ -258,7 +259,7 @@ def test_the_larger_model_is_predicted_from_the_smaller_one(read):
     assert rules["direct"].cost.nats < 0.005
     assert rules["direct"].lr == found.run("B").winner.lr
     assert rules["power, step-law"].lr < 0.5 * rules["direct"].lr
-    assert "held" in " ".join(text.pair_lines(found, pair))
+    assert "held" in " ".join(pairs.pair_lines(found, pair))
     assert "ladder" not in rules
 
 
@@ -306,7 +307,7 @@ def test_other_corpora_are_predicted_by_no_rule(first, larger, make_study):
     pair = pair_of(first, replace(larger, study=other))
     assert pair.sizes.rules == ()
     assert "not predicted: their corpora differ too" in " ".join(
-        text.pair_lines(compared([first, replace(larger, study=other)]), pair)
+        pairs.pair_lines(compared([first, replace(larger, study=other)]), pair)
     )
 
 
@@ -352,5 +353,5 @@ def test_a_table_without_almr_says_so(base):
 
 
 def test_columns_are_aligned_where_names_are_chinese():
-    rows = text.blocks([["", "甲", "B"], ["小红楼梦 loss", "3.5", "x"], ["ALMR", "0.5", "y"]], width=80)
-    assert len({cell_len(row[: max(map(row.find, "Bxy"))]) for row in rows}) == 1
+    lines = rows.blocks([["", "甲", "B"], ["小红楼梦 loss", "3.5", "x"], ["ALMR", "0.5", "y"]], width=80)
+    assert len({cell_len(row[: max(map(row.find, "Bxy"))]) for row in lines}) == 1
