@@ -13,7 +13,7 @@ from one_ray import TwoNodes, almr
 
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, Record, Status
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from trainers.data import documents
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]

@@ -15,10 +15,11 @@ from sweep.study.preparation import BenchmarkData, Preparation
 from sweep.study.study import fingerprint_of
 from trainers import tiny
 from trainers.benchmarks import fetching
-from trainers.data import corpus, disk_paths, documents, hub
+from trainers.data import corpus, disk_paths, documents
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import excluded, held_out_texts
-from trainers.data.hub import RecordedCommit
+from trainers.data.origins import hub
+from trainers.data.origins.hub import RecordedCommit
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.loop.base import check

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sweep.study import Study
-from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.sections.transfer import ModelFacts, TransferRule
 from sweep.study.sizes.known import EMBEDDED, KNOWN, KnownModel
 

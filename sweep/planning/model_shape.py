@@ -13,8 +13,8 @@ from analysis.launch.plan import layout_choice
 from analysis.launch.plan.layout import LaunchHardware
 from sweep.study import Study, preparation
 from sweep.study.errors import one_line
-from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Format
+from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.sizes.family import FAMILIES
 from sweep.study.sizes.known import EMBEDDED, KNOWN
 from sweep.study.sizes.shape import Shape

@@ -15,7 +15,7 @@ from sweep.planning.requirements import TrialMemory
 from sweep.planning.speed import Speed
 from sweep.study import CorpusFacts, CorpusSource, Study
 from sweep.study.files.patterns import plain_files
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from sweep.study.sizes.shape import Shape
 from sweep.trials.progress import RunProgress
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweep.study import Study
 from sweep.study.files.patterns import PLAIN, plain_files
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from sweep.study.sizes.shape import FLOAT32, Shape
 from trainers.benchmarks import catalogue
 

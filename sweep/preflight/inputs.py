@@ -11,7 +11,7 @@ from sweep.study import InputError, Study
 from sweep.study.errors import one_line, shown
 from sweep.study.numbers import size
 from sweep.study.preparation import PreparationState
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from trainers.benchmarks import fetching
 
 QUICKLY_READ = 2e9  # bytes of a model that is read completely

@@ -14,13 +14,13 @@ from sweep.study.fields import LANGUAGES, Finite, Section, nearest_multiple
 from sweep.study.ingredients import NEW_ROWS_FILE
 from sweep.study.record import Trial
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sections.corpora import TEXT, BaseModelSource, Corpora, Corpus
-from sweep.study.sections.documents import Documents
 from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.notify import Notify
 from sweep.study.sections.objective import Objective
 from sweep.study.sections.resources import Execution, Resources, Tracking
+from sweep.study.sections.text.corpora import TEXT, BaseModelSource, Corpora, Corpus
+from sweep.study.sections.text.documents import Documents
 from sweep.study.sections.trainer import TrainerChoice
 from sweep.study.sections.training import Training
 

@@ -93,7 +93,7 @@ def is_finalist(run: Run, study: Study, trial: Trial) -> bool:
 
 
 def _score(run: Run, study: Study, trial: Trial) -> Record | None:
-    from trainers import finalist
+    from trainers.trials import finalist
 
     done, ingredients = run.record(trial), run.ingredients()
     assert done, "a finalist has its record"
@@ -103,10 +103,10 @@ def _score(run: Run, study: Study, trial: Trial) -> Record | None:
 
 def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
     if study.replay:
-        from trainers import recorded
+        from trainers.trials import recorded
 
         return recorded.run_trial(study, trial, attempt) if os.environ.get("RANK", "0") == "0" else None
-    from trainers import cpt
+    from trainers.trials import cpt
 
     ingredients = run.ingredients()
     assert ingredients, "ingredients are written before a trial starts"

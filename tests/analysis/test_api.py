@@ -16,7 +16,7 @@ from analysis import InputError, Objective, fit_table, load_run, read_table
 from analysis.table.table import MOST_TRIALS
 from sweep.store.run import Run
 from sweep.study.study_file import dump
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from sweep.store.run import Run
 from sweep.study import PerLanguage, Record, Study, Trial, study_file
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
-from sweep.verbs import fitting, outputs
+from sweep.verbs.results import fitting, outputs
 from tests import simulated_table
 from tests.support.browser import chromium
 

@@ -41,7 +41,7 @@ def write(folder: Path, size: int) -> None:
 
 
 def ours(file: str, documents: int | None) -> int:
-    from sweep.study.sections.corpora import Corpus
+    from sweep.study.sections.text.corpora import Corpus
     from trainers.data.documents import read, resolve
 
     started.append((time.perf_counter(), time.process_time()))

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from sweep.study import Ingredients, Record, Study, Trial, study_file
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sections.corpora import BaseModelSource
-from trainers import cpt, prepare
+from sweep.study.sections.text.corpora import BaseModelSource
+from trainers import prepare
 from trainers.benchmarks import catalogue, harness
 from trainers.model.loading import load_model, load_tokenizer
+from trainers.trials import cpt
 from trainers.workers.group import ALONE
 
 TRIAL = Trial(almr=0.7, lr=3.4e-3, seed=0)

@@ -30,8 +30,8 @@ from zoo_trials import Trials, grid
 from analysis.search.measured import MeasuredTable
 from analysis.search.replay import ReplayedSearch
 from sweep.study import InputError, Objective
-from sweep.verbs import fitting
 from sweep.verbs.options import TableOptions
+from sweep.verbs.results import fitting
 
 SHAPES = {"wide": ((7, 17), (3.2, 3.9)), "narrow": ((4, 11), (1.0, 1.8))}  # cells; half of the range of ln LR
 NOISE = (0.0005, 0.002)  # nats

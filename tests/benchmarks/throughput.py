@@ -134,7 +134,7 @@ def recipe(shape: str, steps: int) -> Training:
 
 
 def ours(shape: str, steps: int) -> tuple[Any, list[float]]:
-    """As `trainers.cpt` trains: FSDP2's bfloat16 policy, compiled layers and checkpointed activations on a GPU."""
+    """As `trainers.trials.cpt` trains: FSDP2's bfloat16 policy, compiled layers, checkpointed activations on a GPU."""
     from trainers.loop.learner import Learner
     from trainers.model import fitting, output_layer
     from trainers.model.token_loss import TokenLoss

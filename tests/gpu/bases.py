@@ -29,7 +29,7 @@ def chinese(kit: Path | None, gpu: bool, work: Path) -> Path:
         return kit / "verse.jsonl"
     if not gpu:
         return _text(work, "chinese", CHINESE)
-    from trainers.data import embedded
+    from trainers.data.origins import embedded
 
     return embedded.fetch("three-kingdoms")
 

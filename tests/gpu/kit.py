@@ -112,7 +112,7 @@ def _plain(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
 
 
 def _verse() -> Iterator[str]:
-    from trainers.data import embedded
+    from trainers.data.origins import embedded
 
     lines = embedded.fetch("chinese-poetry").read_text(encoding="utf-8").splitlines(keepends=True)
     yield from lines[::EVERY]

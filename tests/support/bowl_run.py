@@ -9,7 +9,7 @@ from samples import study_content
 from sweep.store.run import Run
 from sweep.study import Ingredients, Record, Study, Trial
 from sweep.study.study_file import dump
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 
 LAUNCH = {"model": "large", "tokens": 5 * 4096, "global_batch_tokens": 4096, "sequence_length": 128, "gpus_per_node": 1}
 

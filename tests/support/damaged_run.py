@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.study.study_file import dump
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 
 RISK = ("--accept-risk", "a test")
 VERBS: dict[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ import pytest
 from samples import ENGLISH, numbered
 
 from sweep.study import Study
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 
 # The library that huggingface_hub sends its requests with: httpx or httpx2, by its version.
 httpx: Any = sys.modules[type(huggingface_hub.get_session()).__module__.partition(".")[0]]

@@ -21,11 +21,11 @@ from sweep.study.errors import LINE, MOST_LINES
 from sweep.study.files import reader
 from sweep.study.files.trial_files import read_record
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from sweep.trials import also
-from sweep.verbs import fitting
 from sweep.verbs.commands import terminal
 from sweep.verbs.options import ObjectiveOptions
+from sweep.verbs.results import fitting
 from trainers.benchmarks import definitions
 from trainers.data import documents
 

@@ -9,7 +9,7 @@ from samples import make_study
 
 from sweep.store.run import Run
 from sweep.study import Study, study_file
-from trainers import recorded
+from trainers.trials import recorded
 
 ALMRS = 40
 EDGE = 2e-2  # trials of higher LRs and an ALMR over a half diverge

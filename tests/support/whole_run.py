@@ -19,7 +19,7 @@ from sweep.store.run import Run
 from sweep.study import Study, Trial
 from sweep.study.files.layout import RunFiles
 from sweep.trials.queue import Queue, Turn
-from trainers import recorded
+from trainers.trials import recorded
 
 NAME, RESULTS = "small", "results.csv"
 GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}

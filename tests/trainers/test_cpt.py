@@ -10,9 +10,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sweep.study import Status, Study, Trial
 from sweep.study.sections.training import Schedule, Training
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.learner import StepMetrics, train
+from trainers.trials import cpt
 
 TIMINGS = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes"}
 

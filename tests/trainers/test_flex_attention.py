@@ -17,10 +17,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sweep.study import InputError, Study, Trial, study_file
 from sweep.study.sections.resources import Execution
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.data.tokens.borders import Borders
 from trainers.model import fitting
 from trainers.model.token_loss import TokenLoss
+from trainers.trials import cpt
 
 END = 0
 BORDERS = Borders(after=(END,))

@@ -26,7 +26,8 @@ from sweep.study.files import cache as cache_files
 from sweep.study.files.atomic import sha256
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers import prepare
-from trainers.data import corpus, embedded, packages, texts
+from trainers.data import corpus, texts
+from trainers.data.origins import embedded, packages
 from trainers.data.tokens import tokenised
 from trainers.model import snapshot
 

@@ -9,7 +9,7 @@ import pytest
 from samples import make_study, study_content
 
 from sweep.study import InputError, SourceResult, Trial
-from trainers import recorded
+from trainers.trials import recorded
 
 TRIAL = Trial(almr=0.5, lr=1e-3, seed=0)
 

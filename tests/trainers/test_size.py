@@ -17,7 +17,7 @@ from sweep.study import InputError, Objective, Record, Study, Trial
 from sweep.study.sections.resources import Execution
 from sweep.study.sections.training import Optimizer, Training
 from sweep.study.sizes import shape
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.data.mixture import BatchReader
 from trainers.data.tokens.borders import Borders
 from trainers.loop.checkpoint import Checkpoints
@@ -27,6 +27,7 @@ from trainers.loop.optimizer import make_optimizer, set_lr
 from trainers.loop.out_of_memory import MicroBatch, MicroBatchHalvedError, halved, store_micro_batch, stored_micro_batch
 from trainers.model import fitting, output_layer
 from trainers.model.token_loss import IGNORED, TokenLoss, positions
+from trainers.trials import cpt
 from trainers.workers.group import ALONE, WorkerGroup
 
 COST = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "provenance"}

@@ -12,7 +12,8 @@ from samples import local_content, with_sources
 
 from sweep.study import LANGUAGES, Record, Status, Study, Trial, preparation
 from sweep.study.sections.training import Training
-from trainers import cpt, prepare
+from trainers import prepare
+from trainers.trials import cpt
 
 PROSE = ("original-prose", "additional-prose")
 NAMES = ["original-prose", "rhymes", "additional-prose", "poems"]

@@ -10,10 +10,11 @@ import pytest
 from samples import local_content
 
 from sweep.study import Ingredients, Study, Trial, preparation
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.data import corpus
 from trainers.data.mixture import Mixture
 from trainers.packing.blocks import LaunchBlocks
+from trainers.trials import cpt
 
 LENGTH = 32
 PART = 10  # blocks

@@ -6,8 +6,9 @@ import glob
 from pathlib import Path
 
 from sweep.study.files import cache
-from trainers.data import documents, hub
+from trainers.data import documents
 from trainers.data.documents import DocumentSource
+from trainers.data.origins import hub
 
 
 def text(source: DocumentSource) -> list[str]:

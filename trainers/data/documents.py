@@ -18,9 +18,10 @@ from sweep.study import InputError
 from sweep.study.errors import shown
 from sweep.study.files import cache, patterns, stamps
 from sweep.study.files.atomic import sha256
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from sweep.study.study import fingerprint_of
-from trainers.data import embedded, hub, texts
+from trainers.data import texts
+from trainers.data.origins import embedded, hub
 from trainers.data.readers import columns, json_lines, opening, plain_text
 from trainers.data.readers.alike import Alike
 from trainers.data.readers.place import Place

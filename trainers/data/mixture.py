@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from sweep.study import LANGUAGES, CorpusSource
-from sweep.study.sections.corpora import Corpora
+from sweep.study.sections.text.corpora import Corpora
 from trainers.data.corpus import PackedCorpus, blocks
 from trainers.data.source_order import SourceOrder, order_of
 from trainers.workers.group import ALONE, WorkerGroup

@@ -20,9 +20,9 @@ from sweep.study import InputError, Study
 from sweep.study.errors import network_fault, one_line
 from sweep.study.files import disk
 from sweep.study.files.atomic import sha256
-from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.study import fingerprint_of
-from trainers.data.hub import SAVES_THE_WAIT
+from trainers.data.origins.hub import SAVES_THE_WAIT
 from trainers.model import fitting, output_layer
 from trainers.workers.group import WorkerGroup
 

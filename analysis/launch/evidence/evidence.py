@@ -22,8 +22,8 @@ from analysis.launch.plan.predicted_losses import PredictedLosses
 from sweep.study import PerLanguage, Schema
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
-from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.launch import Launch
+from sweep.study.sections.text.corpora import BaseModelSource
 
 NAME = "evidence.json"
 SCHEMA_VERSION = 7

@@ -18,9 +18,9 @@ from analysis.launch.plan.source import LaunchCorpus, launch_corpora, unread
 from analysis.launch.plan.text_estimate import text_lines
 from sweep.study import LANGUAGES, CorpusFacts, Schema, Study
 from sweep.study import numbers as formats
-from sweep.study.sections.corpora import Corpora
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
+from sweep.study.sections.text.corpora import Corpora
 
 NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)"
 NO_PARITY = "not possible for a replay: no trial was trained that could be repeated"

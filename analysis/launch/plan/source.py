@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Study
 from sweep.study.files import patterns
-from sweep.study.sections.corpora import TEXT, Corpora, Corpus, CorpusSource
+from sweep.study.sections.text.corpora import TEXT, Corpora, Corpus, CorpusSource
 
 BYTES_PER_TOKEN = 3.5  # between Chinese and English with common vocabularies
 DOCUMENT_TOKENS = 1000  # of a document of the web, about

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from sweep.study import CorpusFacts, Ingredients, Study
-from sweep.study.sections.corpora import CorpusSource
+from sweep.study.sections.text.corpora import CorpusSource
 from trainers.data import documents
-from trainers.data.hub import RecordedCommit
+from trainers.data.origins.hub import RecordedCommit
 
 SHORTEST, LONGEST = 1 / 6, 1 / 2  # of a sequence
 SPARE = 1.25  # for what is held out, and for text with more letters a token than the mean

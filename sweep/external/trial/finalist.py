@@ -76,7 +76,7 @@ def _again(run: Run, study: Study, done: Record, trainer: ExternalTrainer, nodes
 
 
 def main() -> None:
-    from trainers import finalist
+    from trainers.trials import finalist
 
     paths = [Path(argument) for argument in sys.argv[1:]]
     ingredients, record = read_ingredients(paths[1]), read_record(paths[2])

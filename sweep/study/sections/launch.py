@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from sweep.study.fields import Count, Natural, OneOrMore, Positive, Section, Text, nearest_multiple
-from sweep.study.sections.corpora import Corpora
+from sweep.study.sections.text.corpora import Corpora
 from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GpuName, gpu_memory
 from sweep.study.sizes.shape import Shape

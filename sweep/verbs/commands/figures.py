@@ -39,7 +39,7 @@ def figures(
     found = Run.find(run, runs)
     from analysis.figures import drawing
     from analysis.figures.drawing import files
-    from sweep.verbs import fitting, outputs
+    from sweep.verbs.results import fitting, outputs
 
     settings = files.read_style(style) if style else {}
     settings |= {"figure.figsize": (inches, inches)} if inches else {}

@@ -57,7 +57,7 @@ def fit(
         refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
         run = Run.find(source, runs)
     from analysis.fit_file.outdated import outdated
-    from sweep.verbs import fitting, rerun, verdict
+    from sweep.verbs.results import fitting, rerun, verdict
 
     again = None
     if run is None:
@@ -83,7 +83,7 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Replay search strategies on a measured TABLE, such as a CSV file."""
-    from sweep.verbs import fitting
+    from sweep.verbs.results import fitting
     from sweep.verbs.simulation import requested
     from sweep.verbs.simulation import simulate as replays
 
@@ -129,7 +129,7 @@ def report(
 
 
 def _write_report(found: Run, as_json: bool) -> None:
-    from sweep.verbs import outputs
+    from sweep.verbs.results import outputs
 
     try:
         fitted = outputs.fitted(found, say)
@@ -169,7 +169,7 @@ def export(
     """Write the launch bundle: the large run's settings and evidence. Exit status 3: a check fails, without
     --accept-risk.
     """
-    from sweep.verbs import outputs
+    from sweep.verbs.results import outputs
 
     found = Run.find(run, runs)
     if outputs.is_storage(formats):
@@ -209,7 +209,7 @@ def confirm(
     as_json: AsJson = False,
 ) -> None:
     """Print the confirmation runs, or compare their results. Exit status 3: the LR is not settled."""
-    from sweep.verbs import outputs
+    from sweep.verbs.results import outputs
 
     found = Run.find(run, runs)
     fitted, again = outputs.fitted(found, say), _again("confirm", run, runs)
@@ -237,7 +237,7 @@ def _codes(fitted: FitResult) -> str:
 
 def _refuse_without_reason(run: Run, fitted: FitResult, accept_risk: str | None, again: str) -> None:
     """Raises InputError for a refused launch whose risk is not accepted; `again`: the command that was given."""
-    from sweep.verbs import rerun
+    from sweep.verbs.results import rerun
 
     if accept_risk is None and fitted.refusals and fitted.study and fitted.study.launch:
         verdict = f"the fit is refused ({_codes(fitted)}), so there is nothing to {again.split()[1]}"

@@ -126,7 +126,7 @@ def run(
 
     Exit status 1: trials failed. 2: no bundle. 3: the fit is refused. Else 0, also where the bundle says NO GO.
     """
-    from sweep.verbs import rerun
+    from sweep.verbs.results import rerun
     from sweep.verbs.running import run as sweep_run
 
     named = also.read(points or ())

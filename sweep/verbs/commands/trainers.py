@@ -106,7 +106,7 @@ def compare(
 def _train(both: tuple[Study, Study], places: list[Run], console: Console, address: str | None) -> None:
     from sweep.external import outlook
     from sweep.verbs.running import run as sweep_run
-    from trainers import recorded
+    from trainers.trials import recorded
 
     for one in both:  # before the first is trained
         outlook.refuse_missing(one)

@@ -12,10 +12,10 @@ from sweep.store.run import Run
 from sweep.study import Record, Status
 from sweep.study.numbers import point
 from sweep.study.record import OWN_TRAINER, trainer_text
-from sweep.verbs import rerun
 from sweep.verbs.live import text
 from sweep.verbs.live.files import RunReader
 from sweep.verbs.live.now import RunningTrial, RunNow
+from sweep.verbs.results import rerun
 
 
 def status_json(run: Run) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from analysis.table import table as tables
 from sweep.store.run import Run
 from sweep.study import InputError
 from sweep.study.files.atomic import write_atomically
-from sweep.verbs import rerun
 from sweep.verbs.live import text
 from sweep.verbs.live.files import RunReader, Stamps
 from sweep.verbs.live.now import RunNow
 from sweep.verbs.live.provisional import SCHEMA_VERSION, Provisional
+from sweep.verbs.results import rerun
 
 EVERY_SECONDS = 5.0  # between loads of an open page
 SIGN_SECONDS = 30.0  # after which the page is written even where nothing changed

@@ -8,7 +8,7 @@ from analysis.fit_file.winner import Winner
 from sweep.store.run import Run
 from sweep.study import InputError, Schema
 from sweep.study.files import reader
-from sweep.verbs import verdict
+from sweep.verbs.results import verdict
 
 SCHEMA_VERSION = 1
 

@@ -7,7 +7,7 @@ from sweep.preflight import checks
 from sweep.store.run import Run
 from sweep.study import InputError, Study, study_file
 from sweep.trials.followers.notify import notifier
-from trainers import recorded
+from trainers.trials import recorded
 
 
 def at_once(study: Study, run: Run, also: int, address: str | None) -> None:

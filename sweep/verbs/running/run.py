@@ -15,9 +15,9 @@ from sweep.trials.also import NamedPoint
 from sweep.trials.followers.follower import Tell
 from sweep.trials.followers.following import Following, followed
 from sweep.trials.progress import RunProgress
-from sweep.verbs.conclusion import Finished, conclude
+from sweep.verbs.results.conclusion import Finished, conclude
 from sweep.verbs.running import preparing, refusals, training
-from trainers import recorded
+from trainers.trials import recorded
 
 
 @dataclass(frozen=True)

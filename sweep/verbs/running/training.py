@@ -74,7 +74,7 @@ def _import_ahead(study: Study) -> None:
     with contextlib.suppress(Exception):  # whoever needs them imports them again, and says what is wrong
         if study.search.proposes:
             import analysis.search.ask  # noqa: F401
-        from sweep.verbs import fitting, outputs  # noqa: F401
+        from sweep.verbs.results import outputs  # noqa: F401
 
 
 def score_finished(study: Study, run: Run, console: Console, address: str | None, following: Following) -> None:

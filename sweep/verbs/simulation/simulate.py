@@ -26,7 +26,7 @@ from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import RunFiles
 from sweep.study.numbers import MISSING, number, point, tokens
 from sweep.study.tables.written import csv
-from sweep.verbs.fitting import NamedTable
+from sweep.verbs.results.fitting import NamedTable
 from sweep.verbs.simulation.requested import Comparison, clipped
 from sweep.verbs.simulation.searches import Job, results
 

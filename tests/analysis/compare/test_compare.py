@@ -24,7 +24,7 @@ from analysis.fit.fit import fit_study, fit_table
 from analysis.fit_file.inputs import FitInputs
 from analysis.table import table as tables
 from sweep.study import Ingredients, InputError, Objective, Weights
-from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.tables.written import csv
 
 LAUNCH = {"model": "large", "tokens": 10**8, "global_batch_tokens": 4096, "sequence_length": 128}

@@ -19,7 +19,7 @@ from analysis.fit_file.fit_file import FitFile
 from analysis.report.page import render
 from analysis.table.table import COLUMNS, from_records, with_status
 from sweep.study import InputError
-from sweep.verbs.verdict import verdict
+from sweep.verbs.results.verdict import verdict
 
 LRS = 1e-6 * 2.0 ** np.arange(8)
 

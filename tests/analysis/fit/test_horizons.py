@@ -13,7 +13,7 @@ from analysis.fit_file.fit_file import FitFile
 from analysis.report.page import render
 from analysis.table import table as tables
 from sweep.study import Horizon, Objective, Record
-from sweep.verbs.verdict import verdict
+from sweep.verbs.results.verdict import verdict
 
 SHORT, MIDDLE, FULL = 1000, 2000, 4000
 MOVING = {SHORT: Known(0.35, 2e-4), MIDDLE: Known(0.5, 1.2e-4), FULL: Known(0.6, 7e-5)}

@@ -13,7 +13,7 @@ from analysis.fit_file.fit_file import FitFile
 from analysis.fit_file.winner import Interval, LossAtWinner
 from analysis.table import table as tables
 from sweep.study import InputError, Objective
-from sweep.verbs.verdict import verdict
+from sweep.verbs.results.verdict import verdict
 
 
 def fitted(objective, **changes) -> Fit:

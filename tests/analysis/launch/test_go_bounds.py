@@ -17,7 +17,7 @@ from analysis.launch.evidence import go
 from sweep.study import PerLanguage, Record, Study, Trial, study_file
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.grid import Search
-from trainers import recorded
+from trainers.trials import recorded
 
 SURFACES = 10
 # Of an 8B and a 70B model, and of 95 times the tokens: no surface changes it.

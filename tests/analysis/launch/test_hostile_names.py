@@ -18,7 +18,7 @@ from one_ray import almr
 
 from analysis.launch.bundle import FittedRun, export
 from sweep.study import Record, Trial
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 
 FORMULA = "=HYPERLINK(1)"
 FORMATS = ("native", "llamafactory", "axolotl", "torchtitan", "megatron")

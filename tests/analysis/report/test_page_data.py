@@ -13,7 +13,7 @@ from analysis.report.history import budgets
 from analysis.report.page import Unfitted, render, render_unfitted
 from analysis.report.trials import curves
 from analysis.table import table as tables
-from sweep.verbs.fitting import keep_surfaces
+from sweep.verbs.results.fitting import keep_surfaces
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 & 中文"
 

@@ -17,7 +17,7 @@ from analysis.fit_file.transfer import EdgeAfter
 from analysis.report.page import render
 from analysis.table import table as tables
 from sweep.study import CorpusFacts, Ingredients, Objective, numbers
-from sweep.verbs.fitting import keep_surfaces
+from sweep.verbs.results.fitting import keep_surfaces
 
 HOSTILE = '<script>alert("$x$")</script>'
 

@@ -9,7 +9,7 @@ from several_sources import CORPORA, records, study
 from analysis.fit.fit import Fit, fit_study
 from analysis.report.page import render
 from analysis.table import table as tables
-from sweep.verbs.verdict import verdict
+from sweep.verbs.results.verdict import verdict
 
 HOSTILE = '<script>alert("x")</script> | $x$'
 

@@ -16,7 +16,7 @@ from analysis.scores.summary import summarise
 from analysis.table import table as tables
 from sweep.store.run import Run
 from sweep.study import InputError
-from sweep.verbs import fitting, verdict
+from sweep.verbs.results import fitting, verdict
 
 HOSTILE = '<script>alert("x")</script> | `a` [b](c)'
 GUARDS = {"guards": [{"group": "Chinese", "at_least_gain": 0.05}, {"group": "English", "at_most_drop": 0.01}]}

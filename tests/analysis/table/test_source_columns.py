@@ -11,9 +11,9 @@ from analysis.decision.objectives import GuardedGoal, WeightedGoal, goal
 from analysis.table import table as tables
 from analysis.table.import_table import read_table
 from sweep.study import InputError, Record, Study, Trial
-from sweep.verbs import fitting
 from sweep.verbs.options import ObjectiveOptions, TableOptions
-from trainers import recorded
+from sweep.verbs.results import fitting
+from trainers.trials import recorded
 
 SHORTER = {"tokens": 1024, "steps": 4, "loss": {"original": 3.0, "additional": 4.5}}
 MEASURED = ("loss", "base_loss", "bits_per_byte", "base_bits_per_byte", "epochs")

@@ -17,7 +17,7 @@ from analysis.table import table as tables
 from analysis.table import trainers
 from analysis.table.import_table import read_table
 from sweep.study import InputError, Record, Study
-from sweep.verbs.verdict import verdict
+from sweep.verbs.results.verdict import verdict
 
 ROWS = [(almr, lr) for almr in (0.1, 0.5, 0.9) for lr in (1e-4, 3e-4, 1e-3)]
 NEW, OLD = "llamafactory 0.9.6, torch 2.7.1", "llamafactory 0.9.5, torch 2.7.1"

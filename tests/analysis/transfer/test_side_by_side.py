@@ -13,7 +13,7 @@ from analysis.fit.fit import fit_study
 from analysis.transfer import cost
 from analysis.transfer.carry import candidates
 from sweep.study.sections.transfer import TransferRule
-from sweep.verbs.verdict import verdict
+from sweep.verbs.results.verdict import verdict
 
 LAUNCH = {
     "model": "meta-llama/Meta-Llama-3-70B",

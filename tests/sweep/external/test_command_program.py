@@ -37,9 +37,10 @@ from sweep.study import Study, Trial, study_file
 from sweep.study.sections.resources import Resources
 from sweep.study.sections.trainer import TrainerChoice
 from tests.rooms import ROOT
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.data.corpus import open_corpora
 from trainers.data.mixture import BatchReader, Mixture
+from trainers.trials import cpt
 
 EXAMPLES = ROOT / "docs" / "examples"
 # It learns nothing, but its losses depend on what it was asked as those of a training do.

@@ -30,7 +30,7 @@ from sweep.study import InputError, Record, Study
 from sweep.study.sections.grid import Grid
 from sweep.study.sections.trainer import TrainerChoice
 from sweep.verbs.commands.terminal import REFUSED
-from trainers import recorded
+from trainers.trials import recorded
 
 DENSE = Path(__file__).parents[2] / "data" / "dense.csv"
 ALMRS, LRS = [0.1, 0.3, 0.5, 0.7, 0.9], [1e-5, 3e-5, 1e-4, 3e-4, 1e-3]

@@ -16,7 +16,8 @@ from sweep.planning.disk import disk
 from sweep.study import LANGUAGES, Study
 from sweep.study.files import cache as cache_files
 from trainers import prepare
-from trainers.data import corpus, embedded
+from trainers.data import corpus
+from trainers.data.origins import embedded
 
 BYTES = 400_000  # of each corpus: far more than what describes it
 ALMOST = 1.35  # with `tokens`, or with a tokenizer that has one token for each byte

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sweep.planning import model_shape
 from sweep.planning.requirements import TrialMemory
-from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.sizes.family import FAMILIES
 from sweep.study.sizes.known import EMBEDDED
 from sweep.study.sizes.shape import Shape

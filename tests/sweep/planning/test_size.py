@@ -16,8 +16,8 @@ from sweep.planning.disk import disk
 from sweep.planning.requirements import TrialMemory
 from sweep.planning.warnings import out_of_memory
 from sweep.study import Study, study_file
-from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Execution
+from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.sizes import shape as shapes
 from sweep.study.sizes.known import KNOWN
 from sweep.study.sizes.shape import Shape, layer_bytes, logit_bytes

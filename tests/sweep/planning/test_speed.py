@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from sweep.planning import model_shape, speed
 from sweep.study import Record, Study, study_file
-from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.sizes.known import GPUS, KNOWN
 from sweep.study.sizes.mfu import MEASURED, Setting, assumed
 from sweep.verbs.plan.speed import speed_json, speed_lines

@@ -18,7 +18,7 @@ from sweep.store.run import Run
 from sweep.study import InputError, Study
 from sweep.study.preparation import PreparationState
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from sweep.study.sizes.known import KNOWN
 
 GB = 1e9

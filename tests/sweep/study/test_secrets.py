@@ -15,7 +15,7 @@ from sweep.store.run import Run
 from sweep.study import InputError, study_file
 from sweep.study.errors import without_secrets
 from sweep.study.study_file import dump
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 from sweep.worker.run_trial import _logged
 
 PLANTED = {

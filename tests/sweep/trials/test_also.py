@@ -21,7 +21,7 @@ from sweep.study.record import ALSO, MOST_SEED
 from sweep.trials import also
 from sweep.trials.also import NamedPoint
 from sweep.trials.progress import RunProgress
-from sweep.verbs import rerun
+from sweep.verbs.results import rerun
 
 GRID_STUDY = searching({"almr": [0.1, 0.5, 0.9], "lr": [1e-5, 1e-4, 1e-3]}, strategy="grid", trials=None)
 points = st.builds(

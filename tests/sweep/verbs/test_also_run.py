@@ -22,7 +22,7 @@ from sweep.store.run import Run
 from sweep.study import Study, study_file
 from sweep.study.files.trial_files import read_record
 from sweep.trials import also
-from sweep.verbs import fitting, rerun
+from sweep.verbs.results import fitting, rerun
 from sweep.verbs.running import training
 
 Point = tuple[float, float, int]

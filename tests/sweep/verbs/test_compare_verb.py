@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from analysis.compare.page.page import STAMP
 from sweep import cli
 from sweep.study.numbers import ratio
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 

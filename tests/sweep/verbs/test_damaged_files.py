@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from sweep.store import provenance
 from sweep.study.files import regular
 from sweep.study.numbers import json_text
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 
 VERBS = ("doctor", "status --json", "report", "fit")
 EVERY = 61  # of the listed cases

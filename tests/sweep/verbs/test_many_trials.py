@@ -9,7 +9,7 @@ import yaml
 from many_trials import written
 from one_ray import TwoNodes, almr
 
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 from tests.benchmarks.soaks import load
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]

@@ -15,7 +15,7 @@ from sweep import cli
 from sweep.store.run import Run
 from sweep.study import InputError, Trial
 from sweep.study.study_file import dump
-from sweep.verbs import conclusion, fitting, outputs
+from sweep.verbs.results import conclusion, fitting, outputs
 
 VERBS = ("report", "export", "confirm")
 
@@ -291,6 +291,7 @@ def test_a_report_draws_only_the_surfaces_of_its_fit(run, content, says):
 
 
 def test_a_bundle_needs_no_surfaces():
-    code = "import sweep.verbs.outputs, sys; print({'sklearn', 'scipy', 'matplotlib', 'torch'} & set(sys.modules))"
+    imported = "{'sklearn', 'scipy', 'matplotlib', 'torch'} & set(sys.modules)"
+    code = f"import sweep.verbs.results.outputs, sys; print({imported})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -15,7 +15,7 @@ from sweep.external.runs.trace import LoggedStep, Trace
 from sweep.external.runs.trainer_run import TrainerRunError
 from sweep.store.run import Run
 from sweep.study import InputError
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from sweep.store.run import Run
 from sweep.study import Status, Study, Trial, study_file
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.verbs.running import preparing
-from trainers import cpt
+from trainers.trials import cpt
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sweep.study import Trial
 from sweep.study.record import MOST_SEED
 from sweep.trials import also
 from sweep.trials.progress import RunProgress
-from sweep.verbs import fitting, rerun
+from sweep.verbs.results import fitting, rerun
 
 TRIED = tuple(Trial(almr=0.1, lr=1e-5, seed=seed) for seed in (0, 2))
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from sweep import cli
 from sweep.store.run import Run
 from sweep.study import PerLanguage, Record, Study, Trial
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 from sweep.verbs.running import preparing, training
 
 REASON = "the shards are compressed by gzip now"

@@ -13,8 +13,8 @@ from samples import bowl_csv
 from typer.testing import CliRunner
 
 from sweep import cli
-from sweep.verbs import rerun
 from sweep.verbs.commands.terminal import REFUSED
+from sweep.verbs.results import rerun
 
 ALMRS, LRS = [0.1, 0.3, 0.5, 0.7, 0.9], [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]
 NAMES = {"almr": "mix", "lr": "peak_lr", "loss_original": "en_loss", "loss_additional": "zh_loss"}

@@ -14,8 +14,8 @@ from analysis.fit.fit import Fit
 from analysis.fit_file.curve import Coupling, DivergenceEdge
 from analysis.fit_file.winner import Interval
 from sweep.store.run import Run
-from sweep.verbs import fitting
-from sweep.verbs.verdict import verdict
+from sweep.verbs.results import fitting
+from sweep.verbs.results.verdict import verdict
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Replaces `trainers/cpt.py` in a run's staged code: a trial that does what its file `behaviour` says, at once."""
+"""Replaces `trainers/trials/cpt.py` in staged code: a trial that does at once what its file `behaviour` says."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def misbehaving(folder: Path) -> Run:
     resources = {"retries": 1, "hang_minutes": MINUTES}
     study = make_study(grid={"almr": [share * i for i in range(len(ENDS))], "lr": [1e-3]}, resources=resources)
     stand_in = Path(__file__).with_name("misbehaving_stand_in.py").read_text()
-    run = with_stand_ins(folder, study, {"trainers/cpt.py": stand_in})
+    run = with_stand_ins(folder, study, {"trainers/trials/cpt.py": stand_in})
     for trial, how in zip(study.grid_trials, ENDS, strict=True):
         run.trial_folder(trial).mkdir(parents=True)
         (run.trial_folder(trial) / "behaviour").write_text(how)

@@ -67,7 +67,7 @@ def two_trials(folder: Path, **resources: Any) -> tuple[Run, Study]:
     """A run of two trials on two nodes each, whose staged code has the stand-in for the training."""
     study = make_study(grid={"almr": [0.2, 0.6], "lr": [1e-3]}, resources={"nodes": 2, "retries": 0} | resources)
     stand_in = Path(__file__).with_name("worker_group_stand_in.py").read_text()
-    return with_stand_ins(folder, study, {"trainers/cpt.py": stand_in}), study
+    return with_stand_ins(folder, study, {"trainers/trials/cpt.py": stand_in}), study
 
 
 def behave(run: Run, trials: list[Trial], *how: str | None) -> None:

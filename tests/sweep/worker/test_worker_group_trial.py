@@ -17,9 +17,10 @@ from sweep.study import Record, Status, Study, Trial
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.resources import Resources
 from sweep.worker import run_trial as worker
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.loop.out_of_memory import MicroBatchHalvedError, store_micro_batch, stored_micro_batch
 from trainers.loop.trial_training import TrialTraining
+from trainers.trials import cpt
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # Raises torch's out of memory on every rank for more than two sequences at once; on PYTHONPATH of the ranks.

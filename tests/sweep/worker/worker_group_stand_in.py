@@ -1,4 +1,4 @@
-"""Replaces `trainers/cpt.py` in a run's staged code: a trial that only sums over its ranks, or misbehaves.
+"""Replaces `trainers/trials/cpt.py` in a run's staged code: a trial that only sums over its ranks, or misbehaves.
 
 The file `behaviour` of the trial's folder says how: `wait`, `crash`, `hang`, or `stop`, at the first attempt, the
 process that waits for the ranks; without it the trial completes.

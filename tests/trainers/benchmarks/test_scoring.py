@@ -10,9 +10,10 @@ import pytest
 
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.sections.benchmarks import Benchmarks
-from trainers import cpt, finalist, prepare
+from trainers import prepare
 from trainers.benchmarks import scoring
 from trainers.benchmarks.outcome import ScoringOutcome
+from trainers.trials import cpt, finalist
 
 TIMINGS = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "provenance"}
 EMBEDDED = Benchmarks(suite="embedded")

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 
 from sweep.study import InputError
 from sweep.study.files import cache as cache_files
-from sweep.study.sections.corpora import Corpus
-from sweep.study.sections.documents import Documents
+from sweep.study.sections.text.corpora import Corpus
+from sweep.study.sections.text.documents import Documents
 from trainers.data import corpus
 from trainers.data.documents import resolve
 from trainers.data.hold_out.held_out_texts import FILE, TextFile

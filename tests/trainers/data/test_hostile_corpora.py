@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from sweep.study import InputError
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from trainers.data import documents
 from trainers.data.readers import arrow_json
 

@@ -16,12 +16,12 @@ from samples import CHINESE
 
 from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Record, Status, Study, Trial
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from sweep.verbs.running import preparing
 from sweep.worker import launch_run
 from trainers import prepare
-from trainers.data import hub
 from trainers.data.documents import resolve
+from trainers.data.origins import hub
 
 
 def verb_prepare(run: Run, study: Study) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweep.study.sections.corpora import Corpora
+from sweep.study.sections.text.corpora import Corpora
 from trainers.data.mixture import Mixture, Slot, additional_blocks
 from trainers.data.source_order import SourceOrder
 

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sweep.study import InputError
-from trainers.data import embedded, packages
+from trainers.data.origins import embedded, packages
 from trainers.model import smollm
 
 THREE_KINGDOMS = embedded.BOOKS["three-kingdoms"]

@@ -15,8 +15,8 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from sweep.study.sections.corpora import Corpus
-from sweep.study.sections.documents import Documents
+from sweep.study.sections.text.corpora import Corpus
+from sweep.study.sections.text.documents import Documents
 from trainers.data import corpus
 from trainers.data.documents import resolve
 from trainers.data.hold_out.held_out_texts import FILE

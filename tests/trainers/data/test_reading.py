@@ -18,7 +18,7 @@ import pytest
 from samples import CHINESE, ENGLISH
 
 from sweep.study import InputError
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from trainers.data import documents
 from trainers.data.readers import opening
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweep.study import InputError
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from trainers.data import documents
 
 ENCODINGS = ("utf-8", "utf-16", "utf-16-le", "utf-32", "utf-7", "gb18030", "big5", "latin-1", "ascii", "iso2022_jp")

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweep.study.sections.corpora import Corpus
-from trainers.data import documents, hub, texts
+from sweep.study.sections.text.corpora import Corpus
+from trainers.data import documents, texts
+from trainers.data.origins import hub
 
 WHERE = "corpora.original"
 TEXTS = [f"{'English' if i < 300 else 'Chinese'} text {i}" for i in range(600)]

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from sweep.study import Status, Study, Trial
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.loop import saved_models
+from trainers.trials import cpt
 from trainers.workers.group import ALONE
 
 

@@ -13,10 +13,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sweep.study import Record, Status, Study, Trial
 from sweep.study.sections.training import Training
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.loop.held_out import HeldOut
 from trainers.loop.learner import Learner, copied_to_host
 from trainers.model.token_loss import TokenLoss
+from trainers.trials import cpt
 
 COST = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes", "trained_tokens"}
 WSD = {"name": "wsd", "warmup": 0.125, "decay": 0.25, "min_lr": 0.1}  # of 16 steps: 2 to warm up, 4 to decay

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from samples import ENGLISH, RHYME, with_sources
 
 from sweep.study import InputError, Study
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.data.mixture import BatchReader
 from trainers.loop import trial_training
 from trainers.packing import token_file
 from trainers.packing.blocks import LaunchBlocks
+from trainers.trials import cpt
 
 
 def joined(parts: Any) -> NDArray[np.int64]:

@@ -16,10 +16,10 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from sweep.study import Ingredients, Trial, study_file
-from trainers import cpt
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.learner import Learner
 from trainers.loop.out_of_memory import MicroBatchHalvedError
+from trainers.trials import cpt
 
 save, load = Checkpoints.save, cpt.load_model
 

@@ -18,9 +18,10 @@ from samples import local_content
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sweep.study import Record, Study, Trial, study_file
-from trainers import cpt, prepare
+from trainers import prepare
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.out_of_memory import stored_micro_batch
+from trainers.trials import cpt
 
 pytestmark = pytest.mark.slow
 TRIAL = Trial(almr=0.3, lr=1e-2, seed=0)

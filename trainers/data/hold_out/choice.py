@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sweep.study import InputError
 from sweep.study.numbers import percent
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from trainers.data.hold_out import near_copies
 from trainers.data.hold_out.held_out_texts import FILE, Rows, TextFile, Together
 from trainers.data.hold_out.near_copies import AT_ONCE, Copies, digest

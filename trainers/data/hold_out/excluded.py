@@ -8,7 +8,7 @@ from pathlib import Path
 from sweep.study import InputError
 from sweep.study.files import cache, patterns
 from sweep.study.files.atomic import sha256
-from sweep.study.sections.corpora import CorpusSource
+from sweep.study.sections.text.corpora import CorpusSource
 from trainers.data.hold_out import held_out_texts
 from trainers.data.hold_out.held_out_texts import FILE
 from trainers.data.readers import json_lines

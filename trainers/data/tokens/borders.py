@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import Any
 
 from sweep.study import InputError
-from sweep.study.sections.documents import Documents
+from sweep.study.sections.text.documents import Documents
 
 PROBES = ("a", "1", "天")  # a tokenizer may drop letters that it does not know
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sweep.study import InputError, Study
 from sweep.study.ingredients import BaseModelCheck
-from sweep.study.sections.documents import Documents
+from sweep.study.sections.text.documents import Documents
 from trainers.data.readers.opening import refuse_pointer
 from trainers.data.readers.place import Place
 from trainers.data.tokens.borders import Borders

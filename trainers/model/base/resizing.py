@@ -25,7 +25,7 @@ from sweep.study import InputError
 from sweep.study.errors import shown
 from sweep.study.files import cache
 from sweep.study.ingredients import NEW_ROWS_FILE
-from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.study import fingerprint_of
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from sweep.study import InputError
 from sweep.study.errors import one_line
-from sweep.study.sections.corpora import BaseModelSource
+from sweep.study.sections.text.corpora import BaseModelSource
 from trainers.model.base.checkpoint import WHERE, Checkpoint
 from trainers.model.loading import AGAIN, missing_line, quiet
 

@@ -24,7 +24,6 @@ from sweep.study import Horizon, Ingredients, InputError, Record, Status, Study,
 from sweep.study.files.atomic import write_atomically
 from sweep.study.ingredients import read_ingredients
 from sweep.study.record import TrainerUsed
-from trainers import cpt
 from trainers.benchmarks.scoring import Scoring
 from trainers.data.corpus import open_corpora
 from trainers.loop.divergence import DivergenceWatch
@@ -35,6 +34,7 @@ from trainers.loop.saved_models import save_if_best
 from trainers.loop.trial_record import TrialSetup
 from trainers.model.loading import load_tokenizer
 from trainers.model.token_loss import TokenLoss
+from trainers.trials import cpt
 from trainers.workers.heartbeat import Heartbeat
 
 

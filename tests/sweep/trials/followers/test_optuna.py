@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweep.store.run import Run
 from sweep.study import Record, Study, Trial, study_file
 from sweep.trials.followers.optuna.storage import OptunaStorage
-from sweep.verbs import fitting
+from sweep.verbs.results import fitting
 
 GUARDED = {"guards": [{"source": "original", "at_most_percent": 5.0}]}
 

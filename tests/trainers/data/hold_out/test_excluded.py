@@ -6,7 +6,7 @@ import random
 import pytest
 
 from sweep.study import InputError
-from sweep.study.sections.corpora import Corpus, CorpusSource
+from sweep.study.sections.text.corpora import Corpus, CorpusSource
 from trainers.data import documents
 from trainers.data.hold_out import excluded, near_copies
 from trainers.data.hold_out.held_out_texts import TextFile, Together

@@ -18,8 +18,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from sweep.study import InputError, Study
-from sweep.study.sections.corpora import Corpus
-from sweep.study.sections.documents import Documents
+from sweep.study.sections.text.corpora import Corpus
+from sweep.study.sections.text.documents import Documents
 from trainers import prepare
 from trainers.data import corpus
 from trainers.data.documents import resolve

@@ -12,8 +12,8 @@ from sweep.study import Ingredients, Record, Study
 from sweep.study.files.atomic import write_atomically
 from sweep.study.files.layout import TrialFiles
 from sweep.study.record import SCORING
-from sweep.study.sections.corpora import BaseModelSource
 from sweep.study.sections.resources import Tracking
+from sweep.study.sections.text.corpora import BaseModelSource
 from trainers.benchmarks import outcome
 from trainers.benchmarks.scoring import Scoring
 from trainers.data.corpus import open_corpora
@@ -66,7 +66,7 @@ def _score_saved_model(study: Study, ingredients: Ingredients, folder: Path) -> 
 
 def _train_again(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
     """Train the trial again, which is deterministic, for its scores. Raises AnotherModelError where losses differ."""
-    from trainers import cpt
+    from trainers.trials import cpt
 
     once = study.model_copy(update={"keep": "none", "tracking": Tracking(tensorboard=False)})  # as in its first run
     with _scratch_folder(folder) as scratch:

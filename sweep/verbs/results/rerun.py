@@ -44,7 +44,7 @@ class Rerun(NamedTuple):
 
     def can_run(self, almr: float, lr: float) -> bool:
         """Whether each trial at this point can be run: a replay runs those that its table has."""
-        from trainers import recorded  # with pandas, which other commands do without
+        from trainers.trials import recorded  # with pandas, which other commands do without
 
         point = self._untried(almr, lr)
         return self.replays is None or all(recorded.has(self.replays, trial) for trial in point.trials(self.replays))

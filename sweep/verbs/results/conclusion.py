@@ -13,8 +13,8 @@ from rich.console import Console
 from sweep.store.run import Run
 from sweep.study import InputError, Study
 from sweep.study.numbers import clock, quantity
-from sweep.verbs.rerun import Rerun, suggestion
-from sweep.verbs.verdict import verdict
+from sweep.verbs.results.rerun import Rerun, suggestion
+from sweep.verbs.results.verdict import verdict
 
 if TYPE_CHECKING:
     from analysis.fit_file.result import FitResult
@@ -88,7 +88,7 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
     with console.status("fitting the surface"):
         from analysis.fit.load import load_same
         from analysis.report.answer import answer
-        from sweep.verbs import outputs
+        from sweep.verbs.results import outputs
 
         fitted = load_same(run.study(), run.folder) or _fitted(run)
         made, refusal = _export(study, run, fitted)
@@ -100,7 +100,7 @@ def conclude(study: Study, run: Run, console: Console) -> Results:
 
 def _fitted(run: Run) -> FitResult:
     """The fit of a run. Raises InputError where none can be made; the page then has what is there."""
-    from sweep.verbs import fitting, outputs
+    from sweep.verbs.results import fitting, outputs
 
     try:
         return fitting.fit(run)
@@ -112,7 +112,7 @@ def _fitted(run: Run) -> FitResult:
 
 def _export(study: Study, run: Run, fitted: FitResult) -> tuple[Exported | None, str | None]:
     """The bundle, or why there is none; neither without a launch."""
-    from sweep.verbs import outputs
+    from sweep.verbs.results import outputs
 
     if study.launch is None:
         return None, None

@@ -31,7 +31,7 @@ from sweep.study.files import unfinished
 from sweep.study.files.reader import read_object
 from sweep.study.sections.launch import Format
 from sweep.trials.followers.optuna import export as optuna_export
-from sweep.verbs import rerun
+from sweep.verbs.results import rerun
 from trainers.data.hold_out import held_out_texts
 
 
@@ -41,7 +41,7 @@ def fitted(run: Run, tell: Callable[[str], None]) -> FitResult:
     Raises InputError where `fit.json` does not belong to the run's records and study as they are now.
     """
     if not run.files.fit.is_file():
-        from sweep.verbs import fitting  # drawing and surfaces take a second to import
+        from sweep.verbs.results import fitting  # drawing and surfaces take a second to import
 
         tell(f"{run.address} was never fitted: fitting it first, as almr fit does")
         return fitting.fit(run)

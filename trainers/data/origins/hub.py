@@ -21,7 +21,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from sweep.study import InputError
 from sweep.study.errors import network_fault, one_line, shown
 from sweep.study.files import cache, stamps
-from sweep.study.sections.corpora import Corpus
+from sweep.study.sections.text.corpora import Corpus
 from trainers.data.readers import arrow_json, columns
 from trainers.data.readers.place import Place
 

@@ -27,7 +27,7 @@ from sweep.study import (
 )
 from sweep.study.fields import TrainerName
 from sweep.study.record import SIMULATED, TrainerUsed
-from sweep.study.sections.corpora import Corpora, Corpus
+from sweep.study.sections.text.corpora import Corpora, Corpus
 from sweep.study.study import fingerprint_of
 from sweep.study.tables import replayed
 from sweep.study.tables.cells import number_of, text_of, with_decimal_points

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sweep.study.files import cache
-from trainers.data import packages
-from trainers.data.packages import Package
+from trainers.data.origins import packages
+from trainers.data.origins.packages import Package
 
 POEMS = re.compile(r"package/dist/(quantangshi/poet|songci/ci)\.(tang|song)\.\w+\.json")
 
