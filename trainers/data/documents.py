@@ -25,6 +25,7 @@ from trainers.data.origins import embedded, hub
 from trainers.data.readers import columns, json_lines, opening, plain_text
 from trainers.data.readers.alike import Alike
 from trainers.data.readers.place import Place
+from trainers.data.readers.record_text import RecordText
 
 log = logging.getLogger(__name__)
 SHOW_PROGRESS_OVER = 5000  # documents; fewer take seconds
@@ -42,6 +43,7 @@ class DocumentSource:
 
     `fingerprint` identifies the content and how it is read; `commit` is that of a data set of the hub. `held_out_of`:
     the folder of the earlier packed corpus whose held-out documents are held out again; None: a fixed random share.
+    `read_as`: how a document is made where its text is not that of one field.
     """
 
     spec: Corpus
@@ -51,6 +53,7 @@ class DocumentSource:
     files: tuple[str, ...] = ()
     commit: str | None = None
     held_out_of: Path | None = None
+    read_as: RecordText | None = None
 
 
 def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECORDED) -> DocumentSource:
@@ -96,15 +99,15 @@ def local_files(spec: Corpus, where: str) -> list[str]:
     return files
 
 
-def look(spec: Corpus, where: str) -> int:
+def look(spec: Corpus, where: str, read_as: RecordText | None = None) -> int:
     """The number of files of a corpus, after a look at each and at the first documents of some. Raises InputError."""
-    return len(beginnings(spec, where)[0])
+    return len(beginnings(spec, where, read_as)[0])
 
 
-def beginnings(spec: Corpus, where: str) -> tuple[list[str], list[str]]:
+def beginnings(spec: Corpus, where: str, read_as: RecordText | None = None) -> tuple[list[str], list[str]]:
     """The files of a corpus, and the first documents of some of them. Raises InputError."""
     files, found = local_files(spec, where), []
-    source = DocumentSource(spec, where, "", BUILDERS[patterns.suffix(files[0])], tuple(files))
+    source = DocumentSource(spec, where, "", BUILDERS[patterns.suffix(files[0])], tuple(files), read_as=read_as)
     for file in files[:: max(1, len(files) // LOOKED_AT)]:
         found += [text.decode() for text in itertools.islice(_of_file(file, source, Alike()), LOOKED_AT) if text]
     return files, found
@@ -171,7 +174,8 @@ def read(source: DocumentSource) -> datasets.Dataset:
 
 def texts_folder(source: DocumentSource) -> Path:
     """Where the texts are cached that were read."""
-    return cache.root() / "texts" / fingerprint_of([READING_VERSION, source.fingerprint])
+    how = [source.read_as.key] if source.read_as else []
+    return cache.root() / "texts" / fingerprint_of([READING_VERSION, source.fingerprint, *how])
 
 
 def _with_text(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
@@ -186,14 +190,16 @@ def _with_text(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
     if not kept:
         have = " and the others have" if source.files[1:] else " has"
         field = "" if source.builder == "text" else f" in field {shown(spec.field)}"
-        raise InputError(f"{source.where}: the corpus is empty: {what}{have} no text{field}: give files with text")
+        has = f"no {source.read_as.rows} that can be used" if source.read_as else f"no text{field}"
+        raise InputError(f"{source.where}: the corpus is empty: {what}{have} {has}: give files with text")
     if kept < total:
-        log.warning("%s: %d of %d documents have no text and are left out", source.where, total - kept, total)
+        rows, why = (source.read_as.rows, "nothing to learn") if source.read_as else ("documents", "no text")
+        log.warning("%s: %d of %d %s have %s and are left out", source.where, total - kept, total, rows, why)
 
 
 def _documents(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
     if source.builder == "hub":
-        yield from hub.documents(source.spec, source.commit, source.where)
+        yield from hub.documents(source.spec, source.commit, source.where, source.read_as)
     if source.spec.embedded:
         embedded.fetch(source.spec.embedded)
     for file in source.files:
@@ -202,11 +208,24 @@ def _documents(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
 
 def _of_file(file: str, source: DocumentSource, alike: Alike) -> Iterator[bytes]:
     spec, where = source.spec, source.where
+    if source.read_as:
+        return _records(file, source, source.read_as, alike)
     if source.builder == "parquet":
         return columns.parquet(Place(where, file, "row"), spec.field, alike)
     if source.builder == "json":
         return json_lines.documents(Place(where, file), spec.encoding, spec.field, alike)
     return plain_text.documents(Place(where, file), spec.encoding, by_paragraph=len(source.files) == 1)
+
+
+def _records(file: str, source: DocumentSource, read_as: RecordText, alike: Alike) -> Iterator[bytes]:
+    where = source.where
+    if source.builder == "parquet":
+        return columns.parquet_records(Place(where, file, "row"), read_as, alike)
+    if source.builder == "text":
+        kinds = "JSON Lines (.jsonl, .json) or .parquet"
+        raise InputError(f"{where}.files: {patterns.printable(file)}: {read_as.rows} are read from {kinds}")
+    found = json_lines.records(Place(where, file), source.spec.encoding, read_as.columns, alike)
+    return (read_as.text(place, record, number) for place, number, record in found)
 
 
 def as_files(source: DocumentSource, found: datasets.Dataset, folder: Path, final: Path) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from sweep.study.files import cache, stamps
 from sweep.study.sections.text.corpora import Corpus
 from trainers.data.readers import arrow_json, columns
 from trainers.data.readers.place import Place
+from trainers.data.readers.record_text import RecordText
 
 log = logging.getLogger(__name__)
 SAVES_THE_WAIT = "without a network, HF_HUB_OFFLINE=1 in the environment saves the wait for time-outs"
@@ -121,8 +122,9 @@ def _cached_commit(repository: Repository) -> str | None:
         return None
 
 
-def documents(spec: Corpus, commit: str | None, where: str) -> Iterator[bytes]:
+def documents(spec: Corpus, commit: str | None, where: str, read_as: RecordText | None = None) -> Iterator[bytes]:
     """The texts of a data set at a commit, as UTF-8; with `spec.documents`, enough of them for a sample (`_drawn`).
+    `read_as`: where a document is made of several fields.
 
     Raises InputError for a data set that cannot be loaded, and where only a cached copy of another commit is there.
     """
@@ -132,16 +134,22 @@ def documents(spec: Corpus, commit: str | None, where: str) -> Iterator[bytes]:
         builder = _builder(spec, commit, place)
         if spec.documents is None:
             builder.download_and_prepare()
-            yield from _all(builder.as_dataset(split=spec.split), spec, place)
+            yield from _all(builder.as_dataset(split=spec.split), spec, place, read_as)
             return
         stream = builder.as_streaming_dataset(split=spec.split)
-        for number, row in enumerate(_drawn(stream, spec), 1):
-            yield place.document(place.lookup(row, spec.field, number), spec.field, number)
+        for number, row in enumerate(_drawn(stream, spec, read_as), 1):
+            yield _text(spec, read_as, place, row, number)
     except InputError:
         raise
     except Exception as error:  # `datasets` raises whatever its readers and the network raise
         log.debug("%s", where, exc_info=True)
         raise place.fault(_explain(error, spec)) from None
+
+
+def _text(spec: Corpus, read_as: RecordText | None, place: Place, row: Any, number: int) -> bytes:
+    if read_as:
+        return read_as.text(place, row, number)
+    return place.document(place.lookup(row, spec.field, number), spec.field, number)
 
 
 def _builder(spec: Corpus, commit: str | None, place: Place) -> Any:
@@ -157,23 +165,25 @@ def _builder(spec: Corpus, commit: str | None, place: Place) -> Any:
     return builder
 
 
-def _all(rows: datasets.Dataset, spec: Corpus, place: Place) -> Iterator[bytes]:
-    path = columns.column_path(place, rows.features.arrow_schema, spec.field)
-    tables = rows.select_columns([path[0]]).with_format("arrow").iter(columns.ROWS)
-    yield from columns.documents(place, (batch for table in tables for batch in table.to_batches()), path)
+def _all(rows: datasets.Dataset, spec: Corpus, place: Place, read_as: RecordText | None) -> Iterator[bytes]:
+    path = columns.column_path(place, rows.features.arrow_schema, spec.field) if not read_as else []
+    needed = read_as.present(place, rows.column_names) if read_as else path[:1]
+    tables = rows.select_columns(needed).with_format("arrow").iter(columns.ROWS)
+    batches = (batch for table in tables for batch in table.to_batches())
+    yield from columns.record_texts(place, batches, read_as) if read_as else columns.documents(place, batches, path)
 
 
-def _drawn(stream: datasets.IterableDataset, spec: Corpus) -> Iterator[Any]:
+def _drawn(stream: datasets.IterableDataset, spec: Corpus, read_as: RecordText | None = None) -> Iterator[Any]:
     """The rows that a sample is drawn from: all of a small data set; of a larger one, MARGIN times the sample.
 
     Those come from parts of the data set in a fixed random order, AT_ONCE parts in turn: row groups of parquet, else
     files. So a sample of some gigabytes does not read a data set of some terabytes.
     """
     assert spec.documents
-    for column in (spec.field, spec.field.partition(".")[0]):
-        if column in (stream.column_names or ()):
-            stream = stream.select_columns([column])
-            break
+    known = stream.column_names or ()
+    wanted = [name for name in (spec.field, spec.field.partition(".")[0]) if name in known][:1]
+    wanted = [name for name in read_as.columns if name in known] if read_as else wanted
+    stream = stream.select_columns(wanted) if wanted else stream
     stream = stream.reshard() if ROW_GROUPS else stream
     order = np.random.default_rng(PARTS_SEED).permutation(stream.num_shards)
     parts = (iter(stream.shard(num_shards=len(order), index=int(part))) for part in order)

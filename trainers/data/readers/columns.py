@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from sweep.study.files import patterns
 from trainers.data.readers import opening
 from trainers.data.readers.alike import Alike
 from trainers.data.readers.place import Place, inside, names
+from trainers.data.readers.record_text import RecordText
 
 ROWS = 1000  # read at once
 NOT_WHOLE = "is no whole parquet file: fetch it again, or correct its name"
@@ -34,13 +36,42 @@ def parquet(place: Place, field: str, alike: Alike) -> Iterator[bytes]:
 
     Raises InputError that names the file, and the row where one is wrong.
     """
+    with _opened(place, alike) as opened:
+        path = column_path(place, opened.schema_arrow, field)
+        yield from documents(place, opened.iter_batches(ROWS, columns=[".".join(path)]), path)
+
+
+def parquet_records(place: Place, read_as: RecordText, alike: Alike) -> Iterator[bytes]:
+    """The rows of a parquet file as texts, in order; only the columns that these need are read.
+
+    Raises InputError that names the file, and the row where one is wrong.
+    """
+    with _opened(place, alike) as opened:
+        present = read_as.present(place, opened.schema_arrow.names)
+        yield from record_texts(place, opened.iter_batches(ROWS, columns=present), read_as)
+
+
+def record_texts(place: Place, batches: Iterable[pa.RecordBatch], read_as: RecordText) -> Iterator[bytes]:
+    """The rows of Arrow batches as texts."""
+    number = 0
+    for batch in batches:
+        try:
+            rows = batch.to_pylist()
+        except UnicodeDecodeError:
+            raise place.fault("holds bytes that are not UTF-8: write the file again from its text") from None
+        for row in rows:
+            number += 1
+            yield read_as.text(place, row, number)
+
+
+@contextmanager
+def _opened(place: Place, alike: Alike) -> Iterator[pq.ParquetFile]:
     if place.name.lower().endswith(patterns.COMPRESSED):
         raise place.fault("parquet is compressed inside: decompress the file around it first")
     with opening.reading(place, damage=NOT_WHOLE), open(place.name, "rb") as raw:
         opened = pq.ParquetFile(raw, pre_buffer=False)  # with a buffer, whole row groups wait in memory
         alike.schema(opened.schema_arrow)
-        path = column_path(place, opened.schema_arrow, field)
-        yield from documents(place, opened.iter_batches(ROWS, columns=[".".join(path)]), path)
+        yield opened
 
 
 def column_path(place: Place, schema: pa.Schema, field: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from sweep.study.errors import shown
@@ -39,19 +39,29 @@ def documents(place: Place, encoding: str, field: str, alike: Alike) -> Iterator
 
     Raises InputError that names file and line for what is no JSON, or has no text in the field.
     """
-    keys = [_key(name) for name in {field, *field.split(".")}]
+    for at, number, record in records(place, encoding, {field, *field.split(".")}, alike):
+        yield at.document(at.lookup(record, field, number), field, number)
+
+
+def records(place: Place, encoding: str, names: Collection[str], alike: Alike) -> Iterator[tuple[Place, int, Any]]:
+    """The value of each record, with the place that counts them and its number there. Empty lines are skipped.
+    `names`: the keys that are looked at, which must not be written twice; `alike` is told each record.
+
+    Raises InputError that names file and line for what is no JSON.
+    """
+    keys = [_key(name) for name in sorted(names)]
     numbered = enumerate(opening.lines(place, encoding), 1)
     started = False
     for number, line in numbered:
         if not line or line.isspace():
             continue
         if not started and (line.lstrip().startswith("[") or _is_begun_object(place, line)):
-            yield from _whole(place, field, alike, itertools.chain([(number, line)], numbered))
+            yield from _whole(place, alike, itertools.chain([(number, line)], numbered))
             return
         started = True
         record = _value(place, number, line.removeprefix("\ufeff"), any(len(key.findall(line)) > 1 for key in keys))
         alike.record(record)
-        yield place.document(place.lookup(record, field, number), field, number)
+        yield place, number, record
 
 
 def _key(name: str) -> re.Pattern[str]:
@@ -116,7 +126,7 @@ def _excerpt(line: str, position: int) -> str:
     return shown(line[max(0, position - AROUND) : position + AROUND].strip())
 
 
-def _whole(place: Place, field: str, alike: Alike, numbered: Iterator[tuple[int, str]]) -> Iterator[bytes]:
+def _whole(place: Place, alike: Alike, numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[Place, int, Any]]:
     """The records of a file that holds one array or object, which is read as a whole."""
     text: list[str] = []
     start = size = 0
@@ -133,4 +143,4 @@ def _whole(place: Place, field: str, alike: Alike, numbered: Iterator[tuple[int,
         alike.holds = False  # no other trainer reads it
     for number, item in enumerate(found if isinstance(found, list) else [found], 1):
         alike.record(item)
-        yield counted.document(counted.lookup(item, field, number), field, number)
+        yield counted, number, item
