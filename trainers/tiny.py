@@ -79,7 +79,9 @@ def build(
     is done. The model and its tokenizer never see the embedded corpora's default held-out documents.
     """
     key = [
-        training.model_dump(mode="json", exclude={"simulate_epochs"}),  # which came later, and is of trials
+        training.model_dump(
+            mode="json", exclude={"simulate_epochs", "stage", "dpo"}
+        ),  # which came later, and are of trials
         SCHEDULE_VERSION,
         SIZES[size],
         VOCABULARY,

@@ -66,8 +66,12 @@ def fields(study: Study) -> dict[str, Any]:
         for of_trials in ("weight", "trial_tokens"):
             spec.pop(of_trials, None)
     return {key: recipe[key] for key in ("base_model", "corpora", "documents") if key in recipe} | {
-        "training": {"sequence_length": study.training.sequence_length}
+        "training": {"sequence_length": study.training.sequence_length} | _stage(study)
     }
+
+
+def _stage(study: Study) -> dict[str, str]:
+    return {} if study.training.stage == "cpt" else {"stage": study.training.stage}
 
 
 def _parts(study: Study) -> tuple[str, ...]:
@@ -220,6 +224,8 @@ def own_stamps(study: Study) -> Stamps:
 def _own_files(study: Study) -> Iterator[tuple[str, list[str]]]:
     base = study.base_model.pretrained
     yield "base_model", [str(file) for file in Path(base).rglob("*")] if base and Path(base).is_dir() else []
+    template = study.documents.template_file
+    yield "documents.chat_template", [str(template)] if template else []
     for source in study.corpora.by_name.values():
         corpus = source.spec
         local = stamps.inside(corpus.dataset) if corpus.dataset and Path(corpus.dataset).is_dir() else []

@@ -19,6 +19,7 @@ from sweep.study.sections.launch import Launch
 from sweep.study.sections.notify import Notify
 from sweep.study.sections.objective import Objective
 from sweep.study.sections.resources import Execution, Resources, Tracking
+from sweep.study.sections.text import stages
 from sweep.study.sections.text.corpora import TEXT, BaseModelSource, Corpora, Corpus
 from sweep.study.sections.text.documents import Documents
 from sweep.study.sections.trainer import TrainerChoice
@@ -87,6 +88,12 @@ class Study(Section):
         kind = () if {*GPU_KIND} & stated.keys() else GPU_KIND
         inherited = {name: resources[name] for name in ("nodes", "gpus_per_node", *kind) if resources.get(name)}
         return parts | {"launch": launch | inherited | stated}
+
+    @model_validator(mode="after")
+    def _suits_its_stage(self) -> Self:
+        if fault := stages.fault(self.training, self.corpora, self.documents, self.trainer.name, self.benchmarks):
+            raise ValueError(fault)
+        return self
 
     @model_validator(mode="after")
     def _objective_names_sources(self) -> Self:
@@ -264,7 +271,7 @@ class Study(Section):
         recipe["training"] = self.training.recipe()
         recipe["corpora"] = {language: self._text_of(language, with_text) for language in LANGUAGES}
         if self.documents != Documents():  # older studies keep their fingerprint
-            recipe["documents"] = self.documents.model_dump(mode="json")
+            recipe["documents"] = self.documents.recipe()
         if self.trainer.external:
             recipe["trainer"] = self.trainer.recipe()
         if self.training.simulate_epochs and self.launch:

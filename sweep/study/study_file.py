@@ -16,6 +16,7 @@ from sweep.study.files import bounded_yaml
 from sweep.study.files.bounded_yaml import BoundedLoader
 from sweep.study.files.patterns import unescaped, what_it_is
 from sweep.study.sections.resources import SQLITE
+from sweep.study.sections.text.documents import CHATML
 from sweep.study.study import Replay, Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
@@ -116,8 +117,10 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
 
 
 def _paths(content: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """The fields that hold one path, as (section, name): tables, benchmark files, held-out text, runs of a ladder."""
+    """The fields that hold one path, as (section, name): template, tables, benchmark files, held-out text, rungs."""
     launch, benchmarks = content["launch"] or {}, content["benchmarks"] or {}
+    if content["documents"]["chat_template"] not in (None, CHATML):
+        yield content["documents"], "chat_template"
     if content["replay"]:
         yield content["replay"], "table"
     yield from ((benchmarks, field) for field in ("data", "include") if benchmarks.get(field))
@@ -157,8 +160,9 @@ def _absolute_uri(folder: Path, uri: str) -> str:
 
 
 def dump(study: Study) -> str:
-    """The study as YAML, which `load` reads back to an equal study. Our own trainer is not named."""
-    unnamed = None if study.trainer.external else {"trainer"}
+    """The study as YAML, which `load` reads back to an equal study. Our own trainer and stage `cpt` are not named."""
+    unnamed: Any = {} if study.trainer.external else {"trainer": True}
+    unnamed |= {"training": {"stage"}} if study.training.stage == "cpt" else {}
     content = study.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=unnamed)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from sweep.study.fields import Count, Finite, Positive, Section, Several, Share, nearest_multiple
 from sweep.study.sections.lr_schedule import VERSION, LrSchedule
 
-LATER = ("horizons", "document_masking", "simulate_epochs")  # fields that came after the first runs
+LATER = ("horizons", "document_masking", "simulate_epochs", "dpo")  # fields that came after the first runs
+Stage = Literal["cpt", "sft", "dpo"]
 
 
 class Schedule(Section):
@@ -80,6 +81,13 @@ class Optimizer(Section):
     """Gradients are clipped to this norm."""
 
 
+class Preference(Section):
+    """Direct preference optimisation (DPO): Rafailov et al., NeurIPS 2023."""
+
+    beta: Positive = 0.1
+    """How strongly a trial is held to the base model: the factor of the log-ratios in the loss."""
+
+
 class Training(Section):
     """The recipe that all trials of a study share.
 
@@ -87,6 +95,12 @@ class Training(Section):
     would have. All horizons have the warm-up steps of the full run.
     """
 
+    stage: Stage = "cpt"
+    """What is trained: `cpt`, continual pre-training on plain text; `sft`, supervised fine-tuning on conversations;
+    `dpo`, direct preference optimisation on pairs of answers.
+    """
+    dpo: Preference | None = None
+    """Settings of stage `dpo`. Default: beta 0.1 there, none elsewhere."""
     sequence_length: Annotated[Count, Field(ge=2)]
     """Tokens per training sequence."""
     tokens: Count
@@ -117,6 +131,18 @@ class Training(Section):
     """Steps between logged training losses."""
     evaluate_every: Count | None = None
     """Steps between logged held-out losses, for the curves only. Default: only at the end."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dpo_has_its_settings(cls, content: Any) -> Any:
+        given = isinstance(content, dict) and content.get("stage") == "dpo" and content.get("dpo") is None
+        return content | {"dpo": {}} if given else content
+
+    @model_validator(mode="after")
+    def _settings_are_of_the_stage(self) -> Self:
+        if self.dpo and self.stage != "dpo":
+            raise ValueError(f"dpo: stage {self.stage} compares no answers: write stage: dpo, or remove it")
+        return self
 
     @model_validator(mode="after")
     def _whole_sequences(self) -> Self:
@@ -176,6 +202,8 @@ class Training(Section):
         if self.optimizer.state == "float32":
             del recipe["optimizer"]["state"]
         recipe["schedule"]["version"] = VERSION
+        if self.stage == "cpt":
+            del recipe["stage"]
         return {name: value for name, value in recipe.items() if value or name not in LATER}
 
     def steps_of(self, tokens: int) -> int:

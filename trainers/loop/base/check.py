@@ -31,7 +31,7 @@ LATER = "the first GPU of the run measures it, before the first trial"
 
 def look(study: Study, folder: Path, tokenizer: Any, key: str) -> BaseModelCheck:
     """The model's directory. `key`: its fingerprint. Raises InputError with one line for each fault."""
-    parts = [VERSION, "files", key, study.training.sequence_length, study.documents.model_dump(), len(tokenizer)]
+    parts = [VERSION, "files", key, study.training.sequence_length, study.documents.recipe(), len(tokenizer)]
 
     def find() -> BaseModelCheck:
         inspected = inspection.inspect(study, folder, tokenizer)
