@@ -17,7 +17,7 @@ DRAWS = 61  # odd: the middle one has the lengths as they were measured
 LEVEL = 0.9  # of the range
 COMMON_SD = 0.15  # of ln of all lengths together, known from one trial
 DRIFT_SD = 0.05  # the same, known from any number: a machine is busier at times
-MOST_OVERHEAD = 2.0
+MOST_BESIDE = 10.0  # seconds beside a trial, where its own are fewer: more is a pause and no cost of trials
 WAVES = 3  # the last ones, which are drawn trial by trial; of those before, the mean length is enough
 
 
@@ -66,17 +66,18 @@ def time_left(work: Work) -> TimeLeft | None:
     return TimeLeft(median(ends), low, high, at_least=not measured or work.after is None)
 
 
-def overhead(ends: Sequence[tuple[float, float]], at_once: int) -> float:
-    """How much longer a worker is taken by a trial than the trial says: it has to be started, and its end to be seen.
+def beside(ends: Sequence[tuple[float, float]], at_once: int) -> float:
+    """Seconds that a worker is taken by a trial beyond those that the trial says: it has to be started, and its end to
+    be seen. Of trials that are answered from a table it is all that they take.
 
-    `ends`: when each trial ended, and its length, both in seconds. 1 before enough have ended to tell.
+    `ends`: when each trial ended, and its length, both in seconds. 0 before enough have ended to tell.
     """
     recent = sorted(ends)
     if len(recent) <= 2 * at_once:
-        return 1.0
-    busy = sum(length for _, length in recent[1:])  # those that are under way at both ends of the span cancel out
-    span = at_once * (recent[-1][0] - recent[0][0])
-    return min(MOST_OVERHEAD, max(1.0, span / busy)) if busy else 1.0
+        return 0.0
+    lengths = [length for _, length in recent[1:]]  # those that are under way at both ends of the span cancel out
+    mean, span = sum(lengths) / len(lengths), recent[-1][0] - recent[0][0]
+    return min(max(mean, MOST_BESIDE), max(0.0, at_once * span / len(lengths) - mean))
 
 
 def _end(work: Work, lengths: list[float], draw: int, spread: float) -> float:

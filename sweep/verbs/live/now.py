@@ -12,7 +12,7 @@ from typing import Any
 
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
-from sweep.verbs.live.estimate import TimeLeft, UnderWay, Work, overhead, time_left
+from sweep.verbs.live.estimate import TimeLeft, UnderWay, Work, beside, time_left
 from sweep.verbs.live.provisional import Provisional
 
 MOST_LENGTHS = 40  # of the last trials that ended, from which the time left is estimated: a machine's speed changes
@@ -154,8 +154,8 @@ class RunNow:
         last = list(self.tally.lengths.values())[-MOST_LENGTHS:]
         under_way = [UnderWay(one.seconds, one.seconds_left) for one in self.running]
         at_once = max(self.at_once, len(under_way))
-        more = overhead([(ended, length) for ended, length in last if ended >= self.since], at_once)
-        return time_left(Work(under_way, self.waiting, at_once, [more * length for _, length in last], self.after))
+        more = beside([(ended, length) for ended, length in last if ended >= self.since], at_once)
+        return time_left(Work(under_way, self.waiting, at_once, [length + more for _, length in last], self.after))
 
     def as_json(self) -> dict[str, Any]:
         left = self.time_left()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweep.verbs.live import text
-from sweep.verbs.live.estimate import TimeLeft, UnderWay, Work, overhead, time_left
+from sweep.verbs.live.estimate import TimeLeft, UnderWay, Work, beside, time_left
 
 TENS = [10.0] * 8
 
@@ -85,9 +85,13 @@ def test_nine_of_ten_runs_end_inside_the_range() -> None:
 def test_what_a_worker_takes_beside_the_trials_counts() -> None:
     # Two workers; each trial is 10 s long, and its worker takes the next one 2 s later.
     ends = [(12.0 * k + 5 * worker, 10.0) for k in range(10) for worker in (0, 1)]
-    assert overhead(ends, 2) == pytest.approx(1.2, abs=0.03)
-    assert overhead(ends[:4], 2) == 1.0  # too few to tell
-    assert overhead([(7.0, 10.0)] * 20, 2) == 1.0  # copied together: the times say nothing
+    assert beside(ends, 2) == pytest.approx(2.0, abs=0.3)
+    assert beside(ends[:4], 2) == 0.0  # too few to tell
+    assert beside([(7.0, 10.0)] * 20, 2) == 0.0  # copied together: the times say nothing
+    answered = [(0.5 * number, 0.0) for number in range(20)]  # from a table, one each half second
+    assert beside(answered, 4) == pytest.approx(2.0)
+    paused = [*answered, (5000.0, 0.0)]
+    assert beside(paused, 4) == 10.0
 
 
 def test_it_is_told_in_words() -> None:
