@@ -16,7 +16,15 @@ from trainers.benchmarks import catalogue
 Parts = dict[str, float | None]  # bytes by part; None: not known
 TOKEN = 4.04  # bytes of a packed token: an int32, and what an arrow file adds
 CORPUS_FILES = 64 * 1024  # bytes: descriptions of the files of a packed corpus
-EMBEDDED_TEXTS = {"shakespeare": 5_509_841, "three-kingdoms": 1_795_063, "chinese-poetry": 75_032_068}  # bytes, fetched
+EMBEDDED_TEXTS = {
+    "shakespeare": 5_509_841,
+    "three-kingdoms": 1_795_063,
+    "chinese-poetry": 75_032_068,
+    "shakespeare-questions": 146_959,
+    "three-kingdoms-questions": 146_356,
+    "shakespeare-preferences": 107_027,
+    "three-kingdoms-preferences": 106_187,
+}  # bytes, as fetched or made
 EMBEDDED_MODELS = {"tiny": 2.4e6, "tiny-5.6m": 23e6, "smollm2-135m": 0.55e9}  # bytes, as converted
 ARCHIVES = {"tiny": 0.0, "tiny-5.6m": 0.0, "smollm2-135m": 0.2e9}  # bytes, while a model is converted
 TINY_CORPORA = {

@@ -71,7 +71,7 @@ def resolve(spec: Corpus, where: str, recorded: hub.RecordedCommit = hub.UNRECOR
         return DocumentSource(spec, where, fingerprint_of(key), commit=commit)
     files = [str(embedded.path(spec.embedded))] if spec.embedded else local_files(spec, where)
     builder = BUILDERS[patterns.suffix(files[0])]
-    content = [embedded.BOOKS[spec.embedded].content] if spec.embedded else [_sha256(file, where) for file in files]
+    content = [embedded.content(spec.embedded)] if spec.embedded else [_sha256(file, where) for file in files]
     paragraphs = [PARAGRAPHS_VERSION] if builder == "text" and len(files) == 1 else []
     fingerprint = fingerprint_of([builder, spec.field, spec.encoding, content, *sample, *paragraphs])
     return DocumentSource(spec, where, fingerprint, builder, tuple(files))

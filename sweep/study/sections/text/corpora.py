@@ -26,6 +26,15 @@ from sweep.study.fields import (
 from sweep.study.sizes.shape import Shape
 
 Embedded = Literal["tiny", "tiny-5.6m", "smollm2-135m"]  # a launch can name them too
+EmbeddedText = Literal[
+    "shakespeare",
+    "three-kingdoms",
+    "chinese-poetry",
+    "shakespeare-questions",
+    "three-kingdoms-questions",
+    "shakespeare-preferences",
+    "three-kingdoms-preferences",
+]
 LATER = ("tokenizer", "new_rows")  # fields of a base model that came after the first runs
 
 
@@ -76,8 +85,10 @@ TEXT = ("embedded", "files", "dataset", "config", "split", "revision", "field", 
 class Corpus(Section):
     """Text of one language, or one source of its text: give `embedded`, `files` or `dataset`."""
 
-    embedded: Literal["shakespeare", "three-kingdoms", "chinese-poetry"] | None = None
-    """A corpus that needs no data hub."""
+    embedded: EmbeddedText | None = None
+    """A corpus that needs no data hub. Questions and preferences are generated from the two books, for stages `sft` and
+    `dpo`.
+    """
     files: OneOrMore[Text] | None = None
     """Local files, folders or glob patterns, relative to the study file: text, JSON or parquet, all of one kind."""
     dataset: str | None = None
