@@ -44,6 +44,14 @@ def staged(stage: str, **changes: Any) -> dict[str, Any]:
             staged("sft", corpora=study_content()["corpora"]),
             "corpora.original.embedded: shakespeare is plain text, and stage sft trains on conversations",
         ),
+        (
+            staged("dpo", corpora=study_content()["corpora"] | {"original": {"embedded": "shakespeare-questions"}}),
+            "corpora.original.embedded: shakespeare-questions is conversations, and stage dpo trains on pairs",
+        ),
+        (
+            study_content(corpora=CONVERSATIONS | {"additional": {"embedded": "three-kingdoms-preferences"}}),
+            "corpora.additional.embedded: three-kingdoms-preferences is pairs of answers, and stage cpt trains on plain",
+        ),
         (staged("dpo", trainer="axolotl"), "trainer: axolotl trains no trials of stage dpo"),
         (staged("sft", benchmarks={"suite": "embedded"}), "benchmarks.suite: embedded asks about plain text"),
     ],

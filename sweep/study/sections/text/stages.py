@@ -11,7 +11,8 @@ from sweep.study.sections.text.documents import Documents
 from sweep.study.sections.training import Training
 
 CARRIED_OUT = ("cpt",)  # by the trainers of this version
-ROWS = {"sft": "conversations", "dpo": "pairs of answers"}  # what a stage trains on
+ROWS = {"cpt": "plain text", "sft": "conversations", "dpo": "pairs of answers"}  # what a stage trains on
+MADE = {"-questions": "sft", "-preferences": "dpo"}  # ends of the names of embedded corpora, and their stage
 
 
 def fault(
@@ -20,7 +21,7 @@ def fault(
     """The first field that does not suit the stage, and the fix; None where all do."""
     if training.stage == "cpt":
         plain = "documents.chat_template: stage cpt trains on plain text: write training.stage: sft, or remove it"
-        return plain if documents.chat_template else None
+        return plain if documents.chat_template else next(_embedded(training.stage, corpora), None)
     return next(_faults(training, corpora, trainer, benchmarks), None)
 
 
@@ -28,13 +29,19 @@ def _faults(training: Training, corpora: Corpora, trainer: TrainerName, benchmar
     stage, rows = training.stage, ROWS[training.stage]
     if stage not in CARRIED_OUT:
         yield f"training.stage: {stage} cannot be trained by this version: write {' or '.join(CARRIED_OUT)}"
-    for source in corpora.by_name.values():
-        if source.spec.embedded:
-            yield (
-                f"{source.where}.embedded: {source.spec.embedded} is plain text, and stage {stage} trains on {rows}: "
-                "give files or dataset"
-            )
+    yield from _embedded(stage, corpora)
     if trainer != "native":
         yield f"trainer: {trainer} trains no trials of stage {stage}: remove trainer, so that almr's own does"
     if benchmarks and benchmarks.suite == "embedded":
         yield f"benchmarks.suite: embedded asks about plain text, and stage {stage} holds out {rows}: give tasks"
+
+
+def _embedded(stage: str, corpora: Corpora) -> Iterator[str]:
+    for source in corpora.by_name.values():
+        name = source.spec.embedded
+        of = next((of for end, of in MADE.items() if name and name.endswith(end)), "cpt")
+        if name and of != stage:
+            yield (
+                f"{source.where}.embedded: {name} is {ROWS[of]}, and stage {stage} trains on {ROWS[stage]}: give files "
+                "or dataset"
+            )
