@@ -50,7 +50,7 @@ def staged(stage: str, **changes: Any) -> dict[str, Any]:
         ),
         (
             study_content(corpora=CONVERSATIONS | {"additional": {"embedded": "three-kingdoms-preferences"}}),
-            "corpora.additional.embedded: three-kingdoms-preferences is pairs of answers, and stage cpt trains on plain",
+            "corpora.additional.embedded: three-kingdoms-preferences is pairs of answers, and stage cpt trains on",
         ),
         (staged("dpo", trainer="axolotl"), "trainer: axolotl trains no trials of stage dpo"),
         (staged("sft", benchmarks={"suite": "embedded"}), "benchmarks.suite: embedded asks about plain text"),
