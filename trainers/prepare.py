@@ -16,6 +16,8 @@ from sweep.study.study import fingerprint_of
 from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths, documents
+from trainers.data.conversations import packed as conversations
+from trainers.data.conversations.rendering import ChatRenderer
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import excluded, held_out_texts
 from trainers.data.origins import hub
@@ -24,11 +26,12 @@ from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.loop.base import check
 from trainers.model import smollm, snapshot
-from trainers.model.base import inspection, resizing
+from trainers.model.base import chat, inspection, resizing
 from trainers.model.loading import fingerprint, load_own_tokenizer, load_tokenizer
 
 Progress = Callable[[str, float | None], None]
 BASE_MODEL, TOKENIZER = "base_model", "base_model.tokenizer"
+PREPARE = {"cpt": corpus.prepare, "sft": conversations.prepare}  # what packs a source, by stage
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ def _facts(study: Study, name: str, folder: Path) -> CorpusFacts:
 
 
 def _tokenizer(study: Study, tokenizer: Any) -> TextTokenizer:
+    if study.training.stage != "cpt":
+        return TextTokenizer(ChatRenderer.of(tokenizer).tokenizer, Borders())  # the template writes all special tokens
     found = TextTokenizer(tokenizer, Borders.of(tokenizer, study.documents))
     if study.training.document_masking and not found.borders.ids:
         raise InputError(
@@ -198,7 +203,8 @@ def _packed_again(
     """As `_packed`, with the held-out documents of earlier packed corpora, where the text is not the very same."""
     length = study.training.sequence_length
     kept = {name: replace(source, held_out_of=Path(again[name])) for name, source in sources.items() if name in again}
-    if kept and all(corpus.packed_folder(source, tokenizer, length).is_dir() for source in sources.values()):
+    text = study.training.stage == "cpt"
+    if text and kept and all(corpus.packed_folder(source, tokenizer, length).is_dir() for source in sources.values()):
         plain = _packed(study, sources, tokenizer, progress)
         if all(plain[name].name == Path(again[name]).name for name in kept):
             return plain
@@ -215,7 +221,9 @@ def _packed(
     def pack(name: str, others: Sequence[Path] = ()) -> Path:
         phase = f"tokenising the {study.source_label(name)} corpus"
         length = study.training.sequence_length
-        return corpus.prepare(sources[name], tokenizer, length, lambda share: progress(phase, share), others)
+        return PREPARE[study.training.stage](
+            sources[name], tokenizer, length, lambda share: progress(phase, share), others
+        )
 
     left_out = {name: excluded.files(study.corpora.by_name[name]) for name in sources}
     alone = {name: pack(name) for name in sources}
@@ -230,7 +238,16 @@ def _packed(
 
 
 def _base_model(study: Study, progress: Progress, commits: dict[str, RecordedCommit]) -> _BaseModel:
-    """The base model on this machine, downloaded where it is one of the hub, with rows for the study's tokenizer."""
+    """The base model on this machine, downloaded where it is on the hub, with the study's tokenizer and template."""
+    found = _with_own_rows(study, progress, commits)
+    if study.documents.chat_template:
+        progress("giving the base model its chat template", None)
+    folder, key = chat.build(study.documents, study.base_model, Path(found.path), found.fingerprint)
+    return replace(found, path=str(folder), fingerprint=key)
+
+
+def _with_own_rows(study: Study, progress: Progress, commits: dict[str, RecordedCommit]) -> _BaseModel:
+    """With rows for the tokenizer that the study names."""
     base = study.base_model
     found = _own_model(study, progress, commits[BASE_MODEL])
     if not (base.tokenizer or base.new_rows):

@@ -39,7 +39,7 @@ def table(study: Study | None, run: Path) -> CorpusTable | None:
     known, label = study.corpora.by_name, study.source_label
     rows = [_row(label(name), one) for name, one in facts.items() if name in known]
     found = made.base_check.lines(lambda name: label(name) if name in known else name) if made.base_check else []
-    return CorpusTable(rows, _borders(list(facts.values())), found)
+    return CorpusTable(rows, _borders(study, list(facts.values())), found)
 
 
 def _row(label: str, facts: CorpusFacts) -> list[str]:
@@ -59,7 +59,9 @@ def _count(documents: int | None, tokens: int | None) -> str:
     return "-" if documents is None else f"{documents:,} ({tokens:,} tokens)" if documents else "0"
 
 
-def _borders(corpora: list[CorpusFacts]) -> str:
+def _borders(study: Study, corpora: list[CorpusFacts]) -> str:
+    if study.training.stage != "cpt":
+        return f"Documents are written by the chat template {study.documents.chat_template or 'of the base model'}."
     first = any(facts.bos for facts in corpora)
     last = any(facts.eos for facts in corpora)
     begins = "begins with BOS" if first else "begins without BOS"

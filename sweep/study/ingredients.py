@@ -36,6 +36,20 @@ class SearchState(Schema):
     at_once: int = Field(default=1, ge=1)
 
 
+class ConversationFacts(Schema):
+    """Counts of prepared conversations: `targets` are the tokens that are predicted, in training and in held-out ones;
+    `filled_tokens` of the training blocks repeat beginnings of conversations, so that no block has padding. `longer`
+    conversations did not fit a sequence and lost `cut_tokens` at their ends.
+    """
+
+    targets: Amount
+    held_out_targets: Amount
+    held_out_bytes_per_target: float
+    filled_tokens: Natural
+    longer: Natural
+    cut_tokens: Natural
+
+
 class CorpusFacts(Schema):
     """Counts of a prepared corpus: of its training documents, of the held-out ones, and of those that are in neither
     part, because they are copies or near-copies of held-out ones.
@@ -47,7 +61,7 @@ class CorpusFacts(Schema):
     `bos` and `eos`: whether documents begin with BOS and end with end-of-text. `fingerprint` identifies text,
     tokenizer, block length and split together. `counted` is False where nothing was read, and the counts are those that
     the study states, as of a replay. `trial_blocks`: how many of `blocks` trials draw
-    from, where the study limits that.
+    from, where the study limits that. `conversations`: what there is more of stage `sft`.
     """
 
     fingerprint: str
@@ -70,6 +84,7 @@ class CorpusFacts(Schema):
     files: tuple[str, ...] = ()
     counted: bool = True
     trial_blocks: Amount | None = None
+    conversations: ConversationFacts | None = None
 
     def drawn_from(self, blocks: float) -> Self:
         """With the number of training blocks that trials draw from: at least one, and no more than there are."""
@@ -82,7 +97,9 @@ class CorpusFacts(Schema):
 
     @property
     def held_out_bytes_per_token(self) -> float:
-        return self.held_out_bytes / self.held_out_tokens
+        """Of the tokens that are predicted."""
+        of = self.conversations
+        return of.held_out_bytes_per_target if of else self.held_out_bytes / self.held_out_tokens
 
     @property
     def held_out_share(self) -> float:

@@ -19,6 +19,7 @@ from sweep.study.files import cache, patterns
 from sweep.study.files.atomic import sha256
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
+from trainers.data.conversations.rows import COLUMNS
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import choice, held_out_texts, near_copies
 from trainers.data.tokens import lost_text
@@ -41,12 +42,17 @@ class PackedCorpus:
 
 
 def blocks(part: datasets.Dataset, indices: Sequence[int]) -> NDArray[np.int64]:
-    """The token ids of some blocks, shape (len(indices), sequence_length)."""
-    return np.asarray(part[list(indices)]["input_ids"], dtype=np.int64)
+    """The token ids of some blocks, shape (len(indices), sequence_length); of conversations their rows, with a last
+    dimension of 3, see `trainers.data.conversations.rows`.
+    """
+    read = part[list(indices)]
+    if COLUMNS[1] not in part.column_names:
+        return np.asarray(read["input_ids"], dtype=np.int64)
+    return np.stack([np.asarray(read[name], dtype=np.int64) for name in COLUMNS], axis=-1)
 
 
 def held_out_blocks(corpus: PackedCorpus, most: int) -> NDArray[np.int64]:
-    """At most `most` blocks, at least one, evenly spaced over the held-out documents."""
+    """At most `most` blocks, at least one, evenly spaced over the held-out documents; shape as of `blocks`."""
     return blocks(corpus.held_out, evenly_spaced(len(corpus.held_out), most).tolist())
 
 

@@ -27,7 +27,8 @@ Losses = dict[str, float]  # by language, and by source where the study names so
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out `tokens` (sequences, length) and bytes per token by source, the same for all trials and workers.
+    """Held-out `tokens` (sequences, length), or rows of conversations, and bytes per predicted token, by source: the
+    same for all trials and workers.
 
     `own`: this worker's sequences of a global batch, of which it takes a `micro_batch` at once. `sources`: those of the
     study; a language's loss is the mean of its sources' losses, weighted by their shares of its tokens.

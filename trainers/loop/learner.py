@@ -60,7 +60,8 @@ class Learner:
     def train(
         self, batches: Iterable[torch.Tensor], share: Callable[[int], float], watch: Callable[[StepMetrics], bool]
     ) -> Iterator[StepMetrics]:
-        """Train over `batches`, each this worker's token ids (sequences, length) on its device; yields every step.
+        """Train over `batches`, each this worker's token ids (sequences, length) or rows of conversations, on its
+        device; yields every step.
 
         `share` is the LR at a step as a share of the peak. `watch` is called before a step is yielded, and the training
         ends after that step where it returns True. What the caller does between steps (logging, checkpoints) is not
@@ -76,7 +77,7 @@ class Learner:
             self.workers.heartbeat()
             step = StepMetrics(
                 step=self.step,
-                tokens=self.step * batch.numel() * self.workers.size,
+                tokens=self.step * batch.shape[0] * batch.shape[1] * self.workers.size,
                 loss=loss,
                 lr=lr,
                 grad_norm=norm,
@@ -99,7 +100,7 @@ class Learner:
 
     def _accumulate(self, batch: torch.Tensor) -> float:
         """Back-propagate the mean loss of a global batch, micro-batch by micro-batch; returns that mean."""
-        [predicted] = self.workers.sum(self.loss.predicted(batch))
+        predicted = max(1.0, *self.workers.sum(self.loss.predicted(batch)))  # a batch of conversations may have none
         while True:
             try:
                 [total] = self.workers.sum(self._backward(batch, predicted))

@@ -1,4 +1,4 @@
-"""One trial of continual pre-training: from base model, mixture and recipe to a record."""
+"""One trial on packed blocks, of continual pre-training or supervised fine-tuning: from base model to record."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sweep.study import Ingredients, Record, Study, Trial
 from sweep.study.files.layout import TrialFiles
 from sweep.study.sizes.step import evaluation_sequences
 from trainers.benchmarks.scoring import Scoring
+from trainers.data.conversations.rendering import ChatRenderer
 from trainers.data.corpus import PackedCorpus, open_corpora
 from trainers.data.mixture import BatchReader, Mixture
 from trainers.data.tokens.borders import Borders
@@ -26,6 +27,7 @@ from trainers.loop.out_of_memory import MicroBatch, MicroBatchHalvedError, store
 from trainers.loop.saved_models import save_if_best
 from trainers.loop.trial_record import TrialResult, TrialSetup, make_record
 from trainers.loop.trial_training import TrialTraining
+from trainers.model.base import chat
 from trainers.model.loading import load_model, load_tokenizer
 from trainers.model.token_loss import TokenLoss
 from trainers.tracking.tracker import Tracker, tracked
@@ -81,9 +83,12 @@ def _run(setup: TrialSetup) -> Record | None:
 def _token_loss(setup: TrialSetup) -> TokenLoss:
     study, path = setup.study, setup.ingredients.base_model
     model = load_model(study, path, setup.workers)
-    masked = study.training.document_masking
-    borders = Borders.of(load_tokenizer(study.base_model, path), study.documents) if masked else None
-    return TokenLoss(model, study.training.precision == "bfloat16" and not setup.workers.sharded, borders)
+    bfloat16 = study.training.precision == "bfloat16" and not setup.workers.sharded
+    masked, tokenizer = study.training.document_masking, load_tokenizer(study.base_model, path)
+    if study.training.stage == "sft":
+        chat.set_stop(model, ChatRenderer.of(tokenizer).stop)
+        return TokenLoss(model, bfloat16, masked=masked)
+    return TokenLoss(model, bfloat16, Borders.of(tokenizer, study.documents) if masked else None)
 
 
 def base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ BUILT_IN = (
     "base_scores",
     "benchmarks",
     "benchmarks/tasks",
+    "conversations",
     "corpora",
     "embedded",
     "models",

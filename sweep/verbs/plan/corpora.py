@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from sweep.study import CorpusFacts, Study
+from sweep.study.ingredients import ConversationFacts
+from sweep.study.numbers import percent
 
 
 def lines(study: Study, facts: dict[str, CorpusFacts]) -> list[str]:
     """For `almr plan` and `almr prepare`. `facts`: of the corpora that were packed so far, by source."""
-    found = [f"documents: {_begin(study, facts)}; {'end-of-text' if study.documents.eos else 'nothing'} after each"]
+    found = [f"documents: {_written(study, facts)}"]
     for name, one in facts.items():
         where = study.corpora.by_name[name].where
+        if one.conversations:
+            found.append(f"{where}: {_targets(one, one.conversations, study.training.sequence_length)}")
         if one.copies or one.near_copies:
             found.append(f"{where}: {one.dropped} were dropped from training")
         if one.special_strings:
@@ -28,6 +32,22 @@ def as_json(study: Study, facts: dict[str, CorpusFacts]) -> dict[str, Any]:
         "documents": {"bos": bos, "eos": study.documents.eos},
         "corpora": {name: one.model_dump(mode="json", exclude={"files"}) for name, one in facts.items()},
     }
+
+
+def _written(study: Study, facts: dict[str, CorpusFacts]) -> str:
+    if study.training.stage != "cpt":
+        return f"by the chat template {study.documents.chat_template or 'of the base model'}"
+    return f"{_begin(study, facts)}; {'end-of-text' if study.documents.eos else 'nothing'} after each"
+
+
+def _targets(facts: CorpusFacts, of: ConversationFacts, length: int) -> str:
+    """The shares of its tokens that are predicted, that fill the gaps of blocks, and that were cut off."""
+    filled = percent(of.filled_tokens / (facts.blocks * length), 1)
+    cut = f"; {of.longer:,} are longer than a sequence and lost {of.cut_tokens:,} tokens" if of.longer else ""
+    return (
+        f"{facts.documents:,} conversations, {percent(of.targets / facts.tokens)} of their tokens are targets; "
+        f"{filled} of the blocks repeat beginnings, in place of padding{cut}"
+    )
 
 
 def _begin(study: Study, facts: dict[str, CorpusFacts]) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sweep.study.sizes.shape import LOGITS_BYTES
+from trainers.data.conversations import rows
 from trainers.data.corpus import PackedCorpus, blocks, held_out_blocks
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
@@ -30,18 +31,22 @@ ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # share of the logits' s
 
 @dataclass(frozen=True)
 class Sample:
-    """Held-out text of one language: `tokens` (blocks, length), and its bytes per token. `name`: the study's."""
+    """Held-out text of one language: `tokens` (blocks, length), and its bytes per token. `name`: the study's. Of
+    conversations `targets` (blocks, length) are the tokens that count; None: all do.
+    """
 
     name: str
     tokens: torch.Tensor
     bytes_per_token: float
+    targets: torch.Tensor | None = None
 
     @staticmethod
     def of(name: str, corpus: PackedCorpus, most: int = SAMPLE_TOKENS) -> Sample:
         """Evenly spaced blocks, at most `most` tokens in all; a block longer than that is cut."""
         length = blocks(corpus.held_out, [0]).shape[1]
-        tokens = torch.from_numpy(held_out_blocks(corpus, most // length)[:, :most])
-        return Sample(name, tokens, corpus.facts.held_out_bytes_per_token)
+        found = torch.from_numpy(held_out_blocks(corpus, most // length)[:, :most])
+        targets = found[..., rows.TARGET] > 0 if rows.are(found) else None
+        return Sample(name, rows.ids(found), corpus.facts.held_out_bytes_per_token, targets)
 
     @staticmethod
     def of_texts(name: str, texts: list[str], tokenizer: TextTokenizer, length: int) -> Sample | None:
@@ -58,6 +63,12 @@ class Sample:
 
     def to(self, device: torch.device) -> Sample:
         return replace(self, tokens=self.tokens.to(device))
+
+    def of_targets(self, losses: Losses) -> Losses:
+        """The losses of the tokens that count."""
+        if self.targets is None:
+            return losses
+        return replace(losses, targets=losses.targets.where(self.targets[:, 1:], IGNORED))
 
     def bits_per_byte(self, loss: float) -> float:
         """From nats per token; comparable between tokenizers."""

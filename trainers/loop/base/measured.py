@@ -71,7 +71,8 @@ def _opened(study: Study, path: str, device: torch.device) -> Patient:
     tokenizer = load_tokenizer(study.base_model, path)
     precision = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = load_complete(study.base_model, path, precision).to(device).eval()
-    probe = Probe(model, Borders.of(tokenizer, study.documents) if study.training.document_masking else None)
+    masked = study.training.document_masking and study.training.stage == "cpt"
+    probe = Probe(model, Borders.of(tokenizer, study.documents) if masked else None)
     new = torch.tensor(resizing.resized(Path(path)).new, dtype=torch.long)
     return Patient(probe, tokenizer, torch.unique(torch.cat([new, rows.mean_rows(model)])))
 
@@ -85,7 +86,7 @@ def _refuse_encoder(patient: Patient, sample: Sample, path: str) -> None:
 
 
 def _measure(patient: Patient, part: str, sample: Sample, found: Findings) -> None:
-    losses = patient.probe.losses(sample.tokens)
+    losses = sample.of_targets(patient.probe.losses(sample.tokens))
     loss = losses.mean()
     found.losses[part] = BaseLoss(loss=loss, bits_per_byte=sample.bits_per_byte(loss), tokens=losses.count())
     found.all.append((sample, losses))

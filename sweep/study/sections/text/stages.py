@@ -10,7 +10,7 @@ from sweep.study.sections.text.corpora import Corpora
 from sweep.study.sections.text.documents import Documents
 from sweep.study.sections.training import Training
 
-CARRIED_OUT = ("cpt",)  # by the trainers of this version
+CARRIED_OUT = ("cpt", "sft")  # by the trainers of this version
 ROWS = {"cpt": "plain text", "sft": "conversations", "dpo": "pairs of answers"}  # what a stage trains on
 MADE = {"-questions": "sft", "-preferences": "dpo"}  # ends of the names of embedded corpora, and their stage
 
