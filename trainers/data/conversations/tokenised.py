@@ -23,7 +23,7 @@ IDS, TARGETS, COUNTS = "tokens.int32", "targets.uint8", "counts.npy"
 AT_ONCE = 500  # conversations
 
 
-class Counted(NamedTuple):
+class ConversationCounts(NamedTuple):
     """Of one conversation: its tokens that are used, all of them, those of the targets that are used, all targets, the
     UTF-8 bytes of what is said, and of what the assistant says.
     """
@@ -38,7 +38,7 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenisedConversations:
-    """`counts`: a row for each conversation, with the fields of `Counted`."""
+    """`counts`: a row for each conversation, with the fields of `ConversationCounts`."""
 
     folder: Path
     counts: NDArray[np.int64]
@@ -48,8 +48,8 @@ class TokenisedConversations:
         return TokenisedConversations(folder, np.load(folder / COUNTS))
 
     def of(self, name: str) -> NDArray[np.int64]:
-        """A field of `Counted`, of every conversation."""
-        return self.counts[:, Counted._fields.index(name)]
+        """A field of `ConversationCounts`, of every conversation."""
+        return self.counts[:, ConversationCounts._fields.index(name)]
 
     def read(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """The token ids of a conversation, and 1 for each that is a target."""
@@ -105,7 +105,7 @@ def tokenise(
 
     Raises InputError that names the conversation for one that the template does not suit.
     """
-    counts: list[Counted] = []
+    counts: list[ConversationCounts] = []
     with (folder / IDS).open("wb") as ids, (folder / TARGETS).open("wb") as targets:
         for first in range(0, len(texts), AT_ONCE):
             for text in texts[first : first + AT_ONCE]["text"]:
@@ -126,10 +126,12 @@ def _rendered(renderer: ChatRenderer, conversation: list[messages.Message], wher
         raise InputError(f"{where}: conversation {number:,} ({roles}, ...): {FIELD}: {error}") from None
 
 
-def _counted(rendered: Rendered, conversation: list[messages.Message], length: int) -> Counted:
+def _counted(rendered: Rendered, conversation: list[messages.Message], length: int) -> ConversationCounts:
     sizes = {message["role"]: 0 for message in conversation}
     for message in conversation:
         sizes[message["role"]] += len(message["content"].encode())
     tokens = len(rendered.ids)
     used = sum(rendered.targets[:length])
-    return Counted(min(tokens, length), tokens, used, sum(rendered.targets), sum(sizes.values()), sizes["assistant"])
+    return ConversationCounts(
+        min(tokens, length), tokens, used, sum(rendered.targets), sum(sizes.values()), sizes["assistant"]
+    )
