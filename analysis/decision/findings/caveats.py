@@ -209,7 +209,7 @@ def _unused(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     foreign, lost = table["excluded"].isin(tables.FOREIGN), table.index.isin(tables.diverged(table).index)
     other = table["excluded"].notna() & (table["status"] != "failed") & ~foreign & ~lost
     for code, count, why in (
-        ("diverged", int(lost.sum()), "diverged: their losses are not fitted, they only bound the surfaces from below"),
+        ("diverged", int(lost.sum()), "diverged: not fitted, but a bound of the surfaces from below"),
         ("foreign", int(foreign.sum()), f"not used: not of this study, {see}"),
         ("unusable", int(other.sum()), f"not used: {see} for the reason"),
     ):
