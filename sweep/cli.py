@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sweep.verbs.commands import comparison, figures, results, studies, terminal, trainers
+from sweep.verbs.commands import comparison, figures, results, scores, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
@@ -37,6 +37,10 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.pack: (
         "almr pack study.yaml --format torchtitan --out data",
         "almr pack study.yaml --format torchtitan --out data --json",
+    ),
+    scores.scores: (
+        "almr scores base=org/base cpt=/ckpt sft=/sft --suite almr",
+        "almr scores tiny runs/demo/launch/model --run demo",
     ),
     results.confirm: ("almr confirm demo", "almr confirm demo --results results.csv"),
 }

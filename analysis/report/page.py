@@ -22,7 +22,7 @@ from analysis.fit.grid import SurfaceGrid, read_grid
 from analysis.fit_file.outdated import fit_sha256
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.sources import loss_guard_line
-from analysis.report import corpora, data, inline, trials, words
+from analysis.report import corpora, data, gains, inline, trials, words
 from analysis.report.answer import NO_RESULT, Answer, VerdictPoint, answer
 from analysis.report.data import PageData
 from analysis.report.history import WinnerAtBudget, budgets
@@ -143,6 +143,7 @@ def _page(
             **inline.inside(style, _script()),
             data=inline.as_data(data),
             holes={name: Markup(hole) for name, hole in holes.items()},  # noqa: S704  # ours
+            gains=gains.of_run(RunFiles(run).gains),
             commands=[line.partition(": ") for line in commands],
             marks=MARKS,
             shown=SHOWN,

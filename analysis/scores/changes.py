@@ -40,15 +40,16 @@ def _row(run: ScoredRun, target: ScoreTarget, d: Difference | str, p: float | No
     )
     if isinstance(d, str) or p is None:
         return row.model_copy(update={"why_no_change": d})
-    verdict = _verdict(d, p, target.sign, run.level)
-    needed = d.needed(next_level) if verdict == "not distinguishable" else None
+    found = verdict(d, p, target.sign, run.level)
+    needed = d.needed(next_level) if found == "not distinguishable" else None
     change = Change(
         value=d.value, interval=d.interval(run.level), n=d.n, p_value=d.p_value, p_corrected=p, unpaired=d.unpaired
     )
-    return row.model_copy(update={"change": change, "verdict": verdict, "needed": needed})
+    return row.model_copy(update={"change": change, "verdict": found, "needed": needed})
 
 
-def _verdict(d: Difference, p: float, sign: int, level: float) -> Verdict:
+def verdict(d: Difference, p: float, sign: int, level: float) -> Verdict:
+    """`p`: Holm-corrected; `sign`: 1 where higher is better, else -1."""
     if p > 1 - level:
         return "not distinguishable"
     return "better" if sign * d.centre > 0 else "worse"

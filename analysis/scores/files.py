@@ -52,21 +52,21 @@ def markdown(scores: ScoresFile, label: Label = str) -> str:
     """The report's two tables of scores, with the guards and notes."""
     points = [*map(table_text.guard, scores.guards), *scores.notes]
     parts = [
-        _plain(table_text.intro(scores)),
-        _table(table_text.HEADS, (table_text.change_cells(row, label) for row in scores.rows)),
-        _plain(table_text.legend(scores)),
-        _plain(table_text.OPTIMA_INTRO),
-        _table(table_text.OPTIMA_HEADS, (table_text.optimum_cells(row, label) for row in scores.rows)),
-        "\n".join(f"- {_plain(point)}" for point in points),
+        plain(table_text.intro(scores)),
+        as_table(table_text.HEADS, (table_text.change_cells(row, label) for row in scores.rows)),
+        plain(table_text.legend(scores)),
+        plain(table_text.OPTIMA_INTRO),
+        as_table(table_text.OPTIMA_HEADS, (table_text.optimum_cells(row, label) for row in scores.rows)),
+        "\n".join(f"- {plain(point)}" for point in points),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([_plain(cell) for cell in row] for row in rows)]
+def as_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *([plain(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is: task names are free text."""
     return text.translate(SPECIAL)

@@ -61,13 +61,20 @@ def group(task: str) -> str | None:
 
 def _task(study: Study, name: str, missing: str | None) -> PlannedTask:
     assert study.benchmarks
-    known, limit = catalogue.BY_NAME.get(name), study.benchmarks.limit
-    most = None if limit is None else limit * _subtasks(study.benchmarks, name)
-    if known is None:
-        return PlannedTask(name=name, group=None, questions=most, seconds=None, missing=missing)
-    questions = known.questions if most is None else min(most, known.questions)
-    seconds = _seconds(study, questions, catalogue.TOKENS_PER_QUESTION, known.generated)
-    return PlannedTask(name=name, group=known.group, questions=questions, seconds=seconds, missing=missing)
+    known, count = catalogue.BY_NAME.get(name), questions(study.benchmarks, name)
+    if known is None or count is None:
+        return PlannedTask(name=name, group=None, questions=count, seconds=None, missing=missing)
+    seconds = _seconds(study, count, catalogue.TOKENS_PER_QUESTION, known.generated)
+    return PlannedTask(name=name, group=known.group, questions=count, seconds=seconds, missing=missing)
+
+
+def questions(benchmarks: Benchmarks, name: str) -> int | None:
+    """How many a task of the harness asks, at most; None where that is not known beforehand."""
+    known = catalogue.BY_NAME.get(name)
+    if benchmarks.limit is None:
+        return known.questions if known else None
+    most = benchmarks.limit * _subtasks(benchmarks, name)
+    return min(most, known.questions) if known else most
 
 
 def _subtasks(benchmarks: Benchmarks, name: str) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,37 @@ from trainers.benchmarks.sandbox import code_eval, engines
 SHOT_SEED = 1234  # lm-evaluation-harness' own
 
 
+@dataclass(frozen=True)
+class Prompting:
+    """How models are asked, whatever the task files say: `chat` in the template of the model's tokenizer, solved
+    examples as turns of it; answers greedily at `temperature` 0, else sampled; of at most `max_tokens` tokens (None: as
+    each task states).
+    """
+
+    chat: bool = False
+    temperature: float = 0.0
+    max_tokens: int | None = None
+
+    @property
+    def generation(self) -> dict[str, Any]:
+        """What it changes in the `generation_kwargs` of a task."""
+        sampled = {"do_sample": self.temperature > 0, "temperature": self.temperature}
+        return sampled | ({} if self.max_tokens is None else {"max_gen_toks": self.max_tokens})
+
+
 def run(
-    names: list[str], benchmarks: Benchmarks, model: Any, tokenizer: Any, precision: str, heartbeat: Callable[[], None]
+    names: list[str],
+    benchmarks: Benchmarks,
+    model: Any,
+    tokenizer: Any,
+    precision: str,
+    heartbeat: Callable[[], None],
+    prompting: Prompting | None = None,
 ) -> ScoringOutcome:
-    """Score the model on each task. A task that cannot be scored is a failure in the outcome; the others continue."""
+    """Score the model on each task. A task that cannot be scored is a failure in the outcome; the others continue.
+
+    `prompting`: None for what each task states, without a chat template.
+    """
     if not names:
         return ScoringOutcome()
     try:
@@ -46,7 +74,7 @@ def run(
         heartbeat()
         try:
             with _quiet():
-                found |= _score(name, benchmarks, lm)
+                found |= _score(name, benchmarks, lm, prompting)
         except Exception as error:  # whatever a task file, its data or its metric raises
             found |= outcome.failed([name], error)
     return found
@@ -59,10 +87,10 @@ def _answers(model: Any, tokenizer: Any) -> bool:
     return bool(model(input_ids=token).logits.isfinite().all())
 
 
-def _score(name: str, benchmarks: Benchmarks, lm: Any) -> ScoringOutcome:
+def _score(name: str, benchmarks: Benchmarks, lm: Any, prompting: Prompting | None) -> ScoringOutcome:
     from lm_eval.evaluator import evaluate
 
-    tasks = loaded(benchmarks, name)
+    tasks, chat = loaded(benchmarks, name, prompting), bool(prompting and prompting.chat)
     for task in tasks.values():
         task.set_fewshot_seed(seed=SHOT_SEED)  # drawing examples advances it, and every model has to see the same ones
     results = evaluate(
@@ -71,6 +99,8 @@ def _score(name: str, benchmarks: Benchmarks, lm: Any) -> ScoringOutcome:
         limit=benchmarks.limit,
         bootstrap_iters=0,
         confirm_run_unsafe_code=benchmarks.unsafe_code,
+        apply_chat_template=chat,
+        fewshot_as_multiturn=chat,
     )
     return _outcome(name, tasks, results)
 
@@ -133,7 +163,7 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
+def loaded(benchmarks: Benchmarks, name: str, prompting: Prompting | None = None) -> dict[str, Any]:
     """The tasks that a name defines, with their data, cached in this process. Raises ValueError for missing data."""
     found = []
     for leaf in definitions.leaves(benchmarks, name):
@@ -142,7 +172,7 @@ def loaded(benchmarks: Benchmarks, name: str) -> dict[str, Any]:
             raise ValueError(task_data.missing(benchmarks, name, leaf))
         found.append((leaf, task_data.override(leaf, files, benchmarks.shots)))
     names = tuple(leaf.name for leaf, _ in found)
-    return _tasks(_written(found), names, benchmarks.shots, benchmarks.sandbox)
+    return _tasks(_written(found), names, benchmarks.shots, benchmarks.sandbox, prompting)
 
 
 def _written(found: list[tuple[TaskDefinition, dict[str, Any]]]) -> Path:
@@ -157,7 +187,9 @@ def _written(found: list[tuple[TaskDefinition, dict[str, Any]]]) -> Path:
 
 
 @lru_cache(maxsize=64)
-def _tasks(folder: Path, names: tuple[str, ...], shots: int | None, sandbox: str) -> dict[str, Any]:
+def _tasks(
+    folder: Path, names: tuple[str, ...], shots: int | None, sandbox: str, prompting: Prompting | None
+) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
     from trainers.data.readers import arrow_json
@@ -170,6 +202,8 @@ def _tasks(folder: Path, names: tuple[str, ...], shots: int | None, sandbox: str
             code_eval.refuse_other_ways(task)
         stated = task.config.num_fewshot
         task.set_config(key="num_fewshot", value=(stated or 0) if shots is None or stated == 0 else shots)
+        if prompting and task.OUTPUT_TYPE == "generate_until":
+            task.set_config(key="generation_kwargs", value=prompting.generation, update=True)
     return tasks
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ class Scoring:
             if CLOZE[language] in tasks:
                 self.workers.heartbeat()
                 borders = Borders.of(tokenizer, self.study.documents).ids
-                found |= score_cloze(language, self._sources(language), model, borders)
+                found |= score_cloze(language, sources(self.study, self.corpora, language), model, borders)
         stock = [task for task in tasks if task not in CLOZE.values()]
         if stock:
             training = model.training
@@ -98,12 +98,6 @@ class Scoring:
             model.train(training)
         reshard(model)
         return found
-
-    def _sources(self, language: str) -> list[tuple[PackedCorpus, int]]:
-        """The sources of a language, each with its share of the questions."""
-        names, of = self.study.corpora.source_names(language), self.study.corpora.by_name
-        questions = SourceOrder([of[name].fraction for name in names]).drawn(CLOZE_QUESTIONS)
-        return [(self.corpora[name], count) for name, count in zip(names, questions, strict=True)]
 
     def _once(self, task: str, score: Callable[[], ScoringOutcome]) -> ScoringOutcome:
         """The base model's outcome on a task, from the cache if it is there. Failures are not cached."""
@@ -149,6 +143,13 @@ def _content(benchmarks: Benchmarks, task: str) -> list[Any]:
     return found
 
 
+def sources(study: Study, corpora: Mapping[str, PackedCorpus], language: str) -> list[tuple[PackedCorpus, int]]:
+    """The sources of a language, each with its share of the embedded suite's questions."""
+    names, of = study.corpora.source_names(language), study.corpora.by_name
+    questions = SourceOrder([of[name].fraction for name in names]).drawn(CLOZE_QUESTIONS)
+    return [(corpora[name], count) for name, count in zip(names, questions, strict=True)]
+
+
 def score_cloze(
     language: str, sources: Sequence[tuple[PackedCorpus, int]], model: Any, borders: Sequence[int]
 ) -> ScoringOutcome:
@@ -157,7 +158,7 @@ def score_cloze(
     """
     task = CLOZE[language]
     try:
-        test = _asked(sources, borders)
+        test = cloze_questions(sources, borders)
         answers = test.answers(model)
     except ValueError as error:
         return outcome.failed([task], error)
@@ -166,7 +167,7 @@ def score_cloze(
     return ScoringOutcome({task: made}, {task: list(map(float, answers))})
 
 
-def _asked(sources: Sequence[tuple[PackedCorpus, int]], borders: Sequence[int]) -> cloze.Cloze:
+def cloze_questions(sources: Sequence[tuple[PackedCorpus, int]], borders: Sequence[int]) -> cloze.Cloze:
     """The questions, which are the same for all trials of this process."""
     key = (tuple((corpus.facts.fingerprint, count) for corpus, count in sources), tuple(borders))
     if key not in _ASKED:

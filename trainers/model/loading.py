@@ -44,12 +44,13 @@ def load_own_tokenizer(base: BaseModelSource, commit: str | None) -> Any:
     return _from_pretrained(AutoTokenizer, base, base.tokenizer or "", "base_model.tokenizer", revision=commit)
 
 
-def load_complete(base: BaseModelSource, path: str, dtype: torch.dtype | str) -> Any:
-    """A model in host memory. Raises InputError where it is not the checkpoint's weights alone: transformers fills what
-    is missing with random numbers.
+def load_complete(base: BaseModelSource, path: str, dtype: torch.dtype | str, **more: Any) -> Any:
+    """A model in host memory, or where `more`, options of `from_pretrained`, puts it. Raises InputError where it is not
+    the checkpoint's weights alone: transformers fills what is missing with random numbers.
     """
+    options = {"dtype": dtype, "output_loading_info": True} | more
     with quiet():  # its report is in the error
-        model, report = _from_pretrained(AutoModelForCausalLM, base, path, dtype=dtype, output_loading_info=True)
+        model, report = _from_pretrained(AutoModelForCausalLM, base, path, **options)
     lost = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if lost:
         raise InputError(missing_line(lost))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from rich.cells import cell_len
-
 from analysis.compare.result import BITS, RunComparison, RunSummary
 from analysis.compare.text import pairs
 from sweep.study import numbers
+from sweep.study.tables import aligned
 
 
 def winner_rows(found: RunComparison) -> list[list[str]]:
@@ -102,25 +99,8 @@ def lines(found: RunComparison, width: int) -> list[str]:
         *(line for pair in found.pairs for line in [*pairs.pair_lines(found, pair), ""]),
         *(line for one in pairs.common_caveats(found) for line in [f"note: {one}", ""]),
         f"Winners, with their intervals ({level} where the study says no other); losses in nats per token",
-        *blocks(winner_rows(found), width),
+        *aligned.blocks(winner_rows(found), width),
         "",
         *(["The recipes differ in", *(_field(row) for row in fields[1:])] if fields else [no_fields(found)]),
         *([f"{len(others) - 1} fields of launch and machines differ too: see the page"] if others else []),
-    ]
-
-
-def blocks(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """A table as text, its columns aligned; in parts below each other where it is wider than `width`: in columns of a
-    terminal, of which a Chinese character takes two.
-    """
-    widths = [max(cell_len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    parts: list[list[int]] = [[]]
-    for k in range(1, len(widths)):
-        if parts[-1] and widths[0] + sum(2 + widths[j] for j in [*parts[-1], k]) > width:
-            parts.append([])
-        parts[-1].append(k)
-    return [
-        "  ".join(row[k] + " " * (widths[k] - cell_len(row[k])) for k in [0, *part]).rstrip()
-        for part in parts
-        for row in rows
     ]

@@ -25,6 +25,7 @@ from analysis.fit_file.inputs import FitInputs
 from analysis.table import table as tables
 from sweep.study import Ingredients, InputError, Objective, Weights
 from sweep.study.sections.text.corpora import BaseModelSource
+from sweep.study.tables import aligned
 from sweep.study.tables.written import csv
 
 LAUNCH = {"model": "large", "tokens": 10**8, "global_batch_tokens": 4096, "sequence_length": 128}
@@ -353,5 +354,5 @@ def test_a_table_without_almr_says_so(base):
 
 
 def test_columns_are_aligned_where_names_are_chinese():
-    lines = rows.blocks([["", "甲", "B"], ["小红楼梦 loss", "3.5", "x"], ["ALMR", "0.5", "y"]], width=80)
+    lines = aligned.blocks([["", "甲", "B"], ["小红楼梦 loss", "3.5", "x"], ["ALMR", "0.5", "y"]], width=80)
     assert len({cell_len(row[: max(map(row.find, "Bxy"))]) for row in lines}) == 1

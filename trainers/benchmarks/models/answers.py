@@ -1,0 +1,61 @@
+"""The answers of a checkpoint to one task at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from sweep.study import LANGUAGES
+from trainers.benchmarks import harness, outcome, scoring
+from trainers.benchmarks.catalogue import CLOZE
+from trainers.benchmarks.models.asked import Asked
+from trainers.benchmarks.models.checkpoint import OpenCheckpoint
+from trainers.benchmarks.outcome import ScoringOutcome
+from trainers.data.corpus import open_corpora
+from trainers.data.tokens.borders import Borders
+from trainers.model.loading import load_tokenizer
+
+SEED = 0  # of sampled answers
+NO_TEMPLATE = "its tokenizer has no chat template: leave --chat out, or give the model a chat_template.jinja"
+NO_TEXT = "asks about held-out text: name the study whose text it is: --study STUDY"
+OTHER_TOKENS = "its questions are tokens of the study's tokenizer, and this model has another one"
+
+
+def answered(task: str, asked: Asked, opened: OpenCheckpoint, heartbeat: Callable[[], None]) -> ScoringOutcome:
+    """The outcome of one task. What cannot be scored is a failure in it, in one line."""
+    language = next((language for language in LANGUAGES if CLOZE[language] == task), None)
+    if language:
+        return _cloze(language, asked, opened, heartbeat)
+    if asked.prompting.chat and template(opened.tokenizer) is None:
+        return outcome.failed([task], NO_TEMPLATE)
+    torch.manual_seed(SEED)
+    parts = (opened.model, opened.tokenizer, asked.precision, heartbeat)
+    return harness.run([task], asked.benchmarks, *parts, asked.prompting)
+
+
+def template(tokenizer: Any) -> str | None:
+    """The sha256 of the tokenizer's chat template; None where it has none. Of several, all count."""
+    own = getattr(tokenizer, "chat_template", None)
+    return hashlib.sha256(repr(own).encode()).hexdigest() if own else None
+
+
+def _cloze(language: str, asked: Asked, opened: OpenCheckpoint, heartbeat: Callable[[], None]) -> ScoringOutcome:
+    """Chat templates do not touch the embedded suite, whose questions are tokens."""
+    if asked.text is None:
+        return outcome.failed([CLOZE[language]], NO_TEXT)
+    heartbeat()
+    own = load_tokenizer(asked.text.study.base_model, asked.text.ingredients.base_model)
+    sources = scoring.sources(asked.text.study, open_corpora(asked.text.ingredients), language)
+    borders = Borders.of(own, asked.text.study.documents).ids
+    try:
+        rows = scoring.cloze_questions(sources, borders).rows
+    except ValueError as error:
+        return outcome.failed([CLOZE[language]], error)
+    tokens = np.unique(rows).tolist()
+    if own.convert_ids_to_tokens(tokens) != opened.tokenizer.convert_ids_to_tokens(tokens):
+        return outcome.failed([CLOZE[language]], OTHER_TOKENS)
+    return scoring.score_cloze(language, sources, opened.model, borders)
