@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from sweep.verbs.commands import comparison, figures, results, scores, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
@@ -62,7 +63,16 @@ PLAIN: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 
-app = typer.Typer(**PLAIN)
+
+class ShortOptions(TyperGroup):
+    """Its options take one line of a help text, which fits a screen with every verb."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        formatter.write("\nOptions: --debug (show the traceback of an error), --version, -h, --help\n")
+        self.format_commands(ctx, formatter)
+
+
+app = typer.Typer(cls=ShortOptions, **PLAIN)
 group = typer.Typer(help="Try a trainer that is not ours.", **PLAIN)
 # The words after a program are its own, with their options.
 settings = PLAIN["context_settings"] | {"allow_interspersed_args": False}

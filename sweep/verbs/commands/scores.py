@@ -64,7 +64,7 @@ class AskingOptions:
 
 @grouped
 def scores(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL")],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", hidden=True)],
     reference: Annotated[
         list[str] | None, typer.Option("--reference", metavar="MODEL", help="In the table, but not compared.")
     ] = None,
@@ -74,10 +74,7 @@ def scores(
     runs: Annotated[str, typer.Option(metavar="FOLDER", help="Folder of runs.", hidden=True)] = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Score models (folders, hub ids, trials, label=MODEL) and compare them.
-
-    The first is the base of comparisons. Exit status 1: a model has no score.
-    """
+    """Ask MODELs (or label=MODEL) the same questions: what each gained."""
     from sweep.verbs.scores import named, score
 
     every = named.read(models, reference or ())

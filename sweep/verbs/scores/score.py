@@ -27,7 +27,7 @@ from trainers.benchmarks import fetching, outcome
 from trainers.benchmarks.catalogue import CLOZE
 from trainers.benchmarks.models import answers, checkpoint
 from trainers.benchmarks.models.asked import Asked
-from trainers.benchmarks.models.checkpoint import Checkpoint, OpenCheckpoint
+from trainers.benchmarks.models.checkpoint import FoundModel, OpenModel
 
 LOCK = ".scores.lock"
 
@@ -116,7 +116,7 @@ class _Scoring:
         more = {"sha256": record.identity.sha256, "commit": found.commit, "template": next(iter(used), None)}
         return GainsEntry(shown.model_copy(update=more), record, questions)
 
-    def _scored(self, found: Checkpoint) -> tuple[ModelRecord, Questions]:
+    def _scored(self, found: FoundModel) -> tuple[ModelRecord, Questions]:
         """The model's record with all that could be scored. Raises as `checkpoint.opened`."""
         identity = ModelIdentity(named=found.name, sha256=found.fingerprint, files=found.files, commit=found.commit)
         before = model_record.read(self.folder)
@@ -135,14 +135,14 @@ class _Scoring:
         return record, questions
 
     def _task(
-        self, task: str, opened: OpenCheckpoint, record: ModelRecord, questions: Questions
+        self, task: str, opened: OpenModel, record: ModelRecord, questions: Questions
     ) -> tuple[ModelRecord, Questions]:
         self.left.task(task)
         began = time.monotonic()
         got = answers.answered(task, self.asked, opened, self.left.step)
         tasks = {name: score for name, score in record.tasks.items() if name != task}
         if score := got.scores.get(task):
-            own = list(got.questions[task])
+            own: list[float | None] = [*got.questions[task]]
             questions = questions | {task: own}
             tasks[task] = TaskScore(
                 key=self.asked.keys[task],
@@ -157,7 +157,7 @@ class _Scoring:
         new = {"tasks": tasks, "failures": record.failures | got.failures, "provenance": self.asked.provenance(task)}
         return record.model_copy(update=new), questions
 
-    def _template(self, task: str, opened: OpenCheckpoint) -> str | None:
+    def _template(self, task: str, opened: OpenModel) -> str | None:
         """The embedded suite is asked in tokens, without a template."""
         own = self.asked.prompting.chat and task not in CLOZE.values()
         return answers.template(opened.tokenizer) if own else None

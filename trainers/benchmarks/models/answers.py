@@ -13,7 +13,7 @@ from sweep.study import LANGUAGES
 from trainers.benchmarks import harness, outcome, scoring
 from trainers.benchmarks.catalogue import CLOZE
 from trainers.benchmarks.models.asked import Asked
-from trainers.benchmarks.models.checkpoint import OpenCheckpoint
+from trainers.benchmarks.models.checkpoint import OpenModel
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import open_corpora
 from trainers.data.tokens.borders import Borders
@@ -25,7 +25,7 @@ NO_TEXT = "asks about held-out text: name the study whose text it is: --study ST
 OTHER_TOKENS = "its questions are tokens of the study's tokenizer, and this model has another one"
 
 
-def answered(task: str, asked: Asked, opened: OpenCheckpoint, heartbeat: Callable[[], None]) -> ScoringOutcome:
+def answered(task: str, asked: Asked, opened: OpenModel, heartbeat: Callable[[], None]) -> ScoringOutcome:
     """The outcome of one task. What cannot be scored is a failure in it, in one line."""
     language = next((language for language in LANGUAGES if CLOZE[language] == task), None)
     if language:
@@ -43,7 +43,7 @@ def template(tokenizer: Any) -> str | None:
     return hashlib.sha256(repr(own).encode()).hexdigest() if own else None
 
 
-def _cloze(language: str, asked: Asked, opened: OpenCheckpoint, heartbeat: Callable[[], None]) -> ScoringOutcome:
+def _cloze(language: str, asked: Asked, opened: OpenModel, heartbeat: Callable[[], None]) -> ScoringOutcome:
     """Chat templates do not touch the embedded suite, whose questions are tokens."""
     if asked.text is None:
         return outcome.failed([CLOZE[language]], NO_TEXT)

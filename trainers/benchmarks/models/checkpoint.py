@@ -32,7 +32,7 @@ EVERY_GPU = "auto"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class FoundModel:
     """A model on this machine. `name`: as the user named it; `commit`: of one from the hub."""
 
     name: str
@@ -52,23 +52,23 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class OpenCheckpoint:
+class OpenModel:
     """A model in memory, ready to answer, with its tokenizer."""
 
     model: Any = field(repr=False)
     tokenizer: Any = field(repr=False)
 
 
-def locate(name: str, progress: Progress = lambda phase, share: None) -> Checkpoint:
+def locate(name: str, progress: Progress = lambda phase, share: None) -> FoundModel:
     """A Hugging Face directory, a trial of a run with a saved model, an embedded model, or an id of the hub, which is
     downloaded: `owner/name`, or `owner/name@revision`.
 
     Raises InputError where there is none of this name, or where its files are not whole.
     """
     if Path(name).exists():
-        found = Checkpoint(name, _folder(Path(name)))
+        found = FoundModel(name, _folder(Path(name)))
     elif name in get_args(Embedded):
-        found = Checkpoint(name, smollm.build() if name.startswith("smollm2") else tiny.build_named(name, progress))
+        found = FoundModel(name, smollm.build() if name.startswith("smollm2") else tiny.build_named(name, progress))
     elif HUB_ID.fullmatch(name):
         found = _of_the_hub(name, progress)
     else:
@@ -93,7 +93,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _of_the_hub(name: str, progress: Progress) -> Checkpoint:
+def _of_the_hub(name: str, progress: Progress) -> FoundModel:
     repository, _, revision = name.partition("@")
     source = BaseModelSource(pretrained=repository, revision=revision or None)
     try:
@@ -104,14 +104,14 @@ def _of_the_hub(name: str, progress: Progress) -> Checkpoint:
         folder = snapshot.find(source, commit) or snapshot.download(source, commit, progress)
     except InputError as error:
         raise InputError(f"{name}: {_own_words(error)}") from None
-    return Checkpoint(name, folder, commit)
+    return FoundModel(name, folder, commit)
 
 
 def _own_words(error: InputError) -> str:
     return str(error).replace(FIELD, "")
 
 
-def opened(found: Checkpoint, precision: str, device: str) -> OpenCheckpoint:
+def opened(found: FoundModel, precision: str, device: str) -> OpenModel:
     """The model with its weights in `precision` (float32, bfloat16) on a device of torch; `auto` spreads it over all
     GPUs. What its `generation_config.json` says of sampling is left out: it would be a hidden difference.
 
@@ -128,8 +128,8 @@ def opened(found: Checkpoint, precision: str, device: str) -> OpenCheckpoint:
         raise InputError(f"{found.name}: {_own_words(error)}") from None
     own = model.generation_config
     ids = {name: getattr(own, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    model.generation_config = GenerationConfig(**ids)
-    return OpenCheckpoint((model if spread else model.to(device)).eval(), tokenizer)
+    model.generation_config = GenerationConfig(**ids)  # type: ignore[no-untyped-call]
+    return OpenModel((model if spread else model.to(device)).eval(), tokenizer)
 
 
 def place(named: str | None) -> str:
