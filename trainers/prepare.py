@@ -28,10 +28,11 @@ from trainers.loop.base import check
 from trainers.model import smollm, snapshot
 from trainers.model.base import chat, inspection, resizing
 from trainers.model.loading import fingerprint, load_own_tokenizer, load_tokenizer
+from trainers.preference import prepared as pairs
 
 Progress = Callable[[str, float | None], None]
 BASE_MODEL, TOKENIZER = "base_model", "base_model.tokenizer"
-PREPARE = {"cpt": corpus.prepare, "sft": conversations.prepare}  # what packs a source, by stage
+PREPARE = {"cpt": corpus.prepare, "sft": conversations.prepare, "dpo": pairs.prepare}  # what packs a source, by stage
 
 
 @dataclass(frozen=True)

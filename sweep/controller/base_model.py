@@ -17,7 +17,8 @@ TOO_LARGE = "it fits neither on one GPU nor in a node's memory: the first trial 
 
 
 def is_needed(study: Study, made: Ingredients | None) -> bool:
-    check = made.base_check if made and not study.replay else None
+    known = study.replay or study.training.stage == "dpo"  # there it is ln 2 by definition
+    check = made.base_check if made and not known else None
     return check is not None and not check.losses and check.unmeasured != TOO_LARGE
 
 

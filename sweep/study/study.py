@@ -91,7 +91,8 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _suits_its_stage(self) -> Self:
-        if fault := stages.fault(self.training, self.corpora, self.documents, self.trainer.name, self.benchmarks):
+        parts = (self.training, self.corpora, self.documents, self.trainer.name, self.benchmarks, self.resources)
+        if fault := stages.fault(*parts):
             raise ValueError(fault)
         return self
 

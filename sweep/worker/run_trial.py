@@ -106,11 +106,11 @@ def _train(run: Run, study: Study, trial: Trial, attempt: int) -> Record | None:
         from trainers.trials import recorded
 
         return recorded.run_trial(study, trial, attempt) if os.environ.get("RANK", "0") == "0" else None
-    from trainers.trials import cpt
+    from trainers.trials import of_stage
 
     ingredients = run.ingredients()
     assert ingredients, "ingredients are written before a trial starts"
-    return cpt.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
+    return of_stage.run_trial(study, trial, ingredients, run.trial_folder(trial), attempt)
 
 
 def watching(run: Run, trial: Trial, heartbeat: Path | None = None) -> contextlib.AbstractContextManager[None]:

@@ -97,12 +97,14 @@ class Mixture:
         """The k-th block of a language."""
         names, order = self._orders[language]
         source, block = order.at(k)
-        return self._draw(names[source], block)
+        return drawn_slot(names[source], self.sizes[names[source]], self.seed, block)
 
-    def _draw(self, name: str, k: int) -> Slot:
-        epoch, index = divmod(k, self.sizes[name])
-        order = _permutation(self.sizes[name], self.seed, _key(name), epoch)
-        return Slot(name, int(order[index]))
+
+def drawn_slot(name: str, size: int, seed: int, k: int) -> Slot:
+    """The k-th block that is drawn from a source of `size` blocks: one that is used up starts again in a new order."""
+    epoch, index = divmod(k, size)
+    order = _permutation(size, seed, _key(name), epoch)
+    return Slot(name, int(order[index]))
 
 
 def _key(name: str) -> int:

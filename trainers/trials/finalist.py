@@ -66,11 +66,11 @@ def _score_saved_model(study: Study, ingredients: Ingredients, folder: Path) -> 
 
 def _train_again(study: Study, record: Record, ingredients: Ingredients, folder: Path) -> dict[str, Any]:
     """Train the trial again, which is deterministic, for its scores. Raises AnotherModelError where losses differ."""
-    from trainers.trials import cpt
+    from trainers.trials import of_stage
 
     once = study.model_copy(update={"keep": "none", "tracking": Tracking(tensorboard=False)})  # as in its first run
     with _scratch_folder(folder) as scratch:
-        again = cpt.run_trial(once, record.trial, ingredients, scratch, record.attempt)
+        again = of_stage.run_trial(once, record.trial, ingredients, scratch, record.attempt)
         if again is None:
             return {}
         if fault := record.another_model(again, study.language_name):

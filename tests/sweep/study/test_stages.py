@@ -52,6 +52,18 @@ def staged(stage: str, **changes: Any) -> dict[str, Any]:
             study_content(corpora=CONVERSATIONS | {"additional": {"embedded": "three-kingdoms-preferences"}}),
             "corpora.additional.embedded: three-kingdoms-preferences is pairs of answers, and stage cpt trains on",
         ),
+        (
+            staged("dpo", training={"tokens": 4096, "global_batch_tokens": 96}),
+            "training.global_batch_tokens 96 is 3 sequences, and a pair of answers takes two: write 128",
+        ),
+        (
+            staged("dpo", resources={"processes": 2}),
+            "resources: stage dpo trains each trial in one process, not in 2: write nodes: 1 and processes: 1",
+        ),
+        (
+            staged("dpo", training={"document_masking": True}),
+            "training.document_masking: stage dpo has no such thing: remove it",
+        ),
         (staged("dpo", trainer="axolotl"), "trainer: axolotl trains no trials of stage dpo"),
         (staged("sft", benchmarks={"suite": "embedded"}), "benchmarks.suite: embedded asks about plain text"),
     ],
