@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from sweep.verbs.commands import comparison, figures, results, scores, studies, terminal, trainers
+from sweep.verbs.commands import comparison, figures, launches, results, scores, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
@@ -43,6 +43,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
         "almr scores base=org/base cpt=/ckpt sft=/sft --suite almr",
         "almr scores tiny runs/demo/launch/model --run demo",
     ),
+    launches.watch: ("almr watch runs/demo/launch --follow", "almr watch runs/demo/launch/native --log log --json"),
     results.confirm: ("almr confirm demo", "almr confirm demo --results results.csv"),
 }
 OF_TRAINERS: dict[Callable[..., None], tuple[str, str]] = {

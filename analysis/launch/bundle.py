@@ -24,6 +24,7 @@ from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import REPLAYED, LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
+from analysis.launch.watching import predicted_path
 from sweep.study import CorpusFacts, InputError
 from sweep.study.files import disk, unfinished
 from sweep.study.files.atomic import sha256
@@ -185,6 +186,7 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     reader = requested.reader
     confirm, done = confirm_plan.make(fit, plan), confirm_result.read(run.folder)
     unmeasured = plan.unmeasured(confirm.weights)
+    _write_path(folder, run, plan)
     run_files.write(confirm, plan, folder, () if unmeasured else tuple(formats), write)
     confirm_result.copy(run.folder, folder / run_files.FOLDER)
     plan, notes = confirm_result.apply(plan, done, confirm, fit.file.transfer.edge if fit.file.transfer else None)
@@ -205,6 +207,14 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
     disk.written(folder / evidence.NAME, gathered.model_dump_json(indent=2) + "\n")
     return gathered
+
+
+def _write_path(folder: Path, run: FittedRun, plan: LaunchPlan) -> None:
+    """Write predicted_path.json, where the trials measured held-out losses on the way."""
+    from analysis.launch.watching import trial_paths  # surfaces take a second to import
+
+    if path := trial_paths.predict(run.fit, run.folder, plan.predicted):
+        disk.written(folder / predicted_path.NAME, path.model_dump_json(indent=2) + "\n")
 
 
 def _of(results: tuple[ParityResult, ...], formats: Collection[str]) -> tuple[ParityResult, ...]:
