@@ -29,7 +29,7 @@ class Spike:
 
 
 @dataclass(frozen=True)
-class Speed:
+class StepSeconds:
     """Seconds per step: the median of the newest lines, and the faster and slower end of four of five."""
 
     seconds: float
@@ -48,8 +48,8 @@ class LaunchProgress:
     tokens: dict[str, int]
     planned: dict[str, int]
     almr: float | None
-    speed: Speed | None
-    left: Speed | None
+    speed: StepSeconds | None
+    left: StepSeconds | None
     step_tokens: int
     loss: float | None
     grad_norm: float | None
@@ -75,7 +75,7 @@ def progress(launch: WatchedLaunch, log: RunLog) -> LaunchProgress:
         planned=_tokens(launch, launch.steps),
         almr=tokens[LANGUAGES[1]] / sum(tokens.values()) if step else None,
         speed=found,
-        left=Speed(left * found.seconds, left * found.fast, left * found.slow) if found and left > 0 else None,
+        left=StepSeconds(left * found.seconds, left * found.fast, left * found.slow) if found and left > 0 else None,
         step_tokens=launch.step_tokens,
         loss=list(losses.values())[-1] if losses else None,
         grad_norm=list(norms.values())[-1] if norms else None,
@@ -94,13 +94,13 @@ def _tokens(launch: WatchedLaunch, step: int) -> dict[str, int]:
     return {"original": (sequences - additional) * length, "additional": additional * length}
 
 
-def speed(log: RunLog) -> Speed | None:
+def speed(log: RunLog) -> StepSeconds | None:
     """By what the lines say of it, the trainer's own seconds before the clock: the clock counts evaluations too."""
     each = list(_durations(log))[-RECENT:]
     if not each:
         return None
     ordered = sorted(each)
-    return Speed(median(ordered), ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10])
+    return StepSeconds(median(ordered), ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10])
 
 
 def _durations(log: RunLog) -> Iterator[float]:

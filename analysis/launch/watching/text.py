@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.launch.watching.progress import LaunchProgress, Speed, Spike
+from analysis.launch.watching.progress import LaunchProgress, Spike, StepSeconds
 from analysis.launch.watching.result import WatchResult
 from analysis.launch.watching.verdict import LossCheck
 from sweep.study import LANGUAGES, numbers
@@ -57,12 +57,12 @@ def _tokens(now: LaunchProgress, labels: dict[str, str], almr: float) -> str:
     return f"{each}; {so_far}"
 
 
-def _speed(now: LaunchProgress, speed: Speed) -> str:
+def _speed(now: LaunchProgress, speed: StepSeconds) -> str:
     rate = numbers.tokens(now.step_tokens / speed.seconds)
     return f"{rate} tokens per second, {numbers.quantity(speed.seconds)} s a step"
 
 
-def _left(left: Speed) -> str:
+def _left(left: StepSeconds) -> str:
     return f"about {numbers.clock(left.seconds)} ({numbers.clock(left.fast)} to {numbers.clock(left.slow)})"
 
 

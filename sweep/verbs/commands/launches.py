@@ -46,7 +46,7 @@ def watch(
     if page:
         refuse_foreign(page)
     teller, named = VerdictTeller(webhook, command, say), tuple(logs or ())
-    watched = watching.Watched(bundles.find(bundle, named), named, stalled, page, teller)
+    watched = watching.LaunchWatch(bundles.find(bundle, named), named, stalled, page, teller)
     with interruptible("the launch goes on; look again: the same command"):
         found = watching.follow(watched, out) if follow else watched.look()
     if as_json:

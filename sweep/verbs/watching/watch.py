@@ -23,7 +23,7 @@ lines = text.lines
 
 
 @dataclass(frozen=True)
-class Watched:
+class LaunchWatch:
     """What is watched, by which logs, where the page goes, and who is told."""
 
     launch: WatchedLaunch
@@ -41,7 +41,7 @@ class Watched:
         return found
 
 
-def follow(watched: Watched, console: Console) -> WatchResult:
+def follow(watched: LaunchWatch, console: Console) -> WatchResult:
     """Look until the launch ends. On a terminal the view stays in its place; in a log a dated line is printed where the
     verdict changed, and once in a minute.
     """
@@ -66,7 +66,7 @@ def brief(found: WatchResult) -> str:
     return f"{datetime.now():%Y-%m-%d %H:%M:%S} step {now.step:,} of {now.steps:,}: {found.verdict.text}"
 
 
-def _looks(watched: Watched, wait: Callable[[float], None] = time.sleep) -> Iterator[WatchResult]:
+def _looks(watched: LaunchWatch, wait: Callable[[float], None] = time.sleep) -> Iterator[WatchResult]:
     while True:
         yield (found := watched.look(LOOK_SECONDS))
         if found.progress.done:

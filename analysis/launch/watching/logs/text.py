@@ -74,7 +74,9 @@ def of_object(logged: dict[str, Any]) -> LogEvent | None:
 
 def _titan(text: str) -> LogEvent | None:
     if found := TITAN.search(text):
-        return event(int(found[1]), {"loss": _number(found[2]), "grad_norm": _number(found[3])}, at=_at(text[: found.start()]))
+        return event(
+            int(found[1]), {"loss": _number(found[2]), "grad_norm": _number(found[3])}, at=_at(text[: found.start()])
+        )
     if found := TITAN_HELD_OUT.search(text):
         return event(int(found[1]), {f"{HELD_OUT}{found[2]}": _number(found[3])}, at=_at(text[: found.start()]))
     return None
