@@ -20,6 +20,7 @@ from pathlib import Path
 from analysis.launch.plan import predicted_losses
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Status, Study, Trial, numbers, study_file
+from sweep.worker import branched
 from sweep.worker import run_trial as worker
 from trainers.loop.out_of_memory import MicroBatchHalvedError
 
@@ -36,6 +37,8 @@ def main() -> None:
         if first:
             prepare(run, study)
         wait_until_prepared(run, study)
+        if first and (step := branched.take_over(run, study, trial, path.parent)):
+            _say(f"branch: goes on from the checkpoint of step {step:,} with peak LR {numbers.lr(trial.lr)}")
         record = finished(run, trial)
         if record is None:
             attempt = run.start(trial, study) if first else 1

@@ -29,7 +29,7 @@ def main() -> None:
     near = trial_paths._nearest(paths, fit.winner.almr, fit.winner.lr)
     inside = []
     for i in near:
-        rest = paths.without(np.arange(len(paths.almr)) == i)
+        rest = without(paths, int(i))
         found = trial_paths.fitted(every_other(rest), (float(paths.almr[i]), float(paths.lr[i])), LEVEL)
         assert found
         over = {name: excess(paths, found, name, i) for name in paths.changes}
@@ -37,6 +37,12 @@ def main() -> None:
         shown = ", ".join(f"{name} {value:.2f}" for name, value in over.items())
         print(f"ALMR {paths.almr[i]:.2f}, LR {paths.lr[i]:.2e}: largest error in half bands: {shown}", flush=True)
     print(f"{sum(inside)} of {len(inside)} left-out trials have every measurement inside their band of {LEVEL:.0%}")
+
+
+def without(paths: TrialPaths, i: int) -> TrialPaths:
+    kept = np.flatnonzero(np.arange(len(paths.almr)) != i)
+    changes = {name: of[kept] for name, of in paths.changes.items()}
+    return TrialPaths(paths.almr[kept], paths.lr[kept], paths.shares, changes)
 
 
 def every_other(paths: TrialPaths) -> TrialPaths:

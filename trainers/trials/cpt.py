@@ -112,14 +112,19 @@ def _reader(setup: TrialSetup, corpora: dict[str, PackedCorpus]) -> BatchReader:
     return BatchReader(corpora, mixture, setup.study.training.batch_sequences, setup.workers)
 
 
+def identity(study: Study, trial: Trial, ingredients: Ingredients) -> dict[str, Any]:
+    """What a checkpoint is of: the trial, its recipe and its text."""
+    return trial.model_dump() | {"fingerprint": study.fingerprint} | ingredients.fingerprints()
+
+
 @contextmanager
 def _training(
     setup: TrialSetup, learner: Learner, reader: BatchReader, held_out: HeldOut, watch: DivergenceWatch
 ) -> Iterator[tuple[TrialTraining, Tracker]]:
     """The trial's training while its log and the tracking tools are open, resumed from the newest checkpoint."""
     study, workers = setup.study, setup.workers
-    identity = setup.trial.model_dump() | {"fingerprint": study.fingerprint} | setup.ingredients.fingerprints()
-    checkpoints = Checkpoints(setup.folder, identity, study.execution.checkpoint_minutes, workers)
+    of = identity(study, setup.trial, setup.ingredients)
+    checkpoints = Checkpoints(setup.folder, of, study.execution.checkpoint_minutes, workers)
     state = checkpoints.newest()
     logged, first_step = (state["logged"], state["step"] + 1) if state else (0, 0)
     with _log(setup, logged) as log, _tracked(setup, first_step) as tracker:

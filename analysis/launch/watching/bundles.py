@@ -119,6 +119,9 @@ def _format_folder(given: Path, with_logs: bool) -> Path:
     bundle = launch if (launch / evidence.NAME).is_file() and not (given / START).is_file() else given
     if (bundle / START).is_file():
         return bundle
+    inside = [path.parent for path in sorted(bundle.glob(f"*/{START}"))]
+    if len(inside) == 1 and not (bundle / evidence.NAME).is_file():  # a branch
+        return inside[0]
     if not (bundle / evidence.NAME).is_file():
         raise InputError(
             f"{given}: no launch bundle (it has no {evidence.NAME}, no {START}): almr export RUN writes one"

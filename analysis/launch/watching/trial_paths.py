@@ -42,12 +42,6 @@ class TrialPaths(NamedTuple):
     shares: Array
     changes: dict[str, Array]
 
-    def without(self, left_out: Array) -> TrialPaths:
-        """`left_out`: (n,) of truth values."""
-        kept = np.flatnonzero(left_out == 0)
-        changes = {name: of[kept] for name, of in self.changes.items()}
-        return TrialPaths(self.almr[kept], self.lr[kept], self.shares, changes)
-
 
 @dataclass(frozen=True)
 class FittedPath:

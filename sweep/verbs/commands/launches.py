@@ -54,3 +54,19 @@ def watch(
     elif not follow:
         show("\n".join(text.lines(found)))
     raise typer.Exit(REFUSED if found.verdict.alarms and not follow else 0)
+
+
+def branch(
+    bundle: Bundle,
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="The folder of a checkpoint of its run.")],
+    factor: Annotated[float, typer.Option("--lr-factor", metavar="X", help="The new LR over the old one.")] = 0.5,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="A new folder.  [default: launch-branch-1, ...]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a bundle that goes on from a checkpoint with another LR, on the same rows and schedule."""
+    from analysis.launch.watching import branching, bundles
+
+    made = branching.write(bundles.find(bundle, [checkpoint]), checkpoint, factor, folder)
+    show(made.as_json() if as_json else "\n".join(made.lines))

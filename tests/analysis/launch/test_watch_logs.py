@@ -98,7 +98,7 @@ def test_event_files_of_each_trainer_are_read_and_a_restart_counts(tmp_path, tra
     assert 60 not in found.log.held_out
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(sorted(LINES)), st.integers(0, 10**6))
 def test_a_log_that_is_cut_anywhere_has_only_true_values(tmp_path_factory, trainer, cut):
     whole = "".join(f"{line}\n" for line in LINES[trainer](80)).encode()
@@ -113,7 +113,7 @@ def test_a_log_that_is_cut_anywhere_has_only_true_values(tmp_path_factory, train
             assert values.items() <= theirs[step].items()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6), st.binary(max_size=20))
 def test_an_event_file_that_is_cut_or_damaged_has_only_true_values(tmp_path_factory, cut, noise):
     folder = tmp_path_factory.mktemp("cut")
