@@ -45,8 +45,8 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     ),
     launches.watch: ("almr watch runs/demo/launch --follow", "almr watch runs/demo/launch/native --log log --json"),
     launches.branch: (
-        "almr branch runs/demo/launch runs/demo/checkpoints-demo-native-4735a311/trials/ID/checkpoint/step-40",
-        "almr branch runs/demo/launch/native step-40 --lr-factor 0.3 --out launch-slower",
+        "almr branch runs/demo/launch step-40",
+        "almr branch runs/demo/launch/native step-40 --lr-factor 0.3 --out slower",
     ),
     results.confirm: ("almr confirm demo", "almr confirm demo --results results.csv"),
 }

@@ -61,11 +61,11 @@ def branch(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="The folder of a checkpoint of its run.")],
     factor: Annotated[float, typer.Option("--lr-factor", metavar="X", help="The new LR over the old one.")] = 0.5,
     folder: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="A new folder.  [default: launch-branch-1, ...]")
+        Path | None, typer.Option("--out", metavar="FOLDER", help="A new folder.  [default: launch-branch-1]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a bundle that goes on from a checkpoint with another LR, on the same rows and schedule."""
+    """Write a bundle that goes on from a checkpoint with another LR. Rows and schedule stay."""
     from analysis.launch.watching import branching, bundles
 
     made = branching.write(bundles.find(bundle, [checkpoint]), checkpoint, factor, folder)
