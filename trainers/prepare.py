@@ -16,6 +16,7 @@ from sweep.study.study import fingerprint_of
 from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths, documents
+from trainers.data.conversations import messages
 from trainers.data.conversations import packed as conversations
 from trainers.data.conversations.rendering import ChatRenderer
 from trainers.data.documents import DocumentSource
@@ -29,10 +30,13 @@ from trainers.model import smollm, snapshot
 from trainers.model.base import chat, inspection, resizing
 from trainers.model.loading import fingerprint, load_own_tokenizer, load_tokenizer
 from trainers.preference import prepared as pairs
+from trainers.preference.pairs import PAIRS
 
 Progress = Callable[[str, float | None], None]
 BASE_MODEL, TOKENIZER = "base_model", "base_model.tokenizer"
 PREPARE = {"cpt": corpus.prepare, "sft": conversations.prepare, "dpo": pairs.prepare}  # what packs a source, by stage
+# how a record of a source becomes a document, where it is no plain text
+READ_AS = {"sft": messages.read_as, "dpo": lambda spec: PAIRS}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sweep.study.errors import one_line, shown
 from sweep.study.numbers import size
 from sweep.study.preparation import PreparationState
 from sweep.study.sections.text.corpora import Corpus
+from sweep.study.sections.training import Stage
 from trainers.benchmarks import fetching
 
 QUICKLY_READ = 2e9  # bytes of a model that is read completely
@@ -23,10 +24,10 @@ def inputs(study: Study, state: PreparationState) -> list[CheckResult]:
         table = study.replay.table
         return results("replay.table", [] if Path(table).is_file() else [f"{table}: no such file"], table)
     found = prepared(state) if state.record else {}
-    sources = study.corpora.by_name.values()
+    sources, stage = study.corpora.by_name.values(), study.training.stage
     return [
         *(found.get("base_model") or model(study)),
-        *(result for one in sources for result in found.get(one.where) or corpus(one.spec, one.where)),
+        *(result for one in sources for result in found.get(one.where) or corpus(one.spec, one.where, stage)),
         preparation_result(study, state),
     ]
 
@@ -87,7 +88,8 @@ def _directory(study: Study, folder: Path) -> list[CheckResult]:
         tokenizer = _tokenizer(study, str(folder))
         small = sum(file.stat().st_size for file in folder.iterdir()) <= QUICKLY_READ
         inspected = inspection.inspect(study, folder, tokenizer, every_weight=small)
-        if not inspected.faults and small and not (study.base_model.tokenizer or study.base_model.new_rows):
+        as_it_is = not (study.base_model.tokenizer or study.base_model.new_rows) and study.training.stage == "cpt"
+        if not inspected.faults and small and as_it_is:
             found = check.glance(study, inspected.found, tokenizer, _beginnings(study))
         else:
             found = inspected.found
@@ -105,10 +107,14 @@ def _model_and_tokenizer(study: Study, faults: list[str], tokenizer: Any) -> lis
 
 
 def _tokenizer_result(study: Study, tokenizer: Any) -> CheckResult:
-    """Its size, and what it puts between documents."""
+    """Its size, and what it puts between documents, or whether it writes conversations."""
+    from trainers.data.conversations.rendering import ChatRenderer
     from trainers.data.tokens.borders import Borders
 
     try:
+        if study.training.stage != "cpt":
+            template = study.documents.chat_template or (ChatRenderer.of(tokenizer) and "its own")
+            return CheckResult("tokenizer", True, f"{len(tokenizer.get_vocab()):,} tokens; chat template: {template}")
         begins = "begins" if Borders.of(tokenizer, study.documents).before else "does not begin"
     except InputError as error:
         return CheckResult("tokenizer", False, str(error))
@@ -152,15 +158,17 @@ def _of_the_hub(study: Study) -> list[CheckResult]:
     return _model_and_tokenizer(study, faults, tokenizer)
 
 
-def corpus(spec: Corpus, where: str) -> list[CheckResult]:
+def corpus(spec: Corpus, where: str, stage: Stage = "cpt") -> list[CheckResult]:
     if spec.embedded:
         return [CheckResult(where, True, f"{spec.embedded}, embedded, downloaded on first use")]
     if spec.dataset:
         return results(where, _unreachable("dataset", spec.dataset, spec.revision), spec.dataset)
     from trainers.data.documents import look
+    from trainers.prepare import READ_AS
 
     try:
-        files = look(spec, where)
+        how = READ_AS.get(stage)
+        files = look(spec, where, how and how(spec))
         return [CheckResult(where, True, "1 file" if files == 1 else f"{files} files")]
     except InputError as error:
         return [CheckResult(where, False, str(error).partition(": ")[2])]

@@ -252,3 +252,12 @@ def test_a_study_that_runs_code_of_a_model_needs_a_sandbox_on_each_node(
     [fault] = faults(preflight.setup(needed, preflight.ask(needed, None)))
     assert "no sandbox for the code of the model works here" in fault
     scoring.refuse_without_sandbox(insists)
+
+
+def test_conversations_are_looked_at_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}]}\n')
+    found = faults(inputs.corpus(Corpus(files=str(file)), "corpora.original", "sft"))
+    assert found == [
+        f"{file}, line 1: messages[1].role: unknown role 'bot': write system, user, assistant, or remove it"
+    ]
