@@ -17,7 +17,7 @@ from analysis.launch.evidence import bundle_folder, evidence, go, readme
 from analysis.launch.evidence.evidence import Evidence, ReadBack
 from analysis.launch.evidence.gather import WrittenBundle, gather
 from analysis.launch.evidence.parity import ParityResult
-from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan
+from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan, trl
 from analysis.launch.formats.format import Format
 from analysis.launch.plan import make_plan
 from analysis.launch.plan.held_out import HeldOutText
@@ -38,8 +38,10 @@ FORMATS: dict[str, Format] = {
     "torchtitan": torchtitan,
     "megatron": megatron,
     "axolotl": axolotl,
+    "trl": trl,
     "native": native,
 }
+STAGES = {"sft": ("native", "trl")}  # the formats that train a stage; all train `cpt`
 
 
 class Exported(NamedTuple):
@@ -145,6 +147,7 @@ def _plan(run: FittedRun, accept_risk: str | None, formats: tuple[str, ...] | No
     """Raises InputError as `export`, but for what a format finds while it is written."""
     plan = run.plan(accept_risk)
     named = formats or plan.launch.formats
+    _refuse_stage(plan, named)
     _refuse_embedded(plan, named)
     if fault := plan.study.vocabulary_fault(named, run.new_rows):
         raise InputError(f"almr export cannot write {fault}")
@@ -154,6 +157,7 @@ def _plan(run: FittedRun, accept_risk: str | None, formats: tuple[str, ...] | No
 def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
     """Why the launch cannot be written in one of these formats, else None: they are written to see."""
     try:
+        _refuse_stage(plan, formats)
         _refuse_embedded(plan, formats)
         with tempfile.TemporaryDirectory() as folder:
             for name in dict.fromkeys(formats):
@@ -161,6 +165,17 @@ def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
     except InputError as error:
         return str(error)
     return None
+
+
+def _refuse_stage(plan: LaunchPlan, formats: tuple[str, ...]) -> None:
+    """Raises InputError for a trainer that is not told how to train the study's stage."""
+    stage = plan.study.training.stage
+    known = STAGES.get(stage, tuple(FORMATS))
+    if others := [name for name in formats if name not in known]:
+        raise InputError(
+            f"launch.formats: {', '.join(others)}: training.stage {stage} is exported for {', '.join(known)} alone: "
+            f"write launch.formats: [{known[0]}]"
+        )
 
 
 def _refuse_embedded(plan: LaunchPlan, formats: tuple[str, ...]) -> None:

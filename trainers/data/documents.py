@@ -197,6 +197,11 @@ def _with_text(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
         log.warning("%s: %d of %d %s have %s and are left out", source.where, total - kept, total, rows, why)
 
 
+def each(source: DocumentSource) -> Iterator[bytes]:
+    """The documents of a source as they are read, without the cache. Raises InputError where none has text."""
+    return _with_text(source, Alike())
+
+
 def _documents(source: DocumentSource, alike: Alike) -> Iterator[bytes]:
     if source.builder == "hub":
         yield from hub.documents(source.spec, source.commit, source.where, source.read_as)

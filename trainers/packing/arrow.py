@@ -13,10 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sweep.study.files.atomic import write_atomically
-from trainers.packing.blocks import Rows
+from trainers.packing.blocks import NO_TARGET, Rows
 
 SHARD = 2_000_000_000  # bytes of a file, about
-NO_TARGET = -100  # the label of a token that is not predicted
 Columns = dict[str, NDArray[Any]]  # integers, each (rows, length) or (rows,)
 
 

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from sweep.study import Ingredients, InputError, Study, Trial
 from sweep.study.files import patterns
+from sweep.study.sections.text.corpora import Corpus
+from trainers.data.conversations import packed
+from trainers.data.conversations import rows as conversations
+from trainers.data.conversations.rendering import ChatRenderer
 from trainers.data.corpus import PackedCorpus, evenly_spaced, held_out_blocks, open_corpora
 from trainers.data.hold_out import excluded
 from trainers.data.hold_out.held_out_texts import TextFile, Together
@@ -20,7 +24,8 @@ from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.model.loading import load_tokenizer
 
-Rows = NDArray[np.uint32]  # (sequences, sequence_length)
+Rows = NDArray[np.uint32]  # (sequences, sequence_length); of conversations with a last dimension of 3
+NO_TARGET = -100  # the label of a token that is not predicted
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class LaunchBlocks:
         Raises InputError for a file that is missing, cannot be read, or is shorter than one block.
         """
         loaded = load_tokenizer(study.base_model, made.base_model)
-        tokenizer = TextTokenizer(loaded, Borders.of(loaded, study.documents))
+        text = study.training.stage == "cpt"
+        tokenizer = TextTokenizer(loaded, Borders.of(loaded, study.documents) if text else Borders())
         corpora, most = open_corpora(made), study.training.evaluation_tokens // study.training.sequence_length
         if held_out:
             stated = {name: _of_files(name, files, study, tokenizer) for name, files in held_out.items()}
@@ -85,16 +91,30 @@ class LaunchBlocks:
 
     def starts(self, rows: Rows) -> NDArray[np.bool_]:
         """Which tokens are the first of a piece of a document, or of a block: (sequences, sequence_length)."""
+        if conversations.are(rows):
+            return np.asarray(rows[..., conversations.POSITION] == 0)
         found = np.zeros(rows.shape, bool)
         found[:, 0] = True
         if self.borders.ids:
             found[:, 1:] = self.borders.starts(rows)
         return found
 
+    def labels(self, rows: Rows) -> NDArray[np.int32]:
+        """The token itself where it is predicted, else NO_TARGET: (sequences, sequence_length)."""
+        if conversations.are(rows):
+            left_out = rows[..., conversations.TARGET] == 0
+        else:
+            left_out = self.starts(rows) if self.document_masking else np.zeros(rows.shape, bool)
+        left_out[:, 0] = True
+        return np.where(left_out, NO_TARGET, conversations.ids(rows).astype(np.int32)).astype(np.int32)
+
 
 def _of_files(name: str, files: str, study: Study, tokenizer: TextTokenizer) -> Rows:
     """The documents of JSON Lines files as blocks, one after another; an incomplete last block is dropped."""
     where, length = f"--held-out {name}", study.training.sequence_length
+    if study.training.stage == "sft":
+        spec = Corpus(files=tuple(_matching(files, where)))
+        return packed.of_files(spec, where, ChatRenderer.of(tokenizer.tokenizer), length).astype(np.uint32)
     texts = Together([TextFile(excluded.cached(file, where)) for file in _matching(files, where)])
     before, after = (np.array(ids, np.int32) for ids in (tokenizer.borders.before, tokenizer.borders.after))
     parts: list[Any] = [np.concatenate([before, ids, after]) for ids in tokenizer.tokens(list(texts))]

@@ -23,7 +23,7 @@ from sweep.study import InputError
 from sweep.study.files.atomic import write_atomically
 from trainers.model.loading import load_tokenizer
 from trainers.packing import arrow
-from trainers.packing.blocks import LaunchBlocks, Rows
+from trainers.packing.blocks import NO_TARGET, LaunchBlocks, Rows
 from trainers.packing.writer import Written
 
 TOKENIZED, MODEL = "tokenized", "model"
@@ -64,7 +64,7 @@ def _columns(blocks: LaunchBlocks, rows: Rows) -> arrow.Columns:
     if not blocks.document_masking:
         return found
     positions, labels = arrow.documents_apart(rows, blocks.starts(rows))
-    shifted = np.full_like(labels, arrow.NO_TARGET)  # what each token predicts: the last of a block nothing
+    shifted = np.full_like(labels, NO_TARGET)  # what each token predicts: the last of a block nothing
     shifted[:, :-1] = labels[:, 1:]
     return found | {"position_ids": positions, "shift_labels": shifted}
 

@@ -17,7 +17,7 @@ from sweep.study.files.atomic import sha256, write_atomically
 from sweep.study.numbers import size
 from sweep.study.study import fingerprint_of
 from trainers import prepare
-from trainers.packing import axolotl, llamafactory, megatron, token_file
+from trainers.packing import axolotl, llamafactory, megatron, token_file, trl
 from trainers.packing.blocks import LaunchBlocks
 from trainers.packing.writer import PackedWriter
 
@@ -29,6 +29,7 @@ WRITERS: dict[str, PackedWriter] = {
     "llamafactory": llamafactory,
     "axolotl": axolotl,
     "megatron": megatron,
+    "trl": trl,
 }
 Progress = Callable[[str, float | None], None]
 

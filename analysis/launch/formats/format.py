@@ -14,6 +14,7 @@ from sweep.study import numbers as formats
 from sweep.study.record import simulated_losses
 
 TAG = re.compile(r"(?<!\\)<(?=[A-Za-z/!?])")
+STAGES = {"cpt": "Continual pre-training", "sft": "Supervised fine-tuning", "dpo": "Preference optimisation"}
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -89,7 +90,7 @@ def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str
     """
     lines = [
         plan.parity.get(name, NOT_TRIED),
-        f"Continual pre-training of {plan.launch.model} with {trainer}.",
+        f"{STAGES[plan.study.training.stage]} of {plan.launch.model} with {trainer}.",
         f"Ratio and LR are from the study {plan.study.name}. Run start.sh on every node.",
         *risk_lines(plan),
         "Read ../GO.md and the warnings in ../README.md first.",

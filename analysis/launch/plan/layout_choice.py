@@ -123,14 +123,14 @@ def _candidates(name: Format, study: Study, shape: Shape) -> Iterator[ParallelLa
 
 
 def _copies(name: Format, launch: Launch, shape: Shape) -> list[ParallelLayout]:
-    if name in ("llamafactory", "axolotl", "native"):
+    if name in ("llamafactory", "axolotl", "trl", "native"):
         return [plain(launch)]
     return [_split(launch, tensor, pipeline) for tensor, pipeline in _degrees(name, launch, shape)]
 
 
 def _checkpointings(name: Format, study: Study) -> tuple[Checkpointing, ...]:
     """What the format's trainer can do. Our own recomputes as the study says, and more only where that does not fit."""
-    if name in ("llamafactory", "axolotl"):
+    if name in ("llamafactory", "axolotl", "trl"):
         return ("full",)
     stated = study.execution.activation_checkpointing
     return tuple(dict.fromkeys((stated, "full"))) if name == "native" else ("selective", "full")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sweep.study import numbers
 from sweep.study.sections.lr_schedule import LrSchedule
 
-TRANSFORMERS = ("llamafactory", "axolotl")  # the formats whose trainer has only the schedules of transformers
+TRANSFORMERS = ("llamafactory", "axolotl", "trl")  # the formats whose trainer has only the schedules of transformers
 ALL = 4096  # of a launch with fewer steps, every one is read back
 AROUND = 50  # of a longer one, so many beside each border of two parts
 

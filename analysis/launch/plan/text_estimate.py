@@ -11,7 +11,12 @@ from sweep.study import numbers
 TOKEN = 4  # bytes of a packed token
 LEAST = 0.1  # hours that are told
 MEANWHILE = 2  # of a packed corpus: what it is made from, until it is saved
-BYTES = {"llamafactory": (4, 12), "axolotl": (8, 12), "torchtitan": (4, 4)}  # of a token, without and with masks
+BYTES = {
+    "llamafactory": (4, 12),
+    "axolotl": (8, 12),
+    "trl": (12, 12),
+    "torchtitan": (4, 4),
+}  # of a token, without and with masks
 SEARCH, TOKENISING = 14.8e6, 3.0  # bytes a second of the search for near-copies, and how much longer tokenising takes
 ORIGIN = "one core of an AMD EPYC, 2026-11-28, tests/benchmarks/RESULTS.md"
 MUCH = 0.8  # of a corpus: who reads less need not tokenise all of it

@@ -6,15 +6,19 @@ tokens, ends with the same loss with and without a document mask. On short ones 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sweep.study import CorpusFacts, Ingredients, Study
 from sweep.study.sections.text.corpora import CorpusSource
 from trainers.data import documents
+from trainers.data.conversations import messages
 from trainers.data.origins.hub import RecordedCommit
 
 SHORTEST, LONGEST = 1 / 6, 1 / 2  # of a sequence
@@ -34,9 +38,22 @@ def write(study: Study, ingredients: Ingredients, folder: Path, tokens: int) -> 
         wanted = max(source.share * tokens * SPARE, LEAST_SEQUENCES * length)
         found[name] = folder / f"{name}.jsonl"
         with found[name].open("w", encoding="utf-8") as opened:
-            for text in _pieces(source, ingredients, wanted, length):
-                opened.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+            for record in _records(study, source, ingredients, wanted):
+                opened.write(json.dumps(record, ensure_ascii=False) + "\n")
     return found
+
+
+def _records(study: Study, source: CorpusSource, ingredients: Ingredients, tokens: float) -> Iterator[dict[str, Any]]:
+    """Conversations are short, and stay as they are."""
+    if study.training.stage == "cpt":
+        yield from ({"text": text} for text in _pieces(source, ingredients, tokens, study.training.sequence_length))
+        return
+    facts = ingredients.corpora[source.name]
+    recorded = RecordedCommit(ingredients.commits.get(source.name), ask=False)
+    found = documents.resolve(source.spec, source.where, recorded)
+    texts = documents.read(replace(found, read_as=messages.read_as(source.spec)))["text"]
+    for text in itertools.islice(texts, max(1, round(tokens / facts.tokens_per_document))):
+        yield {messages.MESSAGES: messages.of(text)}
 
 
 def _pieces(source: CorpusSource, ingredients: Ingredients, tokens: float, length: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ A reader is a separate script: it runs under the Python that has the trainer ins
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -31,6 +32,11 @@ def interpreter(name: str) -> str:
     """The Python of the format's own environment where there is one: trainers cannot share an environment, nor ours."""
     found = Path(os.environ.get(ENVIRONMENTS) or "/nowhere", name, "bin", "python")
     return str(found) if name != "native" and found.exists() else sys.executable
+
+
+def in_ours(name: str) -> bool:
+    """Whether our own environment has the format's trainer: TRL is an extra of this package."""
+    return name == "trl" and importlib.util.find_spec("trl") is not None
 
 
 def verify(plan: LaunchPlan, folder: Path, name: str, python: str | None = None) -> ReadBack:

@@ -9,6 +9,7 @@ MARKERS = {  # below ALMR_CHECKPOINTS; `step` is that of the checkpoint half-way
     "native": "*/trials/*/checkpoint/step-*/state.json",  # by the clock: at whatever step it comes to
     "llamafactory": "*/checkpoint-{step}/trainer_state.json",
     "axolotl": "*/checkpoint-{step}/trainer_state.json",
+    "trl": "*/checkpoint-{step}/trainer_state.json",
     "torchtitan": "**/step-{step}/.metadata",
     "megatron": "**/iter_{step:07d}",
 }

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sweep.external.read_back.verify import interpreter
+from sweep.external.read_back.verify import in_ours, interpreter
 from sweep.study.sections.trainer import TrainerChoice
 from sweep.worker.group.node import CODE
 
@@ -30,6 +30,7 @@ OURS = sys.executable
 PACKAGES = {
     "llamafactory": "llamafactory",
     "axolotl": "axolotl",
+    "trl": "trl",
     "torchtitan": "torchtitan",
     "megatron": "megatron-core",
 }
@@ -127,7 +128,7 @@ class Script:
 def environment(name: str, variables: Mapping[str, str] | None = None) -> TrainerEnvironment:
     """The environment of a format's trainer, as the read-back takes it."""
     python = interpreter(name)
-    if name != "native" and python == sys.executable:
+    if name != "native" and python == sys.executable and not in_ours(name):
         return TrainerEnvironment(python, why_not=f"no environment for {name}: set ALMR_EXPORT_VENVS")
     return TrainerEnvironment(python, variables or {})
 

@@ -12,7 +12,7 @@ from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.known import GpuName, gpu_memory
 from sweep.study.sizes.shape import Shape
 
-Format = Literal["llamafactory", "torchtitan", "megatron", "axolotl", "native"]
+Format = Literal["llamafactory", "torchtitan", "megatron", "axolotl", "trl", "native"]
 
 
 class Evaluation(Section):

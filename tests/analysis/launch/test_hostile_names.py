@@ -21,7 +21,7 @@ from sweep.study import Record, Trial
 from sweep.verbs.results import fitting
 
 FORMULA = "=HYPERLINK(1)"
-FORMATS = ("native", "llamafactory", "axolotl", "torchtitan", "megatron")
+FORMATS = ("native", "llamafactory", "axolotl", "trl", "torchtitan", "megatron")
 COMMAND = "a'b\"c $(touch pwned) `touch pwned` ; touch pwned & | $HOME !x #y"
 TAGS = "<script>pwned()</script><img src=x onerror=pwned()>"
 FOUND = {

@@ -12,12 +12,13 @@ import pytest
 import yaml
 from golden import assert_golden
 
-from analysis.launch.bundle import FORMATS, write
+from analysis.launch.bundle import FORMATS, FittedRun, export, write
 from analysis.launch.formats import axolotl, megatron
 from analysis.launch.plan import layout_choice
 from analysis.launch.scripts import starts
 from analysis.launch.scripts.prepare import PREPARED
 from analysis.launch.scripts.starts import job_name
+from sweep.study import InputError
 from sweep.study.files.atomic import sha256
 from sweep.study.sizes.known import KNOWN
 
@@ -27,6 +28,7 @@ FILES = {
     "torchtitan": ("almr_launch.py", "prepare.sh"),
     "megatron": ("megatron_args.txt", "prepare.sh", "study.yaml"),
     "axolotl": ("axolotl.yaml", "almr_losses.py"),
+    "trl": ("trl.yaml", "almr_trl.py"),
     "native": ("study.yaml", "prepare.sh"),
 }
 STATED = {"gpu": "H100-80GB", "image": "registry/trainer:1", "volume_claim": "shared"}
@@ -332,3 +334,21 @@ def test_axolotl_trains_the_commit_that_the_text_was_packed_for(make_study, make
     pinned = make_study(base_model={"pretrained": "some/model", "revision": "abc"}, launch={"model": "some/model"})
     assert axolotl.settings(make_plan("axolotl", pinned))["revision_of_model"] == "abc"
     assert "revision_of_model" not in axolotl.settings(make_plan("axolotl"))
+
+
+STAGED = {"name": "llama3-8b-chat", "documents": {"chat_template": "chatml"}}
+
+
+@pytest.mark.parametrize(("name", "file"), [("native", "study.yaml"), ("trl", "trl.yaml"), ("trl", "study.yaml")])
+def test_golden_of_a_stage(write_format, make_study, name, file):
+    training = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "stage": "sft"}
+    folder = write_format(name, make_study(launch=STATED, training=training | {"document_masking": True}, **STAGED))
+    assert_golden(name, f"sft-{file}", (folder / file).read_text())
+
+
+def test_a_format_that_does_not_train_the_stage_is_refused(make_fit, make_study, run, corpora):
+    training = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "stage": "sft"}
+    fit = make_fit(make_study(training=training, **STAGED))
+    expected = r"^launch.formats: megatron, axolotl: training.stage sft is exported for native, trl.* alone: write"
+    with pytest.raises(InputError, match=expected):
+        export(FittedRun(fit, run, corpora), run / "launch", formats=("megatron", "native", "axolotl"))

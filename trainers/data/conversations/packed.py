@@ -16,12 +16,14 @@ from typing import Any
 
 import datasets
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.study import CorpusFacts, InputError
 from sweep.study.files import cache
 from sweep.study.files.atomic import sha256
 from sweep.study.ingredients import ConversationFacts
 from sweep.study.numbers import percent
+from sweep.study.sections.text.corpora import Corpus
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
 from trainers.data.conversations import best_fit, messages
@@ -67,6 +69,27 @@ def prepare(
     final = cache.root() / "corpora" / fingerprint_of(key)
     packing = _ConversationPacking(asked, tokenised, sequence_length, others, final)
     return cache.build_once(final, packing.build)
+
+
+def of_files(spec: Corpus, where: str, renderer: ChatRenderer, length: int) -> NDArray[np.int64]:
+    """The conversations of files as rows (blocks, length, 3), each with its targets once. Memory holds all of them.
+
+    Raises InputError that names the file for what is no conversation, and where no target is within a sequence.
+    """
+    source = DocumentSource(spec, where, "", "json", tuple(spec.files or ()), read_as=messages.read_as(spec))
+    rendered = [renderer.render(messages.of(text.decode())) for text in documents.each(source)]
+    known = [(one.ids[:length], one.targets[:length]) for one in rendered if any(one.targets[:length])]
+    if not known:
+        raise InputError(f"{where}: no assistant speaks within {length:,} tokens: give other conversations")
+    sizes, found = [len(ids) for ids, _ in known], []
+    for block, more in best_fit.filled(best_fit.packed(sizes, length), sizes, length):
+        pieces = [(row, sizes[row], 1) for row in block] + [(row, size, 0) for row, size in more]
+        parts = [
+            np.stack([known[row][0][:size], np.asarray(known[row][1][:size]) * counted, np.arange(size)], axis=-1)
+            for row, size, counted in pieces
+        ]
+        found.append(np.concatenate(parts))
+    return np.stack(found)
 
 
 def _said(texts: datasets.Dataset) -> datasets.Dataset:

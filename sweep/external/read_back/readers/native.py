@@ -14,6 +14,7 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     of_language = {"original": 1 - almr, "additional": almr}
     shares = {name: of_language[source.language] * source.share for name, source in study.corpora.by_name.items()}
     training, optimizer = study.training, study.training.optimizer
+    by_template = training.stage != "cpt"  # the chat template writes all special tokens
     share = training.lr_schedule(training.steps).share
     return {
         "parsers": "the study reader and the training loop",
@@ -32,6 +33,10 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "eos": study.documents.eos,
         "bos": study.documents.bos,
         # It saves every so many minutes; with `auto` it asks the tokenizer.
-        "not_stated": ["checkpoint_steps", *(["bos"] if study.documents.bos == "auto" else [])],
+        "not_stated": [
+            "checkpoint_steps",
+            *(["bos"] if study.documents.bos == "auto" or by_template else []),
+            *(["eos"] if by_template else []),
+        ],
         "lrs": [lr * share(step) for step in question["steps"]],
     }

@@ -17,6 +17,7 @@ PACKAGES = {
     "llamafactory": "llamafactory 0.9.5",
     "megatron": "megatron-core 0.16",
     "torchtitan": "torchtitan 0.3",
+    "trl": "trl 1.16",
 }
 
 

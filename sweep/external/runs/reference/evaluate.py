@@ -49,10 +49,12 @@ def held_out(study: Study, ingredients: Ingredients, workers: WorkerGroup) -> He
 
 def model_loss(study: Study, ingredients: Ingredients, model: str, workers: WorkerGroup) -> TokenLoss:
     """The loss of a model in this folder, with the document mask of the study."""
-    masked = study.training.document_masking
+    masked, bfloat16 = study.training.document_masking, study.training.precision == "bfloat16"
+    if study.training.stage == "sft":
+        return TokenLoss(load_model(study, model, workers), bfloat16, masked=masked)
     tokenizer = load_tokenizer(study.base_model, ingredients.base_model) if masked else None
     borders = Borders.of(tokenizer, study.documents) if masked else None
-    return TokenLoss(load_model(study, model, workers), study.training.precision == "bfloat16", borders)
+    return TokenLoss(load_model(study, model, workers), bfloat16, borders)
 
 
 if __name__ == "__main__":

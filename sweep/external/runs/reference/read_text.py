@@ -22,11 +22,12 @@ import numpy as np
 from sweep.external.runs.trace import TextRead
 from sweep.study import Study, study_file
 from sweep.study.ingredients import read_ingredients
+from trainers.data.conversations import rows as conversations
 from trainers.data.corpus import PackedCorpus, blocks, open_corpora
 from trainers.data.mixture import BatchReader, Mixture
 
 AT_ONCE = 1024  # blocks
-TABLES = {"llamafactory": "tokenized/train", "axolotl": "train"}
+TABLES = {"llamafactory": "tokenized/train", "axolotl": "train", "trl": "train"}
 Rows = Callable[[int, int], Any]  # the rows (sequences, length) of the packed text from one number to another
 
 
@@ -61,7 +62,7 @@ def in_order(study: Study, corpora: dict[str, PackedCorpus], packed: Rows) -> Te
     mixture, size = Mixture.of(almr, seed, study.corpora, corpora), study.training.batch_sequences
     batches, foreign = [], 0
     for step, wanted in enumerate(BatchReader(corpora, mixture, size).read(range(study.training.steps))):
-        found, whole = packed(step * size, (step + 1) * size), wanted.numpy()
+        found, whole = packed(step * size, (step + 1) * size), conversations.ids(wanted.numpy())
         same = (found == whole).all(1) if found.shape == whole.shape else np.zeros(size, bool)
         slots = mixture.batch(step, size)
         batches.append(dict(Counter(slot.source for slot, equal in zip(slots, same, strict=True) if equal)))
