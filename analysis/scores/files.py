@@ -63,7 +63,8 @@ def markdown(scores: ScoresFile, label: Label = str) -> str:
 
 
 def as_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([plain(cell) for cell in row] for row in rows)]
+    head, *body = [[plain(cell) for cell in row] for row in (heads, *rows)]
+    lines = [head, ["---"] * len(head), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
