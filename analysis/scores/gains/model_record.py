@@ -39,6 +39,7 @@ class TaskScore(Schema):
     `key` is the hash of the task's file and data and of how it was asked: a score of another key counts as none.
     `model`: the content that was asked, as of `ModelIdentity`, to which the chat template belongs; `template`: the
     sha256 of that alone, where it was used; `questions`: the hash of what `questions.json` has of the task.
+    `provenance`: the versions, the device, and what held the model's code.
     """
 
     key: str
@@ -48,19 +49,17 @@ class TaskScore(Schema):
     template: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     seconds: float | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
 
 
 class ModelRecord(Schema):
-    """`tasks` by name; `failures`: why a task has no score, each tried again by the next call. `provenance`: the
-    versions, the device and what held the model's code, of the last task.
-    """
+    """`tasks` by name; `failures`: why a task has no score, each tried again by the next call."""
 
     schema_version: int = VERSION
     label: str
     identity: ModelIdentity
     tasks: dict[str, TaskScore] = Field(default_factory=dict)
     failures: dict[str, str] = Field(default_factory=dict)
-    provenance: dict[str, Any] = Field(default_factory=dict)
 
     def answers(self, task: str, key: str, questions: Questions) -> QuestionAnswers | None:
         """The task's score with its questions; None where it has none of this model's content, asked in this way."""

@@ -53,7 +53,7 @@ def asked(benchmarks: Benchmarks, text: HeldOutSource | None = None, how: How = 
 def benchmarks(given: dict[str, Any], study: Study | None) -> Benchmarks:
     """The options that are given, over those of the study. Raises InputError, naming the option."""
     own = study.benchmarks.model_dump(mode="json", exclude_none=True) if study and study.benchmarks else {}
-    stated = {name: value for name, value in given.items() if value not in (None, False, [], ())}
+    stated = {name: value for name, value in given.items() if value is not None and value is not False and value != []}
     if stated.get("suite") or stated.get("tasks"):  # these questions, in place of the study's
         own = {name: value for name, value in own.items() if name not in ("suite", "tasks")}
     try:

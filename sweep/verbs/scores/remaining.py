@@ -52,6 +52,12 @@ class Remaining:
             line = f"{label}: {name} {outcome}; {len(self.asked)} of its tasks left{self._time(self._share())}"
             self.console.print(line, markup=False, soft_wrap=True)
 
+    def failed(self, label: str, why: str) -> None:
+        """A model cannot be asked."""
+        self.done += sum(map(self._questions, self.asked))
+        self.asked = []
+        self.console.print(f"{label}: not scored: {why}", markup=False, soft_wrap=True)
+
     def _show(self, name: str) -> None:
         share = self._share()
         self.status.update(

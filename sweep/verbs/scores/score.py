@@ -108,27 +108,32 @@ class _Scoring:
         try:
             found = checkpoint.locate(self.one.model, self.left.say)
             self.left.say(f"{self.one.label}: computing checksums")
-            record, questions = self._scored(found)
-        except (InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            identity = ModelIdentity(named=found.name, sha256=found.fingerprint, files=found.files, commit=found.commit)
+        except (InputError, OSError) as error:
             self.left.model(self.one.label, [])
+            self.left.failed(self.one.label, outcome.one_line(error))
             return GainsEntry(shown.model_copy(update={"why": outcome.one_line(error)}))
+        record, questions = self._scored(found, identity)
         used = {task.template for name, task in record.tasks.items() if name in self.asked.keys and task.template}
-        more = {"sha256": record.identity.sha256, "commit": found.commit, "template": next(iter(used), None)}
+        more = {"sha256": identity.sha256, "commit": found.commit, "template": next(iter(used), None)}
         return GainsEntry(shown.model_copy(update=more), record, questions)
 
-    def _scored(self, found: FoundModel) -> tuple[ModelRecord, Questions]:
-        """The model's record with all that could be scored. Raises as `checkpoint.opened`."""
-        identity = ModelIdentity(named=found.name, sha256=found.fingerprint, files=found.files, commit=found.commit)
+    def _scored(self, found: FoundModel, identity: ModelIdentity) -> tuple[ModelRecord, Questions]:
+        """The model's record with all that could be scored."""
         before = model_record.read(self.folder)
         record, questions = before or (ModelRecord(label=self.one.label, identity=identity), {})
         record = record.model_copy(update={"label": self.one.label, "identity": identity, "failures": {}})
         asked = [task for task, key in self.asked.keys.items() if record.needs(task, key, questions)]
-        record = record.model_copy(update={"failures": {t: why for t, why in self.missing.items() if t in asked}})
+        record = _failed(record, {task: why for task, why in self.missing.items() if task in asked})
         todo = [task for task in asked if task not in record.failures]
         self.left.model(self.one.label, todo)
         if not todo:
             return record, questions
-        opened = checkpoint.opened(found, self.asked.precision, self.asked.device)
+        try:
+            opened = checkpoint.opened(found, self.asked.precision, self.asked.device)
+        except (InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            self.left.failed(self.one.label, outcome.one_line(error))
+            return _failed(record, dict.fromkeys(todo, outcome.one_line(error))), questions
         for task in todo:
             record, questions = self._task(task, opened, record, questions)
             model_record.write(self.folder, record, questions)
@@ -152,12 +157,16 @@ class _Scoring:
                 template=self._template(task, opened),
                 settings=self.asked.settings,
                 seconds=time.monotonic() - began,
+                provenance=self.asked.provenance(task),
             )
         self.left.finished(task, f"{score.value:.3f}" if score else f"not scored: {got.failures.get(task)}")
-        new = {"tasks": tasks, "failures": record.failures | got.failures, "provenance": self.asked.provenance(task)}
-        return record.model_copy(update=new), questions
+        return _failed(record.model_copy(update={"tasks": tasks}), got.failures), questions
 
     def _template(self, task: str, opened: OpenModel) -> str | None:
         """The embedded suite is asked in tokens, without a template."""
         own = self.asked.prompting.chat and task not in CLOZE.values()
         return answers.template(opened.tokenizer) if own else None
+
+
+def _failed(record: ModelRecord, why: Mapping[str, str]) -> ModelRecord:
+    return record.model_copy(update={"failures": record.failures | why})

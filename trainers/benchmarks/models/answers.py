@@ -12,7 +12,7 @@ import torch
 from sweep.study import LANGUAGES
 from trainers.benchmarks import harness, outcome, scoring
 from trainers.benchmarks.catalogue import CLOZE
-from trainers.benchmarks.models.asked import Asked
+from trainers.benchmarks.models.asked import Asked, HeldOutSource
 from trainers.benchmarks.models.checkpoint import OpenModel
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import open_corpora
@@ -48,14 +48,17 @@ def _cloze(language: str, asked: Asked, opened: OpenModel, heartbeat: Callable[[
     if asked.text is None:
         return outcome.failed([CLOZE[language]], NO_TEXT)
     heartbeat()
-    own = load_tokenizer(asked.text.study.base_model, asked.text.ingredients.base_model)
-    sources = scoring.sources(asked.text.study, open_corpora(asked.text.ingredients), language)
-    borders = Borders.of(own, asked.text.study.documents).ids
     try:
-        rows = scoring.cloze_questions(sources, borders).rows
-    except ValueError as error:
+        return _asked_in_tokens(language, asked.text, opened)
+    except Exception as error:  # whatever a model of any origin raises, as where its memory is too small
         return outcome.failed([CLOZE[language]], error)
-    tokens = np.unique(rows).tolist()
+
+
+def _asked_in_tokens(language: str, text: HeldOutSource, opened: OpenModel) -> ScoringOutcome:
+    own = load_tokenizer(text.study.base_model, text.ingredients.base_model)
+    sources = scoring.sources(text.study, open_corpora(text.ingredients), language)
+    borders = Borders.of(own, text.study.documents).ids
+    tokens = np.unique(scoring.cloze_questions(sources, borders).rows).tolist()
     if own.convert_ids_to_tokens(tokens) != opened.tokenizer.convert_ids_to_tokens(tokens):
         return outcome.failed([CLOZE[language]], OTHER_TOKENS)
     return scoring.score_cloze(language, sources, opened.model, borders)
