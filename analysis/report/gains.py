@@ -45,7 +45,7 @@ def headline(found: GainsFile) -> dict[str, str]:
         return {"word": "One model", "kind": "open", "note": text.NO_CHAIN}
     last, first = found.chain[-1], found.chain[0]
     gains = [(row, g) for row in _leading(found) for g in row.gains if (g.model, g.against) == (last, first)]
-    by = {kind: [row.name for row, g in gains if g.verdict == kind] for kind in ("better", "worse")}
+    by = {kind: [row.group for row, g in gains if g.verdict == kind] for kind in ("better", "worse")}
     said = [f"{kind} in {', '.join(names)}" for kind, names in by.items() if names]
     word = "Worse in part" if by["worse"] else "Better" if by["better"] else "No difference shown"
     kind = "bad" if by["worse"] else "good" if by["better"] else "open"
@@ -72,7 +72,9 @@ def view(found: GainsFile) -> dict[str, Any]:
         "compared": len(found.chain) > 1,
         "lost": text.lost(found),
         "missing": [*text.missing(found), *found.notes],
+        "labels": ", ".join(heads[3:]),
         "models": list(text.models(found)),
+        "whole": not any(gain.why for row in found.rows for gain in row.gains),
         "wide": WIDE,
     }
 

@@ -129,7 +129,7 @@ class StandIn:
         return next(answer for part, answer in self.answers.items() if part in own)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.skipif(bool(engines.refused("auto")), reason="no sandbox works here")
 def test_programs_and_feelings_are_judged_end_to_end(
     small_model: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -160,7 +160,7 @@ def test_programs_and_feelings_are_judged_end_to_end(
     assert not any(settings["do_sample"] for _, settings in said)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_model_without_a_chat_template_has_no_score_with_chat(
     small_model: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +229,7 @@ def test_a_model_is_named_by_its_folder_its_repository_or_its_trial(
     assert named.read(["a=x"], ["b=y"])[1] == named.NamedModel("b", "y", reference=True)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_an_interrupt_leaves_what_is_finished(study: str, small_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     models = [f"m{k}={small_model}" for k in range(30)]
