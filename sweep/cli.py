@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from sweep.verbs.commands import comparison, figures, launches, results, scores, studies, terminal, trainers
+from sweep.verbs.commands import comparison, figures, launches, results, scores, serving, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
@@ -49,6 +49,10 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
         "almr branch runs/demo/launch/native step-40 --lr-factor 0.3 --out slower",
     ),
     results.confirm: ("almr confirm demo", "almr confirm demo --results results.csv"),
+    serving.serve: (
+        "almr serve runs/demo-chat-sft --check",
+        "almr serve ORG/MODEL --out serve --gpu H100-80GB --gpus 8",
+    ),
 }
 OF_TRAINERS: dict[Callable[..., None], tuple[str, str]] = {
     trainers.check: (
@@ -73,7 +77,7 @@ class ShortOptions(TyperGroup):
     """Its options take one line of a help text, which fits a screen with every verb."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        formatter.write("\nOptions: --debug (show the traceback of an error), --version, -h, --help\n")
+        formatter.write("Options: --debug (show the traceback of an error), --version, -h, --help\n")
         self.format_commands(ctx, formatter)
 
 

@@ -30,7 +30,7 @@ COMMANDS = [*([verb] for verb in VERBS), *(["trainer", verb] for verb in OF_TRAI
 
 def test_every_verb_is_there() -> None:
     first, looking = ["plan", "prepare", "run"], ["status", "doctor", "fit", "compare", "simulate", "report", "figures"]
-    assert names(cli.app) == first + looking + ["export", "pack", "scores", "watch", "branch", "confirm"]
+    assert names(cli.app) == first + looking + ["export", "pack", "scores", "watch", "branch", "confirm", "serve"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["trainer"], *COMMANDS], ids=" ".join)

@@ -1,0 +1,104 @@
+"""The model that a user names: a Hugging Face directory, a trial, run or launch that saved one, or an id of the hub."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.store.remote import is_remote
+from sweep.store.storage import named
+from sweep.study import InputError
+from sweep.study.errors import shown
+from sweep.study.files.layout import RunFiles, TrialFiles
+from sweep.study.files.reader import read_object
+from sweep.study.sizes.known import EMBEDDED
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+LAUNCHES = "checkpoints-*"  # in a run's folder: where start.sh of a bundle leaves our own trainer's launch
+SAVE = "write keep: best (or all) in its study"
+
+
+@dataclass(frozen=True)
+class ModelToServe:
+    """`name`: that clients give. `folder`: where it is; None: on the hub, or an embedded one, under its `name`."""
+
+    name: str
+    folder: Path | None = None
+
+    @property
+    def source(self) -> str:
+        return str(self.folder or self.name)
+
+
+def find(given: str, runs: str) -> ModelToServe:
+    """Loads nothing. Raises InputError where there is none."""
+    if is_remote(given):
+        raise InputError(f"{given}: a model is served from a folder: copy its files to this machine")
+    for path in (Path(given), Path(named(runs, given))):
+        if (path / "config.json").is_file():
+            return _of_folder(path)
+        if RunFiles(path).study.is_file() or TrialFiles(path).request.is_file():
+            return _saved_in(path)
+    if Path(given).exists():
+        raise InputError(f"{given}: no model (it has no config.json): give a directory that save_pretrained wrote")
+    if not HUB_ID.fullmatch(given) and given not in EMBEDDED:
+        raise InputError(f"{shown(given)}: no such folder, run or trial, and no id of the hub (owner/name)")
+    return ModelToServe(given)
+
+
+def _of_folder(folder: Path) -> ModelToServe:
+    """By the name of the folder; a saved model of a trial by run and trial."""
+    folder = folder.resolve()
+    files = TrialFiles(folder.parent)
+    if folder == files.model and files.request.is_file():
+        return ModelToServe(f"{files.folder.parent.parent.name}-{files.folder.name}", folder)
+    return ModelToServe(folder.name or "model", folder)
+
+
+def _saved_in(place: Path) -> ModelToServe:
+    """Of a trial, of the best trial of a run that saved its model, or of the launch beside it."""
+    if TrialFiles(place).request.is_file():
+        if (TrialFiles(place).model / "config.json").is_file():
+            return _of_folder(TrialFiles(place).model)
+        raise InputError(f"{place}: this trial saved no model: {SAVE}, and run it under another name")
+    if best := _best(place):
+        return ModelToServe(place.resolve().name, best)
+    launches = [found for folder in sorted(place.glob(LAUNCHES)) if (found := _best(folder))]
+    if len(launches) > 1:
+        several = ", ".join(os.fspath(path.parent.parent.parent) for path in launches)
+        raise InputError(f"{place}: several launches left a model: name one of {several}")
+    if launches:
+        return ModelToServe(place.resolve().name, launches[0])
+    raise InputError(f"{place}: neither a trial nor a launch of this run saved a model: {SAVE}, or start the launch")
+
+
+def _best(run: Path) -> Path | None:
+    """The saved model with the lowest objective."""
+    saved = [
+        (_objective(files), files.model.resolve())
+        for files in RunFiles(run).each_trial()
+        if (files.model / "config.json").is_file()
+    ]
+    return min(saved)[1] if saved else None
+
+
+def _objective(files: TrialFiles) -> float:
+    note = read_object(files.saved_model_note) if files.saved_model_note.is_file() else None
+    value = (note or {}).get("objective")
+    return value if isinstance(value, int | float) and math.isfinite(value) else math.inf
+
+
+def config_of(folder: Path) -> dict[str, object]:
+    """The model's config.json. Raises InputError."""
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable ({error}): save the model again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a model's configuration: save the model again")
+    return content
