@@ -153,7 +153,7 @@ def _outside(checks: list[LossCheck]) -> WatchVerdict | None:
         return None
     good = max((step for step in predicted if not by_step[step]), default=0)
     since = next(step for step in predicted if step > good)
-    of = ", ".join(f"{one.label}, {_nats(one.excess)}" for one in by_step[predicted[-1]])
+    of = "; ".join(f"{one.label}, {_nats(one.excess)}" for one in by_step[predicted[-1]])
     below = all(one.excess < 0 for one in by_step[predicted[-1]])
     at = "" if since == predicted[-1] else f" at step {predicted[-1]:,}"
     return WatchVerdict("outside", f"outside its band since step {since:,} ({of}{at})", since, good, below)

@@ -39,7 +39,7 @@ def test_a_run_outside_its_band_is_branched_from_the_newest_sound_checkpoint(tmp
     for step in (10, 35, 50):
         checkpoint(tmp_path, step)
     found = looked(tmp_path, *made.native(80, more=lambda step: 0.05 if step >= 60 else 0.0))
-    assert found.verdict.text == "outside its band since step 60 (English, 0.03 above, Chinese, 0.03 above at step 80)"
+    assert found.verdict.text == "outside its band since step 60 (English, 0.03 above; Chinese, 0.03 above at step 80)"
     assert found.advice.action == "branch"
     assert found.advice.text.endswith("branch at half the LR from the checkpoint of step 35")
     assert found.advice.command.startswith("almr branch ")

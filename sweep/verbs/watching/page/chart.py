@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from sweep.study import numbers
 
-WIDTH, HEIGHT = 640, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 36
+WIDTH, HEIGHT = 460, 210  # small, so that the text can be read on a telephone
+LEFT, RIGHT, TOP, BOTTOM = 54, 14, 10, 34
 TICKS = 5
 MOST_POINTS = 400  # of a series: more cannot be told apart
 Point = tuple[float, float]
@@ -18,7 +18,8 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Chart:
-    """`line` and `dots` in the units of the axes, `band` as (step, low, high). `odd`: dots outside the band."""
+    """`line` and `dots` in the units of the axes, `band` as (step, low, high). `odd`: dots outside the band.
+    `show` writes a value."""
 
     title: str
     axis: str
@@ -27,12 +28,12 @@ class Chart:
     odd: Sequence[Point] = ()
     band: Sequence[tuple[float, float, float]] = ()
     steps: float = 1.0
-    planned: float | None = None
+    show: Callable[[float], str] = numbers.number
 
     def svg(self) -> str:
         """Empty where there is nothing to draw."""
         values = [y for _, y in (*self.line, *self.dots, *self.odd)] + [y for _, *ends in self.band for y in ends]
-        finite = [y for y in values if math.isfinite(y)] + ([self.planned] if self.planned is not None else [])
+        finite = [y for y in values if math.isfinite(y)]
         if not finite:
             return ""
         low, high = min(finite), max(finite)
@@ -54,7 +55,7 @@ class _Drawn:
 
     def svg(self) -> str:
         title = escape(self.chart.title, {'"': "&quot;"})
-        parts = [*self._grid(), *self._band(), *self._planned(), *self._line(), *self._dots()]
+        parts = [*self._grid(), *self._band(), *self._line(), *self._dots()]
         return (
             f'<svg class="chart" role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
             f'height="{HEIGHT}">{"".join(parts)}</svg>'
@@ -66,7 +67,7 @@ class _Drawn:
             value = self.low + (self.high - self.low) * i / (TICKS - 1)
             y = self.y(value)
             yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{numbers.number(value)}</text>'
+            yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(self.chart.show(value))}</text>'
             step = self.chart.steps * i / (TICKS - 1)
             anchor = "end" if i == TICKS - 1 else "middle" if i else "start"
             yield f'<text x="{self.x(step):.1f}" y="{bottom + 16}" text-anchor="{anchor}">{step:,.0f}</text>'
@@ -82,11 +83,6 @@ class _Drawn:
             forth = [(step, high) for step, _, high in self.chart.band]
             back = [(step, low) for step, low, _ in reversed(self.chart.band)]
             yield f'<polygon class="band" points="{self._points([*forth, *back])}"/>'
-
-    def _planned(self) -> Iterable[str]:
-        if self.chart.planned is not None:
-            y = self.y(self.chart.planned)
-            yield f'<line class="zero" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
 
     def _line(self) -> Iterable[str]:
         """Broken where a value is not finite."""

@@ -80,7 +80,7 @@ def charts(found: WatchResult) -> Iterator[Chart]:
     yield Chart("Training loss", "nats per token", line=list(losses.items()), steps=steps)
     yield Chart("Gradient norm before clipping", "", line=list(norms.items()), steps=steps)
     rates = log.series("lr")
-    yield Chart("Learning rate", "", line=list(rates.items()), steps=steps)
+    yield Chart("Learning rate", "", line=list(rates.items()), steps=steps, show=numbers.lr)
 
 
 def _held_out(found: WatchResult, name: str) -> Chart:
