@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.launch.watching import bundles, result
-from analysis.launch.watching.logs import find, text
+from analysis.launch.watching.logs import find, text, wandb_files
 from sweep.study import InputError
 
 LINES = {
@@ -165,10 +166,38 @@ def test_logs_of_several_trials_are_refused(tmp_path):
         looked(tmp_path, "native", tmp_path / "trials")
 
 
-def test_a_wandb_file_needs_wandb(tmp_path):
-    (tmp_path / "run-1.wandb").write_bytes(b"")
+def test_a_wandb_file_is_read_by_parts_or_needs_wandb(tmp_path):
+    path = tmp_path / "run-1.wandb"
+    path.write_bytes(wandb_files.MAGIC)
     try:
-        import wandb  # noqa: F401
+        from wandb.proto.wandb_internal_pb2 import HistoryItem, HistoryRecord, Record
     except ImportError:
         with pytest.raises(InputError, match="W&B is not installed"):
-            looked(tmp_path, "native", tmp_path)
+            looked(tmp_path, "native", path)
+        return
+    with path.open("ab") as file:
+        for step in range(1, 900):
+            logged = {"trial_step": step, "train/loss": float(step), "note": "x" * step}
+            items = [HistoryItem(nested_key=[name], value_json=json.dumps(value)) for name, value in logged.items()]
+            put(file, Record(history=HistoryRecord(item=items)).SerializeToString())
+    whole = path.read_bytes()
+    assert find.read([path]).series("loss") == {step: float(step) for step in range(1, 900)}
+    path.write_bytes(whole[: len(whole) // 2])
+    half = find.read([path]).series("loss")
+    assert 300 < len(half) < 899
+    assert all(step == loss for step, loss in half.items())
+
+
+def put(file, data: bytes) -> None:
+    """A record as LevelDB's log has it: in blocks, whose last bytes may be too few for a part."""
+    first = True
+    while data or first:
+        left = wandb_files.BLOCK - file.tell() % wandb_files.BLOCK
+        if left < wandb_files.PART.size:
+            file.write(bytes(left))
+            continue
+        part, data = data[: left - wandb_files.PART.size], data[left - wandb_files.PART.size :]
+        kind = {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 4}[first, bool(data)]
+        check = zlib.crc32(part, zlib.crc32(bytes([kind])))
+        file.write(wandb_files.PART.pack(check, len(part), kind) + part)
+        first = False
