@@ -12,6 +12,7 @@ from sweep.study import LANGUAGES, CorpusFacts, Ingredients, InputError, Study, 
 from sweep.study.errors import shown
 from sweep.study.files import cache, disk, patterns
 from sweep.study.preparation import BenchmarkData, Preparation
+from sweep.study.sections.text.corpora import Corpus
 from sweep.study.study import fingerprint_of
 from trainers import tiny
 from trainers.benchmarks import fetching
@@ -23,6 +24,7 @@ from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import excluded, held_out_texts
 from trainers.data.origins import hub
 from trainers.data.origins.hub import RecordedCommit
+from trainers.data.readers.record_text import RecordText
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.loop.base import check
@@ -36,7 +38,7 @@ Progress = Callable[[str, float | None], None]
 BASE_MODEL, TOKENIZER = "base_model", "base_model.tokenizer"
 PREPARE = {"cpt": corpus.prepare, "sft": conversations.prepare, "dpo": pairs.prepare}  # what packs a source, by stage
 # how a record of a source becomes a document, where it is no plain text
-READ_AS = {"sft": messages.read_as, "dpo": lambda spec: PAIRS}
+READ_AS: dict[str, Callable[[Corpus], RecordText]] = {"sft": messages.read_as, "dpo": lambda spec: PAIRS}
 
 
 @dataclass(frozen=True)
