@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 from analysis.launch.watching.bundles import WatchedLaunch
 from analysis.launch.watching.logs.events import RunLog, Values
-from sweep.study import LANGUAGES, InputError, numbers
-from sweep.study.files import trial_files
+from sweep.study import LANGUAGES, InputError, Status, numbers
+from sweep.study.files import reader, trial_files
+from sweep.study.files.layout import RECORD
 
+METRICS = "metrics.jsonl"
 ANOTHER = "this log is of another run: name the log of this launch, or the bundle of that run"
 SAME = 1e-6  # relative
 SAME_LR = 0.02  # relative: text shows two to seven digits
@@ -21,6 +24,7 @@ def matched(launch: WatchedLaunch, log: RunLog) -> RunLog:
     scale = launch.loss_scale
     for values in log.steps.values():
         values |= {name: values[name] * scale for name in ("loss", "grad_norm") if name in values}
+    log.ended = log.last >= launch.steps or any(_has_ended(file) for file in log.files)
     log.held_out = {step: _languages(launch, values, scale) for step, values in log.held_out.items()}
     return log
 
@@ -50,6 +54,12 @@ def _refuse_other_trial(launch: WatchedLaunch, log: RunLog) -> None:
             theirs = f"ALMR {numbers.almr(request.trial.almr)}, seed {request.trial.seed}"
             ours = f"ALMR {numbers.almr(launch.almr)}, seed {launch.study.grid.seeds[0]}"
             raise InputError(f"{file}: the trial has {theirs}, the launch {ours}; {ANOTHER}")
+
+
+def _has_ended(file: Path) -> bool:
+    """Our own trainer ends a run that diverged before its last step, with a record beside the log."""
+    record = reader.read_object(file.with_name(RECORD)) if file.name == METRICS else None
+    return record is not None and record.get("status") in (Status.COMPLETE, Status.DIVERGED)
 
 
 def _languages(launch: WatchedLaunch, values: Values, scale: float) -> Values:

@@ -40,7 +40,7 @@ class StepSeconds:
 @dataclass(frozen=True)
 class LaunchProgress:
     """`tokens`: of each language so far, by the order in which the text is read; `planned`: at the end. `left`: seconds
-    to the end, None where nothing tells it.
+    to the end, None where nothing tells it. `ended`: it goes on no more.
     """
 
     step: int
@@ -57,10 +57,7 @@ class LaunchProgress:
     loss_spikes: tuple[Spike, ...]
     norm_spikes: tuple[Spike, ...]
     restarts: tuple[tuple[int, int], ...]
-
-    @property
-    def done(self) -> bool:
-        return self.step >= self.steps
+    ended: bool
 
 
 def progress(launch: WatchedLaunch, log: RunLog) -> LaunchProgress:
@@ -75,7 +72,9 @@ def progress(launch: WatchedLaunch, log: RunLog) -> LaunchProgress:
         planned=_tokens(launch, launch.steps),
         almr=tokens[LANGUAGES[1]] / sum(tokens.values()) if step else None,
         speed=found,
-        left=StepSeconds(left * found.seconds, left * found.fast, left * found.slow) if found and left > 0 else None,
+        left=StepSeconds(left * found.seconds, left * found.fast, left * found.slow)
+        if found and left > 0 and not log.ended
+        else None,
         step_tokens=launch.step_tokens,
         loss=list(losses.values())[-1] if losses else None,
         grad_norm=list(norms.values())[-1] if norms else None,
@@ -83,6 +82,7 @@ def progress(launch: WatchedLaunch, log: RunLog) -> LaunchProgress:
         loss_spikes=tuple(_spikes(losses, lambda usual, sd: usual + max(LOSS_SPIKE * sd, SMALLEST_SPIKE))),
         norm_spikes=tuple(_spikes(norms, lambda usual, sd: NORM_SPIKE * usual)),
         restarts=tuple(log.restarts),
+        ended=log.ended,
     )
 
 

@@ -70,7 +70,7 @@ def look(launch: WatchedLaunch, logs: tuple[Path, ...] = (), stalled_minutes: fl
         launch=launch,
         log=log,
         verdict=found,
-        advice=advices.advise(launch, found, advices.checkpoints(launch, _folders(logs)), log.last >= launch.steps),
+        advice=advices.advise(launch, found, advices.checkpoints(launch, _folders(logs)), log.ended),
         progress=progresses.progress(launch, log),
         checks=tuple(verdict.loss_checks(launch, log)),
         notes=tuple(_notes(launch, log)),

@@ -61,7 +61,7 @@ def verdict(launch: WatchedLaunch, log: RunLog, minutes: float, most_minutes: fl
     checks = loss_checks(launch, log)
     if diverged := _diverging(launch, log, checks):
         return diverged
-    if log.last < launch.steps and minutes > most_minutes:
+    if not log.ended and minutes > most_minutes:
         text = f"stalled: no line for {numbers.clock(60 * minutes)}"
         return WatchVerdict("stalled", text, None, max(log.last, 0))
     return _outside(checks) or _inside(launch, log, checks)

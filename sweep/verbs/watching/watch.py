@@ -69,6 +69,6 @@ def brief(found: WatchResult) -> str:
 def _looks(watched: LaunchWatch, wait: Callable[[float], None] = time.sleep) -> Iterator[WatchResult]:
     while True:
         yield (found := watched.look(LOOK_SECONDS))
-        if found.progress.done:
+        if found.progress.ended:
             return
         wait(LOOK_SECONDS)

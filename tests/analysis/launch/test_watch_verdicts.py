@@ -103,6 +103,14 @@ def test_a_silent_log_has_stalled_unless_it_has_ended(tmp_path):
     assert result.look(found.launch).verdict.word == "as predicted"
 
 
+def test_a_run_of_our_own_trainer_has_ended_with_its_record(tmp_path):
+    found = looked(tmp_path, *made.native(40))
+    record = found.log.files[0].with_name("record.json")
+    for status, ended in (("failed", False), ("diverged", True)):
+        record.write_text(f'{{"status": "{status}"}}')
+        assert result.look(found.launch).progress.ended is ended
+
+
 def test_spikes_and_another_lr_are_told(tmp_path):
     lines = [f'{{"step": {s}, "tokens": {2048 * s}, "loss": {9 if s == 40 else 4.0}, "lr": 2e-3, "grad_norm": '
              f'{30 if s == 40 else 1.0}}}' for s in range(1, 60)]  # fmt: skip

@@ -99,7 +99,7 @@ def test_a_branch_trains_on_the_same_rows_with_half_the_lr(bundle, start, tmp_pa
     assert taken[STOPPED + 1][1] == pytest.approx(whole[STOPPED + 1][1], rel=1e-6)  # the same weights, before it learns
     assert taken[STEPS][1] != whole[STEPS][1]
     found = result.look(branched)
-    assert found.progress.done
+    assert found.progress.ended
     assert [step for step in found.log.steps if step] == list(range(1, STEPS + 1))  # the log up to the checkpoint, too
     assert found.log.held_out.keys() == {0, STEPS}
     assert checkpoint.is_dir()  # the other run's stays

@@ -33,6 +33,7 @@ class RunLog:
     """A run by step: what was logged of its training, and its held-out losses by name. `restarts`: [step that was
     reached, step that it went back to]. `written`: when the newest file was, in seconds since 1970. `left_out`: lines
     that look like a trainer's but cannot be read. `without_step`: lines with losses that name no step.
+    `ended`: the trainer says that it goes on no more.
     """
 
     steps: dict[int, Values] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class RunLog:
     files: list[Path] = field(default_factory=list)
     left_out: int = 0
     without_step: int = 0
+    ended: bool = False
 
     @property
     def last(self) -> int:

@@ -65,7 +65,7 @@ def render(found: WatchResult, every: float | None = None) -> str:
             rows=text.rows_of(found.checks),
             share=found.progress.step / found.progress.steps,
             charts=[(chart, Markup(svg)) for chart in charts(found) if (svg := chart.svg())],  # noqa: S704  # escaped
-            every=every and not found.progress.done and round(every),
+            every=every and not found.progress.ended and round(every),
             written=f"{datetime.now():%Y-%m-%d %H:%M:%S}",
         )
     )
