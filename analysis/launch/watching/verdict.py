@@ -7,9 +7,10 @@ the study's `divergence_margin`, or a training loss that has risen far above its
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 from statistics import fmean, median
 from typing import Literal
 
@@ -101,31 +102,43 @@ def _diverging(launch: WatchedLaunch, log: RunLog, checks: list[LossCheck]) -> W
     found = [*_not_finite(log), *_over_margin(launch, log, checks), *_risen(launch, log)]
     if not found:
         return None
-    since, why = min(found)
+    since, why = min(found, key=itemgetter(0))
     good = max((check.step for check in checks if check.step < since and check.excess <= 0), default=0)
     return WatchVerdict("diverging", f"diverging since step {since:,} ({why})", since, good)
 
 
+def _row(steps: Iterable[int], bad: Collection[int]) -> int | None:
+    """The first step of the unbroken row of bad ones that leads up to the newest; None where the newest is not bad. A
+    run that came back by itself diverges no more.
+    """
+    found = None
+    for step in sorted(steps):
+        found = (found if found is not None else step) if step in bad else None
+    return found
+
+
 def _not_finite(log: RunLog) -> Iterator[tuple[int, str]]:
-    for step, values in log.steps.items():
-        lost = [name for name in ("loss", "grad_norm") if name in values and not math.isfinite(values[name])]
-        if lost:
-            yield step, f"the {'training loss' if lost[0] == 'loss' else 'gradient norm'} is not finite"
-    for step, values in log.held_out.items():
-        if not all(map(math.isfinite, values.values())):
-            yield step, "a held-out loss is not finite"
+    for name, words in (("loss", "the training loss"), ("grad_norm", "the gradient norm")):
+        series = log.series(name)
+        lost = {step for step, value in series.items() if not math.isfinite(value)}
+        if (since := _row(series, lost)) is not None:
+            yield since, f"{words} is not finite"
+    lost = {step for step, values in log.held_out.items() if not all(map(math.isfinite, values.values()))}
+    if (since := _row(log.held_out, lost)) is not None:
+        yield since, "a held-out loss is not finite"
 
 
 def _over_margin(launch: WatchedLaunch, log: RunLog, checks: list[LossCheck]) -> Iterator[tuple[int, str]]:
     """As the trials' own divergence: the mixture's held-out loss over the base model's."""
     base, margin = log.held_out.get(0, {}), launch.study.training.divergence_margin
     shares = {"original": 1 - launch.almr, "additional": launch.almr}
+    over = {}
     for step in sorted({check.step for check in checks}):
         losses = log.held_out[step]
         if all(name in losses and name in base for name in shares):
-            over = sum(share * (losses[name] - base[name]) for name, share in shares.items())
-            if over > margin:
-                yield step, f"held-out loss {over:.3f} above the base model's, margin {margin:g}"
+            over[step] = sum(share * (losses[name] - base[name]) for name, share in shares.items())
+    if (since := _row(over, {step for step, excess in over.items() if excess > margin})) is not None:
+        yield since, f"held-out loss {over[max(over)]:.3f} above the base model's, margin {margin:g}"
 
 
 def _risen(launch: WatchedLaunch, log: RunLog) -> Iterator[tuple[int, str]]:

@@ -70,6 +70,11 @@ def test_a_loss_over_the_margin_is_divergence_without_a_prediction(tmp_path):
     assert found.verdict.text.startswith("diverging since step 40 (held-out loss 1.8")
 
 
+def test_a_run_that_came_back_from_over_the_margin_diverges_no_more(tmp_path):
+    found = looked(tmp_path, *made.native(60, more=lambda step: 2.0 if step == 20 else 0.05))
+    assert found.verdict.text.startswith("outside its band since step 20")
+
+
 def test_a_training_loss_that_drifts_up_is_divergence(tmp_path):
     lines = made.native(80, loss=lambda step: 4.0)
     drift = [f'{{"step": {s}, "tokens": {2048 * s}, "loss": {4 + max(0, s - 30) * 0.01}}}' for s in range(1, 80)]
