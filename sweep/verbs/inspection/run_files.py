@@ -16,7 +16,14 @@ from sweep.store.run import Run
 from sweep.study import InputError, study_file
 from sweep.study.files import reader, regular, unfinished
 from sweep.study.files.atomic import sha256
-from sweep.study.files.layout import CONFIRMATION_RESULT, CONFIRMATION_RUNS, PREVIOUS_EVIDENCE, SAVED_MODELS_LOCK
+from sweep.study.files.layout import (
+    CONFIRMATION_RESULT,
+    CONFIRMATION_RUNS,
+    PREVIOUS_EVIDENCE,
+    RECORD,
+    SAVED_MODELS_LOCK,
+    ScoreFiles,
+)
 from sweep.study.ingredients import read_ingredients, read_search
 from sweep.verbs.inspection.remark import Remark, of_reading
 
@@ -33,6 +40,8 @@ def examine(run: Run) -> Iterator[Remark]:
     yield from of_reading(files.provenance, _json(RENEWED, "code_sha256"))
     yield from of_reading(files.parity, _parity)
     for path, read in _scores(run):
+        yield from of_reading(path, read)
+    for path, read in _gains(run):
         yield from of_reading(path, read)
     yield from of_reading(files.confirmation / CONFIRMATION_RESULT, lambda _: _judgement(run.folder))
     yield from of_reading(files.confirmation / CONFIRMATION_RUNS, functools.partial(_results, run.folder))
@@ -99,6 +108,18 @@ def _scores(run: Run) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
         yield path, functools.partial(scores.parsed, kind=kind)
     for path in (base.questions, *(files.questions for files in run.files.each_trial())):
         yield path, functools.partial(scores.parsed, kind=scores.QUESTIONS)
+
+
+def _gains(run: Run) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
+    """The records of scored models, their questions, and the table."""
+    from analysis.scores import read as scores
+    from analysis.scores.gains import gains_file, model_record
+
+    folder = run.files.gains
+    yield folder / gains_file.NAME, lambda path: gains_file.read(path.parent)
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        yield path, lambda path: model_record.read(path.parent)
+        yield ScoreFiles(path.parent).questions, functools.partial(scores.parsed, kind=scores.QUESTIONS)
 
 
 def _judgement(run: Path) -> str | None:

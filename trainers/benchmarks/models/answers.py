@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from trainers.benchmarks.models.checkpoint import OpenModel
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.data.corpus import open_corpora
 from trainers.data.tokens.borders import Borders
-from trainers.model.loading import load_tokenizer
+from trainers.model.loading import load_tokenizer, parameters
 
 SEED = 0  # of sampled answers
+SMALL = 50_000_000  # parameters: below, several threads wait for each other longer than they compute
 NO_TEMPLATE = "its tokenizer has no chat template: leave --chat out, or give the model a chat_template.jinja"
 NO_TEXT = "asks about held-out text: name the study whose text it is: --study STUDY"
 OTHER_TOKENS = "its questions are tokens of the study's tokenizer, and this model has another one"
@@ -27,6 +29,25 @@ OTHER_TOKENS = "its questions are tokens of the study's tokenizer, and this mode
 
 def answered(task: str, asked: Asked, opened: OpenModel, heartbeat: Callable[[], None]) -> ScoringOutcome:
     """The outcome of one task. What cannot be scored is a failure in it, in one line."""
+    with _threads(opened.model):
+        return _answered(task, asked, opened, heartbeat)
+
+
+@contextlib.contextmanager
+def _threads(model: Any) -> Iterator[None]:
+    """One thread of torch for a small model on a CPU: two took 8 to 24 times the processor of one where other programs
+    used the cores too (2026-11-29, the demo's model on 2 cores).
+    """
+    before = torch.get_num_threads()
+    if model.device.type == "cpu" and parameters(model) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _answered(task: str, asked: Asked, opened: OpenModel, heartbeat: Callable[[], None]) -> ScoringOutcome:
     language = next((language for language in LANGUAGES if CLOZE[language] == task), None)
     if language:
         return _cloze(language, asked, opened, heartbeat)
