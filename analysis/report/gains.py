@@ -44,18 +44,12 @@ def headline(found: GainsFile) -> dict[str, str]:
     if len(found.chain) < 2:
         return {"word": "One model", "kind": "open", "note": text.NO_CHAIN}
     last, first = found.chain[-1], found.chain[0]
-    gains = [(row, g) for row in _leading(found) for g in row.gains if (g.model, g.against) == (last, first)]
-    by = {kind: [row.group for row, g in gains if g.verdict == kind] for kind in ("better", "worse")}
+    gains = [(row, g) for row in text.leading(found) for g in row.gains if (g.model, g.against) == (last, first)]
+    by = {kind: list(dict.fromkeys(row.group for row, g in gains if g.verdict == kind)) for kind in ("better", "worse")}
     said = [f"{kind} in {', '.join(names)}" for kind, names in by.items() if names]
     word = "Worse in part" if by["worse"] else "Better" if by["better"] else "No difference shown"
     kind = "bad" if by["worse"] else "good" if by["better"] else "open"
     return {"word": word, "kind": kind, "note": f"{last} against {first}: {'; '.join(said) or 'no verdict'}"}
-
-
-def _leading(found: GainsFile) -> Iterator[GainsRow]:
-    """A row per group: its mean, or its only task."""
-    for _, rows in groupby(found.rows, key=lambda row: row.group):
-        yield next(rows)
 
 
 def view(found: GainsFile) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def table(
     scored = {entry.model.label: _scored(entry, keys, languages) for entry in entries}
     chain = [entry.model.label for entry in entries if not entry.model.reference]
     first, *others = scored.values()
-    shown = _ordered(distinct(targets(Scored(first, [], others))))
+    every = _ordered(distinct(targets(Scored(first, [], others))))
+    shown = [target for target in every if any(target.value(model) is not None for model in scored.values())]
     pairs = [_Pair(t, one, other, t.difference(scored[one], scored[other])) for t in shown for one, other in _of(chain)]
     gains = _judged(pairs, scored, level)
     rows = [_row(target, scored, [g for p, g in gains if p.target is target]) for target in shown]

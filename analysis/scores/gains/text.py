@@ -120,11 +120,17 @@ def _lost_line(row: GainsRow, gain: Gain) -> str:
     return f"{name(row)}: {gain.model} against {gain.against} {change(gain.change)}{asked}"
 
 
+def leading(found: GainsFile) -> Iterator[GainsRow]:
+    """A row per group: its mean, or its only task. Of tasks that no model has all of, each."""
+    whole = {row.group for row in found.rows if row.kind == "group"}
+    return (row for row in found.rows if row.kind == "group" or row.group not in whole)
+
+
 def _not_excluded(found: GainsFile) -> Iterator[str]:
     """For each model, the largest loss against the first that an interval leaves open, by score."""
     for label in found.chain[1:]:
         parts = []
-        for row in found.rows:
+        for row in leading(found):
             gain = next((g for g in row.gains if (g.model, g.against) == (label, found.chain[0])), None)
             if gain and gain.change and gain.verdict == "not distinguishable":
                 ends = gain.change.interval
@@ -138,11 +144,15 @@ def _not_excluded(found: GainsFile) -> Iterator[str]:
 
 def missing(found: GainsFile) -> list[str]:
     """Why there is no score, a line for each reason."""
-    said: dict[tuple[str, str], list[str]] = {}
+    models: dict[tuple[str, str], list[str]] = {}
     for label, failures in found.failures.items():
         for task, why in failures.items():
-            said.setdefault((label, why), []).append(task)
-    return [f"No score of {label} for {_listed(tasks)}: {why}" for (label, why), tasks in said.items()]
+            models.setdefault((task, why), []).append(label)
+    said: dict[tuple[str, str], list[str]] = {}
+    for (task, why), labels in models.items():
+        who = "any model" if len(labels) == len(found.models) > 1 else ", ".join(labels)
+        said.setdefault((who, why), []).append(task)
+    return [f"No score of {who} for {_listed(tasks)}: {why}" for (who, why), tasks in said.items()]
 
 
 def _listed(tasks: Sequence[str]) -> str:
@@ -169,8 +179,7 @@ def lines(found: GainsFile, width: int) -> list[str]:
 
 def _changes(found: GainsFile, width: int) -> list[str]:
     """By group; of a group without a mean, by task."""
-    whole = {row.group for row in found.rows if row.kind == "group"}
-    shown = [row for row in found.rows if row.gains and (row.kind == "group" or row.group not in whole)]
+    shown = [row for row in leading(found) if row.gains]
     rows = [["changes", gain_heads(found)[3], "verdict"]]
     for row in shown:
         rows.append([_cut(name(row), row.group), "", ""])
@@ -181,7 +190,7 @@ def _changes(found: GainsFile, width: int) -> list[str]:
 def _open(gain: Gain) -> str:
     """The verdict in few letters."""
     if gain.verdict != "not distinguishable":
-        return gain.verdict or f"none: {gain.why}"
+        return gain.verdict or "none, as said below"
     return "open" if gain.needed is None else f"open ({gain.needed:,} needed)"
 
 

@@ -168,5 +168,5 @@ class _Scoring:
         return answers.template(opened.tokenizer) if own else None
 
 
-def _failed(record: ModelRecord, why: Mapping[str, str]) -> ModelRecord:
+def _failed(record: ModelRecord, why: dict[str, str]) -> ModelRecord:
     return record.model_copy(update={"failures": record.failures | why})
