@@ -248,3 +248,10 @@ def test_damaged_questions_are_asked_again(chain: list[GainsEntry], tmp_path: Pa
     assert again
     assert again[1] == {}
     assert again[0].needs("mmlu", KEYS["mmlu"], again[1])
+
+
+def test_a_task_that_no_model_was_scored_on_has_no_row_and_one_line(chain: list[GainsEntry]) -> None:
+    found = table.table(chain[:2], KEYS | {"bbh": "key"}, {})
+    assert "bbh" not in {one.name for one in found.rows}
+    assert "No score of any model for bbh: not scored" in text.missing(found)
+    assert row(found, "Chinese").tasks == ("c3", "cmmlu")

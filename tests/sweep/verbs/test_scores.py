@@ -20,8 +20,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from sweep import cli
+from sweep.store.run import Run
 from sweep.study import Study, study_file
+from sweep.verbs.inspection import doctor
 from sweep.verbs.scores import named
+from trainers import prepare
 from trainers.benchmarks import harness
 from trainers.benchmarks.sandbox import engines
 
@@ -247,3 +250,33 @@ def test_an_interrupt_leaves_what_is_finished(study: str, small_model: Path, tmp
     assert record(out, "m0")["tasks"]
     assert not (out / "gains.json").exists()
     assert not list(out.rglob(".*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_run_holds_its_table_of_gains(local_study: Study, small_model: Path, tmp_path: Path) -> None:
+    run = Run.within(tmp_path / "runs", local_study.name)
+    run.freeze(local_study)
+    run.keep_ingredients(prepare.prepare(local_study))
+    other = _with_other_tokens(small_model, tmp_path / "other")
+    words = [f"base={small_model}", "--reference", str(other), "--suite", "embedded", "--run", run.address]
+    result = scores(*words)
+    assert result.exit_code == 1  # of the reference there is no score
+    assert "questions are tokens of the study's tokenizer, and this model has another one" in result.stdout
+    assert {path.name for path in run.files.gains.glob("gains.*")} == {
+        f"gains.{kind}" for kind in ("csv", "html", "json", "md", "tex")
+    }
+    assert not [one for one in doctor.examine(run).remarks if run.files.gains in one.path.parents]
+    (run.files.gains / "base" / "questions.json").write_text('{"cloze_original": [2, "x"]}')
+    (run.files.gains / "gains.json").write_text("[]")
+    damaged = {one.path.name for one in doctor.examine(run).remarks if run.files.gains in one.path.parents}
+    assert damaged == {"questions.json", "gains.json"}
+
+
+def _with_other_tokens(model: Path, folder: Path) -> Path:
+    """A copy whose tokenizer gives every token the number of another one."""
+    shutil.copytree(model, folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    names = list(content["model"]["vocab"])
+    content["model"]["vocab"] = dict(zip([names[0], *reversed(names[1:])], range(len(names)), strict=True))
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    return folder
