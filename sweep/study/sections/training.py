@@ -130,7 +130,8 @@ class Training(Section):
     log_every: Count = 10
     """Steps between logged training losses."""
     evaluate_every: Count | None = None
-    """Steps between logged held-out losses, for the curves only. Default: only at the end."""
+    """Steps between logged held-out losses, for the curves and the predicted path of the launch. Default: only at the
+    end."""
 
     @model_validator(mode="before")
     @classmethod
