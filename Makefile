@@ -4,10 +4,13 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 QUIET := --quiet --disable-pip-version-check
 
-.PHONY: demo demo-sources test check audit docs docs-outputs screenshots install test-heavy test-page test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
+.PHONY: demo demo-chat demo-sources test check audit docs docs-outputs screenshots install test-heavy test-page test-intervals test-exports test-oldest test-newest soak gpu gpu-kit clean
 
 demo: $(INSTALLED)  ## train the tiny base model, sweep it, fit, report, export: minutes
 	$(BIN)/almr run demo
+
+demo-chat: demo  ## fine-tune the launch of the demo on generated conversations, and align it (docs/chain.md): minutes
+	$(BIN)/almr run demo-chat
 
 demo-sources: $(INSTALLED)  ## two sources a language (docs/sources.md): minutes
 	$(BIN)/almr run docs/sources.yaml

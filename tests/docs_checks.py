@@ -16,6 +16,7 @@ import yaml
 
 from sweep import cli
 from sweep.study import InputError, study_file
+from sweep.verbs.stages import chain_file
 from tests import rooms, study_fields
 from tests.rooms import ROOT
 
@@ -202,7 +203,7 @@ def private_words() -> list[str]:
 
 
 def bad_studies(text: str, page: Path) -> Iterator[str]:
-    """A yaml block is a study, or sections that replace those of the demo; several are parted by `---`."""
+    """A yaml block is a study, a chain, or sections that replace those of the demo; several are parted by `---`."""
     for block in blocks(text, "yaml"):
         for content in yaml.safe_load_all(block):
             if fault := study_fault(content):
@@ -216,7 +217,7 @@ def study_fault(content: dict[str, object]) -> str | None:
         path = Path(folder) / "study.yaml"
         path.write_text(yaml.safe_dump(content if "name" in content else merged), encoding="utf-8")
         try:
-            study_file.load(path)
+            (chain_file if chain_file.is_chain(path) else study_file).load(path)
         except InputError as error:
             return str(error)
     return None

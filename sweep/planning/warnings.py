@@ -64,9 +64,11 @@ def _new_rows(study: Study) -> int | None:
 
 def too_small(study: Study, also: int = 0) -> str | None:
     """One line for a study that has fewer trials than a surface needs, with those that the user named beside its own,
-    else None.
+    else None: also for one trial, which is run alone.
     """
     search, points, needed = study.search, len(study.grid.points) + also, f"a surface needs {MINIMUM_TRIALS}"
+    if points == 1 and not search.proposes:
+        return None
     if points < MINIMUM_TRIALS and not (search.proposes and search.space == "range"):
         what = "cells to search" if search.proposes else "trials"
         advice = "add ALMRs or LRs" + (", or set search.space: range" if search.proposes else "")

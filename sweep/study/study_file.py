@@ -44,17 +44,24 @@ class _StudyLoader(BoundedLoader):
 def load(source: str | Path) -> Study:
     """Read a study file, or a shipped study by its bare name. Raises InputError naming file, field and fix."""
     path = find(source)
-    content = _content(path)
+    return validated(content_of(path), path)
+
+
+def validated(content: Any, path: Path, within: str = "") -> Study:
+    """The content of a study file as a study. `within`: the field of the file that the content is of, with its dot.
+
+    Raises InputError as `load` does.
+    """
     if not isinstance(content, dict):
         shipped = f"{SHIPPED.name}/demo.yaml"
         raise InputError(f"{path}: a study is a mapping of fields: restore it, or start from the shipped {shipped}")
     try:
         return _with_absolute_paths(Study.model_validate(content), path.parent)
     except pydantic.ValidationError as error:
-        raise InputError("\n".join(f"{path}: {line}" for line in explain(error, Study))) from None
+        raise InputError("\n".join(f"{path}: {within}{line}" for line in explain(error, Study))) from None
     except OSError as error:  # of a path in it
         name = shown(os.fsdecode(error.filename or ""))
-        raise InputError(f"{path}: the path {name}: {error.strerror}: correct it") from None
+        raise InputError(f"{path}: {within}the path {name}: {error.strerror}: correct it") from None
 
 
 def find(source: str | Path) -> Path:
@@ -84,7 +91,8 @@ def replayed(study: Study, table: str) -> Study:
     return study.model_copy(update=changed)
 
 
-def _content(path: Path) -> Any:
+def content_of(path: Path) -> Any:
+    """The YAML of a file, whatever it holds. Raises InputError."""
     try:
         return bounded_yaml.parsed(path, _StudyLoader)
     except bounded_yaml.UnreadableYamlError as error:

@@ -12,12 +12,17 @@ from sweep.store.run import Run
 from sweep.study import Ingredients, InputError, Study, preparation, study_file
 from sweep.trials import also
 from sweep.trials.progress import RunProgress
+from sweep.verbs.commands import chains
+from sweep.verbs.commands.chains import not_of_a_chain
 from sweep.verbs.commands.terminal import BAD_INPUT, err, interruptible, out, say, show, tell
 from sweep.verbs.options import RUNS, Address, Also, AsJson, RunName, Runs, StudyName
+from sweep.verbs.stages import chain_file
 
 if TYPE_CHECKING:
     from sweep.planning.plan import StudyPlan
     from sweep.preflight.checks import CheckResult
+
+RESUME = "finished trials are kept; run the same command again to resume"
 
 
 def plan(
@@ -34,6 +39,9 @@ def plan(
 
     if address and not check:
         raise InputError("--address: only the checks ask a cluster: add --check")
+    if chain_file.is_chain(study):
+        not_of_a_chain(address=address, points=points, check=check)
+        return chains.plan(study, runs, as_json)
     named = also.read(points or ())
     loaded = study_file.load(study)
     run = Run.within(runs, loaded.name)
@@ -99,10 +107,12 @@ def _checked(study: Study, run: Run, planned: StudyPlan, address: str | None) ->
         return preflight.full(study, run, planned, address)
 
 
-def prepare(study: StudyName, as_json: AsJson = False) -> None:
+def prepare(study: StudyName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Download, tokenise and pack before a run, so that no GPU waits."""
     from sweep.verbs.plan import prepare as preparing
 
+    if chain_file.is_chain(study):
+        return chains.prepare(study, runs, as_json)
     loaded = study_file.load(study)
     with interruptible("what is finished is kept; run the same command again to go on"):
         prepared = preparing.prepare(loaded, err if as_json else out)
@@ -122,18 +132,28 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a study to its report and launch bundle. Run it again to resume: finished trials are kept.
+    """Run a study to its report and launch bundle. Run again, it resumes.
 
+    Also a chain of stages after a launch, such as demo-chat, to its last model.
     Exit status 1: trials failed. 2: no bundle. 3: the fit is refused. Else 0, also where the bundle says NO GO.
     """
     from sweep.verbs.results import rerun
     from sweep.verbs.running import run as sweep_run
+    from sweep.verbs.running import single
 
+    if chain_file.is_chain(study):
+        not_of_a_chain(points=points, replay=replay, same_text=same_text)
+        return chains.run(study, runs, address, as_json)
     named = also.read(points or ())
     loaded = study_file.load(study)
     loaded = study_file.replayed(loaded, replay) if replay else loaded
     options = sweep_run.RunOptions(address, named, same_text)
-    with interruptible("finished trials are kept; run the same command again to resume"):
+    if single.only_trial(loaded) and not (named or same_text):
+        with interruptible(RESUME):
+            trained = single.train(loaded, Run.within(runs, loaded.name), err if as_json else out, address)
+        show(trained.as_json() if as_json else trained.text())
+        raise typer.Exit(trained.status)
+    with interruptible(RESUME):
         finished = sweep_run.run(loaded, Run.within(runs, loaded.name), err if as_json else out, options)
     show(finished.as_json() if as_json else finished.text(rerun.of(finished.run, None if replay else study, address)))
     raise typer.Exit(finished.status)
@@ -149,6 +169,8 @@ def status(
     from sweep.verbs.inspection import status as summary
     from sweep.verbs.live import watch as watching
 
+    if record := chains.find(run, runs):
+        return chains.status(record, runs, watch, as_json)
     if watch and as_json:
         raise InputError("--watch goes on until the run ends, and --json prints one object: leave one out")
     found = Run.find(run, runs)

@@ -1,0 +1,88 @@
+"""A stage of a chain: the plain run that it is, and the model that it leaves."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+
+from sweep.planning import warnings
+from sweep.store.run import Run
+from sweep.study import LANGUAGES, Ingredients, InputError, Record, Study
+from sweep.study.files.reader import read_object
+from sweep.verbs.results import rerun
+from sweep.verbs.running import preparing, single
+from sweep.verbs.running import run as sweep_run
+from sweep.verbs.stages.chain_file import ChainStage
+from sweep.verbs.stages.chain_record import StageResult
+
+FEW = "too few trials for a surface: the best of them is taken"
+
+
+def carry_out(stage: ChainStage, run: Run, console: Console, address: str | None) -> StageResult:
+    """Run what is left of a stage. Raises InputError where its finished trials had another model or text, and where it
+    leaves no model.
+    """
+    study = stage.study
+    made = _same_inputs(study, run, console)
+    if single.only_trial(study):
+        text = single.train(study, run, console, address).text()
+    elif warnings.too_small(study):
+        sweep_run.grid(study, run, console, address)
+        text = f"{study.name}: {FEW}"
+    else:
+        text = sweep_run.run(study, run, console, sweep_run.RunOptions(address)).text(rerun.of(run))
+    console.print(text, markup=False, soft_wrap=True)
+    made = made or run.ingredients()
+    best = best_saved(run)
+    if best is None or made is None:
+        raise InputError(
+            f"{run.address}: no trial left a model ({_outcomes(study, run)}): mend that, then run the chain again"
+        )
+    record, model = best
+    return StageResult(
+        stage=stage.stage,
+        run=run.address,
+        trial=record.trial_id,
+        model=str(model),
+        began_with=made.base_model_fingerprint,
+        languages={language: study.language_name(language) for language in LANGUAGES},
+        base_loss=record.base_loss,
+        loss=record.loss,
+    )
+
+
+def _same_inputs(study: Study, run: Run, console: Console) -> Ingredients | None:
+    """Look at the model and text of a run that has finished trials: where all have, it would not look itself.
+
+    Raises InputError where either is another one.
+    """
+    if not run.files.records():
+        return None
+    run.refuse_other_recipe(study)
+    preparing.prepare(study, run, console)
+    return run.ingredients()
+
+
+def best_saved(run: Run) -> tuple[Record, Path] | None:
+    """The best trial whose model was saved, by the study's objective, and the folder of that model."""
+    found = []
+    for files in run.files.each_trial():
+        note = read_object(files.saved_model_note) if files.saved_model_note.is_file() else None
+        if note is not None and files.model.is_dir() and files.record.is_file():
+            objective = note.get("objective")
+            known = isinstance(objective, int | float) and math.isfinite(objective)
+            found.append((objective if known else math.inf, files.folder.name, files))
+    for _, _, files in sorted(found, key=lambda one: one[:2]):
+        record = next((run.record(t.trial) for t in run.requests() if t.trial.id == files.folder.name), None)
+        if record:
+            return record, files.model
+    return None
+
+
+def _outcomes(study: Study, run: Run) -> str:
+    found = [record for trial in study.grid_trials if (record := run.record(trial))]
+    return (
+        "; ".join(f"{record.trial_id} {record.status.value}: {record.reason}" for record in found) or "none has ended"
+    )

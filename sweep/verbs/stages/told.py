@@ -1,0 +1,84 @@
+"""What `almr plan`, `almr prepare` and `almr status` say of a chain: of each stage, what they say of its study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sweep.store.run import Run
+from sweep.store.storage import named
+from sweep.study import Ingredients
+from sweep.study.sections.text.corpora import BaseModelSource
+from sweep.trials.progress import RunProgress
+from sweep.verbs.stages import chain_record, launched
+from sweep.verbs.stages.chain import loss_lines
+from sweep.verbs.stages.chain_file import ChainStage, LoadedChain
+from sweep.verbs.stages.chain_record import ChainRecord
+
+
+def staged(loaded: LoadedChain, runs: str) -> tuple[str, list[ChainStage]]:
+    """What the chain begins with, in words, and its stages, each on the model that it will continue from: that of the
+    stage before where that has ended, else what the chain begins with, which is of the same shape.
+    """
+    base, words = launched.planned(loaded.chain.model, runs)
+    record = find(loaded.chain.name, runs)
+    ended = {one.stage: one.model for one in record.stages} if record else {}
+    found = []
+    for one in loaded.stages:
+        found.append(one.on(base))
+        base = BaseModelSource(pretrained=ended[one.stage]) if one.stage in ended else base
+    return words, found
+
+
+def plan(loaded: LoadedChain, runs: str) -> dict[str, Any]:
+    """The plan of each stage, by its name."""
+    from sweep.planning import plan as plans
+
+    words, stages = staged(loaded, runs)
+    found = {}
+    for one in stages:
+        run = Run.within(runs, one.study.name)
+        made = run.ingredients()
+        found[one.stage] = (one.study, plans.plan(one.study, RunProgress.of(one.study, run), _corpora(made), None))
+    return {"model": words, "stages": found}
+
+
+def _corpora(made: Ingredients | None) -> dict[str, Any]:
+    return made.corpora if made else {}
+
+
+def prepare(loaded: LoadedChain, runs: str, console: Console) -> dict[str, Any]:
+    """Prepare the text of every stage; its model where that is there, else with the one that is."""
+    from sweep.verbs.plan import prepare as preparing
+
+    _, stages = staged(loaded, runs)
+    return {one.stage: preparing.prepare(one.study, console) for one in stages}
+
+
+def find(name: str, runs: str) -> ChainRecord | None:
+    """The record of a chain by its folder, or its name in `runs`; None where that is no chain."""
+    for place in (Path(name), Path(str(named(runs, name)))):
+        if found := chain_record.read(place):
+            return found
+    return None
+
+
+def status_lines(record: ChainRecord, runs: Path) -> list[str]:
+    """How far each stage of a chain is."""
+    from sweep.verbs.inspection import status as summary
+
+    ended = {one.stage: one for one in record.stages}
+    lines = [f"{record.name}: {len(ended)} of {len(record.planned)} stages ended, from {record.model}"]
+    for stage, name in record.planned.items():
+        run = Run.within(runs, name)
+        if not run.files.study.is_file():
+            lines.append(f"{stage}: not begun")
+        elif stage in ended:
+            lines += [*loss_lines(ended[stage]), f"{stage}: model: {ended[stage].model}"]
+        else:
+            lines.append(f"{stage}: {summary.status(run)}")
+    if len(ended) < len(record.planned):
+        lines.append(f"to go on: the same almr run as before, of the chain {record.name}")
+    return lines

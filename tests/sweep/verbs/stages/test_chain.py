@@ -1,0 +1,114 @@
+"""A chain trains its stages from a model, keeps what has ended, and refuses what is not what its stages read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conversations import sft_content
+from transformers import AutoTokenizer
+from typer.testing import CliRunner, Result
+
+from sweep import cli
+from sweep.store.run import Run
+from sweep.study import InputError, Study
+from sweep.trials.progress import RunProgress
+from sweep.verbs.running import preparing, training
+from sweep.worker import run_trial as worker
+
+TRAINED: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Trials are really trained, in this process; all else is as a user has it."""
+    monkeypatch.chdir(tmp_path)
+    TRAINED.clear()
+
+    def train(study: Study, run: Run, progress: RunProgress, console: Any, *others: Any, **more: Any) -> None:
+        preparing.prepare(study, run, console)
+        run.freeze(study)
+        for trial in progress.left:
+            worker.carry_out(run, study, trial, run.start(trial, study))
+            TRAINED.append(f"{study.name} {trial.lr:g}")
+
+    monkeypatch.setattr(training, "train", train)
+
+
+def almr(*arguments: str) -> Result:
+    result = CliRunner().invoke(cli.app, list(arguments))
+    if isinstance(result.exception, InputError):
+        raise result.exception
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def chain(folder: Path, model: Path, **grid: Any) -> str:
+    stage = sft_content(folder, model) | {"grid": {"almr": [0.5], "lr": [3e-3], "seeds": [0]} | grid}
+    fields = {name: value for name, value in stage.items() if name not in ("name", "base_model")}
+    content = {"name": "chat", "model": {"pretrained": str(model)}, "post_training": {"sft": fields}}
+    Path("chat.yaml").write_text(yaml.safe_dump(content))
+    return "chat.yaml"
+
+
+def record() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("runs/chat/chain.json").read_text())
+    return found
+
+
+def test_a_chain_of_one_cell_ends_well_keeps_its_model_and_is_not_trained_again(
+    tmp_path: Path, small_model: Path
+) -> None:
+    file = chain(tmp_path, small_model)
+    first = almr("run", file)
+    assert first.exit_code == 0
+    assert TRAINED == ["chat-sft 0.003"]
+    [stage] = record()["stages"]
+    assert AutoTokenizer.from_pretrained(stage["model"]).chat_template
+    assert stage["loss"]["original"] < stage["base_loss"]["original"]
+    assert "held-out questions in" in first.stdout
+    again = almr("run", file)
+    assert (again.exit_code, TRAINED) == (0, ["chat-sft 0.003"])
+    assert "1 of 1 stages ended" in almr("status", "chat").stdout
+    assert json.loads(almr("status", "chat", "--json").stdout)["models"].keys() == {"base", "sft"}
+
+
+def test_of_a_few_trials_the_best_is_taken(tmp_path: Path, small_model: Path) -> None:
+    almr("run", chain(tmp_path, small_model, lr=[1e-6, 3e-3]))
+    assert len(TRAINED) == 2
+    assert "lr=3e-03" in record()["stages"][0]["trial"]
+
+
+def test_a_stage_of_another_model_or_text_is_not_taken_for_this_one(
+    tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = chain(tmp_path, small_model)
+    almr("run", file)
+    text = tmp_path / "original.jsonl"
+    kept = text.read_text()
+    text.write_text(kept.replace("lazy", "busy"))
+    with pytest.raises(InputError, match=r"chat-sft: the content of corpora\.original has changed since its finished"):
+        almr("run", file)
+    text.write_text(kept)
+    almr("run", file)
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in small_model.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match=r"chat-sft: its trials have another recipe \(base_model\.pretrained"):
+        almr("run", chain(tmp_path, other))
+    assert TRAINED == ["chat-sft 0.003"]
+
+
+def test_a_study_of_one_trial_is_run_alone(tmp_path: Path, small_model: Path) -> None:
+    content = sft_content(tmp_path, small_model) | {"grid": {"almr": [0.5], "lr": [3e-3], "seeds": [0]}, "keep": "all"}
+    Path("one.yaml").write_text(yaml.safe_dump(content))
+    ran = almr("run", "one.yaml")
+    assert ran.exit_code == 0
+    assert "one trial, complete: nothing to fit, so no winner and no launch" in ran.stdout
+    told = json.loads(almr("run", "one.yaml", "--json").stdout)
+    assert told["status"] == "complete"
+    assert Path(told["model"]).is_dir()
