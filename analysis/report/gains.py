@@ -43,6 +43,8 @@ def headline(found: GainsFile) -> dict[str, str]:
     """The verdict on the last model against the first: a word, its kind, and the groups that changed."""
     if len(found.chain) < 2:
         return {"word": "One model", "kind": "open", "note": text.NO_CHAIN}
+    if not found.comparisons:
+        return {"word": "Not compared", "kind": "open", "note": text.NO_PAIR}
     last, first = found.chain[-1], found.chain[0]
     gains = [(row, g) for row in text.leading(found) for g in row.gains if (g.model, g.against) == (last, first)]
     by = {kind: list(dict.fromkeys(row.group for row, g in gains if g.verdict == kind)) for kind in ("better", "worse")}

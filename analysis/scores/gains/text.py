@@ -19,6 +19,7 @@ INDENT = "  "
 WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 MARKS = {"better": "+", "worse": "-", "not distinguishable": "", None: ""}
 LOST_NOTHING = "No score is shown to be worse than the first model's, or than that of the model before."
+NO_PAIR = "Nothing could be compared: no two models that belong together have a score on the same questions."
 NO_CHAIN = "Nothing is compared: give a second model that is no --reference."
 
 
@@ -26,6 +27,8 @@ def intro(found: GainsFile) -> str:
     """What is compared, and how sure the verdicts are."""
     if len(found.chain) < 2:
         return NO_CHAIN
+    if not found.comparisons:
+        return NO_PAIR
     return (
         f"Each model is compared with {found.chain[0]}, the first, and with the one before it, question by question. "
         f'Verdicts are Holm-corrected: the chance of any false "better" or "worse" among the {found.comparisons} '
@@ -109,7 +112,7 @@ def change(found: Change | None) -> str:
 
 def lost(found: GainsFile) -> list[str]:
     """What was lost: every change for the worse, then what may be lost although nothing shows it."""
-    if len(found.chain) < 2:
+    if not found.comparisons:
         return []
     worse = [_lost_line(row, gain) for row in found.rows for gain in row.gains if gain.verdict == "worse"]
     return [*(worse or [LOST_NOTHING]), *_not_excluded(found)]

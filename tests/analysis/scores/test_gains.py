@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,23 @@ def test_hostile_names_are_text_in_every_file(chain: list[GainsEntry]) -> None:
     rows = list(csv.reader(io.StringIO(made["gains.csv"])))
     assert len({len(one) for one in rows}) == 1
     assert not [cell for one in rows for cell in one if cell.startswith(("=", "@"))]
+
+
+def test_the_tabulars_have_as_many_cells_as_columns(chain: list[GainsEntry]) -> None:
+    tabulars = files.latex(table.table(chain, KEYS, {})).split(r"\begin{tabular}{")[1:]
+    assert len(tabulars) == 2
+    for one in tabulars:
+        columns = len(one.partition("}")[0])
+        rows = [line for line in one.splitlines() if line.endswith("\\\\") and not line.startswith("\\multi")]
+        assert len(rows) > 5
+        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in rows} == {columns}
+
+
+def test_without_a_comparison_nothing_is_called_lost_or_kept(chain: list[GainsEntry]) -> None:
+    gone = GainsEntry(GainsModel(label="gone", named="/gone", why="no such folder"))
+    found = table.table([gone, chain[1]], KEYS, {})
+    assert (text.intro(found), text.lost(found)) == (text.NO_PAIR, [])
+    assert "Not compared" in Page(pages.render(found)).text
 
 
 @pytest.mark.parametrize(
