@@ -48,7 +48,7 @@ def watch(
     teller, named = VerdictTeller(webhook, command, say), tuple(logs or ())
     watched = watching.LaunchWatch(bundles.find(bundle, named), named, stalled, page, teller)
     with interruptible("the launch goes on; look again: the same command"):
-        found = watching.follow(watched, out) if follow else watched.look()
+        found = watching.follow(watched, out, say) if follow else watched.look()
     if as_json:
         show(found.as_json())
     elif not follow:

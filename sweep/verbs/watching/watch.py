@@ -9,17 +9,20 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from analysis.launch.watching import result, text
 from analysis.launch.watching.bundles import WatchedLaunch
 from analysis.launch.watching.result import WatchResult
+from sweep.study import InputError
+from sweep.study.errors import visible
 from sweep.verbs.watching.page.page import write_page
 from sweep.verbs.watching.tell import VerdictTeller
 
 LOOK_SECONDS = 5.0
+REST = 9.0  # times what a look takes, at least, between two
 SILENT_SECONDS = 60.0  # without a change, after which a log says that nothing changed
-
-lines = text.lines
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,19 @@ class LaunchWatch:
         return found
 
 
-def follow(watched: LaunchWatch, console: Console) -> WatchResult:
+def follow(watched: LaunchWatch, console: Console, say: Callable[[str], None]) -> WatchResult:
     """Look until the launch ends. On a terminal the view stays in its place; in a log a dated line is printed where the
-    verdict changed, and once in a minute.
+    verdict changed, and once in a minute. Raises InputError where the first look fails.
     """
-    from rich.live import Live
-
-    looks = _looks(watched)
+    looks = _looks(watched, say)
+    found = next(looks)
     if console.is_terminal:
-        with Live(console=console, auto_refresh=False, transient=False) as view:
+        with Live(_view(found), console=console, auto_refresh=False) as view:
             for found in looks:
-                view.update("\n".join(lines(found)), refresh=True)
+                view.update(_view(found), refresh=True)
         return found
-    before, said = "", -SILENT_SECONDS
+    console.print(brief(found), markup=False, highlight=False, soft_wrap=True)
+    before, said = found.verdict.text, time.monotonic()
     for found in looks:
         if found.verdict.text != before or time.monotonic() - said >= SILENT_SECONDS:
             console.print(brief(found), markup=False, highlight=False, soft_wrap=True)
@@ -61,14 +64,30 @@ def follow(watched: LaunchWatch, console: Console) -> WatchResult:
     return found
 
 
+def _view(found: WatchResult) -> Text:
+    """Names of a study are no markup."""
+    return Text(visible("\n".join(text.lines(found))))
+
+
 def brief(found: WatchResult) -> str:
     now = found.progress
     return f"{datetime.now():%Y-%m-%d %H:%M:%S} step {now.step:,} of {now.steps:,}: {found.verdict.text}"
 
 
-def _looks(watched: LaunchWatch, wait: Callable[[float], None] = time.sleep) -> Iterator[WatchResult]:
+def _looks(
+    watched: LaunchWatch, say: Callable[[str], None], wait: Callable[[float], None] = time.sleep
+) -> Iterator[WatchResult]:
+    """A look that fails after the first one is a warning: a file may be half written."""
+    began, found, told = time.monotonic(), watched.look(LOOK_SECONDS), ""
     while True:
-        yield (found := watched.look(LOOK_SECONDS))
+        yield found
         if found.progress.ended:
             return
-        wait(LOOK_SECONDS)
+        wait(max(LOOK_SECONDS, REST * (time.monotonic() - began)))  # large logs are not read again and again
+        began = time.monotonic()
+        try:
+            found = watched.look(LOOK_SECONDS)
+        except (InputError, OSError) as error:
+            if str(error) != told:
+                say(f"warning: {error}; looking again")
+            told = str(error)

@@ -12,7 +12,11 @@ import watched_launch as made
 from browser import chromium
 from typer.testing import CliRunner
 
+from analysis.launch.watching import bundles
 from sweep import cli
+from sweep.verbs.watching import watch as watch_module
+from sweep.verbs.watching.tell import VerdictTeller
+from sweep.verbs.watching.watch import LaunchWatch
 
 OUTSIDE = {"more": lambda step: 0.05 if step >= 60 else 0.0}
 
@@ -115,3 +119,23 @@ def test_the_page_in_a_browser(launch, tmp_path):
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
         assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 22, 27)"
         assert wrong == []
+
+
+def test_a_look_that_fails_on_the_way_is_a_warning(launch, tmp_path):
+    bundle = launch(made.native(60))
+    log = next(tmp_path.glob("checkpoints-*/trials/one/metrics.jsonl"))
+    teller, said = VerdictTeller(None, None, print), list[str]()
+    watched = LaunchWatch(bundles.find(bundle), (log,), 15.0, None, teller)
+    states = iter([None, made.native(80)])
+
+    def wait(seconds: float) -> None:
+        lines = next(states)
+        if lines is None:
+            log.rename(log.with_suffix(".away"))
+        else:
+            log.write_text("".join(f"{line}\n" for line in lines))
+
+    found = [one.progress.step for one in watch_module._looks(watched, said.append, wait)]
+    assert found == [60, 60, 80]
+    [warning] = said
+    assert "no such file" in warning
