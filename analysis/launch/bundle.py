@@ -19,6 +19,7 @@ from analysis.launch.evidence.gather import WrittenBundle, gather
 from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan, trl
 from analysis.launch.formats.format import Format
+from analysis.launch.formats.preference import trl as preference
 from analysis.launch.plan import make_plan
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import REPLAYED, LaunchPlan
@@ -41,7 +42,8 @@ FORMATS: dict[str, Format] = {
     "trl": trl,
     "native": native,
 }
-STAGES = {"sft": ("native", "trl")}  # the formats that train a stage; all train `cpt`
+PAIRS: dict[str, Format] = {"native": native, "trl": preference}
+STAGES = {"sft": ("native", "trl"), "dpo": tuple(PAIRS)}  # the formats that train a stage; all train `cpt`
 
 
 class Exported(NamedTuple):
@@ -168,13 +170,18 @@ def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
 
 
 def _refuse_stage(plan: LaunchPlan, formats: tuple[str, ...]) -> None:
-    """Raises InputError for a trainer that is not told how to train the study's stage."""
+    """Raises InputError for a trainer that is not told how to train the study's stage, or cannot on its machines."""
     stage = plan.study.training.stage
     known = STAGES.get(stage, tuple(FORMATS))
     if others := [name for name in formats if name not in known]:
         raise InputError(
             f"launch.formats: {', '.join(others)}: training.stage {stage} is exported for {', '.join(known)} alone: "
             f"write launch.formats: [{known[0]}]"
+        )
+    if stage == "dpo" and native.NAME in formats and plan.launch.processes > 1:
+        raise InputError(
+            f"launch.formats: native: almr's own trainer takes preference pairs in one process, and the launch has "
+            f"{plan.launch.processes}: write launch.formats: [trl]"
         )
 
 
@@ -197,7 +204,7 @@ def confirmation(run: FittedRun, accept_risk: str | None = None) -> ConfirmPlan:
 
 
 def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) -> Evidence:
-    fit, formats = run.fit, {name: FORMATS[name] for name in dict.fromkeys(requested.formats)}
+    fit, formats = run.fit, {name: format_of(plan, name) for name in dict.fromkeys(requested.formats)}
     reader = requested.reader
     confirm, done = confirm_plan.make(fit, plan), confirm_result.read(run.folder)
     unmeasured = plan.unmeasured(confirm.weights)
@@ -250,9 +257,15 @@ def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, 
     return found.model_copy(update={"differences": (*found.differences, *more)})
 
 
+def format_of(plan: LaunchPlan, name: str) -> Format:
+    """The format of this name for the study's stage."""
+    return (PAIRS if plan.study.training.stage == "dpo" else FORMATS)[name]
+
+
 def write(plan: LaunchPlan, name: str, folder: Path) -> list[str]:
     """Write one format's files and start scripts; returns warnings to read before using them."""
     folder.mkdir()
-    warnings = FORMATS[name].write(plan, folder)
-    starts.write(plan, folder, name, FORMATS[name].command(plan))
+    made = format_of(plan, name)
+    warnings = made.write(plan, folder)
+    starts.write(plan, folder, name, made.command(plan))
     return [*warnings, *plan.layout(name).warnings(name)]

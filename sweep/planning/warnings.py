@@ -14,7 +14,7 @@ from sweep.study.sections.transfer import TransferRule
 from sweep.study.sizes.shape import USABLE
 from sweep.trials.progress import RunProgress
 from trainers.benchmarks import catalogue
-from trainers.preference import packages
+from trainers.preference import requirements
 
 LONG_EVALUATION = 0.5  # of a trial's training, from which a plan says so
 
@@ -30,7 +30,7 @@ def of(
     found += _horizon(study)
     if why := scoring.without_sandbox(study):
         found.append(f"{why}. This is said of this machine; almr plan --check --address asks a cluster's")
-    faults = (packages.missing(study), too_small(study, also))
+    faults = (requirements.fault(study), too_small(study, also))
     found += [f"almr run will refuse this study: {fault}" for fault in faults if fault]
     if study.launch and (fault := study.vocabulary_fault(study.launch.formats, _new_rows(study))):
         found.append(f"almr export will refuse this for {fault}")

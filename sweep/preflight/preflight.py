@@ -24,7 +24,7 @@ from sweep.study import Ingredients, InputError, Study, preparation
 from sweep.study.files import cache
 from sweep.trials.followers.notify import notifier
 from trainers.benchmarks import catalogue, definitions
-from trainers.preference import packages as preference
+from trainers.preference import requirements as preference
 from trainers.tracking import packages as tracking
 
 SAME_EVERYWHERE = ("ray", "torch", "transformers", "datasets")
@@ -62,7 +62,7 @@ def full(study: Study, run: Run, planned: StudyPlan, address: str | None) -> lis
         *checks.results("--runs", checks.needs_a_folder(study, run.mirror is not None), run.address),
         *inputs(study, state),
         *checks.results("tracking", tracking.missing(study.tracking), "its packages are installed"),
-        *([CheckResult("trl", False, fault)] if (fault := preference.missing(study)) else []),
+        *([CheckResult("training.stage", False, fault)] if (fault := preference.fault(study)) else []),
         *(checks.results("notify", notifier.faults(study.notify), "the message can be sent") if study.notify else ()),
         *_trainer_results(study),
         *setup(needed, answer),

@@ -91,7 +91,7 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _suits_its_stage(self) -> Self:
-        parts = (self.training, self.corpora, self.documents, self.trainer.name, self.benchmarks, self.resources)
+        parts = (self.training, self.corpora, self.documents, self.trainer.name, self.benchmarks)
         if fault := stages.fault(*parts):
             raise ValueError(fault)
         return self

@@ -83,6 +83,11 @@ class LaunchBlocks:
     def mixture(self) -> Mixture:
         return Mixture.of(self.trial.almr, self.trial.seed, self.study.corpora, self.corpora)
 
+    @property
+    def drawn(self) -> dict[str, int]:
+        """The blocks of each source."""
+        return self.mixture.drawn(self.rows)
+
     def train(self) -> Iterator[Rows]:
         """The run's blocks in its order, a global batch at a time. A shorter run of the same seed reads the first."""
         reader = BatchReader(self.corpora, self.mixture, self.study.training.batch_sequences)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from sweep.study import InputError, Study, Trial, preparation
+from sweep.study import Ingredients, InputError, Study, Trial, preparation
 from sweep.study.fields import Schema
 from sweep.study.files import cache, patterns
 from sweep.study.files.atomic import sha256, write_atomically
@@ -20,6 +21,7 @@ from trainers import prepare
 from trainers.packing import axolotl, llamafactory, megatron, token_file, trl
 from trainers.packing.blocks import LaunchBlocks
 from trainers.packing.writer import PackedWriter
+from trainers.preference import exported
 
 VERSION = 2  # of the packed files: raise it when the same study would give others
 SMALL = 1_000_000_000  # bytes of a file that is read for its sha256
@@ -115,10 +117,10 @@ def pack(text: LaunchText, folder: Path, progress: Progress) -> PackedText:
     key = text.key  # before anything is read: a later change is then noticed
     made = prepare.prepare(text.study, progress)
     progress(f"packing the text for {text.name}", 0.0)
-    blocks = LaunchBlocks.of(text.study, text.trial, made, text.held_out)
-    refuse_too_large(folder, WRITERS[text.name].size(blocks))
+    blocks, writer = _to_write(text, made)
+    refuse_too_large(folder, writer.size(blocks))
     cache.remove_abandoned_in(folder.parent, glob.escape(folder.name))
-    cache.build_once(folder, lambda unfinished: _fill(unfinished, blocks, text, key, progress))
+    cache.build_once(folder, lambda unfinished: _fill(unfinished, blocks, writer, text, key, progress))
     return read(folder)
 
 
@@ -162,7 +164,15 @@ def refuse_too_large(folder: Path, need: float, other: str = "give --out") -> No
         )
 
 
-def _fill(folder: Path, blocks: LaunchBlocks, text: LaunchText, key: str, progress: Progress) -> None:
+def _to_write(text: LaunchText, made: Ingredients) -> tuple[Any, Any]:
+    """The run's blocks, or its preference pairs, and what writes them."""
+    if text.study.training.stage == "dpo":
+        return exported.LaunchPairs.of(text.study, text.trial, made, text.held_out), exported
+    return LaunchBlocks.of(text.study, text.trial, made, text.held_out), WRITERS[text.name]
+
+
+def _fill(folder: Path, blocks: Any, writer: Any, text: LaunchText, key: str, progress: Progress) -> None:
+    """`blocks`, `writer`: see `_to_write`."""
     done = 0
 
     def written(rows: int) -> None:
@@ -170,7 +180,7 @@ def _fill(folder: Path, blocks: LaunchBlocks, text: LaunchText, key: str, progre
         done += rows
         progress(f"packing the text for {text.name}", min(1.0, done / blocks.rows))
 
-    WRITERS[text.name].write(blocks, folder, written)
+    writer.write(blocks, folder, written)
     about = PackedText(
         trainer=text.name,
         study=blocks.study.name,
@@ -178,7 +188,7 @@ def _fill(folder: Path, blocks: LaunchBlocks, text: LaunchText, key: str, progre
         study_sha256=text.study_sha256,
         sequence_length=blocks.sequence_length,
         rows=blocks.rows,
-        sources=blocks.mixture.drawn(blocks.rows),
+        sources=blocks.drawn,
         held_out={part: len(rows) for part, rows in blocks.held_out.items()},
         before=blocks.borders.before,
         after=blocks.borders.after,

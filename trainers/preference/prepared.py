@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from trainers.data.corpus import PART_SEED
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import choice, held_out_texts
 from trainers.data.tokens.text_tokenizer import TextTokenizer
+from trainers.preference.order import Drawn
 from trainers.preference.pairs import PAIRS, Pair
 from trainers.preference.rendering import PairTokens, tokens_of
 
@@ -70,6 +72,13 @@ def open_pairs(folder: Path) -> PairCorpus:
     """The corpus that `prepare` left in this folder."""
     facts = CorpusFacts.model_validate_json((folder / "facts.json").read_text())
     return PairCorpus(facts, *(datasets.load_from_disk(str(folder / part)) for part in FILES))
+
+
+def in_order(drawn: Sequence[Drawn], corpora: Mapping[str, PairCorpus]) -> datasets.Dataset:
+    """The training pairs that were drawn, in their order: a view of the corpora, not a copy."""
+    starts = dict(zip(corpora, [0, *accumulate(len(one.training) for one in corpora.values())], strict=False))
+    together = datasets.concatenate_datasets([one.training for one in corpora.values()])
+    return together.select([starts[one.slot.source] + one.slot.block for one in drawn])
 
 
 def _part(corpus: PairCorpus, facts: CorpusFacts) -> PairCorpus:

@@ -9,11 +9,9 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 
 from sweep.study import Ingredients, Record, Study, Trial
@@ -25,10 +23,9 @@ from trainers.loop.saved_models import save_if_best
 from trainers.loop.trial_record import TrialSetup
 from trainers.model.base import chat
 from trainers.model.loading import load_model, load_tokenizer
-from trainers.preference import prepared, record
+from trainers.preference import prepared, record, requirements
 from trainers.preference.held_out import HeldOutPairs, evenly
 from trainers.preference.order import Drawn, PairOrder
-from trainers.preference.packages import refuse_missing
 from trainers.preference.prepared import ROWS_OF_A_PAIR, PairCorpus
 from trainers.preference.trainer import PreferenceTrainer, TrainerSetting
 from trainers.preference.training import PreferenceTraining
@@ -45,7 +42,7 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
 
     Raises MicroBatchHalvedError where memory ran out and the trial has to be started again.
     """
-    refuse_missing(study)
+    requirements.refuse(study)
     began = time.perf_counter()
     workers = WorkerGroup(0, 1, open_device(study.resources), heartbeat=Heartbeat(folder).signal)
     setup = TrialSetup(study, trial, ingredients, folder, attempt, workers, began)
@@ -72,7 +69,7 @@ def _run(setup: TrialSetup) -> Record:
     scoring = Scoring(study, setup.ingredients, {}, setup.folder, workers)
     scoring.base(model)
     with _opened(setup, drawn) as (training, tracker, setting):
-        trainer = PreferenceTrainer(setting, model, tokenizer, _table(drawn, corpora), training.listen)
+        trainer = PreferenceTrainer(setting, model, tokenizer, prepared.in_order(drawn, corpora), training.listen)
         measured = training.train(trainer, _held_out(study, corpora, trainer))
         reason = training.watch.reason or training.watch.divergence(measured.loss, training.step)
         scored = scoring.trial(model, diverged=bool(reason))
@@ -116,14 +113,6 @@ def _opened(setup: TrialSetup, drawn: list[Drawn]) -> Iterator[tuple[PreferenceT
             yield PreferenceTraining(trial, study.training, drawn, each, log, tracker.log), tracker, setting
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _table(drawn: list[Drawn], corpora: dict[str, PairCorpus]) -> datasets.Dataset:
-    """The trial's pairs, in their order: a view of the corpora, not a copy."""
-    names = list(corpora)
-    together = datasets.concatenate_datasets([corpora[name].training for name in names])
-    starts = dict(zip(names, [0, *accumulate(len(corpora[name].training) for name in names)], strict=False))
-    return together.select([starts[one.slot.source] + one.slot.block for one in drawn])
 
 
 def _held_out(study: Study, corpora: dict[str, PairCorpus], trainer: PreferenceTrainer) -> HeldOutPairs:

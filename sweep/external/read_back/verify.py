@@ -78,7 +78,7 @@ def _contradictions(text: dict[str, Any], answer: dict[str, Any]) -> list[str]:
 
 def expected(plan: LaunchPlan) -> dict[str, Any]:
     """The numbers that every trainer's files state in some way, under the names that the readers use."""
-    recipe = plan.study.training.optimizer
+    recipe, preference = plan.study.training.optimizer, plan.study.training.dpo
     return {
         "lr": plan.lr,
         "steps": plan.steps,
@@ -94,6 +94,7 @@ def expected(plan: LaunchPlan) -> dict[str, Any]:
         "max_grad_norm": recipe.max_grad_norm,
         "bos": plan.bos,
         "eos": plan.eos,
+        **({"beta": preference.beta} if preference else {}),
     }
 
 

@@ -56,6 +56,8 @@ class Prepared:
         length = self.study.training.sequence_length
         if facts is None:
             return ""
+        if self.study.training.stage == "dpo":
+            return f" (pairs: {facts.documents:,} to train on, {facts.held_out_documents:,} held out)"
         return f" (blocks of {length:,} tokens: {facts.blocks:,} to train on, {facts.held_out_blocks:,} held out)"
 
     def _elsewhere(self) -> str:

@@ -24,11 +24,12 @@ ESTIMATED = "~ is estimated from the size of the files; almr prepare counts the 
 
 def plan(study: Study, planned: StudyPlan) -> RenderableType:
     total, left = planned.progress.total, planned.progress.to_run
+    most = "at most " if study.training.stage == "dpo" else ""
     head = (
         f"{study.name}: {_about(planned)}{total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
         f"{len(study.grid.lrs)} LRs x {_count(len(study.grid.seeds), 'seed')}), {total - left} done, {left} left\n"
-        f"each trial: {_steps(study.training)} x {study.training.global_batch_tokens:,} tokens = "
-        f"{planned.tokens_per_trial:,} tokens; all trials: {planned.tokens:,} tokens\n"
+        f"each trial: {_steps(study.training)} x {_batch(study.training)} = {most}{planned.tokens_per_trial:,} tokens; "
+        f"all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}{_budget(planned)}{_growth(study)}"
     )
     about_text = [] if study.replay else corpora.lines(study, planned.corpora)
@@ -94,6 +95,14 @@ def _steps(training: Training) -> str:
     if not training.branch_steps:
         return f"{training.steps:,} steps"
     return f"({training.steps:,} steps + {training.branch_steps:,} in branches to its horizons)"
+
+
+def _batch(training: Training) -> str:
+    """The tokens of an optimizer step; in stage dpo the most that its pairs can have, each of which takes two rows."""
+    tokens = f"{training.global_batch_tokens:,} tokens"
+    if training.stage != "dpo":
+        return tokens
+    return f"{_count(training.batch_sequences // 2, 'pair')} (of two rows; at most {tokens})"
 
 
 def _cost(study: Study, planned: StudyPlan) -> str:

@@ -19,7 +19,7 @@ from sweep.trials.queue import GridQueue, Queue, SearchQueue
 from sweep.verbs.live.display import Display
 from sweep.verbs.live.writing import PageTeller, writing
 from sweep.verbs.running import preparing
-from trainers.preference import packages as preference
+from trainers.preference import requirements
 from trainers.tracking import packages
 
 
@@ -37,7 +37,7 @@ def train(
         from sweep.external import outlook
 
         packages.refuse_missing(study.tracking)
-        preference.refuse_missing(study)
+        requirements.refuse(study)
         outlook.refuse_missing(study)
         preparing.prepare(study, run, console)
         if made := run.ingredients():

@@ -57,10 +57,6 @@ def staged(stage: str, **changes: Any) -> dict[str, Any]:
             "training.global_batch_tokens 96 is 3 sequences, and a pair of answers takes two: write 128",
         ),
         (
-            staged("dpo", resources={"processes": 2}),
-            "resources: stage dpo trains each trial in one process, not in 2: write nodes: 1 and processes: 1",
-        ),
-        (
             staged("dpo", training={"document_masking": True}),
             "training.document_masking: stage dpo has no such thing: remove it",
         ),

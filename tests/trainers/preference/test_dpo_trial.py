@@ -15,9 +15,10 @@ from preference_pairs import PAIRS_A_STEP, SEQUENCE, dpo_content, dpo_study, pai
 from transformers import AutoModelForCausalLM
 
 from sweep.study import InputError, Record, Status, Study, Trial
+from sweep.study.sections.resources import Resources
 from trainers import prepare
 from trainers.preference import prepared
-from trainers.preference.packages import missing
+from trainers.preference.requirements import fault
 from trainers.trials import of_stage
 
 pytestmark = pytest.mark.slow
@@ -184,11 +185,17 @@ def test_pairs_that_do_not_fit_are_left_out_or_refused(
 def test_without_trl_or_template_one_line_names_the_fix(
     study: Study, tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert missing(study) is None
+    assert fault(study) is None
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "trl" else find(name, *rest))
-    assert missing(study) == (
+    assert fault(study) == (
         "training.stage: dpo is trained by TRL, which is not installed: pip install 'almr-sweep[post]'"
+    )
+    monkeypatch.undo()
+    several = study.model_copy(update={"resources": Resources(processes=2)})
+    assert (
+        fault(several)
+        == "resources: stage dpo trains each trial in one process, not in 2: write nodes: 1 and processes: 1"
     )
     bare = Study.model_validate(dpo_content(tmp_path, small_model) | {"documents": {}})
     with pytest.raises(InputError, match=r"documents.chat_template: the base model's tokenizer has no chat template"):

@@ -39,4 +39,5 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
             *(["eos"] if by_template else []),
         ],
         "lrs": [lr * share(step) for step in question["steps"]],
+        **({"beta": training.dpo.beta} if training.dpo else {}),
     }

@@ -1,4 +1,6 @@
-"""Reads trl.yaml with TRL's TrlParser and SFTConfig; the LRs come from transformers' scheduler, as in training."""
+"""Reads trl.yaml with TRL's TrlParser and SFTConfig, or DPOConfig of preference pairs. The LRs come from transformers'
+scheduler, as in training.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +27,25 @@ class PackedRows:
 def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     os.chdir(folder)
     written = yaml.safe_load(Path("trl.yaml").read_text(encoding="utf-8"))
+    pairs = "beta" in written  # of preference optimisation
     # Settings that need GPUs are replaced; no number depends on them.
     written = {k: v for k, v in written.items() if k != "deepspeed"} | {"use_cpu": True, "output_dir": "/nowhere"}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(written, file)
         file.flush()
         sys.argv = ["almr_trl.py", "--config", file.name]
-        packed, config = trl.TrlParser((PackedRows, trl.SFTConfig)).parse_args_and_config()
+        packed, config = trl.TrlParser((PackedRows, trl.DPOConfig if pairs else trl.SFTConfig)).parse_args_and_config()
     assert Path(packed.data).name == "data", f"it reads {packed.data}"
-    assert config.train_sampling_strategy == "sequential", "it shuffles the rows"
-    assert config.dataset_kwargs == {"skip_prepare_dataset": True}, "it may drop rows"
+    if pairs:
+        assert config.loss_type == ["sigmoid"], "it is another loss, whose base is not ln 2"
+        assert Path("almr_trl_dpo.py").is_file(), "no script takes the pairs in their order"
+    else:
+        assert config.train_sampling_strategy == "sequential", "it shuffles the rows"
+        assert config.dataset_kwargs == {"skip_prepare_dataset": True}, "it may drop rows"
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * question["processes"]
+    batch *= 2 if pairs else 1  # the rows of a pair
     return {
-        "parsers": "TRL's TrlParser and SFTConfig, and transformers' get_scheduler",
+        "parsers": f"TRL's TrlParser and {type(config).__name__}, and transformers' get_scheduler",
         "lr": config.learning_rate,
         "steps": config.max_steps,
         "tokens": config.max_steps * batch * config.max_length,
@@ -51,6 +59,7 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "lrs": lrs(config, question["steps"]),
+        **({"beta": config.beta} if pairs else {}),
     }
 
 

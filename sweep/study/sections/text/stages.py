@@ -7,7 +7,6 @@ from itertools import chain
 
 from sweep.study.fields import TrainerName
 from sweep.study.sections.benchmarks import Benchmarks
-from sweep.study.sections.resources import Resources
 from sweep.study.sections.text.corpora import Corpora
 from sweep.study.sections.text.documents import Documents
 from sweep.study.sections.training import Training
@@ -23,13 +22,12 @@ def fault(
     documents: Documents,
     trainer: TrainerName,
     benchmarks: Benchmarks | None,
-    resources: Resources,
 ) -> str | None:
     """The first field that does not suit the stage, and the fix; None where all do."""
     if training.stage == "cpt":
         plain = "documents.chat_template: stage cpt trains on plain text: write training.stage: sft, or remove it"
         return plain if documents.chat_template else next(_embedded(training.stage, corpora), None)
-    own = _of_pairs(training, resources) if training.stage == "dpo" else ()
+    own = _of_pairs(training) if training.stage == "dpo" else ()
     return next(chain(_faults(training, corpora, trainer, benchmarks), own), None)
 
 
@@ -55,18 +53,13 @@ def _embedded(stage: str, corpora: Corpora) -> Iterator[str]:
             )
 
 
-def _of_pairs(training: Training, resources: Resources) -> Iterator[str]:
-    """Stage dpo: a pair takes two sequences of a batch, and a trial is of one process without branches."""
+def _of_pairs(training: Training) -> Iterator[str]:
+    """Stage dpo: a pair takes two sequences of a batch, and a trial has no branches."""
     if training.batch_sequences % 2:
         even = (training.batch_sequences + 1) * training.sequence_length
         yield (
             f"training.global_batch_tokens {training.global_batch_tokens} is {training.batch_sequences} sequences, and "
             f"a pair of answers takes two: write {even}"
-        )
-    if resources.workers > 1:
-        yield (
-            f"resources: stage dpo trains each trial in one process, not in {resources.workers}: write nodes: 1 and "
-            f"{'gpus_per_node' if resources.gpus else 'processes'}: 1"
         )
     for name in ("horizons", "document_masking", "simulate_epochs"):
         if getattr(training, name):
