@@ -14,7 +14,7 @@ from analysis.scores.gains.gains_file import Gain, GainsFile, GainsRow
 from sweep.study import InputError
 
 NAME = "gains.html"
-SCRIPTS = ("formats", "controls", "gains")
+SCRIPTS = ("formats", "controls", "gains/page")
 WIDE = 150  # of the drawing of an interval, in its own units
 KINDS = {"better": "good", "worse": "bad"}
 
@@ -22,12 +22,15 @@ KINDS = {"better": "good", "worse": "bad"}
 def render(found: GainsFile) -> str:
     """The page `gains.html`, with all that it needs inside."""
     style = (TEMPLATE / "style.css").read_text(encoding="utf-8")
-    scripts = [TEMPLATE / f"{name}.js" for name in SCRIPTS]
     return (
         inline.environment(TEMPLATE)
-        .get_template("gains_page.html.j2")
-        .render(**inline.inside(style, inline.joined(scripts)), gains=view(found), heading=headline(found))
+        .get_template("gains/page.html.j2")
+        .render(**inline.inside(style, script()), gains=view(found), heading=headline(found))
     )
+
+
+def script() -> str:
+    return inline.joined(TEMPLATE / f"{name}.js" for name in SCRIPTS)
 
 
 def of_run(folder: Path) -> dict[str, Any] | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import node
 from pages import Page
 from samples import make_study
 
 from analysis.fit_file.scores import Change
 from analysis.fit_file.winner import Interval
+from analysis.report import gains as pages
 from analysis.report import page
 from analysis.scores.gains.gains_file import Gain, GainsFile, GainsModel, GainsRow, ModelScore
 from analysis.table import table as tables
@@ -55,3 +57,12 @@ def test_a_damaged_table_is_a_line_of_the_page(tmp_path: Path) -> None:
     shown = report(tmp_path).text
     assert "gains.json: not a table of gains (not JSON" in shown
     assert "write it anew with almr scores" in shown
+
+
+def test_the_page_of_gains_is_whole_without_its_script_which_can_be_parsed() -> None:
+    shown = Page(pages.render(FOUND))
+    assert ["mmlu", "50", "0.600", "0.400 -"] in shown.rows
+    assert shown.tags.count("script") == 1
+    assert not shown.links
+    assert "default-src 'none'" in shown.policy
+    assert node.accepts(pages.script()) == ""
