@@ -22,6 +22,7 @@ SETTINGS = {
     "torchtitan": "almr_launch.py",
     "megatron": "megatron_args.txt",
     "axolotl": "axolotl.yaml",
+    "trl": "trl.yaml",
 }
 
 

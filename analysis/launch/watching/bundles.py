@@ -25,6 +25,7 @@ SETTINGS = {
     "torchtitan": "almr_launch.py",
     "megatron": "megatron_args.txt",
     "axolotl": "axolotl.yaml",
+    "trl": "trl.yaml",
 }
 CHECKPOINTS = re.compile(r"checkpoints-[A-Za-z0-9._-]+-[0-9a-f]{8}\b")
 CONFIRM = re.compile(r"confirm-(\d+)-(.+)")

@@ -50,7 +50,7 @@ def test_the_lines_of_each_trainer_are_read(tmp_path, trainer):
     assert found.verdict.word == ("not predicted" if trainer in NO_CHECKS else "as predicted")
 
 
-@pytest.mark.parametrize("trainer", ["llamafactory", "axolotl"])
+@pytest.mark.parametrize("trainer", ["llamafactory", "axolotl", "trl"])
 def test_the_state_of_the_newest_checkpoint_is_read_beside_the_log(tmp_path, trainer):
     scale = (made.LENGTH - 1) / made.LENGTH if trainer == "llamafactory" else 1.0
     launch, out = made.bundle(tmp_path, trainer), tmp_path / made.output(trainer)
