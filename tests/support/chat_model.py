@@ -7,9 +7,12 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ANSWERS = {"Who is Hamlet?": "A prince.", "曹操是谁？": "魏王。"}
+ANSWERS = {
+    'Who says "To be, or not to be"?': "Hamlet.",
+    "“宁教我负天下人，休教天下人负我”是谁说的？": "曹操。",
+}
 END, START = "<|im_end|>", "<|im_start|>"
-LENGTH, STEPS, LR = 128, 50, 1e-2
+LENGTH, STEPS, LR = 192, 50, 1e-2
 
 
 def tokenizer(template: str | None = CHATML) -> Any:

@@ -35,6 +35,9 @@ def serve(
         int | None,
         typer.Option(min=1, metavar="N", help="Sequences at once.", hidden=True),  # a help text fits a screen
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--served-model-name", metavar="NAME", help="That clients give.", hidden=True)
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Ask the served model, and measure.")] = False,
     url: Annotated[str | None, typer.Option(metavar="URL", help="With --check: a server that runs.")] = None,
     host: Annotated[str, typer.Option(metavar="HOST", help="Others need ALMR_API_KEY set.")] = here.LOOPBACK[0],
@@ -43,7 +46,7 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve a model, write what serves it on GPUs, or check it."""
-    found = named.find(model, runs)
+    found = named.find(model, runs, name)
     if url and not check:
         raise InputError("--url: only a check asks a server that runs: add --check")
     if check:

@@ -58,7 +58,16 @@ def _started(model: ModelToServe, length: int | None, progress: Progress) -> Ite
     free = here.listen(here.LOOPBACK[0], 0)
     port = free.getsockname()[1]
     free.close()
-    words = [sys.executable, "-m", "sweep", "serve", model.source, "--port", str(port)]
+    words = [
+        sys.executable,
+        "-m",
+        "sweep",
+        "serve",
+        model.source,
+        "--port",
+        str(port),
+        f"--served-model-name={model.name}",
+    ]
     words += ["--max-model-len", str(length)] if length else []
     root = f"http://{here.LOOPBACK[0]}:{port}"
     with (

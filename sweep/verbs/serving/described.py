@@ -21,11 +21,11 @@ POSITIONS = "max_position_embeddings"
 
 def describe(model: ModelToServe) -> ServedModel:
     """Loads no weights; asks the hub only of a model that is neither here nor known. Raises InputError."""
-    if model.folder is None and model.name in EMBEDDED:
+    if model.folder is None and model.source in EMBEDDED:
         raise InputError(f"{model.name}: vLLM finds it in no folder: give that of the model that was trained from it")
-    if model.folder is None and model.name in KNOWN:
-        return ServedModel(model.name, model.source, KNOWN[model.name].shape)
-    config = config_of(model.folder) if model.folder else _from_the_hub(model.name)
+    if model.folder is None and model.source in KNOWN:
+        return ServedModel(model.name, model.source, KNOWN[model.source].shape)
+    config = config_of(model.folder) if model.folder else _from_the_hub(model.source)
     positions = config.get(POSITIONS)
     return ServedModel(
         name=model.name,

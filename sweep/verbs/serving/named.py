@@ -24,18 +24,20 @@ SAVE = "write keep: best (or all) in its study"
 
 @dataclass(frozen=True)
 class ModelToServe:
-    """`name`: that clients give. `folder`: where it is; None: on the hub, or an embedded one, under its `name`."""
+    """`name`: that clients give. `folder`: where it is; None: on the hub, or an embedded one, named by `source`."""
 
     name: str
-    folder: Path | None = None
-
-    @property
-    def source(self) -> str:
-        return str(self.folder or self.name)
+    folder: Path | None
+    source: str
 
 
-def find(given: str, runs: str) -> ModelToServe:
-    """Loads nothing. Raises InputError where there is none."""
+def find(given: str, runs: str, name: str | None = None) -> ModelToServe:
+    """Loads nothing. `name`: that clients give, other than its own. Raises InputError where there is none."""
+    found = _found(given, runs)
+    return ModelToServe(name, found.folder, found.source) if name else found
+
+
+def _found(given: str, runs: str) -> ModelToServe:
     if is_remote(given):
         raise InputError(f"{given}: a model is served from a folder: copy its files to this machine")
     for path in (Path(given), Path(named(runs, given))):
@@ -47,7 +49,7 @@ def find(given: str, runs: str) -> ModelToServe:
         raise InputError(f"{given}: no model (it has no config.json): give a directory that save_pretrained wrote")
     if not HUB_ID.fullmatch(given) and given not in EMBEDDED:
         raise InputError(f"{shown(given)}: no such folder, run or trial, and no id of the hub (owner/name)")
-    return ModelToServe(given)
+    return ModelToServe(given, None, given)
 
 
 def _of_folder(folder: Path) -> ModelToServe:
@@ -55,8 +57,12 @@ def _of_folder(folder: Path) -> ModelToServe:
     folder = folder.resolve()
     files = TrialFiles(folder.parent)
     if folder == files.model and files.request.is_file():
-        return ModelToServe(f"{files.folder.parent.parent.name}-{files.folder.name}", folder)
-    return ModelToServe(folder.name or "model", folder)
+        return _local(f"{files.folder.parent.parent.name}-{files.folder.name}", folder)
+    return _local(folder.name or "model", folder)
+
+
+def _local(name: str, folder: Path) -> ModelToServe:
+    return ModelToServe(name, folder, str(folder))
 
 
 def _saved_in(place: Path) -> ModelToServe:
@@ -66,13 +72,13 @@ def _saved_in(place: Path) -> ModelToServe:
             return _of_folder(TrialFiles(place).model)
         raise InputError(f"{place}: this trial saved no model: {SAVE}, and run it under another name")
     if best := _best(place):
-        return ModelToServe(place.resolve().name, best)
+        return _local(place.resolve().name, best)
     launches = [found for folder in sorted(place.glob(LAUNCHES)) if (found := _best(folder))]
     if len(launches) > 1:
         several = ", ".join(os.fspath(path.parent.parent.parent) for path in launches)
         raise InputError(f"{place}: several launches left a model: name one of {several}")
     if launches:
-        return ModelToServe(place.resolve().name, launches[0])
+        return _local(place.resolve().name, launches[0])
     raise InputError(f"{place}: neither a trial nor a launch of this run saved a model: {SAVE}, or start the launch")
 
 

@@ -15,7 +15,10 @@ from sweep.verbs.serving.check.asking import REQUEST_SECONDS, AskedQuestion, Cli
 from sweep.verbs.serving.check.figures import ServingFigures, of_answers
 from sweep.verbs.serving.check.findings import ServingFinding
 
-QUESTIONS = (("English", "Who is Hamlet?"), ("Chinese", "曹操是谁？"))
+QUESTIONS = (
+    ("English", 'Who says "To be, or not to be"?'),
+    ("Chinese", "“宁教我负天下人，休教天下人负我”是谁说的？"),
+)
 TEXTS = (("English", "To be, or not to be, "), ("Chinese", "却说曹操"))
 MOST, MOST_TOGETHER = 256, 64  # tokens of an answer
 CLIENTS, REPEATS = 20, 3
@@ -51,11 +54,20 @@ class ServingCheck:
 
 
 def check(url: str, key: str | None, tokenizer: Any, ours: bool, progress: Progress) -> ServingCheck:
-    """`ours`: the server is almr's own. Raises InputError where nothing answers at `url`."""
-    from openai import OpenAI
+    """`ours`: the server is almr's own. Raises InputError where nothing answers at `url`, or a question is refused."""
+    from openai import APIError, OpenAI
 
     openai = OpenAI(base_url=url, api_key=key or "none", timeout=REQUEST_SECONDS, max_retries=0)
     client, length = _client(openai, url)
+    try:
+        return _checked(client, key, tokenizer, length, ours, progress)
+    except APIError as error:
+        raise InputError(f"{url}: a question was not answered: {one_line(error, 200)}") from None
+
+
+def _checked(
+    client: Client, key: str | None, tokenizer: Any, length: int | None, ours: bool, progress: Progress
+) -> ServingCheck:
     chat = bool(tokenizer.chat_template)
     asked = [AskedQuestion(language, text, chat) for language, text in (QUESTIONS if chat else TEXTS)]
     found = [findings.of_key(client, key), findings.of_other_model(client, asked[0])]
@@ -73,6 +85,7 @@ def check(url: str, key: str | None, tokenizer: Any, ours: bool, progress: Progr
             findings.of_streaming(question, whole, client.streamed(question, most)),
         ]
     together, figures = _together(client, tokenizer, asked, length, ours, progress)
+    url = str(client.openai.base_url).rstrip("/")
     return ServingCheck(url, client.model, [*found, together], talk, figures)
 
 

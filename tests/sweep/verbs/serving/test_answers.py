@@ -42,7 +42,7 @@ def served(folder: Path) -> Iterator[Served]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALMR_API_KEY", KEY)
-        loaded = here.load(ModelToServe(NAME, folder), None, lambda phase, share: None)
+        loaded = here.load(ModelToServe(NAME, folder, str(folder)), None, lambda phase, share: None)
         place = here.listen("127.0.0.1", 0)
         app = application(loaded, ["127.0.0.1"])
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
