@@ -13,6 +13,7 @@ from sweep.study import InputError
 from sweep.study.errors import one_line
 from sweep.study.sizes.known import EMBEDDED, KNOWN
 from sweep.study.sizes.shape import Shape
+from sweep.verbs.serving import template
 from sweep.verbs.serving.named import ModelToServe, config_of
 
 TIMEOUT_SECONDS = 5
@@ -37,14 +38,34 @@ def describe(model: ModelToServe) -> ServedModel:
 
 
 def remarks(model: ModelToServe) -> list[str]:
-    """What its files lack for a chat, by their text alone."""
+    """What a folder's files lack for a chat; nothing where they cannot be read, which the server will tell."""
     folder = model.folder
     if folder is None:
         return []
     settings = _json(folder / "tokenizer_config.json")
     if not (folder / "chat_template.jinja").is_file() and not settings.get("chat_template"):
         return [f"{model.name} has no chat template: it is served for completions (/v1/completions) alone"]
-    return []
+    unstated = _unstated_end(folder)
+    return [f"{model.name}: {unstated}"] if unstated else []
+
+
+def _unstated_end(folder: Path) -> str | None:
+    """Whether vLLM would go on after an answer: it stops at what the tokenizer and generation_config.json state."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))  # type: ignore[no-untyped-call]
+        end = template.end_of_turn(tokenizer)
+    except Exception:  # of transformers, tokenizers and jinja2
+        return None
+    stated = [_json(folder / name).get("eos_token_id") for name in ("generation_config.json", "config.json")]
+    ids = {tokenizer.eos_token_id, *(one for ids in stated for one in (ids if isinstance(ids, list) else [ids]))}
+    if end is None or end in ids:
+        return None
+    return (
+        f"its chat template ends a turn with {tokenizer.convert_ids_to_tokens(end)}, which generation_config.json does "
+        f"not state: vLLM would not stop there: add {end} to its eos_token_id"
+    )
 
 
 def _shape(name: str, config: dict[str, Any]) -> Shape:

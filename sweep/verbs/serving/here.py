@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -25,6 +26,7 @@ LENGTH = 4096  # tokens, of a model that does not say for how many it was made
 SMALL = 30e6  # parameters of a model whose matrices several threads share at a loss: on two cores they took 15 x longer
 KEYS = ("ALMR_API_KEY", "VLLM_API_KEY")
 NEEDED = ("fastapi", "openai", "uvicorn")
+HANDLERS = "transformers.cli.serving.completion"
 EXTRA = "pip install 'almr-sweep[serve]'"
 FIELD = "base_model.pretrained: "  # of a study, which has no part in this
 Tell = Callable[[str], None]
@@ -43,16 +45,20 @@ def refuse_open(host: str) -> None:
 
 
 def refuse_missing() -> None:
-    """Raises InputError where the extra is not installed."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    """Raises InputError where the extra is not installed, or transformers is older than it asks for."""
+    missing = [name for name in NEEDED if not _is_there(name)]
     if missing:
         raise InputError(f"almr serve needs {', '.join(missing)}: {EXTRA}")
-    import transformers
+    if not _is_there(HANDLERS):
+        version = importlib.metadata.version("transformers")
+        raise InputError(f"almr serve needs transformers 5.23 or newer, and this is {version}: {EXTRA}")
 
-    if importlib.util.find_spec("transformers.cli.serving") is None:
-        raise InputError(
-            f"almr serve needs the handlers of transformers serve, which {transformers.__version__} lacks: {EXTRA}"
-        )
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that it would be in
+        return False
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -23,7 +23,8 @@ def end_of_turn(tokenizer: Any) -> int | None:
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": MARK}]
     text = tokenizer.apply_chat_template(turns, tokenize=False)
     after = tokenizer(text.rpartition(MARK)[2].lstrip(), add_special_tokens=False)["input_ids"]
-    special = {*tokenizer.all_special_ids}
+    added = tokenizer.added_tokens_decoder.items()
+    special = {*tokenizer.all_special_ids, *(number for number, token in added if token.special)}
     return after[0] if after and after[0] in special else None
 
 

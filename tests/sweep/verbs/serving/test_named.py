@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import chat_model
 import pytest
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from sweep.study import InputError
 from sweep.study.sizes.known import GPUS, KNOWN
 from sweep.verbs.commands import terminal
 from sweep.verbs.serving import here, vllm
+from sweep.verbs.serving.described import remarks
 from sweep.verbs.serving.named import find
 
 CONFIG = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -106,6 +108,20 @@ def test_what_is_refused_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = str(model(tmp_path / "plain"))
+    there = here._is_there
+    for lost, line in (
+        ("uvicorn", "almr serve needs uvicorn: pip install"),
+        (here.HANDLERS, "needs transformers 5.23"),
+    ):
+        monkeypatch.setattr(here, "_is_there", lambda name, lost=lost: name != lost and there(name))
+        for words in ([place], [place, "--check"]):
+            assert line in said(*words)[0][0]
+    assert not there("transformers.no.such")
+    assert not there("no.such.module")
+
+
 def test_other_architectures_and_lengths_are_refused(tmp_path: Path) -> None:
     mixture = model(tmp_path / "mixture", num_experts=8)
     lines, _ = said(str(mixture), "--out", str(tmp_path / "x"), "--gpu", "H100-80GB")
@@ -129,6 +145,20 @@ def test_what_is_written_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "served for completions" in (out / "README.md").read_text()
     assert f"readonly model={plain}" in (out / "start.sh").read_text()
     assert "claimName: CHANGE-ME" in (out / "kubernetes.yaml").read_text()
+
+
+def test_an_end_of_turn_that_vllm_would_miss_is_told(tmp_path: Path) -> None:
+    plain, words = model(tmp_path / "plain"), chat_model.tokenizer()
+    words.save_pretrained(plain)
+    assert remarks(find(str(plain), "runs")) == []
+    words.eos_token = None
+    words.save_pretrained(plain)
+    [line] = remarks(find(str(plain), "runs"))
+    assert f"ends a turn with {chat_model.END}, which generation_config.json does not state" in line
+    (plain / "generation_config.json").write_text(
+        json.dumps({"eos_token_id": [1, words.convert_tokens_to_ids("<|im_end|>")]})
+    )
+    assert remarks(find(str(plain), "runs")) == []
 
 
 def test_vllm_is_started_with_the_same_words_and_ends_in_a_line(
