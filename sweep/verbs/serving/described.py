@@ -54,7 +54,7 @@ def _unstated_end(folder: Path) -> str | None:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))  # type: ignore[no-untyped-call]
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
         end = template.end_of_turn(tokenizer)
     except Exception:  # of transformers, tokenizers and jinja2
         return None
