@@ -32,7 +32,8 @@ def facts(found: WatchResult) -> list[str]:
 def named_facts(found: WatchResult) -> list[tuple[str, str]]:
     now, labels = found.progress, found.launch.labels
     listed = [("step", f"{now.step:,} of {now.steps:,} ({numbers.percent(now.step / now.steps)})")]
-    listed.append(("tokens", _tokens(now, labels, found.launch.almr)))
+    about = "" if found.launch.study.training.stage == "cpt" else "about "  # rows of other stages differ in length
+    listed.append(("tokens", f"{about}{_tokens(now, labels, found.launch.almr)}"))
     if now.speed:
         listed.append(("speed", _speed(now, now.speed)))
     if now.left:
