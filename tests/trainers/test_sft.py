@@ -16,6 +16,7 @@ from sweep.study.files.layout import TrialFiles
 from trainers import prepare
 from trainers.data import corpus
 from trainers.data.hold_out.held_out_texts import FILE
+from trainers.loop.checkpoint import Checkpoints
 from trainers.trials import cpt
 
 END = "<|im_end|>"
@@ -103,6 +104,29 @@ def test_a_step_learns_the_mean_over_the_targets_of_its_batch(made: Any, tmp_pat
         logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits[:, :-1]
     wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
     assert losses[0][0] == pytest.approx(float(wanted), abs=1e-4)
+
+
+def test_a_trial_that_was_killed_resumes_to_the_same_losses(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, ingredients, _ = made
+    often = study.model_copy(update={"execution": study.execution.model_copy(update={"checkpoint_minutes": 1e-9})})
+    whole = trained(often, ingredients, tmp_path / "whole")
+    saved, calls = Checkpoints.save, []
+
+    def save(*arguments: Any) -> None:
+        saved(*arguments)
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        trained(often, ingredients, tmp_path / "killed")
+    again = cpt.run_trial(often, Trial(almr=0.5, lr=3e-3, seed=0), ingredients, tmp_path / "killed")
+    assert again
+    assert again.provenance["execution"]["gone_on_from_steps"] == [2]
+    assert again.loss == whole.loss
 
 
 def _first_batch(study: Study, ingredients: Ingredients) -> Any:

@@ -113,6 +113,12 @@ class LaunchBlocks:
         left_out[:, 0] = True
         return np.where(left_out, NO_TARGET, conversations.ids(rows).astype(np.int32)).astype(np.int32)
 
+    def link_model(self, folder: Path) -> None:
+        """Make a folder with links to the base model's files."""
+        folder.mkdir()
+        for file in self.model.iterdir():
+            (folder / file.name).symlink_to(file.resolve())
+
 
 def _of_files(name: str, files: str, study: Study, tokenizer: TextTokenizer) -> Rows:
     """The documents of JSON Lines files as blocks, one after another; an incomplete last block is dropped."""

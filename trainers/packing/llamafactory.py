@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sweep.study import InputError
 from sweep.study.files.atomic import write_atomically
+from trainers.data.conversations import rows as conversations
 from trainers.model.loading import load_tokenizer
 from trainers.packing import arrow
 from trainers.packing.blocks import NO_TARGET, LaunchBlocks, Rows
@@ -35,7 +36,7 @@ def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
     used = np.zeros(len(blocks.tokenizer.tokenizer), bool)
 
     def columns(rows: Rows) -> arrow.Columns:
-        used[rows.reshape(-1)] = True
+        used[conversations.ids(rows).reshape(-1)] = True
         return _columns(blocks, rows)
 
     tokenized = folder / TOKENIZED
@@ -44,13 +45,20 @@ def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
     arrow.write(tokenized / "train", _told(blocks.train(), written), columns)
     splits = ["train", *map(VALIDATION.format, blocks.held_out)]
     write_atomically(tokenized / "dataset_dict.json", json.dumps({"splits": splits}))
-    _write_model(blocks, folder / MODEL, used)
+    if blocks.study.training.stage == "sft":
+        blocks.link_model(folder / MODEL)  # its collator for stage sft leaves out what has no label, not pad tokens
+    else:
+        _write_model(blocks, folder / MODEL, used)
 
 
 def size(blocks: LaunchBlocks) -> float:
-    """4 bytes a token, or with its position and target 12."""
+    """4 bytes a token, or with its position and target, or with mask and label, 12."""
     held_out = sum(len(rows) for rows in blocks.held_out.values())
-    return (12 if blocks.document_masking else 4) * (blocks.sequence_length + 1) * (blocks.rows + held_out)
+    return (
+        (12 if blocks.document_masking or blocks.study.training.stage == "sft" else 4)
+        * (blocks.sequence_length + 1)
+        * (blocks.rows + held_out)
+    )
 
 
 def _told(parts: Iterator[Rows], written: Written) -> Iterator[Rows]:
@@ -60,13 +68,21 @@ def _told(parts: Iterator[Rows], written: Written) -> Iterator[Rows]:
 
 
 def _columns(blocks: LaunchBlocks, rows: Rows) -> arrow.Columns:
-    found = {"input_ids": rows.astype(np.int32)}
+    found = {"input_ids": np.ascontiguousarray(conversations.ids(rows).astype(np.int32))}
+    if conversations.are(rows):
+        return found | {"attention_mask": _conversation_numbers(blocks, rows), "labels": blocks.labels(rows)}
     if not blocks.document_masking:
         return found
     positions, labels = arrow.documents_apart(rows, blocks.starts(rows))
     shifted = np.full_like(labels, NO_TARGET)  # what each token predicts: the last of a block nothing
     shifted[:, :-1] = labels[:, 1:]
     return found | {"position_ids": positions, "shift_labels": shifted}
+
+
+def _conversation_numbers(blocks: LaunchBlocks, rows: Rows) -> NDArray[np.int32]:
+    """From 1 in each row, by which `neat_packing` keeps conversations apart; 1 everywhere where they are not."""
+    starts = blocks.starts(rows)
+    return starts.cumsum(axis=1, dtype=np.int32) if blocks.document_masking else np.ones(starts.shape, np.int32)
 
 
 def _write_model(blocks: LaunchBlocks, folder: Path, used: NDArray[np.bool_]) -> None:

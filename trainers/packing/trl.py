@@ -30,9 +30,7 @@ def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
     for name, rows in blocks.held_out.items():
         arrow.write(folder / HELD_OUT.format(name), [rows], columns)
     arrow.write(folder / TRAIN, told(), columns)
-    (folder / MODEL).mkdir()
-    for file in blocks.model.iterdir():
-        (folder / MODEL / file.name).symlink_to(file.resolve())
+    blocks.link_model(folder / MODEL)
 
 
 def size(blocks: LaunchBlocks) -> float:

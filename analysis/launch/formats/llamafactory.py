@@ -5,7 +5,8 @@ Facts of LLaMA-Factory 0.9.5 with transformers 5.6.0 behind this:
   (`hparams/parser.py`).
 - It averages a loss over the labels before they are shifted, L of a sequence, and sums those of L - 1 predictions
   (`Trainer._get_num_items_in_batch`). So losses and gradients are (L - 1) / L of ours. Adam does not see a constant
-  factor, and the norm at which gradients are clipped is lowered by it.
+  factor, and the norm at which gradients are clipped is lowered by it. In stage sft the first token of a row has no
+  label, and both counts are the same.
 - It takes up the last checkpoint in `output_dir` by itself, without `overwrite_output_dir`.
 """
 
@@ -24,6 +25,7 @@ from sweep.study.files import disk
 
 NAME = "llamafactory"
 TRAINER = "LLaMA-Factory 0.9.5"
+STAGES = {"cpt": "pt", "sft": "sft"}  # its names
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
@@ -65,7 +67,7 @@ def _model(plan: LaunchPlan) -> Settings:
     found = {
         "model_name_or_path": f"{plan.data}/model",
         "trust_remote_code": plan.study.base_model.trust_remote_code,
-        "stage": "pt",
+        "stage": STAGES[plan.study.training.stage],
         "do_train": True,
         "finetuning_type": "full",
         "bf16": plan.precision == "bfloat16",
@@ -83,7 +85,15 @@ def _data(plan: LaunchPlan) -> Settings:
         "dataset_dir": ".",
         "dataset": "packed",
         "cutoff_len": plan.launch.sequence_length,
+        **(_conversations(plan) if plan.study.training.stage == "sft" else {}),
     }
+
+
+def _conversations(plan: LaunchPlan) -> Settings:
+    """The tokenizer's own chat template stays, as `empty` brings none. Rows are packed already: with `neat_packing`
+    their masks keep conversations apart.
+    """
+    return {"template": "empty", "neat_packing": plan.study.training.document_masking}
 
 
 def _steps(plan: LaunchPlan) -> Settings:
@@ -98,8 +108,8 @@ def _steps(plan: LaunchPlan) -> Settings:
 
 
 def _max_grad_norm(plan: LaunchPlan) -> float:
-    length = plan.launch.sequence_length
-    return plan.study.training.optimizer.max_grad_norm * (length - 1) / length
+    length, norm = plan.launch.sequence_length, plan.study.training.optimizer.max_grad_norm
+    return norm if plan.study.training.stage == "sft" else norm * (length - 1) / length
 
 
 def _held_out(plan: LaunchPlan) -> Settings:
@@ -125,17 +135,22 @@ def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
 
 def document(plan: LaunchPlan) -> str:
     """llamafactory.yaml: comments on the source of the numbers, then the settings."""
-    length = plan.launch.sequence_length
-    more = [
-        f"Losses in its log, of training and held-out text, are {length - 1:,}/{length:,} of nats per token.",
-        "The trained model's tokenizer has another pad token than the base model's, which it can be replaced by.",
-    ]
-    parts = [head(plan, TRAINER, ratio(plan), NAME, *more)]
+    parts = [head(plan, TRAINER, ratio(plan), NAME, *_about_losses(plan))]
     for heading, settings in sections(plan).items():
         quoted = {key: yaml_text.Quoted(value) if isinstance(value, str) else value for key, value in settings.items()}
         text = yaml_text.dump(quoted, width=10**6)
         parts.append(f"\n{comment([heading])}{text}")
     return "".join(parts)
+
+
+def _about_losses(plan: LaunchPlan) -> list[str]:
+    if plan.study.training.stage == "sft":
+        return ["Its held-out losses are means of batches, whose numbers of targets differ: they are not the trials'."]
+    length = plan.launch.sequence_length
+    return [
+        f"Losses in its log, of training and held-out text, are {length - 1:,}/{length:,} of nats per token.",
+        "The trained model's tokenizer has another pad token than the base model's, which it can be replaced by.",
+    ]
 
 
 def ratio(plan: LaunchPlan) -> list[str]:

@@ -61,12 +61,17 @@ class ParityBounds:
 EXACT = ParityBounds(first_loss=RESUMED, norm=RESUMED, lr=RESUMED, loss=RESUMED, held_out=RESUMED, before=RESUMED)
 
 
-def judge(wanted: Trace, found: Trace, steps: int, bounds: ParityBounds) -> tuple[ParityCheck, ...]:
-    """The checks of a run of `steps` optimizer steps, `found`, that should be as `wanted`."""
+def judge(
+    wanted: Trace, found: Trace, steps: int, bounds: ParityBounds, before: bool = True
+) -> tuple[ParityCheck, ...]:
+    """The checks of a run of `steps` optimizer steps, `found`, that should be as `wanted`. `before`: whether the
+    trainer has to tell the base model's loss.
+    """
+    base = _held_out(
+        "base model's loss", wanted.before, found.before, dict.fromkeys(_named(wanted.before), bounds.before)
+    )
     return (
-        *_held_out(
-            "base model's loss", wanted.before, found.before, dict.fromkeys(_named(wanted.before), bounds.before)
-        ),
+        *(check.model_copy(update={"required": before}) for check in base),
         *_first(wanted, found, bounds),
         _finished(wanted, found, steps),
         *_each_step(wanted, found, bounds),

@@ -142,7 +142,8 @@ class Parity:
                 wanted = trainer_run.on_rows(made.prepared, found.rows).model_copy(update={"tokens": wanted.tokens})
         except TrainerRunError as error:
             return ParityRun(kind=kind, steps=steps, fault=str(error)), None
-        checks = judge.judge(wanted, found, steps, self.recipe.bounds)
+        means = made.name == "llamafactory" and made.plan.study.training.stage == "sft"  # of batches, not of targets
+        checks = judge.judge(wanted, found, steps, self.recipe.bounds, before=not means)
         if made.name != "native":
             repeated = self.recipe.repeated
             checks += judge.text(found, repeated.record.almr, repeated.study.training.batch_sequences)

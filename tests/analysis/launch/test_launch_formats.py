@@ -339,7 +339,9 @@ def test_axolotl_trains_the_commit_that_the_text_was_packed_for(make_study, make
 STAGED = {"name": "llama3-8b-chat", "documents": {"chat_template": "chatml"}}
 
 
-@pytest.mark.parametrize(("name", "file"), [("native", "study.yaml"), ("trl", "trl.yaml"), ("trl", "study.yaml")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("native", "study.yaml"), ("trl", "trl.yaml"), ("llamafactory", "llamafactory.yaml")]
+)
 def test_golden_of_a_stage(write_format, make_study, name, file):
     training = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "stage": "sft"}
     folder = write_format(name, make_study(launch=STATED, training=training | {"document_masking": True}, **STAGED))
@@ -349,7 +351,9 @@ def test_golden_of_a_stage(write_format, make_study, name, file):
 def test_a_format_that_does_not_train_the_stage_is_refused(make_fit, make_study, run, corpora):
     training = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "stage": "sft"}
     fit = make_fit(make_study(training=training, **STAGED))
-    expected = r"^launch.formats: megatron, axolotl: training.stage sft is exported for native, trl.* alone: write"
+    expected = (
+        r"^launch.formats: megatron, axolotl: training.stage sft is exported for native, trl, llamafactory alone: write"
+    )
     with pytest.raises(InputError, match=expected):
         export(FittedRun(fit, run, corpora), run / "launch", formats=("megatron", "native", "axolotl"))
 

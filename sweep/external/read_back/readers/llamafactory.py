@@ -33,9 +33,14 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         "beta2": training.adam_beta2,
         "epsilon": training.adam_epsilon,
         "weight_decay": training.weight_decay,
-        "max_grad_norm": training.max_grad_norm * data.cutoff_len / (data.cutoff_len - 1),  # its gradients are smaller
+        # Of stage pt its gradients are smaller.
+        "max_grad_norm": training.max_grad_norm * (shifted(data.cutoff_len) if finetuning.stage == "pt" else 1),
         "lrs": lrs(training, question["steps"]),
     }
+
+
+def shifted(length: int) -> float:
+    return length / (length - 1)
 
 
 def lrs(training: Any, steps: list[int]) -> list[float]:

@@ -25,11 +25,12 @@ def read(folder: Path, checkpoints: Path, question: dict[str, Any]) -> dict[str,
     states = [path for path in states if path.is_file()]
     history = json.loads(max(states, key=_step).read_text())["log_history"]
     packed = datasets.load_from_disk(str(data(folder)))
+    labelled = "labels" in packed["train"].column_names  # its held-out losses are means of batches of unequal targets
     at_borders = border(folder) if "shift_labels" in packed["train"].column_names else None
     scale = Counted(packed["train"], at_borders, question)
     return {
         "steps": [_logged(line, scale.of(line["step"])) for line in history if "grad_norm" in line],
-        "before": _held_out(history, packed, at_borders) if _evaluated(history) else {},
+        "before": _held_out(history, packed, at_borders) if _evaluated(history) and not labelled else {},
         "model": str(model),
         "versions": f"LLaMA-Factory {version('llamafactory')}, transformers {version('transformers')}, "
         f"torch {torch.__version__}",
@@ -78,6 +79,8 @@ class Counted:
 
 def ratio(rows: Any, border: int | None) -> float:
     """Counted labels to predicted tokens, of some rows."""
+    if "labels" in rows.column_names:
+        return 1.0  # the first token of a row has no label
     tokens = rows["input_ids"][:]
     if "shift_labels" not in rows.column_names:
         return len(tokens[0]) / (len(tokens[0]) - 1)
