@@ -43,7 +43,7 @@ FORMATS: dict[str, Format] = {
     "native": native,
 }
 PAIRS: dict[str, Format] = {"native": native, "trl": preference}
-STAGES = {"sft": ("native", "trl", "llamafactory"), "dpo": tuple(PAIRS)}  # the formats that train a stage; all train `cpt`
+STAGES = {"sft": ("native", "trl", "llamafactory"), "dpo": tuple(PAIRS)}  # formats that train it; all train `cpt`
 
 
 class Exported(NamedTuple):
