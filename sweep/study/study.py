@@ -26,6 +26,7 @@ from sweep.study.sections.trainer import TrainerChoice
 from sweep.study.sections.training import Training
 
 GPU_KIND = ("gpu", "gpu_gigabytes")  # fields of `resources` and of `launch`
+LOSS_OF = {"cpt": "token", "sft": "target token", "dpo": "pair"}  # what a loss is the mean over, by stage
 MINIMUM_TRIALS = 9  # a quadratic in two hyper-parameters has six coefficients; the others show the noise
 
 
@@ -202,6 +203,11 @@ class Study(Section):
         if stated := [one.where for one in self.corpora.by_name.values() if one.spec.trial_tokens]:
             raise ValueError(f"{stated[0]}.trial_tokens: training.simulate_epochs sets it: remove one of them")
         return self
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of its losses, as messages write it."""
+        return f"nats per {LOSS_OF[self.training.stage]}"
 
     def language_name(self, language: str) -> str:
         """The user's own name of "original" or "additional", such as "English"; without one, the word itself."""

@@ -32,6 +32,8 @@ def of_run(study: Study, record: Record, ingredients: Ingredients) -> RepeatedTr
     """`ingredients`: with the folder that the trial continued from, and the part of each corpus that it drew from."""
     if study.replay:
         raise InputError("--parity: the trials were read from a table, and none was trained: there is none to repeat")
+    if study.training.stage == "dpo":
+        raise InputError("--parity repeats trials on text and conversations, not on preference pairs: use --verify")
     own: dict[str, Any] = {
         "name": f"{study.name[:80]}-parity",
         "resources": study.resources.model_dump(mode="json") | {"nodes": 1, "processes": 1},

@@ -143,7 +143,7 @@ class Display:
         loss = self.study.objective.of_record(record)
         failed = record.status in (Status.FAILED, Status.DIVERGED)
         lost = record.reason or ("no reason recorded" if failed else self._over(record))
-        measured = lost if loss is None else f"{loss:.4f} nats per token"
+        measured = lost if loss is None else f"{loss:.4f} {self.study.loss_unit}"
         left = self.now().time_left()
         parts = [measured + text.launch_loss(self.launch_loss), *budget.spent(self._budget)]
         parts += [text.time_left(left)] if left and not left.at_least else []

@@ -71,7 +71,7 @@ def facts(now: RunNow) -> list[str]:
 def best(now: RunNow) -> str:
     assert now.tally.best
     loss, trial = now.tally.best
-    return f"best trial: {point(trial.almr, trial.lr)}: {loss:.4f} nats per token{launch_loss(now.launch_loss)}"
+    return f"best trial: {point(trial.almr, trial.lr)}: {loss:.4f} {now.study.loss_unit}{launch_loss(now.launch_loss)}"
 
 
 def spent(now: RunNow) -> str:

@@ -54,9 +54,10 @@ def _winner(fitted: FitResult) -> list[str]:
     used = counts.complete + counts.diverged + counts.failed - counts.excluded
     complete = f"{counts.complete}" if used == counts.complete else f"{used} of {counts.complete}"
     loss = f"{numbers.number(winner.objective, 4)} ({numbers.interval(winner.objective_interval, digits=4)})"
+    unit = fitted.study.loss_unit if fitted.study else "nats per token"
     return [
         f"winner{refused}: {point(winner, f'{numbers.percent(winner.level)} interval ', fitted.file.alone)}",
-        f"objective there: {loss} nats per token, {_objective(fitted)}",
+        f"objective there: {loss} {unit}, {_objective(fitted)}",
         f"based on {complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
         *([f"trained by {fitted.file.trained_by}"] if fitted.file.trained_by else []),
     ]
