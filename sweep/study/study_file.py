@@ -44,7 +44,15 @@ class _StudyLoader(BoundedLoader):
 def load(source: str | Path) -> Study:
     """Read a study file, or a shipped study by its bare name. Raises InputError naming file, field and fix."""
     path = find(source)
-    return validated(content_of(path), path)
+    content = content_of(path)
+    if isinstance(content, dict) and "post_training" in content:
+        chain = "base_model" not in content
+        own = (
+            f"{path}: post_training: stages after a launch are a file of their own, with name and model: move it there"
+        )
+        verbs = f"{path}: is a chain of stages, and no study: almr plan, prepare, run and status take it"
+        raise InputError(verbs if chain else own)
+    return validated(content, path)
 
 
 def validated(content: Any, path: Path, within: str = "") -> Study:
