@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from sweep.store.run import Run
-from sweep.study import LANGUAGES, InputError
-from sweep.study.numbers import clock, number
+from sweep.study import LANGUAGES, InputError, numbers
+from sweep.study.numbers import clock
 from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.verbs.stages import answers, carry_out, chain_record, gains, launched
 from sweep.verbs.stages.chain_file import LoadedChain
@@ -43,7 +43,9 @@ FINE_TUNING = "sft"
 def loss_lines(one: StageResult) -> list[str]:
     """The held-out losses of a stage, before and after it."""
     before, after, names = one.base_loss.model_dump(), one.loss.model_dump(), one.languages
-    told = (f"{names.get(each, each)} {number(before[each])} -> {number(after[each])}" for each in LANGUAGES)
+    told = (
+        f"{names.get(each, each)} {numbers.number(before[each])} -> {numbers.number(after[each])}" for each in LANGUAGES
+    )
     return [f"{one.stage}: held-out loss {', '.join(told)}"]
 
 
@@ -64,10 +66,9 @@ def run(loaded: LoadedChain, runs: str, console: Console, address: str | None = 
         )
         model = start.model
         chain_record.write(home, record)
-        for number_, one in enumerate(loaded.stages, 1):
-            console.print(
-                f"stage {number_} of {len(loaded.stages)}: {one.stage}, from {model.pretrained}", soft_wrap=True
-            )
+        for number, one in enumerate(loaded.stages, 1):
+            line = f"stage {number} of {len(loaded.stages)}: {one.stage}, from {model.pretrained}"
+            console.print(line, markup=False, soft_wrap=True)
             result = carry_out.carry_out(one.on(model), Run.within(runs, one.study.name), console, address)
             record = record.model_copy(update={"stages": (*record.stages, result)})
             chain_record.write(home, record)
