@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from sweep.study import InputError
+from sweep.study.sections.text.corpora import Corpus
+from trainers.data import documents
 from trainers.data.readers.place import Place
-from trainers.preference.pairs import Pair, text_of
+from trainers.preference.pairs import PAIRS, Pair, text_of
 
 PLACE = Place("corpora.original", "pairs.jsonl")
 USER = {"role": "user", "content": "Who comes?"}
@@ -95,3 +100,18 @@ def test_a_pair_is_written_and_read_back() -> None:
     pair = Pair([{"role": "user", "content": "谁来了？\n\u2028"}], [GOOD], [BAD])
     assert Pair.read(pair.text) == pair
     assert json.loads(pair.text)["prompt"][0]["content"].startswith("谁来了")
+
+
+def test_pairs_are_read_alike_from_parquet_json_and_a_data_set(tmp_path: Path, cache: Path) -> None:
+    rows = [{"prompt": [USER], "chosen": [GOOD], "rejected": [BAD], "score": n} for n in range(4)]
+    (tmp_path / "set").mkdir()
+    for path in (tmp_path / "pairs.parquet", tmp_path / "set" / "train.parquet"):
+        datasets.Dataset.from_list(rows).to_parquet(str(path))
+    (tmp_path / "pairs.json").write_text(json.dumps(rows))
+    data_set = {"dataset": str(tmp_path / "set")}
+    for given in ({"files": str(tmp_path / "pairs.parquet")}, {"files": str(tmp_path / "pairs.json")}, data_set):
+        found = documents.resolve(Corpus.model_validate(given), "corpora.original")
+        texts = list(documents.read(replace(found, read_as=PAIRS))["text"])
+        assert [Pair.read(text) for text in texts] == [EXPECTED] * 4
+    sample = documents.resolve(Corpus.model_validate(data_set | {"documents": 3}), "corpora.original")
+    assert len(documents.read(replace(sample, read_as=PAIRS))) == 3
