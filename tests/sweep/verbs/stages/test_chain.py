@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conversations import sft_content
+from preference_pairs import dpo_content
 from transformers import AutoTokenizer
 from typer.testing import CliRunner, Result
 
@@ -52,6 +54,18 @@ def chain(folder: Path, model: Path, **grid: Any) -> str:
     content = {"name": "chat", "model": {"pretrained": str(model)}, "post_training": {"sft": fields}}
     Path("chat.yaml").write_text(yaml.safe_dump(content))
     return "chat.yaml"
+
+
+def with_preferences(folder: Path, model: Path) -> str:
+    """The chain with a second stage, which keeps the chat template of the first."""
+    file = Path(chain(folder, model))
+    (folder / "pairs").mkdir()
+    stage = dpo_content(folder / "pairs", model, steps=2) | {"grid": {"almr": [0.5], "lr": [1e-3], "seeds": [0]}}
+    content = yaml.safe_load(file.read_text())
+    own = ("name", "base_model", "documents")
+    content["post_training"]["dpo"] = {name: value for name, value in stage.items() if name not in own}
+    file.write_text(yaml.safe_dump(content))
+    return str(file)
 
 
 def record() -> dict[str, Any]:
@@ -112,3 +126,12 @@ def test_a_study_of_one_trial_is_run_alone(tmp_path: Path, small_model: Path) ->
     told = json.loads(almr("run", "one.yaml", "--json").stdout)
     assert told["status"] == "complete"
     assert Path(told["model"]).is_dir()
+
+
+def test_each_stage_continues_from_the_model_of_the_one_before(tmp_path: Path, small_model: Path) -> None:
+    almr("run", with_preferences(tmp_path, small_model))
+    assert TRAINED == ["chat-sft 0.003", "chat-dpo 0.001"]
+    tuned, aligned = record()["stages"]
+    assert Run.find("chat-dpo", "runs").study().base_model.pretrained == tuned["model"]
+    assert aligned["base_loss"]["original"] == pytest.approx(math.log(2), abs=1e-4)
+    assert json.loads(almr("status", "chat", "--json").stdout)["models"].keys() == {"base", "sft", "dpo"}
