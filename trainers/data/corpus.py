@@ -46,7 +46,7 @@ def blocks(part: datasets.Dataset, indices: Sequence[int]) -> NDArray[np.int64]:
     dimension of 3, see `trainers.data.conversations.rows`.
     """
     read = part[list(indices)]
-    if COLUMNS[1] not in part.column_names:
+    if COLUMNS[1] not in read:
         return np.asarray(read["input_ids"], dtype=np.int64)
     return np.stack([np.asarray(read[name], dtype=np.int64) for name in COLUMNS], axis=-1)
 

@@ -93,6 +93,7 @@ def test_local_files_tell_their_size_by_the_trials_tokens_per_byte(tmp_path: Any
         "bytes": 1000,
         "tokens": 500,
         "files": (),
+        "conversations": None,
     }
     facts = {"original": CorpusFacts.model_validate(counts)}
     assert "(3.5k tokens, estimated from the bytes of its files)" in lines(study, facts=facts)
