@@ -130,7 +130,7 @@ def _serve() -> None:
     import tempfile
 
     from sweep import cli
-    from sweep.verbs import outputs  # noqa: F401  # their imports take seconds
+    from sweep.verbs.results import outputs  # noqa: F401  # their imports take seconds
     from sweep.verbs.running import run  # noqa: F401
     from sweep.verbs.simulation import simulate  # noqa: F401
     from trainers import prepare  # noqa: F401
