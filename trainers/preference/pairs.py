@@ -43,8 +43,10 @@ class Pair:
 
     @property
     def prompt_text(self) -> str:
-        """What the prompt says: pairs with the same are never on both sides of a hold-out."""
-        return "\n\n".join(message["content"] for message in self.prompt)
+        """What the prompt says: pairs with the same are never on both sides of a hold-out. Without its system message,
+        which many pairs share.
+        """
+        return "\n\n".join(message["content"] for message in self.prompt if message["role"] != "system")
 
 
 def text_of(place: Place, record: Any, number: int) -> bytes:
@@ -90,7 +92,8 @@ class _PairRecord:
             content = self.place.document(value, name, self.number).decode()
             return [{"role": role, "content": content}] if content else []
         messages = [self._message(name, place, message) for place, message in enumerate(value, 1)]
-        return messages if all(message["content"] for message in messages) else []
+        said = [one for one in messages if one["content"] or one["role"] != "system"]  # a blank one says: there is none
+        return said if all(message["content"] for message in said) else []
 
     def _message(self, name: str, place: int, message: Any) -> Message:
         where = f"{name}, message {place}"

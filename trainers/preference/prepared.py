@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
 from sweep.study import CorpusFacts, Ingredients, InputError
-from sweep.study.errors import one_line
 from sweep.study.files import cache
 from sweep.study.files.atomic import sha256
 from sweep.study.numbers import percent
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
-from trainers.data.conversations.rendering import ALTERNATING, ChatRenderer
+from trainers.data.conversations.rendering import FIELD, ChatRenderer, UnsuitedError
 from trainers.data.corpus import PART_SEED
 from trainers.data.documents import DocumentSource
 from trainers.data.hold_out import choice, held_out_texts
@@ -36,11 +34,12 @@ from trainers.preference.pairs import PAIRS, Pair
 from trainers.preference.rendering import PairTokens, tokens_of
 
 log = logging.getLogger(__name__)
-VERSION = 1  # part of every cache key: raise it when the same pairs would give other rows
+VERSION = 2  # part of every cache key: raise it when the same pairs would give other rows
 ROWS_OF_A_PAIR = 2
 IDS = ("prompt_ids", "chosen_ids", "rejected_ids")
 FILES = {"training": "training.jsonl", "held_out": "held_out_pairs.jsonl"}  # the pairs of each part, as messages
 FEATURES = datasets.Features({name: datasets.Sequence(datasets.Value("int32")) for name in IDS})
+IMITATES = "have the string of a special token of the tokenizer in a message, which would be read as that token,"
 EVERY = 500  # pairs between reports of progress
 
 
@@ -150,33 +149,37 @@ class _Making:
 
     def _tokenised(self, texts: Sequence[str]) -> tuple[list[Pair], list[PairTokens]]:
         """The pairs that fit, and their tokens. None is cut: of a pair that is, the answers might be gone."""
-        pairs, tokens = [], []
+        pairs, tokens, renderer, imitating = [], [], ChatRenderer(self.tokenizer), 0
         for number, text in enumerate(texts, 1):
             pair = Pair.read(text)
-            ids = self._ids(pair, number)
-            if ids.longest <= self.length:
+            if renderer.imitates([*pair.prompt, *pair.chosen, *pair.rejected]):
+                imitating += 1
+            elif (ids := self._ids(pair, number)).longest <= self.length:
                 pairs.append(pair)
                 tokens.append(ids)
             if number % EVERY == 0 or number == len(texts):
                 self.progress(number / len(texts))
-        self._tell(len(texts) - len(pairs), len(texts))
+        self._tell(imitating, len(texts), IMITATES, "write it otherwise, or remove them")
+        fix = "raise training.sequence_length, or shorten them"
+        longer = f"are longer than training.sequence_length {self.length}"
+        self._tell(len(texts) - len(pairs) - imitating, len(texts), longer, fix)
+        if not pairs:
+            raise InputError(f"{self.source.where}: no pair is left: mend what the warnings above say, or add others")
         return pairs, tokens
 
     def _ids(self, pair: Pair, number: int) -> PairTokens:
         try:
             return tokens_of(self.tokenizer, pair)
-        except jinja2.TemplateError as error:
-            says = f"the chat template says: {one_line(error, 120)}: {ALTERNATING}"
-            raise InputError(f"{self.source.where}: pair {number}: {says}") from None
+        except UnsuitedError as error:
+            raise InputError(f"{self.source.where}: pair {number:,}: {FIELD}: {error}") from None
 
-    def _tell(self, long: int, total: int) -> None:
-        where, fix = self.source.where, "raise training.sequence_length, or shorten them"
-        what = f"longer than training.sequence_length {self.length}"
-        if long == total:
-            raise InputError(f"{where}: each of its {total:,} pairs is {what}: {fix}")
-        if long:
-            share = percent(long / total)
-            log.warning("%s: %d of %d pairs (%s) are %s and are left out: %s", where, long, total, share, what, fix)
+    def _tell(self, count: int, total: int, what: str, fix: str) -> None:
+        where = self.source.where
+        if count == total:
+            raise InputError(f"{where}: its {total:,} pairs all {what}: {fix}")
+        if count:
+            share = percent(count / total)
+            log.warning("%s: %d of %d pairs (%s) %s and are left out: %s", where, count, total, share, what, fix)
 
     def _facts(self, chosen: choice.Choice, tokens: NDArray[np.int64], size: NDArray[np.int64]) -> CorpusFacts:
         copies, kept = chosen.copies, self.source.spec.near_copies == "keep"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from trainers.data.conversations.rendering import applied
 from trainers.preference.pairs import Message, Pair
 
 
@@ -31,8 +32,8 @@ def tokens_of(tokenizer: Any, pair: Pair) -> PairTokens:
     """The ids of a pair. `tokenizer`: of transformers, with a chat template.
 
     An answer begins where the whole row departs from the prompt alone with the template's opening of the next turn.
-    Some templates write a prompt alone in another way; what differs then belongs to the answers. Raises
-    jinja2.TemplateError where the template refuses a conversation.
+    Some templates write a prompt alone in another way; what differs then belongs to the answers. Raises UnsuitedError
+    where the template refuses a conversation.
     """
     prompt = _ids(tokenizer, pair.prompt, opened=True)
     chosen, rejected = (_ids(tokenizer, pair.prompt + answer) for answer in (pair.chosen, pair.rejected))
@@ -41,7 +42,7 @@ def tokens_of(tokenizer: Any, pair: Pair) -> PairTokens:
 
 
 def _ids(tokenizer: Any, messages: list[Message], opened: bool = False) -> list[int]:
-    found = tokenizer.apply_chat_template(messages, add_generation_prompt=opened, tokenize=True, return_dict=True)
+    found = applied(tokenizer, messages, add_generation_prompt=opened, tokenize=True, return_dict=True)
     ids: list[int] = list(found["input_ids"])
     return ids
 

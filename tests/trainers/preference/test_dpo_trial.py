@@ -178,7 +178,7 @@ def test_pairs_that_do_not_fit_are_left_out_or_refused(
     prepare.prepare(Study.model_validate(content))
     assert f"1 of 41 pairs (2 %) are longer than training.sequence_length {SEQUENCE} and are left out" in caplog.text
     written(tmp_path / "original.jsonl", [long, long | {"chosen": "aye"}])
-    with pytest.raises(InputError, match=r"each of its 2 pairs is longer than training\.sequence_length"):
+    with pytest.raises(InputError, match=r"its 2 pairs all are longer than training\.sequence_length"):
         prepare.prepare(Study.model_validate(content))
 
 

@@ -25,6 +25,7 @@ EXPECTED = Pair([USER], [GOOD], [BAD])
     [
         {"prompt": "Who comes?", "chosen": "The king.", "rejected": "Nobody."},
         {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD], "source": None},
+        {"prompt": [{"role": "system", "content": ""}, USER], "chosen": [GOOD], "rejected": [BAD]},
         {"prompt": "Who comes?", "chosen": [GOOD], "rejected": "Nobody."},
         {"chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"prompt": "Who comes?", "chosen": [USER, GOOD], "rejected": [USER, BAD], "score": 3},
@@ -38,7 +39,7 @@ def test_a_conversation_before_the_answers_is_the_prompt() -> None:
     before = [{"role": "system", "content": "Be brief."}, USER, GOOD, {"role": "user", "content": "And then?"}]
     pair = Pair.read(text_of(PLACE, {"chosen": [*before, BAD], "rejected": [*before, GOOD]}, 1).decode())
     assert (pair.prompt, pair.chosen, pair.rejected) == (before, [BAD], [GOOD])
-    assert pair.prompt_text.split("\n\n") == ["Be brief.", "Who comes?", "The king.", "And then?"]
+    assert pair.prompt_text.split("\n\n") == ["Who comes?", "The king.", "And then?"]  # many share a system message
 
 
 @pytest.mark.parametrize(

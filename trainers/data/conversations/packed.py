@@ -36,7 +36,7 @@ from trainers.data.tokens import lost_text
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
-VERSION = 1  # part of every cache key: raise it when the same conversations would give other blocks
+VERSION = 2  # part of every cache key: raise it when the same conversations would give other blocks
 MUCH_FILLED = 0.05  # of the tokens: where more fills gaps, a warning says so
 Block = dict[str, list[int]]
 
@@ -77,7 +77,8 @@ def of_files(spec: Corpus, where: str, renderer: ChatRenderer, length: int) -> N
     Raises InputError that names the file for what is no conversation, and where no target is within a sequence.
     """
     source = DocumentSource(spec, where, "", "json", tuple(spec.files or ()), read_as=messages.read_as(spec))
-    rendered = [renderer.render(messages.of(text.decode())) for text in documents.each(source)]
+    read = (messages.of(text.decode()) for text in documents.each(source))
+    rendered = [renderer.render(one) for one in read if not renderer.imitates(one)]
     known = [(one.ids[:length], one.targets[:length]) for one in rendered if any(one.targets[:length])]
     if not known:
         raise InputError(f"{where}: no assistant speaks within {length:,} tokens: give other conversations")
@@ -111,7 +112,7 @@ class _ConversationPacking:
         texts = documents.read(self.source)
         datasets.disable_progress_bars()  # the caller shows the progress
         self.tokenised.tell(where, self.length)
-        known = np.flatnonzero(self.tokenised.of("targets") > 0)
+        known = self.tokenised.usable
         said, sizes = _said(texts.select(known)), self.tokenised.of("tokens")[known]
         chosen = choice.choose(said, sizes, spec, where, self.others, self.source.held_out_of)
         training, held_out = (known[rows].tolist() for rows in (chosen.training, chosen.held_out))

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jinja2
-
 from sweep.study import InputError
 from sweep.study.errors import one_line
 from sweep.study.study import fingerprint_of
 from trainers.data.conversations.messages import Message
+from trainers.data.tokens.borders import Borders
+from trainers.data.tokens.text_tokenizer import TextTokenizer
 
 VERSION = 1  # of ids and targets: raise it where the same conversation would give others
 FIELD = "documents.chat_template"
@@ -34,6 +34,16 @@ ALTERNATING = "correct its roles, or give another template"
 
 class UnsuitedError(ValueError):
     """A conversation that a template does not write, or of which it does not tell the targets."""
+
+
+def applied(tokenizer: Any, messages: list[Message], **options: Any) -> Any:
+    """A conversation by the tokenizer's template. Raises UnsuitedError for whatever the template raises: it is a
+    program of the user's, which transformers runs in a sandbox of Jinja.
+    """
+    try:
+        return tokenizer.apply_chat_template(messages, **options)
+    except Exception as error:
+        raise UnsuitedError(f"the chat template says: {one_line(error, 120) or 'no reason'}: {ALTERNATING}") from None
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,16 @@ class ChatRenderer:
         added = self.tokenizer.added_tokens_decoder.items()
         return frozenset({*self.tokenizer.all_special_ids, *(number for number, token in added if token.special)})
 
+    def imitates(self, messages: list[Message]) -> bool:
+        """Whether a message holds the string of a special token. It would be read as the token: what was said could end
+        a turn, or begin one of another role, and the targets would not be what the assistant says.
+        """
+        return any(self._special_strings.search(message["content"]) for message in messages)
+
+    @cached_property
+    def _special_strings(self) -> re.Pattern[str]:
+        return TextTokenizer(self.tokenizer, Borders()).special
+
     @cached_property
     def _has_markers(self) -> bool:
         template = self.tokenizer.chat_template
@@ -97,10 +117,7 @@ class ChatRenderer:
         return bool(MARKER.search(text)) and bool(self.tokenizer.is_fast)
 
     def _ids(self, messages: list[Message], **options: Any) -> Any:
-        try:
-            return self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **options)
-        except jinja2.TemplateError as error:
-            raise UnsuitedError(f"the chat template says: {one_line(error, 120)}: {ALTERNATING}") from None
+        return applied(self.tokenizer, messages, tokenize=True, return_dict=True, **options)
 
     def _marked(self, messages: list[Message]) -> tuple[list[int], list[tuple[int, int]]]:
         found = self._ids(messages, return_assistant_tokens_mask=True)
@@ -133,8 +150,8 @@ class ChatRenderer:
 
     def _departure(self, messages: list[Message], turn: int) -> str:
         """Why the ids before a turn are not those that the ids with it begin with."""
-        before = self.tokenizer.apply_chat_template(messages[:turn], tokenize=False, add_generation_prompt=True)
-        whole = self.tokenizer.apply_chat_template(messages, tokenize=False)
+        before = applied(self.tokenizer, messages[:turn], tokenize=False, add_generation_prompt=True)
+        whole = applied(self.tokenizer, messages, tokenize=False)
         return JOINED if whole.startswith(before) else REWRITTEN
 
     def _end(self, ids: list[int], first: int, end: int) -> int:

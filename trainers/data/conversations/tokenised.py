@@ -25,7 +25,7 @@ AT_ONCE = 500  # conversations
 
 class ConversationCounts(NamedTuple):
     """Of one conversation: its tokens that are used, all of them, those of the targets that are used, all targets, the
-    UTF-8 bytes of what is said, and of what the assistant says.
+    UTF-8 bytes of what is said, and of what the assistant says; 1 where a message holds a special token's string.
     """
 
     tokens: int
@@ -34,6 +34,7 @@ class ConversationCounts(NamedTuple):
     all_targets: int
     bytes: int
     target_bytes: int
+    imitates: int
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,37 @@ class TokenisedConversations:
         first = end - int(self.counts[row, 0])
         return self._ids[first:end], self._targets[first:end]
 
+    @property
+    def usable(self) -> NDArray[np.int64]:
+        """The numbers of those that can be trained on or held out."""
+        return np.flatnonzero((self.of("targets") > 0) & (self.of("imitates") == 0))
+
     def tell(self, where: str, length: int) -> None:
-        """Say how many are longer than a sequence. Raises InputError where none has a target in it."""
+        """Say which are left out or cut. Raises InputError where none is left."""
+        self._tell_imitating(where)
+        self._tell_longer(where, length)
+        if not len(self.usable):
+            raise InputError(f"{where}: no conversation is left: mend what the warnings above say, or add others")
+
+    def _tell_imitating(self, where: str) -> None:
+        found = np.flatnonzero(self.of("imitates"))
+        if not len(found):
+            return
+        what = "the string of a special token of the tokenizer (such as its end of a turn) in a message"
+        fix = "it would be read as that token: write it otherwise, or remove them"
+        if len(found) == len(self.counts):
+            raise InputError(f"{where}: each of its {len(found):,} conversations has {what}: {fix}")
+        log.warning(
+            "%s: %d of %d conversations (the first is number %d) have %s and are left out: %s",
+            where,
+            len(found),
+            len(self.counts),
+            found[0] + 1,
+            what,
+            fix,
+        )
+
+    def _tell_longer(self, where: str, length: int) -> None:
         longer = self.of("all_tokens") > length
         if not longer.any():
             return
@@ -111,7 +141,7 @@ def tokenise(
             for text in texts[first : first + AT_ONCE]["text"]:
                 conversation = messages.of(text)
                 rendered = _rendered(renderer, conversation, where, len(counts) + 1)
-                counts.append(_counted(rendered, conversation, length))
+                counts.append(_counted(rendered, conversation, length, renderer.imitates(conversation)))
                 np.asarray(rendered.ids[:length], np.int32).tofile(ids)
                 np.asarray(rendered.targets[:length], np.uint8).tofile(targets)
             progress(len(counts) / len(texts))
@@ -126,12 +156,20 @@ def _rendered(renderer: ChatRenderer, conversation: list[messages.Message], wher
         raise InputError(f"{where}: conversation {number:,} ({roles}, ...): {FIELD}: {error}") from None
 
 
-def _counted(rendered: Rendered, conversation: list[messages.Message], length: int) -> ConversationCounts:
+def _counted(
+    rendered: Rendered, conversation: list[messages.Message], length: int, imitates: bool
+) -> ConversationCounts:
     sizes = {message["role"]: 0 for message in conversation}
     for message in conversation:
         sizes[message["role"]] += len(message["content"].encode())
     tokens = len(rendered.ids)
     used = sum(rendered.targets[:length])
     return ConversationCounts(
-        min(tokens, length), tokens, used, sum(rendered.targets), sum(sizes.values()), sizes["assistant"]
+        min(tokens, length),
+        tokens,
+        used,
+        sum(rendered.targets),
+        sum(sizes.values()),
+        sizes["assistant"],
+        int(imitates),
     )

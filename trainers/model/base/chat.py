@@ -68,9 +68,12 @@ def _read(documents: Documents) -> str:
     file = documents.template_file
     assert file
     try:
-        return file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{FIELD}: {file}: cannot be read ({one_line(error, 80)}): correct the path") from None
+    if not text.strip():
+        raise InputError(f"{FIELD}: {file}: is empty: give a template, or write chatml")
+    return text
 
 
 def _linked(folder: Path, tokenizer: Any, unfinished: Path) -> None:
