@@ -46,6 +46,7 @@ def compare_runs(
 
 def compared(fits: Sequence[ComparedFit], same_text: str = "") -> RunComparison:
     """Of fits whose names differ. Intervals are at the level of the first."""
+    unit = _one_unit(fits)
     level = fits[0].file.winner.level
     marks = {one.name: letter for one, letter in zip(fits, string.ascii_uppercase, strict=False)}
     pairs = list(itertools.combinations(fits, 2))
@@ -60,7 +61,20 @@ def compared(fits: Sequence[ComparedFit], same_text: str = "") -> RunComparison:
         fields=tuple(recipes.differing(fits)),
         one_scale=not any(pair.objectives for pair in found),
         same_text=same_text,
+        loss_unit=unit,
     )
+
+
+def _one_unit(fits: Sequence[ComparedFit]) -> str:
+    """The unit of all losses. Raises InputError for runs of different stages: a loss on answers is none on text."""
+    first, *others = [one.study.loss_unit if one.study else NATS for one in fits]
+    for one, unit in zip(fits[1:], others, strict=True):
+        if unit != first:
+            raise InputError(
+                f"{one.name}: its losses are in {unit}, those of {fits[0].name} in {first}: compare runs of one stage; "
+                f"almr scores compares models of different stages"
+            )
+    return first
 
 
 def _units(pair: Pair, same_text: str) -> dict[str, Measure]:

@@ -14,7 +14,7 @@ from analysis.fit_file.winner import Interval, Winner
 from sweep.study import Schema
 
 SCHEMA_VERSION = 1
-NATS: Final = "nats per token"
+NATS: Final = "nats per token"  # of the runs' stage: RunComparison.loss_unit has the words
 BITS: Final = "bits per byte"
 Unit = Literal["nats per token", "bits per byte"]
 
@@ -180,6 +180,7 @@ class RunComparison(Schema):
     """`level`: of all intervals of differences. `tolerance`: the most that a winner may cost elsewhere to carry over,
     in nats. `one_scale`: whether the objectives of all runs compare, so that maps have one scale of colours.
     `same_text`: why the user says that held-out texts and tokenizers are one where no record tells; empty otherwise.
+    `loss_unit`: of all losses that are not in bits per byte.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -190,6 +191,7 @@ class RunComparison(Schema):
     fields: tuple[FieldDifference, ...]
     one_scale: bool
     same_text: str = ""
+    loss_unit: str = NATS
 
     def run(self, mark: str) -> RunSummary:
         return next(run for run in self.runs if run.mark == mark)

@@ -43,6 +43,11 @@ class FitResult:
         return self.file.curve
 
     @property
+    def loss_unit(self) -> str:
+        """The unit of its losses, as pages and figures write it; that of pre-training for a table of the user's own."""
+        return self.study.loss_unit if self.study else "nats per token"
+
+    @property
     def refusals(self) -> list[Finding]:
         """Why the winner should not be launched, each with the trials to run next; empty where nothing speaks against
         it."""

@@ -1,6 +1,6 @@
 """The data that the page's script draws and computes from, as JSON. `template/types.d.ts` has the same types.
 
-Losses are in nats per token, LRs are peak LRs, and an interval is [low, high]. What is not known is null.
+Losses are in the unit of the stage (nats per token in pre-training), LRs are peak LRs, and an interval is [low, high]. What is not known is null.
 """
 
 from __future__ import annotations
@@ -98,12 +98,13 @@ class RuleData(TypedDict):
 
 
 class PageData(TypedDict):
-    """`labels`: the name of each loss; `losses`: those of the trials; `base`: the base model's. `level` of all
+    """`unit`: of all losses; `labels`: the name of each; `losses`: those of the trials; `base`: the base model's. `level` of all
     intervals, and `quantiles`, the normal's at both ends of them and at one. `next`: suggested [ALMR, LR]. `table`: the
     command that fits the trials anew, without its objective. `alone`: the hyper-parameter that was fitted alone.
     """
 
     study: str
+    unit: str
     level: float
     quantiles: list[float]
     labels: dict[str, str]
@@ -141,6 +142,7 @@ def of_fit(
     almrs = grid.almr if grid and not file.alone else []
     return PageData(
         study=file.study,
+        unit=fit.loss_unit,
         level=file.winner.level,
         quantiles=[float(norm.ppf((1 + file.winner.level) / 2)), float(norm.ppf(file.winner.level))],
         labels={name: fit.label(name) for name in [*names, *(set(base) - set(names))]},
@@ -171,6 +173,7 @@ def of_trials(study: Study, table: pd.DataFrame, run: Path) -> PageData:
     base = {name: loss for name in losses if (loss := base_loss(table, name)) is not None}
     return PageData(
         study=study.name,
+        unit=study.loss_unit,
         level=study.objective.level,
         quantiles=[],
         labels={name: study.language_name(name) for name in losses},

@@ -42,8 +42,7 @@ def tiles(fit: FitResult) -> list[Tile]:
     reach = only if alone == "almr" else f"{level} interval {formats.interval(winner.lr_interval, 'lr')}"
     found.append(Tile("peak LR", formats.lr(winner.lr), f"highest LR of the schedule; {reach}"))
     reach = f"{level} interval {formats.interval(winner.objective_interval)}"
-    unit = fit.study.loss_unit if fit.study else "nats per token"
-    found.append(Tile("objective", formats.number(winner.objective), f"{unit}; {reach}"))
+    found.append(Tile("objective", formats.number(winner.objective), f"{fit.loss_unit}; {reach}"))
     if launch := fit.file.transfer:
         reach = f"{level} interval {formats.interval(launch.lr_interval, 'lr')}"
         found.append(Tile("launch LR", formats.lr(launch.lr), f"rule {launch.rule}; {reach}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.compare.result import (
+    NATS,
     AxisShift,
     OptimumShift,
     RulePrediction,
@@ -86,7 +87,8 @@ def losses(found: RunComparison, pair: RunPair) -> Iterator[str]:
         else:
             first, second = (numbers.number(value, DIGITS) for value in (one.first, one.second))
             shift = f"{difference(one.difference, one.interval)}, {p_text(one.p_value)}"
-            yield f"{name} loss at the winner: {first} -> {second} {one.unit}, {shift}"
+            unit = found.loss_unit if one.unit == NATS else one.unit
+            yield f"{name} loss at the winner: {first} -> {second} {unit}, {shift}"
     for why, names in apart.items():
         yield f"{' and '.join(names)} losses not compared: {why}"
 

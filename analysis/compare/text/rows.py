@@ -98,7 +98,7 @@ def lines(found: RunComparison, width: int) -> list[str]:
     return [
         *(line for pair in found.pairs for line in [*pairs.pair_lines(found, pair), ""]),
         *(line for one in pairs.common_caveats(found) for line in [f"note: {one}", ""]),
-        f"Winners, with their intervals ({level} where the study says no other); losses in nats per token",
+        f"Winners, with their intervals ({level} where the study says no other); losses in {found.loss_unit}",
         *aligned.blocks(winner_rows(found), width),
         "",
         *(["The recipes differ in", *(_field(row) for row in fields[1:])] if fields else [no_fields(found)]),

@@ -26,6 +26,7 @@ class AlongInfo(NamedTuple):
 
     name: str
     quantity: str
+    unit: str
     level: float
     x: Array
     mean: Array
@@ -68,6 +69,7 @@ def along_info(fit: Fit) -> AlongInfo | None:
     return AlongInfo(
         name=name,
         quantity=loss_and_guard.quantity(fit),
+        unit=fit.loss_unit,
         level=winner.level,
         x=np.asarray(getattr(fit.lattice, name)),
         mean=mean,

@@ -18,7 +18,7 @@ from sweep.study import LANGUAGES
 
 
 class LanguagesInfo(NamedTuple):
-    """Losses in nats per token. `trials`: columns almr, lr, original, additional, optimal (no other trial is better in
+    """Losses in `unit`. `trials`: columns almr, lr, original, additional, optimal (no other trial is better in
     both languages).
 
     `base`: the base model's losses, None where not known; `winner`: the predicted losses; `front`: the winner at each
@@ -34,9 +34,10 @@ class LanguagesInfo(NamedTuple):
     labels: dict[str, str]
     frame: dict[str, tuple[float, float]]
     outside: int
+    unit: str
 
     def table(self) -> pd.DataFrame:
-        """Columns what, original, additional (nats per token), and of trials almr, lr, optimal."""
+        """Columns what, original, additional (in `unit`), and of trials almr, lr, optimal."""
         base = [self.base] if self.base else []
         bound = [] if self.bound is None else [{"original": self.bound}]
         return labelled(
@@ -104,6 +105,7 @@ def languages_info(fit: Fit) -> LanguagesInfo:
         labels={name: fit.label(name) for name in LANGUAGES},
         frame=frame,
         outside=int((~pd.concat(inside, axis=1).all(axis=1)).sum()),
+        unit=fit.loss_unit,
     )
 
 

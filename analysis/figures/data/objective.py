@@ -42,6 +42,7 @@ class ObjectiveInfo(NamedTuple):
     """
 
     quantity: str
+    unit: str
     almr: Array
     lr: Array
     mean: Array
@@ -96,6 +97,7 @@ def objective_info(fit: Fit) -> ObjectiveInfo:
     allowed = mean if margin is None else mean[margin >= 0]
     return ObjectiveInfo(
         quantity=loss_and_guard.quantity(fit),
+        unit=fit.loss_unit,
         almr=lattice.almr,
         lr=lattice.lr,
         mean=mean,

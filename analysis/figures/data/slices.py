@@ -47,6 +47,7 @@ class SlicesInfo(NamedTuple):
     """
 
     quantity: str
+    unit: str
     level: float
     slices: list[Slice]
     frame: tuple[float, float]
@@ -91,6 +92,7 @@ def _at(fit: Fit, almrs: Array) -> SlicesInfo:
     slices = [_slice(fit, trials, float(almr)) for almr in almrs]
     return SlicesInfo(
         quantity=loss_and_guard.quantity(fit),
+        unit=fit.loss_unit,
         level=fit.file.winner.level,
         slices=slices,
         frame=_frame(slices, trials["loss"]),

@@ -34,6 +34,7 @@ class TrainingInfo(NamedTuple):
     curves: list[LossCurve]
     lowest: float | None
     highest: float | None
+    unit: str = "nats per token"
 
     def table(self) -> pd.DataFrame:
         """Columns what, trial_id, almr, lr, tokens, loss; of many long curves, every n-th point (MOST_ROWS)."""
@@ -50,7 +51,8 @@ class TrainingInfo(NamedTuple):
 
 def training_info(fit: Fit, run: Path | None) -> TrainingInfo:
     """The curve of each trial of a study that logged one; a missing or truncated log is no error."""
-    return of_curves(list(_curves(fit.table, RunFiles(run))) if run and fit.study else [])
+    made = of_curves(list(_curves(fit.table, RunFiles(run))) if run and fit.study else [])
+    return made._replace(unit=fit.loss_unit)
 
 
 def of_curves(curves: list[LossCurve]) -> TrainingInfo:

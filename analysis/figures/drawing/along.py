@@ -23,7 +23,7 @@ def draw_along(info: AlongInfo) -> Figure:
     axes.axvline(info.best, color=style.WINNER, ls="--", label=f"best {info.name.upper()}")
     axes.axvspan(*ends, color=style.WINNER, alpha=0.25, lw=0, label=style.interval_label(info.level))
     _draw_trials(axes, info)
-    axes.set(ylim=info.frame, ylabel=f"{fonts.written(info.quantity, 'held-out loss')} (nats per token)")
+    axes.set(ylim=info.frame, ylabel=f"{fonts.written(info.quantity, 'held-out loss')} ({info.unit})")
     tried = [*info.trials["x"], *info.diverged]
     if info.name == "lr":
         axes.set(xscale="log", xlabel=style.LR, xlim=(min(tried) / 1.2, max(tried) * 1.2))

@@ -44,7 +44,7 @@ def draw_objective(info: ObjectiveInfo) -> Figure:
 def _draw_scale(figure: Figure, info: ObjectiveInfo, shown: ContourSet) -> None:
     """In nats above the lowest loss: the differences are what one looks for."""
     lowest, *above = info.levels
-    label = f"{fonts.written(info.quantity, 'held-out loss')}\nabove {formats.number(lowest)} (nats per token)"
+    label = f"{fonts.written(info.quantity, 'held-out loss')}\nabove {formats.number(lowest)} ({info.unit})"
     bar = figure.colorbar(shown, label=label)
     bar.set_ticks([lowest, *above], labels=["0", *(f"{level - lowest:.2g}" for level in above)])
 

@@ -23,7 +23,7 @@ def draw_slices(info: SlicesInfo) -> Figure:
     panels[0].set(xscale="log", ylim=info.frame)
     style.lr_ticks(panels[0].xaxis, most=3)
     figure.supxlabel(style.LR)
-    figure.supylabel(f"{fonts.written(info.quantity, 'held-out loss')} (nats per token)")
+    figure.supylabel(f"{fonts.written(info.quantity, 'held-out loss')} ({info.unit})")
     style.legend_above(figure, panels)
     return figure
 

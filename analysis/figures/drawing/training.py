@@ -37,7 +37,7 @@ def draw_training(info: TrainingInfo) -> Figure:
         bar = figure.colorbar(_colours(info.curves), ax=panels, label=style.LR)
         style.lr_ticks(bar.ax.yaxis, most=12)
     figure.supxlabel("training tokens")
-    figure.supylabel("training loss (nats per token), as logged")
+    figure.supylabel(f"training loss ({info.unit}), as logged")
     style.legend_above(figure, panels)
     return figure
 

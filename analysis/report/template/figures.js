@@ -117,7 +117,7 @@ function languagesFigure(width) {
   const spread = (/** @type {number} */ c, /** @type {number | undefined} */ more) => extent([...front.map((point) => Number(point[c])), ...(more === undefined ? [] : [more])], 0.12);
   const x = scaleOf(spread(7, base.length === 2 ? base[0] : undefined), [58, width - 12]);
   const y = scaleOf(spread(8, base.length === 2 ? base[1] : undefined), [height - 46, 8]);
-  axes(svg, x, y, { x: `${label("original")} loss (nats per token)`, y: `${label("additional")} loss` }, { grid: true });
+  axes(svg, x, y, { x: `${label("original")} loss (${data.unit})`, y: `${label("additional")} loss` }, { grid: true });
   for (let k = 0; k < TRIALS; k++) {
     const [a, b] = [original[k], additional[k]];
     if (data.trials.out[k] || missing(a) || missing(b)) continue;
@@ -202,7 +202,7 @@ function trainingFigure(width) {
   const values = (sound.length ? sound : drawn).flatMap((k) => loss[k] || []);
   const x = scaleOf([0, Math.max(...every.map((one) => one[one.length - 1]))], [58, width - 64]);
   const y = scaleOf(extent(values, 0.05), [height - 46, 8]);
-  axes(svg, x, y, { x: "", y: "training loss (nats per token)" }, { grid: true });
+  axes(svg, x, y, { x: "", y: `training loss (${data.unit})` }, { grid: true });
   for (const text of svg.querySelectorAll("text[text-anchor=middle]:not(.name)")) text.textContent = tokensText(Number(text.textContent));
   svg.append(shape("text", { class: "axis-name", x: (x.range[0] + x.range[1]) / 2, y: height - 10, "text-anchor": "middle" }, "tokens"));
   const every_lr = known(data.trials.lr).sort((a, b) => a - b);

@@ -38,12 +38,12 @@ function layers() {
   const measured = data.losses.filter((name) => name !== "total" && known(data.trials.loss[name]).length);
   const every = Array.from({ length: TRIALS }, (_, k) => k);
   const objective = {
-    key: "objective", label: page.changed ? "objective (what-if)" : "objective", unit: "nats per token", higher: false,
+    key: "objective", label: page.changed ? "objective (what-if)" : "objective", unit: data.unit, higher: false,
     field: lattice && Object.keys(page.weights).every((name) => lattice.mean[name]) ? weighted(page.weights, lattice.mean) : null,
     trials: every.map(trialLoss),
   };
   const losses = measured.map((name) => ({
-    key: `loss ${name}`, label: `${label(name)} loss`, unit: "nats per token", higher: false,
+    key: `loss ${name}`, label: `${label(name)} loss`, unit: data.unit, higher: false,
     field: lattice && lattice.mean[name] ? lattice.mean[name] : null, trials: data.trials.loss[name],
   }));
   const scores = Object.keys(data.trials.score).map((name) => ({

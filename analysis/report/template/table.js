@@ -190,5 +190,5 @@ function smallCurve(k) {
   axes(svg, x, y, { x: "", y: "" }, { grid: true, yTicks: 3, xTicks: 3 });
   for (const text of svg.querySelectorAll("text[text-anchor=middle]")) if (text.textContent && !text.classList.contains("name")) text.textContent = tokensText(Number(text.textContent));
   svg.append(shape("path", { class: "line", d: path(losses.map((one, n) => [x(tokens[n]), y(one)])) }));
-  return [element("p", { class: "soft small" }, "Training loss (nats per token) against tokens"), svg];
+  return [element("p", { class: "soft small" }, `Training loss (${data.unit}) against tokens`), svg];
 }

@@ -26,7 +26,7 @@ interface RuleData { name: string; lr: number; interval: number[]; applies: bool
 interface WinnerAtBudget { trials: number; almr: number[]; lr: number[]; objective: number[] }
 interface LiveData { every: number | null; written: string; running: number[][]; corners: number[][] }
 interface PageData {
-  study: string; level: number; quantiles: number[];
+  study: string; unit: string; level: number; quantiles: number[];
   labels: Record<string, string>; losses: string[]; base: Record<string, number>;
   goal: GoalData; alone: string | null; grid: GridData | null; winner: WinnerData | null;
   next: Numbers[]; trials: TrialColumns; curves: Curves;

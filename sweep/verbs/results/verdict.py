@@ -54,7 +54,7 @@ def _winner(fitted: FitResult) -> list[str]:
     used = counts.complete + counts.diverged + counts.failed - counts.excluded
     complete = f"{counts.complete}" if used == counts.complete else f"{used} of {counts.complete}"
     loss = f"{numbers.number(winner.objective, 4)} ({numbers.interval(winner.objective_interval, digits=4)})"
-    unit = fitted.study.loss_unit if fitted.study else "nats per token"
+    unit = fitted.loss_unit
     return [
         f"winner{refused}: {point(winner, f'{numbers.percent(winner.level)} interval ', fitted.file.alone)}",
         f"objective there: {loss} {unit}, {_objective(fitted)}",

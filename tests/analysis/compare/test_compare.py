@@ -356,3 +356,18 @@ def test_a_table_without_almr_says_so(base):
 def test_columns_are_aligned_where_names_are_chinese():
     lines = aligned.blocks([["", "甲", "B"], ["小红楼梦 loss", "3.5", "x"], ["ALMR", "0.5", "y"]], width=80)
     assert len({cell_len(row[: max(map(row.find, "Bxy"))]) for row in lines}) == 1
+
+
+def staged(of, stage, make_study):
+    """A fit as that of a run of a stage: its study alone says so."""
+    study = of.study or make_study()
+    return replace(of, study=study.model_copy(update={"training": study.training.model_copy(update={"stage": stage})}))
+
+
+def test_stages_are_compared_in_their_own_unit_and_not_with_each_other(first, larger, make_study):
+    sft = [staged(one, "sft", make_study) for one in (first, larger)]
+    text = "\n".join(rows.lines(compared(sft), 100))
+    assert "losses in nats per target token" in text
+    assert "nats per token" not in text
+    with pytest.raises(InputError, match=r"larger: its losses are in nats per pair, those of first in nats per token"):
+        compared([first, staged(larger, "dpo", make_study)])
