@@ -1,6 +1,6 @@
 """The data that the page's script draws and computes from, as JSON. `template/types.d.ts` has the same types.
 
-Losses are in the unit of the stage (nats per token in pre-training), LRs are peak LRs, and an interval is [low, high]. What is not known is null.
+Losses are in `unit`, LRs are peak LRs, and an interval is [low, high]. What is not known is null.
 """
 
 from __future__ import annotations
@@ -98,9 +98,10 @@ class RuleData(TypedDict):
 
 
 class PageData(TypedDict):
-    """`unit`: of all losses; `labels`: the name of each; `losses`: those of the trials; `base`: the base model's. `level` of all
-    intervals, and `quantiles`, the normal's at both ends of them and at one. `next`: suggested [ALMR, LR]. `table`: the
-    command that fits the trials anew, without its objective. `alone`: the hyper-parameter that was fitted alone.
+    """`labels`: the name of each loss; `losses`: those of the trials; `base`: the base model's; `unit`: of all of them.
+    `level` of all intervals, and `quantiles`, the normal's at both ends of them and at one. `next`: suggested [ALMR,
+    LR]. `table`: the command that fits the trials anew, without its objective. `alone`: the hyper-parameter that was
+    fitted alone.
     """
 
     study: str
