@@ -59,7 +59,7 @@ class TokenisedConversations:
         return self._ids[first:end], self._targets[first:end]
 
     @property
-    def usable(self) -> NDArray[np.int64]:
+    def usable(self) -> NDArray[np.intp]:
         """The numbers of those that can be trained on or held out."""
         return np.flatnonzero((self.of("targets") > 0) & (self.of("imitates") == 0))
 
