@@ -19,7 +19,8 @@ from analysis.launch.evidence.gather import WrittenBundle, gather
 from analysis.launch.evidence.parity import ParityResult
 from analysis.launch.formats import axolotl, llamafactory, megatron, native, torchtitan, trl
 from analysis.launch.formats.format import Format
-from analysis.launch.formats.preference import trl as preference
+from analysis.launch.formats.preference import llamafactory as llamafactory_pairs
+from analysis.launch.formats.preference import trl as trl_pairs
 from analysis.launch.plan import make_plan
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import REPLAYED, LaunchPlan
@@ -42,7 +43,7 @@ FORMATS: dict[str, Format] = {
     "trl": trl,
     "native": native,
 }
-PAIRS: dict[str, Format] = {"native": native, "trl": preference}
+PAIRS: dict[str, Format] = {"native": native, "trl": trl_pairs, "llamafactory": llamafactory_pairs}
 STAGES = {"sft": ("native", "trl", "llamafactory"), "dpo": tuple(PAIRS)}  # formats that train it; all train `cpt`
 
 

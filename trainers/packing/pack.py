@@ -22,6 +22,7 @@ from trainers.packing import axolotl, llamafactory, megatron, token_file, trl
 from trainers.packing.blocks import LaunchBlocks
 from trainers.packing.writer import PackedWriter
 from trainers.preference import exported
+from trainers.preference import llamafactory as pairwise
 
 VERSION = 2  # of the packed files: raise it when the same study would give others
 SMALL = 1_000_000_000  # bytes of a file that is read for its sha256
@@ -33,6 +34,7 @@ WRITERS: dict[str, PackedWriter] = {
     "megatron": megatron,
     "trl": trl,
 }
+OF_PAIRS: dict[str, Any] = {"trl": exported, "llamafactory": pairwise}
 Progress = Callable[[str, float | None], None]
 
 
@@ -164,11 +166,15 @@ def refuse_too_large(folder: Path, need: float, other: str = "give --out") -> No
         )
 
 
+def writers(study: Study) -> dict[str, Any]:
+    """What writes the text of a study's stage, by the trainer that reads it."""
+    return OF_PAIRS if study.training.stage == "dpo" else dict(WRITERS)
+
+
 def _to_write(text: LaunchText, made: Ingredients) -> tuple[Any, Any]:
     """The run's blocks, or its preference pairs, and what writes them."""
-    if text.study.training.stage == "dpo":
-        return exported.LaunchPairs.of(text.study, text.trial, made, text.held_out), exported
-    return LaunchBlocks.of(text.study, text.trial, made, text.held_out), WRITERS[text.name]
+    rows: Any = exported.LaunchPairs if text.study.training.stage == "dpo" else LaunchBlocks
+    return rows.of(text.study, text.trial, made, text.held_out), writers(text.study)[text.name]
 
 
 def _fill(folder: Path, blocks: Any, writer: Any, text: LaunchText, key: str, progress: Progress) -> None:

@@ -55,6 +55,10 @@ class LaunchPairs:
         return self.study.training.steps * self.study.training.batch_sequences
 
     @property
+    def held_out_rows(self) -> int:
+        return ROWS_OF_A_PAIR * sum(map(len, self.held_out.values()))
+
+    @property
     def borders(self) -> Borders:
         """None: the chat template writes all special tokens."""
         return Borders()
@@ -85,12 +89,16 @@ def write(pairs: LaunchPairs, folder: Path, written: Callable[[int], None]) -> N
     in_order = prepared.in_order(pairs.order, pairs.corpora)
     in_order.flatten_indices(keep_in_memory=True).save_to_disk(str(folder / TRAIN))
     written(pairs.rows)
-    (folder / MODEL).mkdir()
-    for file in pairs.model.iterdir():
-        (folder / MODEL / file.name).symlink_to(file.resolve())
+    link_model(pairs.model, folder / MODEL)
 
 
 def size(pairs: LaunchPairs) -> float:
     """Of a pair no more than its two rows; its prompt is written once."""
-    held_out = sum(map(len, pairs.held_out.values()))
-    return BYTES * pairs.sequence_length * (pairs.rows + ROWS_OF_A_PAIR * held_out)
+    return BYTES * pairs.sequence_length * (pairs.rows + pairs.held_out_rows)
+
+
+def link_model(model: Path, folder: Path) -> None:
+    """A new folder of links to the model's files."""
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).symlink_to(file.resolve())

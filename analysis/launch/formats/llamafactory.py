@@ -25,14 +25,21 @@ from sweep.study.files import disk
 
 NAME = "llamafactory"
 TRAINER = "LLaMA-Factory 0.9.5"
-STAGES = {"cpt": "pt", "sft": "sft"}  # its names
+STAGES = {"cpt": "pt", "sft": "sft", "dpo": "dpo"}  # its names
+OWN_TEMPLATE = "empty"  # brings no chat template, so that the tokenizer's own stays
+Sections = dict[str, Settings]
 
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
+    return write_as(plan, folder, sections(plan), ratio(plan), _about_losses(plan))
+
+
+def write_as(plan: LaunchPlan, folder: Path, parts: Sections, ratio: list[str], about: list[str]) -> list[str]:
+    """As `write`, with these settings, and comments on the ratio and on the losses."""
     _refuse(plan)
     packed_text.write(plan, folder, NAME)
-    disk.written(folder / "llamafactory.yaml", document(plan))
+    disk.written(folder / "llamafactory.yaml", head(plan, TRAINER, ratio, NAME, *about) + document(parts))
     trainer_arguments.write_deepspeed(plan, folder)
     return warnings(plan)
 
@@ -49,9 +56,14 @@ def warnings(plan: LaunchPlan) -> list[str]:
     return [*differences(plan, "LLaMA-Factory"), *trainer_arguments.warnings(plan, NAME, "LLaMA-Factory")]
 
 
-def sections(plan: LaunchPlan) -> dict[str, Settings]:
+def sections(plan: LaunchPlan) -> Sections:
     """LLaMA-Factory's settings, by heading. Paths are relative to the folder of start.sh."""
-    parts = {
+    return with_output(plan, settings(plan))
+
+
+def settings(plan: LaunchPlan) -> Sections:
+    """The sections that its folder of checkpoints is named by."""
+    return {
         "model": _model(plan),
         "data": _data(plan),
         "batch and steps": _steps(plan),
@@ -59,6 +71,9 @@ def sections(plan: LaunchPlan) -> dict[str, Settings]:
         "optimizer": trainer_arguments.optimizer(plan, "optim") | {"max_grad_norm": _max_grad_norm(plan)},
         "held-out losses": _held_out(plan),
     }
+
+
+def with_output(plan: LaunchPlan, parts: Sections) -> Sections:
     return parts | {"output": _output(plan, parts)}
 
 
@@ -90,10 +105,8 @@ def _data(plan: LaunchPlan) -> Settings:
 
 
 def _conversations(plan: LaunchPlan) -> Settings:
-    """The tokenizer's own chat template stays, as `empty` brings none. Rows are packed already: with `neat_packing`
-    their masks keep conversations apart.
-    """
-    return {"template": "empty", "neat_packing": plan.study.training.document_masking}
+    """Rows are packed already: with `neat_packing` their masks keep conversations apart."""
+    return {"template": OWN_TEMPLATE, "neat_packing": plan.study.training.document_masking}
 
 
 def _steps(plan: LaunchPlan) -> Settings:
@@ -123,7 +136,7 @@ def _held_out(plan: LaunchPlan) -> Settings:
     }
 
 
-def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
+def _output(plan: LaunchPlan, parts: Sections) -> Settings:
     return {
         "output_dir": checkpoints_folder(plan, NAME, parts),
         "save_steps": plan.checkpoint_steps,
@@ -133,14 +146,14 @@ def _output(plan: LaunchPlan, parts: dict[str, Settings]) -> Settings:
     }
 
 
-def document(plan: LaunchPlan) -> str:
-    """llamafactory.yaml: comments on the source of the numbers, then the settings."""
-    parts = [head(plan, TRAINER, ratio(plan), NAME, *_about_losses(plan))]
-    for heading, settings in sections(plan).items():
-        quoted = {key: yaml_text.Quoted(value) if isinstance(value, str) else value for key, value in settings.items()}
+def document(parts: Sections) -> str:
+    """The settings of llamafactory.yaml, under their headings."""
+    written = []
+    for heading, section in parts.items():
+        quoted = {key: yaml_text.Quoted(value) if isinstance(value, str) else value for key, value in section.items()}
         text = yaml_text.dump(quoted, width=10**6)
-        parts.append(f"\n{comment([heading])}{text}")
-    return "".join(parts)
+        written.append(f"\n{comment([heading])}{text}")
+    return "".join(written)
 
 
 def _about_losses(plan: LaunchPlan) -> list[str]:
@@ -158,6 +171,11 @@ def ratio(plan: LaunchPlan) -> list[str]:
 
 
 def command(plan: LaunchPlan) -> Command:
+    return start(plan, sections(plan))
+
+
+def start(plan: LaunchPlan, parts: Sections) -> Command:
+    """What starts it with these settings."""
     needs = "llamafactory==0.9.5 deepspeed" if plan.launch.gpus_per_node else "llamafactory==0.9.5"
     return Command(
         trainer="LLaMA-Factory",
@@ -172,5 +190,5 @@ def command(plan: LaunchPlan) -> Command:
         + '-m llamafactory.launcher llamafactory.yaml output_dir="$checkpoints" "$@"',
         install=f"pip install {needs}",
         prepare=packed_text.script(plan),
-        checkpoints=Path(sections(plan)["output"]["output_dir"]).name,
+        checkpoints=Path(parts["output"]["output_dir"]).name,
     )

@@ -72,11 +72,12 @@ class WatchedLaunch:
 
     @property
     def loss_scale(self) -> float:
-        """What a logged loss is multiplied by for nats per predicted token: LLaMA-Factory divides by all L labels of a
-        row, of which L - 1 are predicted.
+        """What a logged loss is multiplied by for nats per predicted token: of plain text LLaMA-Factory divides by all
+        L labels of a row, of which L - 1 are predicted. In other stages its losses are as ours.
         """
-        length = self.study.training.sequence_length
-        return length / (length - 1) if self.format == "llamafactory" else 1.0
+        training = self.study.training
+        length = training.sequence_length
+        return length / (length - 1) if self.format == "llamafactory" and training.stage == "cpt" else 1.0
 
     @cached_property
     def sets(self) -> tuple[str, ...]:

@@ -61,11 +61,11 @@ def pack(file: Path, name: str, folder: Path, held_out: Mapping[str, str], conso
     with phases.shown(console) as progress:
         from trainers.packing import pack as packing
 
-        if name not in packing.WRITERS:
-            raise InputError(f"--format {name}: no trainer that reads packed text: give {', '.join(packing.WRITERS)}")
+        if name not in (known := packing.writers(study)):
+            raise InputError(f"--format {name}: no trainer that reads packed text: give {', '.join(known)}")
         text = packing.LaunchText(study, trial, name, file, held_out)
-        if known := packing.found(text, folder):
-            return Packed(study, folder, known, kept=True)
+        if before := packing.found(text, folder):
+            return Packed(study, folder, before, kept=True)
         packing.refuse_too_large(cache.root(), _unprepared(study), "set ALMR_CACHE to a folder")
         packing.refuse_too_large(folder, LEAST * study.training.tokens)
         return Packed(study, folder, packing.pack(text, folder, progress), kept=False)

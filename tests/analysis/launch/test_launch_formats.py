@@ -358,18 +358,21 @@ def test_a_format_that_does_not_train_the_stage_is_refused(make_fit, make_study,
         export(FittedRun(fit, run, corpora), run / "launch", formats=("megatron", "native", "axolotl"))
 
 
-@pytest.mark.parametrize("file", ["trl.yaml", "almr_trl_dpo.py", "study.yaml"])
-def test_golden_of_preference_pairs(write_format, make_study, file):
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("trl", "trl.yaml"), ("trl", "almr_trl_dpo.py"), ("trl", "study.yaml"), ("llamafactory", "llamafactory.yaml")],
+)
+def test_golden_of_preference_pairs(write_format, make_study, name, file):
     training = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "stage": "dpo"}
-    folder = write_format("trl", make_study(launch=STATED, training=training, **STAGED))
-    assert_golden("trl", f"dpo-{file}", (folder / file).read_text())
+    folder = write_format(name, make_study(launch=STATED, training=training, **STAGED))
+    assert_golden(name, f"dpo-{file}", (folder / file).read_text())
 
 
 def test_pairs_are_written_for_what_can_train_them_on_the_launchs_machines(make_fit, make_study, run, corpora):
     training = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "stage": "dpo"}
     fitted = FittedRun(make_fit(make_study(launch=STATED, training=training, **STAGED)), run, corpora)
     for formats, expected in (
-        (("axolotl",), "launch.formats: axolotl: training.stage dpo is exported for native, trl"),
+        (("axolotl",), "launch.formats: axolotl: training.stage dpo is exported for native, trl, llamafactory alone"),
         (("native",), "launch.formats: native: almr's own trainer takes preference pairs in one process, and"),
     ):
         with pytest.raises(InputError, match=expected):

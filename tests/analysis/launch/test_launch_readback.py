@@ -124,6 +124,16 @@ def test_the_shares_of_several_sources_are_read_back(make_plan, make_study, make
     assert second.startswith("share of the tokens of books: 0.1, but the winner has 0.3")
 
 
+def test_preference_pairs_are_read_back_by_llamafactory(make_plan, make_study, tmp_path):
+    interpreter = python("llamafactory")
+    training = {"sequence_length": 4096, "tokens": 10**9, "global_batch_tokens": 2**20, "stage": "dpo"}
+    chat = {"documents": {"chat_template": "chatml"}, "launch": {"gpu": "H100-80GB"}}
+    made = make_plan("llamafactory", make_study(training=training | {"dpo": {"beta": 0.25}}, **chat))
+    write(made, "llamafactory", tmp_path / "llamafactory")
+    verdict = verify(made, tmp_path / "llamafactory", "llamafactory", interpreter)
+    assert verdict.differences == (), verdict.text
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_files_of_another_winner_are_found(plan, tmp_path, name):
     interpreter, made = python(name), plan(name, "cosine", 0.4)

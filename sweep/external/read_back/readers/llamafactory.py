@@ -19,6 +19,9 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     assert data.tokenized_path.endswith("data/tokenized"), f"it reads {data.tokenized_path}"
     assert finetuning.disable_shuffling, "it shuffles the blocks"
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps * question["processes"]
+    if finetuning.stage == "dpo":
+        refuse_other_loss(finetuning)
+        batch *= 2  # the rows of a pair
     return {
         "parsers": "LLaMA-Factory's get_train_args and transformers' get_scheduler",
         "model": model.model_name_or_path,
@@ -36,7 +39,18 @@ def read(folder: Path, question: dict[str, Any]) -> dict[str, Any]:
         # Of stage pt its gradients are smaller.
         "max_grad_norm": training.max_grad_norm * (shifted(data.cutoff_len) if finetuning.stage == "pt" else 1),
         "lrs": lrs(training, question["steps"]),
+        **({"beta": finetuning.pref_beta} if finetuning.stage == "dpo" else {}),
     }
+
+
+def refuse_other_loss(finetuning: Any) -> None:
+    """Fails for what is not the DPO loss against the model that the training begins from."""
+    assert finetuning.pref_loss == "sigmoid", "it is another loss, whose base is not ln 2"
+    added = {name: getattr(finetuning, name) for name in ("pref_ftx", "pref_bco_weight", "dpo_label_smoothing")}
+    assert not any(added.values()), f"its loss has other terms: {added}"
+    assert finetuning.ld_alpha is None, "it weights the ends of long answers otherwise"
+    assert finetuning.use_ref_model, "it has no reference"
+    assert finetuning.ref_model is None, "its reference is another model"
 
 
 def shifted(length: int) -> float:
