@@ -6,18 +6,22 @@ model, and a refusal of what they would ignore or fail at.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from fastapi import HTTPException
 from jinja2 import TemplateError
+from transformers import StoppingCriteriaList
 from transformers.cli.serving.chat_completion import ChatCompletionHandler
 from transformers.cli.serving.completion import CompletionHandler
-from transformers.cli.serving.utils import BaseHandler, GenerateManager, GenerationState, Modality
+from transformers.cli.serving.utils import BaseHandler, GenerationState, Modality
 
 from sweep.study.errors import one_line
-from sweep.verbs.serving import template
+from sweep.verbs.serving import stops, template
+from sweep.verbs.serving.stops import StoppingManager, StopTexts
 
 FIELDS = {
     "model",
@@ -37,6 +41,7 @@ FIELDS = {
     "user",
 }
 NO_MANAGER: Any = None  # of models that come and go
+RANGES = {"temperature": (0, 100), "top_p": (0, 1), "frequency_penalty": (-0.99, 2)}  # at -1 transformers fails
 AS_USUAL: dict[str, Any] = {"n": 1}  # fields whose usual value changes nothing
 
 
@@ -49,14 +54,14 @@ class LoadedModel:
     tokenizer: Any = field(repr=False)
     length: int
     ends: list[int]
-    manager: Any = field(default_factory=GenerateManager, repr=False)
+    manager: Any = field(default_factory=StoppingManager, repr=False)
 
     def prompt(self, body: dict[str, Any]) -> list[int]:
         """The ids of a request's prompt. Raises HTTPException for what cannot be read."""
         self._refuse(body)
         try:
             ids = self._chat(body) if "messages" in body else self._text(body)
-        except (KeyError, TypeError, ValueError, AttributeError, TemplateError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, TemplateError) as error:
             raise HTTPException(400, f"the prompt could not be read ({one_line(error)})") from None
         if not 0 < len(ids) < self.length:
             raise HTTPException(400, f"the prompt has {len(ids)} tokens: 1 to {self.length - 1} leave room to answer")
@@ -64,14 +69,16 @@ class LoadedModel:
 
     def _refuse(self, body: dict[str, Any]) -> None:
         if body.get("model") not in (None, self.name):
-            raise HTTPException(404, f"the model {body['model']!r} is not served here: ask for {self.name!r}")
+            raise HTTPException(404, f"the model {one_line(body['model'])!r} is not served here: ask for {self.name!r}")
         unknown = {name for name, value in body.items() if name not in FIELDS and value and value != AS_USUAL.get(name)}
         if unknown:
-            raise HTTPException(400, f"{', '.join(sorted(unknown))}: not supported here: leave it out")
+            raise HTTPException(400, f"{one_line(', '.join(sorted(unknown)))}: not supported here: leave it out")
 
     def _chat(self, body: dict[str, Any]) -> list[int]:
         if not self.tokenizer.chat_template:
             raise HTTPException(400, f"{self.name} has no chat template: ask /v1/completions")
+        for message in body["messages"]:
+            _refuse_what_is_no_text(message.get("content"))
         messages = BaseHandler.get_processor_inputs_from_messages(body["messages"], Modality.LLM)
         return template.prompt_ids(self.tokenizer, messages, body.get("tools"))
 
@@ -81,20 +88,36 @@ class LoadedModel:
         return list(self.tokenizer(body["prompt"])["input_ids"])
 
     async def answer(self, handler: Any, body: dict[str, Any], request_id: str) -> Any:
-        ids = self.prompt(body)
+        ids = await asyncio.to_thread(self.prompt, body)  # a long one takes seconds, and others are to be answered
         rows = torch.tensor([ids], device=self.model.device)
-        inputs = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
+        inputs: dict[str, Any] = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
+        if texts := stops.texts_of(body):
+            inputs[stops.CRITERIA] = StoppingCriteriaList([StopTexts(texts, self.tokenizer, len(ids))])
         settings = self._settings(handler, body, len(ids))
         given = (request_id, self.model, self.tokenizer, self.name, inputs, settings)
         if body.get("stream"):
-            return handler._streaming(*given, gen_manager=self.manager)
+            found = handler._streaming(*given, gen_manager=self.manager)
+            found.body_iterator = _with_end(found.body_iterator)
+            return found
         return await handler._non_streaming(*given, gen_manager=self.manager)
+
+    def _given(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The fields that the handlers heed. Raises HTTPException for a value at which generation would fail."""
+        for name, (least, most) in RANGES.items():
+            if body.get(name) is not None and not least <= float(body[name]) <= most:
+                raise HTTPException(400, f"{name}: give a number from {least:g} to {most:g}")
+        given = {name: value for name, value in body.items() if name != "stop"}  # which stops.py heeds
+        if bias := given.pop("logit_bias", None):
+            given["logit_bias"] = {int(token): float(value) for token, value in bias.items()}
+            if not all(0 <= token < self.model.config.vocab_size for token in given["logit_bias"]):
+                raise HTTPException(400, f"logit_bias: give ids from 0 to {self.model.config.vocab_size - 1}")
+        return given
 
     def _settings(self, handler: Any, body: dict[str, Any], prompt: int) -> Any:
         try:
-            settings = handler._build_generation_config(body, self.model.generation_config)
+            settings = handler._build_generation_config(self._given(body), self.model.generation_config)
             most = min(int(settings.max_new_tokens), self.length - prompt)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise HTTPException(400, f"a setting could not be read ({one_line(error)})") from None
         if most < 1:
             raise HTTPException(400, "max_tokens: give at least 1")
@@ -103,6 +126,20 @@ class LoadedModel:
         if body.get("temperature"):
             settings.do_sample = True  # which they leave as the model's own settings have it
         return settings
+
+
+def _refuse_what_is_no_text(content: Any) -> None:
+    """Parts such as pictures, which the handlers leave out without a word."""
+    for part in content if isinstance(content, list) else ():
+        if part["type"] != "text":
+            raise HTTPException(400, f"a message has a part of type {one_line(part['type'])}: only text is read here")
+
+
+async def _with_end(parts: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The line that ends a stream, which the handlers leave out, and some clients wait for."""
+    async for part in parts:
+        yield part
+    yield "data: [DONE]\n\n"
 
 
 class ChatAnswers(ChatCompletionHandler):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 import uuid
 from typing import Any
@@ -14,6 +16,8 @@ from analysis.launch.serving.guard import KeyGuard
 from sweep.study.errors import one_line
 from sweep.verbs.serving.answers import ChatAnswers, LoadedModel, TextAnswers
 
+SMALLEST, TOKEN_BYTES = 2**16, 256  # bytes of a request that is read, beside those of each token of the model's length
+
 
 def application(loaded: LoadedModel, hosts: list[str]) -> FastAPI:
     """`hosts`: the names by which it may be asked: a page of another site, whose name was pointed here, has another."""
@@ -21,7 +25,6 @@ def application(loaded: LoadedModel, hosts: list[str]) -> FastAPI:
     app.add_middleware(KeyGuard)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _failed)
     _add_answers(app, loaded)
     _add_facts(app, loaded)
     return app
@@ -31,11 +34,18 @@ def _add_answers(app: FastAPI, loaded: LoadedModel) -> None:
     handlers: dict[str, Any] = {"/v1/chat/completions": ChatAnswers(loaded), "/v1/completions": TextAnswers(loaded)}
 
     async def answer(request: Request) -> Any:
-        body = await _body(request)
+        body = await _body(request, loaded)
         needed = "messages" if request.url.path.startswith("/v1/chat") else "prompt"
         if needed not in body:
             raise HTTPException(400, f"{needed}: required, but missing")
-        return await handlers[request.url.path].handle_request(body, uuid.uuid4().hex)
+        try:
+            return await handlers[request.url.path].handle_request(body, uuid.uuid4().hex)
+        except HTTPException:
+            raise
+        except asyncio.CancelledError:  # of a server that is stopped, and waits no longer
+            return _error(503, "the server was stopped", "server_error")
+        except Exception as error:  # told the client; uvicorn would print the traceback
+            return _error(500, f"{type(error).__name__}: {one_line(error)}", "server_error")
 
     for path in handlers:
         app.add_api_route(path, answer, methods=["POST"], response_model=None)
@@ -53,7 +63,7 @@ def _add_facts(app: FastAPI, loaded: LoadedModel) -> None:
 
     async def tokenize(request: Request) -> dict[str, Any]:
         """As vLLM's: the ids of a prompt."""
-        ids = loaded.prompt(await _body(request))
+        ids = await asyncio.to_thread(loaded.prompt, await _body(request, loaded))
         return {"count": len(ids), "max_model_len": loaded.length, "tokens": ids}
 
     app.add_api_route("/health", health, methods=["GET"])
@@ -61,10 +71,15 @@ def _add_facts(app: FastAPI, loaded: LoadedModel) -> None:
     app.add_api_route("/tokenize", tokenize, methods=["POST"])
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, loaded: LoadedModel) -> dict[str, Any]:
+    most, content = SMALLEST + TOKEN_BYTES * loaded.length, bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > most:
+            raise HTTPException(413, f"the request has over {most:,} bytes: the model reads {loaded.length:,} tokens")
     try:
-        body = await request.json()
-    except ValueError:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise HTTPException(400, "the request is no JSON object")
@@ -75,10 +90,6 @@ async def _body(request: Request) -> dict[str, Any]:
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return _error(error.status_code, str(error.detail), "invalid_request_error")
-
-
-async def _failed(request: Request, error: Exception) -> JSONResponse:
-    return _error(500, f"{type(error).__name__}: {one_line(error)}", "server_error")
 
 
 def _error(status: int, message: str, kind: str) -> JSONResponse:

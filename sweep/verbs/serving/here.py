@@ -133,7 +133,8 @@ def serve(loaded: LoadedModel, place: socket.socket, host: str, tell: Tell) -> N
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     hosts = ["127.0.0.1", "localhost", "[::1]"] if host in LOOPBACK else ["*"]
-    settings: dict[str, Any] = {"log_level": "error", "lifespan": "off", "timeout_graceful_shutdown": 1}
+    # What fails is told the client. Its own log would print a traceback for each answer that Ctrl-C cuts off.
+    settings: dict[str, Any] = {"log_level": "critical", "lifespan": "off", "timeout_graceful_shutdown": 1}
     server = uvicorn.Server(uvicorn.Config(application(loaded, hosts), **settings))
     for line in lines(loaded.name, host, place.getsockname()[1], bool(loaded.tokenizer.chat_template)):
         tell(line)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import socket
 import threading
 import urllib.error
@@ -115,9 +117,55 @@ def test_streaming_gives_the_whole_answer(served: Served) -> None:
     whole = ask(served, "/v1/chat/completions", ASK)[1]["choices"][0]["message"]["content"]
     events = ask(served, "/v1/chat/completions", ASK | {"stream": True})[1]
     chunks = [json.loads(line.removeprefix("data: ")) for line in events.splitlines() if line.startswith("data: {")]
-    parts = [choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]]
-    assert "".join(parts).rstrip("\ufffd") == whole.rstrip("\ufffd")
+    assert streamed(events).rstrip("\ufffd") == whole.rstrip("\ufffd")
     assert chunks[-1]["usage"]["completion_tokens"] == 12
+
+
+def streamed(events: str) -> str:
+    chunks = [json.loads(line.removeprefix("data: ")) for line in events.splitlines() if line.startswith("data: {")]
+    return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+
+
+def test_a_stop_ends_the_answer_and_is_no_part_of_it(served: Served) -> None:
+    def answer(**more: Any) -> Any:
+        return ask(served, "/v1/chat/completions", ASK | {"max_tokens": 24} | more)[1]
+
+    whole = answer()["choices"][0]["message"]["content"]
+    begin = next(i for i in range(2, len(whole) - 2) if "\ufffd" not in whole[i : i + 2])
+    stop = whole[begin : begin + 2]
+    wanted = whole[: whole.find(stop)]
+    stopped = answer(stop=stop)
+    assert (stopped["choices"][0]["message"]["content"], stopped["choices"][0]["finish_reason"]) == (wanted, "stop")
+    assert stopped["usage"]["completion_tokens"] < 24
+    assert answer(stop=["nowhere in it", stop])["choices"][0]["message"]["content"] == wanted
+    events = answer(stop=stop, stream=True)
+    assert streamed(events) == wanted
+    assert events.rstrip().endswith("data: [DONE]")
+    text = ask(served, "/v1/completions", {"prompt": "To be", "max_tokens": 24, "temperature": 0})[1]["choices"][0][
+        "text"
+    ]
+    body = {"prompt": "To be", "max_tokens": 24, "temperature": 0, "stop": text[3:5]}
+    assert ask(served, "/v1/completions", body)[1]["choices"][0]["text"] == text[: text.find(text[3:5])]
+
+
+def test_a_stop_that_comes_in_parts_is_not_streamed() -> None:
+    from sweep.verbs.serving.stops import StoppedQueue
+
+    async def parts(*given: str | None) -> list[Any]:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        for part in given:
+            queue.put_nowait(part)
+        out = StoppedQueue(queue, ["\nUser:", "END"])
+        return [part for _ in range(20) if (part := await out.get() if out.ready or not queue.empty() else None)]
+
+    assert "".join(asyncio.run(parts("a\nU", "ncle\nUs", "er", ": b", None))) == "a\nUncle"
+    assert "".join(asyncio.run(parts("E", "N", "E", "EN", None))) == "ENEEN"
+    assert "".join(asyncio.run(parts("x EN", "D y", " END", None))) == "x "
+
+
+def test_a_request_larger_than_the_model_can_read_is_refused(served: Served) -> None:
+    status, answer = ask(served, "/v1/completions", {"prompt": "x" * 200_000, "max_tokens": 3})
+    assert (status, "the request has over" in answer["error"]["message"]) == (413, True)
 
 
 def test_a_temperature_samples_and_the_length_is_kept(served: Served) -> None:
@@ -145,6 +193,15 @@ def test_a_temperature_samples_and_the_length_is_kept(served: Served) -> None:
         ("/v1/chat/completions", ASK | {"chat_template": "{{ 1 }}"}, "chat_template: not supported"),
         ("/v1/chat/completions", ASK | {"temperature": "hot"}, "a setting could not be read"),
         ("/v1/chat/completions", ASK | {"max_tokens": 0}, "give at least 1"),
+        ("/v1/chat/completions", ASK | {"max_tokens": math.inf}, "a setting could not be read"),
+        ("/v1/chat/completions", ASK | {"temperature": -1}, "temperature: give a number from 0"),
+        ("/v1/chat/completions", ASK | {"top_p": math.nan}, "top_p: give a number from 0"),
+        ("/v1/chat/completions", ASK | {"frequency_penalty": -1}, "frequency_penalty: give"),
+        ("/v1/chat/completions", ASK | {"logit_bias": {"99999999": 1}}, "logit_bias: give ids from 0"),
+        ("/v1/chat/completions", ASK | {"stop": ["a", ""]}, "stop: give a text"),
+        ("/v1/chat/completions", ASK | {"stop": 5}, "stop: give a text"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "only text"),
+        ("/v1/chat/completions", '{"messages": ' + "[" * 10_000, "no JSON object"),
         ("/v1/completions", {"prompt": ["x"]}, "has to be a text"),
     ],
 )
