@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from analysis.launch.watching.verdict import WatchVerdict
 
 FACTOR = 0.5
 # A checkpoint by its folder's name: ours and torchtitan's, transformers', Megatron's.
-CHECKPOINT = re.compile(r"(?:step-|checkpoint-|iter_0*)(\d+)")
+CHECKPOINT = re.compile(r"(?:step-|checkpoint-|iter_0*)(\d{1,12})")
 LEVELS = ("*", "*/*", "*/*/*", "*/*/*/*")  # ours lie in trials/ID/checkpoint/
 BRANCHES = ("native",)
 WHY_NOT = {
@@ -38,10 +39,11 @@ def checkpoints(launch: WatchedLaunch, places: tuple[Path, ...] = ()) -> dict[in
     found: dict[int, Path] = {}
     for place in places or ((launch.output,) if launch.output else ()):
         for pattern in LEVELS:
-            for path in place.glob(pattern):
-                named = CHECKPOINT.fullmatch(path.name)
-                if named and path.is_dir():
-                    found.setdefault(int(named[1]), path)
+            with contextlib.suppress(OSError):  # folders that are not ours to read
+                for path in place.glob(pattern):
+                    named = CHECKPOINT.fullmatch(path.name)
+                    if named and path.is_dir():
+                        found.setdefault(int(named[1]), path)
     return dict(sorted(found.items()))
 
 

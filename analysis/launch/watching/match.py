@@ -76,7 +76,7 @@ def _languages(launch: WatchedLaunch, values: Values, scale: float) -> Values:
 def _name(launch: WatchedLaunch, name: str) -> str:
     """A set of Megatron is known by its number."""
     number = name[1:] if name.startswith("#") else ""
-    return launch.sets[int(number)] if number.isdecimal() and int(number) < len(launch.sets) else name
+    return launch.sets[int(number)] if number in map(str, range(len(launch.sets))) else name
 
 
 def lr_differs(launch: WatchedLaunch, log: RunLog) -> str | None:

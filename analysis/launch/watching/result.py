@@ -103,7 +103,8 @@ def _notes(launch: WatchedLaunch, log: RunLog) -> Iterator[str]:
     if differs := match.lr_differs(launch, log):
         yield differs
     if log.left_out:
-        yield f"{log.left_out:,} lines cannot be read, as of a run that was killed"
+        lines = "one line" if log.left_out == 1 else f"{log.left_out:,} lines"
+        yield f"{lines} cannot be read, as of a run that was killed"
     text = launch.path.assumption if launch.path else launch.predicted and launch.predicted.assumption
     if text:
         yield f"the band holds {text}" if text.startswith("if") else f"the band assumes that {text}"

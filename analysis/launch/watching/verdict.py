@@ -145,9 +145,10 @@ def _risen(launch: WatchedLaunch, log: RunLog) -> Iterator[tuple[int, str]]:
     """Where the mean of the newest lines is far above its lowest, from the end of the warm-up on: the first step after
     the lowest of which this held without a break.
     """
-    warm = {step: loss for step, loss in log.series("loss").items() if step > launch.schedule.warmup}
-    steps, losses = list(warm), [loss for loss in warm.values() if math.isfinite(loss)]
-    if len(losses) < len(warm) or len(losses) < 2 * MEAN:
+    logged = log.series("loss").items()
+    warm = {step: loss for step, loss in logged if step > launch.schedule.warmup and math.isfinite(loss)}
+    steps, losses = list(warm), list(warm.values())
+    if len(losses) < 2 * MEAN:
         return
     means = [fmean(losses[i - MEAN : i]) for i in range(MEAN, len(losses) + 1)]
     noise = SD * median(abs(b - a) for a, b in pairwise(losses)) / math.sqrt(MEAN)

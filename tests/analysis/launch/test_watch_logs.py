@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from analysis.launch.watching import bundles, result
 from analysis.launch.watching.logs import find, text, wandb_files
 from sweep.study import InputError
+from sweep.study.numbers import json_text
 
 LINES = {
     "native": made.native,
@@ -201,3 +202,33 @@ def put(file, data: bytes) -> None:
         check = zlib.crc32(part, zlib.crc32(bytes([kind])))
         file.write(wandb_files.PART.pack(check, len(part), kind) + part)
         first = False
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": ' + "9" * 400 + ', "loss": 3}',
+        '{"step": ' + "9" * 5000 + ', "loss": 3}',
+        '{"step": 30, "loss": {"a": 1}, "grad_norm": [1], "held_out": {"original": [1]}}',
+        '{"current_steps": 21, "total_steps": ' + "9" * 400 + ', "elapsed_time": "' + "9" * 5000 + ':00:00"}',
+        "step: " + "9" * 5000 + "  loss: 1.0  grad_norm: 1.0  memory",
+        " iteration " + "9" * 5000 + "/ 80 | lm loss: 1 |",
+        " iteration 21/ 80 | global batch size: " + "9" * 5000 + " | grad norm: 0.5 |",
+        " validation-" + "9" * 5000 + " loss at iteration 21 | lm loss value: 1.0 |",
+    ],
+)
+def test_numbers_beyond_all_measure_are_no_fault(tmp_path, line):
+    log = write(tmp_path / "metrics.jsonl", [*made.native(20), line])
+    assert looked(tmp_path, "native", log).verdict.word == "as predicted"
+
+
+def test_a_loss_beyond_all_measure_is_not_finite(tmp_path):
+    log = write(tmp_path / "metrics.jsonl", [*made.native(20), '{"step": 30, "loss": 1e308, "seconds": 1e308}'])
+    found = looked(tmp_path, "native", log)
+    assert found.verdict.text == "diverging since step 30 (the training loss is not finite)"
+    assert json.loads(json_text(found.as_json()))
+
+
+def test_a_log_that_is_named_twice_is_read_once(tmp_path):
+    log = write(tmp_path / "logs" / "metrics.jsonl", made.native(20))
+    assert looked(tmp_path, "native", log, log.parent, log).log.restarts == []

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 HELD_OUT = "held_out/"  # begins the name of a held-out loss, before the name of its text
 MOST_STEPS = 10**9  # a larger number is no step
+LARGEST = 1e18  # what is larger counts as infinite: no loss, norm, time or number of tokens is
 Values = dict[str, float]
 
 
@@ -74,10 +75,11 @@ class RunLog:
                 del kept[step]
 
     def _put(self, event: LogEvent) -> None:
-        held_out = {name.removeprefix(HELD_OUT): value for name, value in event.values.items() if name[:9] == HELD_OUT}
-        training = {name: value for name, value in event.values.items() if name[:9] != HELD_OUT}
+        values = {name: bounded(value) for name, value in event.values.items()}
+        held_out = {name.removeprefix(HELD_OUT): value for name, value in values.items() if name[:9] == HELD_OUT}
+        training = {name: value for name, value in values.items() if name[:9] != HELD_OUT}
         if training:
-            timed = training | ({"at": event.at} if event.at is not None else {})
+            timed = training | ({"at": bounded(event.at)} if event.at is not None else {})
             self.steps.setdefault(event.step, {}).update(timed)
         if held_out:
             self.held_out.setdefault(event.step, {}).update(held_out)
@@ -121,11 +123,13 @@ class RunLog:
 
 def event(step: object, values: Values, **more: object) -> LogEvent | None:
     """An event whose step is one; None otherwise."""
-    if isinstance(step, bool) or not isinstance(step, int | float) or not math.isfinite(step) or step != int(step):
-        return None
-    if not 0 <= step <= MOST_STEPS:
+    if isinstance(step, bool) or not isinstance(step, int | float) or not 0 <= step <= MOST_STEPS or step != int(step):
         return None
     return LogEvent(int(step), values, **more)  # type: ignore[arg-type]
+
+
+def bounded(value: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) > LARGEST else value
 
 
 def known(found: Iterable[LogEvent | None]) -> Iterator[LogEvent]:

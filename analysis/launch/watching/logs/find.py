@@ -21,7 +21,7 @@ def read(paths: Iterable[Path]) -> RunLog:
     and for a file that is none of a log.
     """
     kinds: dict[str, list[Path]] = {}
-    for path in _files(list(paths)):
+    for path in {os.path.realpath(path): path for path in _files(list(paths))}.values():  # none twice
         kinds.setdefault(_kind(path), []).append(path)
     _refuse_several(kinds.get("text", []))
     whole = RunLog()

@@ -31,9 +31,9 @@ PLAIN = {
     "time_metrics/end_to_end(s)": "step_seconds",
 }
 # transformers' eval_NAME_loss and eval/NAME_loss, Megatron's sets by number, torchtitan's and our held_out/NAME
-SETS = re.compile(r"eval[_/](?P<of_trainer>.+)_loss|lm loss validation-(?P<number>\d+)|held_out/(?P<own>.+)")
+SETS = re.compile(r"eval[_/](?P<of_trainer>.+)_loss|lm loss validation-(?P<number>\d{1,9})|held_out/(?P<own>.+)")
 LR_OF_PART = re.compile(r"lr/.+")  # torchtitan: of each part of the optimizer
-DURATION = re.compile(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d)(?:\.\d+)?")
+DURATION = re.compile(r"(?:(\d{1,9}) days?, )?(\d{1,9}):(\d\d):(\d\d)(?:\.\d+)?")
 
 
 def ours(name: str) -> str | None:
@@ -65,7 +65,9 @@ def values(logged: Mapping[str, Any]) -> Values:
 
 def is_value(value: Any) -> bool:
     """A number, a null, or the text with which some loggers write what is not finite."""
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool)) or value in ODD
+    if isinstance(value, str):
+        return value in ODD
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 ODD = {"NaN": math.nan, "nan": math.nan, "Infinity": math.inf, "inf": math.inf, "-Infinity": -math.inf}

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from analysis.launch.watching.logs import names
-from analysis.launch.watching.logs.events import HELD_OUT, LogEvent, RunLog, event
+from analysis.launch.watching.logs.events import HELD_OUT, MOST_STEPS, LogEvent, RunLog, event
 from sweep.study.files import regular
 
 LONGEST = 2**20  # bytes of a line; a longer one comes in parts, none of which is a line of a log
+MARKS = (b"{", b"loss", b"iteration")  # one of them is in every line that is read
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)")
+STEP = r"(\d{1,12})"
 NUMBER = r"([-+]?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
-TITAN = re.compile(rf"\bstep:\s*(\d+)\s+loss:\s*{NUMBER}\s+grad_norm:\s*{NUMBER}(?=\s)")
-TITAN_HELD_OUT = re.compile(rf"\bstep (\d+): loss on the held-out text of (\S.*?): {NUMBER}$")
-MEGATRON = re.compile(r"\biteration\s+(\d+)/\s*(\d+) \|(.*\|)\s*$")
+TITAN = re.compile(rf"\bstep:\s*{STEP}\s+loss:\s*{NUMBER}\s+grad_norm:\s*{NUMBER}(?=\s)")
+TITAN_HELD_OUT = re.compile(rf"\bstep {STEP}: loss on the held-out text of (\S.*?): {NUMBER}$")
+MEGATRON = re.compile(rf"\biteration\s+{STEP}/\s*{STEP} \|(.*\|)\s*$")
 LOSS_AT = re.compile(r"\bloss at iteration\b")
 AGAIN = re.compile(r"\biteration\s+\d+/")
-MEGATRON_HELD_OUT = re.compile(rf"\bvalidation-(\d+) loss at iteration (\d+)\b.*\| lm loss value: {NUMBER} \|")
+MEGATRON_HELD_OUT = re.compile(rf"\bvalidation-{STEP} loss at iteration {STEP}\b.*\| lm loss value: {NUMBER} \|")
 PARTS = {"lm loss": "loss", "learning rate": "lr", "grad norm": "grad_norm"}
 STEPLESS = re.compile(r"\{'(?:loss|eval_[^']*loss)': ")  # what transformers prints
 
@@ -39,6 +41,8 @@ def _events(path: Path, log: RunLog) -> Iterator[LogEvent]:
         for raw in iter(lambda: file.readline(LONGEST), b""):
             if not raw.endswith(b"\n"):  # its last line may still be written: half a number is another number
                 return
+            if not any(mark in raw for mark in MARKS):  # nearly all of what a trainer prints
+                continue
             text = COLOUR.sub("", raw.decode("utf-8", "replace")).strip()
             found = line(text)
             if found:
@@ -68,7 +72,7 @@ def of_object(logged: dict[str, Any]) -> LogEvent | None:
     if "horizon" in logged:
         return None
     total = logged.get("total_steps")
-    stated = {"total": total} if isinstance(total, int) and not isinstance(total, bool) and total > 0 else {}
+    stated = {"total": total} if type(total) is int and 0 < total <= MOST_STEPS else {}
     return event(names.step_of(logged), names.values(logged), **stated)
 
 
@@ -97,7 +101,7 @@ def _megatron(text: str) -> LogEvent | None:
     if parts.get("number of nan iterations", "0").strip() not in ("0", ""):
         values["loss"] = float("nan")
     batch = parts.get("global batch size", "").strip()
-    stated = {"batch": int(batch)} if batch.isascii() and batch.isdecimal() else {}
+    stated = {"batch": int(batch)} if re.fullmatch("[0-9]{1,12}", batch) else {}
     return event(int(found[1]), values, at=_at(text[: found.start()]), total=int(found[2]), **stated)
 
 

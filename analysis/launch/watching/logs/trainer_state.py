@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.launch.watching.logs import text
-from analysis.launch.watching.logs.events import RunLog, known
+from analysis.launch.watching.logs.events import MOST_STEPS, RunLog, known
 from sweep.study import InputError
 from sweep.study.files import regular
 
@@ -25,7 +25,7 @@ def read(path: Path) -> RunLog:
     log = RunLog()
     log.add(known(text.of_object(line) for line in history if isinstance(line, dict)))
     steps = content.get("max_steps")
-    log.totals |= {steps} if isinstance(steps, int) and not isinstance(steps, bool) and steps > 0 else set()
+    log.totals |= {steps} if type(steps) is int and 0 < steps <= MOST_STEPS else set()
     return log
 
 
