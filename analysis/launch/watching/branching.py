@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ NAME = "branch.json"
 SCHEMA_VERSION = 1
 README = "README.md"
 OF_BUNDLE = ("predicted_losses.json", "prepared", NAME)  # files that are not a branch's
+HIGHEST_LR = 1.0  # of a peak: no optimizer of ours trains with more
 MOST_BYTES = 2**20  # of a file in which the name of the checkpoints may be
 
 
@@ -74,8 +76,11 @@ def write(launch: WatchedLaunch, checkpoint: Path, factor: float, out: Path | No
     """
     if launch.format not in BRANCHES:
         raise InputError(f"{launch.folder}: {launch.format} cannot go on with another LR: {WHY_NOT[launch.format]}")
-    if not (math.isfinite(factor) and factor > 0):
-        raise InputError(f"--lr-factor {factor:g}: give a number above 0, such as 0.5")
+    if not (math.isfinite(factor) and factor > 0 and 0 < launch.lr * factor <= HIGHEST_LR):
+        raise InputError(
+            f"--lr-factor {factor:g}: give a number above 0, such as 0.5, with which the LR, now "
+            f"{numbers.lr(launch.lr)}, is at most {HIGHEST_LR:g}"
+        )
     note = BranchNote(
         checkpoint=str(checkpoint.resolve()),
         step=_step(launch, checkpoint),
@@ -83,8 +88,11 @@ def write(launch: WatchedLaunch, checkpoint: Path, factor: float, out: Path | No
         lr_before=launch.lr,
     )
     target = out or _next(launch.folder.parent)
-    if target.exists():
+    if os.path.lexists(target):
         raise InputError(f"{target}: it is there already: name a new folder with --out")
+    if launch.folder.parent.resolve() in target.resolve().parents:
+        raise InputError(f"{target}: it is inside the bundle, which stays as it is: name a folder beside it")
+    target.parent.mkdir(parents=True, exist_ok=True)
     with unfinished.becoming(target) as made:
         _fill(launch, made / launch.format, note)
         disk.written(made / README, _readme(launch, note))
@@ -103,7 +111,7 @@ def _step(launch: WatchedLaunch, checkpoint: Path) -> int:
     content = reader.read_object(checkpoint / "state.json")
     identity = content.get("identity") if content else None
     step = content.get("step") if content else None
-    if not isinstance(identity, dict) or not isinstance(step, int):
+    if not isinstance(identity, dict) or type(step) is not int:
         raise InputError(
             f"{checkpoint}: no checkpoint of almr's own trainer (no state.json with a step): name the folder step-N"
         )
@@ -124,7 +132,10 @@ def _fill(launch: WatchedLaunch, folder: Path, note: BranchNote) -> None:
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.is_symlink() and path.name != NAME and path.stat().st_size < MOST_BYTES:
-            text = path.read_text(encoding="utf-8")
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:  # none of the export's
+                continue
             changed = CHECKPOINTS.sub(lambda found: f"{found[0][:-9]}-branch-{digest}", text)
             if path.name == STUDY:
                 changed = _with_lr(changed, note)
