@@ -118,6 +118,8 @@ def test_what_cannot_branch_is_one_line(bundle, start, tmp_path, monkeypatch):
         ((bundle, tmp_path), "no checkpoint of almr's own trainer"),
         ((bundle, other), "it is of a run with lr 9.0"),
         ((bundle, checkpoint, "--lr-factor", "0"), "give a number above 0"),
+        ((bundle, checkpoint, "--lr-factor", "1e9"), "give a number above 0"),
+        ((bundle, checkpoint, "--out", bundle / "inside"), "it is inside the bundle"),
         ((bundle, checkpoint, "--out", tmp_path / "there"), "it is there already"),
         ((factory, checkpoint), "llamafactory cannot go on with another LR"),
     ):
@@ -125,7 +127,9 @@ def test_what_cannot_branch_is_one_line(bundle, start, tmp_path, monkeypatch):
         assert isinstance(error, InputError)
         assert words in str(error)
         assert len(str(error).splitlines()) == 1
+    (bundle / "figure.bin").write_bytes(b"\xff\xfe")  # a file that is no text is copied as it is
     branch(bundle, checkpoint)
+    assert (tmp_path / "launch-branch-1" / "native" / "figure.bin").read_bytes() == b"\xff\xfe"
     (checkpoint / "state.json").unlink()
     study = tmp_path / "launch-branch-1" / "native" / "study.yaml"
     monkeypatch.setattr(sys, "argv", ["launch_run", str(study), str(tmp_path / "out")])
