@@ -38,14 +38,14 @@ def open_end(text: str, stops: list[str]) -> int:
     return next((n for n in range(longest, 0, -1) if any(stop.startswith(text[-n:]) for stop in stops)), 0)
 
 
-class StopTexts(StoppingCriteria):  # type: ignore[misc]
+class StopTexts(StoppingCriteria):
     """Ends the answer to a prompt of `prompt` tokens once its text holds one of the stops."""
 
     def __init__(self, stops: list[str], tokenizer: Any, prompt: int) -> None:
         self.stops, self.words, self.read = stops, tokenizer._tokenizer, prompt
         self.stream, self.tail = DecodeStream([], skip_special_tokens=True), ""
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **more: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **more: Any) -> Any:
         for number in input_ids[0, self.read :].tolist():
             self.tail += self.stream.step(self.words, number) or ""
         self.read = input_ids.shape[-1]
@@ -90,7 +90,7 @@ class StoppedQueue:
             self.ready.append(text)
 
 
-class StoppingManager(GenerateManager):  # type: ignore[misc]
+class StoppingManager(GenerateManager):
     """Heeds StopTexts among the inputs of a generation."""
 
     def generate_streaming(self, model: Any, processor: Any, inputs: dict[str, Any], *given: Any, **named: Any) -> Any:
