@@ -163,6 +163,9 @@ def _outside(checks: list[LossCheck]) -> WatchVerdict | None:
     """Where the newest prediction failed: since the first step of the unbroken row that leads up to it."""
     predicted = sorted({check.step for check in checks if check.band})
     by_step = {step: [check for check in checks if check.step == step and check.excess] for step in predicted}
+    measured = [sum(check.step == step for check in checks) for step in predicted[-2:]]
+    if len(measured) == 2 and measured[1] < measured[0] and not by_step[predicted[-1]]:
+        predicted.pop()  # a line for each language: that of the other one is still to come
     if not predicted or not by_step[predicted[-1]]:
         return None
     good = max((step for step in predicted if not by_step[step]), default=0)

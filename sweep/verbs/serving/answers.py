@@ -40,6 +40,7 @@ FIELDS = {
     "tools",
     "user",
 }
+MOST = 200  # letters of a request that an answer repeats
 NO_MANAGER: Any = None  # of models that come and go
 RANGES = {"temperature": (0, 100), "top_p": (0, 1), "frequency_penalty": (-0.99, 2)}  # at -1 transformers fails
 AS_USUAL: dict[str, Any] = {"n": 1}  # fields whose usual value changes nothing
@@ -69,10 +70,12 @@ class LoadedModel:
 
     def _refuse(self, body: dict[str, Any]) -> None:
         if body.get("model") not in (None, self.name):
-            raise HTTPException(404, f"the model {one_line(body['model'])!r} is not served here: ask for {self.name!r}")
+            raise HTTPException(
+                404, f"the model {str(body['model'])[:MOST]!r} is not served here: ask for {self.name!r}"
+            )
         unknown = {name for name, value in body.items() if name not in FIELDS and value and value != AS_USUAL.get(name)}
         if unknown:
-            raise HTTPException(400, f"{one_line(', '.join(sorted(unknown)))}: not supported here: leave it out")
+            raise HTTPException(400, f"{', '.join(sorted(unknown))[:MOST]}: not supported here: leave it out")
 
     def _chat(self, body: dict[str, Any]) -> list[int]:
         if not self.tokenizer.chat_template:
@@ -132,7 +135,7 @@ def _refuse_what_is_no_text(content: Any) -> None:
     """Parts such as pictures, which the handlers leave out without a word."""
     for part in content if isinstance(content, list) else ():
         if part["type"] != "text":
-            raise HTTPException(400, f"a message has a part of type {one_line(part['type'])}: only text is read here")
+            raise HTTPException(400, f"a message has a part of type {str(part['type'])[:MOST]}: only text is read here")
 
 
 async def _with_end(parts: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -50,6 +51,19 @@ def test_a_run_that_came_back_is_as_predicted(tmp_path):
     found = looked(tmp_path, *made.native(80, more=lambda step: 0.05 if step == 40 else 0.0))
     assert found.verdict.text == "as predicted at the end"
     assert [check.step for check in found.checks if check.excess] == [40, 40]
+
+
+@pytest.mark.parametrize("inside", made.BASE)
+def test_a_language_whose_line_is_still_to_come_does_not_end_an_alarm(tmp_path, inside):
+    """torchtitan and Megatron-LM write a line for each language."""
+    lines = [json.loads(line) for line in made.native(60)]
+    for line in lines:
+        if line["step"] >= 40 and "held_out" in line:
+            line["held_out"] = {n: loss + 0.05 * (n != inside) for n, loss in line["held_out"].items()}
+    lines[-1]["held_out"] = {inside: lines[-1]["held_out"][inside]}
+    found = looked(tmp_path, *(json.dumps(line) for line in lines))
+    assert found.verdict.text.startswith("outside its band since step 40 (")
+    assert found.verdict.text.endswith(", 0.03 above)")
 
 
 def test_a_loss_under_its_band_is_outside_too(tmp_path):
