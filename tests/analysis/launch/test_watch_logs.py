@@ -6,6 +6,7 @@ import json
 import math
 import os
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def test_the_lines_of_each_trainer_are_read(tmp_path, trainer):
     assert [check.step for check in found.checks] == wanted
     assert all(check.excess == 0 and check.band for check in found.checks)
     assert found.verdict.word == ("not predicted" if trainer in NO_CHECKS else "as predicted")
+
+
+@pytest.mark.parametrize(("stage", "scale"), [("cpt", made.LENGTH / (made.LENGTH - 1)), ("sft", 1.0), ("dpo", 1.0)])
+def test_only_losses_of_plain_text_are_less_than_ours_in_llamafactory(tmp_path, stage, scale):
+    launch = bundles.find(made.bundle(tmp_path, "llamafactory"))
+    training = launch.study.training.model_copy(update={"stage": stage})
+    staged = replace(launch, study=launch.study.model_copy(update={"training": training}))
+    assert staged.loss_scale == scale
 
 
 @pytest.mark.parametrize("trainer", ["llamafactory", "axolotl", "trl"])
