@@ -148,6 +148,7 @@ def run(
     loaded = study_file.load(study)
     loaded = study_file.replayed(loaded, replay) if replay else loaded
     options = sweep_run.RunOptions(address, named, same_text)
+    chains.refuse_folder_of_one(loaded.name, runs)
     if single.only_trial(loaded) and not (named or same_text):
         with interruptible(RESUME):
             trained = single.train(loaded, Run.within(runs, loaded.name), err if as_json else out, address)

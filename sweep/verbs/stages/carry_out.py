@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -36,6 +38,8 @@ def carry_out(stage: ChainStage, run: Run, console: Console, address: str | None
     console.print(text, markup=False, soft_wrap=True)
     made = made or run.ingredients()
     best = best_saved(run)
+    if best and not _asked_for(study, best[0].trial_id):
+        best = best_saved(run, {trial.id for trial in study.grid_trials}) or _refuse_other_grid(run, best[0].trial_id)
     if best is None or made is None:
         raise InputError(
             f"{run.address}: no trial left a model ({_outcomes(study, run)}): mend that, then run the chain again"
@@ -65,10 +69,28 @@ def _same_inputs(study: Study, run: Run, console: Console) -> Ingredients | None
     return run.ingredients()
 
 
-def best_saved(run: Run) -> tuple[Record, Path] | None:
-    """The best trial whose model was saved, by the study's objective, and the folder of that model."""
+def _asked_for(study: Study, trial: str) -> bool:
+    """Whether a trial is one of the study's. Of a few trials only those of the grid are; a sweep goes on from its best
+    trial, which `--also` may have added.
+    """
+    return not (single.only_trial(study) or warnings.too_small(study)) or trial in {one.id for one in study.grid_trials}
+
+
+def _refuse_other_grid(run: Run, trial: str) -> NoReturn:
+    raise InputError(
+        f"{run.address}: the only model that was kept is of {trial}, which the grid has no more: give the chain another "
+        f"name, or put it back"
+    )
+
+
+def best_saved(run: Run, among: Container[str] | None = None) -> tuple[Record, Path] | None:
+    """The best trial whose model was saved, by the study's objective, and the folder of that model. `among`: only of
+    these trials; None: of all.
+    """
     found = []
     for files in run.files.each_trial():
+        if among is not None and files.folder.name not in among:
+            continue
         note = read_object(files.saved_model_note) if files.saved_model_note.is_file() else None
         if note is not None and files.model.is_dir() and files.record.is_file():
             objective = note.get("objective")

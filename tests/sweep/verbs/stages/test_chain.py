@@ -88,12 +88,30 @@ def test_a_chain_of_one_cell_ends_well_keeps_its_model_and_is_not_trained_again(
     assert (again.exit_code, TRAINED) == (0, ["chat-sft 0.003"])
     assert "1 of 1 stages ended" in almr("status", "chat").stdout
     assert json.loads(almr("status", "chat", "--json").stdout)["models"].keys() == {"base", "sft"}
+    Path("study.yaml").write_text(yaml.safe_dump(sft_content(tmp_path, small_model) | {"name": "chat"}))
+    with pytest.raises(
+        InputError, match=r"name: chat: .*runs/chat is the folder of a chain: give the study another name"
+    ):
+        almr("run", "study.yaml")
 
 
 def test_of_a_few_trials_the_best_is_taken(tmp_path: Path, small_model: Path) -> None:
     almr("run", chain(tmp_path, small_model, lr=[1e-6, 3e-3]))
     assert len(TRAINED) == 2
     assert "lr=3e-03" in record()["stages"][0]["trial"]
+
+
+def test_a_trial_of_an_earlier_grid_is_not_taken_for_that_of_this_one(tmp_path: Path, small_model: Path) -> None:
+    almr("run", chain(tmp_path, small_model))
+    with pytest.raises(
+        InputError, match=r"the only model that was kept is of almr=0\.50_lr=3e-03_seed=0, which the grid"
+    ):
+        almr("run", chain(tmp_path, small_model, lr=[1e-6]))
+    content = yaml.safe_load(Path(chain(tmp_path, small_model, lr=[1e-5])).read_text())
+    content["post_training"]["sft"]["keep"] = "all"
+    Path("chat.yaml").write_text(yaml.safe_dump(content))
+    almr("run", "chat.yaml")
+    assert record()["stages"][0]["trial"].startswith("almr=0.50_lr=1e-05")
 
 
 def test_a_stage_of_another_model_or_text_is_not_taken_for_this_one(
