@@ -128,7 +128,9 @@ def _with_absolute_paths(study: Study, folder: Path) -> Study:
         content["notify"] = study.notify.beside(folder).model_dump(mode="json")
     content["trainer"] = study.trainer.beside(folder).model_dump(mode="json")
     for place, field in _paths(content):
-        place[field] = str((folder / Path(place[field]).expanduser()).resolve())
+        given = folder / Path(place[field]).expanduser()
+        is_template = field == "chat_template"  # in the cache of the hub it is a link to no .jinja
+        place[field] = str(given.parent.resolve() / given.name if is_template else given.resolve())
     return Study.model_validate(content)
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from conversations import sft_content
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sweep.study import Ingredients, Study, Trial
+from sweep.study import Ingredients, InputError, Study, Trial, study_file
 from sweep.study.files.layout import TrialFiles
 from trainers import prepare
 from trainers.data import corpus
 from trainers.data.hold_out.held_out_texts import FILE
 from trainers.loop.checkpoint import Checkpoints
+from trainers.model.base import chat
 from trainers.trials import cpt
 
 END = "<|im_end|>"
@@ -135,3 +137,18 @@ def _first_batch(study: Study, ingredients: Ingredients) -> Any:
     packed = corpus.open_corpora(ingredients)
     mixture = Mixture.of(0.5, 0, study.corpora, packed)
     return next(BatchReader(packed, mixture, study.training.batch_sequences).read(range(1))).numpy()
+
+
+def test_a_template_may_be_a_link_and_an_empty_or_missing_one_is_refused(tmp_path: Path, small_model: Path) -> None:
+    (tmp_path / "blob").write_text("\ufeff" + chat.TEMPLATE, encoding="utf-8")
+    (tmp_path / "chat.jinja").symlink_to("blob")
+    content = sft_content(tmp_path, small_model) | {"documents": {"chat_template": "chat.jinja"}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    study = study_file.load(tmp_path / "study.yaml")
+    assert study.documents.template_file == tmp_path / "chat.jinja"
+    made = chat.build(study.documents, study.base_model, small_model, "key")[0]
+    assert AutoTokenizer.from_pretrained(made).chat_template == chat.TEMPLATE  # without the byte order mark
+    for text, fault in (("", "chat.jinja: is empty: give a template"), (None, "chat.jinja: cannot be read")):
+        (tmp_path / "blob").write_text(text) if text is not None else (tmp_path / "blob").unlink()
+        with pytest.raises(InputError, match=fault):
+            chat.build(study.documents, study.base_model, small_model, "key")

@@ -78,8 +78,8 @@ def _asked_for(study: Study, trial: str) -> bool:
 
 def _refuse_other_grid(run: Run, trial: str) -> NoReturn:
     raise InputError(
-        f"{run.address}: the only model that was kept is of {trial}, which the grid has no more: give the chain another "
-        f"name, or put it back"
+        f"{run.address}: the only model that was kept is of {trial}, which the grid has no more: put it back, or give "
+        f"the chain another name"
     )
 
 
