@@ -3,8 +3,8 @@
 Facts of LLaMA-Factory 0.9.5 with TRL 0.24 and transformers 5.6.0 behind this:
 - `CustomDPOTrainer` takes the mean over the pairs of a micro-batch, and transformers' Trainer the mean over
   micro-batches, as it is told that the model counts nothing (`train/dpo/trainer.py`). So they have equal numbers.
-- The loss of an evaluation is a mean of its batches, the last of which has fewer pairs (`Trainer.evaluation_loop`):
-  with batches of one pair it is that over pairs.
+- The loss of an evaluation is a mean of its batches (`Trainer.evaluation_loop`). Of several processes accelerate fills
+  the last batches with pairs from the beginning, which their means count: with batches of one pair they are left out.
 - A reference is made from `model_name_or_path`, also where training resumes (`train/trainer_utils.py`). Its type is
   that of the model's configuration, see trainers/preference/llamafactory.py.
 - `pref_ftx`, `pref_bco_weight`, `dpo_label_smoothing` and `ld_alpha` are off by default.
