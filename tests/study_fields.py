@@ -32,7 +32,13 @@ and `training`. `almr run` refuses a run directory whose trials have another rec
 """
 Model = type[pydantic.BaseModel]
 LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-KINDS = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`"}
+KINDS: dict[Any, str] = {
+    int: "whole number",
+    float: "number",
+    str: "text",
+    bool: "`true`, `false`",
+    Any: "as a study has",
+}
 
 
 class Reference:

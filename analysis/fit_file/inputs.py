@@ -17,7 +17,7 @@ from sweep.study.study import fingerprint_of
 
 # How trials and launch are run, and names: no number of a fit depends on these fields. A field not listed here counts.
 NOT_FITTED: dict[str, Any] = {
-    **dict.fromkeys(("resources", "execution", "tracking", "notify", "keep", "benchmarks"), True),
+    **dict.fromkeys(("resources", "execution", "tracking", "notify", "keep", "benchmarks", "post_training"), True),
     "trainer": dict.fromkeys(("environment", "container", "variables"), True),
     "launch": {
         **dict.fromkeys(("nodes", "gpus_per_node", "micro_batch_sequences", "gpu", "gpu_gigabytes"), True),

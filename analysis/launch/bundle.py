@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.fit_file.result import FitResult
+from analysis.launch import stages
 from analysis.launch.confirm import plan as confirm_plan
 from analysis.launch.confirm import result as confirm_result
 from analysis.launch.confirm import run_files
@@ -26,6 +27,7 @@ from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.launch_plan import REPLAYED, LaunchPlan
 from analysis.launch.plan.layout import LaunchHardware
 from analysis.launch.scripts import starts
+from analysis.launch.stages import WrittenStage
 from analysis.launch.watching import predicted_path
 from sweep.study import CorpusFacts, InputError
 from sweep.study.files import disk, unfinished
@@ -44,7 +46,6 @@ FORMATS: dict[str, Format] = {
     "native": native,
 }
 PAIRS: dict[str, Format] = {"native": native, "trl": trl_pairs, "llamafactory": llamafactory_pairs}
-STAGES = {"sft": ("native", "trl", "llamafactory"), "dpo": tuple(PAIRS)}  # formats that train it; all train `cpt`
 
 
 class Exported(NamedTuple):
@@ -165,6 +166,7 @@ def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
         with tempfile.TemporaryDirectory() as folder:
             for name in dict.fromkeys(formats):
                 write(plan, name, Path(folder) / name)
+            stages.write(Path(folder), plan, formats, write)
     except InputError as error:
         return str(error)
     return None
@@ -173,7 +175,7 @@ def refusal(plan: LaunchPlan, formats: tuple[str, ...]) -> str | None:
 def _refuse_stage(plan: LaunchPlan, formats: tuple[str, ...]) -> None:
     """Raises InputError for a trainer that is not told how to train the study's stage, or cannot on its machines."""
     stage = plan.study.training.stage
-    known = STAGES.get(stage, tuple(FORMATS))
+    known = stages.TRAINED.get(stage, tuple(FORMATS))  # all train `cpt`
     if others := [name for name in formats if name not in known]:
         raise InputError(
             f"launch.formats: {', '.join(others)}: training.stage {stage} is exported for {', '.join(known)} alone: "
@@ -216,7 +218,9 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     valid = done if done and done.of(confirm) else None
     written = [warning for name in formats for warning in write(plan, name, folder / name)]
     warnings = [*notes, *written, *starts.warnings(plan)]
+    after = stages.write(folder, plan, tuple(formats), write)
     read = tuple(_read(reader, plan, confirm, folder, name) for name in formats) if reader else ()
+    read += tuple(_read_stages(reader, after, folder)) if reader else ()
     # The two pages are files whose hashes the evidence has: they are written from the evidence of the others.
     parity = _of(run.parity, formats)
     written_bundle = WrittenBundle(folder, tuple(formats), warnings, valid, read, parity, tuple(unmeasured))
@@ -224,7 +228,10 @@ def _fill(folder: Path, run: FittedRun, plan: LaunchPlan, requested: Requested) 
     headline, failed = go.headline(gathered, plan.study), go.failed(gathered, plan.study)
     reason = requested.accept_risk and make_plan.as_text(requested.accept_risk) if failed else None
     gathered = gathered.model_copy(update={"headline": headline, "accepted_reason": reason})
-    disk.written(folder / readme.NAME, readme.text(plan, formats, warnings, headline))
+    disk.written(
+        folder / readme.NAME,
+        readme.text(plan, formats, warnings, headline, [line for one in after for line in one.lines]),
+    )
     disk.written(folder / go.NAME, go.page(gathered, plan.study))
     files = gathered.files | {name: sha256(folder / name) for name in (readme.NAME, go.NAME)}
     gathered = gathered.model_copy(update={"files": dict(sorted(files.items()))})
@@ -256,6 +263,13 @@ def _read(reader: Reader, plan: LaunchPlan, confirm: ConfirmPlan, folder: Path, 
     if unread and not (found.differences or more):
         return found.model_copy(update={"differences": None, "why_not": unread[0]})
     return found.model_copy(update={"differences": (*found.differences, *more)})
+
+
+def _read_stages(reader: Reader, after: list[WrittenStage], folder: Path) -> Iterator[ReadBack]:
+    for one in after:
+        for name, plan in one.plans.items():
+            where = f"{one.stage}/{name}"
+            yield reader(plan, folder / where, name).model_copy(update={"name": where})
 
 
 def format_of(plan: LaunchPlan, name: str) -> Format:

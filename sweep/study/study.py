@@ -18,6 +18,7 @@ from sweep.study.sections.grid import Grid, Search
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.notify import Notify
 from sweep.study.sections.objective import Objective
+from sweep.study.sections.post_training import PostTraining
 from sweep.study.sections.resources import Execution, Resources, Tracking
 from sweep.study.sections.text import stages
 from sweep.study.sections.text.corpora import TEXT, BaseModelSource, Corpora, Corpus
@@ -74,6 +75,8 @@ class Study(Section):
     """Benchmarks that trials are scored on. Default: none."""
     launch: Launch | None = None
     """The large run that the winner is exported to. Default: none, so there is no launch bundle."""
+    post_training: PostTraining | None = None
+    """Stages after the launch, which its bundle has configurations for. Default: none."""
     replay: Replay | None = None
     """Answer trials from a measured table instead of training. Default: train."""
 
@@ -156,6 +159,15 @@ class Study(Section):
     def _launch_learns(self) -> Self:
         if self.launch and (fault := self.training.schedule.fault(self.launch.steps)):
             raise ValueError(f"launch.tokens {self.launch.tokens}: training.{fault}")
+        return self
+
+    @model_validator(mode="after")
+    def _stages_have_a_launch(self) -> Self:
+        if self.post_training and self.launch is None:
+            raise ValueError(
+                "post_training: its stages continue from the launch's model: add launch, or write a chain, a file "
+                "with name, model and post_training"
+            )
         return self
 
     @model_validator(mode="after")

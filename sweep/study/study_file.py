@@ -15,12 +15,16 @@ from sweep.study.errors import InputError, explain, name_of, shown
 from sweep.study.files import bounded_yaml
 from sweep.study.files.bounded_yaml import BoundedLoader
 from sweep.study.files.patterns import unescaped, what_it_is
+from sweep.study.sections.launch import Launch
+from sweep.study.sections.post_training import OF_THE_CHAIN, PostTraining, stage_launch
 from sweep.study.sections.resources import SQLITE
 from sweep.study.sections.text.documents import CHATML
 from sweep.study.study import Replay, Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
 REPLAY = "-replay"  # ends the name of a study that `almr run --replay` answers from a table
+POST_TRAINING = "post_training"
+NOT_YET = "MODEL"  # the base model of a stage, until the one before has left its own
 MLFLOW_SERVICES = ("databricks", "databricks-uc", "uc")
 
 
@@ -45,14 +49,14 @@ def load(source: str | Path) -> Study:
     """Read a study file, or a shipped study by its bare name. Raises InputError naming file, field and fix."""
     path = find(source)
     content = content_of(path)
-    if isinstance(content, dict) and "post_training" in content:
-        chain = "base_model" not in content
-        own = (
-            f"{path}: post_training: stages after a launch are a file of their own, with name and model: move it there"
-        )
-        verbs = f"{path}: is a chain of stages, and no study: almr plan, prepare, run and status take it"
-        raise InputError(verbs if chain else own)
+    if is_chain(content):
+        raise InputError(f"{path}: is a chain of stages, and no study: almr plan, prepare, run and status take it")
     return validated(content, path)
+
+
+def is_chain(content: Any) -> bool:
+    """Whether the content of a file has stages after a model, and is no study."""
+    return isinstance(content, dict) and POST_TRAINING in content and "base_model" not in content
 
 
 def validated(content: Any, path: Path, within: str = "") -> Study:
@@ -64,12 +68,61 @@ def validated(content: Any, path: Path, within: str = "") -> Study:
         shipped = f"{SHIPPED.name}/demo.yaml"
         raise InputError(f"{path}: a study is a mapping of fields: restore it, or start from the shipped {shipped}")
     try:
-        return _with_absolute_paths(Study.model_validate(content), path.parent)
+        study = _with_absolute_paths(Study.model_validate(content), path.parent)
     except pydantic.ValidationError as error:
         raise InputError("\n".join(f"{path}: {within}{line}" for line in explain(error, Study))) from None
     except OSError as error:  # of a path in it
         name = shown(os.fsdecode(error.filename or ""))
         raise InputError(f"{path}: {within}the path {name}: {error.strerror}: correct it") from None
+    return _with_whole_stages(study, path) if study.post_training else study
+
+
+def stage_of(name: str, stage: str, fields: dict[str, Any], path: Path) -> Study:
+    """A stage of `post_training` as the plain study NAME-STAGE, whose base model is not known yet.
+
+    Raises InputError, naming the field as in post_training.sft.grid.lr.
+    """
+    for fault in _stage_faults(stage, fields):
+        raise InputError(f"{path}: {POST_TRAINING}.{stage}.{fault}")
+    own: dict[str, Any] = {"name": f"{name}-{stage}", "base_model": {"pretrained": NOT_YET}, "keep": "best"}
+    training = fields.get("training")
+    staged = {"training": training | {"stage": stage}} if isinstance(training, dict) else {}
+    return validated(own | fields | staged, path, f"{POST_TRAINING}.{stage}.")
+
+
+def _stage_faults(stage: str, fields: dict[str, Any]) -> Iterator[str]:
+    training = fields.get("training")
+    given = training.get("stage", stage) if isinstance(training, dict) else stage
+    if given != stage:
+        yield f"training.stage: {shown(given)}: the section is {stage}: remove it"
+    if fields.get("keep", "best") == "none":
+        yield "keep: none leaves no model for what follows: write best, or remove it"
+
+
+def stages_of(study: Study, path: Path = Path()) -> dict[str, Study]:
+    """The stages of a study's `post_training` as plain studies. Raises InputError as `stage_of`."""
+    given = study.post_training.stages if study.post_training else {}
+    return {stage: stage_of(study.name, stage, fields, path) for stage, fields in given.items()}
+
+
+def _refuse_machines(stage: str, of: Study, launch: Launch, path: Path) -> None:
+    """Raises InputError where the machines of a stage cannot share its batch equally."""
+    try:
+        stage_launch(NOT_YET, of.training, of.resources, launch, ("native",))
+    except pydantic.ValidationError as error:
+        within = f"{path}: {POST_TRAINING}.{stage}.training."
+        raise InputError("\n".join(f"{within}{line}" for line in explain(error, Launch))) from None
+
+
+def _with_whole_stages(study: Study, path: Path) -> Study:
+    """The study whose stages are valid, and have absolute paths as itself."""
+    found = {}
+    for stage, of in stages_of(study, path).items():
+        if study.launch and len(of.grid_trials) == 1:
+            _refuse_machines(stage, of, study.launch, path)
+        unnamed: Any = dict.fromkeys(OF_THE_CHAIN, True) | {"training": {"stage"}}
+        found[stage] = of.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=unnamed)
+    return study.model_copy(update={POST_TRAINING: PostTraining.model_validate(found)})
 
 
 def find(source: str | Path) -> Path:

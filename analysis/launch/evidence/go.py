@@ -51,6 +51,10 @@ def headline(evidence: Evidence, study: Study) -> str:
 
 def page(evidence: Evidence, study: Study) -> str:
     about = f"Launch of {_cell(evidence.launch.model)}, study {evidence.study.name}. All numbers: evidence.json."
+    if study.post_training:
+        about += (
+            f" Stages after it, of which no check here speaks: {', '.join(study.post_training.stages)} (README.md)."
+        )
     reason = evidence.accepted_reason
     accepted = [f"**Accepted all the same, because:** {_cell(reason)}", ""] if reason else []
     found = [(area, check) for area, part in PARTS.items() for check in part(evidence, study)]

@@ -23,8 +23,10 @@ how it writes the ratio.
 NAME = "README.md"
 
 
-def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], headline: str) -> str:
-    """`headline` is that of GO.md."""
+def text(
+    plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], headline: str, after: Collection[str] = ()
+) -> str:
+    """`headline` is that of GO.md; `after`: what is said of the stages after the launch."""
     found = dict.fromkeys([*plan.fit_warnings, *plan.warnings, *warnings, *plan.assumptions])
     checked = {*plan.checked, *(line for name in formats for line in plan.layout(name).warnings(name))}
     told = [line for line in found if line not in checked]
@@ -36,6 +38,7 @@ def text(plan: LaunchPlan, formats: dict[str, Format], warnings: list[str], head
         FILES.format(steps="\n".join(f"{i}. {step}" for i, step in enumerate(_steps(plan, formats), 1))),
         _listed("## Warnings beside those of GO.md", told),
         *(_section(plan, name, of) for name, of in formats.items()),
+        *([_listed("## After the launch", list(after))] if after else []),
     ]
     return inert("\n".join(parts))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
-from analysis.launch.scripts.torchrun import BESIDE, Command
+from analysis.launch.scripts.torchrun import Command
 from sweep.study import numbers as formats
 from sweep.study.record import simulated_losses
 
@@ -36,10 +36,11 @@ def checkpoints_folder(plan: LaunchPlan, name: str, settings: Any) -> str:
     The name holds a hash of the settings: a trainer resumes from any checkpoint that it finds, and after an export with
     other settings it must find none.
     """
-    return f"{BESIDE}/{checkpoints_name(plan, name, settings)}"
+    return f"{plan.beside}/{checkpoints_name(plan, name, settings)}"
 
 
 def checkpoints_name(plan: LaunchPlan, name: str, settings: Any) -> str:
+    settings = [settings, plan.origin.before] if plan.origin else settings
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return f"checkpoints-{plan.study.name}-{name}-{digest}"
 
@@ -88,12 +89,13 @@ def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str
     """The comment at the head of a trainer's file: its parity run, the source of its numbers, ratio and steps. The
     bundle's README.md has the warnings and the layout, once for all files.
     """
+    model = plan.origin.words if plan.origin else plan.launch.model
     lines = [
         plan.parity.get(name, NOT_TRIED),
-        f"{STAGES[plan.study.training.stage]} of {plan.launch.model} with {trainer}.",
-        f"Ratio and LR are from the study {plan.study.name}. Run start.sh on every node.",
+        f"{STAGES[plan.study.training.stage]} of {model} with {trainer}.",
+        f"{_source(plan)} Run start.sh on every node.",
         *risk_lines(plan),
-        "Read ../GO.md and the warnings in ../README.md first.",
+        f"Read {plan.bundle}/GO.md and the warnings in {plan.bundle}/README.md first.",
         "",
         *ratio,
         f"Steps: {plan.steps:,} x {plan.launch.global_batch_tokens:,} tokens = {plan.tokens:,} tokens "
@@ -101,6 +103,13 @@ def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str
         *more,
     ]
     return comment(lines)
+
+
+def _source(plan: LaunchPlan) -> str:
+    """Where ratio and LR are from."""
+    if plan.origin:
+        return f"Ratio and LR are those of post_training.{plan.origin.stage}.grid: no trial chose them."
+    return f"Ratio and LR are from the study {plan.study.name}."
 
 
 def risk_lines(plan: LaunchPlan) -> list[str]:

@@ -8,7 +8,7 @@ from analysis.launch.formats.format import checkpoints_name, head, ratio_lines, 
 from analysis.launch.plan import predicted_losses
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.plan.launch_study import NATIVE, launch_recipe, launch_study
-from analysis.launch.scripts import prepare
+from analysis.launch.scripts import origin, prepare
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import study_file
 from sweep.study.files import disk
@@ -29,7 +29,7 @@ def write(plan: LaunchPlan, folder: Path) -> list[str]:
         disk.written(folder / predicted_losses.NAME, f"{predicted}\n")
     plan.held_out.copy(folder)
     if plan.data == DATA:
-        prepare.write(folder, prepare.native_script())
+        prepare.write(folder, prepare.native_script(origin.linked(plan.origin)))
     return warnings(plan)
 
 
@@ -51,10 +51,12 @@ def command(plan: LaunchPlan) -> Command:
         settings="study.yaml",
         usage="Its record and log are written beside the checkpoints. It takes no arguments.",
         check='python -c "import sweep, torch" 2> /dev/null ||\n'
-        '    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"\n' + _check(plan),
+        '    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"\n'
+        + origin.linked(plan.origin)
+        + _check(plan),
         run=TORCHRUN + '-m sweep.worker.launch_run study.yaml "$checkpoints"',
         install=f"pip install {CHECKOUT}",
-        variables={"ALMR_CHECKOUT": ""},
+        variables={"ALMR_CHECKOUT": ""} | ({plan.origin.variable: ""} if plan.origin else {}),
         prepare=f"{plan.data.removesuffix(DATA)}{prepare.NAME}",
         packed="ALMR_CACHE, which has to be a folder that\n# every node mounts under the same path",
         checkpoints=checkpoints_name(plan, NAME, launch_recipe(plan)),

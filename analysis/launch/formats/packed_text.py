@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.launch.plan.launch_plan import DATA, LaunchPlan
 from analysis.launch.plan.launch_study import launch_study
-from analysis.launch.scripts import prepare
+from analysis.launch.scripts import origin, prepare
 from sweep.study import study_file
 from sweep.study.files import disk
 
@@ -20,7 +20,7 @@ def write(plan: LaunchPlan, folder: Path, name: str) -> None:
         return
     disk.written(folder / "study.yaml", STUDY + study_file.dump(launch_study(plan)))
     plan.held_out.copy(folder)
-    prepare.write(folder, prepare.pack_script(name, DATA, plan.stated_evaluation))
+    prepare.write(folder, prepare.pack_script(name, DATA, plan.stated_evaluation, origin.linked(plan.origin)))
 
 
 def check(plan: LaunchPlan) -> str:

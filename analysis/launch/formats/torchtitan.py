@@ -23,7 +23,7 @@ from analysis.launch.formats.format import TEMPLATES, checkpoints_name, differen
 from analysis.launch.plan.estimate import KEPT
 from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.launch_study import launch_recipe
-from analysis.launch.scripts.torchrun import BESIDE, TORCHRUN, Command
+from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
 from sweep.study.files import disk
 from sweep.study.sections import lr_schedule
@@ -107,7 +107,7 @@ def settings(plan: LaunchPlan) -> dict[str, Any]:
         "log_every": training.log_every,
     }
     text = launch_recipe(plan)
-    return values | {"checkpoints": checkpoints_name(plan, NAME, [values, text]), "beside": BESIDE}
+    return values | {"checkpoints": checkpoints_name(plan, NAME, [values, text]), "beside": plan.beside}
 
 
 def ratio(plan: LaunchPlan) -> list[str]:

@@ -28,6 +28,7 @@ REPLAYED = f"NOT TRIED: no parity run shows that this trainer trains as the tria
 PARITY_RUN = "A parity run: the small model is trained again as a trial was, to compare this trainer with the trials'"
 TRIAL_RUN = "A trial of the sweep: the study names this trainer."
 DATA = "data"  # the folder of a format with its packed text
+MODEL = "model"  # in the folder of a stage's format: a link to the model that it continues from
 TOKENIZER = "The launch model has the base model's tokenizer, with which the tokens per document were counted."
 
 
@@ -39,6 +40,23 @@ class AcceptedRisk(Schema):
 
 
 @dataclass(frozen=True)
+class StageOrigin:
+    """What a stage after the launch continues from. `words`: the model in words; `left`: its folder, below that of the
+    checkpoints, None where that is not known; `before`: what tells it from another model.
+    """
+
+    stage: str
+    words: str
+    left: str | None
+    before: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names its folder."""
+        return f"ALMR_{self.stage.upper()}_MODEL"
+
+
+@dataclass(frozen=True)
 class LaunchPlan:
     """The large run, in optimizer steps. A format without a layout in `target` shards one copy over all GPUs.
 
@@ -46,7 +64,8 @@ class LaunchPlan:
     `precision`: of matrix products; weights, gradient sums and the optimizer are float32 in both. `data`: the folder
     with the packed text, relative to that of a format; where it is not `DATA`, another run has it.
     `parity`: what is known of each format's parity run, in a line. `newest_only`: no checkpoint is kept but the newest.
-    `trained_by`: what trained the trials, with its version; empty for our own trainer.
+    `trained_by`: what trained the trials, with its version; empty for our own trainer. `origin`: of a stage after the
+    launch, whose text is `text`.
     """
 
     study: Study
@@ -66,10 +85,22 @@ class LaunchPlan:
     parity: Mapping[str, str] = field(default_factory=dict)
     newest_only: bool = False
     trained_by: str = ""
+    origin: StageOrigin | None = None
+    text: Corpora | None = None
 
     @property
     def corpora(self) -> Corpora:
-        return launch_corpora(self.study)
+        return self.text or launch_corpora(self.study)
+
+    @property
+    def bundle(self) -> str:
+        """The folder of the bundle, from that of a format."""
+        return "../.." if self.origin else ".."
+
+    @property
+    def beside(self) -> str:
+        """The folder that holds the bundle, which no export replaces, from that of a format."""
+        return f"{self.bundle}/.."
 
     def layout(self, name: str) -> ParallelLayout:
         return self.target.layouts.get(name) or plain(self.launch, "its memory was not counted")
@@ -92,7 +123,8 @@ class LaunchPlan:
     def difference(self) -> str:
         """How `tokens` differs from the requested number, in words. A confirmation or parity run has its own."""
         whole = self.study.launch is not None and self.study.launch.tokens == self.launch.tokens
-        requested, more = "launch.tokens" if whole else "the tokens of this run", self.tokens - self.launch.tokens
+        stated = "training.tokens" if self.origin else "launch.tokens"
+        requested, more = stated if whole else "the tokens of this run", self.tokens - self.launch.tokens
         if not more:
             return f"exactly {requested}"
         return f"{abs(more):,} {'more' if more > 0 else 'fewer'} than {requested}, {self.launch.tokens:,}"

@@ -36,6 +36,7 @@ def launch_recipe(plan: LaunchPlan) -> dict[str, Any]:
     launch which they started resumes: without what came later and changes no weight. A launch has no trainer but its
     format's."""
     later: Any = {"grid": {"max_trials"}, "resources": {"price_per_gpu_hour"}, "tracking": {"optuna"}, "notify": True}
+    later |= {"post_training": True}
     if plan.study.training.stage == "cpt":
         later |= {"training": {"stage", "dpo"}, "documents": {"chat_template"}}
     return launch_study(plan).model_dump(mode="json", exclude={"trainer": True} | later)

@@ -19,17 +19,17 @@ PREPARES = """# Downloads, tokenises and packs what this launch trains on into t
 PREPARED = "prepared.json"  # what native's prepare.sh leaves, when all is ready
 
 
-def pack_script(name: str, data: str, held_out: Mapping[str, str]) -> str:
-    """The script of a format that reads packed text. `held_out`: stated files, by name."""
+def pack_script(name: str, data: str, held_out: Mapping[str, str], first: str = "") -> str:
+    """The script of a format that reads packed text. `held_out`: stated files, by name; `first`: bash before it."""
     stated = [part for one, files in held_out.items() for part in ("--held-out", f"{one}={files}")]
     command = shlex.join(["pack", "study.yaml", "--format", name, "--out", data, *stated])
-    return _script(PACKS, f'"$almr" {command}\n')
+    return _script(PACKS, f'{first}"$almr" {command}\n')
 
 
-def native_script() -> str:
-    """The script of our own trainer, which reads the cache."""
+def native_script(first: str = "") -> str:
+    """The script of our own trainer, which reads the cache. `first`: bash before it."""
     lines = f'"$almr" prepare study.yaml --json > {PREPARED}.unfinished\nmv {PREPARED}.unfinished {PREPARED}\n'
-    return _script(PREPARES, f"{lines}printf 'prepared: {PREPARED} says what lies where\\n'\n")
+    return _script(PREPARES, f"{first}{lines}printf 'prepared: {PREPARED} says what lies where\\n'\n")
 
 
 def write(folder: Path, text: str) -> None:

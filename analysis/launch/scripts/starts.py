@@ -39,10 +39,11 @@ AGAIN = (
 def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
     own = plan.data == DATA  # other runs are confirmation runs, with names of their own
     launch, job = plan.launch, job_name(plan.study.name, name if own else folder.name)
+    inside = f"{plan.origin.stage}/{folder.name}" if plan.origin else folder.name
     texts = {
-        "start.sh": start_script(launch, command),
+        "start.sh": start_script(launch, command, plan.beside),
         "slurm.sbatch": _slurm(launch, job),
-        "rayjob.yaml": kuberay.script(launch, job, folder.name),
+        "rayjob.yaml": kuberay.script(launch, job, inside),
         "ray_start.py": (HERE / "ray_start.txt").read_text(encoding="utf-8"),
         "sky.yaml": skypilot.script(launch, job, command, "" if own else folder.name),
     }

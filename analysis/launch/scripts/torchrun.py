@@ -19,9 +19,6 @@ TORCHRUN = """exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --m
     """
 
 
-BESIDE = "../.."  # from a format's folder: the folder that holds the bundle, which no export replaces
-
-
 @dataclass(frozen=True)
 class Command:
     """The bash lines that start a trainer, in the format's folder, with $model, $nodes, $gpus, $processes, $settings
@@ -47,7 +44,8 @@ class Command:
     about: str = ""
 
 
-def start_script(launch: Launch, command: Command) -> str:
+def start_script(launch: Launch, command: Command, beside: str) -> str:
+    """`beside`: from the format's folder, the folder that holds the bundle, which no export replaces."""
     names = {
         "model": launch.model,
         "settings": command.settings,
@@ -60,13 +58,13 @@ def start_script(launch: Launch, command: Command) -> str:
     absolute = (
         '[[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"'
     )
-    kept = f'readonly checkpoints="${{ALMR_CHECKPOINTS:-{BESIDE}}}"/{shlex.quote(command.checkpoints)}'
+    kept = f'readonly checkpoints="${{ALMR_CHECKPOINTS:-{beside}}}"/{shlex.quote(command.checkpoints)}'
     lines = [
         "#!/usr/bin/env bash",
         *command.about.splitlines(),
         f"# Starts the launch with {command.trainer}. Run it on every node.",
         f"# {command.usage}",
-        f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {BESIDE} from here.",
+        f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {beside} from here.",
         "# Run it again to go on from the newest one. After a failure it does so by itself, up to ALMR_RESTARTS times.",
         "set -euo pipefail",
         "",

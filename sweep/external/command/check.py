@@ -73,6 +73,7 @@ def short_study(study: Study) -> Study:
         "trainer": {},
         "search": {},
         "launch": None,
+        "post_training": None,
         "benchmarks": None,
         "replay": None,
         "objective": {},

@@ -27,6 +27,7 @@ def of_study(study: Study, trial: Trial, ingredients: Ingredients, tokens: int |
         "search": {},
         "tracking": {"tensorboard": False},
         "launch": None,
+        "post_training": None,
         "benchmarks": None,
     }
     return Study.model_validate(content | changed | more)

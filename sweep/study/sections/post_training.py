@@ -1,4 +1,4 @@
-"""`post_training`: the stages after a launch, each from the model that the one before left, as a file of its own."""
+"""`post_training`: the stages after a launch, each from the model that the one before left: of a chain or a study."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from sweep.study.fields import Name, Section, exactly_one
 from sweep.study.sections.benchmarks import Benchmarks
+from sweep.study.sections.launch import Format, Launch
+from sweep.study.sections.resources import Resources
+from sweep.study.sections.training import Training
 
 ORDER = ("sft", "dpo")
 OF_THE_CHAIN = ("name", "base_model", "launch", "replay", "post_training")  # fields of a study that no stage has
@@ -41,6 +44,33 @@ class PostTraining(Section):
         """The fields of each stage, in the order of training."""
         found = {stage: getattr(self, stage) for stage in ORDER}
         return {stage: fields for stage, fields in found.items() if fields is not None}
+
+
+def stage_launch(
+    model: str, training: Training, resources: Resources, launch: Launch, names: tuple[Format, ...]
+) -> Launch:
+    """A stage of one trial as a run on the machines that it states, else on those of `launch`.
+
+    Raises pydantic.ValidationError, naming fields of `training`, where the machines cannot share its batch.
+    """
+    machines: Launch | Resources = resources if resources.gpus else launch
+    step = machines.nodes * (machines.gpus_per_node or 1) * training.sequence_length
+    micro = training.micro_batch_sequences
+    return Launch(
+        model=model,
+        tokens=training.tokens,
+        global_batch_tokens=training.global_batch_tokens,
+        sequence_length=training.sequence_length,
+        nodes=machines.nodes,
+        gpus_per_node=machines.gpus_per_node,
+        micro_batch_sequences=micro if micro and training.global_batch_tokens % (micro * step) == 0 else None,
+        gpu=machines.gpu,
+        gpu_gigabytes=machines.gpu_gigabytes,
+        price_per_gpu_hour=machines.price_per_gpu_hour,
+        image=launch.image,
+        volume_claim=launch.volume_claim,
+        formats=names,
+    )
 
 
 class ChainModel(Section):

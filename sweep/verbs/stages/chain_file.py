@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
 from sweep.study import InputError, Study, study_file
-from sweep.study.errors import explain, shown
+from sweep.study.errors import explain
 from sweep.study.sections.post_training import Chain
 from sweep.study.sections.text.corpora import BaseModelSource
-
-SECTION = "post_training"
-NOT_YET = "MODEL"  # the base model of a stage, until the one before has left its own
 
 
 @dataclass(frozen=True)
@@ -41,8 +36,7 @@ class LoadedChain:
 
 def is_chain(source: str | Path) -> bool:
     """Whether a file has stages after a model, and is no study. Raises InputError where it cannot be read."""
-    content = study_file.content_of(study_file.find(source))
-    return isinstance(content, dict) and SECTION in content and "base_model" not in content
+    return study_file.is_chain(study_file.content_of(study_file.find(source)))
 
 
 def load(source: str | Path) -> LoadedChain:
@@ -52,27 +46,11 @@ def load(source: str | Path) -> LoadedChain:
         chain = Chain.model_validate(study_file.content_of(path))
     except pydantic.ValidationError as error:
         raise InputError("\n".join(f"{path}: {line}" for line in explain(error, Chain))) from None
-    stages = tuple(_stage(path, chain, stage, fields) for stage, fields in chain.post_training.stages.items())
+    stages = tuple(
+        ChainStage(stage, study_file.stage_of(chain.name, stage, fields, path))
+        for stage, fields in chain.post_training.stages.items()
+    )
     return LoadedChain(path, _with_absolute_model(chain, path.parent), stages)
-
-
-def _stage(path: Path, chain: Chain, stage: str, fields: dict[str, Any]) -> ChainStage:
-    """Raises InputError, naming the field as in post_training.sft.grid.lr."""
-    for fault in _faults(stage, fields):
-        raise InputError(f"{path}: {SECTION}.{stage}.{fault}")
-    own: dict[str, Any] = {"name": f"{chain.name}-{stage}", "base_model": {"pretrained": NOT_YET}, "keep": "best"}
-    training = fields.get("training")
-    staged = {"training": training | {"stage": stage}} if isinstance(training, dict) else {}
-    return ChainStage(stage, study_file.validated(own | fields | staged, path, f"{SECTION}.{stage}."))
-
-
-def _faults(stage: str, fields: dict[str, Any]) -> Iterator[str]:
-    training = fields.get("training")
-    given = training.get("stage", stage) if isinstance(training, dict) else stage
-    if given != stage:
-        yield f"training.stage: {shown(given)}: the section is {stage}: remove it"
-    if fields.get("keep", "best") == "none":
-        yield "keep: none leaves no model for what follows: write best, or remove it"
 
 
 def _with_absolute_model(chain: Chain, folder: Path) -> Chain:

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Starts the launch with almr's own trainer. Run it on every node.
+# Its record and log are written beside the checkpoints. It takes no arguments.
+# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../../.. from here.
+# Run it again to go on from the newest one. After a failure it does so by itself, up to ALMR_RESTARTS times.
+set -euo pipefail
+
+readonly model=model
+readonly settings=study.yaml
+readonly nodes=16
+readonly gpus=8
+readonly restarts=3
+readonly processes=8
+[[ -z "${ALMR_CHECKPOINTS:-}" || "$ALMR_CHECKPOINTS" == /* ]] || ALMR_CHECKPOINTS="$PWD/$ALMR_CHECKPOINTS"
+readonly checkpoints="${ALMR_CHECKPOINTS:-../../..}"/checkpoints-llama3-8b-zh-sft-native-232d3b6f
+
+fail() {
+    printf 'start.sh: %s\n' "$1" >&2
+    exit 2
+}
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+python -c "import sweep, torch" 2> /dev/null ||
+    fail "almr is not installed here: pip install -e CHECKOUT, or activate its environment"
+# model: a link to the folder that ALMR_SFT_MODEL names, else to the model that the launch left.
+if [[ -n "${ALMR_SFT_MODEL:-}" || ! -f model/config.json ]]; then
+    left="${ALMR_SFT_MODEL:-${ALMR_CHECKPOINTS:-$PWD/../../..}/checkpoints-llama3-8b-zh-native-9936691b/trials/almr=0.40_lr=2e-05_seed=3/model}"
+    [[ -n "$left" ]] || fail "set ALMR_SFT_MODEL to the folder of the model that stage sft continues from: the model that the launch left"
+    [[ "$left" == /* ]] || left="$OLDPWD/$left"
+    [[ -f "$left/config.json" ]] || fail "$left holds no model: set ALMR_SFT_MODEL to the folder of the model that stage sft continues from: the model that the launch left"
+    [[ model -ef "$left" ]] || ln -sfT -- "$(cd -- "$left" && pwd -P)" model || [[ model -ef "$left" ]]
+fi
+[[ -f prepared.json ]] ||
+    fail "the text is not prepared, and no GPU should wait for it: run prepare.sh once"
+
+if ((nodes == 1)); then
+    : "${NNODES:=1}" "${NODE_RANK:=0}" "${MASTER_ADDR:=127.0.0.1}" "${MASTER_PORT:=0}" # 0: a free one
+fi
+for name in NNODES NODE_RANK MASTER_ADDR MASTER_PORT; do
+    [[ -n "${!name:-}" ]] ||
+        fail "$name is not set: on each of the $nodes nodes set NNODES=$nodes, NODE_RANK (0 to $((nodes - 1))), \
+MASTER_ADDR (the host of rank 0) and MASTER_PORT"
+done
+# With another number of nodes the global batch would differ, and the LR was chosen for this one.
+[[ "$NNODES" == "$nodes" ]] ||
+    fail "NNODES is $NNODES, but $settings is for $nodes: set NNODES=$nodes, or export with other launch.nodes"
+if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]{0,5})$ ]] || ((NODE_RANK >= nodes)); then
+    fail "NODE_RANK is $NODE_RANK: give each node its own, 0 to $((nodes - 1))"
+fi
+
+: "${ALMR_RESTARTS:=$restarts}"
+# The address of this node as the others reach it: that of the interface towards the first node.
+readonly towards='import socket, sys
+family, *_, there = socket.getaddrinfo(sys.argv[1], 9, type=socket.SOCK_DGRAM)[0]
+with socket.socket(family, socket.SOCK_DGRAM) as unsent:
+    unsent.connect(there)
+    print(unsent.getsockname()[0])'
+if [[ -z "${NODE_ADDR:-}" ]]; then
+    NODE_ADDR=$MASTER_ADDR
+    ((NODE_RANK == 0)) || NODE_ADDR=$(python -c "$towards" "$MASTER_ADDR") || NODE_ADDR=$(hostname)
+fi
+# A group that starts again takes a new store; in the old one it would find the addresses of ended processes.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+
+printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
+exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \
+    --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \
+    --rdzv-conf="is_host=$((NODE_RANK == 0 ? 1 : 0))" --local-addr="$NODE_ADDR" \
+    -m sweep.worker.launch_run study.yaml "$checkpoints"
