@@ -162,13 +162,16 @@ def global_options() -> set[str]:
 # Fields, paths and words
 
 
+STAGE = re.compile(r"^post_training\.(sft|dpo)\.")  # what follows is a field of a study
+
+
 def bad_fields(text: str, page: Path) -> Iterator[str]:
     """Dotted names of study fields that no study has."""
     known = study_fields.paths()
     sections = {path for path in known if "." not in path}
     for span in spans(text):
         if re.fullmatch(r"[a-z_]+(\.[a-z_*]+)+", span) and span.split(".")[0] in sections:
-            path = span.replace("corpora.*", "corpora.original")
+            path = STAGE.sub("", span).replace("corpora.*", "corpora.original")
             if path not in known and Path(span).suffix not in (".py", ".json", ".csv", ".yaml", ".md", ".html"):
                 yield span
 

@@ -75,10 +75,10 @@ def _plans(study: Study, launch: LaunchPlan, origin: StageOrigin) -> dict[str, L
     [trial] = study.grid_trials
     machines = stage_launch(MODEL, study.training, study.resources, launch.launch, TRAINED[origin.stage])
     several = origin.stage == "dpo" and machines.processes > 1
-    names = [name for name in machines.formats if not (several and name == NATIVE)]
+    names: list[str] = [name for name in machines.formats if not (several and name == NATIVE)]
     base = BaseModelSource(pretrained=MODEL, trust_remote_code=launch.study.base_model.trust_remote_code)
     staged = study.model_copy(update={"launch": machines, "base_model": base})
-    counted = {} if machines.gpus_per_node else dict.fromkeys(names, plain(machines))  # GPUs' memory is not
+    counted = {} if machines.gpus_per_node else dict.fromkeys(names, plain(machines))  # memory of GPUs is not counted
     plan = replace(
         make_plan.of_trial(staged, machines, trial, {}, LaunchHardware(layouts=counted)),
         precision="bfloat16" if machines.gpus_per_node else "float32",
