@@ -17,7 +17,10 @@ from sweep.study.sections.launch import Format
 from sweep.study.sections.post_training import stage_launch
 from sweep.study.sections.text.corpora import BaseModelSource
 
-TRAINED: dict[str, tuple[Format, ...]] = {"sft": ("native", "trl", "llamafactory"), "dpo": ("native", "trl")}
+TRAINED: dict[str, tuple[Format, ...]] = {
+    "sft": ("native", "trl", "llamafactory"),
+    "dpo": ("native", "trl", "llamafactory"),
+}
 NOT_TRIED = "NOT TRIED: no parity run compares this trainer with almr's own on this stage"
 ONE_PROCESS = "native takes pairs in one process alone, so it is not written"
 
