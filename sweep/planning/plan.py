@@ -94,7 +94,7 @@ def plan(
         disk=disk(study, found.shape, progress.total, at_once, prepared),
         corpora=facts,
         warnings=[
-            *warnings.of(study, tokens, epochs, trial_memory, len(progress.also)),
+            *warnings.of(study, tokens, epochs, trial_memory, len(progress.also), each is not None),
             *warnings.few(progress),
             *([found.why_not] if found.why_not else []),
             *_of_text(study, facts, epochs, outlook),

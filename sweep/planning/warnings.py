@@ -25,7 +25,9 @@ def of(
     epochs: dict[str, list[float] | None],
     trial_memory: TrialMemory | None,
     also: int = 0,
+    timed: bool = False,
 ) -> list[str]:
+    """`timed`: the time of a trial is known."""
     found = [*_lengths(study, tokens), *_repeats(study, epochs), *_evaluation(study), *_guards(study), *_rungs(study)]
     found += _horizon(study)
     if why := scoring.without_sandbox(study):
@@ -34,7 +36,7 @@ def of(
     found += [f"almr run will refuse this study: {fault}" for fault in faults if fault]
     if study.launch and (fault := study.vocabulary_fault(study.launch.formats, _new_rows(study))):
         found.append(f"almr export will refuse this for {fault}")
-    if speed := _speed(study):
+    if not timed and (speed := _speed(study)):
         found.append(speed)
     if trial_memory and (memory := out_of_memory(trial_memory)):
         found.append(memory)

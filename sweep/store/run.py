@@ -47,6 +47,8 @@ class Run(RunTrials):
                     return run
                 fault = "is no file" if os.path.lexists(run.files.study) else "is missing"
                 raise InputError(f"{run.shown(run.files.study)}: {fault}: copy the study file of this run there")
+            if stages := _stages(run):
+                raise InputError(f"{name}: is a chain, whose stages are runs: name one of {', '.join(stages)}")
         if Path(name).exists():
             raise InputError(f"{name}: not a run (a run is a folder with study.yaml)")
         if Path(name).suffix[1:].isalpha():
@@ -199,3 +201,9 @@ class Run(RunTrials):
         sha256 = copy_code(self.files.code)
         self.write(self.files.provenance, json.dumps(provenance(sha256), indent=2))
         return sha256
+
+
+def _stages(run: Run) -> list[str]:
+    """The runs of a chain in this folder; none where there is no chain."""
+    planned = (read_object(run.files.chain) or {}).get("planned")
+    return [str(name) for name in planned.values()] if isinstance(planned, dict) else []

@@ -38,7 +38,7 @@ class TaskScore(Schema):
 
     `key` is the hash of the task's file and data and of how it was asked: a score of another key counts as none.
     `model`: the content that was asked, as of `ModelIdentity`, to which the chat template belongs; `template`: the
-    sha256 of that alone, where it was used; `questions`: the hash of what `questions.json` has of the task.
+    sha256 of that alone, where it was used; `questions`: the hash of the score and of what `questions.json` has of it.
     `provenance`: the versions, the device, and what held the model's code.
     """
 
@@ -62,12 +62,15 @@ class ModelRecord(Schema):
     failures: dict[str, str] = Field(default_factory=dict)
 
     def answers(self, task: str, key: str, questions: Questions) -> QuestionAnswers | None:
-        """The task's score with its questions; None where it has none of this model's content, asked in this way."""
+        """The task's score with its questions; None where it has none of this model's content, asked in this way, and
+        where score and questions do not belong together. A score whose questions are lost stands without them.
+        """
         found, own = self.tasks.get(task), questions.get(task)
         if found is None or (found.key, found.model) != (key, self.identity.sha256):
             return None
-        whole = own is not None and digest(own) == found.questions
-        return QuestionAnswers(found.score, np.array(own, float) if whole else None)
+        if own is None:
+            return QuestionAnswers(found.score, None)
+        return QuestionAnswers(found.score, np.array(own, float)) if digest(found.score, own) == found.questions else None
 
     def needs(self, task: str, key: str, questions: Questions) -> bool:
         """Whether the task has to be asked, or asked again since its questions are lost."""
@@ -75,8 +78,8 @@ class ModelRecord(Schema):
         return found is None or found.questions is None
 
 
-def digest(questions: list[float | None]) -> str:
-    return fingerprint_of(questions)
+def digest(score: Score, questions: list[float | None]) -> str:
+    return fingerprint_of([score.value, score.stderr, score.n, questions])
 
 
 def read(folder: Path) -> tuple[ModelRecord, Questions] | None:

@@ -31,8 +31,8 @@ def intro(found: GainsFile) -> str:
         return NO_PAIR
     return (
         f"Each model is compared with {found.chain[0]}, the first, and with the one before it, question by question. "
-        f'Verdicts are Holm-corrected: the chance of any false "better" or "worse" among the {found.comparisons} '
-        f"comparisons is at most {numbers.percent(1 - found.level)}."
+        f'Verdicts are Holm-corrected: the chance of any false "better" or "worse" among all of them, '
+        f"{found.comparisons} in number, is at most {numbers.percent(1 - found.level)}."
     )
 
 
@@ -175,7 +175,7 @@ def lines(found: GainsFile, width: int) -> list[str]:
     """For a terminal of `width` columns: the scores, the changes of each group, what was lost, and what is missing."""
     rows = [[_cut(row[1], row[0]), *row[2:]] for row in score_rows(found)]
     rows[0][0] = "score"
-    said = [intro(found), *_section("What was lost", lost(found)), *missing(found), *found.notes]
+    said = [intro(found), *_section("What was lost", lost(found)), *missing(found), *_not_compared(found), *found.notes]
     wrapped = (line for text in said for line in textwrap.wrap(text, width, subsequent_indent=INDENT, **WHOLE))
     return [*aligned.blocks(rows, width), "", *_changes(found, width), *wrapped]
 
@@ -188,6 +188,17 @@ def _changes(found: GainsFile, width: int) -> list[str]:
         rows.append([_cut(name(row), row.group), "", ""])
         rows += [[f"{INDENT}{g.model} against {g.against}", change(g.change), _open(g)] for g in row.gains]
     return [*aligned.blocks(rows, width), ""] if shown else []
+
+
+def _not_compared(found: GainsFile) -> list[str]:
+    """Why scores that are there were not compared, a line for each reason that no note has."""
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for row in leading(found):
+        for gain in row.gains:
+            if gain.why and {gain.model, gain.against} <= row.scores.keys():
+                pairs.setdefault((row.name, gain.why), []).append(f"{gain.model} against {gain.against}")
+    said = " ".join(found.notes)
+    return [f"No change in {name} of {_listed(of)}: {why}" for (name, why), of in pairs.items() if why not in said]
 
 
 def _open(gain: Gain) -> str:

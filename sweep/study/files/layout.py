@@ -78,6 +78,7 @@ class RunFiles:
     launch = Entry("launch")  # the launch bundle
     evidence = Entry("launch/evidence.json")
     confirmation = Entry("confirmation")  # the results of the confirmation runs of the large model
+    chain = Entry("chain.json")  # in the folder of a chain of stages, which is no run itself
     gains = Entry("gains")  # scores of several models on the same questions, and the table of what each gained
     parity = Entry("parity.json")  # the newest result of the parity runs of each launch format
     parity_runs = Entry(PARITY)  # their files: scratch, only their results are kept

@@ -47,9 +47,19 @@ def refuse_alike(named: Sequence[NamedModel]) -> None:
 
 
 def _one(text: str, reference: bool) -> NamedModel:
-    stated = None if Path(text).exists() else STATED.fullmatch(text)
-    label, model = stated.groups() if stated else (_label(text), text)
+    label, model = (_label(text), text) if Path(text).exists() else _stated(text) or (_label(text), text)
     return NamedModel(label, model, reference)
+
+
+def _stated(text: str) -> tuple[str, str] | None:
+    """`label=MODEL`, of which both may have a `=`: parted where a file follows, so that a label with a slash is refused
+    as one. None where there is no label.
+    """
+    for place in (found.end() for found in re.finditer("=", text)):
+        if text[place:] and Path(text[place:]).exists():
+            return text[: place - 1], text[place:]
+    stated = STATED.fullmatch(text)
+    return (stated[1], stated[2]) if stated else None
 
 
 def _label(model: str) -> str:

@@ -145,15 +145,17 @@ class _Scoring:
         self.left.task(task)
         began = time.monotonic()
         got = answers.answered(task, self.asked, opened, self.left.step)
-        tasks = {name: score for name, score in record.tasks.items() if name != task}
+        tasks, key = dict(record.tasks), self.asked.keys[task]
+        if task in tasks and tasks[task].key == key:  # asked in another way, a score stays until there is a new one
+            del tasks[task]
         if score := got.scores.get(task):
             own: list[float | None] = [*got.questions[task]]
             questions = questions | {task: own}
             tasks[task] = TaskScore(
-                key=self.asked.keys[task],
+                key=key,
                 model=record.identity.sha256,
                 score=score,
-                questions=model_record.digest(own),
+                questions=model_record.digest(score, own),
                 template=self._template(task, opened),
                 settings=self.asked.settings,
                 seconds=time.monotonic() - began,

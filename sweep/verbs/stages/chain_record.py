@@ -11,8 +11,8 @@ from sweep.study import InputError, PerLanguage
 from sweep.study.fields import Schema
 from sweep.study.files import reader
 from sweep.study.files.atomic import write_atomically
+from sweep.study.files.layout import RunFiles
 
-FILE = "chain.json"
 VERSION = 1
 AGAIN = "delete it and run the chain again: stages that ended are kept"
 
@@ -52,14 +52,14 @@ class ChainRecord(Schema):
 
 
 def write(home: Run, record: ChainRecord) -> None:
-    write_atomically(home.folder / FILE, record.model_dump_json(indent=2))
+    write_atomically(home.files.chain, record.model_dump_json(indent=2))
 
 
 def read(folder: Path) -> ChainRecord | None:
     """None where the folder is no chain's. Raises InputError for a broken file."""
-    if not (folder / FILE).is_file():
+    if not (path := RunFiles(folder).chain).is_file():
         return None
     try:
-        return reader.read(folder / FILE, ChainRecord, "record of a chain", VERSION, AGAIN)
+        return reader.read(path, ChainRecord, "record of a chain", VERSION, AGAIN)
     except OSError as error:
-        raise InputError(f"{folder / FILE}: cannot be read ({error.strerror}): correct that") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}): correct that") from None

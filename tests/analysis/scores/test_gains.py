@@ -45,8 +45,8 @@ def entry(label: str, counts: dict[str, int], reference: bool = False, **more: A
         task: TaskScore(
             key=KEYS.get(task, task),
             model=f"content of {label}",
-            score=score(task, own, **more),
-            questions=model_record.digest(own),
+            score=(scored := score(task, own, **more)),
+            questions=model_record.digest(scored, own),
         )
         for task, own in questions.items()
     }
@@ -266,6 +266,26 @@ def test_damaged_questions_are_asked_again(chain: list[GainsEntry], tmp_path: Pa
     assert again
     assert again[1] == {}
     assert again[0].needs("mmlu", KEYS["mmlu"], again[1])
+    (tmp_path / "questions.json").unlink()
+    model_record.write(tmp_path, record, chain[0].questions)
+    path = tmp_path / "record.json"
+    path.write_text(path.read_text().replace('"value": 0.8', '"value": 0.9'))
+    edited = model_record.read(tmp_path)
+    assert edited
+    assert [task for task in KEYS if edited[0].needs(task, KEYS[task], edited[1])] == ["mmlu"]
+    assert edited[0].answers("mmlu", KEYS["mmlu"], edited[1]) is None
+
+
+def test_why_two_scores_are_not_compared_is_said_in_a_terminal(chain: list[GainsEntry]) -> None:
+    short = [replace(one, questions={task: own[:1] for task, own in one.questions.items()}) for one in chain[:2]]
+    for one in short:
+        assert one.record
+        for task, scored in one.record.tasks.items():
+            alone = scored.score.model_copy(update={"value": one.questions[task][0], "stderr": None, "n": 1})
+            update = {"score": alone, "questions": model_record.digest(alone, one.questions[task])}
+            one.record.tasks[task] = scored.model_copy(update=update)
+    said = " ".join(line.strip() for line in text.lines(table.table(short, KEYS, {}), 80))
+    assert "No change in mmlu of cpt against base: fewer than two questions were answered by both" in said
 
 
 def test_a_task_that_no_model_was_scored_on_has_no_row_and_one_line(chain: list[GainsEntry]) -> None:

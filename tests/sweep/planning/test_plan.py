@@ -163,6 +163,9 @@ def test_time_is_that_of_finished_trials_once_there_are_some() -> None:
     trial = study.grid_trials[0]
     record = Record(**trial.model_dump(), trial_id=trial.id, fingerprint="x", status="complete", attempt=1, seconds=7.0)
     assert planned(study, records=[record]).trial_seconds == 7.0
+    unstated = make_study()
+    assert any("time is not known" in warning for warning in planned(unstated).warnings)
+    assert not any("time is not known" in warning for warning in planned(unstated, records=[record]).warnings)
 
 
 def test_tokens_that_are_not_whole_batches_are_reported() -> None:

@@ -266,6 +266,10 @@ def test_provenance_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -
 def test_finding_a_run_that_is_not_there_says_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"nothing: no such run, here or in {tmp_path}/; start one: almr run"):
         Run.find("nothing", tmp_path)
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "chain.json").write_text('{"planned": {"sft": "chat-sft", "dpo": "chat-dpo"}}')
+    with pytest.raises(InputError, match="chat: is a chain, whose stages are runs: name one of chat-sft, chat-dpo"):
+        Run.find("chat", tmp_path)
 
 
 def test_a_missing_file_is_not_called_a_run(tmp_path: Path) -> None:

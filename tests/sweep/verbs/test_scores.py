@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study import Study, study_file
+from sweep.study import InputError, Study, study_file
 from sweep.verbs.inspection import doctor
 from sweep.verbs.scores import named
 from trainers import prepare
@@ -229,6 +229,9 @@ def test_a_model_is_named_by_its_folder_its_repository_or_its_trial(
     found = [named.read([text])[0] for text in given]
     assert [one.label for one in found] == [trial.name, trial.name, "name", "基座", "sft", tmp_path.name]
     assert [one.model for one in found] == [*given[:3], "x/y", "almr=0.60", "."]
+    assert named.read([f"almr=0.5={trial}"])[0] == named.NamedModel("almr=0.5", str(trial))
+    with pytest.raises(InputError, match="the label 'a/b' cannot name a folder"):
+        named.read([f"a/b={trial}"])
     assert named.read(["a=x"], ["b=y"])[1] == named.NamedModel("b", "y", reference=True)
 
 
