@@ -41,7 +41,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     ),
     scores.scores: (
         "almr scores base=org/base cpt=/ckpt sft=/sft --suite almr",
-        "almr scores tiny runs/demo/launch/model --run demo",
+        "almr scores cpt=runs/demo sft=runs/demo-chat-sft --run demo",
     ),
     launches.watch: ("almr watch runs/demo/launch --follow", "almr watch runs/demo/launch/native --log log --json"),
     launches.branch: (

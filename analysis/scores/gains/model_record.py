@@ -70,7 +70,9 @@ class ModelRecord(Schema):
             return None
         if own is None:
             return QuestionAnswers(found.score, None)
-        return QuestionAnswers(found.score, np.array(own, float)) if digest(found.score, own) == found.questions else None
+        return (
+            QuestionAnswers(found.score, np.array(own, float)) if digest(found.score, own) == found.questions else None
+        )
 
     def needs(self, task: str, key: str, questions: Questions) -> bool:
         """Whether the task has to be asked, or asked again since its questions are lost."""

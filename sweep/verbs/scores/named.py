@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweep.study import InputError
 from sweep.study.errors import shown
-from sweep.study.files.layout import TrialFiles
+from sweep.study.files.layout import RunFiles, TrialFiles
 
 LABEL = re.compile(r"\w(?:[\w.+=@ -]{0,58}[\w+=@-])?")  # a folder is named so
 STATED = re.compile(r"([^=/\\]+)=(.+)", re.DOTALL)
@@ -48,7 +48,17 @@ def refuse_alike(named: Sequence[NamedModel]) -> None:
 
 def _one(text: str, reference: bool) -> NamedModel:
     label, model = (_label(text), text) if Path(text).exists() else _stated(text) or (_label(text), text)
-    return NamedModel(label, model, reference)
+    return NamedModel(label, _of_a_run(model), reference)
+
+
+def _of_a_run(model: str) -> str:
+    """Of the folder of a run, the model that it left, as `almr serve` takes it."""
+    path = Path(model)
+    if (path / "config.json").is_file() or not RunFiles(path).study.is_file():
+        return model
+    from sweep.verbs.serving import named
+
+    return named.find(model, model).source
 
 
 def _stated(text: str) -> tuple[str, str] | None:

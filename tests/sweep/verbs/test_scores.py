@@ -229,6 +229,11 @@ def test_a_model_is_named_by_its_folder_its_repository_or_its_trial(
     found = [named.read([text])[0] for text in given]
     assert [one.label for one in found] == [trial.name, trial.name, "name", "基座", "sft", tmp_path.name]
     assert [one.model for one in found] == [*given[:3], "x/y", "almr=0.60", "."]
+    (trial.parent.parent / "study.yaml").touch()
+    with pytest.raises(InputError, match="neither a trial nor a launch of this run saved a model"):
+        named.read(["cpt=runs/demo"])
+    (trial / "model" / "config.json").touch()
+    assert named.read(["runs/demo"]) == [named.NamedModel("demo", str(trial.resolve() / "model"))]
     assert named.read([f"almr=0.5={trial}"])[0] == named.NamedModel("almr=0.5", str(trial))
     with pytest.raises(InputError, match="the label 'a/b' cannot name a folder"):
         named.read([f"a/b={trial}"])
