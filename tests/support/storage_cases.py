@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from disk_faults import ANY, CHANGES, FILLS, Answer, Call, Commands, FaultyDisk
 
+from sweep.study.files.layout import SAVED_MODELS_LOCK
+
 FULL, QUOTA, READ_ONLY = (errno.ENOSPC, FILLS), (errno.EDQUOT, FILLS), (errno.EROFS, CHANGES)
 BROKEN, STALE = (errno.EIO, ANY), (errno.ESTALE, ANY)
 DONE = (0, 3)  # a fit may be refused
@@ -87,7 +89,7 @@ class Attack:
 
 def _left(run: Path) -> str:
     """What is half written in a folder; empty where nothing is."""
-    return next((f"left: {path.name}" for path in run.rglob(".*")), "")
+    return next((f"left: {path.name}" for path in run.rglob(".*") if path.name != SAVED_MODELS_LOCK), "")
 
 
 def judged(answer: Answer, run: Path, number: int) -> str:
