@@ -65,10 +65,9 @@ def run(source: str, runs: str, address: str | None, as_json: bool) -> None:
 def refuse_folder_of_one(name: str, runs: str) -> None:
     """Raises InputError where a study has the name of a chain: its run would be in the chain's folder."""
     from sweep.store.run import Run
-    from sweep.verbs.stages import chain_record
 
     home = Run.within(runs, name)
-    if (home.folder / chain_record.FILE).is_file():
+    if home.files.chain.is_file():
         raise InputError(f"name: {name}: {home.address} is the folder of a chain: give the study another name")
 
 
