@@ -9,7 +9,8 @@ from typing import Any
 from sweep.store.run import Run
 from sweep.study import CorpusFacts, Ingredients, Study
 
-FACTS: dict[str, Any] = {name: 1 for name in CorpusFacts.model_fields if name not in ("fingerprint", "files")}
+LEFT = ("fingerprint", "files", "conversations")
+FACTS: dict[str, Any] = {name: 1 for name in CorpusFacts.model_fields if name not in LEFT}
 
 
 def with_stand_ins(folder: Path, study: Study, replaced: Mapping[str, str]) -> Run:

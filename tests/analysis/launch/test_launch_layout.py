@@ -20,12 +20,12 @@ from sweep.study import Study, study_file
 from sweep.study.numbers import tokens
 from sweep.study.sections.launch import Format
 from sweep.study.sizes.known import KNOWN
-from sweep.study.study_file import SHIPPED
+from sweep.study.study_file import SHIPPED, content_of, is_chain
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 _70B = KNOWN["meta-llama/Meta-Llama-3-70B"].shape
 _8B = KNOWN["meta-llama/Meta-Llama-3-8B"].shape
-SHIPPED_STUDIES = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+SHIPPED_STUDIES = sorted(path.stem for path in SHIPPED.glob("*.yaml") if not is_chain(content_of(path)))
 
 
 def seconds(layout: ParallelLayout) -> dict[str, float]:

@@ -177,6 +177,6 @@ def test_only_folders_of_dead_processes_are_swept(tmp_path: Path, monkeypatch: p
 def test_a_closed_terminal_is_as_ctrl_c() -> None:
     script = "import os, signal; from sweep import cli; from sweep.study import study_file\n"
     script += "study_file.load = lambda name: os.kill(os.getpid(), signal.SIGHUP)\ncli.main()"
-    done = subprocess.run([sys.executable, "-c", script, "run", "x"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, "run", "demo"], capture_output=True, text=True, timeout=60)
     said = "almr: interrupted; run the same command again\n"
     assert (done.returncode, done.stderr) == (130, said)
