@@ -84,11 +84,12 @@ def _token_loss(setup: TrialSetup) -> TokenLoss:
     study, path = setup.study, setup.ingredients.base_model
     model = load_model(study, path, setup.workers)
     bfloat16 = study.training.precision == "bfloat16" and not setup.workers.sharded
-    masked, tokenizer = study.training.document_masking, load_tokenizer(study.base_model, path)
+    masked = study.training.document_masking
     if study.training.stage == "sft":
-        chat.set_stop(model, ChatRenderer.of(tokenizer).stop)
+        chat.set_stop(model, ChatRenderer.of(load_tokenizer(study.base_model, path)).stop)
         return TokenLoss(model, bfloat16, masked=masked)
-    return TokenLoss(model, bfloat16, Borders.of(tokenizer, study.documents) if masked else None)
+    borders = Borders.of(load_tokenizer(study.base_model, path), study.documents) if masked else None
+    return TokenLoss(model, bfloat16, borders)
 
 
 def base_key(setup: TrialSetup, at_once: int) -> dict[str, Any]:
