@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,29 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sweep.study.files.atomic import write_atomically
-from trainers.packing.blocks import NO_TARGET, Rows
+from trainers.packing.blocks import NO_TARGET, LaunchBlocks, Rows
+from trainers.packing.writer import Written
 
 SHARD = 2_000_000_000  # bytes of a file, about
+TRAIN = "train"  # folder of the blocks to train on
 Columns = dict[str, NDArray[Any]]  # integers, each (rows, length) or (rows,)
+
+
+def write_launch(
+    blocks: LaunchBlocks, folder: Path, held_out: str, columns: Callable[[Rows], Columns], written: Written
+) -> None:
+    """Write the blocks of a launch: those to train on, and each held-out set in a folder that `held_out` is formatted
+    to with its name.
+    """
+
+    def told() -> Iterator[Rows]:
+        for rows in blocks.train():
+            yield rows
+            written(len(rows))
+
+    for name, rows in blocks.held_out.items():
+        write(folder / held_out.format(name), [rows], columns)
+    write(folder / TRAIN, told(), columns)
 
 
 def write(folder: Path, parts: Iterable[Rows], columns: Callable[[Rows], Columns]) -> None:

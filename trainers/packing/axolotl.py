@@ -6,7 +6,7 @@ Attention keeps documents apart by the positions, if there is no `attention_mask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +15,11 @@ from trainers.packing import arrow
 from trainers.packing.blocks import LaunchBlocks, Rows
 from trainers.packing.writer import Written
 
-TRAIN, HELD_OUT = "train", "held_out_{}"
+HELD_OUT = "held_out_{}"
 
 
 def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
-    def columns(rows: Rows) -> arrow.Columns:
-        return _columns(blocks, rows)
-
-    def told() -> Iterator[Rows]:
-        for rows in blocks.train():
-            yield rows
-            written(len(rows))
-
-    for name, rows in blocks.held_out.items():
-        arrow.write(folder / HELD_OUT.format(name), [rows], columns)
-    arrow.write(folder / TRAIN, told(), columns)
+    arrow.write_launch(blocks, folder, HELD_OUT, partial(_columns, blocks), written)
 
 
 def size(blocks: LaunchBlocks) -> float:

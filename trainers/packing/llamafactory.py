@@ -13,7 +13,7 @@ that is no target.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +40,8 @@ def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
         return _columns(blocks, rows)
 
     tokenized = folder / TOKENIZED
-    for name, rows in blocks.held_out.items():
-        arrow.write(tokenized / VALIDATION.format(name), [rows], columns)
-    arrow.write(tokenized / "train", _told(blocks.train(), written), columns)
-    splits = ["train", *map(VALIDATION.format, blocks.held_out)]
+    arrow.write_launch(blocks, tokenized, VALIDATION, columns, written)
+    splits = [arrow.TRAIN, *map(VALIDATION.format, blocks.held_out)]
     write_atomically(tokenized / "dataset_dict.json", json.dumps({"splits": splits}))
     if blocks.study.training.stage == "sft":
         blocks.link_model(folder / MODEL)  # its collator for stage sft leaves out what has no label, not pad tokens
@@ -59,12 +57,6 @@ def size(blocks: LaunchBlocks) -> float:
         * (blocks.sequence_length + 1)
         * (blocks.rows + held_out)
     )
-
-
-def _told(parts: Iterator[Rows], written: Written) -> Iterator[Rows]:
-    for rows in parts:
-        yield rows
-        written(len(rows))
 
 
 def _columns(blocks: LaunchBlocks, rows: Rows) -> arrow.Columns:

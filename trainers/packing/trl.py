@@ -5,7 +5,7 @@ A row's first token has no label, as nothing predicts it: so labels are counted 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +15,11 @@ from trainers.packing import arrow
 from trainers.packing.blocks import LaunchBlocks, Rows
 from trainers.packing.writer import Written
 
-TRAIN, HELD_OUT, MODEL = "train", "held_out_{}", "model"
+HELD_OUT, MODEL = "held_out_{}", "model"
 
 
 def write(blocks: LaunchBlocks, folder: Path, written: Written) -> None:
-    def columns(rows: Rows) -> arrow.Columns:
-        return _columns(blocks, rows)
-
-    def told() -> Iterator[Rows]:
-        for rows in blocks.train():
-            yield rows
-            written(len(rows))
-
-    for name, rows in blocks.held_out.items():
-        arrow.write(folder / HELD_OUT.format(name), [rows], columns)
-    arrow.write(folder / TRAIN, told(), columns)
+    arrow.write_launch(blocks, folder, HELD_OUT, partial(_columns, blocks), written)
     blocks.link_model(folder / MODEL)
 
 
