@@ -28,17 +28,27 @@ SCRIPT = "almr_trl"
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
+    return write_with(plan, folder, settings(plan), ratio(plan), SCRIPT)
+
+
+def write_with(plan: LaunchPlan, folder: Path, settings: Settings, ratio: list[str], script: str) -> list[str]:
+    """Write trl.yaml with these settings, and the script of that name which reads it; returns warnings."""
     packed_text.write(plan, folder, NAME)
-    quoted = {key: yaml_text.Quoted(v) if isinstance(v, str) else v for key, v in settings(plan).items()}
-    disk.written(folder / "trl.yaml", head(plan, TRAINER, ratio(plan), NAME) + yaml_text.dump(quoted, width=10**6))
-    shutil.copyfile(TEMPLATES / f"{SCRIPT}.txt", folder / f"{SCRIPT}.py")
+    quoted = {key: yaml_text.Quoted(v) if isinstance(v, str) else v for key, v in settings.items()}
+    disk.written(folder / "trl.yaml", head(plan, TRAINER, ratio, NAME) + yaml_text.dump(quoted, width=10**6))
+    shutil.copyfile(TEMPLATES / f"{script}.txt", folder / f"{script}.py")
     trainer_arguments.write_deepspeed(plan, folder)
     return [*differences(plan, "TRL"), *trainer_arguments.warnings(plan, NAME, "TRL")]
 
 
 def settings(plan: LaunchPlan) -> Settings:
-    parts = _data(plan) | _steps(plan) | _held_out(plan)
-    parts |= trainer_arguments.learning_rate(plan, "lr_scheduler_type") | trainer_arguments.optimizer(plan, "optim")
+    return finished(plan, _data(plan) | _steps(plan) | _held_out(plan))
+
+
+def finished(plan: LaunchPlan, parts: Settings) -> Settings:
+    """With the optimizer and its schedule, and where checkpoints go, whose name depends on all of it."""
+    parts = parts | trainer_arguments.learning_rate(plan, "lr_scheduler_type")
+    parts |= trainer_arguments.optimizer(plan, "optim")
     saved = {"save_steps": plan.checkpoint_steps, "save_total_limit": plan.kept_checkpoints}
     return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), **saved, "report_to": "none"}
 
@@ -86,6 +96,11 @@ def ratio(plan: LaunchPlan) -> list[str]:
 
 
 def command(plan: LaunchPlan) -> Command:
+    return command_with(plan, settings(plan), SCRIPT)
+
+
+def command_with(plan: LaunchPlan, settings: Settings, script: str) -> Command:
+    """What starts the script of that name with these settings."""
     needs = "trl==1.16.0 transformers==5.23.0" + (" deepspeed" if plan.launch.gpus_per_node else "")
     return Command(
         trainer="TRL",
@@ -94,8 +109,8 @@ def command(plan: LaunchPlan) -> Command:
         check='python -c "import trl" 2> /dev/null ||\n'
         f'    fail "trl is not installed here: pip install {needs}, or activate its environment"\n'
         + packed_text.check(plan).rstrip(),
-        run=TORCHRUN + f'{SCRIPT}.py --config trl.yaml --output_dir "$checkpoints" "$@"',
+        run=TORCHRUN + f'{script}.py --config trl.yaml --output_dir "$checkpoints" "$@"',
         install=f"pip install {needs}",
         prepare=packed_text.script(plan),
-        checkpoints=Path(settings(plan)["output_dir"]).name,
+        checkpoints=Path(settings["output_dir"]).name,
     )

@@ -10,20 +10,16 @@ Facts of TRL 1.16.0 with transformers 5.23.0 behind this:
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from analysis.launch.formats import packed_text, trainer_arguments
-from analysis.launch.formats.format import TEMPLATES, checkpoints_folder, differences, head, ratio_lines
+from analysis.launch.formats import trl
+from analysis.launch.formats.format import ratio_lines
 from analysis.launch.formats.trainer_arguments import DEEPSPEED, Settings
 from analysis.launch.plan.launch_plan import LaunchPlan
-from analysis.launch.scripts import yaml_text
-from analysis.launch.scripts.torchrun import TORCHRUN, Command
+from analysis.launch.scripts.torchrun import Command
 from sweep.study import InputError
-from sweep.study.files import disk
 
-NAME = "trl"
-TRAINER = "TRL 1.16"
+NAME, TRAINER = trl.NAME, trl.TRAINER
 SCRIPT = "almr_trl_dpo"
 LOSS = "sigmoid"
 RATIO = ", met to within half of a pair: prepare.sh writes the pairs in their order."
@@ -31,19 +27,11 @@ RATIO = ", met to within half of a pair: prepare.sh writes the pairs in their or
 
 def write(plan: LaunchPlan, folder: Path) -> list[str]:
     """Write the files of this format into the folder; returns warnings."""
-    packed_text.write(plan, folder, NAME)
-    quoted = {key: yaml_text.Quoted(v) if isinstance(v, str) else v for key, v in settings(plan).items()}
-    disk.written(folder / "trl.yaml", head(plan, TRAINER, ratio(plan), NAME) + yaml_text.dump(quoted, width=10**6))
-    shutil.copyfile(TEMPLATES / f"{SCRIPT}.txt", folder / f"{SCRIPT}.py")
-    trainer_arguments.write_deepspeed(plan, folder)
-    return [*differences(plan, "TRL"), *trainer_arguments.warnings(plan, NAME, "TRL")]
+    return trl.write_with(plan, folder, settings(plan), ratio(plan), SCRIPT)
 
 
 def settings(plan: LaunchPlan) -> Settings:
-    parts = _data(plan) | _loss(plan) | _steps(plan)
-    parts |= trainer_arguments.learning_rate(plan, "lr_scheduler_type") | trainer_arguments.optimizer(plan, "optim")
-    saved = {"save_steps": plan.checkpoint_steps, "save_total_limit": plan.kept_checkpoints}
-    return parts | {"output_dir": checkpoints_folder(plan, NAME, parts), **saved, "report_to": "none"}
+    return trl.finished(plan, _data(plan) | _loss(plan) | _steps(plan))
 
 
 def _data(plan: LaunchPlan) -> Settings:
@@ -101,16 +89,4 @@ def ratio(plan: LaunchPlan) -> list[str]:
 
 
 def command(plan: LaunchPlan) -> Command:
-    needs = "trl==1.16.0 transformers==5.23.0" + (" deepspeed" if plan.launch.gpus_per_node else "")
-    return Command(
-        trainer="TRL",
-        settings="trl.yaml",
-        usage="Arguments override trl.yaml: start.sh --max_steps 10",
-        check='python -c "import trl" 2> /dev/null ||\n'
-        f'    fail "trl is not installed here: pip install {needs}, or activate its environment"\n'
-        + packed_text.check(plan).rstrip(),
-        run=TORCHRUN + f'{SCRIPT}.py --config trl.yaml --output_dir "$checkpoints" "$@"',
-        install=f"pip install {needs}",
-        prepare=packed_text.script(plan),
-        checkpoints=Path(settings(plan)["output_dir"]).name,
-    )
+    return trl.command_with(plan, settings(plan), SCRIPT)
