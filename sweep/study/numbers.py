@@ -91,6 +91,11 @@ def ratio(value: Any) -> str:
     return times(value) if missing(value) or not 0.095 <= abs(value) < 9.995 else f"{value:.2f} x"
 
 
+def count(number_of: int, one: str) -> str:
+    """1 trial, 1,200 trials. `one`: the word for one of them."""
+    return f"{number_of:,} {one}{'' if number_of == 1 else 's'}"
+
+
 def tokens(value: Any) -> str:
     """A count: 50k, 1.5B."""
     if missing(value):

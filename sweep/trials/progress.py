@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sweep.store.run import Run
 from sweep.study import MINIMUM_TRIALS, Record, Status, Study, Trial
+from sweep.study.numbers import count
 from sweep.trials.budget import Budget
 
 
@@ -74,7 +75,7 @@ class RunProgress:
     @property
     def text(self) -> str:
         unknown = self.budget is not None and self.budget.more is None
-        return f"{'up to ' if unknown else ''}{self.total} trials, {self.to_run} to run"
+        return f"{'up to ' if unknown else ''}{count(self.total, 'trial')}, {self.to_run} to run"
 
 
 def _total(study: Study, every: Sequence[Trial], also: Sequence[Trial], budget: Budget | None) -> int:

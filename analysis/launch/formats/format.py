@@ -12,9 +12,9 @@ from analysis.launch.plan.launch_plan import NOT_TRIED, LaunchPlan
 from analysis.launch.scripts.torchrun import Command
 from sweep.study import numbers as formats
 from sweep.study.record import simulated_losses
+from sweep.study.sections.text import stages
 
 TAG = re.compile(r"(?<!\\)<(?=[A-Za-z/!?])")
-STAGES = {"cpt": "Continual pre-training", "sft": "Supervised fine-tuning", "dpo": "Preference optimisation"}
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -92,7 +92,7 @@ def head(plan: LaunchPlan, trainer: str, ratio: list[str], name: str, *more: str
     model = plan.origin.words if plan.origin else plan.launch.model
     lines = [
         plan.parity.get(name, NOT_TRIED),
-        f"{STAGES[plan.study.training.stage]} of {model} with {trainer}.",
+        f"{stages.NAMES[plan.study.training.stage]} of {model} with {trainer}.",
         f"{_source(plan)} Run start.sh on every node.",
         *risk_lines(plan),
         f"Read {plan.bundle}/GO.md and the warnings in {plan.bundle}/README.md first.",

@@ -10,6 +10,7 @@ from analysis.launch.scripts import kuberay, skypilot
 from analysis.launch.scripts.torchrun import HERE, Command, start_script
 from sweep.study.files import disk
 from sweep.study.sections.launch import Launch
+from sweep.study.sections.text import stages
 
 LONGEST = 40  # KubeRay's RayJob accepts 47 characters
 NOTICE = 300  # seconds before the end of a job's time
@@ -41,7 +42,7 @@ def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
     launch, job = plan.launch, job_name(plan.study.name, name if own else folder.name)
     inside = f"{plan.origin.stage}/{folder.name}" if plan.origin else folder.name
     texts = {
-        "start.sh": start_script(launch, command, plan.beside),
+        "start.sh": start_script(launch, command, plan.beside, _what(plan)),
         "slurm.sbatch": _slurm(launch, job),
         "rayjob.yaml": kuberay.script(launch, job, inside),
         "ray_start.py": (HERE / "ray_start.txt").read_text(encoding="utf-8"),
@@ -51,6 +52,11 @@ def write(plan: LaunchPlan, folder: Path, name: str, command: Command) -> None:
         disk.written(folder / file, text)
     for file in ("start.sh", "slurm.sbatch"):
         (folder / file).chmod(0o755)
+
+
+def _what(plan: LaunchPlan) -> str:
+    stage = plan.study.training.stage
+    return "the launch" if stage == "cpt" else stages.NAMES[stage].lower()
 
 
 def warnings(plan: LaunchPlan) -> list[str]:

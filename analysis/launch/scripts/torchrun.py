@@ -44,8 +44,10 @@ class Command:
     about: str = ""
 
 
-def start_script(launch: Launch, command: Command, beside: str) -> str:
-    """`beside`: from the format's folder, the folder that holds the bundle, which no export replaces."""
+def start_script(launch: Launch, command: Command, beside: str, what: str) -> str:
+    """`what`: what is started, in words. `beside`: from the format's folder, the folder that holds the bundle, which no
+    export replaces.
+    """
     names = {
         "model": launch.model,
         "settings": command.settings,
@@ -62,7 +64,7 @@ def start_script(launch: Launch, command: Command, beside: str) -> str:
     lines = [
         "#!/usr/bin/env bash",
         *command.about.splitlines(),
-        f"# Starts the launch with {command.trainer}. Run it on every node.",
+        f"# Starts {what} with {command.trainer}. Run it on every node.",
         f"# {command.usage}",
         f"# Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default {beside} from here.",
         "# Run it again to go on from the newest one. After a failure it does so by itself, up to ALMR_RESTARTS times.",

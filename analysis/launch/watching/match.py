@@ -18,7 +18,7 @@ SAME_LR = 0.02  # relative: text shows two to seven digits
 
 
 def matched(launch: WatchedLaunch, log: RunLog) -> RunLog:
-    """The log, with losses in nats per predicted token, by language. Raises InputError for a log of another run."""
+    """The log, with losses in `Study.loss_unit`, by language. Raises InputError for a log of another run."""
     _refuse_other_run(launch, log)
     _refuse_other_trial(launch, log)
     scale = launch.loss_scale

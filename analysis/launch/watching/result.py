@@ -39,6 +39,7 @@ class WatchResult:
         return {
             "bundle": str(self.launch.folder),
             "format": self.launch.format,
+            "loss_unit": self.launch.study.loss_unit,
             "logs": [str(file) for file in self.log.files],
             "verdict": asdict(self.verdict),
             "advice": asdict(self.advice),

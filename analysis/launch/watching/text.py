@@ -39,7 +39,8 @@ def named_facts(found: WatchResult) -> list[tuple[str, str]]:
     if now.left:
         listed.append(("time left", _left(now.left)))
     if now.loss is not None:
-        listed.append(("training loss", f"{numbers.number(now.loss)}{_spikes(now.loss_spikes)}"))
+        unit = found.launch.study.loss_unit
+        listed.append(("training loss", f"{numbers.number(now.loss)} {unit}{_spikes(now.loss_spikes)}"))
     if now.grad_norm is not None:
         usual = f" (usually {numbers.number(now.usual_norm)})" if now.usual_norm is not None else ""
         listed.append(("gradient norm", f"{numbers.number(now.grad_norm)}{usual}{_spikes(now.norm_spikes)}"))

@@ -10,7 +10,7 @@ from analysis.table import lost
 from analysis.table.lost import TrialEnd
 from sweep.store.run import Run
 from sweep.study import Record, Status
-from sweep.study.numbers import point
+from sweep.study.numbers import count, point
 from sweep.study.record import OWN_TRAINER, trainer_text
 from sweep.verbs.live import text
 from sweep.verbs.live.files import RunReader
@@ -56,13 +56,13 @@ def status(run: Run) -> str:
     now = reader.look()
     progress, found = reader.progress, _as_json(reader, now)
     lines = [
-        f"{run.address} {_state(now)}: {found['complete']} of {found['trials']} trials complete, "
+        f"{run.address} {_state(now)}: {found['complete']} of {count(found['trials'], 'trial')} complete, "
         f"{found['diverged']} diverged, {found['failed']} failed, {found['left']} left",
         *([f"of these, named with --also: {len(found['also'])}"] if found["also"] else []),
         *([f"the search ended: {found['ended']}"] if found["ended"] else []),
         *([most] if (most := _lost(progress.records)) else []),
         *text.facts(now),
-        *(f"trained by {_named(one)}: {one['trials']} trials" for one in _foreign(found["trainers"])),
+        *(f"trained by {_named(one)}: {count(one['trials'], 'trial')}" for one in _foreign(found["trainers"])),
         *([f"driver: {now.driver}"] if now.driver else []),
         *(f"running: {_point(one)}: {text.how_far(one)}" for one in now.running),
         *(f"interrupted: {_point(one)}: {text.how_far_it_came(one)}" for one in now.interrupted),

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sweep.study import Status
-from sweep.study.numbers import clock, number, point, quantity, tokens
+from sweep.study.numbers import clock, count, number, point, quantity, tokens
 from sweep.verbs.live.estimate import TimeLeft
 from sweep.verbs.live.now import SILENT_SECONDS, RunningTrial, RunNow
 
@@ -47,8 +47,13 @@ def view(console: Console) -> Iterator[Callable[[RunNow], None]]:
 def counts(now: RunNow) -> str:
     """14 of 30 trials done, 2 running, 14 waiting, 1 failed."""
     found = {status.value: now.tally.count(status) for status in (Status.DIVERGED, Status.FAILED)}
-    bad = [f"{count} {name}" for name, count in found.items() if count]
-    parts = [f"{now.done} of {now.total} trials done", f"{len(now.running)} running", f"{now.waiting} waiting", *bad]
+    bad = [f"{some} {name}" for name, some in found.items() if some]
+    parts = [
+        f"{now.done} of {count(now.total, 'trial')} done",
+        f"{len(now.running)} running",
+        f"{now.waiting} waiting",
+        *bad,
+    ]
     return ", ".join(parts)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
 from sweep.study import Study, Trial, numbers
-from sweep.study.numbers import clock, percent, quantity
+from sweep.study.numbers import clock, count, percent, quantity
 from sweep.study.sections.training import Training
 from sweep.trials.budget import amount, spent
 from sweep.verbs.plan import corpora
@@ -25,9 +25,11 @@ ESTIMATED = "~ is estimated from the size of the files; almr prepare counts the 
 def plan(study: Study, planned: StudyPlan) -> RenderableType:
     total, left = planned.progress.total, planned.progress.to_run
     most = "at most " if study.training.stage == "dpo" else ""
+    axes = (study.grid.almr, "ALMR"), (study.grid.lrs, "LR"), (study.grid.seeds, "seed")
+    points = " x ".join(count(len(values), name) for values, name in axes)
     head = (
-        f"{study.name}: {_about(planned)}{total} trials{_how(study, planned)} ({len(study.grid.almr)} ALMRs x "
-        f"{len(study.grid.lrs)} LRs x {_count(len(study.grid.seeds), 'seed')}), {total - left} done, {left} left\n"
+        f"{study.name}: {_about(planned)}{count(total, 'trial')}{_how(study, planned)} ({points}), "
+        f"{total - left} done, {left} left\n"
         f"each trial: {_steps(study.training)} x {_batch(study.training)} = {most}{planned.tokens_per_trial:,} tokens; "
         f"all trials: {planned.tokens:,} tokens\n"
         f"{_cost(study, planned)}{_budget(planned)}{_growth(study)}"
@@ -38,8 +40,8 @@ def plan(study: Study, planned: StudyPlan) -> RenderableType:
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in planned.warnings]
     about_epochs = [Text(ESTIMATED)] if planned.estimated else []
     about_epochs += [Text(line) for line in _parts(study, planned)]
-    points: list[RenderableType] = [grid(study, planned), *_also(study, planned), *about_epochs]
-    return Group(Text(head), *size, *points, benchmark_table(study), *after, *warnings)
+    about_points: list[RenderableType] = [grid(study, planned), *_also(study, planned), *about_epochs]
+    return Group(Text(head), *size, *about_points, benchmark_table(study), *after, *warnings)
 
 
 def _how(study: Study, planned: StudyPlan) -> str:
@@ -64,13 +66,9 @@ def _budget(planned: StudyPlan) -> str:
     budget = planned.progress.budget
     if budget is None or budget.unit == "trials":
         return ""
-    each = f": {_count(budget.more or 0, 'more trial')} of {amount(budget.each, budget.unit)}" if budget.each else ""
+    each = f": {count(budget.more or 0, 'more trial')} of {amount(budget.each, budget.unit)}" if budget.each else ""
     unknown = "" if budget.each else ": a trial's are not known before one has ended"
     return f"\nbudget: {spent(budget)[0]}{each}{unknown}"
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number:,} {name}s"
 
 
 def _growth(study: Study) -> str:
@@ -102,7 +100,7 @@ def _batch(training: Training) -> str:
     tokens = f"{training.global_batch_tokens:,} tokens"
     if training.stage != "dpo":
         return tokens
-    return f"{_count(training.batch_sequences // 2, 'pair')} (of two rows; at most {tokens})"
+    return f"{count(training.batch_sequences // 2, 'pair')} (of two rows; at most {tokens})"
 
 
 def _cost(study: Study, planned: StudyPlan) -> str:
@@ -113,7 +111,7 @@ def _cost(study: Study, planned: StudyPlan) -> str:
     if not planned.progress.to_run:
         return f"{cost}; nothing left to run"
     if planned.seconds is not None:
-        left = _count(planned.progress.to_run, "trial")
+        left = count(planned.progress.to_run, "trial")
         cost += f"; {clock(planned.seconds)} for {left}, {concurrency(study)} in parallel (start-up not counted)"
     cost += f"; {quantity(planned.gpu_hours)} GPU-hours" if study.resources.gpus else ""
     return "\n".join([cost, *speed_lines(planned.speed)])

@@ -30,6 +30,13 @@ def test_json_has_bytes_and_flops(tmp_path: Path) -> None:
     assert content["warnings"] == []
 
 
+def test_one_trial_is_no_trials(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study_content(grid={"almr": [0.5], "lr": [1e-3]})))
+    head = invoke(str(path), "--runs", str(tmp_path)).stdout.splitlines()[0]
+    assert ": 1 trial (1 ALMR x 1 LR x 1 seed)" in head
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_no_memory_is_planned_for_attention_that_keeps_its_scores(attention: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"

@@ -152,6 +152,6 @@ def test_the_trainer_of_the_trials_is_named_unless_it_is_our_own(run: Run) -> No
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"trainer": {"name": "megatron", "version": "0.16.1"}}))
     text = status(run)
-    assert "trained by megatron 0.16.1: 1 trials" in text
-    assert "trained by native: 1 trials" in text
+    assert "trained by megatron 0.16.1: 1 trial" in text
+    assert "trained by native: 1 trial" in text
     assert json.loads(status(run, "--json"))["trainers"][0].keys() == {"name", "version", "trials"}

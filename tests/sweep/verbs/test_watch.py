@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import watched_launch as made
+import yaml
 from browser import chromium
 from typer.testing import CliRunner
 
@@ -48,6 +49,20 @@ def test_a_run_as_predicted_is_status_0_and_one_outside_is_3(launch):
     found = json.loads(bad.stdout)
     assert found["verdict"] | {"text": ""} == {"word": "outside", "text": "", "since": 60, "good": 40, "below": False}
     assert [round(check["excess"], 3) for check in found["held_out"]] == [0, 0, 0, 0, 0.03, 0.03, 0.03, 0.03]
+
+
+@pytest.mark.parametrize(("stage", "unit"), [("sft", "nats per target token"), ("dpo", "nats per pair")])
+def test_losses_have_the_unit_of_their_stage(launch, tmp_path, stage, unit):
+    bundle = launch(made.native(60))
+    content = made.study() | {"documents": {"chat_template": "chatml"}}
+    content["corpora"] = {name: {"files": f"{name}.jsonl"} for name in content["corpora"]}
+    content["training"] |= {"stage": stage}
+    (bundle / "native" / "study.yaml").write_text(yaml.safe_dump(content))
+    page = tmp_path / "watch.html"
+    assert f"training loss: 4.360 {unit}\n" in watch(bundle, "--out", page).stdout
+    assert json.loads(watch(bundle, "--json").stdout)["loss_unit"] == unit
+    assert page.read_text().count(f">{unit}</span>") == 3
+    assert "nats per token" not in page.read_text()
 
 
 def test_following_ends_with_the_launch(launch):

@@ -12,6 +12,7 @@ from sweep.study.sections.text.documents import Documents
 from sweep.study.sections.training import Training
 
 CARRIED_OUT = ("cpt", "sft", "dpo")  # by the trainers of this version
+NAMES = {"cpt": "Continual pre-training", "sft": "Supervised fine-tuning", "dpo": "Preference optimisation"}
 ROWS = {"cpt": "plain text", "sft": "conversations", "dpo": "pairs of answers"}  # what a stage trains on
 MADE = {"-questions": "sft", "-preferences": "dpo"}  # ends of the names of embedded corpora, and their stage
 

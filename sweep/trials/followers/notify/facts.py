@@ -9,7 +9,7 @@ from typing import Any
 from sweep.store.run import Run
 from sweep.study import Status, Study
 from sweep.study.errors import visible, without_secrets
-from sweep.study.numbers import finite
+from sweep.study.numbers import count, finite
 from sweep.study.sections.notify import Event
 from sweep.trials.followers import result
 from sweep.trials.followers.follower import End
@@ -23,7 +23,7 @@ def of_end(study: Study, run: Run, end: End) -> Facts:
     """At the end of a session."""
     page = run.shown(run.files.report) if end.fitted and run.files.report.is_file() else None
     done, why = _counted(study, run), end.why.removeprefix(f"{study.name}: ").removeprefix(f"{run.address}: ")
-    trials = f"{done['complete']} trials complete" + "".join(
+    trials = f"{count(done['complete'], 'trial')} complete" + "".join(
         f", {done[name]} {name}" for name in ("diverged", "failed") if done[name]
     )
     words = {

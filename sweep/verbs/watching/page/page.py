@@ -77,7 +77,7 @@ def charts(found: WatchResult) -> Iterator[Chart]:
     for name in LANGUAGES:
         yield _held_out(found, name)
     losses, norms = log.series("loss"), log.series("grad_norm")
-    yield Chart("Training loss", "nats per token", line=list(losses.items()), steps=steps)
+    yield Chart("Training loss", launch.study.loss_unit, line=list(losses.items()), steps=steps)
     yield Chart("Gradient norm before clipping", "", line=list(norms.items()), steps=steps)
     rates = log.series("lr")
     yield Chart("Learning rate", "", line=list(rates.items()), steps=steps, show=numbers.lr)
@@ -90,7 +90,7 @@ def _held_out(found: WatchResult, name: str) -> Chart:
     odd = {check.step for check in found.checks if check.language == name and check.excess}
     return Chart(
         title=f"Held-out loss: {launch.labels[name]}",
-        axis="nats per token",
+        axis=launch.study.loss_unit,
         line=measured,
         dots=[(step, loss) for step, loss in measured if step not in odd],
         odd=[(step, loss) for step, loss in measured if step in odd],

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the launch with almr's own trainer. Run it on every node.
+# Starts supervised fine-tuning with almr's own trainer. Run it on every node.
 # Its record and log are written beside the checkpoints. It takes no arguments.
 # Checkpoints go below ALMR_CHECKPOINTS, a folder that all nodes share; by default ../../.. from here.
 # Run it again to go on from the newest one. After a failure it does so by itself, up to ALMR_RESTARTS times.
