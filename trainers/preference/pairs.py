@@ -1,8 +1,8 @@
 """Preference pairs: a prompt and two answers, of which one was preferred, as they are written in the field's formats.
 
-A record has `prompt`, `chosen` and `rejected`, each a text or a list of messages. A text is one turn: of the user as a
-prompt, of the assistant as an answer. Without `prompt`, or where the answers are whole conversations, the messages that
-both begin with are the prompt (the implicit form).
+A record has `prompt`, `chosen` and `rejected`, each a text, a message or a list of messages. A text is one turn: of the
+user as a prompt, of the assistant as an answer. Without `prompt`, or where the answers are whole conversations, the
+messages that both begin with are the prompt (the implicit form). LLaMA-Factory calls the prompt `conversations`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sweep.study.errors import shown
+from trainers.data.conversations import turns
 from trainers.data.readers.place import KINDS, Place, listed
 from trainers.data.readers.record_text import RecordText
 
 Message = dict[str, str]
-ROLES = ("system", "user", "assistant")
 ANSWERS = ("chosen", "rejected")
-COLUMNS = ("prompt", *ANSWERS)
+PROMPT = "prompt"
+COLUMNS = (PROMPT, *ANSWERS)
 VERSION = 1  # of the text of a pair: raise it where the same record would give another
 
 
@@ -58,13 +59,15 @@ def text_of(place: Place, record: Any, number: int) -> bytes:
         what = KINDS.get(type(record), "text")
         raise place.fault(f"is {what}, not an object with chosen and rejected: correct or remove it", number)
     reader = _PairRecord(place, record, number)
+    reader.refuse_tools()
     chosen, rejected = (reader.turns(name, "assistant") for name in ANSWERS)
-    prompt = reader.turns("prompt", "user") if record.get("prompt") is not None else []
+    asked = next((name for name in (PROMPT, turns.CONVERSATIONS) if record.get(name) is not None), None)
+    prompt = reader.prompt(asked) if asked else []
     if not (chosen and rejected) or chosen == rejected:
         return b""
     if chosen[0]["role"] != "assistant" or rejected[0]["role"] != "assistant":
         prompt, chosen, rejected = reader.split(prompt, chosen, rejected)
-    elif record.get("prompt") is None:
+    elif asked is None:
         fix = "give prompt, or whole conversations as chosen and rejected"
         raise place.fault(f"there is no 'prompt', and the answers begin without one: {fix}", number)
     if not prompt:
@@ -88,6 +91,7 @@ class _PairRecord:
             fix = f"a pair has {', '.join(COLUMNS)}: rename a field, or remove the record"
             raise self.fault(f"there is no {shown(name)}; the fields are {fields}; {fix}")
         value = self.place.lookup(self.record, name, self.number)
+        value = [value] if turns.fields_of(value) else value
         if not isinstance(value, list):
             content = self.place.document(value, name, self.number).decode()
             return [{"role": role, "content": content}] if content else []
@@ -97,12 +101,31 @@ class _PairRecord:
 
     def _message(self, name: str, place: int, message: Any) -> Message:
         where = f"{name}, message {place}"
-        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+        names = turns.fields_of(message)
+        if names is None:
             raise self.fault(f"{where} ({shown(message)}) is not an object with role and content: correct it")
-        if message["role"] not in ROLES:
-            raise self.fault(f"{where}: the role is {shown(message['role'])}: write one of {', '.join(ROLES)}")
-        content = self.place.document(message["content"], f"{where}: content", self.number).decode()
-        return {"role": str(message["role"]), "content": content}
+        role_field, content_field = names
+        try:
+            role = turns.role_of(role_field, message[role_field])
+        except ValueError as error:
+            raise self.fault(f"{where}: {role_field}: {error}") from None
+        if message.get("tool_calls"):
+            raise self.fault(f"{where}: tool_calls: {turns.NO_TOOLS}")
+        content = self.place.document(message[content_field], f"{where}: {content_field}", self.number).decode()
+        return {"role": role, "content": content}
+
+    def prompt(self, name: str) -> list[Message]:
+        """The messages of the prompt, with a system message that stands beside them."""
+        said = self.turns(name, "user")
+        if not said or said[0]["role"] == "system":
+            return said
+        system = turns.system_beside(self.record, self.record[name])
+        content = self.place.document(system, turns.SYSTEM, self.number).decode()
+        return [{"role": "system", "content": content}, *said] if content else said
+
+    def refuse_tools(self) -> None:
+        if fault := turns.tools_fault(self.record):
+            raise self.fault(f"{turns.TOOLS}: {fault}")
 
     def split(
         self, prompt: list[Message], chosen: list[Message], rejected: list[Message]
@@ -131,4 +154,10 @@ class _PairRecord:
         return self.place.fault(problem, self.number)
 
 
-PAIRS = RecordText(key=f"pairs {VERSION}", columns=COLUMNS, rows="pairs of answers", text=text_of)
+PAIRS = RecordText(
+    key=f"pairs {VERSION}",
+    columns=COLUMNS,
+    rows="pairs of answers",
+    text=text_of,
+    beside=(turns.CONVERSATIONS, turns.SYSTEM, turns.TOOLS),
+)

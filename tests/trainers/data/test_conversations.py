@@ -35,6 +35,7 @@ PLAIN = EACH + "{{ m.role + ':\n' + m.content + eos_token + '\n' }}{% endfor %}"
 ENDLESS = EACH + "{{ m.role + ':\n' + m.content + '\n' }}{% endfor %}" + OPENED
 FORGETFUL = EACH + "{{ m.role + ':\n' + (m.content if loop.last else '...') + eos_token }}{% endfor %}" + OPENED
 STRICT = "{% if messages|length > 2 %}{{ raise_exception('one turn only') }}{% endif %}" + PLAIN
+SHARED = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]  # as ShareGPT writes them
 TALK = [{"role": "system", "content": "be kind"}, *turns("who?", "the fox", "where?", "over the dog")]
 
 
@@ -71,7 +72,20 @@ def pack(folder: Path, tokenizer: Any, conversations: list[Conversation], length
         ({"messages": "hello"}, "messages: is text ('hello'), not a list of messages with role and content"),
         ({"messages": []}, "messages: is empty, not a list of messages"),
         ({"text": "hello"}, "there is no 'messages'; the fields are text: set `field:` to that of the messages"),
-        ({"messages": [{"from": "gpt", "value": "a"}]}, "messages[0]: has from, value, not role and content"),
+        ({"messages": [{"sender": "gpt", "text": "a"}]}, "messages[0]: has sender, text, not role and content"),
+        (
+            {"conversations": [{"from": "bing", "value": "a"}]},
+            "conversations[0].from: unknown role 'bing': write human,",
+        ),
+        (
+            {"conversations": [*SHARED, {"from": "function_call", "value": "{}"}]},
+            "conversations[2].from: calls of tools are not read: remove the record",
+        ),
+        (
+            {"conversations": SHARED, "tools": '[{"name": "search"}]'},
+            "tools: descriptions of tools are not read: remove",
+        ),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role: calls of tools are not read: remove the"),
         ({"messages": [{"role": "gpt", "content": "a"}]}, "messages[0].role: unknown role 'gpt': write system, user"),
         ({"messages": turns("a", " ")}, "messages[1].content: is empty: write what is said, or remove the record"),
         ({"messages": turns("a", None)}, "messages[1].content: is null (nothing), not text"),  # type: ignore[arg-type]
@@ -93,11 +107,17 @@ def test_what_is_no_conversation_is_refused_by_line_and_field(tmp_path: Path, re
 
 def test_every_form_of_a_conversation_is_read_alike(tmp_path: Path) -> None:
     wanted = [{"role": "system", "content": "be kind"}, *turns("a", "b")]
+    begun = [{"from": "system", "value": "be kind"}, *SHARED]
     (tmp_path / "a.jsonl").write_text(json.dumps({"messages": wanted}))
     (tmp_path / "b.json").write_text(json.dumps([{"chat": {"turns": wanted}}]))
     (tmp_path / "c.jsonl").write_text(json.dumps({"prompt": wanted[:2], "completion": "b"}))
     pd.DataFrame({"messages": [wanted], "other": [1]}).to_parquet(tmp_path / "d.parquet")
-    for file, field in (("a.jsonl", "text"), ("b.json", "chat.turns"), ("c.jsonl", "text"), ("d.parquet", "text")):
+    (tmp_path / "e.jsonl").write_text(json.dumps({"id": 1, "conversations": begun, "tools": "[]"}))
+    (tmp_path / "f.json").write_text(json.dumps([{"conversations": SHARED, "system": "be kind"}]))
+    pd.DataFrame({"conversations": [SHARED], "system": ["be kind"]}).to_parquet(tmp_path / "g.parquet")
+    pd.DataFrame({"conversations": [wanted]}).to_parquet(tmp_path / "h.parquet")
+    files = ("a.jsonl", "c.jsonl", "d.parquet", "e.jsonl", "f.json", "g.parquet", "h.parquet")
+    for file, field in (("b.json", "chat.turns"), *((file, "text") for file in files)):
         spec = Corpus(files=str(tmp_path / file), field=field)
         assert [messages.of(text) for text in beginnings(spec, "corpora.original", messages.read_as(spec))[1]] == [
             wanted

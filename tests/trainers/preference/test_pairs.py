@@ -17,6 +17,7 @@ from trainers.preference.pairs import PAIRS, Pair, text_of
 PLACE = Place("corpora.original", "pairs.jsonl")
 USER = {"role": "user", "content": "Who comes?"}
 GOOD, BAD = {"role": "assistant", "content": "The king."}, {"role": "assistant", "content": "Nobody."}
+SENT = {"from": "human", "value": "Who comes?"}  # as LLaMA-Factory has it
 EXPECTED = Pair([USER], [GOOD], [BAD])
 
 
@@ -29,6 +30,7 @@ EXPECTED = Pair([USER], [GOOD], [BAD])
         {"prompt": "Who comes?", "chosen": [GOOD], "rejected": "Nobody."},
         {"chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"prompt": "Who comes?", "chosen": [USER, GOOD], "rejected": [USER, BAD], "score": 3},
+        {"conversations": [SENT], "chosen": {"from": "gpt", "value": "The king."}, "rejected": BAD, "tools": None},
     ],
 )
 def test_each_form_of_a_pair_is_the_same_pair(record: dict[str, Any]) -> None:
@@ -39,6 +41,8 @@ def test_a_conversation_before_the_answers_is_the_prompt() -> None:
     before = [{"role": "system", "content": "Be brief."}, USER, GOOD, {"role": "user", "content": "And then?"}]
     pair = Pair.read(text_of(PLACE, {"chosen": [*before, BAD], "rejected": [*before, GOOD]}, 1).decode())
     assert (pair.prompt, pair.chosen, pair.rejected) == (before, [BAD], [GOOD])
+    sent = {"system": "Be brief.", "conversations": [SENT], "chosen": GOOD, "rejected": BAD}
+    assert Pair.read(text_of(PLACE, sent, 1).decode()).prompt == before[:2]
     assert pair.prompt_text.split("\n\n") == ["Who comes?", "The king.", "And then?"]  # many share a system message
 
 
@@ -64,12 +68,17 @@ def test_a_pair_that_teaches_nothing_is_left_out(record: dict[str, Any]) -> None
         ({"prompt": 3, "chosen": "b", "rejected": "c"}, "'prompt' is a number (3), not text"),
         (
             {"prompt": "a", "chosen": [{"role": "bot", "content": "b"}], "rejected": "c"},
-            "chosen, message 1: the role is 'bot': write one of system, user, assistant",
+            "chosen, message 1: role: unknown role 'bot': write system, user, assistant",
         ),
         (
-            {"prompt": "a", "chosen": [{"from": "gpt", "value": "b"}], "rejected": "c"},
+            {"prompt": "a", "chosen": [{"sender": "gpt", "text": "b"}], "rejected": "c"},
             "is not an object with role and content",
         ),
+        (
+            {"conversations": [SENT, {"from": "observation", "value": "b"}], "chosen": "b", "rejected": "c"},
+            "conversations, message 2: from: calls of tools are not read: remove the record",
+        ),
+        ({"conversations": [SENT], "chosen": "b", "rejected": "c", "tools": [{}]}, "tools: descriptions of tools are"),
         (
             {"chosen": [USER, GOOD], "rejected": [{"role": "user", "content": "What?"}, BAD]},
             "chosen and rejected do not begin with the same messages",

@@ -1,7 +1,7 @@
-"""Records with a conversation, as the field writes them: `messages`, or `prompt` and `completion`.
+"""Records with a conversation, as the field writes them: `messages`, `conversations`, or `prompt` and `completion`.
 
-A message is an object with `role` (system, user or assistant) and `content`, a text. A prompt and a completion are each
-a text, of the user and of the assistant, or a list of messages.
+A message is as `turns` has it. A prompt and a completion are each a text, of the user and of the assistant, or a list
+of messages.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from sweep.study.errors import shown
 from sweep.study.sections.text.corpora import Corpus
+from trainers.data.conversations import turns
 from trainers.data.readers.place import KINDS, Place, Repeated, listed
 from trainers.data.readers.record_text import RecordText
 
 Message = dict[str, str]
-ROLES = ("system", "user", "assistant")
 MESSAGES, PROMPT, COMPLETION = "messages", "prompt", "completion"
 VERSION = 1  # of the text of a conversation: raise it where the same record would give another
 
@@ -34,8 +34,9 @@ def read_as(spec: Corpus) -> RecordText:
     def text(place: Place, record: Any, number: int) -> bytes:
         return _Record(place, record, number, field).text()
 
-    columns = (field.partition(".")[0], PROMPT, COMPLETION)
-    return RecordText(f"conversations {VERSION}, {field}", columns, "conversations", text)
+    columns = (field.partition(".")[0], turns.CONVERSATIONS, PROMPT, COMPLETION)
+    key = f"conversations {VERSION}, {field}"
+    return RecordText(key, columns, "conversations", text, beside=(turns.SYSTEM, turns.TOOLS))
 
 
 def of(text: str) -> list[Message]:
@@ -53,7 +54,9 @@ class _Record:
     """One record, and where it stands for messages."""
 
     def __init__(self, place: Place, record: Any, number: int, field: str) -> None:
-        self.place, self.record, self.number, self.field = place, record, number, field
+        self.place, self.record, self.number = place, record, number
+        other = field == MESSAGES and isinstance(record, Mapping) and field not in record
+        self.field = turns.CONVERSATIONS if other and turns.CONVERSATIONS in record else field
 
     def text(self) -> bytes:
         """Empty where the field is null. Raises InputError that names place and field for what is no conversation."""
@@ -73,13 +76,21 @@ class _Record:
         if not isinstance(record, Mapping):
             what = KINDS.get(type(record), "text")
             raise self.place.fault(f"is {what}, not an object with {self.field}: correct or remove it", number)
+        if fault := turns.tools_fault(record):
+            raise self._fault(turns.TOOLS, fault)
         if self.field not in record and PROMPT in record and COMPLETION in record:
             return self._side(PROMPT, "user") + self._side(COMPLETION, "assistant")
         if self.field not in record and "." not in self.field:
             fix = "set `field:` to that of the messages, or write prompt and completion"
             raise self.place.fault(f"there is no {shown(self.field)}; the fields are {listed(record)}: {fix}", number)
         value = self.place.lookup(record, self.field, number)
-        return None if value is None else self._turns(self.field, value)
+        if value is None:
+            return None
+        said = self._turns(self.field, value)
+        system = turns.system_beside(record, value)
+        if system is None or not said or said[0]["role"] == "system" or not str(system).strip():
+            return said
+        return [{"role": "system", "content": self._content(turns.SYSTEM, system)}, *said]
 
     def _side(self, name: str, role: str) -> list[Message]:
         value = self.record[name]
@@ -91,21 +102,25 @@ class _Record:
         if not isinstance(value, list) or not value:
             what = "empty" if isinstance(value, list) else f"{_kind(value)} ({shown(value)})"
             raise self._fault(name, f"is {what}, not a list of messages with role and content: correct or remove it")
-        turns = [self._turn(f"{name}[{i}]", message) for i, message in enumerate(value)]
-        return [turn for turn in turns if turn["content"]]
+        said = [self._turn(f"{name}[{i}]", message) for i, message in enumerate(value)]
+        return [turn for turn in said if turn["content"]]
 
     def _turn(self, name: str, message: Any) -> Message:
-        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+        names = turns.fields_of(message)
+        if names is None:
             have = f"has {listed(message)}" if isinstance(message, Mapping) else f"is {_kind(message)}"
             raise self._fault(name, f"{have}, not role and content: correct or remove it")
-        role, content = message["role"], message["content"]
-        if role not in ROLES:
-            raise self._fault(f"{name}.role", f"unknown role {shown(role)}: write {', '.join(ROLES)}, or remove it")
+        role_field, content_field = names
+        content = message[content_field]
+        try:
+            role = turns.role_of(role_field, message[role_field])
+        except ValueError as error:
+            raise self._fault(f"{name}.{role_field}", str(error)) from None
         if message.get("tool_calls"):
-            raise self._fault(f"{name}.tool_calls", "calls of tools are not read: remove the record")
+            raise self._fault(f"{name}.tool_calls", turns.NO_TOOLS)
         if role == "system" and isinstance(content, str) and not content.strip():
             return {"role": role, "content": ""}  # as many data sets write that there is none
-        return {"role": role, "content": self._content(f"{name}.content", content)}
+        return {"role": role, "content": self._content(f"{name}.{content_field}", content)}
 
     def _content(self, name: str, value: Any) -> str:
         if isinstance(value, Repeated):
