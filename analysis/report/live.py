@@ -18,12 +18,14 @@ HOLES = {name: f"<!--{name} of a run that goes on-->" for name in ("title", "ver
 
 class LiveData(TypedDict):
     """`every`: seconds between loads of the page; None where it is not written again. `written`: when, as a name of
-    this version. `running`: [ALMR, peak LR, share of the steps that are done] of the trials that run. `corners`: two
-    [ALMR, peak LR], of the study's grid, that the map has inside from the first trial on.
+    this version; `at`: the same in seconds since 1970. `running`: [ALMR, peak LR, share of the steps that are done] of
+    the trials that run. `corners`: two [ALMR, peak LR], of the study's grid, that the map has inside from the first
+    trial on.
     """
 
     every: float | None
     written: str
+    at: float
     running: list[list[float]]
     corners: list[list[float]]
 

@@ -39,7 +39,7 @@ class LaunchOutlook:
     def text_lines(self, study: Study) -> list[str]:
         """What the text takes before the start, in words. Nothing on CPUs."""
         most = [max(self.least[name], self.most[name], key=lambda source: source.share) for name in self.least]
-        return text_lines(most, self.estimates, study.training.document_masking) if self.estimates else []
+        return text_lines(study, most, self.estimates) if self.estimates else []
 
     def warnings(self, study: Study) -> list[str]:
         found = [line for name in self.estimates for line in self.target.layouts[name].warnings(f"launch, {name}")]

@@ -107,9 +107,14 @@ def held(file: LockFile, what: str) -> Iterator[None]:
 
 def holder(file: LockFile) -> Owner | None:
     """The driver that holds the lock; None where there is none, or where it is dead, silent or of another version."""
+    owner = last_holder(file)
+    return owner if owner and is_alive(owner) else None
+
+
+def last_holder(file: LockFile) -> Owner | None:
+    """Whom the lock names, alive or not; None where it names nobody, or is of another version."""
     with contextlib.suppress(InputError):
-        owner = owner_of(file)
-        return owner if owner and is_alive(owner) else None
+        return owner_of(file)
     return None
 
 

@@ -17,6 +17,7 @@ from pydantic import AwareDatetime
 
 from sweep.study import Schema
 from sweep.study.files import unfinished
+from sweep.study.numbers import clock
 
 
 class Owner(Schema):
@@ -55,6 +56,11 @@ class Owner(Schema):
     @property
     def silent_seconds(self) -> float:
         return (datetime.now(UTC) - self.beat).total_seconds()
+
+    @property
+    def heard(self) -> str:
+        """When it was last heard of, in words."""
+        return f"{self.beat.astimezone():%Y-%m-%d %H:%M:%S}, {clock(max(0.0, self.silent_seconds))} ago"
 
     def is_gone(self) -> bool:
         """Whether this is a process of this host that has ended. False for other hosts: only the heartbeat is known."""

@@ -83,6 +83,10 @@ class RunStorage:
         """The driver that runs the study now, or None."""
         return lock.holder(self.lock_file())
 
+    def last_driver(self) -> Owner | None:
+        """The driver that runs the study, or one that left its lock behind: killed, or on a machine that was lost."""
+        return lock.last_holder(self.lock_file())
+
     def lock_file(self) -> LockFile:
         return RemoteLockFile(f"{self.address}/{LOCK}") if self.mirror else LocalLockFile(self.files.lock)
 

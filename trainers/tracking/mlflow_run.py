@@ -20,6 +20,7 @@ SECONDS = 30  # for a server to answer
 PARENT = "mlflow.parentRunId"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # its page opens with runs, not with traces of agents
 LONGEST = 5000  # letters of a tag's value
+ENDED = {"failed": "FAILED", "interrupted": "KILLED"}  # how the run of a study ended; else FINISHED
 
 
 class MLflowRun:
@@ -58,7 +59,7 @@ def conclude(study: Study, folder: Path, facts: Mapping[str, Any], files: Sequen
     for path in files:
         client.log_artifact(run, str(path))
     words = {name: str(value) for name, value in facts.items() if value is not None and name not in numbers}
-    _end(client, run, words | {"status": end}, "FINISHED")
+    _end(client, run, words | {"status": end}, ENDED.get(end, "FINISHED"))
 
 
 def _client(study: Study) -> Any:

@@ -41,7 +41,7 @@ class Slice(NamedTuple):
 
 
 class SlicesInfo(NamedTuple):
-    """`quantity` names the loss; `slices` are at most MOST, evenly chosen.
+    """`quantity` names the loss; `slices` are at most MOST, evenly chosen of the `tried` ALMRs.
 
     `frame`: the range of losses that is drawn, so that the minima can be seen; trials near divergence may lie above it.
     """
@@ -51,6 +51,7 @@ class SlicesInfo(NamedTuple):
     level: float
     slices: list[Slice]
     frame: tuple[float, float]
+    tried: int = 1
 
     def table(self) -> pd.DataFrame:
         """Columns what, almr, lr, loss, low, high, allowed."""
@@ -74,7 +75,8 @@ def _line(one: Slice) -> pd.DataFrame:
 
 def slices_info(fit: Fit) -> SlicesInfo:
     almrs = np.unique(tables.usable(fit.table)["almr"])
-    return _at(fit, almrs[np.linspace(0, len(almrs) - 1, min(MOST, len(almrs))).round().astype(int)])
+    chosen = almrs[np.linspace(0, len(almrs) - 1, min(MOST, len(almrs))).round().astype(int)]
+    return _at(fit, chosen)._replace(tried=len(almrs))
 
 
 def slice_info(fit: Fit, almr: float) -> SlicesInfo:

@@ -22,7 +22,9 @@ def draw_slices(info: SlicesInfo) -> Figure:
     panels[0].set_xlim(min(lrs) / 1.2, max(lrs) * 1.2)  # before the scale: a single LR does not determine one
     panels[0].set(xscale="log", ylim=info.frame)
     style.lr_ticks(panels[0].xaxis, most=3)
-    figure.supxlabel(style.LR)
+    left_out = info.tried > len(info.slices)
+    some = f"\n({len(info.slices)} of {info.tried} tried ALMRs, evenly chosen)" if left_out else ""
+    figure.supxlabel(f"{style.LR}{some}")
     figure.supylabel(f"{fonts.written(info.quantity, 'held-out loss')} ({info.unit})")
     style.legend_above(figure, panels)
     return figure

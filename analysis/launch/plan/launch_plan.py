@@ -237,7 +237,7 @@ class LaunchPlan:
 
     def text_lines(self, names: Iterable[str]) -> list[str]:
         """What the text takes before the start, in words."""
-        return text_lines(self.sources.values(), names, self.study.training.document_masking)
+        return text_lines(self.study, self.sources.values(), names)
 
     @property
     def used(self) -> list[LaunchCorpus]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from analysis.launch.plan.estimate import HOUR
 from analysis.launch.plan.source import LaunchCorpus
-from sweep.study import numbers
+from sweep.study import Study, numbers
 
 TOKEN = 4  # bytes of a packed token
 LEAST = 0.1  # hours that are told
@@ -23,9 +23,9 @@ MUCH = 0.8  # of a corpus: who reads less need not tokenise all of it
 ROOM = 1.1  # documents to those that are read on average: some are held out, and lengths vary
 
 
-def text_lines(sources: Collection[LaunchCorpus], names: Iterable[str], masks: bool) -> list[str]:
-    """In words: what all formats share, what each adds, and which corpora are larger than what is read. `masks`:
-    documents are masked. `sources` have the largest share that the launch may give them.
+def text_lines(study: Study, sources: Collection[LaunchCorpus], names: Iterable[str]) -> list[str]:
+    """In words: what all formats share, what each adds, and which corpora are larger than what is read.
+    `sources` have the largest share that the launch may give them.
     """
     unknown = [source.name for source in sources if source.tokenised is None]
     if unknown:
@@ -40,8 +40,9 @@ def text_lines(sources: Collection[LaunchCorpus], names: Iterable[str], masks: b
         f"(at {SEARCH / (1 + TOKENISING) / 1e6:.1f} MB/s: {ORIGIN}); {numbers.size(sum(sizes))} in ALMR_CACHE, "
         f"{peak} meanwhile"
     )
-    packed = ", ".join(_packed(sources, names, masks, sum(sizes)))
-    return [shared, *([f"packed text: {packed} more"] if packed else []), *filter(None, map(_excess, sources))]
+    excesses = filter(None, (_excess(study, source) for source in sources))
+    packed = ", ".join(_packed(sources, names, study.training.document_masking, sum(sizes)))
+    return [shared, *([f"packed text: {packed} more"] if packed else []), *excesses]
 
 
 def _packed(sources: Collection[LaunchCorpus], names: Iterable[str], masks: bool, shared: float) -> Iterator[str]:
@@ -54,12 +55,12 @@ def _packed(sources: Collection[LaunchCorpus], names: Iterable[str], masks: bool
             yield f"{name} {numbers.size(shared)}"
 
 
-def _excess(source: LaunchCorpus) -> str | None:
+def _excess(study: Study, source: LaunchCorpus) -> str | None:
     needed, there = source.share * source.launch_tokens, source.tokenised or 0
     if not needed or needed > MUCH * there:
         return None
     documents = round(float(f"{ROOM * needed / source.tokens_per_document:.2e}"))
     return (
-        f"tokenising: the launch reads {numbers.percent(needed / there)} of {source.name}: state documents: "
-        f"{documents} for it under launch.corpora to tokenise only that"
+        f"tokenising: the launch reads {numbers.percent(needed / there)} of {source.label(study)}: state documents: "
+        f"{documents} for launch.corpora.{source.name} to tokenise only that"
     )

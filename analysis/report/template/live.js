@@ -5,6 +5,8 @@
  *   focus: string, paused: boolean, written: string, since: number}} Kept */
 
 const STALE_MS = 90_000; // the writer signs every 30 s, also where nothing changed
+const CLOCKS_MS = 300_000; // far more than the clocks of two machines differ
+const SILENT = "NOT HEARD OF";
 const QUIET_MS = 1500; // nobody is interrupted within so long of a key or a move of the pointer with a button down
 const PATIENCE_MS = 60_000; // but a selected text, or a choice that is open, holds the page no longer than this
 const keptName = `almr ${location.pathname}`;
@@ -110,11 +112,26 @@ function keep() {
   }
 }
 
-/** Say so where nobody has written the page for long. By this browser's clock alone. */
+/** For how long nobody has written the page: by this browser's clock since it saw the page, and by that of the writer,
+ * where these differ by more than clocks do. */
+function silence() {
+  const now = Date.now();
+  const whole = page.live ? now - 1000 * page.live.at : 0;
+  return Math.max(now - live.since, whole > CLOCKS_MS ? whole : 0);
+}
+
+/** Say so where nobody has written the page for long: then it is not known whether the run goes on. */
 function watchAge() {
-  const silent = Date.now() - live.since;
-  if (silent < STALE_MS) return;
-  byId("age").textContent = `Not written for ${Math.round(silent / 60_000)} min: was the run killed? almr status says.`;
+  const silent = silence();
+  if (!page.live || silent < STALE_MS) return;
+  const word = document.querySelector("#verdict .word b");
+  if (word && word.textContent !== SILENT) {
+    document.title = document.title.replace(word.textContent || "", SILENT);
+    word.textContent = SILENT;
+  }
+  const since = new Date(1000 * page.live.at).toLocaleString();
+  const minutes = Math.round(silent / 60_000);
+  byId("age").textContent = `Nothing was heard of the run since ${since}, for ${minutes} min: was its machine lost, or the run killed? almr status says.`;
 }
 
 function keepLoading() {

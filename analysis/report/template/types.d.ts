@@ -24,7 +24,7 @@ interface ScoreData {
 }
 interface RuleData { name: string; lr: number; interval: number[]; applies: boolean; chosen: boolean }
 interface WinnerAtBudget { trials: number; almr: number[]; lr: number[]; objective: number[] }
-interface LiveData { every: number | null; written: string; running: number[][]; corners: number[][] }
+interface LiveData { every: number | null; written: string; at: number; running: number[][]; corners: number[][] }
 interface PageData {
   study: string; unit: string; level: number; quantiles: number[];
   labels: Record<string, string>; losses: string[]; base: Record<string, number>;

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from analysis.figures.drawing.files import Kind
 
 WIDTHS = {"one": 3.3, "two": 6.8}  # inches: columns of most papers
-LEAST, MOST = 2.0, 20.0
 
 
 def figures(
@@ -71,6 +70,8 @@ def _width(text: str | None) -> float | None:
         inches = float(text)
     except ValueError:
         inches = 0.0
+    from analysis.figures.drawing.files import LEAST, MOST
+
     if not LEAST <= inches <= MOST:
         raise InputError(f"--width {shown(text)}: give one, two or {LEAST:g} to {MOST:g} inches")
     return inches

@@ -8,13 +8,14 @@ from collections.abc import Collection
 from operator import itemgetter
 
 from sweep.planning import scoring
+from sweep.store import lock
 from sweep.store.run import Run
 from sweep.study import Study, Trial
 from sweep.study.files.layout import RECORD
 from sweep.trials import budget
 from sweep.trials.progress import RunProgress
 from sweep.verbs.live import provisional
-from sweep.verbs.live.now import RunningTrial, RunNow, Tally, written, written_seconds
+from sweep.verbs.live.now import RunningTrial, RunNow, Tally, unheard, written, written_seconds
 
 READ_SHARE = 0.1  # of the time, at most, for reading the records of a large run again and again
 SMALL_SECONDS = 0.1  # of the processor: what takes less is read at each look
@@ -35,7 +36,8 @@ class RunReader:
     def look(self, told: Collection[str] | None = None) -> RunNow:
         """`told`: the ids of the trials that run, where the driver says them; else the requests tell."""
         self._read_changes()
-        driver = self.run.driver()
+        last = self.run.last_driver()
+        driver = last if last and lock.is_alive(last) else None
         started = [trial for trial in self.begun if told is None or trial.id not in told]
         since = driver.since.timestamp() if driver and told is None else math.inf
         running = {t.id: t for t in started if (at := self._began(t)) is not None and at >= since}
@@ -53,6 +55,7 @@ class RunReader:
             launch_loss=self.launch_loss,
             driver=str(driver) if driver else None,
             since=driver.since.timestamp() if driver else math.inf,
+            unheard=unheard(last) if told is None else None,
             provisional=provisional.read(self.run),
             after=scoring_after(self.study, self.scoring, self.at_once),
         )

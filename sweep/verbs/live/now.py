@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.store.owner import Owner
 from sweep.store.run import Run
 from sweep.study import Record, Status, Study, Trial
 from sweep.verbs.live.estimate import TimeLeft, UnderWay, Work, beside, time_left
@@ -98,7 +99,8 @@ class Tally:
 class RunNow:
     """`total`: all trials there will be, at most. `left`: those without a result, running ones too. `at_once`: how many
     run in parallel. `spent`: of a search's budget, in words. `launch_loss`: nats that a launch now is expected to lose.
-    `driver`: who runs it, in words, None where nobody does; `since` when, in seconds since 1970. `after`: as in `Work`.
+    `driver`: who runs it, in words, None where nobody does; `since` when, in seconds since 1970. `unheard`: that its
+    driver gave no sign for long, in words. `after`: as in `Work`.
     """
 
     study: Study
@@ -112,6 +114,7 @@ class RunNow:
     launch_loss: float | None = None
     driver: str | None = None
     since: float = math.inf
+    unheard: str | None = None
     provisional: Provisional | None = None
     after: float | None = 0.0
 
@@ -161,6 +164,7 @@ class RunNow:
         left = self.time_left()
         return {
             "state": self.state,
+            "unheard": self.unheard,
             "running": [one.as_json() for one in self.running],
             "interrupted": [one.as_json() for one in self.interrupted],
             "at_once": self.at_once,
@@ -170,6 +174,15 @@ class RunNow:
             "cost": self.cost,
             "provisional": self.provisional and self.provisional.as_json(),
         }
+
+
+def unheard(last: Owner | None) -> str | None:
+    """What to say of a driver that gave no sign for long, as where its machine was lost. Of one that is known to have
+    ended there is nothing to say.
+    """
+    if last is None or last.silent_seconds < SILENT_SECONDS or last.is_gone():
+        return None
+    return f"nothing was heard of {last} since {last.heard}: was its machine lost?"
 
 
 def _speed(last: dict[str, Any], before: dict[str, Any], batch_tokens: int) -> float | None:

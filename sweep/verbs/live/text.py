@@ -65,6 +65,7 @@ def facts(now: RunNow) -> list[str]:
         else "all trials have ended; scores that are missing, and the fit, follow"
     )
     return [
+        *([now.unheard] if now.unheard else []),
         *([left] if now.driver else []),
         *([now.provisional.text] if now.provisional and now.state != "finished" else []),
         *([best(now)] if now.tally.best else []),

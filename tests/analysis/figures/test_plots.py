@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from analysis.figures.data import slices
 from analysis.figures.data.languages import front_info, languages_info
 from analysis.figures.data.objective import objective_info
 from analysis.figures.data.slices import slices_info
@@ -154,6 +155,14 @@ def test_the_best_lr_of_a_slice_lies_on_the_curve(fitted):
     for one in slices_info(fitted).slices:
         expected = np.exp(np.interp(one.almr, [p.almr for p in curve], [np.log(p.lr) for p in curve]))
         assert one.best.lr == pytest.approx(expected)
+
+
+def test_a_figure_of_some_slices_says_of_how_many(fitted, monkeypatch):
+    assert "tried ALMRs" not in texts(draw_slices(slices_info(fitted)))
+    monkeypatch.setattr(slices, "MOST", 3)
+    info = slices_info(fitted)
+    assert [one.almr for one in info.slices] == [0.1, 0.5, 0.9]
+    assert "(3 of 5 tried ALMRs, evenly chosen)" in texts(draw_slices(info))
 
 
 def test_a_slice_under_a_guard_says_where_it_holds(guarded):

@@ -123,6 +123,18 @@ def test_a_reader_can_pause_it_and_is_not_interrupted(opened):
     loaded_again(page)
 
 
+def test_a_page_that_nobody_writes_any_more_does_not_say_that_the_run_goes_on(opened):
+    page = opened
+    page.click("#pause")
+    page.evaluate("page.live.at -= 240; watchAge()")  # as far as clocks of two machines may differ
+    assert page.text_content("#verdict b") == "RUNNING"
+    page.evaluate("page.live.at -= 360; watchAge()")
+    assert page.text_content("#verdict b") == "NOT HEARD OF"
+    assert page.title().startswith("NOT HEARD OF ")
+    assert "Nothing was heard of the run since " in page.text_content("#age")
+    assert ", for 10 min: was its machine lost" in page.text_content("#age")
+
+
 @pytest.mark.parametrize("ended", [0, 4, 10])
 def test_it_is_there_from_the_first_trial_on_at_every_width(browser, ended, tmp_path):
     of = going_run.study()

@@ -154,8 +154,13 @@ def test_the_text_has_its_disk_and_time(masks: bool, axolotl: int) -> None:
         "original": {"files": "/nowhere/web.parquet", "tokens": 4000 * BATCH},
         "additional": {"files": "/nowhere/books.parquet", "tokens": 500 * BATCH},
     }
+    trials = {
+        "original": {"embedded": "shakespeare", "language": "English"},
+        "additional": {"embedded": "three-kingdoms"},
+    }
     training = make_study().training.model_dump() | {"document_masking": masks}
     study = make_study(
+        corpora=trials,
         launch=LAUNCH | {"corpora": own, "formats": ["axolotl", "native"]},
         grid={"almr": [0.25, 0.5], "lr": [1e-4], "seeds": [0]},
         training=training,
@@ -166,8 +171,8 @@ def test_the_text_has_its_disk_and_time(masks: bool, axolotl: int) -> None:
     hours = 4500 * BATCH * BYTES_PER_TOKEN / 3.7e6 / 3600  # 14.8 MB/s, and three times as long to tokenise
     assert f"about {quantity(hours)} processor-hours (at 3.7 MB/s: " in told
     documents = 1_730_000  # 1.1 x 0.75 x 1000 batches of documents of 1,000 tokens, at the ALMR that reads most of it
-    assert f"the launch reads 19 % of original: state documents: {documents} for it" in told
-    assert "of additional: state documents" not in told
+    assert f"the launch reads 19 % of English: state documents: {documents} for launch.corpora.original to" in told
+    assert "launch.corpora.additional to" not in told
     sampled = make_study(launch=LAUNCH | {"corpora": own | {"original": own["original"] | {"documents": documents}}})
     assert f"{size(4 * (documents * 1000 + 500 * BATCH))} in ALMR_CACHE" in lines(sampled)
 

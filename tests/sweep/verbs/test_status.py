@@ -86,6 +86,19 @@ def test_without_a_driver_it_says_where_a_trial_stopped_and_what_resumes_it(
     assert text.endswith("to resume: almr run runs/small/study.yaml\n")
 
 
+@pytest.mark.parametrize(("minutes", "state"), [(3, "running"), (10, "interrupted")])
+def test_a_driver_on_a_machine_that_was_lost_is_not_heard_of(run: Run, minutes: int, state: str) -> None:
+    beat = datetime.now(UTC) - timedelta(minutes=minutes)
+    driven(run, host="away", process=7, beat=beat)
+    text = status(run)
+    assert f" is {state}: 2 of 6 trials complete" in text
+    said = f"nothing was heard of ada on away (pid 7) since {beat.astimezone():%Y-%m-%d %H:%M:%S}, {minutes} min "
+    assert said in text
+    assert json.loads(status(run, "--json"))["unheard"].startswith(said)
+    driven(run, process=2**22 + 1, beat=beat)  # ended, on this machine
+    assert "nothing was heard" not in status(run)
+
+
 def test_the_command_that_resumes_works_from_any_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     words = shlex.split(json.loads(status(run, "--json"))["resume"])

@@ -187,6 +187,17 @@ def test_mlflow_gets_values_and_the_end(tmp_path: Path, mlflow: type[Client]) ->
     assert mlflow.made[1].ended == "FAILED"
 
 
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("finished", "FINISHED"), ("refused", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")],
+)
+def test_mlflow_knows_how_the_study_ended(tmp_path: Path, mlflow: type[Client], end: str, status: str) -> None:
+    study = make_study(tracking={"tensorboard": False, "mlflow": "sqlite:///x.db"})
+    study_runs.open_runs(study, tmp_path, pytest.fail)
+    study_runs.conclude(study, tmp_path, {"reason": "no space"}, [], end, pytest.fail)
+    assert (mlflow.made[-1].ended, mlflow.made[-1].tags["status"]) == (status, end)
+
+
 def test_a_server_that_is_down_is_a_warning(
     tmp_path: Path, mlflow: type[Client], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from sweep.study.numbers import json_text
 
 SECONDS = 60  # after which it is killed
+# Where this process is killed itself, coreutils' timeout ends the program with its group. It is not on every system.
+OUTLIVING = ("timeout", "-s", "KILL", str(SECONDS + 10))
 PASSED = {"ALMR_EVENT": "event", "ALMR_STUDY": "study", "ALMR_RUN": "run", "ALMR_TEXT": "text"}
 
 
@@ -42,7 +44,7 @@ class Program:
         name, own = self.command[0], {key: str(facts[of]).replace("\0", " ") for key, of in PASSED.items()}
         try:
             self.started = subprocess.Popen(  # noqa: S603 (the user's own words)
-                list(self.command),
+                [*(OUTLIVING if shutil.which(OUTLIVING[0]) else ()), *self.command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,30 @@ def test_a_program_that_hangs_does_not_outlive_the_run(tmp_path: Path, monkeypat
     script = f"echo $$ > {tmp_path}/number; sleep 60"
     session(tmp_path, {"command": ["sh", "-c", script]}, End("interrupted"))
     assert not running([int((tmp_path / "number").read_text())])
+
+
+@pytest.mark.skipif(not shutil.which("timeout"), reason="coreutils")
+def test_a_program_that_hangs_ends_after_a_killed_driver(tmp_path: Path) -> None:
+    told = {"event": "failed", "study": "s", "run": "r", "text": "t"}
+    script = f"sleep 60 & echo $$ $! > {tmp_path}/numbers.part; mv {tmp_path}/numbers.part {tmp_path}/numbers; wait"
+    code = (
+        "from sweep.trials.followers.notify import program\n"
+        "program.OUTLIVING = ('timeout', '-s', 'KILL', '2')\n"
+        f"program.Program({['sh', '-c', script]!r}).tell({told!r})\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as driver:
+        assert until(lambda: (tmp_path / "numbers").exists())
+        driver.kill()
+    numbers = [int(number) for number in (tmp_path / "numbers").read_text().split()]
+    assert running(numbers) == numbers  # nothing tells them
+    assert until(lambda: not running(numbers))
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> bool:
+    last = time.monotonic() + seconds
+    while not true() and time.monotonic() < last:
+        time.sleep(0.05)
+    return true()
 
 
 def test_a_stall_is_told_once_until_there_is_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
