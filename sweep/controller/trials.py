@@ -13,7 +13,7 @@ from typing import Any
 
 from ray import tune
 
-from sweep.controller import cluster, lost_workers, stopping, warm_workers
+from sweep.controller import cluster, lost_workers, stopping, tune_memory
 from sweep.controller.external_trial import run_external
 from sweep.controller.stopping import Stopping
 from sweep.controller.worker_group import run_worker_group
@@ -53,7 +53,7 @@ def run_trials(
         nodes = cluster.nodes()
         capacity.refuse_impossible(nodes, study.trial_resources)
         cluster.pass_no_secrets()
-        warm_workers.keep()
+        tune_memory.keep_workers()
         stop, queue = Stopping(), make_queue(capacity.at_once(nodes, study.trial_resources))
         tuner = _tuner(study, run, _Searcher(queue, stop), _Callback(study, run, watch, stop), scratch)
         with disk.naming(scratch):
@@ -143,6 +143,7 @@ class _Callback(tune.Callback):
     def __init__(self, study: Study, run: Run, watch: Watch, stopping: Stopping) -> None:
         self.study, self.run, self.watch, self.stopping = study, run, watch, stopping
         self.began: dict[str, float] = {}  # first attempts
+        self.ended = tune_memory.EndedTrials()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tuner pickles its callbacks for a restore that we never use; a terminal cannot be pickled
@@ -165,7 +166,7 @@ class _Callback(tune.Callback):
         if not self.stopping.error:
             with self.stopping.noting():
                 self.watch(_ours(trial), self.run.await_record(_ours(trial)))
-        _forget_metrics(trial)
+        self.ended.add(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         with self.stopping.noting():
@@ -206,12 +207,6 @@ class _Callback(tune.Callback):
             "gpu_hours": seconds * self.study.trial_resources.gpus / 3600,
             "trained_tokens": self.run.progress(failed) * self.study.training.global_batch_tokens,
         }
-
-
-def _forget_metrics(trial: Any) -> None:
-    """Tune keeps every trial to the end of the run, and of each of its metrics the last values: most of its memory."""
-    for kept in (trial.metric_analysis, trial.metric_n_steps):
-        kept.clear()
 
 
 def _ours(trial: Any) -> Trial:

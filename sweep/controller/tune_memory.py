@@ -1,8 +1,12 @@
-"""Keeps a worker process between two trials, also while several workers have no trial.
+"""What Ray Tune keeps between two trials and after them: for us too few workers, and too much of ended trials.
 
 Of the workers that are free at one moment Ray Tune keeps one and ends the others, unless trials already wait for them.
 A search proposes one trial at a time, from the outcomes of those before: two trials that end side by side then cost a
 new process with all of its imports, as long as a third of a short trial.
+
+Every trial it keeps until the run ends, with its last result and with objects that it made anew for each: the place
+where it would store files, and the resources that it asked for. Of thousands of trials that is most of the driver's
+memory, and nobody reads it: our records are the results.
 """
 
 from __future__ import annotations
@@ -30,6 +34,22 @@ class _EveryWorker(_ObjectCache):
         yield from super().flush_cached_objects(force_all=True) if force_all else ()
 
 
-def keep() -> None:
+def keep_workers() -> None:
     """For the runs of Tune that this process starts from now on."""
     vars(tune_controller)[_ObjectCache.__name__] = _EveryWorker
+
+
+class EndedTrials:
+    """Empties each trial that has ended. What Tune still asks it for is that of the first, equal in all of a run."""
+
+    def __init__(self) -> None:
+        self.first: Any = None
+
+    def add(self, trial: Any) -> None:
+        """Called when nothing of the trial is wanted any more but its state."""
+        self.first = self.first or trial
+        for kept in (trial.metric_analysis, trial.metric_n_steps, trial.evaluated_params):
+            kept.clear()
+        trial.run_metadata.last_result = {}
+        trial._default_result_or_future = None  # what `last_result` falls back on
+        trial.storage, trial.placement_group_factory = self.first.storage, self.first.placement_group_factory
