@@ -25,7 +25,7 @@ class LiveData(TypedDict):
 
     every: float | None
     written: str
-    at: float
+    at: int
     running: list[list[float]]
     corners: list[list[float]]
 

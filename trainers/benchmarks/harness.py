@@ -25,6 +25,7 @@ from trainers.benchmarks import catalogue, definitions, outcome, task_data
 from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.outcome import ScoringOutcome
 from trainers.benchmarks.sandbox import code_eval, engines
+from trainers.data.conversations import template_date
 
 SHOT_SEED = 1234  # lm-evaluation-harness' own
 
@@ -222,7 +223,13 @@ def _language_model(model: Any, tokenizer: Any, batch: int, precision: str, hear
             return super()._model_generate(*arguments, **options)
 
     mixed = "bfloat16" if precision == "bfloat16" else None
-    return WithHeartbeat(pretrained=model, tokenizer=tokenizer, batch_size=batch, mixed_precision_dtype=mixed)
+    return WithHeartbeat(
+        pretrained=model,
+        tokenizer=tokenizer,
+        batch_size=batch,
+        mixed_precision_dtype=mixed,
+        chat_template_args=template_date.options(tokenizer),
+    )
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from sweep.study.files.atomic import sha256
 from sweep.study.numbers import percent
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
+from trainers.data.conversations import template_date
 from trainers.data.conversations.rendering import FIELD, ChatRenderer, UnsuitedError
 from trainers.data.corpus import PART_SEED
 from trainers.data.documents import DocumentSource
@@ -150,6 +151,8 @@ class _Making:
     def _tokenised(self, texts: Sequence[str]) -> tuple[list[Pair], list[PairTokens]]:
         """The pairs that fit, and their tokens. None is cut: of a pair that is, the answers might be gone."""
         pairs, tokens, renderer, imitating = [], [], ChatRenderer(self.tokenizer), 0
+        if renderer.dated:
+            log.warning("%s: %s", self.source.where, template_date.SAID)
         for number, text in enumerate(texts, 1):
             pair = Pair.read(text)
             if renderer.imitates([*pair.prompt, *pair.chosen, *pair.rejected]):

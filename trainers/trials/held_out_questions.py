@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainers.data.conversations.messages import MESSAGES, Message
-from trainers.data.conversations.rendering import ChatRenderer
+from trainers.data.conversations.rendering import ChatRenderer, applied
 from trainers.data.hold_out import held_out_texts
 from trainers.trials.answer_counts import AnswerCounts, AnswerExample
 
@@ -99,9 +99,7 @@ class _Asking:
         return [self._read(answer[width:].tolist()) for answer in answers]
 
     def _ids(self, messages: list[Message]) -> list[int]:
-        found = self.tokenizer.apply_chat_template(
-            messages, tokenize=True, return_dict=True, add_generation_prompt=True
-        )
+        found = applied(self.tokenizer, messages, tokenize=True, return_dict=True, add_generation_prompt=True)
         return list(found["input_ids"])[-self.longest + 1 :]
 
     def _read(self, ids: list[int]) -> tuple[str, bool]:

@@ -114,7 +114,7 @@ class LivePage:
             data=LiveData(
                 every=None if stop else self.every,
                 written=written.isoformat(),
-                at=written.timestamp(),
+                at=round(written.timestamp()),
                 corners=[[min(grid.almr), min(grid.lrs)], [max(grid.almr), max(grid.lrs)]],
                 running=[[t.trial.almr, t.trial.lr, t.step / t.steps] for t in now.running],
             ),

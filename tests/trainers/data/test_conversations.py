@@ -60,8 +60,10 @@ def targets(of: ChatRenderer, conversation: Conversation) -> list[str]:
     return [of.tokenizer.decode(run) for run in runs]
 
 
-def pack(folder: Path, tokenizer: Any, conversations: list[Conversation], length: int = 128) -> corpus.PackedCorpus:
-    tokenizer.chat_template = PLAIN
+def pack(
+    folder: Path, tokenizer: Any, conversations: list[Conversation], length: int = 128, template: str = PLAIN
+) -> corpus.PackedCorpus:
+    tokenizer.chat_template = template
     source = resolve(Corpus(files=str(write(folder / "a.jsonl", conversations)), held_out=0.2), "corpora.original")
     return corpus.open_packed(packed.prepare(source, TextTokenizer(tokenizer, Borders()), length))
 
@@ -129,6 +131,23 @@ def test_targets_are_the_assistants_turns_with_their_end(tokenizer: Any, templat
     of = renderer(tokenizer, template)
     assert targets(of, TALK) == ["the fox<end>", "over the dog<end>"]
     assert of.stop == tokenizer.eos_token_id
+
+
+def test_a_template_that_writes_the_date_writes_the_same_one_on_any_day(
+    tmp_path: Path, cache: Path, tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    dated = "{{ 'today: ' + strftime_now('%d %b %Y') + eos_token }}" + PLAIN
+    found = renderer(tokenizer, dated)
+    assert found.tokenizer.decode(found.render(TALK).ids).startswith("today: 26 Jul 2024<end>system:")
+    assert targets(found, TALK) == targets(renderer(tokenizer, PLAIN), TALK)
+    conversations = [english(number) for number in range(40)]
+    pack(tmp_path, tokenizer, conversations, template=dated)
+    assert "corpora.original: the chat template writes today's date: it is always 26 July 2024" in caplog.text
+    with pytest.raises(InputError, match="in a form that it computes: write the date into a template of your own"):
+        ChatRenderer.of(renderer(tokenizer, "{% set form = '%d' %}{{ strftime_now(form) }}" + PLAIN).tokenizer)
+    caplog.clear()
+    pack(tmp_path, tokenizer, conversations)
+    assert "date" not in caplog.text
 
 
 def test_a_template_whose_targets_cannot_be_told_is_refused(tokenizer: Any) -> None:

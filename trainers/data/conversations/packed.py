@@ -26,7 +26,7 @@ from sweep.study.numbers import percent
 from sweep.study.sections.text.corpora import Corpus
 from sweep.study.study import fingerprint_of
 from trainers.data import documents
-from trainers.data.conversations import best_fit, messages
+from trainers.data.conversations import best_fit, messages, template_date
 from trainers.data.conversations.rendering import ChatRenderer
 from trainers.data.conversations.rows import COLUMNS
 from trainers.data.conversations.tokenised import TokenisedConversations, tokenise
@@ -67,7 +67,7 @@ def prepare(
     key = [*texts, asked.spec.held_out, asked.spec.near_copies, *(sha256(path) for path in others)]
     key += [asked.held_out_of.name] if asked.held_out_of else []
     final = cache.root() / "corpora" / fingerprint_of(key)
-    packing = _ConversationPacking(asked, tokenised, sequence_length, others, final)
+    packing = _ConversationPacking(asked, tokenised, sequence_length, others, final, renderer.dated)
     return cache.build_once(final, packing.build)
 
 
@@ -105,6 +105,7 @@ class _ConversationPacking:
     length: int
     others: Sequence[Path]
     final: Path
+    dated: bool
 
     def build(self, folder: Path) -> None:
         """Fill a folder, which is later renamed to `final`."""
@@ -112,6 +113,8 @@ class _ConversationPacking:
         texts = documents.read(self.source)
         datasets.disable_progress_bars()  # the caller shows the progress
         self.tokenised.tell(where, self.length)
+        if self.dated:
+            log.warning("%s: %s", where, template_date.SAID)
         known = self.tokenised.usable
         said, sizes = _said(texts.select(known)), self.tokenised.of("tokens")[known]
         chosen = choice.choose(said, sizes, spec, where, self.others, self.source.held_out_of)

@@ -16,6 +16,7 @@ from typing import Any
 from sweep.study import InputError
 from sweep.study.errors import one_line
 from sweep.study.study import fingerprint_of
+from trainers.data.conversations import template_date
 from trainers.data.conversations.messages import Message
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
@@ -40,8 +41,10 @@ def applied(tokenizer: Any, messages: list[Message], **options: Any) -> Any:
     """A conversation by the tokenizer's template. Raises UnsuitedError for whatever the template raises: it is a
     program of the user's, which transformers runs in a sandbox of Jinja.
     """
+    if fault := template_date.fault(tokenizer):
+        raise UnsuitedError(fault)
     try:
-        return tokenizer.apply_chat_template(messages, **options)
+        return tokenizer.apply_chat_template(messages, **template_date.options(tokenizer), **options)
     except Exception as error:
         raise UnsuitedError(f"the chat template says: {one_line(error, 120) or 'no reason'}: {ALTERNATING}") from None
 
@@ -75,9 +78,15 @@ class ChatRenderer:
         return found
 
     @property
+    def dated(self) -> bool:
+        """Whether the template writes a date, which is then always the same."""
+        return template_date.is_dated(self.tokenizer)
+
+    @property
     def key(self) -> str:
         """Identifies the template, as a part of the key of what was rendered."""
-        return fingerprint_of([VERSION, self.tokenizer.chat_template])
+        dated = [str(template_date.DATE)] if self.dated else []
+        return fingerprint_of([VERSION, self.tokenizer.chat_template, *dated])
 
     @property
     def stop(self) -> int:
