@@ -6,6 +6,7 @@ make docs    # or: python -m tests.docs_pages
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import types
 import typing
@@ -96,6 +97,7 @@ def named(folder: str) -> list[Path]:
     return [path for path in sorted((ROOT / folder).glob("*.py")) if first_line(path)]
 
 
+@functools.cache
 def first_line(path: Path) -> str:
     """The first line of a module's docstring, which says what the module is."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

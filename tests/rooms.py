@@ -26,6 +26,7 @@ class Folder(NamedTuple):
     imports: tuple[str, ...]
 
 
+@functools.cache
 def files() -> list[Path]:
     """Every module of the product."""
     return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
@@ -44,6 +45,7 @@ def imported(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
+@functools.cache
 def home(name: str) -> str | None:
     """The folder of the module that a dotted name stands for; None where it is not of the product."""
     parts = name.split(".")
@@ -55,6 +57,7 @@ def home(name: str) -> str | None:
     return (where if where.is_dir() else where.parent).relative_to(ROOT).as_posix()
 
 
+@functools.cache
 def folders() -> list[Folder]:
     """Every folder that holds a module, from the top down."""
     found = []

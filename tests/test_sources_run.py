@@ -1,4 +1,7 @@
-"""The study of docs/sources.yaml in small: two sources a language, real text, the real base model, real Ray."""
+"""The study of docs/sources.yaml in small: two sources a language, real text, the real base model.
+
+Its trials run in this process, which has imported torch; on Ray others do (tests/sweep/verbs/test_killed_run.py).
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from one_ray import TwoNodes, almr
+from one_ray import almr
+from whole_run import trained_here
 
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, Record, Status
 from sweep.study.sections.text.corpora import Corpus
 from trainers.data import documents
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.ray]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[1]
 SHARES = {"plays": 0.75, "manual": 0.25, "novel": 2 / 3, "sequel": 1 / 3}
 
@@ -33,16 +37,15 @@ def small(folder: Path) -> dict[str, Any]:
         {"files": f"{name}.jsonl", "name": name, "weight": weight} for name, weight in (("novel", 2), ("sequel", 1))
     ]
     content["grid"] = {"almr": [0.2, 0.5, 0.8], "lr": [5e-4, 1e-3, 2e-3]}
-    content["resources"] = {"concurrent": 1}  # one worker imports torch
     content["training"] |= {"tokens": 6 * 2048, "evaluation_tokens": 2048}
     return content
 
 
 @pytest.fixture(scope="module")
-def run(two_nodes: TwoNodes, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("sources")
     (folder / "small.yaml").write_text(yaml.safe_dump(small(folder)), encoding="utf-8")
-    with two_nodes.serves():
+    with trained_here():
         almr(folder, "run", "small.yaml", status=(0, 3))  # so few steps may decide nothing
     return Run(folder / "runs/sources")
 

@@ -16,7 +16,7 @@ GRID = {"almr": [0.1, 0.4, 0.7], "lr": [1e-3, 3e-3, 1e-2]}
 
 def replayed(folder: Path, seconds: float = 0.0, edit: Callable[[str], str] = str, **changes: Any) -> Path:
     """A study that answers from a bowl-shaped table; `edit` may change the table's text."""
-    table = bowl_csv(folder / "table.csv", [0.1, 0.4, 0.7, 0.9], GRID["lr"], seconds=seconds)
+    table = bowl_csv(folder / "table.csv", [0.1, 0.2, 0.4, 0.7, 0.9], GRID["lr"], seconds=seconds)
     table.write_text(edit(table.read_text()))
     replay = {"table": "table.csv", "pace": 1.0}
     content = study_content(name="replayed", replay=replay, **({"grid": GRID} | changes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -48,6 +48,29 @@ def without_ray() -> Iterator[None]:
         mock.patch("sweep.controller.run_trials", run_trials),
         mock.patch("sweep.store.lock.time.sleep"),
         mock.patch("sweep.store.provenance.PACKAGES", ("sweep/store",)),
+    ):
+        yield
+
+
+def train_trials(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
+    """In place of `sweep.controller.run_trials`: what a worker does, one trial after the other, in this process."""
+    from sweep.worker.run_trial import work
+
+    queue = make_queue(1)
+    while isinstance(trial := queue.next(), Trial):
+        watch(trial, None)
+        record = work(run.address, trial)
+        queue.ended(trial)
+        watch(trial, record)
+    assert trial is Turn.DONE
+
+
+@contextmanager
+def trained_here() -> Iterator[None]:
+    """Runs of this process train in it, by `train_trials`; no Ray starts."""
+    with (
+        mock.patch("sweep.controller.ahead", return_value=nullcontext()),
+        mock.patch("sweep.controller.run_trials", train_trials),
     ):
         yield
 

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from processes import below, listening, running
-from processes import command as command_of
-from replay_study import replayed, wait_for_records
+from replay_study import replayed
 
 from sweep.controller import local_ray, needs
 from sweep.store import temporary
 from sweep.study import InputError
 
 ALMR = [sys.executable, "-m", "sweep.cli"]
-SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "WANDB_API_KEY",
-           "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "OPENAI_API_KEY")  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -34,59 +27,6 @@ def short_folder() -> Iterator[Path]:
 
     with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as place:
         yield Path(place)
-
-
-def start(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
-
-
-def quick_at_first(table: str) -> str:
-    """The trials of the first ALMR take no time; the others wait to be killed."""
-    return re.sub(r"^(0\.1,.*),60$", r"\1,0", table, flags=re.MULTILINE)
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-def tokens_of(processes: list[int]) -> set[str]:
-    """The tokens of Ray in the environments of these processes, some of which may have ended."""
-    found = set()
-    for pid in processes:
-        with contextlib.suppress(OSError):
-            variables = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
-            found |= {one.partition("=")[2] for one in variables if one.startswith("RAY_AUTH_TOKEN=")}
-    return found
-
-
-def test_a_run_listens_on_loopback_writes_no_secret_and_leaves_no_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with short_folder() as place:
-        planted = {name: f"planted-{name.lower()}-value" for name in SECRETS}
-        environment = os.environ | planted | {"TMPDIR": str(place)}
-        command = [*ALMR, "run", str(replayed(tmp_path, seconds=60, edit=quick_at_first))]
-        driver = start(command, tmp_path, environment)
-        wait_for_records(tmp_path / "runs/replayed", 2, driver)
-        processes = below(driver.pid)
-        found = listening(processes)
-        [token] = tokens_of(processes)
-        driver.kill()
-        _, messages = driver.communicate()
-        deadline = time.monotonic() + 10
-        while (left := running(processes)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not left, (list(map(command_of, left)), messages)
-        assert len(found) >= 4, "gcs, raylet, driver and workers"
-        assert all(address.is_loopback for address in found)
-        texts = [path.read_bytes() for root in (tmp_path, place) for path in root.rglob("*") if path.is_file()]
-        assert len(texts) > 20
-        for value in (*planted.values(), token):
-            assert not [text for text in texts if value.encode() in text], value
-        [session] = place.glob("almr-ray-*/*/session_2*")
-        assert session.parents[1].stat().st_mode & 0o077 == 0
-        monkeypatch.setenv("RAY_TMPDIR", str(place))
-        temporary.sweep()
-        assert not list(place.glob("almr-*"))
 
 
 class Slow:

@@ -1,4 +1,4 @@
-"""Trials that a table answers, as the soak of load has them by the thousand; and a run that has nothing left to do."""
+"""Trials that a table answered, as the soak of load has them by the thousand: a run that has nothing left to do."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 import yaml
-from many_trials import written
-from one_ray import TwoNodes, almr
+from many_trials import finished, written
+from one_ray import almr
 
 from sweep.verbs.results import fitting
 from tests.benchmarks.soaks import load
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = pytest.mark.slow
 REFUSED = (0, 3)
 
 
 @pytest.fixture(scope="module")
-def folder(two_nodes: TwoNodes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("many")
     study = written(folder, 60, seed=1, at_once=4)
-    with two_nodes.serves():
-        almr(folder, "run", "many.yaml", status=REFUSED)
+    finished(folder, study)
+    almr(folder, "run", "many.yaml", status=REFUSED)
     assert load.difference(folder, study) == ""
     return folder
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from one_ray import almr
+from whole_run import without_ray
 
 from analysis.fit_file.findings import Finding
 from sweep.study import InputError, study_file
@@ -39,12 +40,11 @@ def test_a_table_that_is_not_there_is_named_with_the_shipped_ones() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ray
-@pytest.mark.usefixtures("shared_ray")
 def test_the_8b_study_is_replayed_and_exported_in_every_format_that_can_train_it(tmp_path: Path) -> None:
     """Without a network. Every page says that the losses are simulated, and GO.md what is not known."""
     assert os.environ["HF_HUB_OFFLINE"] == "1"
-    printed = almr(tmp_path, "run", "llama3-8b-zh", "--replay", "llama3-8b-zh-simulated")
+    with without_ray():
+        printed = almr(tmp_path, "run", "llama3-8b-zh", "--replay", "llama3-8b-zh-simulated")
     run = tmp_path / "runs" / "llama3-8b-zh-replay"
     assert SAID in printed.splitlines()
     assert SAID in (run / "report.html").read_text()

@@ -1,4 +1,4 @@
-"""Benchmarks through the command: what the plan says, and finalists that are scored once their sweep has run."""
+"""Benchmarks of a study: what the plan says, and what finished trials lack (test_killed_run.py scores some)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from one_ray import almr
 from samples import make_study
 
 from sweep.planning import scoring
@@ -15,41 +14,9 @@ from sweep.store.run import Run
 from sweep.study import InputError, Record, Study, Trial, study_file
 from sweep.verbs.plan.text import benchmark_table
 
-DONE = (0, 3)  # so small a sweep need not decide
-GRID = {"almr": [0.1, 0.5, 0.9], "lr": [1e-3, 3e-3, 1e-2]}
-
-
-def records(run: Run) -> dict[str, Record]:
-    found = [Record.model_validate_json(path.read_text()) for path in run.folder.glob("trials/*/record.json")]
-    return {record.trial_id: record for record in found}
-
 
 def planned_rows(study: Study) -> list[dict[str, Any]]:
     return [vars(task) for task in scoring.planned(study)]
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-@pytest.mark.usefixtures("shared_ray")
-def test_the_best_trials_are_scored_after_the_sweep_and_once(local_study: Study, tmp_path: Path) -> None:
-    content = local_study.model_dump(mode="json", by_alias=True, exclude_none=True)
-    content |= {"grid": GRID, "resources": {"concurrent": 1}}
-    content |= {"benchmarks": {"suite": "embedded", "when": "finalists", "finalists": 2}}
-    study = Study.model_validate(content)
-    (tmp_path / "study.yaml").write_text(study_file.dump(study))
-    assert "scoring 2 finished trials" in almr(tmp_path, "run", "study.yaml", status=DONE)
-    run = Run(tmp_path / "runs" / study.name)
-    after = records(run)
-    ranked = sorted(after.values(), key=lambda record: record.loss.original + record.loss.additional)
-    assert [bool(record.scores) for record in ranked] == [True] * 2 + [False] * 7
-    assert not any(record.score_failures for record in ranked)
-    for folder in (run.folder / "base", *(run.folder / "trials" / record.trial_id for record in ranked[:2])):
-        assert set(json.loads((folder / "questions.json").read_text())) == {"cloze_original", "cloze_additional"}
-    assert set(json.loads((run.folder / "base" / "scores.json").read_text())) == {"cloze_original", "cloze_additional"}
-    again = almr(tmp_path, "run", "study.yaml", status=DONE)
-    assert not list((run.folder / "trials").glob(".again*"))
-    assert "finished trials" not in again
-    assert records(run) == after
 
 
 def test_finished_trials_are_scored_on_what_a_study_asks_later(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A real, small trial on the ranks of a real torchrun, without Ray: its losses, scored later, out of memory."""
+"""A real, small trial on the ranks of a real torchrun, without Ray: out of memory, its losses, scored later."""
 
 from __future__ import annotations
 
@@ -58,14 +58,19 @@ def alone(study: Study, trial: Trial, folder: Path) -> Record:
     return record
 
 
-def test_a_worker_group_has_the_losses_of_one_worker_and_is_scored_on_request(
-    group_trial: tuple[Run, Study, Trial], tmp_path: Path
+def test_a_worker_group_halves_its_micro_batch_has_the_losses_of_one_worker_and_is_scored_on_request(
+    group_trial: tuple[Run, Study, Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, study, trial = group_trial
+    (tmp_path / "limited").mkdir()
+    (tmp_path / "limited" / "sitecustomize.py").write_text(SMALL_MEMORY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "limited"))
     record = run_worker_group(run.address, trial)
     assert record == run.record(trial)
     assert (record.status, record.attempt) == (Status.COMPLETE, 1)
     assert record.provenance["execution"]["workers"] == 2
+    assert record.provenance["execution"]["micro_batch_sequences"] == 2
+    assert stored_micro_batch(study, run.trial_folder(trial)) == 2
     plain = alone(study, trial, tmp_path / "alone")
     assert record.loss.original == pytest.approx(plain.loss.original, rel=1e-4)
     assert record.loss.additional == pytest.approx(plain.loss.additional, rel=1e-4)
@@ -75,20 +80,6 @@ def test_a_worker_group_has_the_losses_of_one_worker_and_is_scored_on_request(
     assert set(scored.scores) == {"cloze_original", "cloze_additional"}
     assert not scored.score_failures
     assert scored.loss == record.loss
-
-
-def test_a_worker_group_out_of_memory_starts_again_with_a_smaller_micro_batch(
-    group_trial: tuple[Run, Study, Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, study, trial = group_trial
-    (tmp_path / "limited").mkdir()
-    (tmp_path / "limited" / "sitecustomize.py").write_text(SMALL_MEMORY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "limited"))
-    record = run_worker_group(run.address, trial)
-    assert record.status is Status.COMPLETE
-    assert record.provenance["execution"]["micro_batch_sequences"] == 2
-    assert stored_micro_batch(study, run.trial_folder(trial)) == 2
-    assert record.loss.original == pytest.approx(alone(study, trial, tmp_path / "alone").loss.original, rel=1e-4)
 
 
 def test_a_worker_whose_sharded_model_ran_out_of_memory_begins_anew(
