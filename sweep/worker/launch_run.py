@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.launch.plan import predicted_losses
+from sweep.store import places
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Status, Study, Trial, numbers, study_file
 from sweep.worker import branched
@@ -37,6 +38,7 @@ def main() -> None:
         if first:
             prepare(run, study)
         wait_until_prepared(run, study)
+        study = places.as_before(study, run.study())
         if first and (step := branched.take_over(run, study, trial, path.parent)):
             _say(f"branch: goes on from the checkpoint of step {step:,} with peak LR {numbers.lr(trial.lr)}")
         record = finished(run, trial)
@@ -65,7 +67,7 @@ def prepare(run: Run, study: Study) -> None:
 
     run.folder.mkdir(parents=True, exist_ok=True)
     run.keep_ingredients(trainers_prepare.prepare(study, _PreparationLines().show, run.ingredients()))
-    run.freeze(study)
+    run.freeze(places.as_before(study, run.study()) if run.files.study.exists() else study)
 
 
 class _PreparationLines:
@@ -88,12 +90,19 @@ class _PreparationLines:
 def wait_until_prepared(run: Run, study: Study) -> None:
     """Wait until rank 0 has prepared this study. Raises InputError after `PREPARATION_HOURS`."""
     until = time.monotonic() + PREPARATION_HOURS * 3600
-    while not (run.files.study.exists() and run.ingredients() and run.study().fingerprint == study.fingerprint):
+    while not _is_prepared(run, study):
         if time.monotonic() > until:
             raise InputError(
                 f"{run.folder}: rank 0 has not prepared the corpora within {PREPARATION_HOURS} hours: read its log"
             )
         time.sleep(POLL_SECONDS)
+
+
+def _is_prepared(run: Run, study: Study) -> bool:
+    if not (run.files.study.exists() and run.ingredients()):
+        return False
+    before = run.study()
+    return before.fingerprint == places.as_before(study, before).fingerprint
 
 
 def finished(run: Run, trial: Trial) -> Record | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Container
 from pathlib import Path
 from typing import NoReturn
@@ -10,9 +11,11 @@ from typing import NoReturn
 from rich.console import Console
 
 from sweep.planning import warnings
+from sweep.store import places
 from sweep.store.run import Run
 from sweep.study import LANGUAGES, Ingredients, InputError, Record, Study
 from sweep.study.files.reader import read_object
+from sweep.trials.progress import RunProgress
 from sweep.verbs.results import rerun
 from sweep.verbs.running import preparing, single
 from sweep.verbs.running import run as sweep_run
@@ -26,8 +29,7 @@ def carry_out(stage: ChainStage, run: Run, console: Console, address: str | None
     """Run what is left of a stage. Raises InputError where its finished trials had another model or text, and where it
     leaves no model.
     """
-    study = stage.study
-    made = _same_inputs(study, run, console)
+    study, made = _same_inputs(stage.study, run, console)
     if single.only_trial(study):
         text = single.train(study, run, console, address).text()
     elif warnings.too_small(study):
@@ -57,16 +59,31 @@ def carry_out(stage: ChainStage, run: Run, console: Console, address: str | None
     )
 
 
-def _same_inputs(study: Study, run: Run, console: Console) -> Ingredients | None:
-    """Look at the model and text of a run that has finished trials: where all have, it would not look itself.
+def _same_inputs(study: Study, run: Run, console: Console) -> tuple[Study, Ingredients | None]:
+    """Look at the model and text of a run that has finished trials: where all have, it would not look itself. Returns
+    the study with the places that the run knows: those of before the chain was copied or moved.
 
     Raises InputError where either is another one.
     """
+    if not run.files.study.is_file():
+        return study, None
+    known = places.as_before(study, run.study())
+    run.refuse_other_recipe(known)
+    _refuse_moved(known, study, run)
     if not run.files.records():
-        return None
-    run.refuse_other_recipe(study)
+        return known, None
     preparing.prepare(study, run, console)
-    return run.ingredients()
+    return known, run.ingredients()
+
+
+def _refuse_moved(known: Study, study: Study, run: Run) -> None:
+    """Raises InputError where trials are left that would look for their model at its old place."""
+    before, now = known.base_model.pretrained or "", study.base_model.pretrained or ""
+    if before != now and not Path(before).is_dir() and RunProgress.of(study, run).left:
+        raise InputError(
+            f"{run.address}: its trials began with {before}, which was moved, and some are left: link it there "
+            f"(ln -s {shlex.quote(now)} {shlex.quote(before)}), or move the chain back"
+        )
 
 
 def _asked_for(study: Study, trial: str) -> bool:

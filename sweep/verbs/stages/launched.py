@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 from sweep.external.runs.start import Ended, Script
+from sweep.store import places
 from sweep.store.run import Run
-from sweep.study import InputError, Status, Study, Trial, study_file
+from sweep.study import InputError, Status, Study, study_file
 from sweep.study.numbers import clock
 from sweep.study.sections.post_training import ChainModel
 from sweep.study.sections.text.corpora import BaseModelSource
@@ -89,12 +90,14 @@ def _checkpoints(run: Run) -> Path:
 
 def _trained(run: Run, bundle: Path) -> Run | None:
     """The run directory of the launch that was trained by this bundle's study, if it has ended well."""
-    wanted = _what_it_trains(study_file.load(bundle / STUDY))
-    return next((found for found in _launches(run) if _what_it_trains(found.study()) == wanted and _model(found)), None)
+    study = study_file.load(bundle / STUDY)
+    return next((found for found in _launches(run) if _trains(study, found.study()) and _model(found)), None)
 
 
-def _what_it_trains(study: Study) -> tuple[str, list[Trial]]:
-    return study.fingerprint, study.grid_trials
+def _trains(study: Study, before: Study) -> bool:
+    """Whether a run of the study `before` trained what `study` asks for, wherever both were then."""
+    wanted = places.as_before(study, before)
+    return (wanted.fingerprint, wanted.grid_trials) == (before.fingerprint, before.grid_trials)
 
 
 def _launches(run: Run) -> Iterator[Run]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,11 @@ def test_each_stage_continues_from_the_model_of_the_one_before(tmp_path: Path, s
     assert Run.find("chat-dpo", "runs").study().base_model.pretrained == tuned["model"]
     assert aligned["base_loss"]["original"] == pytest.approx(math.log(2), abs=1e-4)
     assert json.loads(almr("status", "chat", "--json").stdout)["models"].keys() == {"base", "sft", "dpo"}
+    shutil.move("runs", "moved")
+    again = almr("run", "chat.yaml", "--runs", "moved")
+    assert (again.exit_code, TRAINED) == (0, ["chat-sft 0.003", "chat-dpo 0.001"])
+    shutil.rmtree(next(Path("moved/chat-dpo/trials").glob("almr=*")))
+    with pytest.raises(
+        InputError, match=r"chat-dpo: its trials began with \S+, which was moved, .*: link it there \(ln -s"
+    ):
+        almr("run", "chat.yaml", "--runs", "moved")

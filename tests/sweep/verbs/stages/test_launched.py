@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 from samples import make_study
 
@@ -65,6 +68,38 @@ def test_the_model_of_this_bundle_s_launch_is_found_and_no_other() -> None:
     assert found.run
     assert found.run.address == run.address
     assert launched.planned(OF_DEMO, "runs")[0].pretrained == str(model)
+
+
+@pytest.mark.parametrize("moved", [shutil.move, shutil.copytree])
+def test_a_launch_that_was_copied_or_moved_is_found(moved: Callable[[str, str], object]) -> None:
+    """Its bundle has the held-out text beside it, which the launch excluded by the path of then."""
+    run, asked = bundle_with_held_out()
+    trained(run, asked)
+    moved("runs", "elsewhere")
+    found = launched.find(OF_DEMO, "elsewhere", Console(quiet=True))
+    assert str(found.model.pretrained).startswith(str(Path("elsewhere/small/checkpoints-").resolve()))
+
+
+def test_a_launch_without_other_held_out_text_is_another_one() -> None:
+    run, asked = bundle_with_held_out()
+    trained(run, asked)
+    shutil.copytree("runs", "elsewhere")
+    Path("elsewhere/small/launch/native/held_out/original.jsonl").write_text("")
+    with pytest.raises(InputError, match="ended with status 3"):
+        launched.find(OF_DEMO, "elsewhere", Console(quiet=True))
+
+
+def bundle_with_held_out() -> tuple[Run, Study]:
+    """A run with its bundle, and the study of the bundle as its launch read it."""
+    run = exported(one_trial())
+    bundle = run.files.launch / "native"
+    content = yaml.safe_load((bundle / "study.yaml").read_text())
+    for language in ("original", "additional"):
+        content["corpora"][language]["exclude"] = ["held_out/original.jsonl"]
+    (bundle / "study.yaml").write_text(yaml.safe_dump(content))
+    (bundle / "held_out").mkdir()
+    (bundle / "held_out" / "original.jsonl").write_text('{"text": "held out"}\n')
+    return run, study_file.load(bundle / "study.yaml")
 
 
 def test_a_launch_that_diverged_left_no_model() -> None:
