@@ -174,12 +174,9 @@ def export(
     found = Run.find(run, runs)
     if outputs.is_storage(formats):
         return _export_storage(found, folder, as_json)
-    named = outputs.formats(formats)
     if trial and not parity:
         raise InputError("--trial names the trial of a parity run: add --parity")
-    options = outputs.ExportOptions(
-        folder=folder, accept_risk=accept_risk, formats=named, verify=verify, parity=parity, trial=trial
-    )
+    options = outputs.ExportOptions(folder, accept_risk, outputs.formats(formats), verify, parity, trial)
     fitted = outputs.fitted(found, say)
     _refuse_without_reason(found, fitted, accept_risk, _again("export", run, runs))
     with interruptible("finished parity runs are kept"), err.status("exporting") as status:
