@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
+import coarse_lattice
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +23,7 @@ from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import choose, region
 from analysis.fit_file.forms import LINEAR
 from analysis.fit_file.winner import Region
-from analysis.surfaces.optima import SIZE, Lattice, LatticeSize
+from analysis.surfaces.optima import SIZE, Lattice
 from analysis.surfaces.surface import fit_languages
 from analysis.table import table as tables
 
@@ -31,8 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 LEVEL = 0.9
 GOAL = WeightedGoal({"original": 0.5, "additional": 0.5})
 DRAWS = int(os.environ.get("ALMR_TEST_DRAWS", 7))  # of each setting
-# Optima are found between the points of a lattice: one of 425 in place of 1,025 points takes a third of the time.
-LATTICE = SIZE if "ALMR_TEST_DRAWS" in os.environ else LatticeSize(17, 25)
+LATTICE = SIZE if "ALMR_TEST_DRAWS" in os.environ else coarse_lattice.SIZE
 
 
 @dataclass(frozen=True)

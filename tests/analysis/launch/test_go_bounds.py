@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coarse_lattice import coarse
 
 from analysis.fit.fit import fit_run
 from analysis.launch import bundle
@@ -76,7 +77,8 @@ def states(tmp_path_factory) -> dict[str, Counter]:
     for seed in range(SURFACES):
         folder = tmp_path_factory.mktemp("run")
         write(study, folder, np.random.default_rng(seed))
-        fitted = fit_run(study, folder)
+        with coarse():
+            fitted = fit_run(study, folder)
         run = FittedRun(fitted, folder, recorded.ingredients(study).corpora)
         bundle.export(run, folder / "launch", accept_risk="a simulation", formats=("native",))
         content = evidence_file.Evidence.model_validate_json((folder / "launch" / evidence_file.NAME).read_text())

@@ -63,7 +63,7 @@ def test_failures_are_retried_then_recorded_while_the_others_go_on_and_a_grid_gr
         "tracking": {"optuna": "sqlite:///optuna.db"},
         "notify": {"command": [sys.executable, "tell.py"], "webhook": "TEAM_CHAT"},
         # A replay takes one core, whatever its trials take: no node has so many (tests/sweep/trials/test_capacity.py).
-        "resources": {"cpus": 4096},
+        "resources": {"cpus": 4096, "concurrent": 2},
     }
     monkeypatch.setenv("TEAM_CHAT", "http://127.0.0.1:1/planted")  # nobody listens
     monkeypatch.setattr("sweep.trials.followers.notify.webhook.PAUSES", (0.0, 0.0))
