@@ -47,7 +47,8 @@ def measure(losses, almrs=ALMRS, lrs=LRS, noise=0.003, seeds=1, cliff=lambda alm
 
 
 def fitted(table, **objective):
-    return fit_table(table, Objective(**objective), "table").file
+    with coarse():
+        return fit_table(table, Objective(**objective), "table").file
 
 
 def codes(file):
@@ -84,8 +85,7 @@ def clean(seed):
 
 
 def test_clean_bowls_are_not_refused():
-    with coarse():
-        refused = {seed: codes(fitted(clean(seed))) for seed in range(20)}
+    refused = {seed: codes(fitted(clean(seed))) for seed in range(20)}
     assert sum(map(bool, refused.values())) <= 1, refused
 
 
