@@ -80,7 +80,7 @@ def test_very_short_paragraphs(
     monkeypatch.setattr(prepare.check, "measure", lambda study, made: made.base_check)  # it knows no text like this
     corpora = {}
     for language in LANGUAGES:
-        as_paragraphs(tmp_path / f"{language}.txt", [f"{text}{i:x}" for i in range(20_000)])
+        as_paragraphs(tmp_path / f"{language}.txt", [f"{text}{i:x}" for i in range(8_000)])
         corpora[language] = {"files": str(tmp_path / f"{language}.txt"), "held_out": 0.1}
     study = study_of(corpora, small_model)
     planned = disk(study, None, 6, 1)
