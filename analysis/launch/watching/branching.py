@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Branched:
             f"branch: {self.folder}",
             f"from step {note.step + 1:,} on it trains with peak LR {numbers.lr(note.lr)} (before: "
             f"{numbers.lr(note.lr_before)}), on the same rows and schedule",
-            f"stop the other run, then: bash {self.start}",
+            f"stop the other run, then: bash {shlex.quote(str(self.start))}",
         ]
 
 

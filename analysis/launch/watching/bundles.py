@@ -15,7 +15,7 @@ from analysis.launch.plan.predicted_losses import PredictedLosses
 from analysis.launch.watching import predicted_path
 from analysis.launch.watching.predicted_path import PredictedPath
 from sweep.study import LANGUAGES, InputError, Study, study_file
-from sweep.study.files import reader
+from sweep.study.files import reader, regular
 from sweep.study.files.layout import RunFiles
 from sweep.study.sections.lr_schedule import LrSchedule
 
@@ -30,6 +30,7 @@ SETTINGS = {
 CHECKPOINTS = re.compile(r"checkpoints-[A-Za-z0-9._-]+-[0-9a-f]{8}\b")
 CONFIRM = re.compile(r"confirm-(\d+)-(.+)")
 BESIDE = "../.."
+AGAIN = "export again: almr export RUN"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class WatchedLaunch:
         """The names of the held-out texts, in the order of Megatron's validation sets."""
         arguments = self.folder / SETTINGS["megatron"]
         try:
-            words = arguments.read_text(encoding="utf-8").splitlines()
+            words = regular.content(arguments).decode("utf-8").splitlines()
             after = words[words.index("--valid-data-path") + 1 :]
         except (OSError, ValueError):
             return self.study.corpora.source_names()
@@ -96,7 +97,7 @@ class WatchedLaunch:
         """The folder in which the trainer writes its checkpoints and logs; None where the start script names none."""
         for name in (START, SETTINGS["torchtitan"]):
             try:
-                found = CHECKPOINTS.search((self.folder / name).read_text(encoding="utf-8"))
+                found = CHECKPOINTS.search(regular.content(self.folder / name, AGAIN).decode("utf-8"))
             except (OSError, UnicodeDecodeError):
                 continue
             if found:

@@ -42,6 +42,8 @@ FIELDS = {
 }
 MOST = 200  # letters of a request that an answer repeats
 NO_MANAGER: Any = None  # of models that come and go
+GREEDY = 1e-5  # a temperature below it chooses the likeliest token, as in vLLM: by dividing, logits would overflow
+MOST_BIAS = 100  # of a logit, as OpenAI's interface has it: an infinite one leaves no probabilities
 RANGES = {"temperature": (0, 100), "top_p": (0, 1), "frequency_penalty": (-0.99, 2)}  # at -1 transformers fails
 AS_USUAL: dict[str, Any] = {"n": 1}  # fields whose usual value changes nothing
 
@@ -111,14 +113,23 @@ class LoadedModel:
                 raise HTTPException(400, f"{name}: give a number from {least:g} to {most:g}")
         given = {name: value for name, value in body.items() if name != "stop"}  # which stops.py heeds
         if bias := given.pop("logit_bias", None):
-            given["logit_bias"] = {int(token): float(value) for token, value in bias.items()}
-            if not all(0 <= token < self.model.config.vocab_size for token in given["logit_bias"]):
-                raise HTTPException(400, f"logit_bias: give ids from 0 to {self.model.config.vocab_size - 1}")
+            given["logit_bias"] = self._bias(bias)
+        if given.get("temperature") and float(given["temperature"]) < GREEDY:
+            given["temperature"] = 0.0
         return given
+
+    def _bias(self, given: dict[str, Any]) -> dict[int, float]:
+        bias = {int(token): float(value) for token, value in given.items()}
+        if not all(0 <= token < self.model.config.vocab_size for token in bias):
+            raise HTTPException(400, f"logit_bias: give ids from 0 to {self.model.config.vocab_size - 1}")
+        if not all(abs(value) <= MOST_BIAS for value in bias.values()):
+            raise HTTPException(400, f"logit_bias: give numbers from -{MOST_BIAS} to {MOST_BIAS}")
+        return bias
 
     def _settings(self, handler: Any, body: dict[str, Any], prompt: int) -> Any:
         try:
-            settings = handler._build_generation_config(self._given(body), self.model.generation_config)
+            given = self._given(body)
+            settings = handler._build_generation_config(given, self.model.generation_config)
             most = min(int(settings.max_new_tokens), self.length - prompt)
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise HTTPException(400, f"a setting could not be read ({one_line(error)})") from None
@@ -126,7 +137,7 @@ class LoadedModel:
             raise HTTPException(400, "max_tokens: give at least 1")
         settings.max_new_tokens, settings.max_length = most, None
         settings.eos_token_id, settings.pad_token_id = self.ends or None, (self.ends or [0])[0]
-        if body.get("temperature"):
+        if given.get("temperature"):
             settings.do_sample = True  # which they leave as the model's own settings have it
         return settings
 

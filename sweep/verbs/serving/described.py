@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pydantic
 from analysis.launch.serving.plan import ServedModel
 from sweep.study import InputError
 from sweep.study.errors import one_line
+from sweep.study.files.reader import read_object
 from sweep.study.sizes.known import EMBEDDED, KNOWN
 from sweep.study.sizes.shape import Shape
 from sweep.verbs.serving import template
@@ -99,8 +99,4 @@ def _from_the_hub(name: str) -> dict[str, Any]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return read_object(path) or {}

@@ -92,7 +92,6 @@ def _loaded(model: ModelToServe, length: int | None, progress: Progress) -> Load
     progress("loading torch and transformers", None)
     import torch
 
-    from sweep.verbs.serving import template
     from sweep.verbs.serving.answers import LoadedModel
     from trainers.model import loading
 
@@ -105,8 +104,20 @@ def _loaded(model: ModelToServe, length: int | None, progress: Progress) -> Load
     if weights.num_parameters() < SMALL and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
     made = getattr(weights.config, "max_position_embeddings", None) or LENGTH
-    ends = template.end_ids(tokenizer, weights.generation_config)
+    ends = _ends(tokenizer, weights.generation_config)
     return LoadedModel(model.name, weights, tokenizer, min(length or made, made), ends)
+
+
+def _ends(tokenizer: Any, generation: Any) -> list[int]:
+    """The template is run for the first time here. Raises InputError for one that is broken."""
+    from jinja2 import TemplateError
+
+    from sweep.verbs.serving import template
+
+    try:
+        return template.end_ids(tokenizer, generation)
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"its chat template cannot be used ({one_line(error, 150)}): correct or remove it") from None
 
 
 def tokenizer(model: ModelToServe, progress: Progress) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -13,8 +12,8 @@ from sweep.store.remote import is_remote
 from sweep.store.storage import named
 from sweep.study import InputError
 from sweep.study.errors import shown
+from sweep.study.files import reader
 from sweep.study.files.layout import RunFiles, TrialFiles
-from sweep.study.files.reader import read_object
 from sweep.study.sizes.known import EMBEDDED
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -93,7 +92,7 @@ def _best(run: Path) -> Path | None:
 
 
 def _objective(files: TrialFiles) -> float:
-    note = read_object(files.saved_model_note) if files.saved_model_note.is_file() else None
+    note = reader.read_object(files.saved_model_note) if files.saved_model_note.is_file() else None
     value = (note or {}).get("objective")
     return value if isinstance(value, int | float) and math.isfinite(value) else math.inf
 
@@ -102,9 +101,9 @@ def config_of(folder: Path) -> dict[str, object]:
     """The model's config.json. Raises InputError."""
     path = folder / "config.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable ({error}): save the model again") from None
+        content = reader.parse(path, "model's configuration", "save the model again")
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror}): save the model again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a model's configuration: save the model again")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,15 @@ def test_a_run_as_predicted_is_status_0_and_one_outside_is_3(launch):
     found = json.loads(bad.stdout)
     assert found["verdict"] | {"text": ""} == {"word": "outside", "text": "", "since": 60, "good": 40, "below": False}
     assert [round(check["excess"], 3) for check in found["held_out"]] == [0, 0, 0, 0, 0.03, 0.03, 0.03, 0.03]
+
+
+def test_a_pipe_in_the_place_of_the_start_script_is_told_and_not_waited_for(launch):
+    bundle = launch(made.native(60))
+    (bundle / "native" / "start.sh").unlink()
+    os.mkfifo(bundle / "native" / "start.sh")
+    done = watch(bundle)
+    assert done.exit_code == 1
+    assert "start.sh: is a pipe or a device, not a file" in str(done.exception)
 
 
 @pytest.mark.parametrize(("stage", "unit"), [("sft", "nats per target token"), ("dpo", "nats per pair")])

@@ -180,6 +180,13 @@ def test_a_temperature_samples_and_the_length_is_kept(served: Served) -> None:
     assert (status, "leave room to answer" in answer["error"]["message"]) == (400, True)
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-6])
+def test_a_temperature_next_to_zero_is_greedy(served: Served, temperature: float) -> None:
+    asked = ask(served, "/v1/chat/completions", ASK | {"temperature": temperature})
+    assert asked[0] == 200
+    assert asked[1]["choices"] == ask(served, "/v1/chat/completions", ASK)[1]["choices"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
@@ -198,6 +205,8 @@ def test_a_temperature_samples_and_the_length_is_kept(served: Served) -> None:
         ("/v1/chat/completions", ASK | {"top_p": math.nan}, "top_p: give a number from 0"),
         ("/v1/chat/completions", ASK | {"frequency_penalty": -1}, "frequency_penalty: give"),
         ("/v1/chat/completions", ASK | {"logit_bias": {"99999999": 1}}, "logit_bias: give ids from 0"),
+        ("/v1/chat/completions", ASK | {"logit_bias": {"1": math.nan}}, "logit_bias: give numbers from -100"),
+        ("/v1/chat/completions", ASK | {"logit_bias": {"1": 1e308}}, "logit_bias: give numbers from -100"),
         ("/v1/chat/completions", ASK | {"stop": ["a", ""]}, "stop: give a text"),
         ("/v1/chat/completions", ASK | {"stop": 5}, "stop: give a text"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "only text"),

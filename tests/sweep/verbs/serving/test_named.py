@@ -108,6 +108,23 @@ def test_what_is_refused_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "", "NaN", "[]", "\0\0"])
+def test_a_damaged_configuration_is_one_line(content: str, tmp_path: Path) -> None:
+    place = model(tmp_path / "plain")
+    (place / "config.json").write_text(content)
+    lines, status = said(str(place), "--gpu", "H100-80GB", "--out", str(tmp_path / "out"))
+    assert (len(lines), status) == (1, 2)
+    assert "config.json: not a" in lines[0]
+
+
+@pytest.mark.parametrize("template", ["{% if", "{{ a.b.c }}", "{{ messages[9].role }}", "{{ 1 / 0 }}"])
+def test_a_chat_template_that_fails_is_one_line(template: str, tmp_path: Path) -> None:
+    place = chat_model.write(tmp_path / "plain", steps=0)
+    (place / "chat_template.jinja").write_text(template)
+    with pytest.raises(InputError, match=r"^plain: its chat template cannot be used \(.*\): correct or remove it$"):
+        here.load(find(str(place), "runs"), None, lambda phase, share: None)
+
+
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place = str(model(tmp_path / "plain"))
     there = here._is_there
@@ -131,7 +148,8 @@ def test_other_architectures_and_lengths_are_refused(tmp_path: Path) -> None:
     assert "was made for 512 tokens: give at most 512" in lines[0]
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
-    assert "config.json: not readable" in said(str(tmp_path / "broken"), "--out", "x", "--gpu", "H100-80GB")[0][0]
+    lines, _ = said(str(tmp_path / "broken"), "--out", "x", "--gpu", "H100-80GB")
+    assert "config.json: not a model's configuration" in lines[0]
 
 
 def test_what_is_written_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
