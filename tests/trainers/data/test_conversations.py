@@ -91,6 +91,10 @@ def pack(
         ({"messages": [{"role": "gpt", "content": "a"}]}, "messages[0].role: unknown role 'gpt': write system, user"),
         ({"messages": turns("a", " ")}, "messages[1].content: is empty: write what is said, or remove the record"),
         ({"messages": turns("a", None)}, "messages[1].content: is null (nothing), not text"),  # type: ignore[arg-type]
+        (
+            {"messages": [*turns("a"), {"role": "assistant", "content": "b", "weight": 0}]},
+            "messages[1].weight: every turn of the assistant is learned: remove the field or the record",
+        ),
         ({"messages": turns("a")}, "messages: no turn is the assistant's, so nothing would be learned"),
         ({"messages": turns("a", "b")[1:]}, "messages[0]: the assistant speaks first, and answers nothing"),
         ({"prompt": "a", "completion": ""}, "completion: is empty"),
@@ -110,8 +114,9 @@ def test_what_is_no_conversation_is_refused_by_line_and_field(tmp_path: Path, re
 def test_every_form_of_a_conversation_is_read_alike(tmp_path: Path) -> None:
     wanted = [{"role": "system", "content": "be kind"}, *turns("a", "b")]
     begun = [{"from": "system", "value": "be kind"}, *SHARED]
-    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": wanted}))
     (tmp_path / "b.json").write_text(json.dumps([{"chat": {"turns": wanted}}]))
+    unweighted = [*wanted[:2], wanted[2] | {"weight": 1, "train": True}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": unweighted}))
     (tmp_path / "c.jsonl").write_text(json.dumps({"prompt": wanted[:2], "completion": "b"}))
     pd.DataFrame({"messages": [wanted], "other": [1]}).to_parquet(tmp_path / "d.parquet")
     (tmp_path / "e.jsonl").write_text(json.dumps({"id": 1, "conversations": begun, "tools": "[]"}))

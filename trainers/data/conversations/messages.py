@@ -118,6 +118,8 @@ class _Record:
             raise self._fault(f"{name}.{role_field}", str(error)) from None
         if message.get("tool_calls"):
             raise self._fault(f"{name}.tool_calls", turns.NO_TOOLS)
+        if role == "assistant" and (field := turns.unlearned(message)):
+            raise self._fault(f"{name}.{field}", turns.ALL_LEARNED)
         if role == "system" and isinstance(content, str) and not content.strip():
             return {"role": role, "content": ""}  # as many data sets write that there is none
         return {"role": role, "content": self._content(f"{name}.{content_field}", content)}

@@ -16,6 +16,7 @@ FIELDS = (("role", "content"), ("from", "value"))
 CONVERSATIONS, SYSTEM, TOOLS = "conversations", "system", "tools"
 SENDERS = {"human": "user", "gpt": "assistant"}
 OF_TOOLS = ("tool", "function", "function_call", "observation", "ipython")  # roles of TRL, LLaMA-Factory and Llama
+ALL_LEARNED = "every turn of the assistant is learned: remove the field or the record"
 NO_TOOLS = "calls of tools are not read: remove the record"
 
 
@@ -35,6 +36,12 @@ def role_of(field: str, value: Any) -> str:
     if value in OF_TOOLS:
         raise ValueError(NO_TOOLS)
     raise ValueError(f"unknown role {shown(value)}: write {', '.join((*senders, *ROLES))}, or remove it")
+
+
+def unlearned(message: Mapping[str, Any]) -> str | None:
+    """The field by which a message says that it is no target, as OpenAI's and axolotl's data may: `weight`, `train`."""
+    kept_out = {"weight": 0, "train": False, "training": False}
+    return next((name for name, value in kept_out.items() if name in message and message[name] == value), None)
 
 
 def tools_fault(record: Mapping[str, Any]) -> str | None:
