@@ -12,6 +12,7 @@ from sweep.verbs.commands.terminal import err, interruptible, out, show
 from sweep.verbs.stages import chain_file
 
 if TYPE_CHECKING:
+    from sweep.verbs.inspection.doctor import Examination
     from sweep.verbs.stages.chain_record import ChainRecord
 
 RESUME = "stages and trials that ended are kept; run the same command again to go on"
@@ -76,6 +77,13 @@ def find(name: str, runs: str) -> ChainRecord | None:
     from sweep.verbs.stages import told
 
     return told.find(name, runs)
+
+
+def examine(name: str, runs: str) -> Examination | None:
+    """What the doctor finds in the folder of a chain; None where that is none."""
+    from sweep.verbs.stages import examined
+
+    return examined.examine(name, runs)
 
 
 def status(record: ChainRecord, runs: str, watch: bool, as_json: bool) -> None:

@@ -185,7 +185,7 @@ def doctor(run: RunName, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Look for damaged files in a run, and say what to do. Changes nothing. Exit status 2: a file is damaged."""
     from sweep.verbs.inspection import doctor as examination
 
-    found = examination.examine(Run.find(run, runs, damaged=True))
+    found = chains.examine(run, runs) or examination.examine(Run.find(run, runs, damaged=True))
     show(found.as_json() if as_json else found.text)
     raise typer.Exit(BAD_INPUT if found.damaged else 0)
 

@@ -41,8 +41,7 @@ def examine(run: Run) -> Iterator[Remark]:
     yield from of_reading(files.parity, _parity)
     for path, read in _scores(run):
         yield from of_reading(path, read)
-    for path, read in _gains(run):
-        yield from of_reading(path, read)
+    yield from examine_gains(run)
     yield from of_reading(files.confirmation / CONFIRMATION_RESULT, lambda _: _judgement(run.folder))
     yield from of_reading(files.confirmation / CONFIRMATION_RUNS, functools.partial(_results, run.folder))
     yield from of_reading(files.confirmation / PREVIOUS_EVIDENCE, _json("restore it, or delete it", "files", "links"))
@@ -108,6 +107,11 @@ def _scores(run: Run) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
         yield path, functools.partial(scores.parsed, kind=kind)
     for path in (base.questions, *(files.questions for files in run.files.each_trial())):
         yield path, functools.partial(scores.parsed, kind=scores.QUESTIONS)
+
+
+def examine_gains(run: Run) -> Iterator[Remark]:
+    for path, read in _gains(run):
+        yield from of_reading(path, read)
 
 
 def _gains(run: Run) -> Iterator[tuple[Path, Callable[[Path], Any]]]:

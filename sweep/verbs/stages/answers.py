@@ -67,6 +67,11 @@ def measure(home: Run, run: Run, models: Mapping[str, str], console: Console) ->
 
 def _read(path: Path) -> ChainAnswers | None:
     try:
-        return reader.read(path, ChainAnswers, "answers of a chain", VERSION, "delete it: it is written anew")
+        return read(path)
     except (OSError, InputError):
         return None
+
+
+def read(path: Path) -> ChainAnswers:
+    """Raises FileNotFoundError, and InputError for a broken file."""
+    return reader.read(path, ChainAnswers, "file of a chain's answers", VERSION, "delete it: it is written anew")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -57,7 +58,7 @@ def write(home: Run, record: ChainRecord) -> None:
 
 def read(folder: Path) -> ChainRecord | None:
     """None where the folder is no chain's. Raises InputError for a broken file."""
-    if not (path := RunFiles(folder).chain).is_file():
+    if not os.path.lexists(path := RunFiles(folder).chain):
         return None
     try:
         return reader.read(path, ChainRecord, "record of a chain", VERSION, AGAIN)

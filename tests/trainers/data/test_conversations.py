@@ -73,6 +73,7 @@ def pack(
     [
         ({"messages": "hello"}, "messages: is text ('hello'), not a list of messages with role and content"),
         ({"messages": []}, "messages: is empty, not a list of messages"),
+        ({"messages": turns("a", "b") * 1001}, "messages: has 2,002 messages, over 2,000: split or remove the record"),
         ({"text": "hello"}, "there is no 'messages'; the fields are text: set `field:` to that of the messages"),
         ({"messages": [{"sender": "gpt", "text": "a"}]}, "messages[0]: has sender, text, not role and content"),
         (

@@ -18,6 +18,7 @@ from trainers.data.readers.record_text import RecordText
 
 Message = dict[str, str]
 MESSAGES, PROMPT, COMPLETION = "messages", "prompt", "completion"
+MOST_MESSAGES = 2000  # targets are found by rendering every beginning: the time grows with the square
 VERSION = 1  # of the text of a conversation: raise it where the same record would give another
 
 
@@ -102,6 +103,8 @@ class _Record:
         if not isinstance(value, list) or not value:
             what = "empty" if isinstance(value, list) else f"{_kind(value)} ({shown(value)})"
             raise self._fault(name, f"is {what}, not a list of messages with role and content: correct or remove it")
+        if len(value) > MOST_MESSAGES:
+            raise self._fault(name, f"has {len(value):,} messages, over {MOST_MESSAGES:,}: split or remove the record")
         said = [self._turn(f"{name}[{i}]", message) for i, message in enumerate(value)]
         return [turn for turn in said if turn["content"]]
 
