@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from analysis.fit_file.fit_file import FitFile
 from sweep.study import InputError, Schema
@@ -43,6 +44,11 @@ class SurfaceGrid(Schema):
     @classmethod
     def of(cls, fit: Fit) -> Self:
         """The losses of the objective and of every source that was measured."""
+        with threadpool_limits(1):  # as the fit
+            return cls._predicted(fit)
+
+    @classmethod
+    def _predicted(cls, fit: Fit) -> Self:
         lattice = fit.lattice.coarse
         every_almr, every_lr = (axis.ravel() for axis in np.meshgrid(lattice.almr, lattice.lr, indexing="ij"))
         others = {name: surface.predict(every_almr, every_lr) for name, surface in fit.source_surfaces.items()}

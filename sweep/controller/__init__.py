@@ -26,6 +26,7 @@ from sweep.controller import local_ray
 from sweep.store.run import Run
 from sweep.study import Record, Study, Trial
 from sweep.trials.queue import Queue
+from trainers.workers.importing import without_collection
 
 
 def ahead(address: str | None) -> AbstractContextManager[None]:
@@ -42,6 +43,7 @@ def run_trials(
 ) -> None:
     """As `sweep.controller.trials` runs them. Ray starts while the libraries that use it are imported, or before."""
     with ahead(address):
-        from sweep.controller import trials
+        with without_collection():
+            from sweep.controller import trials
 
         trials.run_trials(study, run, make_queue, watch, address)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib.figure import Figure as Figure  # for annotations elsewhere
+from threadpoolctl import threadpool_limits
 
 from analysis.figures.data.along import along_info
 from analysis.figures.data.languages import front_info, languages_info
@@ -47,6 +48,12 @@ def contents(fit: Fit, run: Path | None) -> dict[str, Any]:
     """What each figure shows, by its name: of those that the fit has data for. `run`: the folder with the training
     curves.
     """
+    with threadpool_limits(1):  # as the fit
+        found = _contents(fit, run)
+    return {name: info for name, info in found.items() if info is not None}
+
+
+def _contents(fit: Fit, run: Path | None) -> dict[str, Any]:
     found: dict[str, Any] = {"along": along_info(fit)}
     if found["along"] is None:
         found |= {"objective": objective_info(fit), "slices": slices_info(fit)}
@@ -54,7 +61,7 @@ def contents(fit: Fit, run: Path | None) -> dict[str, Any]:
     found |= {"transfer": transfer_info(fit), "scores": scores_info(fit)}
     if (training := training_info(fit, run)).curves:
         found["training"] = training
-    return {name: info for name, info in found.items() if info is not None}
+    return found
 
 
 def figures(fit: Fit, run: Path | None) -> dict[str, Figure]:

@@ -21,6 +21,7 @@ from sweep.verbs.live.writing import PageTeller, writing
 from sweep.verbs.running import preparing
 from trainers.preference import requirements
 from trainers.tracking import packages
+from trainers.workers.importing import without_collection
 
 
 def train(
@@ -73,10 +74,10 @@ def ray_ahead(study: Study, address: str | None) -> contextlib.AbstractContextMa
 
 def _import_ahead(study: Study) -> None:
     """What is imported for the first proposal and after the last trial, while Ray starts and a core is idle."""
-    with contextlib.suppress(Exception):  # whoever needs them imports them again, and says what is wrong
+    with contextlib.suppress(Exception), without_collection():  # who needs them imports again, and says what is wrong
         if study.search.proposes:
             import analysis.search.ask  # noqa: F401
-        from sweep.verbs.results import outputs  # noqa: F401
+        from sweep.verbs.results import fitting, outputs  # noqa: F401
 
 
 def score_finished(study: Study, run: Run, console: Console, address: str | None, following: Following) -> None:
