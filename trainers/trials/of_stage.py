@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from pathlib import Path
 
 from sweep.study import Ingredients, Record, Study, Trial
@@ -10,12 +12,18 @@ from trainers.workers.importing import without_collection
 
 def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int) -> Record | None:
     """Train one trial by what trains its stage; see the modules for what they raise. Ranks but the first get None."""
-    if study.training.stage == "dpo":
-        with without_collection():
+    try:
+        return _trainer(study)(study, trial, ingredients, folder, attempt)
+    finally:
+        gc.collect()  # its model refers to itself, and would stay while the next trials of this process run
+
+
+def _trainer(study: Study) -> Callable[[Study, Trial, Ingredients, Path, int], Record | None]:
+    with without_collection():
+        if study.training.stage == "dpo":
             from trainers.preference import trial as preference
 
-        return preference.run_trial(study, trial, ingredients, folder, attempt)
-    with without_collection():
+            return preference.run_trial
         from trainers.trials import cpt
 
-    return cpt.run_trial(study, trial, ingredients, folder, attempt)
+        return cpt.run_trial

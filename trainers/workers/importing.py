@@ -18,4 +18,5 @@ def without_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # later collections look at later objects alone
         gc.enable()
