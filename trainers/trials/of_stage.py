@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path
         return _trainer(study)(study, trial, ingredients, folder, attempt)
     finally:
         gc.collect()  # its model refers to itself, and would stay while the next trials of this process run
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+            trim(0)  # of this trial's thread: the next one's may have another heap
 
 
 def _trainer(study: Study) -> Callable[[Study, Trial, Ingredients, Path, int], Record | None]:
