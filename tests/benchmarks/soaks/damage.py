@@ -1,6 +1,6 @@
 """Damaged files: every file of a run, damaged in every listed way, is given to every verb.
 
-    python -m tests.benchmarks.soaks.damage --seed 1 --count 300 [--only TEXT] [--part 1/2] [--values 2000]
+    python -m tests.benchmarks.soaks.damage --seed 1 --count 300 [--only TEXT] [--part 1/2 [--after N]] [--values 2000]
 
 `--count`: damages of random bytes; `--values`: wrong values of JSON files, drawn from all; the listed cases come first.
 """
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--sound", help="a folder to make the whole run in, or to find it in: it is kept")
     parser.add_argument("--only", default="", help="cases whose name has this text")
     parser.add_argument("--part", default="1/1", help="of so many")
+    parser.add_argument("--after", type=int, default=0, help="cases of the part to pass over: one that was ended goes on")
     given = parser.parse_args()
     part, parts = map(int, given.part.split("/"))
     began, found = time.monotonic(), collections.Counter[str]()
@@ -47,17 +48,15 @@ def main() -> None:
         run = sound / "runs" / whole_run.NAME if sound.exists() else whole_run.write(sound)
         attack = Attack(sound, Path(scratch, "tried"))
         every = [case for case in cases(run, given.seed, given.count, given.values) if given.only in case.name]
-        for number, case in enumerate(every[part - 1 :: parts], start=1):
+        tried = every[part - 1 :: parts][given.after :]
+        for number, case in enumerate(tried, start=1):
             for fault in attack.faults(case):
                 print(fault, flush=True)
                 found[case.file] += 1
             if number % 50 == 0:
-                print(
-                    f"{number} of {len(every) // parts}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True
-                )
+                print(f"{number} of {len(tried)}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print("\n| cases | verbs | faults | seed | s |\n|---|---|---|---|---|")
-    total = len(every[part - 1 :: parts])
-    print(f"| {total} | {len(VERBS)} | {found.total()} | {given.seed} | {time.monotonic() - began:.0f} |")
+    print(f"| {len(tried)} | {len(VERBS)} | {found.total()} | {given.seed} | {time.monotonic() - began:.0f} |")
     sys.exit(bool(found))
 
 
