@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--sound", help="a folder to make the whole run in, or to find it in: it is kept")
     parser.add_argument("--only", default="", help="cases whose name has this text")
     parser.add_argument("--part", default="1/1", help="of so many")
-    parser.add_argument("--after", type=int, default=0, help="cases of the part to pass over: one that was ended goes on")
+    parser.add_argument("--after", type=int, default=0, help="cases of the part to pass over, of one that was ended")
     given = parser.parse_args()
     part, parts = map(int, given.part.split("/"))
     began, found = time.monotonic(), collections.Counter[str]()
