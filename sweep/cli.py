@@ -170,7 +170,7 @@ def main() -> None:
     except KeyboardInterrupt:  # while an error was told
         interruption.end_now()
     except SystemExit as ended:
-        interruption.end_at_once()
+        interruption.end_at_once(told=ended.code == interruption.INTERRUPTED)
         _leave(ended)
 
 

@@ -168,6 +168,9 @@ class _Callback(tune.Callback):
                 self.watch(_ours(trial), self.run.await_record(_ours(trial)))
         self.ended.add(trial)
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.ended.empty()
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         with self.stopping.noting():
             self._keep_failed(_ours(trial), Path(trial.error_file))

@@ -44,12 +44,19 @@ class EndedTrials:
 
     def __init__(self) -> None:
         self.first: Any = None
+        self.ended: list[Any] = []
 
     def add(self, trial: Any) -> None:
-        """Called when nothing of the trial is wanted any more but its state."""
+        """It is emptied later: Tune's own callbacks come after ours, and print what they do not know."""
         self.first = self.first or trial
-        for kept in (trial.metric_analysis, trial.metric_n_steps, trial.evaluated_params):
-            kept.clear()
-        trial.run_metadata.last_result = {}
-        trial._default_result_or_future = None  # what `last_result` falls back on
-        trial.storage, trial.placement_group_factory = self.first.storage, self.first.placement_group_factory
+        self.ended.append(trial)
+
+    def empty(self) -> None:
+        """Called when Tune is done with its events: of these trials nothing is wanted any more but their state."""
+        for trial in self.ended:
+            for kept in (trial.metric_analysis, trial.metric_n_steps, trial.evaluated_params):
+                kept.clear()
+            trial.run_metadata.last_result = {}
+            trial._default_result_or_future = None  # what `last_result` falls back on
+            trial.storage, trial.placement_group_factory = self.first.storage, self.first.placement_group_factory
+        self.ended.clear()

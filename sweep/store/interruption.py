@@ -21,7 +21,7 @@ IMPORTS = "<frozen importlib"
 # It calls our functions from native code, which takes what is raised there for a value that does not fit, and goes on.
 MODELS = ("pydantic/main.py", "pydantic/type_adapter.py")
 AGAIN_SECONDS = 0.05
-KEPT_SECONDS = 0.005  # between two looks at what a library does to our handlers
+KEPT_SECONDS = 0.0005  # between two looks at what a library does to our handlers
 INTERRUPTED = 130
 SAID = b"almr: interrupted; run the same command again\n"
 
@@ -57,13 +57,13 @@ def handle_signals() -> None:
             signal.signal(number, handler)
 
 
-def end_at_once() -> None:
+def end_at_once(told: bool = False) -> None:
     """Have them end this process in one line: while it imports what it needs and once it has done its work, nothing has
-    to be tidied.
+    to be tidied. `told`: it ends for such a signal, and has said so.
     """
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: end_now())
+            signal.signal(number, signal.SIG_IGN if told else lambda *_: end_now())
 
 
 def end_now() -> NoReturn:

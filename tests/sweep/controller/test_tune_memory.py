@@ -41,6 +41,8 @@ def test_of_trials_that_have_ended_tune_keeps_what_they_are_and_not_their_result
     ended = tune_memory.EndedTrials()
     for trial in (first, second):
         ended.add(trial)
+    assert second.last_result["status"] == "complete"  # which Tune prints where it does not know it
+    ended.empty()
     assert [trial.config["trial"]["seed"] for trial in (first, second)] == [1, 2]
     assert second.last_result == {"trial_id": second.trial_id}  # as before its first result
     assert second.storage is first.storage
