@@ -129,7 +129,7 @@ def test_a_killed_worker_is_replaced_and_an_interrupted_run_loses_nothing(tmp_pa
     kept = {p: p.stat().st_mtime_ns for p in run.glob("trials/*/record.json")}
     assert len(kept) == 3
 
-    answer = json.loads(almr(tmp_path, "run", str(replayed(tmp_path)), "--json", status=DONE))  # nothing else is printed
+    answer = json.loads(almr(tmp_path, "run", str(replayed(tmp_path)), "--json", status=DONE))  # nothing beside it
     assert answer["trials"] == {"complete": 9, "diverged": 0, "failed": 0, "excluded": 0}
     assert sorted(attempts(run).values()) == [1] * 7 + [2] * 2
     assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
