@@ -35,9 +35,10 @@ def derived(loss: Loss, hidden: torch.Tensor, weight: torch.Tensor, scale: float
 
 
 def assert_same(found: list[torch.Tensor], known: list[torch.Tensor], tolerance: float) -> None:
+    """Where a target is all but certain, its gradient is what is left of a probability beside 1: a few last digits."""
     torch.testing.assert_close(found[0], known[0], rtol=1e-5, atol=1e-6)
     for one, other in zip(found[1:], known[1:], strict=True):
-        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max()))
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * max(0.1, float(other.abs().max())))
 
 
 @pytest.mark.parametrize("dtype", TIGHT)

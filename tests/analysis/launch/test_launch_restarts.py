@@ -52,7 +52,7 @@ def test_torchrun_starts_a_failed_group_again_from_its_checkpoint(make_study, tm
     """With the real torchrun, and processes that have to find each other again."""
     launch = make_study(launch={"nodes": 1, "gpus_per_node": 2}).launch
     command = Command("a trainer", "t.py", "", "", TORCHRUN + 't.py "$checkpoints"', "", checkpoints="kept")
-    (tmp_path / "start.sh").write_text(start_script(launch, command, "../.."))
+    (tmp_path / "start.sh").write_text(start_script(launch, command, "../..", "the launch"))
     (tmp_path / "t.py").write_text(TRAIN)
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
