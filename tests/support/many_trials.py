@@ -12,11 +12,14 @@ from sweep.study import Study, study_file
 from trainers.trials import recorded
 
 ALMRS = 40
+SECONDS = 10  # of a trial, by the table
 EDGE = 2e-2  # trials of higher LRs and an ALMR over a half diverge
 
 
-def written(folder: Path, trials: int, seed: int, name: str = "many", at_once: int = 2) -> Study:
-    """A study of a grid of about so many cells, as `folder/NAME.yaml`, with the table that answers its trials."""
+def written(folder: Path, trials: int, seed: int, name: str = "many", at_once: int = 2, seconds: float = 0.0) -> Study:
+    """A study of a grid of about so many cells, as `folder/NAME.yaml`, with the table that answers its trials after so
+    many seconds each.
+    """
     almrs = [round(float(almr), 4) for almr in np.linspace(0.05, 0.95, min(ALMRS, trials // 5))]
     lrs = [float(f"{lr:.5g}") for lr in np.geomspace(4e-4, 2.8e-2, -(-trials // len(almrs)))]
     random, table = np.random.default_rng(seed), folder / f"{name}.csv"
@@ -26,7 +29,7 @@ def written(folder: Path, trials: int, seed: int, name: str = "many", at_once: i
     study = make_study(
         name=name,
         grid={"almr": almrs, "lr": lrs},
-        replay={"table": str(table), "pace": 0},
+        replay={"table": str(table), "pace": seconds / SECONDS},
         resources={"concurrent": at_once},
     )
     (folder / f"{name}.yaml").write_text(study_file.dump(study))
@@ -36,11 +39,11 @@ def written(folder: Path, trials: int, seed: int, name: str = "many", at_once: i
 def _row(almr: float, lr: float, random: np.random.Generator) -> str:
     """A bowl whose best LR moves with ALMR, with noise of 0.003 nats."""
     if lr > EDGE and almr > 0.5:
-        return f"{almr},{lr},0,diverged,the loss rose,,,3.5,5.4,10"
+        return f"{almr},{lr},0,diverged,the loss rose,,,3.5,5.4,{SECONDS}"
     dip = 0.05 * (np.log(lr / 3e-3) - almr + 0.5) ** 2
     original, additional = np.array([3 + 0.4 * almr**2, 4 + 0.9 * (1 - almr) ** 2]) + dip
     noisy = [original + 0.003 * random.standard_normal(), additional + 0.003 * random.standard_normal()]
-    return f"{almr},{lr},0,complete,,{noisy[0]},{noisy[1]},3.5,5.4,10"
+    return f"{almr},{lr},0,complete,,{noisy[0]},{noisy[1]},3.5,5.4,{SECONDS}"
 
 
 def finished(folder: Path, study: Study) -> Run:
