@@ -4,9 +4,9 @@
 
 Starts a Ray of this machine that counts `--at-once` cores, and on it two sweeps side by side: one of `--count` trials
 and one of a tenth of them, all answered from a table, after a few seconds: a trial that ends at once is over before
-Ray Tune has started the workers of those beside it. A worker takes 130 MB, of Ray Tune's imports. The drivers' memory and processor time are read from
-/proc while they run. Then the table of trials is compared with what was replayed, and each verb is run on the larger
-sweep in a process of its own. Fails where a trial is missing or another was recorded.
+Ray Tune has started the workers of those beside it. A worker takes 130 MB, of Ray Tune's imports. The drivers' memory
+and processor time are read from /proc while they run. Then the table of trials is compared with what was replayed, and
+each verb is run on the larger sweep in a process of its own. Fails where a trial is missing or another was recorded.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ def swept(studies: list[Study], folder: Path, at_once: int) -> list[Driver]:
 @contextmanager
 def ray_of(cores: int, folder: Path) -> Iterator[str]:
     """The address of a Ray of this machine that counts so many cores, while the block runs."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"
+    # As the product starts its own: else each driver brings as many workers as there are cores, which none ever uses.
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_prestart_worker_first_driver": "0"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
