@@ -37,7 +37,7 @@ test-intervals: $(INSTALLED)  ## the coverage of the intervals, on three times a
 soak: $(INSTALLED)  ## seeded attacks on runs, in full: hours (docs/reliability.md)
 	$(BIN)/python -m tests.benchmarks.soaks.kill --seed 1 --count 100
 	$(BIN)/python -m tests.benchmarks.soaks.storage --seed 0 --count 30
-	$(BIN)/python -m tests.benchmarks.soaks.load --seed 0 --count 5000 --at-once 200
+	$(BIN)/python -m tests.benchmarks.soaks.load --seed 0 --count 5000 --at-once 80
 	$(BIN)/python -m tests.benchmarks.soaks.fuzz --seed 0 --count 10000
 	$(BIN)/python -m tests.benchmarks.soaks.damage --seed 1 --count 300 --values 2000
 

@@ -117,7 +117,7 @@ def main() -> None:
             sys.exit("ended before the sweeps were")
         print_verbs(folder, studies[0].name)
         faults = [fault for driver in drivers if (fault := driver.fault())]
-    sys.exit("\n".join(faults))
+    sys.exit("\n".join(faults) or 0)
 
 
 def swept(studies: list[Study], folder: Path, at_once: int) -> list[Driver]:
