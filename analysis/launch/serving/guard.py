@@ -32,6 +32,7 @@ class KeyGuard:
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
         else:
+            await receive()  # a client whose body is still on its way would see a reset connection, and no answer
             await send({"type": "http.response.start", "status": 401, "headers": HEADERS})
             await send({"type": "http.response.body", "body": BODY})
 

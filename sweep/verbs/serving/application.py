@@ -72,6 +72,9 @@ def _add_facts(app: FastAPI, loaded: LoadedModel) -> None:
 
 
 async def _body(request: Request, loaded: LoadedModel) -> dict[str, Any]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":  # any page that the user opens may send other kinds here
+        raise HTTPException(415, "send the header Content-Type: application/json")
     most, content = SMALLEST + TOKEN_BYTES * loaded.length, bytearray()
     async for part in request.stream():
         content += part

@@ -217,8 +217,11 @@ def test_the_guard_asks_for_the_key(
     async def send(event: dict[str, Any]) -> None:
         sent.append(event)
 
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
     scope = {"type": "http", "path": path, "headers": [(b"authorization", given.encode())]}
-    asyncio.run(guard.KeyGuard(app)(scope, send, send))  # type: ignore[arg-type]
+    asyncio.run(guard.KeyGuard(app)(scope, receive, send))
     assert sent[0]["status"] == status
     if status == 401:
         assert json.loads(sent[1]["body"])["error"]["code"] == 401

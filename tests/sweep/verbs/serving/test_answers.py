@@ -55,9 +55,11 @@ def served(folder: Path) -> Iterator[Served]:
         thread.join(5)
 
 
-def ask(served: Served, path: str, body: Any = None, key: str | None = KEY, host: str = "") -> tuple[int, Any]:
+def ask(
+    served: Served, path: str, body: Any = None, key: str | None = KEY, host: str = "", kind: str = "application/json"
+) -> tuple[int, Any]:
     data = body.encode() if isinstance(body, str) else json.dumps(body).encode() if body is not None else None
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(served.url + path, data, headers | ({"Host": host} if host else {}))
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -161,6 +163,13 @@ def test_a_stop_that_comes_in_parts_is_not_streamed() -> None:
     assert "".join(asyncio.run(parts("a\nU", "ncle\nUs", "er", ": b", None))) == "a\nUncle"
     assert "".join(asyncio.run(parts("E", "N", "E", "EN", None))) == "ENEEN"
     assert "".join(asyncio.run(parts("x EN", "D y", " END", None))) == "x "
+
+
+def test_what_any_page_of_a_browser_may_send_is_refused(served: Served) -> None:
+    """A browser sends these kinds anywhere without asking the server first."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "text/plain; a=application/json"):
+        status, answer = ask(served, "/v1/completions", {"prompt": "x", "max_tokens": 3}, kind=kind)
+        assert (status, "Content-Type: application/json" in answer["error"]["message"]) == (415, True)
 
 
 def test_a_request_larger_than_the_model_can_read_is_refused(served: Served) -> None:
