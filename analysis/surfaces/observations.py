@@ -50,6 +50,7 @@ class Observations:
         cells, of = np.unique(x, axis=0, return_inverse=True)
         if len(cells) > MOST:
             _, of = np.unique(_bins(x, BINS), axis=0, return_inverse=True)
+        of = of.reshape(-1)  # numpy 2.0 gives it a second axis
         counts = np.bincount(of).astype(float)
         at = np.stack([np.bincount(of, column) / counts for column in x.T], axis=1)
         shift = first.predict(x) - first.predict(at)[of]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm
+from matplotlib.colors import BoundaryNorm, to_rgba
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
@@ -99,7 +99,8 @@ def _draw_trials(axes: Axes, info: ObjectiveInfo, colours: dict[str, Any]) -> No
 
 def _draw_winner(axes: Axes, info: ObjectiveInfo) -> None:
     winner = info.winner
-    looks: dict[str, Any] = {"fc": (style.WINNER, 0.25), "ec": style.WINNER, "lw": 1.2, "zorder": 3.5}
+    within = to_rgba(style.WINNER, 0.25)  # matplotlib before 3.10 takes no pair with a colour of the style file
+    looks: dict[str, Any] = {"fc": within, "ec": style.WINNER, "lw": 1.2, "zorder": 3.5}
     for piece in info.region:
         almr, low, high = np.array([(row.almr, row.lr_low, row.lr_high) for row in piece]).T
         label = f"{formats.percent(winner.level)} joint region"

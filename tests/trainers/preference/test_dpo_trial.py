@@ -21,6 +21,8 @@ from trainers.preference import prepared
 from trainers.preference.requirements import fault
 from trainers.trials import of_stage
 
+pytest.importorskip("trl")
+
 pytestmark = pytest.mark.slow
 TIMINGS = {"seconds", "training_seconds", "tokens_per_second", "gpu_hours", "peak_memory_bytes"}
 

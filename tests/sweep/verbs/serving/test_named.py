@@ -21,6 +21,7 @@ from sweep.verbs.serving import here, vllm
 from sweep.verbs.serving.described import remarks
 from sweep.verbs.serving.named import find
 
+WITH_SERVE = pytest.mark.skipif(not all(map(here._is_there, (*here.NEEDED, here.HANDLERS))), reason="the extra serve")
 CONFIG = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 CONFIG |= {"vocab_size": 300, "model_type": "llama", "max_position_embeddings": 512}
 SERVER = """#!{python}
@@ -117,6 +118,7 @@ def test_a_damaged_configuration_is_one_line(content: str, tmp_path: Path) -> No
     assert "config.json: not a" in lines[0]
 
 
+@WITH_SERVE
 @pytest.mark.parametrize("template", ["{% if", "{{ a.b.c }}", "{{ messages[9].role }}", "{{ 1 / 0 }}"])
 def test_a_chat_template_that_fails_is_one_line(template: str, tmp_path: Path) -> None:
     place = chat_model.write(tmp_path / "plain", steps=0)
@@ -125,6 +127,7 @@ def test_a_chat_template_that_fails_is_one_line(template: str, tmp_path: Path) -
         here.load(find(str(place), "runs"), None, lambda phase, share: None)
 
 
+@WITH_SERVE
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place = str(model(tmp_path / "plain"))
     there = here._is_there
