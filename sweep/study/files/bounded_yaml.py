@@ -21,6 +21,7 @@ from sweep.study.files.marks import encoding_of
 LARGEST = 1_000_000  # bytes
 MOST_VALUES = 120_000  # keys count too
 DEEPEST = 50
+TOO_DEEP = f"nested over {DEEPEST} levels deep: write it flatter"
 LONGEST = 10_000  # characters of one value
 NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 SCALAR = "tag:yaml.org,2002:"
@@ -48,7 +49,7 @@ class BoundedLoader(Composer, _Parser):  # type: ignore[misc]
             return node
         self._depth += 1
         if self._depth > DEEPEST:
-            raise _fault(f"nested over {DEEPEST} levels deep: write it flatter", mark)
+            raise _fault(TOO_DEEP, mark)
         before = self._counted
         self._count(1, mark)
         node = super().compose_node(parent, index)
@@ -103,7 +104,9 @@ def parsed(path: Path, loader: type[BoundedLoader] = BoundedLoader) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         fix = ": indent with blanks" if "'\\t'" in str(error.problem) else ""
-        raise UnreadableYamlError(f"{error.problem}{fix}", mark.line + 1 if mark else None) from None
+        own_bound = "nesting depth" in str(error.problem)  # of newer versions of libyaml
+        problem = TOO_DEEP if own_bound else f"{error.problem}{fix}"
+        raise UnreadableYamlError(problem, mark.line + 1 if mark else None) from None
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise UnreadableYamlError(f"not readable as YAML: {one_line(error)}") from None
 

@@ -44,8 +44,7 @@ def _page_faults(what: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
 def test_a_trial_uses_the_memory_of_its_last_step_again() -> None:
-    pages = 10 * 6 * 8 * 2**20 // 4096  # that the steps write
-    assert _page_faults("trial") < pages / 100 < _page_faults("plain")
+    assert _page_faults("trial") < 0.6 * _page_faults("plain")  # none in place of 8,193 with torch 2.13
 
 
 def test_imports_that_fail_leave_garbage_collection_on() -> None:

@@ -148,6 +148,7 @@ def test_a_study_of_one_trial_is_run_alone(tmp_path: Path, small_model: Path) ->
 
 
 def test_each_stage_continues_from_the_model_of_the_one_before(tmp_path: Path, small_model: Path) -> None:
+    pytest.importorskip("trl")
     almr("run", with_preferences(tmp_path, small_model))
     assert TRAINED == ["chat-sft 0.003", "chat-dpo 0.001"]
     tuned, aligned = record()["stages"]
