@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from sweep.store.run import Run
+from sweep.store.storage import named
 from sweep.study import InputError, PerLanguage
 from sweep.study.fields import Schema
 from sweep.study.files import reader
@@ -54,6 +55,11 @@ class ChainRecord(Schema):
 
 def write(home: Run, record: ChainRecord) -> None:
     write_atomically(home.files.chain, record.model_dump_json(indent=2))
+
+
+def folders(name: str, runs: str) -> tuple[Path, Path]:
+    """Where the chain of this name, or of this folder, may be."""
+    return Path(name), Path(str(named(runs, name)))
 
 
 def read(folder: Path) -> ChainRecord | None:

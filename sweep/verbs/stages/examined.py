@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweep.store.run import Run
-from sweep.store.storage import named
 from sweep.study import InputError
 from sweep.study.files.layout import RunFiles
 from sweep.verbs.inspection import run_files
@@ -19,7 +18,7 @@ from sweep.verbs.stages.chain_record import ChainRecord
 
 def examine(name: str, runs: str) -> Examination | None:
     """By its folder, or its name in `runs`; None where that is no chain. Each stage is examined by its own name."""
-    for place in (Path(name), Path(str(named(runs, name)))):
+    for place in chain_record.folders(name, runs):
         files = RunFiles(place)
         if os.path.lexists(files.chain) and not os.path.lexists(files.study):
             run = Run(place)

@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 
 from sweep.store.run import Run
-from sweep.store.storage import named
 from sweep.study import Ingredients
 from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.trials.progress import RunProgress
@@ -59,10 +58,7 @@ def prepare(loaded: LoadedChain, runs: str, console: Console) -> dict[str, Any]:
 
 def find(name: str, runs: str) -> ChainRecord | None:
     """The record of a chain by its folder, or its name in `runs`; None where that is no chain."""
-    for place in (Path(name), Path(str(named(runs, name)))):
-        if found := chain_record.read(place):
-            return found
-    return None
+    return next(filter(None, map(chain_record.read, chain_record.folders(name, runs))), None)
 
 
 def status_lines(record: ChainRecord, runs: Path) -> list[str]:
