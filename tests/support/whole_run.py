@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study import Study, Trial
+from sweep.study import Record, Study, Trial
 from sweep.study.files.layout import RunFiles
 from sweep.trials.queue import Queue, Turn
 from trainers.trials import recorded
@@ -28,22 +28,40 @@ TASKS = ("arc", "ceval")
 QUESTIONS = 40
 
 
-def run_trials(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
-    """In place of `sweep.controller.run_trials`: the trials of a replay one after the other, in this process."""
-    queue = make_queue(1)
-    while isinstance(trial := queue.next(), Trial):
-        watch(trial, None)
-        attempt = run.start(trial, study)
-        record = recorded.run_trial(study, trial, attempt)
-        run.finish(record)
-        queue.ended(trial)
-        watch(trial, record)
-    assert trial is Turn.DONE
+def in_turn(run_one: Callable[[Study, Run, Trial], Record]) -> Callable[..., None]:
+    """In place of `sweep.controller.run_trials`: one trial after the other, in this process."""
+
+    def in_place(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
+        queue = make_queue(1)
+        while isinstance(trial := queue.next(), Trial):
+            watch(trial, None)
+            record = run_one(study, run, trial)
+            queue.ended(trial)
+            watch(trial, record)
+        assert trial is Turn.DONE
+
+    return in_place
+
+
+def _replay(study: Study, run: Run, trial: Trial) -> Record:
+    record = recorded.run_trial(study, trial, run.start(trial, study))
+    run.finish(record)
+    return record
+
+
+def _train(study: Study, run: Run, trial: Trial) -> Record:
+    """What a worker does."""
+    from sweep.worker.run_trial import work
+
+    return work(run.address, trial)
+
+
+run_trials = in_turn(_replay)
 
 
 @contextmanager
 def without_ray() -> Iterator[None]:
-    """Runs of this process train by `run_trials`, wait for no storage, and stage a small part of our code."""
+    """Replays of this process are by `run_trials`, wait for no storage, and stage a small part of our code."""
     with (
         mock.patch("sweep.controller.run_trials", run_trials),
         mock.patch("sweep.store.lock.time.sleep"),
@@ -52,25 +70,12 @@ def without_ray() -> Iterator[None]:
         yield
 
 
-def train_trials(study: Study, run: Run, make_queue: Callable[[int], Queue], watch: Any, address: str | None) -> None:
-    """In place of `sweep.controller.run_trials`: what a worker does, one trial after the other, in this process."""
-    from sweep.worker.run_trial import work
-
-    queue = make_queue(1)
-    while isinstance(trial := queue.next(), Trial):
-        watch(trial, None)
-        record = work(run.address, trial)
-        queue.ended(trial)
-        watch(trial, record)
-    assert trial is Turn.DONE
-
-
 @contextmanager
 def trained_here() -> Iterator[None]:
-    """Runs of this process train in it, by `train_trials`; no Ray starts."""
+    """Runs of this process train in it; no Ray starts."""
     with (
         mock.patch("sweep.controller.ahead", return_value=nullcontext()),
-        mock.patch("sweep.controller.run_trials", train_trials),
+        mock.patch("sweep.controller.run_trials", in_turn(_train)),
     ):
         yield
 
