@@ -29,7 +29,7 @@ from trainers.data.mixture import BatchReader, Mixture
 from trainers.data.tokens.borders import Borders
 from trainers.data.tokens.text_tokenizer import TextTokenizer
 from trainers.loop.learner import train
-from trainers.workers.device import keep_freed_memory
+from trainers.workers import process_memory
 
 CORPORA = Corpora(original=Corpus(embedded="shakespeare"), additional=Corpus(embedded="three-kingdoms"))
 TRACE = 0.03
@@ -103,7 +103,7 @@ def _pretrain(folder: Path, progress: Callable[[float], None], shape: dict[str, 
     seen = set(_training_texts())
     assert not any(text in seen for folder in folders.values() for text in TextFile(folder / FILE))
     packed = {name: corpus.open_packed(folder) for name, folder in folders.items()}
-    keep_freed_memory()
+    process_memory.keep_freed()
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(_config(tokenizer, shape))
     reader = BatchReader(packed, Mixture.of(TRACE, SEED, CORPORA, packed), training.batch_sequences)

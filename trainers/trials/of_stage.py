@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-from collections.abc import Callable
+import functools
 from pathlib import Path
+from types import ModuleType
 
 from sweep.study import Ingredients, Record, Study, Trial
+from trainers.workers import process_memory
 from trainers.workers.importing import without_collection
 
 
 def run_trial(study: Study, trial: Trial, ingredients: Ingredients, folder: Path, attempt: int) -> Record | None:
     """Train one trial by what trains its stage; see the modules for what they raise. Ranks but the first get None."""
     try:
-        return _trainer(study)(study, trial, ingredients, folder, attempt)
+        record: Record | None = _trainer(study.training.stage).run_trial(study, trial, ingredients, folder, attempt)
+        return record
     finally:
-        gc.collect()  # its model refers to itself, and would stay while the next trials of this process run
-        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-            trim(0)  # of this trial's thread: the next one's may have another heap
+        process_memory.give_back()
 
 
-def _trainer(study: Study) -> Callable[[Study, Trial, Ingredients, Path, int], Record | None]:
+@functools.cache
+def _trainer(stage: str) -> ModuleType:
+    """The module that trains a stage: imported by the first trial of a process."""
     with without_collection():
-        if study.training.stage == "dpo":
-            from trainers.preference import trial as preference
+        if stage == "dpo":
+            from trainers.preference import trial
 
-            return preference.run_trial
+            return trial
         from trainers.trials import cpt
 
-        return cpt.run_trial
+        return cpt

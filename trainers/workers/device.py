@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 
@@ -11,11 +10,7 @@ import torch
 from sweep.study import InputError
 from sweep.study.sections.resources import Resources
 from sweep.study.sizes.known import GPUS
-
-MIB = 2**20
-# Of glibc's malloc, by the numbers in its malloc.h: the free memory that is kept at the end of a heap, by how
-# much it grows a heap, and the size from which on a block is a mapping of its own, as the tensors of larger models are.
-KEPT_BYTES = {-1: 512 * MIB, -2: 64 * MIB, -3: 32 * MIB}
+from trainers.workers import process_memory
 
 
 def open_device(resources: Resources) -> torch.device:
@@ -25,7 +20,7 @@ def open_device(resources: Resources) -> torch.device:
     """
     if not resources.gpus:
         torch.set_num_threads(resources.cpus_per_worker)
-        keep_freed_memory()
+        process_memory.keep_freed()
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError(
@@ -35,17 +30,6 @@ def open_device(resources: Resources) -> torch.device:
     torch.cuda.set_device(device)
     torch.cuda.reset_peak_memory_stats()
     return device
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep what a training step frees, up to half a GiB, for the next step.
-
-    Otherwise it gives the memory back to the kernel after every operation and gets it back page by page, which takes
-    15 % of the processor time of a small model's step. Where the C library is not glibc nothing changes.
-    """
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        for parameter, size in KEPT_BYTES.items():
-            mallopt(parameter, size)
 
 
 def device_name(device: torch.device) -> str:
