@@ -20,9 +20,6 @@ from sweep.study import Study
 # No test needs the hub: what asks it for a name that nobody has is told so at once, not after its time-outs.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# Ray starts its workers with the lowest priority but four: beside the other half of the suite they would stand still.
-os.environ.setdefault("RAY_worker_niceness", "0")
-
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
