@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from sweep import cli
 
 CPUS = 2  # of each node
+SMALL: dict[str, Any] = {"num_cpus": CPUS, "object_store_memory": 80 * 2**20}
 
 
 class TwoNodes:
@@ -24,11 +25,17 @@ class TwoNodes:
         from ray.cluster_utils import Cluster
 
         began = time.monotonic()
-        small: dict[str, Any] = {"num_cpus": CPUS, "object_store_memory": 80 * 2**20}
-        self._cluster = Cluster(True, head_node_args=small | {"include_dashboard": False})
-        self._other = self._cluster.add_node(**small)
+        self._cluster = Cluster(True, head_node_args=SMALL | {"include_dashboard": False})
+        self._other = self._add()
         self.address: str = self._cluster.address
         self.seconds = time.monotonic() - began  # to start it, which tells how busy this machine is
+
+    def _add(self) -> Any:
+        """A node with a folder of its own for staged code, as on a machine of its own: a node removes what it finds in
+        that folder, and workers of another one would lose the folder that they run in.
+        """
+        own = f"code_{time.monotonic_ns()}"
+        return self._cluster.add_node(**SMALL, runtime_env_dir_name=own)
 
     @contextlib.contextmanager
     def serves(self) -> Iterator[None]:
@@ -49,7 +56,7 @@ class TwoNodes:
     @contextlib.contextmanager
     def third(self) -> Iterator[str]:
         """The id of one more node, which may die meanwhile."""
-        node = self._cluster.add_node(num_cpus=CPUS, object_store_memory=80 * 2**20)
+        node = self._add()
         try:
             yield node.node_id
         finally:

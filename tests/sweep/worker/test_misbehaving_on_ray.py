@@ -35,7 +35,7 @@ ENDS = {
 def misbehaving(folder: Path) -> Run:
     """A run whose trials each do one of `ENDS`, in the staged code's stand-in for the training."""
     share = 1 / len(ENDS)
-    resources = {"retries": 1, "hang_minutes": MINUTES}
+    resources = {"retries": 1, "hang_minutes": MINUTES, "concurrent": 2}
     study = make_study(grid={"almr": [share * i for i in range(len(ENDS))], "lr": [1e-3]}, resources=resources)
     stand_in = Path(__file__).with_name("misbehaving_stand_in.py").read_text()
     run = with_stand_ins(folder, study, {"trainers/trials/cpt.py": stand_in})
