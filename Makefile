@@ -42,7 +42,7 @@ soak: $(INSTALLED)  ## seeded attacks on runs, in full: hours (docs/reliability.
 	$(BIN)/python -m tests.benchmarks.soaks.damage --seed 1 --count 300 --values 2000
 
 # In an environment of its own: what it requires is not ours. --strict fails where a package could not be looked up.
-audit: .venvs/audit/installed  ## known vulnerabilities of all pinned packages, by pip-audit: needs pypi.org
+audit: .venvs/audit/installed  ## known vulnerabilities of all pinned packages, by pip-audit: needs the advisories of the package index
 	.venvs/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 .venvs/audit/installed:
