@@ -164,7 +164,7 @@ def corpus(spec: Corpus, where: str, stage: Stage = "cpt") -> list[CheckResult]:
     if spec.dataset:
         return results(where, _unreachable("dataset", spec.dataset, spec.revision), spec.dataset)
     from trainers.data.documents import look
-    from trainers.prepare import READ_AS
+    from trainers.prepare.sources import READ_AS
 
     try:
         how = READ_AS.get(stage)

@@ -15,11 +15,12 @@ from sweep.study.errors import InputError, explain, name_of, shown
 from sweep.study.files import bounded_yaml
 from sweep.study.files.bounded_yaml import BoundedLoader
 from sweep.study.files.patterns import unescaped, what_it_is
+from sweep.study.sections.content import Replay
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.post_training import OF_THE_CHAIN, PostTraining, stage_launch
 from sweep.study.sections.resources import SQLITE
 from sweep.study.sections.text.documents import CHATML
-from sweep.study.study import Replay, Study
+from sweep.study.study import Study
 
 SHIPPED = Path(__file__).parents[1] / "studies"
 REPLAY = "-replay"  # ends the name of a study that `almr run --replay` answers from a table

@@ -10,6 +10,7 @@ from typing import Literal
 
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.transfer import HISTORY, NEAR_EDGE, TOKENS
+from analysis.launch.plan import repetition
 from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, confirmation, estimate, kept_checkpoints
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
@@ -17,7 +18,6 @@ from analysis.launch.plan.predicted_losses import PredictedLosses
 from analysis.launch.plan.source import LaunchCorpus, launch_corpora, unread
 from analysis.launch.plan.text_estimate import text_lines
 from sweep.study import LANGUAGES, CorpusFacts, Schema, Study
-from sweep.study import numbers as formats
 from sweep.study.sections.launch import Launch
 from sweep.study.sections.lr_schedule import LrSchedule
 from sweep.study.sections.text.corpora import Corpora
@@ -257,7 +257,7 @@ class LaunchPlan:
     def checked(self) -> list[str]:
         """The warnings that GO.md states as a check, with their numbers."""
         of_transfer = [line for line in self.fit_warnings if line.startswith((NEAR_EDGE, HISTORY, TOKENS))]
-        repeated = [warning for source in self.used if (warning := self._repetition(source))]
+        repeated = [warning for source in self.used if (warning := repetition.warning(self.study, source))]
         return [*of_transfer, *repeated, self._whole_steps, *self.held_out.lost.values()]
 
     @property
@@ -267,37 +267,7 @@ class LaunchPlan:
     @property
     def warnings(self) -> list[str]:
         """Warnings about the launch, beside those of the fit."""
-        found = [warning for source in self.used if (warning := self._repetition(source))]
+        found = [warning for source in self.used if (warning := repetition.warning(self.study, source))]
         if self.tokens != self.launch.tokens:
             found.append(self._whole_steps)
         return [*found, *self.held_out.lost.values(), *unread(self.study)]
-
-    def _repetition(self, source: LaunchCorpus) -> str | None:
-        """By the launch's own tokens and text. None where the launch reads it at most once."""
-        name, limit, size = self.label(source), self.study.objective.max_epochs, source.size
-        if size is None or source.epochs is None:
-            sample = f" (the trials read {source.facts.documents:,} documents of it)" if source.facts else ""
-            return (
-                f"{name} corpus: its size is not known, so the launch may repeat it{sample}: state the launch's "
-                f"text and its tokens under launch.corpora"
-            )
-        if source.epochs <= 1:
-            return None
-        fix = ". Supply a larger corpus." if source.epochs > limit else ""
-        return (
-            f"{name} corpus: the launch would read it {formats.times(source.epochs)} (limit {limit:g} x; "
-            f"{formats.tokens(size.tokens)} tokens, {size.source}{self._trial_passes(source)}){fix}"
-        )
-
-    def _trial_passes(self, source: LaunchCorpus) -> str:
-        if source.facts is None:
-            return ""
-        tokens, part = source.facts.tokens, "its training part"
-        if source.facts.trial_blocks:
-            tokens, part = (
-                source.facts.trial_blocks * self.study.training.sequence_length,
-                "the part that it draws from",
-            )
-        passes = source.share * self.study.training.tokens / tokens
-        unlike = ", so its loss does not show that: training.simulate_epochs would" if passes <= 1 else ""
-        return f"; a trial reads {formats.passes(passes, part)}{unlike}"

@@ -18,6 +18,7 @@ from sweep.study.files import cache as cache_files
 from trainers import prepare
 from trainers.data import corpus
 from trainers.data.origins import embedded
+from trainers.loop.base import check
 
 BYTES = 400_000  # of each corpus: far more than what describes it
 ALMOST = 1.35  # with `tokens`, or with a tokenizer that has one token for each byte
@@ -77,7 +78,7 @@ def test_local_files(
 def test_very_short_paragraphs(
     tmp_path: Path, cache: Path, small_model: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare.check, "measure", lambda study, made: made.base_check)  # it knows no text like this
+    monkeypatch.setattr(check, "measure", lambda study, made: made.base_check)  # it knows no text like this
     corpora = {}
     for language in LANGUAGES:
         as_paragraphs(tmp_path / f"{language}.txt", [f"{text}{i:x}" for i in range(8_000)])

@@ -17,7 +17,7 @@ from sweep.planning import epochs
 from sweep.planning.plan import StudyPlan, plan
 from sweep.store.run import Run
 from sweep.study import CorpusFacts, Ingredients, InputError, Study, study_file
-from sweep.study.study import Replay
+from sweep.study.sections.content import Replay
 from sweep.trials.progress import RunProgress
 from sweep.verbs.plan import prepare as preparing
 from sweep.verbs.plan.text import plan_json

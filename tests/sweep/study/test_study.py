@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from samples import make_study, study_content
 
 from sweep.study import InputError, Study, Trial, study_file
+from sweep.study.sections.grid import Grid
 from sweep.study.sections.launch import Launch
-from sweep.study.study import Grid
 
 SHIPPED_STUDIES = [  # the others are chains of them
     path for path in sorted(study_file.SHIPPED.glob("*.yaml")) if not study_file.is_chain(study_file.content_of(path))

@@ -20,7 +20,7 @@ from sweep import cli
 from sweep.store.run import Run
 from sweep.study import InputError, Objective, Study, Trial
 from sweep.study.record import PerLanguage
-from sweep.study.study import Replay
+from sweep.study.sections.content import Replay
 from sweep.trials import also
 from sweep.trials.progress import RunProgress
 from sweep.trials.queue import Queue, Turn
