@@ -14,16 +14,21 @@ GONE = re.compile(r"Actor(?:Died|Unavailable)Error|RayActorError|OutOfMemoryErro
 LOW_MEMORY = re.compile(r"OutOfMemoryError|running low on memory")
 EXITED = re.compile(r"exits with an exit code (\d+)")
 MONITOR = re.compile(r"Memory on the node.*? was ([\d.]+ ?\w*B) ?/ ?([\d.]+ ?\w*B)", re.DOTALL)
+FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)$", re.MULTILINE)  # Tune's own line above each failure
+NOT_STARTED = "raised in its creation task"  # Ray's words: the attempt had not begun
 NODE_LOST = re.compile(r"node has died|node was terminated|node failure|node died", re.IGNORECASE)
 IMPORT = re.compile(r"^(?:\w+\.)*(ModuleNotFoundError|ImportError|SyntaxError|IndentationError): (.+)$", re.MULTILINE)
 
 
 def reason(error_file: Path, log: Path) -> str:
     """What the watcher wrote at the end of its log, else what Ray says of a lost worker, else the exception: the last
-    line of Tune's error file. One line, of at most `REASON_LENGTH` letters.
+    line of Tune's error file. Of several failures, the last one's. One line, of at most `REASON_LENGTH` letters.
     """
-    error = ending.tail(error_file)
-    found = _of_lost_worker(error, log) if GONE.search(error) else ending.told(log) or _exception(error)
+    error = FAILURE.split(ending.tail(error_file))[-1]
+    if NOT_STARTED in error:
+        found = _exception(error)
+    else:
+        found = _of_lost_worker(error, log) if GONE.search(error) else ending.told(log) or _exception(error)
     return found[:REASON_LENGTH]
 
 

@@ -63,6 +63,24 @@ def test_the_cause_is_in_words(
     assert len(failure.reason(told, own).splitlines()) == 1
 
 
+FIRST, SECOND = ("Failure # {} (occurred at 2026-11-29_15-05-{})\n".format(*of) for of in ((1, 17), (2, 24)))
+NOT_STARTED = "The actor died because of an error raised in its creation task, ray::ImplicitFunc.__init__()\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "log", "words"),
+    [
+        (FIRST + DIED + SECOND + "Traceback\nValueError: no such token\n", "", "ValueError: no such token"),
+        (FIRST + "Traceback\nValueError: once\n" + SECOND + DIED, f"{ending.ENDED}Aborted", "Aborted"),
+        (FIRST + DIED + SECOND + NOT_STARTED + "OSError: disk\n", f"{ending.ENDED}Aborted", "OSError: disk"),
+    ],
+)
+def test_of_several_failures_the_last_one_is_the_cause(tmp_path: Path, error: str, log: str, words: str) -> None:
+    (told := tmp_path / "error.txt").write_text(error)
+    (own := tmp_path / "train.log").write_text(f"--- attempt 1\n{log}\n")
+    assert failure.reason(told, own) == words
+
+
 @pytest.mark.parametrize("status", ["complete", "diverged"])
 def test_a_result_stands_although_its_worker_ended_before_tune_knew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
