@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -68,11 +69,10 @@ class Driver:
     def look(self) -> None:
         done = sum(1 for _ in (self.folder / "runs" / self.study.name / "trials").glob("*/record.json"))
         try:
-            cpu, pages = _used(self.process.pid)
+            cpu, mib = _used(self.process.pid)
         except OSError:
             return
-        if done and pages:
-            mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        if done and mib:
             self.moments.append(Moment(done, time.monotonic() - self.began, cpu, mib))
 
     def fault(self) -> str:
@@ -92,10 +92,12 @@ def difference(folder: Path, study: Study) -> str:
     return "" if found[compared].equals(asked[compared]) else f"{study.name}: the table is not what was replayed"
 
 
-def _used(pid: int) -> tuple[float, int]:
-    """Processor seconds, user and system, and resident pages of a process."""
+def _used(pid: int) -> tuple[float, float]:
+    """Processor seconds, user and system, and MiB of a process, resident or swapped; 0 MiB where it has ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(fields[21])
+    status = Path(f"/proc/{pid}/status").read_text()
+    kib = sum(int(found) for found in re.findall(r"^Vm(?:RSS|Swap):\s+(\d+) kB$", status, re.MULTILINE))
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), kib / 1024
 
 
 def main() -> None:

@@ -174,7 +174,8 @@ def test_what_no_count_can_change_is_refused_before_anything_is_prepared(
     times: int, own: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, console = with_launch(times * TOKENS, own=own), Console(quiet=True)
-    monkeypatch.setattr(prepare, "_prepare", pytest.fail)
+    for name in ("prepare", "fetch"):
+        monkeypatch.setattr(prepare, name, pytest.fail)
     for start in (lambda: sweep_run.run(study, Run(tmp_path), console), lambda: preparing.prepare(study, console)):
         with pytest.raises(InputError, match=r"^training\.simulate_epochs: ") as error:
             start()
