@@ -20,7 +20,7 @@ from sweep.external.command import answer
 from sweep.external.command.request import CommandRequest, RequestedLanguage
 from sweep.study import Record, Schema
 from sweep.study.files.layout import Entry, RunFiles, ScoreFiles, TrialFiles
-from sweep.study.sections.training import Optimizer
+from sweep.study.sections.recipe.training import Optimizer
 from tests import demo_run, docs_outputs, docs_pages, rooms, study_fields
 from tests import docs_checks as checks
 from tests.rooms import ROOT

@@ -16,10 +16,10 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sweep.study.files import cache
-from sweep.study.sections.lr_schedule import VERSION as SCHEDULE_VERSION
+from sweep.study.sections.recipe.lr_schedule import VERSION as SCHEDULE_VERSION
+from sweep.study.sections.recipe.training import Optimizer, Schedule, Training
 from sweep.study.sections.text.corpora import Corpora, Corpus
 from sweep.study.sections.text.documents import Documents
-from sweep.study.sections.training import Optimizer, Schedule, Training
 from sweep.study.study import fingerprint_of
 from trainers.data import corpus, documents
 from trainers.data.documents import DocumentSource

@@ -10,7 +10,7 @@ from analysis.fit_file.transfer import HISTORY, REPEATS, TOKENS, Shrinkage
 from analysis.transfer.sizes import ScaleStep
 from sweep.study import Study, numbers
 from sweep.study.sections.launch import Launch
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 
 NOTABLE = 1.5  # least ratio, of pre-training tokens per parameter or of weight decay's total, to warn of
 LEAST_SHRINKAGE = 0.01  # of the weights

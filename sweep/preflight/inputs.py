@@ -11,8 +11,8 @@ from sweep.study import InputError, Study
 from sweep.study.errors import one_line, shown
 from sweep.study.numbers import size
 from sweep.study.preparation import PreparationState
+from sweep.study.sections.recipe.training import Stage
 from sweep.study.sections.text.corpora import Corpus
-from sweep.study.sections.training import Stage
 from trainers.benchmarks import fetching
 
 QUICKLY_READ = 2e9  # bytes of a model that is read completely

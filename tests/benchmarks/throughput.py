@@ -23,8 +23,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+from sweep.study.sections.recipe.training import Training
 from sweep.study.sections.resources import Execution
-from sweep.study.sections.training import Training
 
 # hidden, intermediate, layers, heads, key-value heads, vocabulary, length, sequences a step, sequences at once
 SHAPES: dict[str, tuple[int, ...]] = {

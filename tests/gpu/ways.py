@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import distributed
 
+from sweep.study.sections.recipe.training import Training
 from sweep.study.sections.resources import Execution
-from sweep.study.sections.training import Training
 from sweep.study.sizes.shape import Shape
 from trainers.loop.learner import Learner
 from trainers.model import fitting, output_layer

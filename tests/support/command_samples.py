@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sweep.external.command.request import CommandRequest, RequestedLanguage, RequestedSchedule, RequestedSource
-from sweep.study.sections.training import Optimizer
+from sweep.study.sections.recipe.training import Optimizer
 
 
 def asked(**changes: Any) -> CommandRequest:

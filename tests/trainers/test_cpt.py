@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sweep.study import Status, Study, Trial
-from sweep.study.sections.training import Schedule, Training
+from sweep.study.sections.recipe.training import Schedule, Training
 from trainers import prepare
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.learner import StepMetrics, train

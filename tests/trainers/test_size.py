@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from sweep.study import InputError, Objective, Record, Study, Trial
+from sweep.study.sections.recipe.training import Optimizer, Training
 from sweep.study.sections.resources import Execution
-from sweep.study.sections.training import Optimizer, Training
 from sweep.study.sizes import shape
 from trainers import prepare
 from trainers.data.mixture import BatchReader

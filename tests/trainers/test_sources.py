@@ -11,7 +11,7 @@ import pytest
 from samples import local_content, with_sources
 
 from sweep.study import LANGUAGES, Record, Status, Study, Trial, preparation
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 from trainers import prepare
 from trainers.trials import cpt
 

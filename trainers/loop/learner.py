@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 from trainers.loop.optimizer import local_part, make_optimizer, set_lr
 from trainers.loop.out_of_memory import MicroBatch, free_memory
 from trainers.model.token_loss import TokenLoss

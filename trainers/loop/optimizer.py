@@ -9,7 +9,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 
 from sweep.study import InputError
-from sweep.study.sections.training import Optimizer
+from sweep.study.sections.recipe.training import Optimizer
 
 
 def make_optimizer(model: torch.nn.Module, recipe: Optimizer, lr: float) -> torch.optim.Optimizer:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from sweep.study import Horizon
 from sweep.study.numbers import finite, json_text
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 from trainers.data.mixture import BatchReader
 from trainers.loop.checkpoint import Checkpoints
 from trainers.loop.divergence import DivergenceWatch

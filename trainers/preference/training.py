@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from sweep.study import Trial
 from sweep.study.numbers import finite, json_text
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 from trainers.loop.divergence import DivergenceWatch
 from trainers.loop.learner import StepMetrics
 from trainers.preference.held_out import HeldOutPairs, HeldOutResult

@@ -11,7 +11,7 @@ from trainers import tiny
 from trainers.benchmarks import fetching
 from trainers.data import corpus, disk_paths
 from trainers.prepare.base_model import BASE_MODEL, Progress
-from trainers.prepare.ingredients import Prepared, commits_of, make
+from trainers.prepare.ingredients import StudyInputs, commits_of, make
 
 
 def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Preparation:
@@ -39,7 +39,7 @@ def fetch(study: Study, progress: Progress = lambda phase, share: None) -> Prepa
     return record
 
 
-def _paths(study: Study, made: Prepared) -> dict[str, tuple[str, ...]]:
+def _paths(study: Study, made: StudyInputs) -> dict[str, tuple[str, ...]]:
     """What the preparation takes on this machine's disk, by part. The user's own files are not counted."""
     own = study.base_model.pretrained == made.ingredients.base_model
     trained_on = list(tiny.sources().values()) if study.base_model.is_tiny else []

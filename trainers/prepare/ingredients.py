@@ -20,7 +20,7 @@ from trainers.prepare.base_model import BASE_MODEL, TOKENIZER, Progress
 
 
 @dataclass(frozen=True)
-class Prepared:
+class StudyInputs:
     ingredients: Ingredients
     sources: dict[str, DocumentSource]
     tokenizer: TextTokenizer
@@ -58,7 +58,7 @@ def make(
     commits: dict[str, RecordedCommit],
     finished: Callable[[str], None] = lambda part: None,
     again: Mapping[str, str] = {},
-) -> Prepared:
+) -> StudyInputs:
     """`finished` is called with each part that is done, in the words of a study file. `again`: by source, the packed
     corpus whose held-out documents are held out again.
     """
@@ -92,7 +92,7 @@ def make(
     )
     progress("measuring the base model's loss", None)
     measured = ingredients.model_copy(update={"base_check": check.measure(study, ingredients)})
-    return Prepared(measured, read, tokenizer)
+    return StudyInputs(measured, read, tokenizer)
 
 
 def _facts(study: Study, name: str, folder: Path) -> CorpusFacts:

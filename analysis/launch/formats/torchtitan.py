@@ -26,7 +26,7 @@ from analysis.launch.plan.launch_study import launch_recipe
 from analysis.launch.scripts.torchrun import TORCHRUN, Command
 from sweep.study import InputError
 from sweep.study.files import disk
-from sweep.study.sections import lr_schedule
+from sweep.study.sections.recipe import lr_schedule
 
 NAME = "torchtitan"
 TRAINER = "torchtitan 0.3"

@@ -10,16 +10,15 @@ from typing import Literal
 
 from analysis.fit_file.findings import Finding
 from analysis.fit_file.transfer import HISTORY, NEAR_EDGE, TOKENS
-from analysis.launch.plan import repetition
 from analysis.launch.plan.estimate import LaunchEstimate, checkpoint_steps, confirmation, estimate, kept_checkpoints
 from analysis.launch.plan.held_out import HeldOutText
 from analysis.launch.plan.layout import LaunchHardware, ParallelLayout, plain
 from analysis.launch.plan.predicted_losses import PredictedLosses
-from analysis.launch.plan.source import LaunchCorpus, launch_corpora, unread
+from analysis.launch.plan.source import LaunchCorpus, launch_corpora, repetition, unread
 from analysis.launch.plan.text_estimate import text_lines
 from sweep.study import LANGUAGES, CorpusFacts, Schema, Study
 from sweep.study.sections.launch import Launch
-from sweep.study.sections.lr_schedule import LrSchedule
+from sweep.study.sections.recipe.lr_schedule import LrSchedule
 from sweep.study.sections.text.corpora import Corpora
 
 NOT_TRIED = "NOT TRIED: no parity run shows that this trainer trains as the trials did (almr export RUN --parity)"
@@ -257,7 +256,7 @@ class LaunchPlan:
     def checked(self) -> list[str]:
         """The warnings that GO.md states as a check, with their numbers."""
         of_transfer = [line for line in self.fit_warnings if line.startswith((NEAR_EDGE, HISTORY, TOKENS))]
-        repeated = [warning for source in self.used if (warning := repetition.warning(self.study, source))]
+        repeated = [warning for source in self.used if (warning := repetition(self.study, source))]
         return [*of_transfer, *repeated, self._whole_steps, *self.held_out.lost.values()]
 
     @property
@@ -267,7 +266,7 @@ class LaunchPlan:
     @property
     def warnings(self) -> list[str]:
         """Warnings about the launch, beside those of the fit."""
-        found = [warning for source in self.used if (warning := repetition.warning(self.study, source))]
+        found = [warning for source in self.used if (warning := repetition(self.study, source))]
         if self.tokens != self.launch.tokens:
             found.append(self._whole_steps)
         return [*found, *self.held_out.lost.values(), *unread(self.study)]

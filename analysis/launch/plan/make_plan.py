@@ -29,7 +29,7 @@ def make(
     counted = {name: _facts(corpora, name) for name in study.corpora.source_names()}
     sources = sources_of(study, transfer.almr, counted, text.files)
     findings = (*(accepted_risk.refusals if accepted_risk else ()), *fit.file.warnings)
-    of_transfer = (line for line in transfer.warnings if REPEATS not in line)  # see repetition.py
+    of_transfer = (line for line in transfer.warnings if REPEATS not in line)  # see source.repetition
     warnings = (*messages(findings), *of_transfer)
     return LaunchPlan(
         study=study,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sweep.study import numbers
-from sweep.study.sections.lr_schedule import LrSchedule
+from sweep.study.sections.recipe.lr_schedule import LrSchedule
 
 TRANSFORMERS = ("llamafactory", "axolotl", "trl")  # the formats whose trainer has only the schedules of transformers
 ALL = 4096  # of a launch with fewer steps, every one is read back

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from sweep.study import LANGUAGES, CorpusFacts, InputError, Study
+from sweep.study import numbers as formats
 from sweep.study.files import patterns
 from sweep.study.sections.text.corpora import TEXT, Corpora, Corpus, CorpusSource
 
@@ -161,3 +162,32 @@ def _same_text(spec: Corpus, sources: Iterable[CorpusSource]) -> CorpusSource | 
     """The trials' source of this text, or of a sample of it."""
     text = spec.model_dump(include={*TEXT})
     return next((one for one in sources if one.spec.model_dump(include={*TEXT}) == text), None)
+
+
+def repetition(study: Study, source: LaunchCorpus) -> str | None:
+    """A warning that the launch reads a text more than once, by its own tokens and text. None where it does not."""
+    name, limit, size = source.label(study), study.objective.max_epochs, source.size
+    if size is None or source.epochs is None:
+        sample = f" (the trials read {source.facts.documents:,} documents of it)" if source.facts else ""
+        return (
+            f"{name} corpus: its size is not known, so the launch may repeat it{sample}: state the launch's "
+            f"text and its tokens under launch.corpora"
+        )
+    if source.epochs <= 1:
+        return None
+    fix = ". Supply a larger corpus." if source.epochs > limit else ""
+    return (
+        f"{name} corpus: the launch would read it {formats.times(source.epochs)} (limit {limit:g} x; "
+        f"{formats.tokens(size.tokens)} tokens, {size.source}{_trial_passes(study, source)}){fix}"
+    )
+
+
+def _trial_passes(study: Study, source: LaunchCorpus) -> str:
+    if source.facts is None:
+        return ""
+    tokens, part = source.facts.tokens, "its training part"
+    if source.facts.trial_blocks:
+        tokens, part = source.facts.trial_blocks * study.training.sequence_length, "the part that it draws from"
+    passes = source.share * study.training.tokens / tokens
+    unlike = ", so its loss does not show that: training.simulate_epochs would" if passes <= 1 else ""
+    return f"; a trial reads {formats.passes(passes, part)}{unlike}"

@@ -17,7 +17,7 @@ from analysis.launch.watching.predicted_path import PredictedPath
 from sweep.study import LANGUAGES, InputError, Study, study_file
 from sweep.study.files import reader, regular
 from sweep.study.files.layout import RunFiles
-from sweep.study.sections.lr_schedule import LrSchedule
+from sweep.study.sections.recipe.lr_schedule import LrSchedule
 
 START, STUDY = "start.sh", "study.yaml"
 SETTINGS = {

@@ -25,7 +25,7 @@ from sweep.external.runs.reference import evaluate
 from sweep.external.runs.trace import Losses
 from sweep.study import Ingredients, Study, Trial
 from sweep.study.errors import one_line
-from sweep.study.sections.trainer import TrainerChoice
+from sweep.study.sections.recipe.trainer import TrainerChoice
 from trainers.loop import held_out
 
 STEPS = (10, 20, 50, 100)  # the first number that the study's LR schedule can be had in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sweep.study.fields import Section
-from sweep.study.sections.training import Optimizer
+from sweep.study.sections.recipe.training import Optimizer
 
 SCHEMA_VERSION = 1
 

@@ -10,8 +10,8 @@ from typing import Any, get_args
 from sweep.study import InputError, Study, study_file
 from sweep.study.fields import TrainerName
 from sweep.study.sections.grid import Grid, Search
+from sweep.study.sections.recipe.trainer import TrainerChoice
 from sweep.study.sections.resources import Tracking
-from sweep.study.sections.trainer import TrainerChoice
 
 LEAST = 2  # trials: of one, nothing could be said of the scatter
 LONGEST = 100  # letters of a study's name

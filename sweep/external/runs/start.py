@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweep.external.read_back.verify import in_ours, interpreter
-from sweep.study.sections.trainer import TrainerChoice
+from sweep.study.sections.recipe.trainer import TrainerChoice
 from sweep.worker.group.node import CODE
 
 SECONDS_BETWEEN = 0.1

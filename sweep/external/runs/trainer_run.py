@@ -19,7 +19,7 @@ from sweep.external.runs.start import Ended, Script, TrainerEnvironment
 from sweep.external.runs.trace import Losses, TextRead, Trace
 from sweep.study import LANGUAGES, Study
 from sweep.study.sections.launch import Format
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 from sweep.worker.group.node import free_port, python_path
 
 READERS = Path(__file__).parent / "readers"

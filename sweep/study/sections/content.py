@@ -13,11 +13,11 @@ from sweep.study.sections.launch import Launch
 from sweep.study.sections.notify import Notify
 from sweep.study.sections.objective import Objective
 from sweep.study.sections.post_training import PostTraining
+from sweep.study.sections.recipe.trainer import TrainerChoice
+from sweep.study.sections.recipe.training import Training
 from sweep.study.sections.resources import Execution, Resources, Tracking
 from sweep.study.sections.text.corpora import BaseModelSource, Corpora
 from sweep.study.sections.text.documents import Documents
-from sweep.study.sections.trainer import TrainerChoice
-from sweep.study.sections.training import Training
 
 GPU_KIND = ("gpu", "gpu_gigabytes")  # fields of `resources` and of `launch`
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BeforeValidator, model_validator
 
 from sweep.study.fields import OneOrMore, Positive, Section, Several, Text, VariableName
-from sweep.study.sections.trainer import words, words_beside
+from sweep.study.sections.recipe.trainer import words, words_beside
 
 Event = Literal["finished", "refused", "failed", "interrupted", "stalled", "over_budget"]
 EVENTS: tuple[Event, ...] = get_args(Event)

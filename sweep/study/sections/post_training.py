@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from sweep.study.fields import Name, Section, exactly_one
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.sections.launch import Format, Launch
+from sweep.study.sections.recipe.training import Training
 from sweep.study.sections.resources import Resources
-from sweep.study.sections.training import Training
 
 ORDER = ("sft", "dpo")
 OF_THE_CHAIN = ("name", "base_model", "launch", "replay", "post_training")  # fields of a study that no stage has

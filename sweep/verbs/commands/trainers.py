@@ -13,7 +13,7 @@ from rich.console import Console
 from sweep.store.run import Run
 from sweep.study import InputError, Study, numbers, study_file
 from sweep.study.errors import explain
-from sweep.study.sections.trainer import TrainerChoice
+from sweep.study.sections.recipe.trainer import TrainerChoice
 from sweep.verbs.commands.terminal import REFUSED, err, interruptible, out, show
 from sweep.verbs.options import RUNS, Address, AsJson, Runs, StudyName
 

@@ -12,7 +12,7 @@ from sweep.planning import scoring
 from sweep.planning.plan import StudyPlan, concurrency
 from sweep.study import Study, Trial, numbers
 from sweep.study.numbers import clock, count, percent, quantity
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 from sweep.trials.budget import amount, spent
 from sweep.verbs.plan import corpora
 from sweep.verbs.plan.launch import launch_json, launch_lines

@@ -19,8 +19,8 @@ from analysis.launch.bundle import write
 from analysis.launch.formats import megatron, trainer_arguments
 from analysis.launch.plan.schedule import ALL, difference, probe_steps, taken
 from sweep.external.read_back.verify import differences, expected, question
-from sweep.study.sections.lr_schedule import LrSchedule
-from sweep.study.sections.training import Schedule
+from sweep.study.sections.recipe.lr_schedule import LrSchedule
+from sweep.study.sections.recipe.training import Schedule
 
 LR = 2e-5
 EXACT = {"rel": 1e-12, "abs": 1e-15}

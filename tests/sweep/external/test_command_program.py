@@ -34,8 +34,8 @@ from sweep.external.runs.start import TrainerEnvironment
 from sweep.external.runs.trainer_run import PreparedFiles
 from sweep.external.trial.job import ExternalTrialError, NodeCommand, TrialJob
 from sweep.study import Study, Trial, study_file
+from sweep.study.sections.recipe.trainer import TrainerChoice
 from sweep.study.sections.resources import Resources
-from sweep.study.sections.trainer import TrainerChoice
 from tests.rooms import ROOT
 from trainers import prepare
 from trainers.data.corpus import open_corpora

@@ -28,7 +28,7 @@ from sweep.external.compare.result import TrainerComparison
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Study
 from sweep.study.sections.grid import Grid
-from sweep.study.sections.trainer import TrainerChoice
+from sweep.study.sections.recipe.trainer import TrainerChoice
 from sweep.verbs.commands.terminal import REFUSED
 from trainers.trials import recorded
 

@@ -17,7 +17,7 @@ from analysis.launch.evidence.parity import ParityRun
 from sweep.external.parity import judge
 from sweep.external.parity.judge import ParityBounds
 from sweep.external.runs.trace import LoggedStep, Trace
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 from trainers.data.tokens.borders import Borders
 from trainers.loop.held_out import evaluate
 from trainers.loop.learner import Learner

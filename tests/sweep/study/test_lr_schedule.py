@@ -10,8 +10,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sweep.study.sections.lr_schedule import LrSchedule
-from sweep.study.sections.training import Schedule, Training
+from sweep.study.sections.recipe.lr_schedule import LrSchedule
+from sweep.study.sections.recipe.training import Schedule, Training
 
 SHARES = st.floats(0, 1, allow_nan=False)
 SCHEDULES = st.builds(dict, name=st.sampled_from(["cosine", "wsd"]), warmup=SHARES, decay=SHARES, min_lr=SHARES)

@@ -12,7 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sweep.study import Record, Status, Study, Trial
-from sweep.study.sections.training import Training
+from sweep.study.sections.recipe.training import Training
 from trainers import prepare
 from trainers.loop.held_out import HeldOut
 from trainers.loop.learner import Learner, copied_to_host

@@ -7,9 +7,9 @@ from itertools import chain
 
 from sweep.study.fields import TrainerName
 from sweep.study.sections.benchmarks import Benchmarks
+from sweep.study.sections.recipe.training import Training
 from sweep.study.sections.text.corpora import Corpora
 from sweep.study.sections.text.documents import Documents
-from sweep.study.sections.training import Training
 
 CARRIED_OUT = ("cpt", "sft", "dpo")  # by the trainers of this version
 NAMES = {"cpt": "Continual pre-training", "sft": "Supervised fine-tuning", "dpo": "Preference optimisation"}

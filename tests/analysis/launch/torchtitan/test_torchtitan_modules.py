@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from analysis.launch.formats import torchtitan
 from analysis.launch.formats.format import TEMPLATES
 from sweep.study import InputError
-from sweep.study.sections import lr_schedule
+from sweep.study.sections.recipe import lr_schedule
 from trainers.data.tokens.borders import Borders
 from trainers.model.token_loss import TokenLoss, positions
 

@@ -17,7 +17,7 @@ from sweep.external.trial.named import NamedTrainer
 from sweep.external.trial.nodes import WatchedNodes
 from sweep.study import Ingredients, Study, Trial
 from sweep.study.files.layout import TrialFiles
-from sweep.study.sections.trainer import TrainerChoice
+from sweep.study.sections.recipe.trainer import TrainerChoice
 from sweep.worker.group.monitor import WorkerGroupError
 
 FAKE = Path(__file__).with_name("fake_trainer.py")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from sweep.study.fields import Count, Finite, Positive, Section, Several, Share, nearest_multiple
-from sweep.study.sections.lr_schedule import VERSION, LrSchedule
+from sweep.study.sections.recipe.lr_schedule import VERSION, LrSchedule
 
 LATER = ("horizons", "document_masking", "simulate_epochs", "dpo")  # fields that came after the first runs
 Stage = Literal["cpt", "sft", "dpo"]
