@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def misbehave(how: str, folder: Path, attempt: int) -> float:
         child = subprocess.Popen(["sleep", "600"])
         (folder / "child").write_text(str(child.pid))
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(600)  # this thread may run on until the main one has taken the signal
     if how == "crashes":
         ctypes.string_at(0)
     if how == "has no package":
