@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -48,6 +49,17 @@ def content(path: Path, remedy: str = "restore it, or remove it", most: int = LA
     raise UnreadableFileError(
         f"{path}: holds {size // MEGABYTE:,} MB, where a sound one has less than {most // MEGABYTE}; {remedy}"
     )
+
+
+def refuse_pipes(folder: Path, remedy: str) -> None:
+    """Raises UnreadableFileError where the folder holds a pipe, a socket or a device: a library that reads all of its
+    files would wait for what nobody writes.
+    """
+    for path in sorted(folder.iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # a link to nothing
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise UnreadableFileError(f"{path}: is a pipe or a device, not a file; {remedy}")
 
 
 def _link(path: Path, error: OSError) -> str:

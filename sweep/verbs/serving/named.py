@@ -12,7 +12,7 @@ from sweep.store.remote import is_remote
 from sweep.store.storage import named
 from sweep.study import InputError
 from sweep.study.errors import shown
-from sweep.study.files import reader
+from sweep.study.files import reader, regular
 from sweep.study.files.layout import RunFiles, TrialFiles
 from sweep.study.sizes.known import EMBEDDED
 
@@ -54,6 +54,7 @@ def _found(given: str, runs: str) -> ModelToServe:
 def _of_folder(folder: Path) -> ModelToServe:
     """By the name of the folder; a saved model of a trial by run and trial."""
     folder = folder.resolve()
+    regular.refuse_pipes(folder, "save the model again")
     files = TrialFiles(folder.parent)
     if folder == files.model and files.request.is_file():
         return _local(f"{files.folder.parent.parent.name}-{files.folder.name}", folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,13 @@ def test_weights_in_several_files_are_read_and_a_missing_one_is_named(trained: P
         inspection.refuse_incomplete(model)
     (model / "model.safetensors.index.json").write_text("{")
     with pytest.raises(InputError, match=r"index.json is damaged or cut off"):
+        inspection.refuse_incomplete(model)
+
+
+def test_a_pipe_among_its_files_is_not_waited_for(trained: Path, tmp_path: Path) -> None:
+    model = copied(trained, tmp_path / "model")
+    os.mkfifo(model / "chat_template.jinja")
+    with pytest.raises(InputError, match=r"chat_template\.jinja: is a pipe or a device, not a file"):
         inspection.refuse_incomplete(model)
 
 

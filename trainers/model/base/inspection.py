@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.study import InputError, Study
+from sweep.study.files import regular
 from sweep.study.ingredients import BaseModelCheck
 from sweep.study.sections.text.documents import Documents
 from trainers.data.readers.opening import refuse_pointer
@@ -27,9 +28,10 @@ class Inspection:
 
 
 def refuse_incomplete(folder: Path) -> None:
-    """Raises InputError for a directory without configuration, for weights that are missing or cut off, and for files
-    of configuration or tokenizer that are pointers.
+    """Raises InputError for a directory without configuration, for weights that are missing or cut off, for files of
+    configuration or tokenizer that are pointers, and for pipes.
     """
+    regular.refuse_pipes(folder, AGAIN)
     if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
         raise InputError(f"{WHERE}: {folder} has no config.json: {AGAIN}")
     checkpoint.opened(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from pathlib import Path
@@ -55,6 +56,15 @@ def trial(run: Path, name: str, objective: float | None = None) -> Path:
         model(place / "model")
         (place / "kept.json").write_text(json.dumps({"objective": objective}))
     return place
+
+
+def test_a_pipe_in_a_models_folder_is_not_waited_for(tmp_path: Path) -> None:
+    folder = model(tmp_path / "model")
+    (folder / "generation_config.json").symlink_to("nowhere")
+    find(str(folder), "runs")
+    os.mkfifo(folder / "tokenizer.json")
+    with pytest.raises(InputError, match=r"tokenizer\.json: is a pipe or a device, not a file; save the model again"):
+        find(str(folder), "runs")
 
 
 def said(*words: str) -> tuple[list[str], int]:
