@@ -15,6 +15,7 @@ from pathlib import Path
 import pydantic
 
 from sweep.store.owner import Owner
+from sweep.study.files import unfinished
 
 KINDS = ("ray", "trial", "node")
 OWNER = "owner.json"
@@ -40,7 +41,13 @@ def folder(kind: str) -> Iterator[Path]:
 
 
 def remove(made: Path) -> None:
-    shutil.rmtree(made, ignore_errors=True)
+    """Its owner's name goes last: what a removal leaves that was cut short is still known as ours."""
+    with contextlib.suppress(OSError):
+        for path in made.iterdir():
+            if path.name != OWNER:
+                unfinished.remove(path)
+        if {path.name for path in made.iterdir()} <= {OWNER}:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def places() -> list[Path]:
@@ -50,20 +57,24 @@ def places() -> list[Path]:
 
 
 def sweep() -> None:
-    """Remove the folders that processes of this machine left which have ended. Those of others are never touched."""
+    """Remove the folders that processes of this machine left which have ended. Those of others are never touched, nor
+    is what the user gave such a name.
+    """
     for place in dict.fromkeys(places()):
         for kind in KINDS:
             for found in place.glob(f"almr-{kind}-*"):
-                if _is_left(found):
-                    remove(found)
+                with contextlib.suppress(OSError, pydantic.ValidationError):
+                    _remove_left(found)
 
 
-def _is_left(found: Path) -> bool:
+def _remove_left(found: Path) -> None:
+    if found.is_symlink() or not found.is_dir() or found.stat().st_uid != os.getuid():
+        return
     try:
-        if found.is_symlink() or not found.is_dir() or found.stat().st_uid != os.getuid():
-            return False
-        return Owner.model_validate_json((found / OWNER).read_bytes()).is_gone()
+        owner = Owner.model_validate_json((found / OWNER).read_bytes())
     except FileNotFoundError:
-        return time.time() - found.stat().st_mtime > NAMELESS_SECONDS if found.is_dir() else False
-    except (OSError, pydantic.ValidationError):
-        return False
+        if time.time() - found.stat().st_mtime > NAMELESS_SECONDS:
+            found.rmdir()  # an empty one alone: what holds anything without naming us is not ours
+        return
+    if owner.is_gone():
+        remove(found)

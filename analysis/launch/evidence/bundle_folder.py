@@ -47,7 +47,7 @@ def replace(out: Path, finished: Path) -> Path | None:
     one cannot be moved; the old one is then where it was.
     """
     kept = _free(out) if was_used(out) else None
-    old = kept or unfinished.beside(out, "old")
+    old = kept or unfinished.beside(out, replaced=True)
     if out.exists():
         shutil.move(out, old)  # a rename, or a copy: a folder of an image's lower layer cannot be renamed
     try:

@@ -19,12 +19,13 @@ from sweep.study.files import disk
 
 ABANDONED_SECONDS = 24 * 3600  # of another machine's files: whether their process lives cannot be known
 OWNED = re.compile(r"[.-]([0-9a-f]{8})-(\d+)(?:-\w+)?$")
-NAMED = re.compile(r"^\..+\.(?:unfinished|old)-(?:([0-9a-f]{8})-)?(\d+)(?:-\w+)?$")
+# A user's own `.zshrc.old-20240105-1` has to be told from ours: they are looked for in folders that are not ours too.
+NAMED = re.compile(r"^\..+\.unfinished-(?:replaced-)?([0-9a-f]{8})-(\d+)(?:-\w+)?$")
 
 
-def beside(path: Path, what: str = "unfinished") -> Path:
-    """The hidden name under which this process writes what becomes `path`. `what`: `old` for what it replaces."""
-    return path.with_name(f".{path.name}.{what}-{owner()}")
+def beside(path: Path, replaced: bool = False) -> Path:
+    """The hidden name under which this process writes what becomes `path`, or keeps what that has `replaced`."""
+    return path.with_name(f".{path.name}.unfinished-{'replaced-' if replaced else ''}{owner()}")
 
 
 @contextlib.contextmanager
