@@ -24,11 +24,15 @@ from sweep.store.remote import RemoteLockFile
 from sweep.study import InputError
 from sweep.study.files import regular, unfinished
 from sweep.study.files.atomic import write_atomically
+from sweep.study.numbers import clock
 
 LARGEST_BYTES = 10**5
 UNREADABLE = "delete it if no other driver is running"
 HEARTBEAT_SECONDS = 30.0
-STALE_SECONDS = 300.0  # ten heartbeats, and far more than the clocks of one cluster differ
+STALE_SECONDS = 300.0  # ten heartbeats
+# A driver that seems silent, by its clock and ours, is watched for so long before its lock is taken: two heartbeats and
+# a half, since one may be late.
+WATCHED_SECONDS = 75.0
 
 
 class LocalLockFile:
@@ -84,7 +88,8 @@ LockFile = LocalLockFile | RemoteLockFile
 def held(file: LockFile, what: str) -> Iterator[None]:
     """Hold `file`, the lock of the run `what`, while the block runs. Raises InputError naming another driver's owner.
 
-    A driver without a heartbeat for `STALE_SECONDS` loses its lock to the next driver, and is then interrupted.
+    A driver without a heartbeat for `STALE_SECONDS` loses its lock to the next driver, and is then interrupted. Clocks
+    of machines differ: the next driver first watches whether the heartbeat goes on.
     """
     owner = Owner.here()
     _take(file, owner, what)
@@ -128,8 +133,8 @@ def _take(file: LockFile, owner: Owner, what: str) -> None:
         file.create(owner.model_dump_json())
     except FileExistsError:
         other = owner_of(file)
-        if other and is_alive(other):
-            raise InputError(_refusal(what, other, file)) from None
+        if other and _lives(file, other, what):
+            raise InputError(_refusal(what, owner_of(file), file)) from None
         file.replace(owner.model_dump_json())
         time.sleep(max(file.settle_seconds, 1.0))  # other drivers may replace it too: the last one holds it
     else:
@@ -139,13 +144,36 @@ def _take(file: LockFile, owner: Owner, what: str) -> None:
         raise InputError(_refusal(what, other, file))
 
 
+def _lives(file: LockFile, owner: Owner, what: str) -> bool:
+    """Whether the driver still runs: of one whose last heartbeat is minutes away by our clock, whether it writes more,
+    or has left the lock to another.
+    """
+    if owner.is_gone():
+        return False
+    if abs(owner.silent_seconds) < STALE_SECONDS:
+        return True
+    log = logging.getLogger(__name__)
+    log.warning("%s: waiting up to %.0f s for a heartbeat of its driver, %s", what, WATCHED_SECONDS, owner)
+    end = time.monotonic() + WATCHED_SECONDS
+    while time.monotonic() < end:
+        time.sleep(min(1.0, WATCHED_SECONDS / 10))
+        if (now := owner_of(file)) is None or (now.token, now.beat) != (owner.token, owner.beat):
+            return True
+    return False
+
+
 def _refusal(what: str, other: Owner | None, file: LockFile) -> str:
     if other is None:
         return f"{what}: another driver is just starting or ending ({file}): try again"
+    silent = other.silent_seconds
+    alive = f"alive {max(0.0, silent):.0f} s ago"
+    if abs(silent) >= STALE_SECONDS:
+        alive = (
+            f"alive, by a clock {clock(abs(silent))} {'behind' if silent > 0 else 'ahead of'} this machine's: set them"
+        )
     return (
-        f"{what} is already being run by {other.user} on {other.host} (pid {other.process}, alive "
-        f"{max(0.0, other.silent_seconds):.0f} s ago). Watch it: almr status {what}. If that process is dead, wait "
-        f"{STALE_SECONDS / 60:g} min or delete {file}"
+        f"{what} is already being run by {other.user} on {other.host} (pid {other.process}, {alive}). Watch it: almr "
+        f"status {what}. If that process is dead, wait {STALE_SECONDS / 60:g} min or delete {file}"
     )
 
 

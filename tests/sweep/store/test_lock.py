@@ -60,10 +60,26 @@ def test_a_lock_ends_with_its_block_however_that_ends(file: LockFile) -> None:
         assert file.read() is None
 
 
-def test_a_silent_owner_is_replaced(file: LockFile) -> None:
-    file.create(owner(seconds_ago=lock.STALE_SECONDS + 1, host="node7"))
+@pytest.mark.parametrize("seconds_ago", [lock.STALE_SECONDS + 1, -86400.0])
+def test_a_silent_owner_is_replaced(file: LockFile, monkeypatch: pytest.MonkeyPatch, seconds_ago: float) -> None:
+    monkeypatch.setattr(lock, "WATCHED_SECONDS", 0.1)
+    file.create(owner(seconds_ago, host="node7"))
     with lock.held(file, "run"):
         assert json.loads(file.read() or "")["host"] == Owner.here().host
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "side"), [(600.0, r"10 min \d s behind"), (-86400.0, r"2\d h \d+ min ahead of")]
+)
+def test_a_driver_whose_clock_is_another_keeps_its_lock(file: LockFile, seconds_ago: float, side: str) -> None:
+    file.create(owner(seconds_ago, host="node7"))
+    beat = threading.Timer(0.3, lambda: file.replace(owner(seconds_ago, host="node7")))
+    beat.start()
+    says = rf"already being run by ada on node7 \(pid \d+, alive, by a clock {side} this machine's: set them\)"
+    with pytest.raises(InputError, match=says), lock.held(file, "run"):
+        pass
+    beat.join()
+    assert json.loads(file.read() or "")["token"] == "other"
 
 
 @pytest.mark.parametrize(
