@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pydantic
@@ -65,7 +65,7 @@ class Mirror:
             self.fs.invalidate_cache()
             listed = self._find(f"{self.root}/{under}".rstrip("/"))
             there = {self._name(path): _signature(info) for path, info in listed.items()}
-            there = {name: signature for name, signature in there.items() if wanted(name)}
+            there = {name: signature for name, signature in there.items() if _is_inside(name) and wanted(name)}
             self._get({n: s for n, s in there.items() if not self._is_current(n, s)})
             for name in [n for n in self.known if n.startswith(under) and wanted(n) and n not in there]:
                 if not self.fs.exists(f"{self.root}/{name}"):  # some stores list a new file late
@@ -222,6 +222,13 @@ def _read_manifest(folder: Path) -> dict[str, list[Any]]:
         return _FILES.validate_python(json.loads(regular.content(folder / MANIFEST))["files"], strict=True)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}  # then all files are fetched again
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name of the store is that of a file in the run's folder: it takes any text as a name, such as `../x`,
+    and that of a folder, which ends with a slash.
+    """
+    return PurePosixPath(name).as_posix() == name != "." and ".." not in PurePosixPath(name).parts
 
 
 def _signature(info: dict[str, Any]) -> str:

@@ -61,6 +61,25 @@ def test_what_one_host_writes_another_reads(kept: Path, tmp_path: Path) -> None:
     assert trial not in other.left(study.grid_trials)
 
 
+def test_a_name_of_the_store_that_leads_out_of_the_run_is_not_followed(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(kept)
+    (outside := tmp_path / "evil.json").write_text("theirs")
+    find = bucket.Bucket.find
+    more = [f"{kept}/../../../../evil.json", f"{kept}/launch/../../../../../evil.json", f"{kept}/", f"{kept}/trials/"]
+
+    def with_odd_names(self: bucket.Bucket, path: str, detail: bool = False, **options: object) -> object:
+        return find(self, path, detail=True) | {name: self.info(str(outside)) for name in more}
+
+    monkeypatch.setattr(bucket.Bucket, "find", with_odd_names)
+    monkeypatch.setattr(bucket.Bucket, "get_file", lambda self, rpath, lpath, **_: Path(lpath).write_text("from there"))
+    other = elsewhere(kept, tmp_path)
+    assert other.files.study.read_text() == "from there"
+    assert outside.read_text() == "theirs"
+    assert sorted(path.name for path in (tmp_path / "elsewhere").rglob("*.json")) == [".mirror.json"]
+
+
 def test_a_worker_leaves_its_files_before_its_record(kept: Path, tmp_path: Path) -> None:
     run, study, trial = begun(kept)
     with at_worker(run.address, trial) as at:
