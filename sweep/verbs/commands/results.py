@@ -62,6 +62,7 @@ def fit(
     again = None
     if run is None:
         fitting.refuse_unusable(folder)
+        fitting.refuse_foreign(folder, Path(source))
         read = fitting.read(Path(source), table)
         tell(read.notes)  # before the fit, which may be refused because of them
         fitted = fitting.fit_any(read, fitting.objective(aim, level), folder)

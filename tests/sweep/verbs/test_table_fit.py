@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.verbs.commands.terminal import REFUSED
-from sweep.verbs.results import rerun
+from sweep.verbs.results import fitting, rerun
 
 ALMRS, LRS = [0.1, 0.3, 0.5, 0.7, 0.9], [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]
 NAMES = {"almr": "mix", "lr": "peak_lr", "loss_original": "en_loss", "loss_additional": "zh_loss"}
@@ -58,6 +58,29 @@ def test_with_a_folder_it_leaves_the_same_files_as_a_run(table: Path, tmp_path: 
         p.name for p in (tmp_path / "out").iterdir()
     }
     assert "winner: ALMR" in result.stdout
+    fitting.refuse_foreign(tmp_path / "out", table)  # the same command may be given again
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("trials.csv", None, "its trials.csv is the table"),
+        ("trials.csv", "mix,peak_lr\n0.1,1e-3\n", "its trials.csv is not of almr fit"),
+        ("report.html", "<html>my report</html>", "its report.html is not of almr fit"),
+        ("fit.json", '{"mine": 1}', "its fit.json is not of almr fit"),
+        ("study.yaml", "name: small\n", "it holds study.yaml, as a run does, whose fit"),
+    ],
+)
+def test_a_fit_replaces_no_file_that_no_fit_wrote(table: Path, name: str, content: str | None, says: str) -> None:
+    path = table.with_name(name)
+    before = table.read_text() if content is None else content
+    path.write_text(before)
+    given = str(path if content is None else table)
+    told = refusal(given, "--columns", COLUMNS, "--out", str(path.parent))
+    assert told.startswith(f"--out {path.parent}: {says}")
+    assert told.endswith("would be lost: name another folder")
+    assert path.read_text() == before
+    assert {one.name for one in path.parent.iterdir()} == {"bowl.csv", "theirs.csv", name}
 
 
 def test_one_combined_loss_is_enough(table: Path) -> None:
