@@ -61,7 +61,8 @@ def carry_out(run: Run, study: Study, trial: Trial, attempt: int) -> Record | No
         return None
     record = with_finite_losses(record)
     run.keep_base_scores(record)
-    more = {"provenance": record.provenance | {"code_sha256": run.code_sha256()}}
+    code = record.provenance.get("code_sha256") or run.code_sha256()  # of a finalist: of the code that trained it
+    more = {"provenance": record.provenance | {"code_sha256": code}}
     record = record.model_copy(update=more | {"proposed": run.proposed(trial)})
     run.finish(record)
     return record

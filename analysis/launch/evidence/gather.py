@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def gather(fit: FitResult, plan: LaunchPlan, run: Path, bundle: WrittenBundle) -
         transfer=file.transfer,
         base_objective=_base_objective(fit),
         simulated=simulated(fit.table),
-        provenance=reader.read_object(files.provenance),
+        provenance=_provenance(fit, files),
         **_of_fit(file),
         **_of_plan(plan),
         **_of_bundle(bundle, plan, file),
@@ -163,6 +164,26 @@ def _trial(row: dict[Any, Any], run: Path, sources: list[str]) -> TrialEvidence:
     excluded = None if pd.isna(row["excluded"]) else row["excluded"]
     named = {name: _number(row.get(f"loss_{name}")) for name in sources}
     return TrialEvidence(**fields, loss=loss, sha256=sha256(record), excluded=excluded, sources=named)
+
+
+def _provenance(fit: FitResult, files: RunFiles) -> dict[str, Any] | None:
+    """The content of provenance.json, which is of the last session. Where other code trained some of the fitted trials,
+    as the record of each says, `other_code` has how many, by its sha256.
+    """
+    found = reader.read_object(files.provenance)
+    if not found or not isinstance(found.get("code_sha256"), str):
+        return found
+    names = fit.table["trial_id"][fit.table["excluded"].isna()]
+    codes = Counter(code for name in names if (code := _code(files.trial(name).record)))
+    del codes[found["code_sha256"]]
+    return found | {"other_code": dict(sorted(codes.items()))} if codes else found
+
+
+def _code(record: Path) -> str | None:
+    """The sha256 of the code that trained a trial; None where its record does not state it."""
+    content = (reader.read_object(record) or {}).get("provenance")
+    code = content.get("code_sha256") if isinstance(content, dict) else None
+    return code if isinstance(code, str) else None
 
 
 def _base_objective(fit: FitResult) -> float | None:

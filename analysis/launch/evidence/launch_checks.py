@@ -96,8 +96,9 @@ def of_origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     commit, code = (_text(origin.get(name)) for name in ("git", "code_sha256"))
     dirty = commit.endswith("-dirty")
     place = f"commit {commit}" if commit else "no git checkout"
-    known: State = "warn" if dirty else "pass" if commit or code else "not known"
-    yield GoCheck("code of the trials", known, f"{place}, sha256 {_short(code)}")
+    others = _other_code(evidence)
+    known: State = "warn" if dirty or others else "pass" if commit or code else "not known"
+    yield GoCheck("code of the trials", known, f"{place}, sha256 {_short(code)}{others}")
     hashes = evidence.base_model_fingerprint, evidence.study.sha256
     detail = f"base model and tokenizer {hashes[0] or 'missing'}, study {_short(hashes[1])}"
     yield GoCheck("hashes", "pass" if all(hashes) else "warn", detail)
@@ -108,6 +109,14 @@ def of_origin(evidence: Evidence, study: Study) -> Iterator[GoCheck]:
     yield GoCheck("read back by the trainers' parsers", state, detail)
     yield from _trainer(evidence)
     yield GoCheck("parity runs", *parity.summary(evidence.parity, evidence.formats, study.replay is not None))
+
+
+def _other_code(evidence: Evidence) -> str:
+    """How many trials were trained by other code than the last session's; empty where none was."""
+    stated = (evidence.provenance or {}).get("other_code")
+    counts = {_short(code): number for code, number in stated.items()} if isinstance(stated, dict) else {}
+    listed = ", ".join(f"{code}: {number}" for code, number in counts.items())
+    return f"; of {len(evidence.trials)} trials other code trained some (sha256 {listed})" if listed else ""
 
 
 def _trainer(evidence: Evidence) -> Iterator[GoCheck]:

@@ -121,6 +121,25 @@ def test_a_damaged_provenance_file_keeps_no_bundle_from_being_written(make_fit, 
     assert "| not known | origin | code of the trials |" in (out / "GO.md").read_text()
 
 
+def test_trials_of_other_code_than_the_last_session_s_are_said(make_fit, corpora, run, out):
+    """An upgrade between two sessions: provenance.json is of the last, each record of the code that trained it."""
+    stated = {"git": "f" * 40, "code_sha256": "b" * 64}
+    (run / "provenance.json").write_text(json.dumps(stated))
+    fit = make_fit()
+    export(FittedRun(fit, run, corpora), out)
+    assert evidence(out).provenance == stated  # no record states its code
+    for number, path in enumerate(sorted(run.glob("trials/*/record.json"))):
+        content = json.loads(path.read_text())
+        content["provenance"] = {"code_sha256": "ab"[number > 1] * 64}
+        path.write_text(json.dumps(content))
+    export(FittedRun(fit, run, corpora), out)
+    used = [trial.trial_id for trial in evidence(out).trials]
+    assert evidence(out).provenance == stated | {"other_code": {"a" * 64: 2}}
+    [line] = [line for line in (out / "GO.md").read_text().splitlines() if "| code of the trials |" in line]
+    assert line.startswith("| warn | origin |")
+    assert f"of {len(used)} trials other code trained some (sha256 {'a' * 12}: 2) |" in line
+
+
 def test_evidence_of_a_guarded_fit_has_the_guard_for_weights(make_fit, corpora, run, out):
     guard = {"percent": 2.0, "bound": 2.55, "probability": 0.93}
     export(FittedRun(make_fit(weights=None, guard=guard), run, corpora), out)
