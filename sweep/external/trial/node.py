@@ -36,7 +36,9 @@ class TrainerProcesses(SupervisedProcesses):
         if not exit_status:
             return ()
         with self.log.open("rb") as opened:
-            opened.seek(max(self.begins, self.log.stat().st_size - READ_BYTES))
+            size = self.log.stat().st_size
+            begins = self.begins if size >= self.begins else 0  # a log of gigabytes was cut meanwhile
+            opened.seek(max(begins, size - READ_BYTES))
             text = opened.read().decode("utf-8", "replace")
         return (RankFailure(None, exit_status, reason.of_log(text, exit_status)),)
 

@@ -138,7 +138,10 @@ class NodeProcesses(SupervisedProcesses):
         super().__init__([*torchrun, *ranks], command.log, environment, gpu_locks(rendezvous))
 
     def reported(self, exit_status: int | None) -> tuple[RankFailure, ...]:
-        failures = json.loads(self.failures.read_text()) if self.failures.exists() else []
+        try:
+            failures = json.loads(self.failures.read_text())
+        except (FileNotFoundError, ValueError):  # where the disk is full it is empty
+            failures = []
         temporary.remove(self.scratch)
         return tuple(RankFailure(**failure) for failure in failures)
 

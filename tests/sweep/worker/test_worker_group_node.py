@@ -208,3 +208,13 @@ def test_torchrun_is_given_only_what_it_knows(monkeypatch: pytest.MonkeyPatch, o
     monkeypatch.setattr(torchrun, "get_args_parser", parser)
     given = [f"{option}=1" for option in options]
     assert torchrun._known(["--nnodes=1", "--shutdown-timeout=1", "-m"]) == ["--nnodes=1", *given, "-m"]
+
+
+@pytest.mark.parametrize("left", ["", '[{"rank": 0, "exit_st'])
+def test_what_torchrun_could_not_write_whole_on_a_full_disk_is_no_failure_of_its_own(tmp_path: Path, left: str) -> None:
+    (tmp_path / "scratch").mkdir()
+    (file := tmp_path / "scratch" / "failures.json").write_text(left)
+    node = NodeProcesses.__new__(NodeProcesses)
+    node.scratch, node.failures = file.parent, file
+    assert node.reported(1) == ()
+    assert not file.parent.exists()

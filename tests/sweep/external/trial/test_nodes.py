@@ -45,6 +45,7 @@ def test_the_first_node_alone_is_a_group_of_one(tmp_path):
     [
         ("echo one; echo 'ValueError: no such key' >&2; echo 'E ChildFailedError:'; exit 1", "ValueError: no such key"),
         ("echo 'torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB'; exit 1", "out of memory: lower training."),
+        ("truncate -s 0 /proc/self/fd/1; echo 'ValueError: new'; exit 1", "ValueError: new"),  # as of gigabytes
         ("echo last words; exit 3", "it ended with status 3: last words"),
         ("exit 3", "it ended with status 3: it printed nothing"),
         ("exit 98", "it ended with status 98: it printed nothing"),  # EADDRINUSE, which is not of its rendezvous
