@@ -18,10 +18,12 @@ from sweep.worker.group.node import Rendezvous
 from sweep.worker.run_trial import at_worker, is_finalist, standing, watching
 
 
-def run_external(address: str, trial: Trial) -> Record:
-    """Run a trial on the nodes of this process's placement group; returns its record. Raises with the reason."""
+def run_external(address: str, trial: Trial, had: str | None = None) -> Record:
+    """Run a trial on the nodes of this process's placement group; returns its record. Raises with the reason. `had`: as
+    of `standing`.
+    """
     with at_worker(address, trial) as run:
-        if done := standing(run, trial):
+        if done := standing(run, trial, had):
             return done
         study = run.study()
         carry_out = finalist.score if is_finalist(run, study, trial) else flow.carry_out

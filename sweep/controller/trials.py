@@ -22,7 +22,7 @@ from sweep.store import temporary
 from sweep.store.run import Run
 from sweep.study import InputError, Record, Status, Study, Trial
 from sweep.study.errors import without_secrets
-from sweep.study.files import disk
+from sweep.study.files import disk, unfinished
 from sweep.study.files.layout import TRIALS
 from sweep.study.record import SCORING, TrainerUsed
 from sweep.trials import capacity, failure
@@ -100,7 +100,7 @@ def _trainable(run: Run, study: Study) -> Callable[[dict[str, Any], dict[str, st
         watched.start(minutes)
         trial = Trial.model_validate(config["trial"])
         try:
-            return {"status": worker(address, trial).status.value}
+            return {"status": worker(address, trial, config["had"]).status.value}
         except Exception as error:
             if stopped := stopping.of_worker(error, Path(address, TRIALS, trial.id)):
                 return stopped
@@ -124,7 +124,7 @@ class _Searcher(tune.search.Searcher):
         if isinstance(turn, Turn):
             return self.FINISHED if turn is Turn.DONE else None
         self.given[trial_id] = turn
-        return {"trial": turn.model_dump()}
+        return {"trial": turn.model_dump(), "had": self.queue.run.record_sha256(turn)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         with self.stopping.noting():
@@ -173,19 +173,20 @@ class _Callback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         with self.stopping.noting():
-            self._keep_failed(_ours(trial), Path(trial.error_file))
+            self._keep_failed(_ours(trial), Path(trial.error_file), trial.config["had"])
 
-    def _keep_failed(self, failed: Trial, error_file: Path) -> None:
+    def _keep_failed(self, failed: Trial, error_file: Path, had: str | None) -> None:
         """Write the record of a trial that failed on every retry. Raises OSError for a fault of storage: the others
-        would fail as well.
+        would fail as well. `had`: the sha256 of the record that it had before, which then was to be scored.
         """
         self.run.refresh(failed)
         reason = without_secrets(failure.reason(error_file, self.run.log(failed)))
         if fault := disk.in_text(reason, self.run.trial_folder(failed)):
             raise fault
-        if (done := self.run.record(failed)) and done.status is not Status.FAILED:  # only its scoring failed
-            lost = {"score_failures": {SCORING: reason}} if self.study.benchmarks else {}
-            record = done.model_copy(update=lost)
+        if (done := self.run.record(failed)) and done.status is not Status.FAILED:
+            unscored = self.study.benchmarks and self.run.record_sha256(failed) == had  # only its scoring failed
+            record = done.model_copy(update={"score_failures": {SCORING: reason}} if unscored else {})
+            unfinished.remove(self.run.files.trial(failed.id).again)  # nobody goes on with what a killed worker left
         else:
             record = Record(
                 **failed.model_dump(),

@@ -22,13 +22,14 @@ from trainers.loop.out_of_memory import stored_micro_batch
 PORTS_TRIED = 5
 
 
-def run_worker_group(address: str, trial: Trial) -> Record:
-    """Run a trial on all workers of this process's placement group; returns the record that rank 0 has written.
+def run_worker_group(address: str, trial: Trial, had: str | None = None) -> Record:
+    """Run a trial on all workers of this process's placement group; returns the record that rank 0 has written. `had`:
+    as of `standing`.
 
     None of their processes is left when it returns or raises. Raises WorkerGroupError with the reason.
     """
     with at_worker(address, trial) as run:
-        if done := standing(run, trial):
+        if done := standing(run, trial, had):
             return done
         study = run.study()
         before = run.record_written(trial)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sweep.store.storage import RunStorage
 from sweep.study import InputError, Proposed, Record, Status, Study, Trial
 from sweep.study.files import unfinished
+from sweep.study.files.atomic import sha256
 from sweep.study.files.layout import TrialFiles, is_of_trial
 from sweep.study.files.reader import NewerFileError, json_lines
 from sweep.study.files.trial_files import read_request, read_trial
@@ -34,6 +35,13 @@ class RunTrials(RunStorage):
         """The record of a trial, or None. Raises InputError for an unreadable one, so that it is never overwritten."""
         try:
             return self._read(read_trial, self.files.trial(trial.id).record)
+        except FileNotFoundError:
+            return None
+
+    def record_sha256(self, trial: Trial) -> str | None:
+        """What tells a trial's record from an earlier or a later one, on any machine; None where there is no record."""
+        try:
+            return sha256(self.files.trial(trial.id).record)
         except FileNotFoundError:
             return None
 

@@ -27,20 +27,23 @@ from trainers.loop.out_of_memory import micro_batch_file
 PUSH_SECONDS = 30.0  # between pushes of a running trial's files
 
 
-def work(address: str, trial: Trial) -> Record:
+def work(address: str, trial: Trial, had: str | None = None) -> Record:
     """Run a trial of the run's study and write its record last. Exceptions are written to its `train.log` too.
 
-    A trial that hangs ends with this whole process, which is watched from outside.
+    A trial that hangs ends with this whole process, which is watched from outside. `had`: as of `standing`.
     """
     with at_worker(address, trial) as run:
-        return standing(run, trial) or _work(run, trial)
+        return standing(run, trial, had) or _work(run, trial)
 
 
-def standing(run: Run, trial: Trial) -> Record | None:
-    """The result of an attempt whose process ended after it had written it, and before Tune knew: it stands."""
+def standing(run: Run, trial: Trial, had: str | None = None) -> Record | None:
+    """The result of an attempt whose process ended after it had written it, and before Tune knew: it stands.
+
+    `had`: the sha256 of the record that the trial had before its first attempt, which then is to score it.
+    """
     study, done = run.study(), run.record(trial)
     stands = done and done.status is not Status.FAILED and done.fingerprint == study.fingerprint
-    return done if stands and not is_finalist(run, study, trial) else None
+    return done if stands and run.record_sha256(trial) != had else None
 
 
 def _work(run: Run, trial: Trial) -> Record:

@@ -53,7 +53,7 @@ def _train(study: Study, run: Run, trial: Trial) -> Record:
     """What a worker does."""
     from sweep.worker.run_trial import work
 
-    return work(run.address, trial)
+    return work(run.address, trial, run.record_sha256(trial))
 
 
 run_trials = in_turn(_replay)

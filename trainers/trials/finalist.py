@@ -87,7 +87,7 @@ def _scratch_folder(folder: Path) -> Iterator[Path]:
     """A folder beside the trial's, where the stored micro-batch is found; the same for all workers. Its heartbeat is
     the trial's. A process that is killed leaves it, so that the next one resumes from its checkpoint.
     """
-    scratch = folder.with_name(f".again-{folder.name}")
+    scratch = TrialFiles(folder).again
     if outcome.first_rank():
         scratch.mkdir(exist_ok=True)
         if not (heartbeat := TrialFiles(scratch).heartbeat).is_symlink():

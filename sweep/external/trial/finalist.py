@@ -58,7 +58,7 @@ def _again(run: Run, study: Study, done: Record, trainer: ExternalTrainer, nodes
     own = {"benchmarks": study.benchmarks.model_copy(update={"when": "all"}), "keep": "none"}
     training = study.training.model_copy(update={"horizons": ()})
     once = study.model_copy(update=own | {"training": training, "tracking": Tracking(tensorboard=False)})
-    home = run.trial_folder(done.trial).with_name(f".again-{done.trial_id}")
+    home = run.files.trial(done.trial_id).again
     files = PreparedFiles(home / "study.yaml", run.files.ingredients)
     write_atomically(files.study, study_file.dump(once))
     again = TrialFlow(once, done.trial, files, home).carry_out(trainer, nodes, done.attempt)

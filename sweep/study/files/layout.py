@@ -54,6 +54,11 @@ class TrialFiles(ScoreFiles):
     def torchrun_log(self, node: int) -> Path:
         return self.folder / f"torchrun.node{node}.log"
 
+    @property
+    def again(self) -> Path:
+        """A folder beside that of the trial, in which it is trained again for its scores."""
+        return self.folder.with_name(f".again-{self.folder.name}")
+
 
 @dataclass(frozen=True)
 class RunFiles:

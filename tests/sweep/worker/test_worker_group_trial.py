@@ -76,7 +76,7 @@ def test_a_worker_group_halves_its_micro_batch_has_the_losses_of_one_worker_and_
     assert record.loss.additional == pytest.approx(plain.loss.additional, rel=1e-4)
 
     run.freeze(study.model_copy(update={"benchmarks": Benchmarks(suite="embedded")}))
-    scored = run_worker_group(run.address, trial)
+    scored = run_worker_group(run.address, trial, run.record_sha256(trial))
     assert set(scored.scores) == {"cloze_original", "cloze_additional"}
     assert not scored.score_failures
     assert scored.loss == record.loss
