@@ -84,7 +84,7 @@ def _tuner(study: Study, run: Run, searcher: _Searcher, callback: _Callback, scr
     )
 
 
-def _worker(study: Study) -> Callable[[str, Trial], Record]:
+def _worker(study: Study) -> Callable[[str, Trial, str | None], Record]:
     """What runs a trial of the run at an address, in a process of Tune: it trains there, or starts what trains."""
     if study.trainer.external and not study.replay:
         return run_external
@@ -104,7 +104,7 @@ def _trainable(run: Run, study: Study) -> Callable[[dict[str, Any], dict[str, st
         except Exception as error:
             if stopped := stopping.of_worker(error, Path(address, TRIALS, trial.id)):
                 return stopped
-            raise
+            raise failure.RaisedError.of(error) from None  # its traceback stands in the trial's log
 
     return train
 
@@ -180,7 +180,8 @@ class _Callback(tune.Callback):
         would fail as well. `had`: the sha256 of the record that it had before, which then was to be scored.
         """
         self.run.refresh(failed)
-        reason = without_secrets(failure.reason(error_file, self.run.log(failed)))
+        self.run.fetch_late(failed)
+        reason = without_secrets(failure.reason(error_file, failure.TrialLog(self.run, failed)))
         if fault := disk.in_text(reason, self.run.trial_folder(failed)):
             raise fault
         if (done := self.run.record(failed)) and done.status is not Status.FAILED:

@@ -15,7 +15,7 @@ from sweep.worker.group.node import (
     Rendezvous,
     free_port,
 )
-from sweep.worker.run_trial import at_worker, standing, watching
+from sweep.worker.run_trial import at_worker, begin_log, standing, watching
 from sweep.worker.watch.silence import Silence
 from trainers.loop.out_of_memory import stored_micro_batch
 
@@ -33,7 +33,7 @@ def run_worker_group(address: str, trial: Trial, had: str | None = None) -> Reco
             return done
         study = run.study()
         before = run.record_written(trial)
-        run.start(trial, study)
+        begin_log(run.log(trial), run.start(trial, study))  # its ranks do so too, if they come to that
         with watching(run, trial):
             _retry_out_of_memory(run, study, trial)
         record = run.record(trial)

@@ -93,6 +93,13 @@ class Mirror:
                     raise found
                 self._write(self._name(path), found)
 
+    def end_of(self, name: str, most: int) -> bytes:
+        """The last bytes of a file of the store, at most so many; none of one that it cannot give now."""
+        try:
+            return bytes(self.fs.cat_file(f"{self.root}/{name}", start=-most))
+        except Exception:  # S3 has no such range of an empty file, and each store's library has errors of its own
+            return b""
+
     @patient
     def push(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
         """Put the files that changed here since the last fetch or put. Files deleted here are deleted in the store."""

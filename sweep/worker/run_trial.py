@@ -123,12 +123,17 @@ def watching(run: Run, trial: Trial, heartbeat: Path | None = None) -> contextli
     return watched.trial(run.log(trial), heartbeat, push if run.mirror else None)
 
 
+def begin_log(path: Path, attempt: int) -> None:
+    """What stands below in the log of a trial is of this attempt."""
+    with path.open("a", encoding="utf-8") as log:
+        log.write(f"{ATTEMPT}{attempt}\n")
+
+
 @contextlib.contextmanager
 def _logged(path: Path, attempt: int) -> Iterator[None]:
-    with path.open("a", encoding="utf-8") as log:
+    begin_log(path, attempt)
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as log:  # half a letter, of a file's name
         handler = log_handler(log)
-        log.write(f"{ATTEMPT}{attempt}\n")
-        log.flush()
         faulthandler.enable(log)  # a crash in native code leaves its stack, and a line that names the signal
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
@@ -157,15 +162,15 @@ def at_worker(address: str, trial: Trial) -> Iterator[Run]:
         return
     with temporary.folder("trial") as scratch, watched.scratch(str(scratch)):
         run = Run(address, scratch / "run")
-        mirror, own = run.mirror, f"{TRIALS}/{trial.id}/"
+        mirror, own, files = run.mirror, f"{TRIALS}/{trial.id}/", run.files.trial(trial.id)
         assert mirror
-        run.trial_folder(trial).mkdir(parents=True, exist_ok=True)
-        mirror.patience, mirror.waiting = RUNNING_SECONDS, run.files.trial(trial.id).heartbeat.touch
+        files.folder.mkdir(parents=True, exist_ok=True)
+        mirror.patience, mirror.waiting = RUNNING_SECONDS, files.heartbeat.touch
         needed = (run.files.study, run.files.ingredients, run.files.provenance, run.files.tracking)
         mirror.fetch(*map(run.files.name, needed))
         mirror.pull(own)
         note = f"{TRIALS}/{micro_batch_file(run.study())}"
-        mirror.fetch(note)
+        mirror.fetch(note, *map(run.files.name, (files.request, files.record)))  # that store may list them late
 
         def wanted(name: str) -> bool:
             return name == note or (name.startswith(own) and not name.endswith(f"/{RECORD}"))

@@ -51,7 +51,7 @@ def logged(log: Path, attempt: int) -> Iterator[None]:
     """The trial's log names the attempt, and ends with what went wrong."""
 
     def write(line: str) -> None:
-        with log.open("a", encoding="utf-8") as opened:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as opened:
             opened.write(f"{line}\n")
 
     write(f"--- attempt {attempt}")

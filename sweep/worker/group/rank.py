@@ -39,9 +39,8 @@ def _carry_out(run: Run, request: TrialRequest) -> None:
 
 def _log_to(path: Path, attempt: int) -> None:
     """Send everything that this process prints to a file, native libraries included, and a stack trace on SIGTERM."""
+    worker.begin_log(path, attempt)
     with path.open("a", encoding="utf-8") as log:
-        log.write(f"--- attempt {attempt}\n")
-        log.flush()
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     worker.log_handler(sys.stderr)

@@ -20,14 +20,14 @@ def sudden(log: Path, out_of_memory: bool, memory: int) -> str:
     used = f"it held {memory / 1e9:.1f} GB"
     if out_of_memory:
         return f"killed by the kernel, for the memory of the machine or of its cgroup was full ({used})"
-    if crash := CRASH.findall(this_attempt(log)):
+    if crash := CRASH.findall(this_attempt(tail(log))):
         return f"crashed in native code: {crash[-1]} (its stack is in the log)"
     return f"it was killed by SIGKILL, or native code ended it, without a message ({used})"
 
 
-def this_attempt(log: Path) -> str:
-    """The end of a log, of its last attempt alone. Empty where there is none."""
-    return tail(log).rpartition(f"\n{ATTEMPT}")[2]
+def this_attempt(log_end: str) -> str:
+    """Of the end of a log its last attempt alone, from its number on."""
+    return f"\n{log_end}".rpartition(f"\n{ATTEMPT}")[2]
 
 
 def tail(file: Path) -> str:
@@ -40,7 +40,12 @@ def tail(file: Path) -> str:
         return ""
 
 
-def told(log: Path) -> str | None:
-    """What the watcher wrote of the end of the last attempt; None where it did not have to, or has not yet."""
-    lines = [line for line in this_attempt(log).splitlines() if line.startswith(ENDED)]
-    return lines[-1].removeprefix(ENDED) if lines else None
+def told(log_end: str, attempt: int = 0) -> str | None:
+    """What the watcher wrote of the end of the last attempt; None where it did not have to, or has not yet, and where
+    the log does not come to this `attempt`.
+    """
+    lines = this_attempt(log_end).splitlines()
+    if lines and lines[0].isdecimal() and int(lines[0]) < attempt:
+        return None
+    said = [line for line in lines if line.startswith(ENDED)]
+    return said[-1].removeprefix(ENDED) if said else None

@@ -95,8 +95,7 @@ class Watcher:
     def _kill(self) -> None:
         reason = ending.hang_reason(self.seconds / 60) + (", and its process was stopped" if self.seen.stopped else "")
         self._write(reason)
-        if command := self.told.get("push"):  # before the end, which the driver sees at once
-            self._push(command)
+        self._push()  # before the end, which the driver sees at once
         self.seen.list_started()
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.ended, signal.SIGKILL)
@@ -107,6 +106,7 @@ class Watcher:
         """After the end of the process: why it ended in the midst of a trial, and nothing of it is left."""
         if self.told.get("log") and not reason:
             self._write(self.seen.why_it_ended(Path(self.told["log"])))
+            self._push()
         self.seen.kill()
         if scratch := self.told.get("scratch"):
             import shutil  # rarely needed, and slow to import
@@ -119,7 +119,9 @@ class Watcher:
             with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as opened:
                 opened.write(f"\n{ending.ENDED}{reason}\n")
 
-    def _push(self, command: list[str]) -> None:
+    def _push(self) -> None:
+        if not (command := self.told.get("push")):
+            return
         import subprocess  # rarely needed, and slow to import
 
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):

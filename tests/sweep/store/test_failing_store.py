@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bucket
@@ -13,11 +14,13 @@ import pytest
 from samples import make_study
 
 from sweep.controller import stopping
+from sweep.controller.stopping import Stopping
+from sweep.controller.trials import _Callback
 from sweep.store import store_errors
 from sweep.store.run import Run
 from sweep.store.store_errors import StoreError
-from sweep.study import Record, Study, Trial
-from sweep.worker.run_trial import at_worker
+from sweep.study import Proposed, Record, Study, Trial
+from sweep.worker.run_trial import at_worker, standing
 
 
 class Failing(bucket.Bucket):
@@ -125,3 +128,32 @@ def test_a_file_that_is_listed_late_is_kept_and_a_record_is_found_by_its_name(
     other = Run(run.address, tmp_path / "elsewhere")
     with other.locked():
         assert other.record(trial) == record(study, trial)
+
+
+def test_a_worker_finds_what_is_listed_late_of_its_trial(begun: tuple[Run, Study, Trial]) -> None:
+    run, study, trial = begun
+    Failing.unlisted = {"trial.json", "record.json"}
+    run.write_request(trial, study, Proposed(index=3, why="winner"))
+    with at_worker(run.address, trial) as first:
+        assert first.start(trial, study) == 1
+        assert first.proposed(trial) == Proposed(index=3, why="winner"), "a search would forget its trial"
+        first.finish(record(study, trial))
+    with at_worker(run.address, trial) as second:
+        assert standing(second, trial) == record(study, trial), "it would be trained again"
+        assert second.attempts(trial) == 1
+
+
+def test_a_driver_writes_no_failure_over_a_record_that_is_listed_late(
+    begun: tuple[Run, Study, Trial], tmp_path: Path
+) -> None:
+    run, study, trial = begun
+    Failing.unlisted = {"record.json"}
+    with at_worker(run.address, trial) as worker:
+        worker.start(trial, study)
+        worker.finish(record(study, trial))
+    (error := tmp_path / "error.txt").write_text("MemoryError\n")  # of an attempt that was not wanted any more
+    ended = SimpleNamespace(config={"trial": trial.model_dump(), "had": None}, error_file=str(error))
+    callback = _Callback(study, run, lambda of, record: None, Stopping())
+    callback.on_trial_error(0, [], ended)
+    callback.stopping.raise_noted()
+    assert run.record(trial) == record(study, trial)

@@ -28,6 +28,13 @@ def run_trial(study: Any, trial: Any, ingredients: Any, folder: Path, attempt: i
     )
 
 
+class OddError(Exception):
+    """Neither Tune's copy nor pickle's can be made."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
+
+
 def misbehave(how: str, folder: Path, attempt: int) -> float:
     if how == "stopped once" and attempt == 1:
         child = subprocess.Popen(["sleep", "600"])
@@ -38,6 +45,8 @@ def misbehave(how: str, folder: Path, attempt: int) -> float:
         ctypes.string_at(0)
     if how == "has no package":
         import no_such_package  # type: ignore[import-not-found]  # noqa: F401
+    if how == "raises oddly":
+        raise OddError(429, "slow down\nsee the documentation")
     if how == "closes its output":
         os.chdir("/")
         sys.stdout.close()

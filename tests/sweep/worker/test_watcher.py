@@ -15,6 +15,7 @@ from processes import alive
 
 from sweep.store.run import Run
 from sweep.study import Trial
+from sweep.trials import failure
 from sweep.worker import push_log
 from sweep.worker.watch import ending, log_size
 from sweep.worker.watch.silence import LONGEST_LOOK, Silence
@@ -46,7 +47,7 @@ def end(folder: Path, how: str, minutes: float = MINUTES) -> tuple[int, str, flo
     seconds = time.monotonic() - began
     while done.returncode and (folder / "scratch").exists() and time.monotonic() - began < 20:
         time.sleep(0.02)  # the last that the watcher does
-    return done.returncode, ending.told(folder / "train.log") or "", seconds
+    return done.returncode, ending.told(ending.tail(folder / "train.log")) or "", seconds
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,14 @@ def test_what_takes_the_log_to_the_driver_runs_before_the_worker_is_killed(tmp_p
     assert (tmp_path / "pushed").exists()
 
 
+def test_after_a_sudden_end_the_log_with_its_cause_is_taken_to_the_driver_before_the_scratch_folder_goes(
+    tmp_path: Path,
+) -> None:
+    program = f"import shutil; shutil.copy('{tmp_path}/train.log', '{tmp_path}/scratch/../pushed')"
+    end(tmp_path, f"watched.tell(push=[sys.executable, '-c', {program!r}]); os.kill(os.getpid(), signal.SIGKILL)", 1)
+    assert "it was killed by SIGKILL" in str(ending.told(ending.tail(tmp_path / "pushed")))
+
+
 def test_a_trial_that_goes_on_or_has_ended_is_left_alone(tmp_path: Path) -> None:
     assert end(tmp_path, BEATS)[:2] == (0, "")
 
@@ -100,12 +109,12 @@ def test_memory_that_was_full_is_told_from_other_ends(tmp_path: Path) -> None:
 def test_only_the_last_attempt_of_a_log_counts_however_large_it_is(tmp_path: Path) -> None:
     log = tmp_path / "train.log"
     log.write_text(f"--- attempt 1\n{ending.ENDED}old\n--- attempt 2\n")
-    assert ending.told(log) is None
+    assert ending.told(ending.tail(log)) is None
     with log.open("a") as opened:
         opened.truncate(10**11)  # a hole: no bytes on the disk
         opened.seek(0, os.SEEK_END)
         opened.write(f"\n{ending.ENDED}new\n")
-    assert ending.told(log) == "new"
+    assert ending.told(ending.tail(log)) == "new"
 
 
 def test_of_a_log_of_gigabytes_the_end_is_kept_while_it_is_written(tmp_path: Path) -> None:
@@ -149,4 +158,7 @@ def test_the_log_of_a_trial_on_an_object_store_is_put_there_before_its_worker_is
     run.log(trial).write_text(f"--- attempt 1\n{ending.ENDED}the trial hung\n")
     monkeypatch.setattr(sys, "argv", ["push_log", run.address, str(run.folder), trial.id])
     push_log.main()
-    assert ending.told(tmp_path / "store" / run.files.name(run.log(trial))) == "the trial hung"
+    driver = Run(run.address, tmp_path / "elsewhere")
+    assert failure.TrialLog(driver, trial).told == "the trial hung"
+    assert failure.TrialLog(driver, Trial(almr=0.7, lr=1e-3, seed=0)).told is None, "it has no log"
+    assert ending.told(ending.tail(tmp_path / "store" / run.files.name(run.log(trial)))) == "the trial hung"
