@@ -136,9 +136,9 @@ def save(result: ConfirmationResult, results: Path, run: Path, bundle: Path) -> 
     folder.mkdir(exist_ok=True)
     if os.path.realpath(results) != os.path.realpath(kept := folder / CONFIRMATION_RUNS):
         write_atomically(kept, regular.content(results))  # not through a link in its place
-    earlier = _earlier(run)
-    old = bundle / "evidence.json"
-    if old.is_file() and not (earlier and earlier.rewrites):
+    earlier, old = _earlier(run), bundle / "evidence.json"
+    rewritten = earlier is not None and earlier.rewrites and (reader.read_object(old) or {}).get("confirmation")
+    if old.is_file() and not rewritten:
         write_atomically(folder / PREVIOUS_EVIDENCE, regular.content(old))
     write_atomically(folder / CONFIRMATION_RESULT, result.model_dump_json(indent=2) + "\n")
 

@@ -203,6 +203,18 @@ def test_a_transfer_that_fails_rewrites_the_launch_and_keeps_the_old_evidence(fi
     assert evidence.files["confirm/results.csv"] == found.results_sha256
 
 
+def test_the_old_evidence_is_that_of_the_launch_that_is_confirmed(make_fit, make_study, corpora, run, out):
+    def previous():
+        return Evidence.model_validate_json((out / "confirm/previous-evidence.json").read_text())
+
+    for _ in range(2):  # the second time the bundle's evidence has the measured LR already
+        confirm(make_fit(), corpora, run, out, best=1.2e-5)
+        assert previous().launch_lr == 2e-5
+    found, _ = confirm(make_fit(lr=4e-5), corpora, run, out, best=2.4e-5)
+    assert found.moved
+    assert previous().launch_lr == 4e-5
+
+
 def with_transfer(fit, **fields):
     return replace(fit, file=fit.file.model_copy(update={"transfer": fit.file.transfer.model_copy(update=fields)}))
 
