@@ -57,12 +57,12 @@ def fit(
         refuse_for_a_run(source, *astuple(table), *astuple(aim), level, folder)
         run = Run.find(source, runs)
     from analysis.fit_file.outdated import outdated
-    from sweep.verbs.results import fitting, rerun, verdict
+    from sweep.verbs.results import fit_folder, fitting, rerun, verdict
 
     again = None
     if run is None:
         fitting.refuse_unusable(folder)
-        fitting.refuse_foreign(folder, Path(source))
+        fit_folder.refuse_foreign(folder, Path(source))
         read = fitting.read(Path(source), table)
         tell(read.notes)  # before the fit, which may be refused because of them
         fitted = fitting.fit_any(read, fitting.objective(aim, level), folder)

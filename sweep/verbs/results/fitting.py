@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,15 +31,9 @@ from sweep.study.sections.objective import Guard
 from sweep.study.tables.cells import listing
 from sweep.study.tables.written import csv
 from sweep.verbs.options import ObjectiveOptions, TableOptions
+from sweep.verbs.results import fit_folder
 
 SAME = 1e-3  # relative difference of one winner's hyper-parameters on two machines, at most
-HEAD_BYTES = 4096
-MARKS = {  # what stands in the head of each file as a fit writes it
-    "trials.csv": b"trial_id,almr,almr_achieved,lr",
-    "fit.json": b'"schema_version"',
-    "surfaces.json": b'"schema_version"',
-    "report.html": b'name="fit-sha256"',
-}
 
 
 @dataclass(frozen=True)
@@ -71,6 +64,7 @@ def _written(fitted: Fit, folder: Path, inputs: FitInputs | None = None) -> Fit:
     fitted = keep_surfaces(keep_figures(fitted, folder), folder)
     for name, text in score_files.texts(fitted.file.scores, fitted.label).items():
         write_atomically(folder / name, text)
+    fit_folder.remove_earlier(folder, fitted)
     fitted = replace(fitted, file=fitted.file.model_copy(update={"inputs": inputs}).hashed())
     write_atomically(RunFiles(folder).fit, fitted.file.model_dump_json(indent=2))
     return fitted
@@ -189,25 +183,3 @@ def refuse_unusable(folder: Path | None) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--out {folder}: {error.strerror}; name a folder that can be written") from None
-
-
-def refuse_foreign(folder: Path | None, table: Path) -> None:
-    """Raises InputError, before the fit, where its files would replace those of a run, the table itself, or others that
-    no fit wrote.
-    """
-    files = RunFiles(folder) if folder else None
-    if files is None:
-        return
-    if run := next((path.name for path in (files.study, files.trials) if os.path.lexists(path)), None):
-        raise InputError(f"--out {folder}: it holds {run}, as a run does, whose fit would be lost: name another folder")
-    for path, mark in [(files.folder / name, mark) for name, mark in MARKS.items()]:
-        if path.is_file() and (path.samefile(table) or not _begins_with(path, mark)):
-            what = "is the table" if path.samefile(table) else "is not of almr fit"
-            raise InputError(f"--out {folder}: its {path.name} {what}, and would be lost: name another folder")
-
-
-def _begins_with(path: Path, mark: bytes) -> bool:
-    """Whether a file has the mark in its head; an empty one holds nothing to lose."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    return mark in head or not head.strip(b"\0 \r\n")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.verbs.commands.terminal import REFUSED
-from sweep.verbs.results import fitting, rerun
+from sweep.verbs.results import fit_folder, rerun
 
 ALMRS, LRS = [0.1, 0.3, 0.5, 0.7, 0.9], [1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2]
 NAMES = {"almr": "mix", "lr": "peak_lr", "loss_original": "en_loss", "loss_additional": "zh_loss"}
@@ -58,7 +58,7 @@ def test_with_a_folder_it_leaves_the_same_files_as_a_run(table: Path, tmp_path: 
         p.name for p in (tmp_path / "out").iterdir()
     }
     assert "winner: ALMR" in result.stdout
-    fitting.refuse_foreign(tmp_path / "out", table)  # the same command may be given again
+    fit_folder.refuse_foreign(tmp_path / "out", table)  # the same command may be given again
 
 
 @pytest.mark.parametrize(
