@@ -1,8 +1,8 @@
 """Checkpoints of a running trial, from which it resumes after a preemption, on any number of workers.
 
 They are written to `checkpoint/step-N` in the trial's folder, by torch.distributed.checkpoint: every worker writes its
-own part. A checkpoint gets its name when it is complete, and only then is its predecessor deleted: a crash at any
-moment leaves one to resume from.
+own part. A checkpoint gets its name when it is complete and on the disk, and only then is its predecessor deleted: a
+crash at any moment, of the machine too, leaves one to resume from.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from sweep.study.files.atomic import sync, sync_names
 from sweep.study.files.layout import TrialFiles
+from sweep.study.files.reader import read_object
 from trainers.loop import plain_reader
 from trainers.loop.learner import Learner
 from trainers.workers.group import WorkerGroup
@@ -66,8 +68,10 @@ class Checkpoints:
         if self.workers.first:
             content = {"identity": self.identity, "workers": self.workers.size, "step": learner.step, "state": state}
             (unfinished / "state.json").write_text(json.dumps(content))
+            sync(unfinished)
             shutil.rmtree(final, ignore_errors=True)
             unfinished.rename(final)
+            sync_names(self.folder)
             for path in self.folder.iterdir():
                 if path != final:
                     shutil.rmtree(path, ignore_errors=True)
@@ -92,9 +96,10 @@ class Checkpoints:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest(self) -> dict[str, Any] | None:
+        """What is no state counts as none: a loss of power tore it, before checkpoints were synced."""
         found = sorted(self.folder.glob("step-*/state.json"), key=lambda path: int(path.parent.name.split("-")[1]))
-        content: dict[str, Any] | None = json.loads(found[-1].read_text()) if found else None
-        return content if content and content["identity"] == self.identity else None
+        content = read_object(found[-1]) if found else None
+        return content if content and content.get("identity") == self.identity else None
 
 
 def _tensors(learner: Learner) -> dict[str, Any]:

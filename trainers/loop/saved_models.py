@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.checkpoint.state_dict_saver import save as save_in_parts
 
-from sweep.study.files.atomic import write_atomically
+from sweep.study.files.atomic import sync, write_atomically
 from sweep.study.files.layout import SAVED_MODELS_LOCK, TrialFiles
 from sweep.study.files.reader import read_object
 from sweep.study.numbers import json_text
@@ -75,6 +75,7 @@ def save(model: Any, tokenizer: Any, folder: Path, workers: WorkerGroup) -> None
         model.save_pretrained(unfinished)
     if workers.first:
         tokenizer.save_pretrained(unfinished)
+        sync(unfinished)  # the record, which is, will say that it is there
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     workers.wait()

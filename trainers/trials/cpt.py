@@ -149,6 +149,7 @@ def _log(setup: TrialSetup, logged_bytes: int) -> TextIO:
         return open(os.devnull, "w")
     log = TrialFiles(setup.folder).metrics.open("a")
     log.truncate(logged_bytes)
+    log.seek(0, os.SEEK_END)  # else it tells the next checkpoint how long the log was before it was cut
     return log
 
 

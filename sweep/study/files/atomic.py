@@ -36,6 +36,28 @@ def _replace(path: Path, content: bytes) -> Path:
         Path(temporary).unlink(missing_ok=True)
 
 
+def sync(folder: Path) -> None:
+    """Wait until all files below a folder are on the disk. One that is renamed before may be there after a loss of
+    power with files that are empty or cut. Raises OSError.
+    """
+    for path in (*folder.rglob("*"), folder):
+        if not path.is_symlink():
+            _sync(path)
+
+
+def sync_names(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk. Raises OSError."""
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sha256(path: Path) -> str:
     """The sha256 of a file's bytes, in hex, read in pieces: weights may be larger than memory. Raises OSError, and
     InputError for what is no regular file.
