@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from sweep.study.files.atomic import sync, sync_names
+from sweep.study.files.atomic import sync, sync_one
 from sweep.study.files.layout import TrialFiles
 from sweep.study.files.reader import read_object
 from trainers.loop import plain_reader
@@ -71,7 +71,7 @@ class Checkpoints:
             sync(unfinished)
             shutil.rmtree(final, ignore_errors=True)
             unfinished.rename(final)
-            sync_names(self.folder)
+            sync_one(self.folder)
             for path in self.folder.iterdir():
                 if path != final:
                     shutil.rmtree(path, ignore_errors=True)

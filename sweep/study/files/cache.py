@@ -1,4 +1,6 @@
-"""The cache of folders that are built once and only read afterwards. A folder is complete, or it does not exist."""
+"""The cache of folders that are built once and only read afterwards. A folder is complete, or it does not exist: a kill
+or a loss of power meanwhile leaves none.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sweep.study.files import unfinished
+from sweep.study.files.atomic import sync
 
 UNFINISHED = ".almr-unfinished-"  # how names of temporary folders begin: other hidden folders are the user's
 BUILT_IN = (
@@ -22,6 +25,7 @@ BUILT_IN = (
     "conversations",
     "corpora",
     "embedded",
+    "excluded",
     "models",
     "texts",
 )
@@ -44,6 +48,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     try:
         with unfinished.naming(folder, building):
             build(building)
+            sync(building)
             building.chmod(0o755)  # mkdtemp creates it private; a finished folder is for all users
         try:
             building.rename(folder)
