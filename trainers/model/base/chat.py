@@ -46,7 +46,8 @@ def build(documents: Documents, base: BaseModelSource, folder: Path, key: str) -
     if len(new) > len(old):
         rows = base.model_copy(update={"new_rows": "mean", "tokenizer": None})
         return resizing.build(rows, folder, made, old, new), made
-    target = cache.root() / "models" / f"chat-{made}"
+    # It holds links, so what is in it depends on where the model is, not on its content alone.
+    target = cache.root() / "models" / f"chat-{fingerprint_of([made, str(folder.resolve())])}"
     return cache.build_once(target, lambda unfinished: _linked(folder, new, unfinished)), made
 
 

@@ -84,11 +84,15 @@ def build(base: BaseModelSource, folder: Path, key: str, old: Any, new: Any) -> 
     """
     if base.tokenizer:
         refuse_unsuited(base, old, new)
-    made = cache.root() / "models" / f"resized-{fingerprint(base, key, new)}"
+    name = fingerprint(base, key, new)
+    if base.tokenizer and new.chat_template:  # the folder has it too
+        name = fingerprint_of([name, new.chat_template])
+    made = cache.root() / "models" / f"resized-{name}"
     return cache.build_once(made, lambda unfinished: _build(base, folder, old, new, unfinished))
 
 
 def fingerprint(base: BaseModelSource, key: str, new: Any) -> str:
+    """Of what is learned and measured on plain text, for which a chat template changes nothing."""
     return fingerprint_of([VERSION, key, TextTokenizer(new, Borders()).key, new.bos_token_id, base.new_rows])
 
 
