@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from sweep.study.files.atomic import sha256
 from sweep.study.sections.benchmarks import Benchmarks
 from trainers.benchmarks import catalogue, task_files
 from trainers.benchmarks.task_files import BrokenTaskError, Config, TaskFiles
@@ -38,6 +39,15 @@ class TaskDefinition:
         """The file names under which the data of our own task are published; empty for other tasks."""
         stated = self.config.get("metadata")
         return list(stated.get("published", [])) if isinstance(stated, dict) else []
+
+    @property
+    def code(self) -> list[list[str | None]]:
+        """The Python that the task names, and the sha256 of its module; None where that is not beside the file."""
+        found: list[list[str | None]] = []
+        for path, named in self.config.get(task_files.CODE, ()):
+            module = path.parent / f"{named.partition(' ')[2].rpartition('.')[0]}.py"
+            found.append([named, sha256(module) if module.is_file() else None])
+        return found
 
     def shots(self, wanted: int | None) -> int:
         """Examples before each question: `wanted` (None: as the task states), but none where the task states 0."""

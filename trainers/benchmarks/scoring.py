@@ -130,14 +130,15 @@ def holding(benchmarks: Benchmarks) -> str:
 
 
 def _content(benchmarks: Benchmarks, task: str) -> list[Any]:
-    """A task's definition and the state of its data files; empty for a task that cannot be found, which then fails."""
+    """A task's definition, the state of its data files and the user's Python; empty for a task that cannot be found,
+    which then fails.
+    """
     found: list[Any] = []
     try:
         for leaf in definitions.leaves(benchmarks, task):
-            files = task_data.locate(benchmarks, task, leaf)
-            paths = [Path(path) for split in (files.splits if files else {}).values() for path in split]
+            paths = task_data.files(benchmarks, task, leaf)
             states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-            found.append([leaf.name, repr(leaf.config), states])
+            found.append([leaf.name, repr(leaf.config), states, *(leaf.code if benchmarks.include else [])])
     except Exception:  # whatever the user's own task file causes
         return []
     return found

@@ -7,12 +7,14 @@ A copy of a Hugging Face repository has this form.
 
 from __future__ import annotations
 
+import glob
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.study.files import cache
+from sweep.study.files import cache, stamps
 from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import fingerprint_of
 from trainers.benchmarks import catalogue
@@ -44,9 +46,38 @@ def locate(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> TaskData 
     return None
 
 
+def files(benchmarks: Benchmarks, name: str, leaf: TaskDefinition) -> list[Path]:
+    """The files on this machine that the questions are read from: those that are found, or that the task file names."""
+    located = locate(benchmarks, name, leaf)
+    if located is None or located.splits:
+        return [Path(path) for split in (located.splits if located else {}).values() for path in split]
+    options = leaf.config["dataset_kwargs"]
+    folder = str(options.get("data_dir") or "")
+    patterns = (os.path.join(folder, pattern) for pattern in _texts(options["data_files"]))
+    return [Path(path) for pattern in patterns for path in sorted(glob.glob(pattern, recursive=True))]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in lists and mappings of them."""
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from _texts(part)
+    if isinstance(value, str):
+        yield value
+
+
 def fetched(leaf: TaskDefinition) -> Path:
-    """The folder in the cache for the fetched data of a task."""
-    return cache.root() / "benchmarks" / fingerprint_of([leaf.config.get("dataset_path"), leaf.subset])
+    """The folder in the cache for the fetched data of a task: of a folder of the user's, for its files as they are."""
+    source, options = leaf.config.get("dataset_path"), _options(leaf)
+    key = [source, leaf.subset, *([repr(options)] if options else [])]
+    if source and Path(source).is_dir():
+        key += [stamps.stamped(stamps.inside(source))]
+    return cache.root() / "benchmarks" / fingerprint_of(key)
+
+
+def _options(leaf: TaskDefinition) -> dict[str, Any]:
+    """What the task file has `datasets` called with, such as a revision; code of a data set is never run."""
+    stated = leaf.config.get("dataset_kwargs") or {}
+    return {name: value for name, value in stated.items() if name != "trust_remote_code"}
 
 
 def downloads(leaf: TaskDefinition) -> list[str]:
@@ -69,7 +100,7 @@ def fetch(leaf: TaskDefinition) -> None:
     arrow_json.install()
 
     def build(folder: Path) -> None:
-        rows = datasets.load_dataset(str(leaf.config["dataset_path"]), leaf.subset)
+        rows = datasets.load_dataset(str(leaf.config["dataset_path"]), leaf.subset, **_options(leaf))
         for split in rows:
             rows[split].to_parquet(str(folder / f"{split}.parquet"))
 

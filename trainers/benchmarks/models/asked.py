@@ -6,7 +6,6 @@ import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from sweep.study.sections.benchmarks import Benchmarks
 from sweep.study.study import fingerprint_of
 from trainers.benchmarks import catalogue, cloze, definitions, scoring, task_data, task_files
 from trainers.benchmarks.catalogue import CLOZE
-from trainers.benchmarks.definitions import TaskDefinition
 from trainers.benchmarks.harness import Prompting
 from trainers.benchmarks.sandbox import code_eval
 
@@ -98,23 +96,13 @@ class Asked:
         found: list[Any] = []
         try:
             for leaf in definitions.leaves(self.benchmarks, task):
-                files = task_data.locate(self.benchmarks, task, leaf)
-                paths = [Path(path) for split in (files.splits if files else {}).values() for path in split]
+                paths = task_data.files(self.benchmarks, task, leaf)
                 data = [(path.name, sha256(path)) for path in paths]
-                found.append([leaf.name, *_content(leaf), data])
+                fields = {name: value for name, value in leaf.config.items() if name != task_files.CODE}
+                found.append([leaf.name, repr(fields), leaf.code, data])
         except Exception:  # whatever the user's own task file causes
             return []
         return found
-
-
-def _content(leaf: TaskDefinition) -> list[Any]:
-    """The fields of a task file, and the Python that it names, by its content."""
-    fields = {name: value for name, value in leaf.config.items() if name != task_files.CODE}
-    code = []
-    for path, named in leaf.config.get(task_files.CODE, ()):
-        module = path.parent / f"{named.partition(' ')[2].rpartition('.')[0]}.py"
-        code.append([named, sha256(module) if module.is_file() else None])
-    return [repr(fields), code]
 
 
 def _harness() -> str | None:
