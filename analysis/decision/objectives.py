@@ -204,7 +204,11 @@ def _limits(objective: Objective, table: pd.DataFrame) -> Iterator[tuple[str, fl
 
 
 def base_loss(table: pd.DataFrame, name: str) -> float | None:
-    """The base model's loss of a language or source, in nats: the median over the trials; None where not measured."""
-    column = f"base_loss_{name}"
-    known = table[column].astype(float).dropna() if column in table else pd.Series(dtype=float)
+    """The base model's loss of a language or source, in nats: the median over the trials that are fitted, or else over
+    all; None where not measured. Rows that are left out may be of another text, or another model.
+    """
+    if (column := f"base_loss_{name}") not in table:
+        return None
+    fitted = tables.usable(table)[column].astype(float).dropna()
+    known = fitted if len(fitted) else table[column].astype(float).dropna()
     return float(known.median()) if len(known) else None

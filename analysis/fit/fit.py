@@ -101,6 +101,7 @@ def fit_table(table: pd.DataFrame, objective: Objective | None = None, name: str
 
 
 def _fit(given: _Given) -> Fit:
+    given = replace(given, table=tables.in_order(given.table))
     with threadpool_limits(1):  # small matrices: more threads are slower, and their number would change last digits
         return _decided(given)
 

@@ -158,6 +158,14 @@ def with_status(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(excluded=pd.Series(reasons, table.index, object))
 
 
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the order of a run's, by (seed, almr, lr), and of equal ones by their losses. So what is computed of
+    them does not depend on how they came: in late digits, and in which of many trials are drawn.
+    """
+    losses = sorted(str(name) for name in table if str(name).startswith("loss_"))
+    return table.sort_values([*(name for name in ("seed", "almr", "lr") if name in table), *losses], kind="stable")
+
+
 def usable(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that the fit uses."""
     return table[table["excluded"].isna()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import Counter
 from pathlib import Path
@@ -11,17 +12,19 @@ from analysis.launch.confirm.plan import TRAINER, ConfirmPlan
 from analysis.transfer.bracket import ConfirmationRun
 from sweep.study import InputError
 from sweep.study.errors import shown
+from sweep.study.files import regular
 
 STATUSES = ("complete", "diverged", "")
+MOST_BYTES = 2**20  # of a table of a few runs
 
 
 def read(path: Path, confirm: ConfirmPlan) -> list[ConfirmationRun]:
     """Rows without a status and losses were not run and are left out. Raises InputError, also for runs of two trainers
     (in a column `trainer`, which may be missing)."""
+    content = regular.content(path, "give the table as a CSV file", MOST_BYTES)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            header, rows = reader.fieldnames or (), list(reader)
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        header, rows = reader.fieldnames or (), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}): save it as UTF-8 text with commas") from None
     needed = ["lr", *(f"loss_{name}" for name in confirm.weights)]

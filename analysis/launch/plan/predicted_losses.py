@@ -11,6 +11,7 @@ from pydantic import Field
 
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
+from analysis.table.table import usable
 from sweep.study import LANGUAGES, Schema, numbers
 from sweep.study.files import reader
 from sweep.study.sections.launch import Launch
@@ -115,7 +116,7 @@ def _known(fit: FitResult) -> list[str]:
 
 def _base(fit: FitResult, name: str) -> float:
     column = f"base_loss_{name}"
-    return float(fit.table[column].astype(float).median()) if column in fit.table else math.nan
+    return float(usable(fit.table)[column].astype(float).median()) if column in fit.table else math.nan
 
 
 def _change(fit: FitResult, name: str) -> PredictedChange:

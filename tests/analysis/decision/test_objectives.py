@@ -1,6 +1,9 @@
 """The two goals, weights and the forgetting guard, and the front between the languages."""
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
 from known_surfaces import APART, LOWEST, Known, grid, measure
 
@@ -9,6 +12,7 @@ from analysis.decision.objectives import GuardedGoal, WeightedGoal, goal
 from analysis.decision.winner import choose
 from analysis.surfaces.optima import Lattice
 from analysis.surfaces.surface import fit_languages
+from analysis.table import table as tables
 from sweep.study import InputError, Objective
 
 KNOWN = Known()  # uncoupled: the best LR is 1e-4 at every ALMR and for every goal
@@ -157,6 +161,17 @@ def test_each_trials_objective_is_what_the_goal_makes_of_its_losses(table):
     assert (kept.isna() == (table["loss_original"] > 3.6)).all()
     assert 0 < kept.notna().sum() < len(table)
     assert (kept.dropna() == table["loss_additional"][kept.notna()]).all()
+
+
+def test_a_guard_is_of_the_base_model_of_the_trials_that_are_fitted(table):
+    """Not of records of another recipe in the same run, which may be of other text, and may be more."""
+    other = table.assign(base_loss_original=4.1, excluded=tables.OTHER_RECIPE)
+    mixed = pd.concat([table, other, other], ignore_index=True)
+    guard = goal(Objective(forgetting_guard_percent=5), mixed)
+    assert guard.bound == pytest.approx(3.4 * 1.05)
+    first = table.assign(base_loss_original=[math.nan] * len(table))
+    stated = pd.concat([first, other[:1].assign(excluded="failed: killed")], ignore_index=True)  # in one row alone
+    assert goal(Objective(forgetting_guard_percent=5), stated).bound == pytest.approx(4.1 * 1.05)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from known_surfaces import ALMRS, LOWEST, LRS, Known, grid, lost, measure, scatt
 
 from analysis.fit.fit import fit_run, fit_study, fit_table
 from analysis.fit_file.fit_file import FitFile
+from analysis.surfaces import kernels
 from analysis.table import table as tables
 from sweep.study import InputError, Objective
 
@@ -258,6 +259,17 @@ def test_the_same_records_give_the_same_fit_file_in_any_order(tmp_path, make_bow
     other = fit_run(study, write_run(tmp_path / "other", records[::-1], study))
     assert one.file.model_dump_json() == other.file.model_dump_json()
     assert FitFile.model_validate_json(one.file.model_dump_json()) == one.file
+
+
+@pytest.mark.slow
+def test_a_fit_does_not_depend_on_the_order_of_rows_or_columns(monkeypatch):
+    """Of more trials than MOST_TRIALS it was a draw by their place in the table that determined the surface."""
+    monkeypatch.setattr(kernels, "MOST_TRIALS", 10)
+    table = measure(COUPLED, [(0.5, float(lr)) for lr in np.geomspace(3e-5, 3e-4, 18)], noise=0.01)
+    table = pd.concat([table, table[:4].assign(seed=1), table[:2].assign(loss_original=3.9)], ignore_index=True)
+    table = lost(table, [15, 17], "diverged")
+    one, other = (table.sample(frac=1, random_state=seed) for seed in (1, 2))
+    assert fit(other[other.columns[::-1]]) == fit(one)
 
 
 @pytest.mark.slow

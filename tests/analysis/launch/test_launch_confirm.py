@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -392,6 +393,17 @@ def test_bad_results_are_named_with_their_line(fit, corpora, tmp_path, text, say
     path.write_text(text)
     with pytest.raises(InputError, match=says):
         results_table.read(path, planned(fit, corpora))
+
+
+def test_what_is_no_table_of_results_is_refused_at_once(fit, corpora, tmp_path):
+    """A device ended in no memory, and a pipe was waited for."""
+    plan, large = planned(fit, corpora), tmp_path / "large.csv"
+    os.mkfifo(tmp_path / "pipe.csv")
+    with large.open("wb") as file:
+        file.truncate(10**9)
+    for path, why in (("/dev/zero", "a pipe or a device"), (tmp_path / "pipe.csv", "a pipe"), (large, "1,000 MB")):
+        with pytest.raises(InputError, match=f"{Path(path).name}: .*{why}.*; give the table as a CSV file"):
+            results_table.read(Path(path), plan)
 
 
 def test_results_of_an_objective_of_sources_have_a_column_for_each(make_fit, make_study, corpora, tmp_path):
