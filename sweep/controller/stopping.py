@@ -1,4 +1,5 @@
-"""What ends a sweep before its trials are done: storage that refuses a file, or an error of ours in a call by Ray Tune.
+"""What ends a sweep before its trials are done: storage that refuses a file, a base model that a trial has changed, or
+an error of ours in a call by Ray Tune.
 
 Trials without a record stay as they are: the next `almr run` goes on with them.
 """
@@ -12,7 +13,9 @@ from typing import Any
 
 from ray import tune
 
+from sweep.external.trial.job import SpoiledModelError
 from sweep.store.store_errors import StoreError
+from sweep.study import InputError
 from sweep.study.files import disk
 
 STOPPED = "stopped"  # in the result of a trial that storage has ended: what is wrong with it
@@ -61,10 +64,11 @@ def of_worker(error: Exception, place: Path) -> dict[str, Any] | None:
     found = disk.fault(error, place)
     if found and found.errno in disk.REFUSING:
         return {"status": STOPPED, STOPPED: [found.errno, found.strerror, found.filename]}
-    return {"status": STOPPED, STOPPED: [str(error)]} if isinstance(error, StoreError) else None
+    told = isinstance(error, StoreError | SpoiledModelError)
+    return {"status": STOPPED, STOPPED: [str(error)]} if told else None
 
 
 def told(result: dict[str, Any]) -> Exception | None:
     """The error that a trial's result tells of."""
     what = result.get(STOPPED)
-    return None if what is None else StoreError(*what) if len(what) == 1 else OSError(*what)
+    return None if what is None else InputError(*what) if len(what) == 1 else OSError(*what)

@@ -43,8 +43,9 @@ def run_trials(
     failed, and the others go on.
 
     `make_queue` takes the number of trials that run at once. `address` is a Ray cluster's; None means this machine.
-    Raises InputError where no node of the cluster can ever hold a trial, and where the last trials failed of one cause;
-    OSError or StoreError where storage fails. After these and KeyboardInterrupt, records stay.
+    Raises InputError where no node of the cluster can ever hold a trial, where the last trials failed of one cause, and
+    where a trial has changed the base model; OSError or InputError where storage fails. After these and
+    KeyboardInterrupt, records stay.
     """
     if study.trainer.external and not study.replay:
         choose.trainer(study)

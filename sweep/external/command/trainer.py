@@ -13,7 +13,7 @@ from sweep.external.command.files import CommandFiles
 from sweep.external.runs.start import TrainerEnvironment
 from sweep.external.runs.trace import LoggedStep, Trace
 from sweep.external.trial.flow import of_ours
-from sweep.external.trial.job import ExternalTrialError, NodeCommand, TrialJob, TrialNodes
+from sweep.external.trial.job import ExternalTrialError, NodeCommand, SpoiledModelError, TrialJob, TrialNodes
 from sweep.study.files.atomic import sha256, write_atomically
 
 WRITE = "sweep.external.command.write"
@@ -36,12 +36,10 @@ class CommandTrainer:
         self._drop_checkpoints_of_another(files)
         files.renew(self.command, self.environment)
         before = _stamps(asked.model)
-        nodes.run(NodeCommand(files.words, watched=(files.checkpoints,)))
-        if changed := sorted(dict(before.items() - _stamps(asked.model).items())):
-            raise ExternalTrialError(
-                f"it changed {changed[0]} of the model that it was given, {asked.model}, from which the other trials "
-                f"begin too: save elsewhere, delete that model, and start a new run"
-            )
+        try:
+            nodes.run(NodeCommand(files.words, watched=(files.checkpoints,)))
+        finally:  # whether it failed or not: the next attempt would take the model as it is then
+            _refuse_changed(asked.model, before)
         try:
             found = answers.read(files.answer, asked)
         except AnswerError as error:
@@ -55,6 +53,15 @@ class CommandTrainer:
         if files.program.is_file() and files.program.read_text(encoding="utf-8") != own:
             shutil.rmtree(files.checkpoints, ignore_errors=True)
         write_atomically(files.program, own)
+
+
+def _refuse_changed(model: str, before: dict[str, tuple[int, int]]) -> None:
+    """Raises SpoiledModelError."""
+    if changed := sorted(dict(before.items() - _stamps(model).items())):
+        raise SpoiledModelError(
+            f"a trial changed {changed[0]} of the model that it was given, {model}, from which the other trials begin "
+            f"too: save elsewhere, delete that model, and start a new run"
+        )
 
 
 def _stamps(folder: str) -> dict[str, tuple[int, int]]:

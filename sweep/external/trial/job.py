@@ -16,6 +16,10 @@ class ExternalTrialError(RuntimeError):
     """A trainer failed, or did not train as the trial asks; the message is the record's reason, one line."""
 
 
+class SpoiledModelError(ExternalTrialError):
+    """A trainer changed the model from which every trial begins: none of them may go on, or be tried again."""
+
+
 @dataclass(frozen=True)
 class NodeCommand:
     """A program that every node of a trial runs, or with `first_only` its first node alone.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from samples import local_content
 
+from sweep.controller import stopping
 from sweep.external import choose
 from sweep.external.command import write
 from sweep.external.trial import flow
@@ -31,8 +32,10 @@ if mode == "resumes" and not saved.exists():
     pathlib.Path(asked["answer"]).mkdir()
     sys.exit("RuntimeError: the machine went away")
 if mode == "trains-in-place":
-    with open(asked["model"] + "/config.json", "a") as opened:
-        opened.write(" ")
+    with open(asked["model"] + "/config.json", "r+") as opened:
+        if not opened.read().endswith(" "):
+            opened.write(" ")
+            sys.exit("and went away")
 tokens = {name: of["tokens"] for name, of in asked["languages"].items()}
 if mode == "ignores-almr":
     tokens = {"original": 2048, "additional": 0}
@@ -90,7 +93,7 @@ def record(run: Run) -> Record:
 REFUSED = {
     "ignores-almr": "it ignored the ratio",
     "leaves-no-model": "the model that it left cannot be measured: ",
-    "trains-in-place": r"it changed config\.json of the model",
+    "trains-in-place": r"a trial changed config\.json of the model",
 }
 
 
@@ -98,8 +101,11 @@ REFUSED = {
 def test_a_program_makes_the_record_of_its_trial(tmp_path: Path, small_model: Path, cache: Path, mode: str) -> None:
     run = run_of(tmp_path, Path(shutil.copytree(small_model, tmp_path / "given")), mode)
     if mode in REFUSED:
-        with pytest.raises(ExternalTrialError, match=REFUSED[mode]):
+        with pytest.raises(ExternalTrialError, match=REFUSED[mode]) as raised:
             record(run)
+        stopped = stopping.of_worker(raised.value, run.folder)
+        assert bool(stopped) is (mode == "trains-in-place"), "each other trial begins with that model, another try too"
+        assert str(stopping.told(stopped or {}) or raised.value) == str(raised.value)
         assert not list(run.folder.rglob("trained.json")), "another attempt trains again"
         return
     if mode == "resumes":
