@@ -59,7 +59,7 @@ class Stopping(tune.Stopper):
         return self
 
 
-def of_worker(error: Exception, place: Path) -> dict[str, Any] | None:
+def of_worker(error: BaseException, place: Path) -> dict[str, Any] | None:
     """The result of a trial that ended for a fault which every other trial would meet too; None for other errors."""
     found = disk.fault(error, place)
     if found and found.errno in disk.REFUSING:

@@ -102,7 +102,7 @@ def _trainable(run: Run, study: Study) -> Callable[[dict[str, Any], dict[str, st
         trial = Trial.model_validate(config["trial"])
         try:
             return {"status": worker(address, trial, config["had"]).status.value}
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the latter would end the process, and its text with it
             if stopped := stopping.of_worker(error, Path(address, TRIALS, trial.id)):
                 return stopped
             raise failure.RaisedError.of(error) from None  # its traceback stands in the trial's log

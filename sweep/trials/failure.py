@@ -40,8 +40,10 @@ class RaisedError(Exception):
     """
 
     @classmethod
-    def of(cls, error: Exception) -> RaisedError:
+    def of(cls, error: BaseException) -> RaisedError:
         said = [line for line in traceback.format_exception_only(error) if not line.startswith("  ")]  # code, as it was
+        if isinstance(error, SystemExit):
+            said = [f"it called sys.exit({'' if error.code is None else repr(error.code)})"]
         return cls(json.dumps(without_secrets(printable("".join(said)))[:REASON_LENGTH]))
 
 
@@ -93,7 +95,7 @@ def _of_lost_worker(error: str, log: TrialLog) -> str:
         of = f" ({used[1]} of {used[2]} were in use)" if used else ""
         return f"killed by Ray's memory monitor, for the memory of its node was nearly full{of}"
     if exited := EXITED.search(error):
-        return f"its process ended itself with status {exited[1]}, as by sys.exit"
+        return f"its process ended itself with status {exited[1]}, as at SIGTERM"
     node_lost = NODE_LOST.search(error)  # and its watcher
     deadline = time.monotonic() + (0 if node_lost else log.late)
     while not (told := log.told) and time.monotonic() < deadline:

@@ -43,7 +43,8 @@ def standing(run: Run, trial: Trial, had: str | None = None) -> Record | None:
     """
     study, done = run.study(), run.record(trial)
     stands = done and done.status is not Status.FAILED and done.fingerprint == study.fingerprint
-    return done if stands and run.record_sha256(trial) != had else None
+    to_score = is_finalist(run, study, trial) and run.record_sha256(trial) == had
+    return done if stands and not to_score else None
 
 
 def _work(run: Run, trial: Trial) -> Record:

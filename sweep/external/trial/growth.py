@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from sweep.worker.watch.silence import LONGEST_LOOK
 from trainers.workers.heartbeat import Heartbeat
 
 SECONDS_BETWEEN = 1.0  # looks: shared storage is slow
@@ -17,19 +18,21 @@ class GrowthWatch:
 
     def __init__(self, paths: Iterable[Path], folder: Path) -> None:
         self.paths, self.heartbeat = tuple(paths), Heartbeat(folder)
-        self.began = self.looked = time.monotonic()
+        self.silent, self.looked = 0.0, time.monotonic()
         self.seen = self._look()
 
     @property
     def seconds(self) -> float:
-        """Seconds since a file last grew or was written, or since the start."""
+        """Seconds since a file last grew or was written, or since the start. Read it often: time in which this process
+        did not look, with a machine or container that was paused, does not count.
+        """
         now = time.monotonic()
         if now - self.looked >= SECONDS_BETWEEN:
-            self.looked = now
+            self.silent, self.looked = self.silent + min(now - self.looked, LONGEST_LOOK), now
             if (found := self._look()) != self.seen:
-                self.seen, self.began = found, now
+                self.seen, self.silent = found, 0.0
                 self.heartbeat.signal()
-        return now - self.began
+        return self.silent
 
     def _look(self) -> tuple[int, int, int]:
         """Files, their bytes, and the newest time that one was written, in nanoseconds."""

@@ -66,7 +66,7 @@ MONITOR = (
     [
         (DIED, f"{ending.ENDED}crashed in native code: Aborted", "crashed in native code: Aborted"),
         (DIED + "The actor died because its node has died.", "", "its node was lost: read Ray's log of that node"),
-        (DIED + "Worker exits with an exit code 4.", "", "its process ended itself with status 4, as by sys.exit"),
+        (DIED + "Worker exits with an exit code 4.", "", "its process ended itself with status 4, as at SIGTERM"),
         (DIED, "step 3", "the worker process ended without a message: killed, perhaps for memory, or crashed"),
         (MONITOR, "", "killed by Ray's memory monitor, for the memory of its node was nearly full (31.20GB of 32.00GB"),
         ("Traceback\nMemoryError: cannot allocate 8 TB\n", "", "MemoryError: cannot allocate 8 TB"),
@@ -131,11 +131,13 @@ CUDA = "CUDA error: device-side assert triggered\nFor debugging consider passing
         (ImportError("\nIt needs numba\n"), "the worker cannot import its code: It needs numba (ImportError): install"),
         (InputError("no corpus"), "no corpus"),
         (ValueError(), "ValueError"),
+        (SystemExit("no GPU here"), "it called sys.exit('no GPU here')"),
+        (SystemExit(), "it called sys.exit()"),
         (SyntaxError("invalid syntax", ("odd.py", 3, 1, "def (", 3, 2)), "the worker cannot import its code: invalid"),
     ],
 )
 def test_what_an_attempt_raised_is_its_reason_whole_whatever_ended_earlier_ones(
-    tmp_path: Path, error: Exception, words: str
+    tmp_path: Path, error: BaseException, words: str
 ) -> None:
     crossing = copy.copy(failure.RaisedError.of(error))  # as Tune copies it
     text = "".join(traceback.format_exception(crossing))

@@ -45,6 +45,8 @@ def misbehave(how: str, folder: Path, attempt: int) -> float:
         ctypes.string_at(0)
     if how == "has no package":
         import no_such_package  # type: ignore[import-not-found]  # noqa: F401
+    if how == "exits":
+        sys.exit("no GPU here")
     if how == "raises oddly":
         raise OddError(429, "slow down\nsee the documentation")
     if how == "closes its output":

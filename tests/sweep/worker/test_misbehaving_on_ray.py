@@ -23,6 +23,7 @@ ENDS = {
     "closes its output": (Status.COMPLETE, 1, None),
     "is infinite": (Status.DIVERGED, 1, "the held-out loss of original is not finite, or was not measured"),
     "crashes": (Status.FAILED, 2, "crashed in native code: Segmentation fault (its stack is in the log)"),
+    "exits": (Status.FAILED, 2, "it called sys.exit('no GPU here')"),
     "raises oddly": (Status.FAILED, 2, "trainers.trials.cpt.OddError: 429: slow down see the documentation"),
     "has no package": (
         Status.FAILED,

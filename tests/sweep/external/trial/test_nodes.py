@@ -15,6 +15,7 @@ from sweep.external.trial.nodes import WatchedNodes
 from sweep.study.files.layout import TrialFiles
 from sweep.study.sections.resources import Resources
 from sweep.worker.group.monitor import WorkerGroupError
+from sweep.worker.watch.silence import LONGEST_LOOK
 
 
 def nodes(folder: Path, **resources) -> WatchedNodes:
@@ -98,8 +99,10 @@ def test_what_grows_is_progress_and_what_is_still_is_none(tmp_path, monkeypatch)
     folder = tmp_path / "checkpoints" / "step-1"
     folder.mkdir(parents=True)
     watch = GrowthWatch([tmp_path / "log", tmp_path / "checkpoints"], tmp_path)
-    clock[0] += 50
-    assert watch.seconds == 50
+    clock[0] += 9
+    assert watch.seconds == 9
+    clock[0] += 3600
+    assert watch.seconds == 9 + LONGEST_LOOK, "the container was paused, and the program with it"
     (folder / "weights").write_bytes(b"x")
     clock[0] += 10
     assert watch.seconds == 0
