@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from sweep.study.errors import printable
 from sweep.worker.group.node import NodeOutcome, RankFailure
 from sweep.worker.watch.ending import hang_reason
 
@@ -48,6 +49,7 @@ def wait_for_nodes(
 
     Raises WorkerGroupError with the cause, and PortTakenError.
     """
+    cause = ""
     try:
         while True:
             outcomes = [node.poll() for node in nodes]
@@ -58,20 +60,23 @@ def wait_for_nodes(
             if heartbeat.seconds > hang_minutes * 60:
                 raise WorkerGroupError(hang_reason(hang_minutes))
             time.sleep(SECONDS_BETWEEN)
+    except WorkerGroupError as error:
+        cause = f"{error}; "
+        raise
     finally:
-        _stop(nodes)
+        if left := _stop(nodes):
+            raise WorkerGroupError(f"{cause}{left}")
 
 
-def _stop(nodes: Sequence[WorkerNode]) -> None:
-    """Stop every node, also after one that cannot be stopped."""
+def _stop(nodes: Sequence[WorkerNode]) -> str:
+    """Stop every node, also after one that cannot be stopped; returns what is wrong with the first such."""
     errors = []
     for node in nodes:
         try:
             node.stop()
         except TimeoutError as error:
-            errors.append(error)
-    if errors:
-        raise WorkerGroupError(str(errors[0]))
+            errors.append(str(error).splitlines()[-1])  # of one that Ray brings here, with its traceback
+    return next(iter(errors), "")
 
 
 def _all_failures(nodes: Sequence[WorkerNode]) -> list[RankFailure]:
@@ -110,7 +115,7 @@ def _is_silent(failure: RankFailure) -> bool:
 def failure_reason(failure: RankFailure, last_log_line: LastLogLine) -> str:
     process = "torchrun" if failure.rank is None else f"rank {failure.rank}"
     if failure.message:
-        message = failure.message.strip().splitlines()[0]
+        message = printable(failure.message)
         return message if failure.rank is None else f"{process}: {message}"
     if failure.exit_status < 0:
         name = signal.Signals(-failure.exit_status).name

@@ -59,7 +59,7 @@ CONSEQUENCE = "RuntimeError: [pair.cc:547] Connection closed by peer [10.0.0.2]:
         (
             RankFailure(0, 1, "ValueError: bad\nand more", 7),
             RankFailure(1, 1, CONSEQUENCE, 7),
-            "rank 0: ValueError: bad",
+            "rank 0: ValueError: bad and more",
         ),
         (
             RankFailure(0, 1, CONSEQUENCE, 7),
@@ -95,6 +95,13 @@ def test_processes_that_cannot_be_killed_are_reported_and_the_other_nodes_are_st
     with pytest.raises(WorkerGroupError, match="a1 could not be killed"):
         wait_for_nodes(fakes, Silence(tmp_path / "heartbeat"), 1.0, str)
     assert fakes[1].stopped
+
+
+def test_a_node_that_cannot_be_stopped_hides_not_why_the_group_ended(tmp_path: Path) -> None:
+    lost = FakeNode(NodeOutcome((RankFailure(0, 1, "ValueError: bad"),)), stoppable=False)
+    with pytest.raises(WorkerGroupError) as raised:
+        wait_for_nodes([lost], Silence(tmp_path / "heartbeat"), 1.0, str)
+    assert str(raised.value) == "rank 0: ValueError: bad; processes on a1 could not be killed"
 
 
 def test_a_heartbeat_of_an_earlier_attempt_does_not_count_and_its_absence_is_a_hang(tmp_path: Path) -> None:
