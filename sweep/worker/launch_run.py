@@ -99,7 +99,9 @@ def wait_until_prepared(run: Run, study: Study) -> None:
 
 
 def _is_prepared(run: Run, study: Study) -> bool:
-    if not (run.files.study.exists() and run.ingredients()):
+    """Not by the files of an earlier start, where rank 0 makes anew what they name: the cache was lost meanwhile."""
+    made = run.ingredients() if run.files.study.exists() else None
+    if made is None or not all(Path(folder).is_dir() for folder in (made.base_model, *made.folders.values())):
         return False
     before = run.study()
     return before.fingerprint == places.as_before(study, before).fingerprint
