@@ -172,6 +172,7 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_no_number(
     assert record.provenance["execution"]["micro_batch_sequences"] == 2
     assert record.loss.original == pytest.approx(plain.loss.original, rel=1e-5)
     assert record.tokens == plain.tokens
+    assert stored_micro_batch(local_study, tmp_path / "later") == 2  # also of this trial, where it is resumed
 
 
 def test_out_of_memory_in_an_evaluation_halves_too_before_the_first_step(

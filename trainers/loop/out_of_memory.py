@@ -9,7 +9,8 @@ micro-batch from a file beside the trials.
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweep.study import Study
@@ -29,11 +30,12 @@ class MicroBatchHalvedError(RuntimeError):
 class MicroBatch:
     """How many sequences a worker takes at once (None: all of its own of a global batch), in training and evaluation.
 
-    `ran_out`: memory has run out in this trial.
+    `ran_out`: memory has run out in this trial. `store` is told the smaller one of a trial that goes on with it.
     """
 
     sequences: int | None = None
     ran_out: bool = False
+    store: Callable[[int], None] = field(default=lambda sequences: None, repr=False, compare=False)
 
     def of(self, own: int) -> int:
         """At once of its `own` sequences."""
@@ -46,6 +48,7 @@ class MicroBatch:
         self.sequences, self.ran_out = min(halved(at_once, at_once), self.of(own)), True
         if sharded:
             raise MicroBatchHalvedError(self.sequences)
+        self.store(self.sequences)
 
 
 def halved(micro_batch: int, sequences: int) -> int:

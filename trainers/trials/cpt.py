@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -57,7 +58,8 @@ def _run(setup: TrialSetup) -> Record | None:
     corpora = open_corpora(setup.ingredients)
     loss = _token_loss(setup)
     workers.heartbeat()
-    micro_batch = MicroBatch(stored_micro_batch(study, setup.folder))
+    stored = stored_micro_batch(study, setup.folder)
+    micro_batch = MicroBatch(stored, store=partial(store_micro_batch, study, setup.folder))
     held_out = HeldOut.of(corpora, study, workers, micro_batch)
     base = measured_once(base_key(setup, held_out.at_once(loss)), lambda: held_out.losses(loss), workers)
     scoring = Scoring(study, setup.ingredients, corpora, setup.folder, workers)
