@@ -12,6 +12,7 @@ from analysis.table.table import HYPERPARAMETERS
 
 REGION_POINTS = 41  # of the density's lattice, on each axis
 JITTER = 0.02  # in sds of the draws' optima
+FEWEST = 3  # draws: their covariance in two dimensions has to be of full rank
 FINEST = 5e-4  # of the tried range: an sd that counts as none
 
 
@@ -75,10 +76,11 @@ def at_edge(value: Array | float, axis: Array) -> Array:
 def region(optima: Optima, level: float) -> Region | None:
     """The joint highest-density region of the optimum, by a kernel density estimate of the draws' optima.
 
-    None where ALMR or LR has one value, or no draw has an optimum.
+    None where ALMR or LR has one value, or fewer than FEWEST draws have an optimum, as under a guard that hardly any
+    draw keeps: two points have no density.
     """
     almr, lr = optima.drawn_best()
-    if min(len(optima.almr), len(optima.lr)) < 2 or not len(almr):
+    if min(len(optima.almr), len(optima.lr)) < 2 or len(almr) < FEWEST:
         return None
     points = np.stack([_unit(almr, optima.almr), _unit(np.log(lr), np.log(optima.lr))])
     # Optima on one point or line have no density; the jitter is far finer than their interval, or than any grid.

@@ -154,3 +154,10 @@ def test_the_region_of_two_separate_optima_is_smaller_than_what_holds_both():
     found = region(drawn(centres + [0.02, 0.1] * random.standard_normal((500, 2))), 0.9)
     assert found.share < 0.15
     assert not any(0.4 < row.almr < 0.6 for row in found.rows)
+
+
+@pytest.mark.parametrize(("kept", "has_region"), [(0, False), (1, False), (2, False), (3, True)])
+def test_where_a_guard_leaves_hardly_any_draw_there_is_no_region_and_no_error(kept, has_region):
+    optima = drawn(np.array([[0.3, np.log(5e-5)], [0.5, np.log(1e-4)], [0.6, np.log(1.1e-4)], [0.4, np.log(9e-5)]]))
+    optima.draws[kept:] = np.inf
+    assert (region(optima, 0.9) is not None) == has_region
