@@ -38,11 +38,11 @@ def ask(model: Path, corpora: Mapping[str, Path], most: int | None = None) -> di
 
 def _questions(folder: Path) -> Iterator[tuple[list[Message], str]]:
     """What comes before each turn of the assistant, and the turn."""
-    for line in (folder / held_out_texts.FILE).read_text(encoding="utf-8").splitlines():
-        messages = json.loads(line)[MESSAGES]
-        for at, message in enumerate(messages):
-            if message["role"] == "assistant":
-                yield messages[:at], message["content"]
+    with (folder / held_out_texts.FILE).open(encoding="utf-8") as lines:  # `splitlines` would cut texts at U+2028 too
+        for messages in (json.loads(line)[MESSAGES] for line in lines):
+            for at, message in enumerate(messages):
+                if message["role"] == "assistant":
+                    yield messages[:at], message["content"]
 
 
 def _counted(asking: _Asking, questions: Sequence[tuple[list[Message], str]]) -> AnswerCounts:
