@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,13 @@ def test_a_template_may_be_a_link_and_an_empty_or_missing_one_is_refused(tmp_pat
     assert study.documents.template_file == tmp_path / "chat.jinja"
     made = chat.build(study.documents, study.base_model, small_model, "key")[0]
     assert AutoTokenizer.from_pretrained(made).chat_template == chat.TEMPLATE  # without the byte order mark
-    for text, fault in (("", "chat.jinja: is empty: give a template"), (None, "chat.jinja: cannot be read")):
+    for text, fault in (
+        ("", "chat.jinja: is empty: give a template"),
+        (None, "chat.jinja: is a link to blob, which is"),
+    ):
         (tmp_path / "blob").write_text(text) if text is not None else (tmp_path / "blob").unlink()
         with pytest.raises(InputError, match=fault):
             chat.build(study.documents, study.base_model, small_model, "key")
+    os.mkfifo(tmp_path / "blob")
+    with pytest.raises(InputError, match=r"chat\.jinja: is a pipe or a device, not a file; give a template"):
+        chat.build(study.documents, study.base_model, small_model, "key")

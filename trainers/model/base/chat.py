@@ -7,6 +7,7 @@ A template of the user's has the tokens that the tokenizer has.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers import AddedToken
 
 from sweep.study import InputError
 from sweep.study.errors import one_line
-from sweep.study.files import cache
+from sweep.study.files import cache, regular
 from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.study.sections.text.documents import CHATML, Documents
 from sweep.study.study import fingerprint_of
@@ -69,7 +70,10 @@ def _read(documents: Documents) -> str:
     file = documents.template_file
     assert file
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        content = io.BytesIO(regular.content(file, "give a template"))
+        text = io.TextIOWrapper(content, encoding="utf-8-sig").read()  # any end of a line is \n
+    except regular.UnreadableFileError as error:
+        raise InputError(f"{FIELD}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{FIELD}: {file}: cannot be read ({one_line(error, 80)}): correct the path") from None
     if not text.strip():
