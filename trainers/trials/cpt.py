@@ -146,11 +146,13 @@ def _training(
 
 
 def _log(setup: TrialSetup, logged_bytes: int) -> TextIO:
-    """`metrics.jsonl`, cut to the size that it had at the checkpoint. Only the first worker writes it."""
+    """`metrics.jsonl`, cut to the size that it had at the checkpoint, where a loss of power left it as long. Only the
+    first worker writes it.
+    """
     if not setup.workers.first:
         return open(os.devnull, "w")
     log = TrialFiles(setup.folder).metrics.open("a")
-    log.truncate(logged_bytes)
+    log.truncate(min(logged_bytes, log.seek(0, os.SEEK_END)))
     log.seek(0, os.SEEK_END)  # else it tells the next checkpoint how long the log was before it was cut
     return log
 

@@ -74,6 +74,14 @@ def test_a_trial_that_is_killed_twice_has_the_losses_and_the_log_of_one_that_was
     assert logged(folder) == logged(tmp_path / "whole")
 
 
+def test_a_log_that_a_loss_of_power_cut_gets_no_zeros(local_study: Study, tmp_path: Path) -> None:
+    study, folder = longer(local_study), tmp_path / "cut"
+    killed(study, folder, first=1, saved=[7], at=8)
+    (folder / "metrics.jsonl").write_bytes(b"")
+    run(study, folder)
+    assert [line["step"] for line in logged(folder)] == [10, 15, 16, 16]
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 200, b'{"identity": {"al'])
 def test_a_checkpoint_that_a_loss_of_power_tore_is_none(local_study: Study, tmp_path: Path, content: bytes) -> None:
     study, folder = longer(local_study), tmp_path / "torn"
