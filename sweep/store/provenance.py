@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sweep.study import InputError
 from sweep.study.files import disk, unfinished
 
 PACKAGES = ("sweep", "trainers", "analysis")
@@ -31,17 +32,35 @@ KINDS = {
     ".def",
 }  # of our packages' files
 NAMES = {"Dockerfile", "_extractive_yaml"}
+LEFT = (".nfs", ".DS_Store")  # what file systems and desktops leave
+AWAY = "move it away, or give the study another name"
 VERSIONED = ("almr-sweep", "torch", "transformers", "datasets", "ray", "numpy", "pandas", "scikit-learn", "scipy")
 
 
 def copy_code(folder: Path) -> str:
-    """Copy our packages to `folder`, which is emptied first; returns the sha256 of the copies. Raises OSError."""
+    """Copy our packages to `folder`, which is emptied first; returns the sha256 of the copies. Raises OSError, and
+    InputError for a folder that holds more than they.
+    """
+    if name := foreign(folder):
+        raise InputError(f"{folder}: holds {name}, which almr did not write, and a run empties this folder: {AWAY}")
+    for package in reversed(PACKAGES):
+        unfinished.remove(folder / package)
     unfinished.remove(folder)  # a link too, not what it leads to
     for package in PACKAGES:
         source = Path(__file__).parents[2] / package
         with disk.naming(folder):  # copytree goes on after an error, and raises all of them as one
             shutil.copytree(source, folder / package, ignore=_not_ours)
     return code_sha256(folder)
+
+
+def foreign(folder: Path) -> str | None:
+    """What a folder in the place of the copies holds that is not of them; None where that is nothing. Our first package
+    is there whenever another one is: without it `analysis/` is the user's.
+    """
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
+    packages = [Path(package).parts[0] for package in PACKAGES]
+    ours = (*packages, "__pycache__") if packages[0] in names else ()
+    return next((name for name in names if name not in ours and not name.startswith(LEFT)), None)
 
 
 def code_sha256(folder: Path) -> str:

@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweep.store import lock, temporary
-from sweep.store.provenance import copy_code, provenance
+from sweep.store import lock, provenance, temporary
 from sweep.store.remote import is_remote
 from sweep.store.run_trials import RunTrials
 from sweep.store.storage import named
@@ -22,6 +21,7 @@ from sweep.study.files.trial_files import read_trial
 from sweep.study.ingredients import SearchState, read_ingredients, read_search
 
 LATE_SECONDS = 90  # NFS clients may remember for a minute that a file was missing
+STARTED = ("study.yaml", "lock.json", "tracking.json", "optuna.db", "live.json")
 IF_THE_SAME = "; if the text is the same, state it: --same-text REASON"
 
 
@@ -67,7 +67,20 @@ class Run(RunTrials):
     def freeze(self, study: Study) -> None:
         """Write the study into its run. Its grid may grow; raises InputError where its recipe differs."""
         self.refuse_other_recipe(study)
-        self.write(self.files.study, study_file.dump(study))
+        if not self.files.study.exists() or self.study() != study:  # else it may be the user's own, with its comments
+            self.write(self.files.study, study_file.dump(study))
+
+    def refuse_foreign(self) -> None:
+        """Raises InputError where the folder is there and is no run's: what it holds would be replaced by files of the
+        same names. A run that was killed as it began has no more than STARTED.
+        """
+        files = self.files
+        if any(map(os.path.lexists, (files.ingredients, files.provenance, files.trials))) or not files.folder.is_dir():
+            return
+        code = () if provenance.foreign(files.code) else (files.code.name,)
+        held = sorted(path.name for path in files.folder.iterdir() if not path.name.startswith("."))
+        if name := next((name for name in held if name not in (*STARTED, *code)), None):
+            raise InputError(f"{self.address}: is no run, and holds {name}: {provenance.AWAY}, or give another --runs")
 
     def refuse_other_recipe(self, study: Study, same_text: bool = False) -> None:
         """Raises InputError where this run's trials have another recipe: by the study's fields, which it names, or by
@@ -198,8 +211,8 @@ class Run(RunTrials):
 
     def stage_code(self) -> str:
         """Copy our packages into the run, for its workers, and write `provenance.json`; returns the code's sha256."""
-        sha256 = copy_code(self.files.code)
-        self.write(self.files.provenance, json.dumps(provenance(sha256), indent=2))
+        sha256 = provenance.copy_code(self.files.code)
+        self.write(self.files.provenance, json.dumps(provenance.provenance(sha256), indent=2))
         return sha256
 
 

@@ -82,6 +82,7 @@ def _prepared_for(run: Run, study: Study) -> Ingredients | None:
     if fault := study_file.own_rung(study, run.folder):
         say(f"almr run will refuse this study: {fault}")
     try:
+        run.refuse_foreign()
         run.refuse_other_recipe(study)
         return run.ingredients()
     except InputError as error:

@@ -15,6 +15,7 @@ def at_once(study: Study, run: Run, also: int, address: str | None) -> None:
     if fault := warnings.too_small(study, also):
         raise InputError(f"study {study.name}: {fault}")
     without_folder(study, run)
+    run.refuse_foreign()
     if fault := study_file.own_rung(study, run.folder):
         raise InputError(fault)
     recorded.refuse_unusable(study)

@@ -77,6 +77,7 @@ def grid(study: Study, run: Run, console: Console, address: str | None = None) -
     """Train what is left of a study's grid, and fit nothing. Raises InputError for another recipe than the run's."""
     refusals.without_folder(study, run)
     recorded.refuse_unusable(study)
+    run.refuse_foreign()
     run.refuse_other_recipe(study)
     with run.locked():
         run.mend()
