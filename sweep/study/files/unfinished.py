@@ -89,6 +89,12 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
+def is_being_written(name: str) -> bool:
+    """Whether a name is that of an unfinished file or folder of a process of this machine that runs."""
+    found = NAMED.match(name)
+    return found is not None and found[1] == _machine() and is_running(int(found[2]))
+
+
 def has_ended(name: str) -> bool:
     """Whether a name ends with an `owner` of this machine, and maybe a word, whose process has ended."""
     found = OWNED.search(name)

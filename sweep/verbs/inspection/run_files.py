@@ -160,6 +160,9 @@ def _code(run: Run) -> Iterator[Remark]:
     stated, folder = run.code_sha256(), run.files.code
     if os.path.lexists(folder) and not folder.is_dir():
         yield Remark(folder, f"is not a folder: {RENEWED}")
+    if name := provenance.foreign(folder):
+        yield Remark(folder, f"holds {name}, which almr did not write: move it away: {RENEWED}")
+        return
     if run.mirror or not folder.is_dir() or stated is None:
         return
     try:
@@ -177,7 +180,8 @@ def _left_over(run: Run) -> Iterator[Remark]:
         return
     for place, folders, names in os.walk(run.folder):
         left = (name for name in (*folders, *names) if name not in OURS)
-        found = [name for name in left if unfinished.NAMED.match(name) or LEFT.match(name)]
+        named = [name for name in left if unfinished.NAMED.match(name) or LEFT.match(name)]
+        found = [name for name in named if not unfinished.is_being_written(name)]  # as by an export, which has no lock
         folders[:] = [name for name in folders if not name.startswith(".") and name not in ("code", "checkpoint")]
         for name in found:
             yield Remark(Path(place, name), "was left by a process that was killed: delete it", False)

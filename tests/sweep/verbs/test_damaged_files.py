@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.store import provenance
-from sweep.study.files import regular
+from sweep.study.files import regular, unfinished
 from sweep.study.numbers import json_text
 from sweep.verbs.results import fitting
 
@@ -50,6 +50,7 @@ def test_the_doctor_finds_all_damages_at_once_and_changes_nothing(attack: Attack
     assert call(attack.folder, DOCTOR).status == 0
     (run / "lock.json").write_text(json.dumps(LOCK))
     (run / ".fit.json.unfinished-00000000-1").write_text("{")
+    unfinished.beside(run / "launch").mkdir()  # of an export that goes on
     for name in files:
         (run / TRIAL / name).unlink()
         (run / TRIAL / name).write_text("{")
@@ -66,7 +67,9 @@ def test_the_doctor_finds_all_damages_at_once_and_changes_nothing(attack: Attack
     assert "has ended or is silent" in notes["lock.json"]
     assert notes[".fit.json.unfinished-00000000-1"].endswith("delete it")
     assert len(call(attack.folder, DOCTOR[:2]).out.splitlines()) == len(damaged) + len(notes) + 1
+    assert len(notes) == 2
     (run / "code" / "more.py").unlink()
+    unfinished.beside(run / "launch").rmdir()
     attack._mend()
 
 
