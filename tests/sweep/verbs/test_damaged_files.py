@@ -67,7 +67,7 @@ def test_the_doctor_finds_all_damages_at_once_and_changes_nothing(attack: Attack
     assert "has ended or is silent" in notes["lock.json"]
     assert notes[".fit.json.unfinished-00000000-1"].endswith("delete it")
     assert len(call(attack.folder, DOCTOR[:2]).out.splitlines()) == len(damaged) + len(notes) + 1
-    assert len(notes) == 2
+    assert not [name for name in notes if name.startswith(".launch")]
     (run / "code" / "more.py").unlink()
     unfinished.beside(run / "launch").rmdir()
     attack._mend()
