@@ -73,11 +73,18 @@ def _study(path: Path) -> Iterator[Remark]:
 
 
 def _ingredients(run: Run) -> Iterator[Remark]:
-    """They are written before the first trial, and a launch is made from them."""
+    """They are written before the first trial, and a launch is made from them. A replay without a launch has none."""
     path = run.files.ingredients
-    if not os.path.lexists(path) and run.files.records():
+    if not os.path.lexists(path) and run.files.records() and not _needs_none(run):
         yield Remark(path, "is missing: restore it; or run the study again, which writes a new one")
     yield from of_reading(path, read_ingredients)
+
+
+def _needs_none(run: Run) -> bool:
+    with contextlib.suppress(InputError, OSError):
+        study = run.study()
+        return bool(study.replay and not study.launch)
+    return False
 
 
 def _json(remedy: str, *fields: str) -> Callable[[Path], Any]:

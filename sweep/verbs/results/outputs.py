@@ -172,8 +172,9 @@ def _source(run: Run, fitted: FitResult, formats: tuple[Format, ...] | None) -> 
     """The formats, by default those of the study, and what a launch is made from."""
     study = fitted.study or run.study()
     named = formats or (study.launch.formats if study.launch else ())
-    target = model_shape.launch_hardware(study, named) if study.launch else None
-    ingredients = _ingredients(run)
+    if study.launch is None:  # which is said of it; a replay without one has no ingredients
+        return named, FittedRun(fitted, run.folder, {})
+    target, ingredients = model_shape.launch_hardware(study, named), _ingredients(run)
     held_out = _held_out(study, ingredients)
     return named, FittedRun(fitted, run.folder, ingredients.corpora, target, held_out, kept.results(run, named))
 
