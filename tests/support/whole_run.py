@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from sweep import cli
 from sweep.store.run import Run
-from sweep.study import Record, Study, Trial
+from sweep.study import Record, Status, Study, Trial
 from sweep.study.files.layout import RunFiles
 from sweep.trials.queue import Queue, Turn
 from trainers.trials import recorded
@@ -44,7 +44,12 @@ def in_turn(run_one: Callable[[Study, Run, Trial], Record]) -> Callable[..., Non
 
 
 def _replay(study: Study, run: Run, trial: Trial) -> Record:
-    record = recorded.run_trial(study, trial, run.start(trial, study))
+    attempt = run.start(trial, study)
+    try:
+        record = recorded.run_trial(study, trial, attempt)
+    except RuntimeError as error:  # the table says that it failed
+        identity = {"trial_id": trial.id, "fingerprint": study.fingerprint, "proposed": run.proposed(trial)}
+        record = Record(**trial.model_dump(), **identity, status=Status.FAILED, attempt=attempt, reason=str(error))
     run.finish(record)
     return record
 
