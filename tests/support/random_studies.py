@@ -48,12 +48,9 @@ def written(folder: Path, seed: int) -> Path:
 
 
 def _grid(random: Generator) -> dict[str, Any]:
-    almrs = np.linspace(
-        random.choice([0, 0.05, 0.3]), random.choice([0.6, 0.95, 1]), int(random.choice([1, 2, 3, 4, 5, 6], p=SIZES))
-    )
-    lrs = np.geomspace(
-        1, random.choice([4, 30, 1000]), int(random.choice([1, 2, 3, 4, 5, 6], p=SIZES))
-    ) * random.choice([1e-6, 1e-4, 1e-3])
+    columns, rows = random.choice(6, 2, p=SIZES) + 1
+    almrs = np.linspace(random.choice([0, 0.05, 0.3]), random.choice([0.6, 0.95, 1]), columns)
+    lrs = np.geomspace(1, random.choice([4, 30, 1000]), rows) * random.choice([1e-6, 1e-4, 1e-3])
     seeds = list(range(int(random.choice([1, 1, 1, 2, 3]))))
     return {
         "almr": [round(float(almr), 3) for almr in almrs],
@@ -134,6 +131,8 @@ def _launch(random: Generator) -> dict[str, Any]:
 def _transfer(random: Generator) -> dict[str, Any]:
     rule = str(random.choice(["direct", "relative", "power", "ladder"], p=[0.5, 0.1, 0.2, 0.2]))
     transfer: dict[str, Any] = {"rule": rule}
+    if random.random() < 0.6:
+        transfer["accept_token_ratio"] = 1e12
     if rule == "power":
         transfer["law"] = str(random.choice(["step-law", "deepseek", "token-horizon"]))
     if rule == "ladder":
@@ -165,7 +164,7 @@ def _post_training(random: Generator) -> dict[str, Any]:
             stages[stage] = {
                 "corpora": {language: {"embedded": f"{name}-{kind}"} for language, name in EMBEDDED.items()},
                 "documents": {"chat_template": "chatml"},
-                "training": {"sequence_length": 256, "tokens": 40960, "global_batch_tokens": 2048},
+                "training": {"sequence_length": 256, "tokens": 2**22, "global_batch_tokens": 2**18},
                 "grid": {"almr": [0.5], "lr": [1e-4]},
             }
     return stages
