@@ -100,9 +100,8 @@ def main() -> None:
             for fault in faults(Path(scratch), seed, ended):
                 found += 1
                 print(f"--seed {seed} --count 1: {fault}", flush=True)
-    print(
-        f"\n{asked.count} studies, {found} faults, {time.monotonic() - began:.0f} s\n\n| verb | status | calls |\n|---|---|---|"
-    )
+    print(f"\n{asked.count} studies, {found} faults, {time.monotonic() - began:.0f} s\n")
+    print("| verb | status | calls |\n|---|---|---|")
     for (verb, status), calls in sorted(ended.items()):
         print(f"| {verb} | {status} | {calls} |")
     sys.exit(bool(found))
