@@ -83,6 +83,19 @@ def test_a_budget_of_gpu_hours_needs_a_table_that_has_them(tmp_path: Path) -> No
     recorded.refuse_unusable(make_study(replay={"table": str(without)}))
 
 
+@pytest.mark.parametrize(
+    "guard", [{"forgetting_guard_percent": 2}, {"guards": [{"source": "original", "at_most_percent": 2}]}]
+)
+def test_a_guard_needs_a_table_with_the_base_models_loss(tmp_path: Path, guard: dict[str, Any]) -> None:
+    (table := tmp_path / "table.csv").write_text("almr,lr,seed,loss_original,loss_additional\n0.5,1e-3,0,3,4\n")
+    study = make_study(replay={"table": str(table)}, objective=objective)
+    with pytest.raises(InputError, match=r"table\.csv: no base_loss_original, so the guard of original has no limit"):
+        recorded.refuse_unusable(study)
+    table.write_text("almr,lr,seed,loss_original,loss_additional,base_loss_original\n0.5,1e-3,0,3,4,3.5\n")
+    recorded._rows.cache_clear()
+    recorded.refuse_unusable(study)
+
+
 def test_losses_of_sources_are_replayed_where_the_study_names_them(tmp_path: Path) -> None:
     table = tmp_path / "trials.csv"
     names = "almr,lr,seed,loss_original,loss_additional,base_loss_code,loss_plays,loss_code,epochs_code"

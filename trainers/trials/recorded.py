@@ -183,11 +183,20 @@ def has(study: Study, trial: Trial) -> bool:
 
 
 def refuse_unusable(study: Study) -> None:
-    """Raises InputError for a replay whose table cannot be read or has a row that no trial can be, and where a search
-    has a budget of GPU-hours and its table has none: they would count as zero.
+    """Raises InputError for a replay whose table cannot be read or has a row that no trial can be, and where it lacks
+    what the study needs: the GPU-hours of a search's budget, which would count as zero, or the base model's losses of
+    its guards.
     """
-    rows = _rows(study.replay.table) if study.replay else []
-    if study.replay and study.search.gpu_hours and not any(row.get("gpu_hours") for row in rows):
+    if study.replay is None:
+        return
+    rows = _rows(study.replay.table)
+    for name in study.objective.guarded:
+        if not any(row.get(f"base_loss_{name}") for row in rows):
+            raise InputError(
+                f"{study.replay.table}: no base_loss_{name}, so the guard of {name} has no limit: add that column, "
+                f"the base model's loss, or remove the guard from objective"
+            )
+    if study.search.gpu_hours and not any(row.get("gpu_hours") for row in rows):
         raise InputError(
             f"{study.replay.table}: no gpu_hours, so search.gpu_hours cannot be counted: write search.trials or "
             f"search.tokens instead"

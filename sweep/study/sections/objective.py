@@ -176,6 +176,11 @@ class Objective(Section):
             yield "original", self.bound
         yield from ((guard.name, guard.bound) for guard in self.loss_guards)
 
+    @property
+    def guarded(self) -> tuple[str, ...]:
+        """The losses that are limited by those of the base model."""
+        return tuple(name for name, _ in self._bounds())
+
     def broken(self, record: Record) -> list[tuple[str, float, float]]:
         """The guards of losses that a recorded trial exceeds: name, loss and highest allowed loss of each."""
         loss, base = record.losses(), record.losses("base_loss")
