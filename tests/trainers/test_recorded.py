@@ -84,9 +84,9 @@ def test_a_budget_of_gpu_hours_needs_a_table_that_has_them(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "guard", [{"forgetting_guard_percent": 2}, {"guards": [{"source": "original", "at_most_percent": 2}]}]
+    "objective", [{"forgetting_guard_percent": 2}, {"guards": [{"source": "original", "at_most_percent": 2}]}]
 )
-def test_a_guard_needs_a_table_with_the_base_models_loss(tmp_path: Path, guard: dict[str, Any]) -> None:
+def test_a_guard_needs_a_table_with_the_base_models_loss(tmp_path: Path, objective: dict[str, object]) -> None:
     (table := tmp_path / "table.csv").write_text("almr,lr,seed,loss_original,loss_additional\n0.5,1e-3,0,3,4\n")
     study = make_study(replay={"table": str(table)}, objective=objective)
     with pytest.raises(InputError, match=r"table\.csv: no base_loss_original, so the guard of original has no limit"):
