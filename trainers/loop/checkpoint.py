@@ -92,7 +92,10 @@ class Checkpoints:
         learner.step = self.found["step"]
 
     def delete(self) -> None:
+        """What marks a checkpoint as whole goes first: a kill on the way leaves none that cannot be read."""
         if self.workers.first:
+            for state in self.folder.glob("step-*/state.json"):
+                state.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest(self) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import pytest
 from sweep.study import Record, Study, Trial
 from sweep.study.sections.resources import Execution
 from trainers import prepare
+from trainers.loop import checkpoint
 from trainers.loop.checkpoint import Checkpoints
 from trainers.trials import cpt
 
@@ -90,6 +91,24 @@ def test_a_checkpoint_that_a_loss_of_power_tore_is_none(local_study: Study, tmp_
     record = run(study, folder)
     assert record.provenance["execution"]["gone_on_from_steps"] == []
     assert logged(folder)[-1]["step"] == STEPS
+
+
+def test_a_trial_that_is_killed_while_it_deletes_its_checkpoint_begins_anew(
+    local_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint was without tensors and had its state: each later attempt failed."""
+    study, folder = longer(local_study), tmp_path / "deleted"
+    killed(study, folder, first=1, saved=[3], at=4)
+
+    def cut_short(path: Path, **_: Any) -> None:
+        (path / "step-3" / ".metadata").unlink()
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.shutil, "rmtree", cut_short)
+        with pytest.raises(KilledError):
+            run(study, folder)
+    assert run(study, folder).provenance["execution"]["gone_on_from_steps"] == []
 
 
 def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
