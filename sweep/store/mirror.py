@@ -54,6 +54,7 @@ class Mirror:
         self.fs, self.root = open_store(self.address)
         self.lock = threading.RLock()  # a display reads while trials end
         self.known: dict[str, list[Any]] = _read_manifest(folder)  # name -> signature in the store, size and time here
+        self.begun = set[str]()  # names of a put that failed: some of these files are in the store
         self.fetched: dict[str, float] = {}
         self.patience = 0.0
         self.waiting: Callable[[], None] = lambda: None  # called before each time that a store is waited for
@@ -107,11 +108,12 @@ class Mirror:
             new = [name for name in self._local() if wanted(name) and self._is_new(name)]
             self._put(*[name for name in new if not name.endswith(LAST)])
             self._put(*[name for name in new if name.endswith(LAST)])
-            gone = [n for n in self.known if wanted(n) and not (self.folder / n).exists()]
-            for name in gone:
+            gone = [n for n in {*self.known, *self.begun} if wanted(n) and not (self.folder / n).exists()]
+            for name in sorted(gone, key=lambda name: not name.endswith(LAST)):
                 with contextlib.suppress(FileNotFoundError):
                     self.fs.rm_file(f"{self.root}/{name}")
-                del self.known[name]
+                self.known.pop(name, None)
+                self.begun.discard(name)
             self._write_manifest()
 
     @contextlib.contextmanager
@@ -166,7 +168,9 @@ class Mirror:
             return
         with self.lock:
             before = {name: self._stat(name) for name in names}  # a change during the put is put next time
+            self.begun |= {*names}
             self.fs.put([str(self.folder / name) for name in names], [f"{self.root}/{name}" for name in names])
+            self.begun -= {*names}
             self.known |= {name: [None, *stat] for name, stat in before.items()}
 
     def _find(self, path: str) -> dict[str, dict[str, Any]]:
@@ -232,9 +236,7 @@ def _read_manifest(folder: Path) -> dict[str, list[Any]]:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name of the store is that of a file in the run's folder: it takes any text as a name, such as `../x`,
-    and that of a folder, which ends with a slash.
-    """
+    """Whether a name of the store, which may be any text, is of a file of the run: not `../x`, nor `trials/`."""
     return PurePosixPath(name).as_posix() == name != "." and ".." not in PurePosixPath(name).parts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,44 @@ def test_a_preempted_trial_goes_on_elsewhere_with_its_files_and_cleans_them_up(k
         assert again.start(trial, study) == 2
         (again.trial_folder(trial) / "state.pt").unlink()
     assert not (kept / "trials" / trial.id / "state.pt").exists()
+
+
+def test_what_was_put_before_a_put_failed_is_deleted_with_its_file(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that its trainer deletes while it is put, as where that takes longer than the next one is away."""
+    run, _, _ = begun(kept)
+    mirror, put = run.mirror, bucket.Bucket.put_file
+    assert mirror
+    (step := run.folder / "checkpoint" / "step-1").mkdir(parents=True)
+    for name in ("a.distcp", "b.distcp", "state.json"):
+        (step / name).write_text(name)
+
+    def deleting(self: bucket.Bucket, lpath: str, rpath: str, **options: object) -> None:
+        if rpath.endswith("b.distcp"):
+            shutil.rmtree(step)
+        put(self, lpath, rpath)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket.Bucket, "put_file", deleting)
+        with pytest.raises(InputError):
+            mirror.push()
+    assert [path.name for path in (kept / "checkpoint" / "step-1").iterdir()] == ["a.distcp"]
+    mirror.push()
+    assert not list((kept / "checkpoint" / "step-1").iterdir())
+
+
+def test_a_checkpoint_that_is_deleted_is_marked_as_none_first(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _, _ = begun(kept)
+    assert run.mirror
+    (step := run.folder / "checkpoint" / "step-1").mkdir(parents=True)
+    for name in ("a.distcp", "state.json", ".metadata"):
+        (step / name).write_text(name)
+    run.mirror.push()
+    shutil.rmtree(step)
+    removed: list[str] = []
+    monkeypatch.setattr(bucket.Bucket, "rm_file", lambda self, path: removed.append(Path(path).name))
+    run.mirror.push()
+    assert removed[0] == "state.json"
+    assert sorted(removed) == [".metadata", "a.distcp", "state.json"]
 
 
 def test_a_running_trial_is_seen_from_the_driver(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
