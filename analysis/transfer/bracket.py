@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DRAWS = 20_000
 PRIOR_RUNS = 4
 LEAST_LRS = 3
+FAR = 100.0  # times the LRs that were run, over or under them, at which the interval of the best LR ends
 CLOSE = 1.01  # LRs within this factor count as one: they say nothing about a curvature
 Answer = Literal["holds", "moved", "undecided"]
 
@@ -115,7 +116,7 @@ def _fitted(base: LrComparison, lost: list[float]) -> LrComparison:
         why = f"the runs do not show a minimum, the probability of one is {probability}: run more LRs"
         return _with(base, "undecided", why, _wider(base))
     at = -bowl[:, 1] / (2 * bowl[:, 2])
-    found = interval(at, base.level)
+    found = _within_reach(interval(at, base.level), x)
     best = float(np.median(at))
     cost = bowl[:, 2] * at**2  # of x = 0, the chosen LR
     estimate = base.model_copy(
@@ -127,6 +128,17 @@ def _fitted(base: LrComparison, lost: list[float]) -> LrComparison:
         }
     )
     return _answered(estimate, lost)
+
+
+def _within_reach(found: Interval, x: Array) -> Interval:
+    """An interval of the minimum, as x is, no farther than FAR from the runs: that of a nearly straight line may be at
+    e^1000 times their LRs. One that lies beyond that begins at the runs.
+    """
+    low, high = float(x.min()) - math.log(FAR), float(x.max()) + math.log(FAR)
+    return Interval(
+        low=max(found.low, low) if found.low < high else float(x.max()),
+        high=min(found.high, high) if found.high > low else float(x.min()),
+    )
 
 
 def _answered(estimate: LrComparison, lost: list[float]) -> LrComparison:

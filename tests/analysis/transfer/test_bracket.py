@@ -102,3 +102,19 @@ def test_the_interval_holds_the_best_lr_as_often_as_it_says():
         found = answer(runs(best, noise=0.001, seed=seed), noise=0.001).interval
         inside += found is not None and found.low <= best <= found.high
     assert 0.84 <= inside / repeats <= 0.97
+
+
+@pytest.mark.parametrize("slope", [-0.1, 0.1])
+@pytest.mark.parametrize("bend", [2.9e-4, 6e-4, 2e-3])
+def test_runs_on_a_steep_and_nearly_straight_line_are_undecided_with_an_interval_that_can_be_written(slope, bend):
+    """The prediction is far off: the vertex of their quadratic is at e^1000 times their LRs, and was computed."""
+    x = np.log(FACTORS)
+    losses = 2.0 + slope * x + bend * x**2
+    measured = [ConfirmationRun(lr=CHOSEN * f, loss=float(loss)) for f, loss in zip(FACTORS, losses, strict=True)]
+    found = answer(measured, noise=1e-4)
+    assert (found.answer, found.best) == ("undecided", None)
+    lowest = CHOSEN * (2.0 if slope < 0 else 0.5)
+    assert found.next == (pytest.approx(2 * lowest if slope < 0 else lowest / 2),)
+    ends = (1 - 1e-9) * lowest, (1 + 1e-9) * 100 * lowest
+    low, high = ends if slope < 0 else ((1 - 1e-9) * lowest / 100, (1 + 1e-9) * lowest)
+    assert low <= found.interval.low < found.interval.high <= high
