@@ -14,6 +14,7 @@ from analysis.transfer.rungs import rung_of
 from analysis.transfer.sizes import ScaleStep
 from analysis.transfer.terms import Term, carried, log_factor
 from sweep.study import InputError, numbers
+from sweep.study.files.reader import LARGEST
 from sweep.study.sections.transfer import BATCH_EXPONENT, BATCH_SOURCE, LAWS, TransferRule
 
 XI = "Xi et al., arXiv 2409.06624"
@@ -53,7 +54,7 @@ def setting(sweep: Sweep, rule: TransferRule) -> Transfer:
     """
     try:
         found = _ladder(sweep, rule) if rule.rule == "ladder" else _scaled(sweep, rule)
-        if found.lr_interval.low > 0:
+        if found.lr_interval.low > 0 and found.lr_interval.high <= LARGEST:  # else fit.json could not be read again
             return found
     except OverflowError:
         pass
