@@ -20,6 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from sweep.study.files import cache
 from sweep.verbs.commands import comparison, figures, launches, results, scores, serving, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
@@ -139,6 +140,12 @@ def _end(status: int) -> NoReturn:
     sys.exit(status)
 
 
+def _same_cache_everywhere() -> None:
+    """A relative $ALMR_CACHE is meant from here: workers and trainers start in folders of their own."""
+    if os.environ.get("ALMR_CACHE"):
+        os.environ["ALMR_CACHE"] = str(cache.root())
+
+
 def run_command() -> None:
     """Run the command: an error is one line on standard error, with its traceback before it under `--debug`."""
     _write_any_character()
@@ -147,6 +154,7 @@ def run_command() -> None:
     command = typer.main.get_command(app)
     interruption.handle_signals()
     try:
+        _same_cache_everywhere()
         status = command.main(arguments, prog_name="almr", standalone_mode=False) or 0
         if status == interruption.INTERRUPTED:  # typer returns it for an interrupt of which no verb has told
             interruption.end_now()

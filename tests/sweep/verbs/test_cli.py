@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +117,13 @@ def test_bad_input_is_one_line_and_status_2(
     assert len(lines) == 1
     assert len(lines[0]) <= 300
     assert expected in lines[0]
+
+
+def test_a_relative_cache_is_meant_from_where_the_command_is_given(tmp_path: Path) -> None:
+    """Ray's workers and the trainers of parity runs have other working directories."""
+    script = "import os, sys; from sweep import cli; sys.argv = ['almr', '--version']\n"
+    script += "try: cli.run_command()\nfinally: print(os.environ['ALMR_CACHE'])"
+    environment = os.environ | {"ALMR_CACHE": "my cache", "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "my cache")
