@@ -20,10 +20,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from sweep.study.files import cache
 from sweep.verbs.commands import comparison, figures, launches, results, scores, serving, studies, terminal, trainers
 from sweep.verbs.commands.terminal import interruptible, tell
 
+CACHES = ("ALMR_CACHE", "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE")
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     studies.plan: ("almr plan demo", "almr plan study.yaml --check --address auto"),
     studies.prepare: ("almr prepare demo", "almr prepare study.yaml --json"),
@@ -140,10 +140,11 @@ def _end(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _same_cache_everywhere() -> None:
-    """A relative $ALMR_CACHE is meant from here: workers and trainers start in folders of their own."""
-    if os.environ.get("ALMR_CACHE"):
-        os.environ["ALMR_CACHE"] = str(cache.root())
+def _same_caches_everywhere() -> None:
+    """A relative $ALMR_CACHE or $HF_HOME is meant from here: workers and trainers start in folders of their own."""
+    for name in CACHES:
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
 
 
 def run_command() -> None:
@@ -154,7 +155,7 @@ def run_command() -> None:
     command = typer.main.get_command(app)
     interruption.handle_signals()
     try:
-        _same_cache_everywhere()
+        _same_caches_everywhere()
         status = command.main(arguments, prog_name="almr", standalone_mode=False) or 0
         if status == interruption.INTERRUPTED:  # typer returns it for an interrupt of which no verb has told
             interruption.end_now()

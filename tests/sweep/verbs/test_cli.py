@@ -122,8 +122,12 @@ def test_bad_input_is_one_line_and_status_2(
 def test_a_relative_cache_is_meant_from_where_the_command_is_given(tmp_path: Path) -> None:
     """Ray's workers and the trainers of parity runs have other working directories."""
     script = "import os, sys; from sweep import cli; sys.argv = ['almr', '--version']\n"
-    script += "try: cli.run_command()\nfinally: print(os.environ['ALMR_CACHE'])"
-    environment = os.environ | {"ALMR_CACHE": "my cache", "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    script += "try: cli.run_command()\nfinally: print(os.environ['ALMR_CACHE'], os.environ['HF_HOME'], sep='\\n')"
+    environment = os.environ | {
+        "ALMR_CACHE": "my cache",
+        "HF_HOME": "hf",
+        "PYTHONPATH": str(Path(cli.__file__).parents[1]),
+    }
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == str(tmp_path / "my cache")
+    assert done.stdout.splitlines()[-2:] == [str(tmp_path / "my cache"), str(tmp_path / "hf")]
