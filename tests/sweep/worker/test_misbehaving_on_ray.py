@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ from samples import make_study
 from stand_in_run import with_stand_ins
 
 from sweep.store.run import Run
-from sweep.study import Record, Status
-from sweep.trials.queue import GridQueue
+from sweep.study import Record, Status, Trial
+from sweep.trials.queue import GridQueue, Turn
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -70,3 +72,47 @@ def test_each_gets_its_cause_in_words_and_the_others_go_on(
         in (stopped / "train.log").read_text()
     )
     assert "(raylet)" not in "".join(capfd.readouterr()), "Ray's own account of a lost worker, on standard output"
+
+
+FREE_WORKERS = """
+import os
+from ray.tune.trainable import Trainable
+from sweep.study import PerLanguage, Record, Status
+
+def run_trial(study, trial, ingredients, folder, attempt=1):
+    (folder / "pid").write_text(str(os.getpid()))
+    if trial.lr == 1e-3:
+        for kind in below(Trainable):
+            kind.reset_config = lambda self, config: False  # as where a thread of the trial still runs
+    of = {"trial_id": trial.id, "fingerprint": study.fingerprint, "attempt": attempt, "status": Status.COMPLETE}
+    return Record(**trial.model_dump(), **of, loss=PerLanguage(original=2.0, additional=1.0))
+
+def below(kind):
+    return [kind, *(lower for each in kind.__subclasses__() for lower in below(each))]
+"""
+
+
+class KillsFreeWorkers(GridQueue):
+    """Kills the worker of the second trial, while it is free, before the third one."""
+
+    def next(self) -> Trial | Turn:
+        _, second, third = self.study.grid_trials
+        if self.left == [third] and not self.running:
+            os.kill(int((self.run.trial_folder(second) / "pid").read_text()), signal.SIGKILL)
+        return super().next()
+
+
+@pytest.mark.timeout(120)
+def test_a_trial_that_is_given_to_a_free_worker_which_is_lost_is_given_to_another_one(
+    two_nodes: TwoNodes, tmp_path: Path
+) -> None:
+    from sweep import controller
+
+    grid, resources = {"almr": [0.5], "lr": [1e-3, 2e-3, 3e-3]}, {"retries": 0, "concurrent": 1}
+    study = make_study(grid=grid, resources=resources)
+    run, nobody = with_stand_ins(tmp_path / "run", study, {"trainers/trials/cpt.py": FREE_WORKERS}), lambda *_: None
+    queue = lambda n: KillsFreeWorkers(study, run, study.grid_trials, n)  # noqa: E731
+    controller.run_trials(study, run, queue, nobody, two_nodes.address)
+    records = [run.record(trial) for trial in study.grid_trials]
+    assert [(r.status, r.attempt) for r in records if r] == [(Status.COMPLETE, 1)] * 3
+    assert len({(run.trial_folder(trial) / "pid").read_text() for trial in study.grid_trials}) == 3
