@@ -54,7 +54,7 @@ def setting(sweep: Sweep, rule: TransferRule) -> Transfer:
     """
     try:
         found = _ladder(sweep, rule) if rule.rule == "ladder" else _scaled(sweep, rule)
-        if found.lr_interval.low > 0 and found.lr_interval.high <= LARGEST:  # else fit.json could not be read again
+        if found.lr_interval.low >= 1 / LARGEST and found.lr_interval.high <= LARGEST:  # else fit.json is unreadable
             return found
     except OverflowError:
         pass

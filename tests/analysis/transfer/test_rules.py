@@ -323,8 +323,10 @@ def test_rungs_that_lie_too_near_for_so_far_a_launch_are_refused_in_one_line():
         setting(Sweep("own", winner(), step, rungs=near), study.launch.transfer)
     step = replace(step, launch=ModelFacts(parameters=7 * 10**7))
     wide = (rung(10**6 / 1.06, 2048, 2e-5, batch=256, lr_sd=1.0),)  # to LR 1e52, which no reader takes for a number
-    with pytest.raises(InputError, match=r"rule ladder carries the LR beyond all numbers: .* farther apart$"):
-        setting(Sweep("own", winner(), step, rungs=wide), study.launch.transfer)
+    steep = (rung(10**6 / 1.06, 2048, 1e-4, batch=256),)  # LR 1e-56: its edge would be 1e50 times as high
+    for rungs in (wide, steep):
+        with pytest.raises(InputError, match=r"rule ladder carries the LR beyond all numbers: .* farther apart$"):
+            setting(Sweep("own", winner(), step, rungs=rungs), study.launch.transfer)
 
 
 def test_rungs_of_one_kind_cannot_tell_a_law():
