@@ -22,8 +22,8 @@ SIZES = (0.05, 0.05, 0.2, 0.3, 0.2, 0.2)  # how often a grid has 1 to 6 values
 EMBEDDED = {"original": "shakespeare", "additional": "three-kingdoms"}
 
 
-def written(folder: Path, seed: int) -> Path:
-    """`folder/study.yaml`, with `table.csv` beside it."""
+def written(folder: Path, seed: int) -> str:
+    """The name of a study, written as `folder/study.yaml` with `table.csv` beside it."""
     random = np.random.default_rng(seed)
     grid = _grid(random)
     content: dict[str, Any] = {
@@ -42,9 +42,8 @@ def written(folder: Path, seed: int) -> Path:
     if "launch" in content and random.random() < 0.15:
         content["post_training"] = _post_training(random)
     (folder / "table.csv").write_text(_table(random, grid))
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-    return path
+    (folder / "study.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    return str(content["name"])
 
 
 def _grid(random: Generator) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from typer.testing import CliRunner
 from whole_run import without_ray
 
 from sweep import cli
+from sweep.verbs.commands import terminal
 
 ENDS = (0, 1, 3)  # 1: trials failed
 RISK = ("--accept-risk", "a test")
@@ -49,19 +49,19 @@ VERBS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def called(folder: Path, *words: str) -> tuple[int, str, str]:
-    """Status, output, and what is wrong with both; empty where nothing is."""
+def called(folder: Path, *words: str) -> tuple[int, str]:
+    """Status, and what is wrong with it or with what was printed; empty where nothing is."""
     with chdir(folder):
         result = CliRunner().invoke(cli.app, words)
     if isinstance(result.exception, Exception):
-        lines, status = cli.terminal.explain(result.exception)
+        lines, status = terminal.explain(result.exception)
         if status != 2:
-            return status, "", "".join(traceback.format_exception(result.exception))
+            return status, "".join(traceback.format_exception(result.exception))
         long = len(lines) > LINES or any(len(line) > LETTERS for line in lines)
-        return status, "\n".join(lines), f"status 2 in {len(lines)} lines: {lines}" if long or not lines else ""
+        return status, f"status 2 in {len(lines)} lines: {lines}" if long or not lines else ""
     if result.exit_code not in ENDS:
-        return result.exit_code, result.stdout, f"status {result.exit_code}: {result.output[-500:]}"
-    return result.exit_code, result.stdout, _json_fault(words, result.stdout)
+        return result.exit_code, f"status {result.exit_code}: {result.output[-500:]}"
+    return result.exit_code, _json_fault(words, result.stdout)
 
 
 def _json_fault(words: tuple[str, ...], printed: str) -> str:
@@ -75,17 +75,28 @@ def _json_fault(words: tuple[str, ...], printed: str) -> str:
 
 
 def faults(folder: Path, seed: int, ended: Counter[tuple[str, int]]) -> Iterator[str]:
-    written(folder, seed)
+    run = folder / "runs" / written(folder, seed)
+    kept: dict[str, bytes] = {}
     for verb in VERBS:
-        words = tuple(f"random-{seed}" if word == "RUN" else word for word in verb)
-        status, said, fault = called(folder, *words)
-        if os.environ.get("SAY") and status == 2:
-            print(seed, words, said[:600])
+        words = tuple(run.name if word == "RUN" else word for word in verb)
+        status, fault = called(folder, *words)
         ended[(verb[0], status)] += 1
-        if status == 2 and verb[0] == "run":
-            return
         if fault:
             yield f"{' '.join(words)}: {fault}"
+        if status == 2 and verb[0] == "run":
+            return
+        if verb[0] == "run":
+            before, kept = kept, _results(run)
+            if changed := [name for name in before if before[name] != kept.get(name)]:
+                yield f"run again changed {', '.join(changed[:5])}"
+
+
+def _results(run: Path) -> dict[str, bytes]:
+    """What the same command may not change: records of trials that did not fail, and the fit of them."""
+    failed = b'"status": "failed"'
+    records = {str(path.relative_to(run)): path.read_bytes() for path in run.glob("trials/*/record.json")}
+    sound = {name: content for name, content in records.items() if failed not in content}
+    return sound | ({} if len(sound) < len(records) else {"fit.json": (run / "fit.json").read_bytes()})
 
 
 def main() -> None:
