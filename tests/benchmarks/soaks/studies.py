@@ -107,6 +107,7 @@ def main() -> None:
     ended: Counter[tuple[str, int]] = Counter()
     found, began = 0, time.monotonic()
     for seed in range(asked.seed, asked.seed + asked.count):
+        print(f"study {seed}, {asked.seed + asked.count - seed} left", end="\r", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="studies-") as scratch, without_ray():
             for fault in faults(Path(scratch), seed, ended):
                 found += 1
