@@ -48,6 +48,8 @@ def replace(out: Path, finished: Path) -> Path | None:
     """
     kept = _free(out) if was_used(out) else None
     old = kept or unfinished.beside(out, replaced=True)
+    if kept is None:
+        unfinished.remove(old)  # of an earlier process with our number: the bundle would be moved into it
     if out.exists():
         shutil.move(out, old)  # a rename, or a copy: a folder of an image's lower layer cannot be renamed
     try:

@@ -36,6 +36,7 @@ def becoming(path: Path) -> Iterator[Path]:
     folder = beside(path)
     try:
         with naming(path, folder):
+            remove(folder)  # of an earlier process with our number, as in a container that was started again
             folder.mkdir()
             yield folder
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.launch.evidence import bundle_folder
 from sweep.store import temporary
 from sweep.store.owner import Owner
 from sweep.study.files import unfinished
@@ -63,6 +64,19 @@ def test_a_hidden_file_that_the_user_put_away_is_not_removed(tmp_path: Path, nam
     old(tmp_path / name)
     unfinished.remove_abandoned(tmp_path)
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_what_an_earlier_process_with_our_number_left_is_not_in_the_way(tmp_path: Path) -> None:
+    """In a container that is started again, almr has the same number each time."""
+    out = tmp_path / "launch"
+    for left in (unfinished.beside(out), unfinished.beside(out, replaced=True)):
+        (left / "native").mkdir(parents=True)
+    out.mkdir()
+    with unfinished.becoming(out) as made:
+        assert not list(made.iterdir())
+        (made / "README.md").write_text("new")
+        assert bundle_folder.replace(out, made) is None
+    assert [path.name for path in tmp_path.rglob("*")] == ["launch", "README.md"]
 
 
 def test_what_a_bundle_replaced_is_removed_once_its_export_was_killed(tmp_path: Path) -> None:
