@@ -82,7 +82,7 @@ def remove_abandoned_in(place: Path, name: str = "*") -> None:
     """The same in one folder, of what would become `name`."""
     for found in place.glob(f"{UNFINISHED}{name}.*"):
         try:
-            newest = max(path.stat().st_mtime for path in (found, *found.rglob("*")))
+            newest = max(path.lstat().st_mtime for path in (found, *found.rglob("*")))
         except OSError:  # its process has just finished it
             continue
         if found.is_dir() and (unfinished.has_ended(found.name) or time.time() - newest > unfinished.ABANDONED_SECONDS):

@@ -11,7 +11,7 @@ import pytest
 from analysis.launch.evidence import bundle_folder
 from sweep.store import temporary
 from sweep.store.owner import Owner
-from sweep.study.files import unfinished
+from sweep.study.files import cache, unfinished
 
 LONG_AGO = time.time() - 2 * unfinished.ABANDONED_SECONDS
 ENDED = 2**22  # above the greatest number of a process
@@ -64,6 +64,15 @@ def test_a_hidden_file_that_the_user_put_away_is_not_removed(tmp_path: Path, nam
     old(tmp_path / name)
     unfinished.remove_abandoned(tmp_path)
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_an_unfinished_folder_of_the_cache_is_removed_with_links_that_lead_nowhere(tmp_path: Path) -> None:
+    """As of a base model of the user's, of which a copy with links was begun, and which was moved since."""
+    owner = unfinished.owner().replace(str(os.getpid()), str(ENDED))
+    (found := tmp_path / f"{cache.UNFINISHED}model.{owner}-k3f09_ab").mkdir()
+    (found / "weights").symlink_to(tmp_path / "moved")
+    cache.remove_abandoned_in(tmp_path)
+    assert not found.exists()
 
 
 def test_what_an_earlier_process_with_our_number_left_is_not_in_the_way(tmp_path: Path) -> None:
