@@ -13,6 +13,7 @@ from sweep.store.run import Run
 from sweep.study import InputError, Record, Study
 from sweep.study.files import reader
 from sweep.study.files.atomic import sha256
+from sweep.study.tables import written
 from sweep.verbs.inspection import same_content
 from sweep.verbs.inspection.remark import Remark, of_reading
 from sweep.verbs.inspection.run_files import text
@@ -65,7 +66,7 @@ def _table(run: Run, study: Study, records: Mapping[str, Record], again: str) ->
     path = run.files.table
     if not os.path.lexists(path) or len(records) != len(run.files.records()) or not records:
         return
-    wanted = tables.from_records(records.values()).to_csv(index=False)
+    wanted = written.csv(tables.from_records(records.values()))
     try:
         found = text(path, _anew(path, again))
         if not same_content.of_csv(found, wanted, same_content.OF_TRIALS, but=("excluded",)):
