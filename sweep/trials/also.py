@@ -124,6 +124,6 @@ def add(study: Study, run: Run, trials: Iterable[Trial]) -> None:
     first = 1 + max((r.proposed.index for r in run.requests() if r.proposed), default=-1)
     for index, trial in enumerate(trials, first):
         why = Proposed(index=index, why=ALSO)
-        run.write_request(trial, study, why, run.attempts(trial))
         if record := run.record(trial):
             run.finish(record.model_copy(update={"proposed": why}))
+        run.write_request(trial, study, why, run.attempts(trial))  # last: by it the trial is known as added

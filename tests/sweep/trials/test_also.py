@@ -138,6 +138,25 @@ def test_a_record_of_an_earlier_grid_is_taken_up_and_not_run_again(tmp_path: Pat
     assert table["excluded"].isna().sum() == 10
 
 
+@pytest.mark.parametrize("killed", ["write_request", "finish"])
+def test_a_record_that_is_taken_up_says_so_also_where_the_command_was_killed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str
+) -> None:
+    Driver(searching(GRID, strategy="grid", trials=None), tmp_path, room=2).go()
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, killed, kill)
+        named(GRID_STUDY, tmp_path, "0.3:1e-4")
+    named(GRID_STUDY, tmp_path, "0.3:1e-4")
+    record = Run(tmp_path).record(Trial(almr=0.3, lr=1e-4, seed=0))
+    assert record
+    assert record.proposed
+    assert record.proposed.why == ALSO, "else a search extends its space to it, and counts it"
+
+
 def test_a_search_runs_them_beside_its_budget_and_knows_their_outcomes(tmp_path: Path) -> None:
     study = searching(strategy="random", trials=6)
     beyond = [Trial(almr=0.95, lr=2e-3, seed=0), Trial(almr=0.5, lr=1e-4, seed=0)]
