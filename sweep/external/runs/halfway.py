@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sweep.study.files import unfinished
+from sweep.study.files.reader import read_object
+
+STATE = "trainer_state.json"  # of transformers' Trainer
 MARKERS = {  # below ALMR_CHECKPOINTS; `step` is that of the checkpoint half-way
     "native": "*/trials/*/checkpoint/step-*/state.json",  # by the clock: at whatever step it comes to
     "llamafactory": "*/checkpoint-{step}/trainer_state.json",
@@ -32,6 +36,17 @@ def newest(name: str, checkpoints: Path) -> int | None:
     names = (STEP.search(f"{path.relative_to(checkpoints)}/") for path in checkpoints.glob(pattern))
     steps = [int(found[1]) for found in names if found]
     return max((step for step in steps if checkpoint(name, checkpoints, step)), default=None)
+
+
+def remove_torn(name: str, checkpoints: Path) -> None:
+    """Remove the checkpoints that transformers' Trainer had not finished when it was killed: it resumes from the one of
+    the highest number, and would fail at each start. Other trainers pass over theirs.
+    """
+    folder, _, marker = MARKERS[name].rpartition("/")
+    if marker == STATE:
+        for found in checkpoints.glob(folder.format(step="*")):
+            if found.is_dir() and read_object(found / STATE) is None:
+                unfinished.remove(found)
 
 
 def written(path: Path) -> int | None:

@@ -44,6 +44,7 @@ class NamedTrainer:
         if not write(made, self.name, launch):
             shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoints.mkdir(parents=True, exist_ok=True)
+        halfway.remove_torn(self.name, checkpoints)
         begins = halfway.newest(self.name, checkpoints)
         if (launch / prepare.NAME).is_file() and not (launch / DATA / PACKED).is_file():
             nodes.run(_ours(["bash", str(launch / prepare.NAME)], launch))

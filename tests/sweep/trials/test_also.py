@@ -147,9 +147,10 @@ def test_a_record_that_is_taken_up_says_so_also_where_the_command_was_killed_mea
     def kill(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Run, killed, kill)
-        named(GRID_STUDY, tmp_path, "0.3:1e-4")
+        with pytest.raises(KeyboardInterrupt):
+            named(GRID_STUDY, tmp_path, "0.3:1e-4")
     named(GRID_STUDY, tmp_path, "0.3:1e-4")
     record = Run(tmp_path).record(Trial(almr=0.3, lr=1e-4, seed=0))
     assert record

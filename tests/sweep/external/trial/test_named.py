@@ -85,6 +85,11 @@ def test_one_that_was_killed_goes_on_from_its_own_checkpoint(environment, job, n
     killed = trainer(environment, "die")
     with pytest.raises(WorkerGroupError, match="SIGKILL"):
         killed.train(job, nodes)
+    [whole] = (job.folder / "checkpoints").glob("*/checkpoint-4")
+    for torn in (whole.with_name("checkpoint-8"), whole.with_name("checkpoint-12")):
+        torn.mkdir()  # as it was killed in the midst of one
+        (torn / "model.safetensors").write_bytes(b"half")
+    (torn / halfway.STATE).write_text('{"global_st')
     found = killed.train(job, nodes)
     assert begins(nodes) == ["begins at step 0, threads 1", "begins at step 4, threads 1"]
     assert found.resumed_from == 4
