@@ -14,6 +14,7 @@ from sweep.study.fields import Count, Finite, OneOrMore, Positive, Section, Seed
 
 MOST_TRIALS = 5000  # of a grid that nobody asked for
 MOST_LISTED = 6  # values in a message
+FARTHEST = 1e30  # an LR above it, or below its inverse: no file of a trial with such a number could be read again
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -67,6 +68,12 @@ class Grid(Section):
                 raise ValueError(
                     f"{name} lists a value twice: {_listed(values if len(values) <= MOST_LISTED else twice)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if odd := [lr for lr in self.lrs if not 1 / FARTHEST <= lr <= FARTHEST]:
+            raise ValueError(f"lr: {odd[0]:g} is beyond every LR: correct it")
         return self
 
     @model_validator(mode="after")

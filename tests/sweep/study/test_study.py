@@ -107,6 +107,7 @@ def test_lr_range_is_log_spaced_with_both_ends() -> None:
         ),
         ({"grid": {"almr": [0.1], "lr": [1e-5, 1e-5]}}, "lr lists a value twice: [1e-5, 1e-5]"),
         ({"grid": {"almr": [0.1], "lr": [-1e-5]}}, "grid.lr[0] is -1e-5: must be above 0\n"),
+        ({"grid": {"almr": [0.1], "lr": [1e-5, 1e31]}}, "grid: lr: 1e+31 is beyond every LR"),
         ({"name": "../escape"}, "name: '../escape' is not a name"),
     ],
 )
