@@ -18,14 +18,15 @@ from typing import Any
 import yaml
 
 from analysis.launch.watching.advice import BRANCHES, WHY_NOT
-from analysis.launch.watching.bundles import CHECKPOINTS, STUDY, WatchedLaunch
-from sweep.study import InputError, Schema, numbers
+from analysis.launch.watching.bundles import CONFIRM, STUDY, WatchedLaunch
+from sweep.study import InputError, Schema, numbers, study_file
 from sweep.study.files import disk, reader, unfinished
 
 NAME = "branch.json"
 SCHEMA_VERSION = 1
 README = "README.md"
 OF_BUNDLE = ("predicted_losses.json", "prepared", NAME)  # files that are not a branch's
+STARTS = ("start.sh", "slurm.sbatch", "rayjob.yaml", "ray_start.py", "sky.yaml")
 HIGHEST_LR = 1.0  # of a peak: no optimizer of ours trains with more
 MOST_BYTES = 2**20  # of a file in which the name of the checkpoints may be
 
@@ -95,10 +96,20 @@ def write(launch: WatchedLaunch, checkpoint: Path, factor: float, out: Path | No
         raise InputError(f"{target}: it is inside the bundle, which stays as it is: name a folder beside it")
     target.parent.mkdir(parents=True, exist_ok=True)
     with unfinished.becoming(target) as made:
-        _fill(launch, made / launch.format, note)
-        disk.written(made / README, _readme(launch, note))
+        inside = _inside(launch)
+        _fill(launch, made / inside, note)
+        if inside != launch.format:  # the text that it names, with what prepares it
+            without = shutil.ignore_patterns(*OF_BUNDLE, *STARTS)
+            shutil.copytree(launch.folder.parent / launch.format, made / launch.format, ignore=without, symlinks=True)
+        disk.written(made / README, _readme(launch, note, inside))
         made.rename(target)
-    return Branched(target, target / launch.format / "start.sh", note)
+    return Branched(target, target / inside / "start.sh", note)
+
+
+def _inside(launch: WatchedLaunch) -> str:
+    """The folder of the format. A confirmation run keeps its own: its files name the launch's, which lies beside it."""
+    name = launch.folder.resolve().name
+    return name if CONFIRM.fullmatch(name) else launch.format
 
 
 def _next(bundle: Path) -> Path:
@@ -120,9 +131,25 @@ def _step(launch: WatchedLaunch, checkpoint: Path) -> int:
     if differs := [name for name, value in ours.items() if identity.get(name) != value]:
         theirs = ", ".join(f"{name} {identity.get(name)}" for name in differs)
         raise InputError(f"{checkpoint}: it is of a run with {theirs}: name a checkpoint of this launch")
+    _refuse_other_budget(launch, checkpoint)
     if not 0 < step < launch.steps:
         raise InputError(f"{checkpoint}: step {step:,} of {launch.steps:,}: nothing is left to train from it")
     return step
+
+
+def _refuse_other_budget(launch: WatchedLaunch, checkpoint: Path) -> None:
+    """Raises InputError for a checkpoint of a confirmation run, say, which may have the launch's ALMR, LR and seed: its
+    schedule is another one. A checkpoint that was linked elsewhere has no study in the folder of its run.
+    """
+    for run in checkpoint.resolve().parents[3:4]:  # RUN/trials/ID/checkpoint/step-N
+        if not (run / STUDY).is_file():
+            return
+        theirs, ours = study_file.load(run / STUDY).training, launch.study.training
+        if (theirs.steps, theirs.batch_sequences) != (ours.steps, ours.batch_sequences):
+            raise InputError(
+                f"{checkpoint}: it is of a run of {theirs.steps:,} steps of {theirs.batch_sequences:,} sequences, the "
+                f"launch has {ours.steps:,} of {ours.batch_sequences:,}: name a checkpoint of this launch"
+            )
 
 
 def _fill(launch: WatchedLaunch, folder: Path, note: BranchNote) -> None:
@@ -130,14 +157,15 @@ def _fill(launch: WatchedLaunch, folder: Path, note: BranchNote) -> None:
     shutil.copytree(launch.folder, folder, ignore=shutil.ignore_patterns(*OF_BUNDLE), symlinks=True)
     content = note.model_dump_json(indent=2) + "\n"
     disk.written(folder / NAME, content)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    own = launch.output.name if launch.output else ""  # other names of its kind are of the model that it starts from
+    instead = f"{own[:-9]}-branch-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.is_symlink() and path.name != NAME and path.stat().st_size < MOST_BYTES:
             try:
                 text = path.read_text(encoding="utf-8")
             except UnicodeDecodeError:  # none of the export's
                 continue
-            changed = CHECKPOINTS.sub(lambda found: f"{found[0][:-9]}-branch-{digest}", text)
+            changed = text.replace(own, instead) if own else text
             if path.name == STUDY:
                 changed = _with_lr(changed, note)
             if changed != text:
@@ -160,7 +188,8 @@ def _with_lr(text: str, note: BranchNote) -> str:
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6)
 
 
-def _readme(launch: WatchedLaunch, note: BranchNote) -> str:
+def _readme(launch: WatchedLaunch, note: BranchNote, inside: str) -> str:
+    """`inside`: the folder with the start scripts."""
     return f"""# Branch of {launch.study.name}
 
 From step {note.step + 1:,} of {launch.steps:,} on it trains with peak LR {numbers.lr(note.lr)}, in place of
@@ -168,7 +197,7 @@ From step {note.step + 1:,} of {launch.steps:,} on it trains with peak LR {numbe
 
 1. Stop the launch that it branches from.
 2. Where the nodes have GPUs: `bash {launch.format}/prepare.sh`, which finds the text that is packed already.
-3. Start it as the launch: `{launch.format}/start.sh` on every node, or `slurm.sbatch` and the others beside it.
+3. Start it as the launch: `{inside}/start.sh` on every node, or `slurm.sbatch` and the others beside it.
 
 The first start takes the checkpoint over, without copying it where it lies on the same disk. Nothing is predicted of a
 branch: `almr watch` judges it by divergence, speed and stalls alone.

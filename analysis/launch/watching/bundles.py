@@ -27,9 +27,12 @@ SETTINGS = {
     "axolotl": "axolotl.yaml",
     "trl": "trl.yaml",
 }
-CHECKPOINTS = re.compile(r"checkpoints-[A-Za-z0-9._-]+-[0-9a-f]{8}\b")
+# The folder that its own run writes into, and where that is by default; other lines may name that of another launch.
+CHECKPOINTS = re.compile(
+    r"""ALMR_CHECKPOINTS(?::-|"\) or ')(?P<beside>[./]+)(?:\}"/|', ')"""
+    r"(?P<name>checkpoints-[A-Za-z0-9._-]+-[0-9a-f]{8})\b"
+)
 CONFIRM = re.compile(r"confirm-(\d+)-(.+)")
-BESIDE = "../.."
 AGAIN = "export again: almr export RUN"
 
 
@@ -101,7 +104,9 @@ class WatchedLaunch:
             except (OSError, UnicodeDecodeError):
                 continue
             if found:
-                return Path(os.path.normpath(self.folder / (os.environ.get("ALMR_CHECKPOINTS") or BESIDE) / found[0]))
+                stated = os.environ.get("ALMR_CHECKPOINTS")  # relative to where it was started from, as in start.sh
+                below = Path(os.path.abspath(stated)) if stated else self.folder / found["beside"]
+                return Path(os.path.normpath(below / found["name"]))
         return None
 
 
