@@ -84,8 +84,8 @@ def _bundle(launch: str, runs: str) -> tuple[Run, Path]:
 
 
 def _checkpoints(run: Run) -> Path:
-    """Where start.sh puts the folder of a launch."""
-    return Path(os.environ.get("ALMR_CHECKPOINTS") or run.folder)
+    """Where start.sh puts the folder of a launch; absolute, as the script is started from another folder."""
+    return Path(os.environ.get("ALMR_CHECKPOINTS") or run.folder).absolute()
 
 
 def _trained(run: Run, bundle: Path) -> Run | None:
@@ -131,7 +131,7 @@ def _train(run: Run, bundle: Path, console: Console) -> Run:
         raise InputError(fault)
     log = run.folder / "launch.log"
     console.print(f"training the launch of {run.address} first; log: {log}", markup=False, soft_wrap=True)
-    ended = _started(bundle / START, log, console)
+    ended = _started(bundle / START, _checkpoints(run), log, console)
     if fault := ended.fault:
         raise InputError(f"{FIELD}: {fault}: mend that, then run the same command again")
     found = _trained(run, bundle)
@@ -141,9 +141,9 @@ def _train(run: Run, bundle: Path, console: Console) -> Run:
     return found
 
 
-def _started(script: Path, log: Path, console: Console) -> Ended:
+def _started(script: Path, checkpoints: Path, log: Path, console: Console) -> Ended:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    variables = {"PATH": path, "PYTHONPATH": python_path()}
+    variables = {"PATH": path, "PYTHONPATH": python_path(), "ALMR_CHECKPOINTS": str(checkpoints)}
     with console.status("training the launch") as status:
 
         def watch(seconds: float) -> bool:

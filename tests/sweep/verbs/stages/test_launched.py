@@ -70,6 +70,14 @@ def test_the_model_of_this_bundle_s_launch_is_found_and_no_other() -> None:
     assert launched.planned(OF_DEMO, "runs")[0].pretrained == str(model)
 
 
+def test_a_launch_is_trained_below_the_folder_that_a_relative_path_names_here(tmp_path, monkeypatch) -> None:
+    """Its script runs in another folder, where the same path would name another one."""
+    exported(one_trial(), 'printf "%s\n" "$ALMR_CHECKPOINTS"; exit 3')
+    monkeypatch.setenv("ALMR_CHECKPOINTS", "kept")
+    with pytest.raises(InputError, match=f"status 3: {tmp_path}/kept "):
+        find()
+
+
 @pytest.mark.parametrize("moved", [shutil.move, shutil.copytree])
 def test_a_launch_that_was_copied_or_moved_is_found(moved: Callable[[str, str], object]) -> None:
     """Its bundle has the held-out text beside it, which the launch excluded by the path of then."""
