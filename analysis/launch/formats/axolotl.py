@@ -120,7 +120,8 @@ def command(plan: LaunchPlan) -> Command:
         check="command -v axolotl > /dev/null ||\n"
         f"    fail \"axolotl is not on PATH: pip install '{needs}', or activate its environment\"\n"
         + packed_text.check(plan).rstrip(),
-        run=f'{cpu}export PYTHONPATH="$PWD${{PYTHONPATH:+:$PYTHONPATH}}"\n'
+        run=trainer_arguments.WHOLE_CHECKPOINTS
+        + f'{cpu}export PYTHONPATH="$PWD${{PYTHONPATH:+:$PYTHONPATH}}"\n'
         + TORCHRUN
         + '-m axolotl.cli.train axolotl.yaml --output-dir "$checkpoints" "$@"',
         install=f"pip install '{needs}'",

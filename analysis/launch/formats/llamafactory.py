@@ -185,7 +185,8 @@ def start(plan: LaunchPlan, parts: Sections) -> Command:
         f'    fail "llamafactory-cli is not on PATH: pip install {needs}, or activate its environment"\n'
         + packed_text.check(plan),
         # As llamafactory-cli starts it, but for the rendezvous: its own one does not start a failed group again.
-        run='export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"\n'
+        run=trainer_arguments.WHOLE_CHECKPOINTS
+        + 'export PYTORCH_CUDA_ALLOC_CONF="${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}"\n'
         + TORCHRUN
         + '-m llamafactory.launcher llamafactory.yaml output_dir="$checkpoints" "$@"',
         install=f"pip install {needs}",

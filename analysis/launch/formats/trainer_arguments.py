@@ -16,6 +16,18 @@ from analysis.launch.plan.launch_plan import LaunchPlan
 from analysis.launch.plan.schedule import as_cosine, difference
 
 DEEPSPEED = "deepspeed_zero3.json"
+# Bash for start.sh, before the trainer: it goes on from the checkpoint with the highest step, whole or not. All nodes
+# wait for the first one.
+WHOLE_CHECKPOINTS = """# A checkpoint whose saving was cut off lacks its last file, and no run can go on from it.
+if ((NODE_RANK == 0)); then
+    for kept in "$checkpoints"/checkpoint-*/; do
+        if [[ "$kept" =~ /checkpoint-[0-9]+/$ && -d "$kept" && ! -s "${kept}trainer_state.json" ]]; then
+            printf 'start.sh: %s was cut off, and is removed\\n' "$kept" >&2
+            rm -rf -- "$kept"
+        fi
+    done
+fi
+"""
 Settings = dict[str, Any]
 
 

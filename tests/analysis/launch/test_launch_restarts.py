@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import yaml
 
+from analysis.launch.formats.format import TEMPLATES
 from analysis.launch.scripts.prepare import PREPARED
 from analysis.launch.scripts.torchrun import RESTARTS, TORCHRUN, Command, start_script
 
@@ -89,6 +94,53 @@ def test_a_node_finds_the_address_that_the_others_reach_it_by(write_format, make
     assert f"--local-addr={expects}" in given
     assert f"--rdzv-conf=is_host={1 - int(rank)}" in given
     assert "--max-restarts=1" in given
+
+
+@pytest.mark.parametrize("name", ["llamafactory", "axolotl"])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_checkpoint_whose_saving_was_cut_off_is_none(write_format, make_study, tmp_path, name, rank):
+    """transformers takes the one with the highest step, and writes trainer_state.json last. One node removes it."""
+    folder, kept = write_format(name, make_study(launch={"nodes": 2})), tmp_path / "my checkpoints"
+    [output] = re.findall(r"(checkpoints-\S+)$", (folder / "start.sh").read_text(), re.MULTILINE)
+    for step, text in {
+        "checkpoint-20": "{}\n",
+        "checkpoint-30": None,
+        "checkpoint-40": "",
+        "checkpoint-x": None,
+    }.items():
+        at = kept / output / step
+        at.mkdir(parents=True)
+        (at / "model.safetensors").write_text("weights")
+        if text is not None:
+            (at / "trainer_state.json").write_text(text)
+    (folder / "data").mkdir()
+    (folder / "data" / "blocks.json").write_text(sha256((folder / "study.yaml").read_bytes()).hexdigest())
+    programs = dict.fromkeys(("llamafactory-cli", "axolotl", "python"), "true")
+    path = tools(tmp_path / "bin", torchrun=f'ls "{kept}"/checkpoints-*', **programs)
+    node = {"NNODES": "2", "NODE_RANK": str(rank), "MASTER_ADDR": "first", "MASTER_PORT": "1", "NODE_ADDR": "here"}
+    environment = {"PATH": path, "ALMR_CHECKPOINTS": str(kept)} | node
+    done = subprocess.run(["bash", str(folder / "start.sh")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    cut_off = ["checkpoint-30", "checkpoint-40"] if rank else []
+    assert done.stdout.splitlines()[1:] == ["checkpoint-20", *cut_off, "checkpoint-x"]
+    assert done.stderr.count("was cut off, and is removed") == 2 * (rank == 0)
+
+
+@pytest.mark.parametrize("script", ["almr_trl", "almr_trl_dpo"])
+def test_trl_goes_on_from_the_newest_checkpoint_that_is_whole(tmp_path, script):
+    functions = [
+        one for one in ast.parse((TEMPLATES / f"{script}.txt").read_text()).body if isinstance(one, ast.FunctionDef)
+    ]
+    [newest] = [one for one in functions if one.name == "newest"]
+    names = {"json": json, "Path": Path}
+    exec(compile(ast.Module([newest], []), script, "exec"), names)
+    assert names["newest"](str(tmp_path / "none")) is None
+    for step, text in {"9": '{"global_step": 9}', "20": "{}", "100": "", "200": '{"log_hist', "300": None}.items():
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if text is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(text)
+    (tmp_path / "checkpoint-best").mkdir()
+    assert names["newest"](str(tmp_path)) == str(tmp_path / "checkpoint-20")
 
 
 def test_slurm_requeues_a_job_whose_time_is_up(write_format, make_study, tmp_path):

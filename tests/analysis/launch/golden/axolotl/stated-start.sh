@@ -57,6 +57,15 @@ fi
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 
 printf 'Training %s: node %s of %s, %s GPUs each\n' "$model" "$NODE_RANK" "$nodes" "$gpus"
+# A checkpoint whose saving was cut off lacks its last file, and no run can go on from it.
+if ((NODE_RANK == 0)); then
+    for kept in "$checkpoints"/checkpoint-*/; do
+        if [[ "$kept" =~ /checkpoint-[0-9]+/$ && -d "$kept" && ! -s "${kept}trainer_state.json" ]]; then
+            printf 'start.sh: %s was cut off, and is removed\n' "$kept" >&2
+            rm -rf -- "$kept"
+        fi
+    done
+fi
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 exec torchrun --nnodes="$NNODES" --nproc-per-node="$processes" --max-restarts="$ALMR_RESTARTS" \
     --rdzv-backend=c10d --rdzv-id=almr --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT" \

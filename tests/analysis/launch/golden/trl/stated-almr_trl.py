@@ -8,14 +8,13 @@ Each held-out set has a loss of its own, eval_NAME_loss, in which every target c
 from __future__ import annotations
 
 import dataclasses
-import os
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from datasets import load_from_disk
 from transformers import AutoTokenizer
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer, TrlParser
 
 PREFIX = "held_out_"
@@ -50,6 +49,18 @@ def collate(rows):
     return {name: torch.tensor([row[name] for row in rows]) for name in COLUMNS}
 
 
+def newest(folder):
+    """The newest checkpoint, None without one. One whose saving was cut off lacks the file that is written last."""
+    named = [path for path in Path(folder).glob("checkpoint-*") if path.name[11:].isdecimal()]
+    for path in sorted(named, key=lambda path: int(path.name[11:]), reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None
+
+
 def main():
     packed, settings = TrlParser((PackedRows, SFTConfig)).parse_args_and_config()
     data = Path(packed.data)
@@ -64,8 +75,7 @@ def main():
         },
         processing_class=AutoTokenizer.from_pretrained(model, trust_remote_code=settings.trust_remote_code),
     )
-    newest = get_last_checkpoint(settings.output_dir) if os.path.isdir(settings.output_dir) else None
-    trainer.train(resume_from_checkpoint=newest)
+    trainer.train(resume_from_checkpoint=newest(settings.output_dir))
     trainer.save_model(settings.output_dir)
 
 
