@@ -106,7 +106,7 @@ def _pair(
         ),
         losses=tuple(shift.of_loss(first, second, name, by, level) for name, by in units.items()),
         shared=both,
-        sizes=sizes.step(first, second, others, marks),
+        sizes=sizes.step(first, second, others, marks, level),
         caveats=tuple(_caveats(first, second, both)),
     )
 
@@ -173,5 +173,5 @@ def _caveats(first: ComparedFit, second: ComparedFit, both: SharedTrials) -> Ite
     if first.study and second.study and languages[0] != languages[1] and set(LANGUAGES) - set(languages):
         yield f"ALMR is the share of {languages[0]} in {first.name} and of {languages[1]} in {second.name}"
     if first.file.winner.level != second.file.winner.level:
-        level = numbers.percent(first.file.winner.level)
+        level = numbers.level(first.file.winner.level)
         yield f"their winners' intervals have different levels; all others here are at {level}"

@@ -31,10 +31,10 @@ NO_ALMR = "the surface of one hyper-parameter alone has no step between sizes"
 
 
 def step(
-    first: ComparedFit, second: ComparedFit, others: Sequence[ComparedFit], marks: dict[str, str]
+    first: ComparedFit, second: ComparedFit, others: Sequence[ComparedFit], marks: dict[str, str], level: float
 ) -> SizeStep | None:
     """None where the sizes are one, or one is not known. `others`: the remaining runs, from which a ladder takes the
-    smaller ones; `marks`: of each run, by its name.
+    smaller ones; `marks`: of each run, by its name; `level`: of the intervals.
     """
     smaller, larger = sorted((first, second), key=lambda one: one.model.parameters or 0)
     if not smaller.model.parameters or not larger.model.parameters:
@@ -46,7 +46,7 @@ def step(
     if why := _why_not(smaller, larger):
         return found.model_copy(update={"why": why})
     rungs = [_rung(one) for one in others if not _why_not(one, smaller) and _is_smaller(one, smaller)]
-    return found.model_copy(update={"rules": tuple(_predictions(smaller, larger, rungs))})
+    return found.model_copy(update={"rules": tuple(_predictions(smaller, larger, rungs, level))})
 
 
 def _why_not(one: ComparedFit, other: ComparedFit) -> str:
@@ -68,7 +68,9 @@ def _rung(of: ComparedFit) -> FittedRung:
     return rung.model_copy(update={"peak_lr": of.model.peak_lr})
 
 
-def _predictions(smaller: ComparedFit, larger: ComparedFit, rungs: list[FittedRung]) -> Iterator[RulePrediction]:
+def _predictions(
+    smaller: ComparedFit, larger: ComparedFit, rungs: list[FittedRung], level: float
+) -> Iterator[RulePrediction]:
     """By every rule; of a ladder only where there are rungs for it."""
     assert smaller.study is not None
     launch = smaller.study.launch
@@ -85,7 +87,8 @@ def _predictions(smaller: ComparedFit, larger: ComparedFit, rungs: list[FittedRu
             yield said.model_copy(update={"why": str(error).removeprefix("launch.transfer: ")})
             continue
         fault = rule.horizon_fault(scale.token_ratio, found.tokens is not None)
-        yield _tested(said.model_copy(update={"why": fault or ""}), found, larger)
+        found = _at_level(found, smaller.file.winner.level, level)
+        yield _tested(said.model_copy(update={"why": fault or ""}), found, larger, level)
 
 
 def _scale(smaller: ComparedFit, larger: ComparedFit) -> ScaleStep:
@@ -102,10 +105,18 @@ def _scale(smaller: ComparedFit, larger: ComparedFit) -> ScaleStep:
     )
 
 
-def _tested(said: RulePrediction, found: Transfer, larger: ComparedFit) -> RulePrediction:
+def _at_level(found: Transfer, own: float, level: float) -> Transfer:
+    """With its LR's interval, which is at the level of the smaller run, `own`, at `level`."""
+    if own == level:
+        return found
+    wider = float(norm.ppf((1 + level) / 2) / norm.ppf((1 + own) / 2))
+    low, high = (found.lr * (end / found.lr) ** wider for end in (found.lr_interval.low, found.lr_interval.high))
+    return found.model_copy(update={"lr_interval": Interval(low=low, high=high)})
+
+
+def _tested(said: RulePrediction, found: Transfer, larger: ComparedFit, level: float) -> RulePrediction:
     """With the ratio of the measured LR to the predicted one, and the cost of the predicted setting."""
     winner = larger.file.winner
-    level = winner.level
     _, measured = larger.optima.drawn_best()
     best, apart = math.log(winner.lr / found.lr), every_difference(_drawn(found, level), np.log(measured))
     around = containing(best, interval(apart, level))

@@ -58,7 +58,7 @@ def winner(fit: FitResult) -> pd.DataFrame:
     }
     for name, loss in one.losses.items():
         rows[f"{fit.label(name)} loss"] = numbers.number(loss.mean, 4), numbers.interval(loss.interval, digits=4)
-    heads = ["winner", f"{numbers.percent(one.level)} interval"]
+    heads = ["winner", f"{numbers.level(one.level)} interval"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=heads)
 
 

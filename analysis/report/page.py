@@ -166,7 +166,7 @@ def _fitted_words(fit: FitResult) -> dict[str, Any]:
     return {
         "file": fit.file,
         "winner": fit.file.winner,
-        "level": formats.percent(fit.file.winner.level),
+        "level": formats.level(fit.file.winner.level),
         "unit": fit.loss_unit,
         "stated": not formats.missing(fit.file.winner.almr),
         "labels": {name: fit.label(name) for name in LANGUAGES},

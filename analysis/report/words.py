@@ -33,7 +33,7 @@ class Tile(NamedTuple):
 
 def tiles(fit: FitResult) -> list[Tile]:
     """The winner, the launch's LR, and what each language gains or pays."""
-    winner, level = fit.file.winner, formats.percent(fit.file.winner.level)
+    winner, level = fit.file.winner, formats.level(fit.file.winner.level)
     alone, only = fit.file.alone, "the only one tried"
     found = []
     if not formats.missing(winner.almr):

@@ -54,14 +54,14 @@ def intro(scores: ScoresFile) -> str:
     )
     return (
         f'{chosen} Verdicts are Holm-corrected: the chance of any false "better" or "worse" among the '
-        f"{scores.comparisons} comparisons is at most {formats.percent(1 - scores.level)}."
+        f"{scores.comparisons} comparisons is at most {formats.level(1 - scores.level)}."
     )
 
 
 def legend(scores: ScoresFile) -> str:
     """The meaning of the columns."""
     return (
-        f"Changes are from the base model, on the same questions, with {formats.percent(scores.level)} intervals for "
+        f"Changes are from the base model, on the same questions, with {formats.level(scores.level)} intervals for "
         f"each score alone. The score of a group or language is the mean of its tasks. Questions needed: how many "
         f"would decide a difference as large as the observed one, with a power of 80 %. The best trial of a score is "
         f"the best of all, which is partly luck; its intervals allow for that."

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from analysis.decision.objectives import Goal, GuardedGoal, goal, weighted
+from analysis.decision.objectives import Goal, GuardedGoal, base_loss, goal, weighted
 from analysis.search.space import Space
 from analysis.surfaces.kernels import Array
 from analysis.surfaces.optima import refined_along
@@ -102,7 +102,7 @@ class MeasuredTable:
     """A table as a set of possible trials.
 
     `cells` has one row per (almr, lr), ordered, with the columns almr, lr, loss_<name> (nats, mean over the seeds
-    that completed), tokens (of one trial, NaN where unknown), base_loss_<name> (the table's median), status and
+    that completed), tokens (of one trial, NaN where unknown), base_loss_<name> (as the guards take it), status and
     excluded. A cell diverged if no seed completed and one diverged. `noise_percent`: sd of a cell's mean near the best,
     in per cent of the best; None without repeats.
     """
@@ -199,8 +199,8 @@ def _cells(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     complete = complete.assign(status="complete", excluded=None)
     rows = [*complete.to_dict("records"), *lost.to_dict("records")]
     cells = pd.DataFrame(rows, columns=[*cell, *losses, "tokens", "status", "excluded"]).astype({"excluded": object})
-    for name in (name for name in table if str(name).startswith("base_loss_")):  # guards need them
-        cells[name] = float(table[name].astype(float).median())
+    for name in (str(name) for name in table if str(name).startswith("base_loss_")):  # guards need them
+        cells[name] = base_loss(table, name.removeprefix("base_loss_"))
     return cells.sort_values(cell, ignore_index=True)
 
 

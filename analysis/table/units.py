@@ -46,7 +46,8 @@ def _in_percent(file: TableFile, column: str) -> bool:
         return True
     if not says(column, "almr"):
         return False
-    if max(map(number_of, texts), default=0.0) <= 1:
+    known = [number for text in texts if math.isfinite(number := number_of(text.rstrip("% ")))]
+    if known and max(known) <= 1:
         raise InputError(
             f"{file.path}: the column {shown(column)!r} says percent, but no value is above 1: rename it to almr if "
             f"these are shares, or write % in each cell"

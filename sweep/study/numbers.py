@@ -128,6 +128,11 @@ def percent(share: Any, digits: int = 0) -> str:
     return MISSING if missing(share) else f"{100 * share:.{digits}f} %"
 
 
+def level(share: Any) -> str:
+    """The level of an interval, whole: 90 %, 97.5 %, 99.9 %, where `percent` would say 98 % and 100 %."""
+    return MISSING if missing(share) else f"{100 * share:.6g} %"
+
+
 def passes(count: float, text: str) -> str:
     """What is read of a text in so many passes: "it 1.3 x", "3 % of it"."""
     share = percent(count) if count >= 0.005 else "under 1 %"

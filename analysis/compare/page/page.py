@@ -103,7 +103,7 @@ def render(found: RunComparison, fits: Sequence[ComparedFit]) -> str:
             **inline.inside(style, inline.joined(scripts)),
             data=inline.as_data(_data(found, fits)),
             found=found,
-            level=numbers.percent(found.level),
+            level=numbers.level(found.level),
             pairs=[_pair(found, pair) for pair in found.pairs],
             caveats=pairs.common_caveats(found),
             winners=rows.winner_rows(found),

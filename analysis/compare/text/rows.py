@@ -94,7 +94,7 @@ def no_fields(found: RunComparison) -> str:
 def lines(found: RunComparison, width: int) -> list[str]:
     """The terminal's text, in lines of about `width`."""
     fields, others = field_rows(found, decides=True), field_rows(found, decides=False)
-    level = numbers.percent(found.level)
+    level = numbers.level(found.level)
     return [
         *(line for pair in found.pairs for line in [*pairs.pair_lines(found, pair), ""]),
         *(line for one in pairs.common_caveats(found) for line in [f"note: {one}", ""]),

@@ -75,7 +75,7 @@ def _interval(case: Case, measured: TriedPoints) -> Iterator[Finding]:
             range_edges.both(case, name), (found.low <= axis[0], found.high >= axis[-1]), strict=True
         ):
             if reached and not edge.natural:
-                level = numbers.percent(case.winner.level)
+                level = numbers.level(case.winner.level)
                 why = f"the {level} interval of {LABELS[name]} reaches {edge.text}: the optimum may lie beyond"
                 run = next_trials.beyond(measured, edge, case.winner.almr, case.winner.lr)
                 yield Finding(code="interval", message=why, next=run)

@@ -22,7 +22,7 @@ def refused(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     if min(kept.values()) >= goal.level:
         return
     losses = {name: f"{language_label(case.study, name)} loss" for name in kept}
-    several, level = len(kept) > 1, numbers.percent(goal.level)
+    several, level = len(kept) > 1, numbers.level(goal.level)
     one = "guard" if case.objective.loss_guards else "forgetting guard"
     which = "guards" if several else one
     limits = " and ".join(f"{losses[name]} at most {bound:.4f} nats" for name, bound in goal.bounds.items())

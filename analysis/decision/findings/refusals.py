@@ -138,7 +138,7 @@ def _flat(case: Case, measured: TriedPoints) -> Iterator[Finding]:
     wide += [f"{numbers.percent(covered[name])} of the tried {LABELS[name]}s" for name in flat]
     if not wide or not range_edges.known(case) or agreement.basins(case.optima):
         return
-    level = numbers.percent(case.winner.level)
+    level = numbers.level(case.winner.level)
     why = f"the optimum is flat: with a probability of {level} it is anywhere in {' and '.join(wide)}"
     if "lr" in flat and measured.lrs[-1] < NARROW * measured.lrs[0]:
         message = f"{why}; the LRs are too close together: try lower and higher ones"

@@ -28,7 +28,7 @@ def refused(case: Case, measured: TriedPoints) -> Iterator[Finding]:
 
 
 def _broken(guard: GuardVerdict, level: float) -> str:
-    required = numbers.percent(level)
+    required = numbers.level(level)
     assert guard.change is not None
     assert guard.interval is not None
     return (

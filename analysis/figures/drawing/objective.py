@@ -103,9 +103,9 @@ def _draw_winner(axes: Axes, info: ObjectiveInfo) -> None:
     looks: dict[str, Any] = {"fc": within, "ec": style.WINNER, "lw": 1.2, "zorder": 3.5}
     for piece in info.region:
         almr, low, high = np.array([(row.almr, row.lr_low, row.lr_high) for row in piece]).T
-        label = f"{formats.percent(winner.level)} joint region"
+        label = f"{formats.level(winner.level)} joint region"
         axes.fill(np.concatenate([almr, almr[::-1]]), np.concatenate([low, high[::-1]]), label=label, **looks)
     style.intervals(axes, (winner.almr, winner.almr_interval), (winner.lr, winner.lr_interval))
-    label = f"winner, {formats.percent(winner.level)} intervals"
+    label = f"winner, {formats.level(winner.level)} intervals"
     star: dict[str, Any] = {"s": 70, "marker": "*", "c": style.WINNER, "ec": style.INK, "lw": 0.5, "zorder": 5}
     axes.scatter(winner.almr, winner.lr, label=label, **star)

@@ -24,7 +24,7 @@ def draw_scores(info: ScoresInfo) -> Figure:
         _draw(axes, scale)
         axes.locator_params(axis="x", nbins=4 if style.is_narrow(figure) else 9)
     better = "\n(right: better)" if style.is_narrow(figure) else " (right: better)"
-    figure.supxlabel(f"change against the base model{better}, with {formats.percent(info.level)} intervals")
+    figure.supxlabel(f"change against the base model{better}, with {formats.level(info.level)} intervals")
     style.legend_above(figure, list(panels))
     return figure
 

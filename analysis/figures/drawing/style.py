@@ -133,7 +133,7 @@ def _width(labels: Sequence[str], rows: int) -> float:
 
 
 def interval_label(level: float, kind: str = "interval") -> str:
-    return f"its {formats.percent(level)} {kind}"
+    return f"its {formats.level(level)} {kind}"
 
 
 def intervals(axes: Axes, across: tuple[float, Interval], up: tuple[float, Interval]) -> None:

@@ -20,7 +20,7 @@ def draw_transfer(info: TransferInfo) -> Figure:
         near = "within 2 x of the study's rule"
         axes.axvspan(info.agree.low, info.agree.high, color=style.WINNER, alpha=0.2, lw=0, label=near)
     lr, interval = info.winner
-    axes.hlines(0, interval.low, interval.high, color=style.INK, label=f"{formats.percent(info.level)} interval")
+    axes.hlines(0, interval.low, interval.high, color=style.INK, label=f"{formats.level(info.level)} interval")
     axes.scatter([lr], [0], s=22, c=style.INK, marker="s", zorder=3, label="the small model's winner")
     for row, rule in enumerate(info.rules, start=1):
         axes.hlines(row, rule.interval.low, rule.interval.high, **_line(rule))

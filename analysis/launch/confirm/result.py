@@ -60,7 +60,7 @@ class ConfirmationResult(Schema):
     @property
     def lines(self) -> list[str]:
         found = self.judgement
-        level = formats.percent(found.level)
+        level = formats.level(found.level)
         near = f" ({level} interval {formats.interval(found.interval, 'lr')})" if found.interval else ""
         best = "none inside the LRs that were run" if found.best is None else formats.lr(found.best)
         more = ", ".join(formats.lr(lr) for lr in found.next)

@@ -74,7 +74,7 @@ class PredictedLosses(Schema):
         if not lines:
             return []
         verdict = f"{sum(inside)} of {len(inside)} held-out losses are inside their predicted intervals"
-        level = f"Each interval holds {numbers.percent(self.level)} of runs"
+        level = f"Each interval holds {numbers.level(self.level)} of runs"
         return [verdict, *lines, f"{level}{f', {self.assumption}' if self.assumption else ''}."]
 
 

@@ -106,7 +106,7 @@ function drawOutcome(aim, found, lattice) {
   const winner = /** @type {WinnerData} */ (data.winner);
   const intervals = knownIntervals(aim);
   const range = (/** @type {Numbers} */ ends, /** @type {(v: number | null) => string} */ text) => `${text(ends[0])} to ${text(ends[1])}`;
-  const rows = [["", "this fit", "what if", `${Math.round(100 * data.level)} % interval, or change`]];
+  const rows = [["", "this fit", "what if", `${Number((100 * data.level).toPrecision(6))} % interval, or change`]];
   if (!missing(winner.almr)) rows.push(["ALMR", almrText(winner.almr), almrText(found.almr), intervals ? range(intervals.almr, almrText) : "by the command"]);
   rows.push(["peak LR", lrText(winner.lr), lrText(found.lr), intervals ? range(intervals.lr, lrText) : "by the command"]);
   rows.push(["objective", number(winner.objective, 4), number(found.objective, 4), range(found.interval, (v) => number(v, 4))]);

@@ -131,7 +131,7 @@ def _tex_score(found: GainsFile, row: GainsRow, label: str) -> str:
 def _tex_gains(found: GainsFile) -> Iterator[str]:
     if len(found.chain) < 2:
         return
-    yield f"% Changes with {tex(numbers.percent(found.level))} intervals; verdicts are Holm-corrected."
+    yield f"% Changes with {tex(numbers.level(found.level))} intervals; verdicts are Holm-corrected."
     yield r"\begin{tabular}{lllrlrr}"
     yield r"\toprule"
     yield _tex_line(text.gain_heads(found)[:7])

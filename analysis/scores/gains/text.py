@@ -32,14 +32,14 @@ def intro(found: GainsFile) -> str:
     return (
         f"Each model is compared with {found.chain[0]}, the first, and with the one before it, question by question. "
         f'Verdicts are Holm-corrected: the chance of any false "better" or "worse" among all of them, '
-        f"{found.comparisons} in number, is at most {numbers.percent(1 - found.level)}."
+        f"{found.comparisons} in number, is at most {numbers.level(1 - found.level)}."
     )
 
 
 def legend(found: GainsFile) -> str:
     """The meaning of the columns."""
     return (
-        f"Intervals are of {numbers.percent(found.level)}, for each comparison alone. The score of a group is the "
+        f"Intervals are of {numbers.level(found.level)}, for each comparison alone. The score of a group is the "
         f"plain mean of its tasks. Questions won and lost: those that the model answers better, and worse, than the "
         f"other. Questions needed: how many would decide a difference as large as the observed one, with a power of "
         f"80 %. What was not measured has no number."
@@ -84,7 +84,7 @@ def verdict(found: GainsFile, row: GainsRow, label: str) -> str | None:
 
 
 def gain_heads(found: GainsFile) -> list[str]:
-    interval = f"change ({numbers.percent(found.level)} interval)"
+    interval = f"change ({numbers.level(found.level)} interval)"
     return ["score", "model", "against", interval, "verdict", "won / lost", "questions needed", "no verdict because"]
 
 

@@ -115,7 +115,7 @@ def _winner(found: TrainerComparison) -> list[str]:
 def _point(name: str, at: Winner, refused: tuple[str, ...]) -> str:
     almr, lr = numbers.interval(at.almr_interval, "almr"), numbers.interval(at.lr_interval, "lr")
     doubt = f"; its fit is refused ({', '.join(refused)})" if refused else ""
-    level = numbers.percent(at.level)
+    level = numbers.level(at.level)
     return f"winner with {name}: ALMR {numbers.almr(at.almr)} ({level} {almr}), LR {numbers.lr(at.lr)} ({lr}){doubt}"
 
 

@@ -51,12 +51,12 @@ def point(winner: Winner, level: str = "", alone: str | None = None) -> str:
 def _winner(fitted: FitResult) -> list[str]:
     winner, counts = fitted.file.winner, fitted.file.trials
     refused = " (refused)" if fitted.file.refusals else ""
-    used = counts.complete + counts.diverged + counts.failed - counts.excluded
+    used = int(fitted.table["excluded"].isna().sum())
     complete = f"{counts.complete}" if used == counts.complete else f"{used} of {counts.complete}"
     loss = f"{numbers.number(winner.objective, 4)} ({numbers.interval(winner.objective_interval, digits=4)})"
     unit = fitted.loss_unit
     return [
-        f"winner{refused}: {point(winner, f'{numbers.percent(winner.level)} interval ', fitted.file.alone)}",
+        f"winner{refused}: {point(winner, f'{numbers.level(winner.level)} interval ', fitted.file.alone)}",
         f"objective there: {loss} {unit}, {_objective(fitted)}",
         f"based on {complete} complete trials, {counts.diverged} diverged, {counts.failed} failed",
         *([f"trained by {fitted.file.trained_by}"] if fitted.file.trained_by else []),
@@ -88,7 +88,7 @@ def _horizons(file: FitFile) -> list[str]:
 
 def _transfer(file: FitFile) -> list[str]:
     """The launch's setting, what the other rules say, and which of them are not computed or do not apply."""
-    level = numbers.percent(file.winner.level)
+    level = numbers.level(file.winner.level)
     lines = []
     if found := file.transfer:
         almr, lr = numbers.almr(found.almr), numbers.lr(found.lr)
@@ -119,7 +119,7 @@ def _losses(fitted: FitResult) -> list[str]:
 def _region(file: FitFile) -> list[str]:
     if file.region is None:
         return []
-    share, level = numbers.percent(file.region.share, 1), numbers.percent(file.region.level)
+    share, level = numbers.percent(file.region.share, 1), numbers.level(file.region.level)
     return [f"the {level} joint region of ALMR and LR is {share} of the tried range"]
 
 
@@ -173,7 +173,7 @@ def _accuracy(fitted: FitResult) -> list[str]:
 
 def _coverage(check: CrossValidation) -> str:
     shares = check.coverage.items()
-    inside = (f"{numbers.percent(share)} in the {numbers.percent(float(level))} band" for level, share in shares)
+    inside = (f"{numbers.percent(share)} in the {numbers.level(float(level))} band" for level, share in shares)
     return f"trials: {', '.join(inside)}"
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from known_fits import known_fit
 from known_surfaces import Known, grid, measure
 from rich.cells import cell_len
+from scipy.stats import norm
 
 from analysis.compare import comparable, shift
 from analysis.compare.compare import compare_runs, compared
@@ -22,6 +23,7 @@ from analysis.decision.objectives import WeightedGoal
 from analysis.decision.winner import interval
 from analysis.fit.fit import fit_study, fit_table
 from analysis.fit_file.inputs import FitInputs
+from analysis.fit_file.winner import Interval
 from analysis.table import table as tables
 from sweep.study import Ingredients, InputError, Objective, Weights
 from sweep.study.sections.text.corpora import BaseModelSource
@@ -262,6 +264,25 @@ def test_the_larger_model_is_predicted_from_the_smaller_one(read):
     assert rules["power, step-law"].lr < 0.5 * rules["direct"].lr
     assert "held" in " ".join(pairs.pair_lines(found, pair))
     assert "ladder" not in rules
+
+
+@pytest.mark.parametrize("other", ["first", "larger"])
+def test_a_prediction_is_at_the_level_of_the_comparison_whatever_that_of_the_other_run(first, larger, other):
+    def at_half(of):
+        """The run as if its study asked for 50 %: its interval of the LR is narrower, as a normal's is."""
+        winner, share = of.file.winner, float(norm.ppf(0.75) / norm.ppf(0.95))
+        ends = (winner.lr * (end / winner.lr) ** share for end in (winner.lr_interval.low, winner.lr_interval.high))
+        narrow = dict(zip(("low", "high"), ends, strict=True))
+        winner = winner.model_copy(update={"level": 0.5, "lr_interval": Interval(**narrow)})
+        return replace(of, file=of.file.model_copy(update={"winner": winner}))
+
+    given = [larger, at_half(first)] if other == "first" else [first, at_half(larger)]
+    [expected], [found] = (compared(fits).pairs for fits in ([given[0], first if other == "first" else larger], given))
+    for one, same in zip(found.sizes.rules, expected.sizes.rules, strict=True):
+        for name in ("lr_interval", "ratio_interval"):
+            ends = [(pair.low, pair.high) for pair in (getattr(one, name), getattr(same, name)) if pair]
+            assert ends[:1] == [pytest.approx(end, rel=1e-2) for end in ends[1:]]
+        assert one.held == same.held
 
 
 def test_three_sizes_ask_the_ladder_too(first, larger):

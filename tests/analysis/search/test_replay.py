@@ -84,6 +84,14 @@ def test_under_a_guard_only_cells_that_keep_it_count() -> None:
     assert found.regret_percent([lower]) > 0
 
 
+def test_the_guard_of_the_cells_is_that_of_the_table() -> None:
+    """Rows that are left out may be of another model: their base losses moved the guard under the fits of searches."""
+    table = measure(KNOWN, grid(5, 5), noise=0).assign(base_loss_original=3.5)
+    other = table.assign(base_loss_original=4.0, excluded="of another model")
+    found = MeasuredTable.of(pd.concat([table, other, other], ignore_index=True), Objective(forgetting_guard_percent=1))
+    assert set(found.cells["base_loss_original"]) == {3.5}
+
+
 def test_the_noise_near_the_best_is_that_of_repeats_without_what_a_seed_shifts() -> None:
     tables = [measure(KNOWN, grid(9, 9), noise=0.01, seed=seed).assign(seed=seed) for seed in range(4)]
     tables[0][["loss_original", "loss_additional"]] += 0.5

@@ -236,6 +236,13 @@ def test_a_column_that_is_in_percent_and_says_so_is_converted(load: Load, header
     assert notes(table) == [f"column {header!r} is in percent: divided by 100"]
 
 
+def test_shares_under_a_name_of_percent_are_refused_whatever_else_is_in_the_column(load: Load) -> None:
+    """A cell that is no number made them percent: 0.3 was read as 0.003."""
+    text = "almr_percent,lr,loss\nx,1e-5,2\n0.3,1e-5,2\n0.4,1e-5,2\n"
+    with pytest.raises(InputError, match="says percent, but no value is above 1"):
+        load(text, drop_bad_rows=True)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

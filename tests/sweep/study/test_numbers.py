@@ -30,6 +30,14 @@ def test_a_ratio_has_two_or_three_digits_and_no_empty_decimal(ratio: float, text
 
 
 @pytest.mark.parametrize(
+    ("level", "text"),
+    [(0.9, "90 %"), (0.975, "97.5 %"), (0.999, "99.9 %"), (0.57, "57 %"), (1 - 0.9, "10 %"), (None, numbers.MISSING)],
+)
+def test_a_level_is_told_whole(level: float | None, text: str) -> None:
+    assert numbers.level(level) == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [
         (1049.62, "1,049.6"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace as Namespace
 
+import pandas as pd
 import pytest
 from searches import LOW, Driver, searching
 
@@ -47,9 +48,13 @@ def test_a_refusal_comes_before_the_winner(refused: Fit) -> None:
 
 
 def test_only_trials_that_were_fitted_count(refused: Fit) -> None:
+    """Left-out rows of no known status, as of a table, are not among the complete ones."""
     counts = refused.file.trials.model_copy(update={"complete": 12, "diverged": 2, "failed": 1})
-    for excluded, said in ((3, "based on 12 complete"), (4, "based on 11 of 12 complete")):
-        text = lines(refused, trials=counts.model_copy(update={"excluded": excluded}))
+    for lost, said in ((0, "based on 12 complete"), (1, "based on 11 of 12 complete")):
+        status = ["complete"] * 12 + ["diverged"] * 2 + ["failed", "odd"]
+        excluded = ["not in the study's grid"] * lost + [None] * (12 - lost) + ["lost"] * 4
+        table = pd.DataFrame({"status": status, "excluded": excluded, "seed": 0})
+        text = lines(replace(refused, table=table), trials=counts.model_copy(update={"excluded": lost + 4}))
         assert f"{said} trials, 2 diverged, 1 failed" in text
 
 
