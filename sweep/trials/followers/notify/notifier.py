@@ -41,8 +41,8 @@ class Notifier(Follower):
         self.stalling, self.spending = Stalling(study, run), Spending(study, run)
         self.program = program.Program(study.notify.command)
         self.told, self.broken = set[Event](), set[str]()
-        if spending.was_over(run):
-            self.told.add("over_budget")  # by an earlier session
+        if spending.was_over(run) and self.spending.over():
+            self.told.add("over_budget")  # by an earlier session, and no limit was raised since
 
     def training(self, on: bool) -> None:
         self.stalling.watch(on)

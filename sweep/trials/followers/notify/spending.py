@@ -17,7 +17,8 @@ def was_over(run: Run) -> bool:
         study = run.study()
     except (OSError, InputError):  # the first session has yet to write it
         return False
-    return study.notify is not None and Spending(study, run).over() is not None
+    told = study.notify is not None and "over_budget" in study.notify.events
+    return told and Spending(study, run).over() is not None
 
 
 class Spending:

@@ -282,6 +282,25 @@ def test_a_budget_that_an_earlier_session_exceeded_was_told_by_it(tmp_path: Path
     assert len(told(tmp_path)) == 2, "a limit that the earlier session did not have"
 
 
+@pytest.mark.parametrize(("earlier", "now"), [({}, {"gpu_hours": 1.6}), ({"events": "finished"}, {})])
+def test_a_budget_that_was_raised_or_not_told_of_is_told(
+    earlier: dict[str, Any], now: dict[str, Any], tmp_path: Path
+) -> None:
+    def asked(**fields: Any) -> Study:
+        notify = {"command": writing(tmp_path), "gpu_hours": 1.0, **fields}
+        return make_study(notify=notify, resources={"gpus_per_node": 1})
+
+    run = Run(tmp_path / "run")
+    for trial in asked().grid_trials[:3]:
+        run.trial_folder(trial).mkdir(parents=True)
+        record = bowl_run.record(asked(), trial, 3.0).model_copy(update={"gpu_hours": 0.5})
+        run.files.trial(trial.id).record.write_text(record.model_dump_json())
+    run.freeze(asked(**earlier))
+    resumed = Notifier(asked(**now), run, pytest.fail)
+    resumed.ended(bowl_run.record(asked(), asked().grid_trials[3], 3.0).model_copy(update={"gpu_hours": 0.5}))
+    assert [one["facts"]["event"] for one in told(tmp_path)] == ["over_budget"]
+
+
 def test_what_breaks_is_left_out_with_one_warning(tmp_path: Path) -> None:
     class Broken(Follower):
         name = "tracking.optuna"
