@@ -59,6 +59,9 @@ def conclude(study: Study, folder: Path, facts: Mapping[str, Any], files: Sequen
     for path in files:
         client.log_artifact(run, str(path))
     words = {name: str(value) for name, value in facts.items() if value is not None and name not in numbers}
+    for name in facts.keys() - numbers.keys() - words.keys():
+        with suppress(Exception):  # there is none, unless an earlier session had it
+            client.delete_tag(run, name)
     _end(client, run, words | {"status": end}, ENDED.get(end, "FINISHED"))
 
 

@@ -44,7 +44,7 @@ def conclude(study: Study, folder: Path, facts: Mapping[str, Any], files: Sequen
 
     run = _started(study, folder, study.name, "study", {"study": study.name, "fingerprint": study.fingerprint})
     run.tags = (end,)
-    run.summary.update({name: value for name, value in facts.items() if value is not None})
+    run.summary.update({"reason": "", **facts})  # None too: an earlier session's refusals would stay
     if files:
         artifact = wandb.Artifact(f"{study.name}-fit", type="fit")
         for path in files:

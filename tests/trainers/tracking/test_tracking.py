@@ -198,6 +198,32 @@ def test_mlflow_knows_how_the_study_ended(tmp_path: Path, mlflow: type[Client], 
     assert (mlflow.made[-1].ended, mlflow.made[-1].tags["status"]) == (status, end)
 
 
+def test_refusals_of_an_earlier_session_do_not_stay(
+    tmp_path: Path, mlflow: type[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, client = make_study(tracking={"tensorboard": False, "mlflow": "sqlite:///x.db"}), Client("x")
+    monkeypatch.setattr(sys.modules["mlflow"], "MlflowClient", lambda tracking_uri: client)
+    refused = {"winner_lr": 1e-3, "refusals": "edge: the best LR is at the edge", "warnings": "few trials"}
+    for facts in (refused | {"reason": "edge"}, refused | {"refusals": None, "warnings": None}):
+        study_runs.conclude(study, tmp_path, facts, [], "finished", pytest.fail)
+    assert (client.tags["status"], client.metrics[-1][:2]) == ("finished", ("winner_lr", 1e-3))
+    assert not {"refusals", "warnings", "reason"} & client.tags.keys()
+
+
+def test_the_run_of_the_study_in_wandb_keeps_no_word_of_an_earlier_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}  # W&B keeps the summary of a run that is resumed
+    module, run = types.ModuleType("wandb"), types.SimpleNamespace(summary=kept, finish=lambda: None)
+    module.init = lambda **given: run  # type: ignore[attr-defined]
+    module.Settings = type("Settings", (types.SimpleNamespace,), {"model_fields": {}})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    study = make_study(tracking={"tensorboard": False, "wandb": "project"})
+    for facts in ({"refusals": "edge", "reason": "edge"}, {"refusals": None, "winner_lr": 1e-3}):
+        study_runs.conclude(study, tmp_path, facts, [], "finished", pytest.fail)
+    assert kept == {"refusals": None, "reason": "", "winner_lr": 1e-3}
+
+
 def test_a_server_that_is_down_is_a_warning(
     tmp_path: Path, mlflow: type[Client], caplog: pytest.LogCaptureFixture
 ) -> None:
