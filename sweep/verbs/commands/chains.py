@@ -86,7 +86,7 @@ def examine(name: str, runs: str) -> Examination | None:
     return examined.examine(name, runs)
 
 
-def status(record: ChainRecord, runs: str, watch: bool, as_json: bool) -> None:
+def status(record: ChainRecord, name: str, runs: str, watch: bool, as_json: bool) -> None:
     from sweep.verbs.stages import told
 
     if watch:
@@ -97,4 +97,4 @@ def status(record: ChainRecord, runs: str, watch: bool, as_json: bool) -> None:
     if as_json:
         show(record.model_dump(mode="json") | {"models": record.models})
     else:
-        show("\n".join(told.status_lines(record, Path(runs))))
+        show("\n".join(told.status_lines(record, told.beside(name, runs))))

@@ -172,7 +172,7 @@ def status(
     from sweep.verbs.live import watch as watching
 
     if record := chains.find(run, runs):
-        return chains.status(record, runs, watch, as_json)
+        return chains.status(record, run, runs, watch, as_json)
     if watch and as_json:
         raise InputError("--watch goes on until the run ends, and --json prints one object: leave one out")
     found = Run.find(run, runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from sweep.store.run import Run
 from sweep.study import Ingredients
+from sweep.study.files.layout import RunFiles
 from sweep.study.sections.text.corpora import BaseModelSource
 from sweep.trials.progress import RunProgress
 from sweep.verbs.stages import chain_record, launched
@@ -22,7 +24,7 @@ def staged(loaded: LoadedChain, runs: str) -> tuple[str, list[ChainStage]]:
     stage before where that has ended, else what the chain begins with, which is of the same shape.
     """
     base, words = launched.planned(loaded.chain.model, runs)
-    record = find(loaded.chain.name, runs)
+    record = chain_record.read(Path(runs) / loaded.chain.name)  # a chain of its name in the working directory is no part
     ended = {one.stage: one.model for one in record.stages} if record else {}
     found = []
     for one in loaded.stages:
@@ -61,8 +63,14 @@ def find(name: str, runs: str) -> ChainRecord | None:
     return next(filter(None, map(chain_record.read, chain_record.folders(name, runs))), None)
 
 
+def beside(name: str, runs: str) -> Path:
+    """The folder with the runs of the chain that `find` finds: that of the chain's own folder, wherever it is."""
+    found = (place for place in chain_record.folders(name, runs) if os.path.lexists(RunFiles(place).chain))
+    return Path(os.path.abspath(next(found))).parent
+
+
 def status_lines(record: ChainRecord, runs: Path) -> list[str]:
-    """How far each stage of a chain is."""
+    """How far each stage of a chain is. `runs`: the folder with their runs."""
     from sweep.verbs.inspection import status as summary
 
     ended = {one.stage: one for one in record.stages}

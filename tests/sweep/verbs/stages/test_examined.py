@@ -56,3 +56,14 @@ def test_each_damage_is_named(chain: Path, file: str, damage: Damage) -> None:
     assert (status, [one["file"] for one in damaged]) == (2, [file])
     assert len(damaged[0]["message"]) < 300
     assert sorted(os.listdir(chain)) == before
+
+
+def test_the_status_of_a_chain_elsewhere_is_of_its_own_runs(
+    chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (chain.parent / "chat-sft").mkdir()
+    (chain.parent / "chat-sft" / "study.yaml").touch()
+    for place, name in ((tmp_path, str(chain)), (chain, "."), (tmp_path / "runs", "chat")):
+        monkeypatch.chdir(place)
+        told = CliRunner().invoke(cli.app, ["status", name]).stdout.splitlines()
+        assert told[-3:-1] == [f"sft: model: {tmp_path / 'model'}", "dpo: not begun"]
