@@ -21,3 +21,19 @@ def test_texts_with_other_ends_of_lines_are_read_whole(tmp_path: Path) -> None:
     found = ask(model, {"original": tmp_path})["original"]
     assert found.asked == 2
     assert {(one.question, one.true) for one in found.examples} == {(asked, answer)}
+
+
+def test_an_answer_does_not_depend_on_a_long_question_beside_it(tmp_path: Path) -> None:
+    """All that are asked at once get as many tokens: a prompt that nearly fills the model would cut the others off."""
+    model, question = chat_model.write(tmp_path / "model", steps=120), next(iter(chat_model.ANSWERS))
+    long = "x" * chat_model.LENGTH
+
+    def record(asked: str, answer: str) -> str:
+        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        return json.dumps({"text": asked, "messages": turns}, ensure_ascii=False) + "\n"
+
+    known = record(question, chat_model.ANSWERS[question])
+    (tmp_path / held_out_texts.FILE).write_text(known + record(long, "y") + known, encoding="utf-8")
+    found = ask(model, {"original": tmp_path})["original"]
+    assert (found.asked, found.right) == (3, 2)
+    assert [one.question for one in found.examples] == [question, long, question]

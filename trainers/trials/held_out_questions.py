@@ -5,6 +5,7 @@ Each turn of the assistant is a question of its own, after the true turns before
 
 from __future__ import annotations
 
+import itertools
 import json
 import unicodedata
 from collections import Counter
@@ -82,8 +83,16 @@ class _Asking:
 
     @torch.inference_mode()
     def __call__(self, questions: Sequence[tuple[list[Message], str]]) -> list[tuple[str, bool]]:
-        """The text of each answer, and whether it stopped by itself."""
+        """The text of each answer, and whether it stopped by itself. One with less room than others is asked alone: all
+        that are asked at once get as many tokens.
+        """
         prompts = [self._ids(before) for before, _ in questions]
+        short = [at for at, prompt in enumerate(prompts) if len(prompt) + NEW_TOKENS <= self.longest]
+        groups = [group for group in (short, *([at] for at in range(len(prompts)) if at not in short)) if group]
+        given = [zip(group, self._answered([prompts[at] for at in group]), strict=True) for group in groups]
+        return [answer for _, answer in sorted(itertools.chain.from_iterable(given))]
+
+    def _answered(self, prompts: Sequence[list[int]]) -> list[tuple[str, bool]]:
         width = max(map(len, prompts))
         ids = torch.tensor([[self.stop] * (width - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])

@@ -24,7 +24,7 @@ def staged(loaded: LoadedChain, runs: str) -> tuple[str, list[ChainStage]]:
     stage before where that has ended, else what the chain begins with, which is of the same shape.
     """
     base, words = launched.planned(loaded.chain.model, runs)
-    record = chain_record.read(Path(runs) / loaded.chain.name)  # a chain of its name in the working directory is no part
+    record = chain_record.read(Path(runs) / loaded.chain.name)  # not one of the working directory
     ended = {one.stage: one.model for one in record.stages} if record else {}
     found = []
     for one in loaded.stages:
