@@ -42,7 +42,7 @@ class RemoteNode:
             ray.get(self.actor.stop.remote(), timeout=3 * GRACE_SECONDS)
         except ray.exceptions.GetTimeoutError as error:
             raise TimeoutError(f"node {self.node} of the trial did not stop") from error
-        except ray.exceptions.RayActorError:
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError):
             pass  # the actor is gone, so that its supervisor stops the processes
         finally:
             ray.kill(self.actor)

@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 import torch
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 from samples import make_study
 
 from sweep.controller import lost_workers
+from sweep.controller.remote_node import RemoteNode
 from sweep.controller.stopping import Stopping
 from sweep.controller.trials import _Callback
 from sweep.store.run import Run
@@ -208,7 +210,20 @@ def test_what_was_given_to_be_scored_does_not_stand_until_it_is(
 
 def test_ends_by_the_memory_monitor_are_failures_for_tune() -> None:
     from ray.air.execution._internal import actor_manager
-    from ray.exceptions import OutOfMemoryError
 
     lost_workers.fail_their_trials()
     assert isinstance(OutOfMemoryError("full"), actor_manager.RayActorError)
+
+
+@pytest.mark.parametrize("end", [OutOfMemoryError("the node was running low on memory"), ActorDiedError()])
+def test_a_node_whose_process_ray_has_killed_counts_as_stopped(monkeypatch: pytest.MonkeyPatch, end: Exception) -> None:
+    def ended(*_: object, **__: object) -> None:
+        raise end
+
+    killed: list[object] = []
+    monkeypatch.setattr(ray, "get", ended)
+    monkeypatch.setattr(ray, "kill", killed.append)
+    node = RemoteNode.__new__(RemoteNode)
+    node.node, node.actor = 1, SimpleNamespace(stop=SimpleNamespace(remote=lambda: None))
+    node.stop()
+    assert killed == [node.actor], "and the other nodes are stopped too"
