@@ -11,6 +11,7 @@ from pydantic import Field
 
 from analysis.fit_file.result import FitResult
 from analysis.fit_file.winner import Interval
+from analysis.launch.plan.source import same_text
 from analysis.table.table import usable
 from sweep.study import LANGUAGES, Schema, numbers
 from sweep.study.files import reader
@@ -97,7 +98,7 @@ def predict(fit: FitResult, launch: Launch, almr: float, lr: float) -> Predicted
 
 
 def _why_not(fit: FitResult, launch: Launch) -> str | None:
-    """Why the trials do not support a prediction: a launch of another budget, batch or sequence length."""
+    """Why the trials do not support a prediction: a launch of another budget, batch, sequence length or text."""
     assert fit.study is not None  # a launch was made from it
     of = fit.study.training
     ratio = launch.tokens / of.tokens
@@ -106,6 +107,10 @@ def _why_not(fit: FitResult, launch: Launch) -> str | None:
     for name in ("global_batch_tokens", "sequence_length"):
         if getattr(launch, name) != getattr(of, name):
             return f"launch.{name} is {getattr(launch, name):,}, that of the trials {getattr(of, name):,}"
+    if launch.evaluation and {*launch.formats} != {"native"}:  # our own trainer measures the trials' text all the same
+        return "the launch measures its losses on launch.evaluation, the trials on other text"
+    if launch.corpora and not same_text(fit.study.corpora, launch.corpora):
+        return "the launch reads launch.corpora, the trials other text"
     return None if _known(fit) else "the base model's held-out losses are not known"
 
 

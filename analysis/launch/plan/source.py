@@ -117,6 +117,15 @@ def launch_corpora(study: Study) -> Corpora:
     return Corpora.model_validate(content)
 
 
+def same_text(one: Corpora, other: Corpora) -> bool:
+    """Whether both read the same text by the same shares, of which one may take a sample."""
+    of_one, of_other = (
+        [(source.language, source.share, source.spec.model_dump(include={*TEXT})) for source in of.by_name.values()]
+        for of in (one, other)
+    )
+    return len(of_one) == len(of_other) and all(source in of_other for source in of_one)
+
+
 def unread(study: Study) -> list[str]:
     """Warnings: which of the launch's own files are not here. Another machine may have them, where they are packed."""
     found = []

@@ -49,13 +49,30 @@ def test_a_larger_model_is_an_assumption_in_words(fit):
         ({"tokens": 2 * 10**9}, "the launch trains 2 x the tokens of a trial"),
         ({"global_batch_tokens": 2**21}, "launch.global_batch_tokens is 2,097,152, that of the trials 1,048,576"),
         ({"sequence_length": 8192}, "launch.sequence_length is 8,192, that of the trials 4,096"),
+        (
+            {"evaluation": {"original": "/data/e.jsonl", "additional": "/data/z.jsonl"}},
+            "the launch measures its losses on launch.evaluation, the trials on other text",
+        ),
+        (
+            {"corpora": {"original": {"files": "/data/web.jsonl"}, "additional": {"files": "/data/chinese.parquet"}}},
+            "the launch reads launch.corpora, the trials other text",
+        ),
     ],
 )
-def test_another_budget_is_not_predicted(fit, launch, why):
+def test_another_budget_or_text_is_not_predicted(fit, launch, why):
     of = fit(**launch)
     found = predict(of, of.study.launch, 0.4, 2e-5)
     assert (found.why_not, found.changes) == (why, {})
     assert found.compared({"original": 2.5}, {"original": 2.6}) == []
+
+
+def test_the_trials_text_that_the_launch_states_again_is_predicted(fit):
+    corpora = {
+        "original": {"files": "/data/english.jsonl", "tokens": 10**10},
+        "additional": {"files": ["/data/chinese.parquet"]},
+    }
+    of = fit(corpora=corpora)
+    assert predict(of, of.study.launch, 0.4, 2e-5).changes.keys() == {"original", "additional"}
 
 
 def test_without_losses_of_the_base_model_nothing_is_predicted(make_fit, make_study):
