@@ -103,6 +103,8 @@ def _notes(launch: WatchedLaunch, log: RunLog) -> Iterator[str]:
         yield "the held-out losses before step 1 are not in the log, so no change can be compared with the prediction"
     if differs := match.lr_differs(launch, log):
         yield differs
+    if log.between and not log.ended:
+        yield "the log comes with the checkpoints alone, so a stall is seen when two of them are late"
     if log.left_out:
         lines = "one line" if log.left_out == 1 else f"{log.left_out:,} lines"
         yield f"{lines} cannot be read, as of a run that was killed"

@@ -23,6 +23,7 @@ Word = Literal["as predicted", "outside", "diverging", "stalled", "not predicted
 MEAN = 5  # lines of the training loss that are averaged: their noise is that of a batch
 RISE = 0.15  # nats: the least rise of that mean above its lowest that counts as divergence
 RISE_SD = 6.0  # and in standard deviations of such a mean
+LATE = 2.0  # times what passed between the newest two writes of a log that comes with the checkpoints
 SD = 1.4826 / math.sqrt(2)  # of a line, over the median absolute difference of two lines
 
 
@@ -58,11 +59,13 @@ class WatchVerdict:
 
 
 def verdict(launch: WatchedLaunch, log: RunLog, minutes: float, most_minutes: float) -> WatchVerdict:
-    """`minutes`: since the newest line was written; a run that has not ended is stalled after `most_minutes`."""
+    """`minutes`: since the newest line was written; a run that has not ended is stalled after `most_minutes`, and
+    where its log comes with the checkpoints, after twice the time between two.
+    """
     checks = loss_checks(launch, log)
     if diverged := _diverging(launch, log, checks):
         return diverged
-    if not log.ended and minutes > most_minutes:
+    if not log.ended and minutes > max(most_minutes, LATE * log.between / 60):
         text = f"stalled: no line for {numbers.clock(60 * minutes)}"
         return WatchVerdict("stalled", text, None, max(log.last, 0))
     return _outside(checks) or _inside(launch, log, checks)

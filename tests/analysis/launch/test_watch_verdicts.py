@@ -122,6 +122,22 @@ def test_a_silent_log_has_stalled_unless_it_has_ended(tmp_path):
     assert result.look(found.launch).verdict.word == "as predicted"
 
 
+@pytest.mark.parametrize(
+    ("hours", "stalled"), [({40: 1}, False), ({20: 4, 40: 1}, False), ({20: 4, 40: 2}, False), ({20: 8, 40: 6}, True)]
+)
+def test_a_log_that_comes_with_the_checkpoints_is_silent_between_them(tmp_path, hours, stalled):
+    """TRL and axolotl write trainer_state.json, and no line between two checkpoints."""
+    launch = bundles.find(made.bundle(tmp_path, "trl"))
+    for step, ago in hours.items():
+        state = launch.output / f"checkpoint-{step}" / "trainer_state.json"
+        state.parent.mkdir(parents=True)
+        state.write_text(json.dumps({"max_steps": made.STEPS, "log_history": made.transformers(step)}))
+        os.utime(state, (time.time() - 3600 * ago,) * 2)
+    found = result.look(launch)
+    assert found.verdict.word == ("stalled" if stalled else "as predicted")
+    assert any("the log comes with the checkpoints alone" in note for note in found.notes)
+
+
 def test_a_run_of_our_own_trainer_has_ended_with_its_record(tmp_path):
     found = looked(tmp_path, *made.native(40))
     record = found.log.files[0].with_name("record.json")

@@ -34,7 +34,8 @@ class RunLog:
     """A run by step: what was logged of its training, and its held-out losses by name. `restarts`: [step that was
     reached, step that it went back to]. `written`: when the newest file was, in seconds since 1970. `left_out`: lines
     that look like a trainer's but cannot be read. `without_step`: lines with losses that name no step.
-    `ended`: the trainer says that it goes on no more.
+    `ended`: the trainer says that it goes on no more. `between`: seconds between two writes of a log that comes with
+    the checkpoints, infinite after the first; 0 where lines come as it trains.
     """
 
     steps: dict[int, Values] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class RunLog:
     left_out: int = 0
     without_step: int = 0
     ended: bool = False
+    between: float = 0.0
 
     @property
     def last(self) -> int:
@@ -115,6 +117,7 @@ class RunLog:
         self._put_over(other.steps, other.held_out)
         self.totals |= other.totals
         self.batches |= other.batches
+        self.between = min(self.between, other.between) if self.files else other.between
         self.written = max(self.written, other.written)
         self.files += other.files
         self.left_out += other.left_out

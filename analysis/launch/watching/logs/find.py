@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -62,6 +63,8 @@ def _newest_state(ordered: list[Path]) -> RunLog:
             errors.append(error)
             continue
         one.written, one.files = _written(path), [path]
+        before = [_written(other) for other in ordered if _written(other) < one.written]
+        one.between = one.written - max(before) if before else math.inf
         return one
     raise errors[0]
 
